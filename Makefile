@@ -1,0 +1,30 @@
+# Two commands matter to a newcomer: `make demo` and `make test`. Each sets up what it needs first.
+.PHONY: setup demo test test-durable2 check format lock clean
+
+setup:
+	@scripts/setup
+
+demo: setup
+	@.venv/bin/python -m devcloud.demo
+
+test: setup
+	@.venv/bin/python -m pytest -n 2 --dist loadfile
+
+test-durable2:
+	@scripts/setup .venv-durable2 requirements-durable2.txt
+	@.venv-durable2/bin/python -m pytest tests/durable2
+
+check: setup
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+
+format: setup
+	@.venv/bin/ruff check --fix
+	@.venv/bin/ruff format
+
+lock:
+	@scripts/lock
+
+clean:
+	@rm -rf .venv .venv-durable2 .venv-tools .devcloud .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""hygge-engine: SQL Server tables into Microsoft Fabric, every row exactly once."""
