@@ -1,0 +1,203 @@
+"""The errors of hygge-engine, one family per room.
+
+::
+
+    HyggeError
+    ├── ConfigurationError          project: every problem of the project's files at once
+    ├── HomeError                   rows cannot be read
+    │   ├── HomeUnavailable           transient: connection lost, deadlock victim, throttling, fail-over, timeout
+    │   ├── HomeLoginFailed           the server or Entra refused the credential
+    │   ├── HomePermissionDenied      logged in, but not allowed to read the object
+    │   ├── HomeNotFound              no such database, table, view or column
+    │   ├── CursorUnusable            the watermark column cannot serve as a cursor
+    │   └── UnsupportedType           a column's type has no place in the destination
+    ├── LakeError                   a data lake or local directory refused an operation
+    │   ├── LakeNotFound              404
+    │   ├── LakeConflict              409: exists already, or in use
+    │   ├── LakeConditionNotMet       412: the file is not the one that was read
+    │   ├── LakeDenied                401, 403
+    │   └── LakeUnavailable           transient: 408, 429, 430, 5xx, connection lost
+    ├── StoreError                  rows cannot be landed
+    │   ├── LandingFenced             transient: another attempt has taken this table over
+    │   ├── LandingBusy               transient: another load owns this table
+    │   ├── LandingBroken             state and landing zone disagree, or somebody else writes there
+    │   └── SchemaChanged             the source's columns no longer fit the mirrored table
+    ├── JournalError                a run cannot be remembered
+    └── LoadError                   a load cannot start or go on
+        ├── UnknownSelection          the request names a flow or entity that the project does not have
+        └── SettingsChanged           the deployment changed since the load was planned
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HyggeError(Exception):
+    """Base of all errors that hygge-engine raises on purpose.
+
+    ``message`` says what happened, ``hint`` what the user can do about it. Neither ever holds a secret.
+    ``transient`` tells whether the same call may succeed later; ``retry_after_seconds`` is the service's own wish, if
+    it had one.
+    ``code`` names the error in documents and journals and never changes.
+    """
+
+    code: ClassVar[str] = "hygge"
+    transient: bool = False
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.retry_after_seconds = retry_after_seconds
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip() if self.hint else self.message
+
+
+class ConfigurationError(HyggeError):
+    """The project's files, or the settings they refer to, are not usable."""
+
+    code = "configuration"
+
+
+class HomeError(HyggeError):
+    """Rows cannot be read from a source."""
+
+    code = "home"
+
+
+class HomeUnavailable(HomeError):
+    """The source did not answer, dropped the connection, or asked to come back later."""
+
+    code = "home.unavailable"
+    transient = True
+
+
+class HomeLoginFailed(HomeError):
+    """The source refused the credential."""
+
+    code = "home.login_failed"
+
+
+class HomePermissionDenied(HomeError):
+    """The login works but may not read the object."""
+
+    code = "home.permission_denied"
+
+
+class HomeNotFound(HomeError):
+    """The database, table, view or column does not exist."""
+
+    code = "home.not_found"
+
+
+class CursorUnusable(HomeError):
+    """The watermark column cannot serve as a cursor; never answered by a silent full load."""
+
+    code = "home.cursor_unusable"
+
+
+class UnsupportedType(HomeError):
+    """A column's type has no place in the destination."""
+
+    code = "home.unsupported_type"
+
+
+class LakeError(HyggeError):
+    """A data lake or local directory refused an operation. ``status`` is the HTTP status, 0 where there was none."""
+
+    code = "lake"
+
+    def __init__(
+        self, message: str, *, status: int = 0, hint: str = "", retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, retry_after_seconds=retry_after_seconds)
+        self.status = status
+
+
+class LakeNotFound(LakeError):
+    """404: the path, the source of a rename, or the parent of its destination does not exist."""
+
+    code = "lake.not_found"
+
+
+class LakeConflict(LakeError):
+    """409: the path exists already, or is in use."""
+
+    code = "lake.conflict"
+
+
+class LakeConditionNotMet(LakeError):
+    """412: the path is not in the state that the caller read."""
+
+    code = "lake.condition_not_met"
+
+
+class LakeDenied(LakeError):
+    """401 or 403: the credential is wrong, has expired, or lacks a role."""
+
+    code = "lake.denied"
+
+
+class LakeUnavailable(LakeError):
+    """408, 429, 430, 5xx, or a lost connection."""
+
+    code = "lake.unavailable"
+    transient = True
+
+
+class StoreError(HyggeError):
+    """Rows cannot be landed in a destination."""
+
+    code = "store"
+
+
+class LandingFenced(StoreError):
+    """Another attempt has taken this table over; this one must stop without touching anything."""
+
+    code = "store.fenced"
+    transient = True
+
+
+class LandingBusy(StoreError):
+    """Another load owns this table and its ownership has not expired."""
+
+    code = "store.busy"
+    transient = True
+
+
+class LandingBroken(StoreError):
+    """Landing state and landing zone disagree, or somebody else writes to the table's folder."""
+
+    code = "store.landing_broken"
+
+
+class SchemaChanged(StoreError):
+    """The source's columns no longer fit the table that has been landed."""
+
+    code = "store.schema_changed"
+
+
+class JournalError(HyggeError):
+    """A run cannot be remembered, or the journal cannot be read."""
+
+    code = "journal"
+
+
+class LoadError(HyggeError):
+    """A load cannot start or go on."""
+
+    code = "load"
+
+
+class UnknownSelection(LoadError):
+    """The request names flows or entities that the project does not have."""
+
+    code = "load.unknown_selection"
+
+
+class SettingsChanged(LoadError):
+    """The deployment's settings are not those that the load was planned with."""
+
+    code = "load.settings_changed"

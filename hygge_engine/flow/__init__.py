@@ -1,0 +1,1 @@
+"""One entity's journey from home to store, in resumable slices."""

@@ -1,0 +1,95 @@
+"""What an activity is asked to do and what it answers: plain values that travel through the orchestration's history."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+from hygge_engine.errors import HyggeError
+from hygge_engine.project.settings import RunType
+
+SliceStatus = Literal["done", "continue", "failed", "skipped", "cancelled"]
+
+
+@dataclass(frozen=True)
+class SliceTask:
+    """One slice of one entity run. ``attempt`` counts the activities scheduled for this entity run, from 1."""
+
+    load_id: str
+    entity_run_id: str
+    flow: str
+    entity: str
+    run_type: RunType
+    settings_hash: str
+    attempt: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-serialisable mapping."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> SliceTask:
+        """The inverse of `to_json`."""
+        return cls(**value)
+
+
+@dataclass(frozen=True)
+class SliceResult:
+    """How a slice ended.
+
+    ``continue``: schedule another slice, not before ``not_before`` (ISO 8601, UTC) where that is given. ``rows``,
+    ``bytes`` and ``files`` count what the
+    whole entity run has landed so far, over all its slices: the landing state remembers them, so a slice that was
+    killed is not counted
+    twice. ``error``, ``transient`` and ``retry_after_seconds`` (jitter included) go with ``failed``.
+    """
+
+    status: SliceStatus
+    rows: int = 0
+    bytes: int = 0
+    files: int = 0
+    message: str = ""
+    error: str = ""
+    transient: bool = False
+    retry_after_seconds: float | None = None
+    not_before: str | None = None
+    started: str = ""
+    finished: str = ""
+    primary_key: str = ""
+    watermark_column: str = ""
+    watermark_type: str = ""
+    watermark: str = ""
+    columns: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-serialisable mapping."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> SliceResult:
+        """The inverse of `to_json`."""
+        return cls(**value)
+
+    @classmethod
+    def failure(cls, error: HyggeError, *, retry_after_seconds: float | None = None, **totals: Any) -> SliceResult:
+        """An expected failure as a value."""
+        return cls(
+            status="failed",
+            message=str(error),
+            error=error.code,
+            transient=error.transient,
+            retry_after_seconds=retry_after_seconds,
+            **totals,
+        )
+
+
+class Watch(Protocol):
+    """How a running slice is watched from outside."""
+
+    def progress(self, rows: int, bytes_: int) -> None:
+        """Rows and bytes of the whole entity run read so far; called between batches, cheap."""
+        ...
+
+    def cancelled(self) -> bool:
+        """Whether somebody has asked for the load to stop; called between batches, cheap."""
+        ...

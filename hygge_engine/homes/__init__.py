@@ -1,0 +1,1 @@
+"""Homes: rows out of a source, as Arrow record batches."""

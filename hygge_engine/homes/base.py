@@ -1,0 +1,121 @@
+"""What a home promises: rows out of a source, as Arrow record batches whose schema comes from the catalogue, never
+from data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import pyarrow as pa
+
+# The journal's watermark types; `binary` is SQL Server's rowversion, written as 0x… in hexadecimal.
+CursorType = Literal["datetime", "int", "string", "binary"]
+
+# Where reading stopped: the key (full read) or cursor and key (incremental read) of the last row, in the home's own
+# exact text
+# forms, so that no digit is lost. JSON-serialisable; opaque to everybody but the home that made it.
+Position = list[str]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column as the destination will hold it. ``loss`` says what does not survive, empty where all does."""
+
+    name: str
+    type: pa.DataType
+    source_type: str
+    nullable: bool = True
+    loss: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A source as its catalogue describes it.
+
+    ``key`` are the columns of a unique, non-null, orderable key, empty where there is none; only a table with a key
+    can be read in slices.
+    ``approximate_rows`` comes from the catalogue's statistics and is None where it keeps none.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    approximate_rows: int | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of every batch; all columns nullable, because Delta cannot drop a required one later."""
+        return pa.schema([pa.field(column.name, column.type) for column in self.columns])
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which rows to read.
+
+    Without ``cursor``: all rows. With it: rows with ``lower < cursor <= upper``; ``lower`` None means from the
+    beginning, NULL cursors
+    included; ``lower_inclusive`` reads the rows at ``lower`` again. A rowversion's bounds come from
+    MIN_ACTIVE_ROWVERSION() and mean
+    ``lower <= cursor < upper``. Values are in the home's own exact text forms.
+    """
+
+    cursor: str | None = None
+    lower: str | None = None
+    upper: str | None = None
+    lower_inclusive: bool = False
+
+
+@dataclass(frozen=True)
+class HighWater:
+    """The upper bound of an incremental read, fixed before its first row. ``value`` is None where the table is empty.
+
+    ``ties`` counts the rows at exactly that value: when more of them appear later, the next load reads the value
+    again, so that rows which
+    share the boundary's timestamp are never lost. ``null_cursors`` counts the rows whose cursor is NULL: an
+    incremental read never sees them.
+    """
+
+    value: str | None
+    type: CursorType
+    ties: int = 0
+    null_cursors: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows in the order of reading, and the position after the last of them (None where the home cannot resume)."""
+
+    rows: pa.RecordBatch
+    position: Position | None = None
+    warnings: Sequence[str] = ()
+
+
+class Home(Protocol):
+    """One entity's source. Not thread-safe; use as a context manager, one per slice."""
+
+    def __enter__(self) -> Home: ...
+
+    def __exit__(self, *exc_info: object) -> None: ...
+
+    def describe(self) -> Table:
+        """Read the catalogue. Raises HomeNotFound, HomePermissionDenied, UnsupportedType."""
+        ...
+
+    def high_water(self, cursor: str) -> HighWater:
+        """Fix the upper bound for an incremental read of ``cursor``. Raises CursorUnusable with the reason."""
+        ...
+
+    def count_at(self, cursor: str, value: str) -> int:
+        """How many rows have exactly this cursor value; 0 for a rowversion, which never repeats."""
+        ...
+
+    def lower_with_lag(self, value: str, cursor_type: CursorType, lag_seconds: float) -> str:
+        """``value`` moved ``lag_seconds`` back, to read late commits. Raises CursorUnusable where the cursor is no
+        time."""
+        ...
+
+    def read(self, window: Window, after: Position | None = None) -> Iterator[Batch]:
+        """Yield the window's rows after a position, bounded in bytes and rows per batch, in key order where the table
+        has a key."""
+        ...

@@ -1,0 +1,1 @@
+"""The canonical journal, its summaries, the schema manifest and the mirrored __hygge tables."""

@@ -1,0 +1,120 @@
+"""The file-system verbs that landing and journal are built from, on a data lake or a local directory.
+
+Paths are relative to the lake's root (a filesystem, or a folder in it), with ``/`` between parts and no leading ``/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class PathInfo:
+    """One file or folder. ``length`` in bytes, 0 for a folder; ``etag`` changes whenever a file's content does."""
+
+    path: str
+    is_directory: bool
+    length: int
+    etag: str
+    modified: datetime
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file's bytes together with the etag they had."""
+
+    data: bytes
+    etag: str
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A file that is complete and flushed, but not yet where readers look. ``sha256`` in hexadecimal, ``length`` in
+    bytes."""
+
+    path: str
+    length: int
+    sha256: str
+
+
+class StagingWriter(Protocol):
+    """A binary sink that becomes a staged file; bounded memory. pyarrow's ParquetWriter can write into it."""
+
+    def write(self, data: bytes | memoryview, /) -> int: ...
+
+    def finish(self) -> Staged:
+        """Flush once and check the length at the destination."""
+        ...
+
+    def abandon(self) -> None:
+        """Drop what was written; never raises."""
+        ...
+
+
+class Lake(Protocol):
+    """A data lake's filesystem or a local directory. Thread-safe.
+
+    Every verb raises the LakeError family and retries transient faults within the budget of `hygge_engine.retry`. A
+    verb that is retried after a lost
+    response may find its own work done: ``put`` then raises LakeConditionNotMet and ``rename`` LakeNotFound, and the
+    caller, who knows
+    what it wrote, decides (the landing protocol's nonce and staged-file rules).
+    """
+
+    @property
+    def url(self) -> str:
+        """Where the lake is, without any secret: for messages."""
+        ...
+
+    def read(self, path: str) -> Content:
+        """A whole small file. Raises LakeNotFound."""
+        ...
+
+    def info(self, path: str) -> PathInfo | None:
+        """Properties of a file or folder; None where there is none."""
+        ...
+
+    def put(self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+        """Replace a whole small file in one request and return its new etag; parents are created as needed.
+
+        Raises LakeConditionNotMet where ``if_match`` is not the file's etag, or where ``if_absent`` and the file
+        exists.
+        """
+        ...
+
+    def stage(self, path: str) -> StagingWriter:
+        """Begin a file that will be complete before anybody sees it under its final name."""
+        ...
+
+    def rename(self, source: str, destination: str) -> None:
+        """Move a file to a path that must not exist. Raises LakeNotFound (source), LakeConflict (destination
+        exists)."""
+        ...
+
+    def make_directory(self, path: str) -> None:
+        """Make a folder with its parents; one that exists already stays untouched."""
+        ...
+
+    def delete(self, path: str) -> bool:
+        """Delete a file; False where there was none."""
+        ...
+
+    def delete_directory(self, path: str, *, if_match: str | None = None) -> bool:
+        """Delete a folder with its content; False where there was none. Raises LakeConflict while somebody reads it."""
+        ...
+
+    def list(self, directory: str, *, recursive: bool = False) -> Iterator[PathInfo]:
+        """The folder's entries, in name order; nothing where the folder does not exist."""
+        ...
+
+    def now(self) -> datetime:
+        """The service's clock in UTC, as its last answers told it: what ownership expiry is judged by."""
+        ...

@@ -1,0 +1,1 @@
+"""The load orchestrator and its activities as plain functions."""

@@ -1,0 +1,1 @@
+"""YAML on disk, validated into frozen models, and the plan of a load."""

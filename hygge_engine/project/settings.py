@@ -1,0 +1,88 @@
+"""The base of every settings model, and the registry of home, store and connection types.
+
+Homes and stores register their models here, so that ``project`` knows their keys without importing them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+RunType = Literal["full_drop", "incremental"]
+
+# Imported by name when the first project is read: the rooms depend on this one, never the other way round.
+_BUILT_IN = (
+    "hygge_engine.homes.mssql.settings",
+    "hygge_engine.stores.open_mirroring.settings",
+)
+
+
+class Settings(BaseModel):
+    """A mapping of the project's files: unknown keys are refused, values cannot change afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+
+
+class ConnectionSettings(Settings):
+    """``connections.<name>``: how to reach one source. ``pool_size`` bounds the connections open at once, over all
+    flows."""
+
+    kind: ClassVar[str]
+    type: str
+    pool_size: int = 4
+
+
+class HomeSettings(Settings):
+    """``home``: where rows come from."""
+
+    kind: ClassVar[str]
+    type: str
+
+
+class StoreSettings(Settings):
+    """``store``: where rows settle. ``incremental`` overrules the flow's run type (see `effective_run_type`)."""
+
+    kind: ClassVar[str]
+    type: str
+    incremental: bool | None = None
+
+
+CONNECTIONS: dict[str, type[ConnectionSettings]] = {}
+HOMES: dict[str, type[HomeSettings]] = {}
+STORES: dict[str, type[StoreSettings]] = {}
+
+
+def register_connection[T: ConnectionSettings](model: type[T]) -> type[T]:
+    """Class decorator: make ``connections.<name>.type: <kind>`` known."""
+    CONNECTIONS[model.kind] = model
+    return model
+
+
+def register_home[T: HomeSettings](model: type[T]) -> type[T]:
+    """Class decorator: make ``home.type: <kind>`` known."""
+    HOMES[model.kind] = model
+    return model
+
+
+def register_store[T: StoreSettings](model: type[T]) -> type[T]:
+    """Class decorator: make ``store.type: <kind>`` known."""
+    STORES[model.kind] = model
+    return model
+
+
+def load_built_in_types() -> None:
+    """Import the modules that register the built-in homes and stores."""
+    for module in _BUILT_IN:
+        import_module(module)
+
+
+def effective_run_type(run_type: RunType, incremental: bool | None) -> RunType:
+    """What a store does for a flow's ``run_type`` and its own ``incremental``: append, or truncate and reload.
+
+    ``incremental: true`` always appends, ``false`` always reloads, and without it the flow decides.
+    """
+    if incremental is None:
+        return run_type
+    return "incremental" if incremental else "full_drop"

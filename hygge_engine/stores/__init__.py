@@ -1,0 +1,1 @@
+"""Stores: record batches into a destination, committed once."""
