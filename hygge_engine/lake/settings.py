@@ -1,0 +1,50 @@
+"""How a project's files name a data lake: shared by every store and home that lives in one."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import SecretStr, model_validator
+
+from hygge_engine.project.settings import Settings
+
+LakeCredential = Literal["managed_identity", "default", "client_secret", "account_key", "sas"]
+
+# What each kind of credential cannot do without. Managed identity takes client_id only for a user-assigned one.
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "managed_identity": (),
+    "default": (),
+    "client_secret": ("tenant_id", "client_id", "client_secret"),
+    "account_key": ("account_key",),
+    "sas": ("sas_token",),
+}
+
+
+class LakeSettings(Settings):
+    """Endpoint and credential of an ADLS Gen2 account or of OneLake.
+
+    ``account_url`` is the DFS endpoint; a name with ``.dfs.`` in it is expected to have a ``.blob.`` twin, any other host serves both.
+    Plain ``http`` is accepted with an account key or a SAS token only: the SDK refuses to send a bearer token without TLS.
+    """
+
+    account_url: str
+    filesystem: str
+    path: str = ""
+    credential: LakeCredential = "managed_identity"
+    account_name: str | None = None
+    account_key: SecretStr | None = None
+    sas_token: SecretStr | None = None
+    tenant_id: str | None = None
+    client_id: str | None = None
+    client_secret: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _credential_is_complete(self) -> Self:
+        missing = [name for name in _REQUIRED[self.credential] if not getattr(self, name)]
+        if missing:
+            raise ValueError(f"credential '{self.credential}' needs {', '.join(missing)}")
+        if not self.account_url.startswith(("https://", "http://")):
+            raise ValueError("account_url must begin with https:// (or http:// for a stand-in on this machine)")
+        if self.account_url.startswith("http://") and self.credential not in ("account_key", "sas"):
+            raise ValueError(f"credential '{self.credential}' sends a token, which needs an https:// account_url")
+        return self

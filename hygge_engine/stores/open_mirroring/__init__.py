@@ -1,0 +1,1 @@
+"""Open Mirroring: tables in the landing zone of a Fabric mirrored database."""

@@ -1,0 +1,37 @@
+"""``store: {type: open_mirroring}``: a table in the landing zone of a Fabric mirrored database."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from hygge_engine.lake.settings import LakeSettings
+from hygge_engine.project.settings import StoreSettings, register_store
+
+
+@register_store
+class OpenMirroringSettings(StoreSettings, LakeSettings):
+    """Where a table lands and what Fabric is told about it.
+
+    ``filesystem`` is the workspace and ``mirror_name`` the mirrored database, both as GUIDs (names change; mixing is not supported).
+    ``key_columns`` default to the source's own key. ``row_marker`` is what incremental rows carry: 4 upsert, 0 insert, 1 update.
+    ``table_name`` defaults to the entity's name. ``folder_deletion_wait_seconds`` counts only where neither Fabric's status
+    file nor ``fabric_api_url`` can say that a dropped table is gone.
+    """
+
+    kind: ClassVar[str] = "open_mirroring"
+
+    mirror_name: str
+    schema_name: str = "dbo"
+    table_name: str = "{entity}"
+    key_columns: tuple[str, ...] = ()
+    row_marker: Literal[0, 1, 4] = 4
+    partner_name: str = "hygge-engine"
+    source_type: str = "SQL Server"
+    source_version: str = ""
+    file_detection: Literal["SequentialFileName", "LastUpdateTimeFileDetection"] = "SequentialFileName"
+    folder_deletion_wait_seconds: float = Field(default=120.0, ge=0)
+    fabric_api_url: str | None = None
+    mirror_journal: bool = False
+    mirror_schema: str = "__hygge"
