@@ -36,9 +36,8 @@ from typing import ClassVar
 class HyggeError(Exception):
     """Base of all errors that hygge-engine raises on purpose.
 
-    ``message`` says what happened, ``hint`` what the user can do about it. Neither ever holds a secret.
-    ``transient`` tells whether the same call may succeed later; ``retry_after_seconds`` is the service's own wish, if
-    it had one.
+    ``message`` says what happened, ``hint`` what the user can do about it. Neither ever holds a secret. ``transient``
+    tells whether the same call may succeed later; ``retry_after_seconds`` is the service's own wish, if it had one.
     ``code`` names the error in documents and journals and never changes.
     """
 

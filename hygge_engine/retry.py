@@ -11,27 +11,31 @@ from collections.abc import Callable
 
 from hygge_engine.errors import HyggeError
 
-# HTTP statuses that the same request may survive later. 429 and 430 are how Fabric and Azure throttle, and the SDK does not
-# retry them by itself; 408 and 5xx are the storage service's own transient answers (its error-code reference).
+# HTTP statuses that the same request may survive later. 429 and 430 are how Fabric and Azure throttle, and the SDK
+# does not retry them by itself; 408 and 5xx are the storage service's own transient answers (its error-code
+# reference).
 TRANSIENT_HTTP_STATUSES = frozenset({408, 429, 430, 500, 502, 503, 504})
 
 # First pause; doubled with every attempt. Short, because most lake faults are one lost connection.
 FIRST_PAUSE_SECONDS = 0.5
 
-# Longest pause of our own choosing: Azure's throttling windows are tens of seconds. A service's Retry-After may ask for more.
+# Longest pause of our own choosing: Azure's throttling windows are tens of seconds. A service's Retry-After may ask
+# for more.
 LONGEST_PAUSE_SECONDS = 30.0
 
-# Total time one verb may spend waiting. Beyond it the slice ends and the orchestrator's durable timer waits instead, which
-# costs nothing and survives the host.
+# Total time one verb may spend waiting. Beyond it the slice ends and the orchestrator's durable timer waits instead,
+# which costs nothing and survives the host.
 VERB_BUDGET_SECONDS = 60.0
 
 
 def backoff_seconds(attempt: int, retry_after: float | None = None) -> float:
-    """How long to wait before attempt ``attempt + 1`` (attempts count from 1): exponential, with full jitter upwards of half.
+    """How long to wait before attempt ``attempt + 1`` (attempts count from 1).
+
+    exponential, with full jitter upwards of half.
 
     A service's own ``retry_after`` is the floor: asking earlier is what keeps a throttled service throttled.
     """
-    ceiling = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(attempt - 1, 10))
+    ceiling = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(attempt - 1, 10))
     pause = ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not cryptography
     return max(pause, retry_after or 0.0)
 
@@ -44,7 +48,8 @@ def call_with_retries[T](
 ) -> T:
     """Call until it succeeds, fails for good, or the budget of waiting is spent; then raise the last error.
 
-    Only errors that say ``transient`` of themselves are tried again. The message of the last one tells how often it was tried.
+    Only errors that say ``transient`` of themselves are tried again. The message of the last one tells how often it
+    was tried.
     """
     waited = 0.0
     attempt = 1

@@ -38,10 +38,9 @@ class SliceResult:
     """How a slice ended.
 
     ``continue``: schedule another slice, not before ``not_before`` (ISO 8601, UTC) where that is given. ``rows``,
-    ``bytes`` and ``files`` count what the
-    whole entity run has landed so far, over all its slices: the landing state remembers them, so a slice that was
-    killed is not counted
-    twice. ``error``, ``transient`` and ``retry_after_seconds`` (jitter included) go with ``failed``.
+    ``bytes`` and ``files`` count what the whole entity run has landed so far, over all its slices: the landing state
+    remembers them, so a slice that was killed is not counted twice. ``error``, ``transient`` and
+    ``retry_after_seconds`` (jitter included) go with ``failed``.
     """
 
     status: SliceStatus

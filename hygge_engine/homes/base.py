@@ -13,8 +13,7 @@ import pyarrow as pa
 CursorType = Literal["datetime", "int", "string", "binary"]
 
 # Where reading stopped: the key (full read) or cursor and key (incremental read) of the last row, in the home's own
-# exact text
-# forms, so that no digit is lost. JSON-serialisable; opaque to everybody but the home that made it.
+# exact text forms, so that no digit is lost. JSON-serialisable; opaque to everybody but the home that made it.
 Position = list[str]
 
 
@@ -34,8 +33,7 @@ class Table:
     """A source as its catalogue describes it.
 
     ``key`` are the columns of a unique, non-null, orderable key, empty where there is none; only a table with a key
-    can be read in slices.
-    ``approximate_rows`` comes from the catalogue's statistics and is None where it keeps none.
+    can be read in slices. ``approximate_rows`` comes from the catalogue's statistics and is None where it keeps none.
     """
 
     name: str
@@ -54,10 +52,9 @@ class Window:
     """Which rows to read.
 
     Without ``cursor``: all rows. With it: rows with ``lower < cursor <= upper``; ``lower`` None means from the
-    beginning, NULL cursors
-    included; ``lower_inclusive`` reads the rows at ``lower`` again. A rowversion's bounds come from
-    MIN_ACTIVE_ROWVERSION() and mean
-    ``lower <= cursor < upper``. Values are in the home's own exact text forms.
+    beginning, NULL cursors included; ``lower_inclusive`` reads the rows at ``lower`` again. A rowversion's bounds
+    come from MIN_ACTIVE_ROWVERSION() and mean ``lower <= cursor < upper``. Values are in the home's own exact text
+    forms.
     """
 
     cursor: str | None = None
@@ -71,9 +68,8 @@ class HighWater:
     """The upper bound of an incremental read, fixed before its first row. ``value`` is None where the table is empty.
 
     ``ties`` counts the rows at exactly that value: when more of them appear later, the next load reads the value
-    again, so that rows which
-    share the boundary's timestamp are never lost. ``null_cursors`` counts the rows whose cursor is NULL: an
-    incremental read never sees them.
+    again, so that rows which share the boundary's timestamp are never lost. ``null_cursors`` counts the rows whose
+    cursor is NULL: an incremental read never sees them.
     """
 
     value: str | None

@@ -63,10 +63,9 @@ class Lake(Protocol):
     """A data lake's filesystem or a local directory. Thread-safe.
 
     Every verb raises the LakeError family and retries transient faults within the budget of `hygge_engine.retry`. A
-    verb that is retried after a lost
-    response may find its own work done: ``put`` then raises LakeConditionNotMet and ``rename`` LakeNotFound, and the
-    caller, who knows
-    what it wrote, decides (the landing protocol's nonce and staged-file rules).
+    verb that is retried after a lost response may find its own work done: ``put`` then raises LakeConditionNotMet and
+    ``rename`` LakeNotFound, and the caller, who knows what it wrote, decides (the landing protocol's nonce and
+    staged-file rules).
     """
 
     @property

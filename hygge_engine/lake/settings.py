@@ -23,8 +23,9 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 class LakeSettings(Settings):
     """Endpoint and credential of an ADLS Gen2 account or of OneLake.
 
-    ``account_url`` is the DFS endpoint; a name with ``.dfs.`` in it is expected to have a ``.blob.`` twin, any other host serves both.
-    Plain ``http`` is accepted with an account key or a SAS token only: the SDK refuses to send a bearer token without TLS.
+    ``account_url`` is the DFS endpoint; a name with ``.dfs.`` in it is expected to have a ``.blob.`` twin, any other
+    host serves both. Plain ``http`` is accepted with an account key or a SAS token only: the SDK refuses to send a
+    bearer token without TLS.
     """
 
     account_url: str

@@ -14,10 +14,10 @@ from hygge_engine.project.settings import StoreSettings, register_store
 class OpenMirroringSettings(StoreSettings, LakeSettings):
     """Where a table lands and what Fabric is told about it.
 
-    ``filesystem`` is the workspace and ``mirror_name`` the mirrored database, both as GUIDs (names change; mixing is not supported).
-    ``key_columns`` default to the source's own key. ``row_marker`` is what incremental rows carry: 4 upsert, 0 insert, 1 update.
-    ``table_name`` defaults to the entity's name. ``folder_deletion_wait_seconds`` counts only where neither Fabric's status
-    file nor ``fabric_api_url`` can say that a dropped table is gone.
+    ``filesystem`` is the workspace and ``mirror_name`` the mirrored database, both as GUIDs (names change; mixing is
+    not supported). ``key_columns`` default to the source's own key. ``row_marker`` is what incremental rows carry: 4
+    upsert, 0 insert, 1 update. ``table_name`` defaults to the entity's name. ``folder_deletion_wait_seconds`` counts
+    only where neither Fabric's status file nor ``fabric_api_url`` can say that a dropped table is gone.
     """
 
     kind: ClassVar[str] = "open_mirroring"

@@ -1,0 +1,42 @@
+"""The SDK credential that a lake's settings describe."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from hygge_engine.lake.settings import LakeSettings
+
+
+def credential_of(settings: LakeSettings) -> Any:
+    """What the SDK's clients take as ``credential``.
+
+    azure-identity is imported only where a token is wanted: it is slow to import.
+    """
+    match settings.credential:
+        case "account_key":
+            # A bare key string fails where no account name can be derived from the host (127.0.0.1).
+            name = settings.account_name or (urlsplit(settings.account_url).hostname or "").split(".", 1)[0]
+            return {"account_name": name, "account_key": _secret(settings.account_key)}
+        case "sas":
+            return _secret(settings.sas_token).lstrip("?")
+        case "client_secret":
+            from azure.identity import ClientSecretCredential
+
+            return ClientSecretCredential(
+                settings.tenant_id or "", settings.client_id or "", _secret(settings.client_secret)
+            )
+        case "managed_identity":
+            from azure.identity import ManagedIdentityCredential
+
+            return ManagedIdentityCredential(client_id=settings.client_id)
+        case "default":
+            from azure.identity import DefaultAzureCredential
+
+            return DefaultAzureCredential(managed_identity_client_id=settings.client_id)
+
+
+def _secret(value: SecretStr | None) -> str:
+    return "" if value is None else value.get_secret_value()
