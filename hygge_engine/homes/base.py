@@ -3,7 +3,7 @@ from data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -111,7 +111,9 @@ class Home(Protocol):
         time."""
         ...
 
-    def read(self, window: Window, after: Position | None = None) -> Iterator[Batch]:
-        """Yield the window's rows after a position, bounded in bytes and rows per batch, in key order where the table
-        has a key."""
+    def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
+        """Yield the window's rows after a position, in key order where the table has a key.
+
+        Batches are bounded in bytes and rows. Closing the generator early cancels the statement.
+        """
         ...

@@ -48,7 +48,17 @@ class Staged:
 class StagingWriter(Protocol):
     """A binary sink that becomes a staged file; bounded memory. pyarrow's ParquetWriter can write into it."""
 
+    closed: bool
+
     def write(self, data: bytes | memoryview, /) -> int: ...
+
+    def tell(self) -> int:
+        """Bytes taken in so far."""
+        ...
+
+    def flush(self) -> None:
+        """Nothing: a staged file is flushed once, in `finish`."""
+        ...
 
     def finish(self) -> Staged:
         """Flush once and check the length at the destination."""

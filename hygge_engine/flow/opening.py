@@ -1,0 +1,166 @@
+"""How a load of a table begins: what there is to read, and whether it still fits what has been landed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from hygge_engine.errors import ConfigurationError, CursorUnusable, HomeNotFound, SchemaChanged
+from hygge_engine.flow.slices import SliceTask
+from hygge_engine.homes.base import Home, Table
+from hygge_engine.project.settings import effective_run_type
+from hygge_engine.stores.landing.protocol import TableLanding, mode_of
+from hygge_engine.stores.landing.state import Finished, Mode, OpenLoad, Watermark
+from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
+
+if TYPE_CHECKING:
+    from hygge_engine.project import Entity
+
+
+class Opening:
+    """Decides mode, window and schema of an entity's load. ``message`` gathers what the journal should say about it."""
+
+    def __init__(
+        self, home: Home, table: OpenMirroringTable, landing: TableLanding, entity: Entity, task: SliceTask
+    ) -> None:
+        self._home = home
+        self._table = table
+        self._landing = landing
+        self._entity = entity
+        self._task = task
+        self._source: Table | None = None
+        self.carried: Finished | None = None
+        self._notes: list[str] = []
+
+    @property
+    def message(self) -> str:
+        """Notes for the journal, empty where there is nothing to say."""
+        return "; ".join(self._notes)
+
+    def describe(self) -> Table:
+        """The source's catalogue entry, read once per slice."""
+        if self._source is None:
+            self._source = self._home.describe()
+        return self._source
+
+    def manifest(self) -> list[dict[str, Any]]:
+        """The landed columns for the schema manifest; empty where the source was not looked at."""
+        if self._source is None:
+            return []
+        return [
+            {
+                "name": column.name,
+                "type": str(column.type),
+                "source_type": column.source_type,
+                "nullable": column.nullable,
+                "loss": column.loss,
+            }
+            for column in self._source.columns
+        ]
+
+    def begin(self) -> OpenLoad | None:
+        """Open the load in the landing state; None where an increment has nothing new to read."""
+        source = self.describe()
+        run_type = effective_run_type(self._task.run_type, self._entity.store.incremental)
+        mode = mode_of(self._landing.state, reload=run_type == "full_drop")
+        keys = self._keys(source, mode)
+        columns = {column.name: str(column.type) for column in source.columns}
+        if mode != "reload":
+            self._check_schema(columns, keys)
+        opened = self._window(mode)
+        if opened is None:
+            return None
+        if mode != "reload":
+            self._table.check_history(self._landing)
+        self._landing.begin(opened, key_columns=keys, columns=columns)
+        return self._landing.open
+
+    def _window(self, mode: Mode) -> OpenLoad | None:
+        """The rows to read, upper bound first; None where there are none."""
+        settings = self._entity.watermark
+        carried = self.carried
+        opened = OpenLoad(
+            load_id=self._task.load_id,
+            mode=mode,
+            phase="staging" if mode == "reload" else "landing",
+            started=datetime.now(UTC).isoformat(),
+            rows=carried.rows if carried else 0,
+            bytes=carried.bytes if carried else 0,
+            files=carried.files if carried else 0,
+        )
+        if settings is None:
+            return opened
+        high = self._home.high_water(settings.column)
+        if high.null_cursors:
+            self._notes.append(
+                f"{high.null_cursors} rows have no {settings.column}: an incremental load never sees their changes"
+            )
+        upper = Watermark(settings.column, high.type, high.value, high.ties)
+        if mode != "changes":
+            return replace(opened, upper=upper)
+        reached = self._reached(upper)
+        if reached is None:
+            self._notes.append("no watermark yet: everything is read once more and merged by key")
+            return replace(opened, upper=upper)
+        lower, inclusive = reached, False
+        if settings.lag:
+            lower = self._home.lower_with_lag(reached, high.type, settings.lag)
+        else:
+            ties = self._landing.state.watermark.ties if self._landing.state.watermark else 0
+            inclusive = high.type != "binary" and self._home.count_at(settings.column, reached) != ties
+            if high.value == reached and not inclusive:
+                return None
+        if high.value is None:
+            return None
+        return replace(opened, upper=upper, lower=lower, lower_inclusive=inclusive)
+
+    def _reached(self, upper: Watermark) -> str | None:
+        """The committed watermark. Raises CursorUnusable where it belongs to another cursor."""
+        watermark = self._landing.state.watermark
+        if watermark is None:
+            return None
+        if (watermark.column, watermark.type) != (upper.column, upper.type):
+            raise CursorUnusable(
+                f"the table was loaded by {watermark.column} ({watermark.type}) so far, "
+                f"the configuration now says {upper.column} ({upper.type})",
+                hint="Restore the watermark, or reload the table with run_type full_drop.",
+            )
+        return watermark.value
+
+    def _keys(self, source: Table, mode: Mode) -> tuple[str, ...]:
+        """The key columns Fabric merges by: the configured ones, else the source's own key."""
+        settings = self._table.settings
+        names = {column.name for column in source.columns}
+        for key in settings.key_columns:
+            if key not in names:
+                raise HomeNotFound(
+                    f"key column '{key}' is not a column of {source.name}",
+                    hint=f"It has {', '.join(column.name for column in source.columns)}.",
+                )
+        keys = settings.key_columns or source.key
+        if not keys and mode != "reload" and settings.row_marker != 0:
+            raise ConfigurationError(
+                f"{source.name} has no unique key, so changed rows cannot be merged into the mirrored table",
+                hint="Set key_columns on the store, or use run_type full_drop.",
+            )
+        return keys
+
+    def _check_schema(self, columns: dict[str, str], keys: tuple[str, ...]) -> None:
+        """Raise SchemaChanged before the first row is read where Fabric would stop the table."""
+        state = self._landing.state
+        if not state.has_history:
+            return
+        retyped = [
+            f"{name} was {state.columns[name]}, is {type_}"
+            for name, type_ in columns.items()
+            if state.columns.get(name, type_) != type_
+        ]
+        hint = "Reload the table with run_type full_drop."
+        if retyped:
+            raise SchemaChanged(f"columns changed their type: {'; '.join(retyped)}", hint=hint)
+        if state.key_columns != keys:
+            raise SchemaChanged(
+                f"the key was ({', '.join(state.key_columns)}), is ({', '.join(keys)}); Fabric cannot change it",
+                hint=hint,
+            )

@@ -1,0 +1,257 @@
+"""One slice of one entity's journey: from where the landing state says it stopped, for as long as a slice may take."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from hygge_engine.errors import HyggeError, LakeError, LandingBusy, LandingFenced
+from hygge_engine.flow.factory import open_home, open_table
+from hygge_engine.flow.opening import Opening
+from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
+from hygge_engine.homes.base import Home, Window
+from hygge_engine.retry import backoff_seconds
+from hygge_engine.stores.landing.protocol import RENEWAL_SECONDS, TableLanding, is_resumable
+from hygge_engine.stores.landing.state import OpenLoad, StagedFile
+from hygge_engine.stores.open_mirroring.store import DROP_POLL_SECONDS, OpenMirroringTable, staged_files
+
+if TYPE_CHECKING:
+    from hygge_engine.project import Entity, Project
+
+_log = logging.getLogger(__name__)
+
+# How often a load asks again for a table that another load owns, and after how many tries it gives up with `skip:
+# busy`. Together five minutes: as long as one slice of the other load can take.
+BUSY_POLL_SECONDS = 30.0
+BUSY_ATTEMPTS = 10
+
+# A fenced attempt comes back this soon, to find out how its successor is doing.
+FENCED_PAUSE_SECONDS = 5.0
+
+# Why reading stopped before the end of the window.
+Cut = Literal["", "continue", "cancelled"]
+
+
+def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -> SliceResult:
+    """Work on an entity run until it is done, cancelled, or the slice's time is up. Failures are values."""
+    started = datetime.now(UTC)
+    totals: dict[str, Any] = {}
+    landing: TableLanding | None = None
+    try:
+        table = open_table(entity)
+        landing = table.attach(task.load_id, task.attempt)
+        with open_home(project, entity) as home:
+            slice_ = _Slice(home, table, landing, entity, task, watch, project.options.slice_minutes * 60)
+            result = slice_.run()
+    except LandingBusy as busy:
+        if task.attempt < BUSY_ATTEMPTS:
+            return SliceResult(
+                "continue", message=f"waiting: {busy.message}", not_before=_in(BUSY_POLL_SECONDS), **_times(started)
+            )
+        return SliceResult("skipped", message=f"busy: {busy.message}", error=busy.code, **_times(started))
+    except LandingFenced as fenced:
+        return SliceResult("continue", message=fenced.message, not_before=_in(FENCED_PAUSE_SECONDS), **_times(started))
+    except HyggeError as error:
+        if landing is not None:
+            if isinstance(error, LakeError) and _is_fenced(landing):
+                return SliceResult(
+                    "continue", message=error.message, not_before=_in(FENCED_PAUSE_SECONDS), **_times(started)
+                )
+            if landing.open is not None:
+                totals = {"rows": landing.open.rows, "bytes": landing.open.bytes, "files": landing.open.files}
+            if not error.transient:
+                _release(landing)
+        pause = backoff_seconds(task.attempt, error.retry_after_seconds) if error.transient else None
+        return SliceResult.failure(error, retry_after_seconds=pause, **totals, **_times(started))
+    return result
+
+
+class _Slice:
+    """The state of one running slice."""
+
+    def __init__(
+        self,
+        home: Home,
+        table: OpenMirroringTable,
+        landing: TableLanding,
+        entity: Entity,
+        task: SliceTask,
+        watch: Watch,
+        seconds: float,
+    ) -> None:
+        self._home = home
+        self._table = table
+        self._landing = landing
+        self._task = task
+        self._watch = watch
+        self._started = datetime.now(UTC)
+        self._deadline = time.monotonic() + seconds
+        self._opening = Opening(home, table, landing, entity, task)
+
+    def run(self) -> SliceResult:
+        """Finish what an earlier attempt began, then this load's own share."""
+        if self._landing.finished:
+            return self._done()
+        if self._landing.open is not None:
+            self._landing.take_over()
+            self._settle_predecessor()
+        while not self._landing.finished:
+            opened = self._landing.open or self._opening.begin()
+            if opened is None:
+                self._landing.release()
+                return self._result("done", message=self._opening.message)
+            cut = self._reload(opened) if opened.mode == "reload" else self._append(opened)
+            if isinstance(cut, SliceResult):
+                return cut
+            if self._landing.open is None:
+                self._opening.carried = self._landing.ended  # an adopted load: this load's own increment begins
+        return self._done()
+
+    def _settle_predecessor(self) -> None:
+        opened = self._landing.open
+        if opened is None or opened.load_id == self._task.load_id:
+            return
+        if is_resumable(opened, self._task.load_id):
+            self._landing.adopt()
+        else:
+            self._landing.discard()
+
+    def _append(self, opened: OpenLoad) -> SliceResult | None:
+        """Read until the window or the slice ends, then land what was read; position and data commit together."""
+        files, position, cut = self._read(opened)
+        if files:
+            self._table.publish(self._landing, files, position=position, last=not cut)
+        elif not cut:
+            self._landing.finish()
+        return self._stopped(cut)
+
+    def _reload(self, opened: OpenLoad) -> SliceResult | None:
+        """Stage everything, drop the old table, wait until it is gone, land: each step can be resumed."""
+        if opened.phase == "staging":
+            files, position, cut = self._read(opened)
+            if cut == "cancelled":
+                self._landing.discard()  # the old table is untouched
+                return self._stopped(cut)
+            staged = (*opened.staged, *files)
+            self._landing.update(staged=staged, position=position, phase="staging" if cut else "dropping")
+            if cut:
+                return self._stopped(cut)
+        opened = self._landing.open or opened
+        if opened.phase == "dropping" and not self._table.drop(self._landing):
+            return self._result(
+                "continue",
+                message="Fabric is reading the folder that is to be dropped",
+                not_before=_in(DROP_POLL_SECONDS),
+            )
+        if not self._table.is_dropped(self._landing):
+            return self._result(
+                "continue", message="waiting for Fabric to drop the table", not_before=_in(DROP_POLL_SECONDS)
+            )
+        if opened.staged:
+            self._table.publish(self._landing, opened.staged, position=None, last=True, new_generation=True)
+        else:
+            self._landing.drop_finished()
+        return None
+
+    def _read(self, opened: OpenLoad) -> tuple[list[StagedFile], list[str] | None, Cut]:
+        """Stage the window's rows from the open load's position on; also where it stopped and why."""
+        source = self._opening.describe()
+        window = Window(
+            cursor=opened.upper.column if opened.upper else None,
+            lower=opened.lower,
+            upper=opened.upper.value if opened.upper else None,
+            lower_inclusive=opened.lower_inclusive,
+        )
+        position = opened.position
+        rows = opened.rows + sum(file.rows for file in opened.staged)
+        size = opened.bytes + sum(file.length for file in opened.staged)
+        cut: Cut = ""
+        renewed = time.monotonic()
+        writer = self._table.files(self._landing, source.schema, marked=opened.mode == "changes")
+        try:
+            with closing(self._home.read(window, opened.position)) as batches:
+                for batch in batches:
+                    writer.write(batch.rows)
+                    rows += batch.rows.num_rows
+                    size += batch.rows.nbytes
+                    position = batch.position
+                    self._watch.progress(rows, size)
+                    if self._watch.cancelled():
+                        cut = "cancelled"
+                        break
+                    # A table without a key cannot be resumed: it has to come to its end in this slice.
+                    if position is not None and time.monotonic() > self._deadline:
+                        cut = "continue"
+                        break
+                    if time.monotonic() - renewed > RENEWAL_SECONDS:
+                        self._landing.renew()
+                        renewed = time.monotonic()
+            if cut == "cancelled" and position is None:
+                writer.abandon()
+                return [], None, cut
+            return staged_files(writer.finish()), position, cut
+        except BaseException:
+            writer.abandon()
+            raise
+
+    def _stopped(self, cut: Cut) -> SliceResult | None:
+        if cut == "cancelled":
+            self._landing.release()
+            return self._result("cancelled", message="cancelled at the last commit")
+        if cut == "continue":
+            return self._result("continue")
+        return None
+
+    def _done(self) -> SliceResult:
+        return self._result("done", message=self._opening.message)
+
+    def _result(
+        self, status: Literal["done", "continue", "cancelled"], *, message: str = "", not_before: str | None = None
+    ) -> SliceResult:
+        totals = self._landing.finished or self._landing.open or self._opening.carried
+        state = self._landing.state
+        watermark = state.watermark
+        return SliceResult(
+            status,
+            rows=totals.rows if totals else 0,
+            bytes=totals.bytes if totals else 0,
+            files=totals.files if totals else 0,
+            message=message,
+            not_before=not_before,
+            primary_key=",".join(state.key_columns),
+            watermark_column=watermark.column if watermark else "",
+            watermark_type=watermark.type if watermark else "",
+            watermark=(watermark.value or "") if watermark else "",
+            columns=self._opening.manifest() if status == "done" else [],
+            **_times(self._started),
+        )
+
+
+def _in(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+def _times(started: datetime) -> dict[str, Any]:
+    return {"started": started.isoformat(), "finished": datetime.now(UTC).isoformat()}
+
+
+def _is_fenced(landing: TableLanding) -> bool:
+    """Whether a storage error is only the echo of a successor, who sweeps what a fenced attempt has staged."""
+    try:
+        landing.renew()
+    except LandingFenced:
+        return True
+    except HyggeError:
+        return False
+    return False
+
+
+def _release(landing: TableLanding) -> None:
+    """Give the table up after a permanent failure, so that the next load need not wait for the ownership to expire."""
+    try:
+        landing.release()
+    except HyggeError as error:
+        _log.warning("the table's ownership could not be given up and will expire by itself: %s", error)

@@ -1,0 +1,1 @@
+"""The landing protocol: how files become visible exactly once, whatever dies wherever."""

@@ -1,0 +1,232 @@
+"""The landing state: one small JSON document per table, from which any attempt can go on.
+
+It is read once and replaced in one conditional request. Every write carries a fresh nonce, which tells our own write
+after a lost response from somebody else's.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from hygge_engine.errors import LakeConditionNotMet, LakeNotFound, LandingBroken, LandingFenced
+from hygge_engine.lake.base import Lake
+
+# Raised when a field changes its meaning; an older document is refused rather than misread.
+FORMAT = 1
+
+# initial: the table's first rows, without a row marker. changes: rows merged by key. reload: a new generation of the
+# table.
+Mode = Literal["initial", "changes", "reload"]
+
+# landing: slices become visible as they are committed. A reload passes through all four, in this order.
+Phase = Literal["staging", "dropping", "waiting", "landing"]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Which attempt works on the table.
+
+    ``expires`` (ISO 8601, UTC) decides liveness only; safety is the epoch's business.
+    """
+
+    load_id: str
+    attempt: int
+    expires: str
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """A flushed file and what its publication means.
+
+    ``final`` is empty until an intent names it; ``rows`` is 0 for metadata.
+    """
+
+    staged: str
+    length: int
+    sha256: str
+    rows: int = 0
+    final: str = ""
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """How far an incremental table has come.
+
+    ``ties`` counts the rows that had exactly ``value`` when the bound was fixed.
+    """
+
+    column: str
+    type: str
+    value: str | None = None
+    ties: int = 0
+
+
+@dataclass(frozen=True)
+class OpenLoad:
+    """A load of the table that has begun and not ended.
+
+    ``position`` is the home's, after the last row that is committed (staging: staged). ``after_intent`` is the
+    position that holds once the intent is rolled forward, ``last`` whether nothing is left to read then. ``rows``,
+    ``bytes`` and ``files`` are totals over all slices.
+    """
+
+    load_id: str
+    mode: Mode
+    phase: Phase
+    started: str
+    lower: str | None = None
+    lower_inclusive: bool = False
+    upper: Watermark | None = None
+    position: list[str] | None = None
+    staged: tuple[StagedFile, ...] = ()
+    intent: tuple[StagedFile, ...] = ()
+    after_intent: list[str] | None = None
+    last: bool = False
+    dropped_at: str = ""
+    adopted: bool = False
+    rows: int = 0
+    bytes: int = 0
+    files: int = 0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The newest load that ended: a redelivered slice of it answers with these totals instead of starting over."""
+
+    load_id: str
+    mode: Mode
+    rows: int
+    bytes: int
+    files: int
+
+
+@dataclass(frozen=True)
+class LandingState:
+    """All that is known of one table in its destination.
+
+    ``next_sequence`` numbers the next file, from 1; ``folder_etag`` is set while the table's folder is being dropped.
+    ``columns`` maps each landed column to its Arrow type.
+    """
+
+    epoch: int = 0
+    generation: int = 1
+    next_sequence: int = 1
+    folder_etag: str = ""
+    key_columns: tuple[str, ...] = ()
+    columns: dict[str, str] = field(default_factory=dict)
+    watermark: Watermark | None = None
+    owner: Owner | None = None
+    open: OpenLoad | None = None
+    finished: Finished | None = None
+
+    @property
+    def has_history(self) -> bool:
+        """Whether files of this generation have become visible."""
+        return self.next_sequence > 1
+
+    def to_json(self, nonce: str) -> bytes:
+        """The document, readable by people."""
+        return json.dumps({"format": FORMAT, "nonce": nonce, **asdict(self)}, indent=1).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, path: str) -> tuple[LandingState, str]:
+        """State and nonce. Raises LandingBroken for a document that this version cannot read."""
+        try:
+            value = json.loads(data)
+            if value.pop("format") != FORMAT:
+                raise LandingBroken(
+                    f"{path} was written by another version of hygge-engine",
+                    hint="Run the version that wrote it, or reload the table with run_type full_drop.",
+                )
+            nonce = str(value.pop("nonce"))
+            return _decode(value), nonce
+        except (ValueError, KeyError, TypeError) as error:
+            raise LandingBroken(
+                f"{path} is not a landing state: {error}",
+                hint="Restore it, or delete it and reload the table with run_type full_drop.",
+            ) from error
+
+
+def _decode(value: dict[str, Any]) -> LandingState:
+    def files(entries: list[dict[str, Any]]) -> tuple[StagedFile, ...]:
+        return tuple(StagedFile(**entry) for entry in entries)
+
+    opened = value["open"]
+    if opened is not None:
+        upper = opened["upper"]
+        opened = OpenLoad(
+            **opened
+            | {
+                "upper": None if upper is None else Watermark(**upper),
+                "staged": files(opened["staged"]),
+                "intent": files(opened["intent"]),
+            }
+        )
+    return LandingState(
+        **value
+        | {
+            "key_columns": tuple(value["key_columns"]),
+            "watermark": None if value["watermark"] is None else Watermark(**value["watermark"]),
+            "owner": None if value["owner"] is None else Owner(**value["owner"]),
+            "open": opened,
+            "finished": None if value["finished"] is None else Finished(**value["finished"]),
+        }
+    )
+
+
+class StateFile:
+    """Reads and conditionally replaces one landing state.
+
+    Holds the etag of what was last read or written, so that a write by anybody else in between makes the next one fail.
+    """
+
+    def __init__(self, lake: Lake, path: str) -> None:
+        self._lake = lake
+        self.path = path
+        self._etag: str | None = None
+
+    def read(self) -> LandingState | None:
+        """The state, or None where the table has none yet. Raises LandingBroken for an unreadable document."""
+        try:
+            content = self._lake.read(self.path)
+        except LakeNotFound:
+            self._etag = None
+            return None
+        self._etag = content.etag
+        return LandingState.from_json(content.data, self.path)[0]
+
+    def write(self, state: LandingState) -> LandingState:
+        """Replace what was read. Raises LandingFenced where somebody else has written since."""
+        nonce = uuid.uuid4().hex
+        try:
+            self._etag = self._lake.put(
+                self.path, state.to_json(nonce), if_match=self._etag, if_absent=self._etag is None
+            )
+        except LakeConditionNotMet as error:
+            self._etag = self._etag_of_own_write(nonce, error)
+        return state
+
+    def _etag_of_own_write(self, nonce: str, error: LakeConditionNotMet) -> str:
+        try:
+            content = self._lake.read(self.path)
+        except LakeNotFound:
+            content = None
+        if content is None or LandingState.from_json(content.data, self.path)[1] != nonce:
+            raise LandingFenced(f"another attempt has taken over {self.path}") from error
+        return content.etag
+
+
+def expired(owner: Owner, now: datetime) -> bool:
+    """Whether an owner's time is over, by the service's clock."""
+    return datetime.fromisoformat(owner.expires) <= now
+
+
+def with_open(state: LandingState, **changes: Any) -> LandingState:
+    """The state with fields of its open load replaced."""
+    if state.open is None:
+        raise LandingBroken("there is no open load to change")
+    return replace(state, open=replace(state.open, **changes))

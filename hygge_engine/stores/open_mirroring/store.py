@@ -1,0 +1,161 @@
+"""One table in the landing zone of a mirrored database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import pyarrow as pa
+
+from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeNotFound, LandingBroken, StoreError
+from hygge_engine.lake.base import Lake
+from hygge_engine.stores.landing.protocol import TableLanding, staged_file
+from hygge_engine.stores.landing.state import StagedFile
+from hygge_engine.stores.open_mirroring.layout import Layout, metadata_document, partner_events_document
+from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
+from hygge_engine.stores.parquet import ROW_MARKER, ParquetFiles, StagedParquet
+
+# How soon to look again whether Fabric has dropped a table: it scans the landing zone about every 20 seconds.
+DROP_POLL_SECONDS = 10.0
+
+# After this long a table that Fabric still lists will not go away by itself: replication is stopped or has failed.
+DROP_WAIT_LIMIT_SECONDS = 1800.0
+
+# A folder's etag may move while Fabric moves processed files out of it; more changes than this in a row are somebody
+# else's.
+DROP_ATTEMPTS = 3
+
+
+class OpenMirroringTable:
+    """The open mirroring side of the landing protocol: metadata, numbering, row markers and the drop of a table."""
+
+    def __init__(self, lake: Lake, settings: OpenMirroringSettings, layout: Layout) -> None:
+        self._lake = lake
+        self.settings = settings
+        self.layout = layout
+
+    def attach(self, load_id: str, attempt: int) -> TableLanding:
+        """Read the landing state. Raises LandingBusy where another load owns the table."""
+        return TableLanding(
+            self._lake,
+            state_path=self.layout.state,
+            staging=self.layout.staging,
+            folder=self.layout.folder,
+            load_id=load_id,
+            attempt=attempt,
+        )
+
+    def check_history(self, landing: TableLanding) -> None:
+        """Compare state and landing zone before anything is added.
+
+        Raises LandingBroken where they tell different stories.
+        """
+        folder = self._lake.info(self.layout.folder)
+        if landing.state.has_history and folder is None:
+            raise LandingBroken(
+                f"the table's folder {self.layout.folder} is missing, though {landing.state.next_sequence - 1} "
+                "files have been landed in it",
+                hint="If it was deleted on purpose, reload the table with run_type full_drop.",
+            )
+        if landing.is_new and folder is not None:
+            raise LandingBroken(
+                f"{self.layout.folder} exists already, but its landing state {self.layout.state} does not: "
+                "another publisher may be writing there",
+                hint="Stop the other publisher, then reload the table with run_type full_drop.",
+            )
+
+    def files(self, landing: TableLanding, schema: pa.Schema, *, marked: bool) -> ParquetFiles:
+        """A writer of staged files; ``marked`` rows carry the row marker, a table's first rows never do."""
+        if ROW_MARKER in schema.names:
+            raise StoreError(f"the source has a column named {ROW_MARKER}, which Fabric reserves")
+        return ParquetFiles(
+            lambda: self._lake.stage(landing.staged_path()),
+            schema,
+            row_marker=self.settings.row_marker if marked else None,
+        )
+
+    def publish(
+        self,
+        landing: TableLanding,
+        files: Sequence[StagedFile],
+        *,
+        position: list[str] | None,
+        last: bool,
+        new_generation: bool = False,
+    ) -> None:
+        """Number staged files and land them; the table's first files bring its metadata with them."""
+        first = 1 if new_generation else landing.state.next_sequence
+        intent = [replace(file, final=self.layout.data_file(number)) for number, file in enumerate(files, start=first)]
+        if first == 1 and intent:
+            self._announce_partner()
+            intent.insert(0, self._stage_metadata(landing))
+        landing.intend(intent, position=position, last=last, new_generation=new_generation)
+
+    def drop(self, landing: TableLanding) -> bool:
+        """Delete the table's folder, on the etag that the state holds; False where Fabric is reading it just now.
+
+        A zombie's delete cannot hit the table's next generation: it would have to write the state first.
+        """
+        for _ in range(DROP_ATTEMPTS):
+            folder = self._lake.info(self.layout.folder)
+            if folder is None:
+                if not landing.state.folder_etag:  # there never was a table to drop, nor to wait for
+                    landing.update(phase="waiting")
+                    return True
+                break
+            landing.record_drop(folder.etag)
+            try:
+                self._lake.delete_directory(self.layout.folder, if_match=folder.etag)
+            except LakeConditionNotMet:
+                continue
+            except LakeConflict:
+                return False
+            break
+        else:
+            raise LandingBroken(f"the folder {self.layout.folder} changes faster than it can be dropped")
+        landing.update(phase="waiting", dropped_at=self._lake.now().isoformat())
+        return True
+
+    def is_dropped(self, landing: TableLanding) -> bool:
+        """Whether Fabric has dropped the table: by its status file, else by the time that has passed since the drop."""
+        opened = landing.open
+        if opened is None or not opened.dropped_at:
+            return True
+        waited = (self._lake.now() - datetime.fromisoformat(opened.dropped_at)).total_seconds()
+        listed = self._is_listed()
+        if listed is None:
+            return waited >= self.settings.folder_deletion_wait_seconds
+        if listed and waited > DROP_WAIT_LIMIT_SECONDS:
+            raise StoreError(
+                f"Fabric still lists {self.layout.schema_name}.{self.layout.table_name} {waited / 60:.0f} minutes "
+                "after its folder was deleted",
+                hint="Check that replication of the mirrored database is running; the next load goes on from here.",
+            )
+        return not listed
+
+    def _is_listed(self) -> bool | None:
+        """Whether Fabric's status file lists the table; None where there is no (readable) status file."""
+        try:
+            tables = json.loads(self._lake.read(self.layout.status).data)["tables"]
+            names = {(table["sourceSchemaName"], table["sourceTableName"]) for table in tables}
+        except (LakeNotFound, ValueError, KeyError, TypeError):
+            return None
+        return (self.layout.schema_name, self.layout.table_name) in names
+
+    def _stage_metadata(self, landing: TableLanding) -> StagedFile:
+        writer = self._lake.stage(landing.staged_path("json"))
+        writer.write(metadata_document(self.settings, landing.state.key_columns))
+        return staged_file(writer.finish(), final=self.layout.metadata)
+
+    def _announce_partner(self) -> None:
+        try:
+            self._lake.put(self.layout.partner_events, partner_events_document(self.settings), if_absent=True)
+        except LakeConditionNotMet:
+            return
+
+
+def staged_files(files: Sequence[StagedParquet]) -> list[StagedFile]:
+    """What the landing state remembers of the writer's files."""
+    return [staged_file(parquet.file, rows=parquet.rows) for parquet in files]
