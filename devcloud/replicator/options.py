@@ -1,0 +1,28 @@
+"""Choices where the documents of open mirroring contradict each other or are silent."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+SEVEN_DAYS_SECONDS = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicatorOptions:
+    """How the replicator behaves where Fabric's documents leave room; `docs/devcloud/replicator.md` grades each choice.
+
+    `purge_after_seconds` counts from a file's last modification; 0 deletes processed files at once, None never.
+    `apply_rows` bounds how many rows of consecutive files are merged into a table in one commit.
+    """
+
+    metadata_required: bool = True
+    default_schema: str = "dbo"
+    underscore_schemas: Literal["accept", "ignore"] = "accept"
+    accept_leading_marker: bool = False
+    keyless_changes: Literal["stop", "insert"] = "stop"
+    partial_update_rows: Literal["null", "stop"] = "null"
+    sticky_failures: Literal["file", "folder"] = "file"
+    processed_folder: Literal["_FilesReadyToDelete", "_ProcessedFiles"] = "_FilesReadyToDelete"
+    purge_after_seconds: float | None = SEVEN_DAYS_SECONDS
+    restart_wipes_tables: bool = True
+    tie_seed: int = 0
+    apply_rows: int = 500_000

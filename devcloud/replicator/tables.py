@@ -1,0 +1,95 @@
+"""Where mirrored tables are kept: in memory for provers, as Delta tables for readers."""
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import polars as pl
+import pyarrow as pa
+
+from devcloud.replicator.changes import Changes
+from devcloud.replicator.delta_types import unite
+from devcloud.replicator.rules import TableName
+from devcloud.replicator.state import TableState
+
+
+class MirroredTables(Protocol):
+    """Tables and what the replicator knows of them. A commit changes a table's rows and its state, or neither."""
+
+    def load_states(self) -> dict[TableName, TableState]:
+        """Return the state of every table, as it was committed or remembered last."""
+
+    def remember_states(self, states: Mapping[TableName, TableState]) -> None:
+        """Keep states whose tables did not change."""
+
+    def append(self, state: TableState, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+        """Add rows, and the columns that are new, and commit them with the state."""
+
+    def apply(self, state: TableState, changes: Changes) -> None:
+        """Delete and add rows, and columns that are new, and commit them with the state."""
+
+    def drop(self, name: TableName) -> None:
+        """Remove a table and its state, if it is there."""
+
+    def schema(self, name: TableName) -> pa.Schema | None:
+        """Return a table's columns, or None where it has none yet."""
+
+    def read(self, name: TableName) -> pa.Table:
+        """Return all rows. Raises KeyError for a table that has no rows and columns yet."""
+
+
+class MemoryTables:
+    """Arrow tables in memory; they end with the process."""
+
+    def __init__(self) -> None:
+        self._tables: dict[TableName, pa.Table] = {}
+
+    def load_states(self) -> dict[TableName, TableState]:
+        """Return nothing: memory starts empty."""
+        return {}
+
+    def remember_states(self, states: Mapping[TableName, TableState]) -> None:
+        """Do nothing: the caller holds the states."""
+
+    def append(self, state: TableState, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+        """Add rows."""
+        self.apply(state, Changes(None, pa.Table.from_batches(batches, schema)))
+
+    def apply(self, state: TableState, changes: Changes) -> None:
+        """Delete and add rows."""
+        current = self._tables.get(state.name)
+        if current is None:
+            self._tables[state.name] = changes.rows
+            return
+        schema = unite(current.schema, changes.rows.schema)
+        kept = current
+        if changes.deleted_keys is not None:
+            keys = changes.deleted_keys.column_names
+            held = pl.DataFrame(pl.from_arrow(current.select(keys))).with_row_index("__row__")
+            gone = pl.DataFrame(pl.from_arrow(changes.deleted_keys))
+            rows = held.join(gone, on=keys, how="anti", maintain_order="left").get_column("__row__")
+            if len(rows) < len(held):
+                kept = current.take(rows.to_arrow())
+        self._tables[state.name] = pa.concat_tables([_widen(kept, schema), _widen(changes.rows, schema)])
+
+    def drop(self, name: TableName) -> None:
+        """Forget a table."""
+        self._tables.pop(name, None)
+
+    def schema(self, name: TableName) -> pa.Schema | None:
+        """Return a table's columns."""
+        table = self._tables.get(name)
+        return None if table is None else table.schema
+
+    def read(self, name: TableName) -> pa.Table:
+        """Return all rows."""
+        return self._tables[name]
+
+
+def _widen(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    if rows.schema.equals(schema):
+        return rows
+    columns = [
+        rows.column(field.name) if field.name in rows.column_names else pa.nulls(rows.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
