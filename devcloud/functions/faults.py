@@ -1,0 +1,160 @@
+"""Faults that tests order: a worker or host that dies at a chosen moment, an activity delivered twice, work held back."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+KillMoment = Literal["start", "finish"]
+
+
+class HostKilledError(BaseException):
+    """The host was told to die here; nothing on its way may go on. Not an Exception, so that no handler keeps it alive."""
+
+
+@dataclass
+class _ActivityFault:
+    """Something that happens to the next ``times`` deliveries of an activity (``*``: of any) after ``skip`` of them."""
+
+    kind: Literal["kill_worker", "deliver_twice"]
+    activity: str
+    moment: KillMoment = "start"
+    delay_seconds: float = 0.0
+    at_once: bool = False
+    times: int = 1
+    skip: int = 0
+
+    def strikes(self, activity: str) -> bool:
+        """Return whether this delivery is one of those; counts it."""
+        if self.activity not in ("*", activity) or self.times == 0:
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        self.times -= 1
+        return True
+
+
+class Faults:
+    """The orders of one host. May be given from any thread, also while the host runs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._activity_faults: list[_ActivityFault] = []
+        self._paused: set[str] = set()
+        self._kill_host_at: tuple[int, bool] | None = None
+        self._changed: Callable[[], None] = lambda: None
+        self.fail_on_worker_exit = False
+
+    def kill_worker_on(
+        self,
+        activity: str,
+        moment: KillMoment = "start",
+        *,
+        delay_seconds: float = 0.0,
+        times: int = 1,
+        skip: int = 0,
+    ) -> None:
+        """Kill the worker when ``activity`` starts (``delay_seconds`` later), or when it has finished but its result is
+        not recorded; for the next ``times`` deliveries after ``skip`` of them.
+        """
+        with self._lock:
+            self._activity_faults.append(
+                _ActivityFault("kill_worker", activity, moment, delay_seconds, times=times, skip=skip)
+            )
+
+    def deliver_twice(self, activity: str, *, at_once: bool = False, times: int = 1, skip: int = 0) -> None:
+        """Deliver an activity a second time: after its first run, whose result is lost, or ``at_once`` beside it."""
+        with self._lock:
+            self._activity_faults.append(
+                _ActivityFault("deliver_twice", activity, at_once=at_once, times=times, skip=skip)
+            )
+
+    def pause(self, activity: str = "*") -> None:
+        """Hold back deliveries of an activity (all of them: ``*``); what runs already goes on."""
+        with self._lock:
+            self._paused.add(activity)
+
+    def resume(self) -> None:
+        """Deliver what was held back."""
+        with self._lock:
+            self._paused.clear()
+        self._changed()
+
+    def kill_host_at(self, history_events: int, *, before_commit: bool = False) -> None:
+        """Kill the host when the hub's count of history events reaches ``history_events``: after the episode that
+        reaches it was recorded but before its new work is handed out, or just before it is recorded.
+        """
+        with self._lock:
+            self._kill_host_at = (history_events, before_commit)
+
+    def clear(self) -> None:
+        """Forget all orders."""
+        with self._lock:
+            self._activity_faults.clear()
+            self._paused.clear()
+            self._kill_host_at = None
+            self.fail_on_worker_exit = False
+        self._changed()
+
+    def apply(self, order: str, arguments: dict[str, Any]) -> None:
+        """Give the order of that name, as HTTP does; raises TypeError or ValueError for one that is not understood."""
+        orders: dict[str, Callable[..., None]] = {
+            "kill_worker_on": self.kill_worker_on,
+            "deliver_twice": self.deliver_twice,
+            "pause": self.pause,
+            "resume": self.resume,
+            "kill_host_at": self.kill_host_at,
+            "fail_on_worker_exit": self.set_fail_on_worker_exit,
+        }
+        if order not in orders:
+            raise ValueError(f"unknown order '{order}'; known are {', '.join(orders)}")
+        orders[order](**arguments)
+
+    def set_fail_on_worker_exit(self, *, enabled: bool = True) -> None:
+        """Report activities that ran in a worker that died as failed, instead of delivering them again."""
+        self.fail_on_worker_exit = enabled
+
+    def describe(self) -> dict[str, Any]:
+        """Return the orders that stand, as JSON."""
+        with self._lock:
+            return {
+                "activity_faults": [asdict(fault) for fault in self._activity_faults if fault.times],
+                "paused": sorted(self._paused),
+                "kill_host_at": self._kill_host_at,
+                "fail_on_worker_exit": self.fail_on_worker_exit,
+            }
+
+    def on_change(self, notify: Callable[[], None]) -> None:
+        """Call ``notify`` whenever held-back work may go on."""
+        self._changed = notify
+
+    def is_paused(self, activity: str) -> bool:
+        """Return whether deliveries of this activity are held back."""
+        with self._lock:
+            return not self._paused.isdisjoint({"*", activity})
+
+    def take_kill(self, activity: str, moment: KillMoment) -> float | None:
+        """Return after how many seconds the worker dies because of this delivery, or None."""
+        with self._lock:
+            for fault in self._activity_faults:
+                if fault.kind == "kill_worker" and fault.moment == moment and fault.strikes(activity):
+                    return fault.delay_seconds
+        return None
+
+    def take_double(self, activity: str) -> _ActivityFault | None:
+        """Return the order to deliver this activity twice, if there is one."""
+        with self._lock:
+            for fault in self._activity_faults:
+                if fault.kind == "deliver_twice" and fault.strikes(activity):
+                    return fault
+        return None
+
+    def host_dies(self, counted: int, about_to_count: int, *, before_commit: bool) -> bool:
+        """Return whether the host dies at this commit, which brings the count from ``counted`` up."""
+        with self._lock:
+            order = self._kill_host_at
+            if order is None or order[1] != before_commit or counted + about_to_count < order[0]:
+                return False
+            self._kill_host_at = None
+            return True
