@@ -1,0 +1,70 @@
+"""The server's own endpoints under `/devcloud/`: operations, faults, clock, workspaces. JSON, without credentials."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from devcloud.onelake.account import Account
+from devcloud.onelake.errors import ServiceError
+from devcloud.onelake.exchange import Answer
+from devcloud.onelake.faults import Faults
+from devcloud.onelake.operations import OperationsLog
+
+_JSON = {"Content-Type": "application/json"}
+
+
+class Control:
+    """Answers the endpoints for one server."""
+
+    def __init__(self, account: Account, operations: OperationsLog, faults: Faults) -> None:
+        self._account = account
+        self._operations = operations
+        self._faults = faults
+
+    def answer(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> Answer:
+        """Carry out one control request; a refusal is a 400 or 404 with the reason."""
+        try:
+            return self._answer(method, path.strip("/").split("/")[1:], query, body)
+        except (KeyError, TypeError, ValueError, ServiceError) as error:
+            return Answer(400, dict(_JSON), json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+
+    def _answer(self, method: str, parts: list[str], query: Mapping[str, str], body: bytes) -> Answer:
+        match method, parts:
+            case "GET", ["operations"]:
+                mutating = query.get("mutating")
+                operations = self._operations.select(
+                    verb=query.get("verb"),
+                    path=query.get("path"),
+                    mutating=None if mutating is None else mutating == "true",
+                    after=int(query.get("after", "0")),
+                )
+                return _json({"operations": [operation.as_json() for operation in operations]})
+            case "DELETE", ["operations"]:
+                self._operations.clear()
+                return Answer(204)
+            case "GET", ["faults"]:
+                return _json({"faults": [fault.as_json() for fault in self._faults.all()]})
+            case "POST", ["faults"]:
+                return _json(self._faults.add(**json.loads(body)).as_json(), 201)
+            case "DELETE", ["faults"]:
+                self._faults.clear()
+                return Answer(204)
+            case "DELETE", ["faults", fault_id]:
+                self._faults.remove(int(fault_id))
+                return Answer(204)
+            case "POST", ["clock"]:
+                self._account.clock.offset_seconds = float(json.loads(body)["offset_seconds"])
+                return Answer(204)
+            case "POST", ["items"]:
+                wanted = json.loads(body)
+                self._account.create_filesystem(wanted["workspace"], "onelake")
+                folders = wanted.get("folders", ("Files", "Tables"))
+                self._account.create_item(wanted["workspace"], wanted["item"], folders)
+                return Answer(201)
+        return Answer(404, dict(_JSON), json.dumps({"error": f"no endpoint {method} /{'/'.join(parts)}"}).encode())
+
+
+def _json(value: dict[str, Any], status: int = 200) -> Answer:
+    return Answer(status, dict(_JSON), json.dumps(value).encode())

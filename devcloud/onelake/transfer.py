@@ -1,0 +1,113 @@
+"""Bodies over HTTP: spooled to disk as they arrive, streamed from disk as they leave, slowed down or cut on request."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from base64 import b64encode
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from devcloud.onelake.exchange import Answer, Body
+
+# Files up to this size are read and sent at once; larger ones in pieces of it.
+PIECE_BYTES: Final = 256 * 1024
+
+
+class DroppedConnectionError(Exception):
+    """The connection was cut on purpose, or by the client in the middle of a body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a body travels: at most so fast, and the connection cut after so many bytes; None: unhindered."""
+
+    bytes_per_second: int | None = None
+    cut_after: int | None = None
+
+    async def wait(self, length: int) -> None:
+        """Wait as long as `length` bytes take."""
+        if self.bytes_per_second:
+            await asyncio.sleep(length / self.bytes_per_second)
+
+
+async def receive(http: web.BaseRequest, file: Path | None, pace: Pace) -> Body | None:
+    """Read the body into `file`; None only reads it. Raises `DroppedConnectionError` where the pace cuts it."""
+    digest = hashlib.md5(usedforsecurity=False) if file is not None and "Content-MD5" in http.headers else None
+    descriptor = None if file is None else os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    length = 0
+    try:
+        while piece := await http.content.readany():
+            length += len(piece)
+            if descriptor is not None:
+                _write_all(descriptor, piece)
+            if digest is not None:
+                digest.update(piece)
+            if pace.cut_after is not None and length >= pace.cut_after:
+                break
+            await pace.wait(len(piece))
+    except (ConnectionError, web.RequestPayloadError) as error:
+        raise DroppedConnectionError from error
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+    if pace.cut_after is not None:
+        raise DroppedConnectionError
+    if file is None:
+        return None
+    return Body(file, length, b64encode(digest.digest()).decode() if digest else None)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+async def send(http: web.BaseRequest, answer: Answer, pace: Pace) -> web.StreamResponse:
+    """Send an answer and close its file. Raises `DroppedConnectionError` where the pace cuts the body."""
+    if answer.file is None:
+        answer.length = len(answer.body)
+    try:
+        if answer.length <= PIECE_BYTES and pace == Pace():
+            body = answer.body
+            if answer.file is not None:
+                body = os.pread(answer.file.fileno(), answer.length, answer.offset)
+            return web.Response(status=answer.status, headers=answer.headers, body=body or None)
+        return await _stream(http, answer, pace)
+    finally:
+        if answer.file is not None:
+            answer.file.close()
+
+
+async def _stream(http: web.BaseRequest, answer: Answer, pace: Pace) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    if http.method != "HEAD":
+        response.content_length = answer.length
+    await response.prepare(http)
+    # A slow body trickles in tenths of a second.
+    size = min(PIECE_BYTES, max(1, pace.bytes_per_second // 10)) if pace.bytes_per_second else PIECE_BYTES
+    sent = 0
+    while sent < answer.length:
+        wanted = min(size, answer.length - sent)
+        if pace.cut_after is not None:
+            wanted = min(wanted, pace.cut_after - sent)
+        piece = _piece(answer, sent, wanted)
+        if not piece:
+            # Cut on purpose, or somebody truncated the file on disk: the length that was promised is not kept.
+            raise DroppedConnectionError
+        await response.write(piece)
+        sent += len(piece)
+        await pace.wait(len(piece))
+    await response.write_eof()
+    return response
+
+
+def _piece(answer: Answer, start: int, length: int) -> bytes:
+    if answer.file is not None:
+        return os.pread(answer.file.fileno(), length, answer.offset + start)
+    return answer.body[start : start + length]
