@@ -1,0 +1,147 @@
+"""Durable Functions' orchestration context in process: activities on threads, timers by the clock, no memory."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import queue
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from hygge_engine.orchestration.context import Task
+
+LOGGER = logging.getLogger(__name__)
+
+Activity = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class LocalTask:
+    """Something the orchestrator waits for; completes once, with a value or with an error."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self._parents: list[LocalTask] = []
+
+    def complete(self, value: Any = None, error: BaseException | None = None) -> None:
+        """Complete, and with it the races that wait for this task."""
+        if self.done:
+            return
+        self.done, self.value, self.error = True, value, error
+        for parent in self._parents:
+            parent.complete(self)
+        self._parents.clear()
+
+    def race(self, race: LocalTask) -> None:
+        """Let a race know when this task completes."""
+        if self.done:
+            race.complete(self)
+        else:
+            self._parents.append(race)
+
+    def cancel(self) -> None:
+        """Nobody waits for this any more."""
+        self._parents.clear()
+
+
+class LocalContext:
+    """`context.Context` for one load in this process. Call `turn` from one thread only; `raise_event` from any."""
+
+    def __init__(self, instance_id: str, input_: Any, activities: Mapping[str, Activity], workers: int) -> None:
+        self.instance_id = instance_id
+        self.current_utc_datetime = datetime.now(UTC)
+        self.custom_status: Any = None
+        self._input = input_
+        self._activities = activities
+        self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="hygge-activity")
+        self._completions: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._timers: list[tuple[datetime, int, LocalTask]] = []
+        self._order = itertools.count()
+        self._events: dict[str, LocalTask] = {}
+
+    def get_input(self) -> Any:
+        return self._input
+
+    def call_activity(self, name: str, input_: Any = None) -> LocalTask:
+        task = LocalTask()
+
+        def finish(future: Future[dict[str, Any]]) -> None:
+            error = future.exception()
+            if error is None:
+                self.post(lambda: task.complete(future.result()))
+            else:
+                LOGGER.error("Activity %s ended unexpectedly.", name, exc_info=error)
+                self.post(lambda: task.complete(error=error))
+
+        self._pool.submit(self._activities[name], input_).add_done_callback(finish)
+        return task
+
+    def create_timer(self, fire_at: datetime) -> LocalTask:
+        task = LocalTask()
+        heapq.heappush(self._timers, (fire_at, next(self._order), task))
+        return task
+
+    def wait_for_external_event(self, name: str) -> LocalTask:
+        return self._events.setdefault(name, LocalTask())
+
+    def task_any(self, tasks: list[Any]) -> LocalTask:
+        race = LocalTask()
+        for task in tasks:
+            task.race(race)
+        return race
+
+    def set_custom_status(self, status: Any) -> None:
+        self.custom_status = status
+
+    def raise_event(self, name: str) -> None:
+        """Raise an external event."""
+        self.post(lambda: self.wait_for_external_event(name).complete())
+
+    def post(self, happening: Callable[[], None]) -> None:
+        """Let something happen on the thread that runs the orchestrator. Safe from any thread and signal handler."""
+        self._completions.put(happening)
+
+    def turn(self, task: LocalTask) -> None:
+        """Let things happen until a task is done."""
+        while True:
+            self._fire_timers()
+            if task.done:
+                return
+            try:
+                happening = self._completions.get(timeout=self._seconds_to_next_timer())
+            except queue.Empty:
+                continue
+            self.current_utc_datetime = datetime.now(UTC)
+            happening()
+
+    def close(self) -> None:
+        """Wait for the activities that still run."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _fire_timers(self) -> None:
+        now = datetime.now(UTC)
+        while self._timers and self._timers[0][0] <= now:
+            self.current_utc_datetime = now
+            heapq.heappop(self._timers)[2].complete()
+
+    def _seconds_to_next_timer(self) -> float | None:
+        if not self._timers:
+            return None
+        return max(0.0, (self._timers[0][0] - datetime.now(UTC)) / timedelta(seconds=1))
+
+
+def run_orchestrator(context: LocalContext, steps: Generator[Task, Any, Any]) -> Any:
+    """Drive an orchestrator that was called with this context to its end, and return its output."""
+    try:
+        step = cast(LocalTask, next(steps))
+        while True:
+            context.turn(step)
+            step = cast(LocalTask, steps.send(step.value) if step.error is None else steps.throw(step.error))
+    except StopIteration as end:
+        return end.value
+    finally:
+        context.close()

@@ -1,0 +1,96 @@
+"""What somebody asks of a load: which flows and entities, how, and on whose behalf."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+from hygge_engine.errors import LoadError
+from hygge_engine.project.settings import RunType
+
+RUN_TYPES: tuple[str, ...] = get_args(RunType)
+
+# Longest `requested_by` that is kept: it ends in the journal's rows, and says who, not why.
+REQUESTED_BY_LIMIT_CHARACTERS = 200
+
+
+class InvalidRequest(LoadError):
+    """The body of a load request is not usable; ``problems`` lists everything that is wrong with it."""
+
+    code = "load.invalid_request"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("The load request is not valid: " + " ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """A load to be made.
+
+    ``flows`` and ``entities`` (``entity`` or ``flow.entity``) select; empty means all. ``run_type`` overrules the
+    flows' own. ``coordinator_run_id`` names the load in the journal; without it the orchestration's instance id does.
+    ``skip_reason`` is set where the load must only be remembered, not run.
+    """
+
+    flows: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+    run_type: RunType | None = None
+    requested_by: str = ""
+    coordinator_run_id: str | None = None
+    skip_reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-serialisable mapping."""
+        return {**asdict(self), "flows": list(self.flows), "entities": list(self.entities)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> LoadRequest:
+        """The inverse of `to_json`, for values that this class has written itself."""
+        return cls(**{**value, "flows": tuple(value.get("flows", ())), "entities": tuple(value.get("entities", ()))})
+
+
+def parse_request(body: Any, *, requested_by: str) -> LoadRequest:
+    """A request from a decoded JSON body (None: an empty one). Raises InvalidRequest with every problem at once."""
+    if body is None:
+        body = {}
+    if not isinstance(body, dict):
+        raise InvalidRequest([f"The body must be a JSON object, found {_kind(body)}."])
+    problems = [
+        f"Unknown key '{key}'; expected one of: entities, flows, requested_by, run_type."
+        for key in sorted(str(key) for key in body.keys() - {"flows", "entities", "run_type", "requested_by"})
+    ]
+    flows = _names(body, "flows", problems)
+    entities = _names(body, "entities", problems)
+    run_type = body.get("run_type")
+    if run_type is not None and run_type not in RUN_TYPES:
+        problems.append(f"'run_type' must be one of {', '.join(RUN_TYPES)}; found {_shown(run_type)}.")
+    who = body.get("requested_by", requested_by)
+    if not isinstance(who, str):
+        problems.append(f"'requested_by' must be a string; found {_kind(who)}.")
+    elif len(who) > REQUESTED_BY_LIMIT_CHARACTERS:
+        problems.append(f"'requested_by' is longer than {REQUESTED_BY_LIMIT_CHARACTERS} characters.")
+    if problems:
+        raise InvalidRequest(problems)
+    return LoadRequest(flows=flows, entities=entities, run_type=run_type, requested_by=who)
+
+
+def _names(body: dict[str, Any], key: str, problems: list[str]) -> tuple[str, ...]:
+    value = body.get(key)
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        problems.append(f"'{key}' must be a list of names; found {_kind(value)}.")
+        return ()
+    wrong = [item for item in value if not isinstance(item, str) or not item]
+    problems.extend(f"'{key}' must hold names; found {_shown(item)}." for item in wrong)
+    return tuple(dict.fromkeys(item for item in value if isinstance(item, str) and item))
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(value), "null")
+
+
+def _shown(value: Any) -> str:
+    return f"'{value}'" if isinstance(value, str) else _kind(value)

@@ -1,0 +1,121 @@
+"""Which entities of a load run, wait or are still to come: bookkeeping without a clock of its own, so that it replays.
+
+Every operation costs the logarithm of the entities at most, because a load of hundreds of them replays its history many
+times.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass
+class Journey:
+    """One entity on its way through a load.
+
+    ``attempts`` counts the activities scheduled so far. ``failures`` and ``crashes`` count in a row: a slice that lands
+    rows starts them again. ``failing_since`` is the time of the first failure of the row. ``idle`` counts the slices in
+    a row that changed nothing. ``last`` is the last answer of a slice.
+    """
+
+    index: int
+    entity: Mapping[str, Any]
+    attempts: int = 0
+    failures: int = 0
+    crashes: int = 0
+    idle: int = 0
+    failing_since: datetime | None = None
+    last: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def connection(self) -> str:
+        """The connection whose pool this entity's activities draw from; empty where its home needs none."""
+        return str(self.entity.get("connection") or "")
+
+    def progressed(self, answer: Mapping[str, Any]) -> bool:
+        """Whether an answer counts more rows or files than the one before."""
+        return any(answer.get(total, 0) != self.last.get(total, 0) for total in ("rows", "files"))
+
+
+class Window:
+    """At most ``concurrency`` journeys run at once, and at most ``pools[connection]`` of them on one connection.
+
+    Ready journeys run in the order of the plan, so that one which has begun goes on before another begins.
+    """
+
+    def __init__(self, entities: Iterable[Mapping[str, Any]], concurrency: int, pools: Mapping[str, int]) -> None:
+        self._free = concurrency
+        self._pools = dict(pools)
+        self._running: defaultdict[str, int] = defaultdict(int)
+        self._journeys = [Journey(index, entity) for index, entity in enumerate(entities)]
+        self._ready: defaultdict[str, list[int]] = defaultdict(list)
+        for journey in self._journeys:
+            # In ascending order a list is a heap already.
+            self._ready[journey.connection].append(journey.index)
+        self._deferred: list[tuple[datetime, int]] = []
+
+    @property
+    def running(self) -> int:
+        return sum(self._running.values())
+
+    @property
+    def deferred(self) -> int:
+        return len(self._deferred)
+
+    @property
+    def ready(self) -> int:
+        return sum(len(indices) for indices in self._ready.values())
+
+    @property
+    def next_due(self) -> datetime | None:
+        """When the first deferred journey may run again."""
+        return self._deferred[0][0] if self._deferred else None
+
+    def start_next(self) -> Journey | None:
+        """Take the next journey that may run now, or None."""
+        if self._free < 1:
+            return None
+        # Over the connections, of which there are few, not over the entities.
+        open_ = [
+            (indices[0], connection)
+            for connection, indices in self._ready.items()
+            if indices and (not connection or self._running[connection] < self._pools.get(connection, 1))
+        ]
+        if not open_:
+            return None
+        _, connection = min(open_)
+        journey = self._journeys[heapq.heappop(self._ready[connection])]
+        self._free -= 1
+        self._running[connection] += 1
+        return journey
+
+    def stop(self, journey: Journey) -> None:
+        """Give back the place of a journey whose activity has answered."""
+        self._free += 1
+        self._running[journey.connection] -= 1
+
+    def resume(self, journey: Journey) -> None:
+        """Let a journey run again as soon as there is a place."""
+        heapq.heappush(self._ready[journey.connection], journey.index)
+
+    def defer(self, journey: Journey, due: datetime) -> None:
+        """Let a journey run again, but not before ``due``."""
+        heapq.heappush(self._deferred, (due, journey.index))
+
+    def wake(self, now: datetime) -> None:
+        """Make ready what was deferred until now."""
+        while self._deferred and self._deferred[0][0] <= now:
+            self.resume(self._journeys[heapq.heappop(self._deferred)[1]])
+
+    def drain(self) -> list[Journey]:
+        """Take out all journeys that do not run, in the order of the plan."""
+        indices = [index for ready in self._ready.values() for index in ready]
+        indices += [index for _, index in self._deferred]
+        self._ready.clear()
+        self._deferred.clear()
+        return [self._journeys[index] for index in sorted(indices)]

@@ -1,0 +1,323 @@
+"""The orchestrator of a load, in virtual time on a host that replays it at every event."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hygge_engine.orchestration import verdict
+from tests.unit.orchestration_host import START, Host
+
+Answer = dict[str, Any] | Exception
+Slices = Callable[[dict[str, Any]], tuple[float, Answer]]
+
+
+def plan(entities: int = 1, *, concurrency: int = 4, pools: dict[str, int] | None = None) -> dict[str, Any]:
+    connections = list(pools or {"db": 100})
+    return {
+        "status": "planned",
+        "settings_hash": "h1",
+        "concurrency": concurrency,
+        "pools": pools or {"db": 100},
+        "entities": [
+            {
+                "flow": "f",
+                "entity": f"e{number}",
+                "entity_run_id": f"run-{number}",
+                "run_type": "incremental",
+                "connection": connections[number % len(connections)],
+            }
+            for number in range(entities)
+        ],
+    }
+
+
+def done(rows: int = 10) -> dict[str, Any]:
+    return {"status": "done", "rows": rows, "files": 1}
+
+
+def transient(seconds: float = 5.0) -> dict[str, Any]:
+    return {
+        "status": "failed",
+        "transient": True,
+        "error": "home.unavailable",
+        "message": "The connection was lost.",
+        "retry_after_seconds": seconds,
+    }
+
+
+def host(
+    slices: Slices, planned: dict[str, Any] | None = None, *, settle: list[Answer] | None = None, **options: Any
+) -> Host:
+    settlements = iter(settle or [])
+
+    def script(name: str, input_: dict[str, Any]) -> tuple[float, Answer]:
+        if name == "plan_load":
+            return 1.0, planned or plan()
+        if name == "settle_load":
+            return 1.0, next(settlements, {"status": "settled"})
+        return slices(input_)
+
+    return Host(script, **options)
+
+
+def settled(host_: Host) -> list[dict[str, Any]]:
+    """What the last `settle_load` was given, one answer per entity."""
+    results: list[dict[str, Any]] = [run for run in host_.runs if run.name == "settle_load"][-1].input["results"]
+    return results
+
+
+def test_every_entity_runs_once_and_the_summary_counts_the_rows() -> None:
+    load = host(lambda task: (3.0, done()), plan(5))
+    summary = load.run()
+    assert summary["status"] == "success"
+    assert summary["success"] == summary["entities"] == 5
+    assert summary["rows"] == 50
+    assert [run.input["entity"] for run in load.flows()] == ["e0", "e1", "e2", "e3", "e4"]
+    assert all(run.input["attempt"] == 1 and run.input["settings_hash"] == "h1" for run in load.flows())
+    assert len(settled(load)) == 5
+    assert summary["journal"] == {"status": "settled"}
+
+
+def test_the_window_slides_as_soon_as_one_entity_ends() -> None:
+    # One slow table must hold up nobody: the others pass by it, three at a time.
+    load = host(lambda task: (100.0 if task["entity"] == "e0" else 2.0, done()), plan(61, concurrency=4))
+    load.run()
+    assert load.most_at_once(load.flows()) == 4
+    others = [run for run in load.flows() if run.input["entity"] != "e0"]
+    assert load.most_at_once(others) == 3
+    assert max(run.ended for run in others) == pytest.approx(1.0 + 2.0 * 20)
+
+
+def test_a_connections_pool_bounds_its_entities_and_leaves_the_rest_of_the_window_to_others() -> None:
+    load = host(lambda task: (2.0, done()), plan(20, concurrency=6, pools={"small": 2, "large": 10}))
+    load.run()
+    small = [run for run in load.flows() if int(run.input["entity"][1:]) % 2 == 0]
+    large = [run for run in load.flows() if run not in small]
+    assert load.most_at_once(small) == 2
+    assert load.most_at_once(large) == 4
+    assert load.most_at_once(load.flows()) == 6
+
+
+def test_entities_without_a_connection_need_no_pool() -> None:
+    planned = plan(6, concurrency=6, pools={"": 0})
+    load = host(lambda task: (2.0, done()), planned)
+    load.run()
+    assert load.most_at_once(load.flows()) == 6
+
+
+def test_a_slice_that_is_not_finished_is_followed_by_another_at_once() -> None:
+    def slices(task: dict[str, Any]) -> tuple[float, Answer]:
+        rows = 100 * task["attempt"]
+        return 2.0, {"status": "continue" if task["attempt"] < 4 else "done", "rows": rows}
+
+    load = host(slices)
+    summary = load.run()
+    assert [run.input["attempt"] for run in load.flows()] == [1, 2, 3, 4]
+    assert [run.began for run in load.flows()] == [1.0, 3.0, 5.0, 7.0]
+    assert {run.input["entity_run_id"] for run in load.flows()} == {"run-0"}
+    assert summary["rows"] == 400
+
+
+def test_a_slice_that_waits_comes_back_when_it_said_and_others_use_its_place() -> None:
+    def slices(task: dict[str, Any]) -> tuple[float, Answer]:
+        if task["entity"] == "e0" and task["attempt"] == 1:
+            return 1.0, {"status": "continue", "not_before": (START + timedelta(seconds=60)).isoformat()}
+        return 10.0, done()
+
+    load = host(slices, plan(3, concurrency=1))
+    load.run()
+    began = [(run.input["entity"], run.began) for run in load.flows()]
+    assert began == [("e0", 1.0), ("e1", 2.0), ("e2", 12.0), ("e0", 60.0)]
+
+
+def test_a_transient_failure_is_tried_again_after_the_pause_it_asked_for() -> None:
+    load = host(lambda task: (1.0, transient(7.0) if task["attempt"] < 3 else done()))
+    summary = load.run()
+    assert [run.began for run in load.flows()] == [1.0, 9.0, 17.0]
+    assert summary["status"] == "success"
+
+
+def test_a_source_that_stays_down_fails_its_entities_and_no_others() -> None:
+    load = host(lambda task: (1.0, transient() if task["entity"] == "e1" else done()), plan(3))
+    summary = load.run()
+    attempts = Counter(run.input["entity"] for run in load.flows())
+    assert attempts == {"e0": 1, "e1": verdict.TRANSIENT_FAILURES_LIMIT, "e2": 1}
+    assert (summary["status"], summary["fail"], summary["success"]) == ("fail", 1, 2)
+    failed = next(answer for answer in settled(load) if answer["entity"] == "e1")
+    assert failed["error"] == "home.unavailable"
+    assert f"after {verdict.TRANSIENT_FAILURES_LIMIT} attempts" in failed["message"]
+
+
+def test_long_pauses_end_with_the_time_budget_not_with_the_attempts() -> None:
+    load = host(lambda task: (1.0, transient(600.0)))
+    load.run()
+    assert len(load.flows()) == 3
+    assert load.finished - START < timedelta(seconds=verdict.FAILING_LIMIT_SECONDS)
+
+
+def test_rows_landed_in_between_give_the_full_budget_back() -> None:
+    limit = verdict.TRANSIENT_FAILURES_LIMIT
+
+    def slices(task: dict[str, Any]) -> tuple[float, Answer]:
+        if task["attempt"] == limit:
+            return 1.0, {"status": "continue", "rows": 5}
+        return 1.0, transient() | {"rows": 0 if task["attempt"] < limit else 5}
+
+    load = host(slices)
+    load.run()
+    assert len(load.flows()) == 2 * limit
+
+
+@pytest.mark.parametrize("error", ["home.permission_denied", "configuration", "store.schema_changed"])
+def test_a_permanent_failure_is_not_tried_again(error: str) -> None:
+    load = host(lambda task: (1.0, {"status": "failed", "error": error, "message": "No.", "transient": False}))
+    summary = load.run()
+    assert len(load.flows()) == 1
+    assert summary["results"] == [
+        {"flow": "f", "entity": "e0", "status": "fail", "rows": 0, "message": "No.", "error": error}
+    ]
+
+
+def test_an_activity_that_ends_without_an_answer_is_tried_a_few_times() -> None:
+    load = host(lambda task: (1.0, RuntimeError("worker gone") if task["attempt"] < 3 else done()))
+    assert load.run()["status"] == "success"
+    assert [run.began for run in load.flows()] == [1.0, 12.0, 33.0]
+
+
+def test_an_activity_that_never_answers_fails_with_a_message_of_our_own() -> None:
+    load = host(lambda task: (1.0, RuntimeError("password=hunter2")), plan(2))
+    summary = load.run()
+    assert summary["fail"] == 2
+    assert len(load.flows()) == 2 * verdict.CRASHES_LIMIT
+    assert "hunter2" not in str(summary)
+    assert "ended without an answer" in settled(load)[0]["message"]
+
+
+def test_an_unexpected_exception_is_tried_once_more() -> None:
+    load = host(lambda task: (1.0, {"status": "failed", "error": verdict.UNEXPECTED, "message": "KeyError: 'x'"}))
+    summary = load.run()
+    assert len(load.flows()) == verdict.UNEXPECTED_LIMIT
+    assert summary["results"][0]["message"] == "KeyError: 'x'"
+
+
+def test_slices_that_never_get_anywhere_end() -> None:
+    load = host(lambda task: (1.0, {"status": "continue"}))
+    summary = load.run()
+    assert len(load.flows()) == verdict.IDLE_SLICES_LIMIT
+    assert summary["results"][0]["error"] == "load.no_progress"
+
+
+def test_cancelling_lets_running_slices_finish_and_begins_no_others() -> None:
+    def slices(task: dict[str, Any]) -> tuple[float, Answer]:
+        if task["entity"] == "e0":
+            return 10.0, {"status": "cancelled", "rows": 4, "message": "Stopped after a batch."}
+        if task["entity"] == "e1":
+            return 10.0, done(6)
+        return 10.0, {"status": "continue", "rows": 9}
+
+    load = host(slices, plan(8, concurrency=3), cancel_at=5.0)
+    summary = load.run()
+    assert [run.input["entity"] for run in load.flows()] == ["e0", "e1", "e2"]
+    assert (summary["status"], summary["cancel"], summary["success"]) == ("cancel", 7, 1)
+    assert summary["rows"] == 4 + 6 + 9
+    assert Counter(answer["status"] for answer in settled(load)) == {"cancelled": 7, "done": 1}
+
+
+def test_cancelling_does_not_wait_for_the_pauses_of_failed_entities() -> None:
+    load = host(lambda task: (1.0, transient(1000.0)), plan(3), cancel_at=20.0)
+    summary = load.run()
+    assert load.finished - START < timedelta(seconds=30)
+    assert summary["cancel"] == 3
+    assert "The connection was lost." in settled(load)[0]["message"]
+
+
+def test_cancelling_before_the_plan_is_made_runs_nothing_and_settles() -> None:
+    load = host(lambda task: (1.0, done()), plan(3), cancel_at=0.5)
+    summary = load.run()
+    assert load.flows() == []
+    assert summary["cancel"] == 3
+    assert len(settled(load)) == 3
+
+
+def test_a_slice_that_saw_the_marker_stops_the_load_even_if_the_event_is_lost() -> None:
+    load = host(lambda task: (2.0, {"status": "cancelled"}), plan(9, concurrency=2))
+    summary = load.run()
+    assert len(load.flows()) == 2
+    assert summary["cancel"] == 9
+
+
+def test_a_failed_plan_is_settled_and_named() -> None:
+    load = host(
+        lambda task: (1.0, done()),
+        {"status": "failed", "error": "configuration", "message": "hygge.yml: line 3: unknown key 'hom'."},
+    )
+    summary = load.run()
+    assert summary["status"] == "fail"
+    assert "unknown key 'hom'" in summary["message"]
+    assert [run.name for run in load.runs] == ["plan_load", "settle_load"]
+
+
+def test_a_load_that_must_only_be_remembered_runs_nothing() -> None:
+    load = host(lambda task: (1.0, done()), plan(2), input={"skip_reason": "The load of 06:00 still runs."})
+    summary = load.run()
+    assert load.flows() == []
+    assert summary["status"] == "skip"
+    assert [answer["message"] for answer in settled(load)] == ["The load of 06:00 still runs."] * 2
+
+
+def test_a_load_of_nothing_succeeds() -> None:
+    summary = host(lambda task: (1.0, done()), plan(0)).run()
+    assert (summary["status"], summary["entities"], summary["results"]) == ("success", 0, [])
+
+
+def test_settling_is_tried_again_and_its_last_failure_shows_in_the_output() -> None:
+    failure = {"status": "failed", "error": "journal", "message": "403", "transient": True, "retry_after_seconds": 9.0}
+    load = host(lambda task: (1.0, done()), settle=[failure, RuntimeError("worker gone")])
+    assert load.run()["journal"] == {"status": "settled"}
+    stuck = host(lambda task: (1.0, done()), settle=[failure] * 50)
+    summary = stuck.run()
+    assert summary["journal"]["message"] == "403"
+    assert summary["status"] == "success"
+
+
+def test_the_instance_names_the_load_unless_the_request_does() -> None:
+    assert host(lambda task: (1.0, done())).run()["load_id"] == "load-1"
+    named = host(lambda task: (1.0, done()), input={"coordinator_run_id": "c7"})
+    assert named.run()["load_id"] == "c7"
+    assert {run.input["load_id"] for run in named.flows()} == {"c7"}
+
+
+def test_custom_status_counts_what_runs_waits_and_is_to_come() -> None:
+    def slices(task: dict[str, Any]) -> tuple[float, Answer]:
+        return (1.0, transient(20.0)) if (task["entity"], task["attempt"]) == ("e0", 1) else (5.0, done())
+
+    load = host(slices, plan(6, concurrency=2))
+    load.run()
+    assert load.statuses[0] == {"phase": "planning"}
+    waiting = next(status for status in load.statuses if status.get("waiting"))
+    assert (waiting["phase"], waiting["running"], waiting["pending"], waiting["waiting"]) == ("loading", 2, 3, 1)
+    assert load.statuses[-1] == {
+        "phase": "settling",
+        "entities": 6,
+        "rows": 60,
+        "cancelled": False,
+        "success": 6,
+        "fail": 0,
+        "skip": 0,
+        "cancel": 0,
+        "running": 0,
+        "waiting": 0,
+        "pending": 0,
+    }
+
+
+def test_many_failing_entities_share_one_timer() -> None:
+    load = host(lambda task: (1.0, transient(30.0) if task["attempt"] == 1 else done()), plan(60, concurrency=60))
+    load.run()
+    # Plan, 60 answers twice, the timer, settling, and no more than a timer per thing started beside others.
+    assert load.episodes < 4 * 60
