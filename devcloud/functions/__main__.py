@@ -1,4 +1,4 @@
-"""``python -m devcloud.functions``: serve a Function app from the command line, as the core tools' ``func start`` does."""
+"""``python -m devcloud.functions``: serve a Function app from the command line, as ``func start`` does."""
 
 import argparse
 import logging

@@ -1,7 +1,7 @@
 """The engine of Durable Functions: runs orchestrators episode by episode, hands out activities, fires timers.
 
-What is to be done lives in the task hub; this only decides what runs now. One episode of an instance at a time, with all
-events that have arrived for it; at most the configured number of episodes and activities at once.
+What is to be done lives in the task hub; this only decides what runs now. One episode of an instance at a time, with
+all events that have arrived for it; at most the configured number of episodes and activities at once.
 """
 
 import asyncio

@@ -63,7 +63,7 @@ class _Retried(_Node):
 
 
 class HostReplay:
-    """Runs actions against a history. ``work`` holds every task started so far; ``blocked`` says that actions remain."""
+    """Runs actions against a history. ``work`` holds the tasks started so far; ``blocked`` says that actions remain."""
 
     def __init__(self, actions: list[Action]) -> None:
         self._actions = actions

@@ -1,7 +1,7 @@
 """A task hub in SQLite: instances, histories, inboxes, open activities and timers.
 
-Every method is one transaction, so a host that is killed between two of them resumes where it was. Work that a dead host
-had handed out is still listed as open and is handed out again: activities run at least once.
+Every method is one transaction, so a host that is killed between two of them resumes where it was. Work that a dead
+host had handed out is still listed as open and is handed out again: activities run at least once.
 """
 
 import json
@@ -78,7 +78,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Activity:
-    """An open activity: scheduled, its result not recorded yet. ``deliveries`` counts how often a worker was given it."""
+    """An open activity: scheduled, no result recorded yet. ``deliveries`` counts how often a worker was given it."""
 
     activity_id: int
     instance_id: str
@@ -220,7 +220,7 @@ class TaskHub:
         )
         for row in rows:
             parent = Parent(*row[10:]) if row[10] is not None else None
-            yield Instance(*row[:9], suspended=bool(row[9]), parent=parent)
+            yield Instance(*(*row[:9], bool(row[9]), parent))
 
     def read_history(self, instance_id: str) -> list[Event]:
         """Return the history of an instance's current execution."""

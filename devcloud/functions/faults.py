@@ -1,4 +1,4 @@
-"""Faults that tests order: a worker or host that dies at a chosen moment, an activity delivered twice, work held back."""
+"""Faults that tests order: a worker or host that dies at a chosen moment, a double delivery, work held back."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ KillMoment = Literal["start", "finish"]
 
 
 class HostKilledError(BaseException):
-    """The host was told to die here; nothing on its way may go on. Not an Exception, so that no handler keeps it alive."""
+    """The host was told to die here. Not an Exception, so that no handler lets anything go on."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Faults:
         self._activity_faults: list[_ActivityFault] = []
         self._paused: set[str] = set()
         self._kill_host_at: tuple[int, bool] | None = None
-        self._changed: Callable[[], None] = lambda: None
+        self._changed: Callable[[], object] = lambda: None
         self.fail_on_worker_exit = False
 
     def kill_worker_on(
@@ -55,8 +55,9 @@ class Faults:
         times: int = 1,
         skip: int = 0,
     ) -> None:
-        """Kill the worker when ``activity`` starts (``delay_seconds`` later), or when it has finished but its result is
-        not recorded; for the next ``times`` deliveries after ``skip`` of them.
+        """Kill the worker at the next ``times`` deliveries of ``activity`` after ``skip`` of them.
+
+        ``moment`` is ``start`` (``delay_seconds`` after it), or ``finish``: done, its result not recorded.
         """
         with self._lock:
             self._activity_faults.append(
@@ -82,8 +83,10 @@ class Faults:
         self._changed()
 
     def kill_host_at(self, history_events: int, *, before_commit: bool = False) -> None:
-        """Kill the host when the hub's count of history events reaches ``history_events``: after the episode that
-        reaches it was recorded but before its new work is handed out, or just before it is recorded.
+        """Kill the host when the hub's count of history events reaches ``history_events``.
+
+        That is after the episode that reaches it was recorded and before its new work is handed out, or
+        ``before_commit``: just before the episode is recorded.
         """
         with self._lock:
             self._kill_host_at = (history_events, before_commit)
@@ -125,7 +128,7 @@ class Faults:
                 "fail_on_worker_exit": self.fail_on_worker_exit,
             }
 
-    def on_change(self, notify: Callable[[], None]) -> None:
+    def on_change(self, notify: Callable[[], object]) -> None:
         """Call ``notify`` whenever held-back work may go on."""
         self._changed = notify
 

@@ -19,9 +19,10 @@ ANSWER_LIMIT_SECONDS = 60.0
 class FunctionsHost:
     """Runs the Function app in ``app_directory``; a context manager.
 
-    ``state`` is the directory for the task hub and the keys: a host that is started again on it resumes. ``port`` 0 takes
-    a free one. ``settings`` are the app settings, on top of this process's environment. ``worker`` is ``process`` (a child,
-    as on Azure) or ``inline`` (this process: quick, one app at a time, and ``kill_worker`` leaves zombies behind).
+    ``state`` is the directory for the task hub and the keys: a host that is started again on it resumes. ``port`` 0
+    takes a free one. ``settings`` are the app settings, on top of this process's environment. ``worker`` is ``process``
+    (a child, as on Azure) or ``inline`` (this process: quick, one app at a time, and ``kill_worker`` leaves zombies).
+    ``http_limit_seconds`` is how long a caller waits for an answer; ``on_death`` is called when a fault kills the host.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Microsoft's Python worker library (``azure_functions_runtime``) driven directly: index an app, run its functions.
 
-The library expects a host that speaks gRPC; it reads the host's messages by attribute only, so plain namespaces serve in
-their place. Its state is global, so one process holds one app at a time.
+The library expects a host that speaks gRPC; it reads the host's messages by attribute only, so plain namespaces serve
+in their place. Its state is global, so one process holds one app at a time.
 """
 
 import importlib
@@ -62,7 +62,7 @@ _PROTOS = SimpleNamespace(
 
 
 async def load_app(directory: Path) -> list[Function]:
-    """Index the app in ``directory`` and start the worker's thread pool; raises FunctionAppError with the worker's reason."""
+    """Index the app in ``directory`` and start the thread pool; raises FunctionAppError with the worker's reason."""
     if not (directory / f"{APP_MODULE}.py").is_file():
         raise FunctionAppError(f"{directory} has no {APP_MODULE}.py")
     _forget_previous_app()

@@ -100,7 +100,7 @@ def substitute_settings(text: str, settings: dict[str, str]) -> str:
 
 
 def read_local_settings(path: Path) -> dict[str, str]:
-    """Read the ``Values`` of a ``local.settings.json``; what the environment already sets wins, as in the core tools."""
+    """Read the ``Values`` of a ``local.settings.json``; the environment wins over it, as in the core tools."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:

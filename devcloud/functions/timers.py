@@ -16,7 +16,7 @@ log = logging.getLogger("devcloud.functions.timers")
 
 
 def iterate_schedule(text: str, start: datetime) -> Iterator[datetime]:
-    """Return the moments after ``start`` at which a schedule fires; raises FunctionAppError for one that cannot be read."""
+    """Return the moments after ``start`` at which a schedule fires; raises FunctionAppError if it cannot be read."""
     interval = parse_timespan(text)
     if interval is not None:
         return (start + interval * count for count in range(1, 1 << 62))

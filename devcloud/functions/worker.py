@@ -6,6 +6,7 @@ standard error.
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -58,10 +59,8 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # The library reports each invocation and failure; the host does so already.
     logging.getLogger("azure.functions").setLevel(logging.CRITICAL)
-    try:
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
         asyncio.run(_serve(arguments.app.resolve(), socket.socket(fileno=arguments.socket)))
-    except (asyncio.IncompleteReadError, ConnectionError):
-        pass
     # Functions may still run on the thread pool; an orderly exit would wait for them.
     sys.stderr.flush()
     os._exit(0)

@@ -222,7 +222,7 @@ class ProcessWorker:
 
 
 class _InlineLoop:
-    """One event loop for all inline workers of this process: the SDK's HTTP session is bound to the loop that made it."""
+    """One event loop for all inline workers of a process: the SDK's HTTP session is bound to the loop that made it."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()

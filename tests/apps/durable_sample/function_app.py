@@ -5,14 +5,17 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Generator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import azure.durable_functions as df
 import azure.functions as func
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
 log = logging.getLogger("sample")
+Steps = Generator[Any, Any, Any]
 
 
 def _trace_folder() -> Path:
@@ -62,9 +65,10 @@ async def start(req: func.HttpRequest, client: df.DurableOrchestrationClient) ->
         instance_id = await client.start_new(
             req.route_params["orchestrator"], req.route_params.get("instance"), json.loads(body) if body else None
         )
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the client raises nothing narrower
         return func.HttpResponse(str(error), status_code=409)
-    return client.create_check_status_response(req, instance_id)
+    answer: func.HttpResponse = client.create_check_status_response(req, instance_id)
+    return answer
 
 
 @app.route(route="client/{verb}/{instance?}", methods=["GET"])
@@ -117,7 +121,7 @@ def settle(summary: dict) -> int:
 
 
 @app.orchestration_trigger(context_name="context")
-def window(context: df.DurableOrchestrationContext):
+def window(context: df.DurableOrchestrationContext) -> Steps:
     """Run items, ``size`` at once, with back-off on timers, cancellable by an event, always settled."""
     request = context.get_input()
     waiting = [dict(item) for item in request["items"]]
@@ -151,7 +155,7 @@ def window(context: df.DurableOrchestrationContext):
             item = items.pop(position)
             try:
                 result = yield done
-            except Exception:
+            except Exception:  # noqa: BLE001 - the SDKs disagree about the type
                 result = {"name": item["name"], "status": "failed", "raised": True}
             if result["status"] == "failed" and "retry_after_seconds" in result and not cancelled:
                 delay = timedelta(seconds=result["retry_after_seconds"])
@@ -172,7 +176,7 @@ def window(context: df.DurableOrchestrationContext):
 
 
 @app.orchestration_trigger(context_name="context")
-def retried(context: df.DurableOrchestrationContext):
+def retried(context: df.DurableOrchestrationContext) -> Steps:
     options = df.RetryOptions(10, 3)
     items = context.get_input()
     tasks = [context.call_activity_with_retry("work", options, item) for item in items]
@@ -181,13 +185,13 @@ def retried(context: df.DurableOrchestrationContext):
         try:
             yield task
             names.append("ok")
-        except Exception:
+        except Exception:  # noqa: BLE001 - the SDKs disagree about the type
             names.append("failed")
     return names
 
 
 @app.orchestration_trigger(context_name="context")
-def parent(context: df.DurableOrchestrationContext):
+def parent(context: df.DurableOrchestrationContext) -> Steps:
     request = context.get_input()
     tasks = [context.call_sub_orchestrator("child", item) for item in request]
     results = yield context.task_all(tasks)
@@ -195,7 +199,7 @@ def parent(context: df.DurableOrchestrationContext):
 
 
 @app.orchestration_trigger(context_name="context")
-def child(context: df.DurableOrchestrationContext):
+def child(context: df.DurableOrchestrationContext) -> Steps:
     item = context.get_input()
     if item.get("break"):
         raise ValueError("child is broken")
@@ -204,7 +208,7 @@ def child(context: df.DurableOrchestrationContext):
 
 
 @app.orchestration_trigger(context_name="context")
-def countdown(context: df.DurableOrchestrationContext):
+def countdown(context: df.DurableOrchestrationContext) -> Steps:
     left = context.get_input()
     if left == 0:
         return "lift-off"
@@ -214,6 +218,6 @@ def countdown(context: df.DurableOrchestrationContext):
 
 
 @app.orchestration_trigger(context_name="context")
-def listener(context: df.DurableOrchestrationContext):
+def listener(context: df.DurableOrchestrationContext) -> Steps:
     first = yield context.wait_for_external_event("go")
     return {"first": first}
