@@ -39,6 +39,14 @@ def open_table(entity: Entity) -> OpenMirroringTable:
     raise ConfigurationError(f"store type '{settings.type}' cannot be opened")
 
 
+def journal_of(entity: Entity) -> tuple[Lake, str]:
+    """Where the entity's runs are remembered: the lake of its store, and the journal's folder in it."""
+    settings = entity.store
+    if isinstance(settings, OpenMirroringSettings):
+        return lake_of(settings), layout_of(settings, entity.flow, entity.name).journal
+    raise ConfigurationError(f"store type '{settings.type}' has no journal")
+
+
 def lake_of(settings: LakeSettings) -> Lake:
     """The lake that settings name; one client, with its connections, serves all entities of a process."""
     return _lake(LakeSettings(**{name: getattr(settings, name) for name in LakeSettings.model_fields}))
