@@ -108,7 +108,7 @@ class Opening:
             lower = self._home.lower_with_lag(reached, high.type, settings.lag)
         else:
             ties = self._landing.state.watermark.ties if self._landing.state.watermark else 0
-            inclusive = high.type != "binary" and self._home.count_at(settings.column, reached) != ties
+            inclusive = high.type != "binary" and self._home.count_at(settings.column, reached) > ties
             if high.value == reached and not inclusive:
                 return None
         if high.value is None:

@@ -94,6 +94,7 @@ class _Slice:
     def run(self) -> SliceResult:
         """Finish what an earlier attempt began, then this load's own share."""
         if self._landing.finished:
+            self._landing.sweep()  # what a fenced attempt staged after its successor had swept
             return self._done()
         if self._landing.open is not None:
             self._landing.take_over()

@@ -41,7 +41,7 @@ class Upload:
         self._length = 0
         self._hash = hashlib.sha256()
         self._queue: queue.Queue[bytes | None] = queue.Queue(maxsize=QUEUED_CHUNKS)
-        self._failure: HyggeError | None = None
+        self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None
 
     def write(self, data: bytes | memoryview, /) -> int:
@@ -110,7 +110,7 @@ class Upload:
                 continue  # keep taking, so that the writer never blocks on a full queue
             try:
                 self._append(chunk, self._take(chunk))
-            except HyggeError as error:
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that writes
                 self._failure = error
 
     def _stop_thread(self) -> None:

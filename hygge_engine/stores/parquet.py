@@ -11,7 +11,7 @@ from typing import IO, Final, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hygge_engine.errors import HyggeError, StoreError
+from hygge_engine.errors import StoreError
 from hygge_engine.lake.base import Staged, StagingWriter
 
 # Arrow bytes gathered into one row group. Large enough for dictionaries and statistics to pay, small enough that a
@@ -109,7 +109,7 @@ class ParquetFiles:
                 continue  # keep taking, so that the reader never blocks on a full queue
             try:
                 self._encode(batch)
-            except (HyggeError, pa.ArrowException, OSError) as error:
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that reads
                 self._failure = error
 
     def _encode(self, batch: pa.RecordBatch) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeNotFound, LandingBroken, StoreError
+from hygge_engine.errors import HyggeError, LakeConditionNotMet, LakeConflict, LakeNotFound, LandingBroken, StoreError
 from hygge_engine.lake.base import Lake
 from hygge_engine.stores.landing.protocol import TableLanding, staged_file
 from hygge_engine.stores.landing.state import StagedFile
@@ -146,8 +146,12 @@ class OpenMirroringTable:
 
     def _stage_metadata(self, landing: TableLanding) -> StagedFile:
         writer = self._lake.stage(landing.staged_path("json"))
-        writer.write(metadata_document(self.settings, landing.state.key_columns))
-        return staged_file(writer.finish(), final=self.layout.metadata)
+        try:
+            writer.write(metadata_document(self.settings, landing.state.key_columns))
+            return staged_file(writer.finish(), final=self.layout.metadata)
+        except HyggeError:
+            writer.abandon()
+            raise
 
     def _announce_partner(self) -> None:
         try:

@@ -1,0 +1,338 @@
+"""A whole landing in one process: a source in memory, the real flow and landing protocol, a local lake, Fabric's
+replicator.
+
+The lake can be told to die at its n-th mutating operation, before or after doing it; a dead lake refuses everything
+else, as a killed process would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pyarrow as pa
+from pydantic import SecretStr
+
+from devcloud.replicator import Replicator, check_landing_zone
+from hygge_engine.errors import LakeUnavailable
+from hygge_engine.flow import run as flow_run
+from hygge_engine.flow.slices import SliceResult, SliceTask
+from hygge_engine.homes.base import Batch, Column, CursorType, HighWater, Position, Table, Window
+from hygge_engine.lake.base import Content, Lake, PathInfo, Staged, StagingWriter
+from hygge_engine.lake.local import LocalLake
+from hygge_engine.project.settings import RunType
+from hygge_engine.stores.landing.state import LandingState
+from hygge_engine.stores.open_mirroring.layout import layout_of
+from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
+from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
+
+ITEM = "mirror"
+
+
+class Killed(BaseException):
+    """The process died here."""
+
+
+@dataclass
+class Source:
+    """A keyed table: id to (value, modified). ``modified`` counts changes, so that every change moves it."""
+
+    rows: dict[int, tuple[str, int]] = field(default_factory=dict)
+    clock: int = 0
+
+    def put(self, *ids: int) -> None:
+        self.clock += 1
+        for id_ in ids:
+            self.rows[id_] = (f"v{self.clock}", self.clock)
+
+    def remove(self, *ids: int) -> None:
+        for id_ in ids:
+            self.rows.pop(id_, None)
+
+    def as_multiset(self) -> list[tuple[int, str, int]]:
+        return sorted((id_, value, modified) for id_, (value, modified) in self.rows.items())
+
+
+class SourceHome:
+    """The source as a home that can resume by key; a failure can be planted after some batches."""
+
+    def __init__(
+        self, source: Source, *, batch_rows: int = 2, before_batch: Callable[[int], None] | None = None
+    ) -> None:
+        self._source = source
+        self._batch_rows = batch_rows
+        self._before_batch = before_batch
+
+    def __enter__(self) -> SourceHome:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        return None
+
+    def describe(self) -> Table:
+        return Table(
+            "dbo.things",
+            (
+                Column("id", pa.int64(), "bigint", nullable=False),
+                Column("value", pa.string(), "nvarchar(20)"),
+                Column("modified", pa.int64(), "bigint"),
+            ),
+            key=("id",),
+        )
+
+    def high_water(self, cursor: str) -> HighWater:
+        values = [modified for _, modified in self._source.rows.values()]
+        top = max(values, default=None)
+        return HighWater(None if top is None else str(top), "int", ties=values.count(top) if top is not None else 0)
+
+    def count_at(self, cursor: str, value: str) -> int:
+        return sum(modified == int(value) for _, modified in self._source.rows.values())
+
+    def lower_with_lag(self, value: str, cursor_type: CursorType, lag_seconds: float) -> str:
+        return str(int(value) - int(lag_seconds))
+
+    def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
+        rows = [(modified, id_, value) for id_, (value, modified) in self._source.rows.items()]
+        if window.upper is not None:
+            rows = [row for row in rows if row[0] <= int(window.upper)]
+        if window.lower is not None:
+            lower = int(window.lower)
+            rows = sorted(row for row in rows if row[0] > lower or (window.lower_inclusive and row[0] == lower))
+            if after is not None:
+                rows = [row for row in rows if (row[0], row[1]) > (int(after[0]), int(after[1]))]
+        else:
+            rows = sorted(rows, key=lambda row: row[1])
+            if after is not None:
+                rows = [row for row in rows if row[1] > int(after[-1])]
+        for number, start in enumerate(range(0, len(rows), self._batch_rows)):
+            if self._before_batch is not None:
+                self._before_batch(number)
+            part = rows[start : start + self._batch_rows]
+            columns = [[row[1] for row in part], [row[2] for row in part], [row[0] for row in part]]
+            batch = pa.RecordBatch.from_arrays(
+                [pa.array(column, type_) for column, type_ in zip(columns, self.describe().schema.types, strict=True)],
+                schema=self.describe().schema,
+            )
+            last = part[-1]
+            position = [str(last[1])] if window.lower is None else [str(last[0]), str(last[1])]
+            yield Batch(batch, position)
+
+
+class FragileLake:
+    """A lake that counts mutating operations, calls ``between`` after each, and dies at the chosen one."""
+
+    def __init__(self, lake: Lake, *, between: Callable[[], None] | None = None) -> None:
+        self._lake = lake
+        self._between = between
+        self._dead = False
+        self.count = 0
+        self.die_at: int | None = None
+        self.die_after = False
+        self.lose_answer_at: int | None = None
+        self.shift = timedelta(0)
+
+    @property
+    def url(self) -> str:
+        return self._lake.url
+
+    def now(self) -> datetime:
+        return self._lake.now() + self.shift
+
+    def mutate[T](self, operation: Callable[[], T]) -> T:
+        self.check_alive()
+        self.count += 1
+        if self.count == self.die_at and not self.die_after:
+            self._dead = True
+            raise Killed
+        result = operation()
+        if self.count == self.die_at:
+            self._dead = True
+            raise Killed
+        if self._between is not None:
+            self._between()
+        if self.count == self.lose_answer_at:
+            raise LakeUnavailable("the answer was lost")
+        return result
+
+    @property
+    def is_alive(self) -> bool:
+        return not self._dead
+
+    def check_alive(self) -> None:
+        if self._dead:
+            raise Killed
+
+    def read(self, path: str) -> Content:
+        self.check_alive()
+        return self._lake.read(path)
+
+    def info(self, path: str) -> PathInfo | None:
+        self.check_alive()
+        return self._lake.info(path)
+
+    def list(self, directory: str, *, recursive: bool = False) -> Iterator[PathInfo]:
+        self.check_alive()
+        return self._lake.list(directory, recursive=recursive)
+
+    def put(self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+        return self.mutate(lambda: self._lake.put(path, data, if_match=if_match, if_absent=if_absent))
+
+    def stage(self, path: str) -> StagingWriter:
+        return cast("StagingWriter", FragileWriter(self, self.mutate(lambda: self._lake.stage(path))))
+
+    def rename(self, source: str, destination: str) -> None:
+        self.mutate(lambda: self._lake.rename(source, destination))
+
+    def make_directory(self, path: str) -> None:
+        self.mutate(lambda: self._lake.make_directory(path))
+
+    def delete(self, path: str) -> bool:
+        return self.mutate(lambda: self._lake.delete(path))
+
+    def delete_directory(self, path: str, *, if_match: str | None = None) -> bool:
+        return self.mutate(lambda: self._lake.delete_directory(path, if_match=if_match))
+
+
+class FragileWriter:
+    """A staging writer of a fragile lake: its end is one mutating operation."""
+
+    closed = False
+
+    def __init__(self, lake: FragileLake, writer: StagingWriter) -> None:
+        self._lake = lake
+        self._writer = writer
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        self._lake.check_alive()
+        return self._writer.write(data)
+
+    def tell(self) -> int:
+        return self._writer.tell()
+
+    def flush(self) -> None:
+        return None
+
+    def finish(self) -> Staged:
+        return self._lake.mutate(self._writer.finish)
+
+    def abandon(self) -> None:
+        if self._lake.is_alive:  # a dead process deletes nothing
+            self._writer.abandon()
+
+
+class Watching:
+    """A watch that asks for cancellation after some batches."""
+
+    def __init__(self, cancel_after: int | None = None) -> None:
+        self._left = cancel_after
+
+    def progress(self, rows: int, bytes_: int) -> None:
+        if self._left is not None:
+            self._left -= 1
+
+    def cancelled(self) -> bool:
+        return self._left is not None and self._left <= 0
+
+
+class World:
+    """One source table, one mirrored table, and the loads between them."""
+
+    def __init__(
+        self,
+        root: Path,
+        monkeypatch: Any,
+        *,
+        run_type: RunType = "incremental",
+        slice_minutes: float = 4,
+        tick_between: bool = True,
+        drop_wait_seconds: float = 0,
+    ) -> None:
+        self.source = Source()
+        self.root = root
+        self._run_type: RunType = run_type
+        self._tick_between = tick_between
+        self._replicator = Replicator.on_disk(root / ITEM, in_memory=True)
+        self.project = cast("Any", SimpleNamespace(options=SimpleNamespace(slice_minutes=slice_minutes)))
+        self.settings = OpenMirroringSettings(
+            type="open_mirroring",
+            account_url="https://onelake.dfs.fabric.microsoft.com",
+            filesystem="workspace",
+            mirror_name=ITEM,
+            account_key=SecretStr("unused"),
+            key_columns=("id",),
+            folder_deletion_wait_seconds=drop_wait_seconds,
+        )
+        self.entity = cast(
+            "Any",
+            SimpleNamespace(
+                name="things",
+                flow="flow",
+                store=self.settings,
+                watermark=SimpleNamespace(column="modified", primary_key="id", lag=0),
+            ),
+        )
+        self.layout = layout_of(self.settings, "flow", "things")
+        self.home = SourceHome(self.source)
+        self.lake = self.new_lake()
+        monkeypatch.setattr(flow_run, "open_home", lambda project, entity: self.home)
+        monkeypatch.setattr(
+            flow_run, "open_table", lambda entity: OpenMirroringTable(self.lake, self.settings, self.layout)
+        )
+
+    def new_lake(self) -> FragileLake:
+        """A lake client as a new process has it."""
+        self.lake = FragileLake(LocalLake(self.root), between=self.tick if self._tick_between else None)
+        return self.lake
+
+    def tick(self) -> None:
+        self._replicator.tick()
+
+    def slice(self, load_id: str, attempt: int = 1, watch: Watching | None = None) -> SliceResult:
+        task = SliceTask(load_id, f"{load_id}-things", "flow", "things", self._run_type, "hash", attempt)
+        return flow_run.run_slice(self.project, self.entity, task, watch or Watching())
+
+    def load(self, load_id: str, *, limit: int = 60) -> SliceResult:
+        """Slices until the load has settled; a killed attempt is delivered again, as the platform does."""
+        for attempt in range(1, limit):
+            try:
+                result = self.slice(load_id, min(attempt, 9))
+            except Killed:
+                self.new_lake()
+                continue
+            if result.status == "continue":
+                self.tick()
+                continue
+            if result.status == "failed" and result.transient:
+                continue
+            return result
+        raise AssertionError(f"{load_id} did not settle")
+
+    def mirrored(self) -> list[tuple[int, str, int]]:
+        """The table as a Fabric reader sees it, once the replicator has caught up."""
+        self.tick()
+        self.tick()
+        try:
+            table = self._replicator.table("dbo", "things")
+        except KeyError:
+            return []
+        return sorted(zip(*(table[name].to_pylist() for name in ("id", "value", "modified")), strict=True))
+
+    def state(self) -> LandingState:
+        return LandingState.from_json((self.root / self.layout.state).read_bytes(), "")[0]
+
+    def check(self) -> None:
+        """The invariants that hold after a load has settled."""
+        assert self.mirrored() == self.source.as_multiset()
+        assert [str(finding) for finding in check_landing_zone(self.root / ITEM)] == []
+        # A tick may fall between the making of the folder and the rename of its metadata, which nothing can make one.
+        findings = [finding for finding in self._replicator.checks if finding.code != "META_MISSING"]
+        assert [str(finding) for finding in findings] == []
+        state = self.state()
+        assert state.open is None
+        assert state.owner is None
+        staging = self.root / self.layout.staging
+        assert not staging.exists() or list(staging.iterdir()) == []
