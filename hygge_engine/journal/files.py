@@ -1,0 +1,237 @@
+"""The journal's files in a lake: where they lie and how rows get in and out of them.
+
+``runs/<load>.parquet`` holds the rows of one load that has not been folded yet and never changes.
+``journal.parquet``, the canonical file, is a log: rows are only ever added at its end and retired from its beginning,
+so that a row keeps its number for ever. ``retired/<from>-<to>.parquet`` names the rows with those numbers that have
+left it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from hygge_engine.errors import JournalError, LakeNotFound
+from hygge_engine.journal.names import file_name
+from hygge_engine.journal.rows import SCHEMA, conform
+from hygge_engine.lake.base import Lake, PathInfo
+
+# Rows of the canonical file that are in memory at once while it is copied or searched; also its row group.
+ROW_GROUP_ROWS = 65_536
+
+# Files read at the same time: enough to hide a data lake's latency, few enough to be no burden.
+READERS = 8
+
+# In the canonical file's metadata: how many rows have been retired before its first.
+FIRST_ROW_KEY = b"hygge.first_row"
+
+_RETIRED_COLUMNS: dict[str, pa.DataType] = {
+    "number": pa.int64(),
+    "entity_run_id": pa.string(),
+    "coordinator_run_id": pa.string(),
+}
+RETIRED_SCHEMA = pa.schema(_RETIRED_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """``journal.parquet`` as it was read: its rows are those numbered from ``first`` up to and without ``end``.
+
+    ``etag`` is None where there is no such file yet.
+    """
+
+    file: pq.ParquetFile | None
+    etag: str | None
+    first: int
+    end: int
+
+    def batches(self, start: int | None = None) -> Iterator[pa.Table]:
+        """The rows from number ``start`` on, a row group at most at once, with the columns they were written with."""
+        if self.file is None:
+            return
+        skip = max(0, (self.first if start is None else start) - self.first)
+        for index in range(self.file.num_row_groups):
+            rows = self.file.metadata.row_group(index).num_rows
+            if skip < rows:
+                group = self.file.read_row_group(index).slice(skip)
+                for offset in range(0, group.num_rows, ROW_GROUP_ROWS):
+                    yield group.slice(offset, ROW_GROUP_ROWS)
+            skip = max(0, skip - rows)
+
+    def columns(self, *names: str) -> Iterator[pa.Table]:
+        """The same batches from the first row on, with these columns only."""
+        if self.file is None:
+            return
+        for batch in self.file.iter_batches(ROW_GROUP_ROWS, columns=list(names)):
+            yield pa.Table.from_batches([batch])
+
+    def read(self, condition: pc.Expression | None = None) -> pa.Table:
+        """All rows, or those that meet a condition, in the journal's schema."""
+        tables = (conform(batch) for batch in self.batches())
+        found = tables if condition is None else (table.filter(condition) for table in tables)
+        return pa.concat_tables([SCHEMA.empty_table(), *found])
+
+
+class JournalFiles:
+    """The files below one journal's root folder."""
+
+    def __init__(self, lake: Lake, root: str) -> None:
+        self.lake = lake
+        self.root = root.strip("/")
+        self.canonical_path = f"{self.root}/journal.parquet"
+
+    @property
+    def where(self) -> str:
+        """The journal's address, for messages."""
+        return f"{self.lake.url}/{self.root}"
+
+    def run_path(self, coordinator_run_id: str, variant: str = "") -> str:
+        """Where a load's rows go. ``variant`` sets rows apart that came later under the same load."""
+        name = file_name(coordinator_run_id)
+        return f"{self.root}/runs/{name}~{variant}.parquet" if variant else f"{self.root}/runs/{name}.parquet"
+
+    def list_runs(self, only: Collection[str] | None = None) -> list[PathInfo]:
+        """The files of loads that have not been folded, or of some of them."""
+        files = [entry for entry in self.lake.list(f"{self.root}/runs") if entry.name.endswith(".parquet")]
+        if only is None:
+            return files
+        names = {file_name(load) for load in only}
+        return [entry for entry in files if entry.name.removesuffix(".parquet").split("~")[0] in names]
+
+    def read_run(self, path: str) -> pa.Table | None:
+        """A load's rows as they were written, or None where the file has been folded since it was listed."""
+        try:
+            data = self.lake.read(path).data
+        except LakeNotFound:
+            return None
+        return decode(data, path).read()
+
+    def read_runs(self, files: Sequence[PathInfo]) -> dict[str, pa.Table]:
+        """The rows of the files that are still there, by path."""
+        if not files:
+            return {}
+        paths = [entry.path for entry in files]
+        with ThreadPoolExecutor(READERS) as readers:
+            tables = readers.map(self.read_run, paths)
+            return {path: table for path, table in zip(paths, tables, strict=True) if table is not None}
+
+    def read_canonical(self) -> Canonical:
+        """The canonical file. Raises JournalError where it is not Parquet."""
+        try:
+            content = self.lake.read(self.canonical_path)
+        except LakeNotFound:
+            return Canonical(None, None, 0, 0)
+        file = decode(content.data, self.canonical_path)
+        first = int((file.schema_arrow.metadata or {}).get(FIRST_ROW_KEY, b"0"))
+        return Canonical(file, content.etag, first, first + file.metadata.num_rows)
+
+    def replace_canonical(self, read: Canonical, added: pa.Table, *, first: int | None = None) -> None:
+        """Write what was read once more, with rows added at its end and those before number ``first`` left out.
+
+        Raises LakeConditionNotMet where the file has changed since it was read.
+        """
+        first = read.first if first is None else first
+        data = _canonical_bytes(read, added, first)
+        if read.etag is None:
+            self.lake.put(self.canonical_path, data, if_absent=True)
+        else:
+            self.lake.put(self.canonical_path, data, if_match=read.etag)
+
+    def write_retired(self, retired: pa.Table) -> None:
+        """Remember which rows leave the canonical file; the same rows always give the same file."""
+        first, last = retired.column("number")[0].as_py(), retired.column("number")[-1].as_py()
+        self.lake.put(f"{self.root}/retired/{first:020}-{last + 1:020}.parquet", encode([retired], RETIRED_SCHEMA))
+
+    def read_retired(self, start: int, end: int) -> pa.Table:
+        """The retired rows with numbers from ``start`` up to and without ``end``, each once, as far as known."""
+        tables = [RETIRED_SCHEMA.empty_table()]
+        for entry in self.lake.list(f"{self.root}/retired"):
+            low, high = (int(number) for number in entry.name.removesuffix(".parquet").split("-"))
+            if low < end and high > start:
+                tables.append(decode(self.lake.read(entry.path).data, entry.path).read())
+        number = pc.field("number")
+        found = pa.concat_tables(tables).filter((number >= start) & (number < end)).sort_by("number")
+        return first_of_each(found, "number")
+
+
+def encode(tables: Iterable[pa.Table], schema: pa.Schema) -> bytes:
+    """Tables of one schema as one Parquet file, a row group at most in memory besides the result."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table, ROW_GROUP_ROWS)
+    return sink.getvalue().to_pybytes()
+
+
+def decode(data: bytes, path: str) -> pq.ParquetFile:
+    """A Parquet file from its bytes. Raises JournalError where they are something else."""
+    try:
+        return pq.ParquetFile(pa.BufferReader(data))
+    except pa.ArrowInvalid as error:
+        raise JournalError(
+            f"{path} is not a Parquet file: {error}",
+            hint="Something else has written to the journal; restore the file, or move it aside.",
+        ) from error
+
+
+def first_of_each(table: pa.Table, key: str) -> pa.Table:
+    """The first row for each value of a key, in the order they have."""
+    if pc.count_distinct(table.column(key)).as_py() == table.num_rows:
+        return table
+    numbered = table.select([key]).append_column("row", pa.array(range(table.num_rows), pa.int64()))
+    firsts = numbered.group_by(key).aggregate([("row", "min")]).column("row_min")
+    return table.take(firsts.take(pc.sort_indices(firsts)))
+
+
+def rows_in_order(tables: Iterable[pa.Table]) -> pa.Table:
+    """The rows of several loads' files, oldest first, each entity run once, unknown columns kept."""
+    whole = [conform(table, keep_unknown=True) for table in tables]
+    merged = pa.concat_tables([SCHEMA.empty_table(), *whole], promote_options="permissive")
+    return first_of_each(merged.sort_by([("start_time", "ascending"), ("entity_run_id", "ascending")]), "entity_run_id")
+
+
+def _canonical_bytes(read: Canonical, added: pa.Table, first: int) -> bytes:
+    kept = SCHEMA if read.file is None else conform(read.file.schema_arrow.empty_table(), keep_unknown=True).schema
+    merged = pa.unify_schemas([kept, added.schema], promote_options="permissive")
+    schema = merged.with_metadata({FIRST_ROW_KEY: str(first).encode()})
+    batches = _in_row_groups(_chain(read.batches(first), added), lambda table: _widen(table, schema))
+    return encode(batches, schema)
+
+
+def _chain(batches: Iterator[pa.Table], last: pa.Table) -> Iterator[pa.Table]:
+    yield from batches
+    yield last
+
+
+def _in_row_groups(tables: Iterator[pa.Table], prepare: Callable[[pa.Table], pa.Table]) -> Iterator[pa.Table]:
+    """Gather tables into row groups of full size, so that many small additions do not leave many small row groups."""
+    pending: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        pending.append(prepare(table))
+        rows += table.num_rows
+        if rows >= ROW_GROUP_ROWS:
+            gathered = pa.concat_tables(pending)
+            whole = rows - rows % ROW_GROUP_ROWS
+            yield gathered.slice(0, whole)
+            pending, rows = [gathered.slice(whole)], rows - whole
+    if rows:
+        yield pa.concat_tables(pending)
+
+
+def _widen(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table in a schema that has all of its columns and perhaps more."""
+    conformed = conform(table, keep_unknown=True)
+    columns: list[Any] = [
+        conformed.column(field.name).cast(field.type)
+        if field.name in conformed.column_names
+        else pa.chunked_array([pa.nulls(table.num_rows, field.type)])
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)

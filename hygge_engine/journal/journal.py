@@ -1,0 +1,176 @@
+"""The journal: one row for each entity run, appended by any number of loads at once, read through one function."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hygge_engine.errors import JournalError, LakeConditionNotMet
+from hygge_engine.journal.files import JournalFiles, encode, rows_in_order
+from hygge_engine.journal.rows import SCHEMA, EntityRunRow, conform, load_row, table_of
+from hygge_engine.journal.summaries import Level, summarize, summarize_loads
+from hygge_engine.lake.base import Lake
+
+# How often an append or a fold begins anew because somebody else was faster.
+ATTEMPTS = 10
+
+# A fold rewrites the whole history, so it waits until this many loads share its cost.
+FOLD_AFTER_LOADS = 64
+
+
+class Journal:
+    """The journal in a folder of a lake. Thread-safe, and safe between any number of processes and machines.
+
+    ``root`` is the folder itself (``…/.hygge_journal``); nothing outside of it is ever made. All methods let the
+    LakeError family pass: a journal that cannot be written is a failure.
+    """
+
+    def __init__(self, lake: Lake, root: str) -> None:
+        self._files = JournalFiles(lake, root)
+
+    def append(self, coordinator_run_id: str, rows: Sequence[EntityRunRow]) -> None:
+        """Remember the entity runs of a whole load, once: the same call again changes nothing.
+
+        The cost does not depend on the history. Raises JournalError where a row belongs to another load, or where an
+        entity run is in the journal's recent part already with other values.
+        """
+        if not rows:
+            return
+        _check(coordinator_run_id, rows)
+        table = table_of(rows)
+        data = encode([table], SCHEMA)
+        path = self._files.run_path(coordinator_run_id)
+        for _ in range(ATTEMPTS):
+            try:
+                self._files.lake.put(path, data, if_absent=True)
+                return
+            except LakeConditionNotMet:
+                present = self._files.read_run(path)
+            if present is None:
+                continue  # folded in this moment; landing it again is harmless, readers see each entity run once
+            if _holds(present, table, path):
+                return
+            # Files are never changed, so that a fold can delete what it has read: the rest goes beside it.
+            path = self._files.run_path(coordinator_run_id, _fingerprint(table))
+        raise JournalError(f"The rows of load {coordinator_run_id} could not be written to {self._files.where}.")
+
+    def append_skip(
+        self, coordinator_run_id: str, *, coordinator: str, at: datetime, reason: str, requested_by: str = ""
+    ) -> None:
+        """Remember a load that did not start, for example because the one before it still runs."""
+        row = load_row(
+            "skip",
+            coordinator_run_id=coordinator_run_id,
+            coordinator=coordinator,
+            at=at,
+            message=reason,
+            requested_by=requested_by,
+        )
+        self.append(coordinator_run_id, [row])
+
+    def read(
+        self, coordinator_run_id: str | None = None, *, flow: str | None = None, entity: str | None = None
+    ) -> pl.DataFrame:
+        """The rows of all loads, or of one load, flow or entity, oldest first, each entity run once.
+
+        The small files come first and the canonical file last, so that a load that is folded in between is found in
+        one of them.
+        """
+        condition = _condition(coordinator_run_id=coordinator_run_id, flow=flow, entity=entity)
+        files = self._files.list_runs(None if coordinator_run_id is None else [coordinator_run_id])
+        recent = rows_in_order(self._files.read_runs(files).values())
+        canonical = self._files.read_canonical().read(condition)
+        recent = conform(recent) if condition is None else conform(recent).filter(condition)
+        rows = pl.from_arrow(pa.concat_tables([canonical, recent]))
+        if isinstance(rows, pl.Series):
+            raise TypeError("A table became a single column.")
+        return rows.unique("entity_run_id", keep="first", maintain_order=True)
+
+    def runs(self, limit: int = 20, *, flow: str | None = None) -> pl.DataFrame:
+        """The newest loads first (`summaries.LOADS_SCHEMA`); with ``flow`` only what they did for that flow."""
+        return summarize_loads(self.read(flow=flow)).head(limit)
+
+    def summary(
+        self,
+        by: Level = "load",
+        *,
+        coordinator_run_id: str | None = None,
+        flow: str | None = None,
+        entity: str | None = None,
+    ) -> pl.DataFrame:
+        """Counts by status, rows, bytes, time and first error, per load, flow or entity (`summaries.summarize`)."""
+        return summarize(self.read(coordinator_run_id, flow=flow, entity=entity), by)
+
+    def fold(self, *, after_loads: int = FOLD_AFTER_LOADS, only: Collection[str] | None = None) -> int:
+        """Move the small files' rows into the canonical file once there are ``after_loads`` of them, and return how
+        many were moved.
+
+        ``only`` restricts it to some loads. Nobody has to be kept out: the canonical file is replaced on condition
+        that it is what was read, and a small file goes only after its rows are there. Where others are faster ten
+        times in a row, the rest is left to them.
+        """
+        for _ in range(ATTEMPTS):
+            files = self._files.list_runs(only)
+            if not files or len(files) < after_loads:
+                return 0
+            tables = self._files.read_runs(files)
+            canonical = self._files.read_canonical()
+            added = rows_in_order(tables.values())
+            for batch in canonical.columns("entity_run_id"):
+                known = pc.is_in(
+                    added.column("entity_run_id"), value_set=batch.column("entity_run_id").cast(pa.string())
+                )
+                added = added.filter(pc.invert(known))
+            if added.num_rows:
+                try:
+                    self._files.replace_canonical(canonical, added)
+                except LakeConditionNotMet:
+                    continue  # somebody else has folded; or our own answer was lost, and the next round finds the rows
+            for path in tables:
+                self._files.lake.delete(path)
+            return len(tables)
+        return 0
+
+
+def _check(coordinator_run_id: str, rows: Sequence[EntityRunRow]) -> None:
+    strangers = [row.entity_run_id for row in rows if row.coordinator_run_id != coordinator_run_id]
+    if strangers:
+        raise JournalError(f"Entity run {strangers[0]} does not belong to load {coordinator_run_id}.")
+    if len({row.entity_run_id for row in rows}) < len(rows):
+        raise JournalError(f"Load {coordinator_run_id} names an entity run twice.")
+
+
+def _holds(present: pa.Table, table: pa.Table, path: str) -> bool:
+    """Whether all rows are there already. Raises JournalError where one is there with other values."""
+    known: dict[Any, Any] = {row["entity_run_id"]: row for row in conform(present).to_pylist()}
+    complete = True
+    for row in table.to_pylist():
+        found = known.get(row["entity_run_id"])
+        complete = complete and found is not None
+        if found is not None and found != row:
+            changed = sorted(name for name in row if row[name] != found[name])
+            raise JournalError(
+                f"{path} remembers entity run {row['entity_run_id']} with other values of {', '.join(changed)}.",
+                hint="A load's id is used once; start the load again under a new one.",
+            )
+    return complete
+
+
+def _fingerprint(table: pa.Table) -> str:
+    identifiers = sorted(str(value) for value in table.column("entity_run_id").to_pylist())
+    return hashlib.sha256("\n".join(identifiers).encode()).hexdigest()[:12]
+
+
+def _condition(**equal: str | None) -> pc.Expression | None:
+    condition = None
+    for name, value in equal.items():
+        if value is not None:
+            matches = pc.field(name) == value
+            condition = matches if condition is None else condition & matches
+    return condition

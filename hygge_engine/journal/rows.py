@@ -1,0 +1,249 @@
+"""The journal's rows: one for each entity run, in a fixed Arrow schema that only ever grows at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol, get_args
+
+import pyarrow as pa
+
+from hygge_engine.errors import JournalError
+
+RunStatus = Literal["success", "fail", "skip", "cancel"]
+STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
+
+# 1.0 has the columns up to `schema_version`; 1.1 adds those after it. Readers of 1.0 find everything they know.
+SCHEMA_VERSION = "1.1"
+
+# Longest message that is kept: enough for an error with what was tried, small enough for a table that people read.
+MESSAGE_LIMIT_CHARACTERS = 4_000
+
+_COLUMNS: dict[str, pa.DataType] = {
+    "entity_run_id": pa.string(),
+    "coordinator_run_id": pa.string(),
+    "flow_run_id": pa.string(),
+    "coordinator": pa.string(),
+    "flow": pa.string(),
+    "entity": pa.string(),
+    "start_time": pa.string(),
+    "finish_time": pa.string(),
+    "status": pa.string(),
+    "run_type": pa.string(),
+    "row_count": pa.int64(),
+    "duration": pa.float64(),
+    "primary_key": pa.string(),
+    "watermark_column": pa.string(),
+    "watermark_type": pa.string(),
+    "watermark": pa.string(),
+    "message": pa.string(),
+    "schema_version": pa.string(),
+    "bytes": pa.int64(),
+    "files": pa.int64(),
+    "error": pa.string(),
+    "attempts": pa.int64(),
+    "requested_by": pa.string(),
+}
+SCHEMA = pa.schema(_COLUMNS)
+
+_JOURNAL_STATUS: dict[str, RunStatus] = {
+    "done": "success",
+    "failed": "fail",
+    "skipped": "skip",
+    "cancelled": "cancel",
+}
+
+
+@dataclass(frozen=True)
+class EntityRunRow:
+    """One entity run as the journal remembers it.
+
+    Times are ISO 8601 in UTC, ``duration`` is in seconds, ``row_count``, ``bytes`` and ``files`` count what was landed,
+    ``error`` is the code of `hygge_engine.errors`, ``attempts`` the slices that were scheduled. A row without flow and
+    entity speaks of a load as a whole: one that was skipped, or that failed before it had any entities.
+    """
+
+    entity_run_id: str
+    coordinator_run_id: str
+    flow_run_id: str
+    coordinator: str
+    flow: str
+    entity: str
+    start_time: str
+    finish_time: str
+    status: RunStatus
+    run_type: str
+    row_count: int = 0
+    duration: float = 0.0
+    primary_key: str = ""
+    watermark_column: str = ""
+    watermark_type: str = ""
+    watermark: str = ""
+    message: str = ""
+    schema_version: str = SCHEMA_VERSION
+    bytes: int = 0
+    files: int = 0
+    error: str = ""
+    attempts: int = 1
+    requested_by: str = ""
+
+
+class Outcome(Protocol):
+    """What a row takes from an entity run's last slice (`hygge_engine.flow.slices.SliceResult`)."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def files(self) -> int: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def error(self) -> str: ...
+    @property
+    def started(self) -> str: ...
+    @property
+    def finished(self) -> str: ...
+    @property
+    def primary_key(self) -> str: ...
+    @property
+    def watermark_column(self) -> str: ...
+    @property
+    def watermark_type(self) -> str: ...
+    @property
+    def watermark(self) -> str: ...
+
+
+def entity_run_row(
+    outcome: Outcome,
+    *,
+    entity_run_id: str,
+    coordinator_run_id: str,
+    flow_run_id: str,
+    coordinator: str,
+    flow: str,
+    entity: str,
+    run_type: str,
+    attempts: int = 1,
+    requested_by: str = "",
+    started: str = "",
+    finished: str = "",
+) -> EntityRunRow:
+    """The row for an entity run that has settled.
+
+    ``started`` and ``finished`` (ISO 8601) stand in where the outcome has none, as for an entity that was cancelled
+    before it began. Raises JournalError where the outcome is not an end (``continue``).
+    """
+    status = _JOURNAL_STATUS.get(outcome.status)
+    if status is None:
+        raise JournalError(f"{flow}.{entity} has not ended: its last slice answered {outcome.status!r}.")
+    start_time = outcome.started or started
+    finish_time = outcome.finished or finished or start_time
+    return EntityRunRow(
+        entity_run_id=entity_run_id,
+        coordinator_run_id=coordinator_run_id,
+        flow_run_id=flow_run_id,
+        coordinator=coordinator,
+        flow=flow,
+        entity=entity,
+        start_time=start_time,
+        finish_time=finish_time,
+        status=status,
+        run_type=run_type,
+        row_count=outcome.rows,
+        duration=seconds_between(start_time, finish_time),
+        primary_key=outcome.primary_key,
+        watermark_column=outcome.watermark_column,
+        watermark_type=outcome.watermark_type,
+        watermark=outcome.watermark,
+        message=outcome.message[:MESSAGE_LIMIT_CHARACTERS],
+        bytes=outcome.bytes,
+        files=outcome.files,
+        error=outcome.error,
+        attempts=attempts,
+        requested_by=requested_by,
+    )
+
+
+def load_row(
+    status: RunStatus,
+    *,
+    coordinator_run_id: str,
+    coordinator: str,
+    at: datetime,
+    message: str,
+    error: str = "",
+    run_type: str = "",
+    requested_by: str = "",
+) -> EntityRunRow:
+    """The row for a load that has no entities to speak for it: skipped, or failed or cancelled before its plan stood.
+
+    Its ``entity_run_id`` is the load's own id, so that telling it twice leaves one row.
+    """
+    return EntityRunRow(
+        entity_run_id=coordinator_run_id,
+        coordinator_run_id=coordinator_run_id,
+        flow_run_id="",
+        coordinator=coordinator,
+        flow="",
+        entity="",
+        start_time=at.isoformat(),
+        finish_time=at.isoformat(),
+        status=status,
+        run_type=run_type,
+        message=message[:MESSAGE_LIMIT_CHARACTERS],
+        error=error,
+        attempts=0,
+        requested_by=requested_by,
+    )
+
+
+def seconds_between(start: str, end: str) -> float:
+    """Seconds from one ISO 8601 time to another, 0 where either is missing."""
+    if not start or not end:
+        return 0.0
+    return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 6)
+
+
+def table_of(rows: Sequence[EntityRunRow]) -> pa.Table:
+    """The rows as Arrow, in the journal's schema."""
+    return pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
+
+
+def conform(table: pa.Table, *, keep_unknown: bool = False) -> pa.Table:
+    """A table of any schema version in ours: missing columns become null, other types are cast.
+
+    Columns that we do not know, because a later version wrote them, are left out, or kept at the end with
+    ``keep_unknown``. Raises JournalError where a column does not fit.
+    """
+    columns = []
+    for field in SCHEMA:
+        if field.name in table.column_names:
+            columns.append(_cast(table.column(field.name), field))
+        else:
+            columns.append(pa.chunked_array([pa.nulls(table.num_rows, field.type)]))
+    conformed = pa.Table.from_arrays(columns, schema=SCHEMA)
+    if keep_unknown:
+        for name in table.column_names:
+            if name not in SCHEMA.names:
+                conformed = conformed.append_column(table.schema.field(name), table.column(name))
+    return conformed
+
+
+def _cast(column: pa.ChunkedArray[Any], field: pa.Field[Any]) -> pa.ChunkedArray[Any]:
+    if column.type == field.type:
+        return column
+    try:
+        if pa.types.is_timestamp(column.type) and pa.types.is_string(field.type):
+            values = [None if value is None else value.isoformat() for value in column.to_pylist()]
+            return pa.chunked_array([pa.array(values, field.type)])
+        return column.cast(field.type)
+    except pa.ArrowInvalid as error:
+        raise JournalError(
+            f"The journal's column {field.name} holds {column.type} where {field.type} was expected: {error}",
+            hint="Something else has written to the journal; restore it, or move it aside.",
+        ) from error

@@ -1,0 +1,295 @@
+"""The lake verbs on a local directory: atomic and conditional between threads and processes, durable once they return.
+
+A file is complete and synced to disk before it gets its name, so a reader sees the old content or the new, never a
+mixture. Conditions (``if_match``, ``if_absent``, a rename that refuses an existing destination) hold between all
+processes that use the same directory through this class; the advisory locks behind them vanish with their process, so
+a killed writer blocks nobody.
+
+The directory has one hidden folder, ``.hygge_lake``, for locks, unfinished writes and folders on their way out. No
+listing shows it and no path may name it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeError, LakeNotFound
+from hygge_engine.lake.base import Content, PathInfo, Staged, StagingWriter
+from hygge_engine.lake.local_os import lake_errors, lock_files, move_without_replacing, sync_directory
+
+# Locks, unfinished writes and deleted folders live here, below the lake's root and on the same filesystem.
+WORK_FOLDER = ".hygge_lake"
+
+# Paths are spread over this many locks, so that writers of different files seldom wait for each other. Each lock has
+# one unfinished write at most, which bounds what killed writers can leave behind.
+LOCK_COUNT = 64
+
+# The coarsest modification time among common filesystems (FAT), in nanoseconds.
+COARSEST_MTIME_NS = 2_000_000_000
+
+
+class LocalLake:
+    """A directory as a `Lake`. ``root`` is made with the first write; a lake that is only read changes nothing."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = Path(os.path.abspath(root))
+        self._work = self._root / WORK_FOLDER
+
+    @property
+    def url(self) -> str:
+        return self._root.as_uri()
+
+    def read(self, path: str) -> Content:
+        with lake_errors(path), self._locate(path).open("rb") as file:
+            # Both from one open file: a replacement in between goes to another inode.
+            return Content(file.read(), _etag(os.fstat(file.fileno())))
+
+    def info(self, path: str) -> PathInfo | None:
+        target = self._locate(path)
+        try:
+            with lake_errors(path):
+                return _path_info(path, target)
+        except LakeNotFound:
+            return None
+
+    def put(self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+        target = self._locate(path)
+        with lake_errors(path), self._locked(path) as unfinished:
+            self._make_parents(target)
+            current = _stat(target)
+            if if_absent and current is not None:
+                raise LakeConditionNotMet(f"{path} exists already.", status=412)
+            if if_match is not None and (current is None or _etag(current) != if_match):
+                raise LakeConditionNotMet(f"{path} is not the file that was read.", status=412)
+            etag = _write_synced(unfinished, data, newer_than=current)
+            if if_absent:
+                self._move(unfinished, target, path, LakeConditionNotMet)
+            else:
+                os.replace(unfinished, target)
+            sync_directory(target.parent)
+            return etag
+
+    def stage(self, path: str) -> StagingWriter:
+        target = self._locate(path)
+        with lake_errors(path):
+            self._make_parents(target)
+            return LocalStagingWriter(path, target)
+
+    def rename(self, source: str, destination: str) -> None:
+        origin, target = self._locate(source), self._locate(destination)
+        with lake_errors(f"{source} or the folder of {destination}"), self._locked(destination, source):
+            self._move(origin, target, destination, LakeConflict)
+            sync_directory(target.parent)
+            sync_directory(origin.parent)
+
+    def make_directory(self, path: str) -> None:
+        target = self._locate(path)
+        with lake_errors(path):
+            self._make_parents(target / "any")
+
+    def delete(self, path: str) -> bool:
+        target = self._locate(path)
+        try:
+            with lake_errors(path), self._locked(path):
+                if target.is_dir():
+                    raise LakeConflict(f"{path} is a folder.", status=409)
+                target.unlink()
+                sync_directory(target.parent)
+                return True
+        except LakeNotFound:
+            return False
+
+    def delete_directory(self, path: str, *, if_match: str | None = None) -> bool:
+        target = self._locate(path)
+        if target == self._root:
+            raise LakeError("The root of a lake is never deleted.")
+        try:
+            with lake_errors(path), self._locked(path):
+                status = target.stat()
+                if not target.is_dir():
+                    raise LakeConflict(f"{path} is a file.", status=409)
+                if if_match is not None and _directory_etag(status) != if_match:
+                    raise LakeConditionNotMet(f"{path} is not the folder that was read.", status=412)
+                # One rename takes the whole folder out of sight; what follows may be interrupted.
+                os.rename(target, self._work / f"deleted-{uuid.uuid4().hex}")
+                sync_directory(target.parent)
+        except LakeNotFound:
+            return False
+        for deleted in self._work.glob("deleted-*"):
+            shutil.rmtree(deleted, ignore_errors=True)
+        return True
+
+    def list(self, directory: str, *, recursive: bool = False) -> Iterator[PathInfo]:
+        found = []
+        pending = [directory]
+        while pending:
+            for path in self._names(pending.pop()):
+                entry = self.info(path)
+                if entry is not None:  # otherwise deleted since the names were read
+                    found.append(entry)
+                    if recursive and entry.is_directory:
+                        pending.append(path)
+        yield from sorted(found, key=lambda entry: entry.path)
+
+    def _names(self, directory: str) -> Sequence[str]:
+        try:
+            with lake_errors(directory):
+                names = os.listdir(self._locate(directory))
+        except LakeNotFound:
+            return []
+        if not directory:
+            return [name for name in names if name != WORK_FOLDER]
+        return [f"{directory}/{name}" for name in names]
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def _locate(self, path: str) -> Path:
+        """The file behind a lake path. Raises LakeError where the path could leave the lake."""
+        if not path:
+            return self._root
+        parts = path.split("/")
+        if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts) or parts[0] == WORK_FOLDER:
+            raise LakeError(f"{path!r} is not a path inside the lake.", hint="Use names joined by single slashes.")
+        return self._root.joinpath(*parts)
+
+    def _make_parents(self, target: Path) -> None:
+        missing = []
+        for parent in target.parents:
+            if parent.is_dir():
+                break
+            missing.append(parent)
+        for parent in reversed(missing):
+            parent.mkdir(exist_ok=True)
+            sync_directory(parent.parent)
+
+    def _move(self, origin: Path, target: Path, path: str, refusal: type[LakeError]) -> None:
+        try:
+            move_without_replacing(origin, target)
+        except FileExistsError:
+            status = 412 if refusal is LakeConditionNotMet else 409
+            raise refusal(f"{path} exists already.", status=status) from None
+
+    @contextlib.contextmanager
+    def _locked(self, *paths: str) -> Iterator[Path]:
+        """Hold the locks of some paths, and yield where the holder of the first may write an unfinished file."""
+        numbers = [int.from_bytes(hashlib.sha256(path.encode()).digest()[:8]) % LOCK_COUNT for path in paths]
+        self._make_parents(self._work / "any")
+        # In one order for everybody, so that two renames cannot wait for each other.
+        with lock_files([self._work / f"{number:02}.lock" for number in sorted(set(numbers))]):
+            yield self._work / f"{numbers[0]:02}.unfinished"
+
+
+class LocalStagingWriter:
+    """A staged file on local disk; bytes go straight to it."""
+
+    def __init__(self, path: str, target: Path) -> None:
+        self.closed = False
+        self._path = path
+        self._target = target
+        # A new inode: whoever may still write to an older file of this name does not reach ours.
+        target.unlink(missing_ok=True)
+        self._file: BinaryIO = target.open("xb")
+        self._inode = os.fstat(self._file.fileno()).st_ino
+        self._hash = hashlib.sha256()
+        self._length = 0
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        with lake_errors(self._path):
+            self._file.write(data)
+        self._hash.update(data)
+        count = memoryview(data).nbytes
+        self._length += count
+        return count
+
+    def tell(self) -> int:
+        return self._length
+
+    def flush(self) -> None:
+        """Nothing: `finish` flushes once."""
+
+    def finish(self) -> Staged:
+        with lake_errors(self._path):
+            self._file.flush()
+            _stamp_and_sync(self._file, newer_than=None)
+            self._close()
+            found = self._target.stat()
+            sync_directory(self._target.parent)
+        if (found.st_ino, found.st_size) != (self._inode, self._length):
+            raise LakeError(
+                f"{self._path} holds {found.st_size} bytes where {self._length} were written.",
+                hint="Something else writes to the staging folder.",
+            )
+        return Staged(self._path, self._length, self._hash.hexdigest())
+
+    def abandon(self) -> None:
+        with contextlib.suppress(OSError):
+            self._close()
+            if self._target.stat().st_ino == self._inode:
+                self._target.unlink()
+
+    def _close(self) -> None:
+        self.closed = True
+        self._file.close()
+
+
+def _write_synced(path: Path, data: bytes, *, newer_than: os.stat_result | None) -> str:
+    """Write a new file, make it durable and return its etag."""
+    path.unlink(missing_ok=True)
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        return _etag(_stamp_and_sync(file, newer_than=newer_than))
+
+
+def _stamp_and_sync(file: BinaryIO, *, newer_than: os.stat_result | None) -> os.stat_result:
+    """Give a file a modification time of its own, later than that of the file it replaces, and sync it.
+
+    The kernel's own stamp may be milliseconds coarse and inode numbers are used again, so two versions of a small file
+    could otherwise end with the same etag.
+    """
+    descriptor = file.fileno()
+    previous = 0 if newer_than is None else newer_than.st_mtime_ns
+    stamp = max(time.time_ns(), previous + 1)
+    os.utime(file.name, ns=(stamp, stamp))
+    if os.fstat(descriptor).st_mtime_ns <= previous:
+        os.utime(file.name, ns=(stamp, previous + COARSEST_MTIME_NS))
+    os.fsync(descriptor)
+    return os.fstat(descriptor)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _path_info(path: str, target: Path) -> PathInfo:
+    status = target.stat()
+    is_directory = target.is_dir()
+    return PathInfo(
+        path=path,
+        is_directory=is_directory,
+        length=0 if is_directory else status.st_size,
+        etag=_directory_etag(status) if is_directory else _etag(status),
+        modified=datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC),
+    )
+
+
+def _etag(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns:x}-{status.st_ino:x}-{status.st_size:x}"
+
+
+def _directory_etag(status: os.stat_result) -> str:
+    # A folder's modification time follows its entries; what identifies the folder itself is its inode.
+    return f"{status.st_dev:x}-{status.st_ino:x}"

@@ -1,0 +1,140 @@
+"""What the local lake asks of the operating system: locks between processes, moves that replace nothing, syncs."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hygge_engine.errors import LakeConflict, LakeDenied, LakeError, LakeNotFound, LakeUnavailable
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_CONFLICTS = (errno.EEXIST, errno.EISDIR, errno.ENOTEMPTY, errno.EBUSY)
+_UNAVAILABLE = (errno.EAGAIN, errno.EINTR, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE)
+_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT) if sys.platform != "win32" else (errno.ENOSPC,)
+
+# Linux, include/uapi/linux/fs.h and fcntl.h.
+_RENAME_NOREPLACE = 1
+_AT_FDCWD = -100
+
+# Windows has no lock that waits for ever: how long to sleep between attempts, in seconds.
+_LOCK_POLL_SECONDS = 0.01
+
+# Record locks belong to the process, so threads need a lock of their own: one for each lock file.
+_thread_locks: dict[str, threading.Lock] = {}
+_thread_locks_guard = threading.Lock()
+
+
+def _forget_thread_locks() -> None:
+    """In a forked child the threads that held locks do not exist; record locks are not inherited either."""
+    global _thread_locks_guard
+    _thread_locks_guard = threading.Lock()
+    _thread_locks.clear()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_forget_thread_locks)
+
+
+@contextlib.contextmanager
+def lake_errors(path: str) -> Iterator[None]:
+    """Turn the operating system's errors into the LakeError family; ``path`` is what the message names."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise LakeNotFound(f"{path} does not exist.", status=404) from error
+        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+            raise LakeDenied(
+                f"{path}: {reason}.", status=403, hint="Check the owner and mode of the folder."
+            ) from error
+        if error.errno in _CONFLICTS:
+            raise LakeConflict(f"{path}: {reason}.", status=409) from error
+        if error.errno in _UNAVAILABLE:
+            raise LakeUnavailable(f"{path}: {reason}.") from error
+        hint = "Free some disk space." if error.errno in _OUT_OF_SPACE else ""
+        raise LakeError(f"{path}: {reason}.", hint=hint) from error
+
+
+@contextlib.contextmanager
+def lock_files(paths: Sequence[Path]) -> Iterator[None]:
+    """Hold an exclusive lock on each file, made where missing, against threads and processes alike."""
+    with contextlib.ExitStack() as stack:
+        for path in paths:
+            with _thread_locks_guard:
+                thread_lock = _thread_locks.setdefault(str(path), threading.Lock())
+            stack.enter_context(thread_lock)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            # Closing the file releases its lock, and so does the end of the process.
+            stack.callback(os.close, descriptor)
+            _lock(descriptor)
+        yield
+
+
+def move_without_replacing(source: Path, destination: Path) -> None:
+    """Rename in one step. Raises FileExistsError where the destination exists, FileNotFoundError where the source or
+    the destination's folder does not.
+
+    Linux checks the destination in the rename itself. Windows does so in every rename. Elsewhere, and on filesystems
+    that lack the flag, the caller's locks keep other users of the lake out between the check and the rename; a hard
+    link would refuse as well, but a process killed before it removes the old name would leave both.
+    """
+    if sys.platform == "linux" and _rename_no_replace(source, destination):
+        return
+    if sys.platform != "win32" and os.path.lexists(destination):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(destination))
+    os.rename(source, destination)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a folder durable. Windows has no such call and needs none."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rename_no_replace(source: Path, destination: Path) -> bool:
+    """Call renameat2; False where the C library or the filesystem does not offer it."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        return False
+    if renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(destination), _RENAME_NOREPLACE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(source), None, str(destination))
+
+
+if sys.platform == "win32":
+
+    def _lock(descriptor: int) -> None:
+        while True:
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            except PermissionError:
+                time.sleep(_LOCK_POLL_SECONDS)
+            else:
+                return
+
+else:
+
+    def _lock(descriptor: int) -> None:
+        # Record locks, not flock: a child forked while a lock is held does not keep it, and NFS honours them.
+        fcntl.lockf(descriptor, fcntl.LOCK_EX)

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeDenied, LakeError, LakeNotFound
+from hygge_engine.lake.base import Lake
+from hygge_engine.lake.local import WORK_FOLDER, LocalLake
+from tests.lake_contract import LakeContract, stage
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> LocalLake:
+    return LocalLake(tmp_path / "lake")
+
+
+class TestContract(LakeContract):
+    """The local lake keeps what every lake promises."""
+
+
+class TestContractWithoutRename2(LakeContract):
+    """So it does on a filesystem whose rename cannot refuse."""
+
+    @pytest.fixture(autouse=True)
+    def _plain_rename(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("hygge_engine.lake.local_os._rename_no_replace", lambda source, destination: False)
+
+
+def test_a_lake_that_is_only_read_leaves_no_trace(tmp_path: Path) -> None:
+    lake: Lake = LocalLake(tmp_path / "missing")
+    assert list(lake.list("", recursive=True)) == []
+    assert lake.info("file") is None
+    assert not (tmp_path / "missing").exists()
+
+
+def test_nobody_sees_the_lakes_own_folder(lake: LocalLake) -> None:
+    lake.put("file", b"1")
+    assert [entry.path for entry in lake.list("", recursive=True)] == ["file"]
+    for path in (WORK_FOLDER, f"{WORK_FOLDER}/00.lock"):
+        with pytest.raises(LakeError):
+            lake.read(path)
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc/hosts", "a//b", "a/./b", "a/../../b", "a\\b", "a\0b"])
+def test_no_path_leads_out_of_the_lake(lake: LocalLake, path: str) -> None:
+    with pytest.raises(LakeError, match="not a path inside the lake"):
+        lake.put(path, b"1")
+
+
+def test_the_root_is_never_deleted(lake: LocalLake) -> None:
+    with pytest.raises(LakeError):
+        lake.delete_directory("")
+
+
+def test_files_and_folders_are_not_mistaken_for_each_other(lake: LocalLake) -> None:
+    lake.put("folder/file", b"1")
+    with pytest.raises(LakeConflict):
+        lake.put("folder", b"1")
+    with pytest.raises(LakeConflict):
+        lake.delete("folder")
+    with pytest.raises(LakeConflict):
+        lake.delete_directory("folder/file")
+    with pytest.raises(LakeConflict):
+        lake.make_directory("folder/file")
+    with pytest.raises(LakeConflict):
+        lake.read("folder")
+
+
+def test_a_rename_does_not_make_the_folder_it_goes_to(lake: LocalLake) -> None:
+    lake.put("staged", b"1")
+    with pytest.raises(LakeNotFound):
+        lake.rename("staged", "missing/final")
+    assert lake.read("staged").data == b"1"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    with pytest.raises(LakeDenied, match="file"):
+        LocalLake(closed).put("file", b"1")
+
+
+def test_a_full_disk_is_told_as_such(lake: LocalLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.put("file", b"before")
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(LakeError, match=r"No space left on device\. Free some disk space\."):
+        lake.put("file", b"after")
+    monkeypatch.undo()
+    assert lake.read("file").data == b"before"
+
+
+def test_the_etag_changes_even_where_the_clock_stands_still(lake: LocalLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hygge_engine.lake.local.time.time_ns", lambda: 1_000_000_000)
+    etags = [lake.put("state", b"%d" % (turn % 2)) for turn in range(20)]
+    assert len(set(etags)) == len(etags)
+
+
+def test_a_file_changed_by_another_program_has_another_etag(lake: LocalLake, tmp_path: Path) -> None:
+    etag = lake.put("state", b"1")
+    (tmp_path / "lake" / "state").write_bytes(b"2")
+    with pytest.raises(LakeConditionNotMet):
+        lake.put("state", b"3", if_match=etag)
+
+
+def test_a_deleted_folder_is_gone_at_once_and_swept_later(lake: LocalLake, tmp_path: Path) -> None:
+    left_behind = tmp_path / "lake" / WORK_FOLDER / "deleted-by-a-process-that-died"
+    lake.put("table/1", b"1")
+    (left_behind / "sub").mkdir(parents=True)
+    lake.delete_directory("table")
+    assert not left_behind.exists()
+    assert list(lake.list("", recursive=True)) == []
+
+
+def test_whoever_abandons_a_staged_file_leaves_a_newer_one_alone(lake: LocalLake) -> None:
+    zombie = lake.stage("staging/1.bin")
+    zombie.write(b"old")
+    stage(lake, "staging/1.bin", b"new")
+    zombie.abandon()
+    assert lake.read("staging/1.bin").data == b"new"
+
+
+def test_whoever_finishes_a_staged_file_notices_a_newer_one(lake: LocalLake) -> None:
+    zombie = lake.stage("staging/1.bin")
+    zombie.write(b"old")
+    stage(lake, "staging/1.bin", b"new")
+    with pytest.raises(LakeError, match="Something else writes"):
+        zombie.finish()
+    assert lake.read("staging/1.bin").data == b"new"
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that stops in the middle of replacing ``state``, with its lock held and its write unfinished."""
+    program = """
+import os, sys, time
+from pathlib import Path
+from hygge_engine.lake.local import LocalLake
+def stop(*_):
+    print("held", flush=True)
+    time.sleep(600)
+os.replace = stop
+LocalLake(Path(sys.argv[1])).put("state", b"never")
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "lake")], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_killed_writer_blocks_nobody_and_changes_nothing(
+    lake: LocalLake, holder: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    etag = lake.put("state", b"before")
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    assert lake.read("state").data == b"before"
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    lake.put("state", b"after", if_match=etag)
+    assert lake.read("state").data == b"after"
+    assert not list((tmp_path / "lake" / WORK_FOLDER).glob("*.unfinished"))
