@@ -6,6 +6,7 @@ import os
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
+from contextlib import ExitStack
 from typing import Final
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -17,7 +18,7 @@ from devcloud.onelake.errors import ServiceError
 from devcloud.onelake.exchange import Answer, Body, Request
 from devcloud.onelake.properties import described, node_headers
 from devcloud.onelake.records import Value
-from devcloud.onelake.tree import Node
+from devcloud.onelake.tree import COPY_BUFFER_BYTES, Node
 
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 
@@ -132,11 +133,11 @@ def _committed_spans(account: Account, request: Request, node: Node | None) -> d
 
 def _copy_block(account: Account, request: Request, block: Value, output: int) -> None:
     tree = account.tree
-    path, start = (tree.spooled(block["file"]), 0) if "file" in block else (tree.disk(request.key), block["start"])
-    with path.open("rb", buffering=0) as data:
-        data.seek(start)
+    staged = "file" in block
+    with open(tree.spooled(block["file"]) if staged else tree.disk(request.key), "rb", buffering=0) as data:
+        data.seek(0 if staged else block["start"])
         left = block["length"]
-        while left and (chunk := data.read(min(left, 1 << 20))):
+        while left and (chunk := data.read(min(left, COPY_BUFFER_BYTES))):
             os.write(output, chunk)
             left -= len(chunk)
 
@@ -175,17 +176,15 @@ def read(account: Account, request: Request) -> Answer:
     if node.is_directory:
         Conditions.of(request.headers).check_read(node.etag, node.modified_ns)
         return Answer(200, described(account, node, request.filesystem))
-    try:
-        file = account.tree.disk(request.key).open("rb", buffering=0)
-    except FileNotFoundError:
-        raise ServiceError("PathNotFound") from None
-    try:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(account.tree.disk(request.key), "rb", buffering=0))
+        except FileNotFoundError:
+            raise ServiceError("PathNotFound") from None
         node = account.tree.node(request.key, os.fstat(file.fileno()))
         Conditions.of(request.headers).check_read(node.etag, node.modified_ns)
         span = _requested_span(request, node.length)
-    except BaseException:
-        file.close()
-        raise
+        stack.pop_all()
     headers = described(account, node, request.filesystem)
     answer = Answer(200, headers, file=file, length=node.length)
     if span is not None:

@@ -32,8 +32,7 @@ def replace_records(account: Account, request: Request, lease: dict[str, object]
     new one.
     """
     records = account.tree.records
-    account.tree.discard_uploads(request.key)
-    records.delete(request.key)
+    account.tree.forget(request.key)
     if lease is not None:
         records.put(request.key, "lease", lease)
     if properties := requested_properties(request):
@@ -115,7 +114,7 @@ def _flush(account: Account, request: Request, node: Node, position: int) -> Nod
             pieces = [(tree.spooled(part["file"]), part["length"]) for part in chosen]
             first = tree.join((tree.disk(request.key), node.length), *pieces)
         flushed = tree.publish(first, request.key)
-    tree.discard_uploads_except(request.key, kept if request.flag("retainuncommitteddata") else {})
+    tree.keep_parts(request.key, kept if request.flag("retainuncommitteddata") else {})
     return flushed
 
 
@@ -195,12 +194,10 @@ def delete(account: Account, request: Request) -> Answer:
         below = list(islice(tree.walk(request.key, recursive=True), size + 1))
         if len(below) > size:
             # The walk gives parents first: a directory among the first `size` may still have children beyond them.
-            for path in [child.path for child in reversed(below) if not child.is_directory]:
-                tree.remove(path)
-            for path in [child.path for child in reversed(below) if child.is_directory]:
-                if tree.is_empty(path):
-                    tree.remove(path)
+            for child in reversed(below):
+                if not child.is_directory or tree.is_empty(child.path):
+                    tree.remove(child)
             answer.headers["x-ms-continuation"] = "next"
             return answer
-    tree.remove(request.key)
+    tree.remove(node)
     return answer

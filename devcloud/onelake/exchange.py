@@ -90,6 +90,11 @@ class Answer:
     offset: int = 0
     length: int = 0
 
+    def close(self) -> None:
+        """Close the file of an answer that will not be sent, or has been."""
+        if self.file is not None:
+            self.file.close()
+
 
 def parse_target(method: str, target: str, headers: Mapping[str, str]) -> Request:
     """Split a request target into filesystem, path and query, and name the operation.

@@ -96,7 +96,7 @@ def set_properties(account: Account, request: Request) -> Answer:
     account.leases.check(request.key, request.headers.get("x-ms-lease-id"))
     Conditions.of(request.headers).check_write(node.etag, node.modified_ns)
     records = account.tree.records
-    kept = records.get(request.key, "properties") or {}
+    kept = dict(records.get(request.key, "properties") or {})
     requested = requested_properties(request)
     match request.query.get("comp"):
         case "metadata":

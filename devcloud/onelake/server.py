@@ -259,8 +259,14 @@ class OneLake:
                 await asyncio.sleep(delay)
             answer = self._apply(faults, "before", request, operation)
             if answer is None:
-                answer = await self._perform(http, request, operation)
-                answer = self._apply(faults, "after", request, operation) or answer
+                done = await self._perform(http, request, operation)
+                try:
+                    answer = self._apply(faults, "after", request, operation) or done
+                except DroppedConnectionError:
+                    done.close()
+                    raise
+                if answer is not done:
+                    done.close()
         finally:
             # Whoever keeps the body takes it out of the request.
             if file is not None and (request.body is not None or not operation.done):
@@ -281,6 +287,8 @@ class OneLake:
             operation.status = answer.status
         except ServiceError as error:
             answer = self._refuse(error, request, operation)
+        except OSError as error:
+            answer = self._refuse(ServiceError("InternalError", str(error)), request, operation)
         except NotModifiedError:
             answer = Answer(304, {"x-ms-error-code": "ConditionNotMet"})
             operation.status = 304

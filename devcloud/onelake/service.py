@@ -54,8 +54,9 @@ def execute(account: Account, request: Request) -> Answer:
             raise ServiceError("FilesystemNotFound")
         match request.verb:
             case "delete_filesystem":
-                _check_filesystem(account, request)
-                account.tree.remove(request.filesystem)
+                node = account.existing(request)
+                Conditions.of(request.headers).check_write(node.etag, node.modified_ns)
+                account.tree.remove(node)
                 return Answer(202)
             case "list" if request.query.get("comp") == "list":
                 return list_blobs(account.tree, account.leases, request, account.behaviour)
@@ -79,11 +80,6 @@ def _create_filesystem(account: Account, request: Request) -> Answer:
         raise ServiceError("FilesystemAlreadyExists")
     account.create_filesystem(name, account.mode)
     return Answer(201, properties.node_headers(account.existing(request)))
-
-
-def _check_filesystem(account: Account, request: Request) -> None:
-    node = account.existing(request)
-    Conditions.of(request.headers).check_write(node.etag, node.modified_ns)
 
 
 def _lease(account: Account, request: Request) -> Answer:

@@ -80,8 +80,7 @@ async def send(http: web.BaseRequest, answer: Answer, pace: Pace) -> web.StreamR
             return web.Response(status=answer.status, headers=answer.headers, body=body or None)
         return await _stream(http, answer, pace)
     finally:
-        if answer.file is not None:
-            answer.file.close()
+        answer.close()
 
 
 async def _stream(http: web.BaseRequest, answer: Answer, pace: Pace) -> web.StreamResponse:

@@ -73,6 +73,7 @@ class Tree:
         self.root = root
         self.clock = clock
         self.lock = threading.RLock()
+        self._prefix = f"{root}/"
         self._staging = root / STATE_FOLDER / "staged"
         self._staging.mkdir(parents=True, exist_ok=True)
         self.records = Records(root / STATE_FOLDER / "records.sqlite")
@@ -102,9 +103,9 @@ class Tree:
         else:
             path.unlink(missing_ok=True)
 
-    def disk(self, key: str) -> Path:
+    def disk(self, key: str) -> str:
         """Where a path lies on disk; `key` is `<filesystem>/<path>`."""
-        return self.root / key
+        return self._prefix + key
 
     def spool(self) -> Path:
         """A new file name outside every filesystem, on the same disk."""
@@ -152,7 +153,7 @@ class Tree:
         try:
             os.mkdir(disk)
         except FileExistsError:
-            if not disk.is_dir():
+            if not os.path.isdir(disk):
                 raise ServiceError("PathConflict") from None
             return
         except FileNotFoundError:
@@ -160,7 +161,7 @@ class Tree:
             os.mkdir(disk)
         except OSError as error:
             raise _refusal(error) from error
-        self.records.delete_tree(key)
+        self.forget(key)
         self._record_directory(key, os.stat(disk).st_ino)
 
     def check_parents(self, key: str) -> None:
@@ -168,7 +169,7 @@ class Tree:
         parent = key.rpartition("/")[0]
         while parent:
             disk = self.disk(parent)
-            if disk.is_dir():
+            if os.path.isdir(disk):
                 return
             if os.path.lexists(disk):
                 raise ServiceError("PathConflict")
@@ -205,12 +206,12 @@ class Tree:
         staged.touch()
         return self.publish(staged, key)
 
-    def join(self, *pieces: tuple[Path, int]) -> Path:
+    def join(self, *pieces: tuple[Path | str, int]) -> Path:
         """A new staged file from the first `length` bytes of each piece."""
         staged = self.spool()
         with staged.open("wb", buffering=0) as output:
             for piece, length in pieces:
-                with piece.open("rb", buffering=0) as data:
+                with open(piece, "rb", buffering=0) as data:
                     left = length
                     while left and (chunk := data.read(min(left, COPY_BUFFER_BYTES))):
                         output.write(chunk)
@@ -219,40 +220,40 @@ class Tree:
 
     def rename(self, source: str, destination: str, *, keep_etag: bool) -> None:
         """Move a file or directory, records included, in one rename; the caller has checked what is at both ends."""
-        replaced = self.disk(destination)
-        if replaced.is_dir() and not self.disk(source).is_dir():
-            raise ServiceError("InvalidSourceOrDestinationResourceType")
         try:
-            os.rename(self.disk(source), replaced)
+            os.rename(self.disk(source), self.disk(destination))
         except OSError as error:
             raise _refusal(error) from error
-        self.discard_uploads(destination)
+        self.forget(destination)
         self.records.move_tree(source, destination)
         if not keep_etag:
             self.restamp(destination)
 
-    def remove(self, key: str) -> None:
+    def remove(self, node: Node) -> None:
         """Remove a file, or a directory with everything below it, at one moment."""
-        trash = self.spool()
+        disk = self.disk(node.path)
         try:
-            os.rename(self.disk(key), trash)
+            if node.is_directory:
+                trash = self.spool()
+                os.rename(disk, trash)
+                shutil.rmtree(trash)
+            else:
+                os.unlink(disk)
         except FileNotFoundError:
             raise ServiceError("PathNotFound") from None
-        self.discard_uploads(key)
-        self.records.delete_tree(key)
-        self._destroy(trash)
+        self.forget(node.path)
+
+    def forget(self, key: str) -> None:
+        """Drop everything recorded about a path and all below it, uncommitted uploads included."""
+        for name in self.records.delete_tree(key):
+            self.spooled(name).unlink(missing_ok=True)
 
     def is_empty(self, key: str) -> bool:
         """Whether a directory has no entries."""
         with os.scandir(self.disk(key)) as entries:
             return next(entries, None) is None
 
-    def discard_uploads(self, key: str) -> None:
-        """Drop what was appended to or staged for a path, or for one below it, and never committed."""
-        for name in self.records.delete_uploads(key):
-            self.spooled(name).unlink(missing_ok=True)
-
-    def discard_uploads_except(self, key: str, kept: dict[str, Value]) -> None:
+    def keep_parts(self, key: str, kept: dict[str, Value]) -> None:
         """Drop the appended parts of a file, those in `kept` excepted."""
         for name, part in self.records.entries(key, "part").items():
             if name not in kept:
