@@ -250,7 +250,9 @@ class World:
         slice_minutes: float = 4,
         tick_between: bool = True,
         drop_wait_seconds: float = 0,
+        connect: Callable[[], Lake] | None = None,
     ) -> None:
+        self._connect = connect or (lambda: LocalLake(root))
         self.source = Source()
         self.root = root
         self._run_type: RunType = run_type
@@ -285,7 +287,7 @@ class World:
 
     def new_lake(self) -> FragileLake:
         """A lake client as a new process has it."""
-        self.lake = FragileLake(LocalLake(self.root), between=self.tick if self._tick_between else None)
+        self.lake = FragileLake(self._connect(), between=self.tick if self._tick_between else None)
         return self.lake
 
     def tick(self) -> None:
