@@ -1,0 +1,218 @@
+"""What a server's catalogue says of a table, a view or a query.
+
+The sys views come first. A server that speaks the protocol without having all of them is asked through
+INFORMATION_SCHEMA, and one that has neither by the columns of an empty result; each step back knows less of types and
+keys, and says no more than it knows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+
+from hygge_engine.errors import HomeError, HomeNotFound
+from hygge_engine.homes.mssql.identifiers import qualify
+from hygge_engine.homes.mssql.query import select
+from hygge_engine.homes.mssql.session import Session
+from hygge_engine.homes.mssql.suggest import nearest
+from hygge_engine.homes.mssql.types import SourceColumn
+
+_OBJECT = """\
+SELECT o.object_id, RTRIM(o.type) AS object_type FROM sys.objects AS o \
+JOIN sys.schemas AS s ON s.schema_id = o.schema_id WHERE s.name = ? AND o.name = ? AND o.type IN ('U', 'V')"""
+
+# A type's own row for CLR types, which share one system_type_id; the system type's row for aliases of it.
+_COLUMNS = """\
+SELECT c.name, t.name AS system_type, u.name AS user_type, c.max_length, c.precision, c.scale, c.is_nullable \
+FROM sys.columns AS c LEFT JOIN sys.types AS t ON t.user_type_id = c.system_type_id \
+LEFT JOIN sys.types AS u ON u.user_type_id = c.user_type_id WHERE c.object_id = ? ORDER BY c.column_id"""
+
+_UNIQUE_INDEXES = """\
+SELECT i.index_id, i.has_filter, i.is_disabled, c.name FROM sys.indexes AS i \
+JOIN sys.index_columns AS ic ON ic.object_id = i.object_id AND ic.index_id = i.index_id \
+JOIN sys.columns AS c ON c.object_id = ic.object_id AND c.column_id = ic.column_id \
+WHERE i.object_id = ? AND i.is_unique = 1 AND ic.is_included_column = 0 \
+ORDER BY i.is_primary_key DESC, i.index_id, ic.key_ordinal"""
+
+_ROWS = "SELECT SUM(p.rows) FROM sys.partitions AS p WHERE p.object_id = ? AND p.index_id IN (0, 1)"
+
+_NAMES = """\
+SELECT s.name, o.name FROM sys.objects AS o JOIN sys.schemas AS s ON s.schema_id = o.schema_id \
+WHERE o.type IN ('U', 'V')"""
+
+_STANDARD_COLUMNS = """\
+SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, \
+IS_NULLABLE FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION"""
+
+_STANDARD_KEY = """\
+SELECT k.COLUMN_NAME FROM INFORMATION_SCHEMA.TABLE_CONSTRAINTS AS t \
+JOIN INFORMATION_SCHEMA.KEY_COLUMN_USAGE AS k \
+ON k.CONSTRAINT_SCHEMA = t.CONSTRAINT_SCHEMA AND k.CONSTRAINT_NAME = t.CONSTRAINT_NAME \
+WHERE t.CONSTRAINT_TYPE = 'PRIMARY KEY' AND t.TABLE_SCHEMA = ? AND t.TABLE_NAME = ? ORDER BY k.ORDINAL_POSITION"""
+
+_RESULT_SET = "EXEC sp_describe_first_result_set @tsql = ?"
+
+# 'decimal(10,2)', 'nvarchar(max)', 'datetime2(7)', 'int'
+_TYPE_NAME = re.compile(r"\s*([^(]+?)\s*(?:\(.*)?")
+
+_UTF16_BYTES = 2
+
+_NO_ROWS = "1 = 0"
+
+# The most that a column outside of (max) holds, in bytes.
+_UNKNOWN_LENGTH = 8000
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is read: ``sql`` stands after FROM. ``key`` is empty where the catalogue knows none."""
+
+    name: str
+    sql: str
+    columns: tuple[SourceColumn, ...]
+    key: tuple[str, ...] = ()
+    approximate_rows: int | None = None
+
+
+def describe_table(session: Session, schema: str, name: str) -> Source:
+    """The columns and key of a table or view. Raises HomeNotFound with the nearest name, HomePermissionDenied."""
+    label = f"{schema}.{name}"
+    sql = qualify(schema, name)
+    found = _ask(session, _OBJECT, (schema, name), label)
+    if found:
+        object_id, kind = found[0]
+        columns = tuple(_column(row) for row in _ask(session, _COLUMNS, (object_id,), label) or ())
+        if columns:
+            key = _key(_ask(session, _UNIQUE_INDEXES, (object_id,), label), columns)
+            if not key and kind != "V":
+                key = _standard_key(session, schema, name, columns)
+            rows = _ask(session, _ROWS, (object_id,), label)
+            count = None if not rows or rows[0][0] is None else int(rows[0][0])
+            return Source(label, sql, columns, key, count)
+    standard = _ask(session, _STANDARD_COLUMNS, (schema, name), label)
+    if standard:
+        columns = tuple(_standard_column(row) for row in standard)
+        return Source(label, sql, columns, _standard_key(session, schema, name, columns))
+    # The catalogue hides what a login may not see: only reading tells "no such table" from "no permission".
+    try:
+        columns = _columns_of_result(session, select("*", sql, _NO_ROWS), label)
+    except HomeNotFound as error:
+        raise _not_found(session, schema, name, error) from error
+    return Source(label, sql, columns)
+
+
+def describe_query(session: Session, query: str) -> Source:
+    """The columns of a query's result; it has no key that a catalogue knows."""
+    sql = f"({query.strip().rstrip(';')}) AS [source]"
+    rows = _ask(session, _RESULT_SET, (query,), "the query")
+    if rows:
+        columns = tuple(_result_column(row) for row in rows)
+    else:
+        columns = _columns_of_result(session, select("*", sql, _NO_ROWS), "the query")
+    unnamed = [number for number, column in enumerate(columns, start=1) if not column.name]
+    if unnamed:
+        raise HomeError(f"Column {unnamed[0]} of the query has no name.", hint="Name it with AS.")
+    return Source("query", sql, columns)
+
+
+def _ask(session: Session, sql: str, parameters: Sequence[Any], label: str) -> list[tuple[Any, ...]] | None:
+    """The rows of a catalogue query, None from a server that does not have these views."""
+    try:
+        return session.fetch_all(sql, parameters, doing=f"Reading the catalogue of {label}")
+    except HomeError as error:
+        if error.transient:
+            raise
+        return None
+
+
+def _column(row: tuple[Any, ...]) -> SourceColumn:
+    name, system_type, user_type, max_length, precision, scale, nullable = row
+    type_name = system_type or user_type or ""
+    return SourceColumn(name, type_name, int(max_length), int(precision), int(scale), bool(nullable))
+
+
+def _key(rows: list[tuple[Any, ...]] | None, columns: Sequence[SourceColumn]) -> tuple[str, ...]:
+    """The columns of the first unique index that identifies every row and that the server can order by."""
+    for _, group in groupby(rows or (), key=lambda row: row[0]):
+        members = list(group)
+        names = tuple(str(row[3]) for row in members)
+        if not any(row[1] or row[2] for row in members) and _identifies(names, columns):
+            return names
+    return ()
+
+
+def _identifies(names: Sequence[str], columns: Sequence[SourceColumn]) -> bool:
+    by_name = {column.name: column for column in columns}
+    return all(
+        name in by_name and by_name[name].is_orderable and not by_name[name].nullable for name in names
+    ) and bool(names)
+
+
+def _standard_column(row: tuple[Any, ...]) -> SourceColumn:
+    name, type_name, characters, precision, scale, datetime_precision, nullable = row
+    length = int(characters or 0)
+    if length > 0 and type_name.lower() in ("nchar", "nvarchar"):
+        length *= _UTF16_BYTES
+    digits = datetime_precision if scale is None else scale
+    return SourceColumn(name, type_name, length, int(precision or 0), int(digits or 0), nullable != "NO")
+
+
+def _standard_key(session: Session, schema: str, name: str, columns: Sequence[SourceColumn]) -> tuple[str, ...]:
+    rows = _ask(session, _STANDARD_KEY, (schema, name), f"{schema}.{name}")
+    names = tuple(str(row[0]) for row in rows or ())
+    return names if _identifies(names, columns) else ()
+
+
+def _result_column(row: tuple[Any, ...]) -> SourceColumn:
+    # The procedure's result: is_hidden, column_ordinal, name, is_nullable, system_type_id, system_type_name,
+    # max_length, precision, scale, collation_name, user_type_id, its database, schema and name, …
+    name, nullable, type_name, max_length, precision, scale, user_type = (row[at] for at in (2, 3, 5, 6, 7, 8, 13))
+    match = _TYPE_NAME.fullmatch(type_name or user_type or "")
+    return SourceColumn(
+        name or "", match[1] if match else "", int(max_length), int(precision), int(scale), bool(nullable)
+    )
+
+
+def _columns_of_result(session: Session, sql: str, label: str) -> tuple[SourceColumn, ...]:
+    stream = session.stream(sql, doing=f"Describing {label}")
+    try:
+        return tuple(_arrow_column(field) for field in stream.schema)
+    finally:
+        stream.close()
+
+
+def _arrow_column(field: pa.Field[pa.DataType]) -> SourceColumn:
+    """The narrowest SQL Server type that holds all that a driver may deliver as this Arrow type."""
+    kind = field.type
+    if pa.types.is_decimal(kind):
+        return SourceColumn(field.name, "decimal", precision=kind.precision, scale=kind.scale)
+    if pa.types.is_timestamp(kind):
+        return SourceColumn(field.name, "datetime2" if kind.tz is None else "datetimeoffset", scale=7)
+    names = {
+        pa.bool_(): "bit",
+        pa.uint8(): "tinyint",
+        pa.int8(): "smallint",
+        pa.int16(): "smallint",
+        pa.int32(): "int",
+        pa.int64(): "bigint",
+        pa.float32(): "real",
+        pa.float64(): "float",
+        pa.date32(): "date",
+    }
+    if kind in names:
+        return SourceColumn(field.name, names[kind])
+    if pa.types.is_time(kind):
+        return SourceColumn(field.name, "time", scale=7)
+    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return SourceColumn(field.name, "varbinary" if binary else "nvarchar", max_length=_UNKNOWN_LENGTH)
+
+
+def _not_found(session: Session, schema: str, name: str, error: HomeNotFound) -> HomeNotFound:
+    names = [f"{row[0]}.{row[1]}" for row in _ask(session, _NAMES, (), "the database") or ()]
+    hint = nearest(f"{schema}.{name}", names) or "The database has no such table or view that this login may see."
+    return HomeNotFound(f"There is no table or view {schema}.{name}: {error.message}", hint=hint)

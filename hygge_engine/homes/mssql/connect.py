@@ -1,0 +1,108 @@
+"""How to log in: the connection string that both drivers share, and Entra tokens."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from typing import Final, Protocol
+
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError, ServiceResponseError
+
+from hygge_engine.errors import HomeLoginFailed, HomeUnavailable
+from hygge_engine.homes.mssql.settings import MssqlConnection
+
+APPLICATION_NAME: Final = "hygge-engine"
+
+# SQL_COPT_SS_ACCESS_TOKEN of msodbcsql.h: the connection attribute that carries an Entra token.
+ACCESS_TOKEN_ATTRIBUTE: Final = 1256
+
+# Entra issues a token for an audience, which each of Microsoft's clouds names after its own domain.
+_AUDIENCES: Final = {
+    ".database.usgovcloudapi.net": "https://database.usgovcloudapi.net/.default",
+    ".database.chinacloudapi.cn": "https://database.chinacloudapi.cn/.default",
+}
+_AUDIENCE: Final = "https://database.windows.net/.default"
+
+
+class _Credential(Protocol):
+    def get_token(self, *scopes: str) -> AccessToken: ...
+
+
+# A credential keeps its token and renews it minutes before it expires, so one credential serves all connections.
+_credentials: dict[tuple[str | None, ...], _Credential] = {}
+_credentials_lock = threading.Lock()
+
+
+def connection_string(connection: MssqlConnection) -> str:
+    """Everything that both drivers read from a connection string; holds the password of a SQL login."""
+    parts = {
+        "Server": connection.address,
+        "Database": _escape(connection.database),
+        "Encrypt": "yes" if connection.encrypt else "no",
+        "TrustServerCertificate": "yes" if connection.trust_server_certificate else "no",
+    }
+    if connection.auth == "sql" and connection.username is not None and connection.password is not None:
+        parts["UID"] = _escape(connection.username)
+        parts["PWD"] = _escape(connection.password.get_secret_value())
+    return "".join(f"{name}={value};" for name, value in parts.items())
+
+
+def token_attributes(connection: MssqlConnection) -> dict[int, bytes]:
+    """The attributes to set before connecting: a fresh Entra token, or nothing for a SQL login.
+
+    Raises HomeLoginFailed where Entra refuses the credential, HomeUnavailable where it does not answer.
+    """
+    if connection.auth == "sql":
+        return {}
+    if connection.access_token is not None and connection.auth == "access_token":
+        token = connection.access_token.get_secret_value()
+    else:
+        token = _entra_token(connection)
+    encoded = token.encode("utf-16-le")
+    return {ACCESS_TOKEN_ATTRIBUTE: struct.pack("<I", len(encoded)) + encoded}
+
+
+def secrets_of(connection: MssqlConnection) -> tuple[str, ...]:
+    """What must not appear in any message."""
+    held = (connection.password, connection.client_secret, connection.access_token)
+    return tuple(secret.get_secret_value() for secret in held if secret is not None)
+
+
+def _entra_token(connection: MssqlConnection) -> str:
+    host = connection.server.partition(",")[0].lower()
+    scope = next((audience for suffix, audience in _AUDIENCES.items() if host.endswith(suffix)), _AUDIENCE)
+    try:
+        return _credential(connection).get_token(scope).token
+    except ClientAuthenticationError as error:
+        raise HomeLoginFailed(
+            f"Entra issued no token for {connection.server} ({connection.auth}): {error.message}",
+            hint="Check the identity, and that it is a user of the database.",
+        ) from error
+    except (ServiceRequestError, ServiceResponseError) as error:
+        raise HomeUnavailable(f"Entra did not answer the request for a token: {error.message}") from error
+
+
+def _credential(connection: MssqlConnection) -> _Credential:
+    secret = connection.client_secret.get_secret_value() if connection.client_secret is not None else None
+    identity = (connection.auth, connection.tenant_id, connection.client_id, secret)
+    with _credentials_lock:
+        if identity not in _credentials:
+            _credentials[identity] = _new_credential(connection, secret)
+        return _credentials[identity]
+
+
+def _new_credential(connection: MssqlConnection, secret: str | None) -> _Credential:
+    # Imported here: with its cryptography it costs a third of a second, which a SQL login need not pay.
+    from azure.identity import ClientSecretCredential, DefaultAzureCredential, ManagedIdentityCredential
+
+    if connection.auth == "managed_identity":
+        return ManagedIdentityCredential(client_id=connection.client_id)
+    if connection.auth == "service_principal" and connection.tenant_id and connection.client_id and secret:
+        return ClientSecretCredential(connection.tenant_id, connection.client_id, secret)
+    return DefaultAzureCredential(managed_identity_client_id=connection.client_id)
+
+
+def _escape(value: str) -> str:
+    """A value in braces, as the ODBC specification has it, with ``}`` doubled."""
+    return "{" + value.replace("}", "}}") + "}"

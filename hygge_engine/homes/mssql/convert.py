@@ -1,0 +1,46 @@
+"""From what a driver delivers to exactly what `Table.schema` promises, whole columns at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hygge_engine.errors import HomeError
+from hygge_engine.homes.mssql.types import SourceColumn
+
+# "12:34:56", before the digits of a time.
+_CLOCK_CHARACTERS = 8
+
+
+def convert(batch: pa.RecordBatch, columns: Sequence[SourceColumn], schema: pa.Schema) -> pa.RecordBatch:
+    """``batch`` cast to ``schema``, column by position; offset columns follow those of ``columns``.
+
+    Where driver and schema agree nothing is copied. Raises HomeError for a value that its own column's type does not
+    allow, which only a server that breaks its catalogue's word can send.
+    """
+    arrays: list[pa.Array[pa.Scalar[pa.DataType]]] = []
+    for number, field in enumerate(schema):
+        array: Any = batch.column(number)
+        kind = columns[number].base_type if number < len(columns) else ""
+        try:
+            if array.type != field.type:
+                array = array.cast(field.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise HomeError(f"Column {field.name!r} holds a value that is no {field.type}: {error}") from error
+        if kind == "uniqueidentifier":
+            array = pc.ascii_upper(array)
+        elif kind == "time":
+            array = _pad_time(array, columns[number].scale)
+        arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _pad_time(array: pa.StringArray, scale: int) -> pa.StringArray:
+    """Times with all their digits: T-SQL leaves out a fraction of zero."""
+    if scale == 0:
+        return array
+    dotted = pc.replace_substring_regex(array, pattern=r"^(\d\d:\d\d:\d\d)$", replacement=r"\1.")
+    return pc.utf8_rpad(dotted, _CLOCK_CHARACTERS + 1 + scale, padding="0")

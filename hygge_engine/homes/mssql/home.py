@@ -1,0 +1,250 @@
+"""`MssqlHome`: a table, a view or a query of SQL Server as Arrow record batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+import pyarrow as pa
+
+from hygge_engine.errors import CursorUnusable, HomeError, HomeNotFound, HomeUnavailable
+from hygge_engine.homes.base import Batch, Column, CursorType, HighWater, Position, Table, Window
+from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_table
+from hygge_engine.homes.mssql.convert import convert
+from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
+from hygge_engine.homes.mssql.query import OFFSET_SUFFIX, exact_text, position_texts, read_statement, select
+from hygge_engine.homes.mssql.session import Session, Stream, open_session
+from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
+from hygge_engine.homes.mssql.suggest import nearest
+from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
+from hygge_engine.homes.mssql.values import earlier, parameter, to_text
+
+_MIB = 1 << 20
+
+# The driver's buffers for one fetch: wide rows are fetched few at a time, so that these do not outgrow the batch.
+_FETCH_BYTES = 16 * _MIB
+
+# A timestamp with a digit that no driver's own type holds, to see whether the server's text keeps it.
+_PROBE = "2001-02-03T04:05:06.1234567"
+
+
+class MssqlHome:
+    """One entity's rows; a `hygge_engine.homes.base.Home`.
+
+    It opens one connection when it is first asked something, and gives it back at the end of the ``with`` block.
+    """
+
+    def __init__(self, connection: MssqlConnection, settings: MssqlHomeSettings) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._session: Session | None = None
+        self._source: Source | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._session is not None:
+            session, self._session = self._session, None
+            session.close()
+
+    def describe(self) -> Table:
+        """Read the catalogue, once. Raises HomeNotFound, HomePermissionDenied, UnsupportedType."""
+        source = self._described()
+        keeps_offset = self._settings.keep_offset
+        columns = [
+            Column(
+                column.name,
+                arrow_type(column),
+                column.declaration,
+                column.nullable,
+                loss(column, keeps_offset=keeps_offset),
+            )
+            for column in source.columns
+        ]
+        if keeps_offset:
+            columns += [
+                Column(column.name + OFFSET_SUFFIX, pa.int16(), "smallint", column.nullable)
+                for column in source.columns
+                if column.base_type == "datetimeoffset"
+            ]
+        return Table(source.name, tuple(columns), source.key, source.approximate_rows)
+
+    def high_water(self, cursor: str) -> HighWater:
+        """Fix the upper bound of an incremental read. Raises CursorUnusable, HomeNotFound for an unknown column."""
+        source = self._described()
+        column = self._column(cursor)
+        kind = cursor_type(column)
+        nulls = self._count(f"{quote(column.name)} IS NULL") if column.nullable else 0
+        if kind == "binary":
+            return HighWater(self._oldest_uncommitted(column), kind, null_cursors=nulls)
+        largest = f"MAX({quote(column.name)})"
+        rows = self._ask(select(exact_text(largest) if column.has_tenths_of_microseconds else largest, source.sql))
+        if not rows or rows[0][0] is None:
+            return HighWater(None, kind, null_cursors=nulls)
+        value = to_text(column, rows[0][0])
+        ties = self.count_at(column.name, value)
+        if not ties and column.has_tenths_of_microseconds:
+            self._check_exact_text(column)
+        return HighWater(value, kind, ties, nulls)
+
+    def count_at(self, cursor: str, value: str) -> int:
+        """How many rows have exactly this cursor value; 0 for a rowversion, which never repeats."""
+        column = self._column(cursor)
+        if column.base_type == "rowversion":
+            return 0
+        placeholder, bound = parameter(column, value)
+        return self._count(f"{quote(column.name)} = {placeholder}", bound)
+
+    def lower_with_lag(self, value: str, cursor_type: CursorType, lag_seconds: float) -> str:
+        """``value`` moved ``lag_seconds`` back. Raises CursorUnusable where the cursor is no time."""
+        if cursor_type != "datetime":
+            raise CursorUnusable(
+                f"A watermark of type {cursor_type} has no minutes that a lag could go back.",
+                hint="Remove lag, or use a time of last change as the watermark.",
+            )
+        return earlier(value, lag_seconds)
+
+    def read(self, window: Window, after: Position | None = None) -> Iterator[Batch]:
+        """The window's rows after a position, in key order where the source has a key.
+
+        Closing the iterator early cancels the statement on the server.
+        """
+        source = self._described()
+        table = self.describe()
+        key = [self._column(name) for name in source.key]
+        cursor = self._column(window.cursor) if window.cursor is not None else None
+        if cursor is not None:
+            cursor_type(cursor)
+        statement = read_statement(
+            source.sql, source.columns, key, window, cursor, after, keep_offset=self._settings.keep_offset
+        )
+        stream = self._open().stream(statement.sql, statement.parameters, doing=f"Reading {source.name}")
+        rows = 0
+        try:
+            for fetched in self._fetch(stream, [*source.columns, *position_texts(key)]):
+                batch = convert(fetched, source.columns, table.schema)
+                rows += batch.num_rows
+                yield Batch(batch, _position(key, source.columns, fetched, batch))
+        finally:
+            stream.close()
+        self._check_complete(rows)
+
+    def _fetch(self, stream: Stream, columns: Sequence[SourceColumn]) -> Iterator[pa.RecordBatch]:
+        """The stream in batches of at most ``batch_rows`` rows, and of ``batch_mb`` plus a single fetch."""
+        limit_rows, limit_bytes = self._settings.batch_rows, self._settings.batch_mb * _MIB
+        widest = sum(column.fetch_bytes for column in columns)
+        at_once = max(1, min(limit_rows, _FETCH_BYTES // max(widest, 1)))
+        if any(column.is_unbounded for column in columns):
+            at_once = 1
+        held: list[pa.RecordBatch] = []
+        held_rows = held_bytes = 0
+        while True:
+            fetched = stream.fetch(min(at_once, limit_rows - held_rows))
+            if fetched.num_rows:
+                held.append(fetched)
+                held_rows += fetched.num_rows
+                held_bytes += fetched.nbytes
+            if held and (not fetched.num_rows or held_rows >= limit_rows or held_bytes >= limit_bytes):
+                yield _join(held)
+                held, held_rows, held_bytes = [], 0, 0
+            if not fetched.num_rows:
+                return
+
+    def _check_complete(self, rows: int) -> None:
+        """Compare with the server's own count, where it keeps one: a short read must never pass for the end."""
+        try:
+            counted = self._ask("SELECT @@ROWCOUNT")
+        except HomeError as error:
+            if error.transient:
+                raise
+            return
+        if counted and isinstance(counted[0][0], int) and counted[0][0] > rows:
+            raise HomeUnavailable(
+                f"Reading {self._described().name}: the server sent {counted[0][0]} rows, {rows} arrived."
+            )
+
+    def _described(self) -> Source:
+        if self._source is None:
+            session = self._open()
+            if self._settings.table is not None:
+                source = describe_table(session, *parse_table_name(self._settings.table))
+            else:
+                source = describe_query(session, self._settings.query or "")
+            self._source = source
+            if self._settings.key:
+                key = tuple(self._column(name).name for name in self._settings.key)
+                self._source = Source(source.name, source.sql, source.columns, key, source.approximate_rows)
+        return self._source
+
+    def _open(self) -> Session:
+        if self._session is None:
+            self._session = open_session(self._connection)
+        return self._session
+
+    def _ask(self, sql: str, *parameters: str | bytes | int | float) -> list[tuple[object, ...]]:
+        return self._open().fetch_all(sql, parameters, doing=f"Asking about {self._described().name}")
+
+    def _count(self, condition: str, *parameters: str | bytes | int | float) -> int:
+        rows = self._ask(select("COUNT_BIG(*)", self._described().sql, condition), *parameters)
+        return int(str(rows[0][0]))
+
+    def _column(self, name: str) -> SourceColumn:
+        """The column of this name, or of one that differs in case alone. Raises HomeNotFound."""
+        source = self._described()
+        exact = [column for column in source.columns if column.name == name]
+        found = exact or [column for column in source.columns if column.name.casefold() == name.casefold()]
+        if len(found) != 1:
+            raise HomeNotFound(
+                f"{source.name} has no column {name!r}.",
+                hint=nearest(name, [column.name for column in source.columns]),
+            )
+        return found[0]
+
+    def _oldest_uncommitted(self, column: SourceColumn) -> str:
+        """The lowest rowversion that a transaction still running may have taken: below it nothing will change."""
+        try:
+            rows = self._ask("SELECT MIN_ACTIVE_ROWVERSION()")
+        except HomeError as error:
+            if error.transient:
+                raise
+            raise CursorUnusable(
+                f"Column {column.name!r} is a rowversion, and this server has no MIN_ACTIVE_ROWVERSION(): without it "
+                "rows of transactions that are still running would be lost.",
+                hint="Use a time of last change with a lag, or a full_drop.",
+            ) from error
+        return to_text(column, rows[0][0])
+
+    def _check_exact_text(self, column: SourceColumn) -> None:
+        """No row has the largest value: it changed meanwhile, or the server cut its text. Rule that out."""
+        rows = self._ask(f"SELECT {exact_text('CAST(? AS datetime2(7))')}", _PROBE)
+        if rows[0][0] != _PROBE:
+            raise CursorUnusable(
+                f"This server does not render {column.declaration} with all its digits, so that the watermark of "
+                f"{column.name!r} would be inexact.",
+                hint="Use a datetime2(6) column or an integer as the watermark.",
+            )
+
+
+def _position(
+    key: Sequence[SourceColumn], columns: Sequence[SourceColumn], fetched: pa.RecordBatch, batch: pa.RecordBatch
+) -> Position | None:
+    """The key of the last row, or None for a source without one."""
+    if not key:
+        return None
+    numbers = {column.name: number for number, column in enumerate(columns)}
+    texts = position_texts(key)
+    first_text = fetched.num_columns - len(texts)
+    position: Position = []
+    for column in key:
+        array = (
+            fetched.column(first_text + texts.index(column)) if column in texts else batch.column(numbers[column.name])
+        )
+        position.append(to_text(column, array[-1].as_py()))
+    return position
+
+
+def _join(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    if len(batches) == 1:
+        return batches[0]
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]

@@ -1,0 +1,106 @@
+"""Sessions over mssql-python, which turns rows into Arrow in native code and lets go of the GIL meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import mssql_python
+import pyarrow as pa
+from mssql_python.exceptions import ConnectionStringParseError
+from mssql_python.exceptions import Exception as DriverError
+
+from hygge_engine.homes.mssql.connect import APPLICATION_NAME, connection_string, secrets_of, token_attributes
+from hygge_engine.homes.mssql.errors import Diagnosis, diagnose_mssql_python, translate
+from hygge_engine.homes.mssql.settings import MssqlConnection
+from hygge_engine.homes.mssql.values import Parameter
+
+
+class _NamedConnection(mssql_python.Connection):
+    """A connection that shows on the server under this application's name: the driver offers no setting for it."""
+
+    def _construct_connection_string(self, connection_str: str = "", **kwargs: Any) -> tuple[str, dict[str, str]]:
+        text, parameters = super()._construct_connection_string(connection_str, **kwargs)
+        name = parameters.get("APP", "")
+        return text.replace(f"APP={name};", f"APP={APPLICATION_NAME};"), {**parameters, "APP": APPLICATION_NAME}
+
+
+class MssqlPythonSession:
+    """One connection, taken from the driver's own pool, which checks that it is alive."""
+
+    def __init__(self, connection: MssqlConnection) -> None:
+        self._secrets = secrets_of(connection)
+        with self._errors(f"Connecting to {connection.address}"):
+            self._connection = _NamedConnection(
+                connection_string(connection),
+                autocommit=True,
+                attrs_before=dict(token_attributes(connection)),
+                timeout=connection.login_timeout_seconds,
+                native_uuid=False,
+            )
+            self._connection.timeout = connection.query_timeout_seconds
+
+    def fetch_all(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> list[tuple[Any, ...]]:
+        with self._errors(doing), self._connection.cursor() as cursor:
+            _execute(cursor, sql, parameters)
+            return [tuple(row) for row in cursor.fetchall()]
+
+    def stream(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> _Stream:
+        with self._errors(doing):
+            cursor = self._connection.cursor()
+            _execute(cursor, sql, parameters)
+        return _Stream(self, cursor, doing)
+
+    def close(self) -> None:
+        # A connection that is gone already needs no closing.
+        with suppress(DriverError, RuntimeError):
+            self._connection.close()
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except DriverError as error:
+            found = diagnose_mssql_python(error.driver_error, error.ddbc_error)
+            raise translate(found, doing, secrets=self._secrets) from error
+        except (RuntimeError, ConnectionStringParseError) as error:
+            # What its native part reports without a SQLSTATE: a driver that does not load, a handle that is gone.
+            raise translate(Diagnosis("", 0, str(error)), doing, secrets=self._secrets) from error
+
+
+class _Stream:
+    """Rows through ``arrow_batch``, whose size may differ from call to call.
+
+    The driver's ``arrow_reader`` is a loop around the same call; a reader that nothing holds on to while it is read
+    returns no rows and no error, which cannot happen here.
+    """
+
+    def __init__(self, session: MssqlPythonSession, cursor: mssql_python.Cursor, doing: str) -> None:
+        self._session = session
+        self._cursor = cursor
+        self._doing = doing
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.fetch(0).schema
+
+    def fetch(self, rows: int) -> pa.RecordBatch:
+        with self._session._errors(self._doing):
+            batch: pa.RecordBatch = self._cursor.arrow_batch(rows)
+            if rows and not batch.num_rows:
+                # The server's own report may follow the last row: a deadlock victim learns of it here.
+                self._cursor.nextset()
+            return batch
+
+    def close(self) -> None:
+        # Freeing a statement that is not read to its end cancels it on the server.
+        with suppress(DriverError, RuntimeError):
+            self._cursor.close()
+
+
+def _execute(cursor: mssql_python.Cursor, sql: str, parameters: Sequence[Parameter]) -> None:
+    if parameters:
+        cursor.execute(sql, list(parameters))
+    else:
+        cursor.execute(sql)

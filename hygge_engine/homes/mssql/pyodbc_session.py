@@ -1,0 +1,150 @@
+"""Sessions over pyodbc, for images where mssql-python cannot be loaded: the same batches, from Python objects."""
+
+from __future__ import annotations
+
+import platform
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyodbc
+
+from hygge_engine.homes.mssql.connect import APPLICATION_NAME, connection_string, secrets_of, token_attributes
+from hygge_engine.homes.mssql.errors import diagnose_pyodbc, translate
+from hygge_engine.homes.mssql.settings import MssqlConnection
+from hygge_engine.homes.mssql.values import Parameter
+
+_SYSTEM_DRIVER = "ODBC Driver 18 for SQL Server"
+
+# SQL_SS_TIMESTAMPOFFSET of msodbcsql.h and its structure: year to second, nanoseconds, hours and minutes of offset.
+_DATETIMEOFFSET = -155
+_TIMESTAMP_OFFSET = struct.Struct("<hHHHHHIhh")
+
+_ARROW_TYPES: dict[type, pa.DataType] = {
+    bool: pa.bool_(),
+    int: pa.int64(),
+    float: pa.float64(),
+    str: pa.large_string(),
+    bytes: pa.large_binary(),
+    bytearray: pa.large_binary(),
+    date: pa.date32(),
+    datetime: pa.timestamp("us"),
+}
+
+
+class PyodbcSession:
+    """One connection of its own."""
+
+    def __init__(self, connection: MssqlConnection) -> None:
+        self._secrets = secrets_of(connection)
+        text = f"Driver={{{_driver()}}};APP={APPLICATION_NAME};{connection_string(connection)}"
+        attributes: dict[int, int | bytes | bytearray | str | Sequence[str]] = {**token_attributes(connection)}
+        with self._errors(f"Connecting to {connection.address}"):
+            self._connection = pyodbc.connect(
+                text, autocommit=True, timeout=connection.login_timeout_seconds, attrs_before=attributes
+            )
+            self._connection.timeout = connection.query_timeout_seconds
+            self._connection.add_output_converter(_DATETIMEOFFSET, _instant)
+
+    def fetch_all(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> list[tuple[Any, ...]]:
+        with self._errors(doing), self._connection.cursor() as cursor:
+            cursor.execute(sql, *parameters)
+            return [tuple(row) for row in cursor.fetchall()]
+
+    def stream(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> _Stream:
+        with self._errors(doing):
+            cursor = self._connection.cursor()
+            cursor.execute(sql, *parameters)
+        return _Stream(self, cursor, doing)
+
+    def close(self) -> None:
+        # A connection that is gone already needs no closing.
+        with suppress(pyodbc.Error):
+            self._connection.close()
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except pyodbc.Error as error:
+            raise translate(diagnose_pyodbc(error.args), doing, secrets=self._secrets) from error
+
+
+class _Stream:
+    """Rows through ``fetchmany``, column by column into Arrow."""
+
+    def __init__(self, session: PyodbcSession, cursor: pyodbc.Cursor, doing: str) -> None:
+        self._session = session
+        self._cursor = cursor
+        self._doing = doing
+        self._schema = pa.schema(
+            [
+                (
+                    name,
+                    pa.decimal128(precision, scale) if kind is Decimal else _ARROW_TYPES.get(kind, pa.large_string()),
+                )
+                for name, kind, _, _, precision, scale, _ in cursor.description
+            ]
+        )
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._schema
+
+    def fetch(self, rows: int) -> pa.RecordBatch:
+        with self._session._errors(self._doing):
+            fetched = self._cursor.fetchmany(rows) if rows else []
+            if rows and not fetched:
+                # The server's own report may follow the last row: a deadlock victim learns of it here.
+                self._cursor.nextset()
+        columns = zip(*fetched, strict=True) if fetched else [()] * len(self._schema)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def close(self) -> None:
+        with suppress(pyodbc.Error):
+            self._cursor.cancel()
+            self._cursor.close()
+
+
+def _instant(raw: bytes) -> str:
+    """A datetimeoffset as text in UTC, down to the microsecond, which is what Arrow's timestamp holds."""
+    year, month, day, hour, minute, second, nanoseconds, offset_hours, offset_minutes = _TIMESTAMP_OFFSET.unpack(raw)
+    zone = timezone(timedelta(hours=offset_hours, minutes=offset_minutes))
+    local = datetime(year, month, day, hour, minute, second, nanoseconds // 1000, tzinfo=zone)
+    return local.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+@cache
+def _driver() -> str:
+    """The system's ODBC driver, or else the file that the mssql-python-odbc package carries."""
+    if _SYSTEM_DRIVER in pyodbc.drivers():
+        return _SYSTEM_DRIVER
+    import mssql_python_odbc
+
+    machine = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
+    libraries = Path(mssql_python_odbc.get_libs_dir()) / "linux"
+    found = [
+        file
+        for distribution in _distributions()
+        for file in sorted((libraries / distribution / machine / "lib").glob("libmsodbcsql-*.so*"))
+    ]
+    return str(found[0]) if found else _SYSTEM_DRIVER
+
+
+def _distributions() -> list[str]:
+    """The package's folders, the one built for this Linux first."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        release = {}
+    like = f"{release.get('ID', '')} {release.get('ID_LIKE', '')}"
+    folders = {"debian": "debian_ubuntu", "rhel": "rhel", "fedora": "rhel", "suse": "suse", "alpine": "alpine"}
+    own = [folder for name, folder in folders.items() if name in like]
+    return list(dict.fromkeys([*own, "debian_ubuntu", "rhel"]))

@@ -1,0 +1,123 @@
+"""``connections.<name>`` of type mssql and ``home`` of type mssql. Imports no driver: every command reads settings."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from hygge_engine.homes.mssql.identifiers import parse_table_name
+from hygge_engine.project.settings import ConnectionSettings, HomeSettings, register_connection, register_home
+
+Authentication = Literal["sql", "managed_identity", "service_principal", "default", "access_token"]
+
+DEFAULT_PORT = 1433
+
+# What each way to log in cannot do without.
+_LOGIN_NEEDS: dict[str, tuple[str, ...]] = {
+    "sql": ("username", "password"),
+    "managed_identity": (),
+    "service_principal": ("client_id", "client_secret", "tenant_id"),
+    "default": (),
+    "access_token": ("access_token",),
+}
+
+
+@register_connection
+class MssqlConnection(ConnectionSettings):
+    """How to reach a database of SQL Server, Azure SQL or Fabric SQL.
+
+    ``server`` is a host, ``host,port`` or ``host\\instance``. The traffic is encrypted and the certificate verified
+    unless the settings say otherwise.
+    ``query_timeout_seconds`` bounds the wait for the server's next answer, 0 for no bound; the default is the
+    five minutes after which a Functions app on a consumption plan is stopped anyway. ``login_timeout_seconds`` leaves
+    a paused serverless database the time to wake up.
+    """
+
+    kind: ClassVar[str] = "mssql"
+    type: Literal["mssql"] = "mssql"
+    server: str = Field(min_length=1)
+    port: int | None = Field(default=None, ge=1, le=65535)
+    database: str = Field(min_length=1)
+    auth: Authentication = "sql"
+    username: str | None = None
+    password: SecretStr | None = None
+    client_id: str | None = None
+    client_secret: SecretStr | None = None
+    tenant_id: str | None = None
+    access_token: SecretStr | None = None
+    encrypt: bool = True
+    trust_server_certificate: bool = False
+    driver: Literal["mssql-python", "pyodbc"] = "mssql-python"
+    pool_size: int = Field(default=4, ge=1)
+    query_timeout_seconds: int = Field(default=300, ge=0)
+    login_timeout_seconds: int = Field(default=60, ge=1)
+
+    @property
+    def address(self) -> str:
+        """The server as the driver wants it: ``host,port``, or ``host\\instance``."""
+        if "," in self.server or "\\" in self.server:
+            return self.server
+        return f"{self.server},{self.port or DEFAULT_PORT}"
+
+    @field_validator("username", "password", "client_id", "client_secret", "tenant_id", "access_token", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: object) -> object:
+        # A variable with an empty default, as in ${SQL_PASSWORD:-}, means that there is no password.
+        return None if value == "" else value
+
+    @field_validator("server")
+    @classmethod
+    def _server_is_an_address(cls, value: str) -> str:
+        host, comma, port = (part.strip() for part in value.partition(","))
+        if not host or (comma and not (port.isdigit() and 1 <= int(port) <= 65535)):
+            raise ValueError("expected a host, or host,port with a port between 1 and 65535")
+        if any(character in value for character in ";{}\0"):
+            raise ValueError("expected a host name or address, without ; { or }")
+        return host + comma + port
+
+    @model_validator(mode="after")
+    def _port_is_given_once(self) -> Self:
+        if self.port is not None and ("," in self.server or "\\" in self.server):
+            raise ValueError(f"port {self.port} and server {self.server!r} both say where the server listens; keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _login_is_complete(self) -> Self:
+        missing = [key for key in _LOGIN_NEEDS[self.auth] if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f"auth: {self.auth} needs {' and '.join(missing)}")
+        return self
+
+
+@register_home
+class MssqlHomeSettings(HomeSettings):
+    """A table or view (``schema.table``), or the result of a ``query``.
+
+    ``key`` names the columns that identify a row where the catalogue cannot know them, as for views and queries; they
+    must be unique and never NULL. ``batch_rows`` and ``batch_mb`` (MiB of Arrow data) bound one batch, whichever is
+    reached first. ``keep_offset`` adds ``<name>__offset``, in minutes, for each datetimeoffset column.
+    """
+
+    kind: ClassVar[str] = "mssql"
+    type: Literal["mssql"] = "mssql"
+    connection: str
+    table: str | None = None
+    query: str | None = None
+    key: tuple[str, ...] = ()
+    batch_rows: int = Field(default=50_000, ge=1)
+    batch_mb: int = Field(default=16, ge=1)
+    keep_offset: bool = False
+
+    @field_validator("table")
+    @classmethod
+    def _table_is_a_name(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_table_name(value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.table is None) == (self.query is None):
+            raise ValueError("expected exactly one of table and query")
+        return self

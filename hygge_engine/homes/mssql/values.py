@@ -1,0 +1,138 @@
+"""Cursor and key values in exact text forms: no digit is lost between the server, a landing state and the server again.
+
+=====================================  =========================================================
+bit, integers, decimal, money          decimal digits
+real, float                            the shortest digits that read back as the same number
+date                                   ``2013-01-31``
+smalldatetime                          ``2013-01-31T12:34``
+datetime                               ``2013-01-31T12:34:56.007``, ticks of 1/300 s as the server rounds them
+datetime2(n)                           ``2013-01-31T12:34:56.1234567``, n digits
+datetimeoffset(n)                      ``2013-01-31T12:34:56.1234567+00:00``, n digits, always UTC
+time(n)                                ``12:34:56.1234567``, n digits
+binary, varbinary, rowversion          ``0x`` and hexadecimal digits
+uniqueidentifier and text              as they are
+=====================================  =========================================================
+
+A value goes back as a parameter that the statement casts to the column's own type, so that equality and order are the
+server's: a datetime compared as datetime2 would differ from itself below the millisecond.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from hygge_engine.homes.mssql.types import SourceColumn
+
+Parameter = str | bytes | int | float
+
+_TIMESTAMP = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d)"
+    r"(?:[T ](?P<time>\d\d:\d\d)(?::(?P<seconds>\d\d)(?:\.(?P<fraction>\d{1,7}))?)?)?"
+    r"\s*(?P<offset>Z|[+-]\d\d:\d\d)?"
+)
+_OFFSET_ZERO = "+00:00"
+
+# The first moments that these types know; a lag must not move a bound below them.
+_EARLIEST = {"datetime": datetime(1753, 1, 1), "smalldatetime": datetime(1900, 1, 1)}
+
+
+def parameter(column: SourceColumn, text: str) -> tuple[str, Parameter]:
+    """The placeholder that compares with ``column``, and the value to bind to it."""
+    match column.base_type:
+        case "tinyint" | "smallint" | "int" | "bigint":
+            return "?", int(text)
+        case "bit":
+            return "CAST(? AS bit)", int(text)
+        case "real" | "float":
+            return f"CAST(? AS {column.base_type})", float(text)
+        case "binary" | "varbinary":
+            return f"CAST(? AS {column.declaration})", bytes.fromhex(text.removeprefix("0x"))
+        case "rowversion":
+            return "CAST(? AS binary(8))", bytes.fromhex(text.removeprefix("0x"))
+        case "datetime" | "smalldatetime":
+            return f"CAST(? AS {column.base_type})", _bounded(column.base_type, text)
+        case "nchar" | "nvarchar":
+            return "?", text
+        case _:
+            return f"CAST(? AS {column.declaration})", text
+
+
+def _bounded(type_name: str, text: str) -> str:
+    value = datetime.fromisoformat(text)
+    if value < _EARLIEST[type_name]:
+        value = _EARLIEST[type_name]
+    # Without seconds T-SQL does not take it for ISO 8601.
+    return value.isoformat(timespec="milliseconds" if type_name == "datetime" else "seconds")
+
+
+def to_text(column: SourceColumn, value: Any) -> str:
+    """The exact text of a value that a driver or Arrow returned for ``column``.
+
+    A string in place of a timestamp is the server's own rendering, with digits that no Python value holds.
+    """
+    match value:
+        case bool():
+            return str(int(value))
+        case datetime():
+            return _timestamp_text(column, value.isoformat(timespec="microseconds"))
+        case date() | time():
+            return value.isoformat()
+        case Decimal():
+            return format(value, "f")
+        case float():
+            return repr(value)
+        case bytes():
+            return "0x" + value.hex().upper()
+        case str() if column.base_type in ("datetime2", "datetimeoffset"):
+            return _timestamp_text(column, value)
+        case _:
+            return str(value)
+
+
+def _timestamp_text(column: SourceColumn, text: str) -> str:
+    match = _TIMESTAMP.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a timestamp")
+    day, clock, offset = match["date"], match["time"] or "00:00", match["offset"]
+    seconds, fraction = match["seconds"] or "00", match["fraction"] or ""
+    if column.base_type == "smalldatetime":
+        return f"{day}T{clock}"
+    if column.base_type == "date":
+        return day
+    if column.base_type == "datetimeoffset" and offset not in (None, "Z", _OFFSET_ZERO):
+        instant = datetime.fromisoformat(f"{day}T{clock}:{seconds}{offset}").astimezone(UTC).replace(tzinfo=None)
+        day, _, instant_clock = instant.isoformat(timespec="seconds").partition("T")
+        clock, _, seconds = instant_clock.rpartition(":")
+    scale = 3 if column.base_type == "datetime" else column.scale
+    digits = f".{fraction.ljust(scale, '0')[:scale]}" if scale else ""
+    zone = _OFFSET_ZERO if column.base_type == "datetimeoffset" else ""
+    return f"{day}T{clock}:{seconds}{digits}{zone}"
+
+
+def earlier(text: str, seconds: float) -> str:
+    """A timestamp or date in its text form, ``seconds`` earlier, in the same form; never later than asked.
+
+    Raises ValueError where the text is neither.
+    """
+    match = _TIMESTAMP.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a timestamp")
+    clock, fraction, offset = match["time"], match["fraction"] or "", match["offset"] or ""
+    base = datetime.fromisoformat(f"{match['date']}T{clock or '00:00'}:{match['seconds'] or '00'}")
+    # Whole seconds and their fraction apart: Python's datetime has no seventh digit.
+    ticks = int(fraction.ljust(7, "0")) - round(seconds * 10**7)
+    whole, ticks = divmod(ticks, 10**7)
+    try:
+        moved = base + timedelta(seconds=whole)
+    except OverflowError:
+        moved, ticks = datetime.min, 0
+    day, _, moved_clock = moved.isoformat(timespec="seconds").partition("T")
+    if clock is None:
+        return day
+    if match["seconds"] is None:
+        return f"{day}T{moved_clock[:5]}"
+    digits = f".{ticks:07d}"[: len(fraction) + 1] if fraction else ""
+    return f"{day}T{moved_clock}{digits}{offset}"
