@@ -52,14 +52,14 @@ class OpenMirroringTable:
 
         Raises LandingBroken where they tell different stories.
         """
-        folder = self._lake.info(self.layout.folder)
-        if landing.state.has_history and folder is None:
+        exists = self._folder_exists()
+        if landing.state.has_history and not exists:
             raise LandingBroken(
                 f"the table's folder {self.layout.folder} is missing, though {landing.state.next_sequence - 1} "
                 "files have been landed in it",
                 hint="If it was deleted on purpose, reload the table with run_type full_drop.",
             )
-        if landing.is_new and folder is not None:
+        if landing.is_new and exists:
             raise LandingBroken(
                 f"{self.layout.folder} exists already, but its landing state {self.layout.state} does not: "
                 "another publisher may be writing there",
@@ -100,14 +100,15 @@ class OpenMirroringTable:
         """
         for _ in range(DROP_ATTEMPTS):
             folder = self._lake.info(self.layout.folder)
-            if folder is None:
+            if folder is None and not self._folder_exists():
                 if not landing.state.folder_etag:  # there never was a table to drop, nor to wait for
                     landing.update(phase="waiting")
                     return True
                 break
-            landing.record_drop(folder.etag)
+            etag = None if folder is None else folder.etag
+            landing.record_drop(etag or "unknown")
             try:
-                self._lake.delete_directory(self.layout.folder, if_match=folder.etag)
+                self._lake.delete_directory(self.layout.folder, if_match=etag)
             except LakeConditionNotMet:
                 continue
             except LakeConflict:
@@ -134,6 +135,12 @@ class OpenMirroringTable:
                 hint="Check that replication of the mirrored database is running; the next load goes on from here.",
             )
         return not listed
+
+    def _folder_exists(self) -> bool:
+        """Whether the table's folder is there; a listing decides where a service does not answer HEAD for folders."""
+        if self._lake.info(self.layout.folder) is not None:
+            return True
+        return next(self._lake.list(self.layout.folder), None) is not None
 
     def _is_listed(self) -> bool | None:
         """Whether Fabric's status file lists the table; None where there is no (readable) status file."""
