@@ -296,6 +296,8 @@ class DurableEngine:
             ]
         if episode.status != "Running":
             log.info("%s '%s' %s", episode.instance.name, episode.instance.instance_id, episode.status.lower())
+            if episode.status == "Failed":
+                log.error("%s", json.loads(episode.output or "null"))
         self.wake()
 
     # Activities
@@ -342,7 +344,7 @@ class DurableEngine:
             # The extension reports a timeout as the activity's own failure.
             return _failed(activity, str(error), "")
         if not outcome.succeeded:
-            log.error("activity '%s' of '%s' failed: %s", activity.name, activity.instance_id, outcome.error)
+            log.error("activity '%s' of '%s' failed\n%s", activity.name, activity.instance_id, outcome.traceback)
             return _failed(activity, outcome.error, outcome.traceback)
         return make_event(EventType.TASK_COMPLETED, TaskScheduledId=activity.task_id, Result=outcome.value)
 

@@ -116,7 +116,7 @@ class FrontEnd:
             log.error("function '%s' failed: %s", function.name, error)
             return web.Response(status=500)
         if not outcome.succeeded:
-            log.error("function '%s' failed: %s", function.name, outcome.error)
+            log.error("function '%s' failed\n%s", function.name, outcome.traceback)
             return web.Response(status=500)
         return _encode_answer(outcome.value)
 

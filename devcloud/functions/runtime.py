@@ -6,6 +6,7 @@ in their place. Its state is global, so one process holds one app at a time.
 
 import importlib
 import json
+import logging
 import re
 import sys
 import uuid
@@ -65,6 +66,8 @@ async def load_app(directory: Path) -> list[Function]:
     """Index the app in ``directory`` and start the thread pool; raises FunctionAppError with the worker's reason."""
     if not (directory / f"{APP_MODULE}.py").is_file():
         raise FunctionAppError(f"{directory} has no {APP_MODULE}.py")
+    # The library logs each failure with its traceback; the host does so too.
+    logging.getLogger("azure.functions").setLevel(logging.CRITICAL)
     _forget_previous_app()
     sys.path.insert(0, str(directory))
     importlib.invalidate_caches()

@@ -140,7 +140,7 @@ class HostService:
             log.error("timer function '%s' failed: %s", function.name, error)
             return
         if not outcome.succeeded:
-            log.error("timer function '%s' failed: %s\n%s", function.name, outcome.error, outcome.traceback)
+            log.error("timer function '%s' failed\n%s", function.name, outcome.traceback)
 
     def _run_now(self, name: str) -> bool:
         function = next((found for found in self.functions if found.name == name), None)

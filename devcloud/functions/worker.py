@@ -57,8 +57,6 @@ def main() -> None:
     parser.add_argument("--socket", type=int, required=True, help="descriptor of the connected socket")
     arguments = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # The library reports each invocation and failure; the host does so already.
-    logging.getLogger("azure.functions").setLevel(logging.CRITICAL)
     with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
         asyncio.run(_serve(arguments.app.resolve(), socket.socket(fileno=arguments.socket)))
     # Functions may still run on the thread pool; an orderly exit would wait for them.

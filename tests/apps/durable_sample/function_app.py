@@ -95,7 +95,8 @@ async def client_verb(req: func.HttpRequest, client: df.DurableOrchestrationClie
 @app.timer_trigger(schedule="%SAMPLE_SCHEDULE%", arg_name="tick")
 @app.durable_client_input(client_name="client")
 async def on_tick(tick: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
-    _trace(f"tick past_due={tick.past_due} hub={client.task_hub_name}")
+    _trace(f"tick past_due={tick.past_due}")
+    await client.start_new("child", None, {"name": "ticked"})
 
 
 @app.activity_trigger(input_name="item")

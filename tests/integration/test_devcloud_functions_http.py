@@ -1,0 +1,133 @@
+"""The Functions host as an HTTP caller, an operator and a deployer meet it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from devcloud.functions import FunctionAppError, FunctionsHost
+from tests.apps.client import DEADLINE_SECONDS, SAMPLE_APP, SampleClient, sample_settings, wait_until
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleClient]:
+    folder = tmp_path_factory.mktemp("app")
+    settings = sample_settings(folder, SAMPLE_GREETING="hello")
+    with FunctionsHost(SAMPLE_APP, folder / "state", settings=settings, worker="inline") as host:
+        yield SampleClient(host, folder)
+
+
+def test_a_request_reaches_its_function_whole_and_its_answer_comes_back(client: SampleClient) -> None:
+    body = bytes(range(256)) * 4
+    answer = client.call("POST", "api/ECHO/caf%C3%A9/7?q=1%2B1", content=body, headers={"X-Given": "yes"})
+    assert answer.status_code == 201
+    assert answer.content == body[::-1]
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert [answer.headers[name] for name in ("x-number", "x-query", "x-seen")] == ["7", "1+1", "yes"]
+    assert client.call("POST", "api/echo/x", content=b"").headers["x-number"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "api/health"), ("GET", "api/echo/x/1"), ("POST", "api/echo/x/seven"), ("GET", "api/nothing"), ("GET", "")],
+)
+def test_what_no_route_takes_is_not_found(client: SampleClient, method: str, path: str) -> None:
+    assert client.call(method, path).status_code == 404
+
+
+def test_keys_open_functions(client: SampleClient) -> None:
+    url, key = f"{client.host.url}/api/echo/x", client.host.function_key
+    assert httpx.post(url).status_code == 401
+    assert httpx.post(url, headers={"x-functions-key": "wrong"}).status_code == 401
+    assert httpx.post(f"{url}?code={key}").status_code == 201
+    assert httpx.post(f"{url}?code={client.host.master_key}").status_code == 201
+    assert httpx.get(f"{client.host.url}/api/health").text == "hello"
+    assert "SAMPLE_GREETING" in os.environ
+
+
+def test_a_function_that_raises_answers_500(client: SampleClient) -> None:
+    answer = client.call("GET", "api/broken")
+    assert (answer.status_code, answer.content) == (500, b"")
+
+
+def test_a_timer_function_runs_on_order_with_the_master_key(client: SampleClient) -> None:
+    url = f"{client.host.url}/admin/functions"
+    master = {"x-functions-key": client.host.master_key}
+    assert httpx.post(f"{url}/on_tick", json={}).status_code == 401
+    assert httpx.post(f"{url}/on_tick", json={}, headers={"x-functions-key": client.host.function_key}).status_code == 401
+    assert httpx.post(f"{url}/nothing", json={}, headers=master).status_code == 404
+    assert httpx.post(f"{url}/on_tick", json={}, headers=master).status_code == 202
+    wait_until(lambda: "end ticked" in client.trace)
+    assert client.trace[0] == "tick past_due=False"
+
+
+def test_an_answer_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    with FunctionsHost(
+        SAMPLE_APP, tmp_path / "state", settings=sample_settings(tmp_path), worker="inline", http_limit_seconds=0.05
+    ) as host:
+        client = SampleClient(host, tmp_path)
+        assert client.call("GET", "api/slow").status_code == 502
+        client.open_gate()
+
+
+def test_a_timer_fires_by_its_schedule(tmp_path: Path) -> None:
+    settings = sample_settings(tmp_path, SAMPLE_SCHEDULE="* * * * * *")
+    with FunctionsHost(SAMPLE_APP, tmp_path / "state", settings=settings, worker="inline") as host:
+        client = SampleClient(host, tmp_path)
+        wait_until(lambda: client.trace.count("end ticked") >= 2)
+
+
+def _write_app(folder: Path, text: str, host_json: str = "{}") -> Path:
+    folder.mkdir()
+    (folder / "function_app.py").write_text(text)
+    (folder / "host.json").write_text(host_json)
+    return folder
+
+
+_TWO_LINES = "import azure.functions as func\napp = func.FunctionApp()\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "host_json", "reason"),
+    [
+        ("import no_such_module", "{}", "no_such_module"),
+        ("app = None", "{}", "Could not find top level function app instances"),
+        (_TWO_LINES + "@app.route('x')\ndef f(req: list[dict]): ...", "{}", "cannot load the f function"),
+        (_TWO_LINES + "@app.route('{id:even}')\ndef f(req: func.HttpRequest) -> str: ...", "{}", "constraint 'even'"),
+        (_TWO_LINES + "@app.timer_trigger('t', '%UNSET%')\ndef f(t: func.TimerRequest): ...", "{}", "no app setting UNSET"),
+        (_TWO_LINES + "@app.timer_trigger('t', '* *')\ndef f(t: func.TimerRequest): ...", "{}", "NCRONTAB"),
+        (_TWO_LINES, '{"functionTimeout": "soon"}', "functionTimeout 'soon'"),
+        (_TWO_LINES, "{", "host.json"),
+    ],
+)
+def test_an_app_that_cannot_be_indexed_says_why(tmp_path: Path, text: str, host_json: str, reason: str) -> None:
+    app = _write_app(tmp_path / "app", text, host_json)
+    with pytest.raises(FunctionAppError, match=reason), FunctionsHost(app, tmp_path / "state", worker="inline"):
+        pass
+
+
+def test_the_command_line_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    settings = tmp_path / "local.settings.json"
+    settings.write_text('{"IsEncrypted": false, "Values": {"SAMPLE_SCHEDULE": "0 0 0 1 1 *", "SAMPLE_GREETING": "hi"}}')
+    command = [sys.executable, "-m", "devcloud.functions", "--app", str(SAMPLE_APP), "--port", "0"]
+    command += ["--state", str(tmp_path / "state"), "--settings", str(settings)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SAMPLE_")}
+    environment["SAMPLE_TRACE"] = str(tmp_path)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as run:
+        try:
+            assert run.stdout is not None
+            lines = [run.stdout.readline()]
+            while "Master key" not in lines[-1]:
+                lines.append(run.stdout.readline())
+                assert lines[-1], "the host ended early"
+            health = next(line for line in lines if "health: [GET] " in line).split()[-1]
+            assert httpx.get(health, timeout=DEADLINE_SECONDS).text == "hi"
+            assert any("on_tick: timerTrigger 0 0 0 1 1 *" in line for line in lines)
+        finally:
+            run.send_signal(signal.SIGTERM)
+        assert run.wait(DEADLINE_SECONDS) == 0
