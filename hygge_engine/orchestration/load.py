@@ -15,13 +15,13 @@ from typing import Any
 
 from hygge_engine.orchestration.context import Context, Task, Timer
 from hygge_engine.orchestration.summary import Totals, summarize
-from hygge_engine.orchestration.verdict import CRASH_PAUSE_SECONDS, CRASHED, judge
+from hygge_engine.orchestration.verdict import CRASH_PAUSE_SECONDS, CRASHED, CRASHES_LIMIT, judge
 from hygge_engine.orchestration.window import Journey, Window
 
 # The external event that asks a load to stop.
 CANCEL_EVENT = "cancel"
 
-# Times that `plan_load` is tried if it ends without an answer: it reads a few files, so only a dying worker stops it.
+# Times that `plan_load` is tried: it reads a few files, so next to nothing that stops it passes by itself.
 PLAN_ATTEMPTS = 3
 
 # Times that `settle_load` is tried. It writes the only record of the load, so it has more patience than an entity;
@@ -47,20 +47,17 @@ def load_steps(context: Context, on_settled: OnSettled) -> Steps:
     context.set_custom_status({"phase": "planning"})
     # Holds the event that is still waited for; empty once it has come.
     cancel = [context.wait_for_external_event(CANCEL_EVENT)]
-    plan = yield from _ask(context, "plan_load", {"load_id": load_id, "request": request}, PLAN_ATTEMPTS, cancel)
-    entities = plan.get("entities", [])
-    outcome = _Outcome(len(entities), on_settled)
-    if request.get("skip_reason"):
-        for entity in entities:
-            outcome.settle(entity, {"status": "skipped", "message": request["skip_reason"]})
-    else:
-        yield from _run_entities(context, load_id, plan, cancel, outcome)
-    totals, answers = outcome.totals, outcome.answers
+    plan: dict[str, Any] = {}
+    if not request.get("skip_reason"):
+        plan = yield from _ask(context, "plan_load", {"load_id": load_id, "request": request}, PLAN_ATTEMPTS, cancel)
+    outcome = _Outcome(Totals(plan), on_settled)
+    yield from _run_entities(context, load_id, plan, cancel, outcome)
+    totals = outcome.totals
     context.set_custom_status(totals.status("settling"))
     finished = context.current_utc_datetime
-    summary = summarize(load_id, request, plan, answers, totals, started=started, finished=finished)
-    settled = yield from _ask(context, "settle_load", {"summary": summary, "results": answers}, SETTLE_ATTEMPTS)
-    summary["journal"] = settled
+    summary = summarize(load_id, request, plan, outcome.answers, totals, started=started, finished=finished)
+    to_settle = {"summary": summary, "request": request, "results": outcome.answers}
+    summary["journal"] = yield from _ask(context, "settle_load", to_settle, SETTLE_ATTEMPTS)
     context.set_custom_status(totals.status("settled"))
     return summary
 
@@ -68,15 +65,16 @@ def load_steps(context: Context, on_settled: OnSettled) -> Steps:
 class _Outcome:
     """What has come of the entities so far."""
 
-    def __init__(self, entities: int, on_settled: OnSettled) -> None:
-        self.totals = Totals(entities)
+    def __init__(self, totals: Totals, on_settled: OnSettled) -> None:
+        self.totals = totals
         self.answers: list[dict[str, Any]] = []
         self._on_settled = on_settled
 
-    def settle(self, entity: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
-        """Keep an entity's last answer, with the plan's names for it."""
+    def settle(self, journey: Journey, answer: Mapping[str, Any]) -> None:
+        """Keep an entity's last answer, with the plan's names for it and the start of its first slice."""
         self.totals.settle(answer)
-        self.answers.append({**answer, **{key: entity[key] for key in ("flow", "entity", "entity_run_id", "run_type")}})
+        names = {key: journey.entity[key] for key in ("flow", "entity", "entity_run_id", "run_type")}
+        self.answers.append({**answer, **names, "started": journey.started, "attempts": journey.attempts})
         self._on_settled(self.answers[-1])
 
 
@@ -92,7 +90,7 @@ def _run_entities(
     while True:
         if totals.cancelled:
             for journey in window.drain():
-                outcome.settle(journey.entity, _stopped(journey))
+                outcome.settle(journey, _stopped(journey))
         outstanding = bool(running) or alarm.timer is not None
         fresh: list[Task] = []
         while started := window.start_next():
@@ -131,11 +129,11 @@ def _go_on(journey: Journey, answer: dict[str, Any] | None, now: datetime, windo
     """Let an entity whose activity has ended run again, now or later, or settle it."""
     verdict = judge(journey, answer, now)
     if verdict.answer is not None:
-        outcome.settle(journey.entity, verdict.answer)
+        outcome.settle(journey, verdict.answer)
         # A slice that saw the marker knows of the cancellation even if the event is lost.
         outcome.totals.cancelled = outcome.totals.cancelled or verdict.answer["status"] == "cancelled"
     elif outcome.totals.cancelled:
-        outcome.settle(journey.entity, _stopped(journey))
+        outcome.settle(journey, _stopped(journey))
     elif verdict.due is None or verdict.due <= now:
         window.resume(journey)
     else:
@@ -178,14 +176,16 @@ def _ask(
 
     A cancellation that comes meanwhile is noted, not obeyed.
     """
-    attempt = 1
+    attempt, crashes = 1, 0
     while True:
         task = context.call_activity(name, {**input_, "attempt": attempt})
         while cancel and (yield context.task_any([task, *cancel])) in cancel:
             cancel.clear()
         answer = yield from _read(task)
         if answer is None:
-            answer = {**CRASHED, "transient": True, "retry_after_seconds": CRASH_PAUSE_SECONDS * attempt}
+            crashes += 1
+            retry = {"transient": crashes < CRASHES_LIMIT, "retry_after_seconds": CRASH_PAUSE_SECONDS * crashes}
+            answer = {**CRASHED, **retry}
         if not answer.get("transient") or attempt >= attempts:
             return answer
         attempt += 1
@@ -222,5 +222,5 @@ def _stopped(journey: Journey) -> dict[str, Any]:
         return {"status": "cancelled", "message": "The load was cancelled before this entity began."}
     message = "The load was cancelled; what had been committed stays."
     if journey.last.get("status") == "failed":
-        message += f" The last attempt had failed: {journey.last['message']}"
+        message += f" The last attempt had failed: {journey.trouble}"
     return {**journey.last, "status": "cancelled", "message": message}

@@ -19,8 +19,8 @@ SUMMARY_MESSAGE_LIMIT_CHARACTERS = 500
 class Totals:
     """What the orchestration's custom status shows: numbers only, because it may hold 16 KB at most."""
 
-    def __init__(self, entities: int) -> None:
-        self.entities = entities
+    def __init__(self, plan: Mapping[str, Any]) -> None:
+        entities = self.entities = len(plan.get("entities", []))
         self.cancelled = False
         self.rows = 0
         self.settled = dict.fromkeys(JOURNAL_STATUS.values(), 0)
@@ -69,12 +69,13 @@ def summarize(
     finished: datetime,
 ) -> dict[str, Any]:
     """The output of a load: its totals, and a line per entity. Times in ISO 8601, UTC; ``duration`` in seconds."""
-    failed_plan = plan.get("status") == "failed"
+    skipped = request.get("skip_reason", "")
+    failed = plan if plan.get("status") == "failed" else {}
     return {
         "load_id": load_id,
-        "status": "fail" if failed_plan else totals.load_status,
-        "message": plan.get("message", "") if failed_plan else "",
-        "error": plan.get("error", "") if failed_plan else "",
+        "status": "skip" if skipped else "fail" if failed else totals.load_status,
+        "message": skipped or failed.get("message", ""),
+        "error": failed.get("error", ""),
         "requested_by": request.get("requested_by", ""),
         "started": started.isoformat(),
         "finished": finished.isoformat(),

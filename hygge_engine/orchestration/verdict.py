@@ -56,6 +56,10 @@ _IDLE = {
 }
 
 
+# What an answer counts over all slices of an entity run.
+_TOTALS = ("rows", "bytes", "files")
+
+
 @dataclass(frozen=True)
 class Verdict:
     """``answer`` settles the entity; without it the entity runs again, not before ``due`` where that is given."""
@@ -66,62 +70,61 @@ class Verdict:
 
 def judge(journey: Journey, answer: Mapping[str, Any] | None, now: datetime) -> Verdict:
     """Count one activity's answer (None: it ended without one) and decide. Pure but for the journey's own counters."""
-    if answer is None:
-        return _after_crash(journey, now)
-    answer = dict(answer)
+    journey.started = journey.started or (answer or {}).get("started", "")
+    # A slice that could not even look (a fenced one, a lake that is down) does not know what was landed before it.
+    known = {total: journey.last[total] for total in _TOTALS if total in journey.last}
+    answer = {**known, **CRASHED} if answer is None else {**known, **answer}
+    progressed = any(answer.get(total) != known.get(total) for total in _TOTALS)
+    journey.last = answer
     if answer["status"] == "continue":
-        return _after_continue(journey, answer, now)
-    if answer.get("error") == UNEXPECTED:
-        return _after_unexpected(journey, answer, now)
-    if answer["status"] == "failed" and answer.get("transient"):
-        return _after_transient_failure(journey, answer, now)
+        return _after_continue(journey, progressed, now)
+    if answer["status"] == "failed":
+        journey.troubles += 1
+        journey.trouble = answer["message"]
+        if progressed:
+            # It landed rows before it failed: the budget is for failing in a row.
+            _forgive(journey)
+        return _after_failure(journey, now)
+    if answer["status"] == "done" and journey.troubles:
+        recovered = f"Recovered from {journey.troubles} failed attempts, the last: {journey.trouble}"
+        answer["message"] = f"{answer['message']}; {recovered}" if answer.get("message") else recovered
     return Verdict(answer=answer)
 
 
-def _after_continue(journey: Journey, answer: dict[str, Any], now: datetime) -> Verdict:
-    not_before = answer.get("not_before")
-    waits_or_works = not_before is not None or journey.progressed(answer)
-    journey.last = answer
-    journey.failures = journey.crashes = 0
-    journey.failing_since = None
-    journey.idle = 0 if waits_or_works else journey.idle + 1
+def _after_continue(journey: Journey, progressed: bool, now: datetime) -> Verdict:
+    _forgive(journey)
+    not_before = journey.last.get("not_before")
     if not_before is not None:
         return Verdict(due=max(datetime.fromisoformat(not_before), now))
+    journey.idle = 0 if progressed else journey.idle + 1
     if journey.idle >= IDLE_SLICES_LIMIT:
-        return Verdict(answer={**answer, **_IDLE})
+        return Verdict(answer={**journey.last, **_IDLE})
     return Verdict(due=now + timedelta(seconds=IDLE_PAUSE_SECONDS) if journey.idle else None)
 
 
-def _after_transient_failure(journey: Journey, answer: dict[str, Any], now: datetime) -> Verdict:
-    if journey.last and journey.progressed(answer):
-        # It landed rows before it failed: the budget is for failing in a row.
-        journey.failures = journey.crashes = 0
-        journey.failing_since = None
-    journey.last = answer
-    journey.failures += 1
+def _after_failure(journey: Journey, now: datetime) -> Verdict:
+    answer = journey.last
     since = journey.failing_since = journey.failing_since or now
-    due = now + timedelta(seconds=answer.get("retry_after_seconds") or 0.0)
-    if journey.failures >= TRANSIENT_FAILURES_LIMIT or (due - since).total_seconds() > FAILING_LIMIT_SECONDS:
-        return Verdict(answer={**answer, "message": _tried(answer["message"], journey, since, now)})
-    return Verdict(due=due)
+    pause = answer.get("retry_after_seconds") or 0.0
+    if answer.get("error") in (CRASHED["error"], UNEXPECTED):
+        journey.crashes += 1
+        crashed = answer["error"] == CRASHED["error"]
+        given_up = journey.crashes >= (CRASHES_LIMIT if crashed else UNEXPECTED_LIMIT)
+        pause = CRASH_PAUSE_SECONDS * journey.crashes if crashed else pause
+    elif answer.get("transient"):
+        journey.failures += 1
+        failing = (now - since).total_seconds() + pause
+        given_up = journey.failures >= TRANSIENT_FAILURES_LIMIT or failing > FAILING_LIMIT_SECONDS
+    else:
+        return Verdict(answer=answer)
+    if not given_up:
+        return Verdict(due=now + timedelta(seconds=pause))
+    times, seconds = journey.failures + journey.crashes, (now - since).total_seconds()
+    return Verdict(
+        answer={**answer, "message": f"{answer['message']} Gave up after {times} attempts in {seconds:.0f} s."}
+    )
 
 
-def _after_unexpected(journey: Journey, answer: dict[str, Any], now: datetime) -> Verdict:
-    journey.last = {**journey.last, **answer}
-    journey.crashes += 1
-    if journey.crashes >= UNEXPECTED_LIMIT:
-        return Verdict(answer=journey.last)
-    return Verdict(due=now + timedelta(seconds=answer.get("retry_after_seconds") or 0.0))
-
-
-def _after_crash(journey: Journey, now: datetime) -> Verdict:
-    journey.crashes += 1
-    since = journey.failing_since = journey.failing_since or now
-    if journey.crashes >= CRASHES_LIMIT:
-        return Verdict(answer={**journey.last, **CRASHED, "message": _tried(CRASHED["message"], journey, since, now)})
-    return Verdict(due=now + timedelta(seconds=CRASH_PAUSE_SECONDS * journey.crashes))
-
-
-def _tried(message: str, journey: Journey, since: datetime, now: datetime) -> str:
-    times = journey.failures + journey.crashes
-    return f"{message} Gave up after {times} attempts in {(now - since).total_seconds():.0f} s."
+def _forgive(journey: Journey) -> None:
+    journey.failures = journey.crashes = 0
+    journey.failing_since = None

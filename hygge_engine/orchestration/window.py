@@ -18,28 +18,28 @@ from typing import Any
 class Journey:
     """One entity on its way through a load.
 
-    ``attempts`` counts the activities scheduled so far. ``failures`` and ``crashes`` count in a row: a slice that lands
-    rows starts them again. ``failing_since`` is the time of the first failure of the row. ``idle`` counts the slices in
-    a row that changed nothing. ``last`` is the last answer of a slice.
+    ``attempts`` counts the activities scheduled so far, ``troubles`` those that failed, ``trouble`` says what the last
+    of these said. ``failures`` and ``crashes`` count in a row: a slice that lands rows starts them again.
+    ``failing_since`` is the time of the first failure of the row. ``idle`` counts the slices in a row that changed
+    nothing. ``started`` (ISO 8601) is when the first slice began, and ``last`` the last answer of a slice.
     """
 
     index: int
     entity: Mapping[str, Any]
     attempts: int = 0
+    troubles: int = 0
+    trouble: str = ""
     failures: int = 0
     crashes: int = 0
     idle: int = 0
     failing_since: datetime | None = None
+    started: str = ""
     last: dict[str, Any] = field(default_factory=dict)
 
     @property
     def connection(self) -> str:
         """The connection whose pool this entity's activities draw from; empty where its home needs none."""
         return str(self.entity.get("connection") or "")
-
-    def progressed(self, answer: Mapping[str, Any]) -> bool:
-        """Whether an answer counts more rows or files than the one before."""
-        return any(answer.get(total, 0) != self.last.get(total, 0) for total in ("rows", "files"))
 
 
 class Window:

@@ -1,0 +1,181 @@
+"""The activities of a load as plain functions: JSON in, JSON out, failures as values.
+
+Imports of drivers, Arrow and storage SDKs are left to the calls: the Functions host imports this module to learn the
+names of its functions.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import fields
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+from uuid import UUID, uuid5
+
+from hygge_engine.errors import HyggeError, SettingsChanged, UnknownSelection
+from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
+from hygge_engine.orchestration.verdict import UNEXPECTED
+from hygge_engine.retry import backoff_seconds
+
+if TYPE_CHECKING:
+    from hygge_engine.project.models import Entity, Project
+
+_log = logging.getLogger(__name__)
+
+# Names that a load gives are derived, so that whoever asks again gets the same ones.
+_NAMESPACE = UUID("6b0c7a52-6a1f-4f0e-9d7b-5b1c2f6f9a10")
+
+
+class SliceWatch(Watch, Protocol):
+    """A watch around one slice, told of its answer at the end."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    def answered(self, result: SliceResult) -> None:
+        """The slice has ended so. Never raises."""
+        ...
+
+
+WatchFactory = Callable[["Entity", SliceTask], SliceWatch]
+
+
+def watch_through_files(entity: Entity, task: SliceTask) -> SliceWatch:
+    """A watch that other processes can follow: progress and cancellation are small files beside the journal."""
+    from hygge_engine.orchestration.watching import FileWatch
+
+    return FileWatch(entity, task)
+
+
+class Activities:
+    """``plan_load``, ``run_flow`` and ``settle_load`` for the project that ``open_project`` gives."""
+
+    def __init__(self, open_project: Callable[[], Project], watch: WatchFactory = watch_through_files) -> None:
+        self._open_project = open_project
+        self._watch = watch
+
+    def plan_load(self, input_: dict[str, Any]) -> dict[str, Any]:
+        """Choose a load's entities.
+
+        Input: ``load_id``, ``request`` (`LoadRequest.to_json`). Answers names, run types, pools and the settings'
+        hash; never a secret, never data.
+        """
+        return _guarded(input_, self._plan)
+
+    def run_flow(self, input_: dict[str, Any]) -> dict[str, Any]:
+        """Work on one slice of one entity. Input: `SliceTask.to_json`; answers `compact` of the `SliceResult`."""
+        task = SliceTask.from_json(input_)
+        return compact(_as_failure(task.attempt, lambda: self._run_slice(task)))
+
+    def settle_load(self, input_: dict[str, Any]) -> dict[str, Any]:
+        """Remember a load: see `settling.settle`."""
+        return _guarded(input_, self._settle)
+
+    def _plan(self, input_: dict[str, Any]) -> dict[str, Any]:
+        from hygge_engine.project.selection import select
+
+        request = input_["request"]
+        project = self._open_project()
+        entities = select(project, request.get("flows"), request.get("entities"), request.get("run_type"))
+        planned = [_plan_entity(input_["load_id"], entity) for entity in entities]
+        connections = {entity["connection"] for entity in planned if entity["connection"]}
+        return {
+            "status": "planned",
+            "settings_hash": project.settings_hash(),
+            "concurrency": project.options.concurrency,
+            "pools": {name: project.connections[name].pool_size for name in sorted(connections)},
+            "entities": planned,
+        }
+
+    def _settle(self, input_: dict[str, Any]) -> dict[str, Any]:
+        from hygge_engine.orchestration.settling import settle
+
+        return settle(self._open_project(), input_)
+
+    def _run_slice(self, task: SliceTask) -> SliceResult:
+        from hygge_engine.flow.run import run_slice
+
+        project = self._open_project()
+        entity = _find(project, task)
+        if task.attempt == 1 and project.settings_hash() != task.settings_hash:
+            raise SettingsChanged(
+                "The settings changed after the load was planned, and this entity had not begun.",
+                hint="Start the load again.",
+            )
+        with self._watch(entity, task) as watch:
+            result = _as_failure(task.attempt, lambda: run_slice(project, entity, task, watch))
+            watch.answered(result)
+            return result
+
+
+def _guarded(input_: dict[str, Any], work: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """What ``work`` answers, or its exception as a failed answer; what nobody foresaw is worth one more attempt."""
+    attempt = int(input_.get("attempt", 1))
+    result = _as_failure(attempt, lambda: work(input_))
+    if isinstance(result, dict):
+        return result
+    answer = compact(result)
+    return {**answer, "transient": attempt == 1} if answer["error"] == UNEXPECTED else answer
+
+
+def _as_failure[T](attempt: int, work: Callable[[], T]) -> T | SliceResult:
+    """What ``work`` returns, or its exception as a failed result."""
+    try:
+        return work()
+    except HyggeError as error:
+        pause = backoff_seconds(attempt, error.retry_after_seconds) if error.transient else None
+        return SliceResult.failure(error, retry_after_seconds=pause)
+    except Exception as error:  # noqa: BLE001 - the last line before the host; one entity must not bring the load down
+        _log.exception("An activity failed in a way that nobody foresaw.")
+        # The text of such an exception may hold anything, so only its kind leaves this process.
+        message = f"Unexpected {type(error).__name__}; the log of the process that ran it says more."
+        return SliceResult("failed", message=message, error=UNEXPECTED, retry_after_seconds=backoff_seconds(1))
+
+
+def compact(result: SliceResult) -> dict[str, Any]:
+    """`SliceResult.to_json` without what has its default value: answers stay in the orchestration's history, which is
+    read again at every event."""
+    return {
+        field.name: value
+        for field in fields(result)
+        if (value := getattr(result, field.name)) not in (field.default, [], None)
+    }
+
+
+def entity_run_id(load_id: str, flow: str, entity: str) -> str:
+    """The journal's name for one entity's part in a load."""
+    return str(uuid5(_NAMESPACE, f"{load_id}/{flow}/{entity}"))
+
+
+def flow_run_id(load_id: str, flow: str) -> str:
+    """The journal's name for one flow's part in a load."""
+    return str(uuid5(_NAMESPACE, f"{load_id}/{flow}"))
+
+
+def connection_of(entity: Entity) -> str:
+    """The connection that the entity's home draws from; empty where it has none."""
+    # By convention of `HomeSettings`, the key `connection` names one.
+    named = "connection" in type(entity.home).model_fields
+    return str(entity.home.model_dump(include={"connection"})["connection"]) if named else ""
+
+
+def _plan_entity(load_id: str, entity: Entity) -> dict[str, Any]:
+    return {
+        "flow": entity.flow,
+        "entity": entity.name,
+        "entity_run_id": entity_run_id(load_id, entity.flow, entity.name),
+        "run_type": entity.effective_run_type,
+        "connection": connection_of(entity),
+    }
+
+
+def _find(project: Project, task: SliceTask) -> Entity:
+    flow = project.flows.get(task.flow)
+    entity = flow.entities.get(task.entity) if flow else None
+    if entity is None:
+        raise UnknownSelection(f"{task.flow}.{task.entity} is no longer part of the project.")
+    return entity

@@ -1,0 +1,104 @@
+"""Runs a load in this process, without a Functions host: what `hygge go` does.
+
+What ends with the process is the orchestration's memory. The tables are as safe as ever: the next load goes on from
+their landing state.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, Self
+from uuid import uuid4
+
+from hygge_engine.flow.slices import SliceResult, SliceTask
+from hygge_engine.orchestration.activities import Activities
+from hygge_engine.orchestration.in_process import LocalContext, run_orchestrator
+from hygge_engine.orchestration.load import CANCEL_EVENT, load_steps
+from hygge_engine.orchestration.request import LoadRequest
+from hygge_engine.project.models import Entity, Project
+
+
+class Observer(Protocol):
+    """Who wants to see a load happen. All calls come from the thread that runs the load."""
+
+    def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
+        """The load's entities: ``flow``, ``entity``, ``run_type``, ``connection`` of each, in the order of the plan."""
+        ...
+
+    def entity_progress(self, flow: str, entity: str, rows: int, bytes_: int) -> None:
+        """Rows and bytes that the entity run has read so far."""
+        ...
+
+    def entity_settled(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
+        """The entity's last answer: a `SliceResult` as JSON, keys with default values left out."""
+        ...
+
+
+class _LocalWatch:
+    """A watch within this process: rows go to the observer, cancellation comes from a flag."""
+
+    def __init__(self, report: Callable[[int, int], None], cancelled: threading.Event) -> None:
+        self._report = report
+        self._cancelled = cancelled
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        return
+
+    def progress(self, rows: int, bytes_: int) -> None:
+        self._report(rows, bytes_)
+
+    def cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def answered(self, result: SliceResult) -> None:
+        return
+
+
+class LocalLoad:
+    """One load in this process."""
+
+    def __init__(self, project: Project, request: LoadRequest, observer: Observer) -> None:
+        self._observer = observer
+        self._cancelled = threading.Event()
+        self._activities = Activities(lambda: project, watch=self._watch)
+        load_id = request.coordinator_run_id or str(uuid4())
+        activities = {
+            "plan_load": self._plan,
+            "run_flow": self._activities.run_flow,
+            "settle_load": self._activities.settle_load,
+        }
+        # One thread more than the window: a timer or a settling activity never queues behind the entities.
+        self._context = LocalContext(load_id, request.to_json(), activities, project.options.concurrency + 1)
+
+    def run(self) -> dict[str, Any]:
+        """Run to the end and return the load's summary (`summary.summarize`)."""
+        summary: dict[str, Any] = run_orchestrator(self._context, load_steps(self._context, self._settled))
+        return summary
+
+    def request_cancel(self) -> None:
+        """Ask the load to stop after the batches being written. Safe from any thread and from a signal handler."""
+        self._cancelled.set()
+        self._context.raise_event(CANCEL_EVENT)
+
+    def _plan(self, input_: dict[str, Any]) -> dict[str, Any]:
+        plan = self._activities.plan_load(input_)
+        self._context.post(lambda: self._observer.planned(plan.get("entities", [])))
+        return plan
+
+    def _settled(self, answer: dict[str, Any]) -> None:
+        self._observer.entity_settled(answer["flow"], answer["entity"], answer)
+
+    def _watch(self, entity: Entity, task: SliceTask) -> _LocalWatch:
+        def report(rows: int, bytes_: int) -> None:
+            self._context.post(lambda: self._observer.entity_progress(task.flow, task.entity, rows, bytes_))
+
+        return _LocalWatch(report, self._cancelled)
+
+
+def run_load(project: Project, request: LoadRequest, observer: Observer) -> dict[str, Any]:
+    """Run a load in this process and return its summary; `LocalLoad` is the same with a way to cancel."""
+    return LocalLoad(project, request, observer).run()

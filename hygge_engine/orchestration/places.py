@@ -1,0 +1,56 @@
+"""Where a project's loads are remembered: one place for each store location, shared by all entities that land there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hygge_engine.flow.factory import journal_of
+from hygge_engine.journal import Journal, Progress
+from hygge_engine.lake.base import Lake
+
+if TYPE_CHECKING:
+    from hygge_engine.project.models import Entity, Project
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A journal's folder in a lake."""
+
+    lake: Lake
+    root: str
+
+    @property
+    def key(self) -> str:
+        """The same for all entities that share the place."""
+        return f"{self.lake.url}/{self.root}"
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.lake, self.root)
+
+    @property
+    def progress(self) -> Progress:
+        return Progress(self.lake, self.root)
+
+
+def place_of(entity: Entity) -> Place:
+    """The place of one entity."""
+    lake, root = journal_of(entity)
+    return Place(lake, root)
+
+
+def places_of(entities: Iterable[Entity]) -> dict[str, Place]:
+    """The places of several entities, each once, by key, in the order of the entities."""
+    places: dict[str, Place] = {}
+    for entity in entities:
+        place = place_of(entity)
+        places.setdefault(place.key, place)
+    return places
+
+
+def entities_of(project: Project, flows: Iterable[str]) -> list[Entity]:
+    """All entities of the named flows, as far as they exist; of all flows where none does."""
+    chosen = [entity for name in flows if name in project.flows for entity in project.flows[name].entities.values()]
+    return chosen or project.entities

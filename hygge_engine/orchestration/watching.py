@@ -1,0 +1,51 @@
+"""Watching a slice from other processes: through the progress files and the cancellation marker."""
+
+from __future__ import annotations
+
+import logging
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from hygge_engine.errors import LakeError
+from hygge_engine.flow.slices import SliceResult, SliceTask
+from hygge_engine.journal import ProgressWatch
+from hygge_engine.orchestration.places import place_of
+
+if TYPE_CHECKING:
+    from hygge_engine.project.models import Entity
+
+_log = logging.getLogger(__name__)
+
+
+class FileWatch(ProgressWatch):
+    """A `ProgressWatch` whose last word is the slice's answer."""
+
+    def __init__(self, entity: Entity, task: SliceTask) -> None:
+        self._files = place_of(entity).progress
+        self._task = task
+        self._answer: SliceResult | None = None
+        super().__init__(self._files, task.load_id, task.flow, task.entity)
+
+    def answered(self, result: SliceResult) -> None:
+        """Keep the answer until the reports of the running slice have ended, so that none of them overwrites it."""
+        self._answer = result
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if self._answer is None:
+            return
+        task, answer = self._task, self._answer
+        state = {
+            "state": answer.status,
+            "rows": answer.rows,
+            "bytes": answer.bytes,
+            "started": answer.started,
+            "message": answer.message,
+            "error": answer.error,
+        }
+        try:
+            self._files.write(task.load_id, task.flow, task.entity, state)
+        except LakeError as failure:
+            _log.warning("Cannot write the progress of %s.%s: %s", task.flow, task.entity, failure)
