@@ -30,7 +30,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from hygge_engine.project.problems import Problem
 
 
 class HyggeError(Exception):
@@ -55,9 +58,23 @@ class HyggeError(Exception):
 
 
 class ConfigurationError(HyggeError):
-    """The project's files, or the settings they refer to, are not usable."""
+    """The project's files, or the settings they refer to, are not usable.
+
+    ``problems`` lists everything that is wrong with the files, each with its place; empty where no file is to blame.
+    """
 
     code = "configuration"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        retry_after_seconds: float | None = None,
+        problems: tuple[Problem, ...] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, retry_after_seconds=retry_after_seconds)
+        self.problems = problems
 
 
 class HomeError(HyggeError):

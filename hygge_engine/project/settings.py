@@ -18,6 +18,9 @@ _BUILT_IN = (
     "hygge_engine.stores.open_mirroring.settings",
 )
 
+# The keys of lake stores that say where a table settles, from the outside in.
+_LOCATION_KEYS = ("account_url", "filesystem", "mirror_name", "path", "schema_name", "table_name")
+
 
 class Settings(BaseModel):
     """A mapping of the project's files: unknown keys are refused, values cannot change afterwards."""
@@ -35,9 +38,13 @@ class ConnectionSettings(Settings):
 
 
 class HomeSettings(Settings):
-    """``home``: where rows come from."""
+    """``home``: where rows come from. A model with a key ``connection`` names a connection of its own kind there.
+
+    ``needs_watermark`` tells whether an incremental read takes a ``watermark``, or the home finds what is new without.
+    """
 
     kind: ClassVar[str]
+    needs_watermark: ClassVar[bool] = True
     type: str
 
 
@@ -47,6 +54,16 @@ class StoreSettings(Settings):
     kind: ClassVar[str]
     type: str
     incremental: bool | None = None
+
+    def destination(self, entity: str) -> str:
+        """Where the entity's rows settle, for people; two entities that name the same place cannot both load."""
+        parts = [getattr(self, name) for name in _LOCATION_KEYS if name in type(self).model_fields]
+        parts = [str(part).strip("/") for part in parts if part]
+        return "/".join(parts if "table_name" in type(self).model_fields else [*parts, entity])
+
+    def upserts(self) -> bool:
+        """Whether a row that is landed again replaces the one before, so that ``lag`` may read it again."""
+        return False
 
 
 CONNECTIONS: dict[str, type[ConnectionSettings]] = {}

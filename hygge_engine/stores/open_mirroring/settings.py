@@ -35,3 +35,7 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
     fabric_api_url: str | None = None
     mirror_journal: bool = False
     mirror_schema: str = "__hygge"
+
+    def upserts(self) -> bool:
+        """With marker 4 Fabric replaces a row by its key; with the others it keeps or refuses the second one."""
+        return self.row_marker == 4

@@ -1,0 +1,243 @@
+"""YAML files as trees whose every value knows its file, line and column.
+
+Plain scalars are read by YAML 1.2's core schema: only ``true`` and ``false`` are booleans, dates stay text, and
+``on``, ``no`` or ``010`` mean what they look like.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import yaml
+
+from hygge_engine.project.problems import Problems, Source, Span
+
+ScalarValue = str | int | float | bool | None
+
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)\.[0-9]+")
+_NULL = ("", "~", "null", "Null", "NULL")
+_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_CORE_TAG = "tag:yaml.org,2002:"
+
+
+def resolve_scalar(text: str) -> str | int | float | bool:
+    """The value of a plain scalar that is not null."""
+    if text in _BOOLEANS:
+        return _BOOLEANS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
+@dataclass(frozen=True, eq=False)
+class Scalar:
+    """A value. ``text`` is what was written, variables replaced; ``variables`` are the names it came from.
+
+    ``broken`` marks a value whose problem is reported already, so that nothing is said about it twice.
+    """
+
+    source: Source
+    line: int
+    column: int
+    text: str
+    value: ScalarValue
+    variables: tuple[str, ...] = ()
+    broken: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """A list. Its place is that of its key."""
+
+    source: Source
+    line: int
+    column: int
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A key of a mapping, with its own place, and its value."""
+
+    line: int
+    column: int
+    source: Source
+    node: Node
+
+
+@dataclass(frozen=True, eq=False)
+class Mapping:
+    """A mapping. Its place is that of its key, because that is what a missing key is missing from."""
+
+    source: Source
+    line: int
+    column: int
+    entries: dict[str, Entry]
+
+    def get(self, key: str) -> Node | None:
+        """The value of a key; None where the key is absent or null."""
+        entry = self.entries.get(key)
+        if entry is None or (isinstance(entry.node, Scalar) and entry.node.value is None):
+            return None
+        return entry.node
+
+
+Node = Scalar | Sequence | Mapping
+
+
+def read_document(source: Source, problems: Problems, is_secret: Callable[[str], bool]) -> Mapping | None:
+    """Parse a file; None where it cannot be read as a mapping, which is then among the problems.
+
+    ``is_secret`` tells which keys hold secrets; their values appear in no excerpt. An empty file is an empty mapping.
+    """
+    try:
+        root = yaml.compose(source.text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        problems.add(source.problem(line, column, "this is not valid YAML", **_explain(error)))
+        return None
+    except yaml.reader.ReaderError as error:
+        before = source.text[: error.position]
+        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+        problems.add(
+            source.problem(line, column, "this is not valid YAML", found=f"the character U+{ord(error.character):04X}")
+        )
+        return None
+    if root is None:
+        source.parsed = True
+        return Mapping(source, 1, 1, {})
+    node = _Reader(source, problems, is_secret).read(root)
+    source.parsed = True
+    if isinstance(node, Mapping):
+        return replace(node, line=1, column=1)
+    problems.add(source.problem(node.line, node.column, "the file is not a mapping", expected="`key: value` lines"))
+    return None
+
+
+def _explain(error: yaml.MarkedYAMLError) -> dict[str, str]:
+    """The parser's finding in words for people. Its own words may quote a value, so only known ones are passed on."""
+    finding = error.problem or ""
+    if "undefined alias" in finding:
+        return {"found": "a value that begins with `*`, which YAML reads as a reference", "hint": "Quote the value."}
+    if "\\t" in finding:
+        return {"found": "a tab", "expected": "spaces", "hint": "YAML does not allow tabs for indentation."}
+    if "cannot start any token" in finding:
+        return {"found": finding.removeprefix("found "), "hint": "Quote the value."}
+    if "mapping values are not allowed" in finding:
+        return {
+            "found": "a second `: ` on the line, or a key indented further than its neighbours",
+            "hint": "Quote the value, or align the keys.",
+        }
+    if "duplicate anchor" in finding:
+        return {"found": "the same anchor (`&name`) twice"}
+    if "expected a single document" in (error.context or ""):
+        return {"found": "a second document after `---`", "expected": "one document per file"}
+    expectation = re.fullmatch(r"(?:did not find )?expected (?P<expected>.+?)(?:,? but found (?P<found>.+))?", finding)
+    if expectation is None:
+        return {"found": finding.removeprefix("found ")} if finding.startswith("found ") else {"hint": finding}
+    return {
+        "found": _TOKENS.get(expectation["found"] or "", expectation["found"] or ""),
+        "expected": _TOKENS.get(expectation["expected"], expectation["expected"]),
+        "hint": "Look at this line and the one above it: indentation, brackets and quotes.",
+    }
+
+
+_TOKENS = {
+    "<block end>": "the end of the indented block",
+    "<block mapping start>": "keys that are indented further than the ones before",
+    "<document start>": "the end of the file",
+    "<scalar>": "a value",
+    "<stream end>": "the end of the file",
+    "',' or ']'": "`,` or `]`",
+    "',' or '}'": "`,` or `}`",
+    "']'": "`]`",
+    "'}'": "`}`",
+    "'?'": "a key",
+    "'-'": "a list item that begins with `-`",
+    "':'": "`:`",
+    "could not find expected ':'": "`:` after a key",
+}
+
+
+class _Reader:
+    def __init__(self, source: Source, problems: Problems, is_secret: Callable[[str], bool]) -> None:
+        self._source = source
+        self._problems = problems
+        self._is_secret = is_secret
+        self._open: set[int] = set()
+
+    def read(self, node: yaml.Node, key: yaml.Node | None = None) -> Node:
+        """The tree below ``node``; ``key`` is the key that it is the value of."""
+        line, column = node.start_mark.line + 1, node.start_mark.column + 1
+        if id(node) in self._open:
+            self._problems.add(self._source.problem(line, column, "a value refers to itself"))
+            return Scalar(self._source, line, column, "", None, broken=True)
+        if not node.tag.startswith(_CORE_TAG):
+            self._problems.add(
+                self._source.problem(line, column, "a value has a YAML tag", hint="Quote a value that begins with `!`.")
+            )
+            return Scalar(self._source, line, column, "", None, broken=True)
+        if isinstance(node, yaml.ScalarNode):
+            return self._read_scalar(node, line, column)
+        self._open.add(id(node))
+        if key is not None:
+            line, column = key.start_mark.line + 1, key.start_mark.column + 1
+        result: Node
+        if isinstance(node, yaml.SequenceNode):
+            result = Sequence(self._source, line, column, tuple(self.read(item) for item in node.value))
+        else:
+            result = Mapping(self._source, line, column, self._read_entries(node))
+        self._open.discard(id(node))
+        return result
+
+    def _read_scalar(self, node: yaml.ScalarNode, line: int, column: int) -> Scalar:
+        value: ScalarValue = node.value
+        if node.style is None and node.tag != _CORE_TAG + "str":
+            value = None if node.value in _NULL else resolve_scalar(node.value)
+        return Scalar(self._source, line, column, node.value, value)
+
+    def _read_entries(self, mapping: yaml.Node) -> dict[str, Entry]:
+        own: dict[str, Entry] = {}
+        merged: dict[str, Entry] = {}
+        for key, value in mapping.value:
+            line, column = key.start_mark.line + 1, key.start_mark.column + 1
+            if key.tag == _CORE_TAG + "merge":
+                self._merge(merged, value, key)
+                continue
+            if not isinstance(key, yaml.ScalarNode):
+                self._problems.add(
+                    self._source.problem(line, column, "a key is not text", hint="Quote a value that begins with `{`.")
+                )
+                continue
+            if self._is_secret(key.value):
+                self._hide(value)
+            if key.value in own:
+                first = own[key.value]
+                self._problems.add(
+                    self._source.problem(
+                        line, column, f"`{key.value}` is given twice", found=f"the first one on line {first.line}"
+                    )
+                )
+                continue
+            own[key.value] = Entry(line, column, self._source, self.read(value, key))
+        return {**merged, **own}
+
+    def _merge(self, merged: dict[str, Entry], value: yaml.Node, key: yaml.Node) -> None:
+        """YAML's ``<<``: earlier mappings win over later ones, own keys over both."""
+        for item in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+            node = self.read(item, key)
+            if isinstance(node, Mapping):
+                for name, entry in node.entries.items():
+                    merged.setdefault(name, entry)
+
+    def _hide(self, node: yaml.Node) -> None:
+        if isinstance(node, yaml.ScalarNode) and re.fullmatch(r"\$\{\w+(:-)?\}", node.value):
+            return  # The name of a variable is no secret, and helps.
+        start, end = node.start_mark, node.end_mark
+        self._source.secrets.append(Span(start.line, start.column, end.line, end.column))

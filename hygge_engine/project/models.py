@@ -1,0 +1,175 @@
+"""A project as the other rooms see it: validated, merged, and unchangeable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from hygge_engine.project.schedule import check_schedule
+from hygge_engine.project.settings import (
+    ConnectionSettings,
+    HomeSettings,
+    RunType,
+    Settings,
+    StoreSettings,
+    effective_run_type,
+)
+
+_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+
+# Names become folders of a data lake and parts of an orchestration's id, which allow neither slashes nor `#` nor `?`.
+_FLOW_NAME = re.compile(r"\w[\w-]*")
+_ENTITY_NAME = re.compile(r"\w(?:[\w. $-]*[\w$-])?")
+_NAME_LIMIT_CHARACTERS = 128  # SQL Server's own limit for an identifier.
+
+
+def parse_duration(value: object) -> object:
+    """Seconds from ``30s``, ``5m``, ``1h30m``, ``2d`` or a plain number; anything else is left for the model to
+    refuse."""
+    if not isinstance(value, str) or re.fullmatch(r"\d+(\.\d+)?", value):
+        return value
+    text = value.strip().lower()
+    if not _DURATION.fullmatch(text):
+        raise ValueError("a duration is a number of seconds, or a number with a unit: 30s, 5m, 1h, 2d")
+    return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+
+
+def _check_flow_name(name: str) -> str:
+    if not _FLOW_NAME.fullmatch(name) or len(name) > _NAME_LIMIT_CHARACTERS:
+        raise ValueError("a flow's name is letters, digits, '_' and '-' (128 at most)")
+    return name
+
+
+def check_entity_name(name: str) -> str:
+    """Return ``name`` if it can name an entity; raise ValueError otherwise."""
+    if not _ENTITY_NAME.fullmatch(name) or len(name) > _NAME_LIMIT_CHARACTERS:
+        raise ValueError("an entity's name is letters, digits, '_', '-', '$', '.' and inner blanks (128 at most)")
+    return name
+
+
+FlowName = Annotated[str, AfterValidator(_check_flow_name)]
+EntityName = Annotated[str, AfterValidator(check_entity_name)]
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+Schedule = Annotated[str, AfterValidator(check_schedule)]
+
+
+class Options(Settings):
+    """``options``: how loads run. ``concurrency`` bounds the entities moved at once; ``slice_minutes`` the time that
+    one activity works before it lets another carry on (below the platform's limit for a function, five minutes on the
+    Consumption plan)."""
+
+    concurrency: int = Field(default=8, ge=1, le=256)
+    slice_minutes: float = Field(default=4.0, gt=0)
+
+
+class JournalSettings(Settings):
+    """``journal``: where runs are remembered. ``store``: in ``.hygge_journal/``, beside the data they describe."""
+
+    location: Literal["store"] = "store"
+
+
+class WatermarkSettings(Settings):
+    """``watermark``: how an incremental load knows what is new.
+
+    Rows are compared by ``column``, then ``primary_key``. ``lag`` (seconds, or text such as ``5m``) reads that much
+    again before the last watermark, for rows that were committed late.
+    """
+
+    column: str
+    primary_key: str | None = None
+    lag: Duration = 0.0
+
+
+@dataclass(frozen=True)
+class Entity:
+    """One table of a flow, with everything it inherits. ``run_type`` is the flow's or its own, before the store's
+    ``incremental`` overrules it."""
+
+    name: str
+    flow: str
+    run_type: RunType
+    home: HomeSettings
+    store: StoreSettings
+    watermark: WatermarkSettings | None = None
+
+    @property
+    def id(self) -> str:
+        """``flow.entity``, as the command line and the API name it."""
+        return f"{self.flow}.{self.name}"
+
+    @property
+    def effective_run_type(self) -> RunType:
+        """What the store will do: append, or truncate and reload."""
+        return effective_run_type(self.run_type, self.store.incremental)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Entities that share a home, a store and a schedule (six-field NCRONTAB; None: at every tick)."""
+
+    name: str
+    schedule: str | None
+    run_type: RunType
+    entities: Mapping[str, Entity]
+
+
+@dataclass(frozen=True)
+class Project:
+    """Everything that hygge.yml and flows/ say. Flows and entities keep the order of the files."""
+
+    name: str
+    directory: Path
+    connections: Mapping[str, ConnectionSettings]
+    options: Options
+    journal: JournalSettings
+    flows: Mapping[str, Flow]
+
+    @property
+    def entities(self) -> list[Entity]:
+        """All entities of all flows, in order."""
+        return [entity for flow in self.flows.values() for entity in flow.entities.values()]
+
+    def settings_hash(self) -> str:
+        """SHA-256 (hexadecimal) of all settings. The same in every process and on every machine; a changed secret
+        does not change it."""
+        document = {
+            "name": self.name,
+            "connections": {name: dump_settings(value) for name, value in self.connections.items()},
+            "options": dump_settings(self.options),
+            "journal": dump_settings(self.journal),
+            "flows": [
+                {
+                    "name": flow.name,
+                    "schedule": flow.schedule,
+                    "run_type": flow.run_type,
+                    "entities": [_dump_entity(entity) for entity in flow.entities.values()],
+                }
+                for flow in self.flows.values()
+            ],
+        }
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def dump_settings(settings: Settings) -> dict[str, Any]:
+    """A JSON-serialisable mapping in which every secret that is set reads ``**********``."""
+    return settings.model_dump(mode="json")
+
+
+def _dump_entity(entity: Entity) -> dict[str, Any]:
+    return {
+        "name": entity.name,
+        "run_type": entity.run_type,
+        "home": dump_settings(entity.home),
+        "store": dump_settings(entity.store),
+        "watermark": dump_settings(entity.watermark) if entity.watermark else None,
+    }

@@ -1,0 +1,205 @@
+"""What is wrong with a project's files: where, what was found, what was expected, and never a secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rapidfuzz import fuzz, process
+
+MASK = "***"
+
+# An excerpt is for the eye: long lines are cut to this many characters around the caret.
+EXCERPT_WIDTH_CHARACTERS = 110
+
+# Below this share of common characters (0 to 100) a suggestion misleads more often than it helps.
+_SIMILARITY_PERCENT = 60.0
+
+# Names that hold secrets by convention; they decide only where no registered model knows the key.
+_SECRET_NAME = re.compile(r"pass|pwd|secret|token|credential|(^|_)sas($|_)|(^|_)key$", re.IGNORECASE)
+
+# Secrets inside other text: connection strings, query strings of signed URLs, user information of a URL.
+_SECRET_IN_TEXT = re.compile(
+    r"""(?:\b(?:password|pwd|account_?key|shared_?access_?key|access_?token|client_?secret|sig)\s*=\s*|://[^/@\s:]*:)
+        (?P<secret>[^\s;&"',}@]+)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+# Where a file cannot be parsed, everything after a secret's name on its line counts as the secret.
+_SECRET_IN_LINE = re.compile(r"""["']?(?P<name>[\w-]+)["']?\s*:\s*(?P<secret>\S.*)""")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like ``name``, or None where none is like it."""
+    match = process.extractOne(
+        name, sorted(known), scorer=fuzz.ratio, processor=str.lower, score_cutoff=_SIMILARITY_PERCENT
+    )
+    return match[0] if match else None
+
+
+def suggest(name: str, known: Collection[str]) -> str:
+    """A hint that names the nearest known name, or all of them; empty where there are none."""
+    match = nearest(name, known)
+    if match is not None:
+        return f"Did you mean `{match}`?"
+    return f"Known: {', '.join(sorted(known))}." if known else ""
+
+
+def has_secret_name(name: str) -> bool:
+    """Whether a key or variable of this name holds a secret, by convention."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def mask_text(text: str) -> str:
+    """``text`` without the passwords and signatures of connection strings and URLs."""
+    for start, end in reversed(list(_secrets_in(text))):
+        text = text[:start] + MASK + text[end:]
+    return text
+
+
+def _secrets_in(text: str) -> Iterator[tuple[int, int]]:
+    for match in _SECRET_IN_TEXT.finditer(text):
+        yield match.span("secret")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to put right. ``line`` and ``column`` count from 1 and are 0 where the problem has no place in a file.
+
+    ``excerpt`` is the line of the file with a caret below the place.
+    """
+
+    file: str
+    line: int
+    column: int
+    message: str
+    found: str = ""
+    expected: str = ""
+    hint: str = ""
+    excerpt: str = ""
+
+    @property
+    def place(self) -> str:
+        """``file:line:column``, as editors and terminals link it."""
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+    def __str__(self) -> str:
+        parts = [self.message]
+        if self.found:
+            parts.append(f"found {self.found}")
+        if self.expected:
+            parts.append(f"expected {self.expected}")
+        return f"{self.place}: {'; '.join(parts)}. {self.hint}".strip()
+
+    def render(self) -> str:
+        """Several lines for a terminal."""
+        lines = [f"{self.place}: {self.message}"]
+        lines += [f"  {line}" for line in self.excerpt.splitlines()]
+        for label, text in (("found", self.found), ("expected", self.expected)):
+            if text:
+                lines.append(f"  {label}: {text}")
+        if self.hint:
+            lines.append(f"  {self.hint}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-serialisable mapping."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of a file that holds a secret. Lines and columns count from 0; the end is exclusive."""
+
+    first_line: int
+    first_column: int
+    last_line: int
+    last_column: int
+
+    def on_line(self, line: int, length: int) -> tuple[int, int] | None:
+        """The part of the span on one line."""
+        if not self.first_line <= line <= self.last_line:
+            return None
+        start = self.first_column if line == self.first_line else 0
+        end = self.last_column if line == self.last_line else length
+        return (start, end) if end > start else None
+
+
+@dataclass(eq=False)
+class Source:
+    """One file of the project, as excerpts show it. ``file`` is relative to the project; ``parsed`` tells whether
+    ``secrets`` can be relied on."""
+
+    file: str
+    text: str
+    secrets: list[Span] = field(default_factory=list)
+    parsed: bool = False
+
+    def line(self, line: int) -> str:
+        """The text of a line, counted from 1; empty past the end."""
+        lines = self.text.splitlines()
+        return lines[line - 1] if 0 < line <= len(lines) else ""
+
+    def excerpt(self, line: int, column: int) -> str:
+        """The line with its secrets masked, and a caret below ``column`` (both counted from 1)."""
+        text = self.line(line)
+        if not text.strip():
+            return ""
+        caret = max(column - 1, 0)
+        shown, shift = "", 0
+        end_of_last = 0
+        for start, end in self._masked_parts(line - 1, text):
+            if start < end_of_last:
+                continue
+            shown += text[end_of_last:start] + MASK
+            if end <= caret:
+                shift += len(MASK) - (end - start)
+            elif start < caret:
+                shift += start - caret
+            end_of_last = end
+        shown += text[end_of_last:]
+        caret = min(caret + shift, len(shown))
+        cut = max(0, caret - EXCERPT_WIDTH_CHARACTERS * 2 // 3)
+        visible = shown[cut : cut + EXCERPT_WIDTH_CHARACTERS].replace("\t", " ")
+        gutter = f"{line:>4} | "
+        return f"{gutter}{visible}\n{' ' * (len(gutter) - 2)}| {' ' * (caret - cut)}^"
+
+    def _masked_parts(self, line: int, text: str) -> list[tuple[int, int]]:
+        parts = [part for span in self.secrets if (part := span.on_line(line, len(text)))]
+        parts += _secrets_in(text)
+        if not self.parsed:
+            match = _SECRET_IN_LINE.search(text)
+            while match:
+                if has_secret_name(match["name"]):
+                    parts.append(match.span("secret"))
+                    break
+                match = _SECRET_IN_LINE.search(text, match.end("name"))
+        return sorted(parts, key=lambda part: (part[0], -part[1]))
+
+    def problem(
+        self, line: int, column: int, message: str, *, found: str = "", expected: str = "", hint: str = ""
+    ) -> Problem:
+        """A problem at a place of this file."""
+        return Problem(
+            self.file, line, column, message, mask_text(found), expected, hint, excerpt=self.excerpt(line, column)
+        )
+
+
+class Problems:
+    """Collects what is wrong, each thing once: inheritance makes the same line be read for several entities."""
+
+    def __init__(self) -> None:
+        self._problems: dict[tuple[str, int, int, str], Problem] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._problems)
+
+    def add(self, problem: Problem) -> None:
+        """Remember a problem, unless it is known already."""
+        self._problems.setdefault((problem.file, problem.line, problem.column, problem.message), problem)
+
+    def sorted(self) -> tuple[Problem, ...]:
+        """All problems, by file and place."""
+        return tuple(sorted(self._problems.values(), key=lambda p: (p.file, p.line, p.column)))

@@ -1,0 +1,39 @@
+"""When a flow is due: six-field NCRONTAB expressions, as Azure Functions timers use them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cronsim import CronSim, CronSimError
+
+_FIELDS = "second minute hour day month weekday"
+_ANY_TIME = datetime(2000, 1, 1)  # Any time will do: it only takes the expression apart.
+
+
+def check_schedule(expression: str) -> str:
+    """Return ``expression`` if it is an NCRONTAB expression with seconds; raise ValueError saying what is wrong."""
+    fields = expression.split()
+    if len(fields) == 5:
+        raise ValueError(f"a schedule has six fields ({_FIELDS}); for this one write '0 {' '.join(fields)}'")
+    if len(fields) != 6:
+        raise ValueError(f"a schedule has six fields ({_FIELDS}), for example '0 */15 * * * *'")
+    try:
+        occurrence = next(_occurrences(expression, _ANY_TIME), None)
+    except CronSimError as error:
+        # The library's words are `Bad <field>`.
+        raise ValueError(f"the schedule's {str(error).removeprefix('Bad ')} field is not valid") from None
+    if occurrence is None:
+        raise ValueError("the schedule never comes due")
+    return expression
+
+
+def is_due(expression: str, previous: datetime, now: datetime) -> bool:
+    """Whether the schedule comes due after ``previous`` and not after ``now``, in the time zone of ``previous``."""
+    occurrence = next(_occurrences(expression, previous), None)
+    return occurrence is not None and occurrence <= now
+
+
+def _occurrences(expression: str, after: datetime) -> CronSim:
+    occurrences = CronSim(expression, after)
+    occurrences.day_and = True  # NCRONTAB wants day and weekday to match; crontab is content with either.
+    return occurrences

@@ -1,0 +1,61 @@
+"""Which entities a load moves: all of them, those a request names, or those whose schedule came due."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from hygge_engine.errors import LoadError, UnknownSelection
+from hygge_engine.project.models import Entity, Flow, Project
+from hygge_engine.project.problems import suggest
+from hygge_engine.project.schedule import is_due
+from hygge_engine.project.settings import RunType
+
+
+def select(
+    project: Project,
+    flows: Sequence[str] | None = None,
+    entities: Sequence[str] | None = None,
+    run_type: RunType | None = None,
+) -> list[Entity]:
+    """The entities to move, in the project's order.
+
+    ``flows`` and ``entities`` narrow the choice, together where both are given; None or an empty list means all.
+    Entities are named ``entity`` (in every chosen flow) or ``flow.entity``. ``run_type`` replaces the entities' own;
+    a store's ``incremental`` still overrules it. Raises UnknownSelection naming everything that does not exist, and
+    LoadError for an incremental load of an entity without a watermark.
+    """
+    unknown = [_describe_unknown("flow", name, project.flows) for name in flows or () if name not in project.flows]
+    chosen_flows = set(flows or project.flows)
+    candidates = [entity for entity in project.entities if entity.flow in chosen_flows]
+    if entities:
+        names = {entity.name for entity in candidates} | {entity.id for entity in candidates}
+        if not unknown:
+            unknown += [_describe_unknown("entity", name, names) for name in entities if name not in names]
+        candidates = [entity for entity in candidates if entity.name in entities or entity.id in entities]
+    if unknown:
+        raise UnknownSelection(" ".join(unknown))
+    if run_type is not None:
+        candidates = [replace(entity, run_type=run_type) for entity in candidates]
+    without_watermark = [e.id for e in candidates if e.effective_run_type == "incremental" and e.watermark is None]
+    if without_watermark:
+        raise LoadError(
+            f"An incremental load needs a watermark, and there is none for {', '.join(without_watermark)}.",
+            hint="Add `watermark: {column: …}` to the flow or entity, or load with run type full_drop.",
+        )
+    return candidates
+
+
+def due_flows(project: Project, previous_tick: datetime, now: datetime) -> list[Flow]:
+    """The flows whose schedule came due after the last tick and not after ``now``; one without a schedule always is.
+
+    Both times carry the same time zone, in which the schedules are read.
+    """
+    return [
+        flow for flow in project.flows.values() if flow.schedule is None or is_due(flow.schedule, previous_tick, now)
+    ]
+
+
+def _describe_unknown(what: str, name: str, known: Collection[str]) -> str:
+    return f"There is no {what} `{name}`. {suggest(name, known)}".strip()

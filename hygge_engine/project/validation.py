@@ -1,0 +1,330 @@
+"""From located trees to validated models: pydantic judges, and its findings are put back on their lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from hygge_engine.project.document import Entry, Mapping, Node, Scalar
+from hygge_engine.project.document import Sequence as SequenceNode
+from hygge_engine.project.problems import Problems, has_secret_name, nearest, suggest
+from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, Settings
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
+
+# What pydantic's error types mean to somebody who writes YAML.
+_EXPECTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a mapping of keys",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list, for example [a, b]",
+    "model_type": "a mapping of keys",
+    "string_type": "text",
+    "tuple_type": "a list, for example [a, b]",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "a number greater than {}"),
+    "greater_than_equal": ("ge", "a number of at least {}"),
+    "less_than": ("lt", "a number below {}"),
+    "less_than_equal": ("le", "a number of at most {}"),
+}
+
+
+@dataclass(frozen=True)
+class KeyKnowledge:
+    """Which keys of the registered types hold secrets, and which keys belong to which section."""
+
+    secret: frozenset[str]
+    plain: frozenset[str]
+
+    @classmethod
+    def gather(cls) -> KeyKnowledge:
+        """Read the registry."""
+        secret: set[str] = set()
+        plain: set[str] = set()
+        for registry in (CONNECTIONS, HOMES, STORES):
+            for model in registry.values():
+                for name, info in model.model_fields.items():
+                    (secret if _is_secret_field(info) else plain).add(name)
+        return cls(frozenset(secret), frozenset(plain - secret))
+
+    def is_secret(self, key: str) -> bool:
+        """Whether the values of ``key`` must not be shown; misspelt names of secrets included."""
+        if key in self.plain:
+            return False
+        return key in self.secret or has_secret_name(key) or nearest(key, self.secret | self.plain) in self.secret
+
+
+def _is_secret_field(info: FieldInfo) -> bool:
+    return info.annotation is SecretStr or SecretStr in get_args(info.annotation)
+
+
+def merge(base: Mapping | None, override: Mapping) -> Mapping:
+    """``base`` with the keys of ``override``, mappings within mappings likewise; lists are replaced.
+
+    Another ``type`` starts afresh: the keys of one type mean nothing to another. A null removes what was inherited.
+    """
+    if base is None or _names_another_type(base, override):
+        return override
+    entries = dict(base.entries)
+    for key, entry in override.entries.items():
+        inherited = entries.get(key)
+        if inherited and isinstance(inherited.node, Mapping) and isinstance(entry.node, Mapping):
+            entry = replace(entry, node=merge(inherited.node, entry.node))
+        entries[key] = entry
+    return replace(base, entries=entries)
+
+
+def _names_another_type(base: Mapping, override: Mapping) -> bool:
+    mine, inherited = override.get("type"), base.get("type")
+    return isinstance(mine, Scalar) and isinstance(inherited, Scalar) and mine.value != inherited.value
+
+
+def fill_placeholders(tree: Mapping, values: MappingType[str, str], problems: Problems, keys: KeyKnowledge) -> Mapping:
+    """``tree`` with ``{entity}`` and ``{flow}`` replaced in every text that is no secret. Other braces are left alone,
+    unless they look like a misspelt placeholder."""
+    return replace(
+        tree,
+        entries={
+            key: entry if keys.is_secret(key) else replace(entry, node=_fill(entry.node, values, problems, keys))
+            for key, entry in tree.entries.items()
+        },
+    )
+
+
+def _fill(node: Node, values: MappingType[str, str], problems: Problems, keys: KeyKnowledge) -> Node:
+    if isinstance(node, Mapping):
+        return fill_placeholders(node, values, problems, keys)
+    if isinstance(node, SequenceNode):
+        return replace(node, items=tuple(_fill(item, values, problems, keys) for item in node.items))
+    if not isinstance(node.value, str):
+        return node
+    for match in _PLACEHOLDER.finditer(node.value):
+        intended = nearest(match[1], values)
+        if match[1] not in values and intended:
+            problems.add(
+                node.source.problem(
+                    node.line,
+                    node.column,
+                    f"`{{{match[1]}}}` is not a placeholder",
+                    expected=" or ".join(f"{{{name}}}" for name in values),
+                    hint=f"Did you mean `{{{intended}}}`?",
+                )
+            )
+    text = fill_text(node.value, values)
+    return replace(node, value=text, text=text)
+
+
+def fill_text(text: str, values: MappingType[str, str]) -> str:
+    """``text`` with the known placeholders replaced."""
+    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), text)
+
+
+def validate[T: Settings](
+    model: type[T],
+    tree: Mapping,
+    section: str,
+    problems: Problems,
+    keys: KeyKnowledge,
+    *,
+    defaults: MappingType[str, Any] | None = None,
+    elsewhere: MappingType[str, str] | None = None,
+) -> T | None:
+    """A validated model, or None where there are problems.
+
+    ``section`` names the tree in messages. ``defaults`` stand in for absent keys. ``elsewhere`` maps keys that people
+    write here by mistake to where they belong.
+    """
+    texts: set[int] = set()
+    while True:
+        try:
+            return model.model_validate({**(defaults or {}), **_plain(tree, texts)})
+        except ValidationError as error:
+            findings = error.errors(include_url=False)
+        # A number, or true and false, where text is wanted: take it as it was written, so that 007 stays 007.
+        numbers = {
+            id(node)
+            for finding in findings
+            if finding["type"] == "string_type"
+            and isinstance(node := _locate(tree, finding["loc"]), Scalar)
+            and isinstance(node.value, (bool, int, float))
+        }
+        if numbers <= texts:
+            break
+        texts |= numbers
+    for finding in findings:
+        _report(model, tree, section, finding, problems, keys, elsewhere or {})
+    return None
+
+
+def _plain(node: Mapping, texts: set[int]) -> dict[str, Any]:
+    """The tree as plain values, without what is not set. Broken values stay, as None: they are set, after all."""
+    return {
+        key: _plain_value(entry.node, texts)
+        for key, entry in node.entries.items()
+        if node.get(key) is not None or (isinstance(entry.node, Scalar) and entry.node.broken)
+    }
+
+
+def _plain_value(node: Node, texts: set[int]) -> Any:
+    if isinstance(node, Mapping):
+        return _plain(node, texts)
+    if isinstance(node, SequenceNode):
+        return [
+            _plain_value(item, texts)
+            for item in node.items
+            if not (isinstance(item, Scalar) and item.value is None and item.variables)
+        ]
+    return node.text if id(node) in texts else node.value
+
+
+def _locate(tree: Mapping, loc: Sequence[str | int]) -> Node | Entry | None:
+    """What a finding is about: a value, the entry of a forbidden key, or None for a missing key."""
+    node: Node = tree
+    for step in loc:
+        if isinstance(node, Mapping) and isinstance(step, str) and step in node.entries:
+            node = node.entries[step].node
+        elif isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.items):
+            node = node.items[step]
+        elif isinstance(node, Scalar):
+            break  # What follows is pydantic's own: a branch of a union.
+        else:
+            return None
+    return node
+
+
+def is_broken(node: Node) -> bool:
+    """Whether a problem of the value, or of one within it, is reported already."""
+    if isinstance(node, Mapping):
+        return any(is_broken(entry.node) for entry in node.entries.values())
+    if isinstance(node, SequenceNode):
+        return any(is_broken(item) for item in node.items)
+    return node.broken
+
+
+def _report(
+    model: type[Settings],
+    tree: Mapping,
+    section: str,
+    finding: ErrorDetails,
+    problems: Problems,
+    keys: KeyKnowledge,
+    elsewhere: MappingType[str, str],
+) -> None:
+    loc = finding["loc"]
+    name = ".".join(str(step) for step in loc)
+    parent = _locate(tree, loc[:-1]) if loc else tree
+    if finding["type"] == "missing":
+        _report_missing(tree, parent, section, loc, problems)
+        return
+    if finding["type"] == "extra_forbidden" and isinstance(parent, Mapping):
+        known = model.model_fields if len(loc) == 1 else {}
+        _report_unknown_key(parent, str(loc[-1]), section, known, problems, elsewhere)
+        return
+    node = _locate(tree, loc)
+    if node is None or isinstance(node, Entry):
+        node = parent if isinstance(parent, Mapping) else tree
+    if is_broken(node):
+        return
+    message, expected, hint = f"`{name}` of {section} has a value that cannot be used", "", ""
+    kind, context = finding["type"], finding.get("ctx", {})
+    if kind == "value_error":
+        message = finding["msg"].removeprefix("Value error, ")
+        if not loc:
+            node, hint = _place_of_rule(tree, message)
+            message = f"{section}: {message}"
+        elif any(keys.is_secret(str(step)) for step in loc):
+            message = f"`{name}` of {section} is not valid"
+    elif kind == "literal_error":
+        expected = str(context["expected"])
+    elif kind in _BOUNDS:
+        bound, words = _BOUNDS[kind]
+        expected = words.format(context[bound])
+    else:
+        expected = _EXPECTED.get(kind, finding["msg"])
+    found = ""
+    if isinstance(node, Scalar) and not any(keys.is_secret(str(step)) for step in loc):
+        found = describe_value(node)
+        if kind == "literal_error":
+            choice = nearest(node.text, re.findall(r"'([^']+)'", expected))
+            hint = f"Did you mean `{choice}`?" if choice else ""
+    elif not isinstance(node, Scalar) and kind.endswith("_type"):
+        found = "a list" if isinstance(node, SequenceNode) else "a mapping"
+    problems.add(node.source.problem(node.line, node.column, message, found=found, expected=expected, hint=hint))
+
+
+def describe_value(node: Scalar) -> str:
+    """A value for people, with the variable it came from; nothing of a variable that seems to hold a secret."""
+    if any(has_secret_name(name) for name in node.variables):
+        return f"what `{node.variables[0]}` holds"
+    origin = f" (from {', '.join(node.variables)})" if node.variables else ""
+    return f"`{node.text}`{origin}" if node.text else f"nothing{origin}"
+
+
+def _report_missing(
+    tree: Mapping, parent: Node | Entry | None, section: str, loc: Sequence[str | int], problems: Problems
+) -> None:
+    key = str(loc[-1])
+    mapping = parent if isinstance(parent, Mapping) else tree
+    entry = mapping.entries.get(key)
+    if entry is None:
+        misspelt = [name for name in mapping.entries if nearest(name, [key])]
+        hint = f"Is it `{misspelt[0]}` that was meant?" if misspelt else ""
+        problems.add(
+            tree.source.problem(
+                mapping.line, mapping.column, f"{section} has no `{key}`", expected=f"`{key}`", hint=hint
+            )
+        )
+        return
+    empty = entry.node.variables if isinstance(entry.node, Scalar) else ()
+    hint = f"`{'`, `'.join(empty)}` is set, but empty." if empty else ""
+    message = f"`{key}` of {section} has no value"
+    problems.add(entry.source.problem(entry.line, entry.column, message, expected="a value", hint=hint))
+
+
+def _report_unknown_key(
+    parent: Mapping,
+    key: str,
+    section: str,
+    known: MappingType[str, Any],
+    problems: Problems,
+    elsewhere: MappingType[str, str],
+) -> None:
+    entry = parent.entries[key]
+    hint = elsewhere.get(key) or suggest(key, known)
+    problems.add(
+        entry.source.problem(
+            entry.line,
+            entry.column,
+            f"{section} has no key `{key}`",
+            expected=f"one of {', '.join(sorted(known))}" if known else "",
+            hint=hint,
+        )
+    )
+
+
+def _place_of_rule(tree: Mapping, message: str) -> tuple[Node, str]:
+    """Where a rule over several keys is best shown: at the first key of the mapping that its message names."""
+    hints = [f"`{name}` is set, but empty." for name in _empty_variables(tree)]
+    for word in re.findall(r"\w+", message):
+        if (node := tree.get(word)) is not None:
+            return node, " ".join(hints)
+    return tree, " ".join(hints)
+
+
+def _empty_variables(tree: Mapping) -> Iterator[str]:
+    for entry in tree.entries.values():
+        if isinstance(entry.node, Scalar) and entry.node.value is None:
+            yield from entry.node.variables

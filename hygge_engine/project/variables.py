@@ -1,0 +1,160 @@
+"""``${NAME}`` and ``${NAME:-default}`` in the project's values."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping as MappingType
+from dataclasses import replace
+from pathlib import Path
+
+from hygge_engine.project.document import Mapping, Node, Scalar, Sequence, resolve_scalar
+from hygge_engine.project.problems import Problem, Problems, nearest
+
+LOCAL_SETTINGS = "local.settings.json"
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+# What the Functions platform leaves in an app setting when it could not resolve its Key Vault reference.
+_KEY_VAULT_REFERENCE = "@Microsoft.KeyVault("
+
+
+class _Unresolved(Exception):
+    """A reference that cannot be replaced. ``name`` is empty where it is not even well formed."""
+
+    def __init__(self, name: str, message: str, *, expected: str = "", hint: str = "", found: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+        self.message = message
+        self.expected = expected
+        self.hint = hint
+        self.found = found
+
+
+class Variables:
+    """The environment, then the ``Values`` of local.settings.json, where the Functions tools keep an app's settings."""
+
+    def __init__(self, environment: MappingType[str, str], directory: Path, problems: Problems) -> None:
+        self._environment = environment
+        self._local, where = _read_local_settings(directory / LOCAL_SETTINGS, problems)
+        self._places = f"the environment, {where}"
+
+    def expand[T: Node](self, node: T, problems: Problems) -> T:
+        """``node`` with every reference replaced. What cannot be replaced is a problem, and the value is broken."""
+        if isinstance(node, Mapping):
+            entries = {
+                name: replace(entry, node=self.expand(entry.node, problems)) for name, entry in node.entries.items()
+            }
+            return replace(node, entries=entries)
+        if isinstance(node, Sequence):
+            return replace(node, items=tuple(self.expand(item, problems) for item in node.items))
+        if not isinstance(node.value, str) or "${" not in node.value:
+            return node
+        names: list[str] = []
+        try:
+            text = self._expand_text(node.value, names)
+        except _Unresolved as error:
+            column = _column_of(node, error.name)
+            problems.add(
+                node.source.problem(
+                    node.line, column, error.message, found=error.found, expected=error.expected, hint=error.hint
+                )
+            )
+            return replace(node, value=None, broken=True)
+        if not names:
+            return replace(node, text=text, value=text)
+        # A variable that is set to nothing means that the setting is not made.
+        value = None if text == "" else resolve_scalar(text)
+        return replace(node, text=text, value=value, variables=tuple(names))
+
+    def _expand_text(self, text: str, names: list[str]) -> str:
+        parts: list[str] = []
+        position = 0
+        while (start := text.find("${", position)) >= 0:
+            if start > 0 and text[start - 1] == "$":  # $${ is a literal ${
+                end = start + 2
+                parts.append(text[position : start - 1] + "${")
+                position = end
+                continue
+            end = _closing_brace(text, start + 2)
+            parts.append(text[position:start])
+            parts.append(self._replace_reference(text[start + 2 : end], names))
+            position = end + 1
+        return "".join(parts) + text[position:]
+
+    def _replace_reference(self, body: str, names: list[str]) -> str:
+        name, separator, default = body.partition(":-")
+        if not _NAME.fullmatch(name):
+            raise _Unresolved("", "a variable is not well formed", expected="`${NAME}` or `${NAME:-default}`")
+        names.append(name)
+        value = self._look_up(name)
+        if value is not None and value.startswith(_KEY_VAULT_REFERENCE):
+            raise _Unresolved(
+                name,
+                f"the variable `{name}` holds a Key Vault reference that was not resolved",
+                expected="the secret itself, which the Functions platform puts in its place",
+                hint="Check the vault's name, and that the app's identity may read its secrets.",
+            )
+        if separator:
+            return value or self._expand_text(default, names)
+        if value is None:
+            similar = nearest(name, {*self._environment, *self._local})
+            raise _Unresolved(
+                name,
+                f"the variable `{name}` is not set",
+                expected=f"a value in one of: {self._places}",
+                hint=f"Set it, or write `${{{name}:-default}}`."
+                + (f" There is a variable `{similar}`." if similar else ""),
+            )
+        return value
+
+    def _look_up(self, name: str) -> str | None:
+        value = self._environment.get(name)
+        return self._local.get(name) if value is None else value
+
+
+def _closing_brace(text: str, start: int) -> int:
+    """The index of the brace that closes a reference; a default may hold references and placeholders of its own."""
+    depth = 1
+    for index in range(start, len(text)):
+        if text[index] == "{":
+            depth += 1
+        elif text[index] == "}":
+            depth -= 1
+            if depth == 0:
+                return index
+    raise _Unresolved("", "a variable is not closed", expected="`}` after its name", hint="Write `$${` for a literal.")
+
+
+def _column_of(node: Scalar, name: str) -> int:
+    """Where a reference begins, if it is on the scalar's first line."""
+    found = node.source.line(node.line).find("${" + name, node.column - 1)
+    return found + 1 if found >= 0 else node.column
+
+
+def _read_local_settings(path: Path, problems: Problems) -> tuple[dict[str, str], str]:
+    """The file's ``Values``, and how to name the place in an error. Its lines hold secrets and are never shown."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return {}, f"{path.name} (there is none in the project's directory)"
+    except json.JSONDecodeError as error:
+        problems.add(Problem(path.name, error.lineno, error.colno, f"this is not valid JSON: {error.msg}"))
+        return {}, f"{path.name} (not readable)"
+    except (OSError, UnicodeDecodeError) as error:
+        problems.add(Problem(path.name, 0, 0, "the file cannot be read", found=type(error).__name__))
+        return {}, f"{path.name} (not readable)"
+    values = document.get("Values", {}) if isinstance(document, dict) else None
+    if not isinstance(values, dict):
+        problems.add(Problem(path.name, 1, 1, "`Values` is not a mapping", expected='{"Values": {"NAME": "value"}}'))
+        return {}, f"{path.name} (not readable)"
+    if document.get("IsEncrypted"):
+        hint = "Decrypt it with `func settings decrypt`."
+        problems.add(Problem(path.name, 1, 1, "the file is encrypted", hint=hint))
+        return {}, f"{path.name} (encrypted)"
+    return {name: _as_text(value) for name, value in values.items()}, f"`Values` of {path.name}"
+
+
+def _as_text(value: object) -> str:
+    """A JSON value as the environment would hold it."""
+    return value if isinstance(value, str) else json.dumps(value)
