@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from devcloud.onelake.errors import ServiceError
+from devcloud.onelake.marks import DirectoryMarks
 from devcloud.onelake.records import Records, Value
 
 STATE_FOLDER: Final = ".devcloud"
@@ -77,6 +78,7 @@ class Tree:
         self._staging = root / STATE_FOLDER / "staged"
         self._staging.mkdir(parents=True, exist_ok=True)
         self.records = Records(root / STATE_FOLDER / "records.sqlite")
+        self._marks = DirectoryMarks()
         self._names = count(time.time_ns())
         self._sweep()
 
@@ -133,15 +135,24 @@ class Tree:
         """A path with a status that was read already."""
         if not stat.S_ISDIR(status.st_mode):
             return Node(key, False, status.st_size, status.st_mtime_ns, _file_etag(status))
-        recorded = self.records.get(key, "directory")
-        if recorded is None or recorded["inode"] != status.st_ino:
-            recorded = self._record_directory(key, status.st_ino)
-        return Node(key, True, 0, recorded["stamp"], f"0x{recorded['stamp']:X}")
+        stamp = self._directory_stamp(key, status.st_ino)
+        return Node(key, True, 0, stamp, f"0x{stamp:X}")
 
-    def _record_directory(self, key: str, inode: int) -> dict[str, int]:
-        value = {"stamp": self.clock.stamp_ns(), "inode": inode}
-        self.records.put(key, "directory", value)
-        return value
+    def _directory_stamp(self, key: str, inode: int) -> int:
+        mark = self._marks.read(self.disk(key))
+        recorded = self.records.get(key, "directory")
+        if recorded is not None and recorded["inode"] == inode:
+            stamp: int = recorded["stamp"]
+            if mark == (stamp, inode) or not self._marks.supported:
+                return stamp
+        # One that was moved on disk brings its stamp along; one that was made there has none yet.
+        moved = mark is not None and mark[1] == inode
+        return self._stamp_directory(key, inode, mark[0] if mark and moved else self.clock.stamp_ns())
+
+    def _stamp_directory(self, key: str, inode: int, stamp: int) -> int:
+        self._marks.write(self.disk(key), stamp, inode)
+        self.records.put(key, "directory", {"stamp": stamp, "inode": inode})
+        return stamp
 
     def make_directory(self, key: str) -> None:
         """Create a directory and the directories above it, each with a stamp of its own; an existing one is left as it
@@ -162,7 +173,7 @@ class Tree:
         except OSError as error:
             raise _refusal(error) from error
         self.forget(key)
-        self._record_directory(key, os.stat(disk).st_ino)
+        self._stamp_directory(key, os.stat(disk).st_ino, self.clock.stamp_ns())
 
     def check_parents(self, key: str) -> None:
         """Raise `PathConflict` when a file is where a directory above `key` would have to be."""
@@ -181,7 +192,7 @@ class Tree:
         if node is None:
             raise ServiceError("PathNotFound")
         if node.is_directory:
-            self._record_directory(key, os.stat(self.disk(key)).st_ino)
+            self._stamp_directory(key, os.stat(self.disk(key)).st_ino, self.clock.stamp_ns())
         else:
             stamp = self.clock.stamp_ns()
             os.utime(self.disk(key), ns=(stamp, stamp))
