@@ -45,6 +45,8 @@ class Faults:
         self._kill_host_at: tuple[int, bool] | None = None
         self._changed: Callable[[], object] = lambda: None
         self.fail_on_worker_exit = False
+        self.killed_at: int | None = None
+        """The count of history events that the commit at which the host was killed has reached, or would have."""
 
     def kill_worker_on(
         self,
@@ -160,4 +162,5 @@ class Faults:
             if order is None or order[1] != before_commit or counted + about_to_count < order[0]:
                 return False
             self._kill_host_at = None
+            self.killed_at = counted + about_to_count
             return True

@@ -34,7 +34,13 @@ def test_a_request_reaches_its_function_whole_and_its_answer_comes_back(client: 
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", "api/health"), ("GET", "api/echo/x/1"), ("POST", "api/echo/x/seven"), ("GET", "api/nothing"), ("GET", "")],
+    [
+        ("POST", "api/health"),
+        ("GET", "api/echo/x/1"),
+        ("POST", "api/echo/x/seven"),
+        ("GET", "api/nothing"),
+        ("GET", ""),
+    ],
 )
 def test_what_no_route_takes_is_not_found(client: SampleClient, method: str, path: str) -> None:
     assert client.call(method, path).status_code == 404
@@ -59,7 +65,9 @@ def test_a_timer_function_runs_on_order_with_the_master_key(client: SampleClient
     url = f"{client.host.url}/admin/functions"
     master = {"x-functions-key": client.host.master_key}
     assert httpx.post(f"{url}/on_tick", json={}).status_code == 401
-    assert httpx.post(f"{url}/on_tick", json={}, headers={"x-functions-key": client.host.function_key}).status_code == 401
+    assert (
+        httpx.post(f"{url}/on_tick", json={}, headers={"x-functions-key": client.host.function_key}).status_code == 401
+    )
     assert httpx.post(f"{url}/nothing", json={}, headers=master).status_code == 404
     assert httpx.post(f"{url}/on_tick", json={}, headers=master).status_code == 202
     wait_until(lambda: "end ticked" in client.trace)
@@ -99,7 +107,11 @@ _TWO_LINES = "import azure.functions as func\napp = func.FunctionApp()\n"
         ("app = None", "{}", "Could not find top level function app instances"),
         (_TWO_LINES + "@app.route('x')\ndef f(req: list[dict]): ...", "{}", "cannot load the f function"),
         (_TWO_LINES + "@app.route('{id:even}')\ndef f(req: func.HttpRequest) -> str: ...", "{}", "constraint 'even'"),
-        (_TWO_LINES + "@app.timer_trigger('t', '%UNSET%')\ndef f(t: func.TimerRequest): ...", "{}", "no app setting UNSET"),
+        (
+            _TWO_LINES + "@app.timer_trigger('t', '%UNSET%')\ndef f(t: func.TimerRequest): ...",
+            "{}",
+            "no app setting UNSET",
+        ),
         (_TWO_LINES + "@app.timer_trigger('t', '* *')\ndef f(t: func.TimerRequest): ...", "{}", "NCRONTAB"),
         (_TWO_LINES, '{"functionTimeout": "soon"}', "functionTimeout 'soon'"),
         (_TWO_LINES, "{", "host.json"),

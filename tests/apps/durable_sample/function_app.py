@@ -78,7 +78,9 @@ async def client_verb(req: func.HttpRequest, client: df.DurableOrchestrationClie
     answer: object = None
     match req.route_params["verb"]:
         case "status":
-            answer = (await client.get_status(instance, show_history=True, show_input=True)).to_json()
+            status = await client.get_status(instance, show_history=True, show_input=True)
+            # The SDK cannot describe an instance that does not exist.
+            answer = status.to_json() if status else {}
         case "all":
             answer = [status.to_json() for status in await client.get_status_all()]
         case "prefix":
