@@ -9,12 +9,15 @@ from devcloud.replicator.landing_zone import DirectoryLandingZone, LandingZone
 from devcloud.replicator.monitoring import MirroringStatus
 from devcloud.replicator.options import ReplicatorOptions
 from devcloud.replicator.replicator import Replicator
+from devcloud.replicator.rest import DataLakeLandingZone
 from devcloud.replicator.rules import Code, Finding, Severity, TableName
 from devcloud.replicator.state import AppliedFile, TableState, TickReport
+from devcloud.replicator.status_api import StatusServer
 
 __all__ = [
     "AppliedFile",
     "Code",
+    "DataLakeLandingZone",
     "DirectoryLandingZone",
     "Finding",
     "LandingZone",
@@ -23,6 +26,7 @@ __all__ = [
     "Replicator",
     "ReplicatorOptions",
     "Severity",
+    "StatusServer",
     "TableName",
     "TableState",
     "TickReport",

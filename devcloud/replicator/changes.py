@@ -1,11 +1,13 @@
 """From rows with markers, in source order, to the keys to delete and the rows to add."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
+from pyarrow import types
 
 from devcloud.replicator.data_file import DELETE, INSERT, MARKER
 
@@ -21,9 +23,6 @@ class Changes:
     rows: pa.Table
 
 
-_ROW, _RESET = "__row__", "__reset__"
-
-
 def resolve_changes(rows: pa.Table, keys: Sequence[str]) -> Changes:
     """Compress rows that end in the marker column into their net effect.
 
@@ -31,23 +30,33 @@ def resolve_changes(rows: pa.Table, keys: Sequence[str]) -> Changes:
     adds a row, even where the key is there (no duplicate check). So per key only what follows its last replacement
     counts.
     """
-    markers = rows.column(MARKER)
     data = rows.drop_columns([MARKER])
-    if not keys or not pc.any(pc.not_equal(markers, pa.scalar(INSERT, markers.type))).as_py():
+    markers = rows.column(MARKER).to_pylist()
+    if not keys or not any(markers):
         return Changes(None, data)
-    frame = pl.DataFrame(pl.from_arrow(rows.select([*keys, MARKER]))).with_row_index(_ROW)
-    resets = frame.filter(pl.col(MARKER) != INSERT).group_by(list(keys)).agg(pl.col(_ROW).max().alias(_RESET))
-    kept = (
-        frame.join(resets, on=list(keys), how="left")
-        .filter(
-            pl.col(_RESET).is_null()
-            | (pl.col(_ROW) > pl.col(_RESET))
-            | ((pl.col(_ROW) == pl.col(_RESET)) & (pl.col(MARKER) != DELETE))
-        )
-        .get_column(_ROW)
-        .sort()
-    )
-    if len(kept) < len(data):
-        data = data.take(kept.to_arrow())
-    key_schema = pa.schema([rows.schema.field(key) for key in keys])
-    return Changes(resets.select(list(keys)).to_arrow().cast(key_schema), data)
+    values = key_values(data, keys)
+    resets = {key: row for row, (key, marker) in enumerate(zip(values, markers, strict=True)) if marker != INSERT}
+    kept = [
+        row
+        for row, (key, marker) in enumerate(zip(values, markers, strict=True))
+        if row > (reset := resets.get(key, -1)) or (row == reset and marker != DELETE)
+    ]
+    deleted_keys = data.select(keys).take(pa.array(resets.values(), pa.int64()))
+    return Changes(deleted_keys, data if len(kept) == len(values) else data.take(pa.array(kept, pa.int64())))
+
+
+def key_values(rows: pa.Table, keys: Sequence[str]) -> list[Any]:
+    """Return one hashable value per row, equal where the keys are equal.
+
+    Plain Python, not a join: it costs microseconds for the small tables of a prover, which calls it all the time, and
+    starts no threads, which a prover that forks could not use.
+    """
+    columns = [_comparable(rows.column(key)).to_pylist() for key in keys]
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
+def _comparable(column: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
+    """Return dates and times as numbers, which are cheaper to make and have no calendar's limits."""
+    if types.is_timestamp(column.type):
+        return column.cast(pa.int64())
+    return column.cast(pa.int32()) if types.is_date32(column.type) else column

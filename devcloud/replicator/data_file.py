@@ -1,6 +1,7 @@
 """One data file of the landing zone: what its footer says, its rows, and the rules that either breaks."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -24,7 +25,7 @@ BATCH_ROWS = 65_536  # rows decoded at a time from files that are only appended:
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A Parquet file whose footer was read; `schema` is canonical and without the marker."""
+    """A Parquet file whose footer was read; `schema` is canonical and without the marker, `bytes` counts decoded ones."""
 
     entry: Entry
     table: TableName
@@ -33,18 +34,14 @@ class DataFile:
     required: frozenset[str]
     has_marker: bool
     rows: int
+    bytes: int
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows, the marker last where the file has one. Raises Violation where a page cannot be decoded."""
-        schema = self.schema.append(pa.field(MARKER, pa.int32())) if self.has_marker else self.schema
-        try:
+        schema = self._row_schema()
+        with self._decoding():
             for batch in self.parquet.iter_batches(BATCH_ROWS, columns=schema.names):
                 yield from _cast(pa.Table.from_batches([batch]), schema).to_batches()
-        except (pa.ArrowException, OSError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            message = f"rows cannot be decoded: {error}"
-            raise Violation(make_finding(Code.TRUNCATED_PARQUET, self.entry.path, message, self.table)) from error
 
     def still_required(self, required: frozenset[str], *, is_first: bool) -> frozenset[str]:
         """Return the columns that later files must have: non-nullable from the first file on, and never relaxed."""
@@ -57,8 +54,22 @@ class DataFile:
 
     def read(self) -> pa.Table:
         """Return all rows, the marker last where the file has one. Raises Violation where a page cannot be decoded."""
-        schema = self.schema.append(pa.field(MARKER, pa.int32())) if self.has_marker else self.schema
-        return pa.Table.from_batches(self.batches(), schema)
+        schema = self._row_schema()
+        with self._decoding():
+            return _cast(self.parquet.read(columns=schema.names, use_threads=self.rows > BATCH_ROWS), schema)
+
+    def _row_schema(self) -> pa.Schema:
+        return self.schema.append(pa.field(MARKER, pa.int32())) if self.has_marker else self.schema
+
+    @contextmanager
+    def _decoding(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (pa.ArrowException, OSError) as error:
+            message = f"rows cannot be decoded: {error}"
+            raise Violation(make_finding(Code.TRUNCATED_PARQUET, self.entry.path, message, self.table)) from error
 
 
 def _cast(rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -80,7 +91,7 @@ def open_data_file(
     if entry.size == 0:
         return None, [find(Code.ZERO_BYTES, "Invalid: Parquet file size is 0 bytes")]
     try:
-        parquet = pq.ParquetFile(zone.open_file(entry))
+        parquet = pq.ParquetFile(zone.open_file(entry), pre_buffer=False)
         schema = parquet.schema_arrow
     except FileNotFoundError:
         raise
@@ -106,8 +117,10 @@ def open_data_file(
     if doubled := sorted({name for name in lowered if lowered.count(name) > 1}):
         findings.append(find(Code.DUPLICATE_COLUMN, f"names that differ at most in case: {', '.join(doubled)}"))
     required = frozenset(field.name for field in schema if not field.nullable and field.name != MARKER)
-    rows = parquet.metadata.num_rows
-    return DataFile(entry, table, parquet, pa.schema(fields), required, MARKER in schema.names, rows), findings
+    footer = parquet.metadata
+    size = sum(footer.row_group(number).total_byte_size for number in range(footer.num_row_groups))
+    has_marker = MARKER in schema.names
+    return DataFile(entry, table, parquet, pa.schema(fields), required, has_marker, footer.num_rows, size), findings
 
 
 def _inspect_storage(parquet: pq.ParquetFile) -> Iterator[tuple[Code, str]]:

@@ -94,7 +94,7 @@ class DeltaTables:
         if table is None or changes.deleted_keys is None:
             self.append(state, changes.rows.schema, changes.rows.to_batches())
             return
-        self._add_columns(table, state, changes.rows.schema)
+        self.add_columns(table, state, changes.rows.schema)
         keys = changes.deleted_keys.column_names
         source = pa.concat_tables(
             [
@@ -121,11 +121,12 @@ class DeltaTables:
         )
         self._settle(state.name)
 
-    def _add_columns(self, table: DeltaTable, state: TableState, schema: pa.Schema) -> None:
+    def add_columns(self, table: DeltaTable, state: TableState, schema: pa.Schema) -> None:
+        """Widen a table to a schema. A commit of its own: a kill after it leaves only columns of nulls."""
         known = {field.name for field in table.schema().fields}
         added = [field for field in schema if field.name not in known]
         if added:
-            # A commit of its own, with the state before: a kill in between leaves only a column of nulls.
+            # The state of the rows as they are, because this commit is the newest for a while.
             before = self._read_state(state.name)
             fields: list[Field] = Schema.from_arrow(pa.schema(added)).fields
             table.alter.add_columns(fields, commit_properties=_properties(before) if before else None)

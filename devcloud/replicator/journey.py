@@ -36,6 +36,8 @@ from devcloud.replicator.rules import Code, Finding, TableName, Violation, make_
 from devcloud.replicator.state import AppliedFile, Failure, TableState, TickReport
 from devcloud.replicator.tables import MirroredTables
 
+PURGE_INTERVAL_SECONDS = 3600.0  # processed files wait for days; looking more often would only cost listings
+
 
 @dataclass(slots=True)
 class _Run:
@@ -44,7 +46,7 @@ class _Run:
     state: TableState
     schema: pa.Schema | None
     parts: list[pa.Table] = field(default_factory=list)
-    rows: int = 0
+    bytes: int = 0
     applied: list[AppliedFile] = field(default_factory=list)
 
 
@@ -199,7 +201,7 @@ class TableJourney:
         state = run.state
         keys = state.keys or ()
         self._admit(inspect_evolution(file, run.schema, state.required, keys))
-        if not file.has_marker and not state.upsert_by_default and file.rows > self._options.apply_rows:
+        if not file.has_marker and not state.upsert_by_default and file.bytes > self._options.apply_bytes:
             self._commit(run)
             return self._stream(self._begin(), file)
         rows = file.read()
@@ -209,9 +211,9 @@ class TableJourney:
             rows = rows.append_column(MARKER, pa.repeat(pa.scalar(default, pa.int32()), rows.num_rows))
         self._admit(inspect_rows(gather_facts([rows], keys), file, run.schema, keys, self._options))
         run.parts.append(rows)
-        run.rows += rows.num_rows
+        run.bytes += rows.nbytes
         self._count(run, file)
-        if run.rows < self._options.apply_rows:
+        if run.bytes < self._options.apply_bytes:
             return run
         self._commit(run)
         return self._begin()
@@ -282,8 +284,10 @@ class TableJourney:
             present = {entry.path for entry in processed}
             for path in [path for path in state.processed if path not in present]:
                 del state.processed[path]
-        if self._options.purge_after_seconds is not None:
-            self._purge(f"{self._path}/{folder}", self._options.purge_after_seconds)
+        age = self._options.purge_after_seconds
+        if age is not None and time.time() - state.last_purge >= min(age, PURGE_INTERVAL_SECONDS):
+            self._purge(f"{self._path}/{folder}", age)
+            state.last_purge = time.time()
 
     def _last_processed(self, processed: list[Entry]) -> Entry | None:
         if self.state.detection == LAST_UPDATE:

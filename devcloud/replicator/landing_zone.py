@@ -54,7 +54,7 @@ class LandingZone(Protocol):
 
 
 _IDENTITY_ATTRIBUTE = "user.hygge.folder"
-_IDENTITY_FILE = "_folder_identity"
+IDENTITY_FILE = "_folder_identity"
 
 
 class DirectoryLandingZone:
@@ -138,7 +138,7 @@ def _mark_by_attribute(directory: Path) -> str:
 
 
 def _mark_by_file(directory: Path) -> str:
-    mark = directory / _IDENTITY_FILE
+    mark = directory / IDENTITY_FILE
     try:
         with mark.open("x") as file:
             file.write(uuid.uuid4().hex)

@@ -11,7 +11,8 @@ class ReplicatorOptions:
     """How the replicator behaves where Fabric's documents leave room; `docs/devcloud/replicator.md` grades each choice.
 
     `purge_after_seconds` counts from a file's last modification; 0 deletes processed files at once, None never.
-    `apply_rows` bounds how many rows of consecutive files are merged into a table in one commit.
+    `apply_bytes` (decoded) bounds what one commit holds in memory: consecutive files are put together up to it, and
+    larger files without changes are streamed. A single file of changes is held whole, however large.
     """
 
     metadata_required: bool = True
@@ -25,4 +26,4 @@ class ReplicatorOptions:
     purge_after_seconds: float | None = SEVEN_DAYS_SECONDS
     restart_wipes_tables: bool = True
     tie_seed: int = 0
-    apply_rows: int = 500_000
+    apply_bytes: int = 64 << 20

@@ -5,14 +5,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pyarrow as pa
 
 from devcloud.replicator.delta_tables import DeltaTables
 from devcloud.replicator.journey import TableJourney
 from devcloud.replicator.landing_zone import MONITORING, DirectoryLandingZone, LandingZone
-from devcloud.replicator.layout import TableFolder, discover_tables
+from devcloud.replicator.layout import CLEANUP_FOLDERS, TableFolder, discover_tables
 from devcloud.replicator.monitoring import (
     MirroringStatus,
     render_replicator_file,
@@ -20,6 +20,7 @@ from devcloud.replicator.monitoring import (
     table_payload,
 )
 from devcloud.replicator.options import ReplicatorOptions
+from devcloud.replicator.rest import Credential, DataLakeLandingZone
 from devcloud.replicator.rules import Finding, TableName
 from devcloud.replicator.state import TableState, TickReport
 from devcloud.replicator.tables import MemoryTables, MirroredTables
@@ -58,6 +59,29 @@ class Replicator:
         """Follow an item kept as files in a directory; its tables go to its `Tables/`, `tables_dir`, or memory."""
         tables = MemoryTables() if in_memory else DeltaTables(tables_dir or item_directory / "Tables")
         return cls(DirectoryLandingZone(item_directory), tables, options)
+
+    @classmethod
+    def over_rest(
+        cls,
+        account_url: str,
+        filesystem: str,
+        item: str,
+        credential: Credential,
+        tables_dir: Path | None = None,
+        *,
+        options: ReplicatorOptions | None = None,
+        folder_identity: Literal["etag", "mark"] = "etag",
+        **client_options: Any,
+    ) -> Self:
+        """Follow an item behind the Data Lake Storage REST API; its tables go to `tables_dir`, or to memory without it.
+
+        `item` may be a path below the filesystem. A credential of `{"account_name": …, "account_key": …}` works over
+        plain http; a token credential needs https. `client_options` go to the Azure client.
+        """
+        zone = DataLakeLandingZone(
+            account_url, filesystem, item, credential, folder_identity=folder_identity, **client_options
+        )
+        return cls(zone, MemoryTables() if tables_dir is None else DeltaTables(tables_dir), options)
 
     @property
     def status(self) -> MirroringStatus:
@@ -147,14 +171,17 @@ class Replicator:
         name = table.name
         identity = self._zone.identify_folder(table.folder)
         state = self._states.get(name)
-        if state is not None and state.folder != identity:
-            self._drop(name)
-            report.rebuilt.append(name)
-            state = None
-        if state is None:
+        if state is None or state.folder != identity:
+            if state is not None:
+                self._drop(name)
+            entries = self._zone.list_folder(table.folder.path)
+            if entries and all(entry.name in CLEANUP_FOLDERS for entry in entries):
+                # Not a new table: a clean-up that met the deletion of its folder half-way has made it again.
+                if state is not None:
+                    report.dropped.append(name)
+                return
+            (report.created if state is None else report.rebuilt).append(name)
             state = self._states[name] = TableState(name, identity)
-            if name not in report.rebuilt:
-                report.created.append(name)
         journey = TableJourney(self._zone, self._tables, self.options, table, state, report)
         try:
             journey.run()

@@ -58,6 +58,7 @@ class TableState:
     processed_bytes: int = 0
     last_sync: float = 0.0
     last_source_commit: float = 0.0
+    last_purge: float = 0.0
     failure: Failure | None = None
 
     def draft(self) -> Self:

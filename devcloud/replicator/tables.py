@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-import polars as pl
 import pyarrow as pa
 
-from devcloud.replicator.changes import Changes
+from devcloud.replicator.changes import Changes, key_values
 from devcloud.replicator.delta_types import unite
 from devcloud.replicator.rules import TableName
 from devcloud.replicator.state import TableState
+
+CHUNKS_LIMIT = 64  # of a column in memory; each append adds one, and every pass over the column visits them all
 
 
 class MirroredTables(Protocol):
@@ -64,12 +65,13 @@ class MemoryTables:
         kept = current
         if changes.deleted_keys is not None:
             keys = changes.deleted_keys.column_names
-            held = pl.DataFrame(pl.from_arrow(current.select(keys))).with_row_index("__row__")
-            gone = pl.DataFrame(pl.from_arrow(changes.deleted_keys))
-            rows = held.join(gone, on=keys, how="anti", maintain_order="left").get_column("__row__")
-            if len(rows) < len(held):
-                kept = current.take(rows.to_arrow())
-        self._tables[state.name] = pa.concat_tables([_widen(kept, schema), _widen(changes.rows, schema)])
+            gone = set(key_values(changes.deleted_keys, keys))
+            values = key_values(current, keys)
+            rows = [row for row, key in enumerate(values) if key not in gone]
+            if len(rows) < len(values):
+                kept = current.take(pa.array(rows, pa.int64()))
+        table = pa.concat_tables([_widen(kept, schema), _widen(changes.rows, schema)])
+        self._tables[state.name] = table.combine_chunks() if table.column(0).num_chunks > CHUNKS_LIMIT else table
 
     def drop(self, name: TableName) -> None:
         """Forget a table."""

@@ -2,8 +2,7 @@
 
 import json
 import os
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,66 +21,16 @@ from devcloud.replicator import (
     TableName,
     check_landing_zone,
 )
-
-MARKER = "__rowMarker__"
-FLIGHTS = TableName("dbo", "flights")
-type Row = tuple[Any, ...]
-
-
-def make_schema(**types: pa.DataType) -> pa.Schema:
-    return pa.schema([pa.field(name, kind) for name, kind in types.items()])
-
-
-SCHEMA = make_schema(id=pa.int64(), tail=pa.string())
-
-
-class Publisher:
-    """Writes one table's folder the way a good producer does."""
-
-    def __init__(self, item: Path, table: str = "flights", schema: str = "dbo") -> None:
-        self.item = item
-        self.folder = item / "Files" / "LandingZone" / f"{schema}.schema" / table
-        self.next_index = 1
-
-    def begin(self, keys: Sequence[str] | None = ("id",), **metadata: Any) -> "Publisher":
-        self.folder.mkdir(parents=True)
-        self.next_index = 1
-        self.write_metadata({"keyColumns": keys, **metadata} if keys is not None else metadata)
-        return self
-
-    def write_metadata(self, document: dict[str, Any]) -> None:
-        staged = self.folder / "_metadata.tmp"
-        staged.write_text(json.dumps(document))
-        staged.rename(self.folder / "_metadata.json")
-
-    def delete(self) -> None:
-        shutil.rmtree(self.folder)
-
-    def name(self, index: int) -> str:
-        return f"{index:020}.parquet"
-
-    def publish(
-        self,
-        rows: Sequence[Row],
-        markers: Sequence[int] | None = None,
-        schema: pa.Schema = SCHEMA,
-        name: str | None = None,
-        **options: Any,
-    ) -> Path:
-        columns = [pa.array([row[place] for row in rows], field.type) for place, field in enumerate(schema)]
-        fields = list(schema)
-        if markers is not None:
-            columns.append(pa.array(markers, pa.int32()))
-            fields.append(pa.field(MARKER, pa.int32(), nullable=False))
-        return self.publish_table(pa.table(columns, schema=pa.schema(fields)), name, **options)
-
-    def publish_table(self, table: pa.Table, name: str | None = None, **options: Any) -> Path:
-        if name is None:
-            name = self.name(self.next_index)
-            self.next_index += 1
-        staged = self.folder / f"_{name}"
-        pq.write_table(table, staged, **options)
-        return staged.rename(self.folder / name)
+from tests.integration.replicator_publisher import (
+    FLIGHTS,
+    MARKER,
+    SCHEMA,
+    Publisher,
+    codes,
+    failure_of,
+    make_schema,
+    rows_of,
+)
 
 
 @pytest.fixture
@@ -94,20 +43,6 @@ def item(tmp_path: Path) -> Path:
 @pytest.fixture(params=["delta", "memory"])
 def replicator(item: Path, request: pytest.FixtureRequest) -> Replicator:
     return Replicator.on_disk(item, in_memory=request.param == "memory")
-
-
-def rows_of(replicator: Replicator, name: TableName = FLIGHTS) -> list[Row]:
-    table = replicator.table(*name)
-    return sorted((tuple(row.values()) for row in table.to_pylist()), key=repr)
-
-
-def failure_of(replicator: Replicator, name: TableName = FLIGHTS) -> str | None:
-    state = next(state for state in replicator.states() if state.name == name)
-    return str(state.failure.code) if state.failure else None
-
-
-def codes(findings: Sequence[Any]) -> list[str]:
-    return [str(finding.code) for finding in findings]
 
 
 def test_initial_load_and_changes_reach_the_table_in_order(item: Path, replicator: Replicator) -> None:
@@ -506,7 +441,7 @@ def test_a_final_that_changes_is_noticed(item: Path, replicator: Replicator) -> 
 
 
 def test_a_large_initial_file_is_streamed(item: Path) -> None:
-    replicator = Replicator.on_disk(item, options=ReplicatorOptions(apply_rows=10))
+    replicator = Replicator.on_disk(item, options=ReplicatorOptions(apply_bytes=1))
     flights = Publisher(item).begin()
     flights.publish([(number, "a") for number in range(100)])
     flights.publish([(number, "b") for number in range(50, 55)], [4] * 5)
@@ -516,7 +451,7 @@ def test_a_large_initial_file_is_streamed(item: Path) -> None:
 
 
 def test_a_torn_page_stops_the_table_and_leaves_no_rows(item: Path) -> None:
-    replicator = Replicator.on_disk(item, options=ReplicatorOptions(apply_rows=10))
+    replicator = Replicator.on_disk(item, options=ReplicatorOptions(apply_bytes=1))
     flights = Publisher(item).begin()
     flights.publish([(1, "a")])
     path = flights.publish([(number, f"tail {number}") for number in range(1000)], compression="zstd")
@@ -597,7 +532,7 @@ def test_any_sequence_of_changes_equals_a_dictionary(
 ) -> None:
     schema = make_schema(id=pa.int64(), value=pa.int64())
     item = tmp_path_factory.mktemp("item")
-    replicator = Replicator.on_disk(item, in_memory=True, options=ReplicatorOptions(apply_rows=5))
+    replicator = Replicator.on_disk(item, in_memory=True, options=ReplicatorOptions(apply_bytes=100))
     flights = Publisher(item).begin()
     flights.publish(list(initial.items()), schema=schema)
     expected = dict(initial)

@@ -1,0 +1,130 @@
+"""The part of Fabric's REST API that tells how mirrored databases are doing, and starts and stops them."""
+
+import json
+import re
+import threading
+from collections.abc import Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from devcloud.replicator.replicator import Replicator
+
+PAGE_SIZE = 100  # tables per answer; Fabric's own number is not documented
+
+_PATH = re.compile(
+    r"/v1/workspaces/(?P<workspace>[^/]+)/mirroredDatabases/(?P<item>[^/]+)"
+    r"/(?P<action>getMirroringStatus|getTablesMirroringStatus|startMirroring|stopMirroring)"
+)
+
+
+class StatusServer:
+    """Serves the status of several mirrors on one loopback port: `mirrors` maps (workspace id, item id) to replicators.
+
+    Fabric wants a bearer token for `https://api.fabric.microsoft.com`; here any caller is answered.
+    """
+
+    def __init__(
+        self, mirrors: Mapping[tuple[str, str], Replicator], port: int = 0, *, page_size: int = PAGE_SIZE
+    ) -> None:
+        self.mirrors = dict(mirrors)
+        self._page_size = page_size
+        self._throttled = 0
+        self._retry_after = 0
+
+        class Handler(_Handler):
+            server_of_status = self
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="mirroring-status", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """The address that stands for `https://api.fabric.microsoft.com`."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def start(self) -> Self:
+        """Serve in a thread."""
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop serving and free the port."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def throttle(self, requests: int, retry_after_seconds: int) -> None:
+        """Answer the next requests with 429 and a Retry-After."""
+        self._throttled, self._retry_after = requests, retry_after_seconds
+
+    def answer(self, target: str) -> tuple[HTTPStatus, dict[str, Any] | None, dict[str, str]]:
+        """Return status, body and headers for a POST to a path with its query."""
+        if self._throttled:
+            self._throttled -= 1
+            body = _error("RequestBlocked", "The request was blocked by the upstream service")
+            return HTTPStatus.TOO_MANY_REQUESTS, body, {"Retry-After": str(self._retry_after)}
+        parts = urlsplit(target)
+        match = _PATH.fullmatch(parts.path)
+        if match is None:
+            return HTTPStatus.NOT_FOUND, _error("EndpointNotFound", "The requested endpoint was not found"), {}
+        replicator = self.mirrors.get((match["workspace"], match["item"]))
+        if replicator is None:
+            return HTTPStatus.NOT_FOUND, _error("ItemNotFound", "The requested item was not found"), {}
+        match match["action"]:
+            case "getMirroringStatus":
+                return HTTPStatus.OK, {"status": replicator.status.value}, {}
+            case "getTablesMirroringStatus":
+                token = parse_qs(parts.query).get("continuationToken", ["0"])[0]
+                if not token.isdecimal():
+                    return HTTPStatus.BAD_REQUEST, _error("InvalidParameter", "The continuation token is invalid"), {}
+                return HTTPStatus.OK, self._page(replicator, int(token), parts.path), {}
+            case "startMirroring":
+                replicator.start_mirroring()
+            case _:
+                replicator.stop_mirroring()
+        return HTTPStatus.OK, None, {}
+
+    def _page(self, replicator: Replicator, start: int, path: str) -> dict[str, Any]:
+        tables = replicator.tables_status()
+        page: dict[str, Any] = {"data": tables[start : start + self._page_size]}
+        following = start + self._page_size
+        if following < len(tables):
+            page["continuationToken"] = str(following)
+            page["continuationUri"] = f"{self.url}{path}?{urlencode({'continuationToken': following})}"
+        return page
+
+
+def _error(code: str, message: str) -> dict[str, Any]:
+    return {"errorCode": code, "message": message}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_of_status: StatusServer
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        status, body, headers = self.server_of_status.answer(self.path)
+        content = b"" if body is None else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if body is not None:
+            self.send_header("Content-Type", "application/json; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: the caller sees its own requests."""
