@@ -118,6 +118,18 @@ SQLSTATES: Final[dict[str, Meaning]] = {
     "42S22": Meaning(HomeNotFound, "Compare the names with the table's.", 3, "Column not found"),
 }
 
+# Winsock's numbers, which the driver gives in hexadecimal on every system.
+_SOCKET_ERRORS: Final = {
+    0x2746: "the connection was reset",
+    0x2749: "nothing listens there",
+    0x274C: "no answer in time",
+    0x2751: "no route to the host",
+    0x2AF9: "no such host",
+}
+_SOCKET_ERROR = re.compile(r"Error code 0x([0-9A-Fa-f]+)")
+
+_LOGIN_TIMEOUT = re.compile(r"Login timeout expired", re.IGNORECASE)
+
 # What no retry and no permission mends.
 _CERTIFICATE = re.compile(r"certificate|SSL Provider", re.IGNORECASE)
 _CERTIFICATE_HINT = (
@@ -166,6 +178,11 @@ def translate(diagnosis: Diagnosis, doing: str, *, secrets: Iterable[str] = ()) 
         return HomeError(f"{doing}: {text}", hint=_DRIVER_HINT)
     if diagnosis.number not in NUMBERS and _CERTIFICATE.search(text):
         return HomeError(f"{doing}: {text}", hint=_CERTIFICATE_HINT)
+    if _LOGIN_TIMEOUT.search(text):
+        return HomeUnavailable(f"{doing}: {text}", hint=_NETWORK)
+    socket_error = _SOCKET_ERROR.search(text)
+    if socket_error is not None:
+        text = f"{text} ({_SOCKET_ERRORS.get(int(socket_error[1], 16), 'a network error')})"
     label = f" (SQL Server error {diagnosis.number})" if diagnosis.number else ""
     meaning = NUMBERS.get(diagnosis.number) or SQLSTATES.get(diagnosis.sqlstate)
     if meaning is None:
@@ -179,5 +196,10 @@ def translate(diagnosis: Diagnosis, doing: str, *, secrets: Iterable[str] = ()) 
 def _number_of(text: str) -> int:
     """The number of the message in `NUMBERS` that ``text`` looks like, 0 if it looks like none."""
     return next(
-        (number for number, meaning in NUMBERS.items() if meaning.pattern and re.search(meaning.pattern, text)), 0
+        (
+            number
+            for number, meaning in NUMBERS.items()
+            if meaning.pattern and re.search(meaning.pattern, text, re.IGNORECASE)
+        ),
+        0,
     )

@@ -28,7 +28,6 @@ _TIMESTAMP_OFFSET = struct.Struct("<hHHHHHIhh")
 
 _ARROW_TYPES: dict[type, pa.DataType] = {
     bool: pa.bool_(),
-    int: pa.int64(),
     float: pa.float64(),
     str: pa.large_string(),
     bytes: pa.large_binary(),
@@ -36,6 +35,10 @@ _ARROW_TYPES: dict[type, pa.DataType] = {
     date: pa.date32(),
     datetime: pa.timestamp("us"),
 }
+
+# The decimal digits that ODBC says tinyint, smallint, int and bigint have; the bits of a real.
+_INTEGERS: tuple[tuple[int, pa.DataType], ...] = ((3, pa.uint8()), (5, pa.int16()), (10, pa.int32()), (20, pa.int64()))
+_REAL_BITS = 24
 
 
 class PyodbcSession:
@@ -85,10 +88,7 @@ class _Stream:
         self._doing = doing
         self._schema = pa.schema(
             [
-                (
-                    name,
-                    pa.decimal128(precision, scale) if kind is Decimal else _ARROW_TYPES.get(kind, pa.large_string()),
-                )
+                (name, _arrow_type(kind, precision, scale))
                 for name, kind, _, _, precision, scale, _ in cursor.description
             ]
         )
@@ -111,6 +111,17 @@ class _Stream:
         with suppress(pyodbc.Error):
             self._cursor.cancel()
             self._cursor.close()
+
+
+def _arrow_type(kind: type, precision: int, scale: int) -> pa.DataType:
+    """The type of a column of Python values: ``precision`` tells an int from a bigint, and a real from a float."""
+    if kind is Decimal:
+        return pa.decimal128(precision, scale)
+    if kind is int:
+        return next(narrow for digits, narrow in _INTEGERS if precision <= digits)
+    if kind is float and precision <= _REAL_BITS:
+        return pa.float32()
+    return _ARROW_TYPES.get(kind, pa.large_string())
 
 
 def _instant(raw: bytes) -> str:

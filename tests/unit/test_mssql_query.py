@@ -1,0 +1,118 @@
+"""The statements that read a source."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from hygge_engine.errors import CursorUnusable, UnsupportedType
+from hygge_engine.homes.base import Position, Window
+from hygge_engine.homes.mssql.query import Statement, read_statement
+from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
+
+ID = SourceColumn("id", "int", 4, 10, 0, nullable=False)
+LINE = SourceColumn("line]no", "smallint", 2, 5, 0, nullable=False)
+CHANGED = SourceColumn("changed", "datetime2", 8, 27, 7)
+VERSION = SourceColumn("version", "timestamp", 8, nullable=False)
+
+
+def read(
+    window: Window,
+    after: Position | None = None,
+    *,
+    key: tuple[SourceColumn, ...] = (ID,),
+    cursor: SourceColumn | None = None,
+    columns: tuple[SourceColumn, ...] = (ID,),
+    keep_offset: bool = False,
+) -> Statement:
+    return read_statement("[dbo].[t]", columns, key, window, cursor, after, keep_offset=keep_offset)
+
+
+def test_a_full_read_follows_the_key() -> None:
+    assert read(Window()) == Statement("SELECT [id] AS [id] FROM [dbo].[t] ORDER BY [id]", [])
+
+
+def test_a_table_without_a_key_is_read_in_any_order() -> None:
+    assert read(Window(), key=()).sql == "SELECT [id] AS [id] FROM [dbo].[t]"
+
+
+def test_reading_goes_on_after_a_composite_key() -> None:
+    statement = read(Window(), ["7", "2"], key=(ID, LINE))
+    assert statement.sql == (
+        "SELECT [id] AS [id] FROM [dbo].[t] "
+        "WHERE (([id] > ?) OR ([id] = ? AND [line]]no] > ?)) ORDER BY [id], [line]]no]"
+    )
+    assert statement.parameters == [7, 7, 2]
+
+
+def test_a_first_incremental_read_takes_rows_without_a_cursor_too() -> None:
+    statement = read(Window("changed", None, "2013-01-01T00:00:00.0000000"), cursor=CHANGED)
+    assert "WHERE ([changed] <= CAST(? AS datetime2(7)) OR [changed] IS NULL) ORDER BY [id]" in statement.sql
+
+
+@pytest.mark.parametrize(("inclusive", "sign"), [(False, ">"), (True, ">=")])
+def test_a_window_is_bounded_on_both_sides(inclusive: bool, sign: str) -> None:
+    statement = read(Window("changed", "a", "b", lower_inclusive=inclusive), ["7"], cursor=CHANGED)
+    assert statement.sql.endswith(
+        f"WHERE [changed] {sign} CAST(? AS datetime2(7)) AND [changed] <= CAST(? AS datetime2(7)) AND [id] > ? "
+        "ORDER BY [id]"
+    )
+    assert statement.parameters == ["a", "b", 7]
+
+
+def test_a_rowversion_window_ends_below_its_upper_bound() -> None:
+    statement = read(Window("version", "0x01", "0x02"), cursor=VERSION)
+    assert "[version] >= CAST(? AS binary(8)) AND [version] < CAST(? AS binary(8))" in statement.sql
+
+
+def test_a_key_with_a_seventh_digit_is_written_out_by_the_server() -> None:
+    statement = read(Window(), key=(CHANGED,))
+    assert "CONVERT(nvarchar(40), [changed], 126) AS [position 0]" in statement.sql
+
+
+def test_offsets_follow_the_columns() -> None:
+    offset = SourceColumn("at", "datetimeoffset", 10, 34, 7)
+    statement = read(Window(), columns=(offset, ID), keep_offset=True)
+    assert "[at] AS [at], [id] AS [id], DATEPART(TZOFFSET, [at]) AS [at__offset] FROM" in statement.sql
+
+
+def test_a_position_of_another_key_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 columns"):
+        read(Window(), ["7", "2"])
+
+
+@pytest.mark.parametrize(
+    ("type_name", "reason"),
+    [("uniqueidentifier", "no order of time"), ("float", "inexact"), ("bit", "two values"), ("xml", "cannot compare")],
+)
+def test_what_cannot_be_a_cursor_is_refused_with_the_reason(type_name: str, reason: str) -> None:
+    with pytest.raises(CursorUnusable, match=reason):
+        cursor_type(SourceColumn("c", type_name))
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (SourceColumn("c", "tinyint"), pa.int16()),
+        (SourceColumn("c", "decimal", 17, 38, 38), pa.decimal128(38, 38)),
+        (SourceColumn("c", "smallmoney"), pa.decimal128(10, 4)),
+        (SourceColumn("c", "datetimeoffset", scale=7), pa.timestamp("us", "UTC")),
+        (SourceColumn("c", "time", scale=7), pa.string()),
+        (SourceColumn("c", "timestamp"), pa.binary()),
+        (SourceColumn("c", "geography"), pa.binary()),
+    ],
+)
+def test_a_column_becomes_what_the_design_says(source: SourceColumn, expected: pa.DataType) -> None:
+    assert arrow_type(source) == expected
+
+
+def test_a_type_without_a_place_is_named() -> None:
+    with pytest.raises(UnsupportedType, match="'pairs' has the type 'my_clr_type'"):
+        arrow_type(SourceColumn("pairs", "my_clr_type"))
+
+
+def test_what_is_lost_is_said() -> None:
+    assert loss(CHANGED) == "digits below a microsecond are cut"
+    assert loss(SourceColumn("c", "datetime2", scale=6)) == ""
+    assert "offset is not kept" in loss(SourceColumn("c", "datetimeoffset", scale=0))
+    assert loss(SourceColumn("c", "datetimeoffset", scale=0), keeps_offset=True) == ""

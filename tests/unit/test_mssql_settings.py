@@ -1,0 +1,95 @@
+"""Connections and homes of SQL Server as a project writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from hygge_engine.homes.mssql.identifiers import parse_table_name, qualify, quote
+from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
+
+
+def connection(**keys: Any) -> MssqlConnection:
+    return MssqlConnection.model_validate(
+        {"type": "mssql", "server": "sql.example", "database": "shop", "username": "reader", "password": "pw", **keys}
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "address"),
+    [
+        ({}, "sql.example,1433"),
+        ({"port": 1533}, "sql.example,1533"),
+        ({"server": "sql.example,1533"}, "sql.example,1533"),
+        ({"server": " sql.example , 1533"}, "sql.example,1533"),
+        ({"server": "sql.example\\shop"}, "sql.example\\shop"),
+    ],
+)
+def test_the_address_is_a_host_with_its_port_or_an_instance(keys: dict[str, Any], address: str) -> None:
+    assert connection(**keys).address == address
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ({"server": "sql.example,1533", "port": 1433}, "keep one"),
+        ({"server": "sql.example,many"}, "port between"),
+        ({"server": "sql;UID=sa"}, "without ;"),
+        ({"password": None}, "needs password"),
+        ({"username": "", "password": ""}, "needs username and password"),
+        ({"auth": "service_principal", "client_id": "app"}, "needs client_secret and tenant_id"),
+        ({"auth": "access_token"}, "needs access_token"),
+        ({"driver": "jdbc"}, "mssql-python"),
+        ({"pool_size": 0}, "greater than or equal to 1"),
+        ({"sever": "sql"}, "Extra inputs"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_reason(keys: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        connection(**keys)
+
+
+def test_an_identity_needs_no_password() -> None:
+    assert connection(auth="managed_identity", username=None, password="").password is None
+
+
+def test_the_password_is_not_shown() -> None:
+    assert "hunter2" not in repr(connection(password="hunter2"))
+
+
+def test_traffic_is_encrypted_and_the_certificate_verified_by_default() -> None:
+    assert connection().encrypt
+    assert not connection().trust_server_certificate
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("dbo.flights", ("dbo", "flights")),
+        ("flights", ("dbo", "flights")),
+        ("[sales data].[order.lines]", ("sales data", "order.lines")),
+        ('"a""b".[c]]d]', ('a"b', "c]d")),
+        ("dbo.{entity}", ("dbo", "{entity}")),
+    ],
+)
+def test_a_table_is_named_as_in_t_sql(text: str, expected: tuple[str, str]) -> None:
+    assert parse_table_name(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "dbo.", ".t", "a.b.c", "[dbo.t", "[dbo]t"])
+def test_what_is_no_table_name_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected|empty"):
+        parse_table_name(text)
+
+
+def test_a_name_cannot_leave_its_brackets() -> None:
+    assert quote("a]; DROP TABLE b--") == "[a]]; DROP TABLE b--]"
+    assert qualify("s]", "t") == "[s]]].[t]"
+
+
+@pytest.mark.parametrize("keys", [{}, {"table": "dbo.t", "query": "SELECT 1 AS a"}])
+def test_a_home_reads_either_a_table_or_a_query(keys: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="exactly one of table and query"):
+        MssqlHomeSettings.model_validate({"type": "mssql", "connection": "shop", **keys})
