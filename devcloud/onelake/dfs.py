@@ -55,7 +55,7 @@ def create_directory(account: Account, request: Request) -> Answer:
 
 
 def append(account: Account, request: Request) -> Answer:
-    """`PATCH ?action=append&position=`: data that nobody sees until it is flushed.
+    """`PATCH ?action=append&position=`: data that nobody sees until it is flushed, at any position: the flush judges.
 
     A second append at the same position replaces the first, so that a client may repeat one whose answer it never
     received.
@@ -65,8 +65,6 @@ def append(account: Account, request: Request) -> Answer:
     body = request.body
     if body is None or body.length == 0:
         raise ServiceError("InvalidHeaderValue", "An append must carry data.")
-    if position < node.length:
-        raise ServiceError("InvalidQueryParameterValue", "The position lies before the end of the flushed data.")
     records = account.tree.records
     name = f"{position:020d}"
     replaced = records.get(request.key, "part", name)
