@@ -313,9 +313,10 @@ class InlineWorker:
     async def stop(self) -> None:
         """Forget what runs, close the SDK's HTTP session and give the environment back."""
         self.kill()
-        from azure.durable_functions.models.utils import http_utils
-
-        await _get_inline_loop().run(http_utils._close_session())
+        # Loaded by the app or not at all; importing it here would cost a second.
+        http_utils = sys.modules.get("azure.durable_functions.models.utils.http_utils")
+        if http_utils is not None:
+            await _get_inline_loop().run(http_utils._close_session())
         self._restore_environment()
 
     def _restore_environment(self) -> None:

@@ -72,6 +72,11 @@ def test_without_the_extra_timer_a_window_waits_for_its_latest_task(client: Samp
     assert client.finish(links)["output"]["settled"] == 4
 
 
+def test_races_keep_their_promises(client: SampleClient) -> None:
+    facts = client.run("races")["output"]
+    assert facts == dict.fromkeys(facts, True)
+
+
 def test_an_event_cancels_a_window_which_settles_what_it_had(client: SampleClient) -> None:
     links = client.start("window", {"size": 2, "items": _items(6, gate="gate")}, "to-cancel")
     wait_until(lambda: len(client.trace) == 2)

@@ -224,3 +224,34 @@ def countdown(context: df.DurableOrchestrationContext) -> Steps:
 def listener(context: df.DurableOrchestrationContext) -> Steps:
     first = yield context.wait_for_external_event("go")
     return {"first": first}
+
+
+@app.orchestration_trigger(context_name="context")
+def races(context: df.DurableOrchestrationContext) -> Steps:
+    """What orchestrators may count on when they race tasks again and again; true on both SDK generations."""
+    event = context.wait_for_external_event("never")
+    first = context.call_activity("work", {"name": "first"})
+    broken = context.call_activity("work", {"name": "broken", "raise": True})
+    winner = yield context.task_any([first, event])
+    read_twice = [(yield winner)["name"], (yield first)["name"]]
+    loser = yield context.task_any([broken, event])
+    try:
+        yield loser
+        raised = False
+    except Exception:  # noqa: BLE001 - the SDKs disagree about the type
+        raised = True
+    # A timer that is given up leaves the race, and does not keep the orchestration from ending.
+    late = context.create_timer(context.current_utc_datetime + timedelta(hours=1))
+    second = context.call_activity("work", {"name": "second"})
+    second_winner = yield context.task_any([second, late, event])
+    late.cancel()
+    third = context.call_activity("work", {"name": "third"})
+    third_winner = yield context.task_any([third, event])
+    finished = yield context.task_any([event, first])
+    return {
+        "the winner is the task itself": winner is first and second_winner is second and third_winner is third,
+        "tasks serve as keys": {first: True}.get(winner, False),
+        "a completed task is read as often as one likes": read_twice == ["first", "first"],
+        "a failed task wins and raises when it is read": loser is broken and raised,
+        "a task that has ended wins at once": finished is first,
+    }
