@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from hygge_engine.errors import LoadError
-from hygge_engine.project.settings import RunType
 
-RUN_TYPES: tuple[str, ...] = get_args(RunType)
+if TYPE_CHECKING:
+    from hygge_engine.project.settings import RunType
+
+# The values of `hygge_engine.project.settings.RunType`, which would bring the whole of pydantic with it: the Functions
+# host imports this module before it can answer the first request.
+RUN_TYPES = ("full_drop", "incremental")
 
 # Longest `requested_by` that is kept: it ends in the journal's rows, and says who, not why.
 REQUESTED_BY_LIMIT_CHARACTERS = 200

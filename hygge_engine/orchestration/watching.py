@@ -44,6 +44,7 @@ class FileWatch(ProgressWatch):
             "started": answer.started,
             "message": answer.message,
             "error": answer.error,
+            "transient": answer.transient,
         }
         try:
             self._files.write(task.load_id, task.flow, task.entity, state)

@@ -1,0 +1,120 @@
+"""The Function app: names, routes and schedules. What they do is in ``hygge_engine``; every body here is one call.
+
+Runs unchanged on azure-functions-durable 1.7 and 2.x (see ``docs/orchestration.md``).
+"""
+
+from collections.abc import Generator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import azure.durable_functions as df
+import azure.functions as func
+from azure.functions.timer import TimerRequest
+
+from hygge_engine.orchestration import load as orchestrators
+from hygge_engine.orchestration.activities import Activities
+from hygge_engine.orchestration.schedule import read_tick, start_due_loads
+from hygge_engine.orchestration.source import ProjectSource
+from hygge_engine.web.answers import Answer
+from hygge_engine.web.api import Api
+
+app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
+
+project = ProjectSource(Path(__file__).parent)
+activities = Activities(project)
+api = Api(project)
+
+_RUNNING = [
+    df.OrchestrationRuntimeStatus.Pending,
+    df.OrchestrationRuntimeStatus.Running,
+    df.OrchestrationRuntimeStatus.Suspended,
+]
+
+
+@app.timer_trigger(schedule="%HYGGE_SCHEDULE%", arg_name="timer")
+@app.durable_client_input(client_name="client")
+async def load_on_schedule(timer: TimerRequest, client: df.DurableOrchestrationClient) -> None:
+    """Start the flows that came due since the last tick."""
+    tick = read_tick(timer.schedule_status, past_due=timer.past_due, now=datetime.now(UTC))
+    await start_due_loads(project, tick, client, _RUNNING)
+
+
+@app.route(route="loads", methods=["POST"])
+@app.durable_client_input(client_name="client")
+async def start_load(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    """Start a load."""
+    return _response(await api.start_load(req.get_body(), req.url, client, requested_by=_caller(req)))
+
+
+@app.route(route="loads/{load_id}", methods=["GET"])
+@app.durable_client_input(client_name="client")
+async def load_status(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    """Show where a load stands."""
+    return _response(await api.load_status(req.route_params["load_id"], client))
+
+
+@app.route(route="loads/{load_id}/cancel", methods=["POST"])
+@app.durable_client_input(client_name="client")
+async def cancel_load(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    """Ask a load to stop at its last commits."""
+    return _response(await api.cancel_load(req.route_params["load_id"], req.url, client))
+
+
+@app.route(route="flows", methods=["GET"])
+def list_flows(req: func.HttpRequest) -> func.HttpResponse:
+    """List the project's flows and entities."""
+    return _response(api.flows())
+
+
+@app.route(route="runs", methods=["GET"])
+def list_runs(req: func.HttpRequest) -> func.HttpResponse:
+    """List the loads that the journal remembers."""
+    return _response(api.runs(req.params.get("limit"), req.params.get("flow")))
+
+
+@app.route(route="runs/{coordinator_run_id}", methods=["GET"])
+def show_run(req: func.HttpRequest) -> func.HttpResponse:
+    """Show one load with its entity runs."""
+    return _response(api.run(req.route_params["coordinator_run_id"]))
+
+
+@app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+def health(req: func.HttpRequest) -> func.HttpResponse:
+    """Say whether the app can read its project."""
+    return _response(api.health())
+
+
+@app.orchestration_trigger(context_name="context")
+def load(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
+    """Plan, move and settle one load."""
+    return (yield from orchestrators.load(context))
+
+
+@app.activity_trigger(input_name="request")
+def plan_load(request: dict) -> dict:
+    """Choose the entities of a load."""
+    return activities.plan_load(request)
+
+
+@app.activity_trigger(input_name="task")
+def run_flow(task: dict) -> dict:
+    """Work on one slice of one entity."""
+    return activities.run_flow(task)
+
+
+@app.activity_trigger(input_name="outcome")
+def settle_load(outcome: dict) -> dict:
+    """Write a load into the journal."""
+    return activities.settle_load(outcome)
+
+
+def _response(answer: Answer) -> func.HttpResponse:
+    return func.HttpResponse(
+        answer.body, status_code=answer.status, headers=answer.headers, mimetype=answer.content_type
+    )
+
+
+def _caller(req: func.HttpRequest) -> str:
+    # Set by the platform where it authenticates callers itself; with a function key nobody has a name.
+    return str(req.headers.get("x-ms-client-principal-name", "http"))

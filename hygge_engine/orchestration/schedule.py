@@ -1,0 +1,141 @@
+"""What a tick of the app's one timer starts: the flows that came due, except those whose last scheduled load still
+runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING, Any, Protocol
+from zoneinfo import ZoneInfo
+
+from hygge_engine.orchestration.request import LoadRequest
+
+if TYPE_CHECKING:
+    from hygge_engine.project.models import Project
+
+_log = logging.getLogger(__name__)
+
+# The app settings that hold the timer's schedule (NCRONTAB, six fields) and the time zone it is read in.
+SCHEDULE_SETTING = "HYGGE_SCHEDULE"
+TIME_ZONE_SETTING = "WEBSITE_TIME_ZONE"
+
+REQUESTED_BY = "schedule"
+ID_PREFIX = "schedule-"
+
+# A timer may fire a little before its time; what it stands for is the tick that comes due within this time.
+EARLY = timedelta(seconds=1)
+
+# A timer function that runs longer than this after its tick was started by hand.
+LATE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One firing of the timer: the time it stands for, and the time of the tick before it."""
+
+    due: datetime
+    previous: datetime
+
+    @property
+    def load_id(self) -> str:
+        """The instance id of the load that this tick starts: the same wherever and however often the tick arrives."""
+        return f"{ID_PREFIX}{self.due.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+
+
+def read_tick(schedule_status: Mapping[str, Any], *, past_due: bool, now: datetime) -> Tick:
+    """The tick that a timer trigger speaks of. ``schedule_status`` is the trigger's; times are in the app's zone."""
+    zone = time_zone()
+    now = now.astimezone(zone)
+    schedule = os.environ.get(SCHEDULE_SETTING, "")
+    due = _latest_occurrence(schedule, now + EARLY)
+    if due is None or (now - due > LATE and not past_due):
+        # Started by hand between two ticks: it stands for itself.
+        due = now.replace(microsecond=0)
+    last = _last_tick(schedule_status, zone)
+    if last is None or last >= due:
+        last = _latest_occurrence(schedule, due - EARLY)
+    return Tick(due, last or due - timedelta(days=1))
+
+
+def _last_tick(schedule_status: Mapping[str, Any], zone: tzinfo) -> datetime | None:
+    """When the timer fired last, as the host remembers it; None where it never has (.NET's first year)."""
+    text = str(schedule_status.get("Last") or "")
+    if not text or text.startswith("0001-"):
+        return None
+    last = datetime.fromisoformat(text)
+    return last.replace(tzinfo=zone) if last.tzinfo is None else last.astimezone(zone)
+
+
+def _latest_occurrence(expression: str, moment: datetime) -> datetime | None:
+    """The last occurrence not after a moment, to the second; None for a schedule that is no NCRONTAB expression."""
+    from cronsim import CronSim, CronSimError
+
+    try:
+        # Backwards it begins before the moment, except within a second: then with that second.
+        return next(CronSim(expression, moment.replace(microsecond=1), reverse=True), None)
+    except CronSimError:
+        return None
+
+
+def time_zone() -> tzinfo:
+    """The zone that schedules are read in: UTC, unless the app says otherwise."""
+    name = os.environ.get(TIME_ZONE_SETTING)
+    return ZoneInfo(name) if name else UTC
+
+
+def requests_of(project: Project, tick: Tick, running: Iterable[tuple[str, Mapping[str, Any]]]) -> list[LoadRequest]:
+    """The loads that a tick starts: one for the due flows that are free, one to remember those that are not.
+
+    ``running`` are the loads under way: id and request of each.
+    """
+    from hygge_engine.project.selection import due_flows
+
+    due = [flow.name for flow in due_flows(project, tick.previous, tick.due)]
+    busy: dict[str, str] = {}
+    for load_id, request in running:
+        if load_id.startswith(ID_PREFIX) and not request.get("skip_reason"):
+            busy |= dict.fromkeys(request.get("flows") or project.flows, load_id)
+    free = tuple(name for name in due if name not in busy)
+    held = tuple(name for name in due if name in busy)
+    base = LoadRequest(requested_by=REQUESTED_BY)
+    requests = [replace(base, flows=free, coordinator_run_id=tick.load_id)] if free else []
+    if held:
+        loads = ", ".join(sorted({busy[name] for name in held}))
+        reason = f"Not started for {', '.join(held)}: the load of an earlier tick still runs ({loads})."
+        skip_id = f"{tick.load_id}-skipped"
+        requests.append(replace(base, flows=held, coordinator_run_id=skip_id, skip_reason=reason))
+    return requests
+
+
+class ScheduleClient(Protocol):
+    """What a tick needs of the durable client of either SDK generation."""
+
+    async def start_new(self, orchestration_function_name: str, instance_id: str, client_input: Any) -> Any: ...
+
+    async def get_status(self, instance_id: str) -> Any: ...
+
+    async def get_status_by(self, *, runtime_status: Any) -> Any: ...
+
+
+async def start_due_loads(
+    open_project: Callable[[], Project], tick: Tick, client: ScheduleClient, running_statuses: Sequence[Any]
+) -> list[str]:
+    """Start what a tick starts and return the loads' ids. A tick that arrives twice starts nothing the second time."""
+    from hygge_engine.web.loads import request_of
+
+    project = await asyncio.to_thread(open_project)
+    statuses = await client.get_status_by(runtime_status=list(running_statuses))
+    running = [(str(status.instance_id), request_of(status)) for status in statuses]
+    started = []
+    for request in requests_of(project, tick, running):
+        load_id = str(request.coordinator_run_id)
+        if await client.get_status(load_id):
+            _log.info("The tick of %s has started load %s already.", tick.due.isoformat(), load_id)
+            continue
+        await client.start_new("load", load_id, request.to_json())
+        started.append(load_id)
+    return started

@@ -1,0 +1,192 @@
+"""The HTTP API without HTTP: each method answers one route, for any web framework and both durable SDK generations."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
+
+from hygge_engine import __version__
+from hygge_engine.errors import ConfigurationError, HyggeError, UnknownSelection
+from hygge_engine.orchestration.load import CANCEL_EVENT
+from hygge_engine.orchestration.request import InvalidRequest, LoadRequest, parse_request
+from hygge_engine.web.answers import Answer, problem, problem_of
+from hygge_engine.web.loads import (
+    DurableStatus,
+    accepted,
+    already_ended,
+    cancelling,
+    is_running,
+    not_found,
+    output_of,
+    request_of,
+    status_payload,
+)
+
+if TYPE_CHECKING:
+    from hygge_engine.orchestration.places import Place
+    from hygge_engine.project.models import Entity, Project
+
+# Loads that `GET /api/runs` lists unless the caller says otherwise, and at most.
+RUNS_DEFAULT = 20
+RUNS_LIMIT = 1000
+
+
+class DurableClient(Protocol):
+    """What the API needs of the durable client."""
+
+    async def start_new(self, orchestration_function_name: str, instance_id: str, client_input: Any) -> Any: ...
+
+    async def get_status(self, instance_id: str, *, show_input: bool = False) -> DurableStatus: ...
+
+    async def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None: ...
+
+
+class Api:
+    """The routes below ``/api``. Failures are answers, never exceptions, as far as they are errors of ours."""
+
+    def __init__(self, open_project: Callable[[], Project]) -> None:
+        self._open_project = open_project
+
+    async def start_load(self, body: bytes, url: str, client: DurableClient, *, requested_by: str) -> Answer:
+        """``POST /api/loads``."""
+        try:
+            request = await asyncio.to_thread(self._validate, body, requested_by)
+        except UnknownSelection as error:
+            return await asyncio.to_thread(self._unknown, error, body)
+        except HyggeError as error:
+            return problem_of(error)
+        load_id = str(uuid4())
+        await client.start_new("load", load_id, request.to_json())
+        return accepted(load_id, url)
+
+    async def load_status(self, load_id: str, client: DurableClient) -> Answer:
+        """``GET /api/loads/{id}``."""
+        status = await client.get_status(load_id, show_input=True)
+        try:
+            payload = await asyncio.to_thread(self._describe, load_id, status)
+        except HyggeError as error:
+            return problem_of(error)
+        return not_found(load_id) if payload is None else Answer(HTTPStatus.OK, payload)
+
+    async def cancel_load(self, load_id: str, url: str, client: DurableClient) -> Answer:
+        """``POST /api/loads/{id}/cancel``: the event stops new slices, the marker those that run."""
+        status = await client.get_status(load_id, show_input=True)
+        if not status:
+            return not_found(load_id)
+        if not is_running(status):
+            return already_ended(load_id)
+        await client.raise_event(load_id, CANCEL_EVENT, {})
+        try:
+            await asyncio.to_thread(self._mark_cancelled, load_id, status)
+        except HyggeError as error:
+            # The event is on its way: no new slice begins, and the running ones end by themselves within minutes.
+            answer = cancelling(load_id, url)
+            return Answer(answer.status, {**answer.payload, "message": str(error)}, answer.headers)
+        return cancelling(load_id, url)
+
+    def flows(self) -> Answer:
+        """``GET /api/flows``."""
+        from hygge_engine.web.listings import flows_payload
+
+        return self._with_project(lambda project: Answer(HTTPStatus.OK, flows_payload(project)))
+
+    def runs(self, limit: str | None, flow: str | None) -> Answer:
+        """``GET /api/runs?limit=&flow=``."""
+        from hygge_engine.web.listings import runs_payload
+
+        number = RUNS_DEFAULT if limit is None else int(limit) if limit.isdecimal() else 0
+        if not 1 <= number <= RUNS_LIMIT:
+            return problem(HTTPStatus.BAD_REQUEST, f"'limit' must be a number from 1 to {RUNS_LIMIT}.")
+        return self._with_project(
+            lambda project: Answer(HTTPStatus.OK, runs_payload(_places(project), number, flow or None))
+        )
+
+    def run(self, load_id: str) -> Answer:
+        """``GET /api/runs/{coordinator_run_id}``."""
+        from hygge_engine.web.listings import run_payload
+
+        def answer(project: Project) -> Answer:
+            payload = run_payload(_places(project), load_id)
+            return not_found(load_id) if payload is None else Answer(HTTPStatus.OK, payload)
+
+        return self._with_project(answer)
+
+    def health(self) -> Answer:
+        """``GET /api/health``: open to everybody, so it counts and names nothing."""
+        try:
+            project = self._open_project()
+        except ConfigurationError as error:
+            payload = {"status": "unhealthy", "version": __version__, "problems": max(1, len(error.problems))}
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, payload)
+        return Answer(HTTPStatus.OK, {"status": "healthy", "version": __version__, "flows": len(project.flows)})
+
+    def _with_project(self, work: Callable[[Project], Answer]) -> Answer:
+        try:
+            return work(self._open_project())
+        except HyggeError as error:
+            return problem_of(error)
+
+    def _validate(self, body: bytes, requested_by: str) -> LoadRequest:
+        request = parse_request(_decode(body), requested_by=requested_by)
+        self._select(request)
+        return request
+
+    def _select(self, request: LoadRequest) -> list[Entity]:
+        from hygge_engine.project.selection import select
+
+        return select(self._open_project(), request.flows, request.entities, request.run_type)
+
+    def _unknown(self, error: UnknownSelection, body: bytes) -> Answer:
+        from hygge_engine.project.problems import nearest
+
+        known = self._open_project().flows
+        asked = parse_request(_decode(body), requested_by="").flows
+        unknown = [{"flow": name, "nearest": nearest(name, known)} for name in asked if name not in known]
+        return problem(HTTPStatus.NOT_FOUND, str(error), code=error.code, unknown_flows=unknown)
+
+    def _describe(self, load_id: str, status: DurableStatus) -> dict[str, Any] | None:
+        from hygge_engine.web.listings import run_payload
+
+        if not status:
+            # Its orchestration may have been purged; the journal forgets nothing.
+            payload = run_payload(_places(self._open_project()), load_id)
+            return None if payload is None else {"load_id": load_id, "state": "settled", **payload}
+        if output_of(status) is not None:
+            return status_payload(load_id, status, [], [])
+        entities = self._entities_of(status)
+        progress = [state for place in _places_of(entities) for state in place.progress.read(load_id)]
+        return status_payload(load_id, status, [(entity.flow, entity.name) for entity in entities], progress)
+
+    def _mark_cancelled(self, load_id: str, status: DurableStatus) -> None:
+        for place in _places_of(self._entities_of(status)):
+            place.progress.request_cancel(load_id)
+
+    def _entities_of(self, status: DurableStatus) -> list[Entity]:
+        """What a running load was asked to move; all entities if the project no longer knows."""
+        try:
+            return self._select(LoadRequest.from_json(request_of(status)))
+        except UnknownSelection:
+            return self._open_project().entities
+
+
+def _decode(body: bytes) -> Any:
+    if not body.strip():
+        return None
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise InvalidRequest([f"The body is not JSON: {error}."]) from None
+
+
+def _places(project: Project) -> list[Place]:
+    return _places_of(project.entities)
+
+
+def _places_of(entities: list[Entity]) -> list[Place]:
+    from hygge_engine.orchestration.places import places_of
+
+    return list(places_of(entities).values())

@@ -1,0 +1,175 @@
+"""Payloads about one load: accepted, under way, ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from hygge_engine.orchestration.summary import JOURNAL_STATUS
+from hygge_engine.web.answers import Answer, problem
+
+# How soon a client should look again, in seconds: progress files are written every second.
+POLL_SECONDS = 2
+
+# Durable Functions' words for an orchestration that has not ended.
+RUNNING = frozenset({"Pending", "Running", "ContinuedAsNew", "Suspended"})
+
+
+class RuntimeStatus(Protocol):
+    """An enumeration member of either SDK generation."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class DurableStatus(Protocol):
+    """What the durable client of either SDK generation knows of an orchestration; false where there is none."""
+
+    @property
+    def instance_id(self) -> str | None: ...
+    @property
+    def runtime_status(self) -> RuntimeStatus | None: ...
+    @property
+    def created_time(self) -> datetime | None: ...
+    @property
+    def last_updated_time(self) -> datetime | None: ...
+    @property
+    def input_(self) -> Any: ...
+    @property
+    def output(self) -> Any: ...
+    @property
+    def custom_status(self) -> Any: ...
+
+
+def links(load_id: str, request_url: str) -> dict[str, str]:
+    """Where a load can be looked at and cancelled, seen from where the request was sent. No key is part of them."""
+    parts = urlsplit(request_url)
+    prefix, _, _ = parts.path.partition("/loads")
+    status = f"{parts.scheme}://{parts.netloc}{prefix}/loads/{load_id}"
+    return {"status_url": status, "cancel_url": f"{status}/cancel"}
+
+
+def accepted(load_id: str, request_url: str) -> Answer:
+    """The answer to a load that has been started."""
+    urls = links(load_id, request_url)
+    headers = {"Location": urls["status_url"], "Retry-After": str(POLL_SECONDS)}
+    return Answer(HTTPStatus.ACCEPTED, {"load_id": load_id, "state": "pending", **urls}, headers)
+
+
+def cancelling(load_id: str, request_url: str) -> Answer:
+    """The answer to a cancellation that the load will obey."""
+    payload = {"load_id": load_id, "state": "cancelling", "status_url": links(load_id, request_url)["status_url"]}
+    return Answer(HTTPStatus.ACCEPTED, payload, {"Retry-After": str(POLL_SECONDS)})
+
+
+def not_found(load_id: str) -> Answer:
+    """The answer where neither the orchestrations nor the journal know a load."""
+    return problem(HTTPStatus.NOT_FOUND, f"There is no load '{load_id}'.", code="load.not_found")
+
+
+def already_ended(load_id: str) -> Answer:
+    """The answer to the cancellation of a load that has ended."""
+    return problem(HTTPStatus.CONFLICT, f"Load '{load_id}' has ended already.", code="load.ended")
+
+
+def is_running(status: DurableStatus) -> bool:
+    """Whether an orchestration has not ended."""
+    return status.runtime_status is not None and status.runtime_status.name in RUNNING
+
+
+def decoded(payload: Any) -> Any:
+    """An orchestration's input, output or custom status: SDK 1.7 gives an input as the JSON text it was started
+    with."""
+    if not isinstance(payload, str):
+        return payload
+    try:
+        return json.loads(payload)
+    except ValueError:
+        return payload
+
+
+def request_of(status: DurableStatus) -> dict[str, Any]:
+    """What a load was started with (`LoadRequest.to_json`)."""
+    request = decoded(status.input_)
+    return request if isinstance(request, dict) else {}
+
+
+def output_of(status: DurableStatus) -> dict[str, Any] | None:
+    """The summary of a load that has settled."""
+    output = decoded(status.output)
+    return output if isinstance(output, dict) and "results" in output else None
+
+
+def status_payload(
+    load_id: str,
+    status: DurableStatus,
+    selected: Iterable[tuple[str, str]],
+    progress: Iterable[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """A load as the orchestration and the progress files know it.
+
+    ``selected`` are flow and entity of what the load was asked to move, ``progress`` the states that running slices
+    have written. ``state`` is where the load stands; ``status`` is how it ended, in the journal's words, null before.
+    """
+    output = output_of(status)
+    custom_status = decoded(status.custom_status)
+    totals = dict(custom_status) if isinstance(custom_status, dict) else {}
+    state = totals.pop("phase", "pending")
+    payload: dict[str, Any] = {
+        "load_id": load_id,
+        "state": state,
+        "status": None,
+        "created": _iso(status.created_time),
+        "updated": _iso(status.last_updated_time),
+        "request": _shown_request(request_of(status)),
+        "totals": totals,
+    }
+    if output is not None:
+        payload |= {"state": "settled", "status": output["status"], "entities": output["results"], "summary": output}
+    elif is_running(status):
+        payload["entities"] = _entity_states(selected, progress)
+    else:
+        # Only somebody outside (a purge, `terminate`, a deployment that broke the orchestrator) ends a load like this.
+        name = status.runtime_status.name if status.runtime_status else "unknown"
+        payload |= {
+            "state": "lost",
+            "status": "fail",
+            "message": f"The orchestration ended as {name} without settling; the next load goes on from here.",
+            "entities": _entity_states(selected, progress),
+        }
+    return payload
+
+
+def _entity_states(selected: Iterable[tuple[str, str]], progress: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    known = {(str(state["flow"]), str(state["entity"])): state for state in progress}
+    names = dict.fromkeys([*selected, *known])
+    return [_entity_state(flow, entity, known.get((flow, entity))) for flow, entity in names]
+
+
+def _entity_state(flow: str, entity: str, state: Mapping[str, Any] | None) -> dict[str, Any]:
+    if state is None:
+        return {"flow": flow, "entity": entity, "status": "pending", "rows": 0}
+    word = str(state.get("state", "running"))
+    if word == "continue" or (word == "failed" and state.get("transient")):
+        word = "waiting"
+    shown = {
+        "flow": flow,
+        "entity": entity,
+        "status": JOURNAL_STATUS.get(word, word),
+        "rows": state.get("rows", 0),
+        "bytes": state.get("bytes", 0),
+        "updated": state.get("updated"),
+    }
+    return shown | {key: state[key] for key in ("message", "error") if state.get(key)}
+
+
+def _shown_request(request: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: request.get(key) for key in ("flows", "entities", "run_type", "requested_by")}
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
