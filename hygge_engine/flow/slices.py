@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hygge_engine.errors import HyggeError
-from hygge_engine.project.settings import RunType
+
+if TYPE_CHECKING:
+    from hygge_engine.project.settings import RunType
 
 SliceStatus = Literal["done", "continue", "failed", "skipped", "cancelled"]
 
