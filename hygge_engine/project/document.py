@@ -14,6 +14,9 @@ import yaml
 
 from hygge_engine.project.problems import Problems, Source, Span
 
+# Findings about something unclosed are made far behind it; the place to look at is where it begins.
+_BEGINS_AT_CONTEXT = ("while scanning a quoted scalar", "while scanning a simple key", "while parsing a flow")
+
 ScalarValue = str | int | float | bool | None
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
@@ -98,7 +101,9 @@ def read_document(source: Source, problems: Problems, is_secret: Callable[[str],
     try:
         root = yaml.compose(source.text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        mark = error.problem_mark
+        if mark is None or (error.context or "").startswith(_BEGINS_AT_CONTEXT):
+            mark = error.context_mark or mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         problems.add(source.problem(line, column, "this is not valid YAML", **_explain(error)))
         return None
@@ -123,7 +128,7 @@ def read_document(source: Source, problems: Problems, is_secret: Callable[[str],
 def _explain(error: yaml.MarkedYAMLError) -> dict[str, str]:
     """The parser's finding in words for people. Its own words may quote a value, so only known ones are passed on."""
     finding = error.problem or ""
-    if "undefined alias" in finding:
+    if "undefined alias" in finding or error.context == "while scanning an alias":
         return {"found": "a value that begins with `*`, which YAML reads as a reference", "hint": "Quote the value."}
     if "\\t" in finding:
         return {"found": "a tab", "expected": "spaces", "hint": "YAML does not allow tabs for indentation."}
@@ -134,35 +139,44 @@ def _explain(error: yaml.MarkedYAMLError) -> dict[str, str]:
             "found": "a second `: ` on the line, or a key indented further than its neighbours",
             "hint": "Quote the value, or align the keys.",
         }
+    if "unexpected end of stream" in finding:
+        return {"found": "a quote that nothing closes"}
+    if "could not find expected ':'" in finding:
+        return {"found": "a key without a colon", "expected": "`key: value`"}
+    if (error.context or "").startswith("while parsing a flow"):
+        return {"found": "a bracket or brace that nothing closes, or a missing comma in it"}
     if "duplicate anchor" in finding:
         return {"found": "the same anchor (`&name`) twice"}
     if "expected a single document" in (error.context or ""):
         return {"found": "a second document after `---`", "expected": "one document per file"}
-    expectation = re.fullmatch(r"(?:did not find )?expected (?P<expected>.+?)(?:,? but found (?P<found>.+))?", finding)
+    expectation = re.fullmatch(
+        r"(?:did not find )?expected (?P<expected>.+?)(?:,? but (?:found|got) (?P<found>.+))?", finding
+    )
     if expectation is None:
         return {"found": finding.removeprefix("found ")} if finding.startswith("found ") else {"hint": finding}
     return {
-        "found": _TOKENS.get(expectation["found"] or "", expectation["found"] or ""),
-        "expected": _TOKENS.get(expectation["expected"], expectation["expected"]),
+        "found": _name_token(expectation["found"] or ""),
+        "expected": _name_token(expectation["expected"]),
         "hint": "Look at this line and the one above it: indentation, brackets and quotes.",
     }
 
 
+# The parser's names of things, in the words of those who write them.
 _TOKENS = {
     "<block end>": "the end of the indented block",
-    "<block mapping start>": "keys that are indented further than the ones before",
+    "<block mapping start>": "a line that is indented otherwise than its neighbours",
+    "<block sequence start>": "a list item that is indented otherwise than its neighbours",
     "<document start>": "the end of the file",
     "<scalar>": "a value",
     "<stream end>": "the end of the file",
-    "',' or ']'": "`,` or `]`",
-    "',' or '}'": "`,` or `}`",
-    "']'": "`]`",
-    "'}'": "`}`",
-    "'?'": "a key",
-    "'-'": "a list item that begins with `-`",
-    "':'": "`:`",
-    "could not find expected ':'": "`:` after a key",
+    "-": "a list item that begins with `-`",
+    "?": "a key",
 }
+
+
+def _name_token(token: str) -> str:
+    bare = token.strip("'")
+    return _TOKENS.get(bare, f"`{bare}`" if bare else "")
 
 
 class _Reader:

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from hygge_engine.errors import ConfigurationError
+from hygge_engine.project.checks import Checks, EntityTree, text_of
 from hygge_engine.project.document import Mapping, Node, Scalar, Sequence, read_document
+from hygge_engine.project.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
 from hygge_engine.project.models import (
     Entity,
-    EntityName,
     Flow,
-    FlowName,
-    JournalSettings,
-    Options,
     Project,
-    Schedule,
     WatermarkSettings,
     check_entity_name,
 )
-from hygge_engine.project.problems import Problem, Problems, Source, nearest, suggest
+from hygge_engine.project.problems import Problem, Problems, Source, nearest
 from hygge_engine.project.settings import (
     CONNECTIONS,
     HOMES,
     STORES,
     ConnectionSettings,
     HomeSettings,
-    RunType,
     Settings,
     StoreSettings,
     load_built_in_types,
@@ -59,47 +53,6 @@ _STORE_KEYS_ELSEWHERE = {
 }
 
 
-class ProjectDocument(Settings):
-    """``hygge.yml``. ``defaults`` are inherited by every flow."""
-
-    name: str
-    connections: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    options: Options = Options()
-    journal: JournalSettings = JournalSettings()
-    defaults: dict[str, Any] = Field(default_factory=dict)
-
-
-class DefaultsDocument(Settings):
-    """``defaults`` of hygge.yml."""
-
-    run_type: RunType = "full_drop"
-    home: dict[str, Any] | None = None
-    store: dict[str, Any] | None = None
-    watermark: dict[str, Any] | None = None
-
-
-class FlowDocument(Settings):
-    """``flows/<flow>/flow.yml``. ``name`` defaults to the directory's."""
-
-    name: FlowName
-    schedule: Schedule | None = None
-    run_type: RunType = "full_drop"
-    home: dict[str, Any] | None = None
-    store: dict[str, Any] | None = None
-    watermark: dict[str, Any] | None = None
-    entities: list[Any] = Field(default_factory=list)
-
-
-class EntityDocument(Settings):
-    """``flows/<flow>/entities/<entity>.yml``, or an item of a flow's ``entities``. Every key overrides the flow's."""
-
-    name: EntityName
-    run_type: RunType | None = None
-    home: dict[str, Any] | None = None
-    store: dict[str, Any] | None = None
-    watermark: dict[str, Any] | None = None
-
-
 def load_project(directory: Path, environment: MappingType[str, str] | None = None) -> Project:
     """Read and validate ``hygge.yml`` and ``flows/`` below ``directory``.
 
@@ -121,20 +74,14 @@ def _summarise(directory: Path, problems: tuple[Problem, ...]) -> ConfigurationE
 
 
 @dataclass(frozen=True)
-class _Landing:
-    """Who lands at a destination, to tell the second one."""
+class _Sections:
+    """An entity's merged sections, and the trees that they came from."""
 
-    entity: str
-    place: str
-
-
-@dataclass(frozen=True)
-class _EntityTree:
-    """One entity as written: its name, its own keys, and the place that names it."""
-
-    name: str
-    tree: Mapping
-    place: Node
+    home: HomeSettings
+    store: StoreSettings
+    watermark: WatermarkSettings | None
+    store_tree: Mapping
+    watermark_tree: Mapping | None
 
 
 class _Loader:
@@ -143,8 +90,7 @@ class _Loader:
         self._problems = problems
         self._keys = KeyKnowledge.gather()
         self._variables = Variables(environment, directory, problems)
-        self._connections: dict[str, ConnectionSettings | None] = {}
-        self._landings: dict[str, _Landing] = {}
+        self._checks = Checks(None, problems)
 
     def load(self) -> Project | None:
         root = self._directory / PROJECT_FILE
@@ -152,22 +98,22 @@ class _Loader:
             self._report_missing_project()
             return None
         tree = self._read(root)
-        document = self._validate(ProjectDocument, tree, PROJECT_FILE) if tree else None
-        defaults = None
-        if tree:
-            self._connections = self._load_connections(tree)
-            defaults = tree.get("defaults")
+        if tree is None:
+            self._load_flows(None)
+            return None
+        document = self._validate(ProjectDocument, tree, PROJECT_FILE)
+        connections = self._load_connections(tree)
+        self._checks = Checks(connections, self._problems)
+        defaults = tree.get("defaults")
         if isinstance(defaults, Mapping):
             self._validate(DefaultsDocument, defaults, "defaults")
-        else:
-            defaults = None
-        flows = self._load_flows(defaults)
-        if document is None:
+        flows = self._load_flows(defaults if isinstance(defaults, Mapping) else None)
+        if document is None or connections is None:
             return None
         return Project(
             name=document.name,
             directory=self._directory,
-            connections={name: value for name, value in self._connections.items() if value is not None},
+            connections={name: value for name, value in connections.items() if value is not None},
             options=document.options,
             journal=document.journal,
             flows=flows,
@@ -209,11 +155,13 @@ class _Loader:
     ) -> T | None:
         return validate(model, tree, section, self._problems, self._keys, defaults=defaults, elsewhere=elsewhere)
 
-    def _load_connections(self, tree: Mapping) -> dict[str, ConnectionSettings | None]:
-        """The connections by name; None for one that is there but has problems."""
+    def _load_connections(self, tree: Mapping) -> dict[str, ConnectionSettings | None] | None:
+        """The connections by name, None for one that has problems; None altogether where the section cannot be read."""
         section = tree.get("connections")
-        if not isinstance(section, Mapping):
+        if section is None:
             return {}
+        if not isinstance(section, Mapping):
+            return None
         connections: dict[str, ConnectionSettings | None] = {}
         for name, entry in section.entries.items():
             connections[name] = None
@@ -243,7 +191,8 @@ class _Loader:
             return None
         if not isinstance(kind, Scalar) or kind.text not in registry:
             found = describe_value(kind) if isinstance(kind, Scalar) else "no text"
-            hint = suggest(kind.text, registry) if isinstance(kind, Scalar) else ""
+            similar = nearest(kind.text, registry) if isinstance(kind, Scalar) else None
+            hint = f"Did you mean `{similar}`?" if similar else ""
             expected = f"one of {', '.join(sorted(registry))}"
             message = f"the type of {section} is not known"
             self._problems.add(
@@ -296,21 +245,25 @@ class _Loader:
             return None
         document = self._validate(FlowDocument, tree, "the flow", defaults={"name": directory.name})
         name = document.name if document else directory.name
-        inherited = tree if defaults is None else merge(defaults, tree)
+        inherited = tree
+        if defaults is not None:
+            inherited = replace(merge(defaults, tree), source=tree.source, line=tree.line, column=tree.column)
         entity_trees = self._collect_entities(directory, tree)
         entities: dict[str, Entity] = {}
         for item in entity_trees:
             entity = self._load_entity(name, item, inherited)
             if entity is not None:
                 entities[entity.name] = entity
+        if not entity_trees:
+            self._load_sections(name, EntityTree("entity", replace(tree, entries={}), tree), inherited)
         if document is None:
             return None
-        run_type = _text_of(inherited.get("run_type"))
+        run_type = text_of(inherited.get("run_type"))
         return Flow(name, document.schedule, "incremental" if run_type == "incremental" else "full_drop", entities)
 
-    def _collect_entities(self, directory: Path, tree: Mapping) -> list[_EntityTree]:
+    def _collect_entities(self, directory: Path, tree: Mapping) -> list[EntityTree]:
         """The items of flow.yml, then the files of entities/; a name in both is a problem."""
-        found: list[_EntityTree] = []
+        found: list[EntityTree] = []
         listed = tree.get("entities")
         for item in listed.items if isinstance(listed, Sequence) else ():
             own = item if isinstance(item, Mapping) else Mapping(item.source, item.line, item.column, {})
@@ -324,7 +277,7 @@ class _Loader:
                     )
                 )
                 continue
-            found.append(_EntityTree(name.text, own, name))
+            found.append(EntityTree(name.text, own, name))
         files = directory / "entities"
         for path in sorted(files.iterdir()) if files.is_dir() else ():
             if path.suffix == ".yaml":
@@ -336,11 +289,11 @@ class _Loader:
             if own_tree is not None:
                 named = own_tree.get("name")
                 place: Node = named if named is not None else own_tree
-                found.append(_EntityTree(_text_of(named) or path.stem, own_tree, place))
+                found.append(EntityTree(text_of(named) or path.stem, own_tree, place))
         return self._without_duplicates(found, tree)
 
-    def _without_duplicates(self, found: list[_EntityTree], flow: Mapping) -> list[_EntityTree]:
-        unique: dict[str, _EntityTree] = {}
+    def _without_duplicates(self, found: list[EntityTree], flow: Mapping) -> list[EntityTree]:
+        unique: dict[str, EntityTree] = {}
         for item in found:
             # Destinations may not tell upper and lower case apart, so neither may names.
             first = unique.setdefault(item.name.casefold(), item)
@@ -353,7 +306,7 @@ class _Loader:
             self._problems.add(flow.source.problem(flow.line, flow.column, "the flow has no entities", hint=hint))
         return list(unique.values())
 
-    def _load_entity(self, flow: str, item: _EntityTree, inherited: Mapping) -> Entity | None:
+    def _load_entity(self, flow: str, item: EntityTree, inherited: Mapping) -> Entity | None:
         section = f"the entity `{item.name}`"
         try:
             check_entity_name(item.name)
@@ -363,30 +316,42 @@ class _Loader:
             )
             return None
         document = self._validate(EntityDocument, item.tree, section, defaults={"name": item.name})
+        sections = self._load_sections(flow, item, inherited)
+        if document is None or sections is None:
+            return None
+        run_type = document.run_type or text_of(inherited.get("run_type"))
+        entity = Entity(
+            item.name,
+            flow,
+            "incremental" if run_type == "incremental" else "full_drop",
+            sections.home,
+            sections.store,
+            sections.watermark,
+        )
+        self._checks.check_entity(entity, item, inherited, sections.store_tree, sections.watermark_tree)
+        return entity
+
+    def _load_sections(self, flow: str, item: EntityTree, inherited: Mapping) -> _Sections | None:
         values = {"entity": item.name, "flow": flow}
-        sections = {name: self._merge_section(name, inherited, item) for name in _INHERITED}
-        home_tree, store_tree, watermark_tree = (sections[name] for name in _INHERITED)
+        home_tree = self._merge_section("home", inherited, item)
+        store_tree = self._merge_section("store", inherited, item)
+        watermark_tree = self._merge_section("watermark", inherited, item)
         home: HomeSettings | None = None
         store: StoreSettings | None = None
         watermark: WatermarkSettings | None = None
         if home_tree is not None:
             home = self._validate_typed(HOMES, home_tree, "home", values=values)
-            self._check_connection(home_tree)
+            self._checks.check_connection(home_tree)
         if store_tree is not None:
             store = self._validate_typed(STORES, store_tree, "store", values=values, elsewhere=_STORE_KEYS_ELSEWHERE)
-            self._check_connection(store_tree)
+            self._checks.check_connection(store_tree)
         if watermark_tree is not None:
             watermark = self._validate(WatermarkSettings, watermark_tree, "watermark")
-        if document is None or home is None or store is None or (watermark_tree is not None and watermark is None):
+        if home is None or store is None or store_tree is None or (watermark is None and watermark_tree is not None):
             return None
-        run_type = document.run_type or _text_of(inherited.get("run_type")) or "full_drop"
-        entity = Entity(
-            item.name, flow, "incremental" if run_type == "incremental" else "full_drop", home, store, watermark
-        )
-        self._check_entity(entity, item, inherited, watermark_tree)
-        return entity
+        return _Sections(home, store, watermark, store_tree, watermark_tree)
 
-    def _merge_section(self, name: str, inherited: Mapping, item: _EntityTree) -> Mapping | None:
+    def _merge_section(self, name: str, inherited: Mapping, item: EntityTree) -> Mapping | None:
         """``home``, ``store`` or ``watermark`` of an entity; None where it has none, or none that can be read."""
         base, own = inherited.get(name), item.tree.get(name)
         if name in item.tree.entries and own is None:
@@ -396,93 +361,14 @@ class _Loader:
         if isinstance(base, Mapping) and own is None:
             return base
         if base is None and own is None and name != "watermark":
-            place = item.tree if name in item.tree.entries else inherited
+            removed = name in item.tree.entries
+            place = item.tree if removed else inherited
             self._problems.add(
                 place.source.problem(
                     place.line,
                     place.column,
-                    f"the entity `{item.name}` has no `{name}`",
-                    expected=f"`{name}` in the flow, or in the entity",
+                    f"the entity `{item.name}` takes `{name}` away" if removed else f"the flow has no `{name}`",
+                    expected=f"`{name}` in the flow, or in each entity",
                 )
             )
         return None
-
-    def _check_connection(self, tree: Mapping) -> None:
-        """``connection`` names one of hygge.yml, of the section's own type."""
-        named, kind = tree.get("connection"), _text_of(tree.get("type"))
-        if not isinstance(named, Scalar) or named.broken:
-            return
-        model = HOMES.get(kind or "") or STORES.get(kind or "")
-        if model is None or "connection" not in model.model_fields:
-            return
-        if named.text not in self._connections:
-            similar = nearest(named.text, self._connections)
-            hint = f"Did you mean `{similar}`?" if similar else f"Add it below `connections` in {PROJECT_FILE}."
-            self._problems.add(
-                named.source.problem(
-                    named.line,
-                    named.column,
-                    f"there is no connection `{named.text}`",
-                    expected=f"one of {', '.join(sorted(self._connections))}" if self._connections else "",
-                    hint=hint,
-                )
-            )
-            return
-        connection = self._connections[named.text]
-        if connection is not None and connection.kind != kind:
-            message = f"the connection `{named.text}` is of another type"
-            self._problems.add(
-                named.source.problem(
-                    named.line, named.column, message, found=f"`{connection.kind}`", expected=f"`{kind}`"
-                )
-            )
-
-    def _check_entity(
-        self, entity: Entity, item: _EntityTree, inherited: Mapping, watermark_tree: Mapping | None
-    ) -> None:
-        """The rules over several sections of one entity, and over all entities."""
-        incremental = entity.effective_run_type == "incremental"
-        if incremental and entity.watermark is None and entity.home.needs_watermark:
-            owner = item.tree if item.tree.entries else inherited
-            node: Node = owner.get("run_type") or inherited.get("run_type") or owner
-            self._problems.add(
-                node.source.problem(
-                    node.line,
-                    node.column,
-                    f"the entity `{entity.name}` loads incrementally, but has no `watermark`",
-                    expected="`watermark: {column: …, primary_key: …}` in the flow or the entity",
-                    hint="Or load it whole each time: `run_type: full_drop`.",
-                )
-            )
-        if incremental and entity.watermark and entity.watermark.lag and watermark_tree is not None:
-            self._check_lag(entity, watermark_tree)
-        destination = entity.store.destination(entity.name)
-        place = f"{item.place.source.file}, line {item.place.line}"
-        first = self._landings.setdefault(destination.casefold(), _Landing(entity.id, place))
-        if first.entity != entity.id:
-            self._problems.add(
-                item.place.source.problem(
-                    item.place.line,
-                    item.place.column,
-                    f"`{entity.id}` lands in the same place as `{first.entity}` ({first.place})",
-                    found=f"`{destination}` twice",
-                    hint="Give one of them another destination, for example with `table_name` or `schema_name`.",
-                )
-            )
-
-    def _check_lag(self, entity: Entity, watermark_tree: Mapping) -> None:
-        if entity.store.upserts():
-            return
-        node: Node = watermark_tree.get("lag") or watermark_tree
-        self._problems.add(
-            node.source.problem(
-                node.line,
-                node.column,
-                "`lag` reads rows again, and this store would keep them twice",
-                expected="a store that replaces rows by key, or no `lag`",
-            )
-        )
-
-
-def _text_of(node: Node | None) -> str | None:
-    return node.text if isinstance(node, Scalar) and not node.broken and node.value is not None else None

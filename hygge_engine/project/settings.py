@@ -65,6 +65,10 @@ class StoreSettings(Settings):
         """Whether a row that is landed again replaces the one before, so that ``lag`` may read it again."""
         return False
 
+    def agreements(self) -> dict[tuple[str, str], str]:
+        """Settings on which all entities of a place must agree: (place, key) to value."""
+        return {}
+
 
 CONNECTIONS: dict[str, type[ConnectionSettings]] = {}
 HOMES: dict[str, type[HomeSettings]] = {}

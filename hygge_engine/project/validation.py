@@ -8,13 +8,14 @@ from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from hygge_engine.project.document import Entry, Mapping, Node, Scalar
 from hygge_engine.project.document import Sequence as SequenceNode
-from hygge_engine.project.problems import Problems, has_secret_name, nearest, suggest
+from hygge_engine.project.models import Options, WatermarkSettings
+from hygge_engine.project.problems import Problems, has_secret_name, nearest
 from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, Settings
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
@@ -48,23 +49,43 @@ class KeyKnowledge:
 
     secret: frozenset[str]
     plain: frozenset[str]
+    sections: MappingType[str, str]
 
     @classmethod
     def gather(cls) -> KeyKnowledge:
         """Read the registry."""
         secret: set[str] = set()
         plain: set[str] = set()
-        for registry in (CONNECTIONS, HOMES, STORES):
+        sections: dict[str, str] = {}
+        registries = {"home": HOMES, "store": STORES, "connections.<name>": CONNECTIONS}
+        for section, registry in registries.items():
             for model in registry.values():
                 for name, info in model.model_fields.items():
                     (secret if _is_secret_field(info) else plain).add(name)
-        return cls(frozenset(secret), frozenset(plain - secret))
+                    sections.setdefault(name, section)
+        sections |= dict.fromkeys(WatermarkSettings.model_fields, "watermark")
+        sections |= dict.fromkeys(Options.model_fields, "options")
+        return cls(frozenset(secret), frozenset(plain - secret), sections)
+
+    def sections_hints(self) -> dict[str, str]:
+        """For each key, where it belongs: for those who write it somewhere else."""
+        return {key: f"`{key}` is a key of `{section}`." for key, section in self.sections.items()}
 
     def is_secret(self, key: str) -> bool:
         """Whether the values of ``key`` must not be shown; misspelt names of secrets included."""
         if key in self.plain:
             return False
         return key in self.secret or has_secret_name(key) or nearest(key, self.secret | self.plain) in self.secret
+
+
+def _fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> MappingType[str, FieldInfo]:
+    """The keys of the model within ``model`` that a finding's path leads to."""
+    for step in loc:
+        inner = model.model_fields[str(step)].annotation if step in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return {}
+        model = inner
+    return model.model_fields
 
 
 def _is_secret_field(info: FieldInfo) -> bool:
@@ -164,7 +185,15 @@ def validate[T: Settings](
         if numbers <= texts:
             break
         texts |= numbers
+    # A misspelt key is both forbidden and missing; one problem says it.
+    intended = {
+        (*finding["loc"][:-1], nearest(str(finding["loc"][-1]), model.model_fields))
+        for finding in findings
+        if finding["type"] == "extra_forbidden"
+    }
     for finding in findings:
+        if finding["type"] == "missing" and finding["loc"] in intended:
+            continue
         _report(model, tree, section, finding, problems, keys, elsewhere or {})
     return None
 
@@ -230,8 +259,10 @@ def _report(
         _report_missing(tree, parent, section, loc, problems)
         return
     if finding["type"] == "extra_forbidden" and isinstance(parent, Mapping):
-        known = model.model_fields if len(loc) == 1 else {}
-        _report_unknown_key(parent, str(loc[-1]), section, known, problems, elsewhere)
+        known = _fields_at(model, loc[:-1])
+        if len(loc) > 1:
+            section = f"`{'.'.join(str(step) for step in loc[:-1])}` of {section}"
+        _report_unknown_key(parent, str(loc[-1]), section, known, problems, {**keys.sections_hints(), **elsewhere})
         return
     node = _locate(tree, loc)
     if node is None or isinstance(node, Entry):
@@ -239,6 +270,7 @@ def _report(
     if is_broken(node):
         return
     message, expected, hint = f"`{name}` of {section} has a value that cannot be used", "", ""
+    choices: list[str] = []
     kind, context = finding["type"], finding.get("ctx", {})
     if kind == "value_error":
         message = finding["msg"].removeprefix("Value error, ")
@@ -248,20 +280,23 @@ def _report(
         elif any(keys.is_secret(str(step)) for step in loc):
             message = f"`{name}` of {section} is not valid"
     elif kind == "literal_error":
-        expected = str(context["expected"])
+        choices = re.findall(r"'([^']+)'", str(context["expected"]))
+        expected = re.sub(r"'([^']+)'", r"`\1`", str(context["expected"]))
     elif kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
         expected = words.format(context[bound])
     else:
         expected = _EXPECTED.get(kind, finding["msg"])
     found = ""
-    if isinstance(node, Scalar) and not any(keys.is_secret(str(step)) for step in loc):
+    if isinstance(node, Scalar) and loc and not any(keys.is_secret(str(step)) for step in loc):
         found = describe_value(node)
         if kind == "literal_error":
-            choice = nearest(node.text, re.findall(r"'([^']+)'", expected))
+            choice = nearest(node.text, choices)
             hint = f"Did you mean `{choice}`?" if choice else ""
     elif not isinstance(node, Scalar) and kind.endswith("_type"):
         found = "a list" if isinstance(node, SequenceNode) else "a mapping"
+        if isinstance(node, Mapping) and node.entries.keys() & {"entity", "flow"}:
+            hint = "In YAML, a value that begins with `{` needs quotes."
     problems.add(node.source.problem(node.line, node.column, message, found=found, expected=expected, hint=hint))
 
 
@@ -303,7 +338,8 @@ def _report_unknown_key(
     elsewhere: MappingType[str, str],
 ) -> None:
     entry = parent.entries[key]
-    hint = elsewhere.get(key) or suggest(key, known)
+    similar = nearest(key, known)
+    hint = elsewhere.get(key) or (f"Did you mean `{similar}`?" if similar else "")
     problems.add(
         entry.source.problem(
             entry.line,

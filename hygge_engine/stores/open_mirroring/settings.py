@@ -39,3 +39,8 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
     def upserts(self) -> bool:
         """With marker 4 Fabric replaces a row by its key; with the others it keeps or refuses the second one."""
         return self.row_marker == 4
+
+    def agreements(self) -> dict[tuple[str, str], str]:
+        """A mirrored database has one set of journal tables, in one schema."""
+        mirror = f"{self.account_url.rstrip('/')}/{self.filesystem}/{self.mirror_name}"
+        return {(mirror, "mirror_schema"): self.mirror_schema} if self.mirror_journal else {}

@@ -1,0 +1,150 @@
+"""The rules that reach over one section of the project's files: connections, watermarks, destinations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass
+
+from hygge_engine.project.document import Mapping, Node, Scalar
+from hygge_engine.project.models import Entity
+from hygge_engine.project.problems import Problems, nearest
+from hygge_engine.project.settings import HOMES, STORES, ConnectionSettings
+
+
+@dataclass(frozen=True)
+class EntityTree:
+    """One entity as written: its name, its own keys, and the place that names it."""
+
+    name: str
+    tree: Mapping
+    place: Node
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """What an entity has said first about a place that it shares with others."""
+
+    entity: str
+    where: str
+    value: str = ""
+
+
+class Checks:
+    """Remembers what the entities before have claimed.
+
+    ``connections`` are those of hygge.yml, None for one that has problems, and None altogether where nobody knows.
+    """
+
+    def __init__(self, connections: MappingType[str, ConnectionSettings | None] | None, problems: Problems) -> None:
+        self._connections = connections
+        self._problems = problems
+        self._destinations: dict[str, _Claim] = {}
+        self._agreements: dict[tuple[str, str], _Claim] = {}
+
+    def check_entity(
+        self, entity: Entity, item: EntityTree, inherited: Mapping, store: Mapping, watermark: Mapping | None
+    ) -> None:
+        """All rules over the sections of one entity, and over all entities so far. The trees say where to point."""
+        if entity.effective_run_type == "incremental":
+            self._check_watermark(entity, item, inherited, store)
+            if entity.watermark and entity.watermark.lag and watermark is not None:
+                self._check_lag(entity, watermark)
+        self._check_destination(entity, item)
+        self._check_agreements(entity, item, store)
+
+    def check_connection(self, section: Mapping) -> None:
+        """``connection`` names one of hygge.yml, of the section's own type."""
+        named, kind = section.get("connection"), text_of(section.get("type"))
+        if self._connections is None or not isinstance(named, Scalar) or named.broken:
+            return
+        model = HOMES.get(kind or "") or STORES.get(kind or "")
+        if model is None or "connection" not in model.model_fields:
+            return
+        if named.text not in self._connections:
+            similar = nearest(named.text, self._connections)
+            self._problems.add(
+                named.source.problem(
+                    named.line,
+                    named.column,
+                    f"there is no connection `{named.text}`",
+                    expected=f"one of {', '.join(sorted(self._connections))}" if self._connections else "",
+                    hint=f"Did you mean `{similar}`?" if similar else "Add it below `connections` in hygge.yml.",
+                )
+            )
+            return
+        connection = self._connections[named.text]
+        if connection is not None and connection.kind != kind:
+            message = f"the connection `{named.text}` is of another type"
+            self._problems.add(
+                named.source.problem(
+                    named.line, named.column, message, found=f"`{connection.kind}`", expected=f"`{kind}`"
+                )
+            )
+
+    def _check_watermark(self, entity: Entity, item: EntityTree, inherited: Mapping, store: Mapping) -> None:
+        if entity.watermark is not None or not entity.home.needs_watermark:
+            return
+        reason: Node | None = item.tree.get("run_type") or inherited.get("run_type")
+        if entity.store.incremental:
+            reason = store.get("incremental")
+        place = item.place if reason is None or "watermark" in item.tree.entries else reason
+        self._problems.add(
+            place.source.problem(
+                place.line,
+                place.column,
+                "an incremental load needs a `watermark`, and there is none",
+                expected="`watermark: {column: …, primary_key: …}` in the flow or the entity",
+                hint="Or load the table whole each time: `run_type: full_drop`.",
+            )
+        )
+
+    def _check_lag(self, entity: Entity, watermark: Mapping) -> None:
+        if entity.store.upserts():
+            return
+        place: Node = watermark.get("lag") or watermark
+        self._problems.add(
+            place.source.problem(
+                place.line,
+                place.column,
+                "`lag` reads rows again, and this store would keep them twice",
+                expected="a store that replaces rows by key, or no `lag`",
+            )
+        )
+
+    def _check_destination(self, entity: Entity, item: EntityTree) -> None:
+        destination = entity.store.destination(entity.name)
+        claim = _Claim(entity.id, f"{item.place.source.file}, line {item.place.line}")
+        # Not every destination tells upper and lower case apart.
+        first = self._destinations.setdefault(destination.casefold(), claim)
+        if first is claim:
+            return
+        self._problems.add(
+            item.place.source.problem(
+                item.place.line,
+                item.place.column,
+                f"`{entity.id}` lands in the same place as `{first.entity}` ({first.where})",
+                found=f"`{destination}` twice",
+                hint="Give one of them another destination, for example with `table_name` or `schema_name`.",
+            )
+        )
+
+    def _check_agreements(self, entity: Entity, item: EntityTree, store: Mapping) -> None:
+        for (place, key), value in entity.store.agreements().items():
+            node: Node = store.get(key) or item.place
+            claim = _Claim(entity.id, f"{node.source.file}, line {node.line}", value)
+            first = self._agreements.setdefault((place, key), claim)
+            if first.value != value:
+                self._problems.add(
+                    node.source.problem(
+                        node.line,
+                        node.column,
+                        f"`{key}` differs between entities that share {place}",
+                        found=f"`{value}`",
+                        expected=f"`{first.value}`, as for `{first.entity}` ({first.where})",
+                    )
+                )
+
+
+def text_of(node: Node | None) -> str | None:
+    """The text of a scalar that is set and whole."""
+    return node.text if isinstance(node, Scalar) and not node.broken and node.value is not None else None

@@ -1,0 +1,51 @@
+"""What each file of a project may say, before anything is inherited."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from hygge_engine.project.models import EntityName, FlowName, JournalSettings, Options, Schedule
+from hygge_engine.project.settings import RunType, Settings
+
+
+class ProjectDocument(Settings):
+    """``hygge.yml``. ``defaults`` are inherited by every flow."""
+
+    name: str
+    connections: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    options: Options = Options()
+    journal: JournalSettings = JournalSettings()
+    defaults: dict[str, Any] = Field(default_factory=dict)
+
+
+class DefaultsDocument(Settings):
+    """``defaults`` of hygge.yml."""
+
+    run_type: RunType = "full_drop"
+    home: dict[str, Any] | None = None
+    store: dict[str, Any] | None = None
+    watermark: dict[str, Any] | None = None
+
+
+class FlowDocument(Settings):
+    """``flows/<flow>/flow.yml``. ``name`` defaults to the directory's."""
+
+    name: FlowName
+    schedule: Schedule | None = None
+    run_type: RunType = "full_drop"
+    home: dict[str, Any] | None = None
+    store: dict[str, Any] | None = None
+    watermark: dict[str, Any] | None = None
+    entities: list[Any] = Field(default_factory=list)
+
+
+class EntityDocument(Settings):
+    """``flows/<flow>/entities/<entity>.yml``, or an item of a flow's ``entities``. Every key overrides the flow's."""
+
+    name: EntityName
+    run_type: RunType | None = None
+    home: dict[str, Any] | None = None
+    store: dict[str, Any] | None = None
+    watermark: dict[str, Any] | None = None
