@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hygge_engine.errors import ConfigurationError, CursorUnusable, HomeNotFound, SchemaChanged
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.homes.base import Home, Table
+from hygge_engine.journal.manifest import Manifest
 from hygge_engine.project.settings import effective_run_type
 from hygge_engine.stores.landing.protocol import TableLanding, mode_of
 from hygge_engine.stores.landing.state import Finished, Mode, OpenLoad, Watermark
@@ -44,21 +45,6 @@ class Opening:
             self._source = self._home.describe()
         return self._source
 
-    def manifest(self) -> list[dict[str, Any]]:
-        """The landed columns for the schema manifest; empty where the source was not looked at."""
-        if self._source is None:
-            return []
-        return [
-            {
-                "name": column.name,
-                "type": str(column.type),
-                "source_type": column.source_type,
-                "nullable": column.nullable,
-                "loss": column.loss,
-            }
-            for column in self._source.columns
-        ]
-
     def begin(self) -> OpenLoad | None:
         """Open the load in the landing state; None where an increment has nothing new to read."""
         source = self.describe()
@@ -73,8 +59,26 @@ class Opening:
             return None
         if mode != "reload":
             self._table.check_history(self._landing)
+        self._record_columns(source)
         self._landing.begin(opened, key_columns=keys, columns=columns)
         return self._landing.open
+
+    def _record_columns(self, source: Table) -> None:
+        """Tell the schema manifest what is about to be landed, and what of it does not survive."""
+        layout = self._table.layout
+        columns = [
+            {
+                "name": column.name,
+                "type": str(column.type),
+                "source_type": column.source_type,
+                "nullable": column.nullable,
+                "loss": column.loss,
+            }
+            for column in source.columns
+        ]
+        Manifest(self._table.lake, layout.journal).record(
+            layout.flow, layout.entity, layout.schema_name, layout.table_name, columns, self._task.load_id
+        )
 
     def _window(self, mode: Mode) -> OpenLoad | None:
         """The rows to read, upper bound first; None where there are none."""

@@ -226,7 +226,6 @@ class _Slice:
             watermark_column=watermark.column if watermark else "",
             watermark_type=watermark.type if watermark else "",
             watermark=(watermark.value or "") if watermark else "",
-            columns=self._opening.manifest() if status == "done" else [],
             **_times(self._started),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hygge_engine.errors import HyggeError
@@ -60,7 +60,6 @@ class SliceResult:
     watermark_column: str = ""
     watermark_type: str = ""
     watermark: str = ""
-    columns: list[dict[str, Any]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import pyarrow as pa
 
@@ -90,7 +90,7 @@ class Batch:
 class Home(Protocol):
     """One entity's source. Not thread-safe; use as a context manager, one per slice."""
 
-    def __enter__(self) -> Home: ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(self, *exc_info: object) -> None: ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Self
 
 import pyarrow as pa
@@ -105,7 +105,7 @@ class MssqlHome:
             )
         return earlier(value, lag_seconds)
 
-    def read(self, window: Window, after: Position | None = None) -> Iterator[Batch]:
+    def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
         """The window's rows after a position, in key order where the source has a key.
 
         Closing the iterator early cancels the statement on the server.

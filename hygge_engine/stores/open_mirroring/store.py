@@ -32,14 +32,14 @@ class OpenMirroringTable:
     """The open mirroring side of the landing protocol: metadata, numbering, row markers and the drop of a table."""
 
     def __init__(self, lake: Lake, settings: OpenMirroringSettings, layout: Layout) -> None:
-        self._lake = lake
+        self.lake = lake
         self.settings = settings
         self.layout = layout
 
     def attach(self, load_id: str, attempt: int) -> TableLanding:
         """Read the landing state. Raises LandingBusy where another load owns the table."""
         return TableLanding(
-            self._lake,
+            self.lake,
             state_path=self.layout.state,
             staging=self.layout.staging,
             folder=self.layout.folder,
@@ -71,7 +71,7 @@ class OpenMirroringTable:
         if ROW_MARKER in schema.names:
             raise StoreError(f"the source has a column named {ROW_MARKER}, which Fabric reserves")
         return ParquetFiles(
-            lambda: self._lake.stage(landing.staged_path()),
+            lambda: self.lake.stage(landing.staged_path()),
             schema,
             row_marker=self.settings.row_marker if marked else None,
         )
@@ -99,7 +99,7 @@ class OpenMirroringTable:
         A zombie's delete cannot hit the table's next generation: it would have to write the state first.
         """
         for _ in range(DROP_ATTEMPTS):
-            folder = self._lake.info(self.layout.folder)
+            folder = self.lake.info(self.layout.folder)
             if folder is None and not self._folder_exists():
                 if not landing.state.folder_etag:  # there never was a table to drop, nor to wait for
                     landing.update(phase="waiting")
@@ -108,7 +108,7 @@ class OpenMirroringTable:
             etag = None if folder is None else folder.etag
             landing.record_drop(etag or "unknown")
             try:
-                self._lake.delete_directory(self.layout.folder, if_match=etag)
+                self.lake.delete_directory(self.layout.folder, if_match=etag)
             except LakeConditionNotMet:
                 continue
             except LakeConflict:
@@ -116,7 +116,7 @@ class OpenMirroringTable:
             break
         else:
             raise LandingBroken(f"the folder {self.layout.folder} changes faster than it can be dropped")
-        landing.update(phase="waiting", dropped_at=self._lake.now().isoformat())
+        landing.update(phase="waiting", dropped_at=self.lake.now().isoformat())
         return True
 
     def is_dropped(self, landing: TableLanding) -> bool:
@@ -124,7 +124,7 @@ class OpenMirroringTable:
         opened = landing.open
         if opened is None or not opened.dropped_at:
             return True
-        waited = (self._lake.now() - datetime.fromisoformat(opened.dropped_at)).total_seconds()
+        waited = (self.lake.now() - datetime.fromisoformat(opened.dropped_at)).total_seconds()
         listed = self._is_listed()
         if listed is None:
             return waited >= self.settings.folder_deletion_wait_seconds
@@ -138,21 +138,21 @@ class OpenMirroringTable:
 
     def _folder_exists(self) -> bool:
         """Whether the table's folder is there; a listing decides where a service does not answer HEAD for folders."""
-        if self._lake.info(self.layout.folder) is not None:
+        if self.lake.info(self.layout.folder) is not None:
             return True
-        return next(self._lake.list(self.layout.folder), None) is not None
+        return next(self.lake.list(self.layout.folder), None) is not None
 
     def _is_listed(self) -> bool | None:
         """Whether Fabric's status file lists the table; None where there is no (readable) status file."""
         try:
-            tables = json.loads(self._lake.read(self.layout.status).data)["tables"]
+            tables = json.loads(self.lake.read(self.layout.status).data)["tables"]
             names = {(table["sourceSchemaName"], table["sourceTableName"]) for table in tables}
         except (LakeNotFound, ValueError, KeyError, TypeError):
             return None
         return (self.layout.schema_name, self.layout.table_name) in names
 
     def _stage_metadata(self, landing: TableLanding) -> StagedFile:
-        writer = self._lake.stage(landing.staged_path("json"))
+        writer = self.lake.stage(landing.staged_path("json"))
         try:
             writer.write(metadata_document(self.settings, landing.state.key_columns))
             return staged_file(writer.finish(), final=self.layout.metadata)
@@ -162,7 +162,7 @@ class OpenMirroringTable:
 
     def _announce_partner(self) -> None:
         try:
-            self._lake.put(self.layout.partner_events, partner_events_document(self.settings), if_absent=True)
+            self.lake.put(self.layout.partner_events, partner_events_document(self.settings), if_absent=True)
         except LakeConditionNotMet:
             return
 

@@ -1,0 +1,149 @@
+"""The mirrored `__hygge` tables: journal, loads and schema manifest, published beside the tables they speak of.
+
+Each is landed like any other table, by the landing protocol, as the difference between the canonical snapshot and what
+was published last; the position in the journal commits together with the rows, as the table's watermark.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from hygge_engine.errors import LandingBusy, StoreError
+from hygge_engine.flow.factory import lake_of
+from hygge_engine.journal.changes import Changes
+from hygge_engine.journal.journal import Journal
+from hygge_engine.journal.manifest import Manifest
+from hygge_engine.stores.landing.protocol import TableLanding
+from hygge_engine.stores.landing.state import Mode, OpenLoad, StagedFile, Watermark
+from hygge_engine.stores.open_mirroring.layout import layout_of
+from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
+from hygge_engine.stores.open_mirroring.store import OpenMirroringTable, staged_files
+from hygge_engine.stores.parquet import ParquetFiles
+
+if TYPE_CHECKING:
+    from hygge_engine.lake.base import Lake
+
+# Two loads that settle at once take turns; publishing a table takes a second, so half a minute is plenty.
+TURN_SECONDS = 30.0
+TURN_POLL_SECONDS = 1.0
+
+# Fabric's row markers: deletes carry the key alone.
+UPSERT, DELETE = 4, 2
+
+# The name under which a telemetry table's position is kept in its landing state.
+POSITION = "published"
+
+
+@dataclass(frozen=True)
+class TelemetryTable:
+    """One mirrored table about the loads themselves."""
+
+    name: str
+    keys: tuple[str, ...]
+    changes_since: Callable[[Mapping[str, Any] | None], Changes]
+
+
+def publish(settings: OpenMirroringSettings, load_id: str) -> int:
+    """Bring the mirrored telemetry tables of one mirrored database up to date; returns the number of changed rows.
+
+    Idempotent. Raises LandingBusy (transient) where another load keeps publishing, and whatever landing raises.
+    """
+    lake = lake_of(settings)
+    root = layout_of(settings, settings.mirror_schema, "journal").journal
+    journal, manifest = Journal(lake, root), Manifest(lake, root)
+    tables = (
+        TelemetryTable("journal", ("entity_run_id",), journal.changes_since),
+        TelemetryTable("loads", ("coordinator_run_id",), journal.load_changes_since),
+        TelemetryTable("schema_manifest", ("table", "column", "version"), manifest.changes_since),
+    )
+    return sum(_publish_table(lake, settings, table, load_id) for table in tables)
+
+
+def _publish_table(lake: Lake, settings: OpenMirroringSettings, telemetry: TelemetryTable, load_id: str) -> int:
+    own = settings.model_copy(
+        update={"schema_name": settings.mirror_schema, "table_name": telemetry.name, "key_columns": telemetry.keys}
+    )
+    table = OpenMirroringTable(lake, own, layout_of(own, settings.mirror_schema, telemetry.name))
+    landing = _attach(table, load_id)
+    opened = landing.open
+    if opened is not None:
+        landing.take_over()
+        if landing.open is not None and landing.open.phase in ("dropping", "waiting"):
+            return _land_reload(table, landing)
+        if landing.open is not None:
+            landing.discard()  # staged by an attempt that died before its intent: the difference is worked out anew
+    position = landing.state.watermark
+    changes = telemetry.changes_since(json.loads(position.value) if position and position.value else None)
+    if changes.empty:
+        landing.release()
+        return 0
+    replaces = changes.snapshot and landing.state.has_history
+    mode: Mode = "reload" if replaces else "changes" if landing.state.has_history else "initial"
+    landing.begin(
+        OpenLoad(
+            load_id=load_id,
+            mode=mode,
+            phase="staging" if mode == "reload" else "landing",
+            started=datetime.now(UTC).isoformat(),
+            upper=Watermark(POSITION, "string", json.dumps(changes.position)),
+        ),
+        key_columns=telemetry.keys,
+        columns={field.name: str(field.type) for field in changes.upserts.schema},
+    )
+    marked = mode == "changes"
+    files = _stage(table, landing, changes.upserts, UPSERT if marked else None)
+    if marked:
+        files += _stage(table, landing, changes.deletes, DELETE)
+    rows = changes.upserts.num_rows + changes.deletes.num_rows
+    if mode == "reload":
+        landing.update(staged=tuple(files), phase="dropping")
+        _land_reload(table, landing)
+    elif files:
+        table.publish(landing, files, position=None, last=True)
+    else:
+        landing.finish()
+    return rows
+
+
+def _land_reload(table: OpenMirroringTable, landing: TableLanding) -> int:
+    """Drop and land again; where Fabric has not dropped the table yet, the next load that settles goes on from here."""
+    opened = landing.open
+    if opened is None:
+        return 0
+    if (opened.phase == "dropping" and not table.drop(landing)) or not table.is_dropped(landing):
+        landing.release()
+        return 0
+    if opened.staged:
+        table.publish(landing, opened.staged, position=None, last=True, new_generation=True)
+    else:
+        landing.drop_finished()
+    return sum(file.rows for file in opened.staged)
+
+
+def _attach(table: OpenMirroringTable, load_id: str) -> TableLanding:
+    deadline = time.monotonic() + TURN_SECONDS
+    while True:
+        try:
+            return table.attach(load_id, 1)
+        except LandingBusy:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(TURN_POLL_SECONDS)
+
+
+def _stage(table: OpenMirroringTable, landing: TableLanding, rows: pa.Table, marker: int | None) -> list[StagedFile]:
+    writer = ParquetFiles(lambda: table.lake.stage(landing.staged_path()), rows.schema, row_marker=marker)
+    try:
+        for batch in rows.to_batches():
+            writer.write(batch)
+        return staged_files(writer.finish())
+    except StoreError:
+        writer.abandon()
+        raise
