@@ -1,0 +1,112 @@
+"""The mirrored telemetry tables equal the canonical journal, whatever happens while they are published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import hygge_engine.flow.mirror as mirror
+from devcloud.replicator import Replicator, check_landing_zone
+from hygge_engine.flow.slices import SliceResult
+from hygge_engine.journal import Journal, entity_run_row
+from hygge_engine.lake.local import LocalLake
+from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
+from tests.faults.world import FragileLake, Killed
+
+ITEM = "mirror"
+SETTINGS = OpenMirroringSettings(
+    type="open_mirroring",
+    account_url="https://onelake.dfs.fabric.microsoft.com",
+    filesystem="workspace",
+    mirror_name=ITEM,
+    mirror_journal=True,
+    folder_deletion_wait_seconds=0,
+)
+
+
+class Telemetry:
+    """A journal, its mirror, and the replicator that follows it."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = root
+        self.replicator = Replicator.on_disk(root / ITEM, in_memory=True)
+        self.lake = FragileLake(LocalLake(root))
+        monkeypatch.setattr(mirror, "lake_of", lambda settings: self.lake)
+        self.journal = Journal(LocalLake(root), f"{ITEM}/Files/.hygge_journal")
+
+    def run_load(self, load_id: str, entities: int = 2) -> None:
+        outcome = SliceResult("done", rows=3, started="2026-11-20T10:00:00+00:00", finished="2026-11-20T10:01:00+00:00")
+        rows = [
+            entity_run_row(
+                outcome,
+                entity_run_id=f"{load_id}-{number}",
+                coordinator_run_id=load_id,
+                flow_run_id=f"{load_id}-flow",
+                coordinator="project",
+                flow="flow",
+                entity=f"entity{number}",
+                run_type="incremental",
+            )
+            for number in range(entities)
+        ]
+        self.journal.append(load_id, rows)
+
+    def check(self) -> None:
+        for _ in range(3):
+            self.replicator.tick()
+        mirrored = self.replicator.table("__hygge", "journal")
+        assert sorted(mirrored["entity_run_id"].to_pylist()) == sorted(self.journal.read()["entity_run_id"].to_list())
+        loads = self.replicator.table("__hygge", "loads")
+        assert sorted(loads["coordinator_run_id"].to_pylist()) == sorted(
+            self.journal.read()["coordinator_run_id"].unique().to_list()
+        )
+        findings = check_landing_zone(self.root / ITEM)
+        assert [str(finding) for finding in findings if finding.code != "UNDERSCORE_SCHEMA"] == []
+
+
+def test_each_settle_publishes_only_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    telemetry = Telemetry(tmp_path, monkeypatch)
+    telemetry.run_load("a")
+    assert mirror.publish(SETTINGS, "a") == 3  # two entity runs, one load
+    telemetry.check()
+    telemetry.run_load("b", entities=1)
+    assert mirror.publish(SETTINGS, "b") == 2
+    assert mirror.publish(SETTINGS, "b") == 0
+    telemetry.check()
+
+
+def test_folding_in_between_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    telemetry = Telemetry(tmp_path, monkeypatch)
+    telemetry.run_load("a")
+    mirror.publish(SETTINGS, "a")
+    telemetry.run_load("b")
+    telemetry.journal.fold(after_loads=1)
+    assert mirror.publish(SETTINGS, "b") == 3
+    telemetry.journal.fold(after_loads=1)
+    assert mirror.publish(SETTINGS, "b") == 0
+    telemetry.check()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_every_crash_point_of_a_publication_converges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    crash_at, died = 1, True
+    while died:
+        telemetry = Telemetry(tmp_path / str(crash_at), monkeypatch)
+        telemetry.run_load("a")
+        mirror.publish(SETTINGS, "a")
+        telemetry.run_load("b")
+        telemetry.lake.count = 0
+        telemetry.lake.die_at, telemetry.lake.die_after = crash_at, after
+        try:
+            mirror.publish(SETTINGS, "b")
+            died = False
+        except Killed:
+            telemetry.lake = FragileLake(LocalLake(telemetry.root))
+            mirror.publish(SETTINGS, "b")
+        telemetry.check()
+        crash_at += 1
+    assert crash_at > 10
