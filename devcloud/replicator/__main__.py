@@ -128,9 +128,9 @@ def _serve(
         status = StatusServer({(workspace, item): replicator}, settings.status_port).start()
         print(f"mirroring status: {status.url}/v1/workspaces/{workspace}/mirroredDatabases/{item}", flush=True)
     print(f"mirrored tables: {tables}", flush=True)
-    replicator.run_in_background(settings.interval, _print_report)
-    ended.wait()
-    replicator.stop()
+    while not ended.is_set():
+        _print_report(replicator.tick())
+        ended.wait(settings.interval)
     if status is not None:
         status.stop()
     return 0

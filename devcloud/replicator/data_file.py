@@ -25,7 +25,7 @@ BATCH_ROWS = 65_536  # rows decoded at a time from files that are only appended:
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A Parquet file whose footer was read; `schema` is canonical and without the marker, `bytes` counts decoded ones."""
+    """A Parquet file whose footer was read; `schema` is canonical and without the marker, `bytes` uncompressed."""
 
     entry: Entry
     table: TableName

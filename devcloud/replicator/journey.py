@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake.exceptions import DeltaError
 
 from devcloud.replicator.changes import resolve_changes
@@ -36,6 +37,7 @@ from devcloud.replicator.rules import Code, Finding, TableName, Violation, make_
 from devcloud.replicator.state import AppliedFile, Failure, TableState, TickReport
 from devcloud.replicator.tables import MirroredTables
 
+STREAM_ROWS = 250_000  # a footer tells the size of encoded rows, which may be a fraction of that of decoded ones
 PURGE_INTERVAL_SECONDS = 3600.0  # processed files wait for days; looking more often would only cost listings
 
 
@@ -79,10 +81,19 @@ class TableJourney:
             return
         try:
             metadata = next((entry for entry in entries if entry.name == METADATA and not entry.is_directory), None)
-            if not self._accept_metadata(metadata):
-                return
+            accepted = self._accept_metadata(metadata)
             files = sort_entries(entries, self._name, self.state.detection)
             self._note(files.findings)
+            if not accepted:
+                if files.sequential:
+                    self._note(
+                        [
+                            make_finding(
+                                Code.META_MISSING, f"{self._path}/{METADATA}", "no ingestion without it", self._name
+                            )
+                        ]
+                    )
+                return
             self._check_processed(files)
             self._apply(self._choose(files))
         except Violation as violation:
@@ -111,11 +122,7 @@ class TableJourney:
         """Read `_metadata.json` when it is new or changed, freeze the key at first sight; tell whether to go on."""
         state = self.state
         if entry is None:
-            if state.keys is not None or not self._options.metadata_required:
-                return True
-            path = f"{self._path}/{METADATA}"
-            self._note([make_finding(Code.META_MISSING, path, "a table without it is not ingested", self._name)])
-            return False
+            return state.keys is not None or not self._options.metadata_required
         if entry.etag == state.metadata_etag:
             return True
         with self._zone.open_file(entry) as file:
@@ -201,7 +208,8 @@ class TableJourney:
         state = run.state
         keys = state.keys or ()
         self._admit(inspect_evolution(file, run.schema, state.required, keys))
-        if not file.has_marker and not state.upsert_by_default and file.bytes > self._options.apply_bytes:
+        is_large = file.bytes > self._options.apply_bytes or file.rows > STREAM_ROWS
+        if is_large and not file.has_marker and not state.upsert_by_default:
             self._commit(run)
             return self._stream(self._begin(), file)
         rows = file.read()
@@ -210,6 +218,9 @@ class TableJourney:
             default = UPSERT if state.upsert_by_default else INSERT
             rows = rows.append_column(MARKER, pa.repeat(pa.scalar(default, pa.int32()), rows.num_rows))
         self._admit(inspect_rows(gather_facts([rows], keys), file, run.schema, keys, self._options))
+        if not keys:
+            # Only with `keyless_changes="ignore"` does this leave anything out.
+            rows = rows.filter(pc.equal(rows.column(MARKER), pa.scalar(INSERT, pa.int32())))
         run.parts.append(rows)
         run.bytes += rows.nbytes
         self._count(run, file)

@@ -19,7 +19,7 @@ class ReplicatorOptions:
     default_schema: str = "dbo"
     underscore_schemas: Literal["accept", "ignore"] = "accept"
     accept_leading_marker: bool = False
-    keyless_changes: Literal["stop", "insert"] = "stop"
+    keyless_changes: Literal["stop", "ignore"] = "stop"
     partial_update_rows: Literal["null", "stop"] = "null"
     sticky_failures: Literal["file", "folder"] = "file"
     processed_folder: Literal["_FilesReadyToDelete", "_ProcessedFiles"] = "_FilesReadyToDelete"

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from devcloud.replicator.layout import SEQUENTIAL, Detection
-from devcloud.replicator.rules import RULES, Code, Finding, Severity, TableName
+from devcloud.replicator.rules import RULES, Code, Finding, TableName
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,3 @@ class TickReport:
     def changed(self) -> bool:
         """Whether a reader of the mirrored tables, or of their status, sees a difference."""
         return bool(self.created or self.dropped or self.rebuilt or self.applied or self.failed)
-
-
-def count_errors(findings: list[Finding]) -> int:
-    """Return how many findings break a documented rule."""
-    return sum(finding.severity is Severity.ERROR for finding in findings)

@@ -2,14 +2,17 @@
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -81,6 +84,25 @@ def test_a_keyless_table_is_a_multiset(item: Path, replicator: Replicator) -> No
     flights.publish([(1, "a")], [4])
     replicator.tick()
     assert failure_of(replicator) == "MARKER_WITHOUT_KEYS"
+
+
+def test_changes_of_a_keyless_table_can_be_ignored(item: Path) -> None:
+    replicator = Replicator.on_disk(item, in_memory=True, options=ReplicatorOptions(keyless_changes="ignore"))
+    flights = Publisher(item).begin(keys=[])
+    flights.publish([(1, "a"), (1, "b"), (1, None)], [0, 4, 2])
+    replicator.tick()
+    assert rows_of(replicator) == [(1, "a")]
+    assert codes(replicator.checks) == ["MARKER_WITHOUT_KEYS"]
+
+
+def test_a_leading_marker_can_be_accepted(item: Path) -> None:
+    replicator = Replicator.on_disk(item, in_memory=True, options=ReplicatorOptions(accept_leading_marker=True))
+    flights = Publisher(item).begin()
+    flights.publish([(1, "a")])
+    flights.publish_table(MARKER_FIRST)
+    replicator.tick()
+    assert rows_of(replicator) == [(1, "b")]
+    assert codes(replicator.checks) == ["MARKER_NOT_LAST"]
 
 
 def test_rows_without_marker_are_upserts_where_the_metadata_says_so(item: Path, replicator: Replicator) -> None:
@@ -464,13 +486,15 @@ def test_a_torn_page_stops_the_table_and_leaves_no_rows(item: Path) -> None:
     assert codes(check_landing_zone(item)) == ["TRUNCATED_PARQUET"]
 
 
-def test_polars_reads_the_mirrored_table(item: Path) -> None:
+def test_polars_and_duckdb_read_the_mirrored_table(item: Path) -> None:
     flights = Publisher(item).begin()
     flights.publish([(1, "a"), (2, "b")])
     flights.publish([(2, "c")], [4])
     Replicator.on_disk(item).tick()
     frame = pl.read_delta(str(item / "Tables/dbo/flights")).sort("id")
     assert frame.rows() == [(1, "a"), (2, "c")]
+    relation = duckdb.from_arrow(DeltaTable(item / "Tables/dbo/flights").to_pyarrow_dataset())
+    assert relation.order("id").fetchall() == [(1, "a"), (2, "c")]
 
 
 def test_a_new_replicator_goes_on_where_the_last_one_ended(item: Path) -> None:
@@ -518,33 +542,69 @@ def test_a_missing_item_is_reported_not_raised(tmp_path: Path) -> None:
 
 KEYS = st.integers(0, 5)
 OPERATIONS = st.lists(
-    st.lists(st.tuples(st.sampled_from([1, 2, 4]), KEYS, st.integers(0, 99)), max_size=8), min_size=1, max_size=6
+    st.lists(st.tuples(st.sampled_from([0, 1, 2, 4]), KEYS, st.integers(0, 99)), max_size=8), min_size=1, max_size=6
 )
 
 
-@settings(max_examples=60, deadline=None)
-@given(initial=st.dictionaries(KEYS, st.integers(0, 99)), files=OPERATIONS, cuts=st.sets(st.integers(0, 6)))
-def test_any_sequence_of_changes_equals_a_dictionary(
+def check_sequence(
+    item: Path, in_memory: bool, initial: dict[int, int], files: list[list[tuple[int, int, int]]], cuts: set[int]
+) -> None:
+    """Publish and compare with a dictionary; at each cut the replicator comes along, on disk a new one each time."""
+    schema = make_schema(id=pa.int64(), value=pa.int64())
+    options = ReplicatorOptions(apply_bytes=100)
+    replicator = Replicator.on_disk(item, in_memory=in_memory, options=options)
+    flights = Publisher(item).begin()
+    flights.publish(list(initial.items()), schema=schema)
+    expected = {key: [value] for key, value in initial.items()}
+    for place, operations in enumerate(files):
+        if place in cuts:
+            replicator.tick()
+            replicator = replicator if in_memory else Replicator.on_disk(item, options=options)
+        flights.publish([(key, value) for _, key, value in operations], [op for op, _, _ in operations], schema=schema)
+        for marker, key, value in operations:
+            if marker == 0:
+                expected.setdefault(key, []).append(value)
+            else:
+                expected[key] = [] if marker == 2 else [value]
+    replicator.tick()
+    assert rows_of(replicator) == sorted(((key, value) for key in expected for value in expected[key]), key=repr)
+    assert not [finding for finding in replicator.checks if finding.severity == "error"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(KEYS, st.integers(0, 99)), OPERATIONS, st.sets(st.integers(0, 6)))
+def test_any_sequence_of_changes_equals_a_dictionary_in_memory(
     tmp_path_factory: pytest.TempPathFactory,
     initial: dict[int, int],
     files: list[list[tuple[int, int, int]]],
     cuts: set[int],
 ) -> None:
-    schema = make_schema(id=pa.int64(), value=pa.int64())
-    item = tmp_path_factory.mktemp("item")
-    replicator = Replicator.on_disk(item, in_memory=True, options=ReplicatorOptions(apply_bytes=100))
-    flights = Publisher(item).begin()
-    flights.publish(list(initial.items()), schema=schema)
-    expected = dict(initial)
-    for place, operations in enumerate(files):
-        if place in cuts:
-            replicator.tick()
-        flights.publish([(key, value) for _, key, value in operations], [op for op, _, _ in operations], schema=schema)
-        for marker, key, value in operations:
-            if marker == 2:
-                expected.pop(key, None)
-            else:
-                expected[key] = value
-    replicator.tick()
-    assert dict(rows_of(replicator)) == expected
-    assert len(rows_of(replicator)) == len(expected)
+    check_sequence(tmp_path_factory.mktemp("item"), True, initial, files, cuts)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.dictionaries(KEYS, st.integers(0, 99)), OPERATIONS, st.sets(st.integers(0, 6)))
+def test_any_sequence_of_changes_equals_a_dictionary_on_disk(
+    tmp_path_factory: pytest.TempPathFactory,
+    initial: dict[int, int],
+    files: list[list[tuple[int, int, int]]],
+    cuts: set[int],
+) -> None:
+    check_sequence(tmp_path_factory.mktemp("item"), False, initial, files, cuts)
+
+
+def test_a_table_between_its_folder_and_its_metadata_is_no_fault(item: Path, replicator: Replicator) -> None:
+    flights = Publisher(item)
+    flights.folder.mkdir(parents=True)
+    assert replicator.tick().created == [FLIGHTS]
+    assert not replicator.checks
+
+
+def test_the_background_thread_follows_and_ends(item: Path, replicator: Replicator) -> None:
+    applied = threading.Event()
+    replicator.run_in_background(0.01, lambda report: applied.set() if report.applied else None)
+    Publisher(item).begin().publish([(1, "a")])
+    assert applied.wait(30)
+    replicator.stop()
+    assert rows_of(replicator) == [(1, "a")]
+    assert not any(thread.name == "replicator" for thread in threading.enumerate())
