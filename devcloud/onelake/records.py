@@ -19,17 +19,21 @@ _SUBTREE = "(path = :path OR (path > :path || '/' AND path < :path || '0'))"  # 
 
 
 class Records:
-    """The rows. Raises `sqlite3.OperationalError` when another server has the same root.
+    """The rows. Raises RuntimeError when another server has the same root.
 
     Used by one thread at a time: the caller holds the lock of the tree. Returned values are not to be
     changed.
     """
 
     def __init__(self, file: Path) -> None:
-        self._connection = sqlite3.connect(file, timeout=1, check_same_thread=False, isolation_level=None)
-        # A second server on the same root would sweep away what the first one has staged.
-        self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection = sqlite3.connect(file, timeout=0.1, check_same_thread=False, isolation_level=None)
+        try:
+            # A second server on the same root would sweep away what the first one has staged.
+            self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            self._connection.close()
+            raise RuntimeError(f"another server holds {file}") from error
         # The process may die at any moment, the machine is not asked to: WAL without fsync survives exactly that.
         self._connection.execute("PRAGMA synchronous = OFF")
         self._connection.execute(

@@ -99,9 +99,9 @@ async def _stream(http: web.BaseRequest, answer: Answer, pace: Pace) -> web.Stre
         if not piece:
             # Cut on purpose, or somebody truncated the file on disk: the length that was promised is not kept.
             raise DroppedConnectionError
+        await pace.wait(len(piece))
         await response.write(piece)
         sent += len(piece)
-        await pace.wait(len(piece))
     await response.write_eof()
     return response
 
