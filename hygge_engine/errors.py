@@ -20,6 +20,7 @@
     ├── StoreError                  rows cannot be landed
     │   ├── LandingFenced             transient: another attempt has taken this table over
     │   ├── LandingBusy               transient: another load owns this table
+    │   ├── FabricUnavailable         transient: Fabric's REST API did not answer
     │   ├── LandingBroken             state and landing zone disagree, or somebody else writes there
     │   └── SchemaChanged             the source's columns no longer fit the mirrored table
     ├── JournalError                a run cannot be remembered
@@ -180,6 +181,13 @@ class LandingBusy(StoreError):
     """Another load owns this table and its ownership has not expired."""
 
     code = "store.busy"
+    transient = True
+
+
+class FabricUnavailable(StoreError):
+    """Fabric's REST API did not answer, or asked to come back later."""
+
+    code = "store.fabric_unavailable"
     transient = True
 
 

@@ -257,7 +257,7 @@ class World:
         self.root = root
         self._run_type: RunType = run_type
         self._tick_between = tick_between
-        self._replicator = Replicator.on_disk(root / ITEM, in_memory=True)
+        self.replicator = Replicator.on_disk(root / ITEM, in_memory=True)
         self.project = cast("Any", SimpleNamespace(options=SimpleNamespace(slice_minutes=slice_minutes)))
         self.settings = OpenMirroringSettings(
             type="open_mirroring",
@@ -291,7 +291,7 @@ class World:
         return self.lake
 
     def tick(self) -> None:
-        self._replicator.tick()
+        self.replicator.tick()
 
     def slice(self, load_id: str, attempt: int = 1, watch: Watching | None = None) -> SliceResult:
         task = SliceTask(load_id, f"{load_id}-things", "flow", "things", self._run_type, "hash", attempt)
@@ -318,7 +318,7 @@ class World:
         self.tick()
         self.tick()
         try:
-            table = self._replicator.table("dbo", "things")
+            table = self.replicator.table("dbo", "things")
         except KeyError:
             return []
         return sorted(zip(*(table[name].to_pylist() for name in ("id", "value", "modified")), strict=True))
@@ -331,7 +331,7 @@ class World:
         assert self.mirrored() == self.source.as_multiset()
         assert [str(finding) for finding in check_landing_zone(self.root / ITEM)] == []
         # A tick may fall between the making of the folder and the rename of its metadata, which nothing can make one.
-        findings = [finding for finding in self._replicator.checks if finding.code != "META_MISSING"]
+        findings = [finding for finding in self.replicator.checks if finding.code != "META_MISSING"]
         assert [str(finding) for finding in findings] == []
         state = self.state()
         assert state.open is None

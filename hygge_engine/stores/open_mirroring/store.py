@@ -13,6 +13,7 @@ from hygge_engine.errors import HyggeError, LakeConditionNotMet, LakeConflict, L
 from hygge_engine.lake.base import Lake
 from hygge_engine.stores.landing.protocol import TableLanding, staged_file
 from hygge_engine.stores.landing.state import StagedFile
+from hygge_engine.stores.open_mirroring.fabric import mirrored_tables
 from hygge_engine.stores.open_mirroring.layout import Layout, metadata_document, partner_events_document
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 from hygge_engine.stores.parquet import ROW_MARKER, ParquetFiles, StagedParquet
@@ -143,13 +144,16 @@ class OpenMirroringTable:
         return next(self.lake.list(self.layout.folder), None) is not None
 
     def _is_listed(self) -> bool | None:
-        """Whether Fabric's status file lists the table; None where there is no (readable) status file."""
+        """Whether Fabric lists the table: its REST API where one is set, else its status file; None without either."""
+        own = (self.layout.schema_name, self.layout.table_name)
+        if self.settings.fabric_api_url:
+            return own in mirrored_tables(self.settings)
         try:
             tables = json.loads(self.lake.read(self.layout.status).data)["tables"]
             names = {(table["sourceSchemaName"], table["sourceTableName"]) for table in tables}
         except (LakeNotFound, ValueError, KeyError, TypeError):
             return None
-        return (self.layout.schema_name, self.layout.table_name) in names
+        return own in names
 
     def _stage_metadata(self, landing: TableLanding) -> StagedFile:
         writer = self.lake.stage(landing.staged_path("json"))

@@ -1,0 +1,51 @@
+"""Asking Fabric's REST API whether a dropped table is gone, against the stand-in's status server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devcloud.replicator import Replicator
+from devcloud.replicator.status_api import StatusServer
+from hygge_engine.errors import FabricUnavailable, StoreError
+from hygge_engine.stores.open_mirroring.fabric import mirrored_tables
+from tests.faults.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World(tmp_path, monkeypatch, run_type="full_drop", tick_between=False)
+    world.source.put(1, 2)
+    world.load("a")
+    return world
+
+
+@pytest.fixture
+def status(world: World) -> Iterator[StatusServer]:
+    replicator: Replicator = world.replicator
+    with StatusServer({("workspace", "mirror"): replicator}, page_size=1) as server:
+        world.settings = world.settings.model_copy(update={"fabric_api_url": server.url})
+        yield server
+
+
+def test_a_reload_waits_until_fabric_no_longer_lists_the_table(world: World, status: StatusServer) -> None:
+    world.tick()
+    assert mirrored_tables(world.settings) == {("dbo", "things")}
+    world.source.put(3)
+    waiting = world.slice("b")
+    assert (waiting.status, waiting.message) == ("continue", "waiting for Fabric to drop the table")
+    world.tick()
+    assert mirrored_tables(world.settings) == set()
+    assert world.load("b").rows == 3
+    world.check()
+
+
+def test_a_throttled_or_mistaken_question_says_so(world: World, status: StatusServer) -> None:
+    status.throttle(20, 0)
+    with pytest.raises(FabricUnavailable, match="429"):
+        mirrored_tables(world.settings)
+    status.throttle(0, 0)
+    with pytest.raises(StoreError, match="404"):
+        mirrored_tables(world.settings.model_copy(update={"mirror_name": "unknown"}))
