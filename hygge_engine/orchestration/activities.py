@@ -142,7 +142,7 @@ def compact(result: SliceResult) -> dict[str, Any]:
     return {
         field.name: value
         for field in fields(result)
-        if (value := getattr(result, field.name)) not in (field.default, [], None)
+        if (value := getattr(result, field.name)) not in (field.default, None)
     }
 
 

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from hygge_engine.errors import HyggeError
+from hygge_engine.flow.mirror import publish
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import EntityRunRow, entity_run_row, load_row
 from hygge_engine.journal.rows import RunStatus
 from hygge_engine.orchestration.activities import flow_run_id
-from hygge_engine.orchestration.places import Place, entities_of, place_of, places_of
+from hygge_engine.orchestration.places import Place, entities_of, place_of
 from hygge_engine.retry import backoff_seconds
+from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 
 if TYPE_CHECKING:
-    from hygge_engine.project.models import Project
+    from hygge_engine.project.models import Entity, Project
 
 _log = logging.getLogger(__name__)
 
 # Progress files of a load that never settled are removed after this time: longer than any load runs.
 FORGOTTEN_AFTER = timedelta(days=7)
 
-_ANSWER_FIELDS = frozenset(field.name for field in fields(SliceResult))
+_ANSWER_FIELDS = frozenset(each.name for each in fields(SliceResult))
 
 
 def settle(project: Project, input_: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,11 +40,11 @@ def settle(project: Project, input_: Mapping[str, Any]) -> dict[str, Any]:
     summary = input_["summary"]
     load_id = summary["load_id"]
     errors: list[HyggeError] = []
-    rows = _rows_by_place(project, input_, errors)
-    for place, own in rows.values():
-        _settle_place(place, load_id, own, errors)
+    shares = _shares(project, input_, errors)
+    for share in shares:
+        _settle_share(share, load_id, errors)
     if not errors:
-        return {"status": "settled", "rows": sum(len(own) for _, own in rows.values()), "places": len(rows)}
+        return {"status": "settled", "rows": sum(len(share.rows) for share in shares), "places": len(shares)}
     transient = [error for error in errors if error.transient]
     longest = max((error.retry_after_seconds or 0.0 for error in transient), default=0.0)
     return {
@@ -54,9 +56,20 @@ def settle(project: Project, input_: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _settle_place(place: Place, load_id: str, rows: Sequence[EntityRunRow], errors: list[HyggeError]) -> None:
+@dataclass
+class _Share:
+    """What one place remembers of a load. ``mirror`` names the mirrored database that shows its journal, if any."""
+
+    place: Place
+    rows: list[EntityRunRow] = field(default_factory=list)
+    mirror: OpenMirroringSettings | None = None
+
+
+def _settle_share(share: _Share, load_id: str, errors: list[HyggeError]) -> None:
+    place, mirror = share.place, share.mirror
     steps: list[Callable[[], object]] = [
-        lambda: place.journal.append(load_id, rows),
+        lambda: place.journal.append(load_id, share.rows),
+        lambda: publish(mirror, load_id) if mirror is not None else None,
         lambda: place.journal.fold(),
         lambda: place.progress.clear(load_id),
         lambda: place.progress.sweep(FORGOTTEN_AFTER),
@@ -65,39 +78,44 @@ def _settle_place(place: Place, load_id: str, rows: Sequence[EntityRunRow], erro
         try:
             step()
         except HyggeError as error:
+            # What follows builds on what failed: it waits for the next attempt, or for the next load.
             _log.warning("Load %s, journal in %s: %s", load_id, place.key, error)
             errors.append(error)
+            return
 
 
-def _rows_by_place(
-    project: Project, input_: Mapping[str, Any], errors: list[HyggeError]
-) -> dict[str, tuple[Place, list[EntityRunRow]]]:
-    """The rows to write, by the key of their place."""
+def _shares(project: Project, input_: Mapping[str, Any], errors: list[HyggeError]) -> list[_Share]:
+    """What each place has to remember; places that cannot be found go to ``errors``."""
     summary, request = input_["summary"], input_["request"]
-    found: dict[str, tuple[Place, list[EntityRunRow]]] = {}
+    shares: dict[str, _Share] = {}
     for answer in input_["results"]:
-        try:
-            place = _place_for(project, answer["flow"], answer["entity"])
-        except HyggeError as error:
-            errors.append(error)
-            continue
-        found.setdefault(place.key, (place, []))[1].append(_entity_row(project, summary, answer))
+        entity = _entity_for(project, answer["flow"], answer["entity"])
+        if share := _share_of(entity, shares, errors):
+            share.rows.append(_entity_row(project, summary, answer))
     if not input_["results"] and summary["status"] in ("skip", "fail"):
         # No entity speaks for the load: it was skipped, or its plan failed.
-        row = _load_row(project, summary, request)
-        try:
-            places = places_of(entities_of(project, request.get("flows", [])))
-        except HyggeError as error:
-            errors.append(error)
-            places = {}
-        found = {key: (place, [row]) for key, place in places.items()}
-    return found
+        for entity in entities_of(project, request.get("flows", [])):
+            if share := _share_of(entity, shares, errors):
+                share.rows = [_load_row(project, summary, request)]
+    return list(shares.values())
 
 
-def _place_for(project: Project, flow: str, entity: str) -> Place:
-    """The place of an entity; if a deployment has removed it meanwhile, that of its flow's neighbours."""
+def _share_of(entity: Entity, shares: dict[str, _Share], errors: list[HyggeError]) -> _Share | None:
+    try:
+        place = place_of(entity)
+    except HyggeError as error:
+        errors.append(error)
+        return None
+    share = shares.setdefault(place.key, _Share(place))
+    if isinstance(entity.store, OpenMirroringSettings) and entity.store.mirror_journal:
+        share.mirror = entity.store
+    return share
+
+
+def _entity_for(project: Project, flow: str, entity: str) -> Entity:
+    """An entity of a load; if a deployment has removed it meanwhile, a neighbour that lands in the same place."""
     known = project.flows[flow].entities if flow in project.flows else {}
-    return place_of(known[entity] if entity in known else entities_of(project, [flow])[0])
+    return known[entity] if entity in known else entities_of(project, [flow])[0]
 
 
 def _entity_row(project: Project, summary: Mapping[str, Any], answer: Mapping[str, Any]) -> EntityRunRow:
