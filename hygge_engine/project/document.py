@@ -149,9 +149,7 @@ def _explain(error: yaml.MarkedYAMLError) -> dict[str, str]:
         return {"found": "the same anchor (`&name`) twice"}
     if "expected a single document" in (error.context or ""):
         return {"found": "a second document after `---`", "expected": "one document per file"}
-    expectation = re.fullmatch(
-        r"(?:did not find )?expected (?P<expected>.+?)(?:,? but (?:found|got) (?P<found>.+))?", finding
-    )
+    expectation = _EXPECTATION.fullmatch(finding)
     if expectation is None:
         return {"found": finding.removeprefix("found ")} if finding.startswith("found ") else {"hint": finding}
     return {
@@ -160,6 +158,9 @@ def _explain(error: yaml.MarkedYAMLError) -> dict[str, str]:
         "hint": "Look at this line and the one above it: indentation, brackets and quotes.",
     }
 
+
+# How the parser says what it had hoped for.
+_EXPECTATION = re.compile(r"(?:did not find )?expected (?P<expected>.+?)(?:,? but (?:found|got) (?P<found>.+))?")
 
 # The parser's names of things, in the words of those who write them.
 _TOKENS = {

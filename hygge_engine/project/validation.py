@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingType
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
@@ -45,7 +45,7 @@ _BOUNDS = {
 
 @dataclass(frozen=True)
 class KeyKnowledge:
-    """Which keys of the registered types hold secrets, and which keys belong to which section."""
+    """Which keys of the registered types hold secrets (``secret``) or not (``plain``), and where keys belong."""
 
     secret: frozenset[str]
     plain: frozenset[str]
@@ -57,7 +57,11 @@ class KeyKnowledge:
         secret: set[str] = set()
         plain: set[str] = set()
         sections: dict[str, str] = {}
-        registries = {"home": HOMES, "store": STORES, "connections.<name>": CONNECTIONS}
+        registries: dict[str, MappingType[str, type[Settings]]] = {
+            "home": HOMES,
+            "store": STORES,
+            "connections.<name>": CONNECTIONS,
+        }
         for section, registry in registries.items():
             for model in registry.values():
                 for name, info in model.model_fields.items():
@@ -324,7 +328,7 @@ def _report_missing(
         )
         return
     empty = entry.node.variables if isinstance(entry.node, Scalar) else ()
-    hint = f"`{'`, `'.join(empty)}` is set, but empty." if empty else ""
+    hint = f"It comes from `{empty[0]}`, which is empty or not set." if empty else ""
     message = f"`{key}` of {section} has no value"
     problems.add(entry.source.problem(entry.line, entry.column, message, expected="a value", hint=hint))
 
@@ -352,15 +356,13 @@ def _report_unknown_key(
 
 
 def _place_of_rule(tree: Mapping, message: str) -> tuple[Node, str]:
-    """Where a rule over several keys is best shown: at the first key of the mapping that its message names."""
-    hints = [f"`{name}` is set, but empty." for name in _empty_variables(tree)]
-    for word in re.findall(r"\w+", message):
-        if (node := tree.get(word)) is not None:
-            return node, " ".join(hints)
-    return tree, " ".join(hints)
-
-
-def _empty_variables(tree: Mapping) -> Iterator[str]:
-    for entry in tree.entries.values():
-        if isinstance(entry.node, Scalar) and entry.node.value is None:
-            yield from entry.node.variables
+    """Where a rule over several keys is best shown: at the first key of the mapping that its message names. And which
+    of those keys are absent only because a variable is empty."""
+    named = [word for word in re.findall(r"\w+", message) if word in tree.entries]
+    place: Node = next((node for word in named if (node := tree.get(word)) is not None), tree)
+    hints = []
+    for key in dict.fromkeys(named):
+        node = tree.entries[key].node
+        if isinstance(node, Scalar) and node.value is None and node.variables:
+            hints.append(f"`{key}` comes from `{node.variables[0]}`, which is empty or not set.")
+    return place, " ".join(hints)
