@@ -1,7 +1,22 @@
 """The canonical journal, its summaries, the schema manifest and the mirrored __hygge tables."""
 
+from hygge_engine.journal.changes import Changes
 from hygge_engine.journal.journal import Journal
+from hygge_engine.journal.manifest import MANIFEST_SCHEMA, Manifest
 from hygge_engine.journal.progress import Progress, ProgressWatch
-from hygge_engine.journal.rows import EntityRunRow, entity_run_row, load_row
+from hygge_engine.journal.rows import SCHEMA, EntityRunRow, entity_run_row, load_row
+from hygge_engine.journal.summaries import LOADS_SCHEMA
 
-__all__ = ["EntityRunRow", "Journal", "Progress", "ProgressWatch", "entity_run_row", "load_row"]
+__all__ = [
+    "LOADS_SCHEMA",
+    "MANIFEST_SCHEMA",
+    "SCHEMA",
+    "Changes",
+    "EntityRunRow",
+    "Journal",
+    "Manifest",
+    "Progress",
+    "ProgressWatch",
+    "entity_run_row",
+    "load_row",
+]

@@ -52,17 +52,23 @@ class Canonical:
     end: int
 
     def batches(self, start: int | None = None) -> Iterator[pa.Table]:
-        """The rows from number ``start`` on, a row group at most at once, with the columns they were written with."""
+        """The rows from number ``start`` on, a few at once, with the columns they were written with."""
         if self.file is None:
             return
         skip = max(0, (self.first if start is None else start) - self.first)
         for index in range(self.file.num_row_groups):
             rows = self.file.metadata.row_group(index).num_rows
-            if skip < rows:
-                group = self.file.read_row_group(index).slice(skip)
-                for offset in range(0, group.num_rows, ROW_GROUP_ROWS):
-                    yield group.slice(offset, ROW_GROUP_ROWS)
-            skip = max(0, skip - rows)
+            if skip >= rows:
+                skip -= rows
+                continue
+            for batch in self.file.iter_batches(ROW_GROUP_ROWS, row_groups=[index]):
+                if skip < batch.num_rows:
+                    yield pa.Table.from_batches([batch.slice(skip)])
+                skip = max(0, skip - batch.num_rows)
+
+    def entity_run_id(self, number: int) -> str:
+        """Which entity run has this number."""
+        return str(next(self.batches(number)).column("entity_run_id")[0].as_py())
 
     def columns(self, *names: str) -> Iterator[pa.Table]:
         """The same batches from the first row on, with these columns only."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hygge_engine.errors import JournalError, LakeConditionNotMet
-from hygge_engine.journal.files import JournalFiles, encode, rows_in_order
-from hygge_engine.journal.rows import SCHEMA, EntityRunRow, conform, load_row, table_of
+from hygge_engine.journal.changes import Changes, journal_changes, load_changes
+from hygge_engine.journal.files import RETIRED_SCHEMA, Canonical, JournalFiles, encode, rows_in_order
+from hygge_engine.journal.rows import SCHEMA, EntityRunRow, conform, fingerprint, load_row, table_of
 from hygge_engine.journal.summaries import Level, summarize, summarize_loads
 from hygge_engine.lake.base import Lake
 
@@ -57,7 +58,7 @@ class Journal:
             if _holds(present, table, path):
                 return
             # Files are never changed, so that a fold can delete what it has read: the rest goes beside it.
-            path = self._files.run_path(coordinator_run_id, _fingerprint(table))
+            path = self._files.run_path(coordinator_run_id, fingerprint(row.entity_run_id for row in rows))
         raise JournalError(f"The rows of load {coordinator_run_id} could not be written to {self._files.where}.")
 
     def append_skip(
@@ -87,9 +88,7 @@ class Journal:
         recent = rows_in_order(self._files.read_runs(files).values())
         canonical = self._files.read_canonical().read(condition)
         recent = conform(recent) if condition is None else conform(recent).filter(condition)
-        rows = pl.from_arrow(pa.concat_tables([canonical, recent]))
-        if isinstance(rows, pl.Series):
-            raise TypeError("A table became a single column.")
+        rows = pl.DataFrame(pa.concat_tables([canonical, recent]))
         return rows.unique("entity_run_id", keep="first", maintain_order=True)
 
     def runs(self, limit: int = 20, *, flow: str | None = None) -> pl.DataFrame:
@@ -137,6 +136,51 @@ class Journal:
             return len(tables)
         return 0
 
+    def retire(self, before: datetime) -> int:
+        """Take the oldest loads out of the canonical file, as far as they finished before a moment (with time zone),
+        and return how many rows that were.
+
+        Rows leave in the order they came in, whole loads only; `changes_since` tells of them as deletes.
+        """
+        limit = before.astimezone(UTC).isoformat()
+        for _ in range(ATTEMPTS):
+            canonical = self._files.read_canonical()
+            retired = _finished_before(canonical, limit)
+            if retired.num_rows == 0:
+                return 0
+            # First the note, then the deed: should the deed not happen, the note is not looked at.
+            self._files.write_retired(retired)
+            try:
+                self._files.replace_canonical(canonical, SCHEMA.empty_table(), first=canonical.first + retired.num_rows)
+            except LakeConditionNotMet:
+                continue
+            return int(retired.num_rows)
+        return 0
+
+    def changes_since(self, position: Mapping[str, Any] | None) -> Changes:
+        """What has happened to the mirrored table `journal` (`rows.SCHEMA`, key ``entity_run_id``) since a position."""
+        return journal_changes(self._files, position)
+
+    def load_changes_since(self, position: Mapping[str, Any] | None) -> Changes:
+        """The same for the mirrored table `loads` (`summaries.LOADS_SCHEMA`, key ``coordinator_run_id``)."""
+        return load_changes(self._files, position)
+
+
+def _finished_before(canonical: Canonical, limit: str) -> pa.Table:
+    """The rows at the beginning that finished before a time (ISO 8601, UTC), without the load that goes on after it."""
+    retired: list[dict[str, Any]] = []
+    survivor = None
+    names = ("entity_run_id", "coordinator_run_id", "start_time", "finish_time")
+    for row in chain.from_iterable(batch.to_pylist() for batch in canonical.columns(*names)):
+        # Times of one offset and form sort as text; retention is counted in days, so the form's tail does not matter.
+        if str(row["finish_time"] or row["start_time"] or "") >= limit:
+            survivor = row["coordinator_run_id"]
+            break
+        retired.append({**row, "number": canonical.first + len(retired)})
+    while retired and retired[-1]["coordinator_run_id"] == survivor:
+        retired.pop()
+    return pa.Table.from_pylist(retired, schema=RETIRED_SCHEMA)
+
 
 def _check(coordinator_run_id: str, rows: Sequence[EntityRunRow]) -> None:
     strangers = [row.entity_run_id for row in rows if row.coordinator_run_id != coordinator_run_id]
@@ -160,11 +204,6 @@ def _holds(present: pa.Table, table: pa.Table, path: str) -> bool:
                 hint="A load's id is used once; start the load again under a new one.",
             )
     return complete
-
-
-def _fingerprint(table: pa.Table) -> str:
-    identifiers = sorted(str(value) for value in table.column("entity_run_id").to_pylist())
-    return hashlib.sha256("\n".join(identifiers).encode()).hexdigest()[:12]
 
 
 def _condition(**equal: str | None) -> pc.Expression | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol, get_args
@@ -212,6 +213,11 @@ def seconds_between(start: str, end: str) -> float:
 def table_of(rows: Sequence[EntityRunRow]) -> pa.Table:
     """The rows as Arrow, in the journal's schema."""
     return pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
+
+
+def fingerprint(entity_run_ids: Iterable[str]) -> str:
+    """What stands for a set of entity runs, in any order."""
+    return hashlib.sha256("\n".join(sorted(entity_run_ids)).encode()).hexdigest()[:12]
 
 
 def conform(table: pa.Table, *, keep_unknown: bool = False) -> pa.Table:

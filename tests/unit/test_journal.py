@@ -1,0 +1,343 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hygge_engine.errors import JournalError, LakeError, LakeUnavailable
+from hygge_engine.flow.slices import SliceResult
+from hygge_engine.journal import SCHEMA, Journal, entity_run_row, load_row
+from hygge_engine.journal.rows import RunStatus
+from hygge_engine.lake.local import LocalLake
+from tests.journal_rows import EPOCH, ROOT, InterruptedLake, LostAnswers, make_row
+
+# The columns of the framework that hygge-engine re-creates, in its order.
+ORIGINAL_COLUMNS = [
+    "entity_run_id",
+    "coordinator_run_id",
+    "flow_run_id",
+    "coordinator",
+    "flow",
+    "entity",
+    "start_time",
+    "finish_time",
+    "status",
+    "run_type",
+    "row_count",
+    "duration",
+    "primary_key",
+    "watermark_column",
+    "watermark_type",
+    "watermark",
+    "message",
+    "schema_version",
+]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> LocalLake:
+    return LocalLake(tmp_path / "lake")
+
+
+@pytest.fixture
+def journal(lake: LocalLake) -> Journal:
+    return Journal(lake, ROOT)
+
+
+def identifiers(rows: pl.DataFrame) -> list[str]:
+    return rows["entity_run_id"].to_list()
+
+
+def test_an_empty_journal_reads_as_no_rows(journal: Journal, tmp_path: Path) -> None:
+    assert journal.read().is_empty()
+    assert journal.read().columns == SCHEMA.names
+    assert journal.runs().is_empty()
+    assert journal.summary("entity").is_empty()
+    assert journal.fold(after_loads=1) == 0
+    assert not (tmp_path / "lake").exists()
+
+
+def test_rows_are_read_back_as_they_were_appended(journal: Journal) -> None:
+    rows = [
+        make_row(1, 0, watermark="2026-01-01T00:00:00", message="três"),
+        make_row(1, 1, status="fail", error="home"),
+    ]
+    journal.append("load-1", rows)
+    assert journal.read().to_dicts() == [asdict(row) for row in rows]
+
+
+def test_columns_are_the_original_ones_with_ours_at_the_end() -> None:
+    assert SCHEMA.names[: len(ORIGINAL_COLUMNS)] == ORIGINAL_COLUMNS
+
+
+def test_a_load_lands_as_one_small_file(journal: Journal, lake: LocalLake) -> None:
+    journal.append("load-1", [make_row(1, entity) for entity in range(3)])
+    files = [entry.path for entry in lake.list(ROOT, recursive=True) if not entry.is_directory]
+    assert files == [f"{ROOT}/runs/load-1.parquet"]
+    assert pq.read_schema(io.BytesIO(lake.read(files[0]).data)).equals(SCHEMA)
+
+
+def test_nothing_is_made_outside_the_journals_folder(journal: Journal, lake: LocalLake) -> None:
+    journal.append("load-1", [make_row(1)])
+    journal.fold(after_loads=1)
+    outside = [entry.path for entry in lake.list("", recursive=True) if not ROOT.startswith(entry.path)]
+    assert outside
+    assert all(path.startswith(f"{ROOT}/") for path in outside)
+
+
+def test_settling_twice_appends_once(journal: Journal, lake: LocalLake) -> None:
+    rows = [make_row(1, entity) for entity in range(3)]
+    for _ in range(2):
+        journal.append("load-1", rows)
+    assert len(list(lake.list(f"{ROOT}/runs"))) == 1
+    journal.fold(after_loads=1)
+    journal.append("load-1", list(reversed(rows)))
+    assert sorted(identifiers(journal.read())) == ["run-1-0", "run-1-1", "run-1-2"]
+    journal.fold(after_loads=1)
+    assert len(journal.read()) == 3
+
+
+def test_an_append_whose_answer_was_lost_is_recognised(lake: LocalLake) -> None:
+    journal = Journal(LostAnswers(lake), ROOT)
+    journal.append("load-1", [make_row(1)])
+    assert identifiers(Journal(lake, ROOT).read()) == ["run-1-0"]
+
+
+def test_a_load_that_comes_back_with_more_rows_loses_none(journal: Journal) -> None:
+    journal.append("load-1", [make_row(1, 0), make_row(1, 1)])
+    journal.append("load-1", [make_row(1, 1), make_row(1, 2)])
+    journal.append("load-1", [make_row(1, 1), make_row(1, 2)])
+    assert identifiers(journal.read()) == ["run-1-0", "run-1-1", "run-1-2"]
+    journal.fold(after_loads=1)
+    assert identifiers(journal.read("load-1")) == ["run-1-0", "run-1-1", "run-1-2"]
+
+
+def test_an_entity_run_is_never_told_in_two_ways(journal: Journal) -> None:
+    journal.append("load-1", [make_row(1)])
+    with pytest.raises(JournalError, match="run-1-0 with other values of row_count, status"):
+        journal.append("load-1", [make_row(1, status="fail", row_count=9)])
+    assert journal.read()["status"].to_list() == ["success"]
+
+
+def test_rows_must_belong_to_the_load(journal: Journal) -> None:
+    with pytest.raises(JournalError, match="does not belong to load load-2"):
+        journal.append("load-2", [make_row(1)])
+    with pytest.raises(JournalError, match="names an entity run twice"):
+        journal.append("load-1", [make_row(1), make_row(1)])
+    assert journal.read().is_empty()
+
+
+def test_a_failing_lake_is_never_swallowed(lake: LocalLake) -> None:
+    def fail() -> None:
+        raise LakeUnavailable("The lake asks to come back later.")
+
+    with pytest.raises(LakeUnavailable):
+        Journal(InterruptedLake(lake, 0, fail), ROOT).append("load-1", [make_row(1)])
+    Journal(lake, ROOT).append("load-1", [make_row(1)])
+    actions: list[Callable[[Journal], object]] = [
+        lambda journal: journal.read(),
+        lambda journal: journal.runs(),
+        lambda journal: journal.fold(after_loads=1),
+        lambda journal: journal.changes_since(None),
+    ]
+    for action in actions:
+        with pytest.raises(LakeError):
+            action(Journal(InterruptedLake(lake, 0, fail), ROOT))
+
+
+@pytest.mark.parametrize(
+    "load_id", ["manual: 2026-01-01 12:00", "a/../b", "ünïcode", "..", "x" * 300, "load~1", "CON."]
+)
+def test_any_load_id_has_a_file_of_its_own(journal: Journal, lake: LocalLake, load_id: str) -> None:
+    journal.append(load_id, [make_row(load_id)])
+    journal.append(f"{load_id}'", [make_row(f"{load_id}'")])
+    assert len(list(lake.list(f"{ROOT}/runs"))) == 2
+    assert journal.read(load_id)["coordinator_run_id"].to_list() == [load_id]
+
+
+def test_one_load_flow_or_entity_is_read_from_both_places(journal: Journal) -> None:
+    for load in range(4):
+        rows = [make_row(load, entity, flow="flights" if entity else "weather") for entity in range(3)]
+        journal.append(f"load-{load}", rows)
+        if load == 1:
+            journal.fold(after_loads=1)
+    assert identifiers(journal.read("load-1")) == ["run-1-0", "run-1-1", "run-1-2"]
+    assert identifiers(journal.read("load-3")) == ["run-3-0", "run-3-1", "run-3-2"]
+    assert identifiers(journal.read(flow="weather")) == [f"run-{load}-0" for load in range(4)]
+    assert identifiers(journal.read("load-2", flow="flights", entity="table_2")) == ["run-2-2"]
+    assert journal.read("load-9").is_empty()
+
+
+def original_journal(rows: int, **changes: pl.Expr) -> bytes:
+    """A journal as the original framework leaves it: its own columns, written by polars, one file."""
+    values = [asdict(make_row(number, schema_version="1.0")) for number in range(rows)]
+    frame = pl.DataFrame(values).select(ORIGINAL_COLUMNS).with_columns(**changes)
+    sink = io.BytesIO()
+    frame.write_parquet(sink)
+    return sink.getvalue()
+
+
+def test_a_journal_of_the_original_framework_is_carried_on(journal: Journal, lake: LocalLake) -> None:
+    lake.put(f"{ROOT}/journal.parquet", original_journal(3))
+    assert identifiers(journal.read()) == ["run-0-0", "run-1-0", "run-2-0"]
+    assert journal.read()["bytes"].to_list() == [None] * 3
+    journal.append("load-3", [make_row(3)])
+    assert journal.fold(after_loads=1) == 1
+    rows = journal.read()
+    assert rows["schema_version"].to_list() == ["1.0", "1.0", "1.0", "1.1"]
+    assert rows["bytes"].to_list() == [None, None, None, 100]
+    assert journal.runs()["coordinator_run_id"].to_list() == ["load-3", "load-2", "load-1", "load-0"]
+    # The original framework still finds every column of its own, by name and in its order.
+    canonical = pl.read_parquet(io.BytesIO(lake.read(f"{ROOT}/journal.parquet").data))
+    assert canonical.columns[: len(ORIGINAL_COLUMNS)] == ORIGINAL_COLUMNS
+
+
+def test_other_types_of_the_same_columns_are_read(journal: Journal, lake: LocalLake) -> None:
+    times = pl.col("start_time").str.to_datetime(time_zone="UTC")
+    data = original_journal(2, row_count=pl.col("row_count").cast(pl.Int32), start_time=times)
+    lake.put(f"{ROOT}/journal.parquet", data)
+    rows = journal.read()
+    assert rows["start_time"].to_list() == ["2026-01-01T00:00:00+00:00", "2026-01-01T01:00:00+00:00"]
+    assert rows["row_count"].to_list() == [10, 10]
+
+
+def test_columns_of_a_later_version_survive_a_fold(journal: Journal, lake: LocalLake) -> None:
+    journal.append("load-0", [make_row(0)])
+    journal.fold(after_loads=1)
+    later = pa.Table.from_pylist([{**asdict(make_row(1)), "expectations": 7}])
+    sink = io.BytesIO()
+    pq.write_table(later, sink)
+    lake.put(f"{ROOT}/runs/load-1.parquet", sink.getvalue())
+    journal.fold(after_loads=1)
+    journal.append("load-2", [make_row(2)])
+    journal.fold(after_loads=1)
+    canonical = pl.read_parquet(io.BytesIO(lake.read(f"{ROOT}/journal.parquet").data))
+    assert canonical["expectations"].to_list() == [None, 7, None]
+    assert journal.read().columns == SCHEMA.names
+
+
+def test_a_journal_that_is_no_parquet_is_named(journal: Journal, lake: LocalLake) -> None:
+    lake.put(f"{ROOT}/journal.parquet", b"not Parquet")
+    with pytest.raises(JournalError, match=r"journal\.parquet is not a Parquet file"):
+        journal.read()
+
+
+def test_a_column_that_does_not_fit_is_named(journal: Journal, lake: LocalLake) -> None:
+    data = original_journal(1, row_count=pl.lit("many"))
+    lake.put(f"{ROOT}/journal.parquet", data)
+    with pytest.raises(JournalError, match="column row_count holds"):
+        journal.read()
+
+
+def test_a_row_tells_how_its_slices_ended() -> None:
+    result = SliceResult(
+        status="failed",
+        rows=5,
+        bytes=50,
+        files=2,
+        message="x" * 5000,
+        error="home.unavailable",
+        started="2026-01-01T00:00:00+00:00",
+        finished="2026-01-01T00:00:01.500000+00:00",
+        primary_key="id",
+        watermark_column="modified_at",
+        watermark_type="datetime",
+        watermark="2026-01-01T00:00:00.1234567",
+    )
+    names: dict[str, Any] = {
+        "coordinator_run_id": "load-1",
+        "flow_run_id": "f",
+        "coordinator": "load",
+        "flow": "flights",
+    }
+    row = entity_run_row(result, entity_run_id="1", entity="weather", run_type="full_drop", attempts=3, **names)
+    assert (row.status, row.row_count, row.files, row.duration, row.error) == ("fail", 5, 2, 1.5, "home.unavailable")
+    assert (row.watermark, row.attempts, len(row.message)) == ("2026-01-01T00:00:00.1234567", 3, 4000)
+
+    never_began = SliceResult(status="cancelled")
+    row = entity_run_row(
+        never_began, entity_run_id="2", entity="planes", run_type="full_drop", started="2026-01-01T00:00:00Z", **names
+    )
+    assert (row.status, row.start_time, row.finish_time) == ("cancel", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
+
+    with pytest.raises(JournalError, match=r"flights\.planes has not ended"):
+        entity_run_row(
+            SliceResult(status="continue"), entity_run_id="2", entity="planes", run_type="full_drop", **names
+        )
+
+
+def test_a_load_that_did_not_start_is_remembered(journal: Journal) -> None:
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    for _ in range(2):
+        journal.append_skip("tick-1", coordinator="load", at=at, reason="The load before it still runs.")
+    assert journal.read()["status"].to_list() == ["skip"]
+    load = journal.runs().row(0, named=True)
+    assert load["coordinator_run_id"] == "tick-1"
+    assert (load["status"], load["entities"], load["skipped"]) == ("skip", 0, 0)
+    assert load["message"] == "The load before it still runs."
+    assert journal.summary("flow").is_empty()
+    assert journal.summary("load")["skip"].to_list() == [1]
+
+
+def test_a_load_is_as_grave_as_its_gravest_entity(journal: Journal) -> None:
+    expected: dict[str, tuple[RunStatus, list[RunStatus]]] = {
+        "all-well": ("success", ["success", "skip"]),
+        "one-failed": ("fail", ["success", "fail", "skip"]),
+        "stopped": ("cancel", ["success", "fail", "cancel"]),
+        "busy": ("skip", ["skip", "skip"]),
+    }
+    for load, (_, statuses) in expected.items():
+        journal.append(load, [make_row(load, n, status=status) for n, status in enumerate(statuses)])
+    plan_failed = load_row("fail", coordinator_run_id="no-plan", coordinator="load", at=EPOCH, message="No such flow.")
+    journal.append("no-plan", [plan_failed])
+    found = dict(journal.runs().select("coordinator_run_id", "status").iter_rows())
+    assert found == {load: status for load, (status, _) in expected.items()} | {"no-plan": "fail"}
+
+
+def test_loads_are_summed_up_newest_first(journal: Journal) -> None:
+    for load in range(3):
+        rows = [make_row(load, entity, requested_by="http") for entity in range(4)]
+        rows[2] = replace(rows[2], status="fail", message=f"error in {load}", row_count=0, run_type="full_drop")
+        journal.append(f"load-{load}", rows)
+        if load == 1:
+            journal.fold(after_loads=1)
+    loads = journal.runs(2).to_dicts()
+    assert [load["coordinator_run_id"] for load in loads] == ["load-2", "load-1"]
+    assert loads[0] == {
+        "coordinator_run_id": "load-2",
+        "coordinator": "load",
+        "started": "2026-01-01T02:00:00+00:00",
+        "finished": "2026-01-01T02:03:30+00:00",
+        "status": "fail",
+        "entities": 4,
+        "succeeded": 3,
+        "failed": 1,
+        "skipped": 0,
+        "cancelled": 0,
+        "rows": 30,
+        "bytes": 400,
+        "duration": 210.0,
+        "requested_by": "http",
+        "run_type": "mixed",
+        "message": "error in 2",
+    }
+
+
+def test_entities_are_summed_up_over_loads(journal: Journal) -> None:
+    for load in range(3):
+        rows = [make_row(load, 0), make_row(load, 1, status="fail" if load < 2 else "success", message=f"error {load}")]
+        journal.append(f"load-{load}", rows)
+    failing = journal.summary("entity", entity="table_1").row(0, named=True)
+    assert (failing["runs"], failing["fail"], failing["success"], failing["rows"]) == (3, 2, 1, 30)
+    assert (failing["duration"], failing["last_status"], failing["first_error"]) == (90.0, "success", "error 0")
+    assert journal.summary("entity")["entity"].to_list() == ["table_1", "table_0"]
+    assert journal.summary("flow", coordinator_run_id="load-1")["runs"].to_list() == [2]
+    assert journal.summary(flow="elsewhere").is_empty()

@@ -1,0 +1,239 @@
+"""Folding, retiring and reading at the same time, interrupted at every single operation."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from hygge_engine.errors import LakeError
+from hygge_engine.journal import Journal
+from hygge_engine.journal.files import ROW_GROUP_ROWS
+from hygge_engine.lake.local import LocalLake
+from tests.journal_rows import EPOCH, ROOT, InterruptedLake, Killed, LostAnswers, make_row
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> LocalLake:
+    return LocalLake(tmp_path / "lake")
+
+
+@pytest.fixture
+def journal(lake: LocalLake) -> Journal:
+    return Journal(lake, ROOT)
+
+
+def identifiers(journal: Journal) -> list[str]:
+    return sorted(journal.read()["entity_run_id"].to_list())
+
+
+def canonical_identifiers(lake: LocalLake) -> list[str]:
+    table = pq.read_table(io.BytesIO(lake.read(f"{ROOT}/journal.parquet").data))
+    return [str(value) for value in table.column("entity_run_id").to_pylist()]
+
+
+def fill(journal: Journal, loads: range) -> None:
+    for load in loads:
+        journal.append(f"load-{load}", [make_row(load, entity) for entity in range(2)])
+
+
+def expected(loads: range) -> list[str]:
+    return sorted(f"run-{load}-{entity}" for load in loads for entity in range(2))
+
+
+def test_a_fold_moves_the_rows_and_changes_none(journal: Journal, lake: LocalLake) -> None:
+    fill(journal, range(3))
+    before = journal.read()
+    assert journal.fold(after_loads=1) == 3
+    assert journal.read().equals(before)
+    assert list(lake.list(f"{ROOT}/runs")) == []
+    assert canonical_identifiers(lake) == expected(range(3))
+
+
+def test_a_fold_waits_until_it_is_worth_its_cost(journal: Journal, lake: LocalLake) -> None:
+    fill(journal, range(4))
+    assert journal.fold(after_loads=5) == 0
+    assert len(list(lake.list(f"{ROOT}/runs"))) == 4
+    fill(journal, range(4, 5))
+    assert journal.fold(after_loads=5) == 5
+
+
+def test_a_fold_can_be_restricted_to_some_loads(journal: Journal, lake: LocalLake) -> None:
+    fill(journal, range(3))
+    assert journal.fold(after_loads=1, only=["load-1", "load-9"]) == 1
+    assert canonical_identifiers(lake) == ["run-1-0", "run-1-1"]
+    assert identifiers(journal) == expected(range(3))
+
+
+def test_many_small_folds_do_not_leave_many_small_row_groups(journal: Journal, lake: LocalLake) -> None:
+    for load in range(5):
+        fill(journal, range(load, load + 1))
+        journal.fold(after_loads=1)
+    metadata = pq.ParquetFile(io.BytesIO(lake.read(f"{ROOT}/journal.parquet").data)).metadata
+    assert (metadata.num_rows, metadata.num_row_groups) == (10, 1)
+
+
+def test_a_long_history_is_folded_in_row_groups_of_full_size(journal: Journal, lake: LocalLake) -> None:
+    rows = [make_row("long", entity, start_time="2026", finish_time="2026") for entity in range(ROW_GROUP_ROWS + 10)]
+    journal.append("long", rows)
+    journal.fold(after_loads=1)
+    fill(journal, range(1))
+    journal.fold(after_loads=1)
+    metadata = pq.ParquetFile(io.BytesIO(lake.read(f"{ROOT}/journal.parquet").data)).metadata
+    assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [ROW_GROUP_ROWS, 12]
+    assert len(set(canonical_identifiers(lake))) == ROW_GROUP_ROWS + 12
+    assert journal.read("load-0").height == 2
+
+
+def test_the_oldest_loads_are_retired_whole(journal: Journal) -> None:
+    fill(journal, range(6))
+    journal.fold(after_loads=1)
+    # Load 2's first entity finished before that moment, its second did not.
+    assert journal.retire(EPOCH + timedelta(hours=2, seconds=45)) == 4
+    assert identifiers(journal) == expected(range(2, 6))
+    assert journal.retire(EPOCH + timedelta(hours=2, seconds=45)) == 0
+    fill(journal, range(6, 7))
+    journal.fold(after_loads=1)
+    assert identifiers(journal) == expected(range(2, 7))
+    assert journal.retire(EPOCH + timedelta(days=1)) == 10
+    assert journal.read().is_empty()
+
+
+def test_loads_that_are_not_folded_are_not_retired(journal: Journal) -> None:
+    fill(journal, range(2))
+    assert journal.retire(EPOCH + timedelta(days=1)) == 0
+    assert identifiers(journal) == expected(range(2))
+
+
+def test_a_fold_whose_answers_are_lost_finds_its_own_work(journal: Journal, lake: LocalLake) -> None:
+    fill(journal, range(3))
+    assert Journal(LostAnswers(lake), ROOT).fold(after_loads=1) == 3
+    assert canonical_identifiers(lake) == expected(range(3))
+    Journal(LostAnswers(lake), ROOT).retire(EPOCH + timedelta(hours=1, minutes=30))
+    assert identifiers(journal) == expected(range(2, 3))
+
+
+Action = Callable[[Journal], object]
+
+
+def append_and_fold(journal: Journal) -> None:
+    fill(journal, range(5, 6))
+    journal.fold(after_loads=1)
+
+
+ACTIONS: dict[str, Action] = {
+    "append": lambda journal: fill(journal, range(5, 6)),
+    "append again": lambda journal: fill(journal, range(4, 5)),
+    "fold": lambda journal: journal.fold(after_loads=1),
+    "append and fold": append_and_fold,
+    "retire": lambda journal: journal.retire(EPOCH + timedelta(hours=1)),
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal with loads 0 to 2 in the canonical file, 3 and 4 beside it."""
+    folder = tmp_path_factory.mktemp("prepared")
+    journal = Journal(LocalLake(folder), ROOT)
+    fill(journal, range(3))
+    journal.fold(after_loads=1)
+    fill(journal, range(3, 5))
+    return folder
+
+
+def each_interruption(action: Action, prepared: Path, folder: Path) -> Iterator[tuple[LocalLake, int, bool]]:
+    """A prepared journal of its own for every operation of an action, to be interrupted before it and after it."""
+    shutil.copytree(prepared, folder / "counted")
+    counted = InterruptedLake(LocalLake(folder / "counted"))
+    action(Journal(counted, ROOT))
+    for at in range(counted.calls):
+        for after in (False, True):
+            shutil.copytree(prepared, folder / f"{at}-{after}")
+            yield LocalLake(folder / f"{at}-{after}"), at, after
+
+
+@pytest.mark.parametrize("inner", ACTIONS)
+@pytest.mark.parametrize("outer", ["append", "append again", "fold", "retire", "read"])
+def test_whatever_happens_in_between_no_row_is_lost_or_doubled(
+    prepared: Path, tmp_path: Path, outer: str, inner: str
+) -> None:
+    found: list[str] = []
+
+    def read(journal: Journal) -> None:
+        found.extend(identifiers(journal))
+
+    action = ACTIONS.get(outer, read)
+    for lake, at, after in each_interruption(action, prepared, tmp_path):
+        journal = Journal(lake, ROOT)
+        interrupted = InterruptedLake(lake, at, partial(ACTIONS[inner], journal))
+        interrupted.after = after
+        found.clear()
+        action(Journal(interrupted, ROOT))
+
+        both = {outer, inner}
+        left = range(1 if "retire" in both else 0, 6 if both & {"append", "append and fold"} else 5)
+        assert identifiers(journal) == expected(left), (at, after)
+        journal.fold(after_loads=1)
+        assert identifiers(journal) == expected(left), (at, after)
+        assert sorted(canonical_identifiers(lake)) == expected(left), (at, after)
+        if outer == "read":
+            # Whoever reads while others write sees every row that neither comes nor goes, once.
+            assert len(found) == len(set(found))
+            assert set(found) >= set(expected(range(1, 5))), (at, after)
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_whoever_is_killed_can_be_repeated(prepared: Path, tmp_path: Path, name: str) -> None:
+    action = ACTIONS[name]
+
+    def die() -> None:
+        raise Killed
+
+    for lake, at, after in each_interruption(action, prepared, tmp_path):
+        interrupted = InterruptedLake(lake, at, die)
+        interrupted.after = after
+        with pytest.raises(Killed):
+            action(Journal(interrupted, ROOT))
+        journal = Journal(lake, ROOT)
+        action(journal)
+        journal.fold(after_loads=1)
+        left = range(1 if name == "retire" else 0, 6 if name in ("append", "append and fold") else 5)
+        assert identifiers(journal) == expected(left), (at, after)
+        assert sorted(canonical_identifiers(lake)) == expected(left), (at, after)
+
+
+def test_a_fold_that_always_comes_second_leaves_the_rest_to_the_others(journal: Journal, lake: LocalLake) -> None:
+    """Somebody folds one load after another, each time just before our own fold is written."""
+
+    class Busy(LocalLake):
+        turn = 0
+
+        def put(self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+            self.turn += 1
+            other = Journal(lake, ROOT)
+            fill(other, range(self.turn + 10, self.turn + 11))
+            other.fold(after_loads=1)
+            return super().put(path, data, if_match=if_match, if_absent=if_absent)
+
+    fill(journal, range(1))
+    busy = Busy(Path(lake.url.removeprefix("file://")))
+    assert Journal(busy, ROOT).fold(after_loads=1) == 0
+    assert set(expected(range(1))) <= set(identifiers(journal))
+
+
+def test_a_fold_that_cannot_delete_says_so_and_loses_nothing(journal: Journal, lake: LocalLake) -> None:
+    fill(journal, range(5))
+
+    class ReadOnlyRuns(LocalLake):
+        def delete(self, path: str) -> bool:
+            raise LakeError(f"{path} may not be deleted.")
+
+    with pytest.raises(LakeError):
+        Journal(ReadOnlyRuns(Path(lake.url.removeprefix("file://"))), ROOT).fold(after_loads=1)
+    assert identifiers(journal) == expected(range(5))
