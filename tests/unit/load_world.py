@@ -1,0 +1,58 @@
+"""A project whose tables are in memory and whose lake is a local directory: everything between is real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hygge_engine.flow import factory, mirror
+from hygge_engine.flow import run as flow_run
+from hygge_engine.lake.local import LocalLake
+from hygge_engine.orchestration.places import Place
+from hygge_engine.project import Project
+from tests.faults.world import Source, SourceHome
+from tests.unit.project_files import FLOW, load
+
+FLOW_YML = FLOW.replace("modified_at", "modified").replace("[orders, customers]", "[orders, customers, stock]")
+SECOND_FLOW_YML = FLOW_YML.replace("orders_to_fabric", "second").replace("2222-222222222222", "2222-333333333333")
+
+
+class LoadWorld:
+    """Sources by entity name; ``before_read`` may raise, to make a source fail at its next batch."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, *, hygge: str = "", **files: str) -> None:
+        self.directory = root / "project"
+        options = {"hygge": hygge} if hygge else {}
+        self.project: Project = load(self.directory, **{"flow": FLOW_YML, **options, **files})
+        self.lake_directory = root / "lake"
+        self.lake_directory.mkdir()
+        self.sources = {entity.name: Source() for entity in self.project.entities}
+        self.before_read: Callable[[str, int], None] = lambda entity, batch: None
+        for module in (factory, mirror):
+            monkeypatch.setattr(module, "lake_of", lambda settings: LocalLake(self.lake_directory))
+        monkeypatch.setattr(flow_run, "open_home", self._open_home)
+
+    def fill(self, **rows: int) -> None:
+        """Give each named table so many rows."""
+        for name, count in rows.items():
+            self.sources[name].put(*range(1, count + 1))
+
+    def place(self, flow: str = "orders_to_fabric") -> Place:
+        """Where a flow's loads are remembered."""
+        entity = next(iter(self.project.flows[flow].entities.values()))
+        return Place(*factory.journal_of(entity))
+
+    def journal(self, flow: str = "orders_to_fabric") -> list[dict[str, Any]]:
+        """The journal's rows, by entity."""
+        return sorted(self.place(flow).journal.read().to_dicts(), key=lambda row: str(row["entity"]))
+
+    def landed_files(self) -> list[str]:
+        """The data files in the landing zone, as table/file."""
+        found = self.lake_directory.rglob("LandingZone/*/*/*.parquet")
+        return sorted(f"{path.parent.name}/{path.name}" for path in found)
+
+    def _open_home(self, project: Project, entity: Any) -> SourceHome:
+        return SourceHome(self.sources[entity.name], before_batch=lambda batch: self.before_read(entity.name, batch))

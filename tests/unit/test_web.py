@@ -1,0 +1,261 @@
+"""The API's answers, with a durable client in memory and the journal in a local directory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tomllib
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import hygge_engine
+from hygge_engine.errors import LakeUnavailable
+from hygge_engine.orchestration.local import run_load
+from hygge_engine.orchestration.request import LoadRequest
+from hygge_engine.orchestration.source import ProjectSource
+from hygge_engine.web.answers import Answer, problem_of
+from hygge_engine.web.api import Api
+from tests.unit.load_world import LoadWorld
+from tests.unit.project_files import write_project
+from tests.unit.test_orchestration_local import Recorder
+
+URL = "https://app.example.com/api/loads"
+
+
+class Client:
+    """A durable client; inputs come back as the text they went in with, as in SDK 1.7."""
+
+    def __init__(self) -> None:
+        self.instances: dict[str, Any] = {}
+        self.events: list[tuple[str, str]] = []
+
+    async def start_new(self, orchestration_function_name: str, instance_id: str, client_input: Any) -> Any:
+        self.put(instance_id, input_=json.dumps(client_input))
+        return instance_id
+
+    async def get_status(self, instance_id: str, *, show_input: bool = False) -> Any:
+        return self.instances.get(instance_id)
+
+    async def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None:
+        self.events.append((instance_id, event_name))
+
+    def put(self, load_id: str, runtime_status: str = "Running", **values: Any) -> None:
+        now = datetime(2024, 5, 1, 6, tzinfo=UTC)
+        defaults = {
+            "input_": "{}",
+            "output": None,
+            "custom_status": None,
+            "created_time": now,
+            "last_updated_time": now,
+        }
+        status = SimpleNamespace(name=runtime_status)
+        self.instances[load_id] = SimpleNamespace(instance_id=load_id, runtime_status=status, **{**defaults, **values})
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadWorld:
+    world = LoadWorld(tmp_path, monkeypatch)
+    world.fill(orders=5)
+    return world
+
+
+@pytest.fixture
+def api(world: LoadWorld) -> Api:
+    return Api(lambda: world.project)
+
+
+def start(api: Api, body: Any, client: Client | None = None) -> Answer:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return asyncio.run(api.start_load(data, URL, client or Client(), requested_by="http"))
+
+
+def test_a_load_is_accepted_with_the_places_to_look_at_it(api: Api) -> None:
+    client = Client()
+    answer = start(api, {"flows": ["orders_to_fabric"], "entities": ["orders"], "run_type": "full_drop"}, client)
+    assert answer.status == HTTPStatus.ACCEPTED
+    [(load_id, instance)] = client.instances.items()
+    assert answer.payload == {
+        "load_id": load_id,
+        "state": "pending",
+        "status_url": f"{URL}/{load_id}",
+        "cancel_url": f"{URL}/{load_id}/cancel",
+    }
+    assert answer.headers["Location"] == f"{URL}/{load_id}"
+    request = LoadRequest.from_json(json.loads(instance.input_))
+    assert request == LoadRequest(("orders_to_fabric",), ("orders",), "full_drop", "http")
+
+
+def test_an_empty_body_loads_everything(api: Api) -> None:
+    assert start(api, b"").status == HTTPStatus.ACCEPTED
+
+
+def test_every_problem_of_a_body_is_listed(api: Api) -> None:
+    answer = start(api, {"flow": "x", "run_type": "all"})
+    assert answer.status == HTTPStatus.BAD_REQUEST
+    assert len(answer.payload["problems"]) == 2
+    assert answer.content_type == "application/problem+json"
+    assert start(api, b"{nonsense").payload["problems"][0].startswith("The body is not JSON")
+
+
+def test_unknown_flows_are_named_with_the_nearest_known_one(api: Api) -> None:
+    client = Client()
+    answer = start(api, {"flows": ["order_to_fabric", "xyzzy"]}, client)
+    assert answer.status == HTTPStatus.NOT_FOUND
+    assert "order_to_fabric" in answer.payload["detail"]
+    assert answer.payload["unknown_flows"] == [
+        {"flow": "order_to_fabric", "nearest": "orders_to_fabric"},
+        {"flow": "xyzzy", "nearest": None},
+    ]
+    assert client.instances == {}
+
+
+def test_unknown_entities_are_not_found_either(api: Api) -> None:
+    answer = start(api, {"entities": ["order"]})
+    assert answer.status == HTTPStatus.NOT_FOUND
+    assert "`orders`" in answer.payload["detail"]
+
+
+def test_a_running_load_shows_each_entity_and_its_rows_so_far(api: Api, world: LoadWorld) -> None:
+    client = Client()
+    totals = {"entities": 3, "rows": 0, "running": 2}
+    client.put("c1", input_='{"requested_by": "http"}', custom_status={"phase": "loading", **totals})
+    progress = world.place().progress
+    progress.write("c1", "orders_to_fabric", "orders", {"state": "running", "rows": 3, "bytes": 90})
+    failed = {"state": "failed", "rows": 2, "message": "connection lost", "error": "home.unavailable"}
+    progress.write("c1", "orders_to_fabric", "customers", {**failed, "transient": True})
+    answer = asyncio.run(api.load_status("c1", client))
+    assert answer.status == HTTPStatus.OK
+    assert (answer.payload["state"], answer.payload["status"]) == ("loading", None)
+    assert answer.payload["totals"] == totals
+    assert answer.payload["request"]["requested_by"] == "http"
+    entities = {entity["entity"]: entity for entity in answer.payload["entities"]}
+    assert (entities["orders"]["status"], entities["orders"]["rows"]) == ("running", 3)
+    assert (entities["customers"]["status"], entities["customers"]["message"]) == ("waiting", "connection lost")
+    assert (entities["stock"]["status"], entities["stock"]["rows"]) == ("pending", 0)
+    json.loads(answer.body)
+
+
+def test_an_ended_load_shows_its_summary(api: Api, world: LoadWorld) -> None:
+    client = Client()
+    summary = run_load(world.project, LoadRequest(coordinator_run_id="c1"), Recorder())
+    client.put("c1", "Completed", output=summary, custom_status={"phase": "settled"})
+    payload = asyncio.run(api.load_status("c1", client)).payload
+    assert (payload["state"], payload["status"]) == ("settled", "success")
+    assert payload["summary"]["rows"] == 5
+    assert {entity["entity"]: entity["rows"] for entity in payload["entities"]} == {
+        "orders": 5,
+        "customers": 0,
+        "stock": 0,
+    }
+
+
+def test_an_orchestration_that_ended_without_settling_is_shown_as_lost(api: Api) -> None:
+    client = Client()
+    client.put("c1", "Terminated")
+    payload = asyncio.run(api.load_status("c1", client)).payload
+    assert (payload["state"], payload["status"]) == ("lost", "fail")
+    assert "Terminated" in payload["message"]
+
+
+def test_a_load_whose_orchestration_was_purged_is_found_in_the_journal(api: Api, world: LoadWorld) -> None:
+    run_load(world.project, LoadRequest(coordinator_run_id="c1"), Recorder())
+    payload = asyncio.run(api.load_status("c1", Client())).payload
+    assert (payload["load_id"], payload["state"], payload["status"]) == ("c1", "settled", "success")
+    assert len(payload["entity_runs"]) == 3
+
+
+def test_a_load_that_nobody_knows_is_not_found(api: Api) -> None:
+    assert asyncio.run(api.load_status("nope", Client())).status == HTTPStatus.NOT_FOUND
+    assert asyncio.run(api.cancel_load("nope", URL, Client())).status == HTTPStatus.NOT_FOUND
+    assert api.run("nope").status == HTTPStatus.NOT_FOUND
+
+
+def test_cancelling_raises_the_event_and_leaves_the_marker(api: Api, world: LoadWorld) -> None:
+    client = Client()
+    client.put("c1")
+    answer = asyncio.run(api.cancel_load("c1", f"{URL}/c1/cancel", client))
+    assert (answer.status, answer.payload["state"]) == (HTTPStatus.ACCEPTED, "cancelling")
+    assert answer.payload["status_url"] == f"{URL}/c1"
+    assert client.events == [("c1", "cancel")]
+    assert world.place().progress.is_cancelled("c1")
+
+
+def test_a_load_that_has_ended_cannot_be_cancelled(api: Api) -> None:
+    client = Client()
+    client.put("c1", "Completed")
+    assert asyncio.run(api.cancel_load("c1", URL, client)).status == HTTPStatus.CONFLICT
+    assert client.events == []
+
+
+def test_flows_are_listed_without_anything_that_leads_to_the_data(api: Api) -> None:
+    answer = api.flows()
+    assert answer.payload["project"] == "shop"
+    [flow] = answer.payload["flows"]
+    assert (flow["name"], flow["run_type"], flow["schedule"]) == ("orders_to_fabric", "incremental", "0 */15 * * * *")
+    assert flow["entities"][0] == {
+        "name": "orders",
+        "run_type": "incremental",
+        "home": "mssql",
+        "store": "open_mirroring",
+        "connection": "shop_db",
+        "watermark": "modified",
+    }
+    assert "correct horse" not in answer.body
+    assert "example.com" not in answer.body
+
+
+def test_runs_come_from_the_journal(api: Api, world: LoadWorld) -> None:
+    run_load(world.project, LoadRequest(coordinator_run_id="c1"), Recorder())
+    run_load(world.project, LoadRequest(coordinator_run_id="c2", entities=("orders",)), Recorder())
+    runs = api.runs(None, None).payload["runs"]
+    assert [(run["coordinator_run_id"], run["entities"], run["rows"]) for run in runs] == [("c2", 1, 0), ("c1", 3, 5)]
+    assert [run["coordinator_run_id"] for run in api.runs("1", None).payload["runs"]] == ["c2"]
+    assert api.runs(None, "other").payload["runs"] == []
+    assert api.runs("0", None).status == api.runs("x", None).status == HTTPStatus.BAD_REQUEST
+    run = api.run("c1").payload
+    assert (run["status"], run["rows"], len(run["entity_runs"])) == ("success", 5, 3)
+
+
+def test_health_counts_flows_and_names_nothing(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = api.health()
+    assert answer.status == HTTPStatus.OK
+    assert answer.payload == {"status": "healthy", "version": hygge_engine.__version__, "flows": 1}
+    monkeypatch.delenv("SHOP_PASSWORD", raising=False)
+    broken = Api(ProjectSource(write_project(tmp_path / "broken")))
+    answer = broken.health()
+    assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert answer.payload == {"status": "unhealthy", "version": hygge_engine.__version__, "problems": 1}
+
+
+def test_a_broken_project_is_explained_to_callers_with_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SHOP_PASSWORD", raising=False)
+    broken = Api(ProjectSource(write_project(tmp_path)))
+    for answer in (broken.flows(), broken.runs(None, None), start(broken, {})):
+        assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
+        assert "SHOP_PASSWORD" in answer.payload["detail"]
+
+
+def test_a_lake_that_does_not_answer_is_a_bad_gateway() -> None:
+    answer = problem_of(LakeUnavailable("OneLake answered 429", status=429, retry_after_seconds=12.0))
+    assert (answer.status, answer.headers) == (HTTPStatus.BAD_GATEWAY, {"Retry-After": "12"})
+    assert answer.payload["code"] == "lake.unavailable"
+
+
+def test_a_project_is_read_again_when_its_files_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", "correct horse")
+    source = ProjectSource(write_project(tmp_path))
+    first = source()
+    assert source() is first
+    flow = tmp_path / "flows/orders_to_fabric/flow.yml"
+    flow.write_text(flow.read_text().replace("[orders, customers]", "[orders]"))
+    assert len(source().entities) == 1
+
+
+def test_the_version_is_the_packages() -> None:
+    pyproject = tomllib.loads((Path(hygge_engine.__file__).parents[1] / "pyproject.toml").read_text())
+    assert pyproject["project"]["version"] == hygge_engine.__version__
