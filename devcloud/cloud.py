@@ -1,0 +1,162 @@
+"""The whole laptop cloud: SQL Server with the sample data, OneLake, Fabric's replicator and its status, a Functions
+host."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from devcloud.functions import FunctionsHost
+from devcloud.onelake import OneLake
+from devcloud.replicator import Replicator
+from devcloud.replicator.status_api import StatusServer
+
+# One workspace and one mirrored database, named by GUIDs as in Fabric; these two are nobody's.
+WORKSPACE = "0fab0000-0000-4000-8000-000000000001"
+MIRROR = "0fab0000-0000-4000-8000-000000000002"
+
+DATABASE = "nycflights"
+LOGIN, PASSWORD = "sa", "Hygge-2013!"
+
+# The real replicator looks about every 20 seconds; on a laptop nobody wants to wait for it.
+REPLICATION_SECONDS = 1.0
+
+
+# Function timers need a schedule; the cloud's own loads are started by hand unless `hygge dev` says otherwise.
+NEVER = "0 0 0 31 2 *"
+
+
+class LaptopCloud:
+    """Every part on loopback, below one directory; use as a context manager. ``say`` is told what has been started."""
+
+    def __init__(
+        self,
+        directory: Path,
+        project: Path,
+        *,
+        say: Callable[[str, str, float], None] = lambda part, where, seconds: None,
+        schedule: str = NEVER,
+        functions_port: int = 0,
+        sql_port: int = 0,
+        lake_port: int = 0,
+    ) -> None:
+        self._directory = directory
+        self._project = project
+        self._say = say
+        self._schedule = schedule
+        self._ports = {"functions": functions_port, "sql": sql_port, "lake": lake_port}
+        self._stack = ExitStack()
+        self.sql_address = ""
+        self.lake: OneLake
+        self.replicator: Replicator
+        self.status: StatusServer
+        self.host: FunctionsHost
+
+    def __enter__(self) -> Self:
+        try:
+            self._start("SQL Server", self._start_sql_server)
+            self._start("OneLake", self._start_lake)
+            self._start("Fabric's replicator", self._start_replicator)
+            self._start("Functions host", self._start_host)
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def item(self) -> Path:
+        """The mirrored database's item on disk."""
+        return self.lake.path(WORKSPACE, MIRROR)
+
+    def settings(self) -> dict[str, str]:
+        """The variables of the sample project, for this cloud."""
+        return {
+            "SQL_SERVER": self.sql_address,
+            "SQL_DATABASE": DATABASE,
+            "SQL_AUTH": "sql",
+            "SQL_USERNAME": LOGIN,
+            "SQL_PASSWORD": PASSWORD,
+            "SQL_ENCRYPT": "false",
+            "SQL_TRUST_SERVER_CERTIFICATE": "true",
+            "ONELAKE_URL": self.lake.url,
+            "WORKSPACE_ID": WORKSPACE,
+            "MIRROR_ID": MIRROR,
+            "LAKE_CREDENTIAL": "account_key",
+            "LAKE_ACCOUNT_NAME": self.lake.account_name,
+            "LAKE_ACCOUNT_KEY": self.lake.account_key,
+            "FABRIC_API_URL": self.status.url,
+            "HYGGE_PROJECT": str(self._project),
+            "HYGGE_SCHEDULE": self._schedule,
+        }
+
+    def connect(self) -> Any:
+        """A connection to the source through the real driver, for whoever wants to look or change something there."""
+        import mssql_python
+
+        return mssql_python.connect(
+            f"Server={self.sql_address};Database={DATABASE};UID={LOGIN};PWD={PASSWORD};"
+            "Encrypt=no;TrustServerCertificate=yes",
+            autocommit=True,
+        )
+
+    def _start(self, part: str, start: Callable[[], str]) -> None:
+        began = time.monotonic()
+        self._say(part, start(), time.monotonic() - began)
+
+    def _start_sql_server(self) -> str:
+        """In a process of its own: encoding rows for the wire would otherwise share this interpreter with the lake."""
+        command = [sys.executable, "-m", "devcloud.sqlserver", "--port", str(self._ports["sql"]), "--sample"]
+        command += ["--directory", str(self._directory / "sqlserver")]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own module
+        self._stack.callback(_end, process)
+        if process.stdout is None:
+            raise RuntimeError("the SQL Server has no output to read its address from")
+        for line in process.stdout:
+            found = re.search(r"127\.0\.0\.1[,:](\d+)", line)
+            if found:
+                self.sql_address = f"127.0.0.1,{found.group(1)}"
+                return self.sql_address
+        raise RuntimeError(f"the SQL Server ended with exit code {process.wait()} before it served")
+
+    def _start_lake(self) -> str:
+        self.lake = self._stack.enter_context(OneLake(self._directory / "onelake", self._ports["lake"]))
+        self.lake.create_workspace(WORKSPACE)
+        self.lake.create_item(WORKSPACE, MIRROR)
+        return self.lake.url
+
+    def _start_replicator(self) -> str:
+        self.replicator = Replicator.on_disk(self.item)
+        self.status = self._stack.enter_context(StatusServer({(WORKSPACE, MIRROR): self.replicator}))
+        self.replicator.run_in_background(REPLICATION_SECONDS)
+        self._stack.callback(self.replicator.stop)
+        return self.status.url
+
+    def _start_host(self) -> str:
+        app = Path(__file__).parent.parent
+        self.host = FunctionsHost(app, self._directory / "functions", self._ports["functions"], self.settings())
+        self._stack.enter_context(self.host)
+        return self.host.url
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ask a child to end, insist after five seconds."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
