@@ -18,7 +18,7 @@ POLL_SECONDS = 0.5
 LOAD_LIMIT_SECONDS = 180.0
 
 ENDED = frozenset({"success", "fail", "skip", "cancel"})
-MARKS = {"success": "[green]✓[/]", "fail": "[red]✗[/]", "skip": "[yellow]–[/]", "cancel": "[yellow]■[/]"}
+MARKS = {"success": "[green]✓[/]", "fail": "[red]✗[/]", "skip": "[yellow]-[/]", "cancel": "[yellow]■[/]"}
 
 
 class RowsPerSecond(ProgressColumn):
@@ -30,7 +30,8 @@ class RowsPerSecond(ProgressColumn):
 
 
 def follow(console: Console, client: Client, load_id: str, expected: Mapping[str, int] | None) -> dict[str, Any]:
-    """Show a load until it has settled, and return its status. ``expected`` rows per entity give the bars their length."""
+    """Show a load until it has settled, and return its status. ``expected`` rows per entity give the bars their
+    length."""
     columns = (TextColumn("  {task.description:<10}"), BarColumn(bar_width=30), TaskProgressColumn(), RowsPerSecond())
     deadline = time.monotonic() + LOAD_LIMIT_SECONDS
     with Progress(*columns, console=console, transient=True) as progress:

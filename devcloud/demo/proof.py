@@ -1,4 +1,5 @@
-"""Source against mirrored tables: row counts and a checksum over every value, read by ways the engine has no part in."""
+"""Source against mirrored tables: row counts and a checksum over every value, read by ways the engine has no part
+in."""
 
 from __future__ import annotations
 
