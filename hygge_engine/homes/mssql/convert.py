@@ -33,14 +33,15 @@ def convert(batch: pa.RecordBatch, columns: Sequence[SourceColumn], schema: pa.S
         if kind == "uniqueidentifier":
             array = pc.ascii_upper(array)
         elif kind == "time":
-            array = _pad_time(array, columns[number].scale)
+            array = _time_text(array, columns[number].scale)
         arrays.append(array)
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _pad_time(array: pa.StringArray, scale: int) -> pa.StringArray:
-    """Times with all their digits: T-SQL leaves out a fraction of zero."""
+def _time_text(array: pa.StringArray, scale: int) -> pa.StringArray:
+    """Times with the digits of their scale, no matter how many the driver gave them."""
     if scale == 0:
-        return array
+        return pc.utf8_slice_codeunits(array, 0, _CLOCK_CHARACTERS)
+    characters = _CLOCK_CHARACTERS + 1 + scale
     dotted = pc.replace_substring_regex(array, pattern=r"^(\d\d:\d\d:\d\d)$", replacement=r"\1.")
-    return pc.utf8_rpad(dotted, _CLOCK_CHARACTERS + 1 + scale, padding="0")
+    return pc.utf8_slice_codeunits(pc.utf8_rpad(dotted, characters, padding="0"), 0, characters)

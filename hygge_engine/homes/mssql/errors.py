@@ -43,7 +43,7 @@ class Meaning:
     pattern: str = ""
 
 
-_RETRY = "It passes; the load tries again."
+_RETRY = "This passes by itself; the load tries again."
 _NETWORK = "Check that the server is up and reachable from here, and that its firewall lets this address in."
 _GRANT = "Grant SELECT on it to the login."
 _CREDENTIAL = "Check auth, username and password of the connection."
@@ -182,8 +182,9 @@ def translate(diagnosis: Diagnosis, doing: str, *, secrets: Iterable[str] = ()) 
         return HomeUnavailable(f"{doing}: {text}", hint=_NETWORK)
     socket_error = _SOCKET_ERROR.search(text)
     if socket_error is not None:
-        text = f"{text} ({_SOCKET_ERRORS.get(int(socket_error[1], 16), 'a network error')})"
-    label = f" (SQL Server error {diagnosis.number})" if diagnosis.number else ""
+        label = f" ({_SOCKET_ERRORS.get(int(socket_error[1], 16), 'a network error')})"
+    else:
+        label = f" (SQL Server error {diagnosis.number})" if diagnosis.number else ""
     meaning = NUMBERS.get(diagnosis.number) or SQLSTATES.get(diagnosis.sqlstate)
     if meaning is None:
         return HomeError(f"{doing}: {text}{label}")

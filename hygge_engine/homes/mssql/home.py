@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Self
 
 import pyarrow as pa
 
 from hygge_engine.errors import CursorUnusable, HomeError, HomeNotFound, HomeUnavailable
 from hygge_engine.homes.base import Batch, Column, CursorType, HighWater, Position, Table, Window
+from hygge_engine.homes.mssql.batching import read_batches
 from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_table
 from hygge_engine.homes.mssql.convert import convert
 from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
 from hygge_engine.homes.mssql.query import OFFSET_SUFFIX, exact_text, position_texts, read_statement, select
-from hygge_engine.homes.mssql.session import Session, Stream, open_session
+from hygge_engine.homes.mssql.session import Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.suggest import nearest
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
 from hygge_engine.homes.mssql.values import earlier, parameter, to_text
 
 _MIB = 1 << 20
-
-# The driver's buffers for one fetch: wide rows are fetched few at a time, so that these do not outgrow the batch.
-_FETCH_BYTES = 16 * _MIB
 
 # A timestamp with a digit that no driver's own type holds, to see whether the server's text keeps it.
 _PROBE = "2001-02-03T04:05:06.1234567"
@@ -122,34 +120,17 @@ class MssqlHome:
         stream = self._open().stream(statement.sql, statement.parameters, doing=f"Reading {source.name}")
         rows = 0
         try:
-            for fetched in self._fetch(stream, [*source.columns, *position_texts(key)]):
+            fetched_columns = [*source.columns, *position_texts(key)]
+            limit_rows, limit_bytes = self._settings.batch_rows, self._settings.batch_mb * _MIB
+            for fetched in read_batches(stream, fetched_columns, limit_rows, limit_bytes):
                 batch = convert(fetched, source.columns, table.schema)
                 rows += batch.num_rows
                 yield Batch(batch, _position(key, source.columns, fetched, batch))
+                # Or this batch would still be held while the next one is fetched.
+                del fetched, batch
         finally:
             stream.close()
         self._check_complete(rows)
-
-    def _fetch(self, stream: Stream, columns: Sequence[SourceColumn]) -> Iterator[pa.RecordBatch]:
-        """The stream in batches of at most ``batch_rows`` rows, and of ``batch_mb`` plus a single fetch."""
-        limit_rows, limit_bytes = self._settings.batch_rows, self._settings.batch_mb * _MIB
-        widest = sum(column.fetch_bytes for column in columns)
-        at_once = max(1, min(limit_rows, _FETCH_BYTES // max(widest, 1)))
-        if any(column.is_unbounded for column in columns):
-            at_once = 1
-        held: list[pa.RecordBatch] = []
-        held_rows = held_bytes = 0
-        while True:
-            fetched = stream.fetch(min(at_once, limit_rows - held_rows))
-            if fetched.num_rows:
-                held.append(fetched)
-                held_rows += fetched.num_rows
-                held_bytes += fetched.nbytes
-            if held and (not fetched.num_rows or held_rows >= limit_rows or held_bytes >= limit_bytes):
-                yield _join(held)
-                held, held_rows, held_bytes = [], 0, 0
-            if not fetched.num_rows:
-                return
 
     def _check_complete(self, rows: int) -> None:
         """Compare with the server's own count, where it keeps one: a short read must never pass for the end."""
@@ -242,9 +223,3 @@ def _position(
         )
         position.append(to_text(column, array[-1].as_py()))
     return position
-
-
-def _join(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    if len(batches) == 1:
-        return batches[0]
-    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]

@@ -6,7 +6,7 @@ import platform
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,10 @@ from hygge_engine.homes.mssql.values import Parameter
 
 _SYSTEM_DRIVER = "ODBC Driver 18 for SQL Server"
 
+# SQL_SS_TIME2 of msodbcsql.h and its structure: hours to seconds, nanoseconds.
+_TIME = -154
+_TIME2 = struct.Struct("<HHHxxI")
+
 # SQL_SS_TIMESTAMPOFFSET of msodbcsql.h and its structure: year to second, nanoseconds, hours and minutes of offset.
 _DATETIMEOFFSET = -155
 _TIMESTAMP_OFFSET = struct.Struct("<hHHHHHIhh")
@@ -34,6 +38,8 @@ _ARROW_TYPES: dict[type, pa.DataType] = {
     bytearray: pa.large_binary(),
     date: pa.date32(),
     datetime: pa.timestamp("us"),
+    # By the output converter: a Python time has no seventh digit.
+    time: pa.large_string(),
 }
 
 # The decimal digits that ODBC says tinyint, smallint, int and bigint have; the bits of a real.
@@ -54,6 +60,7 @@ class PyodbcSession:
             )
             self._connection.timeout = connection.query_timeout_seconds
             self._connection.add_output_converter(_DATETIMEOFFSET, _instant)
+            self._connection.add_output_converter(_TIME, _clock)
 
     def fetch_all(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> list[tuple[Any, ...]]:
         with self._errors(doing), self._connection.cursor() as cursor:
@@ -122,6 +129,12 @@ def _arrow_type(kind: type, precision: int, scale: int) -> pa.DataType:
     if kind is float and precision <= _REAL_BITS:
         return pa.float32()
     return _ARROW_TYPES.get(kind, pa.large_string())
+
+
+def _clock(raw: bytes) -> str:
+    """A time as text with its seven digits."""
+    hour, minute, second, nanoseconds = _TIME2.unpack(raw)
+    return f"{hour:02d}:{minute:02d}:{second:02d}.{nanoseconds // 100:07d}"
 
 
 def _instant(raw: bytes) -> str:

@@ -163,20 +163,12 @@ def select_expression(column: SourceColumn) -> str:
     match column.base_type:
         case "sql_variant" | "xml" | "json" | "vector":
             return f"CAST({name} AS nvarchar(max))"
-        case "time":
-            # A driver's own time has six digits at most.
-            return f"CONVERT(nvarchar(40), {name}, 126)"
         case "hierarchyid":
             return f"{name}.ToString()"
         case "geometry" | "geography":
             return f"{name}.STAsBinary()"
         case _:
             return name
-
-
-def is_converted(column: SourceColumn) -> bool:
-    """Whether the server changes the column's values for the driver's sake."""
-    return select_expression(column) != quote(column.name)
 
 
 # Cursors that a load can go on from, and why the others are none.
