@@ -1,0 +1,223 @@
+"""The Function app as it is deployed, on the Functions host: routes, keys, loads, cancellation and ticks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from devcloud.functions import FunctionsHost
+from hygge_engine.errors import HomeUnavailable
+from tests.unit.load_world import FLOW_YML, LoadWorld
+from tests.unit.project_files import ENVIRONMENT
+
+APP = Path(__file__).parents[2]
+DEADLINE_SECONDS = 60.0
+
+# Comes due on New Year's Day only: tests fire the timer themselves.
+SETTINGS = {"HYGGE_SCHEDULE": "0 0 0 1 1 *", **ENVIRONMENT}
+
+
+class App:
+    """The app as its callers see it, and the world that it works in."""
+
+    def __init__(self, host: FunctionsHost, world: LoadWorld) -> None:
+        self.host = host
+        self.world = world
+        self.anonymous = httpx.Client(base_url=host.url, timeout=DEADLINE_SECONDS)
+        self.http = httpx.Client(
+            base_url=host.url, timeout=DEADLINE_SECONDS, headers={"x-functions-key": host.function_key}
+        )
+
+    def start(self, **body: Any) -> str:
+        answer = self.http.post("/api/loads", json=body)
+        assert answer.status_code == HTTPStatus.ACCEPTED, answer.text
+        return str(answer.json()["load_id"])
+
+    def status(self, load_id: str) -> dict[str, Any]:
+        answer = self.http.get(f"/api/loads/{load_id}")
+        assert answer.status_code == HTTPStatus.OK, answer.text
+        payload: dict[str, Any] = answer.json()
+        return payload
+
+    def settled(self, load_id: str) -> dict[str, Any]:
+        """The load's status once it has settled."""
+        return self.wait(lambda: found if (found := self.status(load_id))["state"] == "settled" else None)
+
+    def tick(self) -> None:
+        """Fire the timer."""
+        answer = self.anonymous.post(
+            "/admin/functions/load_on_schedule", json={}, headers={"x-functions-key": self.host.master_key}
+        )
+        assert answer.status_code == HTTPStatus.ACCEPTED
+
+    def runs(self) -> list[dict[str, Any]]:
+        runs: list[dict[str, Any]] = self.http.get("/api/runs").json()["runs"]
+        return runs
+
+    @staticmethod
+    def wait[T](condition: Callable[[], T | None]) -> T:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not (found := condition()):
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.02)
+        return found
+
+    def close(self) -> None:
+        self.http.close()
+        self.anonymous.close()
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
+    world = LoadWorld(tmp_path, monkeypatch, flow=FLOW_YML.replace("0 */15 * * * *", "* * * * * *"))
+    world.fill(orders=7, customers=4, stock=1)
+    settings = {**SETTINGS, "HYGGE_PROJECT": str(world.directory)}
+    with FunctionsHost(APP, tmp_path / "state", settings=settings, worker="inline") as host:
+        app = App(host, world)
+        yield app
+        app.close()
+
+
+def test_a_load_over_http_from_the_request_to_the_journal(app: App) -> None:
+    load_id = app.start(flows=["orders_to_fabric"])
+    status = app.settled(load_id)
+    assert status["status"] == "success"
+    assert {line["entity"]: line["rows"] for line in status["entities"]} == {"orders": 7, "customers": 4, "stock": 1}
+    assert status["totals"]["success"] == 3
+    assert [run["coordinator_run_id"] for run in app.runs()] == [load_id]
+    run = app.http.get(f"/api/runs/{load_id}").json()
+    assert (run["rows"], len(run["entity_runs"])) == (12, 3)
+    again = app.settled(app.start())
+    assert (again["status"], again["summary"]["rows"]) == ("success", 0)
+
+
+def test_every_route_but_health_wants_a_key(app: App) -> None:
+    assert app.anonymous.get("/api/health").json()["status"] == "healthy"
+    for method, path in [
+        ("POST", "/api/loads"),
+        ("GET", "/api/loads/x"),
+        ("POST", "/api/loads/x/cancel"),
+        ("GET", "/api/flows"),
+        ("GET", "/api/runs"),
+        ("GET", "/api/runs/x"),
+    ]:
+        assert app.anonymous.request(method, path).status_code == HTTPStatus.UNAUTHORIZED, path
+        assert app.http.request(method, path).status_code != HTTPStatus.UNAUTHORIZED, path
+
+
+def test_requests_that_cannot_be_met_say_why(app: App) -> None:
+    bad = app.http.post("/api/loads", json={"flow": "x", "run_type": 1})
+    assert (bad.status_code, len(bad.json()["problems"])) == (HTTPStatus.BAD_REQUEST, 2)
+    unknown = app.http.post("/api/loads", json={"flows": ["order_to_fabric"]})
+    assert unknown.status_code == HTTPStatus.NOT_FOUND
+    assert unknown.json()["unknown_flows"] == [{"flow": "order_to_fabric", "nearest": "orders_to_fabric"}]
+    assert app.http.get("/api/loads/nope").status_code == HTTPStatus.NOT_FOUND
+    assert app.http.post("/api/loads/nope/cancel").status_code == HTTPStatus.NOT_FOUND
+    assert app.runs() == []
+
+
+def test_a_failing_table_leaves_the_others_alone(app: App) -> None:
+    def fail(entity: str, batch: int) -> None:
+        if entity == "orders":
+            raise RuntimeError("password=hunter2")
+
+    app.world.before_read = fail
+    status = app.settled(app.start())
+    assert (status["status"], status["totals"]["fail"], status["totals"]["success"]) == ("fail", 1, 2)
+    row = next(row for row in app.world.journal() if row["entity"] == "orders")
+    assert (row["status"], row["error"]) == ("fail", "load.unexpected")
+    assert "hunter2" not in str(status)
+
+
+def test_a_source_that_fails_for_a_while_is_read_after_all(app: App) -> None:
+    failures = iter([HomeUnavailable("deadlock victim")])
+
+    def fail(entity: str, batch: int) -> None:
+        if entity == "orders" and (error := next(failures, None)):
+            raise error
+
+    app.world.before_read = fail
+    status = app.settled(app.start())
+    assert (status["status"], status["summary"]["rows"]) == ("success", 12)
+
+
+def test_a_cancelled_load_stops_at_its_commits_and_is_settled(app: App) -> None:
+    app.world.fill(orders=20_000)
+    reached = threading.Event()
+
+    def slow_down(entity: str, batch: int) -> None:
+        if entity == "orders" and batch > 0:
+            # Ten thousand batches: minutes, if nobody stopped them.
+            reached.set()
+            time.sleep(0.02)
+
+    app.world.before_read = slow_down
+    load_id = app.start()
+    assert reached.wait(DEADLINE_SECONDS)
+    running = app.status(load_id)
+    assert (running["state"], running["status"]) == ("loading", None)
+    answer = app.http.post(f"/api/loads/{load_id}/cancel")
+    assert (answer.status_code, answer.json()["state"]) == (HTTPStatus.ACCEPTED, "cancelling")
+    status = app.settled(load_id)
+    assert status["status"] == "cancel"
+    orders = next(row for row in app.world.journal() if row["entity"] == "orders")
+    assert orders["status"] == "cancel"
+    assert 0 < orders["row_count"] < 20_000
+    assert app.http.post(f"/api/loads/{load_id}/cancel").status_code == HTTPStatus.CONFLICT
+    app.world.before_read = lambda entity, batch: None
+    assert app.settled(app.start(entities=["customers", "stock"]))["status"] == "success"
+
+
+def test_a_tick_starts_what_is_due_and_the_next_is_skipped_while_it_runs(app: App) -> None:
+    gate = threading.Event()
+
+    def hold(entity: str, batch: int) -> None:
+        assert gate.wait(DEADLINE_SECONDS)
+
+    app.world.before_read = hold
+    app.tick()
+    app.wait(lambda: app.host.history_events > 3)
+    app.tick()
+    skipped = app.wait(lambda: [run for run in app.runs() if run["status"] == "skip"])
+    assert "still runs" in skipped[0]["message"]
+    gate.set()
+    finished = app.wait(lambda: [run for run in app.runs() if run["status"] == "success"])
+    assert finished[0]["coordinator_run_id"].startswith("schedule-")
+    assert finished[0]["requested_by"] == "schedule"
+    assert finished[0]["rows"] == 12
+    assert len(app.runs()) == 2
+
+
+def test_a_load_survives_the_death_of_its_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = LoadWorld(tmp_path, monkeypatch)
+    world.fill(orders=7, customers=4, stock=1)
+    settings = {**SETTINGS, "HYGGE_PROJECT": str(world.directory)}
+    reached, gate = threading.Event(), threading.Event()
+
+    def hold(entity: str, batch: int) -> None:
+        if entity == "orders" and batch == 1 and not gate.is_set():
+            reached.set()
+            assert gate.wait(DEADLINE_SECONDS)
+
+    world.before_read = hold
+    host = FunctionsHost(APP, tmp_path / "state", settings=settings, worker="inline")
+    with host:
+        first = App(host, world)
+        load_id = first.start()
+        assert reached.wait(DEADLINE_SECONDS)
+        host.kill()
+        first.close()
+    gate.set()
+    with FunctionsHost(APP, tmp_path / "state", settings=settings, worker="inline") as host:
+        second = App(host, world)
+        status = second.settled(load_id)
+        second.close()
+    assert (status["status"], status["summary"]["rows"]) == ("success", 12)
+    assert len(world.journal()) == 3
