@@ -1,0 +1,155 @@
+"""The commands and their options. What a command does is imported when it runs, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, reporting
+
+RunTypeChoice = Literal["full_drop", "incremental"]
+
+app = typer.Typer(
+    name="hygge",
+    help=(
+        "Moves SQL Server tables into Microsoft Fabric, every row exactly once.\n\n"
+        "A project is a directory with hygge.yml (connections) and flows/<flow>/flow.yml (what moves where). "
+        "Begin with `hygge validate` (are the files right?), go on with `hygge plan` (what would move?), then "
+        "`hygge go` (move it) and `hygge runs` (what has moved?).\n\n"
+        "Exit codes: 0 everything settled, 1 an entity failed, 2 nothing could start, 130 stopped by Ctrl-C."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ProjectOption = Annotated[
+    Path, typer.Option("--project", "-p", envvar="HYGGE_PROJECT", help="The project's directory.", metavar="DIR")
+]
+FlowOption = Annotated[
+    list[str] | None, typer.Option("--flow", "-f", help="Only this flow; may be given several times.", metavar="FLOW")
+]
+EntityOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--entity", "-e", help="Only this entity, as `entity` or `flow.entity`; several times too.", metavar="ENTITY"
+    ),
+]
+RunTypeOption = Annotated[
+    RunTypeChoice | None,
+    typer.Option("--run-type", "-t", help="Instead of the flows' own; a store's `incremental` still overrules it."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON for machines instead of text for people.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log to standard error, with stack traces.")]
+
+
+@app.command()
+def go(
+    project: ProjectOption = Path(),
+    flow: FlowOption = None,
+    entity: EntityOption = None,
+    run_type: RunTypeOption = None,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", "-c", min=1, max=256, help="Entities moved at once.", metavar="N")
+    ] = None,
+    json_: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Run a load in this process and show it live.
+
+    All flows and entities, unless --flow or --entity choose. An entity that fails does not stop the others. Ctrl-C
+    commits what is whole and stops; the next load goes on from there. With --json each line is an object with the key
+    `event`: planned, progress, settled, summary, or error.
+    """
+    with reporting(json_=json_, verbose=verbose):
+        from hygge_engine.cli.go import run
+
+        code = run(
+            project,
+            flows=flow or [],
+            entities=entity or [],
+            run_type=run_type,
+            concurrency=concurrency,
+            json_=json_,
+            verbose=verbose,
+        )
+        raise typer.Exit(code)
+
+
+@app.command()
+def plan(
+    project: ProjectOption = Path(),
+    flow: FlowOption = None,
+    entity: EntityOption = None,
+    run_type: RunTypeOption = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask neither source nor destination.")] = False,
+    json_: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Show what a load would do: source, destination, mode, watermark, rows, warnings. Moves nothing.
+
+    Asks each source for its columns and its approximate size, and each destination how far it has come. Ends with 1
+    where a source or destination could not be asked.
+    """
+    with reporting(json_=json_, verbose=verbose):
+        from hygge_engine.cli.plan import run
+
+        raise typer.Exit(
+            run(
+                project,
+                flows=flow or [],
+                entities=entity or [],
+                run_type=run_type,
+                offline=offline,
+                json_=json_,
+            )
+        )
+
+
+@app.command()
+def runs(
+    load_id: Annotated[str | None, typer.Argument(help="One load, with each of its entities.")] = None,
+    project: ProjectOption = Path(),
+    flow: Annotated[str | None, typer.Option("--flow", "-f", help="Only this flow.", metavar="FLOW")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what failed.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, newest first.")] = 20,
+    json_: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Show past loads from the journal, or one load with its entities."""
+    with reporting(json_=json_, verbose=verbose):
+        from hygge_engine.cli.runs import run
+
+        raise typer.Exit(run(project, load_id=load_id, flow=flow, failed=failed, limit=limit, json_=json_))
+
+
+@app.command()
+def validate(project: ProjectOption = Path(), json_: JsonOption = False, verbose: VerboseOption = False) -> None:
+    """Check the project's files and variables. Asks neither source nor destination."""
+    with reporting(json_=json_, verbose=verbose):
+        from hygge_engine.cli.validate import run
+
+        run(project, json_=json_)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def dev(context: typer.Context, project: ProjectOption = Path()) -> None:
+    """Start an Azure for one laptop and leave it up: SQL Server with sample data, OneLake, Fabric's replicator and a
+    Functions host that serves the project.
+
+    Needs a checkout of the repository. Further arguments go to `python -m devcloud up`.
+    """
+    from hygge_engine.cli.dev import run
+
+    raise typer.Exit(run(project, context.args))
+
+
+def main() -> None:
+    """The entry point of the ``hygge`` command."""
+    app()
+
+
+__all__ = ["EXIT_NOTHING_STARTED", "app", "main"]

@@ -1,0 +1,42 @@
+"""Numbers for people."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+_BYTES_PER_UNIT = 1000.0
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def rows_text(rows: int) -> str:
+    """``336,776 rows``."""
+    return f"{rows:,} row{'' if rows == 1 else 's'}"
+
+
+def bytes_text(count: float) -> str:
+    """``41.2 MB``, in decimal units."""
+    for unit in _UNITS:
+        if count < _BYTES_PER_UNIT or unit == _UNITS[-1]:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= _BYTES_PER_UNIT
+    raise AssertionError("the last unit has no limit")
+
+
+def seconds_text(seconds: float) -> str:
+    """``4.2 s``, ``3 min 05 s`` or ``2 h 10 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def rate_text(rows: int, seconds: float) -> str:
+    """``80,185 rows/s``; empty where there is nothing to divide by."""
+    return f"{rows / seconds:,.0f} rows/s" if rows and seconds > 0 else ""
+
+
+def seconds_between(started: str, finished: str) -> float:
+    """Seconds between two ISO 8601 times; 0 where one is missing."""
+    if not started or not finished:
+        return 0.0
+    return max(0.0, (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds())

@@ -1,0 +1,122 @@
+"""``hygge go``: a load in this process."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from hygge_engine.cli.figures import rows_text, seconds_text
+from hygge_engine.cli.messages import (
+    EXIT_ENTITY_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_NOTHING_STARTED,
+    EXIT_SETTLED,
+    error_lines,
+)
+from hygge_engine.cli.observers import choose_display, write_event
+from hygge_engine.orchestration.local import LocalLoad
+from hygge_engine.orchestration.request import LoadRequest
+from hygge_engine.project import Project, load_project, select
+from hygge_engine.project.settings import RunType
+
+_STOPPING = b"\nStopping: what is whole is committed. Press Ctrl-C again to leave at once.\n"
+
+
+def run(
+    directory: Path,
+    *,
+    flows: list[str],
+    entities: list[str],
+    run_type: RunType | None,
+    concurrency: int | None,
+    json_: bool,
+    verbose: bool,
+) -> int:
+    """Run a load, show it, and return the exit code. Raises ConfigurationError, UnknownSelection."""
+    project = load_project(directory)
+    if concurrency is not None:
+        project = replace(project, options=project.options.model_copy(update={"concurrency": concurrency}))
+    # Asked here too, so that a misspelt name never becomes a load that the journal remembers.
+    select(project, flows, entities, run_type)
+    request = LoadRequest(tuple(flows), tuple(entities), run_type, requested_by="hygge go")
+    console = Console(highlight=False)
+    with choose_display(console, json_=json_, verbose=verbose) as display:
+        load = LocalLoad(project, request, display)
+        with _cancel_on_interrupt(load):
+            summary = load.run()
+    if json_:
+        write_event("summary", **summary)
+    else:
+        _show_summary(console, summary, project)
+    return exit_code(summary)
+
+
+def exit_code(summary: Mapping[str, Any]) -> int:
+    """The exit code that a load's summary stands for."""
+    if summary["status"] == "cancel":
+        return EXIT_INTERRUPTED
+    if summary["status"] == "fail" and not summary["entities"]:
+        return EXIT_NOTHING_STARTED
+    if summary["fail"] or summary["status"] == "fail" or summary.get("journal", {}).get("status") == "failed":
+        return EXIT_ENTITY_FAILED
+    return EXIT_SETTLED
+
+
+@contextmanager
+def _cancel_on_interrupt(load: LocalLoad) -> Iterator[None]:
+    """The first SIGINT or SIGTERM asks the load to stop; the second ends the process, which no table minds."""
+
+    def cancel(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        os.write(2, _STOPPING)  # A signal handler may interrupt any print, so it must not print.
+        load.request_cancel()
+
+    before = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show_summary(console: Console, summary: Mapping[str, Any], project: Project) -> None:
+    for result in summary["results"]:
+        if result["status"] == "fail":
+            _show_failure(f"{result['flow']}.{result['entity']}", result.get("error", ""), result.get("message", ""))
+    if summary["error"]:
+        _show_failure("", summary["error"], summary["message"])
+    journal = summary.get("journal", {})
+    if journal.get("status") == "failed":
+        _show_failure("journal", journal.get("error", "journal"), journal.get("message", ""))
+    counts = [
+        f"{summary[status]} {word}"
+        for status, word in (
+            ("success", "settled"),
+            ("fail", "failed"),
+            ("skip", "skipped"),
+            ("cancel", "cancelled"),
+        )
+        if summary[status]
+    ]
+    line = Text(f"{', '.join(counts) or 'nothing to do'}: ", style="bold")
+    line.append(f"{rows_text(summary['rows'])} in {seconds_text(summary['duration'])}", style="")
+    console.print(line, soft_wrap=True)
+    if summary["status"] == "cancel":
+        console.print("Cancelled. What was committed stays; the next load goes on from there.", soft_wrap=True)
+    where = "" if project.directory == Path() else f" --project {project.directory}"
+    console.print(Text(f"hygge runs {summary['load_id']}{where}", style="dim"), soft_wrap=True)
+
+
+def _show_failure(name: str, code: str, message: str) -> None:
+    first, *rest = error_lines(code, message)
+    typer.echo("\n".join([f"{name}: {first}" if name else first, *rest]), err=True)

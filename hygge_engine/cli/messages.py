@@ -1,0 +1,128 @@
+"""Errors for people: one line what, one line why, one line what to do."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from hygge_engine.errors import ConfigurationError, HyggeError
+
+EXIT_SETTLED = 0
+EXIT_ENTITY_FAILED = 1
+EXIT_NOTHING_STARTED = 2
+EXIT_INTERRUPTED = 130  # As shells report a program that SIGINT has ended.
+
+# What to do, by error code, where the error itself has no better advice.
+_REMEDIES = {
+    "configuration": "Put the places above right, then run `hygge validate`.",
+    "home.unavailable": "Check that the server runs and can be reached from here, then start the load again.",
+    "home.login_failed": "Check `auth` and its credential in `connections` of hygge.yml.",
+    "home.permission_denied": "Grant the login SELECT on the object.",
+    "home.not_found": "Check the names of database, table and columns; `hygge plan` asks the source for them.",
+    "home.cursor_unusable": "Choose another `watermark.column`, or load with run type full_drop.",
+    "home.unsupported_type": "Leave the column out with a `query`, or convert it there.",
+    "lake.denied": "Check the store's `credential`, and that it may write there.",
+    "lake.not_found": "Check `account_url`, `filesystem` and the item of the store.",
+    "lake.unavailable": "Check the store's `account_url`, then start the load again.",
+    "store.busy": "Wait until the other load has ended.",
+    "store.fenced": "Another load has taken the table over; see `hygge runs`.",
+    "store.schema_changed": "Reload the table: `hygge go --run-type full_drop --entity …`.",
+    "journal": "The tables are safe; start the load again once the journal can be written.",
+    "load.unknown_selection": "`hygge plan --offline` lists all flows and entities.",
+    "load.unexpected": "Start the load again with --verbose, and report the stack trace.",
+}
+
+
+def describe_code(code: str) -> str:
+    """What an error code means, in a sentence; empty for one that nobody has documented."""
+    for error in _classes(HyggeError):
+        if error.code == code and error.__doc__:
+            return error.__doc__.splitlines()[0].rstrip(".")
+    return ""
+
+
+def _classes(base: type[HyggeError]) -> Iterator[type[HyggeError]]:
+    yield base
+    for child in base.__subclasses__():
+        yield from _classes(child)
+
+
+def remedy_of(code: str) -> str:
+    """What to do about an error code; the family's advice where the code has none of its own."""
+    while code:
+        if code in _REMEDIES:
+            return _REMEDIES[code]
+        code = code.rpartition(".")[0]
+    return ""
+
+
+def error_lines(code: str, message: str, hint: str = "") -> list[str]:
+    """What, why and what to do."""
+    what = describe_code(code)
+    why, *more = [line.strip() for line in message.splitlines() if line.strip()] or [""]
+    lines = [f"error: {what}" if what else "error"]
+    lines += [f"  why: {why}", *(f"       {line}" for line in more)]
+    todo = hint or remedy_of(code)
+    if todo and todo not in message:
+        lines.append(f"  do:  {todo}")
+    return lines
+
+
+def show_error(error: HyggeError) -> None:
+    """Write an error to standard error."""
+    if isinstance(error, ConfigurationError) and error.problems:
+        for problem in error.problems:
+            typer.echo(problem.render(), err=True)
+            typer.echo("", err=True)
+        count = len(error.problems)
+        message = f"{count} problem{'s' if count > 1 else ''} in the project's files"
+        typer.echo("\n".join(error_lines(error.code, message, error.hint)), err=True)
+        return
+    typer.echo("\n".join(error_lines(error.code, error.message, error.hint)), err=True)
+
+
+def error_object(error: HyggeError) -> dict[str, Any]:
+    """An error for machines."""
+    value: dict[str, Any] = {"event": "error", "error": error.code, "message": error.message, "hint": error.hint}
+    if isinstance(error, ConfigurationError):
+        value["problems"] = [problem.to_json() for problem in error.problems]
+    return value
+
+
+@contextmanager
+def reporting(*, json_: bool, verbose: bool) -> Iterator[None]:
+    """Around a command: log as asked, and turn errors into words and exit code 2."""
+    _set_up_logging(verbose=verbose)
+    try:
+        yield
+    except HyggeError as error:
+        if verbose:
+            traceback.print_exc()
+        if json_:
+            typer.echo(json.dumps(error_object(error)))
+        else:
+            show_error(error)
+        raise typer.Exit(EXIT_NOTHING_STARTED) from None
+    except BrokenPipeError:
+        # Whoever read our output has left, as `head` does; there is nobody to tell. Python's own flush must not try.
+        sys.stdout = None  # type: ignore[assignment]
+        raise typer.Exit(EXIT_ENTITY_FAILED) from None
+
+
+def _set_up_logging(*, verbose: bool) -> None:
+    """Without --verbose only results and errors are shown, and no library's warnings."""
+    root = logging.getLogger()
+    if not verbose:
+        root.addHandler(logging.NullHandler())
+        return
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("hygge_engine").setLevel(logging.DEBUG)

@@ -1,0 +1,204 @@
+"""How a running load is shown: bars on a terminal, lines in a file, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from hygge_engine.cli.figures import bytes_text, rate_text, rows_text, seconds_between, seconds_text
+from hygge_engine.orchestration.local import Observer
+
+# Seconds between two reports about one entity. A line stays, an object is read by a program, a bar is redrawn.
+LINE_INTERVAL_SECONDS = 10.0
+JSON_INTERVAL_SECONDS = 0.5
+
+# A settled entity's mark and colour, by status.
+_MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("–", "yellow"), "cancelled": ("■", "yellow")}
+_WORDS = {"failed": "failed", "skipped": "skipped", "cancelled": "cancelled"}
+
+
+class Display(Observer, Protocol):
+    """An observer that lives as long as the load."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+def choose_display(console: Console, *, json_: bool, verbose: bool) -> Display:
+    """JSON where it is asked for, bars on a terminal, lines elsewhere; log lines would tear the bars apart."""
+    if json_:
+        return JsonDisplay()
+    return BarDisplay(console) if console.is_terminal and not verbose else LineDisplay(console)
+
+
+class _Stopwatch:
+    """Seconds since each entity was first heard of, and since it was last reported."""
+
+    def __init__(self, interval_seconds: float = 0.0) -> None:
+        self._interval = interval_seconds
+        self._first: dict[tuple[str, str], float] = {}
+        self._last: dict[tuple[str, str], float] = {}
+
+    def is_due(self, flow: str, entity: str) -> bool:
+        """Whether it is time for another report; counts as one if so."""
+        now = time.monotonic()
+        self._first.setdefault((flow, entity), now)
+        if now - self._last.get((flow, entity), -self._interval) < self._interval:
+            return False
+        self._last[flow, entity] = now
+        return True
+
+    def seconds(self, flow: str, entity: str) -> float:
+        """Since the entity was first heard of."""
+        return time.monotonic() - self._first.get((flow, entity), time.monotonic())
+
+
+def settled_line(flow: str, entity: str, result: Mapping[str, Any], width: int) -> Text:
+    """One line about a settled entity, its name padded to ``width``."""
+    status = result["status"]
+    mark, colour = _MARKS[status]
+    seconds = seconds_between(result.get("started", ""), result.get("finished", ""))
+    rows = result.get("rows", 0)
+    line = Text(f"{mark} ", style=colour)
+    line.append(f"{flow}.{entity}".ljust(width), style="bold")
+    if status in _WORDS:
+        line.append(f"  {_WORDS[status]}", style=colour)
+    if rows or status == "done":
+        figures = [rows_text(rows), bytes_text(result.get("bytes", 0)), seconds_text(seconds), rate_text(rows, seconds)]
+        line.append("  " + "  ".join(figure for figure in figures if figure))
+    if message := result.get("message", ""):
+        line.append(f"  {message.splitlines()[0]}", style="" if status == "failed" else "dim")
+    return line
+
+
+class BarDisplay:
+    """One bar for each entity under way, and a line above the bars for each that has settled."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[figures]}", markup=False),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._bars: dict[tuple[str, str], TaskID] = {}
+        self._watch = _Stopwatch()
+        self._all: TaskID | None = None
+        self._width = 0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self._progress.stop()
+
+    def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
+        self._width = _width(entities)
+        self._all = self._progress.add_task("all".ljust(self._width), total=len(entities), figures="")
+
+    def entity_progress(self, flow: str, entity: str, rows: int, bytes_: int) -> None:
+        self._watch.is_due(flow, entity)
+        bar = self._bars.get((flow, entity))
+        if bar is None:
+            name = f"{flow}.{entity}".ljust(self._width)
+            bar = self._bars[flow, entity] = self._progress.add_task(name, total=None, figures="")
+        figures = f"{rows_text(rows)}  {bytes_text(bytes_)}  {rate_text(rows, self._watch.seconds(flow, entity))}"
+        self._progress.update(bar, figures=figures)
+
+    def entity_settled(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
+        bar = self._bars.pop((flow, entity), None)
+        if bar is not None:
+            self._progress.remove_task(bar)
+        self._console.print(settled_line(flow, entity, result, self._width), highlight=False)
+        if self._all is not None:
+            self._progress.advance(self._all)
+
+
+class LineDisplay:
+    """A line for each entity that has settled, and now and then one for those under way."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._watch = _Stopwatch(LINE_INTERVAL_SECONDS)
+        self._width = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        return
+
+    def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
+        self._width = _width(entities)
+        count = len(entities)
+        self._print(Text(f"Moving {count} entit{'y' if count == 1 else 'ies'}."))
+
+    def entity_progress(self, flow: str, entity: str, rows: int, bytes_: int) -> None:
+        if self._watch.is_due(flow, entity):
+            rate = rate_text(rows, self._watch.seconds(flow, entity))
+            name = f"{flow}.{entity}".ljust(self._width)
+            self._print(Text(f"  {name}  {rows_text(rows)}  {bytes_text(bytes_)}  {rate}".rstrip()))
+
+    def entity_settled(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
+        self._print(settled_line(flow, entity, result, self._width))
+
+    def _print(self, line: Text) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+
+class JsonDisplay:
+    """One JSON object per line."""
+
+    def __init__(self) -> None:
+        self._watch = _Stopwatch(JSON_INTERVAL_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        return
+
+    def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
+        write_event("planned", entities=list(entities))
+
+    def entity_progress(self, flow: str, entity: str, rows: int, bytes_: int) -> None:
+        if self._watch.is_due(flow, entity):
+            write_event("progress", flow=flow, entity=entity, rows=rows, bytes=bytes_)
+
+    def entity_settled(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
+        # The columns are for the schema manifest; there may be a thousand of them.
+        figures = {"rows": 0, "bytes": 0} | {key: value for key, value in result.items() if key != "columns"}
+        write_event("settled", **figures | {"flow": flow, "entity": entity})
+
+
+def write_event(event: str, **values: Any) -> None:
+    """Write one object, at once: whoever reads it follows the load."""
+    typer.echo(json.dumps({"event": event, **values}))
+    sys.stdout.flush()
+
+
+def _width(entities: Sequence[Mapping[str, Any]]) -> int:
+    return max((len(f"{entity['flow']}.{entity['entity']}") for entity in entities), default=0)

@@ -1,0 +1,143 @@
+"""``hygge plan``: what a load would do, without moving a row."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table as TextTable
+from rich.text import Text
+
+from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED
+from hygge_engine.errors import HyggeError
+from hygge_engine.flow.factory import open_home, open_table
+from hygge_engine.homes.base import Table
+from hygge_engine.project import Entity, Project, load_project, select
+from hygge_engine.project.settings import RunType
+from hygge_engine.stores.landing.protocol import mode_of
+from hygge_engine.stores.landing.state import LandingState, StateFile
+
+_MODES = {
+    "initial": "first load",
+    "changes": "what is new",
+    "reload": "drop and reload",
+    "incremental": "what is new",
+    "full_drop": "drop and reload",
+}
+
+
+@dataclass
+class Line:
+    """What would happen to one entity. ``rows`` is the source's own estimate of all its rows; ``committed`` the
+    watermark that the destination has reached; ``errors`` say why something is not known."""
+
+    flow: str
+    entity: str
+    source: str
+    destination: str
+    run_type: str
+    mode: str
+    watermark: str = ""
+    committed: str = ""
+    rows: int | None = None
+    columns: int | None = None
+    warnings: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+def run(
+    directory: Path, *, flows: list[str], entities: list[str], run_type: RunType | None, offline: bool, json_: bool
+) -> int:
+    """Show the plan and return the exit code. Raises ConfigurationError, UnknownSelection."""
+    project = load_project(directory)
+    selected = select(project, flows, entities, run_type)
+    with ThreadPoolExecutor(max_workers=project.options.concurrency) as pool:
+        lines = list(pool.map(lambda entity: plan_entity(project, entity, offline=offline), selected))
+    if json_:
+        value = {"project": project.name, "settings_hash": project.settings_hash()}
+        typer.echo(json.dumps(value | {"entities": [asdict(line) for line in lines]}))
+    else:
+        _show(lines)
+    return EXIT_ENTITY_FAILED if any(line.errors for line in lines) else EXIT_SETTLED
+
+
+def plan_entity(project: Project, entity: Entity, *, offline: bool) -> Line:
+    """One line of the plan; what source or destination cannot tell is an error of the line."""
+    run_type = entity.effective_run_type
+    line = Line(
+        flow=entity.flow,
+        entity=entity.name,
+        source=_source_of(entity),
+        destination=entity.store.destination(entity.name),
+        run_type=run_type,
+        mode=run_type,
+        watermark=entity.watermark.column if entity.watermark and run_type == "incremental" else "",
+    )
+    if offline:
+        return line
+    try:
+        with open_home(project, entity) as home:
+            _add_source(line, home.describe(), entity, project)
+    except HyggeError as error:
+        line.errors.append(f"the source: {error}")
+    try:
+        table = open_table(entity)
+        state = StateFile(table.lake, table.layout.state).read() or LandingState()
+        _add_state(line, state)
+    except HyggeError as error:
+        line.errors.append(f"the destination: {error}")
+    return line
+
+
+def _source_of(entity: Entity) -> str:
+    """The source's name: a connection and a table, or whatever the home's type has instead."""
+    settings = entity.home.model_dump(include={"connection", "table", "path", "query"}, exclude_none=True)
+    if "query" in settings:
+        settings["query"] = "a query"
+    return ": ".join(str(part) for part in settings.values()) or entity.home.type
+
+
+def _add_source(line: Line, table: Table, entity: Entity, project: Project) -> None:
+    line.rows = table.approximate_rows
+    line.columns = len(table.columns)
+    if not table.key:
+        minutes = project.options.slice_minutes
+        line.warnings.append(f"no unique key, so all rows must move within one slice of {minutes:g} minutes")
+    names = {column.name.casefold() for column in table.columns}
+    if line.watermark and entity.watermark:
+        for column in (entity.watermark.column, entity.watermark.primary_key):
+            if column and column.casefold() not in names:
+                line.warnings.append(f"the source has no column {column}, which `watermark` names")
+    line.warnings += [f"{column.name}: {column.loss}" for column in table.columns if column.loss]
+
+
+def _add_state(line: Line, state: LandingState) -> None:
+    line.mode = mode_of(state, reload=line.run_type == "full_drop")
+    if line.mode == "changes" and state.watermark is not None:
+        line.committed = state.watermark.value or ""
+    if state.open is not None:
+        line.warnings.append("an earlier load has begun and not ended; it is finished first")
+
+
+def _show(lines: list[Line]) -> None:
+    console = Console(highlight=False)
+    table = TextTable(box=None, pad_edge=False, header_style="bold")
+    for column in ("entity", "source", "destination", "mode", "watermark", "rows"):
+        table.add_column(column, justify="right" if column == "rows" else "left", overflow="fold")
+    for line in lines:
+        since = f" > {line.committed}" if line.committed else ""
+        rows = "" if line.rows is None else f"~{line.rows:,}"
+        cells = (f"{line.flow}.{line.entity}", line.source, line.destination, _MODES[line.mode])
+        table.add_row(*(Text(cell) for cell in (*cells, f"{line.watermark}{since}", rows)))
+    console.print(table)
+    for line in lines:
+        notes: list[tuple[str, str, Any]] = [("warning", "yellow", line.warnings), ("error", "red", line.errors)]
+        for word, colour, texts in notes:
+            for text in texts:
+                note = Text(f"{word}: ", style=colour).append(f"{line.flow}.{line.entity}: {text}", style="default")
+                console.print(note, soft_wrap=True)

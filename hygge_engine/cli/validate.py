@@ -1,0 +1,24 @@
+"""``hygge validate``: are the project's files right?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+from hygge_engine.project import load_project
+
+
+def run(directory: Path, *, json_: bool) -> None:
+    """Read the project and say what is in it. Raises ConfigurationError."""
+    project = load_project(directory)
+    if json_:
+        flows = {flow.name: list(flow.entities) for flow in project.flows.values()}
+        value = {"project": project.name, "settings_hash": project.settings_hash(), "flows": flows}
+        typer.echo(json.dumps(value))
+        return
+    for flow in project.flows.values():
+        when = flow.schedule or "every tick"
+        typer.echo(f"{flow.name}: {len(flow.entities)} entities, {flow.run_type}, {when}")
+    typer.echo(f"The project {project.name} is valid.")
