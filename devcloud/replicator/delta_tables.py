@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Field, write_deltalake
@@ -139,7 +140,8 @@ class DeltaTables:
     def schema(self, name: TableName) -> pa.Schema | None:
         """Return a table's columns."""
         table = self._table(name)
-        return None if table is None else table.to_pyarrow_dataset().schema
+        # The stubs of pyarrow do not know that it takes any Arrow schema.
+        return None if table is None else pa.schema(cast(Any, table.schema().to_arrow()))
 
     def read(self, name: TableName) -> pa.Table:
         """Return all rows."""

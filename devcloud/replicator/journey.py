@@ -83,17 +83,12 @@ class TableJourney:
             metadata = next((entry for entry in entries if entry.name == METADATA and not entry.is_directory), None)
             accepted = self._accept_metadata(metadata)
             files = sort_entries(entries, self._name, self.state.detection)
-            self._note(files.findings)
             if not accepted:
                 if files.sequential:
-                    self._note(
-                        [
-                            make_finding(
-                                Code.META_MISSING, f"{self._path}/{METADATA}", "no ingestion without it", self._name
-                            )
-                        ]
-                    )
+                    path = f"{self._path}/{METADATA}"
+                    self._note([make_finding(Code.META_MISSING, path, "no ingestion without it", self._name)])
                 return
+            self._note(files.findings)
             self._check_processed(files)
             self._apply(self._choose(files))
         except Violation as violation:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+FILES = "Files"
 LANDING_ZONE = "Files/LandingZone"
 MONITORING = "Files/Monitoring"
 

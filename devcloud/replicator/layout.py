@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from devcloud.replicator.landing_zone import LANDING_ZONE, Entry, LandingZone
+from devcloud.replicator.landing_zone import FILES, LANDING_ZONE, Entry, LandingZone
 from devcloud.replicator.options import ReplicatorOptions
 from devcloud.replicator.rules import Code, Finding, TableName, make_finding
 
@@ -33,7 +33,10 @@ class TableFolder:
 
 
 def discover_tables(zone: LandingZone, options: ReplicatorOptions) -> tuple[list[TableFolder], list[Finding]]:
-    """Return the table folders, by name, and what lies beside them that should not."""
+    """Return the table folders, by name, and what lies beside them that should not.
+
+    Raises FileNotFoundError where the whole item is missing.
+    """
     tables: dict[TableName, TableFolder] = {}
     findings: list[Finding] = []
 
@@ -45,7 +48,11 @@ def discover_tables(zone: LandingZone, options: ReplicatorOptions) -> tuple[list
         else:
             tables[name] = TableFolder(name, folder)
 
-    for entry in _list_or_nothing(zone, LANDING_ZONE):
+    entries = _list_or_nothing(zone, LANDING_ZONE)
+    if not entries:
+        # No landing zone means no tables, but no item means that there is nothing to say about tables.
+        zone.list_folder(FILES)
+    for entry in entries:
         if entry.is_directory and entry.name.endswith(SCHEMA_SUFFIX):
             if entry.name.startswith("_"):
                 message = "Fabric's newest page says that names beginning with an underscore are ignored"

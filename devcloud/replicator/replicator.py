@@ -83,9 +83,8 @@ class Replicator:
         )
         return cls(zone, MemoryTables() if tables_dir is None else DeltaTables(tables_dir), options)
 
-    @property
     def status(self) -> MirroringStatus:
-        """The status of the whole mirror."""
+        """Return the status of the whole mirror."""
         return self._status
 
     @property
@@ -138,19 +137,22 @@ class Replicator:
         with self._lock:
             if self._status is not MirroringStatus.RUNNING:
                 return report
-            before = {name: state.failure for name, state in self._states.items()}
+            before = self._lasting_facts()
             try:
                 self._follow(report)
             except OSError as error:
                 report.unavailable = str(error)
-            after = {name: state.failure for name, state in self._states.items()}
-            if report.changed or before != after:
+            if report.changed or before != self._lasting_facts():
                 self._tables.remember_states(self._states)
             try:
                 self._publish()
             except OSError as error:
                 report.unavailable = str(error)
         return report
+
+    def _lasting_facts(self) -> dict[TableName, object]:
+        """Return what must outlive this process although no rows changed."""
+        return {name: (state.failure, state.keys) for name, state in self._states.items()}
 
     def _follow(self, report: TickReport) -> None:
         folders, findings = discover_tables(self._zone, self.options)

@@ -83,7 +83,7 @@ class StatusServer:
             return HTTPStatus.NOT_FOUND, _error("ItemNotFound", "The requested item was not found"), {}
         match match["action"]:
             case "getMirroringStatus":
-                return HTTPStatus.OK, {"status": replicator.status.value}, {}
+                return HTTPStatus.OK, {"status": replicator.status().value}, {}
             case "getTablesMirroringStatus":
                 token = parse_qs(parts.query).get("continuationToken", ["0"])[0]
                 if not token.isdecimal():

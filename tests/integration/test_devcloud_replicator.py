@@ -270,6 +270,19 @@ def test_no_metadata_means_no_ingestion_until_it_comes(item: Path, replicator: R
     assert rows_of(replicator) == [(1, "a")]
 
 
+def test_the_key_stays_frozen_over_a_restart(item: Path) -> None:
+    flights = Publisher(item)
+    flights.folder.mkdir(parents=True)
+    first = Replicator.on_disk(item)
+    first.tick()
+    flights.write_metadata({"keyColumns": ["id"]})
+    first.tick()
+    flights.write_metadata({"keyColumns": ["tail"]})
+    second = Replicator.on_disk(item)
+    second.tick()
+    assert failure_of(second) == "KEY_CHANGED"
+
+
 def test_last_update_detection_goes_by_time_and_reads_a_path_once(item: Path, replicator: Replicator) -> None:
     flights = Publisher(item).begin(fileDetectionStrategy="LastUpdateTimeFileDetection")
     later = flights.publish([(1, "later")], [4], name="a.parquet")
@@ -536,8 +549,16 @@ def test_monitoring_counts_operations_not_rows(item: Path, replicator: Replicato
     assert replicator.tables_status()[0]["metrics"]["processedRows"] == 3
 
 
-def test_a_missing_item_is_reported_not_raised(tmp_path: Path) -> None:
-    assert Replicator.on_disk(tmp_path / "nowhere", in_memory=True).tick().unavailable
+def test_a_missing_item_drops_no_table(item: Path, replicator: Replicator) -> None:
+    Publisher(item).begin().publish([(1, "a")])
+    replicator.tick()
+    item.rename(item.with_name("moved"))
+    report = replicator.tick()
+    assert report.unavailable
+    assert not report.dropped
+    item.with_name("moved").rename(item)
+    assert not replicator.tick().changed
+    assert rows_of(replicator) == [(1, "a")]
 
 
 KEYS = st.integers(0, 5)
@@ -604,7 +625,7 @@ def test_the_background_thread_follows_and_ends(item: Path, replicator: Replicat
     applied = threading.Event()
     replicator.run_in_background(0.01, lambda report: applied.set() if report.applied else None)
     Publisher(item).begin().publish([(1, "a")])
-    assert applied.wait(30)
+    assert applied.wait(60)
     replicator.stop()
     assert rows_of(replicator) == [(1, "a")]
     assert not any(thread.name == "replicator" for thread in threading.enumerate())

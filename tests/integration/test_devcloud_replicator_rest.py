@@ -145,7 +145,7 @@ def test_the_status_api_answers_for_several_mirrors(tmp_path: Path) -> None:
         assert table["metrics"]["processedRows"] == 1
         assert client.post(path.format("first", "stopMirroring")).status_code == 200
         assert client.post(path.format("first", "getMirroringStatus")).json() == {"status": "Stopped"}
-        assert replicators["workspace", "second"].status == "Running"
+        assert replicators["workspace", "second"].status() == "Running"
         assert client.post(path.format("first", "startMirroring")).status_code == 200
         assert client.post(path.format("third", "getMirroringStatus")).status_code == 404
         assert client.post("/v1/other").json()["errorCode"] == "EndpointNotFound"
@@ -164,7 +164,7 @@ def test_the_command_serves_until_it_is_told_to_end(lake: OneLake, item: Path, t
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         address = process.stdout.readline().removeprefix("mirroring status: ").strip()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         tables: list[dict[str, str]] = []
         while not tables and time.monotonic() < deadline:
             tables = httpx.post(f"{address}/getTablesMirroringStatus").json()["data"]
