@@ -167,7 +167,7 @@ def test_the_command_serves_until_it_is_told_to_end(lake: OneLake, item: Path, t
         deadline = time.monotonic() + 60
         tables: list[dict[str, str]] = []
         while not tables and time.monotonic() < deadline:
-            tables = httpx.post(f"{address}/getTablesMirroringStatus").json()["data"]
+            tables = httpx.post(f"{address}/getTablesMirroringStatus", timeout=30).json()["data"]
             time.sleep(0.05)
         assert tables[0]["status"] in ("Snapshotting", "Replicating")
         lines = iter(process.stdout)
