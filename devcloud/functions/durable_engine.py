@@ -229,8 +229,6 @@ class DurableEngine:
         for work in replay.work.values():
             if work.task_id not in known:
                 self._schedule(episode, work)
-            elif work.action.get("isCanceled"):
-                episode.cancelled_timers.append(work.task_id)
         if error is not None and not replay.blocked:
             episode.status = "Failed"
             episode.output = json.dumps(f"Orchestrator function '{instance.name}' failed: {error}")
@@ -252,15 +250,13 @@ class DurableEngine:
     def _schedule(self, episode: Episode, work: Work) -> None:
         action = work.action
         if work.kind == "timer":
-            if action.get("isCanceled"):
-                due = None
-            elif work.retry_delay_ms is not None:
+            # A cancelled timer is made too, and fires unheard if its orchestration lasts that long: so it is on Azure.
+            if work.retry_delay_ms is not None:
                 due = format_time(datetime.now(UTC) + timedelta(milliseconds=work.retry_delay_ms))
             else:
                 due = format_time(parse_time(action["fireAt"]))
             episode.events.append(make_event(EventType.TIMER_CREATED, work.task_id, FireAt=due))
-            if due is not None:
-                episode.timers.append((work.task_id, due))
+            episode.timers.append((work.task_id, due))
             return
         name, text = action["functionName"], action["input"]
         if work.kind == "activity":

@@ -121,7 +121,6 @@ class Episode:
     custom_status: str | None = None
     activities: list[tuple[int, str, str]] = field(default_factory=list)
     timers: list[tuple[int, str]] = field(default_factory=list)
-    cancelled_timers: list[int] = field(default_factory=list)
     sub_orchestrations: list[SubOrchestration] = field(default_factory=list)
     continue_as_new: bool = False
     next_input: str | None = None
@@ -338,10 +337,6 @@ class TaskHub:
                 [(*key, task_id, name, text) for task_id, name, text in episode.activities],
             )
             cursor.executemany("INSERT INTO timers VALUES (?, ?, ?, ?)", [(*key, *timer) for timer in episode.timers])
-            cursor.executemany(
-                "DELETE FROM timers WHERE instance_id = ? AND execution_id = ? AND task_id = ?",
-                [(*key, task_id) for task_id in episode.cancelled_timers],
-            )
             for child in episode.sub_orchestrations:
                 parent = Parent(instance.instance_id, instance.execution_id, child.task_id)
                 try:

@@ -138,6 +138,11 @@ class FunctionsHost:
         return self._running.keys.master
 
     @property
+    def system_key(self) -> str:
+        """Return the key that opens the durable webhooks."""
+        return self._running.keys.system
+
+    @property
     def routes(self) -> list[Route]:
         """Return the routes of the app's HTTP functions."""
         return self._running.routes

@@ -86,6 +86,7 @@ class ProcessWorker:
         self._writer: asyncio.StreamWriter | None = None
         self._ready = asyncio.Event()
         self._stopping = False
+        self._condemned = False
         self._reading: asyncio.Task[None] | None = None
         self._broken: FunctionAppError | None = None
 
@@ -117,6 +118,7 @@ class ProcessWorker:
         if frame.content["kind"] == "failed":
             await self._reap()
             raise FunctionAppError(frame.content["error"])
+        self._condemned = False
         self._reading = asyncio.create_task(self._read(reader))
         self._ready.set()
         return [
@@ -153,6 +155,8 @@ class ProcessWorker:
         """Send SIGKILL to the child."""
         if self._process is not None and self._process.poll() is None:
             self._ready.clear()
+            # What it has sent but nobody has read yet dies with it, so that a test knows what it kills.
+            self._condemned = True
             self._process.send_signal(signal.SIGKILL)
 
     def abandon(self) -> None:
@@ -182,7 +186,7 @@ class ProcessWorker:
             while True:
                 frame = await read_frame(reader)
                 invocation = self._invocations.get(frame.content["id"])
-                if invocation is None or invocation.outcome.done():
+                if invocation is None or invocation.outcome.done() or self._condemned:
                     continue
                 if frame.content["kind"] == "started":
                     if invocation.on_start is not None:

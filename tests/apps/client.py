@@ -10,6 +10,7 @@ import httpx
 from devcloud.functions import FunctionsHost
 
 SAMPLE_APP = Path(__file__).parent / "durable_sample"
+LOAD_APP = Path(__file__).parent / "load_sample"
 DEADLINE_SECONDS = 30.0
 NEVER = "0 0 0 31 12 *"
 
@@ -70,3 +71,28 @@ class SampleClient:
     def open_gate(self, name: str = "gate") -> None:
         """Let functions go on that wait for a gate."""
         (self.folder / name).touch()
+
+
+class DurableWebhooks:
+    """Starts and asks after orchestrations as an operator does, through the durable webhooks."""
+
+    def __init__(self, host: FunctionsHost) -> None:
+        self._host = host
+
+    def _url(self, path: str) -> str:
+        return f"{self._host.url}/runtime/webhooks/durabletask/{path}?code={self._host.system_key}"
+
+    def start(self, orchestrator: str, instance: str, value: Any) -> None:
+        """Start an orchestration."""
+        answer = httpx.post(self._url(f"orchestrators/{orchestrator}/{instance}"), json=value)
+        assert answer.status_code == 202, answer.text
+
+    def status(self, instance: str) -> dict[str, Any]:
+        """Return an orchestration's status, without a ``runtimeStatus`` if there is none."""
+        answer = httpx.get(self._url(f"instances/{instance}"))
+        status: dict[str, Any] = answer.json() if answer.status_code != 404 else {}
+        return status
+
+    def raise_event(self, instance: str, name: str) -> None:
+        """Send an event with nothing in it."""
+        assert httpx.post(self._url(f"instances/{instance}/raiseEvent/{name}"), json={}).status_code == 202

@@ -33,7 +33,7 @@ SERVER_THREADS = 64
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
-class _Backend(InMemoryOrchestrationBackend):
+class _Backend(InMemoryOrchestrationBackend):  # type: ignore[misc] # durabletask is not in the environment of mypy
     """The backend on a free port of loopback, with threads and messages enough for a real load."""
 
     def start(self) -> str:
@@ -101,7 +101,9 @@ class Bridge:
                 raise
 
     def _start(self, item: pb.WorkItem) -> None:
-        task = self._loop.create_task(self._orchestrate(item) if item.HasField("orchestratorRequest") else self._act(item))
+        task = self._loop.create_task(
+            self._orchestrate(item) if item.HasField("orchestratorRequest") else self._act(item)
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -129,50 +129,45 @@ def window(context: df.DurableOrchestrationContext) -> Steps:
     request = context.get_input()
     waiting = [dict(item) for item in request["items"]]
     cancel = context.wait_for_external_event("cancel")
-    running: list = []
-    items: list = []
-    backing_off: list = []
+    running: dict = {}
+    backing_off: dict = {}
     results: list = []
     cancelled = False
-    nudge = None
-    while running or ((waiting or backing_off) and not cancelled):
-        started = False
+    fresh: list = []
+    while True:
         while waiting and not cancelled and len(running) < request["size"]:
             item = waiting.pop(0)
-            running.append(context.call_activity("work", item))
-            items.append(item)
-            started = True
-        if started and request.get("nudge", True):
-            nudge = context.create_timer(context.current_utc_datetime)
-        pending = running + [timer for timer, _ in backing_off] + ([] if cancelled else [cancel])
-        done = yield context.task_any(pending + ([nudge] if nudge is not None else []))
-        if done == nudge:
-            nudge = None
-        elif done == cancel:
-            cancelled = True
-            for timer, _ in backing_off:
-                timer.cancel()
-        elif done in running:
-            position = running.index(done)
-            running.pop(position)
-            item = items.pop(position)
+            fresh.append(context.call_activity("work", item))
+            running[fresh[-1]] = item
+        if not running and not backing_off:
+            break
+        tasks = [*running, *backing_off] + ([] if cancelled else [cancel])
+        if fresh and request.get("nudge", True):
+            # A timer that is given up before it is waited for: it ends the extension's wait at once and never fires.
+            nudge = context.create_timer(context.current_utc_datetime + timedelta(days=1))
+            nudge.cancel()
+            tasks.append(nudge)
+        fresh = []
+        done = yield context.task_any(tasks)
+        if done in running:
+            item = running.pop(done)
             try:
                 result = yield done
             except Exception:  # noqa: BLE001 - the SDKs disagree about the type
-                result = {"name": item["name"], "status": "failed", "raised": True}
-            if result["status"] == "failed" and "retry_after_seconds" in result and not cancelled:
+                result = {"name": item["name"], "status": "failed"}
+            if "retry_after_seconds" in result and not cancelled:
                 delay = timedelta(seconds=result["retry_after_seconds"])
-                timer = context.create_timer(context.current_utc_datetime + delay)
-                backing_off.append((timer, {**item, "attempt": item.get("attempt", 0) + 1}))
-                if request.get("nudge", True) and nudge is None:
-                    nudge = context.create_timer(context.current_utc_datetime)
+                fresh.append(context.create_timer(context.current_utc_datetime + delay))
+                backing_off[fresh[-1]] = {**item, "attempt": item.get("attempt", 0) + 1}
             else:
                 results.append({"name": result["name"], "status": result["status"]})
-        else:
-            for timer, item in backing_off:
-                if timer == done:
-                    waiting.append(item)
-            backing_off = [(timer, item) for timer, item in backing_off if timer != done]
+        elif done in backing_off:
+            waiting.append(backing_off.pop(done))
+        elif done is cancel:
+            cancelled = True
+            for timer in backing_off:
+                timer.cancel()
+            backing_off.clear()
         context.set_custom_status({"settled": len(results), "running": len(running)})
     settled = yield context.call_activity("settle", {"results": results})
     return {"settled": settled, "cancelled": cancelled, "results": results}
