@@ -13,7 +13,7 @@ from hygge_engine.homes.mssql.batching import read_batches
 from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_table
 from hygge_engine.homes.mssql.convert import convert
 from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
-from hygge_engine.homes.mssql.query import OFFSET_SUFFIX, exact_text, position_texts, read_statement, select
+from hygge_engine.homes.mssql.query import OFFSET_SUFFIX, Statement, exact_text, position_texts, read_statement, select
 from hygge_engine.homes.mssql.session import Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.suggest import nearest
@@ -130,20 +130,25 @@ class MssqlHome:
                 del fetched, batch
         finally:
             stream.close()
-        self._check_complete(rows)
+        self._check_complete(statement, rows)
 
-    def _check_complete(self, rows: int) -> None:
-        """Compare with the server's own count, where it keeps one: a short read must never pass for the end."""
+    def _check_complete(self, statement: Statement, rows: int) -> None:
+        """A short read must never pass for the end: compare with the server's own count, where it keeps one.
+
+        Not every server that speaks the protocol means the same by @@ROWCOUNT, so a second count has to agree.
+        """
         try:
-            counted = self._ask("SELECT @@ROWCOUNT")
+            counted = self._ask("SELECT @@ROWCOUNT")[0][0]
         except HomeError as error:
             if error.transient:
                 raise
             return
-        if counted and isinstance(counted[0][0], int) and counted[0][0] > rows:
-            raise HomeUnavailable(
-                f"Reading {self._described().name}: the server sent {counted[0][0]} rows, {rows} arrived."
-            )
+        if (
+            isinstance(counted, int)
+            and counted > rows
+            and self._count(statement.condition, *statement.parameters) > rows
+        ):
+            raise HomeUnavailable(f"Reading {self._described().name}: the server sent {counted} rows, {rows} arrived.")
 
     def _described(self) -> Source:
         if self._source is None:

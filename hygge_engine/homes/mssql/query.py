@@ -15,10 +15,11 @@ OFFSET_SUFFIX = "__offset"
 
 @dataclass(frozen=True)
 class Statement:
-    """T-SQL with ``?`` placeholders, and the values of these in order."""
+    """T-SQL with ``?`` placeholders, and the values of these in order; all of them stand in ``condition``."""
 
     sql: str
     parameters: Sequence[Parameter]
+    condition: str = ""
 
 
 def read_statement(
@@ -55,8 +56,9 @@ def read_statement(
         conditions += _window_conditions(cursor, window, parameters)
     if after:
         conditions.append(_after(key, after, parameters))
-    sql = select(", ".join(selected), source, " AND ".join(conditions), ", ".join(quote(column.name) for column in key))
-    return Statement(sql, parameters)
+    condition = " AND ".join(conditions)
+    order = ", ".join(quote(column.name) for column in key)
+    return Statement(select(", ".join(selected), source, condition, order), parameters, condition)
 
 
 def select(what: str, source: str, condition: str = "", order: str = "") -> str:
