@@ -133,7 +133,9 @@ class DurableEngine:
     def _finish_task(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None and not self._dead:
-            log.error("the durable engine failed", exc_info=task.exception())
+            # Going on would run the same work into the same failure, over and over.
+            log.error("the durable engine has failed and stands still", exc_info=task.exception())
+            self.halt()
 
     # Orchestrations
 

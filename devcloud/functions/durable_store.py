@@ -36,6 +36,8 @@ CREATE TABLE IF NOT EXISTS activities (
 CREATE TABLE IF NOT EXISTS timers (
     instance_id TEXT NOT NULL, execution_id TEXT NOT NULL, task_id INTEGER NOT NULL, due TEXT NOT NULL,
     PRIMARY KEY (instance_id, execution_id, task_id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS timers_by_due ON timers (due, task_id);
+CREATE TABLE IF NOT EXISTS ticks (name TEXT PRIMARY KEY, moment TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO counters VALUES ('history_events', 0);
 """
@@ -262,6 +264,15 @@ class TaskHub:
             "SELECT instance_id, execution_id, task_id, due FROM timers ORDER BY due, task_id LIMIT 1"
         ).fetchone()
         return Timer(*row) if row else None
+
+    def find_tick(self, name: str) -> datetime | None:
+        """Return when a timer function last fired by its schedule."""
+        row = self._connection.execute("SELECT moment FROM ticks WHERE name = ?", (name,)).fetchone()
+        return datetime.fromisoformat(row[0]) if row else None
+
+    def record_tick(self, name: str, moment: datetime) -> None:
+        """Note that a timer function has fired by its schedule."""
+        self._connection.execute("INSERT OR REPLACE INTO ticks VALUES (?, ?)", (name, moment.isoformat()))
 
     def count_history_events(self) -> int:
         """Return how many history events were ever written to this hub."""

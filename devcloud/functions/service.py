@@ -127,7 +127,7 @@ class HostService:
         async def fire(tick: str) -> None:
             await self._fire(function, tick)
 
-        await run_timer(function, self.schedules[function.name], fire)
+        await run_timer(function, self.schedules[function.name], self.hub, fire)
 
     async def _fire(self, function: Function, tick: str) -> None:
         front_end = self._front_end
@@ -147,7 +147,7 @@ class HostService:
         if function is None or function.kind != TIMER_TRIGGER:
             return False
         following = next(iterate_schedule(self.schedules[name], datetime.now(UTC)))
-        self._keep(self._fire(function, describe_tick(None, following)))
+        self._keep(self._fire(function, describe_tick(self.hub.find_tick(name), following)))
         return True
 
     def _control(self, order: str) -> dict[str, Any]:

@@ -4,11 +4,11 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from cronsim import CronSim, CronSimError
 
-from devcloud.functions.durable_history import format_time
 from devcloud.functions.settings import parse_timespan, substitute_settings
 from devcloud.functions.worker_protocol import Function, FunctionAppError
 
@@ -33,26 +33,50 @@ def read_schedule(function: Function, settings: dict[str, str]) -> str:
     return schedule
 
 
-def describe_tick(last: datetime | None, following: datetime) -> str:
-    """Return what a timer trigger passes to its function."""
+def describe_tick(last: datetime | None, following: datetime, *, past_due: bool = False) -> str:
+    """Return what a timer trigger passes to its function; ``last`` is when it last fired by schedule."""
     status = {
-        "Last": format_time(last) if last is not None else "0001-01-01T00:00:00+00:00",
-        "Next": format_time(following),
-        "LastUpdated": format_time(datetime.now(UTC)),
+        "Last": last.isoformat() if last is not None else "0001-01-01T00:00:00+00:00",
+        "Next": following.isoformat(),
+        "LastUpdated": datetime.now(UTC).isoformat(),
     }
-    return json.dumps({"Schedule": {"AdjustForDST": True}, "ScheduleStatus": status, "IsPastDue": False})
+    return json.dumps({"Schedule": {"AdjustForDST": True}, "ScheduleStatus": status, "IsPastDue": past_due})
 
 
-async def run_timer(function: Function, schedule: str, fire: Callable[[str], Awaitable[None]]) -> None:
+def is_monitored(function: Function, schedule: str) -> bool:
+    """Return whether a tick that was missed is made up for: as on Azure, not if the timer fires more often than once a
+    minute.
+    """
+    moments = iterate_schedule(schedule, datetime.now(UTC))
+    interval = -(next(moments) - next(moments))
+    return bool(function.trigger.get("useMonitor", True)) and interval >= timedelta(minutes=1)
+
+
+class TimerLog(Protocol):
+    """Remembers when each timer function last fired, across restarts."""
+
+    def find_tick(self, name: str) -> datetime | None:
+        """Return when the function last fired."""
+
+    def record_tick(self, name: str, moment: datetime) -> None:
+        """Note that the function has fired."""
+
+
+async def run_timer(function: Function, schedule: str, ticks: TimerLog, fire: Callable[[str], Awaitable[None]]) -> None:
     """Fire a timer function at each moment of its schedule, one run at a time, until cancelled."""
-    last = None
-    if function.trigger.get("runOnStartup"):
-        last = datetime.now(UTC)
-        await fire(describe_tick(None, next(iterate_schedule(schedule, last))))
+    last = ticks.find_tick(function.name)
+    now = datetime.now(UTC)
+    missed = last is not None and is_monitored(function, schedule) and next(iterate_schedule(schedule, last)) < now
+    if missed or function.trigger.get("runOnStartup"):
+        await fire(describe_tick(last, next(iterate_schedule(schedule, now)), past_due=missed))
+    if missed:
+        ticks.record_tick(function.name, now)
+        last = now
     while True:
         due = next(iterate_schedule(schedule, datetime.now(UTC)))
         while (remaining := (due - datetime.now(UTC)).total_seconds()) > 0:
             # Wall clocks jump; sleeping in short steps follows them.
             await asyncio.sleep(min(remaining, 30.0))
         await fire(describe_tick(last, next(iterate_schedule(schedule, due))))
+        ticks.record_tick(function.name, due)
         last = due

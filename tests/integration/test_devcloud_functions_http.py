@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
 from devcloud.functions import FunctionAppError, FunctionsHost
+from devcloud.functions.durable_store import TaskHub
 from tests.apps.client import DEADLINE_SECONDS, SAMPLE_APP, SampleClient, sample_settings, wait_until
 
 
@@ -88,6 +90,23 @@ def test_a_timer_fires_by_its_schedule(tmp_path: Path) -> None:
     with FunctionsHost(SAMPLE_APP, tmp_path / "state", settings=settings, worker="inline") as host:
         client = SampleClient(host, tmp_path)
         wait_until(lambda: client.trace.count("end ticked") >= 2)
+
+
+def test_a_tick_that_was_missed_is_made_up_for(tmp_path: Path) -> None:
+    settings = sample_settings(tmp_path)
+    state = tmp_path / "state"
+    state.mkdir()
+    hub = TaskHub(state / "SampleHub.sqlite3")
+    hub.record_tick("on_tick", datetime.now(UTC) - timedelta(days=400))
+    hub.close()
+    with FunctionsHost(SAMPLE_APP, state, settings=settings, worker="inline") as host:
+        client = SampleClient(host, tmp_path)
+        wait_until(lambda: client.trace.count("end ticked") == 1)
+    with FunctionsHost(SAMPLE_APP, state, settings=settings, worker="inline") as host:
+        httpx.post(f"{host.url}/admin/functions/on_tick", headers={"x-functions-key": host.master_key})
+        wait_until(lambda: client.trace.count("end ticked") == 2)
+    ticks = [line for line in client.trace if line.startswith("tick")]
+    assert ticks == ["tick past_due=True", "tick past_due=False"]
 
 
 def _write_app(folder: Path, text: str, host_json: str = "{}") -> Path:
