@@ -83,34 +83,39 @@ class LakeMachine(RuleBasedStateMachine):
             assert answer.status_code == 201
             self.folders.update([*self.parents(path), path])
 
-    @rule(path=NAMES, data=DATA, gap=st.integers(0, 1))
-    def append(self, path: str, data: bytes, gap: int) -> None:
-        parts = self.parts.get(path, {})
-        end = max([len(self.files.get(path, b"")), *(start + len(part) for start, part in parts.items())]) + gap
-        answer = self.send("PATCH", f"{path}?action=append&position={end}", data)
-        if path in self.files:
-            assert answer.status_code == 202
-            self.parts.setdefault(path, {})[end] = data
-        else:
+    @rule(path=NAMES)
+    def append_to_nothing(self, path: str) -> None:
+        if path not in self.files:
+            answer = self.send("PATCH", f"{path}?action=append&position=0", b"x")
             assert answer.status_code == (409 if path in self.folders else 404)
 
-    @rule(path=NAMES, short=st.integers(0, 1))
-    def flush(self, path: str, short: int) -> None:
-        if path not in self.files:
-            return
+    @precondition(lambda self: self.files)
+    @rule(choice=st.data(), data=DATA, gap=st.sampled_from([0, 0, 0, 1]))
+    def append(self, choice: st.DataObject, data: bytes, gap: int) -> None:
+        path = choice.draw(st.sampled_from(sorted(self.files)))
+        parts = self.parts.get(path, {})
+        end = max([len(self.files.get(path, b"")), *(start + len(part) for start, part in parts.items())]) + gap
+        assert self.send("PATCH", f"{path}?action=append&position={end}", data).status_code == 202
+        self.parts.setdefault(path, {})[end] = data
+
+    @precondition(lambda self: self.parts)
+    @rule(choice=st.data(), short=st.booleans(), retain=st.booleans())
+    def flush(self, choice: st.DataObject, short: bool, retain: bool) -> None:
+        path = choice.draw(st.sampled_from(sorted(self.parts)))
         parts = sorted(self.parts.get(path, {}).items())
-        if short and parts:
-            parts.pop()
+        kept = dict([parts.pop()] if short and len(parts) > 1 else [])
         data = self.files[path]
         contiguous = True
         for start, part in parts:
             contiguous = contiguous and start == len(data)
             data += part
-        answer = self.send("PATCH", f"{path}?action=flush&position={len(data)}")
+        answer = self.send("PATCH", f"{path}?action=flush&position={len(data)}&retainUncommittedData={retain}")
         if contiguous:
             assert answer.status_code == 200
             self.wrote(path, data, answer)
-            self.parts.pop(path, None)
+            self.parts.pop(path)
+            if retain and kept:
+                self.parts[path] = kept
         else:
             assert answer.headers["x-ms-error-code"] == "InvalidFlushPosition"
 
