@@ -22,7 +22,7 @@ from devcloud.replicator.status_api import StatusServer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit code: of a check, 1 when a documented rule is broken; of the replicator, 0 once told to end."""
+    """Return the exit code: of a check, 1 for a broken rule and 2 for no item; otherwise 0 once told to end."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     checks = given[:1] == ["check"]
     parser = _parser(checks)
@@ -97,7 +97,11 @@ def _zone(settings: argparse.Namespace) -> LandingZone:
 
 
 def _check(zone: LandingZone, options: ReplicatorOptions, *, strict: bool) -> int:
-    findings = check_landing_zone(zone, options)
+    try:
+        findings = check_landing_zone(zone, options)
+    except OSError as error:
+        print(f"cannot read the item: {error}", file=sys.stderr)
+        return 2
     for finding in findings:
         print(finding)
     errors = sum(finding.severity is Severity.ERROR for finding in findings)

@@ -200,7 +200,8 @@ def _check_sequence(files: TableFiles, cleaned: list[Entry], name: TableName) ->
 def check_landing_zone(landing_zone: LandingZone | Path, options: ReplicatorOptions | None = None) -> list[Finding]:
     """Return every breach of the specification in an item's landing zone; changes nothing.
 
-    A path is an item's directory, the one that holds `Files`.
+    A path is an item's directory, the one that holds `Files`. Raises FileNotFoundError where there is no such item, and
+    LandingZoneUnavailable where its storage does not answer.
     """
     zone = DirectoryLandingZone(landing_zone) if isinstance(landing_zone, Path) else landing_zone
     return LandingZoneChecker(zone, options).check()

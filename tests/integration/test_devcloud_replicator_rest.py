@@ -189,6 +189,7 @@ def test_the_check_command_tells_errors_by_its_exit_code(
     assert main(["check", *where, "--strict"]) == 1
     flights.publish([(3, "c")], name=flights.name(3))
     assert main(["check", "--directory", str(item)]) == 1
+    assert main(["check", "--directory", str(item / "nowhere")]) == 2
     printed = capsys.readouterr().out
     assert "error GAP Files/LandingZone/__hygge.schema/journal/00000000000000000003.parquet" in printed
     assert printed.endswith("1 errors, 1 warnings\n")
