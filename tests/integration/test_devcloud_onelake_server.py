@@ -1,6 +1,7 @@
 """The OneLake stand-in as a server: credentials, TLS, OneLake's prohibitions, restarts and kills, the command line."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -217,6 +218,16 @@ def test_a_server_goes_on_where_another_stopped(tmp_path: Path) -> None:
         clients.blobs.get_blob_client(f"{FILES}/blocks").commit_block_list([BlobBlock("a")])
         assert lake.path(WORKSPACE, FILES, "half").read_bytes() == b"half"
         assert lake.path(WORKSPACE, FILES, "blocks").read_bytes() == b"block"
+
+
+def test_the_documentation_tells_the_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs/devcloud/onelake.md").read_text()
+    start, faults = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(start, {})
+    with OneLake(tmp_path / "lake") as lake:
+        exec(faults, {"lake": lake})
+        assert len(lake.faults.all()) == 6
 
 
 def test_one_root_has_one_server(lake: OneLake) -> None:
