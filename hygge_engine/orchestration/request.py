@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from hygge_engine.errors import LoadError
@@ -50,8 +50,10 @@ class LoadRequest:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> LoadRequest:
-        """The inverse of `to_json`, for values that this class has written itself."""
-        return cls(**{**value, "flows": tuple(value.get("flows", ())), "entities": tuple(value.get("entities", ()))})
+        """The inverse of `to_json`, for values that this class has written itself; other keys are left out."""
+        names = {field.name for field in fields(cls)}
+        lists = {name: tuple(value.get(name) or ()) for name in ("flows", "entities")}
+        return cls(**{name: item for name, item in value.items() if name in names} | lists)
 
 
 def parse_request(body: Any, *, requested_by: str) -> LoadRequest:

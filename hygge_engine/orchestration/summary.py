@@ -1,12 +1,13 @@
-"""A load in numbers: the totals while it runs, and the summary when it has ended."""
+"""A load that has ended, in a page: its output."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hygge_engine.orchestration.window import Window
+if TYPE_CHECKING:
+    from hygge_engine.orchestration.progress import Progress
 
 # An entity's last answer in the journal's words.
 JOURNAL_STATUS = {"done": "success", "failed": "fail", "skipped": "skip", "cancelled": "cancel"}
@@ -16,59 +17,9 @@ JOURNAL_STATUS = {"done": "success", "failed": "fail", "skipped": "skip", "cance
 SUMMARY_MESSAGE_LIMIT_CHARACTERS = 500
 
 
-class Totals:
-    """What the orchestration's custom status shows: numbers only, because it may hold 16 KB at most."""
-
-    def __init__(self, plan: Mapping[str, Any]) -> None:
-        entities = self.entities = len(plan.get("entities", []))
-        self.cancelled = False
-        self.rows = 0
-        self.settled = dict.fromkeys(JOURNAL_STATUS.values(), 0)
-        self._window = {"running": 0, "waiting": 0, "pending": entities}
-
-    def settle(self, answer: Mapping[str, Any]) -> None:
-        """Count an entity that is not run again."""
-        self.settled[JOURNAL_STATUS[answer["status"]]] += 1
-        self.rows += answer.get("rows", 0)
-
-    def count(self, window: Window) -> None:
-        """Count the entities that are."""
-        self._window = {"running": window.running, "waiting": window.deferred, "pending": window.ready}
-
-    def status(self, phase: str) -> dict[str, Any]:
-        """The custom status. ``rows`` are those of settled entities."""
-        window = self._window if phase == "loading" else dict.fromkeys(self._window, 0)
-        return {
-            "phase": phase,
-            "entities": self.entities,
-            "rows": self.rows,
-            "cancelled": self.cancelled,
-            **self.settled,
-            **window,
-        }
-
-    @property
-    def load_status(self) -> str:
-        """The load in one of the journal's words: the worst of its entities, ``cancel`` above all."""
-        if self.cancelled:
-            return "cancel"
-        for status in ("fail", "success", "skip"):
-            if self.settled[status]:
-                return status
-        return "success"
-
-
-def summarize(
-    load_id: str,
-    request: Mapping[str, Any],
-    plan: Mapping[str, Any],
-    answers: Sequence[Mapping[str, Any]],
-    totals: Totals,
-    *,
-    started: datetime,
-    finished: datetime,
-) -> dict[str, Any]:
+def summarize(load_id: str, request: Mapping[str, Any], progress: Progress, *, finished: datetime) -> dict[str, Any]:
     """The output of a load: its totals, and a line per entity. Times in ISO 8601, UTC; ``duration`` in seconds."""
+    plan, totals, started = progress.plan, progress.totals, progress.started
     skipped = request.get("skip_reason", "")
     failed = plan if plan.get("status") == "failed" else {}
     return {
@@ -83,7 +34,7 @@ def summarize(
         "rows": totals.rows,
         "entities": totals.entities,
         **totals.settled,
-        "results": [_line(answer) for answer in answers],
+        "results": [_line(answer) for answer in progress.answers],
     }
 
 

@@ -36,6 +36,17 @@ class Journey:
     started: str = ""
     last: dict[str, Any] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-serialisable mapping."""
+        since = self.failing_since
+        return {**vars(self), "entity": dict(self.entity), "failing_since": since.isoformat() if since else None}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Journey:
+        """The inverse of `to_json`."""
+        since = value["failing_since"]
+        return cls(**{**value, "failing_since": datetime.fromisoformat(since) if since else None})
+
     @property
     def connection(self) -> str:
         """The connection whose pool this entity's activities draw from; empty where its home needs none."""
@@ -48,14 +59,14 @@ class Window:
     Ready journeys run in the order of the plan, so that one which has begun goes on before another begins.
     """
 
-    def __init__(self, entities: Iterable[Mapping[str, Any]], concurrency: int, pools: Mapping[str, int]) -> None:
+    def __init__(self, journeys: Iterable[Journey], concurrency: int, pools: Mapping[str, int]) -> None:
         self._free = concurrency
         self._pools = dict(pools)
         self._running: defaultdict[str, int] = defaultdict(int)
-        self._journeys = [Journey(index, entity) for index, entity in enumerate(entities)]
+        self._journeys = {journey.index: journey for journey in journeys}
         self._ready: defaultdict[str, list[int]] = defaultdict(list)
-        for journey in self._journeys:
-            # In ascending order a list is a heap already.
+        for journey in self._journeys.values():
+            # In ascending order, as the plan has them, a list is a heap already.
             self._ready[journey.connection].append(journey.index)
         self._deferred: list[tuple[datetime, int]] = []
 
@@ -105,6 +116,7 @@ class Window:
 
     def defer(self, journey: Journey, due: datetime) -> None:
         """Let a journey run again, but not before ``due``."""
+        self._journeys[journey.index] = journey
         heapq.heappush(self._deferred, (due, journey.index))
 
     def wake(self, now: datetime) -> None:
@@ -112,10 +124,17 @@ class Window:
         while self._deferred and self._deferred[0][0] <= now:
             self.resume(self._journeys[heapq.heappop(self._deferred)[1]])
 
+    def ready_journeys(self) -> list[Journey]:
+        """Those that may run as soon as there is a place, in the order of the plan."""
+        return [self._journeys[index] for index in sorted(index for ready in self._ready.values() for index in ready)]
+
+    def deferred_journeys(self) -> list[tuple[datetime, Journey]]:
+        """Those that wait for their time, the next one first."""
+        return [(due, self._journeys[index]) for due, index in sorted(self._deferred)]
+
     def drain(self) -> list[Journey]:
         """Take out all journeys that do not run, in the order of the plan."""
-        indices = [index for ready in self._ready.values() for index in ready]
-        indices += [index for _, index in self._deferred]
+        journeys = self.ready_journeys() + [journey for _, journey in self.deferred_journeys()]
         self._ready.clear()
         self._deferred.clear()
-        return [self._journeys[index] for index in sorted(indices)]
+        return sorted(journeys, key=lambda journey: journey.index)

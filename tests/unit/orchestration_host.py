@@ -46,6 +46,7 @@ class SimulatedContext:
         self.instance_id = "load-1"
         self.current_utc_datetime = START
         self.custom_status: Any = None
+        self.next_input: Any = None
         self._input = input_
 
     def get_input(self) -> Any:
@@ -62,6 +63,9 @@ class SimulatedContext:
 
     def task_any(self, tasks: list[Any]) -> SimulatedTask:
         return SimulatedTask("any", children=tuple(tasks))
+
+    def continue_as_new(self, input_: Any) -> None:
+        self.next_input = json.loads(json.dumps(input_))
 
     def set_custom_status(self, status: Any) -> None:
         assert len(json.dumps(status)) < 16 * 1024
@@ -86,10 +90,21 @@ class Host:
     runs: list[Run] = field(default_factory=list)
     statuses: list[Any] = field(default_factory=list)
     episodes: int = 0
+    histories: int = 0
+    longest_history: int = 0
 
     def __post_init__(self) -> None:
-        self._history: list[tuple[datetime, str, int, Any]] = []
+        self._began = START
+        self._count = 0
         self._inbox: list[tuple[datetime, int, str, int, Any]] = []
+        self._begin_history()
+
+    def _begin_history(self) -> None:
+        """Begin anew, as at the start and after `continue_as_new`: what was under way is forgotten."""
+        self.histories += 1
+        self._history: list[tuple[datetime, str, int, Any]] = []
+        self._inbox = [item for item in self._inbox if item[2] == "event"]
+        heapq.heapify(self._inbox)
         self._begun: set[int] = set()
         self._decided: list[Any] = []
 
@@ -105,17 +120,20 @@ class Host:
             assert self._inbox, "the load is stuck: nothing is under way that it could wait for"
             due, _, kind, number, value = heapq.heappop(self._inbox)
             self._history.append((max(due, self._now()), kind, number, value))
+            self.longest_history = max(self.longest_history, len(self._history))
 
     def _now(self) -> datetime:
-        return self._history[-1][0] if self._history else START
+        return self._history[-1][0] if self._history else self._began
 
     def _deliver(self, due: datetime, kind: str, number: int, value: Any) -> None:
-        heapq.heappush(self._inbox, (due, len(self._inbox) + len(self._history), kind, number, value))
+        self._count += 1
+        heapq.heappush(self._inbox, (due, self._count, kind, number, value))
 
     def _replay(self) -> dict[str, Any] | None:
         """Run the orchestrator from the beginning through the history, then start what it has asked for."""
         self.episodes += 1
         context = SimulatedContext(self.input)
+        context.current_utc_datetime = self._began
         steps = cast(Generator[SimulatedTask, Any, dict[str, Any]], load(context))
         replay = _Replay()
         try:
@@ -130,6 +148,11 @@ class Host:
                     replay.wait(waits_for)
         except StopIteration as end:
             assert not [task for task in replay.outstanding() if task.kind == "timer" and task.detail > self._now()]
+            if context.next_input is not None:
+                assert not [task for task in replay.outstanding() if task.kind == "activity"]
+                self._began, self.input = self._now(), context.next_input
+                self._begin_history()
+                return self._replay()
             return cast(dict[str, Any], json.loads(json.dumps(end.value)))
         decisions = [task.detail for group in replay.groups for task in group]
         assert decisions[: len(self._decided)] == self._decided, "the orchestrator decided differently in a replay"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hygge_engine.orchestration import load as orchestrator
 from hygge_engine.orchestration import verdict
 from tests.unit.orchestration_host import START, Host
 
@@ -347,3 +348,56 @@ def test_many_failing_entities_share_one_timer() -> None:
     load.run()
     # Plan, 60 answers twice, the timer, settling, and no more than a timer per thing started beside others.
     assert load.episodes < 4 * 60
+
+
+@pytest.fixture
+def short_histories(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(orchestrator, "ACTIVITIES_PER_HISTORY", 7)
+    return 7
+
+
+def test_a_long_load_goes_on_in_a_new_history_and_ends_the_same(short_histories: int) -> None:
+    def slices(task: dict[str, Any]) -> tuple[float, Answer]:
+        number, attempt = int(task["entity"][1:]), task["attempt"]
+        if number % 5 == 1 and attempt == 1:
+            return 1.0, transient(30.0)
+        if number % 3 == 0 and attempt < 3:
+            return 2.0, {"status": "continue", "rows": attempt}
+        return 3.0, done()
+
+    load = host(slices, plan(30, concurrency=4))
+    summary = load.run()
+    assert load.histories > 4
+    assert load.longest_history < 6 * short_histories
+    assert (summary["status"], summary["success"], summary["rows"]) == ("success", 30, 300)
+    assert summary["started"] == START.isoformat()
+    assert [run.name for run in load.runs].count("plan_load") == 1
+    assert len({answer["entity"] for answer in settled(load)}) == 30
+    attempts = Counter(run.input["entity"] for run in load.flows())
+    assert all(attempts[f"e{number}"] == 3 for number in range(0, 30, 3) if number % 5 != 1)
+    assert load.most_at_once(load.flows()) == 4
+
+
+def test_failures_are_counted_across_histories(short_histories: int) -> None:
+    load = host(lambda task: (1.0, transient() if task["entity"] == "e1" else done()), plan(9, concurrency=2))
+    summary = load.run()
+    attempts = Counter(run.input["entity"] for run in load.flows())
+    assert attempts["e1"] == verdict.TRANSIENT_FAILURES_LIMIT
+    assert (summary["fail"], summary["success"]) == (1, 8)
+
+
+def test_a_long_load_can_be_cancelled_in_any_of_its_histories(short_histories: int) -> None:
+    load = host(lambda task: (2.0, done()), plan(60, concurrency=2), cancel_at=30.0)
+    summary = load.run()
+    assert load.histories > 1
+    assert summary["status"] == "cancel"
+    assert summary["success"] + summary["cancel"] == 60
+    assert len(load.flows()) == summary["success"] < 40
+
+
+def test_the_request_is_carried_unchanged(short_histories: int) -> None:
+    load = host(lambda task: (1.0, done()), plan(20), input={"coordinator_run_id": "c7", "requested_by": "somebody"})
+    summary = load.run()
+    assert (summary["load_id"], summary["requested_by"]) == ("c7", "somebody")
+    settling = next(run for run in load.runs if run.name == "settle_load")
+    assert settling.input["request"] == {"coordinator_run_id": "c7", "requested_by": "somebody"}

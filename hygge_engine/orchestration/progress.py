@@ -1,0 +1,102 @@
+"""What a load has reached: its plan, the entities under way, and what has come of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from hygge_engine.orchestration.summary import JOURNAL_STATUS
+from hygge_engine.orchestration.window import Journey, Window
+
+
+class Totals:
+    """What the orchestration's custom status shows: numbers only, because it may hold 16 KB at most."""
+
+    def __init__(self, entities: int) -> None:
+        self.entities = entities
+        self.cancelled = False
+        self.rows = 0
+        self.settled = dict.fromkeys(JOURNAL_STATUS.values(), 0)
+
+    def settle(self, answer: Mapping[str, Any]) -> None:
+        """Count an entity that is not run again."""
+        self.settled[JOURNAL_STATUS[answer["status"]]] += 1
+        self.rows += answer.get("rows", 0)
+
+    def status(self, phase: str, window: Window | None = None) -> dict[str, Any]:
+        """The custom status. ``rows`` are those of settled entities; ``window`` holds the others."""
+        return {
+            "phase": phase,
+            "entities": self.entities,
+            "rows": self.rows,
+            "cancelled": self.cancelled,
+            **self.settled,
+            "running": window.running if window else 0,
+            "waiting": window.deferred if window else 0,
+            "pending": window.ready if window else 0,
+        }
+
+    @property
+    def load_status(self) -> str:
+        """The load in one of the journal's words: the worst of its entities, ``cancel`` above all."""
+        if self.cancelled:
+            return "cancel"
+        for status in ("fail", "success", "skip"):
+            if self.settled[status]:
+                return status
+        return "success"
+
+
+class Progress:
+    """A load under way. ``answers`` are the last answers of the entities that will not run again."""
+
+    def __init__(
+        self, plan: Mapping[str, Any], started: datetime, on_settled: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self.plan = {key: value for key, value in plan.items() if key != "entities"}
+        entities = plan.get("entities", [])
+        self.started = started
+        self.totals = Totals(len(entities))
+        self.answers: list[dict[str, Any]] = []
+        self.window = self._open_window([Journey(index, entity) for index, entity in enumerate(entities)])
+        self._on_settled = on_settled
+
+    @property
+    def settings_hash(self) -> str:
+        """What the plan was made with."""
+        return str(self.plan["settings_hash"])
+
+    def settle(self, journey: Journey, answer: Mapping[str, Any]) -> None:
+        """Keep an entity's last answer, with the plan's names for it and the start of its first slice."""
+        self.totals.settle(answer)
+        names = {key: journey.entity[key] for key in ("flow", "entity", "entity_run_id", "run_type")}
+        self.answers.append({**answer, **names, "started": journey.started, "attempts": journey.attempts})
+        self._on_settled(self.answers[-1])
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-serialisable mapping, for the next history. Nothing may be running."""
+        return {
+            "plan": self.plan,
+            "started": self.started.isoformat(),
+            "entities": self.totals.entities,
+            "answers": self.answers,
+            "ready": [journey.to_json() for journey in self.window.ready_journeys()],
+            "deferred": [[due.isoformat(), journey.to_json()] for due, journey in self.window.deferred_journeys()],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], on_settled: Callable[[dict[str, Any]], None]) -> Progress:
+        """The inverse of `to_json`."""
+        progress = cls(value["plan"], datetime.fromisoformat(value["started"]), on_settled)
+        progress.totals = Totals(value["entities"])
+        progress.answers = list(value["answers"])
+        for answer in progress.answers:
+            progress.totals.settle(answer)
+        progress.window = progress._open_window([Journey.from_json(journey) for journey in value["ready"]])
+        for due, journey in value["deferred"]:
+            progress.window.defer(Journey.from_json(journey), datetime.fromisoformat(due))
+        return progress
+
+    def _open_window(self, journeys: list[Journey]) -> Window:
+        return Window(journeys, self.plan.get("concurrency", 1), self.plan.get("pools", {}))
