@@ -55,12 +55,10 @@ class Telemetry:
     def check(self) -> None:
         for _ in range(3):
             self.replicator.tick()
-        mirrored = self.replicator.table("__hygge", "journal")
-        assert sorted(mirrored["entity_run_id"].to_pylist()) == sorted(self.journal.read()["entity_run_id"].to_list())
-        loads = self.replicator.table("__hygge", "loads")
-        assert sorted(loads["coordinator_run_id"].to_pylist()) == sorted(
-            self.journal.read()["coordinator_run_id"].unique().to_list()
-        )
+        journal = self.journal.read()
+        for table, key in (("journal", "entity_run_id"), ("loads", "coordinator_run_id")):
+            mirrored = [str(value) for value in self.replicator.table("__hygge", table)[key].to_pylist()]
+            assert sorted(mirrored) == sorted(str(value) for value in journal[key].unique())
         findings = check_landing_zone(self.root / ITEM)
         assert [str(finding) for finding in findings if finding.code != "UNDERSCORE_SCHEMA"] == []
 

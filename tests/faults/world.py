@@ -112,11 +112,8 @@ class SourceHome:
             if self._before_batch is not None:
                 self._before_batch(number)
             part = rows[start : start + self._batch_rows]
-            columns = [[row[1] for row in part], [row[2] for row in part], [row[0] for row in part]]
-            batch = pa.RecordBatch.from_arrays(
-                [pa.array(column, type_) for column, type_ in zip(columns, self.describe().schema.types, strict=True)],
-                schema=self.describe().schema,
-            )
+            records = [{"id": row[1], "value": row[2], "modified": row[0]} for row in part]
+            batch = pa.RecordBatch.from_pylist(records, schema=self.describe().schema)
             last = part[-1]
             position = [str(last[1])] if window.lower is None else [str(last[0]), str(last[1])]
             yield Batch(batch, position)
