@@ -269,8 +269,8 @@ class OneLake:
                     done.close()
         finally:
             # Whoever keeps the body takes it out of the request.
-            if file is not None and (request.body is not None or not operation.done):
-                file.unlink(missing_ok=True)
+            if request.body is not None:
+                request.body.file.unlink(missing_ok=True)
         if during and answer.file is not None:
             operation.status = 0
             pace = replace(pace, cut_after=answer.length // 2)

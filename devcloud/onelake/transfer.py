@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,29 +38,40 @@ class Pace:
 
 async def receive(http: web.BaseRequest, file: Path | None, pace: Pace) -> Body | None:
     """Read the body into `file`; None only reads it. Raises `DroppedConnectionError` where the pace cuts it."""
-    digest = hashlib.md5(usedforsecurity=False) if file is not None and "Content-MD5" in http.headers else None
-    descriptor = None if file is None else os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    if file is None:
+        await _receive(http, pace, lambda _: None)
+        return None
+    digest = hashlib.md5(usedforsecurity=False) if "Content-MD5" in http.headers else None
+    try:
+        with file.open("xb", buffering=0) as output:
+
+            def keep(piece: bytes) -> None:
+                _write_all(output.fileno(), piece)
+                if digest is not None:
+                    digest.update(piece)
+
+            length = await _receive(http, pace, keep)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+    return Body(file, length, b64encode(digest.digest()).decode() if digest else None)
+
+
+async def _receive(http: web.BaseRequest, pace: Pace, keep: Callable[[bytes], None]) -> int:
+    """Hand over the body piece by piece; returns its length."""
     length = 0
     try:
         while piece := await http.content.readany():
             length += len(piece)
-            if descriptor is not None:
-                _write_all(descriptor, piece)
-            if digest is not None:
-                digest.update(piece)
+            keep(piece)
             if pace.cut_after is not None and length >= pace.cut_after:
                 break
             await pace.wait(len(piece))
     except (ConnectionError, web.RequestPayloadError) as error:
         raise DroppedConnectionError from error
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
     if pace.cut_after is not None:
         raise DroppedConnectionError
-    if file is None:
-        return None
-    return Body(file, length, b64encode(digest.digest()).decode() if digest else None)
+    return length
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -90,6 +90,17 @@ def test_flush_demands_contiguous_data_of_the_right_length(clients: Clients) -> 
     assert file.download_file().readall() == b"1234567890!"
 
 
+def test_an_append_that_could_not_be_flushed_is_kept(clients: Clients) -> None:
+    file = clients.files.get_file_client(f"{FILES}/file")
+    file.create_file()
+    with pytest.raises(HttpResponseError) as refused:
+        file.append_data(b"world", 6, flush=True)
+    assert refusal(refused.value) == (400, "InvalidFlushPosition")
+    file.append_data(b"hello ", 0)
+    file.flush_data(11)
+    assert file.download_file().readall() == b"hello world"
+
+
 def test_uncommitted_data_is_dropped_unless_retained(clients: Clients) -> None:
     file = clients.files.get_file_client(f"{FILES}/file")
     file.create_file()
