@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -156,7 +156,12 @@ class HostService:
             self.worker.kill()
         elif order == "kill_host":
             self.die()
-        return {"history_events": self.hub.count_history_events(), "worker_pid": self.worker.pid}
+            return {}
+        return {
+            "history_events": self.hub.count_history_events(),
+            "worker_pid": self.worker.pid,
+            "open_activities": [asdict(activity) for activity in self.hub.list_activities()],
+        }
 
     def die(self) -> None:
         """Stop as a killed process does: nothing under way is finished, answered or recorded."""

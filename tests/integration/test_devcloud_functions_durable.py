@@ -166,6 +166,41 @@ def test_the_webhooks_need_their_key_and_answer_as_the_extension_does(client: Sa
     assert "hooked" in [instance["instanceId"] for instance in listed.json()]
 
 
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"runtimeStatus": "Completed"}, ["query-1"]),
+        ({"runtimeStatus": "Completed,Running"}, ["query-1", "query-2"]),
+        ({"createdTimeFrom": "2999-01-01T00:00:00Z"}, []),
+        ({"createdTimeTo": "2999-01-01T00:00:00Z"}, ["query-1", "query-2"]),
+        ({"top": "1"}, ["query-1"]),
+    ],
+)
+def test_instances_are_found_by_status_time_and_prefix(
+    client: SampleClient, query: dict[str, str], expected: list[str]
+) -> None:
+    links = client.start("listener", None, "query-1")
+    client.call("GET", "api/client/raise/query-1?event=go")
+    client.finish(links)
+    running = client.start("listener", None, "query-2")
+    wait_until(lambda: client.status(running)["runtimeStatus"] == "Running")
+    url = httpx.URL(running["statusQueryGetUri"].replace("instances/query-2", "instances"))
+    found = httpx.get(url.copy_merge_params({"instanceIdPrefix": "query-", **query})).json()
+    client.call("GET", "api/client/terminate/query-2")
+    client.finish(running)
+    assert [instance["instanceId"] for instance in found] == expected
+
+
+def test_an_inline_worker_that_is_killed_leaves_a_zombie(client: SampleClient) -> None:
+    links = client.start("window", {"size": 1, "items": [{"name": "x", "gate": "gate"}]})
+    wait_until(lambda: client.trace == ["start x"])
+    client.host.kill_worker()
+    wait_until(lambda: client.trace == ["start x", "start x"])
+    client.open_gate()
+    assert client.finish(links)["output"]["settled"] == 1
+    wait_until(lambda: client.trace.count("end x") == 2)
+
+
 def _raw(kind: int, **fields: Any) -> dict[str, Any]:
     return {"actionType": kind, **fields}
 
