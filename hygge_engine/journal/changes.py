@@ -68,7 +68,7 @@ class _Difference:
 
 def journal_changes(files: JournalFiles, position: Mapping[str, Any] | None) -> Changes:
     """What changed in the table of entity runs."""
-    found = _difference(files, position)
+    found = _difference(files, None if position is None else _Position(**position))
     gone = _values(found.retired, "entity_run_id") - _values(found.rows, "entity_run_id")
     deletes = _only_keys(SCHEMA, "entity_run_id", gone)
     return Changes(found.rows, deletes, asdict(found.position), found.snapshot)
@@ -76,7 +76,7 @@ def journal_changes(files: JournalFiles, position: Mapping[str, Any] | None) -> 
 
 def load_changes(files: JournalFiles, position: Mapping[str, Any] | None) -> Changes:
     """What changed in the table of loads: each load that an entity run was added to, and each that was retired."""
-    found = _difference(files, position)
+    found = _difference(files, None if position is None else _Position(**position))
     touched = _values(found.rows, "coordinator_run_id")
     rows = found.rows
     gone = _values(found.retired, "coordinator_run_id") - touched
@@ -86,16 +86,16 @@ def load_changes(files: JournalFiles, position: Mapping[str, Any] | None) -> Cha
         for batch in found.canonical.columns("coordinator_run_id"):
             remaining |= gone & _values(batch, "coordinator_run_id")
         gone -= remaining
-        of_touched = pc.field("coordinator_run_id").isin(pa.array(sorted(touched | remaining), pa.string()))
-        rows = first_of_each(pa.concat_tables([found.canonical.read(of_touched), rows]), "entity_run_id")
+        whole = found.canonical.read({"coordinator_run_id": touched | remaining})
+        rows = first_of_each(pa.concat_tables([whole, rows]), "entity_run_id")
     loads = summarize_loads(pl.DataFrame(rows)).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(LOADS_SCHEMA)
     deletes = _only_keys(LOADS_SCHEMA, "coordinator_run_id", gone)
     return Changes(loads, deletes, asdict(found.position), found.snapshot)
 
 
-def _difference(files: JournalFiles, position: Mapping[str, Any] | None) -> _Difference:
-    known = None if position is None else _Position(**position)
-    published = {} if known is None else known.files
+def _difference(files: JournalFiles, known: _Position | None, *, everything: bool = False) -> _Difference:
+    """The difference to a position; with ``everything`` published rows are in it too, as far as they may have moved."""
+    published = {} if known is None or everything else known.files
     # Small files first and the canonical file last: what is folded in between is found in the second.
     listed = files.list_runs()
     fresh = files.read_runs([entry for entry in listed if entry.name not in published])
@@ -111,7 +111,7 @@ def _difference(files: JournalFiles, position: Mapping[str, Any] | None) -> _Dif
         return _Difference(recent, none_retired, None, same, snapshot=False)
 
     canonical = files.read_canonical()
-    last = canonical.entity_run_id(canonical.end - 1) if canonical.end > canonical.first else None
+    last = canonical.value(canonical.end - 1, "entity_run_id") if canonical.end > canonical.first else None
     here = _Position(canonical.first, canonical.end, last, canonical.etag, still | fingerprints)
     if known is None:
         rows = first_of_each(pa.concat_tables([canonical.read(), recent]), "entity_run_id")
@@ -119,7 +119,11 @@ def _difference(files: JournalFiles, position: Mapping[str, Any] | None) -> _Dif
     retired = files.read_retired(known.first, canonical.first)
     if not _continues(known, canonical, retired):
         return _difference(files, None)
-    added = _without_published(canonical, known)
+    if retired.num_rows and not everything:
+        # A settle that was repeated late may have left a second copy of a retired row in a file of its own: such rows
+        # stay, although they had been published from a file of that name before.
+        return _difference(files, known, everything=True)
+    added = _without_published(canonical, known.end, set(published.values()))
     rows = first_of_each(pa.concat_tables([added, recent]), "entity_run_id")
     return _Difference(rows, retired, canonical, here, snapshot=False)
 
@@ -135,17 +139,15 @@ def _continues(known: _Position, canonical: Canonical, retired: pa.Table) -> boo
         return True
     if number < canonical.first:
         return bool(retired.column("entity_run_id")[number - known.first].as_py() == known.last)
-    return canonical.entity_run_id(number) == known.last
+    return canonical.value(number, "entity_run_id") == known.last
 
 
-def _without_published(canonical: Canonical, known: _Position) -> pa.Table:
+def _without_published(canonical: Canonical, end: int, published: set[str]) -> pa.Table:
     """The rows since the position, without the loads that had been published from their own files."""
-    tables = (conform(batch) for batch in canonical.batches(known.end))
-    added = pa.concat_tables([SCHEMA.empty_table(), *tables])
-    if not known.files:
+    added = canonical.read(start=end)
+    if not published:
         return added
     runs = pl.DataFrame(added.select(["coordinator_run_id", "entity_run_id"])).group_by("coordinator_run_id").all()
-    published = set(known.files.values())
     again = [load for load, identifiers in runs.iter_rows() if fingerprint(identifiers) in published]
     return added.filter(~pc.field("coordinator_run_id").isin(pa.array(again, pa.string())))
 

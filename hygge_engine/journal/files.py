@@ -8,7 +8,7 @@ left it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +39,10 @@ _RETIRED_COLUMNS: dict[str, pa.DataType] = {
 RETIRED_SCHEMA = pa.schema(_RETIRED_COLUMNS)
 
 
+# Values that are wanted, by column.
+Only = Mapping[str, Collection[str]]
+
+
 @dataclass(frozen=True)
 class Canonical:
     """``journal.parquet`` as it was read: its rows are those numbered from ``first`` up to and without ``end``.
@@ -66,9 +70,9 @@ class Canonical:
                     yield pa.Table.from_batches([batch.slice(skip)])
                 skip = max(0, skip - batch.num_rows)
 
-    def entity_run_id(self, number: int) -> str:
-        """Which entity run has this number."""
-        return str(next(self.batches(number)).column("entity_run_id")[0].as_py())
+    def value(self, number: int, column: str) -> str:
+        """One column of the row with this number."""
+        return str(next(self.batches(number)).column(column)[0].as_py())
 
     def columns(self, *names: str) -> Iterator[pa.Table]:
         """The same batches from the first row on, with these columns only."""
@@ -77,11 +81,26 @@ class Canonical:
         for batch in self.file.iter_batches(ROW_GROUP_ROWS, columns=list(names)):
             yield pa.Table.from_batches([batch])
 
-    def read(self, condition: pc.Expression | None = None) -> pa.Table:
-        """All rows, or those that meet a condition, in the journal's schema."""
-        tables = (conform(batch) for batch in self.batches())
-        found = tables if condition is None else (table.filter(condition) for table in tables)
-        return pa.concat_tables([SCHEMA.empty_table(), *found])
+    def read(self, only: Only | None = None, *, start: int | None = None) -> pa.Table:
+        """The rows from number ``start`` on, or those of them with certain values, in the journal's schema."""
+        if not only:
+            tables = [conform(batch) for batch in self.batches(start)]
+        else:
+            skip = max(0, (self.first if start is None else start) - self.first)
+            tables = [conform(table) for table in self._matching_groups(only, skip)]
+        return pa.concat_tables([SCHEMA.empty_table(), *tables])
+
+    def _matching_groups(self, only: Only, skip: int) -> Iterator[pa.Table]:
+        """The rows that match, looking at the columns in question first: few row groups hold any one load."""
+        if self.file is None:
+            return
+        for index in range(self.file.num_row_groups):
+            rows = self.file.metadata.row_group(index).num_rows
+            places = matching(self.file.read_row_group(index, columns=list(only)), only)
+            places = places.filter(pc.greater_equal(places, pa.scalar(skip, pa.uint64())))
+            skip = max(0, skip - rows)
+            if len(places):
+                yield self.file.read_row_group(index).take(places)
 
 
 class JournalFiles:
@@ -164,6 +183,15 @@ class JournalFiles:
         number = pc.field("number")
         found = pa.concat_tables(tables).filter((number >= start) & (number < end)).sort_by("number")
         return first_of_each(found, "number")
+
+
+def matching(table: pa.Table, only: Only) -> pa.Array[Any]:
+    """The numbers of the rows that have one of the wanted values in each of the columns."""
+    found = pa.array([True] * table.num_rows, pa.bool_())
+    for column, values in only.items():
+        wanted = pa.array(sorted(values), pa.string())
+        found = pc.and_(found, pc.is_in(table.column(column).cast(pa.string()), value_set=wanted))
+    return pc.indices_nonzero(found)
 
 
 def encode(tables: Iterable[pa.Table], schema: pa.Schema) -> bytes:

@@ -13,7 +13,16 @@ import pyarrow.compute as pc
 
 from hygge_engine.errors import JournalError, LakeConditionNotMet
 from hygge_engine.journal.changes import Changes, journal_changes, load_changes
-from hygge_engine.journal.files import RETIRED_SCHEMA, Canonical, JournalFiles, encode, rows_in_order
+from hygge_engine.journal.files import (
+    RETIRED_SCHEMA,
+    ROW_GROUP_ROWS,
+    Canonical,
+    JournalFiles,
+    Only,
+    encode,
+    matching,
+    rows_in_order,
+)
 from hygge_engine.journal.rows import SCHEMA, EntityRunRow, conform, fingerprint, load_row, table_of
 from hygge_engine.journal.summaries import Level, summarize, summarize_loads
 from hygge_engine.lake.base import Lake
@@ -83,17 +92,33 @@ class Journal:
         The small files come first and the canonical file last, so that a load that is folded in between is found in
         one of them.
         """
-        condition = _condition(coordinator_run_id=coordinator_run_id, flow=flow, entity=entity)
+        wanted = {"coordinator_run_id": coordinator_run_id, "flow": flow, "entity": entity}
+        only = {column: [value] for column, value in wanted.items() if value is not None}
         files = self._files.list_runs(None if coordinator_run_id is None else [coordinator_run_id])
         recent = rows_in_order(self._files.read_runs(files).values())
-        canonical = self._files.read_canonical().read(condition)
-        recent = conform(recent) if condition is None else conform(recent).filter(condition)
-        rows = pl.DataFrame(pa.concat_tables([canonical, recent]))
-        return rows.unique("entity_run_id", keep="first", maintain_order=True)
+        canonical = self._files.read_canonical().read(only)
+        return _merged(canonical, recent, only)
 
     def runs(self, limit: int = 20, *, flow: str | None = None) -> pl.DataFrame:
-        """The newest loads first (`summaries.LOADS_SCHEMA`); with ``flow`` only what they did for that flow."""
-        return summarize_loads(self.read(flow=flow)).head(limit)
+        """The newest loads first (`summaries.LOADS_SCHEMA`); with ``flow`` only what they did for that flow.
+
+        Of a long history only as much is read as it takes; it is in the order in which loads were folded.
+        """
+        only = {} if flow is None else {"flow": [flow]}
+        recent = rows_in_order(self._files.read_runs(self._files.list_runs()).values())
+        canonical = self._files.read_canonical()
+        rows = max(ROW_GROUP_ROWS, limit)
+        while True:
+            start = max(canonical.first, canonical.end - rows)
+            found = canonical.read(only, start=start)
+            if start > canonical.first:
+                # The first load may have begun before the rows that were read.
+                cut = canonical.value(start, "coordinator_run_id")
+                found = found.filter(pc.field("coordinator_run_id") != cut)
+            loads = summarize_loads(_merged(found, recent, only))
+            if loads.height >= limit or start == canonical.first:
+                return loads.head(limit)
+            rows *= 4
 
     def summary(
         self,
@@ -137,11 +162,12 @@ class Journal:
         return 0
 
     def retire(self, before: datetime) -> int:
-        """Take the oldest loads out of the canonical file, as far as they finished before a moment (with time zone),
-        and return how many rows that were.
+        """Take the oldest loads out of the journal, as far as they finished before a moment (with time zone), and
+        return how many rows that were.
 
-        Rows leave in the order they came in, whole loads only; `changes_since` tells of them as deletes.
+        Rows leave in the order in which they were folded, whole loads only; `changes_since` tells of them as deletes.
         """
+        self.fold(after_loads=1)
         limit = before.astimezone(UTC).isoformat()
         for _ in range(ATTEMPTS):
             canonical = self._files.read_canonical()
@@ -206,10 +232,8 @@ def _holds(present: pa.Table, table: pa.Table, path: str) -> bool:
     return complete
 
 
-def _condition(**equal: str | None) -> pc.Expression | None:
-    condition = None
-    for name, value in equal.items():
-        if value is not None:
-            matches = pc.field(name) == value
-            condition = matches if condition is None else condition & matches
-    return condition
+def _merged(canonical: pa.Table, recent: pa.Table, only: Only) -> pl.DataFrame:
+    """Rows of both kinds of file, each entity run once; ``recent`` still holds more than what is wanted."""
+    recent = conform(recent)
+    rows = pl.DataFrame(pa.concat_tables([canonical, recent.take(matching(recent, only))]))
+    return rows.unique("entity_run_id", keep="first", maintain_order=True)

@@ -331,6 +331,24 @@ def test_loads_are_summed_up_newest_first(journal: Journal) -> None:
     }
 
 
+def test_of_a_long_history_the_newest_loads_are_found(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hygge_engine.journal.journal.ROW_GROUP_ROWS", 10)
+    for load in range(40):
+        journal.append(
+            f"load-{load}", [make_row(load, n, flow="rare" if load % 15 == 0 else "often") for n in range(3)]
+        )
+        if load == 35:
+            journal.fold(after_loads=1)
+    everything = journal.summary("load")["coordinator_run_id"].to_list()
+    assert len(everything) == 40
+    for limit in (1, 4, 7, 30, 100):
+        found = journal.runs(limit)
+        assert found["coordinator_run_id"].to_list() == everything[:limit]
+        assert found["entities"].unique().to_list() == [3]
+    assert journal.runs(2, flow="rare")["coordinator_run_id"].to_list() == ["load-30", "load-15"]
+    assert journal.runs(9, flow="rare").height == 3
+
+
 def test_entities_are_summed_up_over_loads(journal: Journal) -> None:
     for load in range(3):
         rows = [make_row(load, 0), make_row(load, 1, status="fail" if load < 2 else "success", message=f"error {load}")]

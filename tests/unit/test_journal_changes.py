@@ -193,6 +193,21 @@ def test_rows_that_come_and_go_between_two_looks_leave_no_trace(journal: Journal
     mirror.assert_equals(journal)
 
 
+def test_a_late_copy_of_a_retired_load_stays_as_long_as_it_is_there(journal: Journal, mirror: Mirror) -> None:
+    fill(journal, range(3))
+    mirror.publish(journal)
+    journal.fold(after_loads=1)
+
+    journal.retire(EPOCH + timedelta(hours=1, minutes=30))
+    fill(journal, range(1))
+    assert journal.read("load-0").height == 2
+    mirror.publish(journal)
+    mirror.assert_equals(journal)
+    journal.fold(after_loads=1)
+    mirror.publish(journal)
+    mirror.assert_equals(journal)
+
+
 @pytest.mark.parametrize("damage", ["restored", "emptied", "removed"])
 def test_a_journal_that_was_replaced_is_published_anew(
     journal: Journal, mirror: Mirror, lake: LocalLake, damage: str
@@ -287,7 +302,7 @@ def test_whatever_happens_while_we_look_the_next_look_makes_it_good(tmp_path: Pa
 class MirroredJournal(RuleBasedStateMachine):
     """Loads, folds, retirements, crashes and publications in any order; after each publication the mirrors are equal.
 
-    ``loads`` are those that may be appended once more: a load is not appended again after it was retired.
+    ``loads`` are those that are certainly not retired.
     """
 
     def __init__(self) -> None:
@@ -297,6 +312,7 @@ class MirroredJournal(RuleBasedStateMachine):
         self.journal = Journal(self.lake, ROOT)
         self.mirrors = [Mirror(name) for name in KEYS]
         self.loads: dict[int, list[EntityRunRow]] = {}
+        self.all_loads: dict[int, list[EntityRunRow]] = {}
         self.next = 0
         self.hours = 0
 
@@ -310,6 +326,7 @@ class MirroredJournal(RuleBasedStateMachine):
     @rule(entities=st.integers(1, 3))
     def append(self, entities: int) -> None:
         self.loads[self.next] = [make_row(self.next, entity) for entity in range(entities)]
+        self.all_loads[self.next] = self.loads[self.next]
         self.journal.append(f"load-{self.next}", self.loads[self.next])
         self.next += 1
 
@@ -319,7 +336,14 @@ class MirroredJournal(RuleBasedStateMachine):
         load = data.draw(st.sampled_from(sorted(self.loads)))
         if more:
             self.loads[load] = [*self.loads[load], make_row(load, len(self.loads[load]))]
+            self.all_loads[load] = self.loads[load]
         self.journal.append(f"load-{load}", self.loads[load])
+
+    @precondition(lambda self: self.all_loads)
+    @rule(data=st.data())
+    def settle_very_late(self, data: st.DataObject) -> None:
+        load = data.draw(st.sampled_from(sorted(self.all_loads)))
+        self.journal.append(f"load-{load}", self.all_loads[load])
 
     @rule()
     def fold(self) -> None:
