@@ -1,0 +1,1 @@
+"""The engine: binds T-SQL to typed DuckDB SQL and runs it."""

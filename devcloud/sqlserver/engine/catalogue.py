@@ -1,0 +1,258 @@
+"""The catalogue of a database: what tables, keys, principals and permissions it has.
+
+It is kept in DuckDB tables beside the data, in the schema ``devcloud``, so that definitions and data commit together.
+The system views (sysviews.py) read those tables; the binder reads the objects below, loaded from them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+import duckdb
+
+from devcloud.sqlserver.engine.values import quote
+from devcloud.sqlserver.types import SqlType
+
+CATALOGUE_SCHEMA: Final = "devcloud"
+
+FIRST_OBJECT_ID: Final = 901_578_250
+"""User objects are numbered from here, in steps that scatter as SQL Server's do not matter to anybody."""
+
+_TABLES: Final = """
+CREATE TABLE devcloud.schemas(schema_id INTEGER, name VARCHAR, principal_id INTEGER);
+CREATE TABLE devcloud.objects(object_id INTEGER, schema_id INTEGER, name VARCHAR, kind VARCHAR, definition VARCHAR,
+    body VARCHAR, aliases VARCHAR[], created BIGINT, modified BIGINT);
+CREATE TABLE devcloud.columns(object_id INTEGER, column_id INTEGER, name VARCHAR, type_name VARCHAR, length INTEGER,
+    "precision" INTEGER, "scale" INTEGER, collation_name VARCHAR, is_nullable BOOLEAN, seed BIGINT, increment BIGINT,
+    default_definition VARCHAR, default_name VARCHAR, computed VARCHAR, is_persisted BOOLEAN, max_length INTEGER,
+    shown_precision INTEGER, shown_scale INTEGER, default_id INTEGER);
+CREATE TABLE devcloud.indexes(object_id INTEGER, index_id INTEGER, name VARCHAR, is_unique BOOLEAN, is_primary BOOLEAN,
+    is_constraint BOOLEAN, is_clustered BOOLEAN, constraint_id INTEGER);
+CREATE TABLE devcloud.index_columns(object_id INTEGER, index_id INTEGER, position INTEGER, column_id INTEGER,
+    is_descending BOOLEAN, is_included BOOLEAN);
+CREATE TABLE devcloud.principals(principal_id INTEGER, name VARCHAR, kind VARCHAR, login VARCHAR);
+CREATE TABLE devcloud.permissions(principal VARCHAR, scope VARCHAR, target INTEGER, permission VARCHAR, state VARCHAR);
+CREATE SEQUENCE devcloud.object_ids START 901578250 INCREMENT 16000057 MAXVALUE 2147483647 CYCLE MINVALUE 100000000;
+CREATE SEQUENCE devcloud.rowversion START 2001;
+INSERT INTO devcloud.schemas VALUES (1, 'dbo', 1), (2, 'guest', 2), (3, 'INFORMATION_SCHEMA', 3), (4, 'sys', 4);
+INSERT INTO devcloud.principals VALUES (0, 'public', 'R', NULL), (1, 'dbo', 'S', 'sa'), (2, 'guest', 'S', NULL),
+    (3, 'INFORMATION_SCHEMA', 'S', NULL), (4, 'sys', 'S', NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnInfo:
+    """A column of a table or view."""
+
+    column_id: int
+    name: str
+    type: SqlType
+    nullable: bool
+    identity: tuple[int, int] | None = None
+    default: str | None = None
+    default_name: str | None = None
+    computed: str | None = None
+    persisted: bool = False
+
+    @property
+    def is_rowversion(self) -> bool:
+        """Whether the server itself gives it its values, with every write."""
+        return self.type.name == "timestamp"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A primary key, unique constraint or index: ids of its columns, with whether they descend."""
+
+    index_id: int
+    name: str
+    columns: tuple[tuple[int, bool], ...]
+    unique: bool
+    primary: bool
+    constraint: bool
+    clustered: bool
+    included: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table (kind U) or a view (kind V, with the text of its query)."""
+
+    object_id: int
+    schema: str
+    name: str
+    kind: str
+    columns: tuple[ColumnInfo, ...]
+    keys: tuple[Key, ...] = ()
+    body: str | None = None
+    aliases: tuple[str, ...] = ()
+
+    def column(self, name: str) -> ColumnInfo | None:
+        """Return the column of that name, or None."""
+        folded = name.lower()
+        return next((column for column in self.columns if column.name.lower() == folded), None)
+
+    @property
+    def stored(self) -> tuple[ColumnInfo, ...]:
+        """The columns that DuckDB holds: all but computed ones."""
+        return tuple(column for column in self.columns if column.computed is None)
+
+    @property
+    def rowversion(self) -> ColumnInfo | None:
+        """The rowversion column, if there is one."""
+        return next((column for column in self.columns if column.is_rowversion), None)
+
+    @property
+    def identity(self) -> ColumnInfo | None:
+        """The identity column, if there is one."""
+        return next((column for column in self.columns if column.identity is not None), None)
+
+    @property
+    def primary_key(self) -> Key | None:
+        """The primary key, if there is one."""
+        return next((key for key in self.keys if key.primary), None)
+
+    @property
+    def full_name(self) -> str:
+        """``schema.name``."""
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(slots=True)
+class Catalogue:
+    """What one database holds, as of when it was loaded. Names are looked up without case."""
+
+    database: str
+    tables: dict[tuple[str, str], Table] = field(default_factory=dict)
+    schemas: dict[str, tuple[int, str]] = field(default_factory=dict)
+    principals: dict[str, tuple[int, str, str, str | None]] = field(default_factory=dict)
+    permissions: list[tuple[str, str, int, str, str]] = field(default_factory=list)
+
+    def find(self, schema: str, name: str) -> Table | None:
+        """Return the table or view of that name, or None."""
+        return self.tables.get((schema.lower(), name.lower()))
+
+    def by_id(self, object_id: int) -> Table | None:
+        """Return the table or view of that id, or None."""
+        return next((table for table in self.tables.values() if table.object_id == object_id), None)
+
+    def user_of(self, login: str) -> str | None:
+        """Return the database user that a login maps to; None where it has no access."""
+        folded = login.lower()
+        return next(
+            (
+                name
+                for _, name, kind, mapped in self.principals.values()
+                if kind == "S" and (mapped or "").lower() == folded
+            ),
+            None,
+        )
+
+    def allows(self, user: str, permission: str, table: Table) -> bool:
+        """Tell whether a user has a permission on a table: DENY outweighs GRANT, wherever either is given.
+
+        dbo may do all; others what is granted to them or to public, on the object, its schema or the database.
+        """
+        if user == "dbo":
+            return True
+        schema_id = self.schemas[table.schema.lower()][0]
+        targets = {("object", table.object_id), ("schema", schema_id), ("database", 0)}
+        states = {
+            state
+            for principal, scope, target, given, state in self.permissions
+            if principal.lower() in (user.lower(), "public")
+            and (scope, target) in targets
+            and given in (permission, "CONTROL")
+        }
+        return "GRANT" in states and "DENY" not in states
+
+
+def create_catalogue(connection: duckdb.DuckDBPyConnection, database: str) -> None:
+    """Create the catalogue's tables in a new database, and the schema dbo."""
+    name = quote(database)
+    connection.execute(f"CREATE SCHEMA {name}.dbo")
+    connection.execute(f"CREATE SCHEMA {name}.{CATALOGUE_SCHEMA}")
+    for statement in _TABLES.split(";"):
+        if statement.strip():
+            connection.execute(re.sub(r"\bdevcloud\.", f"{name}.devcloud.", statement))
+
+
+def load_catalogue(connection: duckdb.DuckDBPyConnection, database: str) -> Catalogue:
+    """Return the catalogue as that connection's transaction sees it."""
+    where = f"{quote(database)}.{CATALOGUE_SCHEMA}"
+    catalogue = Catalogue(database)
+    for schema_id, name in connection.execute(f"SELECT schema_id, name FROM {where}.schemas").fetchall():
+        catalogue.schemas[name.lower()] = (schema_id, name)
+    names = {schema_id: name for schema_id, name in catalogue.schemas.values()}
+    columns = _load_columns(connection, where)
+    keys = _load_keys(connection, where)
+    objects = connection.execute(
+        f"SELECT object_id, schema_id, name, kind, body, aliases FROM {where}.objects"
+    ).fetchall()
+    for object_id, schema_id, name, kind, body, aliases in objects:
+        schema = names[schema_id]
+        catalogue.tables[schema.lower(), name.lower()] = Table(
+            object_id,
+            schema,
+            name,
+            kind,
+            tuple(columns.get(object_id, ())),
+            tuple(keys.get(object_id, ())),
+            body,
+            tuple(aliases or ()),
+        )
+    for principal in connection.execute(f"SELECT principal_id, name, kind, login FROM {where}.principals").fetchall():
+        catalogue.principals[principal[1].lower()] = (principal[0], principal[1], principal[2], principal[3])
+    catalogue.permissions = [
+        (row[0], row[1], row[2], row[3], row[4])
+        for row in connection.execute(
+            f"SELECT principal, scope, target, permission, state FROM {where}.permissions"
+        ).fetchall()
+    ]
+    return catalogue
+
+
+def _load_columns(connection: duckdb.DuckDBPyConnection, where: str) -> dict[int, list[ColumnInfo]]:
+    columns: dict[int, list[ColumnInfo]] = {}
+    rows = connection.execute(
+        f'SELECT object_id, column_id, name, type_name, length, "precision", "scale", collation_name, is_nullable, seed, '
+        f"increment, default_definition, default_name, computed, is_persisted FROM {where}.columns "
+        "ORDER BY object_id, column_id"
+    ).fetchall()
+    for row in rows:
+        kind = SqlType(row[3], row[4], row[5], row[6], row[7])
+        identity = None if row[9] is None else (row[9], row[10])
+        columns.setdefault(row[0], []).append(
+            ColumnInfo(row[1], row[2], kind, row[8], identity, row[11], row[12], row[13], row[14])
+        )
+    return columns
+
+
+def _load_keys(connection: duckdb.DuckDBPyConnection, where: str) -> dict[int, list[Key]]:
+    members: dict[tuple[int, int], list[tuple[int, bool, bool]]] = {}
+    for object_id, index_id, column_id, descending, included in connection.execute(
+        f"SELECT object_id, index_id, column_id, is_descending, is_included FROM {where}.index_columns "
+        "ORDER BY object_id, index_id, position"
+    ).fetchall():
+        members.setdefault((object_id, index_id), []).append((column_id, descending, included))
+    keys: dict[int, list[Key]] = {}
+    for row in connection.execute(
+        "SELECT object_id, index_id, name, is_unique, is_primary, is_constraint, is_clustered "
+        f"FROM {where}.indexes ORDER BY object_id, index_id"
+    ).fetchall():
+        columns = members.get((row[0], row[1]), [])
+        keys.setdefault(row[0], []).append(
+            Key(
+                row[1],
+                row[2],
+                tuple((column, descending) for column, descending, included in columns if not included),
+                row[3],
+                row[4],
+                row[5],
+                row[6],
+                tuple(column for column, _, included in columns if included),
+            )
+        )
+    return keys

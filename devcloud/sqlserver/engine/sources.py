@@ -1,0 +1,259 @@
+"""Binds what stands in FROM: tables, views, system views, derived tables, joins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, Catalogue, Table
+from devcloud.sqlserver.engine.expressions import ExpressionBinder
+from devcloud.sqlserver.engine.scope import CommonBinding, Environment, Scope, Source, qualifiers_of
+from devcloud.sqlserver.engine.sysviews import SYSTEM_VIEWS, SystemView, system_query
+from devcloud.sqlserver.engine.values import Value, quote
+from devcloud.sqlserver.errors import make_error, refuse
+from devcloud.sqlserver.tsql.statements import parse_batch, parse_expression
+from devcloud.sqlserver.tsql.syntax import (
+    DerivedSource,
+    FunctionSource,
+    Join,
+    Name,
+    SelectStatement,
+    TableSource,
+    ValuesSource,
+)
+from devcloud.sqlserver.tsql.syntax import Source as SourceSyntax
+from devcloud.sqlserver.types import BIGINT, INT, NULL, SqlType, common_type
+
+if TYPE_CHECKING:
+    from devcloud.sqlserver.engine.queries import OutputColumn
+
+_JOINS: Final = {"INNER": "JOIN", "LEFT": "LEFT JOIN", "RIGHT": "RIGHT JOIN", "FULL": "FULL JOIN"}
+
+
+class SourceBinder(ExpressionBinder):
+    """Binds the sources of one statement, and remembers which tables it reads."""
+
+    def __init__(self, environment: Environment, undeclared: dict[str, SqlType] | None = None) -> None:
+        super().__init__(environment, undeclared)
+        self.tables: list[Table] = []
+        self._aliases = 0
+        self._inside_view = 0
+
+    def bind_common(self, binding: CommonBinding) -> tuple[str, tuple[OutputColumn, ...]]:
+        """Bind a common table expression; QueryBinder does it."""
+        raise NotImplementedError
+
+    def new_alias(self) -> str:
+        """Return a name that no other source of the statement has."""
+        self._aliases += 1
+        return f"t{self._aliases}"
+
+    # Names
+
+    def locate(self, name: Name) -> tuple[Catalogue, str, str]:
+        """Return the catalogue, schema and object name that a table's name means."""
+        if len(name) == 4 and name[0]:
+            raise make_error(7202, name[0])
+        parts = ("", "", "", *name)[-3:]
+        database, schema, table = parts
+        return self.environment.catalogue(database or self.environment.database), schema or "dbo", table
+
+    def find_table(self, name: Name, permission: str = "SELECT") -> tuple[Catalogue, Table]:
+        """Return a table or view by its name. Raises SqlError 208 or 229."""
+        catalogue, schema, table_name = self.locate(name)
+        table = catalogue.find(schema, table_name)
+        if table is None:
+            raise make_error(208, ".".join(part for part in name if part))
+        if not self._inside_view and not catalogue.allows(self.environment.user, permission, table):
+            raise make_error(229, permission, table.name, catalogue.database, table.schema, state=5)
+        self.tables.append(table)
+        return catalogue, table
+
+    # Sources
+
+    def bind_source(self, source: SourceSyntax, scope: Scope) -> tuple[str, list[Source]]:
+        """Return a source as DuckDB SQL, and the sources that it makes visible."""
+        match source:
+            case TableSource():
+                sql, bound = self._bind_table(source, scope)
+                return sql, [bound]
+            case DerivedSource():
+                query = self.bind_query(source.query, Scope(parent=scope.parent, common=scope.common))
+                return self._derive(query.sql, self._named(query.columns, source.columns, source.alias), source.alias)
+            case ValuesSource():
+                return self._bind_values(source, scope)
+            case FunctionSource():
+                return self._bind_function(source, scope)
+            case Join():
+                return self._bind_join(source, scope)
+
+    @staticmethod
+    def _named(columns: tuple[OutputColumn, ...], names: tuple[str, ...], owner: str) -> tuple[OutputColumn, ...]:
+        from devcloud.sqlserver.engine.queries import name_columns
+
+        return name_columns(columns, names, owner)
+
+    def _derive(
+        self, sql: str, columns: tuple[OutputColumn, ...], name: str, full_name: Name = ()
+    ) -> tuple[str, list[Source]]:
+        alias = self.new_alias()
+        visible = tuple(
+            (column.name, Value(f'"{alias}"."c{place}"', column.type, column.nullable, identity=column.identity))
+            for place, column in enumerate(columns, start=1)
+        )
+        qualifiers = (qualifiers_of(full_name) if full_name else frozenset({(name.lower(),)})) | {("\0" + alias,)}
+        return f'({sql}) AS "{alias}"', [Source(qualifiers, visible, alias)]
+
+    def _bind_table(self, source: TableSource, scope: Scope) -> tuple[str, Source]:
+        if len(source.name) == 1:
+            common = scope.find_common(source.name[0])
+            if common is not None:
+                return self._bind_common_reference(common, source)
+        if source.name[-1].startswith("#"):
+            raise refuse("temporary table")
+        catalogue, schema, name = self.locate(source.name)
+        view = SYSTEM_VIEWS.get((schema.lower(), name.lower()))
+        if view is not None:
+            return self._bind_system_view(view, catalogue, source)
+        catalogue, table = self.find_table(source.name)
+        if table.kind == "V":
+            return self._bind_view(table, catalogue, source)
+        alias = self.new_alias()
+        bound = self.table_source(table, catalogue, alias, source.alias)
+        return f'{self.storage_name(catalogue, table)} AS "{alias}"', bound
+
+    def table_source(self, table: Table, catalogue: Catalogue, alias: str, name: str | None = None) -> Source:
+        """Return a table as a source under a DuckDB alias; computed columns stand as their expressions."""
+        columns = [
+            (
+                column.name,
+                Value(
+                    f'"{alias}".{quote(column.name)}',
+                    column.type,
+                    column.nullable,
+                    identity=column.identity is not None,
+                ),
+            )
+            for column in table.stored
+        ]
+        if len(columns) < len(table.columns):
+            plain = Scope([Source(frozenset(), tuple(columns), alias)])
+            stored = dict(columns)
+            columns = []
+            for column in table.columns:
+                if column.computed is None:
+                    columns.append((column.name, stored[column.name]))
+                else:
+                    value = self.convert(self.bind(parse_expression(column.computed), plain), column.type)
+                    columns.append((column.name, replace(value, nullable=column.nullable, computed=True)))
+        full_name = (catalogue.database, table.schema, table.name) if name is None else (name,)
+        qualifiers = qualifiers_of(full_name) | {("\0" + alias,)}
+        return Source(qualifiers, tuple(columns), alias, table)
+
+    @staticmethod
+    def storage_name(catalogue: Catalogue, table: Table) -> str:
+        """Return the name of the DuckDB table that holds a table's rows."""
+        return f"{quote(catalogue.database)}.{quote(table.schema)}.{quote(table.name)}"
+
+    def _bind_common_reference(self, common: CommonBinding, source: TableSource) -> tuple[str, Source]:
+        name = source.alias or source.name[0]
+        if common.recursion is not None:
+            alias = self.new_alias()
+            recursive_name, columns = common.recursion
+            visible = tuple((column, replace(value, sql=f'"{alias}".{value.sql}')) for column, value in columns)
+            return f'{recursive_name} AS "{alias}"', Source(
+                frozenset({(name.lower(),), ("\0" + alias,)}), visible, alias
+            )
+        sql, outputs = self.bind_common(common)
+        derived, sources = self._derive(sql, outputs, name)
+        return derived, sources[0]
+
+    def _bind_system_view(self, view: SystemView, catalogue: Catalogue, source: TableSource) -> tuple[str, Source]:
+        alias = self.new_alias()
+        where = f"{quote(catalogue.database)}.{CATALOGUE_SCHEMA}"
+        sql = system_query(view, catalogue.database, where, self.environment.databases)
+        visible = tuple((name, Value(f'"{alias}".{quote(name)}', kind)) for name, kind in view.columns)
+        full_name = (source.alias,) if source.alias else (catalogue.database, *source.name[-2:])
+        return f'({sql}) AS "{alias}"', Source(qualifiers_of(full_name) | {("\0" + alias,)}, visible, alias)
+
+    def _bind_view(self, table: Table, catalogue: Catalogue, source: TableSource) -> tuple[str, Source]:
+        statement = parse_batch(table.body or "").statements[0]
+        if not isinstance(statement, SelectStatement):
+            raise refuse(f"view {table.full_name}")
+        self._inside_view += 1
+        try:
+            query = self.bind_query(statement.query, None)
+        finally:
+            self._inside_view -= 1
+        columns = self._named(query.columns, table.aliases, table.name)
+        full_name = (source.alias,) if source.alias else (catalogue.database, table.schema, table.name)
+        sql, sources = self._derive(query.sql, columns, source.alias or table.name, full_name)
+        return sql, sources[0]
+
+    def _bind_values(self, source: ValuesSource, scope: Scope) -> tuple[str, list[Source]]:
+        from devcloud.sqlserver.engine.queries import OutputColumn
+
+        rows = [[self.bind(item, scope) for item in row] for row in source.rows]
+        if any(len(row) != len(rows[0]) for row in rows):
+            raise refuse("VALUES rows of different lengths")
+        kinds = []
+        for place in range(len(rows[0])):
+            kind = NULL
+            for row in rows:
+                kind = common_type(kind, row[place].type)
+            kinds.append(INT if kind.name == "null" else kind)
+        lines = ", ".join(
+            f"({', '.join(self.convert(value, kind).sql for value, kind in zip(row, kinds, strict=True))})"
+            for row in rows
+        )
+        names = ", ".join(f'"c{place}"' for place in range(1, len(kinds) + 1))
+        columns = tuple(
+            OutputColumn("", kind, any(row[place].nullable for row in rows)) for place, kind in enumerate(kinds)
+        )
+        sql = f"SELECT * FROM (VALUES {lines}) AS v({names})"
+        return self._derive(sql, self._named(columns, source.columns, source.alias), source.alias)
+
+    def _bind_function(self, source: FunctionSource, scope: Scope) -> tuple[str, list[Source]]:
+        from devcloud.sqlserver.engine.queries import OutputColumn
+
+        name = source.call.name[-1].upper()
+        if name != "GENERATE_SERIES":
+            raise refuse(f"table-valued function {source.call.name[-1]}")
+        if not 2 <= len(source.call.arguments) <= 3:
+            raise make_error(174, "GENERATE_SERIES", "2 or 3")
+        bounds = [self.bind(argument, scope) for argument in source.call.arguments]
+        kind = INT
+        for bound in bounds:
+            kind = common_type(kind, bound.type)
+        if not kind.is_integer:
+            raise refuse("GENERATE_SERIES of numbers that are not whole")
+        arguments = ", ".join(self.convert(bound, BIGINT).sql for bound in bounds)
+        sql = f'SELECT CAST(s AS {kind.storage}) AS "c1" FROM generate_series({arguments}) AS g(s)'
+        columns = (OutputColumn(source.columns[0] if source.columns else "value", kind, False),)
+        return self._derive(sql, columns, source.alias or "generate_series")
+
+    # Joins
+
+    def _bind_join(self, join: Join, scope: Scope) -> tuple[str, list[Source]]:
+        left_sql, left = self.bind_source(join.left, scope)
+        if join.kind in ("CROSS APPLY", "OUTER APPLY"):
+            return self._bind_apply(join, left_sql, left, scope)
+        right_sql, right = self.bind_source(join.right, scope)
+        if join.kind == "CROSS":
+            return f"({left_sql} CROSS JOIN {right_sql})", [*left, *right]
+        inner = Scope([*left, *right], scope.parent, common=scope.common)
+        condition = self.bind_condition(join.condition, inner) if join.condition is not None else "true"
+        if join.kind in ("LEFT", "FULL"):
+            right = [source.as_nullable() for source in right]
+        if join.kind in ("RIGHT", "FULL"):
+            left = [source.as_nullable() for source in left]
+        return f"({left_sql} {_JOINS[join.kind]} {right_sql} ON {condition})", [*left, *right]
+
+    def _bind_apply(self, join: Join, left_sql: str, left: list[Source], scope: Scope) -> tuple[str, list[Source]]:
+        """Bind APPLY, whose right side sees the left one: DuckDB's LATERAL."""
+        inner = Scope([], Scope(left, scope.parent, common=scope.common))
+        right_sql, right = self.bind_source(join.right, inner)
+        if join.kind == "CROSS APPLY":
+            return f"({left_sql} CROSS JOIN LATERAL {right_sql})", [*left, *right]
+        right = [source.as_nullable() for source in right]
+        return f"({left_sql} LEFT JOIN LATERAL {right_sql} ON true)", [*left, *right]

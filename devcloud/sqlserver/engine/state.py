@@ -1,0 +1,338 @@
+"""Functions and @@variables that show the state of the session, the catalogue and the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from devcloud.sqlserver.engine.catalogue import Table
+from devcloud.sqlserver.engine.values import Scalar
+from devcloud.sqlserver.tds.tokens import SERVER_VERSION
+from devcloud.sqlserver.types import (
+    BIGINT,
+    DEFAULT_COLLATION,
+    INT,
+    SMALLINT,
+    SYSNAME,
+    SYSTEM_TYPES,
+    SqlType,
+    decimal,
+    nvarchar,
+    varbinary,
+)
+
+if TYPE_CHECKING:
+    from devcloud.sqlserver.session import Session
+
+Typed = tuple[SqlType, Scalar]
+_VERSION_TEXT: Final = ".".join(str(part) for part in (*SERVER_VERSION, 3))
+_BINARY8: Final = SqlType("varbinary", length=8)
+_NUMERIC38: Final = decimal(38, 0)
+
+_PROPERTIES: Final[dict[str, Scalar]] = {
+    "productversion": _VERSION_TEXT,
+    "productlevel": "RTM",
+    "productmajorversion": str(SERVER_VERSION[0]),
+    "productminorversion": str(SERVER_VERSION[1]),
+    "edition": "Developer Edition (64-bit)",
+    "engineedition": 3,
+    "servername": "devcloud",
+    "machinename": "devcloud",
+    "collation": DEFAULT_COLLATION,
+    "isclustered": 0,
+    "ishadrenabled": 0,
+    "isintegratedsecurityonly": 0,
+    "issingleuser": 0,
+    "lcid": 1033,
+}
+"""SERVERPROPERTY: EngineEdition 3 is SQL Server itself (5 would be Azure SQL Database)."""
+
+
+def global_variable(session: Session, name: str) -> Typed | None:
+    """Return the value of ``@@name``, or None."""
+    match name:
+        case "@@rowcount":
+            return INT, session.rowcount
+        case "@@error":
+            return INT, session.last_error
+        case "@@trancount":
+            return INT, session.transaction.count
+        case "@@spid":
+            return SMALLINT, session.number
+        case "@@version":
+            return nvarchar(300), (
+                f"devcloud SQL Server - {_VERSION_TEXT} (X64): speaks the protocol and a subset of the T-SQL of "
+                "Microsoft SQL Server 2022"
+            )
+        case "@@servername":
+            return SYSNAME, "devcloud"
+        case "@@servicename":
+            return SYSNAME, "MSSQLSERVER"
+        case "@@language":
+            return SYSNAME, "us_english"
+        case "@@identity":
+            return _NUMERIC38, session.last_identity
+        case "@@dbts":
+            return _BINARY8, session.current.last_rowversion(session.connection).to_bytes(8, "big")
+        case "@@max_precision":
+            return SqlType("tinyint"), 38
+        case "@@datefirst":
+            return SqlType("tinyint"), 7
+        case "@@lock_timeout":
+            return INT, session.lock_timeout_milliseconds
+        case "@@options":
+            return INT, 5496
+        case "@@textsize":
+            return INT, -1
+        case "@@microsoftversion":
+            return INT, SERVER_VERSION[0] << 24 | SERVER_VERSION[2]
+        case _:
+            return None
+
+
+def session_function(session: Session, name: str, arguments: tuple[Scalar, ...]) -> Typed | None:
+    """Return the value of a function of state, or None where it is not spoken."""
+    if name in _IDENTITIES:
+        return SYSNAME, session.login if name in _LOGINS else session.user
+    function = _FUNCTIONS.get(name)
+    return None if function is None else function(session, arguments)
+
+
+_LOGINS: Final = frozenset({"SUSER_SNAME", "SUSER_NAME", "SYSTEM_USER", "ORIGINAL_LOGIN"})
+_IDENTITIES: Final = _LOGINS | {"USER_NAME", "USER", "CURRENT_USER", "SESSION_USER"}
+
+
+def _first(arguments: tuple[Scalar, ...]) -> str:
+    return "" if not arguments or arguments[0] is None else str(arguments[0])
+
+
+def split_name(text: str) -> tuple[str, ...]:
+    """Return the parts of a name written as text, such as ``[dbo].[flights]``."""
+    parts: list[str] = []
+    position = 0
+    current = ""
+    while position < len(text):
+        character = text[position]
+        if character in '["':
+            closing = "]" if character == "[" else '"'
+            end = position + 1
+            while end < len(text):
+                if text[end] == closing:
+                    if text[end + 1 : end + 2] != closing:
+                        break
+                    end += 1
+                current += text[end]
+                end += 1
+            position = end + 1
+        elif character == ".":
+            parts.append(current)
+            current = ""
+            position += 1
+        else:
+            current += character
+            position += 1
+    return (*(part.strip() for part in parts), current.strip())
+
+
+def find_table(session: Session, text: str) -> Table | None:
+    """Return the table that a name written as text means, or None."""
+    database, schema, name = ("", "", *split_name(text))[-3:]
+    if database and database.lower() not in session.instance.databases:
+        return None
+    catalogue = session.catalogue(database or session.database)
+    return catalogue.find(schema or "dbo", name)
+
+
+def _object_id(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    table = find_table(session, _first(arguments))
+    if table is not None and len(arguments) > 1 and str(arguments[1] or "").upper().strip() not in ("", table.kind):
+        table = None
+    return INT, None if table is None else table.object_id
+
+
+def _object_name(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    table = session.catalogue(session.database).by_id(int(_first(arguments) or 0))
+    return SYSNAME, None if table is None else table.name
+
+
+def _object_schema_name(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    table = session.catalogue(session.database).by_id(int(_first(arguments) or 0))
+    return SYSNAME, None if table is None else table.schema
+
+
+def _schema_id(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    found = session.catalogue(session.database).schemas.get((_first(arguments) or "dbo").lower())
+    return INT, None if found is None else found[0]
+
+
+def _schema_name(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    number = int(_first(arguments) or 1)
+    schemas = session.catalogue(session.database).schemas.values()
+    return SYSNAME, next((name for schema_id, name in schemas if schema_id == number), None)
+
+
+def _db_name(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    if not arguments:
+        return SYSNAME, session.database
+    number = int(_first(arguments) or 0)
+    return SYSNAME, next((d.name for d in session.instance.databases.values() if d.number == number), None)
+
+
+def _db_id(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    found = session.instance.databases.get((_first(arguments) or session.database).lower())
+    return SMALLINT, None if found is None else found.number
+
+
+def _type_name(_: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    number = int(_first(arguments) or 0)
+    return SYSNAME, next((name for name, facts in SYSTEM_TYPES.items() if facts[1] == number), None)
+
+
+def _type_id(_: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    facts = SYSTEM_TYPES.get(split_name(_first(arguments))[-1].lower())
+    return INT, None if facts is None else facts[1]
+
+
+def _col_name(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    table = session.catalogue(session.database).by_id(int(_first(arguments) or 0))
+    columns = () if table is None else table.columns
+    wanted = arguments[1] if len(arguments) > 1 else None
+    return SYSNAME, next((column.name for column in columns if column.column_id == wanted), None)
+
+
+def _col_length(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    table = find_table(session, _first(arguments))
+    column = None if table is None or len(arguments) < 2 else table.column(str(arguments[1]))
+    return SMALLINT, None if column is None else column.type.max_length
+
+
+def _columnproperty(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    table = session.catalogue(session.database).by_id(int(_first(arguments) or 0))
+    column = None if table is None or len(arguments) < 3 else table.column(str(arguments[1]))
+    if column is None:
+        return INT, None
+    facts = {
+        "isidentity": column.identity is not None,
+        "iscomputed": column.computed is not None,
+        "allowsnull": column.nullable,
+        "columnid": column.column_id,
+        "precision": column.type.catalogue_precision,
+        "scale": column.type.catalogue_scale,
+    }
+    found = facts.get(str(arguments[2]).lower())
+    return INT, None if found is None else int(found)
+
+
+def _serverproperty(_: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    value = _PROPERTIES.get(_first(arguments).lower())
+    return (INT if isinstance(value, int) else nvarchar(128)), value
+
+
+def _databasepropertyex(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    if _first(arguments).lower() not in session.instance.databases or len(arguments) < 2:
+        return nvarchar(128), None
+    facts = {
+        "collation": DEFAULT_COLLATION,
+        "status": "ONLINE",
+        "updateability": "READ_WRITE",
+        "recovery": "SIMPLE",
+        "edition": None,
+        "serviceobjective": None,
+    }
+    return nvarchar(128), facts.get(str(arguments[1]).lower())
+
+
+def _has_perms_by_name(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    if len(arguments) < 3:
+        return INT, None
+    permission = str(arguments[2]).upper()
+    kind = str(arguments[1] or "").upper()
+    if session.user == "dbo":
+        known = (
+            arguments[0] is None or kind in ("DATABASE", "SCHEMA", "SERVER") or find_table(session, _first(arguments))
+        )
+        return INT, 1 if known else None
+    if arguments[0] is None or kind in ("DATABASE", "SERVER"):
+        return INT, 1 if permission in ("CONNECT", "ANY") else 0
+    table = find_table(session, _first(arguments))
+    if table is None:
+        return INT, None
+    return INT, int(session.catalogue(session.database).allows(session.user, permission, table))
+
+
+def _has_dbaccess(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    name = _first(arguments)
+    if name.lower() not in session.instance.databases:
+        return INT, None
+    return INT, int(session.user_in(name) is not None)
+
+
+def _scope_identity(session: Session, _: tuple[Scalar, ...]) -> Typed:
+    return _NUMERIC38, session.last_identity
+
+
+def _ident_current(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+    table = find_table(session, _first(arguments))
+    if table is None or table.identity is None:
+        return _NUMERIC38, None
+    row = session.connection.execute(
+        "SELECT coalesce(last_value, start_value) FROM duckdb_sequences() WHERE database_name = ? AND sequence_name = ?",
+        [session.database, f"identity_{table.object_id}"],
+    ).fetchone()
+    return _NUMERIC38, None if row is None else int(row[0])
+
+
+def _min_active_rowversion(session: Session, _: tuple[Scalar, ...]) -> Typed:
+    return varbinary(8), session.current.min_active_rowversion(session.connection).to_bytes(8, "big")
+
+
+def _xact_state(session: Session, _: tuple[Scalar, ...]) -> Typed:
+    return SMALLINT, int(session.transaction.count > 0)
+
+
+def _rowcount_big(session: Session, _: tuple[Scalar, ...]) -> Typed:
+    return BIGINT, session.rowcount
+
+
+def _caught(field: str, kind: SqlType) -> Callable[[Session, tuple[Scalar, ...]], Typed]:
+    def function(session: Session, _: tuple[Scalar, ...]) -> Typed:
+        error = session.caught
+        return kind, None if error is None else getattr(error, field) or None
+
+    return function
+
+
+_FUNCTIONS: Final[dict[str, Callable[[Session, tuple[Scalar, ...]], Typed]]] = {
+    "OBJECT_ID": _object_id,
+    "OBJECT_NAME": _object_name,
+    "OBJECT_SCHEMA_NAME": _object_schema_name,
+    "SCHEMA_ID": _schema_id,
+    "SCHEMA_NAME": _schema_name,
+    "DB_NAME": _db_name,
+    "DB_ID": _db_id,
+    "TYPE_NAME": _type_name,
+    "TYPE_ID": _type_id,
+    "COL_NAME": _col_name,
+    "COL_LENGTH": _col_length,
+    "COLUMNPROPERTY": _columnproperty,
+    "SERVERPROPERTY": _serverproperty,
+    "DATABASEPROPERTYEX": _databasepropertyex,
+    "HAS_PERMS_BY_NAME": _has_perms_by_name,
+    "HAS_DBACCESS": _has_dbaccess,
+    "SCOPE_IDENTITY": _scope_identity,
+    "IDENT_CURRENT": _ident_current,
+    "MIN_ACTIVE_ROWVERSION": _min_active_rowversion,
+    "XACT_STATE": _xact_state,
+    "ROWCOUNT_BIG": _rowcount_big,
+    "ERROR_NUMBER": _caught("number", INT),
+    "ERROR_MESSAGE": _caught("message", nvarchar(4000)),
+    "ERROR_SEVERITY": _caught("severity", INT),
+    "ERROR_STATE": _caught("state", INT),
+    "ERROR_LINE": _caught("line", INT),
+    "ERROR_PROCEDURE": _caught("procedure", SYSNAME),
+    "APP_NAME": lambda session, _: (SYSNAME, session.application),
+    "HOST_NAME": lambda session, _: (SYSNAME, session.host),
+    "IS_SRVROLEMEMBER": lambda session, _: (INT, int(session.user == "dbo")),
+    "IS_MEMBER": lambda session, _: (INT, int(session.user == "dbo")),
+    "IS_ROLEMEMBER": lambda session, _: (INT, int(session.user == "dbo")),
+}

@@ -1,0 +1,377 @@
+"""Binds INSERT, UPDATE, DELETE and TRUNCATE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, Catalogue, ColumnInfo, Table
+from devcloud.sqlserver.engine.library import ERROR_MARK, LIBRARY
+from devcloud.sqlserver.engine.queries import OutputColumn, QueryBinder
+from devcloud.sqlserver.engine.scope import CommonBinding, Scope, Source
+from devcloud.sqlserver.engine.values import Value, make_constant, quote, quote_text
+from devcloud.sqlserver.errors import SqlError, make_error, refuse
+from devcloud.sqlserver.tsql.queries import column_alias
+from devcloud.sqlserver.tsql.statements import parse_expression
+from devcloud.sqlserver.tsql.syntax import (
+    Assignment,
+    CommonTable,
+    Delete,
+    Expression,
+    Insert,
+    Join,
+    Name,
+    SelectItem,
+    Star,
+    TableSource,
+    Truncate,
+    Update,
+)
+from devcloud.sqlserver.tsql.syntax import Source as SourceSyntax
+from devcloud.sqlserver.types import MAX, NULL
+
+
+@dataclass(frozen=True, slots=True)
+class BoundWrite:
+    """A write as DuckDB SQL; with ``columns`` it returns rows (OUTPUT), else a count."""
+
+    sql: str
+    table: Table
+    catalogue: Catalogue
+    verb: str
+    columns: tuple[OutputColumn, ...] = ()
+    bumps_rowversion: bool = False
+    takes_identity: bool = False
+
+
+class WriteBinder(QueryBinder):
+    """Binds the writes of one statement."""
+
+    # Values into columns
+
+    def assign(self, value: Value, column: ColumnInfo, table: Table, verb: str) -> str:
+        """Return a value as a column takes it: fitted, or failing with 515 or 2628."""
+        kind = column.type
+        source = value.type
+        sized = kind.length not in (0, MAX)
+        if sized and kind.is_text and source.is_text and kind.name != "xml":
+            fits = 0 < source.length <= kind.length
+            sql = self._fit_text(value, column, table, fits)
+        elif sized and kind.is_binary and source.is_binary and not 0 < source.length <= kind.length:
+            sql = self.convert(value, replace(kind, name="varbinary", length=MAX)).sql
+            sql = self._guard(sql, f"octet_length({sql}) > {kind.length}", f"hex({sql})", column, table)
+            sql = f"unhex(rpad(hex({sql}), {2 * kind.length}, '0'))" if kind.name == "binary" else sql
+        else:
+            sql = self.convert(value, kind).sql
+        if not column.nullable and (value.nullable or value.type == NULL):
+            where = f"{column.name}{ERROR_MARK}{self.environment.database}.{table.full_name}{ERROR_MARK}{verb}"
+            failure = f"{LIBRARY}.fail('515', {quote_text(where)})"
+            sql = f"COALESCE({sql}, CAST({failure} AS {kind.storage}))"
+        return sql
+
+    def _fit_text(self, value: Value, column: ColumnInfo, table: Table, fits: bool) -> str:
+        kind = column.type
+        whole = replace(kind, name="nvarchar" if kind.is_wide else "varchar", length=MAX)
+        text = self.convert(value, whole)
+        sql = text.sql
+        if not fits:
+            # Trailing spaces beyond the length are cut without complaint.
+            too_long = f"strlen({sql}) > {kind.length} AND {LIBRARY}.units(rtrim({sql}, ' ')) > {kind.length}"
+            sql = self._guard(sql, too_long, f"left({sql}, {kind.length})", column, table)
+            sql = f"CASE WHEN strlen({sql}) > {kind.length} THEN left({sql}, {kind.length}) ELSE {sql} END"
+        if kind.name in ("char", "nchar"):
+            sql = f"rpad({sql}, {kind.length}, ' ')"
+        return sql
+
+    def _guard(self, sql: str, test: str, shown: str, column: ColumnInfo, table: Table) -> str:
+        where = f"{self.environment.database}.{table.full_name}{ERROR_MARK}{column.name}{ERROR_MARK}"
+        return f"CASE WHEN {test} THEN {LIBRARY}.fail('2628', {quote_text(where)} || {shown}) ELSE {sql} END"
+
+    def default_of(self, column: ColumnInfo) -> Value:
+        """Return a column's default."""
+        if column.default is None:
+            return make_constant(None, NULL, self.parameters)
+        return self.bind(parse_expression(column.default), Scope())
+
+    @staticmethod
+    def next_rowversion(catalogue: Catalogue) -> str:
+        """Return SQL for the next value of the database's counter, as eight bytes."""
+        sequence = f"{quote(catalogue.database)}.{CATALOGUE_SCHEMA}.rowversion"
+        return f"unhex(printf('%016X', nextval({quote_text(sequence)})))"
+
+    @staticmethod
+    def identity_sequence(catalogue: Catalogue, table: Table) -> str:
+        """Return the name of the sequence behind a table's identity column."""
+        return f"{quote(catalogue.database)}.{CATALOGUE_SCHEMA}.identity_{table.object_id}"
+
+    # INSERT
+
+    def bind_insert(self, insert: Insert, identity_insert: int | None) -> BoundWrite:
+        """Bind INSERT; ``identity_insert`` is the table whose identity column takes explicit values."""
+        catalogue, table = self.find_table(insert.table, "INSERT")
+        if table.kind == "V":
+            raise refuse("INSERT into a view")
+        explicit = table.object_id == identity_insert
+        targets = self._insert_columns(insert, table, explicit)
+        rows, source = self._insert_source(insert, targets)
+        names = {column.name.lower(): place for place, column in enumerate(targets)}
+        stored = [column for column in table.stored]
+        lines = []
+        for row in rows:
+            cells = []
+            for column in stored:
+                place = names.get(column.name.lower())
+                given = row[place] if place is not None else None
+                cells.append(self._cell(column, given, table, catalogue))
+            lines.append(cells)
+        listed = ", ".join(quote(column.name) for column in stored)
+        if source is None:
+            if len(lines) == 1:
+                body = f"SELECT {', '.join(lines[0])}"
+            else:
+                body = f"VALUES {', '.join(f'({", ".join(cells)})' for cells in lines)}"
+        else:
+            body = f"SELECT {', '.join(lines[0])} FROM ({source}) AS q"
+        sql = f"INSERT INTO {self.storage_name(catalogue, table)} ({listed}) {body}"
+        columns: tuple[OutputColumn, ...] = ()
+        if insert.output:
+            returning, columns = self._bind_output(insert.output, table, catalogue, "INSERTED", table.name)
+            sql += returning
+        identity = table.identity
+        return BoundWrite(
+            sql,
+            table,
+            catalogue,
+            "INSERT",
+            columns,
+            table.rowversion is not None,
+            identity is not None and identity.name.lower() not in names,
+        )
+
+    def _insert_columns(self, insert: Insert, table: Table, explicit: bool) -> list[ColumnInfo]:
+        identity = table.identity
+        if insert.columns is None:
+            return [
+                column
+                for column in table.columns
+                if column.computed is None and not column.is_rowversion and (column is not identity or explicit)
+            ]
+        targets = []
+        for name in insert.columns:
+            column = table.column(name)
+            if column is None:
+                raise make_error(207, name)
+            if column.computed is not None:
+                raise make_error(271, column.name)
+            if column.is_rowversion:
+                raise make_error(273)
+            if column in targets:
+                raise SqlError(
+                    264,
+                    f"The column name '{name}' is specified more than once in the SET clause or column list of an INSERT.",
+                )
+            targets.append(column)
+        if identity in targets and not explicit:
+            raise make_error(544, table.name)
+        if explicit and identity is not None and identity not in targets:
+            raise make_error(545, table.name)
+        return targets
+
+    def _insert_source(
+        self, insert: Insert, targets: list[ColumnInfo]
+    ) -> tuple[Sequence[Sequence[Value | None]], str | None]:
+        """Return the rows to insert (None is DEFAULT), and the query that they come from."""
+        if insert.rows is not None:
+            for row in insert.rows:
+                if len(row) != len(targets):
+                    if insert.columns is None:
+                        raise make_error(213)
+                    raise make_error(109 if len(row) < len(targets) else 110)
+            scope = Scope()
+            return [[None if item is None else self.bind(item, scope) for item in row] for row in insert.rows], None
+        if insert.query is None:
+            return [[None] * len(targets)], None
+        bound = self.bind_query(insert.query, None, outermost=True)
+        if len(bound.columns) != len(targets):
+            if insert.columns is None:
+                raise make_error(213)
+            raise make_error(120 if len(bound.columns) < len(targets) else 121)
+        cells = [
+            Value(f'q."c{place}"', column.type, column.nullable) for place, column in enumerate(bound.columns, start=1)
+        ]
+        return [cells], bound.sql
+
+    def _cell(self, column: ColumnInfo, given: Value | None, table: Table, catalogue: Catalogue) -> str:
+        if column.is_rowversion:
+            return self.next_rowversion(catalogue)
+        if given is None:
+            if column.identity is not None:
+                return f"CAST(nextval({quote_text(self.identity_sequence(catalogue, table))}) AS {column.type.storage})"
+            given = self.default_of(column)
+        return self.assign(given, column, table, "INSERT")
+
+    # OUTPUT
+
+    def _bind_output(
+        self, items: tuple[SelectItem, ...], table: Table, catalogue: Catalogue, allowed: str, alias: str
+    ) -> tuple[str, tuple[OutputColumn, ...]]:
+        """Return RETURNING for an OUTPUT clause that refers to ``inserted`` or ``deleted``, whichever is allowed."""
+        source = self.table_source(table, catalogue, alias, allowed)
+        scope = Scope([source])
+        shown: list[str] = []
+        columns: list[OutputColumn] = []
+        for item in items:
+            expanded = [item]
+            if isinstance(item.expression, Star):
+                expanded = self._expand((item,), scope)
+            for one in expanded:
+                value = self.bind(one.expression, scope)
+                columns.append(OutputColumn(column_alias(one), value.type, value.nullable))
+                shown.append(f'{value.sql} AS "c{len(columns)}"')
+        return f" RETURNING {', '.join(shown)}", tuple(columns)
+
+    # UPDATE and DELETE
+
+    def bind_update(self, update: Update) -> BoundWrite:
+        """Bind UPDATE."""
+        catalogue, table, scope, alias, extra = self._bind_target(update.target, update.source, update.common, "UPDATE")
+        condition = self._restrict(update.where, scope, update.top, alias, extra)
+        assignments = self._bind_assignments(update.assignments, table, scope, catalogue)
+        sql = f'UPDATE {self.storage_name(catalogue, table)} AS "{alias}" SET {assignments}'
+        if extra:
+            sql += f" FROM {extra}"
+        sql += condition
+        columns: tuple[OutputColumn, ...] = ()
+        if update.output:
+            returning, columns = self._bind_output(update.output, table, catalogue, "INSERTED", alias)
+            sql += returning
+        return BoundWrite(sql, table, catalogue, "UPDATE", columns, table.rowversion is not None)
+
+    def _bind_assignments(
+        self, assignments: tuple[Assignment, ...], table: Table, scope: Scope, catalogue: Catalogue
+    ) -> str:
+        parts: dict[str, str] = {}
+        for assignment in assignments:
+            column = table.column(assignment.column)
+            if column is None:
+                raise make_error(207, assignment.column)
+            if column.computed is not None:
+                raise make_error(271, column.name)
+            if column.is_rowversion:
+                raise make_error(272)
+            if column.identity is not None:
+                raise SqlError(8102, f"Cannot update identity column '{column.name}'.")
+            if column.name in parts:
+                raise SqlError(
+                    264,
+                    f"The column name '{column.name}' is specified more than once in the SET clause or column list of an INSERT.",
+                )
+            value = self.default_of(column) if assignment.value is None else self.bind(assignment.value, scope)
+            parts[column.name] = self.assign(value, column, table, "UPDATE")
+        if table.rowversion is not None:
+            parts[table.rowversion.name] = self.next_rowversion(catalogue)
+        return ", ".join(f"{quote(name)} = {value}" for name, value in parts.items())
+
+    def bind_delete(self, delete: Delete) -> BoundWrite:
+        """Bind DELETE."""
+        catalogue, table, scope, alias, extra = self._bind_target(delete.target, delete.source, delete.common, "DELETE")
+        condition = self._restrict(delete.where, scope, delete.top, alias, extra)
+        sql = f'DELETE FROM {self.storage_name(catalogue, table)} AS "{alias}"'
+        if extra:
+            sql += f" USING {extra}"
+        sql += condition
+        columns: tuple[OutputColumn, ...] = ()
+        if delete.output:
+            returning, columns = self._bind_output(delete.output, table, catalogue, "DELETED", alias)
+            sql += returning
+        return BoundWrite(sql, table, catalogue, "DELETE", columns)
+
+    def _bind_target(
+        self, target: Name, source: SourceSyntax | None, common: tuple[CommonTable, ...], verb: str
+    ) -> tuple[Catalogue, Table, Scope, str, str]:
+        """Return what a write is aimed at: the table, the scope of its expressions, its alias, other sources' SQL.
+
+        With FROM the target is one of the sources; DuckDB wants it outside of them, so that the target is joined to
+        the whole of FROM by its row number there.
+        """
+        scope = Scope()
+        for table_expression in common:
+            scope.common[table_expression.name.lower()] = CommonBinding(
+                table_expression, Scope(common=dict(scope.common))
+            )
+        if source is None:
+            catalogue, table = self.find_table(target, verb)
+            self._check_target(table, verb)
+            alias = self.new_alias()
+            scope.sources = [self.table_source(table, catalogue, alias)]
+            return catalogue, table, scope, alias, ""
+        named = _find_target(source, target)
+        if named is None:
+            raise refuse(f"{verb} of a table that FROM does not name")
+        catalogue, table = self.find_table(named.name, verb)
+        self._check_target(table, verb)
+        sql, sources = self.bind_source(source, scope)
+        scope.sources = sources
+        inner = next(bound for bound in sources if bound.table is table and _is_called(bound, target))
+        alias = self.new_alias()
+        # Every column of FROM, and the target's row number, become columns of one derived table.
+        columns: list[str] = []
+        visible: list[Source] = []
+        for bound in sources:
+            renamed = []
+            for name, value in bound.columns:
+                columns.append(f'{value.sql} AS "x{len(columns) + 1}"')
+                renamed.append((name, replace(value, sql=f'"f"."x{len(columns)}"')))
+            visible.append(replace(bound, columns=tuple(renamed)))
+        scope.sources = visible
+        derived = f'(SELECT "{inner.alias}".rowid AS target, {", ".join(columns)} FROM {sql}) AS "f"'
+        return catalogue, table, scope, alias, derived
+
+    @staticmethod
+    def _check_target(table: Table, verb: str) -> None:
+        if table.kind == "V":
+            raise refuse(f"{verb} of a view")
+
+    def _restrict(self, where: Expression | None, scope: Scope, top: Expression | None, alias: str, extra: str) -> str:
+        conditions = [] if where is None else [self.bind_condition(where, scope)]
+        if extra:
+            conditions.append(f'"{alias}".rowid = "f".target')
+        if top is not None:
+            if extra:
+                raise refuse("UPDATE or DELETE TOP … FROM")
+            source = scope.sources[0]
+            if source.table is None:
+                raise refuse("UPDATE or DELETE TOP of this source")
+            catalogue = self.environment.catalogue(self.environment.database)
+            inner = " AND ".join(conditions) or "true"
+            chosen = (
+                f'SELECT "{alias}".rowid FROM {self.storage_name(catalogue, source.table)} AS "{alias}" WHERE {inner}'
+            )
+            return f' WHERE "{alias}".rowid IN ({chosen} LIMIT {self._count(top, Scope())})'
+        return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+    def bind_truncate(self, truncate: Truncate) -> BoundWrite:
+        """Bind TRUNCATE TABLE."""
+        try:
+            catalogue, table = self.find_table(truncate.table, "ALTER")
+        except SqlError as error:
+            if error.number in (208, 229):
+                raise make_error(4701, truncate.table[-1]) from None
+            raise
+        self._check_target(table, "TRUNCATE")
+        return BoundWrite(f"DELETE FROM {self.storage_name(catalogue, table)}", table, catalogue, "TRUNCATE")
+
+
+def _find_target(source: SourceSyntax, target: Name) -> TableSource | None:
+    if isinstance(source, Join):
+        return _find_target(source.left, target) or _find_target(source.right, target)
+    if not isinstance(source, TableSource):
+        return None
+    if len(target) == 1 and source.alias is not None and source.alias.lower() == target[0].lower():
+        return source
+    same = tuple(part.lower() for part in source.name[-len(target) :]) == tuple(part.lower() for part in target)
+    return source if source.alias is None and same else None
+
+
+def _is_called(source: Source, target: Name) -> bool:
+    return source.answers(target)

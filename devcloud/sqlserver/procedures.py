@@ -1,0 +1,181 @@
+"""System procedures: those that drivers call for metadata, dynamic SQL, and the server's own for faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from devcloud.sqlserver.engine.values import Scalar
+from devcloud.sqlserver.errors import SqlError, make_error, refuse
+from devcloud.sqlserver.faults import Fault
+from devcloud.sqlserver.metadata import (
+    describe_parameters,
+    describe_result,
+    list_columns,
+    list_data_types,
+    list_primary_keys,
+    list_tables,
+)
+from devcloud.sqlserver.tsql.syntax import Execute
+from devcloud.sqlserver.types import SqlType, nvarchar
+
+if TYPE_CHECKING:
+    from devcloud.sqlserver.executor import Executor
+
+Arguments = Sequence[tuple[str, Scalar]]
+"""Names (empty where an argument is given by its place) and values."""
+Procedure = Callable[["Executor", Arguments], None]
+
+
+def read_arguments(name: str, arguments: Arguments, parameters: tuple[str, ...]) -> dict[str, Scalar]:
+    """Return arguments by parameter, given by place or by name. Raises SqlError 8144 or 8145."""
+    found: dict[str, Scalar] = {}
+    for place, (given, value) in enumerate(arguments):
+        if given:
+            key = given.lstrip("@").lower()
+            if key not in parameters:
+                raise make_error(8145, given, name)
+        elif place < len(parameters):
+            key = parameters[place]
+        else:
+            raise make_error(8144, name)
+        found[key] = value
+    return found
+
+
+def run_procedure(executor: Executor, statement: Execute) -> None:
+    """Run EXECUTE. Raises SqlError 2812 for procedures that are not there."""
+    name = statement.procedure[-1].lower()
+    arguments: list[tuple[str, Scalar]] = []
+    types: list[SqlType | None] = []
+    for argument in statement.arguments:
+        if argument.value is None:
+            continue
+        if argument.output:
+            raise refuse("EXECUTE … OUTPUT")
+        kind, value = executor.evaluate(argument.value)
+        types.append(kind)
+        arguments.append((argument.name or "", value))
+    if name == "sp_executesql":
+        _execute_sql(executor, arguments, types)
+        return
+    procedure = PROCEDURES.get(name)
+    if procedure is None:
+        if name.startswith("sp_") or name.startswith("xp_"):
+            raise refuse(f"procedure {name}")
+        raise make_error(2812, ".".join(statement.procedure), state=62)
+    procedure(executor, arguments)
+    if statement.result is not None:
+        executor.session.store(statement.result, 0)
+
+
+def _execute_sql(executor: Executor, arguments: Arguments, types: Sequence[SqlType | None]) -> None:
+    from devcloud.sqlserver.rpc import parse_declarations
+
+    text = str(arguments[0][1] or "") if arguments else ""
+    declared = parse_declarations(str(arguments[1][1] or "")) if len(arguments) > 1 else []
+    variables: dict[str, tuple[SqlType, Scalar]] = {}
+    for place, (name, kind, _) in enumerate(declared):
+        matching = [
+            index
+            for index, (given, _) in enumerate(arguments[2:], start=2)
+            if given.lower() == name.lower() or (not given and index == place + 2)
+        ]
+        if not matching:
+            raise make_error(201, "sp_executesql", name)
+        source = types[matching[0]] or nvarchar(-1)
+        variables[name.lower()] = (kind, executor.convert_scalar(source, arguments[matching[0]][1], kind))
+    with executor.session.own_variables(variables):
+        executor.run_text(text)
+
+
+# Faults
+
+
+_FAULT_PARAMETERS: Final = ("kind", "table", "login", "times", "after_rows", "number", "message", "severity", "seconds")
+
+
+def _add_fault(executor: Executor, arguments: Arguments) -> None:
+    """EXECUTE devcloud.fault @kind = 'drop_connection', @table = 'dbo.t', @after_rows = 1000, …."""
+    executor.session.require_administrator("devcloud.fault")
+    given = read_arguments("devcloud.fault", arguments, _FAULT_PARAMETERS)
+    try:
+        fault = Fault(
+            str(given.get("kind")),
+            _optional_text(given.get("table")),
+            _optional_text(given.get("login")),
+            int(str(given.get("times", 1))) or None,
+            int(str(given.get("after_rows", 0))),
+            int(str(given.get("number", 40501))),
+            str(given.get("message", "A deliberate fault.")),
+            int(str(given.get("severity", 16))),
+            float(str(given.get("seconds", 1))),
+        )
+    except ValueError as error:
+        raise SqlError(50_000, str(error)) from None
+    executor.session.faults.add(fault)
+    executor.results.done()
+
+
+def _optional_text(value: Scalar) -> str | None:
+    return None if value is None else str(value)
+
+
+def _clear_faults(executor: Executor, _: Arguments) -> None:
+    executor.session.require_administrator("devcloud.clear_faults")
+    executor.session.faults.clear()
+    executor.results.done()
+
+
+# Metadata
+
+
+def _describe_result(executor: Executor, arguments: Arguments) -> None:
+    given = read_arguments("sp_describe_first_result_set", arguments, ("tsql", "params", "browse_information_mode"))
+    describe_result(executor, str(given.get("tsql") or ""), str(given.get("params") or ""))
+
+
+def _describe_parameters(executor: Executor, arguments: Arguments) -> None:
+    given = read_arguments("sp_describe_undeclared_parameters", arguments, ("tsql", "params"))
+    describe_parameters(executor, str(given.get("tsql") or ""))
+
+
+_COLUMN_PARAMETERS: Final = (
+    *("table_name", "table_owner", "table_qualifier", "column_name", "namescope", "odbcver", "fusepattern"),
+)
+
+
+def _columns(executor: Executor, arguments: Arguments) -> None:
+    given = read_arguments("sp_columns_100", arguments, _COLUMN_PARAMETERS)
+    list_columns(executor, given)
+
+
+def _primary_keys(executor: Executor, arguments: Arguments) -> None:
+    given = read_arguments("sp_pkeys", arguments, ("table_name", "table_owner", "table_qualifier"))
+    list_primary_keys(executor, given)
+
+
+def _tables(executor: Executor, arguments: Arguments) -> None:
+    given = read_arguments(
+        "sp_tables", arguments, ("table_name", "table_owner", "table_qualifier", "table_type", "fusepattern")
+    )
+    list_tables(executor, given)
+
+
+def _data_types(executor: Executor, arguments: Arguments) -> None:
+    given = read_arguments("sp_datatype_info_100", arguments, ("data_type", "odbcver"))
+    list_data_types(executor, given.get("data_type"))
+
+
+PROCEDURES: Final[dict[str, Procedure]] = {
+    "fault": _add_fault,
+    "clear_faults": _clear_faults,
+    "sp_describe_first_result_set": _describe_result,
+    "sp_describe_undeclared_parameters": _describe_parameters,
+    "sp_columns_100": _columns,
+    "sp_columns": _columns,
+    "sp_pkeys": _primary_keys,
+    "sp_tables": _tables,
+    "sp_datatype_info_100": _data_types,
+    "sp_datatype_info": _data_types,
+}

@@ -1,0 +1,295 @@
+"""The parser of queries: SELECT, set operations, common table expressions, FROM."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from devcloud.sqlserver.tsql.expressions import ExpressionParser
+from devcloud.sqlserver.tsql.lexer import Kind
+from devcloud.sqlserver.tsql.syntax import (
+    Call,
+    Column,
+    CommonTable,
+    DerivedSource,
+    Expression,
+    FunctionSource,
+    Join,
+    Literal,
+    Query,
+    Select,
+    SelectItem,
+    SetOperation,
+    Source,
+    TableSource,
+    ValuesSource,
+)
+
+_HINTS: Final = frozenset(
+    {"NOLOCK", "READUNCOMMITTED", "READCOMMITTED", "READCOMMITTEDLOCK", "SNAPSHOT", "ROWLOCK", "PAGLOCK", "UPDLOCK"}
+    | {"HOLDLOCK", "SERIALIZABLE", "REPEATABLEREAD", "TABLOCK", "TABLOCKX", "XLOCK", "NOWAIT", "FORCESCAN", "FORCESEEK"}
+)
+"""Table hints that change locking or plans, not results: accepted, without effect."""
+
+
+class QueryParser(ExpressionParser):
+    """Parses queries."""
+
+    def parse_query(self) -> Query:
+        """Parse a query with its common table expressions, order, offset and fetch."""
+        common = self.parse_common_tables()
+        body = self._parse_set_operation()
+        order = self.parse_order() if self.accept("ORDER", "BY") else ()
+        offset = fetch = None
+        if order and self.accept("OFFSET"):
+            offset = self.parse_expression()
+            self._expect_rows()
+            if self.accept("FETCH"):
+                if not self.accept_any("NEXT", "FIRST"):
+                    raise self.unexpected()
+                fetch = self.parse_expression()
+                self._expect_rows()
+                self.expect("ONLY")
+        if self.accept("FOR") and not self.accept("BROWSE"):
+            raise self.refused(f"FOR {self.token.upper}")
+        self._skip_option()
+        return Query(body, order, offset, fetch, common)
+
+    def _expect_rows(self) -> None:
+        if not self.accept_any("ROW", "ROWS"):
+            raise self.unexpected()
+
+    def _skip_option(self) -> None:
+        """Skip OPTION (…): query hints steer plans, not results."""
+        if self.at("OPTION", "("):
+            self.advance()
+            self._skip_parentheses()
+
+    def _skip_parentheses(self) -> None:
+        self.expect("(")
+        depth = 1
+        while depth:
+            if self.token.kind is Kind.END:
+                raise self.unexpected()
+            text = self.advance().text
+            depth += (text == "(") - (text == ")")
+
+    def parse_common_tables(self) -> tuple[CommonTable, ...]:
+        """Parse WITH a AS (…), b AS (…), if it is there."""
+        if not self.accept("WITH"):
+            return ()
+        tables = []
+        while True:
+            name = self.parse_identifier()
+            columns = self.parse_names() if self.at("(") else ()
+            self.expect("AS", "(")
+            tables.append(CommonTable(name, columns, self.parse_query()))
+            self.expect(")")
+            if not self.accept(","):
+                return tuple(tables)
+
+    def _parse_set_operation(self) -> Select | SetOperation | Query:
+        left = self._parse_intersection()
+        while operator := self.accept_any("UNION", "EXCEPT"):
+            if operator == "UNION" and self.accept("ALL"):
+                operator = "UNION ALL"
+            left = SetOperation(operator, left, self._parse_intersection())
+        return left
+
+    def _parse_intersection(self) -> Select | SetOperation | Query:
+        left: Select | SetOperation | Query = self._parse_term()
+        while self.accept("INTERSECT"):
+            left = SetOperation("INTERSECT", left, self._parse_term())
+        return left
+
+    def _parse_term(self) -> Select | Query:
+        if self.accept("("):
+            inner = self.parse_query()
+            self.expect(")")
+            return inner
+        return self._parse_select()
+
+    def _parse_select(self) -> Select:
+        self.expect("SELECT")
+        distinct = self.accept_any("DISTINCT", "ALL") == "DISTINCT"
+        top = self.parse_top()
+        items = [self.parse_select_item()]
+        while self.accept(","):
+            items.append(self.parse_select_item())
+        into = self.parse_name() if self.accept("INTO") else None
+        source = self.parse_source() if self.accept("FROM") else None
+        where = self.parse_condition() if self.accept("WHERE") else None
+        group_by: tuple[Expression, ...] = ()
+        if self.accept("GROUP", "BY"):
+            if self.at_any("ROLLUP", "CUBE", "GROUPING"):
+                raise self.refused(f"GROUP BY {self.token.upper}")
+            group_by = self.parse_expressions()
+        having = self.parse_condition() if self.accept("HAVING") else None
+        return Select(tuple(items), source, where, group_by, having, distinct, top, into)
+
+    def parse_top(self) -> Expression | None:
+        """Parse TOP, if it is there."""
+        if not self.accept("TOP"):
+            return None
+        if self.accept("("):
+            top = self.parse_expression()
+            self.expect(")")
+        else:
+            top = Literal(self.parse_integer())
+        if self.at("PERCENT") or self.at("WITH", "TIES"):
+            raise self.refused(f"TOP … {self.token.upper}")
+        return top
+
+    def parse_select_item(self) -> SelectItem:
+        """Parse an item of a select list, in any of its four spellings."""
+        if self.token.kind is Kind.VARIABLE and self.ahead().text == "=" and not self.token.text.startswith("@@"):
+            name = self.advance().text
+            self.advance()
+            return SelectItem(self.parse_expression(), variable=name)
+        if (self.at_name() or self.token.kind is Kind.STRING) and self.ahead().text == "=":
+            alias = self.advance().text
+            self.advance()
+            return SelectItem(self.parse_expression(), alias)
+        expression = self.parse_expression()
+        if self.accept("AS"):
+            if self.token.kind in (Kind.STRING, Kind.NATIONAL):
+                return SelectItem(expression, self.advance().text)
+            return SelectItem(expression, self.parse_identifier())
+        if self.token.kind is Kind.STRING or self.at_name():
+            return SelectItem(expression, self.advance().text)
+        return SelectItem(expression)
+
+    # FROM
+
+    def parse_source(self) -> Source:
+        """Parse what follows FROM."""
+        left = self._parse_joined()
+        while self.accept(","):
+            left = Join("CROSS", left, self._parse_joined(), None)
+        return left
+
+    def _parse_joined(self) -> Source:
+        left = self._parse_table()
+        while True:
+            if self.accept("CROSS", "JOIN"):
+                left = Join("CROSS", left, self._parse_table(), None)
+            elif self.accept("CROSS", "APPLY"):
+                left = Join("CROSS APPLY", left, self._parse_table(), None)
+            elif self.accept("OUTER", "APPLY"):
+                left = Join("OUTER APPLY", left, self._parse_table(), None)
+            elif kind := self._accept_join():
+                right = self._parse_joined_operand()
+                self.expect("ON")
+                left = Join(kind, left, right, self.parse_condition())
+            elif self.at_any("PIVOT", "UNPIVOT"):
+                raise self.refused(self.token.upper)
+            else:
+                return left
+
+    def _parse_joined_operand(self) -> Source:
+        """Parse the right side of a join, where ``a JOIN b JOIN c ON … ON …`` nests."""
+        right = self._parse_table()
+        while kind := self._accept_join(nested=True):
+            inner = self._parse_joined_operand()
+            self.expect("ON")
+            right = Join(kind, right, inner, self.parse_condition())
+        return right
+
+    def _accept_join(self, nested: bool = False) -> str | None:
+        if nested and self.at("ON"):
+            return None
+        for words, kind in (
+            (("JOIN",), "INNER"),
+            (("INNER", "JOIN"), "INNER"),
+            (("INNER", "HASH", "JOIN"), "INNER"),
+            (("INNER", "LOOP", "JOIN"), "INNER"),
+            (("LEFT", "JOIN"), "LEFT"),
+            (("LEFT", "OUTER", "JOIN"), "LEFT"),
+            (("RIGHT", "JOIN"), "RIGHT"),
+            (("RIGHT", "OUTER", "JOIN"), "RIGHT"),
+            (("FULL", "JOIN"), "FULL"),
+            (("FULL", "OUTER", "JOIN"), "FULL"),
+        ):
+            if self.accept(*words):
+                return kind
+        return None
+
+    def _parse_table(self) -> Source:
+        if self.accept("("):
+            return self._parse_parenthesised_source()
+        if self.token.kind is Kind.VARIABLE:
+            raise self.refused("table variable")
+        name = self.parse_name()
+        if self.at("(") and self.ahead().upper not in _HINTS:
+            call = self._parse_call(name)
+            if not isinstance(call, Call):
+                raise self.unexpected()
+            alias = self._parse_alias()
+            return FunctionSource(call, alias, self.parse_names() if alias and self.at("(") else ())
+        if self.accept("FOR"):
+            raise self.refused("FOR SYSTEM_TIME")
+        alias = self._parse_alias()
+        if self.at("TABLESAMPLE"):
+            raise self.refused("TABLESAMPLE")
+        return TableSource(name, alias, self._parse_hints())
+
+    def _parse_parenthesised_source(self) -> Source:
+        if self.accept("VALUES"):
+            rows = self.parse_rows()
+            self.expect(")")
+            alias = self._parse_alias()
+            if alias is None:
+                raise self.unexpected()
+            values = tuple(tuple(item or Literal(None) for item in row) for row in rows)
+            return ValuesSource(values, alias, self.parse_names())
+        if self.at_any("SELECT", "WITH") or self.at("(", "SELECT"):
+            query = self.parse_query()
+            self.expect(")")
+            alias = self._parse_alias()
+            if alias is None:
+                raise self.unexpected()
+            return DerivedSource(query, alias, self.parse_names() if self.at("(") else ())
+        source = self.parse_source()
+        self.expect(")")
+        return source
+
+    def parse_rows(self) -> tuple[tuple[Expression | None, ...], ...]:
+        """Parse ``(a, DEFAULT, …), (…)``, as after VALUES; DEFAULT is None."""
+        rows = []
+        while True:
+            self.expect("(")
+            row: list[Expression | None] = []
+            while True:
+                row.append(None if self.accept("DEFAULT") else self.parse_expression())
+                if not self.accept(","):
+                    break
+            self.expect(")")
+            rows.append(tuple(row))
+            if not self.accept(","):
+                return tuple(rows)
+
+    def _parse_alias(self) -> str | None:
+        if self.accept("AS"):
+            return self.parse_identifier()
+        if self.at_name() and not (self.token.kind is Kind.NAME and self.token.upper in ("APPLY", "TABLESAMPLE")):
+            return self.advance().text
+        return None
+
+    def _parse_hints(self) -> tuple[str, ...]:
+        if not (self.at("WITH", "(") or (self.at("(") and self.ahead().upper in _HINTS)):
+            return ()
+        self.accept("WITH")
+        self.expect("(")
+        hints = []
+        while not self.accept(")"):
+            if self.token.upper not in _HINTS:
+                raise self.refused(f"table hint {self.token.upper}")
+            hints.append(self.advance().upper)
+            self.accept(",")
+        return tuple(hints)
+
+
+def column_alias(item: SelectItem) -> str:
+    """Return the name of the column that an item makes; empty where it has none."""
+    if item.alias is not None:
+        return item.alias
+    return item.expression.parts[-1] if isinstance(item.expression, Column) else ""
