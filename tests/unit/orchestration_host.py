@@ -167,7 +167,7 @@ class Host:
 
     def _start(self, task: SimulatedTask) -> None:
         now = self._now()
-        if task.kind == "timer":
+        if task.kind == "timer" and not task.cancelled:
             self._deliver(max(task.detail, now), "timer", task.number, None)
         elif task.kind == "activity":
             name, input_ = task.detail
