@@ -36,6 +36,9 @@ LOCK_COUNT = 64
 # The coarsest modification time among common filesystems (FAT), in nanoseconds.
 COARSEST_MTIME_NS = 2_000_000_000
 
+# What would end a path or, on Windows, begin a new part or another drive.
+_FORBIDDEN = set("\0\\:") if os.name == "nt" else {"\0"}
+
 
 class LocalLake:
     """A directory as a `Lake`. ``root`` is made with the first write; a lake that is only read changes nothing."""
@@ -98,6 +101,8 @@ class LocalLake:
 
     def delete(self, path: str) -> bool:
         target = self._locate(path)
+        if not os.path.lexists(target):
+            return False
         try:
             with lake_errors(path), self._locked(path):
                 if target.is_dir():
@@ -112,6 +117,8 @@ class LocalLake:
         target = self._locate(path)
         if target == self._root:
             raise LakeError("The root of a lake is never deleted.")
+        if not os.path.lexists(target):
+            return False
         try:
             with lake_errors(path), self._locked(path):
                 status = target.stat()
@@ -158,7 +165,7 @@ class LocalLake:
         if not path:
             return self._root
         parts = path.split("/")
-        if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts) or parts[0] == WORK_FOLDER:
+        if parts[0] == WORK_FOLDER or any(part in ("", ".", "..") or set(part) & _FORBIDDEN for part in parts):
             raise LakeError(f"{path!r} is not a path inside the lake.", hint="Use names joined by single slashes.")
         return self._root.joinpath(*parts)
 

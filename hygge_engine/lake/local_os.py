@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hygge_engine.errors import LakeConflict, LakeDenied, LakeError, LakeNotFound, LakeUnavailable
 
@@ -110,9 +112,8 @@ def sync_directory(path: Path) -> None:
 
 def _rename_no_replace(source: Path, destination: Path) -> bool:
     """Call renameat2; False where the C library or the filesystem does not offer it."""
-    try:
-        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except AttributeError:
+    renameat2 = _renameat2()
+    if renameat2 is None:
         return False
     if renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(destination), _RENAME_NOREPLACE) == 0:
         return True
@@ -120,6 +121,14 @@ def _rename_no_replace(source: Path, destination: Path) -> bool:
     if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
         return False
     raise OSError(number, os.strerror(number), str(source), None, str(destination))
+
+
+@cache
+def _renameat2() -> Any:
+    try:
+        return ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        return None
 
 
 if sys.platform == "win32":

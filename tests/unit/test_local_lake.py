@@ -36,6 +36,8 @@ def test_a_lake_that_is_only_read_leaves_no_trace(tmp_path: Path) -> None:
     lake: Lake = LocalLake(tmp_path / "missing")
     assert list(lake.list("", recursive=True)) == []
     assert lake.info("file") is None
+    assert not lake.delete("file")
+    assert not lake.delete_directory("folder")
     assert not (tmp_path / "missing").exists()
 
 
@@ -47,7 +49,7 @@ def test_nobody_sees_the_lakes_own_folder(lake: LocalLake) -> None:
             lake.read(path)
 
 
-@pytest.mark.parametrize("path", ["../outside", "/etc/hosts", "a//b", "a/./b", "a/../../b", "a\\b", "a\0b"])
+@pytest.mark.parametrize("path", ["../outside", "/etc/hosts", "a//b", "a/./b", "a/../../b", "a\0b"])
 def test_no_path_leads_out_of_the_lake(lake: LocalLake, path: str) -> None:
     with pytest.raises(LakeError, match="not a path inside the lake"):
         lake.put(path, b"1")
