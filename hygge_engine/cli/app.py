@@ -62,7 +62,7 @@ def go(
 
     All flows and entities, unless --flow or --entity choose. An entity that fails does not stop the others. Ctrl-C
     commits what is whole and stops; the next load goes on from there. With --json each line is an object with the key
-    `event`: planned, progress, settled, summary, or error.
+    `event`: planned, progress, waiting, settled, summary, or error.
     """
     with reporting(json_=json_, verbose=verbose):
         from hygge_engine.cli.go import run

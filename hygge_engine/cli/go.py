@@ -51,7 +51,7 @@ def run(
     request = LoadRequest(tuple(flows), tuple(entities), run_type, requested_by="hygge go")
     console = Console(highlight=False)
     with choose_display(console, json_=json_, verbose=verbose) as display:
-        load = LocalLoad(project, request, display)
+        load = LocalLoad(project, request, display, display.slice_answered)
         with _cancel_on_interrupt(load):
             summary = load.run()
     if json_:

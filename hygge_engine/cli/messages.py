@@ -112,7 +112,7 @@ def reporting(*, json_: bool, verbose: bool) -> Iterator[None]:
         raise typer.Exit(EXIT_NOTHING_STARTED) from None
     except BrokenPipeError:
         # Whoever read our output has left, as `head` does; there is nobody to tell. Python's own flush must not try.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         raise typer.Exit(EXIT_ENTITY_FAILED) from None
 
 
@@ -122,7 +122,6 @@ def _set_up_logging(*, verbose: bool) -> None:
     if not verbose:
         root.addHandler(logging.NullHandler())
         return
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=layout)
     logging.getLogger("hygge_engine").setLevel(logging.DEBUG)

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
 from hygge_engine.cli.figures import bytes_text, rate_text, rows_text, seconds_between, seconds_text
+from hygge_engine.flow.slices import SliceResult
 from hygge_engine.orchestration.local import Observer
 
 # Seconds between two reports about one entity. A line stays, an object is read by a program, a bar is redrawn.
@@ -22,12 +23,16 @@ LINE_INTERVAL_SECONDS = 10.0
 JSON_INTERVAL_SECONDS = 0.5
 
 # A settled entity's mark and colour, by status.
-_MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("–", "yellow"), "cancelled": ("■", "yellow")}
+_MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("-", "yellow"), "cancelled": ("■", "yellow")}
 _WORDS = {"failed": "failed", "skipped": "skipped", "cancelled": "cancelled"}
 
 
 class Display(Observer, Protocol):
-    """An observer that lives as long as the load."""
+    """An observer that lives as long as the load, and is told of every slice."""
+
+    def slice_answered(self, flow: str, entity: str, result: SliceResult) -> None:
+        """A slice has ended; the entity may run again."""
+        ...
 
     def __enter__(self) -> Self: ...
 
@@ -65,6 +70,24 @@ class _Stopwatch:
         return time.monotonic() - self._first.get((flow, entity), time.monotonic())
 
 
+def is_pause(result: SliceResult) -> bool:
+    """Whether a slice's answer explains why its entity does not go straight on."""
+    return (result.status == "failed" and result.transient) or (result.status == "continue" and bool(result.not_before))
+
+
+class _Pauses:
+    """What keeps entities waiting, said once for as long as it is the same."""
+
+    def __init__(self) -> None:
+        self._said: dict[tuple[str, str], str] = {}
+
+    def line(self, flow: str, entity: str, result: SliceResult) -> Text | None:
+        """A line about a slice that has ended, or None where there is nothing new to say."""
+        message = result.message if is_pause(result) else ""
+        before, self._said[flow, entity] = self._said.get((flow, entity), ""), message
+        return Text(f"  {flow}.{entity}: {message}", style="yellow") if message and message != before else None
+
+
 def settled_line(flow: str, entity: str, result: Mapping[str, Any], width: int) -> Text:
     """One line about a settled entity, its name padded to ``width``."""
     status = result["status"]
@@ -78,8 +101,10 @@ def settled_line(flow: str, entity: str, result: Mapping[str, Any], width: int) 
     if rows or status == "done":
         figures = [rows_text(rows), bytes_text(result.get("bytes", 0)), seconds_text(seconds), rate_text(rows, seconds)]
         line.append("  " + "  ".join(figure for figure in figures if figure))
-    if message := result.get("message", ""):
-        line.append(f"  {message.splitlines()[0]}", style="" if status == "failed" else "dim")
+    # Why an entity failed is told at the end, in full.
+    message = result.get("error", "") if status == "failed" else result.get("message", "").partition("\n")[0]
+    if message:
+        line.append(f"  {message}", style="dim")
     return line
 
 
@@ -99,6 +124,7 @@ class BarDisplay:
         )
         self._bars: dict[tuple[str, str], TaskID] = {}
         self._watch = _Stopwatch()
+        self._pauses = _Pauses()
         self._all: TaskID | None = None
         self._width = 0
 
@@ -132,6 +158,11 @@ class BarDisplay:
         if self._all is not None:
             self._progress.advance(self._all)
 
+    def slice_answered(self, flow: str, entity: str, result: SliceResult) -> None:
+        line = self._pauses.line(flow, entity, result)
+        if line is not None:
+            self._console.print(line, highlight=False)
+
 
 class LineDisplay:
     """A line for each entity that has settled, and now and then one for those under way."""
@@ -139,6 +170,7 @@ class LineDisplay:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._watch = _Stopwatch(LINE_INTERVAL_SECONDS)
+        self._pauses = _Pauses()
         self._width = 0
 
     def __enter__(self) -> Self:
@@ -162,6 +194,11 @@ class LineDisplay:
 
     def entity_settled(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
         self._print(settled_line(flow, entity, result, self._width))
+
+    def slice_answered(self, flow: str, entity: str, result: SliceResult) -> None:
+        line = self._pauses.line(flow, entity, result)
+        if line is not None:
+            self._print(line)
 
     def _print(self, line: Text) -> None:
         self._console.print(line, highlight=False, soft_wrap=True)
@@ -192,6 +229,10 @@ class JsonDisplay:
         # The columns are for the schema manifest; there may be a thousand of them.
         figures = {"rows": 0, "bytes": 0} | {key: value for key, value in result.items() if key != "columns"}
         write_event("settled", **figures | {"flow": flow, "entity": entity})
+
+    def slice_answered(self, flow: str, entity: str, result: SliceResult) -> None:
+        if is_pause(result):
+            write_event("waiting", flow=flow, entity=entity, message=result.message, error=result.error)
 
 
 def write_event(event: str, **values: Any) -> None:

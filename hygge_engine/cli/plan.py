@@ -6,13 +6,12 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.console import Console
-from rich.table import Table as TextTable
 from rich.text import Text
 
+from hygge_engine.cli.figures import rows_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED
 from hygge_engine.errors import HyggeError
 from hygge_engine.flow.factory import open_home, open_table
@@ -125,19 +124,16 @@ def _add_state(line: Line, state: LandingState) -> None:
 
 
 def _show(lines: list[Line]) -> None:
+    """Blocks rather than a table: destinations are long, terminals are not."""
     console = Console(highlight=False)
-    table = TextTable(box=None, pad_edge=False, header_style="bold")
-    for column in ("entity", "source", "destination", "mode", "watermark", "rows"):
-        table.add_column(column, justify="right" if column == "rows" else "left", overflow="fold")
     for line in lines:
-        since = f" > {line.committed}" if line.committed else ""
-        rows = "" if line.rows is None else f"~{line.rows:,}"
-        cells = (f"{line.flow}.{line.entity}", line.source, line.destination, _MODES[line.mode])
-        table.add_row(*(Text(cell) for cell in (*cells, f"{line.watermark}{since}", rows)))
-    console.print(table)
-    for line in lines:
-        notes: list[tuple[str, str, Any]] = [("warning", "yellow", line.warnings), ("error", "red", line.errors)]
-        for word, colour, texts in notes:
-            for text in texts:
-                note = Text(f"{word}: ", style=colour).append(f"{line.flow}.{line.entity}: {text}", style="default")
-                console.print(note, soft_wrap=True)
+        since = f" after {line.committed}" if line.committed else ""
+        by = f" by {line.watermark}{since}" if line.watermark else ""
+        size = f", about {rows_text(line.rows)} at the source" if line.rows is not None else ""
+        head = Text(f"{line.flow}.{line.entity}", style="bold").append(f"  {_MODES[line.mode]}{by}{size}", style="")
+        console.print(head, soft_wrap=True)
+        console.print(Text(f"    {line.source} → {line.destination}"), soft_wrap=True)
+        for text in line.warnings:
+            console.print(Text("    warning: ", style="yellow").append(text, style="default"), soft_wrap=True)
+        for text in line.errors:
+            console.print(Text("    error: ", style="red").append(text, style="default"), soft_wrap=True)

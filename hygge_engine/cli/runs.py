@@ -20,8 +20,12 @@ from hygge_engine.project import Project, load_project
 
 _COLOURS = {"success": "green", "fail": "red", "skip": "yellow", "cancel": "yellow"}
 
-# Where the table is cut: whoever wants the whole message asks for one load, or for JSON.
-_MESSAGE_WIDTH_CHARACTERS = 60
+_NUMBERS = ("entities", "failed", "rows", "took")
+
+# Columns that are of no use when cut: ids, times, a long duration, a big table.
+_WIDTHS_CHARACTERS = {"load": 36, "started": 19, "status": 7, "rows": 9, "took": 9}
+
+_UNLIMITED_CHARACTERS = 1000
 
 
 def run(directory: Path, *, load_id: str | None, flow: str | None, failed: bool, limit: int, json_: bool) -> int:
@@ -66,9 +70,9 @@ def _show_loads(loads: pl.DataFrame, *, failed: bool, limit: int, json_: bool) -
             str(load["failed"] or ""),
             f"{load['rows'] or 0:,}",
             seconds_text(load["duration"] or 0.0),
-            _shorten(load["message"]),
+            (load["message"] or "").partition("\n")[0],
         )
-    Console(highlight=False).print(table)
+    _console().print(table)
 
 
 def _show_load(rows: pl.DataFrame, *, failed: bool, json_: bool) -> None:
@@ -78,7 +82,7 @@ def _show_load(rows: pl.DataFrame, *, failed: bool, json_: bool) -> None:
     if json_:
         typer.echo(json.dumps(found, default=str))
         return
-    console = Console(highlight=False)
+    console = _console()
     table = _table("flow", "entity", "status", "run type", "rows", "took", "watermark")
     for row in found:
         table.add_row(
@@ -100,9 +104,21 @@ def _show_load(rows: pl.DataFrame, *, failed: bool, json_: bool) -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        numbers = column in ("entities", "failed", "rows", "took")
-        table.add_column(column, justify="right" if numbers else "left", overflow="fold", no_wrap=column == "load")
+        table.add_column(
+            column,
+            justify="right" if column in _NUMBERS else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            # What a terminal has no room for is cut from the messages first.
+            min_width=None if column == "message" else _WIDTHS_CHARACTERS.get(column, len(column)),
+        )
     return table
+
+
+def _console() -> Console:
+    """Standard output; a file or a pipe has no width, so nothing is cut there."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_UNLIMITED_CHARACTERS)
 
 
 def _status(status: str) -> Text:
@@ -112,8 +128,3 @@ def _status(status: str) -> Text:
 def _moment(text: Any) -> str:
     """An ISO 8601 time to the second."""
     return str(text or "")[:19].replace("T", " ")
-
-
-def _shorten(message: str | None) -> str:
-    line = (message or "").partition("\n")[0]
-    return line if len(line) <= _MESSAGE_WIDTH_CHARACTERS else line[: _MESSAGE_WIDTH_CHARACTERS - 1] + "…"

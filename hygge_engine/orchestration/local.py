@@ -38,9 +38,15 @@ class Observer(Protocol):
 class _LocalWatch:
     """A watch within this process: rows go to the observer, cancellation comes from a flag."""
 
-    def __init__(self, report: Callable[[int, int], None], cancelled: threading.Event) -> None:
+    def __init__(
+        self,
+        report: Callable[[int, int], None],
+        cancelled: threading.Event,
+        answered: Callable[[SliceResult], None],
+    ) -> None:
         self._report = report
         self._cancelled = cancelled
+        self._answered = answered
 
     def __enter__(self) -> Self:
         return self
@@ -55,14 +61,22 @@ class _LocalWatch:
         return self._cancelled.is_set()
 
     def answered(self, result: SliceResult) -> None:
-        return
+        self._answered(result)
 
 
 class LocalLoad:
-    """One load in this process."""
+    """One load in this process. ``on_slice`` is told of every answer of an entity, not only of the last; it is called
+    like the observer."""
 
-    def __init__(self, project: Project, request: LoadRequest, observer: Observer) -> None:
+    def __init__(
+        self,
+        project: Project,
+        request: LoadRequest,
+        observer: Observer,
+        on_slice: Callable[[str, str, SliceResult], None] = lambda flow, entity, result: None,
+    ) -> None:
         self._observer = observer
+        self._on_slice = on_slice
         self._cancelled = threading.Event()
         self._activities = Activities(lambda: project, watch=self._watch)
         load_id = request.coordinator_run_id or str(uuid4())
@@ -96,7 +110,10 @@ class LocalLoad:
         def report(rows: int, bytes_: int) -> None:
             self._context.post(lambda: self._observer.entity_progress(task.flow, task.entity, rows, bytes_))
 
-        return _LocalWatch(report, self._cancelled)
+        def answered(result: SliceResult) -> None:
+            self._context.post(lambda: self._on_slice(task.flow, task.entity, result))
+
+        return _LocalWatch(report, self._cancelled, answered)
 
 
 def run_load(project: Project, request: LoadRequest, observer: Observer) -> dict[str, Any]:
