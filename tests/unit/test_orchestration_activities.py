@@ -1,0 +1,132 @@
+"""The activities one by one: an orchestrator may call them twice, late, or after a deployment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hygge_engine.errors import LakeDenied, LakeUnavailable
+from hygge_engine.flow.slices import SliceTask
+from hygge_engine.journal.journal import Journal
+from hygge_engine.orchestration.activities import Activities
+from tests.unit.load_world import FLOW_YML, SECOND_FLOW_YML, LoadWorld
+from tests.unit.project_files import load
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadWorld:
+    world = LoadWorld(tmp_path, monkeypatch, flows__second__flow=SECOND_FLOW_YML)
+    world.fill(orders=5)
+    return world
+
+
+@pytest.fixture
+def activities(world: LoadWorld) -> Activities:
+    return Activities(lambda: world.project)
+
+
+def plan(activities: Activities, **request: Any) -> dict[str, Any]:
+    return activities.plan_load({"load_id": "c1", "request": request})
+
+
+def task(planned: dict[str, Any], entity: str = "orders", attempt: int = 1) -> dict[str, Any]:
+    chosen = next(each for each in planned["entities"] if each["entity"] == entity)
+    names = {key: chosen[key] for key in ("entity_run_id", "flow", "entity", "run_type")}
+    return SliceTask(load_id="c1", settings_hash=planned["settings_hash"], attempt=attempt, **names).to_json()
+
+
+def outcome(planned: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """What `settle_load` is given where every entity's last answer is this one."""
+    results = [
+        {**answer, **{key: each[key] for key in ("flow", "entity", "entity_run_id", "run_type")}}
+        | {"started": "", "attempts": 1}
+        for each in planned["entities"]
+    ]
+    times = {"started": "2024-05-01T06:00:00+00:00", "finished": "2024-05-01T06:01:00+00:00"}
+    summary = {"load_id": "c1", "status": "success", "requested_by": "tests", **times}
+    return {"summary": summary, "request": {}, "results": results, "attempt": 1}
+
+
+def test_a_plan_names_and_counts_and_tells_no_secret(activities: Activities) -> None:
+    planned = plan(activities, flows=["orders_to_fabric"])
+    assert [entity["entity"] for entity in planned["entities"]] == ["orders", "customers", "stock"]
+    assert planned["pools"] == {"shop_db": 4}
+    assert {entity["connection"] for entity in planned["entities"]} == {"shop_db"}
+    text = json.dumps(planned)
+    assert "correct horse" not in text
+    assert "sql.example.com" not in text
+    assert plan(activities, flows=["orders_to_fabric"]) == planned
+
+
+def test_a_run_type_that_is_asked_for_overrules_the_flows(activities: Activities) -> None:
+    planned = plan(activities, run_type="full_drop")
+    assert {entity["run_type"] for entity in planned["entities"]} == {"full_drop"}
+
+
+def test_a_slice_answers_only_what_is_not_self_evident(activities: Activities) -> None:
+    answer = activities.run_flow(task(plan(activities)))
+    assert (answer["status"], answer["rows"]) == ("done", 5)
+    assert not {"error", "transient", "not_before", "retry_after_seconds"} & set(answer)
+    json.dumps(answer)
+
+
+def test_an_entity_that_has_not_begun_does_not_meet_other_settings(world: LoadWorld, tmp_path: Path) -> None:
+    planned = plan(Activities(lambda: world.project))
+    deployed = load(tmp_path / "deployed", flow=FLOW_YML.replace("table: dbo.{entity}", "table: sales.{entity}"))
+    after = Activities(lambda: deployed)
+    answer = after.run_flow(task(planned))
+    assert (answer["status"], answer["error"]) == ("failed", "load.settings_changed")
+    assert not answer.get("transient")
+    assert after.run_flow(task(planned, attempt=2))["status"] == "done"
+
+
+def test_an_entity_that_was_removed_fails_and_says_so(world: LoadWorld, tmp_path: Path) -> None:
+    planned = plan(Activities(lambda: world.project))
+    deployed = load(tmp_path / "deployed", flow=FLOW_YML.replace("[orders, ", "["))
+    answer = Activities(lambda: deployed).run_flow(task(planned, attempt=2))
+    assert (answer["status"], answer["error"]) == ("failed", "load.unknown_selection")
+    assert "no longer part of the project" in answer["message"]
+
+
+def test_settling_twice_remembers_once(activities: Activities, world: LoadWorld) -> None:
+    planned = plan(activities)
+    given = outcome(planned, {"status": "done", "rows": 3})
+    assert activities.settle_load(given) == {"status": "settled", "rows": 6, "places": 2}
+    assert activities.settle_load({**given, "attempt": 2})["status"] == "settled"
+    rows = world.journal()
+    assert len(rows) == 3
+    assert {(row["start_time"], row["duration"]) for row in rows} == {("2024-05-01T06:00:00+00:00", 60.0)}
+
+
+def test_settling_removes_the_progress_of_its_load_only(activities: Activities, world: LoadWorld) -> None:
+    progress = world.place().progress
+    for load_id in ("c1", "c2"):
+        progress.write(load_id, "orders_to_fabric", "orders", {"state": "running"})
+    activities.settle_load(outcome(plan(activities), {"status": "done"}))
+    assert progress.read("c1") == []
+    assert len(progress.read("c2")) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "transient"), [(LakeUnavailable("429", retry_after_seconds=40.0), True), (LakeDenied("403"), False)]
+)
+def test_a_journal_that_cannot_be_written_is_a_failure_and_the_others_are_written(
+    activities: Activities, world: LoadWorld, monkeypatch: pytest.MonkeyPatch, fault: Exception, transient: bool
+) -> None:
+    append = Journal.append
+
+    def refuse(journal: Journal, coordinator_run_id: str, rows: Any) -> None:
+        if rows[0].flow == "orders_to_fabric":
+            raise fault
+        append(journal, coordinator_run_id, rows)
+
+    monkeypatch.setattr(Journal, "append", refuse)
+    given = outcome(plan(activities), {"status": "done"})
+    answer = activities.settle_load(given)
+    assert (answer["status"], answer.get("transient")) == ("failed", transient)
+    assert (answer["retry_after_seconds"] or 0) >= (40.0 if transient else 0)
+    assert len(world.journal("second")) == 3
+    assert world.journal("orders_to_fabric") == []
