@@ -60,10 +60,21 @@ class FrontEnd:
         self._control = control
         self._answer_limit_seconds = answer_limit_seconds
         self._running: set[asyncio.Future[Outcome]] = set()
+        self._cut_off = False
         self.application = web.Application(client_max_size=MAX_REQUEST_BYTES)
         self.application.router.add_route("*", "/{path:.*}", self._handle)
 
+    def cut_off(self) -> None:
+        """Answer nobody any more, as a dead process does: whoever waits loses the connection."""
+        self._cut_off = True
+
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        response = web.Response() if self._cut_off else await self._answer(request)
+        if self._cut_off and request.transport is not None:
+            request.transport.abort()
+        return response
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path
         if path.startswith(f"{RPC_PATH}/"):
             return await self._durable.handle(request, path.removeprefix(RPC_PATH))

@@ -34,6 +34,8 @@ from devcloud.functions.workers import InlineWorker, ProcessWorker
 log = logging.getLogger("devcloud.functions")
 
 LOOPBACK = "127.0.0.1"
+# How long requests under way may go on when the host stops; zero would mean without limit.
+SHUTDOWN_LIMIT_SECONDS = 0.1
 WorkerKind = Literal["process", "inline"]
 
 
@@ -111,7 +113,9 @@ class HostService:
             self._control,
             self._options.http_limit_seconds,
         )
-        self._runner = web.AppRunner(self._front_end.application, access_log=None, shutdown_timeout=0.0)
+        self._runner = web.AppRunner(
+            self._front_end.application, access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_SECONDS
+        )
         await self._runner.setup()
         await web.SockSite(self._runner, listening).start()
 
@@ -167,6 +171,8 @@ class HostService:
         """Stop as a killed process does: nothing under way is finished, answered or recorded."""
         if self._engine is not None:
             self._engine.halt()
+        if self._front_end is not None:
+            self._front_end.cut_off()
         self.worker.abandon()
         self._on_death()
         # Only what would keep the test's process from going on is tidied up.

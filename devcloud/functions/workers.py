@@ -134,6 +134,8 @@ class ProcessWorker:
         on_start: Callable[[], None] | None = None,
     ) -> Outcome:
         """Run a function in the child; waits first if a new child is just starting."""
+        if self._stopping:
+            raise WorkerExitedError("the worker has ended")
         await self._ready.wait()
         if self._broken is not None:
             raise self._broken
@@ -258,6 +260,7 @@ class InlineWorker:
         self._settings = dict(settings)
         self._replaced: dict[str, str | None] = {}
         self._invocations: set[_Invocation] = set()
+        self._abandoned = False
 
     pid = None
 
@@ -282,6 +285,8 @@ class InlineWorker:
         on_start: Callable[[], None] | None = None,
     ) -> Outcome:
         """Run a function on the process-wide worker loop."""
+        if self._abandoned:
+            raise WorkerExitedError("the inline worker has ended")
         invocation = _Invocation(on_start)
         self._invocations.add(invocation)
         if on_start is not None:
@@ -311,12 +316,13 @@ class InlineWorker:
             invocation.fail(WorkerExitedError("the inline worker was told to die"))
 
     def abandon(self) -> None:
-        """Forget every running invocation, for good."""
+        """Forget every running invocation, and run no more."""
+        self._abandoned = True
         self.kill()
 
     async def stop(self) -> None:
         """Forget what runs, close the SDK's HTTP session and give the environment back."""
-        self.kill()
+        self.abandon()
         # Loaded by the app or not at all; importing it here would cost a second.
         http_utils = sys.modules.get("azure.durable_functions.models.utils.http_utils")
         if http_utils is not None:
