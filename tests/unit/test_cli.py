@@ -1,0 +1,287 @@
+"""The command line in this process: real flow, landing and journal, sources in memory, a local lake."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from hygge_engine.cli import plan as cli_plan
+from hygge_engine.cli.app import app
+from hygge_engine.cli.observers import BarDisplay
+from hygge_engine.errors import HomeNotFound, HomeUnavailable
+from hygge_engine.flow.slices import SliceResult
+from tests.unit.load_world import FLOW_YML, LoadWorld
+from tests.unit.project_files import ENVIRONMENT, HYGGE, write_project
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", ENVIRONMENT["SHOP_PASSWORD"])
+    monkeypatch.delenv("HYGGE_PROJECT", raising=False)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadWorld:
+    world = LoadWorld(tmp_path, monkeypatch)
+    world.fill(orders=5, customers=3, stock=0)
+    monkeypatch.setattr(cli_plan, "open_home", world._open_home)
+    return world
+
+
+def hygge(world: LoadWorld, command: str, *arguments: str) -> Result:
+    return CliRunner().invoke(app, [command, "--project", str(world.directory), *arguments])
+
+
+def events(result: Result) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in result.stdout.splitlines():
+        value = json.loads(line)
+        found.setdefault(value["event"], []).append(value)
+    return found
+
+
+def fail_orders(error: Exception) -> Any:
+    def fail(entity: str, batch: int) -> None:
+        if entity == "orders":
+            raise error
+
+    return fail
+
+
+def test_go_moves_everything_and_ends_with_zero(world: LoadWorld) -> None:
+    result = hygge(world, "go")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"✓ orders_to_fabric\.orders +5 rows", result.stdout)
+    assert "3 settled: 8 rows in" in result.stdout
+    assert len(world.journal()) == 3
+
+
+def test_go_takes_what_it_is_told(world: LoadWorld) -> None:
+    result = hygge(world, "go", "--entity", "orders", "--entity", "orders_to_fabric.stock", "--concurrency", "1")
+    assert result.exit_code == 0
+    assert {row["entity"] for row in world.journal()} == {"orders", "stock"}
+    hygge(world, "go", "-e", "customers", "--run-type", "full_drop")
+    assert [row["run_type"] for row in world.journal() if row["entity"] == "customers"] == ["full_drop"]
+
+
+def test_go_speaks_json(world: LoadWorld) -> None:
+    result = hygge(world, "go", "--json")
+    assert result.exit_code == 0
+    found = events(result)
+    assert [entity["entity"] for entity in found["planned"][0]["entities"]] == ["orders", "customers", "stock"]
+    assert {event["entity"]: event["rows"] for event in found["settled"]} == {"orders": 5, "customers": 3, "stock": 0}
+    assert found["progress"][0]["rows"] > 0
+    (summary,) = found["summary"]
+    assert (summary["status"], summary["rows"], summary["journal"]["status"]) == ("success", 8, "settled")
+    assert result.stdout.splitlines()[-1].startswith('{"event": "summary"')
+
+
+def test_a_failed_entity_is_explained_and_ends_with_one(world: LoadWorld) -> None:
+    world.before_read = fail_orders(HomeNotFound("There is no column modified.", hint="The table has id and value."))
+    result = hygge(world, "go")
+    assert result.exit_code == 1
+    assert "2 settled, 1 failed: 3 rows" in result.stdout
+    what, why, *_ = result.stderr.splitlines()
+    assert what == "orders_to_fabric.orders: error: The database, table, view or column does not exist"
+    assert why == "  why: There is no column modified. The table has id and value."
+    assert "Traceback" not in result.output
+
+
+def test_what_an_entity_waits_for_is_said_while_it_waits(world: LoadWorld) -> None:
+    failures = iter([HomeUnavailable("the connection was lost")])
+
+    def fail(entity: str, batch: int) -> None:
+        if entity == "orders" and (error := next(failures, None)):
+            raise error
+
+    world.before_read = fail
+    result = hygge(world, "go")
+    assert result.exit_code == 0
+    assert "orders_to_fabric.orders: the connection was lost" in result.stdout
+
+
+def test_ctrl_c_commits_what_is_whole_and_the_next_load_goes_on(world: LoadWorld) -> None:
+    def interrupt(entity: str, batch: int) -> None:
+        if entity == "orders" and batch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            # The signal is handled on the main thread; this one must not read on before.
+            assert handled(signal.SIGINT)
+
+    def handled(number: int) -> bool:
+        deadline = time.monotonic() + 10
+        while signal.getsignal(number) is not signal.SIG_DFL:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+    before = signal.getsignal(signal.SIGINT)
+    world.before_read = interrupt
+    result = hygge(world, "go", "--concurrency", "1")
+    assert result.exit_code == 130
+    assert "Cancelled. What was committed stays" in result.stdout
+    assert signal.getsignal(signal.SIGINT) is before
+    assert "cancel" in {row["status"] for row in world.journal()}
+    world.before_read = lambda entity, batch: None
+    assert hygge(world, "go").exit_code == 0
+    assert sum(row["row_count"] for row in world.journal() if row["entity"] == "customers") == 3
+
+
+@pytest.mark.parametrize("command", ["go", "plan"])
+def test_a_misspelt_name_starts_nothing(world: LoadWorld, command: str) -> None:
+    result = hygge(world, command, "--flow", "orders_to_fabrik")
+    assert result.exit_code == 2
+    assert "`orders_to_fabric`" in result.stderr
+    assert world.journal() == []
+
+
+@pytest.mark.parametrize("command", ["go", "plan", "runs", "validate"])
+def test_a_broken_project_starts_nothing_and_shows_every_problem(tmp_path: Path, command: str) -> None:
+    flow = FLOW_YML.replace("mirror_name", "miror_name")
+    write_project(tmp_path, flows__orders_to_fabric__flow=flow, hygge=HYGGE.replace("server", "sever"))
+    result = CliRunner().invoke(app, [command, "--project", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "flows/orders_to_fabric/flow.yml:12:3" in result.stderr
+    assert "hygge.yml:5:5" in result.stderr
+    assert "Did you mean `mirror_name`?" in result.stderr
+    assert result.stdout == ""
+    (error,) = events(CliRunner().invoke(app, [command, "--json", "--project", str(tmp_path)]))["error"]
+    assert [problem["line"] for problem in error["problems"]] == [12, 5]
+
+
+def test_a_stack_trace_only_with_verbose(world: LoadWorld) -> None:
+    assert "Traceback" not in hygge(world, "go", "--flow", "x").output
+    assert "Traceback" in hygge(world, "go", "--flow", "x", "--verbose").stderr
+
+
+def test_plan_shows_where_everything_goes_and_moves_nothing(world: LoadWorld) -> None:
+    result = hygge(world, "plan")
+    assert result.exit_code == 0, result.output
+    assert "orders_to_fabric.orders  first load by modified" in result.stdout
+    assert "shop_db: dbo.orders → https://onelake" in result.stdout
+    assert world.landed_files() == []
+    assert world.journal() == []
+
+
+def test_plan_knows_how_far_the_destination_has_come(world: LoadWorld) -> None:
+    hygge(world, "go")
+    plan = json.loads(hygge(world, "plan", "--json").stdout)
+    line = next(line for line in plan["entities"] if line["entity"] == "orders")
+    assert line["mode"] == "changes"
+    assert line["committed"]
+    assert not line["errors"]
+    offline = json.loads(hygge(world, "plan", "--json", "--offline", "--run-type", "full_drop").stdout)
+    assert {(line["mode"], line["committed"]) for line in offline["entities"]} == {("full_drop", "")}
+
+
+def test_plan_says_which_source_does_not_answer(world: LoadWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(project: Any, entity: Any) -> Any:
+        if entity.name == "orders":
+            raise HomeUnavailable("sql.example.com does not answer")
+        return world._open_home(project, entity)
+
+    monkeypatch.setattr(cli_plan, "open_home", refuse)
+    result = hygge(world, "plan")
+    assert result.exit_code == 1
+    assert "error: the source: sql.example.com does not answer" in result.stdout
+    assert "orders_to_fabric.stock" in result.stdout
+
+
+def test_runs_lists_loads_and_shows_one(world: LoadWorld) -> None:
+    assert "There are no loads yet" in hygge(world, "runs").stdout
+    hygge(world, "go")
+    world.before_read = fail_orders(HomeNotFound("There is no column modified."))
+    world.fill(orders=6)
+    hygge(world, "go")
+    loads = json.loads(hygge(world, "runs", "--json").stdout)
+    assert [(load["status"], load["rows"]) for load in loads] == [("fail", 0), ("success", 8)]
+    assert loads[0]["coordinator_run_id"] in hygge(world, "runs").stdout
+    assert len(json.loads(hygge(world, "runs", "--json", "--limit", "1").stdout)) == 1
+    failed = json.loads(hygge(world, "runs", "--json", "--failed").stdout)
+    assert [load["status"] for load in failed] == ["fail"]
+    one = hygge(world, "runs", loads[0]["coordinator_run_id"])
+    assert "orders_to_fabric.orders: There is no column modified." in one.stdout
+    rows = json.loads(hygge(world, "runs", loads[0]["coordinator_run_id"], "--failed", "--json").stdout)
+    assert [row["entity"] for row in rows] == ["orders"]
+
+
+def test_runs_of_an_unknown_load(world: LoadWorld) -> None:
+    result = hygge(world, "runs", "no-such-load")
+    assert result.exit_code == 2
+    assert "no-such-load" in result.stderr
+
+
+def test_validate_says_what_is_there(world: LoadWorld) -> None:
+    result = hygge(world, "validate")
+    assert result.exit_code == 0
+    assert "orders_to_fabric: 3 entities, incremental, 0 */15 * * * *" in result.stdout
+    assert json.loads(hygge(world, "validate", "--json").stdout)["settings_hash"] == world.project.settings_hash()
+
+
+def test_dev_says_so_where_there_is_no_devcloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hygge_engine.cli.dev.find_spec", lambda name: None)
+    result = CliRunner().invoke(app, ["dev"])
+    assert result.exit_code == 2
+    assert "checkout" in result.stderr
+
+
+def test_bars_show_progress_and_settled_entities_on_a_terminal(tmp_path: Path) -> None:
+    with (tmp_path / "terminal").open("w+", encoding="utf-8") as terminal:
+        with BarDisplay(Console(file=terminal, force_terminal=True, width=120)) as display:
+            display.planned([{"flow": "f", "entity": "orders"}, {"flow": "f", "entity": "stock"}])
+            display.entity_progress("f", "orders", 1200, 4096)
+            display.slice_answered("f", "orders", SliceResult("failed", message="deadlock victim", transient=True))
+            display.entity_settled("f", "orders", {"status": "done", "rows": 2400, "bytes": 9000})
+            display.entity_settled("f", "stock", {"status": "failed", "error": "home.not_found"})
+        terminal.seek(0)
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.read())
+    assert re.search(r"✓ f\.orders +2,400 rows +9\.0 kB", text)
+    assert re.search(r"✗ f\.stock +failed +home\.not_found", text)
+    assert "f.orders: deadlock victim" in text
+    assert re.search(r"all +━+ ", text)
+
+
+def test_no_color_is_respected() -> None:
+    script = "from hygge_engine.cli.observers import *; from rich.console import Console; import sys\n"
+    script += "Console(force_terminal=True).print(settled_line('f', 'e', {'status': 'failed'}, 1))"
+    for environment, coloured in (({"NO_COLOR": "1"}, False), ({}, True)):
+        output = subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=REPOSITORY,
+            env={"PATH": os.environ["PATH"], "TERM": "xterm", "PYTHONIOENCODING": "utf-8", **environment},
+        ).stdout
+        assert ("\x1b[31m" in output) == coloured
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = "import sys, hygge_engine.cli; heavy = ('pyarrow', 'polars', 'azure', 'pydantic', 'yaml', 'pyodbc')\n"
+    script += "print([name for name in heavy if name in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert output.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", ["go", "plan", "runs", "validate", "dev"])
+def test_every_option_is_documented(command: str) -> None:
+    documentation = (REPOSITORY / "docs/cli.md").read_text(encoding="utf-8")
+    section = documentation.split(f"## hygge {command}", 1)[1].split("\n## ", 1)[0]
+    help_text = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).stdout
+    options = set(re.findall(r"--[a-z][a-z-]+", help_text)) - {"--help"}
+    assert options
+    assert not [option for option in sorted(options) if f"`{option}" not in section]
