@@ -13,7 +13,7 @@ from aiohttp import web
 
 from devcloud.functions.durable_engine import DurableEngine
 from devcloud.functions.durable_history import Event, EventType, format_time, make_event, parse_time
-from devcloud.functions.durable_store import Instance, InstanceExistsError
+from devcloud.functions.durable_model import Instance, InstanceExistsError
 
 WEBHOOK_PATH = "/runtime/webhooks/durabletask"
 RPC_PATH = "/durabletask"

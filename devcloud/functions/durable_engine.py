@@ -20,8 +20,9 @@ from devcloud.functions.durable_history import (
     make_event,
     parse_time,
 )
+from devcloud.functions.durable_model import Activity, Episode, Instance, SubOrchestration
 from devcloud.functions.durable_replay import Action, HostReplay, UnsupportedActionError, Work
-from devcloud.functions.durable_store import Activity, Episode, Instance, SubOrchestration, TaskHub
+from devcloud.functions.durable_store import TaskHub
 from devcloud.functions.faults import Faults, HostKilledError
 from devcloud.functions.settings import HostSettings
 from devcloud.functions.worker_protocol import (
@@ -348,7 +349,10 @@ class DurableEngine:
 
     def _kill_on_start(self, activity: Activity) -> None:
         delay = self._faults.take_kill(activity.name, "start")
-        if delay is not None:
+        if delay == 0.0:
+            # Not later: the outcome may be waiting to be read already.
+            self._worker.kill()
+        elif delay is not None:
             asyncio.get_running_loop().call_later(delay, self._worker.kill)
 
 
