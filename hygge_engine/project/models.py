@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from hygge_engine.project.schedule import check_schedule
 from hygge_engine.project.settings import (
@@ -58,7 +58,9 @@ def check_entity_name(name: str) -> str:
 
 FlowName = Annotated[str, AfterValidator(_check_flow_name)]
 EntityName = Annotated[str, AfterValidator(check_entity_name)]
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+Duration = Annotated[
+    float, BeforeValidator(parse_duration), Field(ge=0), WithJsonSchema({"type": ["number", "string"]})
+]
 Schedule = Annotated[str, AfterValidator(check_schedule)]
 
 

@@ -110,6 +110,15 @@ def test_afterwards_a_load_costs_only_its_own_rows(journal: Journal, mirror: Mir
     mirror.assert_equals(journal)
 
 
+def test_a_load_that_comes_back_with_more_rows_after_a_fold_is_complete(journal: Journal, mirror: Mirror) -> None:
+    fill(journal, range(2))
+    mirror.publish(journal)
+    journal.fold(after_loads=1)
+    journal.append("load-1", [make_row(1, entity) for entity in range(3)])
+    mirror.publish(journal)
+    mirror.assert_equals(journal)
+
+
 def test_a_fold_is_no_change(journal: Journal, mirror: Mirror) -> None:
     fill(journal, range(3))
     mirror.publish(journal)
@@ -136,7 +145,8 @@ def test_the_canonical_file_is_not_read_where_it_has_not_changed(
 
     monkeypatch.setattr(LocalLake, "read", note)
     mirror.publish(journal)
-    assert read == [f"{ROOT}/runs/load-3.parquet"]
+    assert len(read) == 1
+    assert read[0].startswith(f"{ROOT}/runs/load-3~")
 
 
 def test_a_settle_that_runs_twice_publishes_once(journal: Journal, mirror: Mirror) -> None:

@@ -130,6 +130,7 @@ def append_and_fold(journal: Journal) -> None:
 ACTIONS: dict[str, Action] = {
     "append": lambda journal: fill(journal, range(5, 6)),
     "append again": lambda journal: fill(journal, range(4, 5)),
+    "append more": lambda journal: journal.append("load-4", [make_row(4, entity) for entity in range(3)]),
     "fold": lambda journal: journal.fold(after_loads=1),
     "append and fold": append_and_fold,
     "retire": lambda journal: journal.retire(EPOCH + timedelta(hours=1)),
@@ -158,8 +159,15 @@ def each_interruption(action: Action, prepared: Path, folder: Path) -> Iterator[
             yield LocalLake(folder / f"{at}-{after}"), at, after
 
 
+def expected_after(*actions: str) -> list[str]:
+    """What a prepared journal holds in the end."""
+    done = set(actions)
+    loads = range(1 if "retire" in done else 0, 6 if done & {"append", "append and fold"} else 5)
+    return sorted([*expected(loads), *(["run-4-2"] if "append more" in done else [])])
+
+
 @pytest.mark.parametrize("inner", ACTIONS)
-@pytest.mark.parametrize("outer", ["append", "append again", "fold", "retire", "read"])
+@pytest.mark.parametrize("outer", ["append", "append again", "append more", "fold", "retire", "read"])
 def test_whatever_happens_in_between_no_row_is_lost_or_doubled(
     prepared: Path, tmp_path: Path, outer: str, inner: str
 ) -> None:
@@ -176,12 +184,11 @@ def test_whatever_happens_in_between_no_row_is_lost_or_doubled(
         found.clear()
         action(Journal(interrupted, ROOT))
 
-        both = {outer, inner}
-        left = range(1 if "retire" in both else 0, 6 if both & {"append", "append and fold"} else 5)
-        assert identifiers(journal) == expected(left), (at, after)
+        left = expected_after(outer, inner)
+        assert identifiers(journal) == left, (at, after)
         journal.fold(after_loads=1)
-        assert identifiers(journal) == expected(left), (at, after)
-        assert sorted(canonical_identifiers(lake)) == expected(left), (at, after)
+        assert identifiers(journal) == left, (at, after)
+        assert sorted(canonical_identifiers(lake)) == left, (at, after)
         if outer == "read":
             # Whoever reads while others write sees every row that neither comes nor goes, once.
             assert len(found) == len(set(found))
@@ -203,9 +210,8 @@ def test_whoever_is_killed_can_be_repeated(prepared: Path, tmp_path: Path, name:
         journal = Journal(lake, ROOT)
         action(journal)
         journal.fold(after_loads=1)
-        left = range(1 if name == "retire" else 0, 6 if name in ("append", "append and fold") else 5)
-        assert identifiers(journal) == expected(left), (at, after)
-        assert sorted(canonical_identifiers(lake)) == expected(left), (at, after)
+        assert identifiers(journal) == expected_after(name), (at, after)
+        assert sorted(canonical_identifiers(lake)) == expected_after(name), (at, after)
 
 
 def test_a_fold_that_always_comes_second_leaves_the_rest_to_the_others(journal: Journal, lake: LocalLake) -> None:
