@@ -1,6 +1,6 @@
 """The journal's files in a lake: where they lie and how rows get in and out of them.
 
-``runs/<load>.parquet`` holds the rows of one load that has not been folded yet and never changes.
+``runs/<load>~<fingerprint>.parquet`` holds the rows of one load that has not been folded yet and never changes.
 ``journal.parquet``, the canonical file, is a log: rows are only ever added at its end and retired from its beginning,
 so that a row keeps its number for ever. ``retired/<from>-<to>.parquet`` names the rows with those numbers that have
 left it.
@@ -116,10 +116,12 @@ class JournalFiles:
         """The journal's address, for messages."""
         return f"{self.lake.url}/{self.root}"
 
-    def run_path(self, coordinator_run_id: str, variant: str = "") -> str:
-        """Where a load's rows go. ``variant`` sets rows apart that came later under the same load."""
-        name = file_name(coordinator_run_id)
-        return f"{self.root}/runs/{name}~{variant}.parquet" if variant else f"{self.root}/runs/{name}.parquet"
+    def run_path(self, coordinator_run_id: str, contents: str) -> str:
+        """Where rows of a load go whose entity runs have this fingerprint.
+
+        A file of the same name always holds the same entity runs, so that whoever has read it may delete it later.
+        """
+        return f"{self.root}/runs/{file_name(coordinator_run_id)}~{contents}.parquet"
 
     def list_runs(self, only: Collection[str] | None = None) -> list[PathInfo]:
         """The files of loads that have not been folded, or of some of them."""

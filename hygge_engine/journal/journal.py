@@ -47,27 +47,25 @@ class Journal:
     def append(self, coordinator_run_id: str, rows: Sequence[EntityRunRow]) -> None:
         """Remember the entity runs of a whole load, once: the same call again changes nothing.
 
-        The cost does not depend on the history. Raises JournalError where a row belongs to another load, or where an
-        entity run is in the journal's recent part already with other values.
+        The cost does not depend on the history. Raises JournalError where a row belongs to another load, or where the
+        same entity runs have just been remembered with other values.
         """
         if not rows:
             return
         _check(coordinator_run_id, rows)
         table = table_of(rows)
         data = encode([table], SCHEMA)
-        path = self._files.run_path(coordinator_run_id)
+        path = self._files.run_path(coordinator_run_id, fingerprint(row.entity_run_id for row in rows))
         for _ in range(ATTEMPTS):
             try:
                 self._files.lake.put(path, data, if_absent=True)
                 return
             except LakeConditionNotMet:
                 present = self._files.read_run(path)
-            if present is None:
-                continue  # folded in this moment; landing it again is harmless, readers see each entity run once
-            if _holds(present, table, path):
+            if present is not None:
+                _check_same(present, table, path)
                 return
-            # Files are never changed, so that a fold can delete what it has read: the rest goes beside it.
-            path = self._files.run_path(coordinator_run_id, fingerprint(row.entity_run_id for row in rows))
+            # Folded in this moment; landing it again is harmless, readers see each entity run once.
         raise JournalError(f"The rows of load {coordinator_run_id} could not be written to {self._files.where}.")
 
     def append_skip(
@@ -216,20 +214,16 @@ def _check(coordinator_run_id: str, rows: Sequence[EntityRunRow]) -> None:
         raise JournalError(f"Load {coordinator_run_id} names an entity run twice.")
 
 
-def _holds(present: pa.Table, table: pa.Table, path: str) -> bool:
-    """Whether all rows are there already. Raises JournalError where one is there with other values."""
+def _check_same(present: pa.Table, table: pa.Table, path: str) -> None:
     known: dict[Any, Any] = {row["entity_run_id"]: row for row in conform(present).to_pylist()}
-    complete = True
     for row in table.to_pylist():
-        found = known.get(row["entity_run_id"])
-        complete = complete and found is not None
-        if found is not None and found != row:
-            changed = sorted(name for name in row if row[name] != found[name])
+        found = known[row["entity_run_id"]]
+        changed = sorted(name for name in row if row[name] != found[name])
+        if changed:
             raise JournalError(
                 f"{path} remembers entity run {row['entity_run_id']} with other values of {', '.join(changed)}.",
                 hint="A load's id is used once; start the load again under a new one.",
             )
-    return complete
 
 
 def _merged(canonical: pa.Table, recent: pa.Table, only: Only) -> pl.DataFrame:
