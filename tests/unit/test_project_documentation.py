@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 CONFIGURATION = (REPOSITORY / "docs/configuration.md").read_text(encoding="utf-8")
 
 # The heading of docs/configuration.md that a model's keys stand below.
-HEADINGS = {
+HEADINGS: dict[str, list[type[Settings]]] = {
     "## hygge.yml": [ProjectDocument],
     "### options": [Options],
     "### journal": [JournalSettings],
