@@ -321,8 +321,8 @@ class Executor:
                 count = self.send_rows(bound.sql, binder.parameters, bound.columns, [bound.table])
                 return
             with session.executing():
-                row = session.connection.execute(bound.sql, used_parameters(bound.sql, binder.parameters)).fetchone()
-            count = int(row[0]) if row else 0
+                rows = session.connection.execute(bound.sql, used_parameters(bound.sql, binder.parameters)).fetchall()
+            count = int(rows[0][0])
             if bound.verb == "TRUNCATE" and bound.table.identity is not None and bound.table.identity.identity:
                 self._restart_identity(bound)
 
@@ -412,8 +412,8 @@ class Executor:
             catalogue = session.catalogue(session.database)
             target = f"INSERT INTO {WriteBinder.storage_name(catalogue, table)} {bound.sql}"
             with session.executing():
-                row = session.connection.execute(target, used_parameters(target, binder.parameters)).fetchone()
-            count = int(row[0]) if row else 0
+                rows = session.connection.execute(target, used_parameters(target, binder.parameters)).fetchall()
+            count = int(rows[0][0])
 
         self.in_transaction(write)
         self._close(count, tokens.COMMANDS["INSERT"])

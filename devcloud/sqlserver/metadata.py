@@ -383,6 +383,12 @@ def list_tables(executor: Executor, given: Mapping[str, Scalar]) -> None:
     executor.results.table(columns, rows)
 
 
+def _data_type_order(item: tuple[str, int]) -> tuple[int, bool, str]:
+    """Order by ODBC type, the closest match first: pyodbc takes the precision of datetimes from that row."""
+    name, odbc = item
+    return odbc, name not in ("datetime2", "decimal", "binary", "nvarchar"), name
+
+
 def list_data_types(executor: Executor, wanted: Scalar) -> None:
     """Send the server's types: sp_datatype_info_100, behind SQLGetTypeInfo."""
     columns = _columns(
@@ -408,7 +414,7 @@ def list_data_types(executor: Executor, wanted: Scalar) -> None:
         USERTYPE=SMALLINT,
     )
     rows: list[list[Cell]] = []
-    for name, odbc in sorted(_ODBC_TYPES.items(), key=lambda item: (item[1], item[0])):
+    for name, odbc in sorted(_ODBC_TYPES.items(), key=_data_type_order):
         if isinstance(wanted, int) and wanted not in (0, odbc):
             continue
         _, _, length, precision, scale = SYSTEM_TYPES[name]

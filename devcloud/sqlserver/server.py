@@ -17,7 +17,7 @@ from devcloud.sqlserver.faults import Fault, Faults
 from devcloud.sqlserver.local import run_locally
 from devcloud.sqlserver.session import Shared
 
-DEFAULT_LOGINS: Final = {"sa": "Devcloud!2025"}
+DEFAULT_LOGINS: Final = {"sa": "Hygge-2013!"}
 """Of a server that listens on loopback only, and keeps no secrets."""
 _FIRST_SESSION: Final = 51
 """SQL Server keeps the numbers up to 50 for itself."""

@@ -57,12 +57,12 @@ class Database:
 
     def last_rowversion(self, connection: duckdb.DuckDBPyConnection) -> int:
         """Return the last value drawn from the counter (@@DBTS)."""
-        row = connection.execute(
+        rows = connection.execute(
             "SELECT coalesce(last_value, start_value - 1) FROM duckdb_sequences() WHERE database_name = ? AND "
             "schema_name = ? AND sequence_name = 'rowversion'",
             [self.name, CATALOGUE_SCHEMA],
-        ).fetchone()
-        return int(row[0]) if row else 0
+        ).fetchall()
+        return int(rows[0][0])
 
 
 class Instance:

@@ -51,8 +51,8 @@ class Definer:
         return f"{quote(catalogue.database)}.{CATALOGUE_SCHEMA}"
 
     def _new_id(self, catalogue: Catalogue) -> int:
-        row = self._connection.execute(f"SELECT nextval('{self._where(catalogue)}.object_ids')").fetchone()
-        return int(row[0]) if row else 0
+        rows = self._connection.execute(f"SELECT nextval('{self._where(catalogue)}.object_ids')").fetchall()
+        return int(rows[0][0])
 
     def _locate(self, name: Name) -> tuple[Catalogue, str, str]:
         database, schema, own = ("", "", *name)[-3:]
@@ -331,8 +331,8 @@ class Definer:
         elif column.identity is not None:
             filling = f"nextval('{WriteBinder.identity_sequence(catalogue, table)}')"
         elif not column.nullable:
-            rows = self._connection.execute(f"SELECT 1 FROM {storage} LIMIT 1").fetchone()
-            if column.default is None and rows is not None:
+            rows = self._connection.execute(f"SELECT 1 FROM {storage} LIMIT 1").fetchall()
+            if column.default is None and rows:
                 raise make_error(4901, column.name, table.name)
             binder = WriteBinder(self._environment)
             filling = binder.assign(binder.default_of(column), column, table, "ALTER") if rows else None

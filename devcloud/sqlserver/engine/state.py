@@ -275,11 +275,11 @@ def _ident_current(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
     table = find_table(session, _first(arguments))
     if table is None or table.identity is None:
         return _NUMERIC38, None
-    row = session.connection.execute(
+    rows = session.connection.execute(
         "SELECT coalesce(last_value, start_value) FROM duckdb_sequences() WHERE database_name = ? AND sequence_name = ?",
         [session.database, f"identity_{table.object_id}"],
-    ).fetchone()
-    return _NUMERIC38, None if row is None else int(row[0])
+    ).fetchall()
+    return _NUMERIC38, int(rows[0][0])
 
 
 def _min_active_rowversion(session: Session, _: tuple[Scalar, ...]) -> Typed:
