@@ -55,7 +55,8 @@ JOIN INFORMATION_SCHEMA.KEY_COLUMN_USAGE AS k \
 ON k.CONSTRAINT_SCHEMA = t.CONSTRAINT_SCHEMA AND k.CONSTRAINT_NAME = t.CONSTRAINT_NAME \
 WHERE t.CONSTRAINT_TYPE = 'PRIMARY KEY' AND t.TABLE_SCHEMA = ? AND t.TABLE_NAME = ? ORDER BY k.ORDINAL_POSITION"""
 
-_RESULT_SET = "EXEC sp_describe_first_result_set @tsql = ?"
+_RESULT_SET_PROCEDURE = "sp_describe_first_result_set"
+_RESULT_SET = f"EXEC {_RESULT_SET_PROCEDURE} @tsql = ?"
 
 # 'decimal(10,2)', 'nvarchar(max)', 'datetime2(7)', 'int'
 _TYPE_NAME = re.compile(r"\s*([^(]+?)\s*(?:\(.*)?")
@@ -109,11 +110,7 @@ def describe_table(session: Session, schema: str, name: str) -> Source:
 def describe_query(session: Session, query: str) -> Source:
     """The columns of a query's result; it has no key that a catalogue knows."""
     sql = f"({query.strip().rstrip(';')}) AS [source]"
-    rows = _ask(session, _RESULT_SET, (query,), "the query")
-    if rows:
-        columns = tuple(_result_column(row) for row in rows)
-    else:
-        columns = _columns_of_result(session, select("*", sql, _NO_ROWS), "the query")
+    columns = _describe_result(session, query, sql)
     unnamed = [number for number, column in enumerate(columns, start=1) if not column.name]
     if unnamed:
         raise HomeError(f"Column {unnamed[0]} of the query has no name.", hint="Name it with AS.")
@@ -176,6 +173,23 @@ def _result_column(row: tuple[Any, ...]) -> SourceColumn:
     return SourceColumn(
         name or "", match[1] if match else "", int(max_length), int(precision), int(scale), bool(nullable)
     )
+
+
+def _describe_result(session: Session, query: str, sql: str) -> tuple[SourceColumn, ...]:
+    try:
+        rows = session.fetch_all(_RESULT_SET, (query,), doing="Describing the query")
+        return tuple(_result_column(row) for row in rows)
+    except HomeError as error:
+        if error.transient:
+            raise
+        refused = error
+    try:
+        return _columns_of_result(session, select("*", sql, _NO_ROWS), "the query")
+    except HomeError as error:
+        # A server that lacks the procedure names it; any other first complaint is the one about the query itself.
+        if error.transient or _RESULT_SET_PROCEDURE in refused.message:
+            raise
+        raise refused from error
 
 
 def _columns_of_result(session: Session, sql: str, label: str) -> tuple[SourceColumn, ...]:

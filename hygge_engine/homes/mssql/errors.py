@@ -45,13 +45,15 @@ class Meaning:
 
 _RETRY = "This passes by itself; the load tries again."
 _NETWORK = "Check that the server is up and reachable from here, and that its firewall lets this address in."
+_PLAIN = "Set encrypt: false on the connection if the server knows no encryption."
 _GRANT = "Grant SELECT on it to the login."
-_CREDENTIAL = "Check auth, username and password of the connection."
+# A server that cannot open the database says so too, but mssql-python reports only the failed login that follows.
+_CREDENTIAL = "Check auth, username and password of the connection, and that its database exists."
 _LIMIT = "Lower pool_size or concurrency."
 _CREDENTIAL_STATE = "The login exists but cannot be used as it is; ask the server's administrator."
 
 NUMBERS: Final[dict[int, Meaning]] = {
-    20: Meaning(HomeUnavailable, _NETWORK, 1, r"The instance of SQL Server you attempted to connect to does not supp"),
+    20: Meaning(HomeUnavailable, _PLAIN, 1, r"Encryption not supported on SQL Server|does not support encryption"),
     64: Meaning(HomeUnavailable, _RETRY, 1, r"The specified network name is no longer available"),
     233: Meaning(HomeUnavailable, _RETRY, 1, r"No process is on the other end of the pipe"),
     601: Meaning(HomeUnavailable, _RETRY, 2, r"Could not continue scan with NOLOCK due to data movement"),

@@ -195,8 +195,8 @@ class MssqlHome:
             if error.transient:
                 raise
             raise CursorUnusable(
-                f"Column {column.name!r} is a rowversion, and this server has no MIN_ACTIVE_ROWVERSION(): without it "
-                "rows of transactions that are still running would be lost.",
+                f"Column {column.name!r} is a rowversion, and this server has no MIN_ACTIVE_ROWVERSION(), without "
+                f"which rows of transactions that are still running would be lost. {error.message}",
                 hint="Use a time of last change with a lag, or a full_drop.",
             ) from error
         return to_text(column, rows[0][0])
