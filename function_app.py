@@ -3,6 +3,7 @@
 Runs unchanged on azure-functions-durable 1.7 and 2.x (see ``docs/orchestration.md``).
 """
 
+import logging
 from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,9 @@ from hygge_engine.orchestration.schedule import read_tick, start_due_loads
 from hygge_engine.orchestration.source import ProjectSource
 from hygge_engine.web.answers import Answer
 from hygge_engine.web.api import Api
+
+# The storage SDK logs every request with its headers at INFO: thousands of lines a load, which cost money to keep.
+logging.getLogger("azure").setLevel(logging.WARNING)
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
 

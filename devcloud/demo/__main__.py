@@ -21,10 +21,10 @@ from devcloud.sqlserver.nycflights import change_flights
 PROJECT = Path(__file__).parent.parent.parent
 
 NEXT = """[bold]What to try next[/]
-  hygge dev                   the same cloud, left running: post loads yourself, look at every URL
-  hygge go --project .        a load in process, without a Functions host
-  hygge runs                  what the journal remembers
-  README.md                   your own tables, your own Fabric workspace"""
+  .venv/bin/hygge dev     the same cloud, left running; it prints every URL
+  .venv/bin/hygge go      beside it: a load in process, without a Functions host
+  .venv/bin/hygge runs    what the journal remembers
+  README.md               your own tables, your own Fabric workspace"""
 
 
 def main() -> int:
@@ -106,10 +106,12 @@ def _prove(console: Console, comparisons: Sequence[Comparison]) -> bool:
 
 
 def _print_runs(console: Console, runs: Sequence[dict[str, Any]]) -> None:
-    headings = ("coordinator_run_id", "status", "entities", "succeeded", "failed", "rows", "started", "finished")
-    table = Table(*headings, box=None, pad_edge=False)
+    table = Table("load", "status", "started", box=None, pad_edge=False)
+    for heading in ("entities", "succeeded", "failed", "rows"):
+        table.add_column(heading, justify="right")
     for run in runs:
-        table.add_row(*(str(run.get(heading, "")) for heading in headings))
+        numbers = (f"{run[heading]:,}" for heading in ("entities", "succeeded", "failed", "rows"))
+        table.add_row(str(run["coordinator_run_id"])[:8], run["status"], str(run["started"])[:19], *numbers)
     console.print(table)
 
 
