@@ -96,7 +96,9 @@ class Converter:
 
     # Numbers
 
-    def _checked(self, value: Value, parse: str, target: SqlType, attempt: bool, number: str = "245") -> Value:
+    def _checked(
+        self, value: Value, parse: str, target: SqlType, attempt: bool, number: str = "245", storage: str = ""
+    ) -> Value:
         """Return text parsed by ``parse``, which is NULL for what cannot be parsed: there it fails, or stays NULL."""
         if attempt:
             return self._made(value, parse, target, nullable=True)
@@ -104,7 +106,7 @@ class Converter:
         if number == "8114":
             detail = quote_text(f"{value.type.name}{ERROR_MARK}{target.name}")
         failure = f"CASE WHEN {value.sql} IS NULL THEN NULL ELSE {LIBRARY}.fail('{number}', {detail}) END"
-        return self._made(value, f"COALESCE({parse}, CAST({failure} AS {target.storage}))", target)
+        return self._made(value, f"COALESCE({parse}, CAST({failure} AS {storage or target.storage}))", target)
 
     def _to_integer(self, value: Value, target: SqlType, attempt: bool) -> Value:
         source, sql = value.type, value.sql
@@ -114,7 +116,7 @@ class Converter:
             trimmed = f"trim({sql})"
             shape = f"regexp_full_match({trimmed}, '[+-]?[0-9]*')"
             wide = f"CASE WHEN {trimmed} = '' THEN 0 WHEN {shape} THEN TRY_CAST({trimmed} AS HUGEINT) END"
-            checked = self._checked(value, wide, decimal(38), attempt)
+            checked = self._checked(value, wide, target, attempt, storage="HUGEINT")
             return self._in_range(replace(checked, type=source), checked.sql, target, attempt)
         if source.is_integer:
             if _INTEGER_BYTES[source.name] < _INTEGER_BYTES[target.name] or source.name == "bit":
