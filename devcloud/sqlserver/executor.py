@@ -188,7 +188,7 @@ class Executor:
         """Stream a query's rows to the client; returns how many there were."""
         owner = tables[0].full_name if tables else ""
         columns = [
-            ResultColumn(column.name, column.type, column.nullable, column.identity, column.computed, owner)
+            ResultColumn(column.name, column.shown_type, column.nullable, column.identity, column.computed, owner)
             for column in outputs
         ]
         large = any(column.type.length == MAX for column in columns)

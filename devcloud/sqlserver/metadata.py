@@ -131,7 +131,7 @@ def describe_result(executor: Executor, text: str, declarations: str) -> None:
         if statement is not None:
             bound = executor.binder().bind_query(statement.query, None, outermost=True)
             for place, column in enumerate(bound.columns, start=1):
-                kind = column.type
+                kind = column.shown_type
                 facts = SYSTEM_TYPES[kind.name]
                 collation = kind.collation if kind.is_text and kind.name != "xml" else None
                 rows.append(

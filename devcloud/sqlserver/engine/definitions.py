@@ -133,7 +133,7 @@ class Definer:
         for place, output in enumerate(name_columns(outputs, (), own), start=1):
             if output.type.name == "timestamp":
                 raise refuse("SELECT … INTO with a rowversion column")
-            columns.append(ColumnInfo(place, output.name, output.type, output.nullable))
+            columns.append(ColumnInfo(place, output.name, output.shown_type, output.nullable))
         table = Table(self._new_id(catalogue), schema, own, "U", tuple(columns))
         self.store_table(catalogue, table)
         return table
@@ -460,7 +460,7 @@ class Definer:
             *(list(statement.columns) or None, now, now),
         )
         for place, column in enumerate(columns, start=1):
-            self._store_column(catalogue, table, ColumnInfo(place, column.name, column.type, column.nullable))
+            self._store_column(catalogue, table, ColumnInfo(place, column.name, column.shown_type, column.nullable))
 
     def create(self, statement: Create) -> None:
         """Carry out CREATE SCHEMA, USER and ROLE (databases and logins are the server's)."""

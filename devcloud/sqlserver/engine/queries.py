@@ -42,6 +42,12 @@ class OutputColumn:
     computed: bool = False
 
 
+    @property
+    def shown_type(self) -> SqlType:
+        """The type that a client is told: a bare NULL is an int."""
+        return INT if self.type.name == "null" else self.type
+
+
 @dataclass(frozen=True, slots=True)
 class BoundQuery:
     """A query as DuckDB SQL; ``variables`` names the variables that it assigns instead of returning rows."""
@@ -140,8 +146,7 @@ class QueryBinder(SourceBinder, FunctionBinder):
 
     @staticmethod
     def _described(value: Value) -> tuple[SqlType, bool, bool, bool]:
-        kind = INT if value.type.name == "null" else value.type
-        return kind, value.nullable or value.type.name == "null", value.identity, value.computed
+        return value.type, value.nullable or value.type.name == "null", value.identity, value.computed
 
     def _bind_item(self, item: SelectItem, scope: Scope) -> Value:
         value = self.bind(item.expression, scope)

@@ -56,7 +56,7 @@ def _join(pieces: list[Piece], rows: int) -> memoryview:
         arrays.append(piece)
     if matrices:
         if not arrays:
-            return memoryview(np.concatenate(matrices, axis=1)).cast("B")
+            return memoryview(np.ascontiguousarray(np.concatenate(matrices, axis=1))).cast("B")
         arrays.append(_as_binary(matrices, rows))
     joined: Any = pc.binary_join_element_wise(*arrays, pa.scalar(b"", arrays[0].type))
     buffer = joined.buffers()[2]
