@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from hygge_engine.cli.figures import seconds_text
@@ -21,11 +21,6 @@ from hygge_engine.project import Project, load_project
 _COLOURS = {"success": "green", "fail": "red", "skip": "yellow", "cancel": "yellow"}
 
 _NUMBERS = ("entities", "failed", "rows", "took")
-
-# Columns that are of no use when cut: ids, times, a long duration, a big table.
-_WIDTHS_CHARACTERS = {"load": 36, "started": 19, "status": 7, "rows": 9, "took": 9}
-
-_UNLIMITED_CHARACTERS = 1000
 
 
 def run(directory: Path, *, load_id: str | None, flow: str | None, failed: bool, limit: int, json_: bool) -> int:
@@ -60,19 +55,20 @@ def _show_loads(loads: pl.DataFrame, *, failed: bool, limit: int, json_: bool) -
     if not found:
         typer.echo("No load has failed." if failed else "There are no loads yet; `hygge go` makes one.")
         return
-    table = _table("load", "started", "status", "entities", "failed", "rows", "took", "message")
-    for load in found:
-        table.add_row(
+    rows = [
+        (
             load["coordinator_run_id"],
             _moment(load["started"]),
-            _status(load["status"]),
+            load["status"],
             str(load["entities"]),
             str(load["failed"] or ""),
             f"{load['rows'] or 0:,}",
             seconds_text(load["duration"] or 0.0),
-            (load["message"] or "").partition("\n")[0],
         )
-    _console().print(table)
+        for load in found
+    ]
+    header = ("load", "started", "status", "entities", "failed", "rows", "took")
+    _print_table(header, rows, [load["message"] or "" for load in found])
 
 
 def _show_load(rows: pl.DataFrame, *, failed: bool, json_: bool) -> None:
@@ -82,47 +78,47 @@ def _show_load(rows: pl.DataFrame, *, failed: bool, json_: bool) -> None:
     if json_:
         typer.echo(json.dumps(found, default=str))
         return
-    console = _console()
-    table = _table("flow", "entity", "status", "run type", "rows", "took", "watermark")
-    for row in found:
-        table.add_row(
-            row["flow"],
-            row["entity"],
-            _status(row["status"]),
-            row["run_type"],
+    cells = [
+        (
+            ".".join(part for part in (row["flow"], row["entity"]) if part) or "the load",
+            row["run_type"] or "",
+            row["status"],
             f"{row['row_count'] or 0:,}",
             seconds_text(row["duration"] or 0.0),
             row["watermark"] or "",
         )
-    console.print(table)
-    for row in found:
-        if row["message"]:
-            name = ".".join(part for part in (row["flow"], row["entity"]) if part) or "load"
-            console.print(Text(f"{name}: {row['message']}"), soft_wrap=True)
+        for row in found
+    ]
+    header = ("entity", "run type", "status", "rows", "took", "watermark")
+    _print_table(header, cells, [row["message"] or "" for row in found], whole=True)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(
-            column,
-            justify="right" if column in _NUMBERS else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            # What a terminal has no room for is cut from the messages first.
-            min_width=None if column == "message" else _WIDTHS_CHARACTERS.get(column, len(column)),
-        )
-    return table
+def _print_table(
+    header: tuple[str, ...], rows: Sequence[tuple[str, ...]], messages: Sequence[str], *, whole: bool = False
+) -> None:
+    """Rows in columns, each with its message below: in a column of their own, messages would leave room for nothing.
 
-
-def _console() -> Console:
-    """Standard output; a file or a pipe has no width, so nothing is cut there."""
+    On a terminal they are cut to one line, unless they are wanted ``whole``.
+    """
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_UNLIMITED_CHARACTERS)
+    widths = [max(map(len, cells)) for cells in zip(header, *rows, strict=True)]
+    console.print(_line(header, header, widths, "bold"), soft_wrap=True)
+    for row, message in zip(rows, messages, strict=True):
+        console.print(_line(header, row, widths, ""), soft_wrap=True)
+        if message and (whole or not console.is_terminal):
+            console.print(Text(f"    {message}", style="dim"), soft_wrap=True)
+        elif message:
+            first, _, _ = message.partition("\n")
+            console.print(Text(f"    {first}", style="dim"), no_wrap=True, overflow="ellipsis")
 
 
-def _status(status: str) -> Text:
-    return Text(status, style=_COLOURS.get(status, ""))
+def _line(header: tuple[str, ...], row: tuple[str, ...], widths: list[int], style: str) -> Text:
+    line = Text()
+    for name, cell, width in zip(header, row, widths, strict=True):
+        padded = cell.rjust(width) if name in _NUMBERS else cell.ljust(width)
+        line.append(padded + "  ", style=style or _COLOURS.get(cell, ""))
+    line.rstrip()
+    return line
 
 
 def _moment(text: Any) -> str:
