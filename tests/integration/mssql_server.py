@@ -23,10 +23,10 @@ STOP_SECONDS = 20
 class ServerProcess:
     """`SqlServer` over a pipe; a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, port), daemon=True)
         self._process.start()
         theirs.close()
         self.address: str = self._pipe.recv()
@@ -65,9 +65,9 @@ class ServerProcess:
         return answer
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, port: int) -> None:
     logins: Mapping[str, str] = {**DEFAULT_LOGINS, "reader": READER_PASSWORD}
-    with SqlServer(databases=[DATABASE], logins=logins) as server:
+    with SqlServer(port=port, databases=[DATABASE], logins=logins) as server:
         pipe.send(server.address)
         while (request := pipe.recv()) is not None:
             try:
@@ -80,12 +80,12 @@ def _serve(pipe: Connection) -> None:
                 pipe.send((str(error), None))
 
 
-def connect(server: ServerProcess, driver: str = "mssql-python", **keys: Any) -> MssqlConnection:
+def connect(to: ServerProcess, driver: str = "mssql-python", **keys: Any) -> MssqlConnection:
     """Settings that log in as administrator."""
     return MssqlConnection.model_validate(
         {
             "type": "mssql",
-            "server": server.address,
+            "server": to.address,
             "database": DATABASE,
             "username": "sa",
             "password": DEFAULT_LOGINS["sa"],

@@ -11,7 +11,7 @@ number is found again by the text of the message in sys.messages.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -144,6 +144,7 @@ _DRIVER_HINT = (
 )
 
 _PYODBC_NUMBER = re.compile(r"\((-?\d+)\)")
+_MESSAGE_LABEL = re.compile(r"\[(?P<state>\w{5})\] \((?P<number>-?\d+)\)")
 _TAGS = re.compile(r"^(?:\[[^\]]*\]\s*)+")
 _WAIT = re.compile(r"Retry the request after (\d+) seconds", re.IGNORECASE)
 
@@ -156,6 +157,21 @@ def diagnose_mssql_python(driver_error: str, ddbc_error: str) -> Diagnosis:
     text = _TAGS.sub("", ddbc_error).strip() or driver_error
     state = next((state for state, meaning in SQLSTATES.items() if meaning.pattern == driver_error), "")
     return Diagnosis(state, _number_of(text), text)
+
+
+def diagnose_messages(messages: Sequence[tuple[str, str]]) -> Diagnosis | None:
+    """The first error among a cursor's messages, ``("[SQLSTATE] (number)", "[tags]text")``; None for warnings alone.
+
+    mssql-python 1.16 ends a fetch over a lost connection without an exception, as if there were no more rows, and
+    leaves the reason here.
+    """
+    for label, text in messages:
+        found = _MESSAGE_LABEL.match(label)
+        # Class 01 is a warning, class 00 success, class 02 the end of the rows.
+        if found and found["state"][:2] not in ("00", "01", "02"):
+            number = int(found["number"])
+            return Diagnosis(found["state"], number if number in NUMBERS else 0, _TAGS.sub("", text).strip())
+    return None
 
 
 def diagnose_pyodbc(arguments: tuple[object, ...]) -> Diagnosis:

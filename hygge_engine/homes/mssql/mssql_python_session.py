@@ -12,7 +12,7 @@ from mssql_python.exceptions import ConnectionStringParseError
 from mssql_python.exceptions import Exception as DriverError
 
 from hygge_engine.homes.mssql.connect import APPLICATION_NAME, connection_string, secrets_of, token_attributes
-from hygge_engine.homes.mssql.errors import Diagnosis, diagnose_mssql_python, translate
+from hygge_engine.homes.mssql.errors import Diagnosis, diagnose_messages, diagnose_mssql_python, translate
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.homes.mssql.values import Parameter
 
@@ -44,7 +44,9 @@ class MssqlPythonSession:
     def fetch_all(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> list[tuple[Any, ...]]:
         with self._errors(doing), self._connection.cursor() as cursor:
             _execute(cursor, sql, parameters)
-            return [tuple(row) for row in cursor.fetchall()]
+            rows = [tuple(row) for row in cursor.fetchall()]
+            self._check_messages(cursor, doing)
+            return rows
 
     def stream(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> _Stream:
         with self._errors(doing):
@@ -56,6 +58,12 @@ class MssqlPythonSession:
         # A connection that is gone already needs no closing.
         with suppress(DriverError, RuntimeError):
             self._connection.close()
+
+    def _check_messages(self, cursor: mssql_python.Cursor, doing: str) -> None:
+        """Raise what a fetch has only noted: rows that end because the connection is gone look like their end."""
+        found = diagnose_messages(cursor.messages) if cursor.messages else None
+        if found is not None:
+            raise translate(found, doing, secrets=self._secrets)
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
@@ -91,6 +99,7 @@ class _Stream:
             if rows and not batch.num_rows:
                 # The server's own report may follow the last row: a deadlock victim learns of it here.
                 self._cursor.nextset()
+            self._session._check_messages(self._cursor, self._doing)
             return batch
 
     def close(self) -> None:

@@ -1,0 +1,173 @@
+"""What goes wrong between the SQL Server home and its server: one clear error each, and nothing left behind."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hygge_engine.errors import (
+    HomeError,
+    HomeLoginFailed,
+    HomeNotFound,
+    HomePermissionDenied,
+    HomeUnavailable,
+)
+from hygge_engine.homes.base import Window
+from hygge_engine.homes.mssql.home import MssqlHome
+from hygge_engine.homes.mssql.settings import MssqlHomeSettings
+from tests.integration.mssql_server import READER_PASSWORD, ServerProcess, connect
+
+ROWS = 5000
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with ServerProcess() as running:
+        running.run(
+            "CREATE TABLE dbo.numbers (id int NOT NULL PRIMARY KEY, name nvarchar(50))",
+            "INSERT INTO dbo.numbers VALUES " + ", ".join(f"({number}, N'n')" for number in range(ROWS // 10)),
+            *(
+                f"INSERT INTO dbo.numbers SELECT id + {ROWS // 10 * n}, name FROM dbo.numbers WHERE id < {ROWS // 10}"
+                for n in range(1, 10)
+            ),
+        )
+        yield running
+
+
+@pytest.fixture(params=["mssql-python", "pyodbc"])
+def driver(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def open_numbers(to: ServerProcess, driver: str, **keys: Any) -> MssqlHome:
+    settings = MssqlHomeSettings.model_validate(
+        {"type": "mssql", "connection": "shop", "table": "dbo.numbers", "batch_rows": 500}
+    )
+    return MssqlHome(connect(to, driver, **keys), settings)
+
+
+def count_rows(home: MssqlHome) -> int:
+    return sum(batch.rows.num_rows for batch in home.read(Window()))
+
+
+def test_a_wrong_password_is_a_failed_login_that_does_not_repeat_it(server: ServerProcess, driver: str) -> None:
+    with open_numbers(server, driver, password="hunter2") as home, pytest.raises(HomeLoginFailed) as caught:
+        home.describe()
+    error: BaseException | None = caught.value
+    assert "18456" in str(error)
+    while error is not None:
+        assert "hunter2" not in str(error)
+        error = error.__cause__ or error.__context__
+
+
+def test_an_unknown_database_is_an_error_that_points_at_it(server: ServerProcess, driver: str) -> None:
+    with (
+        open_numbers(server, driver, database="shoop") as home,
+        pytest.raises((HomeNotFound, HomeLoginFailed), match="database"),
+    ):
+        home.describe()
+
+
+def test_a_server_that_is_down_is_unavailable(server: ServerProcess, driver: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with (
+        open_numbers(server, driver, server="127.0.0.1", port=port, login_timeout_seconds=1) as home,
+        pytest.raises(HomeUnavailable, match=rf"Connecting to 127\.0\.0\.1,{port}.*firewall"),
+    ):
+        home.describe()
+
+
+def test_a_table_that_the_login_may_not_read_is_a_missing_permission(server: ServerProcess, driver: str) -> None:
+    server.run(
+        "DROP USER IF EXISTS reader", "CREATE USER reader FOR LOGIN reader", "DENY SELECT ON dbo.numbers TO reader"
+    )
+    with (
+        open_numbers(server, driver, username="reader", password=READER_PASSWORD) as home,
+        pytest.raises(HomePermissionDenied, match=r"numbers.*229.*Grant SELECT"),
+    ):
+        count_rows(home)
+
+
+@pytest.mark.parametrize("after_rows", [0, 2000])
+@pytest.mark.parametrize(
+    ("fault", "keys", "text"),
+    [
+        ("deadlock", {}, "1205"),
+        ("drop_connection", {}, r"Reading dbo\.numbers.*connection was reset"),
+        ("throttle", {"number": 40501}, "40501"),
+        ("throttle", {"number": 40613}, "40613"),
+        ("throttle", {"number": 10928}, "10928"),
+        ("throttle", {"number": 49918}, "49918"),
+    ],
+)
+def test_what_passes_by_itself_is_transient_and_the_next_attempt_reads_everything(
+    server: ServerProcess, driver: str, fault: str, keys: dict[str, int], text: str, after_rows: int
+) -> None:
+    with open_numbers(server, driver) as home:
+        home.describe()
+        server.fault(fault, table="dbo.numbers", after_rows=after_rows, **keys)
+        with pytest.raises(HomeUnavailable, match=text):
+            count_rows(home)
+    with open_numbers(server, driver) as home:
+        assert count_rows(home) == ROWS
+
+
+def test_throttling_says_when_to_come_back(server: ServerProcess, driver: str) -> None:
+    server.fault("throttle", table="dbo.numbers", number=40501)
+    with open_numbers(server, driver) as home, pytest.raises(HomeUnavailable) as caught:
+        count_rows(home)
+    assert caught.value.retry_after_seconds == 10
+
+
+def test_a_database_that_fails_over_during_login_is_unavailable(server: ServerProcess) -> None:
+    server.fault("login_failure", login="sa", number=40613)
+    # pyodbc opens a connection of its own; mssql-python might take one from its pool.
+    with open_numbers(server, "pyodbc") as home, pytest.raises(HomeUnavailable, match="40613"):
+        home.describe()
+
+
+def test_a_server_that_does_not_answer_in_time_is_unavailable(server: ServerProcess, driver: str) -> None:
+    with open_numbers(server, driver, query_timeout_seconds=1) as home:
+        home.describe()
+        server.fault("delay", table="dbo.numbers", seconds=3)
+        with pytest.raises(HomeUnavailable, match=r"(?i)timeout.*query_timeout_seconds"):
+            count_rows(home)
+
+
+def test_a_table_that_is_gone_since_it_was_described_is_not_found(server: ServerProcess, driver: str) -> None:
+    server.run("DROP TABLE IF EXISTS dbo.brief", "CREATE TABLE dbo.brief (id int NOT NULL PRIMARY KEY)")
+    settings = MssqlHomeSettings(connection="shop", table="dbo.brief")
+    with MssqlHome(connect(server, driver), settings) as home:
+        home.describe()
+        server.run("DROP TABLE dbo.brief")
+        with pytest.raises(HomeNotFound, match=r"dbo\.brief"):
+            count_rows(home)
+
+
+def test_a_server_without_encryption_is_told_apart(server: ServerProcess, driver: str) -> None:
+    with open_numbers(server, driver, encrypt=True) as home, pytest.raises(HomeError, match="encrypt: false"):
+        home.describe()
+
+
+def test_a_restarted_server_is_reached_again() -> None:
+    """A pooled connection to a server that is gone must not be handed out as alive."""
+    with ServerProcess() as first:
+        with MssqlHome(connect(first), MssqlHomeSettings(connection="shop", query="SELECT 1 AS a")) as home:
+            assert count_rows(home) == 1
+        port = int(first.address.partition(",")[2])
+    with (
+        ServerProcess(port) as again,
+        MssqlHome(connect(again), MssqlHomeSettings(connection="shop", query="SELECT 2 AS a")) as home,
+    ):
+        assert again.address == first.address
+        assert count_rows(home) == 1
+
+
+def test_sessions_show_under_the_applications_name(server: ServerProcess, driver: str) -> None:
+    settings = MssqlHomeSettings(connection="shop", query="SELECT APP_NAME() AS name")
+    with MssqlHome(connect(server, driver), settings) as home:
+        assert next(home.read(Window())).rows.to_pylist() == [{"name": "hygge-engine"}]
