@@ -226,6 +226,8 @@ def conform(table: pa.Table, *, keep_unknown: bool = False) -> pa.Table:
     Columns that we do not know, because a later version wrote them, are left out, or kept at the end with
     ``keep_unknown``. Raises JournalError where a column does not fit.
     """
+    if table.schema.equals(SCHEMA):
+        return table.replace_schema_metadata(None)
     columns = []
     for field in SCHEMA:
         if field.name in table.column_names:

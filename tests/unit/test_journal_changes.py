@@ -424,7 +424,7 @@ def test_the_mirror_equals_the_journal_after_any_history() -> None:
     run_state_machine_as_test(
         MirroredJournal,
         settings=settings(
-            max_examples=25,
+            max_examples=15,
             stateful_step_count=25,
             deadline=None,
             derandomize=True,

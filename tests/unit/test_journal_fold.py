@@ -187,7 +187,6 @@ def test_whatever_happens_in_between_no_row_is_lost_or_doubled(
         left = expected_after(outer, inner)
         assert identifiers(journal) == left, (at, after)
         journal.fold(after_loads=1)
-        assert identifiers(journal) == left, (at, after)
         assert sorted(canonical_identifiers(lake)) == left, (at, after)
         if outer == "read":
             # Whoever reads while others write sees every row that neither comes nor goes, once.
@@ -210,7 +209,6 @@ def test_whoever_is_killed_can_be_repeated(prepared: Path, tmp_path: Path, name:
         journal = Journal(lake, ROOT)
         action(journal)
         journal.fold(after_loads=1)
-        assert identifiers(journal) == expected_after(name), (at, after)
         assert sorted(canonical_identifiers(lake)) == expected_after(name), (at, after)
 
 
