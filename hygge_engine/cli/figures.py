@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 _BYTES_PER_UNIT = 1000.0
+_SHORTEST_RATE_SECONDS = 0.2
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -31,8 +32,8 @@ def seconds_text(seconds: float) -> str:
 
 
 def rate_text(rows: int, seconds: float) -> str:
-    """``80,185 rows/s``; empty where there is nothing to divide by."""
-    return f"{rows / seconds:,.0f} rows/s" if rows and seconds > 0 else ""
+    """``80,185 rows/s``; empty for times so short that the quotient would be noise."""
+    return f"{rows / seconds:,.0f} rows/s" if rows and seconds >= _SHORTEST_RATE_SECONDS else ""
 
 
 def seconds_between(started: str, finished: str) -> float:

@@ -49,10 +49,12 @@ def choose_display(console: Console, *, json_: bool, verbose: bool) -> Display:
 
 
 class _Stopwatch:
-    """Seconds since each entity was first heard of, and since it was last reported."""
+    """Seconds since each entity was first heard of, and since it was last reported; the first report is due at once,
+    or after the interval."""
 
-    def __init__(self, interval_seconds: float = 0.0) -> None:
+    def __init__(self, interval_seconds: float = 0.0, *, at_once: bool = True) -> None:
         self._interval = interval_seconds
+        self._at_once = at_once
         self._first: dict[tuple[str, str], float] = {}
         self._last: dict[tuple[str, str], float] = {}
 
@@ -60,7 +62,8 @@ class _Stopwatch:
         """Whether it is time for another report; counts as one if so."""
         now = time.monotonic()
         self._first.setdefault((flow, entity), now)
-        if now - self._last.get((flow, entity), -self._interval) < self._interval:
+        last = self._last.setdefault((flow, entity), now - self._interval if self._at_once else now)
+        if now - last < self._interval:
             return False
         self._last[flow, entity] = now
         return True
@@ -169,7 +172,7 @@ class LineDisplay:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._watch = _Stopwatch(LINE_INTERVAL_SECONDS)
+        self._watch = _Stopwatch(LINE_INTERVAL_SECONDS, at_once=False)
         self._pauses = _Pauses()
         self._width = 0
 
