@@ -1,0 +1,89 @@
+metadata description = 'A virtual network with a subnet for the app, one for private endpoints, and one address to leave by.'
+
+param location string
+param tags object
+param suffix string
+param prefix string
+param zoneNames string[]
+
+// Neither subnet takes connections from the internet: those are the platform's default rules, made visible.
+resource securityGroup 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
+  name: 'nsg-${suffix}'
+  location: location
+  tags: tags
+}
+
+// OneLake, Entra ID and Application Insights are on the internet; subnets no longer reach it by default.
+resource address 'Microsoft.Network/publicIPAddresses@2024-05-01' = {
+  name: 'pip-${suffix}'
+  location: location
+  tags: tags
+  sku: { name: 'Standard' }
+  properties: { publicIPAllocationMethod: 'Static' }
+}
+
+resource gateway 'Microsoft.Network/natGateways@2024-05-01' = {
+  name: 'ng-${suffix}'
+  location: location
+  tags: tags
+  sku: { name: 'Standard' }
+  properties: {
+    publicIpAddresses: [{ id: address.id }]
+  }
+}
+
+resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
+  name: 'vnet-${suffix}'
+  location: location
+  tags: tags
+  properties: {
+    addressSpace: { addressPrefixes: [prefix] }
+    // Subnets stand here, not as resources of their own: a later deployment would remove those for a moment.
+    subnets: [
+      {
+        name: 'snet-app'
+        properties: {
+          addressPrefixes: [cidrSubnet(prefix, 26, 0)]
+          defaultOutboundAccess: false
+          natGateway: { id: gateway.id }
+          networkSecurityGroup: { id: securityGroup.id }
+          privateEndpointNetworkPolicies: 'Disabled'
+          delegations: [{ name: 'app', properties: { serviceName: 'Microsoft.App/environments' } }]
+        }
+      }
+      {
+        name: 'snet-endpoints'
+        properties: {
+          addressPrefixes: [cidrSubnet(prefix, 26, 1)]
+          defaultOutboundAccess: false
+          networkSecurityGroup: { id: securityGroup.id }
+          privateEndpointNetworkPolicies: 'Enabled'
+        }
+      }
+    ]
+  }
+}
+
+resource zones 'Microsoft.Network/privateDnsZones@2020-06-01' = [
+  for zoneName in zoneNames: {
+    name: zoneName
+    location: 'global'
+    tags: tags
+  }
+]
+
+resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2020-06-01' = [
+  for (zoneName, index) in zoneNames: {
+    parent: zones[index]
+    name: 'vnet-${suffix}'
+    location: 'global'
+    tags: tags
+    properties: {
+      registrationEnabled: false
+      virtualNetwork: { id: network.id }
+    }
+  }
+]
+
+output appSubnetId string = '${network.id}/subnets/snet-app'
+output endpointSubnetId string = '${network.id}/subnets/snet-endpoints'

@@ -1,0 +1,37 @@
+metadata description = 'A key vault for the secrets that other people\'s systems insist on. Access by role only.'
+
+param location string
+param tags object
+param name string
+param privateNetwork bool
+param logWorkspaceId string
+
+resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
+  name: name
+  location: location
+  tags: tags
+  properties: {
+    tenantId: tenant().tenantId
+    sku: { family: 'A', name: 'standard' }
+    enableRbacAuthorization: true
+    enablePurgeProtection: true
+    softDeleteRetentionInDays: 90
+    publicNetworkAccess: privateNetwork ? 'Disabled' : 'Enabled'
+    networkAcls: {
+      bypass: 'None'
+      defaultAction: privateNetwork ? 'Deny' : 'Allow'
+    }
+  }
+}
+
+resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'audit'
+  scope: vault
+  properties: {
+    workspaceId: logWorkspaceId
+    logs: [{ category: 'AuditEvent', enabled: true }]
+  }
+}
+
+output id string = vault.id
+output name string = vault.name

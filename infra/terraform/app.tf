@@ -1,0 +1,122 @@
+# The Function app on a Flex Consumption plan.
+
+locals {
+  settings = merge(
+    {
+      APPLICATIONINSIGHTS_AUTHENTICATION_STRING = "ClientId=${azurerm_user_assigned_identity.app.client_id};Authorization=AAD"
+      APPLICATIONINSIGHTS_CONNECTION_STRING     = azurerm_application_insights.main.connection_string
+      AzureWebJobsStorage__accountName          = azurerm_storage_account.main.name
+      AzureWebJobsStorage__clientId             = azurerm_user_assigned_identity.app.client_id
+      AzureWebJobsStorage__credential           = "managedidentity"
+      FABRIC_API_URL                            = var.fabric_api_url
+      HYGGE_CONCURRENCY                         = tostring(var.concurrency)
+      HYGGE_SCHEDULE                            = var.schedule
+      HYGGE_SLICE_MINUTES                       = tostring(var.slice_minutes)
+      LAKE_CLIENT_ID                            = azurerm_user_assigned_identity.app.client_id
+      LAKE_CREDENTIAL                           = "managed_identity"
+      MIRROR_ID                                 = var.mirror_id
+      ONELAKE_URL                               = var.one_lake_url
+      # More threads than host.json lets activities run at once: orchestrators replay on them too.
+      PYTHON_THREADPOOL_THREAD_COUNT = "16"
+      SQL_AUTH                       = "managed_identity"
+      SQL_CLIENT_ID                  = azurerm_user_assigned_identity.app.client_id
+      SQL_DATABASE                   = var.sql_database
+      SQL_POOL_SIZE                  = tostring(var.sql_pool_size)
+      SQL_SERVER                     = var.sql_server
+      WORKSPACE_ID                   = var.workspace_id
+    },
+    var.durable_task_scheduler ? {
+      # Overrules host.json, so that the package is the same with either backend.
+      AzureFunctionsJobHost__extensions__durableTask__hubName                               = local.task_hub_name
+      AzureFunctionsJobHost__extensions__durableTask__storageProvider__connectionStringName = "DURABLE_TASK_SCHEDULER_CONNECTION_STRING"
+      AzureFunctionsJobHost__extensions__durableTask__storageProvider__type                 = "azureManaged"
+      DURABLE_TASK_SCHEDULER_CONNECTION_STRING                                              = "Endpoint=${azapi_resource.scheduler[0].output.properties.endpoint};Authentication=ManagedIdentity;ClientID=${azurerm_user_assigned_identity.app.client_id}"
+    } : {},
+    { for name, secret in var.secret_settings : name => "@Microsoft.KeyVault(VaultName=${local.vault_name};SecretName=${secret})" },
+    var.extra_settings,
+  )
+}
+
+resource "azurerm_service_plan" "main" {
+  name                   = "asp-${local.suffix}"
+  resource_group_name    = azurerm_resource_group.main.name
+  location               = var.location
+  tags                   = local.tags
+  os_type                = "Linux"
+  sku_name               = "FC1"
+  zone_balancing_enabled = var.zone_redundant
+}
+
+# Not azurerm_function_app_flex_consumption: it adds AzureWebJobsStorage with the account's key to the app settings
+# whatever the authentication says (hashicorp/terraform-provider-azurerm, issues 29149 and 29693).
+resource "azapi_resource" "app" {
+  type      = "Microsoft.Web/sites@2024-04-01"
+  name      = "func-${local.suffix}"
+  parent_id = azurerm_resource_group.main.id
+  location  = var.location
+  # How azd finds the app of the service `app` in azure.yaml.
+  tags = merge(local.tags, { "azd-service-name" = "app" })
+
+  identity {
+    type         = "UserAssigned"
+    identity_ids = [azurerm_user_assigned_identity.app.id]
+  }
+
+  body = {
+    kind = "functionapp,linux"
+    properties = {
+      serverFarmId              = azurerm_service_plan.main.id
+      httpsOnly                 = true
+      keyVaultReferenceIdentity = azurerm_user_assigned_identity.app.id
+      publicNetworkAccess       = var.public_api ? "Enabled" : "Disabled"
+      virtualNetworkSubnetId    = var.private_network ? azurerm_subnet.app[0].id : null
+      functionAppConfig = {
+        deployment = {
+          storage = {
+            type  = "blobContainer"
+            value = "${azurerm_storage_account.main.primary_blob_endpoint}${azurerm_storage_container.package.name}"
+            authentication = {
+              type                           = "UserAssignedIdentity"
+              userAssignedIdentityResourceId = azurerm_user_assigned_identity.app.id
+            }
+          }
+        }
+        runtime = { name = "python", version = "3.13" }
+        scaleAndConcurrency = {
+          instanceMemoryMB     = var.instance_memory_mb
+          maximumInstanceCount = var.maximum_instance_count
+          # All durable functions scale as the one group `durable`.
+          alwaysReady = var.always_ready_instances > 0 ? [{ name = "durable", instanceCount = var.always_ready_instances }] : []
+        }
+      }
+      siteConfig = {
+        ftpsState        = "Disabled"
+        http20Enabled    = true
+        minTlsVersion    = "1.2"
+        scmMinTlsVersion = "1.2"
+        appSettings      = [for name, value in local.settings : { name = name, value = value }]
+      }
+    }
+  }
+
+  response_export_values = ["properties.defaultHostName"]
+
+  # A host that starts before it may read its storage fails until somebody restarts it.
+  depends_on = [
+    azurerm_role_assignment.host_blobs,
+    azurerm_role_assignment.durable_queues,
+    azurerm_role_assignment.durable_tables,
+    azurerm_role_assignment.telemetry,
+    azurerm_role_assignment.secrets,
+    azurerm_role_assignment.orchestrations,
+  ]
+}
+
+# User names and passwords for publishing are off: deployments come with a token of Entra ID.
+resource "azapi_update_resource" "publishing" {
+  for_each  = toset(["scm", "ftp"])
+  type      = "Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01"
+  name      = each.value
+  parent_id = azapi_resource.app.id
+  body      = { properties = { allow = false } }
+}

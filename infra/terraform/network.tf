@@ -1,0 +1,159 @@
+# A virtual network with a subnet for the app, one for private endpoints, and one address to leave by.
+
+locals {
+  zone_names = var.private_network ? toset(concat(
+    ["privatelink.blob.core.windows.net", "privatelink.queue.core.windows.net", "privatelink.table.core.windows.net"],
+    var.key_vault ? ["privatelink.vaultcore.azure.net"] : [],
+    var.sql_server_resource_id == "" ? [] : ["privatelink.database.windows.net"],
+    var.public_api ? [] : ["privatelink.azurewebsites.net"],
+  )) : toset([])
+
+  # Private endpoints, each with its record in a private DNS zone of this resource group.
+  endpoints = var.private_network ? merge(
+    {
+      blob  = { resource_id = azurerm_storage_account.main.id, group = "blob", zone_name = "privatelink.blob.core.windows.net" }
+      queue = { resource_id = azurerm_storage_account.main.id, group = "queue", zone_name = "privatelink.queue.core.windows.net" }
+      table = { resource_id = azurerm_storage_account.main.id, group = "table", zone_name = "privatelink.table.core.windows.net" }
+    },
+    var.key_vault ? {
+      vault = { resource_id = azurerm_key_vault.main[0].id, group = "vault", zone_name = "privatelink.vaultcore.azure.net" }
+    } : {},
+    var.sql_server_resource_id == "" ? {} : {
+      sql = {
+        resource_id = var.sql_server_resource_id
+        group       = strcontains(var.sql_server_resource_id, "/managedInstances/") ? "managedInstance" : "sqlServer"
+        zone_name   = "privatelink.database.windows.net"
+      }
+    },
+    var.public_api ? {} : {
+      app = { resource_id = azapi_resource.app.id, group = "sites", zone_name = "privatelink.azurewebsites.net" }
+    },
+  ) : {}
+}
+
+# Neither subnet takes connections from the internet: those are the platform's default rules, made visible.
+resource "azurerm_network_security_group" "main" {
+  count               = var.private_network ? 1 : 0
+  name                = "nsg-${local.suffix}"
+  resource_group_name = azurerm_resource_group.main.name
+  location            = var.location
+  tags                = local.tags
+}
+
+# OneLake, Entra ID and Application Insights are on the internet; subnets no longer reach it by default.
+resource "azurerm_public_ip" "main" {
+  count               = var.private_network ? 1 : 0
+  name                = "pip-${local.suffix}"
+  resource_group_name = azurerm_resource_group.main.name
+  location            = var.location
+  tags                = local.tags
+  sku                 = "Standard"
+  allocation_method   = "Static"
+}
+
+resource "azurerm_nat_gateway" "main" {
+  count               = var.private_network ? 1 : 0
+  name                = "ng-${local.suffix}"
+  resource_group_name = azurerm_resource_group.main.name
+  location            = var.location
+  tags                = local.tags
+  sku_name            = "Standard"
+}
+
+resource "azurerm_nat_gateway_public_ip_association" "main" {
+  count                = var.private_network ? 1 : 0
+  nat_gateway_id       = azurerm_nat_gateway.main[0].id
+  public_ip_address_id = azurerm_public_ip.main[0].id
+}
+
+resource "azurerm_virtual_network" "main" {
+  count               = var.private_network ? 1 : 0
+  name                = "vnet-${local.suffix}"
+  resource_group_name = azurerm_resource_group.main.name
+  location            = var.location
+  tags                = local.tags
+  address_space       = [var.network_prefix]
+}
+
+resource "azurerm_subnet" "app" {
+  count                             = var.private_network ? 1 : 0
+  name                              = "snet-app"
+  resource_group_name               = azurerm_resource_group.main.name
+  virtual_network_name              = azurerm_virtual_network.main[0].name
+  address_prefixes                  = [cidrsubnet(var.network_prefix, 2, 0)]
+  default_outbound_access_enabled   = false
+  private_endpoint_network_policies = "Disabled"
+
+  delegation {
+    name = "app"
+    service_delegation {
+      name = "Microsoft.App/environments"
+    }
+  }
+}
+
+resource "azurerm_subnet" "endpoints" {
+  count                             = var.private_network ? 1 : 0
+  name                              = "snet-endpoints"
+  resource_group_name               = azurerm_resource_group.main.name
+  virtual_network_name              = azurerm_virtual_network.main[0].name
+  address_prefixes                  = [cidrsubnet(var.network_prefix, 2, 1)]
+  default_outbound_access_enabled   = false
+  private_endpoint_network_policies = "Enabled"
+}
+
+resource "azurerm_subnet_nat_gateway_association" "app" {
+  count          = var.private_network ? 1 : 0
+  subnet_id      = azurerm_subnet.app[0].id
+  nat_gateway_id = azurerm_nat_gateway.main[0].id
+}
+
+resource "azurerm_subnet_network_security_group_association" "app" {
+  count                     = var.private_network ? 1 : 0
+  subnet_id                 = azurerm_subnet.app[0].id
+  network_security_group_id = azurerm_network_security_group.main[0].id
+}
+
+resource "azurerm_subnet_network_security_group_association" "endpoints" {
+  count                     = var.private_network ? 1 : 0
+  subnet_id                 = azurerm_subnet.endpoints[0].id
+  network_security_group_id = azurerm_network_security_group.main[0].id
+}
+
+resource "azurerm_private_dns_zone" "main" {
+  for_each            = local.zone_names
+  name                = each.value
+  resource_group_name = azurerm_resource_group.main.name
+  tags                = local.tags
+}
+
+resource "azurerm_private_dns_zone_virtual_network_link" "main" {
+  for_each              = local.zone_names
+  name                  = "vnet-${local.suffix}"
+  resource_group_name   = azurerm_resource_group.main.name
+  private_dns_zone_name = azurerm_private_dns_zone.main[each.value].name
+  virtual_network_id    = azurerm_virtual_network.main[0].id
+  registration_enabled  = false
+  tags                  = local.tags
+}
+
+resource "azurerm_private_endpoint" "main" {
+  for_each            = local.endpoints
+  name                = "pep-${each.key}-${local.suffix}"
+  resource_group_name = azurerm_resource_group.main.name
+  location            = var.location
+  tags                = local.tags
+  subnet_id           = azurerm_subnet.endpoints[0].id
+
+  private_service_connection {
+    name                           = "pep-${each.key}-${local.suffix}"
+    private_connection_resource_id = each.value.resource_id
+    subresource_names              = [each.value.group]
+    is_manual_connection           = false
+  }
+
+  private_dns_zone_group {
+    name                 = "default"
+    private_dns_zone_ids = [azurerm_private_dns_zone.main[each.value.zone_name].id]
+  }
+}

@@ -1,0 +1,243 @@
+variable "environment_name" {
+  description = "Name of the deployment: part of every resource name."
+  type        = string
+
+  validation {
+    condition     = length(var.environment_name) >= 1 && length(var.environment_name) <= 32
+    error_message = "1 to 32 characters."
+  }
+}
+
+variable "location" {
+  description = "Region of all resources. Flex Consumption must be offered there: `az functionapp list-flexconsumption-locations`."
+  type        = string
+}
+
+variable "tags" {
+  description = "Tags of all resources, beside `azd-env-name`."
+  type        = map(string)
+  default     = {}
+}
+
+variable "sql_server" {
+  description = "SQL Server to read from: a host, or host,port."
+  type        = string
+
+  validation {
+    condition     = length(var.sql_server) >= 1
+    error_message = "A host, or host,port."
+  }
+}
+
+variable "sql_database" {
+  description = "Database to read from."
+  type        = string
+
+  validation {
+    condition     = length(var.sql_database) >= 1
+    error_message = "The name of a database."
+  }
+}
+
+variable "workspace_id" {
+  description = "GUID of the Fabric workspace that holds the mirrored database."
+  type        = string
+
+  validation {
+    condition     = length(var.workspace_id) == 36
+    error_message = "A GUID of 36 characters."
+  }
+}
+
+variable "mirror_id" {
+  description = "GUID of the mirrored database."
+  type        = string
+
+  validation {
+    condition     = length(var.mirror_id) == 36
+    error_message = "A GUID of 36 characters."
+  }
+}
+
+variable "one_lake_url" {
+  description = "DFS endpoint of OneLake."
+  type        = string
+  default     = "https://onelake.dfs.fabric.microsoft.com"
+}
+
+variable "fabric_api_url" {
+  description = "Fabric's REST API, which the app asks whether a dropped table is gone."
+  type        = string
+  default     = "https://api.fabric.microsoft.com"
+}
+
+variable "schedule" {
+  description = "When the timer looks for flows that are due: NCRONTAB with seconds, UTC."
+  type        = string
+  default     = "0 */5 * * * *"
+}
+
+variable "concurrency" {
+  description = "Tables moved at once by one load."
+  type        = number
+  default     = 8
+
+  validation {
+    condition     = var.concurrency >= 1 && var.concurrency <= 256
+    error_message = "1 to 256."
+  }
+}
+
+variable "slice_minutes" {
+  description = "Minutes of work per activity. Less than `functionTimeout` of host.json."
+  type        = number
+  default     = 4
+
+  validation {
+    condition     = var.slice_minutes >= 1 && var.slice_minutes <= 4
+    error_message = "1 to 4."
+  }
+}
+
+variable "sql_pool_size" {
+  description = "Connections to the database at once."
+  type        = number
+  default     = 4
+
+  validation {
+    condition     = var.sql_pool_size >= 1
+    error_message = "At least 1."
+  }
+}
+
+variable "extra_settings" {
+  description = "App settings of your own: the variables of your project's files. No secrets; those go to `secret_settings`."
+  type        = map(string)
+  default     = {}
+}
+
+variable "secret_settings" {
+  description = "App settings whose values are secrets of the key vault: name of the setting => name of the secret. Needs `key_vault`."
+  type        = map(string)
+  default     = {}
+}
+
+variable "instance_memory_mb" {
+  description = "Memory of one instance, in MB."
+  type        = number
+  default     = 2048
+
+  validation {
+    condition     = contains([512, 2048, 4096], var.instance_memory_mb)
+    error_message = "512, 2048 or 4096."
+  }
+}
+
+variable "maximum_instance_count" {
+  description = "Instances at most. Each may run `maxConcurrentActivityFunctions` of host.json activities at once."
+  type        = number
+  default     = 40
+
+  validation {
+    condition     = var.maximum_instance_count >= 40 && var.maximum_instance_count <= 1000
+    error_message = "40 to 1000."
+  }
+}
+
+variable "always_ready_instances" {
+  description = "Instances kept warm for the durable functions. 0: scale to zero between loads."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.always_ready_instances >= 0 && var.always_ready_instances <= 20
+    error_message = "0 to 20."
+  }
+}
+
+variable "zone_redundant" {
+  description = "Spread plan and storage over availability zones. The plan then wants at least two instances that are always ready."
+  type        = bool
+  default     = false
+}
+
+variable "private_network" {
+  description = "Put the app into a virtual network, reach storage (and key vault) through private endpoints only, and leave through one public address."
+  type        = bool
+  default     = false
+}
+
+variable "public_api" {
+  description = "Whether the app answers calls from the internet. With false it needs `private_network`, and is deployed from inside the network."
+  type        = bool
+  default     = true
+}
+
+variable "network_prefix" {
+  description = "Address space of the virtual network, at least a /24."
+  type        = string
+  default     = "10.30.0.0/24"
+}
+
+variable "sql_server_resource_id" {
+  description = "Resource id of an Azure SQL server or managed instance to reach through a private endpoint. Empty: none. Needs `private_network`."
+  type        = string
+  default     = ""
+}
+
+variable "key_vault" {
+  description = "Create a key vault that the app may read secrets from."
+  type        = bool
+  default     = false
+}
+
+variable "durable_task_scheduler" {
+  description = "Keep durable state in a Durable Task Scheduler instead of in the storage account."
+  type        = bool
+  default     = false
+}
+
+variable "scheduler_sku" {
+  description = "Billing model of the Durable Task Scheduler."
+  type        = string
+  default     = "Consumption"
+
+  validation {
+    condition     = contains(["Consumption", "Dedicated"], var.scheduler_sku)
+    error_message = "Consumption or Dedicated."
+  }
+}
+
+variable "alert_email" {
+  description = "Where alerts go. Empty: they show in the portal only."
+  type        = string
+  default     = ""
+}
+
+variable "no_success_window" {
+  description = "Alert when no load has succeeded for this long."
+  type        = string
+  default     = "PT2H"
+
+  validation {
+    condition     = contains(["PT1H", "PT2H", "PT3H", "PT4H", "PT5H", "PT6H", "P1D", "P2D"], var.no_success_window)
+    error_message = "PT1H, PT2H, PT3H, PT4H, PT5H, PT6H, P1D or P2D."
+  }
+}
+
+variable "log_retention_days" {
+  description = "Days that logs are kept."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.log_retention_days >= 30 && var.log_retention_days <= 730
+    error_message = "30 to 730."
+  }
+}
+
+variable "daily_log_quota_gb" {
+  description = "Gigabytes of logs a day at most, as a bound on cost; -1 for none. Logs beyond it are lost for that day."
+  type        = number
+  default     = 1
+}

@@ -1,0 +1,42 @@
+terraform {
+  required_version = ">= 1.9"
+
+  required_providers {
+    azurerm = {
+      source  = "hashicorp/azurerm"
+      version = "~> 4.55"
+    }
+    azapi = {
+      source  = "azure/azapi"
+      version = "~> 2.4"
+    }
+  }
+}
+
+provider "azurerm" {
+  # The storage account takes no keys.
+  storage_use_azuread = true
+
+  # Only what is used here; see docs/deploy/terraform.md for the rights that registering takes.
+  resource_provider_registrations = "none"
+  resource_providers_to_register = [
+    "Microsoft.App",
+    "Microsoft.DurableTask",
+    "Microsoft.Insights",
+    "Microsoft.KeyVault",
+    "Microsoft.ManagedIdentity",
+    "Microsoft.Network",
+    "Microsoft.OperationalInsights",
+    "Microsoft.Storage",
+    "Microsoft.Web",
+  ]
+
+  features {
+    storage {
+      # With a private network this machine may not reach the account's data; nothing here needs to.
+      data_plane_available = false
+    }
+  }
+}
+
+provider "azapi" {}
