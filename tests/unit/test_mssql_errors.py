@@ -11,7 +11,7 @@ from hygge_engine.errors import (
     HomePermissionDenied,
     HomeUnavailable,
 )
-from hygge_engine.homes.mssql.errors import diagnose_mssql_python, diagnose_pyodbc, translate
+from hygge_engine.homes.mssql.errors import diagnose_messages, diagnose_mssql_python, diagnose_pyodbc, translate
 
 SERVER = "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]"
 
@@ -95,3 +95,19 @@ def test_what_nobody_knows_is_permanent_and_keeps_its_number() -> None:
     assert type(error) is HomeError
     assert not error.transient
     assert error.message == "R: Incorrect syntax near 'x'. (SQL Server error 102)"
+
+
+def test_warnings_among_a_cursors_messages_are_no_errors_but_a_cut_value_is() -> None:
+    warning = ("[01000] (0)", "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]Changed language setting.")
+    assert diagnose_messages([warning]) is None
+    cut = ("[01004] (0)", "[Microsoft][ODBC Driver 18 for SQL Server]String data, right truncation")
+    found = diagnose_messages([warning, cut])
+    assert found is not None
+    assert found.text == "String data, right truncation"
+
+
+def test_a_lost_connection_among_a_cursors_messages_is_transient() -> None:
+    lost = ("[08S01] (10054)", "[Microsoft][ODBC Driver 18 for SQL Server]TCP Provider: Error code 0x2746")
+    found = diagnose_messages([lost])
+    assert found is not None
+    assert isinstance(translate(found, "Reading"), HomeUnavailable)

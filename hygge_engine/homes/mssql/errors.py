@@ -145,6 +145,9 @@ _DRIVER_HINT = (
 
 _PYODBC_NUMBER = re.compile(r"\((-?\d+)\)")
 _MESSAGE_LABEL = re.compile(r"\[(?P<state>\w{5})\] \((?P<number>-?\d+)\)")
+# Classes of SQLSTATE: success, warning, no more rows. Of the warnings one means that a value was cut.
+_HARMLESS_CLASSES = ("00", "01", "02")
+_TRUNCATED = "01004"
 _TAGS = re.compile(r"^(?:\[[^\]]*\]\s*)+")
 _WAIT = re.compile(r"Retry the request after (\d+) seconds", re.IGNORECASE)
 
@@ -167,8 +170,7 @@ def diagnose_messages(messages: Sequence[tuple[str, str]]) -> Diagnosis | None:
     """
     for label, text in messages:
         found = _MESSAGE_LABEL.match(label)
-        # Class 01 is a warning, class 00 success, class 02 the end of the rows.
-        if found and found["state"][:2] not in ("00", "01", "02"):
+        if found and (found["state"][:2] not in _HARMLESS_CLASSES or found["state"] == _TRUNCATED):
             number = int(found["number"])
             return Diagnosis(found["state"], number if number in NUMBERS else 0, _TAGS.sub("", text).strip())
     return None
