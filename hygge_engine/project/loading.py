@@ -10,7 +10,7 @@ from typing import Any
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.project.checks import Checks, EntityTree, text_of
-from hygge_engine.project.document import Mapping, Node, Scalar, Sequence, read_document
+from hygge_engine.project.document import Entry, Mapping, Node, Scalar, Sequence, read_document
 from hygge_engine.project.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
 from hygge_engine.project.models import (
     Entity,
@@ -222,6 +222,7 @@ class _Loader:
         if not paths:
             hint = f"Each flow has a directory of its own: flows/<flow>/{FLOW_FILE}."
             self._problems.add(Problem("flows", 0, 0, "there are no flows", hint=hint))
+        self._report_strays(directory, (), "Each flow has a directory of its own: flows/<flow>/flow.yml.")
         for path in paths:
             file = (path / FLOW_FILE).relative_to(self._directory).as_posix()
             if not (path / FLOW_FILE).is_file():
@@ -239,7 +240,18 @@ class _Loader:
             files[flow.name] = file
         return flows
 
+    def _report_strays(self, directory: Path, expected: tuple[str, ...], hint: str) -> None:
+        """YAML that nobody reads is a mistake that shows only when something is missing."""
+        for path in sorted(directory.iterdir()):
+            file = path.relative_to(self._directory).as_posix()
+            if path.suffix in (".yml", ".yaml") and path.name not in expected:
+                self._problems.add(Problem(file, 0, 0, "the file is not read", hint=hint))
+            elif path.is_dir() and expected and path.name != "entities" and nearest(path.name, ["entities"]):
+                self._problems.add(Problem(file, 0, 0, "the directory is not read", hint="Did you mean `entities`?"))
+
     def _load_flow(self, directory: Path, defaults: Mapping | None) -> Flow | None:
+        hint = "A flow is in flow.yml; its entities are listed there, or have files in entities/."
+        self._report_strays(directory, (FLOW_FILE,), hint)
         tree = self._read(directory / FLOW_FILE)
         if tree is None:
             return None
@@ -303,7 +315,8 @@ class _Loader:
                 self._problems.add(item.place.source.problem(item.place.line, item.place.column, message, found=where))
         if not found and not is_broken(flow) and not isinstance(flow.get("entities"), (Scalar, Mapping)):
             hint = "List them in `entities: [a, b]`, or give each a file in entities/."
-            self._problems.add(flow.source.problem(flow.line, flow.column, "the flow has no entities", hint=hint))
+            place = flow.get("entities") or flow
+            self._problems.add(flow.source.problem(place.line, place.column, "the flow has no entities", hint=hint))
         return list(unique.values())
 
     def _load_entity(self, flow: str, item: EntityTree, inherited: Mapping) -> Entity | None:
@@ -336,6 +349,7 @@ class _Loader:
         home_tree = self._merge_section("home", inherited, item)
         store_tree = self._merge_section("store", inherited, item)
         watermark_tree = self._merge_section("watermark", inherited, item)
+        unreadable = [tree.get("watermark") for tree in (item.tree, inherited)]
         home: HomeSettings | None = None
         store: StoreSettings | None = None
         watermark: WatermarkSettings | None = None
@@ -348,6 +362,8 @@ class _Loader:
         if watermark_tree is not None:
             watermark = self._validate(WatermarkSettings, watermark_tree, "watermark")
         if home is None or store is None or store_tree is None or (watermark is None and watermark_tree is not None):
+            return None
+        if watermark is None and any(node is not None and not isinstance(node, Mapping) for node in unreadable):
             return None
         return _Sections(home, store, watermark, store_tree, watermark_tree)
 
@@ -363,10 +379,12 @@ class _Loader:
         if base is None and own is None and name != "watermark":
             removed = name in item.tree.entries
             place = item.tree if removed else inherited
+            # A key without a value often means that the lines below it are not indented.
+            entry: Entry | Mapping = place.entries.get(name, place)
             self._problems.add(
-                place.source.problem(
-                    place.line,
-                    place.column,
+                entry.source.problem(
+                    entry.line,
+                    entry.column,
                     f"the entity `{item.name}` takes `{name}` away" if removed else f"the flow has no `{name}`",
                     expected=f"`{name}` in the flow, or in each entity",
                 )

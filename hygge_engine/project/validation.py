@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingType
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
@@ -12,13 +12,16 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from hygge_engine.project.document import Entry, Mapping, Node, Scalar
+from hygge_engine.project.document import Entry, Mapping, Node, Scalar, ScalarValue, resolve_scalar
 from hygge_engine.project.document import Sequence as SequenceNode
 from hygge_engine.project.models import Options, WatermarkSettings
 from hygge_engine.project.problems import Problems, has_secret_name, nearest
 from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, Settings
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
+
+# Keys whose values have braces of their own.
+_FREE_TEXT = frozenset({"query"})
 
 # What pydantic's error types mean to somebody who writes YAML.
 _EXPECTED = {
@@ -118,34 +121,36 @@ def _names_another_type(base: Mapping, override: Mapping) -> bool:
 
 
 def fill_placeholders(tree: Mapping, values: MappingType[str, str], problems: Problems, keys: KeyKnowledge) -> Mapping:
-    """``tree`` with ``{entity}`` and ``{flow}`` replaced in every text that is no secret. Other braces are left alone,
-    unless they look like a misspelt placeholder."""
+    """``tree`` with ``{entity}`` and ``{flow}`` replaced in every text that is no secret.
+
+    Another word in braces is a problem; in free text such as a query only if it looks like a misspelt placeholder.
+    """
     return replace(
         tree,
         entries={
-            key: entry if keys.is_secret(key) else replace(entry, node=_fill(entry.node, values, problems, keys))
+            key: entry if keys.is_secret(key) else replace(entry, node=_fill(key, entry.node, values, problems, keys))
             for key, entry in tree.entries.items()
         },
     )
 
 
-def _fill(node: Node, values: MappingType[str, str], problems: Problems, keys: KeyKnowledge) -> Node:
+def _fill(key: str, node: Node, values: MappingType[str, str], problems: Problems, keys: KeyKnowledge) -> Node:
     if isinstance(node, Mapping):
         return fill_placeholders(node, values, problems, keys)
     if isinstance(node, SequenceNode):
-        return replace(node, items=tuple(_fill(item, values, problems, keys) for item in node.items))
+        return replace(node, items=tuple(_fill(key, item, values, problems, keys) for item in node.items))
     if not isinstance(node.value, str):
         return node
     for match in _PLACEHOLDER.finditer(node.value):
         intended = nearest(match[1], values)
-        if match[1] not in values and intended:
+        if match[1] not in values and (intended or key not in _FREE_TEXT):
             problems.add(
                 node.source.problem(
                     node.line,
                     node.column,
                     f"`{{{match[1]}}}` is not a placeholder",
                     expected=" or ".join(f"{{{name}}}" for name in values),
-                    hint=f"Did you mean `{{{intended}}}`?",
+                    hint=f"Did you mean `{{{intended}}}`?" if intended else "",
                 )
             )
     text = fill_text(node.value, values)
@@ -172,23 +177,16 @@ def validate[T: Settings](
     ``section`` names the tree in messages. ``defaults`` stand in for absent keys. ``elsewhere`` maps keys that people
     write here by mistake to where they belong.
     """
-    texts: set[int] = set()
+    readings: dict[int, ScalarValue] = {}
     while True:
         try:
-            return model.model_validate({**(defaults or {}), **_plain(tree, texts)})
+            return model.model_validate({**(defaults or {}), **_plain(tree, readings)})
         except ValidationError as error:
             findings = error.errors(include_url=False)
-        # A number, or true and false, where text is wanted: take it as it was written, so that 007 stays 007.
-        numbers = {
-            id(node)
-            for finding in findings
-            if finding["type"] == "string_type"
-            and isinstance(node := _locate(tree, finding["loc"]), Scalar)
-            and isinstance(node.value, (bool, int, float))
-        }
-        if numbers <= texts:
+        others = {id(node): value for finding in findings for node, value in _other_reading(tree, finding)}
+        if others.keys() <= readings.keys():
             break
-        texts |= numbers
+        readings |= others
     # A misspelt key is both forbidden and missing; one problem says it.
     intended = {
         (*finding["loc"][:-1], nearest(str(finding["loc"][-1]), model.model_fields))
@@ -202,25 +200,39 @@ def validate[T: Settings](
     return None
 
 
-def _plain(node: Mapping, texts: set[int]) -> dict[str, Any]:
+def _other_reading(tree: Mapping, finding: ErrorDetails) -> Iterator[tuple[Scalar, ScalarValue]]:
+    """How else a refused scalar can be read: a number where text is wanted as it was written, so that 007 stays 007;
+    text where one of some numbers is wanted as a number."""
+    node = _locate(tree, finding["loc"])
+    if not isinstance(node, Scalar):
+        return
+    if finding["type"] == "string_type" and isinstance(node.value, (bool, int, float)):
+        yield node, node.text
+    elif finding["type"] == "literal_error" and isinstance(node.value, str):
+        value = resolve_scalar(node.text)
+        if value != node.value:
+            yield node, value
+
+
+def _plain(node: Mapping, readings: MappingType[int, ScalarValue]) -> dict[str, Any]:
     """The tree as plain values, without what is not set. Broken values stay, as None: they are set, after all."""
     return {
-        key: _plain_value(entry.node, texts)
+        key: _plain_value(entry.node, readings)
         for key, entry in node.entries.items()
         if node.get(key) is not None or (isinstance(entry.node, Scalar) and entry.node.broken)
     }
 
 
-def _plain_value(node: Node, texts: set[int]) -> Any:
+def _plain_value(node: Node, readings: MappingType[int, ScalarValue]) -> Any:
     if isinstance(node, Mapping):
-        return _plain(node, texts)
+        return _plain(node, readings)
     if isinstance(node, SequenceNode):
         return [
-            _plain_value(item, texts)
+            _plain_value(item, readings)
             for item in node.items
             if not (isinstance(item, Scalar) and item.value is None and item.variables)
         ]
-    return node.text if id(node) in texts else node.value
+    return readings.get(id(node), node.value)
 
 
 def _locate(tree: Mapping, loc: Sequence[str | int]) -> Node | Entry | None:

@@ -126,6 +126,11 @@ def test_settings_of_every_type_come_from_variables(tmp_path: Path) -> None:
     assert store_of(project.entities[0]).row_marker == 4
 
 
+def test_a_quoted_number_is_a_number_where_one_is_wanted(tmp_path: Path) -> None:
+    project = load(tmp_path, flow=FLOW.replace("  key_columns", '  row_marker: "1"\n  key_columns'))
+    assert store_of(project.entities[0]).row_marker == 1
+
+
 @pytest.mark.parametrize("password", ["0123", "1e5", "true", "null", "a b", "{entity}", "~"])
 def test_a_password_stays_as_it_is(tmp_path: Path, password: str) -> None:
     write_project(tmp_path)

@@ -56,6 +56,10 @@ MISTAKES = {
     "entities": ("flow", "[orders, customers]", "orders", (17, 11), ["a list"]),
     "no entities": ("flow", "entities: [orders, customers]\n", "", (1, 1), ["no entities"]),
     "placeholder": ("flow", "{entity}", "{entitiy}", (7, 10), ["Did you mean `{entity}`?"]),
+    "foreign placeholder": ("flow", "{entity}", "{table}", (7, 10), ["`{table}` is not a placeholder"]),
+    "empty section": ("flow", STORE, "store:\n", (8, 1), ["the flow has no `store`"]),
+    "watermark as text": ("flow", WATERMARK, "watermark: modified_at\n", (14, 12), ["a mapping of keys"]),
+    "empty list": ("flow", "[orders, customers]", "[]", (17, 1), ["no entities"]),
     "variable name": ("hygge", "sql.example.com", "${SQL-SERVER}", (5, 13), ["not well formed"]),
     "open variable": ("hygge", "sql.example.com", '"${SQL_SERVER"', (5, 14), ["not closed"]),
     "option": ("hygge", "name: shop", "name: shop\noptions: {concurrency: 0}", (2, 24), ["at least 1"]),
@@ -186,6 +190,22 @@ def test_files_with_the_other_extension_are_not_ignored(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_project(tmp_path, ENVIRONMENT)
     assert "items.yml" in caught.value.problems[0].hint
+
+
+@pytest.mark.parametrize(
+    ("stray", "hint"),
+    [
+        ("flows/orders_to_fabric.yml", "flows/<flow>/flow.yml"),
+        ("flows/orders_to_fabric/items.yml", "entities/"),
+        ("flows/orders_to_fabric/entites/items.yml", "`entities`"),
+    ],
+)
+def test_files_in_the_wrong_place_are_not_ignored(tmp_path: Path, stray: str, hint: str) -> None:
+    (tmp_path / stray).parent.mkdir(parents=True)
+    (tmp_path / stray).write_text("name: items\n")
+    (problem,) = find_problems(tmp_path)
+    assert stray.startswith(problem.file)
+    assert hint in problem.hint
 
 
 @pytest.mark.parametrize(
