@@ -9,7 +9,7 @@ import threading
 from typing import Final
 
 from devcloud.sqlserver.engine.backend import ENGINE_ERRORS
-from devcloud.sqlserver.errors import CancelledError, ConnectionLostError, SqlError, make_error
+from devcloud.sqlserver.errors import CancelledError, ConnectionLostError, SessionEndedError, SqlError, make_error
 from devcloud.sqlserver.executor import Executor
 from devcloud.sqlserver.results import Results
 from devcloud.sqlserver.rpc import run_requests
@@ -72,6 +72,9 @@ class Connection:
                 reader.start()
                 try:
                     self._serve()
+                except SessionEndedError:
+                    self._socket.shutdown(socket.SHUT_WR)
+                    reader.join(_LOGIN_SECONDS)
                 finally:
                     reset(self._socket)
                     reader.join()

@@ -209,5 +209,9 @@ class ConnectionLostError(Exception):
     """The client is gone, or a fault told the server to cut the connection."""
 
 
+class SessionEndedError(Exception):
+    """An error of severity 20 or more was sent: the connection ends, once the client has read it."""
+
+
 class CancelledError(Exception):
     """The client sent an ATTENTION: stop what is running and say so."""

@@ -18,7 +18,7 @@ from devcloud.sqlserver.engine.queries import BoundQuery, OutputColumn
 from devcloud.sqlserver.engine.scope import Scope
 from devcloud.sqlserver.engine.values import Scalar, from_storage, make_constant
 from devcloud.sqlserver.engine.writes import BoundWrite, WriteBinder
-from devcloud.sqlserver.errors import CancelledError, ConnectionLostError, SqlError, make_error, refuse
+from devcloud.sqlserver.errors import CancelledError, ConnectionLostError, SessionEndedError, SqlError, make_error, refuse
 from devcloud.sqlserver.faults import Fault
 from devcloud.sqlserver.procedures import run_procedure
 from devcloud.sqlserver.results import Results
@@ -88,7 +88,9 @@ class Executor:
     # Batches
 
     def run(self, text: str) -> bool:
-        """Run a batch and send its results; tells whether it failed. Raises CancelledError and ConnectionLostError."""
+        """Run a batch and send its results; tells whether it failed. Raises CancelledError, ConnectionLostError
+        and SessionEndedError.
+        """
         try:
             self.run_text(text)
         except _Leave:
@@ -105,7 +107,7 @@ class Executor:
         self.results.done(failed=True)
         if error.severity >= 20:
             self.results.finish()
-            raise ConnectionLostError(f"an error of severity {error.severity}")
+            raise SessionEndedError
 
     def run_text(self, text: str) -> None:
         """Run the statements of a text."""

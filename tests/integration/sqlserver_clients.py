@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ def mssql(address: str, database: str, user: str = "sa", password: str = PASSWOR
     try:
         yield connection
     finally:
-        connection.close()
+        with suppress(mssql_python.Error):  # where the server has ended the connection, closing it fails
+            connection.close()
 
 
 @contextmanager
