@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import fields
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
-from uuid import UUID, uuid5
 
 from hygge_engine.errors import HyggeError, SettingsChanged, UnknownSelection
 from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
+from hygge_engine.orchestration.identifiers import entity_run_id
 from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.retry import backoff_seconds
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from hygge_engine.project.models import Entity, Project
 
 _log = logging.getLogger(__name__)
-
-# Names that a load gives are derived, so that whoever asks again gets the same ones.
-_NAMESPACE = UUID("6b0c7a52-6a1f-4f0e-9d7b-5b1c2f6f9a10")
 
 
 class SliceWatch(Watch, Protocol):
@@ -144,16 +141,6 @@ def compact(result: SliceResult) -> dict[str, Any]:
         for field in fields(result)
         if (value := getattr(result, field.name)) not in (field.default, None)
     }
-
-
-def entity_run_id(load_id: str, flow: str, entity: str) -> str:
-    """The journal's name for one entity's part in a load."""
-    return str(uuid5(_NAMESPACE, f"{load_id}/{flow}/{entity}"))
-
-
-def flow_run_id(load_id: str, flow: str) -> str:
-    """The journal's name for one flow's part in a load."""
-    return str(uuid5(_NAMESPACE, f"{load_id}/{flow}"))
 
 
 def connection_of(entity: Entity) -> str:

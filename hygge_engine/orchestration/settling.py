@@ -13,7 +13,7 @@ from hygge_engine.flow.mirror import publish
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import EntityRunRow, entity_run_row, load_row
 from hygge_engine.journal.rows import RunStatus
-from hygge_engine.orchestration.activities import flow_run_id
+from hygge_engine.orchestration.identifiers import flow_run_id
 from hygge_engine.orchestration.places import Place, entities_of, place_of
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
