@@ -275,18 +275,26 @@ module endpoints 'modules/endpoints.bicep' = if (privateNetwork) {
               group: contains(sqlServerResourceId, '/managedInstances/') ? 'managedInstance' : 'sqlServer'
               zoneName: 'privatelink${environment().suffixes.sqlServerHostname}'
             }
-          ],
-      publicApi
-        ? []
-        : [
-            {
-              name: 'pep-app-${environmentName}-${token}'
-              resourceId: app.outputs.id
-              group: 'sites'
-              zoneName: 'privatelink.azurewebsites.net'
-            }
           ]
     )
+  }
+}
+
+module appEndpoint 'modules/endpoints.bicep' = if (privateNetwork && !publicApi) {
+  name: 'appEndpoint'
+  scope: resourceGroup
+  params: {
+    location: location
+    tags: allTags
+    subnetId: network!.outputs.endpointSubnetId
+    targets: [
+      {
+        name: 'pep-app-${environmentName}-${token}'
+        resourceId: app.outputs.id
+        group: 'sites'
+        zoneName: 'privatelink.azurewebsites.net'
+      }
+    ]
   }
 }
 
@@ -306,6 +314,8 @@ module app 'modules/app.bicep' = {
     zoneRedundant: zoneRedundant
     publicAccess: publicApi
     subnetId: privateNetwork ? network!.outputs.appSubnetId : ''
+    secretSettings: secretSettings
+    vaultName: vaultName
     settings: union(
       {
         APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
@@ -339,16 +349,11 @@ module app 'modules/app.bicep' = {
             DURABLE_TASK_SCHEDULER_CONNECTION_STRING: 'Endpoint=${scheduler!.outputs.endpoint};Authentication=ManagedIdentity;ClientID=${identity.outputs.clientId}'
           }
         : {},
-      toObject(
-        items(secretSettings),
-        item => item.key,
-        item => '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${item.value})'
-      ),
       extraSettings
     )
   }
-  // A host that starts before it may read its storage fails until somebody restarts it.
-  dependsOn: [access]
+  // A host that starts before it can and may read its storage fails until somebody restarts it.
+  dependsOn: [access, endpoints]
 }
 
 module alerts 'modules/alerts.bicep' = {

@@ -101,7 +101,7 @@ resource "azapi_resource" "app" {
 
   response_export_values = ["properties.defaultHostName"]
 
-  # A host that starts before it may read its storage fails until somebody restarts it.
+  # A host that starts before it can and may read its storage fails until somebody restarts it.
   depends_on = [
     azurerm_role_assignment.host_blobs,
     azurerm_role_assignment.durable_queues,
@@ -109,6 +109,10 @@ resource "azapi_resource" "app" {
     azurerm_role_assignment.telemetry,
     azurerm_role_assignment.secrets,
     azurerm_role_assignment.orchestrations,
+    azurerm_private_endpoint.main,
+    azurerm_private_dns_zone_virtual_network_link.main,
+    azurerm_nat_gateway_public_ip_association.main,
+    azurerm_subnet_nat_gateway_association.app,
   ]
 }
 

@@ -1,6 +1,11 @@
 # A virtual network with a subnet for the app, one for private endpoints, and one address to leave by.
 
 locals {
+  # 64 addresses each. Flex Consumption wants at least a /27 for the app.
+  subnet_bits     = 26 - tonumber(split("/", var.network_prefix)[1])
+  app_prefix      = cidrsubnet(var.network_prefix, local.subnet_bits, 0)
+  endpoint_prefix = cidrsubnet(var.network_prefix, local.subnet_bits, 1)
+
   zone_names = var.private_network ? toset(concat(
     ["privatelink.blob.core.windows.net", "privatelink.queue.core.windows.net", "privatelink.table.core.windows.net"],
     var.key_vault ? ["privatelink.vaultcore.azure.net"] : [],
@@ -24,9 +29,6 @@ locals {
         group       = strcontains(var.sql_server_resource_id, "/managedInstances/") ? "managedInstance" : "sqlServer"
         zone_name   = "privatelink.database.windows.net"
       }
-    },
-    var.public_api ? {} : {
-      app = { resource_id = azapi_resource.app.id, group = "sites", zone_name = "privatelink.azurewebsites.net" }
     },
   ) : {}
 }
@@ -80,7 +82,7 @@ resource "azurerm_subnet" "app" {
   name                              = "snet-app"
   resource_group_name               = azurerm_resource_group.main.name
   virtual_network_name              = azurerm_virtual_network.main[0].name
-  address_prefixes                  = [cidrsubnet(var.network_prefix, 2, 0)]
+  address_prefixes                  = [local.app_prefix]
   default_outbound_access_enabled   = false
   private_endpoint_network_policies = "Disabled"
 
@@ -97,7 +99,7 @@ resource "azurerm_subnet" "endpoints" {
   name                              = "snet-endpoints"
   resource_group_name               = azurerm_resource_group.main.name
   virtual_network_name              = azurerm_virtual_network.main[0].name
-  address_prefixes                  = [cidrsubnet(var.network_prefix, 2, 1)]
+  address_prefixes                  = [local.endpoint_prefix]
   default_outbound_access_enabled   = false
   private_endpoint_network_policies = "Enabled"
 }
@@ -155,5 +157,26 @@ resource "azurerm_private_endpoint" "main" {
   private_dns_zone_group {
     name                 = "default"
     private_dns_zone_ids = [azurerm_private_dns_zone.main[each.value.zone_name].id]
+  }
+}
+
+resource "azurerm_private_endpoint" "app" {
+  count               = var.private_network && !var.public_api ? 1 : 0
+  name                = "pep-app-${local.suffix}"
+  resource_group_name = azurerm_resource_group.main.name
+  location            = var.location
+  tags                = local.tags
+  subnet_id           = azurerm_subnet.endpoints[0].id
+
+  private_service_connection {
+    name                           = "pep-app-${local.suffix}"
+    private_connection_resource_id = azapi_resource.app.id
+    subresource_names              = ["sites"]
+    is_manual_connection           = false
+  }
+
+  private_dns_zone_group {
+    name                 = "default"
+    private_dns_zone_ids = [azurerm_private_dns_zone.main["privatelink.azurewebsites.net"].id]
   }
 }

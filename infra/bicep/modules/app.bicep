@@ -18,6 +18,10 @@ param subnetId string
 @description('App settings: name → value.')
 param settings object
 
+@description('App settings that stand for secrets of the key vault: name → name of the secret.')
+param secretSettings object
+param vaultName string
+
 resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
   name: planName
   location: location
@@ -70,7 +74,13 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
       http20Enabled: true
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
-      appSettings: map(items(settings), setting => { name: setting.key, value: setting.value })
+      appSettings: concat(
+        map(items(settings), setting => { name: setting.key, value: setting.value }),
+        map(items(secretSettings), setting => {
+          name: setting.key
+          value: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${setting.value})'
+        })
+      )
     }
   }
 }

@@ -6,6 +6,10 @@ param suffix string
 param prefix string
 param zoneNames string[]
 
+// 64 addresses each. Flex Consumption wants at least a /27 for the app.
+var appPrefix = cidrSubnet(prefix, 26, 0)
+var endpointPrefix = cidrSubnet(prefix, 26, 1)
+
 // Neither subnet takes connections from the internet: those are the platform's default rules, made visible.
 resource securityGroup 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
   name: 'nsg-${suffix}'
@@ -43,7 +47,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
       {
         name: 'snet-app'
         properties: {
-          addressPrefixes: [cidrSubnet(prefix, 26, 0)]
+          addressPrefixes: [appPrefix]
           defaultOutboundAccess: false
           natGateway: { id: gateway.id }
           networkSecurityGroup: { id: securityGroup.id }
@@ -54,7 +58,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
       {
         name: 'snet-endpoints'
         properties: {
-          addressPrefixes: [cidrSubnet(prefix, 26, 1)]
+          addressPrefixes: [endpointPrefix]
           defaultOutboundAccess: false
           networkSecurityGroup: { id: securityGroup.id }
           privateEndpointNetworkPolicies: 'Enabled'

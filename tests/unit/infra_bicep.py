@@ -1,0 +1,392 @@
+"""Evaluates the part of Bicep that infra/bicep uses, from the syntax tree of Bicep's tree-sitter grammar.
+
+Conditions, loops and interpolations are carried out with given parameters; what only Azure knows stays a `Reference`.
+Anything else is an error, so that nothing is skipped unseen.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import tree_sitter_bicep
+from tree_sitter import Language, Node, Parser
+
+from tests.unit.infra_resources import SUBSCRIPTION_ID, TENANT_ID, TOKEN, TOKEN_OF, Reference, Resource
+
+_LANGUAGE = Language(tree_sitter_bicep.language())
+
+_SUFFIXES = {"storage": "core.windows.net", "sqlServerHostname": ".database.windows.net"}
+
+
+def parse(path: Path) -> Node:
+    """The syntax tree of a file. Raises ValueError where the grammar does not allow what is written."""
+    root = Parser(_LANGUAGE).parse(path.read_bytes()).root_node
+    if root.has_error:
+        raise ValueError(f"{path.name} is not valid Bicep near line {_error_line(root)}")
+    return root
+
+
+def _error_line(node: Node) -> int:
+    broken = next((child for child in node.children if child.has_error or child.is_missing), None)
+    return node.start_point.row + 1 if broken is None else _error_line(broken)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter with its decorators: ``allowed``, ``minValue``, ``maxValue``, ``minLength``, ``description`` …"""
+
+    name: str
+    type: str
+    default: Any
+    required: bool
+    decorators: Mapping[str, Any]
+
+
+@dataclass
+class Template:
+    """One .bicep file with values for its parameters."""
+
+    path: Path
+    values: Mapping[str, Any]
+    resource_group: str = ""
+    resources: list[Resource] = field(default_factory=list)
+    names: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    outputs: dict[str, Callable[[], Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._made: list[Callable[[], list[Resource]]] = []
+        decorators: list[Node] = []
+        for node in parse(self.path).named_children:
+            match node.type:
+                case "decorators":
+                    decorators = node.named_children
+                    continue
+                case "parameter_declaration":
+                    parameter = read_parameter(node, decorators, self)
+                    self.names[parameter.name] = partial(self._value_of, parameter)
+                case "variable_declaration":
+                    name, value = _text(node.named_children[0]), node.named_children[1]
+                    self.names[name] = _once(partial(self.evaluate, value, {}))
+                case "output_declaration":
+                    value = node.named_children[-1]
+                    self.outputs[_text(node.named_children[0])] = _once(partial(self.evaluate, value, {}))
+                case "resource_declaration":
+                    self._declare_resource(node, None, {})
+                case "module_declaration":
+                    self._declare_module(node)
+                case "target_scope_assignment" | "metadata_declaration" | "comment" | "diagnostic_comment":
+                    pass
+                case other:
+                    raise ValueError(f"{self.path.name}: {other} is not understood")
+            decorators = []
+
+    def _value_of(self, parameter: Parameter) -> Any:
+        if parameter.required and parameter.name not in self.values:
+            raise ValueError(f"{self.path.name}: the parameter {parameter.name} has no value")
+        return self.values.get(parameter.name, parameter.default)
+
+    def create(self) -> list[Resource]:
+        """Every resource that is made, those of modules included."""
+        return [resource for make in self._made for resource in make()]
+
+    def _declare_module(self, node: Node) -> None:
+        name, path, body = _text(node.named_children[0]), node.named_children[1], node.named_children[-1]
+        condition = None
+        if body.type == "if_statement":
+            condition, body = body.named_children
+
+        def load() -> Template:
+            if condition is not None and not self.evaluate(condition, {}):
+                raise ValueError(f"{self.path.name}: the module {name} is used where it is not deployed")
+            given = self._evaluate_body(body, {})
+            scope = given.get("scope")
+            group = scope.name if isinstance(scope, Reference) else self.resource_group
+            unknown = set(given) - {"name", "scope", "params"}
+            if unknown:
+                raise ValueError(f"{self.path.name}: {name} has {unknown}")
+            template = Template(self.path.parent / self.evaluate(path, {}), given.get("params", {}), group)
+            surplus = set(given.get("params", {})) - set(template.names)
+            if surplus:
+                raise ValueError(f"{self.path.name}: {name} has no parameters {surplus}")
+            return template
+
+        module = _once(load)
+        self.names[name] = module
+        self._made.append(lambda: module().create() if condition is None or self.evaluate(condition, {}) else [])
+
+    def _declare_resource(self, node: Node, parent: Callable[[], Reference] | None, outer: dict[str, Any]) -> None:
+        children = node.named_children
+        symbol, typed, body = _text(children[0]), self.evaluate(children[1], outer), children[-1]
+        existing = any(child.type == "existing" or _text(child) == "existing" for child in node.children)
+        type_, _, _version = typed.partition("@")
+        loop: Node | None = None
+        condition: Node | None = None
+        if body.type == "for_statement":
+            loop, body = body, body.named_children[-1]
+        if body.type == "if_statement":
+            condition, body = body.named_children
+
+        def instance(scope: dict[str, Any]) -> Reference:
+            name = self.evaluate(_property(body, "name"), scope)
+            above = _property(body, "parent", required=False)
+            holder = self.evaluate(above, scope) if above is not None else parent() if parent else None
+            full = f"{holder.type}/{type_}" if parent and holder else type_
+            return Reference(full, f"{holder.name}/{name}" if holder else str(name))
+
+        def instances() -> Any:
+            if loop is None:
+                return instance(outer)
+            return [instance(scope) for scope in self._rounds(loop, outer)]
+
+        symbol_value = _once(instances)
+        self.names[symbol] = symbol_value
+
+        def make() -> list[Resource]:
+            scopes = [outer] if loop is None else self._rounds(loop, outer)
+            return [
+                self._make(instance(scope), body, scope)
+                for scope in scopes
+                if condition is None or self.evaluate(condition, scope)
+            ]
+
+        if not existing:
+            self._made.append(make)
+        for child in body.named_children:
+            if child.named_children and child.named_children[-1].type == "resource_declaration":
+                self._declare_resource(child.named_children[-1], symbol_value, outer)
+
+    def _make(self, reference: Reference, body: Node, scope: dict[str, Any]) -> Resource:
+        given = self._evaluate_body(body, scope)
+        extended = given.pop("scope", None)
+        for key in ("name", "parent"):
+            given.pop(key, None)
+        on = str(extended.at("id")) if isinstance(extended, Reference) else ""
+        return Resource(reference.type, reference.name, given, on)
+
+    def _evaluate_body(self, body: Node, scope: Mapping[str, Any]) -> dict[str, Any]:
+        """All properties but ``dependsOn``, which may name what is not deployed."""
+        given = {}
+        for child in body.named_children:
+            if child.type != "object_property" or child.named_children[-1].type == "resource_declaration":
+                continue
+            key, value = self._key(child.named_children[0], scope), child.named_children[-1]
+            if key != "dependsOn":
+                given[key] = self.evaluate(value, scope)
+            elif unknown := {_text(each) for each in value.named_children} - set(self.names):
+                raise ValueError(f"{self.path.name}: dependsOn names {unknown}")
+        return given
+
+    def _rounds(self, loop: Node, outer: dict[str, Any]) -> list[dict[str, Any]]:
+        first, *_, items, _body = loop.named_children
+        values = self.evaluate(items, outer)
+        if first.type == "for_loop_parameters":
+            item, index = (_text(child) for child in first.named_children)
+            return [{**outer, item: value, index: number} for number, value in enumerate(values)]
+        return [{**outer, _text(first): value} for value in values]
+
+    def evaluate(self, node: Node, scope: Mapping[str, Any]) -> Any:
+        """The value of an expression. ``scope`` holds loop and lambda variables."""
+        children = [child for child in node.named_children if child.type not in ("comment", "diagnostic_comment")]
+        match node.type:
+            case "string":
+                return self._evaluate_string(node, scope)
+            case "number":
+                return int(_text(node))
+            case "boolean":
+                return _text(node) == "true"
+            case "null":
+                return None
+            case "array":
+                return [self.evaluate(child, scope) for child in children]
+            case "object":
+                return {
+                    self._key(child.named_children[0], scope): self.evaluate(child.named_children[-1], scope)
+                    for child in children
+                    if child.type == "object_property" and child.named_children[-1].type != "resource_declaration"
+                }
+            case "parenthesized_expression":
+                return self.evaluate(children[0], scope)
+            case "identifier":
+                return self._look_up(_text(node), scope)
+            case "member_expression":
+                return self._member(self.evaluate(children[0], scope), _text(children[1]))
+            case "subscript_expression":
+                return self.evaluate(children[0], scope)[self.evaluate(children[1], scope)]
+            case "nullable_return_expression":
+                return self.evaluate(children[0], scope)
+            case "ternary_expression":
+                condition, *branches = [child for child in children if child.type != "?"]
+                return self.evaluate(branches[0 if self.evaluate(condition, scope) else 1], scope)
+            case "unary_expression":
+                value = self.evaluate(children[0], scope)
+                return -value if _text(node).startswith("-") else not value
+            case "binary_expression":
+                return self._binary(node, scope)
+            case "call_expression":
+                return self._call(node, scope)
+            case "for_statement":
+                return [self.evaluate(children[-1], inner) for inner in self._rounds(node, dict(scope))]
+        raise ValueError(f"{self.path.name}, line {node.start_point.row + 1}: {node.type} is not understood")
+
+    def _key(self, node: Node, scope: Mapping[str, Any]) -> str:
+        return str(self.evaluate(node, scope)) if node.type == "string" else _text(node)
+
+    def _look_up(self, name: str, scope: Mapping[str, Any]) -> Any:
+        if name in scope:
+            return scope[name]
+        if name not in self.names:
+            raise ValueError(f"{self.path.name}: {name} is not declared")
+        return self.names[name]()
+
+    def _member(self, holder: Any, name: str) -> Any:
+        if isinstance(holder, Template):
+            if name != "outputs":
+                raise ValueError(f"a module has no {name}")
+            return {key: value() for key, value in holder.outputs.items()}
+        if isinstance(holder, Reference):
+            return holder.name.rpartition("/")[2] if name == "name" and not holder.path else holder.at(name)
+        return holder[name]
+
+    def _binary(self, node: Node, scope: Mapping[str, Any]) -> Any:
+        left, right = node.named_children
+        operator = _text(node.children[1])
+        one = self.evaluate(left, scope)
+        if operator == "&&":
+            return one and self.evaluate(right, scope)
+        if operator == "||":
+            return one or self.evaluate(right, scope)
+        if operator == "??":
+            return self.evaluate(right, scope) if one is None else one
+        other = self.evaluate(right, scope)
+        return {"==": one == other, "!=": one != other, ">": one > other if operator == ">" else None}[operator]
+
+    def _evaluate_string(self, node: Node, scope: Mapping[str, Any]) -> str:
+        parts = []
+        for child in node.named_children:
+            match child.type:
+                case "string_content":
+                    parts.append(_text(child))
+                case "escape_sequence":
+                    parts.append({"\\'": "'", "\\\\": "\\", "\\n": "\n", "\\$": "$"}[_text(child)])
+                case "interpolation":
+                    parts.append(_interpolated(self.evaluate(child.named_children[0], scope)))
+                case other:
+                    raise ValueError(f"{self.path.name}: {other} in a string")
+        return "".join(parts)
+
+    def _call(self, node: Node, scope: Mapping[str, Any]) -> Any:
+        name = _text(node.named_children[0])
+        arguments = node.named_children[1].named_children if len(node.named_children) > 1 else []
+        if name == "loadTextContent":
+            return (self.path.parent / self.evaluate(arguments[0], scope)).read_text()
+        if name == "resourceGroup":
+            group = Reference("Microsoft.Resources/resourceGroups", self.resource_group)
+            return {"id": group.at("id"), "name": self.resource_group}
+        values = [
+            self._lambda(argument, scope) if argument.type == "lambda_expression" else self.evaluate(argument, scope)
+            for argument in arguments
+        ]
+        if name not in _FUNCTIONS:
+            raise ValueError(f"{self.path.name}: the function {name} is not understood")
+        return _FUNCTIONS[name](*values)
+
+    def _lambda(self, node: Node, scope: Mapping[str, Any]) -> Callable[[Any], Any]:
+        variable, body = _text(node.named_children[0]), node.named_children[-1]
+        return lambda value: self.evaluate(body, {**scope, variable: value})
+
+
+def read_parameter(node: Node, decorators: list[Node], template: Template) -> Parameter:
+    """A parameter's declaration."""
+    name, type_, *default = node.named_children
+    notes: dict[str, Any] = {}
+    for decorator in decorators:
+        call = decorator.named_children[0]
+        arguments = call.named_children[1].named_children if len(call.named_children) > 1 else []
+        notes[_text(call.named_children[0])] = template.evaluate(arguments[0], {}) if arguments else True
+    value = template.evaluate(default[0], {}) if default else None
+    return Parameter(_text(name), _text(type_), value, not default, notes)
+
+
+def read_parameters(path: Path) -> dict[str, Parameter]:
+    """The parameters of a file, by name."""
+    template = Template(path, {})
+    found: dict[str, Parameter] = {}
+    decorators: list[Node] = []
+    for node in parse(path).named_children:
+        if node.type == "decorators":
+            decorators = node.named_children
+            continue
+        if node.type == "parameter_declaration":
+            parameter = read_parameter(node, decorators, template)
+            found[parameter.name] = parameter
+        decorators = []
+    return found
+
+
+def _property(body: Node, name: str, *, required: bool = True) -> Any:
+    for child in body.named_children:
+        if child.type == "object_property" and _text(child.named_children[0]) == name:
+            return child.named_children[-1]
+    if required:
+        raise ValueError(f"a resource has no {name}")
+    return None
+
+
+def _text(node: Node) -> str:
+    return (node.text or b"").decode()
+
+
+def _interpolated(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _once[T](work: Callable[[], T]) -> Callable[[], T]:
+    kept: list[T] = []
+
+    def call() -> T:
+        if not kept:
+            kept.append(work())
+        return kept[0]
+
+    return call
+
+
+def _unique_string(*values: str) -> str:
+    if values != TOKEN_OF:
+        raise ValueError(f"the suffix is made from {values}")
+    return TOKEN
+
+
+def _cidr_subnet(prefix: str, length: int, index: int) -> str:
+    return str(list(ipaddress.ip_network(prefix).subnets(new_prefix=length))[index])
+
+
+def _union(*values: Any) -> Any:
+    return {key: item for value in values for key, item in value.items()}
+
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "bool": lambda value: value == "true",
+    "cidrSubnet": _cidr_subnet,
+    "concat": lambda *lists: [item for each in lists for item in each],
+    "contains": lambda holder, item: item in holder,
+    "empty": lambda value: not value,
+    "environment": lambda: {"suffixes": _SUFFIXES},
+    "guid": lambda *values: "guid of " + " ".join(str(value) for value in values),
+    "items": lambda value: [{"key": key, "value": value[key]} for key in sorted(value)],
+    "map": lambda values, function: [function(value) for value in values],
+    "resourceId": lambda type_, name: Reference(type_, name, "id"),
+    "string": lambda value: str(value),
+    "subscription": lambda: {"subscriptionId": SUBSCRIPTION_ID, "id": f"/subscriptions/{SUBSCRIPTION_ID}"},
+    "subscriptionResourceId": lambda type_, name: f"/subscriptions/{SUBSCRIPTION_ID}/providers/{type_}/{name}",
+    "tenant": lambda: {"tenantId": TENANT_ID},
+    "toLower": lambda value: value.at("lower case") if isinstance(value, Reference) else value.lower(),
+    "toObject": lambda values, key, item: {key(value): item(value) for value in values},
+    "union": _union,
+    "uniqueString": _unique_string,
+}

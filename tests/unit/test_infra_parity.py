@@ -1,0 +1,245 @@
+"""infra/bicep and infra/terraform create the same: resources, settings, role assignments and their scopes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.infra_azurerm import create
+from tests.unit.infra_bicep import Parameter, Template, read_parameters
+from tests.unit.infra_resources import TOKEN_OF, differences, plain, tree_of
+from tests.unit.infra_terraform import Module
+
+INFRA = Path(__file__).parents[2] / "infra"
+
+REQUIRED = {
+    "environmentName": TOKEN_OF[1],
+    "location": TOKEN_OF[2],
+    "sqlServer": "sql.example.com",
+    "sqlDatabase": "shop",
+    "workspaceId": "11111111-1111-1111-1111-111111111111",
+    "mirrorId": "22222222-2222-2222-2222-222222222222",
+}
+
+SQL_SERVER_ID = "/subscriptions/x/resourceGroups/y/providers/Microsoft.Sql/servers/z"
+
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "as it comes": {},
+    "private": {"privateNetwork": True, "alertEmail": "oncall@example.com", "networkPrefix": "10.9.0.0/22"},
+    "closed": {"privateNetwork": True, "publicApi": False, "keyVault": True, "sqlServerResourceId": SQL_SERVER_ID},
+    "managed instance": {
+        "privateNetwork": True,
+        "sqlServerResourceId": SQL_SERVER_ID.replace("/servers/", "/managedInstances/"),
+    },
+    "scheduler": {"durableTaskScheduler": True, "alwaysReadyInstances": 2, "zoneRedundant": True},
+    "everything": {
+        "tags": {"owner": "data"},
+        "extraSettings": {"SHOP_REGION": "eu", "HYGGE_SLICE_MINUTES": "2"},
+        "secretSettings": {"SQL_PASSWORD": "sql-password"},
+        "schedule": "0 0 * * * *",
+        "concurrency": 16,
+        "sliceMinutes": 3,
+        "sqlPoolSize": 8,
+        "instanceMemoryMB": 4096,
+        "maximumInstanceCount": 100,
+        "privateNetwork": True,
+        "publicApi": False,
+        "sqlServerResourceId": SQL_SERVER_ID,
+        "keyVault": True,
+        "durableTaskScheduler": True,
+        "schedulerSku": "Dedicated",
+        "alertEmail": "oncall@example.com",
+        "noSuccessWindow": "P1D",
+        "logRetentionDays": 90,
+        "dailyLogQuotaGb": -1,
+    },
+}
+
+
+def snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
+
+
+def compare(infra: Path, scenario: dict[str, Any]) -> list[str]:
+    """What differs between the two templates, outputs included."""
+    values = REQUIRED | scenario
+    template = Template(infra / "bicep" / "main.bicep", values)
+    resources, module = create(infra / "terraform", {snake(name): value for name, value in values.items()})
+    left = tree_of(template.create()) | {"outputs": plain({name: value() for name, value in template.outputs.items()})}
+    right = tree_of(resources) | {"outputs": plain({name: module.output(name) for name in module.outputs})}
+    return differences(left, right)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_both_templates_create_the_same(scenario: str) -> None:
+    assert compare(INFRA, SCENARIOS[scenario]) == []
+
+
+# what is planted: the file, what it says, what it says instead, and what the comparison must name
+PLANTED = {
+    "a key is allowed": (
+        "terraform/storage.tf",
+        "shared_access_key_enabled        = false",
+        "shared_access_key_enabled = true",
+        "allowSharedKeyAccess",
+    ),
+    "a wider scope": (
+        "terraform/access.tf",
+        "scope              = azurerm_application_insights.main.id",
+        "scope = azurerm_resource_group.main.id",
+        "roleAssignments",
+    ),
+    "a wider scope in Bicep": (
+        "bicep/modules/access.bicep",
+        "  scope: component\n",
+        "",
+        "roleAssignments",
+    ),
+    "another role": (
+        "bicep/modules/access.bicep",
+        "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
+        "00000000-b9d0-4cc4-a60d-0319b160aaa3",
+        "roleAssignments",
+    ),
+    "a setting less": (
+        "bicep/main.bicep",
+        "        LAKE_CREDENTIAL: 'managed_identity'\n",
+        "",
+        "LAKE_CREDENTIAL",
+    ),
+    "a setting's value": (
+        "terraform/app.tf",
+        'PYTHON_THREADPOOL_THREAD_COUNT = "16"',
+        'PYTHON_THREADPOOL_THREAD_COUNT = "8"',
+        "PYTHON_THREADPOOL_THREAD_COUNT",
+    ),
+    "another Python": (
+        "terraform/app.tf",
+        'version = "3.13"',
+        'version = "3.12"',
+        "runtime/version",
+    ),
+    "a default": (
+        "terraform/variables.tf",
+        "default     = 2048",
+        "default     = 4096",
+        "instanceMemoryMB",
+    ),
+    "a publisher's password": (
+        "terraform/app.tf",
+        'toset(["scm", "ftp"])',
+        'toset(["scm"])',
+        "basicPublishingCredentialsPolicies",
+    ),
+    "an open vault": (
+        "bicep/modules/vault.bicep",
+        "publicNetworkAccess: privateNetwork ? 'Disabled' : 'Enabled'",
+        "publicNetworkAccess: 'Enabled'",
+        "publicNetworkAccess",
+    ),
+    "a subnet without its gateway": (
+        "bicep/modules/network.bicep",
+        "          natGateway: { id: gateway.id }\n",
+        "",
+        "natGateway",
+    ),
+    "an output": (
+        "terraform/outputs.tf",
+        '"HYGGE_IDENTITY_NAME"',
+        '"IDENTITY_NAME"',
+        "outputs/HYGGE_IDENTITY_NAME",
+    ),
+    "an alert's threshold": (
+        "bicep/modules/alerts.bicep",
+        "threshold: 10",
+        "threshold: 100",
+        "threshold",
+    ),
+}
+
+
+@pytest.mark.parametrize("difference", PLANTED)
+def test_a_planted_difference_is_found(difference: str, tmp_path: Path) -> None:
+    file, written, instead, named = PLANTED[difference]
+    infra = tmp_path / "infra"
+    shutil.copytree(INFRA, infra)
+    text = (infra / file).read_text()
+    assert text.count(written) == 1
+    (infra / file).write_text(text.replace(written, instead))
+
+    found = compare(infra, SCENARIOS["everything"]) + compare(infra, {})
+
+    assert found, "the planted difference was not found"
+    assert any(named in line for line in found)
+
+
+@pytest.mark.parametrize("file", ["terraform/storage.tf", "terraform/network.tf"])
+def test_an_argument_that_nobody_has_thought_about_is_an_error(file: str, tmp_path: Path) -> None:
+    infra = tmp_path / "infra"
+    shutil.copytree(INFRA, infra)
+    text = (infra / file).read_text()
+    (infra / file).write_text(
+        text.replace(
+            "  location            = var.location\n", "  location = var.location\n  sftp_enabled = true\n"
+        ).replace(
+            "  location                         = var.location\n", "  location = var.location\n  sftp_enabled = true\n"
+        )
+    )
+
+    with pytest.raises(ValueError, match="sftp_enabled is not understood"):
+        compare(infra, SCENARIOS["everything"])
+
+
+def test_both_templates_take_the_same_parameters() -> None:
+    parameters = read_parameters(INFRA / "bicep" / "main.bicep")
+    module = Module(INFRA / "terraform", {}, lambda instance, name: None)
+    types = {"string": "string", "int": "number", "bool": "bool", "object": "map(string)"}
+
+    assert [snake(name) for name in parameters] == list(module.variables)
+    for name, parameter in parameters.items():
+        block = module.variables[snake(name)]
+        written = dict(block.attributes())
+        assert "".join(str(token) for token in written["type"].scan_values(lambda _: True)) == types[parameter.type], (
+            name
+        )
+        assert ("default" not in written) == parameter.required, name
+        if not parameter.required:
+            assert module.evaluate(written["default"], {}) == parameter.default, name
+        described = module.evaluate(written["description"], {})
+        assert described == terraform_words(parameter, parameters), name
+
+
+def terraform_words(parameter: Parameter, parameters: dict[str, Parameter]) -> str:
+    """A description as Terraform says it: parameters are named in its own way."""
+    text = str(parameter.decorators["description"]).removesuffix(" `azd` calls it the environment.")
+    for name in parameters:
+        text = text.replace(f"`{name}`", f"`{snake(name)}`")
+    return text.replace("→", "=>")
+
+
+def test_both_templates_refuse_the_same_values() -> None:
+    for name, parameter in read_parameters(INFRA / "bicep" / "main.bicep").items():
+        for value, allowed in probes(parameter):
+            module = Module(INFRA / "terraform", {snake(name): value}, lambda instance, attribute: None)
+            rules = [block.attribute("condition") for block in module.variables[snake(name)].blocks()]
+            assert all(module.evaluate(rule, {}) for rule in rules) == allowed, (name, value)
+
+
+def probes(parameter: Parameter) -> list[tuple[Any, bool]]:
+    """Values at the edges of what Bicep allows, and whether it does."""
+    rules = parameter.decorators
+    if "allowed" in rules:
+        outside: Any = 1 if parameter.type == "int" else "no such thing"
+        return [(outside, False), *((value, True) for value in rules["allowed"])]
+    found: list[tuple[Any, bool]] = []
+    if "minValue" in rules:
+        found += [(rules["minValue"], True), (rules["minValue"] - 1, False)]
+    if "maxValue" in rules:
+        found += [(rules["maxValue"], True), (rules["maxValue"] + 1, False)]
+    if "maxLength" in rules:
+        found += [("x" * rules["maxLength"], True), ("x" * (rules["maxLength"] + 1), False)]
+    return found
