@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import threading
 from typing import Final, Protocol
@@ -61,6 +62,25 @@ def token_attributes(connection: MssqlConnection) -> dict[int, bytes]:
         token = _entra_token(connection)
     encoded = token.encode("utf-16-le")
     return {ACCESS_TOKEN_ATTRIBUTE: struct.pack("<I", len(encoded)) + encoded}
+
+
+def check_reachable(connection: MssqlConnection) -> None:
+    """Raise HomeUnavailable where nobody listens at the server's address.
+
+    The driver would find out too, but it tries a refused connection again and again until the login timeout is over. A
+    named instance is left to the driver, which has to ask for its port first.
+    """
+    host, comma, port = connection.address.partition(",")
+    if not comma:
+        return
+    try:
+        socket.create_connection((host.strip(), int(port)), connection.login_timeout_seconds).close()
+    except OSError as error:
+        reason = error.strerror or "no answer"
+        raise HomeUnavailable(
+            f"Cannot reach {host.strip()} on port {port.strip()}: {reason}.",
+            hint="Check the server's name and port, whether it runs, and the firewalls in between.",
+        ) from error
 
 
 def secrets_of(connection: MssqlConnection) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from hygge_engine.homes.mssql.connect import check_reachable
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.homes.mssql.values import Parameter
 
@@ -49,6 +50,7 @@ class Session(Protocol):
 
 def open_session(connection: MssqlConnection) -> Session:
     """Connect with the driver that the settings name. Raises HomeUnavailable, HomeLoginFailed, HomeNotFound."""
+    check_reachable(connection)
     if connection.driver == "pyodbc":
         from hygge_engine.homes.mssql.pyodbc_session import PyodbcSession
 

@@ -1,0 +1,32 @@
+"""Reaching a server, or not."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from hygge_engine.errors import HomeUnavailable
+from hygge_engine.homes.mssql.session import open_session
+from hygge_engine.homes.mssql.settings import MssqlConnection
+
+
+@pytest.mark.parametrize("driver", ["mssql-python", "pyodbc"])
+def test_a_server_that_is_down_is_said_to_be_so_without_waiting_for_the_login_timeout(driver: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    connection = MssqlConnection.model_validate(
+        {
+            "server": "127.0.0.1",
+            "port": port,
+            "database": "shop",
+            "username": "reader",
+            "password": "canary-secret",
+            "driver": driver,
+            "login_timeout_seconds": 3600,
+        }
+    )
+    with pytest.raises(HomeUnavailable, match=f"Cannot reach 127.0.0.1 on port {port}: Connection refused") as caught:
+        open_session(connection)
+    assert caught.value.transient
+    assert "canary" not in str(caught.value)
