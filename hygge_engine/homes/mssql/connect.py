@@ -73,12 +73,13 @@ def check_reachable(connection: MssqlConnection) -> None:
     host, comma, port = connection.address.partition(",")
     if not comma:
         return
+    host = host.strip().removeprefix("tcp:")
     try:
-        socket.create_connection((host.strip(), int(port)), connection.login_timeout_seconds).close()
+        socket.create_connection((host, int(port)), connection.login_timeout_seconds).close()
     except OSError as error:
         reason = error.strerror or "no answer"
         raise HomeUnavailable(
-            f"Cannot reach {host.strip()} on port {port.strip()}: {reason}.",
+            f"Cannot reach {host} on port {port.strip()}: {reason}.",
             hint="Check the server's name and port, whether it runs, and the firewalls in between.",
         ) from error
 
