@@ -27,8 +27,10 @@ _COLUMNS: Final = (
 
 _ROWS: Final = """
 INSERT INTO dbo.lineitem SELECT value / 4, value % 200000, value % 10000, value % 7, value % 50, value % 90000 + 0.99,
-    (value % 11) / 100.0, (value % 9) / 100.0, CHAR(65 + 0), CHAR(79), DATEADD(day, value % 2500, CAST('1992-01-02' AS date)),
-    DATEADD(day, value % 2500 + 30, CAST('1992-01-02' AS date)), DATEADD(day, value % 2500 + 45, CAST('1992-01-02' AS date)),
+    (value % 11) / 100.0, (value % 9) / 100.0, CHAR(65 + value % 3), 'O',
+    DATEADD(day, value % 2500, CAST('1992-01-02' AS date)),
+    DATEADD(day, value % 2500 + 30, CAST('1992-01-02' AS date)),
+    DATEADD(day, value % 2500 + 45, CAST('1992-01-02' AS date)),
     'DELIVER IN PERSON', 'TRUCK', CONCAT('carefully final deposits ', value % 99991),
     CASE WHEN value % 10 = 0 THEN NULL ELSE CONCAT(N'note of line ', value % 1013) END,
     DATEADD(second, value, CAST('2024-01-01' AS datetime2(7))) FROM GENERATE_SERIES(1, {rows})"""
@@ -100,7 +102,7 @@ def _receive_message(connection: socket.socket) -> int:
     while True:
         while filled - position < 8:
             position, filled = _refill(connection, buffer, position, filled)
-        length = struct.unpack_from(">H", buffer, position + 2)[0]
+        length = int(struct.unpack_from(">H", buffer, position + 2)[0])
         last = buffer[position + 1] & 1
         while filled - position < length:
             position, filled = _refill(connection, buffer, position, filled)

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import duckdb
-import pyarrow as pa
 
-from devcloud.sqlserver.engine.backend import ENGINE_ERRORS, ConflictError, translate_error, used_parameters
-from devcloud.sqlserver.engine.catalogue import Table
+from devcloud.sqlserver.engine.backend import used_parameters
 from devcloud.sqlserver.engine.definitions import Definer
-from devcloud.sqlserver.engine.expressions import declared_type
 from devcloud.sqlserver.engine.moments import parse_moment
-from devcloud.sqlserver.engine.queries import BoundQuery, OutputColumn
-from devcloud.sqlserver.engine.scope import Scope
-from devcloud.sqlserver.engine.values import Scalar, from_storage, make_constant
+from devcloud.sqlserver.engine.queries import BoundQuery
+from devcloud.sqlserver.engine.value_binder import declared_type
+from devcloud.sqlserver.engine.values import Scalar, from_storage
 from devcloud.sqlserver.engine.writes import BoundWrite, WriteBinder
-from devcloud.sqlserver.errors import CancelledError, ConnectionLostError, SessionEndedError, SqlError, make_error, refuse
-from devcloud.sqlserver.faults import Fault
+from devcloud.sqlserver.errors import (
+    SessionEndedError,
+    SqlError,
+    make_error,
+    refuse,
+)
+from devcloud.sqlserver.execution import Execution
 from devcloud.sqlserver.procedures import run_procedure
 from devcloud.sqlserver.results import Results
 from devcloud.sqlserver.session import Session
 from devcloud.sqlserver.tds import tokens
-from devcloud.sqlserver.tds.typeinfo import ResultColumn
-from devcloud.sqlserver.tsql import syntax
+from devcloud.sqlserver.tsql import commands, syntax
 from devcloud.sqlserver.tsql.statements import parse_batch
-from devcloud.sqlserver.types import INT, MAX, SqlType, nvarchar
+from devcloud.sqlserver.types import INT, SqlType, nvarchar
 
-ROWS_PER_BATCH: Final = 20_000
-ROWS_PER_LARGE_BATCH: Final = 1_000
-"""With (max) columns, whose values may be megabytes each."""
-BYTES_PER_WRITE: Final = 16 * 2**20
-"""Batches of more bytes are encoded in parts."""
 _ABORTING: Final = frozenset(
     {102, 105, 156, 207, 208, 209, 229, 241, 242, 245, 8114, 8115, 8134, 137, 40510, 4104, 195}
 )
@@ -46,43 +42,42 @@ class _Leave(Exception):
     kind: str
 
 
-class Executor:
+class Executor(Execution):
     """Runs one request's statements."""
 
     def __init__(self, session: Session, results: Results) -> None:
-        self.session = session
-        self.results = results
+        super().__init__(session, results)
         self._statements: dict[type, Callable[[Any], None]] = {
-            syntax.SelectStatement: self._select,
-            syntax.Insert: lambda s: self._write(lambda b: b.bind_insert(s, self.session.identity_insert)),
-            syntax.Update: lambda s: self._write(lambda b: b.bind_update(s)),
-            syntax.Delete: lambda s: self._write(lambda b: b.bind_delete(s)),
-            syntax.Truncate: lambda s: self._write(lambda b: b.bind_truncate(s)),
-            syntax.CreateTable: lambda s: self._define(lambda d: d.create_table(s)),
-            syntax.AddToTable: lambda s: self._define(lambda d: d.add_to_table(s)),
-            syntax.AlterColumn: lambda s: self._define(lambda d: d.alter_column(s)),
-            syntax.DropFromTable: lambda s: self._define(lambda d: d.drop_from_table(s)),
-            syntax.CreateIndex: lambda s: self._define(lambda d: d.create_index(s)),
-            syntax.CreateView: lambda s: self._define(lambda d: d.create_view(s)),
-            syntax.Permission: lambda s: self._define(lambda d: d.set_permission(s)),
-            syntax.Create: self._create,
-            syntax.Drop: self._drop,
-            syntax.Use: self._use,
-            syntax.Declare: self._declare,
-            syntax.SetVariable: self._set_variable,
-            syntax.SetOption: self._set_option,
-            syntax.Block: self._block,
-            syntax.If: self._if,
-            syntax.While: self._while,
-            syntax.TryCatch: self._try,
-            syntax.Flow: self._flow,
-            syntax.Print: self._print,
-            syntax.RaiseError: self._raise,
-            syntax.Throw: self._throw,
-            syntax.WaitFor: self._wait,
-            syntax.Transaction: self._transaction,
-            syntax.Execute: lambda s: run_procedure(self, s),
-            syntax.ExecuteText: self._execute_text,
+            commands.SelectStatement: self._select,
+            commands.Insert: lambda s: self._write(lambda b: b.bind_insert(s, self.session.identity_insert)),
+            commands.Update: lambda s: self._write(lambda b: b.bind_update(s)),
+            commands.Delete: lambda s: self._write(lambda b: b.bind_delete(s)),
+            commands.Truncate: lambda s: self._write(lambda b: b.bind_truncate(s)),
+            commands.CreateTable: lambda s: self._define(lambda d: d.create_table(s)),
+            commands.AddToTable: lambda s: self._define(lambda d: d.add_to_table(s)),
+            commands.AlterColumn: lambda s: self._define(lambda d: d.alter_column(s)),
+            commands.DropFromTable: lambda s: self._define(lambda d: d.drop_from_table(s)),
+            commands.CreateIndex: lambda s: self._define(lambda d: d.create_index(s)),
+            commands.CreateView: lambda s: self._define(lambda d: d.create_view(s)),
+            commands.Permission: lambda s: self._define(lambda d: d.set_permission(s)),
+            commands.Create: self._create,
+            commands.Drop: self._drop,
+            commands.Use: self._use,
+            commands.Declare: self._declare,
+            commands.SetVariable: self._set_variable,
+            commands.SetOption: self._set_option,
+            commands.Block: self._block,
+            commands.If: self._if,
+            commands.While: self._while,
+            commands.TryCatch: self._try,
+            commands.Flow: self._flow,
+            commands.Print: self._print,
+            commands.RaiseError: self._raise,
+            commands.Throw: self._throw,
+            commands.WaitFor: self._wait,
+            commands.Transaction: self._transaction,
+            commands.Execute: lambda s: run_procedure(self, s),
+            commands.ExecuteText: self._execute_text,
         }
 
     # Batches
@@ -114,7 +109,7 @@ class Executor:
         for statement in parse_batch(text).statements:
             self.run_statement(statement)
 
-    def run_statement(self, statement: syntax.Statement) -> None:
+    def run_statement(self, statement: commands.Statement) -> None:
         """Run a statement. Errors that end only the statement are sent; those that end the batch are raised."""
         session = self.session
         session.check_cancelled()
@@ -127,32 +122,20 @@ class Executor:
             session.last_error = error.number
             # As under XACT_ABORT: DuckDB gives up a whole transaction with its first error.
             self._roll_back_failed()
-            nested = isinstance(statement, syntax.Block | syntax.If | syntax.While | syntax.TryCatch)
+            nested = isinstance(statement, commands.Block | commands.If | commands.While | commands.TryCatch)
             if nested or session.try_depth or error.number in _ABORTING or error.severity >= 20 or session.xact_abort:
                 raise
             self.results.message(error)
             self.results.done(failed=True)
             return
-        if not isinstance(statement, syntax.If | syntax.While | syntax.Block | syntax.TryCatch | syntax.Print):
+        if not isinstance(
+            statement, commands.If | commands.While | commands.Block | commands.TryCatch | commands.Print
+        ):
             session.last_error = 0
-
-    def _roll_back_failed(self) -> None:
-        session = self.session
-        transaction = session.transaction
-        if transaction.is_open and transaction.count == 0:
-            session.end_transaction(commit=False)
-        elif transaction.is_open:
-            descriptor = transaction.descriptor
-            session.end_transaction(commit=False)
-            self.results.token(tokens.make_environment_change(tokens.ENV_ROLLBACK, b"", descriptor))
 
     # Queries
 
-    def binder(self) -> WriteBinder:
-        """Return a binder for a statement of this session."""
-        return WriteBinder(self.session)
-
-    def _select(self, statement: syntax.SelectStatement) -> None:
+    def _select(self, statement: commands.SelectStatement) -> None:
         body = statement.query.body
         if isinstance(body, syntax.Select) and body.into is not None:
             self._select_into(statement, body.into)
@@ -170,117 +153,6 @@ class Executor:
         self.session.rowcount = count
         self.results.done(None if self.session.nocount else count, command)
 
-    def _strike(self, tables: list[Table]) -> Fault | None:
-        """Let a fault that waits for this statement happen."""
-        session = self.session
-        fault = session.faults.at_statement(session.number, session.login, [table.full_name for table in tables])
-        if fault is not None and fault.kind == "delay":
-            session.sleep(fault.seconds)
-            return None
-        return fault
-
-    def send_rows(
-        self,
-        sql: str,
-        parameters: dict[str, object],
-        outputs: tuple[OutputColumn, ...],
-        tables: list[Table],
-        fault: Fault | None = None,
-    ) -> int:
-        """Stream a query's rows to the client; returns how many there were."""
-        owner = tables[0].full_name if tables else ""
-        columns = [
-            ResultColumn(column.name, column.shown_type, column.nullable, column.identity, column.computed, owner)
-            for column in outputs
-        ]
-        large = any(column.type.length == MAX for column in columns)
-        count = 0
-        sent_metadata = False
-        for batch in self.stream(sql, parameters, ROWS_PER_LARGE_BATCH if large else ROWS_PER_BATCH):
-            if not sent_metadata:
-                self.results.columns(columns)
-                sent_metadata = True
-            for part in _portions(batch):
-                self.session.check_cancelled()
-                part = self._harm(part, columns, count, fault)
-                self.results.rows(part, columns)
-                count += part.num_rows
-        if not sent_metadata:
-            self.results.columns(columns)
-        return count
-
-    def _harm(
-        self, batch: pa.RecordBatch, columns: list[ResultColumn], before: int, fault: Fault | None
-    ) -> pa.RecordBatch:
-        """Apply a fault that strikes among the rows."""
-        if fault is None:
-            return batch
-        if fault.kind == "slow_rows":
-            self.results.flush()
-            self.session.sleep(fault.seconds * batch.num_rows / 1000)
-            return batch
-        if before + batch.num_rows < fault.after_rows:
-            return batch
-        self.results.rows(batch.slice(0, fault.after_rows - before), columns)
-        if fault.kind == "drop_connection":
-            self.results.flush()
-            raise ConnectionLostError("a deliberate fault")
-        raise fault.make_error(self.session.number, self.session.login)
-
-    def stream(self, sql: str, parameters: dict[str, object], rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield the batches of a query. Raises SqlError, CancelledError."""
-        session = self.session
-        session.transaction.enter(writing=False)
-        reader = None
-        try:
-            with session.executing():
-                relation = session.connection.sql(sql, params=used_parameters(sql, parameters))
-                reader = relation.to_arrow_reader(rows)
-            while True:
-                with session.executing():
-                    batch = next(reader, None)
-                if batch is None:
-                    return
-                yield batch
-        except ENGINE_ERRORS as error:
-            translated = translate_error(error)
-            if isinstance(translated, ConflictError):
-                raise make_error(1205, session.number, state=45) from None
-            raise translated from None
-        finally:
-            if reader is not None:
-                reader.close()
-
-    def fetch(self, sql: str, parameters: dict[str, object]) -> list[tuple[object, ...]]:
-        """Return all rows of a query. Raises SqlError, CancelledError."""
-        session = self.session
-        session.transaction.enter(writing=False)
-        try:
-            with session.executing():
-                return session.connection.execute(sql, used_parameters(sql, parameters)).fetchall()
-        except ENGINE_ERRORS as error:
-            translated = translate_error(error)
-            if isinstance(translated, ConflictError):
-                raise make_error(1205, session.number, state=45) from None
-            raise translated from None
-
-    def evaluate(self, expression: syntax.Expression, kind: SqlType | None = None) -> tuple[SqlType, Scalar]:
-        """Return the value of an expression, as that type if one is given."""
-        binder = self.binder()
-        value = binder.bind(expression, Scope())
-        if kind is not None:
-            value = binder.convert(value, kind)
-        if value.is_constant:
-            return value.type, value.constant
-        rows = self.fetch(f"SELECT {value.sql}", binder.parameters)
-        return value.type, from_storage(rows[0][0], value.type)
-
-    def test(self, condition: syntax.Expression) -> bool:
-        """Return whether a condition holds."""
-        binder = self.binder()
-        sql = binder.bind_condition(condition, Scope())
-        return bool(self.fetch(f"SELECT coalesce({sql}, false)", binder.parameters)[0][0])
-
     def _assign(self, bound: BoundQuery, binder: WriteBinder) -> None:
         rows = self.fetch(bound.sql, binder.parameters)
         self.session.rowcount = len(rows)
@@ -293,16 +165,6 @@ class Executor:
         """Return a value as the type of the variable that it goes into."""
         kind = self.session.declared(name)
         return self.convert_scalar(source, value, kind)
-
-    def convert_scalar(self, source: SqlType, value: Scalar, kind: SqlType) -> Scalar:
-        """Return a value of one type as another."""
-        if source == kind or value is None:
-            return value
-        binder = self.binder()
-        converted = binder.convert(make_constant(value, source, binder.parameters), kind)
-        if converted.is_constant:
-            return converted.constant
-        return from_storage(self.fetch(f"SELECT {converted.sql}", binder.parameters)[0][0], kind)
 
     # Writes
 
@@ -345,45 +207,6 @@ class Executor:
             f"CREATE OR REPLACE SEQUENCE {name} START {seed} INCREMENT {increment} {limits}"
         )
 
-    def in_transaction(self, action: Callable[[], None], table: Table | None = None, verb: str = "INSERT") -> None:
-        """Do a write inside the session's transaction, or one of its own; wait where another one stands in the way.
-
-        DuckDB refuses a conflicting write where SQL Server would wait for the lock. While nothing else was written in
-        this transaction, the write is tried again as often as another transaction ends; then, or when it could never
-        succeed, the session is the deadlock victim.
-        """
-        session = self.session
-        transaction = session.transaction
-        deadline = session.lock_deadline()
-        while True:
-            opened = transaction.enter(writing=True)
-            fresh = opened or not transaction.has_written
-            waits = session.instance_clock()
-            try:
-                action()
-                if transaction.count == 0:
-                    session.end_transaction(commit=True)
-                else:
-                    transaction.has_written = True
-                return
-            except (*ENGINE_ERRORS, SqlError, CancelledError) as error:
-                translated = (
-                    error
-                    if isinstance(error, SqlError | CancelledError)
-                    else translate_error(error, table, session.database, verb)
-                )
-                if not isinstance(translated, ConflictError):
-                    if isinstance(translated, CancelledError):
-                        self._roll_back_failed()
-                    raise translated from None
-                if not fresh:
-                    number = 3960 if transaction.isolation == "SNAPSHOT" else 1205
-                    if number == 3960:
-                        raise make_error(3960, table.full_name if table else "", session.database) from None
-                    raise make_error(1205, session.number, state=51) from None
-            session.abandon_transaction()
-            session.wait_for_others(waits, deadline)
-
     def _define(self, action: Callable[[Definer], None]) -> None:
         session = self.session
 
@@ -397,7 +220,7 @@ class Executor:
         self.in_transaction(define)
         self.results.done()
 
-    def _select_into(self, statement: syntax.SelectStatement, name: syntax.Name) -> None:
+    def _select_into(self, statement: commands.SelectStatement, name: syntax.Name) -> None:
         binder = self.binder()
         bound = binder.bind_query(statement.query, None, outermost=True)
         self._strike(binder.tables)
@@ -422,7 +245,7 @@ class Executor:
 
     # Definitions beyond one database
 
-    def _create(self, statement: syntax.Create) -> None:
+    def _create(self, statement: commands.Create) -> None:
         if statement.kind == "database":
             self.session.require_administrator("CREATE DATABASE")
             self.session.instance.create(statement.name)
@@ -434,7 +257,7 @@ class Executor:
         else:
             self._define(lambda definer: definer.create(statement))
 
-    def _drop(self, statement: syntax.Drop) -> None:
+    def _drop(self, statement: commands.Drop) -> None:
         if statement.kind not in ("database", "login"):
             self._define(lambda definer: definer.drop(statement))
             return
@@ -451,12 +274,12 @@ class Executor:
 
     # Variables and settings
 
-    def _use(self, statement: syntax.Use) -> None:
+    def _use(self, statement: commands.Use) -> None:
         for token in self.session.use(statement.database):
             self.results.token(token)
         self.results.done()
 
-    def _declare(self, statement: syntax.Declare) -> None:
+    def _declare(self, statement: commands.Declare) -> None:
         for name, declared, expression in statement.variables:
             kind = declared_type(declared)
             if name.lower() in self.session.variables:
@@ -464,12 +287,12 @@ class Executor:
             value = None if expression is None else self.evaluate(expression, kind)[1]
             self.session.variables[name.lower()] = (kind, value)
 
-    def _set_variable(self, statement: syntax.SetVariable) -> None:
+    def _set_variable(self, statement: commands.SetVariable) -> None:
         kind = self.session.declared(statement.name)
         self.session.store(statement.name, self.evaluate(statement.value, kind)[1])
         self.results.done()
 
-    def _set_option(self, statement: syntax.SetOption) -> None:
+    def _set_option(self, statement: commands.SetOption) -> None:
         session = self.session
         match statement.name:
             case "NOCOUNT":
@@ -502,17 +325,17 @@ class Executor:
 
     # Control of flow
 
-    def _block(self, statement: syntax.Block) -> None:
+    def _block(self, statement: commands.Block) -> None:
         for inner in statement.statements:
             self.run_statement(inner)
 
-    def _if(self, statement: syntax.If) -> None:
+    def _if(self, statement: commands.If) -> None:
         if self.test(statement.condition):
             self.run_statement(statement.then)
         elif statement.otherwise is not None:
             self.run_statement(statement.otherwise)
 
-    def _while(self, statement: syntax.While) -> None:
+    def _while(self, statement: commands.While) -> None:
         while self.test(statement.condition):
             try:
                 self.run_statement(statement.body)
@@ -522,7 +345,7 @@ class Executor:
                 if leave.kind == "BREAK":
                     return
 
-    def _try(self, statement: syntax.TryCatch) -> None:
+    def _try(self, statement: commands.TryCatch) -> None:
         session = self.session
         session.try_depth += 1
         try:
@@ -540,14 +363,14 @@ class Executor:
         finally:
             session.caught = outer
 
-    def _flow(self, statement: syntax.Flow) -> None:
+    def _flow(self, statement: commands.Flow) -> None:
         raise _Leave(statement.kind)
 
-    def _print(self, statement: syntax.Print) -> None:
+    def _print(self, statement: commands.Print) -> None:
         _, value = self.evaluate(statement.value, nvarchar(4000))
         self.results.message(SqlError(0, _shown(value) or " ", 0, 1, statement.line))
 
-    def _raise(self, statement: syntax.RaiseError) -> None:
+    def _raise(self, statement: commands.RaiseError) -> None:
         kind, message = self.evaluate(statement.message)
         severity = int(str(self.evaluate(statement.severity, INT)[1]))
         state = int(str(self.evaluate(statement.state, INT)[1]))
@@ -560,7 +383,7 @@ class Executor:
             return
         raise error
 
-    def _throw(self, statement: syntax.Throw) -> None:
+    def _throw(self, statement: commands.Throw) -> None:
         if statement.number is None or statement.message is None or statement.state is None:
             if self.session.caught is None:
                 raise SqlError(10704, "To rethrow an error, a THROW statement must be used inside a CATCH block.", 15)
@@ -571,7 +394,7 @@ class Executor:
         self._roll_back_failed()
         raise SqlError(number, message, 16, state, statement.line)
 
-    def _wait(self, statement: syntax.WaitFor) -> None:
+    def _wait(self, statement: commands.WaitFor) -> None:
         _, value = self.evaluate(statement.delay, nvarchar(30))
         try:
             _, ticks, _ = parse_moment(_shown(value))
@@ -582,7 +405,7 @@ class Executor:
         self.session.sleep(ticks / 10_000_000)
         self.results.done()
 
-    def _transaction(self, statement: syntax.Transaction) -> None:
+    def _transaction(self, statement: commands.Transaction) -> None:
         session = self.session
         transaction = session.transaction
         if statement.kind == "BEGIN":
@@ -597,21 +420,7 @@ class Executor:
             self.end_transaction(commit=statement.kind == "COMMIT")
         self.results.done()
 
-    def end_transaction(self, *, commit: bool) -> None:
-        """Commit or roll back, and tell the client."""
-        descriptor = self.session.transaction.descriptor
-        kind = tokens.ENV_COMMIT if commit else tokens.ENV_ROLLBACK
-        try:
-            self.session.end_transaction(commit=commit)
-        except ENGINE_ERRORS as error:
-            self.results.token(tokens.make_environment_change(tokens.ENV_ROLLBACK, b"", descriptor))
-            translated = translate_error(error)
-            if isinstance(translated, ConflictError):
-                raise make_error(1205, self.session.number, state=51) from None
-            raise translated from None
-        self.results.token(tokens.make_environment_change(kind, b"", descriptor))
-
-    def _execute_text(self, statement: syntax.ExecuteText) -> None:
+    def _execute_text(self, statement: commands.ExecuteText) -> None:
         _, value = self.evaluate(statement.text, nvarchar(-1))
         with self.session.own_variables({}):
             self.run_text(_shown(value))
@@ -619,14 +428,3 @@ class Executor:
 
 def _shown(value: Scalar) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _portions(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Yield a batch in parts of bounded size."""
-    parts = batch.nbytes // BYTES_PER_WRITE + 1
-    if parts == 1 or batch.num_rows <= 1:
-        yield batch
-        return
-    step = max(1, batch.num_rows // parts)
-    for start in range(0, batch.num_rows, step):
-        yield batch.slice(start, step)

@@ -117,7 +117,8 @@ def change_flights(connection: Any, updates: int = 1000, inserts: int = 500) -> 
             "flight, tailnum, origin, dest, air_time, distance, hour, minute, time_hour"
         )
         cursor.execute(
-            f"INSERT INTO dbo.flights ({columns}) SELECT TOP ({int(inserts)}) {columns} FROM dbo.flights ORDER BY id DESC"
+            f"INSERT INTO dbo.flights ({columns}) SELECT TOP ({int(inserts)}) {columns} FROM dbo.flights ORDER BY "
+            "id DESC"
         )
         return updated, int(cursor.rowcount)
     finally:

@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING, Final
 from devcloud.sqlserver.engine.values import Scalar
 from devcloud.sqlserver.errors import SqlError, make_error, refuse
 from devcloud.sqlserver.faults import Fault
-from devcloud.sqlserver.metadata import (
-    describe_parameters,
-    describe_result,
-    list_columns,
-    list_data_types,
-    list_primary_keys,
-    list_tables,
-)
-from devcloud.sqlserver.tsql.syntax import Execute
+from devcloud.sqlserver.metadata import describe_parameters, describe_result
+from devcloud.sqlserver.odbc_catalogue import list_columns, list_data_types, list_primary_keys, list_tables
+from devcloud.sqlserver.tsql.commands import Execute
 from devcloud.sqlserver.types import SqlType, nvarchar
 
 if TYPE_CHECKING:
@@ -61,7 +55,7 @@ def run_procedure(executor: Executor, statement: Execute) -> None:
         return
     procedure = PROCEDURES.get(name)
     if procedure is None:
-        if name.startswith("sp_") or name.startswith("xp_"):
+        if name.startswith(("sp_", "xp_")):
             raise refuse(f"procedure {name}")
         raise make_error(2812, ".".join(statement.procedure), state=62)
     procedure(executor, arguments)

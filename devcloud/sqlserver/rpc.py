@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from devcloud.sqlserver.engine.expressions import declared_type
+from devcloud.sqlserver.engine.value_binder import declared_type
 from devcloud.sqlserver.engine.values import Scalar, make_constant
 from devcloud.sqlserver.errors import SqlError, make_error, refuse
 from devcloud.sqlserver.executor import Executor

@@ -21,12 +21,12 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture
-def table(address: str) -> Iterator[str]:
+def table(address: str) -> str:
     with odbc(address, "db") as connection:
         connection.execute("DROP TABLE IF EXISTS dbo.t")
         connection.execute("CREATE TABLE dbo.t (id int PRIMARY KEY, note varchar(20) NULL, rv rowversion)")
         connection.execute("INSERT INTO dbo.t (id, note) VALUES (1, 'one'), (2, 'two'), (3, 'three')")
-    yield "dbo.t"
+    return "dbo.t"
 
 
 # Logins

@@ -131,8 +131,10 @@ def test_types_survive_null_and_not_null_columns_of_many_rows(address: str) -> N
         )
         cursor.execute(
             "INSERT INTO dbo.many SELECT value, value * 10, CASE WHEN value % 3 <> 0 THEN value END, "
-            "CASE WHEN value % 4 <> 0 THEN -value / 7.0 END, CASE WHEN value % 5 <> 0 THEN CONCAT(N'漢字 ', value) END, "
-            "CASE WHEN value % 6 <> 0 THEN CONCAT('é ', value) END, CASE WHEN value % 7 <> 0 THEN REPLICATE(N'😀', value % 9) END, "
+            "CASE WHEN value % 4 <> 0 THEN -value / 7.0 END, "
+            "CASE WHEN value % 5 <> 0 THEN CONCAT(N'漢字 ', value) END, "
+            "CASE WHEN value % 6 <> 0 THEN CONCAT('é ', value) END, "
+            "CASE WHEN value % 7 <> 0 THEN REPLICATE(N'😀', value % 9) END, "
             "CASE WHEN value % 2 = 0 THEN DATEADD(millisecond, value, CAST('2024-01-01' AS datetime2(3))) END, NULL "
             "FROM GENERATE_SERIES(1, 30000)"
         )
@@ -163,7 +165,8 @@ def test_datetimeoffset_keeps_instant_and_offset(address: str) -> None:
         row = cursor.execute(
             f"SELECT CONVERT(nvarchar(40), CAST('{text}' AS datetimeoffset(7)), 126), "
             f"DATEPART(TZOFFSET, CAST('{text}' AS datetimeoffset(7))), "
-            f"CASE WHEN CAST('{text}' AS datetimeoffset) = CAST('2024-05-06T01:38:09.1234567Z' AS datetimeoffset) THEN 1 END"
+            f"CASE WHEN CAST('{text}' AS datetimeoffset) = CAST('2024-05-06T01:38:09.1234567Z' AS datetimeoffset) "
+            "THEN 1 END"
         ).fetchone()
     assert tuple(row) == (text, 330, 1)
 

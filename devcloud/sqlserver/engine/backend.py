@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from devcloud.sqlserver.engine import library
 from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, Table, create_catalogue
-from devcloud.sqlserver.engine.definitions import duplicate_of
+from devcloud.sqlserver.engine.keys import duplicate_of
 from devcloud.sqlserver.engine.library import ERROR_MARK
 from devcloud.sqlserver.engine.values import quote, quote_text
 from devcloud.sqlserver.errors import CancelledError, SqlError, make_error
@@ -165,7 +165,8 @@ def translate_error(
     if "More than one row returned by a subquery" in text:
         return SqlError(
             512,
-            "Subquery returned more than 1 value. This is not permitted when the subquery follows =, !=, <, <= , >, >= or "
+            "Subquery returned more than 1 value. This is not permitted when the subquery follows =, !=, <, <= , "
+            ">, >= or "
             "when the subquery is used as an expression.",
         )
     return SqlError(8630, f"Internal Query Processor Error: {text}", 17)

@@ -185,7 +185,7 @@ def load_catalogue(connection: duckdb.DuckDBPyConnection, database: str) -> Cata
     catalogue = Catalogue(database)
     for schema_id, name in connection.execute(f"SELECT schema_id, name FROM {where}.schemas").fetchall():
         catalogue.schemas[name.lower()] = (schema_id, name)
-    names = {schema_id: name for schema_id, name in catalogue.schemas.values()}
+    names = dict(catalogue.schemas.values())
     columns = _load_columns(connection, where)
     keys = _load_keys(connection, where)
     objects = connection.execute(
@@ -217,7 +217,8 @@ def load_catalogue(connection: duckdb.DuckDBPyConnection, database: str) -> Cata
 def _load_columns(connection: duckdb.DuckDBPyConnection, where: str) -> dict[int, list[ColumnInfo]]:
     columns: dict[int, list[ColumnInfo]] = {}
     rows = connection.execute(
-        f'SELECT object_id, column_id, name, type_name, length, "precision", "scale", collation_name, is_nullable, seed, '
+        'SELECT object_id, column_id, name, type_name, length, "precision", "scale", collation_name, '
+        "is_nullable, seed, "
         f"increment, default_definition, default_name, computed, is_persisted FROM {where}.columns "
         "ORDER BY object_id, column_id"
     ).fetchall()

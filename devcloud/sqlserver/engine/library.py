@@ -77,12 +77,13 @@ def install(connection: duckdb.DuckDBPyConnection) -> None:
         lines = [line for line in definition.splitlines() if line and not line.startswith("--")]
         for macro in _join_continuations(lines):
             connection.execute(f"CREATE MACRO {LIBRARY}.{macro}")
-    for name, function, kinds, result in (
+    functions: tuple[tuple[str, Callable[[Any, Any], pa.Array[Any]], list[Any], Any], ...] = (
         ("tds_moment", _parse_moments, [VARCHAR, VARCHAR], BIGINT),
         ("tds_float_text", _format_floats, [DOUBLE, INTEGER], VARCHAR),
         ("tds_encode", _encode, [VARCHAR, VARCHAR], BLOB),
         ("tds_decode", _decode, [BLOB, VARCHAR], VARCHAR),
-    ):
+    )
+    for name, function, kinds, result in functions:
         connection.create_function(name, _plain(function), kinds, result, type=ARROW, null_handling=SPECIAL)
 
 

@@ -41,7 +41,6 @@ class OutputColumn:
     identity: bool = False
     computed: bool = False
 
-
     @property
     def shown_type(self) -> SqlType:
         """The type that a client is told: a bare NULL is an int."""
@@ -72,7 +71,8 @@ class QueryBinder(SourceBinder, FunctionBinder):
         if query.order and not outermost and not limit:
             raise SqlError(
                 1033,
-                "The ORDER BY clause is invalid in views, inline functions, derived tables, subqueries, and common table "
+                "The ORDER BY clause is invalid in views, inline functions, derived tables, subqueries, and "
+                "common table "
                 "expressions, unless TOP, OFFSET or FOR XML is also specified.",
             )
         match body:
@@ -210,7 +210,8 @@ class QueryBinder(SourceBinder, FunctionBinder):
             if not 1 <= expression.value <= len(values):
                 raise SqlError(
                     108,
-                    f"The ORDER BY position number {expression.value} is out of range of the number of items in the select "
+                    f"The ORDER BY position number {expression.value} is out of range of the number of items in "
+                    "the select "
                     "list.",
                 )
             return replace(values[expression.value - 1], is_constant=False)
@@ -289,11 +290,11 @@ class QueryBinder(SourceBinder, FunctionBinder):
         """Return a query whose columns have the united types."""
         if all(own.type == target.type for own, target in zip(bound.columns, columns, strict=True)):
             return f"SELECT * FROM ({bound.sql}) AS q"
-        shown = ", ".join(
-            f'{self.convert(Value(f"""q."c{place}" """.strip(), own.type, own.nullable), target.type).sql} AS "c{place}"'
-            for place, (own, target) in enumerate(zip(bound.columns, columns, strict=True), start=1)
-        )
-        return f"SELECT {shown} FROM ({bound.sql}) AS q"
+        shown = []
+        for place, (own, target) in enumerate(zip(bound.columns, columns, strict=True), start=1):
+            value = self.convert(Value(f'q."c{place}"', own.type, own.nullable), target.type)
+            shown.append(f'{value.sql} AS "c{place}"')
+        return f"SELECT {', '.join(shown)} FROM ({bound.sql}) AS q"
 
     def _keys(self, prefix: str, columns: tuple[OutputColumn, ...]) -> list[str]:
         return [
@@ -332,7 +333,8 @@ class QueryBinder(SourceBinder, FunctionBinder):
             if common_type(first.type, second.type).storage != first.type.storage:
                 raise SqlError(
                     240,
-                    f'Types don\'t match between the anchor and the recursive part in column "{columns[place - 1].name}" of '
+                    "Types don't match between the anchor and the recursive part in column "
+                    f'"{columns[place - 1].name}" of '
                     f'recursive query "{table.name}".',
                 )
         aligned = self._align(step, anchor.columns)

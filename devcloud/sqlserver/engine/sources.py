@@ -11,16 +11,9 @@ from devcloud.sqlserver.engine.scope import CommonBinding, Environment, Scope, S
 from devcloud.sqlserver.engine.sysviews import SYSTEM_VIEWS, SystemView, system_query
 from devcloud.sqlserver.engine.values import Value, quote
 from devcloud.sqlserver.errors import make_error, refuse
+from devcloud.sqlserver.tsql.commands import SelectStatement
 from devcloud.sqlserver.tsql.statements import parse_batch, parse_expression
-from devcloud.sqlserver.tsql.syntax import (
-    DerivedSource,
-    FunctionSource,
-    Join,
-    Name,
-    SelectStatement,
-    TableSource,
-    ValuesSource,
-)
+from devcloud.sqlserver.tsql.syntax import DerivedSource, FunctionSource, Join, Name, TableSource, ValuesSource
 from devcloud.sqlserver.tsql.syntax import Source as SourceSyntax
 from devcloud.sqlserver.types import BIGINT, INT, NULL, SqlType, common_type
 

@@ -276,7 +276,8 @@ def _ident_current(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
     if table is None or table.identity is None:
         return _NUMERIC38, None
     rows = session.connection.execute(
-        "SELECT coalesce(last_value, start_value) FROM duckdb_sequences() WHERE database_name = ? AND sequence_name = ?",
+        "SELECT coalesce(last_value, start_value) FROM duckdb_sequences() WHERE database_name = ? AND "
+        "sequence_name = ?",
         [session.database, f"identity_{table.object_id}"],
     ).fetchall()
     return _NUMERIC38, int(rows[0][0])

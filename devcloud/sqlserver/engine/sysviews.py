@@ -130,6 +130,7 @@ _LENGTH: Final = (
 _IS_EXACT: Final = (
     "c.type_name IN ('tinyint', 'smallint', 'int', 'bigint', 'decimal', 'numeric', 'money', 'smallmoney')"
 )
+_IS_FLOAT: Final = "c.type_name IN ('real', 'float')"
 _IS_TIME: Final = "c.type_name IN ('date', 'time', 'datetime', 'smalldatetime', 'datetime2', 'datetimeoffset')"
 
 SYSTEM_VIEWS: Final[dict[tuple[str, str], SystemView]] = {
@@ -237,7 +238,8 @@ SYSTEM_VIEWS: Final[dict[tuple[str, str], SystemView]] = {
         "FROM {db}.objects o WHERE o.kind = 'V'", object_id="int o.object_id", definition="nvarcharmax o.definition"
     ),
     ("sys", "databases"): _view(
-        "FROM duckdb_databases() d JOIN (SELECT unnest({databases}) AS name, generate_subscripts({databases}, 1) AS n) k "
+        "FROM duckdb_databases() d JOIN (SELECT unnest({databases}) AS name, generate_subscripts({databases}, 1) "
+        "AS n) k "
         "ON k.name = d.database_name",
         name="sysname k.name",
         database_id="int k.n + 4",
@@ -294,8 +296,8 @@ SYSTEM_VIEWS: Final[dict[tuple[str, str], SystemView]] = {
         CHARACTER_MAXIMUM_LENGTH=f"int {_LENGTH}",
         CHARACTER_OCTET_LENGTH=f"int CASE WHEN c.type_name IN ('nchar', 'nvarchar') AND c.length > 0 THEN 2 * c.length "
         f"WHEN c.type_name = 'ntext' THEN 2147483646 ELSE {_LENGTH} END",
-        NUMERIC_PRECISION=f"tinyint CASE WHEN {_IS_EXACT} OR c.type_name IN ('real', 'float') THEN c.shown_precision END",
-        NUMERIC_PRECISION_RADIX=f"smallint CASE WHEN {_IS_EXACT} THEN 10 WHEN c.type_name IN ('real', 'float') THEN 2 END",
+        NUMERIC_PRECISION=f"tinyint CASE WHEN {_IS_EXACT} OR {_IS_FLOAT} THEN c.shown_precision END",
+        NUMERIC_PRECISION_RADIX=f"smallint CASE WHEN {_IS_EXACT} THEN 10 WHEN {_IS_FLOAT} THEN 2 END",
         NUMERIC_SCALE=f"int CASE WHEN {_IS_EXACT} THEN c.shown_scale END",
         DATETIME_PRECISION=f"smallint CASE WHEN {_IS_TIME} THEN c.shown_scale END",
         COLLATION_NAME=f"sysname CASE WHEN c.type_name IN {_TEXT_TYPES} THEN c.collation_name END",

@@ -86,7 +86,9 @@ def _literal(value: Scalar, kind: SqlType, parameters: Parameters) -> str:
         if isinstance(value[0], int):
             return f"{{'t': CAST({value[0]} AS BIGINT), 'o': CAST({value[1]} AS SMALLINT)}}"
         return f"{{'kind': {_text(value[0], parameters)}, 'body': {_text(str(value[1]), parameters)}}}"
-    return f"CAST('{value:f}' AS {kind.storage})" if isinstance(value, Decimal) else f"CAST('{value!r}' AS {kind.storage})"
+    return (
+        f"CAST('{value:f}' AS {kind.storage})" if isinstance(value, Decimal) else f"CAST('{value!r}' AS {kind.storage})"
+    )
 
 
 def _text(text: str, parameters: Parameters) -> str:

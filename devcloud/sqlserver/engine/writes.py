@@ -11,22 +11,10 @@ from devcloud.sqlserver.engine.queries import OutputColumn, QueryBinder
 from devcloud.sqlserver.engine.scope import CommonBinding, Scope, Source
 from devcloud.sqlserver.engine.values import Value, make_constant, quote, quote_text
 from devcloud.sqlserver.errors import SqlError, make_error, refuse
+from devcloud.sqlserver.tsql.commands import Assignment, Delete, Insert, Truncate, Update
 from devcloud.sqlserver.tsql.queries import column_alias
 from devcloud.sqlserver.tsql.statements import parse_expression
-from devcloud.sqlserver.tsql.syntax import (
-    Assignment,
-    CommonTable,
-    Delete,
-    Expression,
-    Insert,
-    Join,
-    Name,
-    SelectItem,
-    Star,
-    TableSource,
-    Truncate,
-    Update,
-)
+from devcloud.sqlserver.tsql.syntax import CommonTable, Expression, Join, Name, SelectItem, Star, TableSource
 from devcloud.sqlserver.tsql.syntax import Source as SourceSyntax
 from devcloud.sqlserver.types import MAX, NULL
 
@@ -115,7 +103,7 @@ class WriteBinder(QueryBinder):
         targets = self._insert_columns(insert, table, explicit)
         rows, source = self._insert_source(insert, targets)
         names = {column.name.lower(): place for place, column in enumerate(targets)}
-        stored = [column for column in table.stored]
+        stored = table.stored
         lines = []
         for row in rows:
             cells = []
@@ -168,7 +156,8 @@ class WriteBinder(QueryBinder):
             if column in targets:
                 raise SqlError(
                     264,
-                    f"The column name '{name}' is specified more than once in the SET clause or column list of an INSERT.",
+                    f"The column name '{name}' is specified more than once in the SET clause or column list of an "
+                    "INSERT.",
                 )
             targets.append(column)
         if identity in targets and not explicit:
@@ -264,7 +253,8 @@ class WriteBinder(QueryBinder):
             if column.name in parts:
                 raise SqlError(
                     264,
-                    f"The column name '{column.name}' is specified more than once in the SET clause or column list of an INSERT.",
+                    f"The column name '{column.name}' is specified more than once in the SET clause or column "
+                    "list of an INSERT.",
                 )
             value = self.default_of(column) if assignment.value is None else self.bind(assignment.value, scope)
             parts[column.name] = self.assign(value, column, table, "UPDATE")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from devcloud.sqlserver.tsql.lexer import Kind
-from devcloud.sqlserver.tsql.queries import QueryParser
-from devcloud.sqlserver.tsql.syntax import (
+from devcloud.sqlserver.tsql.commands import (
     AddToTable,
     AlterColumn,
     ColumnDefinition,
@@ -17,11 +15,12 @@ from devcloud.sqlserver.tsql.syntax import (
     Drop,
     DropFromTable,
     KeyDefinition,
-    Name,
     Permission,
     Statement,
-    TypeName,
 )
+from devcloud.sqlserver.tsql.lexer import Kind
+from devcloud.sqlserver.tsql.queries import QueryParser
+from devcloud.sqlserver.tsql.syntax import Name, TypeName
 
 _PERMISSIONS: Final = frozenset(
     {"SELECT", "INSERT", "UPDATE", "DELETE", "CONTROL", "EXECUTE", "ALTER", "REFERENCES", "CONNECT", "TAKE OWNERSHIP"}

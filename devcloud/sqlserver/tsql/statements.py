@@ -5,29 +5,20 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from devcloud.sqlserver.tsql.definitions import DefinitionParser
-from devcloud.sqlserver.tsql.lexer import Kind
-from devcloud.sqlserver.tsql.syntax import (
+from devcloud.sqlserver.tsql.commands import (
     Argument,
     Assignment,
     Batch,
-    Binary,
     Block,
-    Column,
-    CommonTable,
     Declare,
     Delete,
     Execute,
     ExecuteText,
-    Expression,
     Flow,
     If,
     Insert,
-    Literal,
-    Name,
     Print,
     RaiseError,
-    SelectItem,
     SelectStatement,
     SetOption,
     SetVariable,
@@ -38,10 +29,12 @@ from devcloud.sqlserver.tsql.syntax import (
     TryCatch,
     Update,
     Use,
-    Variable,
     WaitFor,
     While,
 )
+from devcloud.sqlserver.tsql.definitions import DefinitionParser
+from devcloud.sqlserver.tsql.lexer import Kind
+from devcloud.sqlserver.tsql.syntax import Binary, Column, CommonTable, Expression, Literal, Name, SelectItem, Variable
 
 _COMPOUND: Final = ("+=", "-=", "*=", "/=", "%=")
 _SWITCHES: Final = frozenset(

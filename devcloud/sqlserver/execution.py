@@ -1,0 +1,243 @@
+"""Runs queries and writes on a session's DuckDB connection and sends what comes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import pyarrow as pa
+
+from devcloud.sqlserver.engine.backend import ENGINE_ERRORS, ConflictError, translate_error, used_parameters
+from devcloud.sqlserver.engine.catalogue import Table
+from devcloud.sqlserver.engine.queries import OutputColumn
+from devcloud.sqlserver.engine.scope import Scope
+from devcloud.sqlserver.engine.values import Scalar, from_storage, make_constant
+from devcloud.sqlserver.engine.writes import WriteBinder
+from devcloud.sqlserver.errors import (
+    CancelledError,
+    ConnectionLostError,
+    SqlError,
+    make_error,
+)
+from devcloud.sqlserver.faults import Fault
+from devcloud.sqlserver.results import Results
+from devcloud.sqlserver.session import Session
+from devcloud.sqlserver.tds import tokens
+from devcloud.sqlserver.tds.typeinfo import ResultColumn
+from devcloud.sqlserver.tsql import syntax
+from devcloud.sqlserver.types import MAX, SqlType
+
+ROWS_PER_BATCH: Final = 20_000
+
+ROWS_PER_LARGE_BATCH: Final = 1_000
+"""With (max) columns, whose values may be megabytes each."""
+
+BYTES_PER_WRITE: Final = 16 * 2**20
+"""Batches of more bytes are encoded in parts."""
+
+
+class Execution:
+    """Runs what is bound, for one request."""
+
+    def __init__(self, session: Session, results: Results) -> None:
+        self.session = session
+        self.results = results
+
+    def binder(self) -> WriteBinder:
+        """Return a binder for a statement of this session."""
+        return WriteBinder(self.session)
+
+    def _roll_back_failed(self) -> None:
+        session = self.session
+        transaction = session.transaction
+        if transaction.is_open and transaction.count == 0:
+            session.end_transaction(commit=False)
+        elif transaction.is_open:
+            descriptor = transaction.descriptor
+            session.end_transaction(commit=False)
+            self.results.token(tokens.make_environment_change(tokens.ENV_ROLLBACK, b"", descriptor))
+
+    def _strike(self, tables: list[Table]) -> Fault | None:
+        """Let a fault that waits for this statement happen."""
+        session = self.session
+        fault = session.faults.at_statement(session.number, session.login, [table.full_name for table in tables])
+        if fault is not None and fault.kind == "delay":
+            session.sleep(fault.seconds)
+            return None
+        return fault
+
+    def send_rows(
+        self,
+        sql: str,
+        parameters: dict[str, object],
+        outputs: tuple[OutputColumn, ...],
+        tables: list[Table],
+        fault: Fault | None = None,
+    ) -> int:
+        """Stream a query's rows to the client; returns how many there were."""
+        owner = tables[0].full_name if tables else ""
+        columns = [
+            ResultColumn(column.name, column.shown_type, column.nullable, column.identity, column.computed, owner)
+            for column in outputs
+        ]
+        large = any(column.type.length == MAX for column in columns)
+        count = 0
+        sent_metadata = False
+        for batch in self.stream(sql, parameters, ROWS_PER_LARGE_BATCH if large else ROWS_PER_BATCH):
+            if not sent_metadata:
+                self.results.columns(columns)
+                sent_metadata = True
+            for part in _portions(batch):
+                self.session.check_cancelled()
+                part = self._harm(part, columns, count, fault)
+                self.results.rows(part, columns)
+                count += part.num_rows
+        if not sent_metadata:
+            self.results.columns(columns)
+        return count
+
+    def _harm(
+        self, batch: pa.RecordBatch, columns: list[ResultColumn], before: int, fault: Fault | None
+    ) -> pa.RecordBatch:
+        """Apply a fault that strikes among the rows."""
+        if fault is None:
+            return batch
+        if fault.kind == "slow_rows":
+            self.results.flush()
+            self.session.sleep(fault.seconds * batch.num_rows / 1000)
+            return batch
+        if before + batch.num_rows < fault.after_rows:
+            return batch
+        self.results.rows(batch.slice(0, fault.after_rows - before), columns)
+        if fault.kind == "drop_connection":
+            self.results.flush()
+            raise ConnectionLostError("a deliberate fault")
+        raise fault.make_error(self.session.number, self.session.login)
+
+    def stream(self, sql: str, parameters: dict[str, object], rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield the batches of a query. Raises SqlError, CancelledError."""
+        session = self.session
+        session.transaction.enter(writing=False)
+        reader = None
+        try:
+            with session.executing():
+                relation = session.connection.sql(sql, params=used_parameters(sql, parameters))
+                reader = relation.to_arrow_reader(rows)
+            while True:
+                with session.executing():
+                    batch = next(reader, None)
+                if batch is None:
+                    return
+                yield batch
+        except ENGINE_ERRORS as error:
+            translated = translate_error(error)
+            if isinstance(translated, ConflictError):
+                raise make_error(1205, session.number, state=45) from None
+            raise translated from None
+        finally:
+            if reader is not None:
+                reader.close()
+
+    def fetch(self, sql: str, parameters: dict[str, object]) -> list[tuple[object, ...]]:
+        """Return all rows of a query. Raises SqlError, CancelledError."""
+        session = self.session
+        session.transaction.enter(writing=False)
+        try:
+            with session.executing():
+                return session.connection.execute(sql, used_parameters(sql, parameters)).fetchall()
+        except ENGINE_ERRORS as error:
+            translated = translate_error(error)
+            if isinstance(translated, ConflictError):
+                raise make_error(1205, session.number, state=45) from None
+            raise translated from None
+
+    def evaluate(self, expression: syntax.Expression, kind: SqlType | None = None) -> tuple[SqlType, Scalar]:
+        """Return the value of an expression, as that type if one is given."""
+        binder = self.binder()
+        value = binder.bind(expression, Scope())
+        if kind is not None:
+            value = binder.convert(value, kind)
+        if value.is_constant:
+            return value.type, value.constant
+        rows = self.fetch(f"SELECT {value.sql}", binder.parameters)
+        return value.type, from_storage(rows[0][0], value.type)
+
+    def test(self, condition: syntax.Expression) -> bool:
+        """Return whether a condition holds."""
+        binder = self.binder()
+        sql = binder.bind_condition(condition, Scope())
+        return bool(self.fetch(f"SELECT coalesce({sql}, false)", binder.parameters)[0][0])
+
+    def convert_scalar(self, source: SqlType, value: Scalar, kind: SqlType) -> Scalar:
+        """Return a value of one type as another."""
+        if source == kind or value is None:
+            return value
+        binder = self.binder()
+        converted = binder.convert(make_constant(value, source, binder.parameters), kind)
+        if converted.is_constant:
+            return converted.constant
+        return from_storage(self.fetch(f"SELECT {converted.sql}", binder.parameters)[0][0], kind)
+
+    def in_transaction(self, action: Callable[[], None], table: Table | None = None, verb: str = "INSERT") -> None:
+        """Do a write inside the session's transaction, or one of its own; wait where another one stands in the way.
+
+        DuckDB refuses a conflicting write where SQL Server would wait for the lock. While nothing else was written in
+        this transaction, the write is tried again as often as another transaction ends; then, or when it could never
+        succeed, the session is the deadlock victim.
+        """
+        session = self.session
+        transaction = session.transaction
+        deadline = session.lock_deadline()
+        while True:
+            opened = transaction.enter(writing=True)
+            fresh = opened or not transaction.has_written
+            waits = session.instance_clock()
+            try:
+                action()
+                if transaction.count == 0:
+                    session.end_transaction(commit=True)
+                else:
+                    transaction.has_written = True
+                return
+            except (*ENGINE_ERRORS, SqlError, CancelledError) as error:
+                translated = (
+                    error
+                    if isinstance(error, SqlError | CancelledError)
+                    else translate_error(error, table, session.database, verb)
+                )
+                if not isinstance(translated, ConflictError):
+                    if isinstance(translated, CancelledError):
+                        self._roll_back_failed()
+                    raise translated from None
+                if not fresh:
+                    number = 3960 if transaction.isolation == "SNAPSHOT" else 1205
+                    if number == 3960:
+                        raise make_error(3960, table.full_name if table else "", session.database) from None
+                    raise make_error(1205, session.number, state=51) from None
+            session.abandon_transaction()
+            session.wait_for_others(waits, deadline)
+
+    def end_transaction(self, *, commit: bool) -> None:
+        """Commit or roll back, and tell the client."""
+        descriptor = self.session.transaction.descriptor
+        kind = tokens.ENV_COMMIT if commit else tokens.ENV_ROLLBACK
+        try:
+            self.session.end_transaction(commit=commit)
+        except ENGINE_ERRORS as error:
+            self.results.token(tokens.make_environment_change(tokens.ENV_ROLLBACK, b"", descriptor))
+            translated = translate_error(error)
+            if isinstance(translated, ConflictError):
+                raise make_error(1205, self.session.number, state=51) from None
+            raise translated from None
+        self.results.token(tokens.make_environment_change(kind, b"", descriptor))
+
+
+def _portions(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Yield a batch in parts of bounded size."""
+    parts = batch.nbytes // BYTES_PER_WRITE + 1
+    if parts == 1 or batch.num_rows <= 1:
+        yield batch
+        return
+    step = max(1, batch.num_rows // parts)
+    for start in range(0, batch.num_rows, step):
+        yield batch.slice(start, step)
