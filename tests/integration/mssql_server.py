@@ -12,10 +12,12 @@ from multiprocessing.connection import Connection
 from typing import Any, Self
 
 from devcloud.sqlserver import DEFAULT_LOGINS, SqlError, SqlServer
+from hygge_engine.homes.base import Home, Position, Window
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 
 DATABASE = "shop"
+DRIVERS = ("mssql-python", "pyodbc")
 READER_PASSWORD = "Reader!2025"
 STOP_SECONDS = 20
 
@@ -108,3 +110,8 @@ def open_home(
     """A home over a table, or over a query where ``table`` is None."""
     settings = {"type": "mssql", "connection": "shop", "table": table, "key": key, **keys}
     return MssqlHome(connect(server, driver), MssqlHomeSettings.model_validate(settings))
+
+
+def read_all(home: Home, window: Window | None = None, after: Position | None = None) -> list[dict[str, Any]]:
+    """All rows of a window after a position."""
+    return [row for batch in home.read(window or Window(), after) for row in batch.rows.to_pylist()]

@@ -143,6 +143,7 @@ _DRIVER_HINT = (
     "Microsoft's ODBC driver could not be loaded: it needs libltdl, libkrb5, libgssapi_krb5 and libssl from the system."
 )
 
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 _PYODBC_NUMBER = re.compile(r"\((-?\d+)\)")
 _MESSAGE_LABEL = re.compile(r"\[(?P<state>\w{5})\] \((?P<number>-?\d+)\)")
 # Classes of SQLSTATE: success, warning, no more rows. Of the warnings one means that a value was cut.
@@ -177,9 +178,11 @@ def diagnose_messages(messages: Sequence[tuple[str, str]]) -> Diagnosis | None:
 
 
 def diagnose_pyodbc(arguments: tuple[object, ...]) -> Diagnosis:
-    """What an exception of pyodbc says: (SQLSTATE, "[SQLSTATE] [tags]message (number) (function); …")."""
-    state = str(arguments[0]) if len(arguments) > 1 else ""
-    text = str(arguments[-1]) if arguments else ""
+    """What an exception of pyodbc says: (SQLSTATE, "[SQLSTATE] [tags]message (number) (function); …"), or the reverse
+    where pyodbc itself complains."""
+    texts = [str(argument) for argument in arguments]
+    state = next((text for text in texts if _SQLSTATE.fullmatch(text)), "")
+    text = next((text for text in texts if text != state), state)
     first = re.split(r";\s*\[[0-9A-Z]{5}\]", text, maxsplit=1)[0]
     found = _PYODBC_NUMBER.search(first)
     number = int(found[1]) if found else 0

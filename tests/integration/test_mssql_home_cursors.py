@@ -1,0 +1,138 @@
+"""Watermarks: windows that meet exactly, whatever the cursor's type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from hygge_engine.errors import CursorUnusable
+from hygge_engine.homes.base import Window
+from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home, read_all
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with ServerProcess() as running:
+        yield running
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class TestCursors:
+    @pytest.mark.parametrize(
+        ("cursor_type", "kind", "values"),
+        [
+            ("int", "int", ["1", "2", "2", "3"]),
+            ("decimal(20, 0)", "int", ["1", "2", "2", "12345678901234567890"]),
+            ("date", "datetime", ["'2013-01-01'", "'2013-01-02'", "'2013-01-02'", "'2013-01-03'"]),
+            (
+                "datetime",
+                "datetime",
+                [
+                    "'2013-01-01T00:00:00'",
+                    "'2013-01-01T00:00:00.003'",
+                    "'2013-01-01T00:00:00.003'",
+                    "'2013-01-01T00:00:00.007'",
+                ],
+            ),
+            (
+                "smalldatetime",
+                "datetime",
+                ["'2013-01-01T00:00:00'", "'2013-01-01T00:01:00'", "'2013-01-01T00:01:00'", "'2013-01-01T00:02:00'"],
+            ),
+            (
+                "datetime2(7)",
+                "datetime",
+                [f"'2013-01-01T00:00:00.{digits}'" for digits in ("1234566", "1234567", "1234567", "1234568")],
+            ),
+            (
+                "datetimeoffset(7)",
+                "datetime",
+                [
+                    "'2013-01-01T00:00:00.1234566+00:00'",
+                    "'2013-01-01T01:00:00.1234567+01:00'",
+                    "'2012-12-31T23:00:00.1234567-01:00'",
+                    "'2013-01-01T00:00:00.1234568+00:00'",
+                ],
+            ),
+            ("varchar(10)", "string", ["'a'", "'b'", "'b'", "'c'"]),
+        ],
+    )
+    def test_windows_meet_exactly(
+        self, server: ServerProcess, driver: str, cursor_type: str, kind: str, values: list[str]
+    ) -> None:
+        server.run(
+            "DROP TABLE IF EXISTS dbo.changing",
+            f"CREATE TABLE dbo.changing (id int NOT NULL PRIMARY KEY, changed {cursor_type} NULL)",
+            "INSERT INTO dbo.changing VALUES (0, NULL)",
+            *(f"INSERT INTO dbo.changing VALUES ({n}, {value})" for n, value in enumerate(values[:3], start=1)),
+        )
+        with open_home(server, "dbo.changing", driver) as home:
+            first = home.high_water("changed")
+            assert (first.type, first.ties, first.null_cursors) == (kind, 2, 1)
+            assert first.value is not None
+            initial = read_all(home, Window("changed", None, first.value))
+            assert [row["id"] for row in initial] == [0, 1, 2, 3]
+            server.run(f"INSERT INTO dbo.changing VALUES (4, {values[3]}), (5, {values[2]})")
+            second = home.high_water("changed")
+            assert second.ties == 1
+            assert home.count_at("changed", first.value) == 3
+            window = Window("changed", first.value, second.value)
+            assert [row["id"] for row in read_all(home, window)] == [4]
+            again = Window("changed", first.value, second.value, lower_inclusive=True)
+            assert [row["id"] for row in read_all(home, again)] == [2, 3, 4, 5]
+            assert [row["id"] for row in read_all(home, again, ["3"])] == [4, 5]
+            assert read_all(home, Window("changed", second.value, second.value)) == []
+
+    def test_a_table_without_rows_has_no_high_water(self, server: ServerProcess) -> None:
+        server.run("DROP TABLE IF EXISTS dbo.hollow", "CREATE TABLE dbo.hollow (id int NOT NULL PRIMARY KEY, at date)")
+        with open_home(server, "dbo.hollow") as home:
+            assert home.high_water("at").value is None
+
+    def test_a_rowversion_ends_below_the_oldest_open_transaction(self, server: ServerProcess, driver: str) -> None:
+        server.run(
+            "DROP TABLE IF EXISTS dbo.versioned",
+            "CREATE TABLE dbo.versioned (id int NOT NULL PRIMARY KEY, v rowversion)",
+            "INSERT INTO dbo.versioned (id) VALUES (1), (2)",
+        )
+        with open_home(server, "dbo.versioned", driver) as home:
+            first = home.high_water("v")
+            assert (first.type, first.ties) == ("binary", 0)
+            assert first.value is not None
+            assert first.value.startswith("0x")
+            assert [row["id"] for row in read_all(home, Window("v", None, first.value))] == [1, 2]
+            server.run("INSERT INTO dbo.versioned (id) VALUES (3)", "UPDATE dbo.versioned SET id = 10 WHERE id = 1")
+            second = home.high_water("v")
+            assert [row["id"] for row in read_all(home, Window("v", first.value, second.value))] == [3, 10]
+            assert read_all(home, Window("v", second.value, home.high_water("v").value)) == []
+
+    def test_a_lag_reads_the_last_minutes_again(self, server: ServerProcess) -> None:
+        server.run(
+            "DROP TABLE IF EXISTS dbo.late",
+            "CREATE TABLE dbo.late (id int NOT NULL PRIMARY KEY, at datetime2(3) NOT NULL)",
+            *(f"INSERT INTO dbo.late VALUES ({n}, '2013-01-01T00:{n:02d}:00')" for n in (1, 9, 10)),
+        )
+        with open_home(server, "dbo.late") as home:
+            high = home.high_water("at")
+            assert high.value is not None
+            lower = home.lower_with_lag(high.value, high.type, 300)
+            assert [row["id"] for row in read_all(home, Window("at", lower, high.value))] == [9, 10]
+
+    def test_a_number_has_no_lag(self, server: ServerProcess) -> None:
+        with open_home(server, None, query="SELECT 1 AS a") as home, pytest.raises(CursorUnusable, match="no minutes"):
+            home.lower_with_lag("7", "int", 300)
+
+    @pytest.mark.parametrize(
+        "cursor_type", ["uniqueidentifier", "float", "bit", "time", "varchar(max)", "sql_variant", "money"]
+    )
+    def test_what_cannot_be_a_cursor_is_refused(self, server: ServerProcess, cursor_type: str) -> None:
+        server.run("DROP TABLE IF EXISTS dbo.useless", f"CREATE TABLE dbo.useless (id int, changed {cursor_type})")
+        with (
+            open_home(server, "dbo.useless") as home,
+            pytest.raises(CursorUnusable, match=r"'changed' of type .* cannot be a watermark"),
+        ):
+            home.high_water("changed")
