@@ -29,6 +29,7 @@ from devcloud.sqlserver.tds.packets import (
     reset,
 )
 from devcloud.sqlserver.tds.parameters import read_rpc_requests, skip_headers
+from devcloud.sqlserver.tds.tls import TlsStream
 
 _SMALLEST_PACKET_BYTES: Final = 512
 _LOGIN_SECONDS: Final = 30
@@ -89,10 +90,14 @@ class Connection:
     def _log_in(self) -> bool:
         kind, _, body = read_message(self._stream)
         if kind is PacketType.PRELOGIN:
-            read_prelogin(body)
+            asked = read_prelogin(body)
+            tls = self._shared.tls
+            encrypts = tls is not None and asked in (Encryption.ON, Encryption.REQUIRED)
             writer = MessageWriter(self._stream)
-            writer.write(make_prelogin(Encryption.NOT_SUPPORTED))
+            writer.write(make_prelogin(Encryption.ON if encrypts else Encryption.NOT_SUPPORTED))
             writer.finish()
+            if encrypts and tls is not None:
+                self._stream = TlsStream(self._stream, tls)
             kind, _, body = read_message(self._stream)
         if kind is not PacketType.LOGIN7:
             raise ConnectionLostError(f"a {kind.name} before login")

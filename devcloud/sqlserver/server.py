@@ -16,6 +16,7 @@ from devcloud.sqlserver.engine.backend import Instance
 from devcloud.sqlserver.faults import Fault, Faults
 from devcloud.sqlserver.local import run_locally
 from devcloud.sqlserver.session import Shared
+from devcloud.sqlserver.tds.tls import make_server_context
 
 DEFAULT_LOGINS: Final = {"sa": "Hygge-2013!"}
 """Of a server that listens on loopback only, and keeps no secrets."""
@@ -28,6 +29,8 @@ class SqlServer:
 
     ``directory`` holds one DuckDB file per database; without it everything is in memory. ``port`` 0 lets the system
     choose. ``logins`` are names and passwords; ``sa`` administers. Use it as a context manager, or start and stop it.
+    With ``tls`` clients that insist on encryption get it, under a certificate that the server signs itself; all others
+    talk in clear.
     """
 
     def __init__(
@@ -37,6 +40,8 @@ class SqlServer:
         logins: Mapping[str, str] | None = None,
         databases: Sequence[str] = (),
         host: str = "127.0.0.1",
+        *,
+        tls: bool = True,
     ) -> None:
         self._directory = directory
         self._wanted_port = port
@@ -50,6 +55,7 @@ class SqlServer:
         self._numbers = itertools.count(_FIRST_SESSION)
         self._shared: Shared | None = None
         self._faults = Faults()
+        self._tls = make_server_context(host) if tls else None
 
     def __enter__(self) -> Self:
         self.start()
@@ -63,7 +69,7 @@ class SqlServer:
     def start(self) -> None:
         """Open the databases and listen. Raises OSError where the port is taken."""
         listener = socket.create_server((self._host, self._wanted_port))
-        self._shared = Shared(Instance(self._directory), self._logins, self._faults)
+        self._shared = Shared(Instance(self._directory), self._logins, self._faults, self._tls)
         for name in self._wanted_databases:
             if name.lower() not in self._shared.instance.databases:
                 self._shared.instance.create(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -54,6 +55,7 @@ class Shared:
     instance: Instance
     logins: dict[str, str]
     faults: Faults
+    tls: ssl.SSLContext | None
     ends: TransactionEnds = field(default_factory=TransactionEnds)
 
 

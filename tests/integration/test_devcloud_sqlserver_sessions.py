@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import mssql_python
 import pyodbc
 import pytest
 
 from devcloud.sqlserver.child import run_in_child
-from tests.integration.sqlserver_clients import mssql, number_of, odbc
+from tests.integration.sqlserver_clients import connection_string, mssql, number_of, odbc
 
 
 @pytest.fixture(scope="module")
@@ -326,3 +327,25 @@ def test_databases_are_apart_and_reach_each_other_by_name(address: str) -> None:
         assert connection.execute("SELECT id FROM other.dbo.here").fetchone()[0] == 7
         with pytest.raises(pyodbc.Error, match="208"):
             connection.execute("SELECT id FROM dbo.here")
+
+
+# Encryption
+
+
+@pytest.mark.parametrize("more", ["Encrypt=yes", "Encrypt=no"])
+def test_encryption_is_there_for_who_asks(more: str, address: str) -> None:
+    string = connection_string(address, "db", more=more)
+    connection = mssql_python.connect(string, autocommit=True)
+    try:
+        cursor = connection.cursor()
+        cursor.execute("SELECT value, REPLICATE('x', 300) AS filler FROM GENERATE_SERIES(1, 50000)")
+        reader = cursor.arrow_reader(batch_size=10_000)
+        assert sum(batch.num_rows for batch in reader) == 50_000
+    finally:
+        connection.close()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(address: str) -> None:
+    string = connection_string(address, "db", more="Encrypt=yes").replace("TrustServerCertificate=yes", "")
+    with pytest.raises(mssql_python.Error, match=r"(?i)certificate|SSL"):
+        mssql_python.connect(string)
