@@ -221,14 +221,14 @@ class TestNames:
     def test_an_unknown_table_is_named_with_the_nearest_one(self, everything: ServerProcess, driver: str) -> None:
         with (
             open_home(everything, "dbo.everythin", driver) as home,
-            pytest.raises(HomeNotFound, match=r"no table or view dbo\.everythin.*Did you mean 'dbo\.everything'"),
+            pytest.raises(HomeNotFound, match=r"no table or view dbo\.everythin.*Did you mean `dbo\.everything`"),
         ):
             home.describe()
 
     def test_an_unknown_column_is_named_with_the_nearest_one(self, everything: ServerProcess) -> None:
         with (
             open_home(everything, "dbo.everything") as home,
-            pytest.raises(HomeNotFound, match=r"no column 'c_moneys'\. Did you mean 'c_money'"),
+            pytest.raises(HomeNotFound, match=r"no column 'c_moneys'\. Did you mean `c_money`"),
         ):
             home.high_water("c_moneys")
 

@@ -19,8 +19,8 @@ from hygge_engine.errors import HomeError, HomeNotFound
 from hygge_engine.homes.mssql.identifiers import qualify
 from hygge_engine.homes.mssql.query import select
 from hygge_engine.homes.mssql.session import Session
-from hygge_engine.homes.mssql.suggest import nearest
 from hygge_engine.homes.mssql.types import SourceColumn
+from hygge_engine.project.problems import nearest
 
 _OBJECT = """\
 SELECT o.object_id, RTRIM(o.type) AS object_type FROM sys.objects AS o \
@@ -228,5 +228,6 @@ def _arrow_column(field: pa.Field[pa.DataType]) -> SourceColumn:
 
 def _not_found(session: Session, schema: str, name: str, error: HomeNotFound) -> HomeNotFound:
     names = [f"{row[0]}.{row[1]}" for row in _ask(session, _NAMES, (), "the database") or ()]
-    hint = nearest(f"{schema}.{name}", names) or "The database has no such table or view that this login may see."
+    like = nearest(f"{schema}.{name}", names)
+    hint = f"Did you mean `{like}`?" if like else "The database has no such table or view that this login may see."
     return HomeNotFound(f"There is no table or view {schema}.{name}: {error.message}", hint=hint)

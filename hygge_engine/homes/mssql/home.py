@@ -16,9 +16,9 @@ from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
 from hygge_engine.homes.mssql.query import OFFSET_SUFFIX, Statement, exact_text, position_texts, read_statement, select
 from hygge_engine.homes.mssql.session import Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
-from hygge_engine.homes.mssql.suggest import nearest
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
 from hygge_engine.homes.mssql.values import earlier, parameter, to_text
+from hygge_engine.project.problems import suggest
 
 _MIB = 1 << 20
 
@@ -183,7 +183,7 @@ class MssqlHome:
         if len(found) != 1:
             raise HomeNotFound(
                 f"{source.name} has no column {name!r}.",
-                hint=nearest(name, [column.name for column in source.columns]),
+                hint=suggest(name, [column.name for column in source.columns]),
             )
         return found[0]
 
