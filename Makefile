@@ -1,5 +1,5 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Each sets up what it needs first.
-.PHONY: setup demo test test-durable2 check format lock clean
+.PHONY: setup demo test test-durable2 bench check format lock clean
 
 setup:
 	@scripts/setup
@@ -14,6 +14,11 @@ test-durable2:
 	@scripts/setup .venv-durable2 requirements-durable2.txt
 	@.venv-durable2/bin/python -m pytest tests/durable2
 
+# BENCH="--rows 100000 --runs 1" for a quick look, BENCH=--full for 1, 4 and 10 million rows.
+bench:
+	@scripts/setup .venv-bench requirements-bench.txt
+	@.venv-bench/bin/python -m benchmarks.sql_server $(BENCH)
+
 check: setup
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
@@ -27,4 +32,4 @@ lock:
 	@scripts/lock
 
 clean:
-	@rm -rf .venv .venv-durable2 .venv-tools .devcloud .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf .venv .venv-bench .venv-durable2 .venv-tools .devcloud .mypy_cache .ruff_cache .pytest_cache
