@@ -148,9 +148,11 @@ def test_a_table_that_is_gone_since_it_was_described_is_not_found(server: Server
             count_rows(home)
 
 
-def test_a_server_without_encryption_is_told_apart(server: ServerProcess, driver: str) -> None:
-    with open_numbers(server, driver, encrypt=True) as home, pytest.raises(HomeError, match="encrypt: false"):
+def test_a_certificate_that_nobody_vouches_for_is_refused(server: ServerProcess, driver: str) -> None:
+    with open_numbers(server, driver, encrypt=True) as home, pytest.raises(HomeError, match="trust_server_certificate"):
         home.describe()
+    with open_numbers(server, driver, encrypt=True, trust_server_certificate=True) as home:
+        assert count_rows(home) == ROWS
 
 
 def test_a_restarted_server_is_reached_again() -> None:

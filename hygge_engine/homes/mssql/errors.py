@@ -143,6 +143,10 @@ _DRIVER_HINT = (
     "Microsoft's ODBC driver could not be loaded: it needs libltdl, libkrb5, libgssapi_krb5 and libssl from the system."
 )
 
+# Secrets shorter than this occur inside ordinary words.
+SHORT_SECRET_CHARACTERS: Final = 4
+_MASK: Final = "***"
+
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 _PYODBC_NUMBER = re.compile(r"\((-?\d+)\)")
 _MESSAGE_LABEL = re.compile(r"\[(?P<state>\w{5})\] \((?P<number>-?\d+)\)")
@@ -194,9 +198,7 @@ def diagnose_pyodbc(arguments: tuple[object, ...]) -> Diagnosis:
 
 def translate(diagnosis: Diagnosis, doing: str, *, secrets: Iterable[str] = ()) -> HomeError:
     """The error that ``diagnosis`` amounts to, for the reader of a log: what was being done, what the server said."""
-    text = diagnosis.text
-    for secret in secrets:
-        text = text.replace(secret, "***")
+    text = mask(diagnosis.text, secrets)
     if _DRIVER_MISSING.search(text):
         return HomeError(f"{doing}: {text}", hint=_DRIVER_HINT)
     if diagnosis.number not in NUMBERS and _CERTIFICATE.search(text):
@@ -215,6 +217,17 @@ def translate(diagnosis: Diagnosis, doing: str, *, secrets: Iterable[str] = ()) 
     return meaning.error(
         f"{doing}: {text}{label}", hint=meaning.hint, retry_after_seconds=float(wait[1]) if wait else None
     )
+
+
+def mask(text: str, secrets: Iterable[str]) -> str:
+    """``text`` without the secrets. One of few letters is masked only where it stands alone: inside longer words it is
+    their own letters, and masking them would garble the message without hiding anything."""
+    for secret in secrets:
+        if len(secret) >= SHORT_SECRET_CHARACTERS:
+            text = text.replace(secret, _MASK)
+        elif secret:
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", _MASK, text)
+    return text
 
 
 def _number_of(text: str) -> int:

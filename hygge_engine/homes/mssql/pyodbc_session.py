@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import platform
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyodbc
 
 from hygge_engine.homes.mssql.connect import APPLICATION_NAME, connection_string, secrets_of, token_attributes
+from hygge_engine.homes.mssql.drivers import SYSTEM_DRIVER, packaged_driver
 from hygge_engine.homes.mssql.errors import diagnose_pyodbc, translate
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.homes.mssql.values import Parameter
-
-_SYSTEM_DRIVER = "ODBC Driver 18 for SQL Server"
 
 # SQL_SS_TIME2 of msodbcsql.h and its structure: hours to seconds, nanoseconds.
 _TIME = -154
@@ -148,27 +145,4 @@ def _instant(raw: bytes) -> str:
 @cache
 def _driver() -> str:
     """The system's ODBC driver, or else the file that the mssql-python-odbc package carries."""
-    if _SYSTEM_DRIVER in pyodbc.drivers():
-        return _SYSTEM_DRIVER
-    import mssql_python_odbc
-
-    machine = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
-    libraries = Path(mssql_python_odbc.get_libs_dir()) / "linux"
-    found = [
-        file
-        for distribution in _distributions()
-        for file in sorted((libraries / distribution / machine / "lib").glob("libmsodbcsql-*.so*"))
-    ]
-    return str(found[0]) if found else _SYSTEM_DRIVER
-
-
-def _distributions() -> list[str]:
-    """The package's folders, the one built for this Linux first."""
-    try:
-        release = platform.freedesktop_os_release()
-    except OSError:
-        release = {}
-    like = f"{release.get('ID', '')} {release.get('ID_LIKE', '')}"
-    folders = {"debian": "debian_ubuntu", "rhel": "rhel", "fedora": "rhel", "suse": "suse", "alpine": "alpine"}
-    own = [folder for name, folder in folders.items() if name in like]
-    return list(dict.fromkeys([*own, "debian_ubuntu", "rhel"]))
+    return SYSTEM_DRIVER if SYSTEM_DRIVER in pyodbc.drivers() else str(packaged_driver() or SYSTEM_DRIVER)

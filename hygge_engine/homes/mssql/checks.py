@@ -1,0 +1,239 @@
+"""What `hygge doctor` asks a SQL Server: about the connection, its database, and each source in it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from hygge_engine.checks import Check, attempt, failure
+from hygge_engine.errors import CursorUnusable, HomeError, HyggeError
+from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_table
+from hygge_engine.homes.mssql.connect import check_reachable
+from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
+from hygge_engine.homes.mssql.query import select
+from hygge_engine.homes.mssql.session import Session, open_session
+from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
+from hygge_engine.homes.mssql.suggest import nearest
+from hygge_engine.homes.mssql.types import SourceColumn, cursor_type, loss
+from hygge_engine.lake.probe import clock_check
+
+# A host that answers answers a first packet at once; the login may take longer, for a paused database wakes up for it.
+CONNECT_TIMEOUT_SECONDS = 10
+
+NOT_AVAILABLE = "not available on this server"
+
+_LOOPBACK = ("127.", "localhost", "::1", "[::1]", "(local)")
+
+_VERSION = """\
+SELECT CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128)), CAST(SERVERPROPERTY('Edition') AS nvarchar(128))"""
+_ENCRYPTION = "SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @@SPID"
+_CLOCK = "SELECT CONVERT(nvarchar(33), SYSUTCDATETIME(), 126)"
+_SNAPSHOT = """\
+SELECT snapshot_isolation_state_desc, is_read_committed_snapshot_on FROM sys.databases WHERE name = DB_NAME()"""
+_TRACKING = """\
+SELECT retention_period, retention_period_units_desc FROM sys.change_tracking_databases WHERE database_id = DB_ID()"""
+_TRACKED = """\
+SELECT CHANGE_TRACKING_MIN_VALID_VERSION(object_id) FROM sys.change_tracking_tables WHERE object_id = OBJECT_ID(?)"""
+_NO_ROWS = "1 = 0"
+
+
+def check_connection(connection: MssqlConnection) -> tuple[list[Check], Session | None]:
+    """Whether the server can be reached and logged in to, and what it is; with an open session where it can."""
+    checks = [_check_reachable(connection)]
+    if checks[0].result == "failed":
+        return checks, None
+    how = f"log in with auth: {connection.auth}, driver {connection.driver}"
+    try:
+        session = open_session(connection)
+        user, database = session.fetch_all("SELECT USER_NAME(), DB_NAME()", doing="Asking who we are")[0]
+    except HyggeError as error:
+        return [*checks, failure("login", how, error)], None
+    checks.append(Check("login", "ok", f"user {user} of database {database}", how))
+    checks.append(_check_version(session))
+    checks.append(_check_encryption(session, connection))
+    checks.append(_check_clock(session))
+    checks.append(_check_snapshot(session))
+    checks.append(_check_tracking(session))
+    return checks, session
+
+
+def check_source(
+    session: Session, settings: MssqlHomeSettings, watermark: str | None = None, *, lag: bool = False
+) -> list[Check]:
+    """Whether one table, view or query can be read, and how: permission, key, watermark, size, Change Tracking."""
+    how = "the catalogue" if settings.table else "sp_describe_first_result_set"
+    try:
+        source = _describe(session, settings)
+    except HyggeError as error:
+        return [failure("table", how, error)]
+    checks = [_check_columns(source, settings, how), _check_select(session, source), _check_key(source, settings)]
+    if watermark is not None:
+        checks.append(_check_watermark(session, source, watermark, lag=lag))
+    checks.append(_check_rows(source))
+    if settings.table:
+        checks.append(_check_table_tracking(session, settings.table))
+    return checks
+
+
+def _check_reachable(connection: MssqlConnection) -> Check:
+    how = f"connect to {connection.address}"
+
+    def look() -> Check:
+        if "," not in connection.address:
+            return Check("reachable", "unknown", "a named instance; the driver asks for its port", how)
+        limit = min(connection.login_timeout_seconds, CONNECT_TIMEOUT_SECONDS)
+        check_reachable(connection.model_copy(update={"login_timeout_seconds": limit}))
+        return Check("reachable", "ok", f"{connection.address} answers", how)
+
+    return attempt("reachable", how, look)
+
+
+def _check_version(session: Session) -> Check:
+    found = _ask(session, _VERSION)
+    if found:
+        return Check("version", "ok", f"{found[0][0]}, {found[0][1]}", "SERVERPROPERTY")
+    found = _ask(session, "SELECT @@VERSION")
+    text = str(found[0][0]).splitlines()[0] if found else NOT_AVAILABLE
+    return Check("version", "ok" if found else "unknown", text, "@@VERSION")
+
+
+def _check_encryption(session: Session, connection: MssqlConnection) -> Check:
+    local = connection.server.lower().startswith(_LOOPBACK)
+    found = _ask(session, _ENCRYPTION)
+    encrypted = str(found[0][0]).upper() == "TRUE" if found else connection.encrypt
+    how = "sys.dm_exec_connections" if found else "the settings; the login may not see sys.dm_exec_connections"
+    if not encrypted:
+        result, remedy = ("ok", "") if local else ("warning", "Set encrypt: true on the connection.")
+        return Check("encryption", result, "off" + (", on this machine only" if local else ""), how, remedy)  # type: ignore[arg-type]
+    if connection.trust_server_certificate and not local:
+        remedy = "Install the authority's certificate, and remove trust_server_certificate."
+        return Check("encryption", "warning", "on, but any certificate is trusted", how, remedy)
+    return Check("encryption", "ok", "on", how)
+
+
+def _check_clock(session: Session) -> Check:
+    found = _ask(session, _CLOCK)
+    if not found:
+        return Check("clock", "unknown", NOT_AVAILABLE, "SYSUTCDATETIME()")
+    # Python holds six of the seven digits.
+    there = datetime.fromisoformat(str(found[0][0])[:26]).replace(tzinfo=UTC)
+    return clock_check("clock", there, "SYSUTCDATETIME()")
+
+
+def _check_snapshot(session: Session) -> Check:
+    how = "sys.databases"
+    found = _ask(session, _SNAPSHOT)
+    if not found:
+        return Check("snapshot isolation", "unknown", NOT_AVAILABLE, how)
+    committed = "reads do not wait for writers" if found[0][1] else "reads wait for writers"
+    return Check("snapshot isolation", "ok", f"{str(found[0][0]).lower()}; {committed}", how)
+
+
+def _check_tracking(session: Session) -> Check:
+    how = "sys.change_tracking_databases"
+    found = _ask(session, _TRACKING)
+    if found is None:
+        return Check("change tracking", "unknown", NOT_AVAILABLE, how)
+    text = f"on, kept for {found[0][0]} {str(found[0][1]).lower()}" if found else "off"
+    return Check("change tracking", "ok", text, how)
+
+
+def _describe(session: Session, settings: MssqlHomeSettings) -> Source:
+    if settings.table is not None:
+        return describe_table(session, *parse_table_name(settings.table))
+    return describe_query(session, settings.query or "")
+
+
+def _check_columns(source: Source, settings: MssqlHomeSettings, how: str) -> Check:
+    count = f"{len(source.columns)} columns"
+    lost = [text for column in source.columns if (text := _loss(column, settings))]
+    if lost:
+        return Check("table", "warning", f"{source.name}, {count}; {'; '.join(lost)}", how, "Convert it with a query.")
+    return Check("table", "ok", f"{source.name}, {count}", how)
+
+
+def _loss(column: SourceColumn, settings: MssqlHomeSettings) -> str:
+    text = loss(column, keeps_offset=settings.keep_offset)
+    return f"{column.name}: {text}" if text else ""
+
+
+def _check_select(session: Session, source: Source) -> Check:
+    how = "a SELECT of every column that returns no row"
+
+    def look() -> Check:
+        columns = ", ".join(quote(column.name) for column in source.columns)
+        session.stream(select(columns, source.sql, _NO_ROWS), doing=f"Reading {source.name}").close()
+        return Check("select", "ok", "every column may be read", how)
+
+    return attempt("select", how, look)
+
+
+def _check_key(source: Source, settings: MssqlHomeSettings) -> Check:
+    how = "home.key" if settings.key else "the catalogue's unique indexes"
+    for name in settings.key:
+        if _find(source, name) is None:
+            return _no_column("key", source, name, how)
+    key = settings.key or source.key
+    if key:
+        return Check("key", "ok", ", ".join(key), how)
+    remedy = "Give the table a primary key or unique index, or name its unique columns in home.key."
+    return Check("key", "warning", "none, so that all rows must move within one slice", how, remedy)
+
+
+def _check_watermark(session: Session, source: Source, name: str, *, lag: bool) -> Check:
+    how = "the catalogue"
+    column = _find(source, name)
+    if column is None:
+        return _no_column("watermark", source, name, how)
+
+    def look() -> Check:
+        kind = cursor_type(column)
+        if lag and kind != "datetime":
+            reason = f"{name} is a watermark of type {kind}, which has no minutes that a lag could go back"
+            raise CursorUnusable(reason, hint="Remove lag, or use a time of last change as the watermark.")
+        if kind == "binary" and _ask(session, "SELECT MIN_ACTIVE_ROWVERSION()") is None:
+            reason = f"{name} is a rowversion, and this server has no MIN_ACTIVE_ROWVERSION()"
+            raise CursorUnusable(reason, hint="Use a time of last change with a lag, or a full_drop.")
+        if column.nullable:
+            remedy = "Make the column NOT NULL, or reload the table now and then."
+            found = f"{name} ({column.declaration}) may be NULL; such rows are read by the first load alone"
+            return Check("watermark", "warning", found, how, remedy)
+        return Check("watermark", "ok", f"{name} ({column.declaration})", how)
+
+    return attempt("watermark", how, look)
+
+
+def _check_rows(source: Source) -> Check:
+    if source.approximate_rows is None:
+        return Check("rows", "unknown", "the catalogue keeps no count", "sys.partitions")
+    return Check("rows", "ok", f"about {source.approximate_rows:,}", "sys.partitions")
+
+
+def _check_table_tracking(session: Session, table: str) -> Check:
+    how = "sys.change_tracking_tables"
+    schema, name = parse_table_name(table)
+    found = _ask(session, _TRACKED, f"{quote(schema)}.{quote(name)}")
+    if found is None:
+        return Check("change tracking", "unknown", NOT_AVAILABLE, how)
+    text = f"on, changes are kept since version {found[0][0]}" if found else "off"
+    return Check("change tracking", "ok", text, how)
+
+
+def _ask(session: Session, sql: str, *parameters: str) -> list[tuple[object, ...]] | None:
+    """The rows; None from a server or for a login that cannot say. Raises HomeError (transient) for a lost one."""
+    try:
+        return session.fetch_all(sql, parameters, doing="Asking the server about itself")
+    except HomeError as error:
+        if error.transient:
+            raise
+        return None
+
+
+def _find(source: Source, name: str) -> SourceColumn | None:
+    exact = [column for column in source.columns if column.name == name]
+    alike = [column for column in source.columns if column.name.casefold() == name.casefold()]
+    return next(iter(exact or alike), None)
+
+
+def _no_column(check: str, source: Source, name: str, how: str) -> Check:
+    hint = nearest(name, [column.name for column in source.columns])
+    return Check(check, "failed", f"{source.name} has no column {name!r}", how, hint, "home.not_found")
