@@ -111,3 +111,9 @@ def test_a_lost_connection_among_a_cursors_messages_is_transient() -> None:
     found = diagnose_messages([lost])
     assert found is not None
     assert isinstance(translate(found, "Reading"), HomeUnavailable)
+
+
+def test_a_short_secret_garbles_no_message_and_is_never_shown() -> None:
+    text = "Login failed for user 'sa'. The password a is wrong (pwd=a;); '1a' too"
+    error = translate(diagnose_mssql_python("General error", text), "Connecting", secrets=["a", ""])
+    assert "Login failed for user 'sa'. The password *** is wrong (pwd=***;); '1a' too" in error.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from hygge_engine.checks import Check, attempt, failure
@@ -12,9 +13,9 @@ from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
 from hygge_engine.homes.mssql.query import select
 from hygge_engine.homes.mssql.session import Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
-from hygge_engine.homes.mssql.suggest import nearest
 from hygge_engine.homes.mssql.types import SourceColumn, cursor_type, loss
 from hygge_engine.lake.probe import clock_check
+from hygge_engine.project.problems import suggest
 
 # A host that answers answers a first packet at once; the login may take longer, for a paused database wakes up for it.
 CONNECT_TIMEOUT_SECONDS = 10
@@ -48,12 +49,14 @@ def check_connection(connection: MssqlConnection) -> tuple[list[Check], Session 
     except HyggeError as error:
         return [*checks, failure("login", how, error)], None
     checks.append(Check("login", "ok", f"user {user} of database {database}", how))
-    checks.append(_check_version(session))
-    checks.append(_check_encryption(session, connection))
-    checks.append(_check_clock(session))
-    checks.append(_check_snapshot(session))
-    checks.append(_check_tracking(session))
-    return checks, session
+    about: dict[str, Callable[[], Check]] = {
+        "version": lambda: _check_version(session),
+        "encryption": lambda: _check_encryption(session, connection),
+        "clock": lambda: _check_clock(session),
+        "snapshot isolation": lambda: _check_snapshot(session),
+        "change tracking": lambda: _check_tracking(session),
+    }
+    return [*checks, *(attempt(name, "ask the server", look) for name, look in about.items())], session
 
 
 def check_source(
@@ -70,7 +73,8 @@ def check_source(
         checks.append(_check_watermark(session, source, watermark, lag=lag))
     checks.append(_check_rows(source))
     if settings.table:
-        checks.append(_check_table_tracking(session, settings.table))
+        table = settings.table
+        checks.append(attempt("change tracking", "ask the server", lambda: _check_table_tracking(session, table)))
     return checks
 
 
@@ -102,8 +106,9 @@ def _check_encryption(session: Session, connection: MssqlConnection) -> Check:
     encrypted = str(found[0][0]).upper() == "TRUE" if found else connection.encrypt
     how = "sys.dm_exec_connections" if found else "the settings; the login may not see sys.dm_exec_connections"
     if not encrypted:
-        result, remedy = ("ok", "") if local else ("warning", "Set encrypt: true on the connection.")
-        return Check("encryption", result, "off" + (", on this machine only" if local else ""), how, remedy)  # type: ignore[arg-type]
+        if local:
+            return Check("encryption", "ok", "off; nothing leaves this machine", how)
+        return Check("encryption", "warning", "off", how, "Set encrypt: true on the connection.")
     if connection.trust_server_certificate and not local:
         remedy = "Install the authority's certificate, and remove trust_server_certificate."
         return Check("encryption", "warning", "on, but any certificate is trusted", how, remedy)
@@ -235,5 +240,5 @@ def _find(source: Source, name: str) -> SourceColumn | None:
 
 
 def _no_column(check: str, source: Source, name: str, how: str) -> Check:
-    hint = nearest(name, [column.name for column in source.columns])
+    hint = suggest(name, [column.name for column in source.columns])
     return Check(check, "failed", f"{source.name} has no column {name!r}", how, hint, "home.not_found")

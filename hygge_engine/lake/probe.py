@@ -1,0 +1,156 @@
+"""Does a lake keep what it promises? The landing protocol stands on conditional writes and on renames that never
+overwrite; a lake that ignores the conditions would lose or double rows when two loads meet."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from hygge_engine.checks import Check, attempt, failure
+from hygge_engine.errors import HyggeError, LakeConditionNotMet, LakeConflict, LakeError, LakeUnavailable
+from hygge_engine.lake.base import Lake
+
+# Long enough for a slow link; whoever does not answer the first packet by then is behind a firewall.
+CONNECT_TIMEOUT_SECONDS = 10.0
+
+# The Date header is exact to a second, and the answer takes its time.
+CLOCK_TOLERANCE_SECONDS = 30.0
+# Azure Storage refuses a shared-key request whose date is off by more than this ("Authorize with Shared Key").
+CLOCK_LIMIT_SECONDS = 15 * 60.0
+
+_SET_CLOCK = "Let the clocks be set by NTP (timedatectl, chrony); a container has the clock of its host."
+
+_IGNORED = (
+    "Land in OneLake, in an ADLS Gen2 account with hierarchical namespace, or in a stand-in that honours If-Match and "
+    "If-None-Match: without them two loads that meet would overwrite each other's files."
+)
+
+
+def check_reachable(account_url: str) -> None:
+    """Raise LakeUnavailable where nobody listens at the account's address, which the SDK would learn only after many
+    attempts. Behind a proxy nothing can be said, and nothing is raised."""
+    parts = urlsplit(account_url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    if parts.scheme in getproxies() and not proxy_bypass(host):
+        return
+    try:
+        socket.create_connection((host, port), CONNECT_TIMEOUT_SECONDS).close()
+    except OSError as error:
+        raise LakeUnavailable(
+            f"cannot reach {host} on port {port}: {error.strerror or 'no answer'}",
+            hint="Check account_url, DNS, and the firewalls and private endpoints in between.",
+        ) from error
+
+
+def probe(lake: Lake, root: str) -> list[Check]:
+    """Try every verb that the landing protocol needs, in a folder of its own below ``root``, and delete the folder.
+
+    Where ``root`` does not exist yet, the folder is made in its nearest ancestor that does, so that nothing is left.
+    """
+    try:
+        folder = f"{_existing(lake, root)}/.doctor-{uuid.uuid4().hex[:12]}".lstrip("/")
+    except HyggeError as error:
+        return [failure("lake", "look at the journal's folder", error)]
+    checks: list[Check] = []
+    try:
+        for step in (_write, _conditional_write, _rename):
+            checks.append(step(lake, folder))
+            if checks[-1].result == "failed":
+                break
+    finally:
+        checks.append(_clean_up(lake, folder))
+    return checks
+
+
+def clock_check(name: str, there: datetime, how: str) -> Check:
+    """How far another machine's clock is from this one's."""
+    seconds = (there - datetime.now(UTC)).total_seconds()
+    off = abs(seconds)
+    found = f"{off:.0f} s {'ahead of' if seconds > 0 else 'behind'} this machine" if off >= 1 else "agrees with ours"
+    if off <= CLOCK_TOLERANCE_SECONDS:
+        return Check(name, "ok", found, how)
+    return Check(name, "failed" if off > CLOCK_LIMIT_SECONDS else "warning", found, how, _SET_CLOCK)
+
+
+def _existing(lake: Lake, path: str) -> str:
+    """The path, or its nearest ancestor that exists; empty for the lake's root."""
+    while path and lake.info(path) is None and next(lake.list(path), None) is None:
+        path = path.rpartition("/")[0]
+    return path
+
+
+def _write(lake: Lake, folder: str) -> Check:
+    path, how = f"{folder}/state.json", "Put Blob with If-None-Match: *, then a read"
+
+    def look() -> Check:
+        lake.put(path, b"1", if_absent=True)
+        if lake.read(path).data != b"1":
+            return Check("write", "failed", "a file that was written reads differently", how, _IGNORED)
+        return Check("write", "ok", "a file can be written and read", how)
+
+    return attempt("write", how, look)
+
+
+def _conditional_write(lake: Lake, folder: str) -> Check:
+    path, how = f"{folder}/state.json", "Put Blob with If-None-Match: *, If-Match, and If-Match with an old etag"
+
+    def look() -> Check:
+        if not _refused(lambda: lake.put(path, b"2", if_absent=True)):
+            return _ignored("conditional write", "If-None-Match: * on a write", how)
+        old = lake.read(path).etag
+        lake.put(path, b"3", if_match=old)
+        if not _refused(lambda: lake.put(path, b"4", if_match=old)) or lake.read(path).data != b"3":
+            return _ignored("conditional write", "If-Match with an old etag", how)
+        return Check("conditional write", "ok", "conditions are honoured", how)
+
+    return attempt("conditional write", how, look)
+
+
+def _rename(lake: Lake, folder: str) -> Check:
+    final, how = f"{folder}/final", "create, append, flush, rename; then rename another file onto it"
+
+    def stage(name: str) -> str:
+        writer = lake.stage(f"{folder}/{name}")
+        writer.write(name.encode())
+        return writer.finish().path
+
+    def look() -> Check:
+        lake.rename(stage("first"), final)
+        second = stage("second")
+        if not _refused(lambda: lake.rename(second, final)) or lake.read(final).data != b"first":
+            return _ignored("rename", "If-None-Match: * on a rename", how)
+        return Check("rename", "ok", "renames move whole files and never overwrite", how)
+
+    return attempt("rename", how, look)
+
+
+def _clean_up(lake: Lake, folder: str) -> Check:
+    how = "delete the probe's folder, then look for it"
+
+    def look() -> Check:
+        lake.delete_directory(folder)
+        left = lake.info(folder) is not None
+        remedy = f"Delete {folder} by hand."
+        return Check("delete", "failed", f"{folder} is still there", how, remedy) if left else _deleted(how)
+
+    return attempt("delete", how, look)
+
+
+def _deleted(how: str) -> Check:
+    return Check("delete", "ok", "nothing of the probe is left", how)
+
+
+def _refused(write: Callable[[], object]) -> bool:
+    try:
+        write()
+    except (LakeConditionNotMet, LakeConflict):
+        return True
+    return False
+
+
+def _ignored(name: str, condition: str, how: str) -> Check:
+    return Check(name, "failed", f"the lake ignores {condition}", how, _IGNORED, LakeError.code)
