@@ -83,6 +83,8 @@ class ParquetFiles:
         self._stop()
         self._raise_failure()
         self._close_file()
+        # Arrow keeps what the rows took for itself; beside other tables, and other libraries, it is needed again.
+        pa.default_memory_pool().release_unused()
         return self._done
 
     def abandon(self) -> None:
