@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import pyarrow as pa
@@ -95,6 +95,23 @@ class Execution:
         if not sent_metadata:
             self.results.columns(columns)
         return count
+
+    def send_table(self, columns: Sequence[ResultColumn], rows: Sequence[Sequence[int | str | None]]) -> None:
+        """Send a whole result set that was made here, as procedures do."""
+        binder = self.binder()
+        names = ", ".join(f"c{place}" for place in range(len(columns)))
+        kinds = ", ".join(f"CAST(c{place} AS {column.type.storage})" for place, column in enumerate(columns))
+        lines = []
+        for row in rows:
+            cells = zip(row, columns, strict=True)
+            constants = [make_constant(cell, column.type, binder.parameters).sql for cell, column in cells]
+            lines.append(f"({', '.join(constants)})")
+        nothing = f"({', '.join('NULL' for _ in columns)})"
+        sql = f"SELECT {kinds} FROM (VALUES {', '.join(lines) or nothing}) AS v({names})"
+        self.results.columns(columns)
+        for batch in self.stream(sql if rows else f"{sql} WHERE false", binder.parameters, ROWS_PER_BATCH):
+            self.results.rows(batch, columns)
+        self.results.done(len(rows), tokens.SELECT_COMMAND)
 
     def _harm(
         self, batch: pa.RecordBatch, columns: list[ResultColumn], before: int, fault: Fault | None

@@ -106,7 +106,7 @@ def describe_result(executor: Executor, text: str, declarations: str) -> None:
                         *((13632521, 52) if collation else (None, None)),
                     ]
                 )
-    executor.results.table(_RESULT_COLUMNS, rows)
+    executor.send_table(_RESULT_COLUMNS, rows)
 
 
 def _tds_token(kind: SqlType) -> int:
@@ -171,7 +171,7 @@ def describe_parameters(executor: Executor, text: str) -> None:
                 *(_tds_token(kind), _tds_length(kind)),
             ]
         )
-    executor.results.table(_PARAMETER_COLUMNS, rows)
+    executor.send_table(_PARAMETER_COLUMNS, rows)
 
 
 def _variables(statement: commands.Statement) -> list[str]:

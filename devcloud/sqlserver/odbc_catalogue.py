@@ -121,7 +121,7 @@ def list_columns(executor: Executor, given: Mapping[str, Scalar]) -> None:
         for place, column in enumerate(table.columns, start=1):
             if _matches(given.get("column_name"), column.name):
                 rows.append(_describe_column(executor, table, column, place))
-    executor.results.table(_COLUMN_COLUMNS, rows)
+    executor.send_table(_COLUMN_COLUMNS, rows)
 
 
 def _describe_column(executor: Executor, table: Table, column: ColumnInfo, place: int) -> list[Cell]:
@@ -188,7 +188,7 @@ def list_primary_keys(executor: Executor, given: Mapping[str, Scalar]) -> None:
         for place, (column_id, _) in enumerate(key.columns if key is not None else (), start=1):
             name = key.name if key is not None else None
             rows.append([executor.session.database, table.schema, table.name, names[column_id], place, name])
-    executor.results.table(columns, rows)
+    executor.send_table(columns, rows)
 
 
 def list_tables(executor: Executor, given: Mapping[str, Scalar]) -> None:
@@ -202,7 +202,7 @@ def list_tables(executor: Executor, given: Mapping[str, Scalar]) -> None:
         kind = "TABLE" if table.kind == "U" else "VIEW"
         if not wanted or f"'{kind}'" in wanted or wanted == kind:
             rows.append([executor.session.database, table.schema, table.name, kind, None])
-    executor.results.table(columns, rows)
+    executor.send_table(columns, rows)
 
 
 def _data_type_order(item: tuple[str, int]) -> tuple[int, bool, str]:
@@ -258,4 +258,4 @@ def list_data_types(executor: Executor, wanted: Scalar) -> None:
                 *((1 if name == "date" else 3) if is_datetime else None, 10 if kind.is_number else None, None, 0),
             ]
         )
-    executor.results.table(columns, rows)
+    executor.send_table(columns, rows)

@@ -12,14 +12,6 @@ from devcloud.sqlserver.tds.encoder import encode_rows
 from devcloud.sqlserver.tds.packets import MessageWriter
 from devcloud.sqlserver.tds.typeinfo import ResultColumn, make_column_metadata
 
-_ARROW = {
-    "int": pa.int32(),
-    "smallint": pa.int16(),
-    "tinyint": pa.uint8(),
-    "bit": pa.uint8(),
-    "bigint": pa.int64(),
-}
-
 
 class Results:
     """Writes an answer. ``in_procedure`` is set while the statements of an RPC run, whose DONE tokens differ."""
@@ -47,16 +39,6 @@ class Results:
         """Send rows. Blocks while the client does not read."""
         if batch.num_rows:
             self._write(encode_rows(batch, columns))
-
-    def table(self, columns: Sequence[ResultColumn], rows: Sequence[Sequence[int | str | None]]) -> None:
-        """Send a whole result set of a procedure."""
-        self.columns(columns)
-        arrays = [
-            pa.array([row[place] for row in rows], _ARROW.get(column.type.name, pa.string()))
-            for place, column in enumerate(columns)
-        ]
-        self.rows(pa.record_batch(arrays, names=[str(place) for place in range(len(columns))]), columns)
-        self.done(len(rows), tokens.SELECT_COMMAND)
 
     def flush(self) -> None:
         """Send what there is."""

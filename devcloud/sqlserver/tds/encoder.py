@@ -58,7 +58,7 @@ def _join(pieces: list[Piece], rows: int) -> memoryview:
         if not arrays:
             return memoryview(np.ascontiguousarray(np.concatenate(matrices, axis=1))).cast("B")
         arrays.append(_as_binary(matrices, rows))
-    joined: Any = pc.binary_join_element_wise(*arrays, pa.scalar(b"", arrays[0].type))
+    joined: Any = pc.binary_join_element_wise(*arrays, _NOTHING)
     buffer = joined.buffers()[2]
     return memoryview(buffer) if buffer is not None else memoryview(b"")
 
@@ -77,9 +77,15 @@ def _binary(offsets: Integers, data: Bytes | pa.Buffer | bytes) -> pa.Array[Any]
 
 def _validity(array: pa.Array[Any]) -> Mask | None:
     """Return which values are not NULL, or None if all are."""
-    if array.null_count == 0:
+    bitmap = array.buffers()[0]
+    if array.null_count == 0 or bitmap is None:
         return None
-    return np.asarray(pc.is_valid(array).to_numpy(zero_copy_only=False))
+    bits = np.unpackbits(np.frombuffer(bitmap, np.uint8), count=array.offset + len(array), bitorder="little")
+    return bits[array.offset :].view(np.bool_)
+
+
+# pa.scalar and pa.array would import pandas first, a second and more; Arrow over buffers does not.
+_NOTHING: Final[Any] = _binary(np.zeros(2, np.int64), b"")[0]
 
 
 # Columns
@@ -345,4 +351,5 @@ def _encode_variants(array: pa.Array[Any]) -> pa.Array[Any]:
     for value in array.to_pylist():
         body = b"" if value is None else encode_variant(value["kind"], value["body"])
         parts.append(struct.pack("<I", len(body)) + body)
-    return pa.array(parts, pa.large_binary())
+    offsets = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
+    return _binary(offsets, b"".join(parts))
