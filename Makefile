@@ -8,6 +8,8 @@ demo: setup
 	@.venv/bin/python -m devcloud.demo
 
 test: setup
+	@scripts/setup .venv-package requirements.txt
+	@scripts/setup .venv-checkov requirements-checkov.txt
 	@.venv/bin/python -m pytest -n 2 --dist loadfile
 
 test-durable2:
@@ -32,4 +34,4 @@ lock:
 	@scripts/lock
 
 clean:
-	@rm -rf .venv .venv-bench .venv-durable2 .venv-tools .devcloud .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf .venv .venv-bench .venv-durable2 .venv-package .venv-checkov .venv-tools .devcloud .mypy_cache .ruff_cache .pytest_cache

@@ -87,8 +87,14 @@ param privateNetwork bool = false
 @description('Whether the app answers calls from the internet. With false it needs `privateNetwork`, and is deployed from inside the network.')
 param publicApi bool = true
 
-@description('Address space of the virtual network, at least a /24.')
+@description('Address space of the virtual network.')
 param networkPrefix string = '10.30.0.0/24'
+
+@description('Addresses for the app\'s instances: at least a /27 of the network.')
+param appSubnetPrefix string = '10.30.0.0/26'
+
+@description('Addresses for private endpoints: at least a /28 of the network.')
+param endpointSubnetPrefix string = '10.30.0.64/26'
 
 @description('Resource id of an Azure SQL server or managed instance to reach through a private endpoint. Empty: none. Needs `privateNetwork`.')
 param sqlServerResourceId string = ''
@@ -128,7 +134,17 @@ var packageContainerName = 'app-package'
 // One hub for each deployment: never shared, so that no two apps take each other's work.
 var taskHubName = 'hygge'
 
-resource resourceGroup 'Microsoft.Resources/resourceGroups@2024-03-01' = {
+// The private DNS zones of what has a private endpoint.
+var storageServices = ['blob', 'queue', 'table']
+var storageZones = [for service in storageServices: 'privatelink.${service}.${environment().suffixes.storage}']
+var vaultZone = 'privatelink.vaultcore.azure.net'
+var vaultZones = keyVault ? [vaultZone] : []
+var sqlZone = 'privatelink${environment().suffixes.sqlServerHostname}'
+var sqlZones = empty(sqlServerResourceId) ? [] : [sqlZone]
+var appZone = 'privatelink.azurewebsites.net'
+var appZones = publicApi ? [] : [appZone]
+
+resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
   name: 'rg-${environmentName}'
   location: location
   tags: allTags
@@ -136,7 +152,7 @@ resource resourceGroup 'Microsoft.Resources/resourceGroups@2024-03-01' = {
 
 module monitoring 'modules/monitoring.bicep' = {
   name: 'monitoring'
-  scope: resourceGroup
+  scope: group
   params: {
     location: location
     tags: allTags
@@ -149,7 +165,7 @@ module monitoring 'modules/monitoring.bicep' = {
 
 module identity 'modules/identity.bicep' = {
   name: 'identity'
-  scope: resourceGroup
+  scope: group
   params: {
     location: location
     tags: allTags
@@ -159,7 +175,7 @@ module identity 'modules/identity.bicep' = {
 
 module storage 'modules/storage.bicep' = {
   name: 'storage'
-  scope: resourceGroup
+  scope: group
   params: {
     location: location
     tags: allTags
@@ -172,28 +188,21 @@ module storage 'modules/storage.bicep' = {
 
 module network 'modules/network.bicep' = if (privateNetwork) {
   name: 'network'
-  scope: resourceGroup
+  scope: group
   params: {
     location: location
     tags: allTags
     suffix: '${environmentName}-${token}'
     prefix: networkPrefix
-    zoneNames: concat(
-      [
-        'privatelink.blob.${environment().suffixes.storage}'
-        'privatelink.queue.${environment().suffixes.storage}'
-        'privatelink.table.${environment().suffixes.storage}'
-      ],
-      keyVault ? ['privatelink.vaultcore.azure.net'] : [],
-      empty(sqlServerResourceId) ? [] : ['privatelink${environment().suffixes.sqlServerHostname}'],
-      publicApi ? [] : ['privatelink.azurewebsites.net']
-    )
+    appPrefix: appSubnetPrefix
+    endpointPrefix: endpointSubnetPrefix
+    zoneNames: concat(storageZones, vaultZones, sqlZones, appZones)
   }
 }
 
 module vault 'modules/vault.bicep' = if (keyVault) {
   name: 'vault'
-  scope: resourceGroup
+  scope: group
   params: {
     location: location
     tags: allTags
@@ -205,7 +214,7 @@ module vault 'modules/vault.bicep' = if (keyVault) {
 
 module scheduler 'modules/scheduler.bicep' = if (durableTaskScheduler) {
   name: 'scheduler'
-  scope: resourceGroup
+  scope: group
   params: {
     location: location
     tags: allTags
@@ -217,7 +226,7 @@ module scheduler 'modules/scheduler.bicep' = if (durableTaskScheduler) {
 
 module access 'modules/access.bicep' = {
   name: 'access'
-  scope: resourceGroup
+  scope: group
   params: {
     principalId: identity.outputs.principalId
     storageName: storage.outputs.name
@@ -228,79 +237,100 @@ module access 'modules/access.bicep' = {
   }
 }
 
-module endpoints 'modules/endpoints.bicep' = if (privateNetwork) {
-  name: 'endpoints'
-  scope: resourceGroup
+module storageEndpoints 'modules/endpoint.bicep' = [
+  for (service, index) in storageServices: if (privateNetwork) {
+    name: 'endpoint-${service}'
+    scope: group
+    params: {
+      location: location
+      tags: allTags
+      name: 'pep-${service}-${environmentName}-${token}'
+      subnetId: network!.outputs.endpointSubnetId
+      targetId: storage.outputs.id
+      group: service
+      zoneName: storageZones[index]
+    }
+  }
+]
+
+module vaultEndpoint 'modules/endpoint.bicep' = if (privateNetwork && keyVault) {
+  name: 'endpoint-vault'
+  scope: group
   params: {
     location: location
     tags: allTags
+    name: 'pep-vault-${environmentName}-${token}'
     subnetId: network!.outputs.endpointSubnetId
-    targets: concat(
-      [
-        {
-          name: 'pep-blob-${environmentName}-${token}'
-          resourceId: storage.outputs.id
-          group: 'blob'
-          zoneName: 'privatelink.blob.${environment().suffixes.storage}'
-        }
-        {
-          name: 'pep-queue-${environmentName}-${token}'
-          resourceId: storage.outputs.id
-          group: 'queue'
-          zoneName: 'privatelink.queue.${environment().suffixes.storage}'
-        }
-        {
-          name: 'pep-table-${environmentName}-${token}'
-          resourceId: storage.outputs.id
-          group: 'table'
-          zoneName: 'privatelink.table.${environment().suffixes.storage}'
-        }
-      ],
-      keyVault
-        ? [
-            {
-              name: 'pep-vault-${environmentName}-${token}'
-              resourceId: vault!.outputs.id
-              group: 'vault'
-              zoneName: 'privatelink.vaultcore.azure.net'
-            }
-          ]
-        : [],
-      empty(sqlServerResourceId)
-        ? []
-        : [
-            {
-              name: 'pep-sql-${environmentName}-${token}'
-              resourceId: sqlServerResourceId
-              group: contains(sqlServerResourceId, '/managedInstances/') ? 'managedInstance' : 'sqlServer'
-              zoneName: 'privatelink${environment().suffixes.sqlServerHostname}'
-            }
-          ]
-    )
+    targetId: vault!.outputs.id
+    group: 'vault'
+    zoneName: vaultZone
   }
 }
 
-module appEndpoint 'modules/endpoints.bicep' = if (privateNetwork && !publicApi) {
-  name: 'appEndpoint'
-  scope: resourceGroup
+module sqlEndpoint 'modules/endpoint.bicep' = if (privateNetwork && !empty(sqlServerResourceId)) {
+  name: 'endpoint-sql'
+  scope: group
   params: {
     location: location
     tags: allTags
+    name: 'pep-sql-${environmentName}-${token}'
     subnetId: network!.outputs.endpointSubnetId
-    targets: [
-      {
-        name: 'pep-app-${environmentName}-${token}'
-        resourceId: app.outputs.id
-        group: 'sites'
-        zoneName: 'privatelink.azurewebsites.net'
-      }
-    ]
+    targetId: sqlServerResourceId
+    group: contains(sqlServerResourceId, '/managedInstances/') ? 'managedInstance' : 'sqlServer'
+    zoneName: sqlZone
   }
 }
+
+module appEndpoint 'modules/endpoint.bicep' = if (privateNetwork && !publicApi) {
+  name: 'endpoint-app'
+  scope: group
+  params: {
+    location: location
+    tags: allTags
+    name: 'pep-app-${environmentName}-${token}'
+    subnetId: network!.outputs.endpointSubnetId
+    targetId: app.outputs.id
+    group: 'sites'
+    zoneName: appZone
+  }
+}
+
+// What the app's settings are called is fixed by the host and by the variables of hygge.yml and flows/.
+var baseSettings = {
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
+  APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.connectionString
+  AzureWebJobsStorage__accountName: storage.outputs.name
+  AzureWebJobsStorage__clientId: identity.outputs.clientId
+  AzureWebJobsStorage__credential: 'managedidentity'
+  FABRIC_API_URL: fabricApiUrl
+  HYGGE_CONCURRENCY: string(concurrency)
+  HYGGE_SCHEDULE: schedule
+  HYGGE_SLICE_MINUTES: string(sliceMinutes)
+  LAKE_CLIENT_ID: identity.outputs.clientId
+  LAKE_CREDENTIAL: 'managed_identity'
+  MIRROR_ID: mirrorId
+  ONELAKE_URL: oneLakeUrl
+  // More threads than host.json lets activities run at once: orchestrators replay on them too.
+  PYTHON_THREADPOOL_THREAD_COUNT: '16'
+  SQL_AUTH: 'managed_identity'
+  SQL_CLIENT_ID: identity.outputs.clientId
+  SQL_DATABASE: sqlDatabase
+  SQL_POOL_SIZE: string(sqlPoolSize)
+  SQL_SERVER: sqlServer
+  WORKSPACE_ID: workspaceId
+}
+
+// Overrules host.json, so that the package is the same with either backend.
+var schedulerSettings = durableTaskScheduler ? {
+  AzureFunctionsJobHost__extensions__durableTask__hubName: taskHubName
+  AzureFunctionsJobHost__extensions__durableTask__storageProvider__connectionStringName: 'DURABLE_TASK_SCHEDULER_CONNECTION_STRING'
+  AzureFunctionsJobHost__extensions__durableTask__storageProvider__type: 'azureManaged'
+  DURABLE_TASK_SCHEDULER_CONNECTION_STRING: 'Endpoint=${scheduler!.outputs.endpoint};Authentication=ManagedIdentity;ClientID=${identity.outputs.clientId}'
+} : {}
 
 module app 'modules/app.bicep' = {
   name: 'app'
-  scope: resourceGroup
+  scope: group
   params: {
     location: location
     tags: allTags
@@ -316,49 +346,15 @@ module app 'modules/app.bicep' = {
     subnetId: privateNetwork ? network!.outputs.appSubnetId : ''
     secretSettings: secretSettings
     vaultName: vaultName
-    settings: union(
-      {
-        APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
-        APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.connectionString
-        AzureWebJobsStorage__accountName: storage.outputs.name
-        AzureWebJobsStorage__clientId: identity.outputs.clientId
-        AzureWebJobsStorage__credential: 'managedidentity'
-        FABRIC_API_URL: fabricApiUrl
-        HYGGE_CONCURRENCY: string(concurrency)
-        HYGGE_SCHEDULE: schedule
-        HYGGE_SLICE_MINUTES: string(sliceMinutes)
-        LAKE_CLIENT_ID: identity.outputs.clientId
-        LAKE_CREDENTIAL: 'managed_identity'
-        MIRROR_ID: mirrorId
-        ONELAKE_URL: oneLakeUrl
-        // More threads than host.json lets activities run at once: orchestrators replay on them too.
-        PYTHON_THREADPOOL_THREAD_COUNT: '16'
-        SQL_AUTH: 'managed_identity'
-        SQL_CLIENT_ID: identity.outputs.clientId
-        SQL_DATABASE: sqlDatabase
-        SQL_POOL_SIZE: string(sqlPoolSize)
-        SQL_SERVER: sqlServer
-        WORKSPACE_ID: workspaceId
-      },
-      durableTaskScheduler
-        ? {
-            // Overrules host.json, so that the package is the same with either backend.
-            AzureFunctionsJobHost__extensions__durableTask__hubName: taskHubName
-            AzureFunctionsJobHost__extensions__durableTask__storageProvider__connectionStringName: 'DURABLE_TASK_SCHEDULER_CONNECTION_STRING'
-            AzureFunctionsJobHost__extensions__durableTask__storageProvider__type: 'azureManaged'
-            DURABLE_TASK_SCHEDULER_CONNECTION_STRING: 'Endpoint=${scheduler!.outputs.endpoint};Authentication=ManagedIdentity;ClientID=${identity.outputs.clientId}'
-          }
-        : {},
-      extraSettings
-    )
+    settings: union(baseSettings, schedulerSettings, extraSettings)
   }
   // A host that starts before it can and may read its storage fails until somebody restarts it.
-  dependsOn: [access, endpoints]
+  dependsOn: [access, storageEndpoints]
 }
 
 module alerts 'modules/alerts.bicep' = {
   name: 'alerts'
-  scope: resourceGroup
+  scope: group
   params: {
     location: location
     tags: allTags
@@ -370,7 +366,7 @@ module alerts 'modules/alerts.bicep' = {
 }
 
 @description('Resource group of everything here.')
-output AZURE_RESOURCE_GROUP string = resourceGroup.name
+output AZURE_RESOURCE_GROUP string = group.name
 
 @description('The Function app; `azd deploy` and `func` publish to it.')
 output AZURE_FUNCTION_APP_NAME string = app.outputs.name

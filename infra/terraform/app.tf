@@ -38,6 +38,8 @@ locals {
 }
 
 resource "azurerm_service_plan" "main" {
+  #checkov:skip=CKV_AZURE_212: Flex Consumption has no worker count; always_ready_instances keeps instances warm.
+  #checkov:skip=CKV_AZURE_225: With zone_redundant. A load that dies with its zone goes on where it had got to.
   name                   = "asp-${local.suffix}"
   resource_group_name    = azurerm_resource_group.main.name
   location               = var.location

@@ -1,11 +1,6 @@
 # A virtual network with a subnet for the app, one for private endpoints, and one address to leave by.
 
 locals {
-  # 64 addresses each. Flex Consumption wants at least a /27 for the app.
-  subnet_bits     = 26 - tonumber(split("/", var.network_prefix)[1])
-  app_prefix      = cidrsubnet(var.network_prefix, local.subnet_bits, 0)
-  endpoint_prefix = cidrsubnet(var.network_prefix, local.subnet_bits, 1)
-
   zone_names = var.private_network ? toset(concat(
     ["privatelink.blob.core.windows.net", "privatelink.queue.core.windows.net", "privatelink.table.core.windows.net"],
     var.key_vault ? ["privatelink.vaultcore.azure.net"] : [],
@@ -82,7 +77,7 @@ resource "azurerm_subnet" "app" {
   name                              = "snet-app"
   resource_group_name               = azurerm_resource_group.main.name
   virtual_network_name              = azurerm_virtual_network.main[0].name
-  address_prefixes                  = [local.app_prefix]
+  address_prefixes                  = [var.app_subnet_prefix]
   default_outbound_access_enabled   = false
   private_endpoint_network_policies = "Disabled"
 
@@ -99,7 +94,7 @@ resource "azurerm_subnet" "endpoints" {
   name                              = "snet-endpoints"
   resource_group_name               = azurerm_resource_group.main.name
   virtual_network_name              = azurerm_virtual_network.main[0].name
-  address_prefixes                  = [local.endpoint_prefix]
+  address_prefixes                  = [var.endpoint_subnet_prefix]
   default_outbound_access_enabled   = false
   private_endpoint_network_policies = "Enabled"
 }

@@ -174,9 +174,21 @@ variable "public_api" {
 }
 
 variable "network_prefix" {
-  description = "Address space of the virtual network, at least a /24."
+  description = "Address space of the virtual network."
   type        = string
   default     = "10.30.0.0/24"
+}
+
+variable "app_subnet_prefix" {
+  description = "Addresses for the app's instances: at least a /27 of the network."
+  type        = string
+  default     = "10.30.0.0/26"
+}
+
+variable "endpoint_subnet_prefix" {
+  description = "Addresses for private endpoints: at least a /28 of the network."
+  type        = string
+  default     = "10.30.0.64/26"
 }
 
 variable "sql_server_resource_id" {

@@ -264,6 +264,8 @@ def _vault(instance: Instance, arguments: Arguments, links: Links) -> list[Resou
         "sku": {"family": "A", "name": arguments.pop("sku_name")},
         "enableRbacAuthorization": arguments.pop("rbac_authorization_enabled"),
         "enablePurgeProtection": arguments.pop("purge_protection_enabled"),
+        # The provider never makes a vault without.
+        "enableSoftDelete": True,
         "softDeleteRetentionInDays": arguments.pop("soft_delete_retention_days"),
         "publicNetworkAccess": _enabled(on=arguments.pop("public_network_access_enabled")),
         "networkAcls": {"bypass": acls.pop("bypass"), "defaultAction": acls.pop("default_action")},

@@ -6,7 +6,6 @@ Anything else is an error, so that nothing is skipped unseen.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -96,40 +95,46 @@ class Template:
 
     def _declare_module(self, node: Node) -> None:
         name, path, body = _text(node.named_children[0]), node.named_children[1], node.named_children[-1]
-        condition = None
-        if body.type == "if_statement":
-            condition, body = body.named_children
+        loop, condition, body = _unwrap(body)
 
-        def load() -> Template:
-            if condition is not None and not self.evaluate(condition, {}):
+        def load(scope: Mapping[str, Any]) -> Template:
+            if condition is not None and not self.evaluate(condition, scope):
                 raise ValueError(f"{self.path.name}: the module {name} is used where it is not deployed")
-            given = self._evaluate_body(body, {})
-            scope = given.get("scope")
-            group = scope.name if isinstance(scope, Reference) else self.resource_group
-            unknown = set(given) - {"name", "scope", "params"}
-            if unknown:
-                raise ValueError(f"{self.path.name}: {name} has {unknown}")
-            template = Template(self.path.parent / self.evaluate(path, {}), given.get("params", {}), group)
-            surplus = set(given.get("params", {})) - set(template.names)
+            given = self._evaluate_body(body, scope)
+            group = given.get("scope")
+            parameters = given.get("params", {})
+            template = Template(
+                self.path.parent / self.evaluate(path, scope),
+                parameters,
+                group.name if isinstance(group, Reference) else self.resource_group,
+            )
+            surplus = (set(given) - {"name", "scope", "params"}) | (set(parameters) - set(template.names))
             if surplus:
-                raise ValueError(f"{self.path.name}: {name} has no parameters {surplus}")
+                raise ValueError(f"{self.path.name}: {name} does not take {surplus}")
             return template
 
-        module = _once(load)
-        self.names[name] = module
-        self._made.append(lambda: module().create() if condition is None or self.evaluate(condition, {}) else [])
+        def scopes() -> list[dict[str, Any]]:
+            return [{}] if loop is None else self._rounds(loop, {})
+
+        templates = _once(lambda: [_once(partial(load, scope)) for scope in scopes()])
+        self.names[name] = (lambda: templates()[0]()) if loop is None else (lambda: [each() for each in templates()])
+
+        def make() -> list[Resource]:
+            return [
+                resource
+                for scope, template in zip(scopes(), templates(), strict=True)
+                if condition is None or self.evaluate(condition, scope)
+                for resource in template().create()
+            ]
+
+        self._made.append(make)
 
     def _declare_resource(self, node: Node, parent: Callable[[], Reference] | None, outer: dict[str, Any]) -> None:
         children = node.named_children
         symbol, typed, body = _text(children[0]), self.evaluate(children[1], outer), children[-1]
         existing = any(child.type == "existing" or _text(child) == "existing" for child in node.children)
         type_, _, _version = typed.partition("@")
-        loop: Node | None = None
-        condition: Node | None = None
-        if body.type == "for_statement":
-            loop, body = body, body.named_children[-1]
-        if body.type == "if_statement":
-            condition, body = body.named_children
+        loop, condition, body = _unwrap(body)
 
         def instance(scope: dict[str, Any]) -> Reference:
             name = self.evaluate(_property(body, "name"), scope)
@@ -190,7 +195,7 @@ class Template:
         return [{**outer, _text(first): value} for value in values]
 
     def evaluate(self, node: Node, scope: Mapping[str, Any]) -> Any:
-        """The value of an expression. ``scope`` holds loop and lambda variables."""
+        """The value of an expression. ``scope`` holds the variables of loops."""
         children = [child for child in node.named_children if child.type not in ("comment", "diagnostic_comment")]
         match node.type:
             case "string":
@@ -287,17 +292,10 @@ class Template:
         if name == "resourceGroup":
             group = Reference("Microsoft.Resources/resourceGroups", self.resource_group)
             return {"id": group.at("id"), "name": self.resource_group}
-        values = [
-            self._lambda(argument, scope) if argument.type == "lambda_expression" else self.evaluate(argument, scope)
-            for argument in arguments
-        ]
+        values = [self.evaluate(argument, scope) for argument in arguments]
         if name not in _FUNCTIONS:
             raise ValueError(f"{self.path.name}: the function {name} is not understood")
         return _FUNCTIONS[name](*values)
-
-    def _lambda(self, node: Node, scope: Mapping[str, Any]) -> Callable[[Any], Any]:
-        variable, body = _text(node.named_children[0]), node.named_children[-1]
-        return lambda value: self.evaluate(body, {**scope, variable: value})
 
 
 def read_parameter(node: Node, decorators: list[Node], template: Template) -> Parameter:
@@ -326,6 +324,16 @@ def read_parameters(path: Path) -> dict[str, Parameter]:
             found[parameter.name] = parameter
         decorators = []
     return found
+
+
+def _unwrap(body: Node) -> tuple[Node | None, Node | None, Node]:
+    """The loop and the condition around a body, and the body."""
+    loop = body if body.type == "for_statement" else None
+    body = body if loop is None else loop.named_children[-1]
+    if body.type == "if_statement":
+        condition, inner = body.named_children
+        return loop, condition, inner
+    return loop, None, body
 
 
 def _property(body: Node, name: str, *, required: bool = True) -> Any:
@@ -362,31 +370,23 @@ def _unique_string(*values: str) -> str:
     return TOKEN
 
 
-def _cidr_subnet(prefix: str, length: int, index: int) -> str:
-    return str(list(ipaddress.ip_network(prefix).subnets(new_prefix=length))[index])
-
-
 def _union(*values: Any) -> Any:
     return {key: item for value in values for key, item in value.items()}
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "bool": lambda value: value == "true",
-    "cidrSubnet": _cidr_subnet,
     "concat": lambda *lists: [item for each in lists for item in each],
     "contains": lambda holder, item: item in holder,
     "empty": lambda value: not value,
     "environment": lambda: {"suffixes": _SUFFIXES},
     "guid": lambda *values: "guid of " + " ".join(str(value) for value in values),
     "items": lambda value: [{"key": key, "value": value[key]} for key in sorted(value)],
-    "map": lambda values, function: [function(value) for value in values],
-    "resourceId": lambda type_, name: Reference(type_, name, "id"),
     "string": lambda value: str(value),
     "subscription": lambda: {"subscriptionId": SUBSCRIPTION_ID, "id": f"/subscriptions/{SUBSCRIPTION_ID}"},
     "subscriptionResourceId": lambda type_, name: f"/subscriptions/{SUBSCRIPTION_ID}/providers/{type_}/{name}",
     "tenant": lambda: {"tenantId": TENANT_ID},
     "toLower": lambda value: value.at("lower case") if isinstance(value, Reference) else value.lower(),
-    "toObject": lambda values, key, item: {key(value): item(value) for value in values},
     "union": _union,
     "uniqueString": _unique_string,
 }

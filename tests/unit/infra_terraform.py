@@ -7,7 +7,6 @@ the provider asks Azure Resource Manager for.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -239,8 +238,6 @@ class Module:
                 return one >= other
             case "<=":
                 return one <= other
-            case "-":
-                return one - other
         raise ValueError(f"{operator} is not understood")
 
     def _key(self, node: Syntax, scope: Mapping[str, Any]) -> str:
@@ -358,12 +355,7 @@ def _sha256(text: str) -> str:
     return TOKEN + "0" * (64 - len(TOKEN))
 
 
-def _cidr_subnet(prefix: str, new_bits: int, index: int) -> str:
-    return str(list(ipaddress.ip_network(prefix).subnets(prefixlen_diff=new_bits))[index])
-
-
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "cidrsubnet": _cidr_subnet,
     "concat": lambda *lists: [item for each in lists for item in each],
     "contains": lambda items, item: item in items,
     "join": lambda separator, items: separator.join(items),
@@ -371,10 +363,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "lower": lambda value: value.lower() if isinstance(value, str) else value.at("lower case"),
     "merge": lambda *maps: {key: value for each in maps for key, value in each.items()},
     "sha256": _sha256,
-    "split": lambda separator, text: text.split(separator),
     "strcontains": lambda text, part: part in text,
     "substr": lambda text, start, length: text[start : start + length],
-    "tonumber": int,
     "toset": lambda items: sorted(set(items)),
     "tostring": str,
     "uuidv5": lambda space, name: f"uuid of {space} {name}",

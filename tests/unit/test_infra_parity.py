@@ -29,7 +29,7 @@ SQL_SERVER_ID = "/subscriptions/x/resourceGroups/y/providers/Microsoft.Sql/serve
 
 SCENARIOS: dict[str, dict[str, Any]] = {
     "as it comes": {},
-    "private": {"privateNetwork": True, "alertEmail": "oncall@example.com", "networkPrefix": "10.9.0.0/22"},
+    "private": {"privateNetwork": True, "alertEmail": "oncall@example.com", "appSubnetPrefix": "10.30.0.128/25"},
     "closed": {"privateNetwork": True, "publicApi": False, "keyVault": True, "sqlServerResourceId": SQL_SERVER_ID},
     "managed instance": {
         "privateNetwork": True,
@@ -107,7 +107,7 @@ PLANTED = {
     ),
     "a setting less": (
         "bicep/main.bicep",
-        "        LAKE_CREDENTIAL: 'managed_identity'\n",
+        "  LAKE_CREDENTIAL: 'managed_identity'\n",
         "",
         "LAKE_CREDENTIAL",
     ),

@@ -22,7 +22,16 @@ param settings object
 param secretSettings object
 param vaultName string
 
+var plainSettings = [for setting in items(settings): { name: setting.key, value: setting.value }]
+var settingsFromVault = [
+  for setting in items(secretSettings): {
+    name: setting.key
+    value: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${setting.value})'
+  }
+]
+
 resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
+  // checkov:skip=CKV_AZURE_225: With zoneRedundant. A load that dies with its zone goes on where it had got to.
   name: planName
   location: location
   tags: tags
@@ -35,6 +44,10 @@ resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
 }
 
 resource site 'Microsoft.Web/sites@2024-04-01' = {
+  // checkov:skip=CKV_AZURE_17: Callers show a function key; without publicApi they also have to come through the private endpoint.
+  // checkov:skip=CKV_AZURE_212: Flex Consumption has no worker count; alwaysReadyInstances keeps instances warm.
+  // checkov:skip=CKV_AZURE_213: Flex Consumption has no health check; the alert on missing loads does its work.
+  // checkov:skip=CKV_AZURE_222: Disabled without publicApi.
   name: appName
   location: location
   // How azd finds the app of the service `app` in azure.yaml.
@@ -74,13 +87,7 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
       http20Enabled: true
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
-      appSettings: concat(
-        map(items(settings), setting => { name: setting.key, value: setting.value }),
-        map(items(secretSettings), setting => {
-          name: setting.key
-          value: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${setting.value})'
-        })
-      )
+      appSettings: concat(plainSettings, settingsFromVault)
     }
   }
 }

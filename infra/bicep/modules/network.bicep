@@ -4,11 +4,9 @@ param location string
 param tags object
 param suffix string
 param prefix string
-param zoneNames string[]
-
-// 64 addresses each. Flex Consumption wants at least a /27 for the app.
-var appPrefix = cidrSubnet(prefix, 26, 0)
-var endpointPrefix = cidrSubnet(prefix, 26, 1)
+param appPrefix string
+param endpointPrefix string
+param zoneNames array
 
 // Neither subnet takes connections from the internet: those are the platform's default rules, made visible.
 resource securityGroup 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {

@@ -7,6 +7,8 @@ param privateNetwork bool
 param logWorkspaceId string
 
 resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
+  // checkov:skip=CKV_AZURE_109: Denied with privateNetwork. Without it, Entra ID and roles alone decide.
+  // checkov:skip=CKV_AZURE_189: Disabled with privateNetwork.
   name: name
   location: location
   tags: tags
@@ -15,6 +17,7 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
     sku: { family: 'A', name: 'standard' }
     enableRbacAuthorization: true
     enablePurgeProtection: true
+    enableSoftDelete: true
     softDeleteRetentionInDays: 90
     publicNetworkAccess: privateNetwork ? 'Disabled' : 'Enabled'
     networkAcls: {

@@ -1,0 +1,38 @@
+metadata description = 'A private endpoint with its record in a private DNS zone of this resource group.'
+
+param location string
+param tags object
+param name string
+param subnetId string
+param targetId string
+param group string
+param zoneName string
+
+resource zone 'Microsoft.Network/privateDnsZones@2020-06-01' existing = {
+  name: zoneName
+}
+
+resource endpoint 'Microsoft.Network/privateEndpoints@2024-05-01' = {
+  name: name
+  location: location
+  tags: tags
+  properties: {
+    subnet: { id: subnetId }
+    privateLinkServiceConnections: [
+      {
+        name: name
+        properties: {
+          privateLinkServiceId: targetId
+          groupIds: [group]
+        }
+      }
+    ]
+  }
+
+  resource record 'privateDnsZoneGroups' = {
+    name: 'default'
+    properties: {
+      privateDnsZoneConfigs: [{ name: zoneName, properties: { privateDnsZoneId: zone.id } }]
+    }
+  }
+}
