@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from typing import Any
 
 from azure.core import PipelineClient
@@ -18,27 +20,90 @@ from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 FABRIC_SCOPE = "https://api.fabric.microsoft.com/.default"
 
 
+@dataclass(frozen=True)
+class TableStatus:
+    """How a table is doing: ``status`` is Fabric's own word, ``error`` its message, ``rows`` the changes it has
+    processed so far (no row count), ``synced`` the ISO 8601 time of the last of them."""
+
+    schema_name: str
+    table_name: str
+    status: str
+    error: str = ""
+    rows: int = 0
+    synced: str = ""
+
+
 def mirrored_tables(settings: OpenMirroringSettings) -> set[tuple[str, str]]:
     """Schema and name of every table that Fabric lists for the mirrored database.
 
     Raises FabricUnavailable (transient), or StoreError where the API refuses the request.
     """
+    return {(table.schema_name, table.table_name) for table in table_statuses(settings)}
+
+
+def table_statuses(settings: OpenMirroringSettings) -> list[TableStatus]:
+    """The status of every table of the mirrored database, from the REST API; raises as `mirrored_tables`."""
+    found: list[TableStatus] = []
+    token = ""
+    with _client(settings) as client:
+        while True:
+            parameters = {"continuationToken": token} if token else {}
+            answer = _post(client, _url(settings, "getTablesMirroringStatus"), parameters)
+            found += [_from_api(table) for table in answer["data"]]
+            token = answer.get("continuationToken") or ""
+            if not token:
+                return found
+
+
+def mirroring_status(settings: OpenMirroringSettings) -> str:
+    """The status of the mirrored database itself, Running where all is well; raises as `mirrored_tables`."""
+    with _client(settings) as client:
+        return str(_post(client, _url(settings, "getMirroringStatus"), {}).get("status", ""))
+
+
+def read_status_file(data: bytes) -> list[TableStatus]:
+    """The tables of ``Files/Monitoring/tables.json``, whose keys are not those of the REST API. Raises ValueError."""
+    try:
+        return [_from_file(table) for table in json.loads(data)["tables"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a status file: {error}") from error
+
+
+def _from_api(table: dict[str, Any]) -> TableStatus:
+    metrics, error = table.get("metrics") or {}, table.get("error") or {}
+    return TableStatus(
+        str(table["sourceSchemaName"]),
+        str(table["sourceTableName"]),
+        str(table.get("status", "")),
+        str(error.get("message") or error.get("errorCode") or ""),
+        int(metrics.get("processedRows") or 0),
+        str(metrics.get("lastSyncDateTime") or ""),
+    )
+
+
+def _from_file(table: dict[str, Any]) -> TableStatus:
+    metrics = table.get("metrics") or {}
+    return TableStatus(
+        str(table["sourceSchemaName"]),
+        str(table["sourceTableName"]),
+        str(table.get("status", "")),
+        str(table.get("errorMessage") or table.get("errorCode") or ""),
+        int(metrics.get("processedRowCount") or 0),
+        str(metrics.get("lastSyncTimeUtc") or ""),
+    )
+
+
+def _client(settings: OpenMirroringSettings) -> PipelineClient[Any, Any]:
     base = (settings.fabric_api_url or "").rstrip("/")
     policies: list[Any] = []
     if base.startswith("https://") and settings.credential in ("managed_identity", "default", "client_secret"):
         policies.append(BearerTokenCredentialPolicy(credential_of(settings), FABRIC_SCOPE))
-    path = f"/v1/workspaces/{settings.filesystem}/mirroredDatabases/{settings.mirror_name}/getTablesMirroringStatus"
-    found: set[tuple[str, str]] = set()
-    token = ""
-    client: PipelineClient[Any, Any] = PipelineClient(base, policies=policies)
-    with client:
-        while True:
-            parameters = {"continuationToken": token} if token else {}
-            answer = _post(client, base + path, parameters)
-            found |= {(str(table["sourceSchemaName"]), str(table["sourceTableName"])) for table in answer["data"]}
-            token = answer.get("continuationToken") or ""
-            if not token:
-                return found
+    return PipelineClient(base, policies=policies)
+
+
+def _url(settings: OpenMirroringSettings, action: str) -> str:
+    base = (settings.fabric_api_url or "").rstrip("/")
+    return f"{base}/v1/workspaces/{settings.filesystem}/mirroredDatabases/{settings.mirror_name}/{action}"
 
 
 def _post(client: PipelineClient[Any, Any], url: str, parameters: dict[str, str]) -> dict[str, Any]:
