@@ -25,10 +25,10 @@ STOP_SECONDS = 20
 class ServerProcess:
     """`SqlServer` over a pipe; a context manager."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, port), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
         self.address: str = self._pipe.recv()
@@ -67,9 +67,9 @@ class ServerProcess:
         return answer
 
 
-def _serve(pipe: Connection, port: int) -> None:
+def _serve(pipe: Connection) -> None:
     logins: Mapping[str, str] = {**DEFAULT_LOGINS, "reader": READER_PASSWORD}
-    with SqlServer(port=port, databases=[DATABASE], logins=logins) as server:
+    with SqlServer(databases=[DATABASE], logins=logins) as server:
         pipe.send(server.address)
         while (request := pipe.recv()) is not None:
             try:
@@ -82,12 +82,12 @@ def _serve(pipe: Connection, port: int) -> None:
                 pipe.send((str(error), None))
 
 
-def connect(to: ServerProcess, driver: str = "mssql-python", **keys: Any) -> MssqlConnection:
+def connect(address: str, driver: str = "mssql-python", **keys: Any) -> MssqlConnection:
     """Settings that log in as administrator."""
     return MssqlConnection.model_validate(
         {
             "type": "mssql",
-            "server": to.address,
+            "server": address,
             "database": DATABASE,
             "username": "sa",
             "password": DEFAULT_LOGINS["sa"],
@@ -109,7 +109,7 @@ def open_home(
 ) -> MssqlHome:
     """A home over a table, or over a query where ``table`` is None."""
     settings = {"type": "mssql", "connection": "shop", "table": table, "key": key, **keys}
-    return MssqlHome(connect(server, driver), MssqlHomeSettings.model_validate(settings))
+    return MssqlHome(connect(server.address, driver), MssqlHomeSettings.model_validate(settings))
 
 
 def read_all(home: Home, window: Window | None = None, after: Position | None = None) -> list[dict[str, Any]]:

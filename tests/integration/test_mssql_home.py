@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 
@@ -16,9 +15,8 @@ from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home, re
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ServerProcess]:
-    with ServerProcess() as running:
-        yield running
+def server(mssql_server: ServerProcess) -> ServerProcess:
+    return mssql_server
 
 
 @pytest.fixture(params=DRIVERS)

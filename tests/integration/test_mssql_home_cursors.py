@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from hygge_engine.errors import CursorUnusable
@@ -12,9 +10,8 @@ from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home, re
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ServerProcess]:
-    with ServerProcess() as running:
-        yield running
+def server(mssql_server: ServerProcess) -> ServerProcess:
+    return mssql_server
 
 
 @pytest.fixture(params=DRIVERS)
