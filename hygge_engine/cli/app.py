@@ -17,7 +17,8 @@ app = typer.Typer(
         "Moves SQL Server tables into Microsoft Fabric, every row exactly once.\n\n"
         "A project is a directory with hygge.yml (connections) and flows/<flow>/flow.yml (what moves where). "
         "Begin with `hygge validate` (are the files right?), go on with `hygge plan` (what would move?), then "
-        "`hygge go` (move it) and `hygge runs` (what has moved?).\n\n"
+        "`hygge go` (move it) and `hygge runs` (what has moved?). `hygge init` begins a project, `hygge doctor` finds "
+        "out why something does not work.\n\n"
         "Exit codes: 0 everything settled, 1 an entity failed, 2 nothing could start, 130 stopped by Ctrl-C."
     ),
     no_args_is_help=True,
@@ -107,6 +108,23 @@ def plan(
                 json_=json_,
             )
         )
+
+
+@app.command()
+def doctor(
+    project: ProjectOption = Path(), flow: FlowOption = None, json_: JsonOption = False, verbose: VerboseOption = False
+) -> None:
+    """Check everything that a load stands on, and say what to do about each fault. Changes nothing.
+
+    The project's files, drivers and their libraries, each connection (reach, login, version, encryption, clock), each
+    source table (permission, key, watermark, size, Change Tracking), each lake (write, conditions, rename, delete: in a
+    folder of its own that it removes) and what Fabric says of each table. What is down hides nothing else. Ends with 1
+    where something failed.
+    """
+    with reporting(json_=json_, verbose=verbose):
+        from hygge_engine.cli.doctor import run
+
+        raise typer.Exit(run(project, flows=flow or [], json_=json_))
 
 
 @app.command()

@@ -63,6 +63,11 @@ def remedy_of(code: str) -> str:
     return ""
 
 
+def page_of(code: str) -> str:
+    """The page of the documentation that explains an error code."""
+    return f"docs/errors/{code}.md"
+
+
 def error_lines(code: str, message: str, hint: str = "") -> list[str]:
     """What, why and what to do."""
     what = describe_code(code)
@@ -70,8 +75,11 @@ def error_lines(code: str, message: str, hint: str = "") -> list[str]:
     lines = [f"error: {what}" if what else "error"]
     lines += [f"  why: {why}", *(f"       {line}" for line in more)]
     todo = hint or remedy_of(code)
+    see = f"See {page_of(code)}." if what else ""
     if todo and todo not in message:
-        lines.append(f"  do:  {todo}")
+        lines.append(f"  do:  {todo} {see}".rstrip())
+    elif see:
+        lines.append(f"  do:  {see}")
     return lines
 
 

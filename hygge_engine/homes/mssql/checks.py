@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from hygge_engine.checks import Check, attempt, failure
@@ -60,15 +60,25 @@ def check_connection(connection: MssqlConnection) -> tuple[list[Check], Session 
 
 
 def check_source(
-    session: Session, settings: MssqlHomeSettings, watermark: str | None = None, *, lag: bool = False
+    session: Session,
+    settings: MssqlHomeSettings,
+    watermark: str | None = None,
+    *,
+    lag: bool = False,
+    key_columns: Sequence[str] = (),
 ) -> list[Check]:
-    """Whether one table, view or query can be read, and how: permission, key, watermark, size, Change Tracking."""
+    """Whether one table, view or query can be read, and how: permission, key, watermark, size, Change Tracking.
+
+    ``key_columns`` are those that the store names.
+    """
     how = "the catalogue" if settings.table else "sp_describe_first_result_set"
     try:
         source = _describe(session, settings)
     except HyggeError as error:
         return [failure("table", how, error)]
     checks = [_check_columns(source, settings, how), _check_select(session, source), _check_key(source, settings)]
+    strangers = [name for name in key_columns if _find(source, name) is None]
+    checks += [_no_column("store.key_columns", source, name, how) for name in strangers]
     if watermark is not None:
         checks.append(_check_watermark(session, source, watermark, lag=lag))
     checks.append(_check_rows(source))

@@ -117,13 +117,13 @@ def _check_state(state: LandingState, how: str) -> Check:
 
 def _check_arrival(name: str, state: LandingState, layout: Layout, replication: Replication, remedy: str) -> Check:
     how = replication.how
-    if replication.tables is None:
-        return Check(name, "unknown", "Fabric's status is not known", how)
     own = (layout.schema_name, layout.table_name)
-    found = next((table for table in replication.tables if (table.schema_name, table.table_name) == own), None)
+    found = next((table for table in replication.tables or () if (table.schema_name, table.table_name) == own), None)
     if found is None:
         if not state.has_history:
             return Check(name, "ok", "nothing has been landed yet", how)
+        if replication.tables is None:
+            return Check(name, "unknown", "Fabric's status is not known", how)
         text = f"Fabric does not list {'.'.join(own)}, though files of it have been landed"
         return Check(name, "warning", text, how, remedy if remedy == _RENAME else _START)
     synced = f", last at {found.synced}" if found.synced else ""

@@ -1,0 +1,218 @@
+"""``hygge doctor``: everything that a load stands on, checked part by part; what is down hides nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from hygge_engine.checks import Check, attempt, failure
+from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, remedy_of
+from hygge_engine.errors import HyggeError
+from hygge_engine.flow.factory import open_home
+from hygge_engine.homes.mssql.checks import check_connection, check_source
+from hygge_engine.homes.mssql.drivers import check_driver
+from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
+from hygge_engine.lake.probe import check_reachable, clock_check, probe
+from hygge_engine.lake.settings import LakeSettings
+from hygge_engine.orchestration.places import place_of
+from hygge_engine.project import Entity, Project, load_project, select
+from hygge_engine.stores.open_mirroring.checks import ask_replication, check_landing_zone, check_table, check_telemetry
+from hygge_engine.stores.open_mirroring.layout import layout_of
+from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
+
+_MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red"), "unknown": ("?", "dim")}
+
+# A section of its own, and what belongs to the sections of entities, by their ids.
+type _Answer = tuple[Section | None, dict[str, list[Check]]]
+
+# Sources and destinations checked at once: they wait for the network, not for this machine.
+_AT_ONCE = 8
+
+
+@dataclass
+class Section:
+    """What was found out about one part: ``kind`` is project, drivers, connection, store or entity."""
+
+    kind: str
+    name: str
+    checks: list[Check] = field(default_factory=list)
+
+
+def run(directory: Path, *, flows: list[str], json_: bool) -> int:
+    """Check everything and return the exit code. Raises ConfigurationError, UnknownSelection."""
+    project = load_project(directory)
+    entities = select(project, flows)
+    console = Console(highlight=False)
+    sections: list[Section] = []
+    for section in examine(project, entities):
+        sections.append(section)
+        if not json_:
+            _show(console, section)
+    counts = {result: sum(c.result == result for s in sections for c in s.checks) for result in _MARKS}
+    if json_:
+        found = [_section_object(section) for section in sections]
+        typer.echo(json.dumps({"project": project.name, "counts": counts, "sections": found}))
+    else:
+        texts = [f"{counts['ok']} fine", f"{counts['warning']} to look at", f"{counts['failed']} failed"]
+        console.print(Text(", ".join(texts) + f", {counts['unknown']} unknown", style="bold"))
+    return EXIT_ENTITY_FAILED if counts["failed"] else EXIT_SETTLED
+
+
+def examine(project: Project, entities: list[Entity]) -> Iterator[Section]:
+    """All sections, in the order in which a load would need them."""
+    yield _settings(project, entities)
+    connections = _by(entities, _connection_of)
+    yield from _drivers(project, connections)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        answers: list[Future[_Answer]] = []
+        answers += [pool.submit(_check_sources, project, name, members) for name, members in connections.items()]
+        answers += [pool.submit(_check_store, name, members) for name, members in _by(entities, _store_of).items()]
+        by_entity: dict[str, list[Check]] = {entity.id: [] for entity in entities}
+        for answer in answers:
+            section, found = answer.result()
+            for name, checks in found.items():
+                by_entity[name] += checks
+            if section is not None:
+                yield section
+    for name, checks in by_entity.items():
+        yield Section("entity", name, checks)
+
+
+def _settings(project: Project, entities: list[Entity]) -> Section:
+    found = f"flows: {len(project.flows)}, entities: {len(project.entities)}, connections: {len(project.connections)}"
+    section = Section("project", project.name, [Check("settings", "ok", found, "hygge.yml and flows/")])
+    if len(entities) < len(project.entities):
+        section.checks.append(Check("selection", "ok", f"entities: {len(entities)}", "--flow"))
+    return section
+
+
+def _drivers(project: Project, connections: Iterable[str]) -> Iterator[Section]:
+    used = [project.connections[name] for name in connections if name in project.connections]
+    drivers = dict.fromkeys(connection.driver for connection in used if isinstance(connection, MssqlConnection))
+    for driver in drivers:
+        yield Section("drivers", driver, check_driver(driver))
+
+
+def _check_sources(project: Project, name: str, entities: list[Entity]) -> _Answer:
+    connection = project.connections.get(name)
+    if not isinstance(connection, MssqlConnection):
+        return None, {entity.id: [_describe(project, entity)] for entity in entities}
+    section = Section("connection", name)
+    section.checks, session = check_connection(connection)
+    if session is None:
+        unknown = Check("source", "unknown", f"the connection {name} does not work", f"connections.{name}")
+        return section, {entity.id: [unknown] for entity in entities}
+    try:
+        found: dict[str, list[Check]] = {}
+        for entity in entities:
+            mark = entity.watermark if entity.effective_run_type == "incremental" else None
+            if isinstance(entity.home, MssqlHomeSettings):
+                column, lag = (mark.column, mark.lag > 0) if mark else (None, False)
+                keys = entity.store.key_columns if isinstance(entity.store, OpenMirroringSettings) else ()
+                found[entity.id] = check_source(session, entity.home, column, lag=lag, key_columns=keys)
+        return section, found
+    finally:
+        session.close()
+
+
+def _describe(project: Project, entity: Entity) -> Check:
+    """A source of a type that has no checks of its own: what a load would ask it first."""
+    how = f"describe the {entity.home.type}"
+
+    def look() -> Check:
+        with open_home(project, entity) as home:
+            table = home.describe()
+        key = f"key {', '.join(table.key)}" if table.key else "no key"
+        return Check("source", "ok", f"{table.name}, {len(table.columns)} columns, {key}", how)
+
+    return attempt("source", how, look)
+
+
+def _check_store(name: str, entities: list[Entity]) -> _Answer:
+    """The lake of a store, the mirrored database in it, and the entities' tables there."""
+    section = Section("store", name)
+    first = entities[0]
+    settings = first.store
+    try:
+        if isinstance(settings, LakeSettings):
+            check_reachable(settings.account_url)
+        place = place_of(first)
+    except HyggeError as error:
+        section.checks.append(failure("reachable", "connect to account_url", error))
+        unknown = Check("destination", "unknown", "the store does not work", name)
+        return section, {entity.id: [unknown] for entity in entities}
+    section.checks += probe(place.lake, place.root)
+    if any(check.result == "failed" for check in section.checks):
+        unknown = Check("destination", "unknown", "the store does not work", name)
+        return section, {entity.id: [unknown] for entity in entities}
+    section.checks.append(clock_check("clock", place.lake.now(), "the Date header of its answers"))
+    if not isinstance(settings, OpenMirroringSettings):
+        return section, {}
+    layout = layout_of(settings, first.flow, first.name)
+    section.checks.append(check_landing_zone(place.lake, layout))
+    replication = ask_replication(place.lake, settings, layout)
+    section.checks += replication.checks
+    section.checks += check_telemetry(place.lake, settings, replication)
+    found: dict[str, list[Check]] = {}
+    for entity in entities:
+        if isinstance(entity.store, OpenMirroringSettings):
+            own = layout_of(entity.store, entity.flow, entity.name)
+            found[entity.id] = check_table(place.lake, own, replication)
+    return section, found
+
+
+def _connection_of(entity: Entity) -> str:
+    return str(entity.home.model_dump(include={"connection"}).get("connection", ""))
+
+
+def _store_of(entity: Entity) -> str:
+    """The item or folder that the entity's store shares with others; a lake is probed once."""
+    keys = {"account_url", "filesystem", "mirror_name", "path"}
+    settings = entity.store.model_dump(include=keys, exclude_none=True)
+    order = ("account_url", "filesystem", "path", "mirror_name")
+    return "/".join(str(settings[key]).strip("/") for key in order if settings.get(key)) or entity.store.type
+
+
+def _by(entities: list[Entity], name_of: Callable[[Entity], str]) -> dict[str, list[Entity]]:
+    groups: dict[str, list[Entity]] = {}
+    for entity in entities:
+        groups.setdefault(name_of(entity), []).append(entity)
+    return groups
+
+
+def _section_object(section: Section) -> dict[str, Any]:
+    checks = []
+    for check in section.checks:
+        value = asdict(check) | {"remedy": _remedy(check)}
+        checks.append(value | {"page": page_of(check.code) if check.code else ""})
+    return {"kind": section.kind, "name": section.name, "checks": checks}
+
+
+def _remedy(check: Check) -> str:
+    return check.remedy or (remedy_of(check.code) if check.result == "failed" else "")
+
+
+def _show(console: Console, section: Section) -> None:
+    console.print(Text(section.kind, style="dim").append(f" {section.name}", style="bold not dim"), soft_wrap=True)
+    for check in section.checks:
+        mark, colour = _MARKS[check.result]
+        line = (
+            Text(f"  {mark} ", style=colour)
+            .append(f"{check.name}: ", style="bold")
+            .append(check.found, style="default")
+        )
+        console.print(line, soft_wrap=True)
+        if check.result == "ok":
+            continue
+        console.print(Text(f"      how: {check.how}", style="dim"), soft_wrap=True)
+        if remedy := _remedy(check):
+            see = f" See {page_of(check.code)}." if check.code else ""
+            console.print(Text(f"      do:  {remedy}{see}"), soft_wrap=True)

@@ -1,0 +1,174 @@
+"""`hygge doctor` against the real protocols: all well, and one part at a time broken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from devcloud.onelake import OneLake
+from devcloud.onelake.faults import Fault
+from devcloud.replicator import Replicator
+from devcloud.sqlserver import DEFAULT_LOGINS, SqlServer
+from hygge_engine.cli.app import app
+
+WORKSPACE, MIRROR = "0fab0000-0000-4000-8000-00000000000a", "0fab0000-0000-4000-8000-00000000000b"
+
+HYGGE = """\
+name: shop
+connections:
+  shop_db: {{ type: mssql, server: "{server}", database: shop, auth: sql, username: "{user}", password: "{password}",
+              encrypt: false, login_timeout_seconds: 5 }}
+"""
+FLOW = """\
+run_type: incremental
+home: {{ type: mssql, connection: shop_db, table: "dbo.{{entity}}" }}
+store: {{ type: open_mirroring, account_url: "{lake_url}", filesystem: "{workspace}", mirror_name: "{mirror}",
+          mirror_journal: true, credential: account_key, account_name: "{account}", account_key: "{key}" }}
+watermark: {{ column: modified }}
+entities: [orders, customers]
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SqlServer]:
+    with SqlServer(databases=["shop"], logins={**DEFAULT_LOGINS, "reader": "Reader!2025"}) as running:
+        for table in ("orders", "customers"):
+            running.execute(
+                f"CREATE TABLE dbo.{table} (id int NOT NULL PRIMARY KEY, modified datetime2(3) NOT NULL)", "shop"
+            )
+            running.execute(f"INSERT INTO dbo.{table} VALUES (1, '2025-01-01T00:00:00')", "shop")
+        running.execute("CREATE TABLE dbo.log (line xml, modified nvarchar(max) NULL)", "shop")
+        yield running
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[OneLake]:
+    with OneLake(tmp_path / "onelake", 0) as running:
+        running.create_workspace(WORKSPACE)
+        running.create_item(WORKSPACE, MIRROR)
+        yield running
+
+
+@pytest.fixture
+def project(tmp_path: Path, server: SqlServer, lake: OneLake) -> Path:
+    directory = tmp_path / "project"
+    write(directory, server, lake)
+    return directory
+
+
+def write(directory: Path, server: SqlServer, lake: OneLake, flow: str = FLOW, **changes: str) -> None:
+    values = {
+        "server": server.address,
+        "user": "sa",
+        "password": DEFAULT_LOGINS["sa"],
+        "lake_url": lake.url,
+        "workspace": WORKSPACE,
+        "mirror": MIRROR,
+        "account": lake.account_name,
+        "key": lake.account_key,
+    } | changes
+    (directory / "flows/shop_to_fabric").mkdir(parents=True, exist_ok=True)
+    (directory / "hygge.yml").write_text(HYGGE.format(**values))
+    (directory / "flows/shop_to_fabric/flow.yml").write_text(flow.format(**values))
+
+
+def doctor(project: Path, expected: int) -> dict[tuple[str, str], dict[str, Any]]:
+    """The checks by (section, check)."""
+    result = CliRunner().invoke(app, ["doctor", "--json", "--project", str(project)])
+    assert result.exit_code == expected, result.output
+    return {
+        (section["name"], check["name"]): check
+        for section in json.loads(result.stdout)["sections"]
+        for check in section["checks"]
+    }
+
+
+def results(found: dict[tuple[str, str], dict[str, Any]], section: str) -> dict[str, str]:
+    return {name: check["result"] for (where, name), check in found.items() if where == section}
+
+
+def files_of(lake: OneLake) -> list[str]:
+    root = lake.path(WORKSPACE, MIRROR)
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def test_all_is_well_before_and_after_a_load_and_nothing_is_left(project: Path, lake: OneLake) -> None:
+    before = files_of(lake)
+    found = doctor(project, 0)
+    assert files_of(lake) == before
+    assert set(results(found, "shop_db").values()) <= {"ok", "unknown"}
+    assert found["shop_db", "change tracking"]["found"]
+    assert found["shop_to_fabric.orders", "key"]["found"] == "id"
+    assert "about 1" in found["shop_to_fabric.orders", "rows"]["found"]
+    assert found["shop_to_fabric.orders", "landing"]["found"] == "nothing has been landed yet"
+    store = next(name for name, check in found if check == "rename")
+    assert results(found, store)["conditional write"] == "ok"
+    assert found[store, "landing zone"]["result"] == "warning"
+    assert CliRunner().invoke(app, ["go", "--project", str(project)]).exit_code == 0
+    Replicator.on_disk(lake.path(WORKSPACE, MIRROR)).tick()
+    before = files_of(lake)
+    found = doctor(project, 0)
+    assert files_of(lake) == before
+    assert found["shop_to_fabric.orders", "replication"]["found"].startswith("Replicating, 1 changes processed")
+    assert found[store, "__hygge.journal"]["result"] == "ok"
+    assert "2025-01-01" in found["shop_to_fabric.orders", "landing"]["found"]
+
+
+def test_the_lake_is_checked_though_the_login_fails(project: Path, server: SqlServer, lake: OneLake) -> None:
+    write(project, server, lake, password="cAnArY-77")
+    found = doctor(project, 1)
+    assert found["shop_db", "login"]["code"] == "home.login_failed"
+    assert found["shop_db", "login"]["page"] == "docs/errors/home.login_failed.md"
+    assert results(found, "shop_to_fabric.orders") == {"source": "unknown", "landing": "ok", "replication": "ok"}
+    assert "cAnArY" not in json.dumps([*found.values()])
+
+
+def test_the_source_is_checked_though_nobody_serves_the_lake(project: Path, server: SqlServer, lake: OneLake) -> None:
+    write(project, server, lake, lake_url="http://127.0.0.1:1")
+    found = doctor(project, 1)
+    assert found["shop_to_fabric.orders", "select"]["result"] == "ok"
+    assert found["shop_to_fabric.orders", "destination"]["result"] == "unknown"
+    assert [name for (_, name), check in found.items() if check["result"] == "failed"] == ["reachable"]
+
+
+def test_a_source_that_cannot_be_loaded_is_explained(project: Path, server: SqlServer, lake: OneLake) -> None:
+    flow = FLOW.replace("[orders, customers]", "[orders, log, custommers]").replace(
+        "mirror_journal", "key_columns: [idd], mirror_journal"
+    )
+    write(project, server, lake, flow=flow)
+    found = doctor(project, 1)
+    assert "dbo.customers" in found["shop_to_fabric.custommers", "table"]["remedy"]
+    assert "`id`" in found["shop_to_fabric.orders", "store.key_columns"]["remedy"]
+    log = results(found, "shop_to_fabric.log")
+    assert (log["key"], log["watermark"], log["select"]) == ("warning", "failed", "ok")
+
+
+def test_a_table_that_may_not_be_read(project: Path, server: SqlServer, lake: OneLake) -> None:
+    server.execute("CREATE USER reader FOR LOGIN reader; GRANT SELECT ON dbo.orders TO reader", "shop")
+    write(project, server, lake, user="reader", password="Reader!2025")
+    found = doctor(project, 1)
+    assert found["shop_to_fabric.orders", "select"]["result"] == "ok"
+    failed = [check for (name, _), check in found.items() if name.endswith("customers") and check["result"] == "failed"]
+    assert [check["code"] for check in failed] == ["home.permission_denied"]
+
+
+def test_a_lake_that_denies_writing(project: Path, lake: OneLake) -> None:
+    lake.faults.add(Fault(mutating=True, times=None, status=403, code="AuthorizationPermissionMismatch"))
+    found = doctor(project, 1)
+    denied = next(check for (_, name), check in found.items() if name == "write")
+    assert (denied["result"], denied["code"]) == ("failed", "lake.denied")
+    assert found["shop_to_fabric.orders", "select"]["result"] == "ok"
+
+
+def test_words_for_people(project: Path, server: SqlServer, lake: OneLake) -> None:
+    write(project, server, lake, password="wrong")
+    result = CliRunner().invoke(app, ["doctor", "--project", str(project)])
+    assert "✗ login: " in result.stdout
+    assert "See docs/errors/home.login_failed.md" in result.stdout
+    assert result.stdout.splitlines()[-1].endswith("unknown")
+    assert CliRunner().invoke(app, ["doctor", "--project", str(project / "flows")]).exit_code == 2
