@@ -1,0 +1,283 @@
+"""The scripts of infra/scripts, run as a person runs them, against a stand-in for Fabric's REST API."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "infra" / "scripts"
+WORKSPACE = "11111111-1111-1111-1111-111111111111"
+PRINCIPAL = "33333333-3333-3333-3333-333333333333"
+
+
+class Fabric:
+    """Workspaces with mirrored databases and role assignments. A new database is ready after two looks at it."""
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+        self.tokens: list[str | None] = []
+        self.items: dict[str, dict[str, Any]] = {}
+        self.roles: dict[str, str] = {}
+        self.throttled = 0
+        self.refused: tuple[int, str] | None = None
+
+        fabric = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                fabric.tokens.append(self.headers.get("Authorization"))
+                status, headers, answer = fabric.answer(self.command, self.path, json.loads(body or b"null"))
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(json.dumps(answer).encode())
+
+            do_GET = do_PATCH = do_POST
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def answer(self, method: str, path: str, body: Any) -> tuple[int, dict[str, str], Any]:
+        self.requests.append(f"{method} {path}")
+        if self.throttled:
+            self.throttled -= 1
+            return 429, {"Retry-After": "0"}, {}
+        if self.refused:
+            code, text = self.refused
+            return code, {}, {"errorCode": text, "message": "no"}
+        root = f"/v1/workspaces/{WORKSPACE}"
+        match method, path.removeprefix(root).split("?"):
+            case "GET", ["/mirroredDatabases", *rest]:
+                # One item a page: a listing that stops at the first is found out.
+                names, start = list(self.items), int(rest[0].partition("=")[2]) if rest else 0
+                page = [{"id": each, "displayName": self.items[each]["name"]} for each in names[start : start + 1]]
+                more = {"continuationToken": str(start + 1)} if start + 1 < len(names) else {}
+                return 200, {}, {"value": page, **more}
+            case "POST", ["/mirroredDatabases"]:
+                self.add(body["displayName"], "Initializing", body)
+                return 201, {}, {"id": self.ids[-1]}
+            case "GET", ["/roleAssignments"]:
+                value = [{"principal": {"id": each}, "role": role} for each, role in self.roles.items()]
+                return 200, {}, {"value": value}
+            case "POST", ["/roleAssignments"]:
+                assert body["principal"]["type"] == "ServicePrincipal"
+                self.roles[body["principal"]["id"]] = body["role"]
+                return 201, {}, {}
+            case "PATCH", [role]:
+                self.roles[role.removeprefix("/roleAssignments/")] = body["role"]
+                return 200, {}, {}
+        item = re.fullmatch(root + r"/mirroredDatabases/([^/]+)/(\w+)", path)
+        assert item is not None, path
+        return 200, {}, self.act(self.items[item[1]], item[2])
+
+    def act(self, item: dict[str, Any], action: str) -> Any:
+        if action == "startMirroring":
+            assert item["status"] in ("Initialized", "Stopped", "Paused"), "Fabric refuses the start in other states"
+            item["status"] = "Starting"
+            return None
+        answer = {"status": item["status"]}
+        item["status"] = {"Initializing": "Initialized", "Starting": "Running"}.get(item["status"], item["status"])
+        return answer
+
+    def add(self, name: str, status: str, body: Any = None) -> str:
+        id_ = f"22222222-2222-2222-2222-{len(self.items):012}"
+        self.items[id_] = {"name": name, "status": status, "body": body}
+        return id_
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self.items)
+
+
+@pytest.fixture
+def fabric() -> Iterator[Fabric]:
+    server = Fabric()
+    yield server
+    server.stop()
+
+
+def run(script: str, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    # Waiting takes no time here: the poll interval is the only thing that the tests change.
+    prelude = f"import sys, runpy; sys.path.insert(0, {str(SCRIPTS)!r})"
+    body = f"import {script}; {script}.POLL_SECONDS = 0.01; sys.exit({script}.main({list(arguments)!r}))"
+    command = [sys.executable, "-c", f"{prelude}; {body}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=env)
+
+
+def create_mirror(fabric: Fabric, name: str = "shop") -> subprocess.CompletedProcess[str]:
+    return run("fabric", "--api-url", fabric.url, "create-mirror", "--workspace-id", WORKSPACE, "--name", name)
+
+
+def grant_role(fabric: Fabric, *more: str) -> subprocess.CompletedProcess[str]:
+    asked = ["grant-role", "--workspace-id", WORKSPACE, "--principal-id", PRINCIPAL, *more]
+    return run("fabric", "--api-url", fabric.url, *asked)
+
+
+def test_a_mirrored_database_is_created_started_and_named(fabric: Fabric) -> None:
+    other = fabric.add("another", "Running")
+    fabric.throttled = 2
+
+    done = create_mirror(fabric)
+
+    assert done.returncode == 0, done.stderr
+    (created,) = set(fabric.ids) - {other}
+    assert done.stdout == f"{created}\n"
+    assert fabric.items[created]["status"] == "Running"
+    (part,) = fabric.items[created]["body"]["definition"]["parts"]
+    definition = json.loads(base64.b64decode(part["payload"]))
+    assert part["path"] == "mirroring.json"
+    assert definition["properties"]["source"]["type"] == "GenericMirror"
+
+
+def test_a_second_run_changes_nothing(fabric: Fabric) -> None:
+    fabric.add("another", "Running")
+    first = create_mirror(fabric)
+    fabric.requests.clear()
+
+    second = create_mirror(fabric)
+
+    assert second.returncode == 0
+    assert second.stdout == first.stdout
+    assert not any(
+        "startMirroring" in each or each == f"POST /v1/workspaces/{WORKSPACE}/mirroredDatabases"
+        for each in fabric.requests
+    )
+
+
+@pytest.mark.parametrize("status", ["Stopped", "Paused", "Initializing", "Stopping"])
+def test_what_exists_but_does_not_run_is_started(fabric: Fabric, status: str) -> None:
+    id_ = fabric.add("shop", status)
+    if status == "Stopping":
+        fabric.items[id_]["status"] = "Initializing"
+
+    assert create_mirror(fabric).returncode == 0
+    assert fabric.items[id_]["status"] == "Running"
+
+
+def test_a_failed_mirror_is_reported_not_started(fabric: Fabric) -> None:
+    fabric.add("shop", "Failed")
+
+    done = create_mirror(fabric)
+
+    assert done.returncode == 1
+    assert "has failed" in done.stderr
+    assert done.stdout == ""
+
+
+def test_the_role_is_granted_once(fabric: Fabric) -> None:
+    assert grant_role(fabric).returncode == 0
+    assert fabric.roles == {PRINCIPAL: "Contributor"}
+    fabric.requests.clear()
+
+    again = grant_role(fabric)
+
+    assert again.returncode == 0
+    assert [each.split()[0] for each in fabric.requests] == ["GET"]
+
+
+@pytest.mark.parametrize(("has", "ends"), [("Viewer", "Contributor"), ("Member", "Member"), ("Admin", "Admin")])
+def test_a_role_is_raised_but_never_taken_away(fabric: Fabric, has: str, ends: str) -> None:
+    fabric.roles[PRINCIPAL] = has
+
+    done = grant_role(fabric)
+
+    assert done.returncode == 0
+    assert fabric.roles[PRINCIPAL] == ends
+    assert has in done.stderr
+
+
+def test_a_refusal_says_what_may_help(fabric: Fabric) -> None:
+    fabric.refused = (403, "InsufficientPrivileges")
+
+    done = grant_role(fabric)
+
+    assert done.returncode == 1
+    assert "InsufficientPrivileges" in done.stderr
+    assert "Service principals can call Fabric public APIs" in done.stderr
+
+
+def test_no_token_travels_without_tls(fabric: Fabric) -> None:
+    grant_role(fabric)
+    refused = run(
+        "fabric", "--api-url", "http://fabric.example.com", "grant-role", "--workspace-id", "x", "--principal-id", "y"
+    )
+
+    assert set(fabric.tokens) == {None}
+    assert refused.returncode == 1
+    assert "https only" in refused.stderr
+
+
+def test_without_the_azure_cli_it_says_so() -> None:
+    done = run("fabric", "create-mirror", "--workspace-id", WORKSPACE, "--name", "shop", env={"PATH": ""})
+
+    assert done.returncode == 1
+    assert "Azure CLI" in done.stderr
+
+
+@pytest.mark.parametrize("script", sorted(path.stem for path in SCRIPTS.glob("*.py")))
+def test_each_script_explains_itself(script: str) -> None:
+    done = run(script, "--help")
+
+    assert done.returncode == 0
+    assert "run again" in " ".join(done.stdout.split())
+
+
+IDENTITY = ["--identity-name", "id-shop", "--client-id", "11223344-5566-7788-99aa-bbccddeeff00"]
+
+
+def test_the_user_may_read_what_it_is_told_and_no_more() -> None:
+    done = run("sql_user", *IDENTITY, "--table", "sales.orders", "--schema", "ref", "--change-tracking")
+
+    assert done.returncode == 0, done.stderr
+    granted = re.findall(r"GRANT (.+) TO \[id-shop\];", done.stdout)
+    assert granted == [
+        "SELECT ON SCHEMA::[ref]",
+        "SELECT ON OBJECT::[sales].[orders]",
+        "VIEW CHANGE TRACKING ON SCHEMA::[ref]",
+        "VIEW CHANGE TRACKING ON OBJECT::[sales].[orders]",
+    ]
+    # The client id as SQL Server stores a GUID: the first three groups are little-endian.
+    assert "WITH SID = 0x443322116655887799AABBCCDDEEFF00, TYPE = E" in done.stdout
+    assert done.stdout.index("IS NULL") < done.stdout.index("CREATE USER")
+
+
+def test_names_cannot_end_the_statement_they_stand_in() -> None:
+    name = "x'; DROP TABLE y; --]"
+
+    done = run("sql_user", "--identity-name", name, "--table", "a.b]; DROP TABLE c; --")
+
+    assert "N'x''; DROP TABLE y; --]'" in done.stdout
+    assert "[x'; DROP TABLE y; --]]]" in done.stdout
+    assert "OBJECT::[a].[b]]; DROP TABLE c; --]" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--table", "orders"], [], ["--client-id", "no-guid", "--schema", "dbo"], ["--schema", ""]]
+)
+def test_what_makes_no_sense_is_refused(wrong: list[str]) -> None:
+    done = run("sql_user", "--identity-name", "id-shop", *wrong)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
