@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -39,13 +40,25 @@ _REMEDIES = {
     "load.unexpected": "Start the load again with --verbose, and report the stack trace.",
 }
 
+# Where a docstring's first line goes on with what is meant for programmers.
+_REMARKS = re.compile(r"\.(?:\s|$)|; ``")
+
+# Codes of answers and journals that no error class stands for.
+_MEANINGS = {
+    "load.activity_crashed": "An activity ended without an answer",
+    "load.ended": "The load has ended already and cannot be cancelled",
+    "load.no_progress": "An entity was worked on again and again, and nothing landed",
+    "load.not_found": "There is no load of this id",
+    "load.unexpected": "Something failed that nobody foresaw",
+}
+
 
 def describe_code(code: str) -> str:
     """What an error code means, in a sentence; empty for one that nobody has documented."""
     for error in _classes(HyggeError):
         if error.code == code and error.__doc__:
-            return error.__doc__.splitlines()[0].rstrip(".")
-    return ""
+            return _REMARKS.split(error.__doc__.splitlines()[0], maxsplit=1)[0]
+    return _MEANINGS.get(code, "")
 
 
 def _classes(base: type[HyggeError]) -> Iterator[type[HyggeError]]:

@@ -1,0 +1,69 @@
+"""Every error has a page that says what it means, why it happens and what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from pkgutil import walk_packages
+
+import pytest
+
+import hygge_engine
+from hygge_engine.cli.messages import describe_code, error_lines, page_of
+from hygge_engine.errors import HyggeError
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = REPOSITORY / "docs/errors"
+
+# Codes in answers and journals that no class stands for: as they are written in the engine's source.
+_CODE_IN_SOURCE = re.compile(r"""(?:"error": |code=|^UNEXPECTED = )"(?P<code>[a-z]+\.[a-z_]+)\"""", re.MULTILINE)
+
+
+def classes(base: type[HyggeError] = HyggeError) -> Iterator[type[HyggeError]]:
+    yield base
+    for child in base.__subclasses__():
+        if child.__module__.startswith("hygge_engine."):
+            yield from classes(child)
+
+
+def codes() -> set[str]:
+    for module in walk_packages(hygge_engine.__path__, "hygge_engine."):
+        if module.name != "hygge_engine.__main__":
+            import_module(module.name)
+    sources = (path.read_text(encoding="utf-8") for path in (REPOSITORY / "hygge_engine").rglob("*.py"))
+    found = {match["code"] for source in sources for match in _CODE_IN_SOURCE.finditer(source)}
+    return found | {error.code for error in classes()}
+
+
+def test_every_code_has_a_page_and_every_page_a_code() -> None:
+    assert {path.stem for path in PAGES.glob("*.md")} - {"index"} == codes()
+
+
+def test_no_two_errors_share_a_code() -> None:
+    found = [error.code for error in classes()]
+    assert len(found) == len(set(found))
+
+
+@pytest.mark.parametrize(
+    "page", sorted(path for path in PAGES.glob("*.md") if path.stem != "index"), ids=lambda p: p.stem
+)
+def test_a_page_says_what_why_and_what_to_do(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(f"# {page.stem}\n\n{describe_code(page.stem)}")
+    why, do = text.split("## Why it happens\n\n* ", 1)[1].split("\n\n## What to do\n\n* ", 1)
+    assert why.strip()
+    assert do.strip()
+    index = (PAGES / "index.md").read_text(encoding="utf-8")
+    meaning = text.splitlines()[2]
+    assert f"| [{page.stem}]({page.name}) | {meaning}" in index
+
+
+def test_every_error_on_the_command_line_ends_with_its_page() -> None:
+    for code in codes():
+        what, why, do = error_lines(code, "it is so", "Do that.")
+        assert what != "error"
+        assert why == "  why: it is so"
+        assert do == f"  do:  Do that. See {page_of(code)}."
+        assert (REPOSITORY / page_of(code)).is_file()
