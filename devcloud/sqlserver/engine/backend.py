@@ -150,7 +150,7 @@ def translate_error(
         return CancelledError()
     if ERROR_MARK in text:
         return _raised(text)
-    if isinstance(error, duckdb.TransactionException) or "onflict on" in text or "write-write conflict" in text:
+    if "onflict" in text:  # "Conflict on update!", "write-write conflict on key", …
         return ConflictError(text)
     if "Duplicate key" in text or "duplicate key" in text:
         return _duplicate(text, table)

@@ -10,7 +10,7 @@ from devcloud.sqlserver.engine.moments import ticks_to_datetime
 from devcloud.sqlserver.engine.queries import OutputColumn, name_columns
 from devcloud.sqlserver.engine.scope import Scope, Source
 from devcloud.sqlserver.engine.value_binder import declared_type
-from devcloud.sqlserver.engine.values import Value, quote
+from devcloud.sqlserver.engine.values import Value, quote, quote_text
 from devcloud.sqlserver.engine.writes import WriteBinder
 from devcloud.sqlserver.errors import SqlError, make_error, refuse
 from devcloud.sqlserver.tsql.commands import (
@@ -190,29 +190,30 @@ class TableDefiner(KeyDefiner):
         table = replace(table, columns=(*table.columns, column))
         if column.computed is not None:
             return table
-        storage = self._storage(catalogue, table)
-        self._run(f"ALTER TABLE {storage} ADD COLUMN {quote(column.name)} {column.type.storage}")
-        filling: str | None = None
-        if column.is_rowversion:
-            filling = WriteBinder.next_rowversion(catalogue)
-        elif column.identity is not None:
-            filling = f"nextval('{WriteBinder.identity_sequence(catalogue, table)}')"
-        elif not column.nullable:
-            rows = self._connection.execute(f"SELECT 1 FROM {storage} LIMIT 1").fetchall()
-            if column.default is None and rows:
-                raise make_error(4901, column.name, table.name)
-            binder = WriteBinder(self._environment)
-            filling = binder.assign(binder.default_of(column), column, table, "ALTER") if rows else None
-            if filling is not None:
-                self._connection.execute(
-                    f"UPDATE {storage} SET {quote(column.name)} = {filling}", dict(binder.parameters)
-                )
-                filling = None
+        storage, name, kind = self._storage(catalogue, table), quote(column.name), column.type.storage
+        filling = self._filling(catalogue, table, column)
+        self._run(f"ALTER TABLE {storage} ADD COLUMN {name} {kind}")
         if filling is not None:
-            self._run(f"UPDATE {storage} SET {quote(column.name)} = {filling}")
+            # Not an UPDATE: DuckDB creates no index in a transaction that has updated the table.
+            self._run(f"ALTER TABLE {storage} ALTER COLUMN {name} SET DATA TYPE {kind} USING CAST({filling} AS {kind})")
         if not column.nullable:
-            self._run(f"ALTER TABLE {storage} ALTER COLUMN {quote(column.name)} SET NOT NULL")
+            self._run(f"ALTER TABLE {storage} ALTER COLUMN {name} SET NOT NULL")
         return table
+
+    def _filling(self, catalogue: Catalogue, table: Table, column: ColumnInfo) -> str | None:
+        """Return what a new column holds in the rows that are there; None for NULL. Raises SqlError 4901."""
+        if column.is_rowversion:
+            return WriteBinder.next_rowversion(catalogue)
+        if column.identity is not None:
+            return f"nextval({quote_text(WriteBinder.identity_sequence(catalogue, table))})"
+        if column.nullable:
+            return None
+        if column.default is None:
+            if self._connection.execute(f"SELECT 1 FROM {self._storage(catalogue, table)} LIMIT 1").fetchall():
+                raise make_error(4901, column.name, table.name)
+            return None
+        binder = WriteBinder(self._environment)
+        return binder.assign(binder.default_of(column), column, table, "ALTER")
 
     def alter_column(self, statement: AlterColumn) -> None:
         """Carry out ALTER TABLE … ALTER COLUMN: the column's values are converted as an UPDATE would."""
