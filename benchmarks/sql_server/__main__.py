@@ -1,0 +1,136 @@
+"""Reads SQL Server's stand-in side by side with others and writes docs/performance.md: ``make bench``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.sql_server import report
+from benchmarks.sql_server.contenders import CONTENDERS, Task
+from benchmarks.sql_server.report import Result
+from benchmarks.sql_server.tables import DATABASE, LOB, NARROW, WIDE, BenchTable, Server, filled
+from devcloud.sqlserver.child import run_in_child
+from devcloud.sqlserver.server import DEFAULT_LOGINS
+
+_ROOT = Path(__file__).parent.parent.parent
+_EVERYBODY = tuple(CONTENDERS)
+_FAST = ("drain", "arrow_reader", "hygge")
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class Case:
+    """One table of one size, and who reads it in turns."""
+
+    table: BenchTable
+    rows: int
+    contenders: Sequence[str]
+
+
+def main() -> int:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--rows", type=int, default=300_000, help="rows of the narrow and wide table (default 300000)")
+    parser.add_argument("--runs", type=int, default=3, help="alternations; figures are their medians (default 3)")
+    parser.add_argument("--full", action="store_true", help="a million rows for all, 4 and 10 million for the fast")
+    parser.add_argument("--table", action="append", choices=("narrow", "wide", "lob"), help="only this table")
+    parser.add_argument("--contender", action="append", choices=_EVERYBODY, help="only this one; repeatable")
+    parser.add_argument("--document", type=Path, default=_ROOT / "docs/performance.md", help="what is written")
+    options = parser.parse_args()
+    rows = _MILLION if options.full else options.rows
+    cases = [Case(table, table.rows(rows), _EVERYBODY) for table in (NARROW, WIDE, LOB)]
+    if options.full:
+        cases += [Case(WIDE, size * _MILLION, _FAST) for size in (4, 10)]
+    results: list[Result] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        run_in_child(Path(folder), databases=[DATABASE]) as address,
+    ):
+        server = Server(address, *next(iter(DEFAULT_LOGINS.items())))
+        for case in cases:
+            if options.table and case.table.name not in options.table:
+                continue
+            contenders = [name for name in case.contenders if not options.contender or name in options.contender]
+            results += _measure(server, case, contenders, options.runs)
+    command = " ".join(["make bench", *([f'BENCH="{" ".join(sys.argv[1:])}"'] if sys.argv[1:] else [])])
+    report.write(options.document, results, command, options.runs)
+    print(report.tables(results))
+    return 0
+
+
+def _measure(server: Server, case: Case, contenders: Sequence[str], runs: int) -> Iterator[Result]:
+    """Everybody in turns, several times: what else the machine does hits all alike."""
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
+    failures: dict[str, str] = {}
+    with filled(server, case.table, case.rows):
+        for run in range(1, runs + 1):
+            for name in contenders:
+                if name in failures:
+                    continue
+                try:
+                    figures = _run(name, server, case)
+                except RuntimeError as error:
+                    failures[name] = str(error)
+                    continue
+                measured[name].append(figures)
+                print(
+                    f"{case.table.name} {case.rows:,} rows, {run}/{runs}: {CONTENDERS[name][0]}: "
+                    f"{figures['seconds']:.2f} s, {figures['peak_mb']:.0f} MB",
+                    file=sys.stderr,
+                )
+    for name in contenders:
+        label = CONTENDERS[name][0]
+        yield Result(case.table.name, case.rows, name, label, measured[name], failures.get(name, ""))
+
+
+def _run(name: str, server: Server, case: Case) -> dict[str, float]:
+    """One contender in a process of its own, with a lake of its own. Raises RuntimeError where it fails."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, _lake(name, Path(folder) / "lake") as lake:
+        work = Path(folder) / "work"
+        work.mkdir()
+        task = Task(server, case.table.name, str(work), lake)
+        command = [sys.executable, "-m", "benchmarks.sql_server.contenders", name, task.to_json()]
+        began = time.perf_counter()
+        done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
+        whole = time.perf_counter() - began
+        if done.returncode:
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            raise RuntimeError(lines[-1][:200] if lines else f"exit code {done.returncode}")
+        figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        if figures["rows"] not in (0, case.rows):
+            raise RuntimeError(f"{figures['rows']:,.0f} rows of {case.rows:,} arrived")
+        return figures | {"process_seconds": whole}
+
+
+@contextmanager
+def _lake(name: str, root: Path) -> Iterator[dict[str, str]]:
+    """OneLake's stand-in in a process of its own, for the one who needs it."""
+    if name != "hygge":
+        yield {}
+        return
+    workspace = str(uuid.uuid4())
+    command = [sys.executable, "-m", "devcloud.onelake", "--mode", "adls", "--filesystem", workspace]
+    with subprocess.Popen([*command, "--root", str(root)], stdout=subprocess.PIPE, text=True, cwd=_ROOT) as process:
+        try:
+            facts = {"workspace": workspace}
+            for line in process.stdout or ():
+                key, _, value = line.partition(" ")
+                facts[key] = value.strip()
+                if key == "contents":
+                    break
+            yield facts
+        finally:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Results as tables and a plot, in docs/performance.md: what stands between two marks there is this command's."""
+
+from __future__ import annotations
+
+import platform
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+
+_BEGIN, _END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
+_PLOT = "performance.svg"
+_COLOURS = {"drain": "#b0b7bf", "arrow_reader": "#7a8794", "hygge": "#0b7a5b"}
+_OTHER = "#c98a4b"
+
+
+@dataclass(frozen=True)
+class Result:
+    """All runs of one contender over one table, or why there is none."""
+
+    table: str
+    rows: int
+    name: str
+    label: str
+    runs: Sequence[dict[str, float]]
+    failure: str = ""
+
+    def median(self, figure: str) -> float:
+        return statistics.median(run[figure] for run in self.runs)
+
+    @property
+    def rows_per_second(self) -> float:
+        return self.rows / self.median("seconds")
+
+
+def write(document: Path, results: Sequence[Result], command: str, runs: int) -> None:
+    """Replace the document's part between the marks, and the plot beside it. Raises ValueError without marks."""
+    text = document.read_text()
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"{document} has no {_BEGIN} and {_END} to write between")
+    date = datetime.now(UTC).date().isoformat()
+    said = (
+        f"`{command}`, {date}, {_machine()}. Medians of {runs} alternations; server and lake ran on the same cores.\n\n"
+        f"![Rows per second and peak memory]({_PLOT})\n\n{tables(results)}"
+    )
+    document.write_text(f"{before}{_BEGIN}\n{said}\n{_END}{after}")
+    _plot(document.with_name(_PLOT), results)
+
+
+def tables(results: Sequence[Result]) -> str:
+    """One Markdown table for each table and size."""
+    parts = []
+    for (table, rows), group in groupby(results, key=lambda result: (result.table, result.rows)):
+        members = list(group)
+        base = next((one.median("seconds") for one in members if one.name == "arrow_reader" and one.runs), None)
+        lines = [
+            f"### {table}, {rows:,} rows",
+            "",
+            "| reader | rows/s | seconds | of arrow_reader | process, s | processor, s | peak MB |",
+            "|---|--:|--:|--:|--:|--:|--:|",
+        ]
+        for one in members:
+            if not one.runs:
+                lines.append(f"| {one.label} | failed: {one.failure} | | | | | |")
+                continue
+            seconds = one.median("seconds")
+            ratio = f"{seconds / base:.2f}" if base else ""
+            lines.append(
+                f"| {one.label} | {one.rows_per_second:,.0f} | {seconds:.2f} | {ratio} | "
+                f"{one.median('process_seconds'):.2f} | {one.median('processor_seconds'):.2f} | "
+                f"{one.median('peak_mb'):.0f} |"
+            )
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _machine() -> str:
+    cpus = Path("/proc/cpuinfo").read_text()
+    model = re.search(r"model name\s*: (.*)", cpus)
+    cores = len(re.findall(r"^processor\s*:", cpus, re.MULTILINE))
+    return f"{cores} cores ({model[1] if model else platform.machine()}), Python {platform.python_version()}"
+
+
+def _plot(path: Path, results: Sequence[Result]) -> None:
+    """Bars of rows per second and of peak memory: a row of the figure for each table and size."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams |= {"svg.hashsalt": "hygge-engine", "svg.fonttype": "none", "font.size": 9}
+    from matplotlib import pyplot
+
+    groups = [list(group) for _, group in groupby(results, key=lambda result: (result.table, result.rows))]
+    figure, axes = pyplot.subplots(len(groups), 2, figsize=(10, 2.3 * len(groups)), squeeze=False, layout="constrained")
+    for row, members in zip(axes, groups, strict=True):
+        shown = [one for one in reversed(members) if one.runs]
+        labels = [one.label for one in shown]
+        colours = [_COLOURS.get(one.name, _OTHER) for one in shown]
+        title = f"{members[0].table}, {members[0].rows:,} rows"
+        speed = row[0].barh(labels, [one.rows_per_second for one in shown], color=colours)
+        row[0].bar_label(speed, fmt="{:,.0f}", padding=3)
+        row[0].set_title(f"{title}: rows/s", loc="left")
+        memory = row[1].barh(labels, [one.median("peak_mb") for one in shown], color=colours)
+        row[1].bar_label(memory, fmt="{:,.0f}", padding=3)
+        row[1].set_title("peak MB", loc="left")
+        row[1].set_yticks([])
+        for axis in row:
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.margins(x=0.18)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
