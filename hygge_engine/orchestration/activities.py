@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from hygge_engine.errors import HyggeError, SettingsChanged, UnknownSelection
 from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
+from hygge_engine.orchestration.events import log_failed_attempt
 from hygge_engine.orchestration.identifiers import entity_run_id
 from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.retry import backoff_seconds
@@ -66,7 +67,10 @@ class Activities:
     def run_flow(self, input_: dict[str, Any]) -> dict[str, Any]:
         """Work on one slice of one entity. Input: `SliceTask.to_json`; answers `compact` of the `SliceResult`."""
         task = SliceTask.from_json(input_)
-        return compact(_as_failure(task.attempt, lambda: self._run_slice(task)))
+        result = _as_failure(task.attempt, lambda: self._run_slice(task))
+        if result.status == "failed":
+            log_failed_attempt(task, result)
+        return compact(result)
 
     def settle_load(self, input_: dict[str, Any]) -> dict[str, Any]:
         """Remember a load: see `settling.settle`."""

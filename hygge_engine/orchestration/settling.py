@@ -13,6 +13,7 @@ from hygge_engine.flow.mirror import publish
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import EntityRunRow, entity_run_row, load_row
 from hygge_engine.journal.rows import RunStatus
+from hygge_engine.orchestration.events import log_load
 from hygge_engine.orchestration.identifiers import flow_run_id
 from hygge_engine.orchestration.places import Place, entities_of, place_of
 from hygge_engine.retry import backoff_seconds
@@ -39,6 +40,8 @@ def settle(project: Project, input_: Mapping[str, Any]) -> dict[str, Any]:
     """
     summary = input_["summary"]
     load_id = summary["load_id"]
+    if int(input_.get("attempt", 1)) == 1:
+        log_load(summary, input_["results"])
     errors: list[HyggeError] = []
     shares = _shares(project, input_, errors)
     for share in shares:
