@@ -8,6 +8,8 @@ import sys
 import threading
 from pathlib import Path
 
+import duckdb
+
 from devcloud.sqlserver.nycflights import DATABASE, load_sample
 from devcloud.sqlserver.server import DEFAULT_LOGINS, SqlServer
 
@@ -48,6 +50,9 @@ def _serve(arguments: argparse.Namespace) -> int:
         server.start()
     except OSError as error:
         print(f"cannot listen on port {arguments.port}: {error.strerror}", file=sys.stderr)
+        return 2
+    except duckdb.Error as error:
+        print(f"cannot open the databases in {arguments.directory}: {error}", file=sys.stderr)
         return 2
     try:
         if arguments.sample:

@@ -67,9 +67,13 @@ class SqlServer:
         self.stop()
 
     def start(self) -> None:
-        """Open the databases and listen. Raises OSError where the port is taken."""
+        """Open the databases and listen. Raises OSError where the port is taken, duckdb.Error where a file is."""
         listener = socket.create_server((self._host, self._wanted_port))
-        self._shared = Shared(Instance(self._directory), self._logins, self._faults, self._tls)
+        try:
+            self._shared = Shared(Instance(self._directory), self._logins, self._faults, self._tls)
+        except BaseException:
+            listener.close()
+            raise
         for name in self._wanted_databases:
             if name.lower() not in self._shared.instance.databases:
                 self._shared.instance.create(name)

@@ -72,6 +72,8 @@ class Session:
         self.login: str = ""
         self.user: str = "dbo"
         self.database: str = "master"
+        self._home = (self.database, self.user)
+        """Database and user right after login."""
         self.application: str = ""
         self.host: str = ""
         self.caught: SqlError | None = None
@@ -86,8 +88,9 @@ class Session:
         self.reset()
 
     def reset(self) -> None:
-        """Return to the state after login, as RESETCONNECTION asks; the database stays the client's to choose."""
+        """Return to the state after login, as RESETCONNECTION asks."""
         self.end_transaction(commit=False)
+        self.database, self.user = self._home
         self.transaction.isolation = "READ COMMITTED"
         self.variables: dict[str, tuple[SqlType, Scalar]] = {}
         self.rowcount = 0
@@ -111,6 +114,7 @@ class Session:
         self.login = user
         try:
             self._enter(database or "master")
+            self._home = (self.database, self.user)
         except SqlError:
             refused = make_error(4060, database)
             refused.also.append(make_error(18456, user))

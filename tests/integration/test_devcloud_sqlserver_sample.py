@@ -66,3 +66,8 @@ def test_the_ceiling_is_measured_with_every_row_read() -> None:
     results = measure(rows=20_000)
     assert len(results) == 2
     assert all(speed > 0 and megabytes > 0 for speed, megabytes in results.values())
+
+
+def test_a_directory_belongs_to_one_server(directory: Path) -> None:
+    with run_in_child(directory), pytest.raises(RuntimeError, match="exit code 2"), run_in_child(directory):
+        pass

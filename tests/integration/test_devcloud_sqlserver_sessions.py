@@ -244,8 +244,9 @@ def test_a_query_timeout_cancels(address: str) -> None:
 
 def test_a_pooled_connection_starts_afresh(address: str) -> None:
     with mssql(address, "db", autocommit=False) as connection:
-        connection.cursor().execute("CREATE TABLE dbo.forgotten (id int)")
+        connection.cursor().execute("CREATE TABLE dbo.forgotten (id int); USE other")
     with mssql(address, "db") as connection:
+        assert connection.cursor().execute("SELECT DB_NAME()").fetchone()[0] == "db"
         assert connection.cursor().execute("SELECT OBJECT_ID('dbo.forgotten')").fetchone()[0] is None
 
 

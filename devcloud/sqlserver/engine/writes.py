@@ -14,7 +14,17 @@ from devcloud.sqlserver.errors import SqlError, make_error, refuse
 from devcloud.sqlserver.tsql.commands import Assignment, Delete, Insert, Truncate, Update
 from devcloud.sqlserver.tsql.queries import column_alias
 from devcloud.sqlserver.tsql.statements import parse_expression
-from devcloud.sqlserver.tsql.syntax import CommonTable, Expression, Join, Name, SelectItem, Star, TableSource
+from devcloud.sqlserver.tsql.syntax import (
+    Column,
+    CommonTable,
+    Expression,
+    Join,
+    Name,
+    SelectItem,
+    Star,
+    TableSource,
+    walk,
+)
 from devcloud.sqlserver.tsql.syntax import Source as SourceSyntax
 from devcloud.sqlserver.types import MAX, NULL
 
@@ -214,6 +224,9 @@ class WriteBinder(QueryBinder):
             if isinstance(item.expression, Star):
                 expanded = self._expand((item,), scope)
             for one in expanded:
+                for node in walk(one.expression):
+                    if isinstance(node, Column) and node.parts[0].upper() in {"INSERTED", "DELETED"} - {allowed}:
+                        raise refuse(f"OUTPUT {node.parts[0]} here")
                 value = self.bind(one.expression, scope)
                 columns.append(OutputColumn(column_alias(one), value.type, value.nullable))
                 shown.append(f'{value.sql} AS "c{len(columns)}"')
