@@ -48,6 +48,39 @@ VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log to sta
 
 
 @app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(help="Where the project begins.", metavar="DIR")] = Path(),
+    name: Annotated[str, typer.Option("--name", help="The project's name; else the directory's.")] = "",
+    server: Annotated[str, typer.Option("--server", help="SQL Server: host, or host,port.")] = "",
+    database: Annotated[str, typer.Option("--database", help="The database to read.")] = "",
+    tables: Annotated[
+        str, typer.Option("--tables", help="Tables, separated by commas; without a schema, of dbo.")
+    ] = "",
+    workspace: Annotated[
+        str, typer.Option("--workspace", help="GUID of the Fabric workspace, or the mirrored database's address.")
+    ] = "",
+    mirror: Annotated[
+        str, typer.Option("--mirror", help="GUID of the mirrored database; not needed with its address.")
+    ] = "",
+    watermark: Annotated[
+        str, typer.Option("--watermark", help="Column with the time of last change; without it tables are reloaded.")
+    ] = "",
+    username: Annotated[str, typer.Option("--username", help="SQL login; without it Entra's login is used.")] = "",
+    verbose: VerboseOption = False,
+) -> None:
+    """Begin a project: asks a few questions, writes files that validate, and says what to do next.
+
+    What an option answers is not asked. Without a terminal nothing is asked at all. Nothing is ever overwritten. The
+    password of a SQL login is asked for, or taken from the variable SQL_PASSWORD, and kept in local.settings.json.
+    """
+    with reporting(json_=False, verbose=verbose):
+        from hygge_engine.cli.init import Answers, run
+
+        answers = Answers(name, server, database, tables, workspace, mirror, watermark, username)
+        raise typer.Exit(run(directory, answers))
+
+
+@app.command()
 def go(
     project: ProjectOption = Path(),
     flow: FlowOption = None,

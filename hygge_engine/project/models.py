@@ -43,7 +43,8 @@ def parse_duration(value: object) -> object:
     return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
 
 
-def _check_flow_name(name: str) -> str:
+def check_flow_name(name: str) -> str:
+    """Return ``name`` if it can name a flow; raise ValueError otherwise."""
     if not _FLOW_NAME.fullmatch(name) or len(name) > _NAME_LIMIT_CHARACTERS:
         raise ValueError("a flow's name is letters, digits, '_' and '-' (128 at most)")
     return name
@@ -56,7 +57,7 @@ def check_entity_name(name: str) -> str:
     return name
 
 
-FlowName = Annotated[str, AfterValidator(_check_flow_name)]
+FlowName = Annotated[str, AfterValidator(check_flow_name)]
 EntityName = Annotated[str, AfterValidator(check_entity_name)]
 Duration = Annotated[
     float, BeforeValidator(parse_duration), Field(ge=0), WithJsonSchema({"type": ["number", "string"]})

@@ -1,0 +1,141 @@
+"""`hygge init`: what it writes validates, and nothing is overwritten."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from hygge_engine.cli import init as cli_init
+from hygge_engine.cli.app import app
+from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
+from hygge_engine.project import load_project
+from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
+
+REPOSITORY = Path(__file__).parents[2]
+WORKSPACE, MIRROR = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
+ADDRESS = f"https://app.fabric.microsoft.com/groups/{WORKSPACE}/mirroreddatabases/{MIRROR}?experience=data"
+OPTIONS = {"server": "sql.example.com,1444", "database": "shop", "tables": "orders", "workspace": ADDRESS}
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SQL_PASSWORD", "SQL_AUTH", "SQL_USERNAME", "ONELAKE_URL", "LAKE_CREDENTIAL", "HYGGE_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def init(directory: Path, text: str = "", **options: str) -> Result:
+    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+    return CliRunner().invoke(app, ["init", str(directory), *arguments], input=text)
+
+
+def test_the_options_answer_everything(tmp_path: Path) -> None:
+    result = init(tmp_path / "shop", **OPTIONS, watermark="modified_at")
+    assert result.exit_code == 0, result.output
+    assert "hygge doctor" in result.stdout
+    project = load_project(tmp_path / "shop", {})
+    assert project.name == "shop"
+    connection = project.connections["shop_db"]
+    assert isinstance(connection, MssqlConnection)
+    assert (connection.address, connection.database, connection.auth) == ("sql.example.com,1444", "shop", "default")
+    (entity,) = project.entities
+    assert (entity.id, entity.run_type, entity.watermark and entity.watermark.column) == (
+        "shop_to_fabric.orders",
+        "incremental",
+        "modified_at",
+    )
+    assert entity.store.destination("orders").endswith(f"{WORKSPACE}/{MIRROR}/dbo/orders")
+    assert "local.settings.json" in (tmp_path / "shop/.gitignore").read_text()
+
+
+def test_tables_of_several_schemas_and_odd_names(tmp_path: Path) -> None:
+    result = init(tmp_path / "shop", **OPTIONS | {"tables": "orders, sales.orders, sales.[order lines], [a-b]"})
+    assert result.exit_code == 0, result.output
+    found = {}
+    for entity in load_project(tmp_path / "shop", {}).entities:
+        assert isinstance(entity.home, MssqlHomeSettings)
+        assert isinstance(entity.store, OpenMirroringSettings)
+        found[entity.name] = (entity.home.table, entity.store.schema_name, entity.run_type)
+    assert found == {
+        "orders": ("dbo.[orders]", "dbo", "full_drop"),
+        "sales_orders": ("sales.orders", "sales", "full_drop"),
+        "order lines": ("sales.[order lines]", "sales", "full_drop"),
+        "a-b": ("dbo.[a-b]", "dbo", "full_drop"),
+    }
+
+
+def test_a_password_is_kept_where_git_does_not_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQL_PASSWORD", "cAnArY-5")
+    result = init(tmp_path, **OPTIONS, username="reader", name="shop")
+    assert result.exit_code == 0, result.output
+    holders = [path.name for path in tmp_path.rglob("*") if path.is_file() and "cAnArY" in path.read_text()]
+    assert holders == ["local.settings.json"]
+    assert (tmp_path / "local.settings.json").stat().st_mode & 0o077 == 0
+    assert "cAnArY" not in result.output
+    connection = load_project(tmp_path, {}).connections["shop_db"]
+    assert isinstance(connection, MssqlConnection)
+    assert (connection.auth, connection.username) == ("sql", "reader")
+
+
+def test_a_password_that_is_not_known_yet_is_the_next_step(tmp_path: Path) -> None:
+    result = init(tmp_path / "shop", **OPTIONS, username="reader")
+    assert result.exit_code == 0
+    assert "set SQL_PASSWORD" in result.stdout
+    assert load_project(tmp_path / "shop", {"SQL_PASSWORD": "x"}).name == "shop"
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "hygge.yml").write_text("mine")
+    result = init(tmp_path, **OPTIONS, name="shop")
+    assert result.exit_code == 2
+    assert "hygge.yml already" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["hygge.yml"]
+    assert (tmp_path / "hygge.yml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "--server, --database, --tables, --workspace, --mirror"),
+        (OPTIONS | {"workspace": "sales"}, "--workspace: 'sales' has no GUID"),
+        (OPTIONS | {"mirror": "abc"}, "--mirror: 'abc' is no GUID"),
+        (OPTIONS | {"tables": "a.b.c"}, "--tables: 'a.b.c' has 3 parts"),
+        (OPTIONS | {"server": "Server=x;"}, "--server:"),
+        (OPTIONS | {"name": "a b"}, "--name:"),
+    ],
+)
+def test_what_cannot_be_right_writes_nothing(tmp_path: Path, options: dict[str, str], words: str) -> None:
+    result = init(tmp_path / "shop", **options)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert not (tmp_path / "shop").exists()
+
+
+def test_questions_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_init, "_is_terminal", lambda: True)
+    answers = ["", "sql.example.com", "shop", "a.b.c", "orders", "nowhere", ADDRESS, "", "reader", "cAnArY-6"]
+    result = init(tmp_path / "my shop", "\n".join(answers) + "\n")
+    assert result.exit_code == 0, result.output
+    assert "'a.b.c' has 3 parts" in result.output
+    assert "'nowhere' has no GUID" in result.output
+    assert "cAnArY" not in result.output
+    project = load_project(tmp_path / "my shop", {})
+    assert (project.name, project.entities[0].run_type) == ("my_shop", "full_drop")
+    settings = json.loads((tmp_path / "my shop/local.settings.json").read_text())
+    assert settings["Values"]["SQL_PASSWORD"] == "cAnArY-6"
+
+
+def test_the_documented_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = (REPOSITORY / "docs/cli.md").read_text(encoding="utf-8").split("## hygge init", 1)[1]
+    found = re.search(r"```sh\n(.+?)```", section, re.DOTALL)
+    assert found is not None
+    monkeypatch.chdir(tmp_path)
+    for line in found[1].replace("\\\n", " ").splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "hygge"
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
