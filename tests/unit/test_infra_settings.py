@@ -1,0 +1,220 @@
+"""The app settings that the templates make are those that the app, the host and the project's files read."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hygge_engine.homes.mssql.settings import MssqlConnection
+from hygge_engine.lake.settings import LakeSettings
+from hygge_engine.orchestration.schedule import SCHEDULE_SETTING, TIME_ZONE_SETTING
+from hygge_engine.orchestration.source import DIRECTORY_SETTING
+from hygge_engine.project import load_project
+from tests.unit.infra_bicep import Template, read_parameters
+from tests.unit.infra_resources import tree_of
+from tests.unit.test_infra_parity import INFRA, REQUIRED, SCENARIOS
+
+ROOT = INFRA.parent
+
+# Settings of the host and of the platform, and who reads them.
+PLATFORM = {
+    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+    "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    "AzureWebJobsStorage__accountName",
+    "AzureWebJobsStorage__clientId",
+    "AzureWebJobsStorage__credential",
+    "DURABLE_TASK_SCHEDULER_CONNECTION_STRING",
+    "PYTHON_THREADPOOL_THREAD_COUNT",
+}
+HOST_JSON_PREFIX = "AzureFunctionsJobHost__"
+
+# What Flex Consumption refuses, or has taken over (learn.microsoft.com, "Flex Consumption plan deprecations"), and what
+# would bring a key back.
+FORBIDDEN = {
+    "APPINSIGHTS_INSTRUMENTATIONKEY",
+    "AzureWebJobsStorage",
+    "ENABLE_ORYX_BUILD",
+    "FUNCTIONS_EXTENSION_VERSION",
+    "FUNCTIONS_WORKER_RUNTIME",
+    "FUNCTIONS_WORKER_RUNTIME_VERSION",
+    "SCM_DO_BUILD_DURING_DEPLOYMENT",
+    "WEBSITE_CONTENTAZUREFILECONNECTIONSTRING",
+    "WEBSITE_CONTENTOVERVNET",
+    "WEBSITE_CONTENTSHARE",
+    "WEBSITE_RUN_FROM_PACKAGE",
+    "WEBSITE_VNET_ROUTE_ALL",
+    TIME_ZONE_SETTING,
+}
+
+# Contributor, Owner, User Access Administrator, and the Contributors of storage accounts and of key vaults.
+WIDE_ROLES = {
+    "b24988ac-6180-42a0-ab88-20f7382dd24c",
+    "8e3af657-a8ff-443c-a75c-2fe8c4bcb635",
+    "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9",
+    "17d1049b-9a84-46fb-8f53-869881c3d3ab",
+    "f25e0fa2-a7c8-4377-a976-54943a77a395",
+}
+
+
+def resources(scenario: str) -> dict[str, Any]:
+    return tree_of(Template(INFRA / "bicep" / "main.bicep", REQUIRED | SCENARIOS[scenario]).create())
+
+
+def app_settings(scenario: str) -> dict[str, str]:
+    (site,) = (body for key, body in resources(scenario).items() if key.startswith("Microsoft.Web/sites "))
+    settings: dict[str, str] = site["properties"]["siteConfig"]["appSettings"]
+    return settings
+
+
+def variables() -> dict[str, str | None]:
+    """The variables of the sample project: name → default, None where it must be set."""
+    texts = [(ROOT / "hygge.yml").read_text(), *(path.read_text() for path in (ROOT / "flows").rglob("*.yml"))]
+    found = re.findall(r"\$\{(\w+)(?::-([^}]*))?\}", "\n".join(texts))
+    needed = {name for text in texts for name in re.findall(r"\$\{(\w+)\}", text)}
+    return {name: None if name in needed else default for name, default in found}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_variable_that_must_be_set_is_set(scenario: str) -> None:
+    needed = {name for name, default in variables().items() if default is None}
+
+    assert needed
+    assert needed <= app_settings(scenario).keys()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_setting_is_read_by_somebody(scenario: str) -> None:
+    read = variables().keys() | PLATFORM | {SCHEDULE_SETTING, DIRECTORY_SETTING}
+    own = SCENARIOS[scenario].get("extraSettings", {}).keys() | SCENARIOS[scenario].get("secretSettings", {}).keys()
+    unread = {name for name in app_settings(scenario) if name not in read and not name.startswith(HOST_JSON_PREFIX)}
+
+    assert unread <= own
+
+
+def test_the_defaults_of_templates_and_project_agree() -> None:
+    settings = app_settings("as it comes")
+    differing = {
+        name: (settings[name], default)
+        for name, default in variables().items()
+        if default and settings.get(name) not in (None, default, REQUIRED["sqlDatabase"])
+    }
+
+    assert differing == {}
+
+
+def test_the_sample_project_is_valid_with_the_settings_of_the_templates() -> None:
+    settings = app_settings("as it comes")
+    project = load_project(ROOT, environment=settings)
+
+    connection = project.connections["flights_db"]
+    assert isinstance(connection, MssqlConnection)
+    assert (connection.auth, connection.client_id) == ("managed_identity", settings["SQL_CLIENT_ID"])
+    assert (connection.server, connection.encrypt) == (REQUIRED["sqlServer"], True)
+    for entity in project.entities:
+        assert isinstance(entity.store, LakeSettings)
+        assert (entity.store.credential, entity.store.client_id) == ("managed_identity", settings["LAKE_CLIENT_ID"])
+        assert entity.store.filesystem == REQUIRED["workspaceId"]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_no_setting_is_forbidden_or_holds_a_secret(scenario: str) -> None:
+    settings = app_settings(scenario)
+
+    assert not settings.keys() & FORBIDDEN
+    for name, value in settings.items():
+        if re.search(r"KEY|PASSWORD|SECRET|TOKEN", name):
+            assert re.fullmatch(r"@Microsoft\.KeyVault\(VaultName=[^;]+;SecretName=[^)]+\)", value), name
+        assert "AccountKey=" not in value
+        assert "SharedAccess" not in value
+
+
+def test_a_setting_of_your_own_wins() -> None:
+    assert app_settings("everything")["HYGGE_SLICE_MINUTES"] == "2"
+
+
+def test_threads_are_left_for_replay_and_requests_and_slices_end_in_time() -> None:
+    host = json.loads((ROOT / "host.json").read_text())
+    durable = host["extensions"]["durableTask"]
+    at_once = durable["maxConcurrentActivityFunctions"] + durable["maxConcurrentOrchestratorFunctions"]
+    longest = read_parameters(INFRA / "bicep" / "main.bicep")["sliceMinutes"].decorators["maxValue"]
+
+    assert int(app_settings("as it comes")["PYTHON_THREADPOOL_THREAD_COUNT"]) > at_once
+    assert host["functionTimeout"] > f"00:{longest + 1:02}:00" or host["functionTimeout"] == f"00:{longest + 1:02}:00"
+
+
+def test_settings_that_overrule_host_json_name_what_is_in_it_or_beside_it() -> None:
+    settings = app_settings("scheduler")
+    overruled = {
+        name.removeprefix(HOST_JSON_PREFIX).split("__")[:2] == ["extensions", "durableTask"]
+        for name in settings
+        if name.startswith(HOST_JSON_PREFIX)
+    }
+    connection = settings[f"{HOST_JSON_PREFIX}extensions__durableTask__storageProvider__connectionStringName"]
+
+    assert overruled == {True}
+    assert "Authentication=ManagedIdentity" in settings[connection]
+    assert not any(name.startswith(HOST_JSON_PREFIX) for name in app_settings("as it comes"))
+
+
+# Role → type of the resource it is granted on, by scenario.
+GRANTS = {
+    "as it comes": {
+        "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Microsoft.Storage/storageAccounts",
+        "974c5e8b-45b9-4653-ba55-5f855dd0fb88": "Microsoft.Storage/storageAccounts",
+        "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": "Microsoft.Storage/storageAccounts",
+        "3913510d-42f4-4e42-8a64-420c390055eb": "Microsoft.Insights/components",
+    },
+    "everything": {
+        "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Microsoft.Storage/storageAccounts",
+        "3913510d-42f4-4e42-8a64-420c390055eb": "Microsoft.Insights/components",
+        "4633458b-17de-408a-b874-0445c86b69e6": "Microsoft.KeyVault/vaults",
+        "0ad04412-c4d5-4796-b79c-f76d14c8d402": "Microsoft.DurableTask/schedulers/taskHubs",
+    },
+}
+
+
+@pytest.mark.parametrize("scenario", GRANTS)
+def test_the_identity_gets_these_roles_on_these_resources_and_no_other(scenario: str) -> None:
+    found = {}
+    for key, body in resources(scenario).items():
+        if key.startswith("Microsoft.Authorization/roleAssignments"):
+            role = body["properties"]["roleDefinitionId"].rpartition("/")[2]
+            assert role not in WIDE_ROLES
+            assert body["properties"]["principalId"].startswith("<Microsoft.ManagedIdentity/userAssignedIdentities ")
+            scope = re.search(r"<(\S+) [^<>]+: id>$", key)
+            assert scope is not None, key
+            found[role] = scope[1]
+
+    assert found == GRANTS[scenario]
+
+
+@pytest.mark.parametrize("scenario", ["private", "closed", "everything"])
+def test_a_private_deployment_opens_nothing_to_the_internet(scenario: str) -> None:
+    for key, body in resources(scenario).items():
+        kind = key.split()[0]
+        if kind in ("Microsoft.Storage/storageAccounts", "Microsoft.KeyVault/vaults"):
+            assert body["properties"]["publicNetworkAccess"] == "Disabled"
+            assert body["properties"]["networkAcls"] == {"bypass": "None", "defaultAction": "Deny"}
+        if kind == "Microsoft.Web/sites":
+            expected = "Enabled" if SCENARIOS[scenario].get("publicApi", True) else "Disabled"
+            assert body["properties"]["publicNetworkAccess"] == expected
+            assert body["properties"]["virtualNetworkSubnetId"]
+
+
+def test_no_secret_is_written_anywhere_in_infra() -> None:
+    suspicious = re.compile(
+        r"AccountKey=|SharedAccessSignature|listKeys|primary_access_key|primary_connection_string|-----BEGIN|@secure"
+    )
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in sorted(Path(INFRA).rglob("*"))
+        if path.is_file() and ".terraform" not in path.parts and path.suffix != ".pyc"
+        for line in path.read_text().splitlines()
+        if suspicious.search(line)
+    ]
+
+    assert found == []
