@@ -1,4 +1,4 @@
-"""The command line: ``hygge go``, ``plan``, ``runs``, ``validate``, ``dev``."""
+"""The command line: ``hygge init``, ``validate``, ``doctor``, ``plan``, ``go``, ``runs``, ``dev``."""
 
 from hygge_engine.cli.app import main
 
