@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from devcloud.sqlserver.engine.backend import ENGINE_ERRORS, ConflictError, translate_error, used_parameters
 from devcloud.sqlserver.engine.catalogue import Table
-from devcloud.sqlserver.engine.queries import OutputColumn
+from devcloud.sqlserver.engine.outputs import OutputColumn
 from devcloud.sqlserver.engine.scope import Scope
 from devcloud.sqlserver.engine.values import Scalar, from_storage, make_constant
 from devcloud.sqlserver.engine.writes import WriteBinder

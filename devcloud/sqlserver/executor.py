@@ -11,7 +11,7 @@ import duckdb
 from devcloud.sqlserver.engine.backend import used_parameters
 from devcloud.sqlserver.engine.definitions import Definer
 from devcloud.sqlserver.engine.moments import parse_moment
-from devcloud.sqlserver.engine.queries import BoundQuery
+from devcloud.sqlserver.engine.outputs import BoundQuery
 from devcloud.sqlserver.engine.value_binder import declared_type
 from devcloud.sqlserver.engine.values import Scalar, from_storage
 from devcloud.sqlserver.engine.writes import BoundWrite, WriteBinder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from devcloud.sqlserver.engine.declarations import parse_declarations
 from devcloud.sqlserver.engine.scope import Scope
 from devcloud.sqlserver.engine.values import Scalar
 from devcloud.sqlserver.engine.writes import WriteBinder
@@ -80,8 +81,6 @@ _RESULT_COLUMNS: Final = result_columns(
 
 def describe_result(executor: Executor, text: str, declarations: str) -> None:
     """Send what sp_describe_first_result_set says of a batch."""
-    from devcloud.sqlserver.rpc import parse_declarations
-
     variables: dict[str, tuple[SqlType, Scalar]] = {
         name.lower(): (kind, None) for name, kind, _ in parse_declarations(declarations)
     }

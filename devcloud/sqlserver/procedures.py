@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from devcloud.sqlserver.engine.declarations import parse_declarations
 from devcloud.sqlserver.engine.values import Scalar
 from devcloud.sqlserver.errors import SqlError, make_error, refuse
 from devcloud.sqlserver.faults import Fault
@@ -64,8 +65,6 @@ def run_procedure(executor: Executor, statement: Execute) -> None:
 
 
 def _execute_sql(executor: Executor, arguments: Arguments, types: Sequence[SqlType | None]) -> None:
-    from devcloud.sqlserver.rpc import parse_declarations
-
     text = str(arguments[0][1] or "") if arguments else ""
     declared = parse_declarations(str(arguments[1][1] or "")) if len(arguments) > 1 else []
     variables: dict[str, tuple[SqlType, Scalar]] = {}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from devcloud.sqlserver.engine.value_binder import declared_type
+from devcloud.sqlserver.engine.declarations import parse_declarations
 from devcloud.sqlserver.engine.values import Scalar, make_constant
 from devcloud.sqlserver.errors import SqlError, make_error, refuse
 from devcloud.sqlserver.executor import Executor
@@ -17,8 +17,6 @@ from devcloud.sqlserver.tds.encoder import encode_rows
 from devcloud.sqlserver.tds.parameters import RpcParameter, RpcRequest
 from devcloud.sqlserver.tds.tokens import b_varchar, make_return_status
 from devcloud.sqlserver.tds.typeinfo import ResultColumn, make_integer_return_value, make_type_info
-from devcloud.sqlserver.tsql.cursor import Cursor
-from devcloud.sqlserver.tsql.lexer import Kind
 from devcloud.sqlserver.types import SqlType
 
 Variables = dict[str, tuple[SqlType, Scalar]]
@@ -73,28 +71,6 @@ def _call(executor: Executor, request: RpcRequest, name: str) -> bool:
     procedure(executor, [(parameter.name, parameter.value) for parameter in request.parameters])
     executor.results.token(make_return_status(0))
     return False
-
-
-# Declarations
-
-
-def parse_declarations(text: str) -> list[tuple[str, SqlType, bool]]:
-    """Return the parameters of a declaration such as ``@P1 int, @P2 nvarchar(20) OUTPUT``."""
-    cursor = Cursor(text)
-    declared = []
-    while cursor.token.kind is not Kind.END:
-        if cursor.token.kind is not Kind.VARIABLE:
-            raise cursor.unexpected()
-        name = cursor.advance().text
-        cursor.accept("AS")
-        kind = declared_type(cursor.parse_type())
-        if cursor.accept("="):
-            raise refuse("default of a parameter")
-        declared.append((name, kind, bool(cursor.accept_any("OUTPUT", "OUT"))))
-        cursor.accept_any("READONLY")
-        if not cursor.accept(","):
-            break
-    return declared
 
 
 def _bind(executor: Executor, declaration: str, values: Sequence[RpcParameter]) -> tuple[Variables, list[str]]:

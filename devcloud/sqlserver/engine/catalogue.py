@@ -17,9 +17,6 @@ from devcloud.sqlserver.types import SqlType
 
 CATALOGUE_SCHEMA: Final = "devcloud"
 
-FIRST_OBJECT_ID: Final = 901_578_250
-"""User objects are numbered from here, in steps that scatter as SQL Server's do not matter to anybody."""
-
 _TABLES: Final = """
 CREATE TABLE devcloud.schemas(schema_id INTEGER, name VARCHAR, principal_id INTEGER);
 CREATE TABLE devcloud.objects(object_id INTEGER, schema_id INTEGER, name VARCHAR, kind VARCHAR, definition VARCHAR,

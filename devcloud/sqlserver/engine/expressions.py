@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
 
 from devcloud.sqlserver.engine.arithmetic import ArithmeticBinder
+from devcloud.sqlserver.engine.outputs import BoundQuery
 from devcloud.sqlserver.engine.patterns import like_to_regex
 from devcloud.sqlserver.engine.scope import Scope
 from devcloud.sqlserver.engine.value_binder import declared_type, units
@@ -50,11 +50,6 @@ from devcloud.sqlserver.types import (
     varbinary,
     varchar,
 )
-
-if TYPE_CHECKING:
-    from devcloud.sqlserver.engine.queries import BoundQuery
-
-CONDITIONS: Final = (Comparison, Logical, Not, IsNull, InList, InQuery, Between, Like, Exists)
 
 
 class ExpressionBinder(ArithmeticBinder):

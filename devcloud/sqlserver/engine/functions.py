@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -24,8 +23,6 @@ from devcloud.sqlserver.types import (
     nvarchar,
     varchar,
 )
-
-Binder = Callable[[ExpressionBinder, Call, Scope], Value]
 
 AGGREGATES: Final = frozenset(
     {"COUNT", "COUNT_BIG", "SUM", "AVG", "MIN", "MAX", "STDEV", "STDEVP", "VAR", "VARP", "STRING_AGG", "CHECKSUM_AGG"}

@@ -153,11 +153,6 @@ def ticks_to_datetime(ticks: int) -> int:
     return ((ticks - DAYS_TO_1900 * TICKS_PER_DAY) * 3 + 50_000) // 100_000
 
 
-def datetime_to_ticks(value: int) -> int:
-    """Return datetime2(7)'s ticks of a datetime, as SQL Server 2016 and later convert it (.0033333, .0066667)."""
-    return DAYS_TO_1900 * TICKS_PER_DAY + (value * 200_000 + 3) // 6
-
-
 def now_in_ticks() -> int:
     """Return the UTC clock in ticks since 0001-01-01."""
     return DAYS_TO_1970 * TICKS_PER_DAY + time.time_ns() // 100

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, Catalogue, Table
 from devcloud.sqlserver.engine.expressions import ExpressionBinder
+from devcloud.sqlserver.engine.outputs import OutputColumn, name_columns
 from devcloud.sqlserver.engine.scope import CommonBinding, Environment, Scope, Source, qualifiers_of
 from devcloud.sqlserver.engine.sysviews import SYSTEM_VIEWS, SystemView, system_query
 from devcloud.sqlserver.engine.values import Value, quote
@@ -16,9 +17,6 @@ from devcloud.sqlserver.tsql.statements import parse_batch, parse_expression
 from devcloud.sqlserver.tsql.syntax import DerivedSource, FunctionSource, Join, Name, TableSource, ValuesSource
 from devcloud.sqlserver.tsql.syntax import Source as SourceSyntax
 from devcloud.sqlserver.types import BIGINT, INT, NULL, SqlType, common_type
-
-if TYPE_CHECKING:
-    from devcloud.sqlserver.engine.queries import OutputColumn
 
 _JOINS: Final = {"INNER": "JOIN", "LEFT": "LEFT JOIN", "RIGHT": "RIGHT JOIN", "FULL": "FULL JOIN"}
 
@@ -82,8 +80,6 @@ class SourceBinder(ExpressionBinder):
 
     @staticmethod
     def _named(columns: tuple[OutputColumn, ...], names: tuple[str, ...], owner: str) -> tuple[OutputColumn, ...]:
-        from devcloud.sqlserver.engine.queries import name_columns
-
         return name_columns(columns, names, owner)
 
     def _derive(
@@ -184,8 +180,6 @@ class SourceBinder(ExpressionBinder):
         return sql, sources[0]
 
     def _bind_values(self, source: ValuesSource, scope: Scope) -> tuple[str, list[Source]]:
-        from devcloud.sqlserver.engine.queries import OutputColumn
-
         rows = [[self.bind(item, scope) for item in row] for row in source.rows]
         if any(len(row) != len(rows[0]) for row in rows):
             raise refuse("VALUES rows of different lengths")
@@ -207,8 +201,6 @@ class SourceBinder(ExpressionBinder):
         return self._derive(sql, self._named(columns, source.columns, source.alias), source.alias)
 
     def _bind_function(self, source: FunctionSource, scope: Scope) -> tuple[str, list[Source]]:
-        from devcloud.sqlserver.engine.queries import OutputColumn
-
         name = source.call.name[-1].upper()
         if name != "GENERATE_SERIES":
             raise refuse(f"table-valued function {source.call.name[-1]}")

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, Catalogue, ColumnInfo, Table
 from devcloud.sqlserver.engine.library import ERROR_MARK, LIBRARY
-from devcloud.sqlserver.engine.queries import OutputColumn, QueryBinder
+from devcloud.sqlserver.engine.outputs import OutputColumn
+from devcloud.sqlserver.engine.queries import QueryBinder
 from devcloud.sqlserver.engine.scope import CommonBinding, Scope, Source
 from devcloud.sqlserver.engine.values import Value, make_constant, quote, quote_text
 from devcloud.sqlserver.errors import SqlError, make_error, refuse

@@ -28,7 +28,6 @@ type Piece = Bytes | pa.Array[Any]
 _TICKS_PER_DAY: Final = 864_000_000_000
 _ROW_TOKEN: Final = 0xD1
 _DAYS_FROM_0001_TO_1970: Final = 719_162
-_PLP_NULL: Final = b"\xff" * 8
 _TEXT_POINTER: Final = bytes([16]) + b"devcloud pointer" + b"\x00" * 8
 """A text pointer of 16 bytes and a timestamp of 8, which clients read past."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
@@ -324,8 +324,3 @@ def _decode_moment(kind: SqlType, data: bytes) -> Scalar:
     if kind.name == "datetime2":
         return ticks
     return ticks, int.from_bytes(data[width + 3 :], "little", signed=True)
-
-
-def as_declared(parameter: RpcParameter, kind: SqlType) -> RpcParameter:
-    """Return a parameter under its declared type, where both have the same storage."""
-    return replace(parameter, type=kind)
