@@ -21,6 +21,10 @@ bench:
 	@scripts/setup .venv-bench requirements-bench.txt
 	@.venv-bench/bin/python -m benchmarks.sql_server $(BENCH)
 
+# Every crash point of every kind of load, and a thousand random schedules (docs/faults.md). FAULTS="--help" for more.
+faults: setup
+	@.venv/bin/python -m tests.faults.prover $(FAULTS)
+
 check: setup
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check

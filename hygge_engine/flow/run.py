@@ -53,13 +53,11 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
             )
         return SliceResult("skipped", message=f"busy: {busy.message}", error=busy.code, **_times(started))
     except LandingFenced as fenced:
-        return SliceResult("continue", message=fenced.message, not_before=_in(FENCED_PAUSE_SECONDS), **_times(started))
+        return _withdrawn(landing, fenced, started)
     except HyggeError as error:
         if landing is not None:
             if isinstance(error, LakeError) and _is_fenced(landing):
-                return SliceResult(
-                    "continue", message=error.message, not_before=_in(FENCED_PAUSE_SECONDS), **_times(started)
-                )
+                return _withdrawn(landing, error, started)
             if landing.open is not None:
                 totals = {"rows": landing.open.rows, "bytes": landing.open.bytes, "files": landing.open.files}
             if not error.transient:
@@ -94,7 +92,7 @@ class _Slice:
     def run(self) -> SliceResult:
         """Finish what an earlier attempt began, then this load's own share."""
         if self._landing.finished:
-            self._landing.sweep()  # what a fenced attempt staged after its successor had swept
+            self._landing.sweep()
             return self._done()
         if self._landing.open is not None:
             self._landing.take_over()
@@ -102,6 +100,7 @@ class _Slice:
         while not self._landing.finished:
             opened = self._landing.open or self._opening.begin()
             if opened is None:
+                self._landing.sweep()  # what a fenced attempt staged after its successor had swept
                 self._landing.release()
                 return self._result("done", message=self._opening.message)
             cut = self._reload(opened) if opened.mode == "reload" else self._append(opened)
@@ -236,6 +235,16 @@ def _in(seconds: float) -> str:
 
 def _times(started: datetime) -> dict[str, Any]:
     return {"started": started.isoformat(), "finished": datetime.now(UTC).isoformat()}
+
+
+def _withdrawn(landing: TableLanding | None, error: HyggeError, started: datetime) -> SliceResult:
+    """The answer of a fenced attempt, which leaves nothing behind if it can help it."""
+    try:
+        if landing is not None:
+            landing.withdraw()
+    except HyggeError as failure:
+        _log.warning("what a fenced attempt has staged stays until the next load sweeps it: %s", failure)
+    return SliceResult("continue", message=error.message, not_before=_in(FENCED_PAUSE_SECONDS), **_times(started))
 
 
 def _is_fenced(landing: TableLanding) -> bool:

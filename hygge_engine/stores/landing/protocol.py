@@ -111,8 +111,12 @@ class TableLanding:
         self._write(with_open(self.state, **changes))
 
     def renew(self) -> None:
-        """Say that the attempt is alive. Raises LandingFenced where another one has taken over."""
-        self._write(self.state)
+        """Say that the attempt is alive. Raises LandingFenced where another one has taken over.
+
+        Nothing happens before the table is owned: whoever only read the state has nothing to renew.
+        """
+        if self._owned:
+            self._write(self.state)
 
     def staged_path(self, extension: str = "parquet") -> str:
         """A path of this epoch that nobody else writes to."""
@@ -151,13 +155,28 @@ class TableLanding:
             self._write(replace(self.state, owner=None), keep_owner=False)
 
     def sweep(self) -> None:
-        """Delete staged files of this and older epochs that neither an intent nor a staging reload names."""
+        """Delete staged files that no intent can name any more.
+
+        Of the epochs before that of the state only what the state names can still be published; anybody may delete the
+        rest. The state's own epoch belongs to its owner, who may have staged files that only the next intent will name:
+        deleted by somebody else, they would count as published.
+        """
         opened = self.state.open
         named = {file.staged for file in (*opened.staged, *opened.intent)} if opened else set()
+        newest = self.state.epoch if self._owned else self.state.epoch - 1
         for entry in self._lake.list(self._staging):
             epoch = entry.name.split("-", 1)[0]
-            if epoch.isdigit() and int(epoch) <= self.state.epoch and entry.path not in named:
+            if epoch.isdigit() and int(epoch) <= newest and entry.path not in named:
                 self._lake.delete(entry.path)
+
+    def withdraw(self) -> None:
+        """Clear up after being fenced: what this attempt has staged, as far as its successors do not need it.
+
+        Its last intent may have been accepted although it was told otherwise, so the state decides, read anew.
+        """
+        self._owned = False
+        self.state = self._file.read() or LandingState()
+        self.sweep()
 
     def _opened(self) -> OpenLoad:
         if self.state.open is None:

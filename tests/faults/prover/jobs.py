@@ -1,0 +1,57 @@
+"""What the prover asks of a worker process, and what the two say to each other meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hygge_engine.project.settings import RunType
+
+LakeKind = Literal["local", "adls", "onelake"]
+
+# The one entity that every world loads.
+FLOW, ENTITY, ITEM = "flow", "things", "mirror"
+
+# What a worker tells: it is about to change storage, or has done so; it has reached something else of interest (a
+# batch, the answer of a slice, the end of the settling); it has ended; or it was wrong itself.
+Phase = Literal["before", "after", "note", "ended", "broke"]
+
+# What a worker is told to do: go on; die; take what has happened for a lost answer, or what is about to happen for
+# refused; go on without asking again; or end in peace, because nobody waits for the answer any more.
+Verb = Literal["go", "die", "lose", "refuse", "run", "stop"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a world is: a directory, which is a lake's filesystem, and how a worker reaches it. No url: as files."""
+
+    directory: str
+    source: str
+    url: str = ""
+    filesystem: str = ""
+    account_name: str = ""
+    account_key: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One delivery to a worker.
+
+    ``load``: the slices of a load, from ``attempt`` on, then its settling; only that where ``answer`` is known.
+    ``publish`` and ``fold``: bring the mirrored journal tables, or the canonical journal, up to date.
+    """
+
+    kind: Literal["load", "publish", "fold"]
+    place: Place
+    load_id: str
+    run_type: RunType = "incremental"
+    attempt: int = 1
+    answer: dict[str, Any] | None = None
+    slice_minutes: float = 4.0
+    mirror_journal: bool = False
+    sabotage: str = ""
+
+
+def is_final(answer: dict[str, Any]) -> bool:
+    """Whether an orchestrator would leave the entity alone after this answer of a slice."""
+    return answer["status"] != "continue" and not (answer["status"] == "failed" and answer.get("transient"))

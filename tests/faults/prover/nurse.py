@@ -1,0 +1,108 @@
+"""The prover's side of a worker: start it, see what it is about to do, say what is to happen."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+from tests.faults.prover.jobs import Job, Phase, Verb
+from tests.faults.prover.nursery import READY
+
+PROJECT = Path(__file__).parents[3]
+
+# Longest time a worker may be silent before the prover gives up on it; an operation takes milliseconds.
+SILENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a worker does next, or has done. ``number`` counts its storage operations, from 1."""
+
+    phase: Phase | Literal["died"]
+    label: str = ""
+    value: Any = None
+    number: int = 0
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing more comes."""
+        return self.phase in ("ended", "died")
+
+
+class Worker:
+    """A worker process, stopped at `event` until it is answered."""
+
+    def __init__(self, connection: Connection, job: Job) -> None:
+        self.job = job
+        self.operations = 0
+        self._connection = connection
+        connection.send(job)
+        self.event = self._receive()
+
+    def answer(self, verb: Verb, clock_seconds: float) -> Event:
+        """Say what is to happen, and wait for the next event."""
+        try:
+            self._connection.send((verb, clock_seconds))
+        except OSError:
+            self.event = Event("died", number=self.operations)
+            return self.event
+        self.event = self._receive()
+        return self.event
+
+    def close(self) -> None:
+        """Forget the worker; if it is still there, it ends."""
+        self._connection.close()
+
+    def _receive(self) -> Event:
+        if not self._connection.poll(SILENCE_SECONDS):
+            raise RuntimeError(f"a worker said nothing for {SILENCE_SECONDS:.0f} s: {self.job}")
+        try:
+            phase, label, value = self._connection.recv()
+        except (EOFError, ConnectionResetError):
+            return Event("died", number=self.operations)
+        if phase == "broke":
+            raise RuntimeError(f"a worker failed in a way that no fault explains: {label}")
+        if phase == "before":
+            self.operations += 1
+        return Event(phase, label, value, self.operations)
+
+
+class Nursery:
+    """A nursery process of our own."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+
+    def start(self, job: Job) -> Worker:
+        """Fork a worker and give it a job."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._control, [b"w"], [theirs.fileno()])
+        return Worker(Connection(ours.detach()), job)
+
+
+@contextmanager
+def open_nursery() -> Iterator[Nursery]:
+    """Start a nursery, and end it afterwards."""
+    ours, theirs = socket.socketpair()
+    # One processor thread per worker is plenty, and a pool that does not exist cannot break in a fork.
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.faults.prover.nursery", str(theirs.fileno())]
+    with ours, subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=PROJECT, env=environment) as process:
+        theirs.close()
+        ours.settimeout(SILENCE_SECONDS)
+        if ours.recv(len(READY)) != READY:
+            raise RuntimeError("the nursery did not start")
+        try:
+            yield Nursery(ours)
+        finally:
+            ours.close()
+            process.wait(SILENCE_SECONDS)

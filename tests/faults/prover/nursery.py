@@ -1,0 +1,51 @@
+"""The nursery: a process that has imported everything and started nothing, from which workers are forked.
+
+``python -m tests.faults.prover.nursery DESCRIPTOR`` serves requests on an inherited socket. Each brings the worker's
+end of a connection; its process id goes nowhere, because the connection tells when it has died.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import warnings
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.faults.prover import worker
+
+READY = b"!"
+
+
+def warm_up() -> None:
+    """Do once what would cost every worker: what Arrow looks up and imports with its first table and its first file."""
+    table = pa.Table.from_pylist([{"id": 1, "value": "v"}])
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    pq.ParquetFile(pa.BufferReader(sink.getvalue())).read(use_threads=False)
+
+
+def main() -> None:
+    """Fork a worker for each connection that comes in, until the prover closes the line."""
+    # Arrow and polars bring allocator threads of their own, which survive a fork; their pools do not exist yet.
+    warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*multi-threaded.*fork")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupted prover closes the line
+    warm_up()
+    with socket.socket(fileno=int(sys.argv[1])) as control:
+        control.sendall(READY)
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+            if not message:
+                return
+            if os.fork() == 0:
+                control.close()
+                worker.serve(descriptors[0])
+            os.close(descriptors[0])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Where worlds are: a directory for local lakes, or the stand-in of a storage account."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from devcloud.onelake import OneLake
+from tests.faults.prover.jobs import ITEM, LakeKind, Place
+
+
+class Site:
+    """A directory with a filesystem for each world; ``service`` serves them where the lake is not local."""
+
+    def __init__(self, kind: LakeKind, root: Path, service: OneLake | None = None) -> None:
+        self.kind = kind
+        self.root = root
+        self._service = service
+        self._worlds = 0
+
+    def open_place(self) -> Place:
+        """An empty filesystem with one item in it."""
+        self._worlds += 1
+        name = f"world{self._worlds}"
+        source = self.root / f"{name}.source.json"
+        if self._service is None:
+            directory = self.root / name
+            (directory / ITEM / "Files").mkdir(parents=True)
+            return Place(str(directory), str(source))
+        if self.kind == "onelake":
+            self._service.create_workspace(name)
+            self._service.create_item(name, ITEM)
+        else:
+            self._service.create_filesystem(name)
+        service = self._service
+        directory = service.path(name)
+        return Place(str(directory), str(source), service.url, name, service.account_name, service.account_key)
+
+    def close_place(self, place: Place) -> None:
+        """Remove a world's files."""
+        if self._service is not None:
+            self._service.faults.clear()
+            self._service.operations.clear()
+        shutil.rmtree(place.directory)
+        Path(place.source).unlink(missing_ok=True)
+
+    def plan_fault(self, **rule: Any) -> None:
+        """Let the next mutating request meet a fault."""
+        if self._service is None:
+            raise ValueError("a local lake has no service that could fail")
+        self._service.faults.add(mutating=True, **rule)
+
+
+@contextmanager
+def open_site(kind: LakeKind, root: Path) -> Iterator[Site]:
+    """A site below a directory."""
+    root.mkdir(parents=True)
+    if kind == "local":
+        yield Site(kind, root)
+        return
+    with OneLake(root, mode=kind) as service:
+        yield Site(kind, root, service)

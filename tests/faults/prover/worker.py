@@ -1,0 +1,162 @@
+"""The worker: a forked process that runs the activities of a load as the Functions host would, until it is killed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Self
+from unittest.mock import patch
+
+from pydantic import SecretStr
+
+from hygge_engine import retry
+from hygge_engine.flow import factory, mirror
+from hygge_engine.flow import run as flow_run
+from hygge_engine.flow.slices import SliceResult, SliceTask
+from hygge_engine.lake.base import Lake
+from hygge_engine.lake.local import LocalLake
+from hygge_engine.orchestration.activities import Activities
+from hygge_engine.orchestration.places import place_of
+from hygge_engine.orchestration.summary import JOURNAL_STATUS
+from hygge_engine.project.models import Entity, Flow, JournalSettings, Options, Project, WatermarkSettings
+from hygge_engine.project.settings import HomeSettings
+from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
+from tests.faults.prover.gate import ClockedDataLake, Gate, GatedLake, gate_requests
+from tests.faults.prover.jobs import ENTITY, FLOW, ITEM, Job, Place, is_final
+from tests.faults.prover.sabotage import SABOTAGES
+from tests.faults.source import Source, SourceHome
+
+# Settling is tried as often as the orchestrator does.
+SETTLE_ATTEMPTS = 10
+
+# All loads of a world have the same times: what is settled again has to be the same.
+LOAD_TIME = "2026-11-20T10:00:00+00:00"
+
+
+def serve(descriptor: int) -> None:
+    """Do one job whose description comes through a socket; never returns."""
+    connection = Connection(descriptor)
+    gate = Gate(connection)
+    try:
+        job: Job = connection.recv()
+        _do(job, gate)
+        gate.tell("ended", job.kind)
+    except BaseException:  # noqa: BLE001 - a worker that is wrong says so; the prover stops
+        gate.tell("broke", traceback.format_exc())
+    os._exit(0)
+
+
+def _do(job: Job, gate: Gate) -> None:
+    logging.disable(logging.WARNING)
+    if job.sabotage:
+        SABOTAGES[job.sabotage].apply()
+    settings = settings_of(job.place, mirror_journal=job.mirror_journal)
+    lake = _connect(job.place, settings, gate)
+    source = Source(Path(job.place.source))
+    home = SourceHome(source, before_batch=lambda number: gate.note("batch", number))
+    # The seams of the engine that a worker process has to itself: its lake, its source, and how patient it is.
+    patch.object(factory, "_lake", lambda _: lake).start()
+    patch.object(flow_run, "open_home", lambda project, entity: home).start()
+    patch.object(retry, "FIRST_PAUSE_SECONDS", 0.001).start()
+    patch.object(mirror, "TURN_SECONDS", 0.0).start()
+    if job.kind == "publish":
+        mirror.publish(settings, job.load_id)
+    elif job.kind == "fold":
+        place_of(_project(job, settings).entities[0]).journal.fold(after_loads=1)
+    else:
+        _run_load(job, _project(job, settings), gate)
+
+
+def settings_of(place: Place, *, mirror_journal: bool = False) -> OpenMirroringSettings:
+    """The store of a world's entity."""
+    return OpenMirroringSettings(
+        type="open_mirroring",
+        account_url=place.url or "http://localhost",
+        filesystem=place.filesystem or "workspace",
+        credential="account_key",
+        account_name=place.account_name or "nobody",
+        account_key=SecretStr(place.account_key or "none"),
+        mirror_name=ITEM,
+        key_columns=("id",),
+        folder_deletion_wait_seconds=0,
+        mirror_journal=mirror_journal,
+    )
+
+
+def _connect(place: Place, settings: OpenMirroringSettings, gate: Gate) -> Lake:
+    if not place.url:
+        return GatedLake(LocalLake(Path(place.directory)), gate)
+    gate_requests(gate)
+    return ClockedDataLake(settings, gate)
+
+
+def _project(job: Job, settings: OpenMirroringSettings) -> Project:
+    watermark = WatermarkSettings(column="modified", primary_key="id")
+    entity = Entity(ENTITY, FLOW, job.run_type, HomeSettings(type="source"), settings, watermark)
+    return Project(
+        name="prover",
+        directory=Path(job.place.directory),
+        connections=MappingProxyType({}),
+        options=Options(slice_minutes=job.slice_minutes),
+        journal=JournalSettings(),
+        flows=MappingProxyType({FLOW: Flow(FLOW, None, job.run_type, MappingProxyType({ENTITY: entity}))}),
+    )
+
+
+class MarkerWatch:
+    """Looks for the cancellation marker at every batch, where the engine's own watch looks every other second."""
+
+    def __init__(self, entity: Entity, task: SliceTask) -> None:
+        self._progress = place_of(entity).progress
+        self._load_id = task.load_id
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def progress(self, rows: int, bytes_: int) -> None:
+        return None
+
+    def cancelled(self) -> bool:
+        return self._progress.is_cancelled(self._load_id)
+
+    def answered(self, result: SliceResult) -> None:
+        return None
+
+
+def _run_load(job: Job, project: Project, gate: Gate) -> None:
+    activities = Activities(lambda: project, MarkerWatch)
+    attempt, answer = job.attempt, job.answer
+    names = {"flow": FLOW, "entity": ENTITY, "entity_run_id": f"{job.load_id}-{ENTITY}", "run_type": job.run_type}
+    while answer is None or not is_final(answer):
+        task = {**names, "load_id": job.load_id, "settings_hash": project.settings_hash(), "attempt": attempt}
+        # The orchestrator keeps the names and counts the attempts.
+        answer = {**activities.run_flow(task), **names, "attempts": attempt}
+        if gate.note("slice", answer) == "stop":
+            return
+        attempt += 1
+    summary = {
+        "load_id": job.load_id,
+        "status": JOURNAL_STATUS[answer["status"]],
+        "requested_by": "prover",
+        "started": LOAD_TIME,
+        "finished": datetime.fromisoformat(LOAD_TIME).astimezone(UTC).isoformat(),
+        "message": "",
+        "error": "",
+    }
+    for settle_attempt in range(1, SETTLE_ATTEMPTS + 1):
+        settled = activities.settle_load(
+            {"summary": summary, "request": {"flows": [FLOW]}, "results": [answer], "attempt": settle_attempt}
+        )
+        if settled["status"] == "settled" or not settled.get("transient"):
+            break
+    gate.note("settled", settled)

@@ -1,0 +1,315 @@
+"""A world: one source table, the place where it is mirrored, Fabric's replicator, and the loads in between."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from devcloud.replicator import Replicator, ReplicatorOptions, check_landing_zone
+from hygge_engine.journal import Journal, Progress
+from hygge_engine.lake.local import LocalLake
+from hygge_engine.project.settings import RunType
+from hygge_engine.stores.landing.state import LandingState
+from hygge_engine.stores.open_mirroring.layout import layout_of
+from tests.faults.prover.jobs import ENTITY, FLOW, ITEM, Job, Verb, is_final
+from tests.faults.prover.nurse import Event, Nursery, Worker
+from tests.faults.prover.site import Site
+from tests.faults.prover.worker import settings_of
+from tests.faults.source import COLUMNS, Row, Source
+
+# Slices that end after their first batch.
+MANY_SLICES = 1e-9
+ONE_SLICE = 4.0
+
+# Longer than an owner keeps a table without a sign of life.
+EXPIRY_SECONDS = 600.0
+
+# Deliveries after which a load that has not settled never will.
+DELIVERIES_LIMIT = 30
+
+# Answers of slices after which a load goes round in circles.
+SLICES_LIMIT = 80
+
+Ticks = Literal["always", "sometimes", "late"]
+
+
+class Refuted(AssertionError):
+    """A guarantee did not hold."""
+
+
+@dataclass
+class Load:
+    """What an orchestrator remembers of a load."""
+
+    load_id: str
+    run_type: RunType
+    attempt: int = 1
+    answer: dict[str, Any] | None = None
+    settled: bool = False
+    deliveries: int = 0
+
+
+class World:
+    """``ticks``: whether the replicator looks after every operation, after some, or only when all is over. With
+    ``purge`` it deletes processed files at once instead of after a week."""
+
+    def __init__(
+        self,
+        nursery: Nursery,
+        site: Site,
+        *,
+        run_type: RunType = "incremental",
+        slice_minutes: float = ONE_SLICE,
+        mirror_journal: bool = False,
+        ticks: Ticks = "always",
+        purge: bool = False,
+        seed: int = 0,
+        sabotage: str = "",
+    ) -> None:
+        self._nursery = nursery
+        self.site = site
+        self.place = site.open_place()
+        self.directory = Path(self.place.directory)
+        self.random = random.Random(seed)
+        self.source = Source(Path(self.place.source))
+        self.run_type: RunType = run_type
+        self.slice_minutes = slice_minutes
+        self._mirror_journal = mirror_journal
+        self._ticks = ticks
+        self._sabotage = sabotage
+        options = ReplicatorOptions(purge_after_seconds=0) if purge else ReplicatorOptions()
+        self.replicator = Replicator.on_disk(self.directory / ITEM, in_memory=True, options=options)
+        self.layout = layout_of(settings_of(self.place), FLOW, ENTITY)
+        self.loads: dict[str, Load] = {}
+        self.clock_seconds = 0.0
+        self.trace: list[str] = []
+        self._names = itertools.count(1)
+        self._workers: list[Worker] = []
+        self._seen: dict[int, int] = {}
+        self._landed = 0
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.close()
+        self.site.close_place(self.place)
+
+    # Loads and their workers
+
+    def new_load(self, run_type: RunType | None = None) -> Load:
+        load = Load(f"load{next(self._names)}", run_type or self.run_type)
+        self.loads[load.load_id] = load
+        return load
+
+    def deliver(self, load: Load) -> Worker:
+        """Hand a load to a new worker, which stops before its first operation."""
+        load.deliveries += 1
+        if load.deliveries > DELIVERIES_LIMIT:
+            raise Refuted(f"{load.load_id} does not settle")
+        return self.start(
+            Job(
+                "load",
+                self.place,
+                load.load_id,
+                load.run_type,
+                load.attempt,
+                load.answer,
+                self.slice_minutes,
+                self._mirror_journal,
+                self._sabotage,
+            )
+        )
+
+    def start(self, job: Job) -> Worker:
+        worker = self._nursery.start(job)
+        self._workers.append(worker)
+        self._trace(worker, "starts")
+        return worker
+
+    def step(self, worker: Worker, verb: Verb = "go") -> Event:
+        """Let a worker go on to its next event, and take in what it tells and does on the way."""
+        event = worker.event
+        if event.phase == "note" and verb != "die" and not self._take_in(worker, event):
+            verb = "stop"
+        if verb != "go":
+            self._trace(worker, f"{verb} {event.phase} {event.number} {event.label}")
+        arrived = worker.answer(verb, self.clock_seconds)
+        if arrived.phase == "before":
+            self._trace(worker, f"{arrived.number} {arrived.label}")
+        elif arrived.phase == "after" or (arrived.phase == "died" and event.phase == "before"):
+            self.look()
+        elif arrived.is_end:
+            self._trace(worker, arrived.phase)
+        return arrived
+
+    def run(self, worker: Worker, choose: Callable[[Event], Verb] = lambda event: "go") -> Event:
+        """Let a worker run to its end."""
+        while not worker.event.is_end:
+            self.step(worker, choose(worker.event))
+        return worker.event
+
+    def run_until(self, worker: Worker, reached: Callable[[Event], bool]) -> bool:
+        """Let a worker run until it is about to do something; False where it ends before."""
+        while not worker.event.is_end:
+            if reached(worker.event):
+                return True
+            self.step(worker)
+        return False
+
+    def finish(self, load: Load) -> None:
+        """Deliver a load again and again until it has settled."""
+        while not load.settled:
+            self.run(self.deliver(load))
+
+    def load(self, run_type: RunType | None = None, *, unobserved: bool = False) -> Load:
+        """A whole load without a fault; ``unobserved`` does not stop at its operations."""
+        load = self.new_load(run_type)
+        if unobserved:
+            self.run(self.deliver(load), lambda event: "run")
+            self.look()
+        self.finish(load)
+        return load
+
+    def expire(self) -> None:
+        """Let so much time pass that nobody owns a table any more."""
+        self.clock_seconds += EXPIRY_SECONDS
+
+    def cancel(self, load: Load) -> None:
+        Progress(LocalLake(self.directory), self.layout.journal).request_cancel(load.load_id)
+
+    def _take_in(self, worker: Worker, event: Event) -> bool:
+        """Learn what a worker tells, as its orchestrator would; False where that has heard it from another one."""
+        load = self.loads[worker.job.load_id]
+        if event.label == "slice":
+            return self._take_answer(worker, load, event.value)
+        if event.label == "settled":
+            if event.value["status"] != "settled":
+                raise Refuted(f"{load.load_id} cannot be settled: {event.value}")
+            load.settled = True
+        return True
+
+    def _take_answer(self, worker: Worker, load: Load, answer: dict[str, Any]) -> bool:
+        self._trace(worker, f"answers {answer['status']} {answer.get('error', '')} {answer.get('message', '')}")
+        if answer["attempts"] < load.attempt or load.answer is not None:
+            return False
+        if answer["attempts"] > SLICES_LIMIT:
+            raise Refuted(f"{load.load_id} needs more than {SLICES_LIMIT} slices: {answer}")
+        load.attempt = answer["attempts"] + 1
+        if is_final(answer):
+            load.answer = answer
+        if answer.get("not_before"):
+            due = datetime.fromisoformat(answer["not_before"]) - datetime.now(UTC)
+            self.clock_seconds += max(0.0, due.total_seconds())
+            self.look()
+        return True
+
+    def _trace(self, worker: Worker, what: str) -> None:
+        self.trace.append(f"{worker.job.load_id}#{self._workers.index(worker) + 1} {what}")
+
+    # What readers see
+
+    def look(self) -> None:
+        """The replicator may look at the landing zone now."""
+        if self._ticks == "always" or (self._ticks == "sometimes" and self.random.random() < 0.3):
+            self.tick()
+
+    def tick(self) -> None:
+        """One pass of the replicator; what a reader sees after it has to make sense at any time."""
+        report = self.replicator.tick()
+        if report.unavailable:
+            raise Refuted(f"the replicator cannot read: {report.unavailable}")
+        rows = sum(applied.rows for applied in report.applied if applied.table.table == ENTITY)
+        if not rows:
+            return
+        self._landed += rows
+        self.trace.append(f"replicator applies {rows} rows")
+        seen: dict[int, int] = {}
+        for row in self.mirrored():
+            if row not in self.source.history:
+                raise Refuted(f"{row} was never in the source")
+            if row[0] in seen:
+                raise Refuted(f"the row with id {row[0]} is there twice")
+            if row[2] < self._seen.get(row[0], 0):
+                raise Refuted(f"the row with id {row[0]} went back from {self._seen[row[0]]} to {row[2]}")
+            seen[row[0]] = row[2]
+        self._seen |= seen
+
+    def mirrored(self) -> list[Row]:
+        """The mirrored table, by id."""
+        try:
+            table = self.replicator.table("dbo", ENTITY)
+        except KeyError:
+            return []
+        return sorted(zip(*(table[name].to_pylist() for name in COLUMNS), strict=True))
+
+    # What has to hold when all loads have settled
+
+    def check(self, *, rows_once: bool = True) -> None:
+        """Raise Refuted where a guarantee is broken. ``rows_once``: all loads have reported every row they landed."""
+        for _ in range(3):
+            self.tick()
+        self._check_table()
+        self._check_files()
+        state = self._check_state()
+        self._check_journal(state, rows_once=rows_once)
+
+    def _check_table(self) -> None:
+        mirrored, rows = self.mirrored(), self.source.rows
+        if mirrored != rows:
+            lost, extra = sorted(set(rows) - set(mirrored)), sorted(set(mirrored) - set(rows))
+            raise Refuted(f"the mirrored table is not the source: lacks {lost}, has {extra}")
+
+    def _check_files(self) -> None:
+        findings = [*check_landing_zone(self.directory / ITEM), *self.replicator.checks]
+        broken = [str(finding) for finding in findings if finding.code != "UNDERSCORE_SCHEMA"]
+        if broken:
+            raise Refuted("; ".join(broken))
+        left = sorted(path.name for path in (self.directory / self.layout.journal / "staging").rglob("*.*"))
+        if left:
+            raise Refuted(f"staged files are left behind: {', '.join(left)}")
+
+    def _check_state(self) -> LandingState | None:
+        path = self.directory / self.layout.state
+        if not path.exists():
+            if self.mirrored():
+                raise Refuted("there is a table without a landing state")
+            return None
+        state, _ = LandingState.from_json(path.read_bytes(), str(path))
+        if state.open is not None:
+            raise Refuted(f"{state.open.load_id} is still open")
+        if state.owner is not None:
+            raise Refuted(f"{state.owner.load_id} still owns the table")
+        followed = [table for table in self.replicator.states() if table.name.table == ENTITY]
+        next_index = followed[0].next_index if followed else 1
+        if next_index != state.next_sequence:
+            raise Refuted(f"the state says that file {state.next_sequence} is next, the replicator says {next_index}")
+        return state
+
+    def _check_journal(self, state: LandingState | None, *, rows_once: bool) -> None:
+        journal = Journal(LocalLake(self.directory), self.layout.journal).read()
+        remembered = {row["coordinator_run_id"]: row for row in journal.to_dicts()}
+        settled = {load.load_id: load for load in self.loads.values() if load.settled}
+        if journal.height != len(remembered) or remembered.keys() != settled.keys():
+            raise Refuted(
+                f"{sorted(settled)} have settled, the journal knows {journal['coordinator_run_id'].to_list()}"
+            )
+        failed = [
+            f"{row['coordinator_run_id']}: {row['message']}" for row in remembered.values() if row["status"] == "fail"
+        ]
+        if failed:
+            raise Refuted(f"failed: {'; '.join(failed)}")
+        if state is not None and state.finished is not None and state.finished.load_id in remembered:
+            row = remembered[state.finished.load_id]
+            told = (row["row_count"], row["bytes"], row["files"])
+            if told != (state.finished.rows, state.finished.bytes, state.finished.files):
+                raise Refuted(f"the journal says {told} of {state.finished}")
+            reached = state.watermark.value if state.watermark else None
+            if (row["watermark"] or None) != reached:
+                raise Refuted(f"the journal has the watermark {row['watermark']}, the state {reached}")
+        told_rows = sum(row["row_count"] for row in remembered.values())
+        if rows_once and told_rows != self._landed:
+            raise Refuted(f"the journal speaks of {told_rows} rows, {self._landed} were landed")
