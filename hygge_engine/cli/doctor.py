@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,12 @@ def run(directory: Path, *, flows: list[str], json_: bool) -> int:
     entities = select(project, flows)
     console = Console(highlight=False)
     sections: list[Section] = []
-    for section in examine(project, entities):
-        sections.append(section)
-        if not json_:
-            _show(console, section)
+    waiting = console.status("checking …") if console.is_terminal and not json_ else nullcontext()
+    with waiting:
+        for section in examine(project, entities):
+            sections.append(section)
+            if not json_:
+                _show(console, section)
     counts = {result: sum(c.result == result for s in sections for c in s.checks) for result in _MARKS}
     if json_:
         found = [_section_object(section) for section in sections]

@@ -32,8 +32,8 @@ def seconds_text(seconds: float) -> str:
 
 
 def rate_text(rows: int, seconds: float) -> str:
-    """``80,185 rows/s``; empty for times so short that the quotient would be noise."""
-    return f"{rows / seconds:,.0f} rows/s" if rows and seconds >= _SHORTEST_RATE_SECONDS else ""
+    """``80,185 rows/s``; empty for times so short that the quotient would be noise, or so long that it says nothing."""
+    return f"{rows / seconds:,.0f} rows/s" if rows >= seconds >= _SHORTEST_RATE_SECONDS else ""
 
 
 def seconds_between(started: str, finished: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from hygge_engine.cli.messages import (
 from hygge_engine.cli.observers import choose_display, write_event
 from hygge_engine.orchestration.local import LocalLoad
 from hygge_engine.orchestration.request import LoadRequest
+from hygge_engine.orchestration.verdict import ATTEMPTS
 from hygge_engine.project import Project, load_project, select
 from hygge_engine.project.settings import RunType
 
@@ -51,7 +52,7 @@ def run(
     request = LoadRequest(tuple(flows), tuple(entities), run_type, requested_by="hygge go")
     console = Console(highlight=False)
     with choose_display(console, json_=json_, verbose=verbose) as display:
-        load = LocalLoad(project, request, display, display.slice_answered)
+        load = LocalLoad(project, request, display, display.slice_answered, display.journal_unsettled)
         with _cancel_on_interrupt(load):
             summary = load.run()
     if json_:
@@ -90,9 +91,7 @@ def _cancel_on_interrupt(load: LocalLoad) -> Iterator[None]:
 
 
 def _show_summary(console: Console, summary: Mapping[str, Any], project: Project) -> None:
-    for result in summary["results"]:
-        if result["status"] == "fail":
-            _show_failure(f"{result['flow']}.{result['entity']}", result.get("error", ""), result.get("message", ""))
+    _show_failures(summary["results"])
     if summary["error"]:
         _show_failure("", summary["error"], summary["message"])
     journal = summary.get("journal", {})
@@ -117,6 +116,20 @@ def _show_summary(console: Console, summary: Mapping[str, Any], project: Project
     console.print(Text(f"hygge runs {summary['load_id']}{where}", style="dim"), soft_wrap=True)
 
 
-def _show_failure(name: str, code: str, message: str) -> None:
-    first, *rest = error_lines(code, message)
+def _show_failures(results: Sequence[Mapping[str, Any]]) -> None:
+    """What went wrong, once: a server that is down is one error, however many tables it had."""
+    failures: dict[str, list[Mapping[str, Any]]] = {}
+    for result in results:
+        if result["status"] == "fail":
+            failures.setdefault(ATTEMPTS.sub("", result.get("message", "")), []).append(result)
+    for alike in failures.values():
+        first = alike[0]
+        names = ", ".join(f"{result['flow']}.{result['entity']}" for result in alike)
+        _show_failure(names, first.get("error", ""), first.get("message", ""), first.get("hint", ""))
+
+
+def _show_failure(name: str, code: str, message: str, hint: str = "") -> None:
+    # The message of a failed entity has the hint in it, for the journal.
+    why = message.replace(hint, "").replace("  ", " ").strip() if hint else message
+    first, *rest = error_lines(code, why, hint)
     typer.echo("\n".join([f"{name}: {first}" if name else first, *rest]), err=True)

@@ -34,6 +34,10 @@ class Display(Observer, Protocol):
         """A slice has ended; the entity may run again."""
         ...
 
+    def journal_unsettled(self, message: str, error: str) -> None:
+        """The journal could not be written yet, and why; it is tried again."""
+        ...
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
@@ -82,13 +86,19 @@ class _Pauses:
     """What keeps entities waiting, said once for as long as it is the same."""
 
     def __init__(self) -> None:
-        self._said: dict[tuple[str, str], str] = {}
+        self._said: dict[str, str] = {}
 
     def line(self, flow: str, entity: str, result: SliceResult) -> Text | None:
         """A line about a slice that has ended, or None where there is nothing new to say."""
-        message = result.message if is_pause(result) else ""
-        before, self._said[flow, entity] = self._said.get((flow, entity), ""), message
-        return Text(f"  {flow}.{entity}: {message}", style="yellow") if message and message != before else None
+        return self._line(f"{flow}.{entity}", result.message if is_pause(result) else "")
+
+    def journal_line(self, message: str) -> Text | None:
+        """The same about the journal."""
+        return self._line("journal", message)
+
+    def _line(self, name: str, message: str) -> Text | None:
+        before, self._said[name] = self._said.get(name, ""), message
+        return Text(f"  {name}: {message}", style="yellow") if message and message != before else None
 
 
 def settled_line(flow: str, entity: str, result: Mapping[str, Any], width: int) -> Text:
@@ -166,6 +176,11 @@ class BarDisplay:
         if line is not None:
             self._console.print(line, highlight=False)
 
+    def journal_unsettled(self, message: str, error: str) -> None:
+        line = self._pauses.journal_line(message)
+        if line is not None:
+            self._console.print(line, highlight=False)
+
 
 class LineDisplay:
     """A line for each entity that has settled, and now and then one for those under way."""
@@ -203,6 +218,11 @@ class LineDisplay:
         if line is not None:
             self._print(line)
 
+    def journal_unsettled(self, message: str, error: str) -> None:
+        line = self._pauses.journal_line(message)
+        if line is not None:
+            self._print(line)
+
     def _print(self, line: Text) -> None:
         self._console.print(line, highlight=False, soft_wrap=True)
 
@@ -236,6 +256,9 @@ class JsonDisplay:
     def slice_answered(self, flow: str, entity: str, result: SliceResult) -> None:
         if is_pause(result):
             write_event("waiting", flow=flow, entity=entity, message=result.message, error=result.error)
+
+    def journal_unsettled(self, message: str, error: str) -> None:
+        write_event("waiting", flow="", entity="", message=message, error=error)
 
 
 def write_event(event: str, **values: Any) -> None:

@@ -15,6 +15,7 @@ from devcloud.onelake.faults import Fault
 from devcloud.replicator import Replicator
 from devcloud.sqlserver import DEFAULT_LOGINS, SqlServer
 from hygge_engine.cli.app import app
+from hygge_engine.homes.mssql import checks
 
 WORKSPACE, MIRROR = "0fab0000-0000-4000-8000-00000000000a", "0fab0000-0000-4000-8000-00000000000b"
 
@@ -163,6 +164,19 @@ def test_a_lake_that_denies_writing(project: Path, lake: OneLake) -> None:
     denied = next(check for (_, name), check in found.items() if name == "write")
     assert (denied["result"], denied["code"]) == ("failed", "lake.denied")
     assert found["shop_to_fabric.orders", "select"]["result"] == "ok"
+
+
+def test_what_a_server_lacks_is_unknown_and_no_failure(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_VERSION", "_ENCRYPTION", "_CLOCK", "_SNAPSHOT", "_TRACKING", "_TRACKED"):
+        monkeypatch.setattr(checks, name, "SELECT missing FROM sys.missing")
+    file = project / "hygge.yml"
+    file.write_text(file.read_text().replace("encrypt: false", "encrypt: false, driver: pyodbc"))
+    found = doctor(project, 0)
+    assert found["pyodbc", "pyodbc"]["result"] == "ok"
+    lacking = {name for name, result in results(found, "shop_db").items() if result == "unknown"}
+    assert lacking == {"clock", "snapshot isolation", "change tracking"}
+    assert found["shop_db", "version"]["how"] == "@@VERSION"
+    assert found["shop_to_fabric.orders", "change tracking"]["found"] == "not available on this server"
 
 
 def test_words_for_people(project: Path, server: SqlServer, lake: OneLake) -> None:

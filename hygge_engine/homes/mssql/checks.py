@@ -103,7 +103,7 @@ def _check_reachable(connection: MssqlConnection) -> Check:
 
 def _check_version(session: Session) -> Check:
     found = _ask(session, _VERSION)
-    if found:
+    if found and found[0][0]:
         return Check("version", "ok", f"{found[0][0]}, {found[0][1]}", "SERVERPROPERTY")
     found = _ask(session, "SELECT @@VERSION")
     text = str(found[0][0]).splitlines()[0] if found else NOT_AVAILABLE
@@ -127,10 +127,11 @@ def _check_encryption(session: Session, connection: MssqlConnection) -> Check:
 
 def _check_clock(session: Session) -> Check:
     found = _ask(session, _CLOCK)
-    if not found:
+    try:
+        # Python holds six of the seven digits.
+        there = datetime.fromisoformat(str(found[0][0] if found else "")[:26]).replace(tzinfo=UTC)
+    except ValueError:
         return Check("clock", "unknown", NOT_AVAILABLE, "SYSUTCDATETIME()")
-    # Python holds six of the seven digits.
-    there = datetime.fromisoformat(str(found[0][0])[:26]).replace(tzinfo=UTC)
     return clock_check("clock", there, "SYSUTCDATETIME()")
 
 

@@ -65,7 +65,7 @@ def read_status_file(data: bytes) -> list[TableStatus]:
     """The tables of ``Files/Monitoring/tables.json``, whose keys are not those of the REST API. Raises ValueError."""
     try:
         return [_from_file(table) for table in json.loads(data)["tables"]]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a status file: {error}") from error
 
 
