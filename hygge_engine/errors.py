@@ -41,12 +41,14 @@ class HyggeError(Exception):
     """Base of all errors that hygge-engine raises on purpose.
 
     ``message`` says what happened, ``hint`` what the user can do about it. Neither ever holds a secret. ``transient``
-    tells whether the same call may succeed later; ``retry_after_seconds`` is the service's own wish, if it had one.
-    ``code`` names the error in documents and journals and never changes.
+    tells whether the same call may succeed later; ``retry_after_seconds`` is the service's own wish, if it had one;
+    ``patience_seconds`` is how long one call waits for it to pass, where that is less than usual. ``code`` names the
+    error in documents and journals and never changes.
     """
 
     code: ClassVar[str] = "hygge"
     transient: bool = False
+    patience_seconds: float | None = None
 
     def __init__(self, message: str, *, hint: str = "", retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -134,31 +136,31 @@ class LakeError(HyggeError):
 
 
 class LakeNotFound(LakeError):
-    """404: the path, the source of a rename, or the parent of its destination does not exist."""
+    """The lake has no such path, source of a rename, or parent of its destination (404)."""
 
     code = "lake.not_found"
 
 
 class LakeConflict(LakeError):
-    """409: the path exists already, or is in use."""
+    """The path exists in the lake already, or is in use (409)."""
 
     code = "lake.conflict"
 
 
 class LakeConditionNotMet(LakeError):
-    """412: the path is not in the state that the caller read."""
+    """The path is not in the state in which it was read (412)."""
 
     code = "lake.condition_not_met"
 
 
 class LakeDenied(LakeError):
-    """401 or 403: the credential is wrong, has expired, or lacks a role."""
+    """The lake refused the credential: it is wrong, has expired, or lacks a role (401, 403)."""
 
     code = "lake.denied"
 
 
 class LakeUnavailable(LakeError):
-    """408, 429, 430, 5xx, or a lost connection."""
+    """The lake did not answer, dropped the connection, or asked to come back later (408, 429, 430, 5xx)."""
 
     code = "lake.unavailable"
     transient = True

@@ -27,6 +27,10 @@ LONGEST_PAUSE_SECONDS = 30.0
 # which costs nothing and survives the host.
 VERB_BUDGET_SECONDS = 60.0
 
+# The same where nobody is there at all: a service that is being moved is back within seconds, a wrong address never,
+# and whoever waits wants to hear of it.
+UNREACHABLE_BUDGET_SECONDS = 5.0
+
 
 def backoff_seconds(attempt: int, retry_after: float | None = None) -> float:
     """How long to wait before attempt ``attempt + 1`` (attempts count from 1).
@@ -60,7 +64,8 @@ def call_with_retries[T](
             if not error.transient:
                 raise
             pause = backoff_seconds(attempt, error.retry_after_seconds)
-            if waited + pause > budget_seconds:
+            patience = budget_seconds if error.patience_seconds is None else error.patience_seconds
+            if waited + pause > patience:
                 error.message += f" (tried {attempt} times over {waited:.0f} s)"
                 raise
             sleep(pause)

@@ -41,8 +41,9 @@ class SliceResult:
 
     ``continue``: schedule another slice, not before ``not_before`` (ISO 8601, UTC) where that is given. ``rows``,
     ``bytes`` and ``files`` count what the whole entity run has landed so far, over all its slices: the landing state
-    remembers them, so a slice that was killed is not counted twice. ``error``, ``transient`` and
-    ``retry_after_seconds`` (jitter included) go with ``failed``.
+    remembers them, so a slice that was killed is not counted twice. ``error``, ``hint`` (the
+    part of ``message`` that says what to do), ``transient`` and ``retry_after_seconds`` (jitter included) go with
+    ``failed``.
     """
 
     status: SliceStatus
@@ -51,6 +52,7 @@ class SliceResult:
     files: int = 0
     message: str = ""
     error: str = ""
+    hint: str = ""
     transient: bool = False
     retry_after_seconds: float | None = None
     not_before: str | None = None
@@ -77,6 +79,7 @@ class SliceResult:
             status="failed",
             message=str(error),
             error=error.code,
+            hint=error.hint,
             transient=error.transient,
             retry_after_seconds=retry_after_seconds,
             **totals,

@@ -8,6 +8,7 @@ response to a rename with an error that only the landing protocol can read. `hyg
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -38,7 +39,7 @@ from hygge_engine.lake.base import Content, PathInfo, Staged
 from hygge_engine.lake.credentials import credential_of
 from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.lake.upload import Upload
-from hygge_engine.retry import TRANSIENT_HTTP_STATUSES, call_with_retries
+from hygge_engine.retry import TRANSIENT_HTTP_STATUSES, UNREACHABLE_BUDGET_SECONDS, call_with_retries
 
 # The protocol version OneLake's own documentation shows in its samples; newer ones are accepted by ADLS but unproven
 # there.
@@ -50,6 +51,9 @@ READ_TIMEOUT_SECONDS = 60
 
 # Statuses with which a service says that it does not know Put Blob: files are then replaced by staging and renaming.
 _UNKNOWN_VERB_STATUSES = frozenset({400, 405, 501})
+
+# What the system says about a connection that could not be made, within all that the SDK says around it.
+_SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] ([A-Z][\w ,-]+)")
 
 
 class DataLake:
@@ -217,7 +221,7 @@ class DataLake:
                     str(entry.name),
                     bool(entry.is_directory),
                     int(entry.content_length or 0),
-                    _bare(str(entry.etag)),
+                    _bare(str(entry.etag or "")),
                     entry.last_modified,
                 )
                 for entry in entries
@@ -278,8 +282,13 @@ def _translated(error: AzureError, what: str) -> LakeError:
     if isinstance(error, ClientAuthenticationError):  # azure-identity: no token was to be had
         first_line = str(error).split("\n", 1)[0]
         return LakeDenied(f"{what}: {first_line}", hint="Check the store's credential settings.")
-    if isinstance(error, ServiceRequestError | ServiceResponseError):
-        return LakeUnavailable(f"{what}: the connection failed ({type(error).__name__})")
+    if isinstance(error, ServiceRequestError):  # the request never left: no such host, or nobody listens there
+        found = _SYSTEM_ERROR.search(str(error))
+        unreachable = LakeUnavailable(f"{what}: {found[1] if found else 'nobody answers there'}")
+        unreachable.patience_seconds = UNREACHABLE_BUDGET_SECONDS
+        return unreachable
+    if isinstance(error, ServiceResponseError):
+        return LakeUnavailable(f"{what}: the connection broke before the answer came")
     return LakeUnavailable(f"{what}: {type(error).__name__}")
 
 

@@ -65,8 +65,8 @@ class _LocalWatch:
 
 
 class LocalLoad:
-    """One load in this process. ``on_slice`` is told of every answer of an entity, not only of the last; it is called
-    like the observer."""
+    """One load in this process. ``on_slice`` is told of every answer of an entity, not only of the last, and
+    ``on_unsettled`` why the journal could not be written yet; both are called like the observer."""
 
     def __init__(
         self,
@@ -74,16 +74,18 @@ class LocalLoad:
         request: LoadRequest,
         observer: Observer,
         on_slice: Callable[[str, str, SliceResult], None] = lambda flow, entity, result: None,
+        on_unsettled: Callable[[str, str], None] = lambda message, error: None,
     ) -> None:
         self._observer = observer
         self._on_slice = on_slice
+        self._on_unsettled = on_unsettled
         self._cancelled = threading.Event()
         self._activities = Activities(lambda: project, watch=self._watch)
         load_id = request.coordinator_run_id or str(uuid4())
         activities = {
             "plan_load": self._plan,
             "run_flow": self._activities.run_flow,
-            "settle_load": self._activities.settle_load,
+            "settle_load": self._settle,
         }
         # One thread more than the window: a timer or a settling activity never queues behind the entities.
         self._context = LocalContext(load_id, request.to_json(), activities, project.options.concurrency + 1)
@@ -102,6 +104,12 @@ class LocalLoad:
         plan = self._activities.plan_load(input_)
         self._context.post(lambda: self._observer.planned(plan.get("entities", [])))
         return plan
+
+    def _settle(self, input_: dict[str, Any]) -> dict[str, Any]:
+        answer = self._activities.settle_load(input_)
+        if answer.get("transient"):
+            self._context.post(lambda: self._on_unsettled(answer["message"], answer["error"]))
+        return answer
 
     def _settled(self, answer: dict[str, Any]) -> None:
         self._observer.entity_settled(answer["flow"], answer["entity"], answer)

@@ -47,6 +47,5 @@ def _line(answer: Mapping[str, Any]) -> dict[str, Any]:
     }
     if answer.get("message"):
         line["message"] = answer["message"][:SUMMARY_MESSAGE_LIMIT_CHARACTERS]
-    if answer.get("error"):
-        line["error"] = answer["error"]
+    line |= {key: answer[key] for key in ("error", "hint") if answer.get(key)}
     return line

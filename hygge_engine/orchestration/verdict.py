@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -55,6 +56,9 @@ _IDLE = {
     "message": f"{IDLE_SLICES_LIMIT} slices in a row landed nothing; another load may be working on the same table.",
 }
 
+
+# What a message says of the tries before it, wherever they were counted: within a verb, or here.
+ATTEMPTS = re.compile(r" \(tried \d+ times over \d+ s\)| Gave up after \d+ attempts in \d+ s\.")
 
 # What an answer counts over all slices of an entity run.
 _TOTALS = ("rows", "bytes", "files")

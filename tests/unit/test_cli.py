@@ -19,8 +19,9 @@ from typer.testing import CliRunner, Result
 from hygge_engine.cli import plan as cli_plan
 from hygge_engine.cli.app import app
 from hygge_engine.cli.observers import BarDisplay
-from hygge_engine.errors import HomeNotFound, HomeUnavailable
+from hygge_engine.errors import HomeLoginFailed, HomeNotFound, HomeUnavailable, LakeUnavailable
 from hygge_engine.flow.slices import SliceResult
+from hygge_engine.journal import Journal
 from tests.unit.load_world import FLOW_YML, LoadWorld
 from tests.unit.project_files import ENVIRONMENT, HYGGE, write_project
 
@@ -94,10 +95,39 @@ def test_a_failed_entity_is_explained_and_ends_with_one(world: LoadWorld) -> Non
     result = hygge(world, "go")
     assert result.exit_code == 1
     assert "2 settled, 1 failed: 3 rows" in result.stdout
-    what, why, *_ = result.stderr.splitlines()
+    what, why, todo = result.stderr.splitlines()
     assert what == "orders_to_fabric.orders: error: The database, table, view or column does not exist"
-    assert why == "  why: There is no column modified. The table has id and value."
+    assert why == "  why: There is no column modified."
+    assert todo.startswith("  do:  The table has id and value.")
     assert "Traceback" not in result.output
+    assert world.journal()[1]["message"] == "There is no column modified. The table has id and value."
+
+
+def test_what_fails_for_the_same_reason_is_explained_once(world: LoadWorld) -> None:
+    def refuse(entity: str, batch: int) -> None:
+        raise HomeLoginFailed("Login failed for user 'me'.", hint="Check the password.")
+
+    world.before_read = refuse
+    result = hygge(world, "go")
+    assert result.exit_code == 1
+    assert result.stderr.count("Login failed") == 1
+    names = result.stderr.split(": error")[0].split(", ")
+    assert sorted(names) == ["orders_to_fabric.customers", "orders_to_fabric.orders"]
+
+
+def test_a_journal_that_cannot_be_written_yet_is_no_silence(world: LoadWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    append, failures = Journal.append, iter([LakeUnavailable("cannot write the journal: 503")])
+
+    def fail_once(journal: Journal, *arguments: Any) -> Any:
+        if error := next(failures, None):
+            raise error
+        return append(journal, *arguments)
+
+    monkeypatch.setattr(Journal, "append", fail_once)
+    result = hygge(world, "go")
+    assert result.exit_code == 0
+    assert "  journal: cannot write the journal: 503" in result.stdout
+    assert len(world.journal()) == 3
 
 
 def test_what_an_entity_waits_for_is_said_while_it_waits(world: LoadWorld) -> None:
