@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hygge_engine.cli.figures import seconds_text
-from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, EXIT_SETTLED
+from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, EXIT_SETTLED, error_lines
 from hygge_engine.journal.summaries import summarize_loads
 from hygge_engine.orchestration.places import places_of
 from hygge_engine.project import Project, load_project
@@ -28,8 +28,8 @@ def run(directory: Path, *, load_id: str | None, flow: str | None, failed: bool,
     project = load_project(directory)
     rows = _read(project, load_id, flow)
     if load_id is not None and rows.is_empty():
-        typer.echo(f"error: No journal of this project knows the load {load_id}", err=True)
-        typer.echo("  do:  `hygge runs` lists the loads.", err=True)
+        message = f"No journal of this project knows the load {load_id}."
+        typer.echo("\n".join(error_lines("load.not_found", message, "`hygge runs` lists the loads.")), err=True)
         return EXIT_NOTHING_STARTED
     if load_id is None:
         _show_loads(summarize_loads(rows), failed=failed, limit=limit, json_=json_)

@@ -6,12 +6,13 @@ from __future__ import annotations
 import socket
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from hygge_engine.checks import Check, attempt, failure
-from hygge_engine.errors import HyggeError, LakeConditionNotMet, LakeConflict, LakeError, LakeUnavailable
+from hygge_engine.errors import HyggeError, LakeConditionNotMet, LakeConflict, LakeError, LakeNotFound, LakeUnavailable
 from hygge_engine.lake.base import Lake
 
 # Long enough for a slow link; whoever does not answer the first packet by then is behind a firewall.
@@ -23,6 +24,8 @@ CLOCK_TOLERANCE_SECONDS = 30.0
 CLOCK_LIMIT_SECONDS = 15 * 60.0
 
 _SET_CLOCK = "Let the clocks be set by NTP (timedatectl, chrony); a container has the clock of its host."
+
+_WRONG_PLACE = "Check filesystem, path and mirror_name; OneLake wants the GUIDs of workspace and mirrored database."
 
 _IGNORED = (
     "Land in OneLake, in an ADLS Gen2 account with hierarchical namespace, or in a stand-in that honours If-Match and "
@@ -52,9 +55,10 @@ def probe(lake: Lake, root: str) -> list[Check]:
     Where ``root`` does not exist yet, the folder is made in its nearest ancestor that does, so that nothing is left.
     """
     try:
-        folder = f"{_existing(lake, root)}/.doctor-{uuid.uuid4().hex[:12]}".lstrip("/")
+        base = _existing(lake, root)
     except HyggeError as error:
         return [failure("lake", "look at the journal's folder", error)]
+    folder = f"{base}/.doctor-{uuid.uuid4().hex[:12]}".lstrip("/")
     checks: list[Check] = []
     try:
         for step in (_write, _conditional_write, _rename):
@@ -62,8 +66,11 @@ def probe(lake: Lake, root: str) -> list[Check]:
             if checks[-1].result == "failed":
                 break
     finally:
-        checks.append(_clean_up(lake, folder))
-    return checks
+        cleaned = _clean_up(lake, folder)
+    if checks[0].result == "failed":
+        # Who may not write may not delete either, which is no second fault.
+        return [checks[0] if base else _nowhere(checks[0], root), *([cleaned] if cleaned.result == "ok" else [])]
+    return [*checks, cleaned]
 
 
 def clock_check(name: str, there: datetime, how: str) -> Check:
@@ -81,6 +88,12 @@ def _existing(lake: Lake, path: str) -> str:
     while path and lake.info(path) is None and next(lake.list(path), None) is None:
         path = path.rpartition("/")[0]
     return path
+
+
+def _nowhere(check: Check, root: str) -> Check:
+    """A failed write where nothing of the path exists: OneLake makes nothing outside of its items."""
+    found = f"nothing exists at {root.partition('/')[0]}, and nothing can be made there: {check.found}"
+    return replace(check, found=found, remedy=_WRONG_PLACE, code=LakeNotFound.code)
 
 
 def _write(lake: Lake, folder: str) -> Check:

@@ -166,6 +166,13 @@ def test_a_lake_that_denies_writing(project: Path, lake: OneLake) -> None:
     assert found["shop_to_fabric.orders", "select"]["result"] == "ok"
 
 
+def test_a_mirrored_database_that_does_not_exist(project: Path, server: SqlServer, lake: OneLake) -> None:
+    write(project, server, lake, mirror=MIRROR.replace("b", "c"))
+    (failed,) = [check for check in doctor(project, 1).values() if check["result"] == "failed"]
+    assert failed["code"] == "lake.not_found"
+    assert "mirror_name" in failed["remedy"]
+
+
 def test_what_a_server_lacks_is_unknown_and_no_failure(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_VERSION", "_ENCRYPTION", "_CLOCK", "_SNAPSHOT", "_TRACKING", "_TRACKED"):
         monkeypatch.setattr(checks, name, "SELECT missing FROM sys.missing")

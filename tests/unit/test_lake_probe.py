@@ -77,7 +77,16 @@ def test_a_lake_that_ignores_a_condition_is_refused(tmp_path: Path, ignores: str
 
 
 def test_a_lake_that_may_not_be_written_is_one_failure(tmp_path: Path) -> None:
-    assert results(probe(ReadOnlyLake(tmp_path), ROOT)) == {"write": "failed", "delete": "ok"}
+    (tmp_path / "item").mkdir()
+    (write, _) = probe(ReadOnlyLake(tmp_path), ROOT)
+    assert (write.name, write.result, write.code) == ("write", "failed", "lake.denied")
+
+
+def test_an_item_that_does_not_exist_is_said_to_be_missing(tmp_path: Path) -> None:
+    (write, *_) = probe(ReadOnlyLake(tmp_path), ROOT)
+    assert (write.result, write.code) == ("failed", "lake.not_found")
+    assert "nothing exists at item" in write.found
+    assert "mirror_name" in write.remedy
 
 
 def test_clocks_that_disagree() -> None:
