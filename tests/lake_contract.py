@@ -227,6 +227,16 @@ class LakeContract:
         assert lake.read(self.path("table/1")).data == b"1"
         assert lake.delete_directory(self.path("table"), if_match=folder.etag)
 
+    def test_a_folder_that_is_made_again_is_another_one(self, lake: Lake) -> None:
+        lake.make_directory(self.path("table"))
+        folder = lake.info(self.path("table"))
+        assert folder is not None
+        lake.delete_directory(self.path("table"))
+        lake.make_directory(self.path("table"))
+        with pytest.raises(LakeConditionNotMet):
+            lake.delete_directory(self.path("table"), if_match=folder.etag)
+        assert lake.info(self.path("table")) is not None
+
     def test_the_clock_knows_its_time_zone(self, lake: Lake) -> None:
         lake.put(self.path("file"), b"1")
         info = lake.info(self.path("file"))

@@ -33,6 +33,10 @@ WORK_FOLDER = ".hygge_lake"
 # one unfinished write at most, which bounds what killed writers can leave behind.
 LOCK_COUNT = 64
 
+# A deleted folder stays as an empty shell for a day. It keeps its inode number, which a new folder could otherwise get
+# at once, and with it the etag: whoever fell asleep before deleting the old folder would then delete the new one.
+SHELL_SECONDS = 86_400.0
+
 # The coarsest modification time among common filesystems (FAT), in nanoseconds.
 COARSEST_MTIME_NS = 2_000_000_000
 
@@ -127,13 +131,26 @@ class LocalLake:
                 if if_match is not None and _directory_etag(status) != if_match:
                     raise LakeConditionNotMet(f"{path} is not the folder that was read.", status=412)
                 # One rename takes the whole folder out of sight; what follows may be interrupted.
-                os.rename(target, self._work / f"deleted-{uuid.uuid4().hex}")
+                deleted = self._work / f"deleted-{uuid.uuid4().hex}"
+                os.rename(target, deleted)
+                os.utime(deleted)
                 sync_directory(target.parent)
         except LakeNotFound:
             return False
-        for deleted in self._work.glob("deleted-*"):
-            shutil.rmtree(deleted, ignore_errors=True)
+        self._clear_deleted()
         return True
+
+    def _clear_deleted(self) -> None:
+        for deleted in self._work.glob("deleted-*"):
+            with contextlib.suppress(OSError):  # another process is clearing, too; what is left is for the next time
+                if deleted.stat().st_mtime < time.time() - SHELL_SECONDS:
+                    shutil.rmtree(deleted)
+                    continue
+                for content in deleted.iterdir():
+                    if content.is_dir():
+                        shutil.rmtree(content)
+                    else:
+                        content.unlink()
 
     def list(self, directory: str, *, recursive: bool = False) -> Iterator[PathInfo]:
         found = []

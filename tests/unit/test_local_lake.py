@@ -120,6 +120,10 @@ def test_a_deleted_folder_is_gone_at_once_and_swept_later(lake: LocalLake, tmp_p
     lake.put("table/1", b"1")
     (left_behind / "sub").mkdir(parents=True)
     lake.delete_directory("table")
+    assert list(left_behind.iterdir()) == []
+    os.utime(left_behind, (0, 0))
+    lake.put("table/1", b"1")
+    lake.delete_directory("table")
     assert not left_behind.exists()
     assert list(lake.list("", recursive=True)) == []
 
