@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from hygge_engine.errors import LandingBusy, StoreError
+from hygge_engine.errors import LandingBusy
 from hygge_engine.flow.factory import lake_of
 from hygge_engine.journal.changes import Changes
 from hygge_engine.journal.journal import Journal
@@ -72,18 +72,21 @@ def _publish_table(lake: Lake, settings: OpenMirroringSettings, telemetry: Telem
     )
     table = OpenMirroringTable(lake, own, layout_of(own, settings.mirror_schema, telemetry.name))
     landing = _attach(table, load_id)
-    opened = landing.open
-    if opened is not None:
+    resumed = 0
+    if landing.open is not None:
         landing.take_over()
         if landing.open is not None and landing.open.phase in ("dropping", "waiting"):
-            return _land_reload(table, landing)
+            resumed = _land_reload(table, landing)
+            if landing.open is not None:
+                return 0
         if landing.open is not None:
             landing.discard()  # staged by an attempt that died before its intent: the difference is worked out anew
     position = landing.state.watermark
     changes = telemetry.changes_since(json.loads(position.value) if position and position.value else None)
     if changes.empty:
+        landing.sweep()
         landing.release()
-        return 0
+        return resumed
     replaces = changes.snapshot and landing.state.has_history
     mode: Mode = "reload" if replaces else "changes" if landing.state.has_history else "initial"
     landing.begin(
@@ -109,7 +112,7 @@ def _publish_table(lake: Lake, settings: OpenMirroringSettings, telemetry: Telem
         table.publish(landing, files, position=None, last=True)
     else:
         landing.finish()
-    return rows
+    return resumed + rows
 
 
 def _land_reload(table: OpenMirroringTable, landing: TableLanding) -> int:
@@ -144,6 +147,6 @@ def _stage(table: OpenMirroringTable, landing: TableLanding, rows: pa.Table, mar
         for batch in rows.to_batches():
             writer.write(batch)
         return staged_files(writer.finish())
-    except StoreError:
+    except BaseException:
         writer.abandon()
         raise

@@ -10,7 +10,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from hygge_engine.errors import HyggeError, LakeConditionNotMet, LakeConflict, LakeNotFound, LandingBroken, StoreError
-from hygge_engine.lake.base import Lake
+from hygge_engine.lake.base import Lake, PathInfo
 from hygge_engine.stores.landing.protocol import TableLanding, staged_file
 from hygge_engine.stores.landing.state import StagedFile
 from hygge_engine.stores.open_mirroring.fabric import mirrored_tables
@@ -53,7 +53,7 @@ class OpenMirroringTable:
 
         Raises LandingBroken where they tell different stories.
         """
-        exists = self._folder_exists()
+        exists = self._folder() is not None
         if landing.state.has_history and not exists:
             raise LandingBroken(
                 f"the table's folder {self.layout.folder} is missing, though {landing.state.next_sequence - 1} "
@@ -100,16 +100,15 @@ class OpenMirroringTable:
         A zombie's delete cannot hit the table's next generation: it would have to write the state first.
         """
         for _ in range(DROP_ATTEMPTS):
-            folder = self.lake.info(self.layout.folder)
-            if folder is None and not self._folder_exists():
+            folder = self._folder()
+            if folder is None:
                 if not landing.state.folder_etag:  # there never was a table to drop, nor to wait for
                     landing.update(phase="waiting")
                     return True
                 break
-            etag = None if folder is None else folder.etag
-            landing.record_drop(etag or "unknown")
+            landing.record_drop(folder.etag)
             try:
-                self.lake.delete_directory(self.layout.folder, if_match=etag)
+                self.lake.delete_directory(self.layout.folder, if_match=folder.etag or None)
             except LakeConditionNotMet:
                 continue
             except LakeConflict:
@@ -121,7 +120,11 @@ class OpenMirroringTable:
         return True
 
     def is_dropped(self, landing: TableLanding) -> bool:
-        """Whether Fabric has dropped the table: by its status file, else by the time that has passed since the drop."""
+        """Whether Fabric has dropped the table: by its status file, else by the time that has passed since the drop.
+
+        A folder that is there again goes back to be dropped: an attempt that was fenced long ago may still make the
+        folder of the generation before, as the first thing it does, and Fabric would wait for files in it.
+        """
         opened = landing.open
         if opened is None or not opened.dropped_at:
             return True
@@ -129,6 +132,9 @@ class OpenMirroringTable:
         listed = self._is_listed()
         if listed is None:
             return waited >= self.settings.folder_deletion_wait_seconds
+        if listed and self._folder() is not None:
+            landing.update(phase="dropping")
+            return False
         if listed and waited > DROP_WAIT_LIMIT_SECONDS:
             raise StoreError(
                 f"Fabric still lists {self.layout.schema_name}.{self.layout.table_name} {waited / 60:.0f} minutes "
@@ -137,11 +143,13 @@ class OpenMirroringTable:
             )
         return not listed
 
-    def _folder_exists(self) -> bool:
-        """Whether the table's folder is there; a listing decides where a service does not answer HEAD for folders."""
-        if self.lake.info(self.layout.folder) is not None:
-            return True
-        return next(self.lake.list(self.layout.folder), None) is not None
+    def _folder(self) -> PathInfo | None:
+        """The table's folder; its parent's listing decides where a service does not answer HEAD for folders."""
+        found = self.lake.info(self.layout.folder)
+        if found is not None:
+            return found
+        parent = self.layout.folder.rsplit("/", 1)[0]
+        return next((entry for entry in self.lake.list(parent) if entry.path == self.layout.folder), None)
 
     def _is_listed(self) -> bool | None:
         """Whether Fabric lists the table: its REST API where one is set, else its status file; None without either."""
