@@ -11,7 +11,7 @@ from pkgutil import walk_packages
 import pytest
 
 import hygge_engine
-from hygge_engine.cli.messages import describe_code, error_lines, page_of
+from hygge_engine.cli.messages import describe_code, error_lines, page_of, remedy_of
 from hygge_engine.errors import HyggeError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -66,4 +66,5 @@ def test_every_error_on_the_command_line_ends_with_its_page() -> None:
         assert what != "error"
         assert why == "  why: it is so"
         assert do == f"  do:  Do that. See {page_of(code)}."
+        assert remedy_of(code) or code == "hygge"
         assert (REPOSITORY / page_of(code)).is_file()
