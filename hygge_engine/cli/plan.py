@@ -15,11 +15,13 @@ from hygge_engine.cli.figures import rows_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED
 from hygge_engine.errors import HyggeError
 from hygge_engine.flow.factory import open_home, open_table
+from hygge_engine.flow.opening import spelling_of
 from hygge_engine.homes.base import Table
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.project.settings import RunType
 from hygge_engine.stores.landing.protocol import mode_of
 from hygge_engine.stores.landing.state import LandingState, StateFile
+from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 
 _MODES = {
     "initial": "first load",
@@ -107,12 +109,12 @@ def _add_source(line: Line, table: Table, entity: Entity, project: Project) -> N
     if not table.key:
         minutes = project.options.slice_minutes
         line.warnings.append(f"no unique key, so all rows must move within one slice of {minutes:g} minutes")
-    names = {column.name.casefold() for column in table.columns}
-    if line.watermark and entity.watermark:
-        for column in (entity.watermark.column, entity.watermark.primary_key):
-            if column and column.casefold() not in names:
-                line.warnings.append(f"the source has no column {column}, which `watermark` names")
     line.warnings += [f"{column.name}: {column.loss}" for column in table.columns if column.loss]
+    if entity.watermark:
+        named = [column for column in (entity.watermark.column, entity.watermark.primary_key) if column]
+        spelling_of(table, named, "watermark")
+    if isinstance(entity.store, OpenMirroringSettings):
+        spelling_of(table, entity.store.key_columns, "key_columns")
 
 
 def _add_state(line: Line, state: LandingState) -> None:

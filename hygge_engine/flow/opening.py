@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -52,6 +53,8 @@ class Opening:
         mode = mode_of(self._landing.state, reload=run_type == "full_drop")
         keys = self._keys(source, mode)
         columns = {column.name: str(column.type) for column in source.columns}
+        if self._entity.watermark is not None and self._entity.watermark.primary_key:
+            spelling_of(source, [self._entity.watermark.primary_key], "watermark")
         if mode != "reload":
             self._check_schema(columns, keys)
         opened = self._window(mode)
@@ -135,14 +138,7 @@ class Opening:
     def _keys(self, source: Table, mode: Mode) -> tuple[str, ...]:
         """The key columns Fabric merges by: the configured ones, else the source's own key."""
         settings = self._table.settings
-        names = {column.name for column in source.columns}
-        for key in settings.key_columns:
-            if key not in names:
-                raise HomeNotFound(
-                    f"key column '{key}' is not a column of {source.name}",
-                    hint=f"It has {', '.join(column.name for column in source.columns)}.",
-                )
-        keys = settings.key_columns or source.key
+        keys = spelling_of(source, settings.key_columns, "key_columns") or source.key
         if not keys and mode != "reload" and settings.row_marker != 0:
             raise ConfigurationError(
                 f"{source.name} has no unique key, so changed rows cannot be merged into the mirrored table",
@@ -168,3 +164,18 @@ class Opening:
                 f"the key was ({', '.join(state.key_columns)}), is ({', '.join(keys)}); Fabric cannot change it",
                 hint=hint,
             )
+
+
+def spelling_of(source: Table, names: Sequence[str], setting: str) -> tuple[str, ...]:
+    """Columns that a setting names, as the source spells them: SQL Server does not care about case, Fabric's metadata
+    must name its key as the files do. Raises HomeNotFound."""
+    exact = {column.name for column in source.columns}
+    any_case = {column.name.casefold(): column.name for column in source.columns}
+    found = []
+    for name in names:
+        spelt = name if name in exact else any_case.get(name.casefold())
+        if spelt is None:
+            has = f"It has {', '.join(column.name for column in source.columns)}."
+            raise HomeNotFound(f"{source.name} has no column '{name}', which {setting} names.", hint=has)
+        found.append(spelt)
+    return tuple(found)
