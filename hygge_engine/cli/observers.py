@@ -17,6 +17,7 @@ from rich.text import Text
 from hygge_engine.cli.figures import bytes_text, rate_text, rows_text, seconds_between, seconds_text
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.orchestration.local import Observer
+from hygge_engine.orchestration.verdict import ATTEMPTS
 
 # Seconds between two reports about one entity. A line stays, an object is read by a program, a bar is redrawn.
 LINE_INTERVAL_SECONDS = 10.0
@@ -97,6 +98,7 @@ class _Pauses:
         return self._line("journal", message)
 
     def _line(self, name: str, message: str) -> Text | None:
+        message = ATTEMPTS.sub("", message)
         before, self._said[name] = self._said.get(name, ""), message
         return Text(f"  {name}: {message}", style="yellow") if message and message != before else None
 

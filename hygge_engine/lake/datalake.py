@@ -256,13 +256,14 @@ class DataLake:
             try:
                 return request()
             except AzureError as error:
-                raise _translated(error, f"cannot {verb} {path} in {self.url}") from error
+                raise _translated(error, verb, path, self.url) from error
 
         return call_with_retries(attempt)
 
 
-def _translated(error: AzureError, what: str) -> LakeError:
+def _translated(error: AzureError, verb: str, path: str, url: str) -> LakeError:
     """The lake error for an SDK error: by HTTP status first, the service's error code only adds to the message."""
+    what = f"cannot {verb} {path} in {url}"
     if isinstance(error, HttpResponseError) and error.status_code:
         status = error.status_code
         code = _text(getattr(error, "error_code", None)) or str(error.reason or "")
@@ -284,7 +285,7 @@ def _translated(error: AzureError, what: str) -> LakeError:
         return LakeDenied(f"{what}: {first_line}", hint="Check the store's credential settings.")
     if isinstance(error, ServiceRequestError):  # the request never left: no such host, or nobody listens there
         found = _SYSTEM_ERROR.search(str(error))
-        unreachable = LakeUnavailable(f"{what}: {found[1] if found else 'nobody answers there'}")
+        unreachable = LakeUnavailable(f"cannot reach {url}: {found[1] if found else 'nobody answers there'}")
         unreachable.patience_seconds = UNREACHABLE_BUDGET_SECONDS
         return unreachable
     if isinstance(error, ServiceResponseError):
