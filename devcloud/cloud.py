@@ -101,6 +101,8 @@ class LaptopCloud:
             "FABRIC_API_URL": self.status.url,
             "HYGGE_PROJECT": str(self._project),
             "HYGGE_SCHEDULE": self._schedule,
+            # What each load tells the log is for queries; people read `hygge runs`.
+            "AzureFunctionsJobHost__logging__logLevel__default": "Warning",
         }
 
     def connect(self) -> Any:

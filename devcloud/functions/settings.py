@@ -1,6 +1,7 @@
 """What a Function app says about itself outside its code: ``host.json`` and its app settings."""
 
 import json
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -18,6 +19,16 @@ DEFAULT_TASK_HUB = "TestHubName"
 # A host.json value may be overridden by an app setting of this form, with __ between the levels.
 OVERRIDE_PREFIX = "AzureFunctionsJobHost__"
 
+_LOG_LEVELS = {
+    "Trace": logging.DEBUG,
+    "Debug": logging.DEBUG,
+    "Information": logging.INFO,
+    "Warning": logging.WARNING,
+    "Error": logging.ERROR,
+    "Critical": logging.CRITICAL,
+    "None": logging.CRITICAL + 1,
+}
+
 _SETTING = re.compile(r"%([^%]+)%")
 _TIMESPAN = re.compile(r"(?:(?P<days>\d+)\.)?(?P<hours>\d{1,2}):(?P<minutes>\d{2}):(?P<seconds>\d{2})(?:\.\d+)?")
 
@@ -31,6 +42,7 @@ class HostSettings:
     task_hub: str = DEFAULT_TASK_HUB
     max_concurrent_activities: int = DEFAULT_CONCURRENCY
     max_concurrent_orchestrators: int = DEFAULT_CONCURRENCY
+    log_level: int = logging.INFO
 
 
 def read_host_json(app_directory: Path, settings: dict[str, str]) -> HostSettings:
@@ -59,7 +71,15 @@ def read_host_json(app_directory: Path, settings: dict[str, str]) -> HostSetting
         max_concurrent_orchestrators=int(
             durable.get("maxConcurrentOrchestratorFunctions", defaults.max_concurrent_orchestrators)
         ),
+        log_level=_log_level(content.get("logging", {}).get("logLevel", {}).get("default", "Information")),
     )
+
+
+def _log_level(name: str) -> int:
+    """The level that a name of .NET's stands for."""
+    if name not in _LOG_LEVELS:
+        raise FunctionAppError(f"host.json: there is no log level '{name}'; expected one of {', '.join(_LOG_LEVELS)}")
+    return _LOG_LEVELS[name]
 
 
 def _override(content: dict[str, Any], path: list[str], value: str) -> None:

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from devcloud.functions import runtime
+from devcloud.functions.settings import read_host_json
 from devcloud.functions.worker_protocol import (
     STREAM_LIMIT_BYTES,
     Frame,
@@ -56,7 +57,8 @@ def main() -> None:
     parser.add_argument("--app", type=Path, required=True)
     parser.add_argument("--socket", type=int, required=True, help="descriptor of the connected socket")
     arguments = parser.parse_args()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    level = read_host_json(arguments.app, dict(os.environ)).log_level
+    logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
         asyncio.run(_serve(arguments.app.resolve(), socket.socket(fileno=arguments.socket)))
     # Functions may still run on the thread pool; an orderly exit would wait for them.

@@ -1,5 +1,6 @@
 """The Functions host as an HTTP caller, an operator and a deployer meet it."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from devcloud.functions import FunctionAppError, FunctionsHost
 from devcloud.functions.durable_store import TaskHub
+from devcloud.functions.settings import read_host_json
 from tests.apps.client import DEADLINE_SECONDS, SAMPLE_APP, SampleClient, sample_settings, wait_until
 
 
@@ -162,3 +164,13 @@ def test_the_command_line_serves_until_it_is_told_to_stop(tmp_path: Path) -> Non
         finally:
             run.send_signal(signal.SIGTERM)
         assert run.wait(DEADLINE_SECONDS) == 0
+
+
+def test_the_log_level_is_that_of_host_json_or_of_the_setting_that_overrules_it(tmp_path: Path) -> None:
+    app = _write_app(tmp_path / "app", "", '{"logging": {"logLevel": {"default": "Error"}}}')
+    overruled = {"AzureFunctionsJobHost__logging__logLevel__default": "Warning"}
+
+    assert read_host_json(app, {}).log_level == logging.ERROR
+    assert read_host_json(app, overruled).log_level == logging.WARNING
+    with pytest.raises(FunctionAppError, match="no log level 'Loud'"):
+        read_host_json(app, {"AzureFunctionsJobHost__logging__logLevel__default": "Loud"})
