@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -360,3 +360,13 @@ def test_entities_are_summed_up_over_loads(journal: Journal) -> None:
     assert journal.summary("entity")["entity"].to_list() == ["table_1", "table_0"]
     assert journal.summary("flow", coordinator_run_id="load-1")["runs"].to_list() == [2]
     assert journal.summary(flow="elsewhere").is_empty()
+
+
+def test_a_load_has_the_same_summary_alone_and_among_others(tmp_path: Path) -> None:
+    journal = Journal(LocalLake(tmp_path), ROOT)
+    finish = (EPOCH + timedelta(microseconds=14_817)).isoformat()
+    journal.append("load-1", [make_row(1, start_time=EPOCH.isoformat(), finish_time=finish)])
+    alone = journal.runs().row(0, named=True)
+    journal.append("load-2", [make_row(2)])
+    journal.fold(after_loads=1)
+    assert journal.runs().row(1, named=True) == alone
