@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import SecretStr, model_validator
+from pydantic import AfterValidator, SecretStr, model_validator
 
 from hygge_engine.project.settings import Settings
 
@@ -20,6 +21,20 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 }
 
 
+# What would end a part of a path, or of the URL that it becomes part of.
+_ENDS_A_PART = re.compile(r"[/\\?#\x00-\x1f\x7f]")
+
+
+def check_path_part(value: str) -> str:
+    """Return ``value`` if it can only ever be one part of a path; raise ValueError otherwise."""
+    if _ENDS_A_PART.search(value) or not value.strip(". "):
+        raise ValueError("expected one part of a path: no slashes, no '?', '#' or control characters, not '.' or '..'")
+    return value
+
+
+PathPart = Annotated[str, AfterValidator(check_path_part)]
+
+
 class LakeSettings(Settings):
     """Endpoint and credential of an ADLS Gen2 account or of OneLake.
 
@@ -29,7 +44,7 @@ class LakeSettings(Settings):
     """
 
     account_url: str
-    filesystem: str
+    filesystem: PathPart
     path: str = ""
     credential: LakeCredential = "managed_identity"
     account_name: str | None = None

@@ -192,6 +192,26 @@ def test_the_identity_gets_these_roles_on_these_resources_and_no_other(scenario:
     assert found == GRANTS[scenario]
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_no_service_takes_a_key_or_a_password(scenario: str) -> None:
+    switches = {
+        "Microsoft.Storage/storageAccounts": ("allowSharedKeyAccess", False),
+        "Microsoft.Insights/components": ("DisableLocalAuth", True),
+        "Microsoft.KeyVault/vaults": ("enableRbacAuthorization", True),
+        "Microsoft.Web/sites/basicPublishingCredentialsPolicies": ("allow", False),
+    }
+    found = resources(scenario)
+    for kind, (name, value) in switches.items():
+        bodies = [body for key, body in found.items() if key.split()[0] == kind]
+        assert bodies or kind == "Microsoft.KeyVault/vaults"
+        assert {body["properties"][name] for body in bodies} <= {value}
+    (workspace,) = (body for key, body in found.items() if key.startswith("Microsoft.OperationalInsights/workspaces "))
+    assert workspace["properties"]["features"]["disableLocalAuth"] is True
+    (site,) = (body for key, body in found.items() if key.startswith("Microsoft.Web/sites "))
+    storage = site["properties"]["functionAppConfig"]["deployment"]["storage"]
+    assert storage["authentication"]["type"] == "UserAssignedIdentity"
+
+
 @pytest.mark.parametrize("scenario", ["private", "closed", "everything"])
 def test_a_private_deployment_opens_nothing_to_the_internet(scenario: str) -> None:
     for key, body in resources(scenario).items():

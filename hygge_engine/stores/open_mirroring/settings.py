@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from hygge_engine.lake.settings import LakeSettings
+from hygge_engine.lake.settings import LakeSettings, PathPart
 from hygge_engine.project.settings import StoreSettings, register_store
 
 
@@ -22,9 +22,9 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
 
     kind: ClassVar[str] = "open_mirroring"
 
-    mirror_name: str
-    schema_name: str = "dbo"
-    table_name: str = "{entity}"
+    mirror_name: PathPart
+    schema_name: PathPart = "dbo"
+    table_name: PathPart = "{entity}"
     key_columns: tuple[str, ...] = ()
     row_marker: Literal[0, 1, 4] = 4
     partner_name: str = "hygge-engine"
@@ -34,7 +34,7 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
     folder_deletion_wait_seconds: float = Field(default=120.0, ge=0)
     fabric_api_url: str | None = None
     mirror_journal: bool = False
-    mirror_schema: str = "__hygge"
+    mirror_schema: PathPart = "__hygge"
 
     def upserts(self) -> bool:
         """With marker 4 Fabric replaces a row by its key; with the others it keeps or refuses the second one."""

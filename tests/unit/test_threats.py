@@ -1,0 +1,194 @@
+"""What docs/threat-model.md claims about names, values and requests, where no other test shows it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hygge_engine.homes.base import Window
+from hygge_engine.homes.mssql.identifiers import parse_table_name, qualify, quote
+from hygge_engine.homes.mssql.query import read_statement
+from hygge_engine.homes.mssql.types import SourceColumn
+from hygge_engine.orchestration.request import InvalidRequest, parse_request
+from hygge_engine.web.api import Api
+from tests.unit.load_world import FLOW_YML, LoadWorld
+from tests.unit.project_files import ENVIRONMENT, FLOW, HYGGE, find_problems, load
+from tests.unit.test_web import URL, Client
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "threat-model.md"
+
+# Texts that end what they stand in, wherever they are pasted instead of bound, quoted or refused.
+HOSTILE_SQL = [
+    "x]; DROP TABLE y; --",
+    "x' OR 1=1 --",
+    'x"; SHUTDOWN; --',
+    "x/*",
+    "x]]; EXEC xp_cmdshell 'id'; --",
+]
+HOSTILE_PATHS = ["../x", "..", ".", "a/b", "a\\b", "/etc", "a/../../b", "x?comp=acl", "x#y", "x\ny", "x\0y"]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadWorld:
+    world = LoadWorld(tmp_path, monkeypatch)
+    world.fill(orders=5, customers=3, stock=0)
+    return world
+
+
+def unquoted(sql: str) -> str:
+    """A statement without its delimited identifiers, as T-SQL takes them apart."""
+    return re.sub(r"\[(?:[^\]]|\]\])*\]", "", sql)
+
+
+@pytest.mark.parametrize("name", HOSTILE_SQL)
+def test_a_hostile_column_stays_a_name(name: str) -> None:
+    column = SourceColumn(name, "int", 4, 10, 0, nullable=False)
+
+    statement = read_statement(
+        qualify(name, name), [column], [column], Window(name, "1", "2"), column, ["7"], keep_offset=False
+    )
+
+    assert unquoted(statement.sql) == "SELECT  AS  FROM . WHERE  > ? AND  <= ? AND  > ? ORDER BY "
+    assert statement.parameters == [1, 2, 7]
+
+
+@pytest.mark.parametrize("name", HOSTILE_SQL)
+def test_a_hostile_table_is_a_name_or_refused(name: str) -> None:
+    try:
+        schema, table = parse_table_name(name)
+    except ValueError:
+        return
+    assert unquoted(qualify(schema, table)) == "."
+
+
+@pytest.mark.parametrize("value", HOSTILE_SQL)
+def test_a_hostile_watermark_is_a_value(value: str) -> None:
+    column = SourceColumn("code", "nvarchar", 40)
+
+    statement = read_statement(
+        "[dbo].[t]", [column], [column], Window("code", value, value), column, [value], keep_offset=False
+    )
+
+    assert value not in statement.sql
+    assert list(statement.parameters) == [value, value, value]
+
+
+def test_the_name_of_a_column_cannot_escape_its_quotes() -> None:
+    assert quote("a]b") == "[a]]b]"
+
+
+@pytest.mark.parametrize("name", [*HOSTILE_SQL, *HOSTILE_PATHS])
+def test_no_entity_and_no_flow_has_a_hostile_name(tmp_path: Path, name: str) -> None:
+    entity = FLOW.replace("[orders, customers]", json.dumps([name]))
+    flow = FLOW.replace("name: orders_to_fabric", f"name: {json.dumps(name)}")
+
+    assert find_problems(tmp_path / "entity", flow=entity)
+    assert find_problems(tmp_path / "flow", flow=flow)
+
+
+@pytest.mark.parametrize("key", ["schema_name", "table_name", "mirror_name", "mirror_schema", "filesystem"])
+@pytest.mark.parametrize("name", HOSTILE_PATHS)
+def test_no_destination_leads_out_of_the_mirrored_database(tmp_path: Path, key: str, name: str) -> None:
+    lines = [line for line in FLOW.splitlines() if not line.startswith(f"  {key}:")]
+    lines.insert(lines.index("store:") + 1, f"  {key}: {json.dumps(name)}")
+
+    problems = find_problems(tmp_path, flow="\n".join(lines))
+
+    assert any("one part of a path" in problem.render() for problem in problems)
+
+
+def test_configuration_runs_no_code(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    tagged = HYGGE.replace("name: shop", f'name: !!python/object/apply:os.system ["touch {marker}"]')
+
+    assert find_problems(tmp_path / "project", hygge=tagged)
+    assert not marker.exists()
+
+
+def start(api: Api, body: Any) -> HTTPStatus:
+    return HTTPStatus(asyncio.run(api.start_load(json.dumps(body).encode(), URL, Client(), requested_by="http")).status)
+
+
+# Whatever names a server, a path, a credential or a statement in the project's files.
+ENDPOINTS = [
+    "account_url",
+    "connection",
+    "connections",
+    "credential",
+    "fabric_api_url",
+    "filesystem",
+    "home",
+    "journal",
+    "mirror_name",
+    "password",
+    "query",
+    "server",
+    "store",
+    "table",
+    "url",
+]
+
+
+@pytest.mark.parametrize("key", ENDPOINTS)
+def test_a_request_cannot_name_an_endpoint(key: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"Unknown key '{key}'"):
+        parse_request({key: "https://evil.example.com"}, requested_by="http")
+
+
+@pytest.mark.parametrize("name", [*HOSTILE_SQL, *HOSTILE_PATHS, "https://evil.example.com/", "file:///etc/passwd"])
+@pytest.mark.parametrize("key", ["flows", "entities"])
+def test_a_request_reaches_only_what_the_project_names(world: LoadWorld, key: str, name: str) -> None:
+    def connect(*_: object) -> None:
+        raise AssertionError("something was opened")
+
+    world.before_read = connect
+    api = Api(lambda: world.project)
+
+    assert start(api, {key: [name]}) == HTTPStatus.NOT_FOUND
+    assert world.landed_files() == []
+
+
+@pytest.mark.parametrize("load_id", ["../../orders", "..", "%2e%2e%2f", "a/b", "x\0y", "x' OR 1=1"])
+def test_the_id_of_a_load_is_never_a_path(world: LoadWorld, load_id: str) -> None:
+    api = Api(lambda: world.project)
+    client = Client()
+    # Even an orchestration that somebody managed to start under such an id.
+    client.put(load_id, input_="{}")
+
+    cancelled = asyncio.run(api.cancel_load(load_id, URL, client))
+    shown = api.run(load_id)
+
+    assert cancelled.status == HTTPStatus.ACCEPTED
+    assert shown.status == HTTPStatus.NOT_FOUND
+    progress = world.lake_directory / "22222222-2222-2222-2222-222222222222/Files/.hygge_journal/progress"
+    written = [path for path in world.lake_directory.rglob("*") if path.name == "cancel.json"]
+    assert [path.parent.parent for path in written] == [progress]
+
+
+def test_no_answer_shows_where_data_lives_or_how_to_get_in(world: LoadWorld, tmp_path: Path) -> None:
+    project = load(tmp_path / "other", flow=FLOW_YML)
+    api = Api(lambda: project)
+    secrets = [*ENVIRONMENT.values(), "sql.example.com", "onelake", "22222222-2222-2222-2222-222222222222", "reader"]
+
+    shown = json.dumps([api.flows().payload, api.health().payload])
+
+    assert not [secret for secret in secrets if secret in shown]
+
+
+def test_every_claim_of_the_page_names_a_test_that_exists() -> None:
+    text = DOCUMENT.read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", text)
+
+    assert len(named) >= 15
+    for file, test in named:
+        assert f"def {test}(" in (DOCUMENT.parents[1] / file).read_text(), f"{file}::{test}"
+    rows = [line for line in text.splitlines() if line.startswith("|") and not re.fullmatch(r"[\s|-]+", line)]
+    claims = [row for row in rows if "shown by" not in row]
+    assert claims
+    assert [row for row in claims if "::test_" not in row and "not tested:" not in row] == []
