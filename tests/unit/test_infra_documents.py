@@ -1,0 +1,103 @@
+"""The pages of the deployment name what exists: files, variables, outputs, alerts; and their sums are right."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.unit.infra_bicep import Template, read_parameters
+from tests.unit.test_infra_parity import INFRA, REQUIRED
+
+ROOT = INFRA.parent
+PAGES = [
+    *sorted((ROOT / "docs" / "deploy").glob("*.md")),
+    ROOT / "docs" / "operations.md",
+    ROOT / "docs" / "threat-model.md",
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_files_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", text):
+        assert (page.parent / target).exists(), target
+    for named in re.findall(r"(?<![\w/])((?:infra|azure-pipelines|\.github|benchmarks)/[\w./-]+\.\w+)", text):
+        # What the page tells the reader to write.
+        if named not in ("infra/terraform/shop.tfvars", "infra/terraform/backend.tf"):
+            assert (ROOT / named).exists(), named
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_anchors_exist(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([\w-]+)\)", page.read_text()):
+        headings = re.findall(r"^#+ (.+)$", ((page.parent / target) if target else page).read_text(), re.MULTILINE)
+        anchors = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+        assert anchor in anchors, f"{target}#{anchor}"
+
+
+def test_the_outputs_that_pages_and_scripts_use_exist() -> None:
+    outputs = Template(INFRA / "bicep" / "main.bicep", REQUIRED).outputs.keys()
+    texts = [page.read_text() for page in PAGES] + [
+        path.read_text() for path in (INFRA / "scripts").iterdir() if path.is_file()
+    ]
+    used = {name for text in texts for name in re.findall(r"(?:output|get-value) ([A-Z_]+)", text)}
+    used |= {name for text in texts for name in re.findall(r"HYGGE_IDENTITY_\w+", text)}
+
+    assert used <= outputs | {"NAME"}
+    assert {"AZURE_FUNCTION_APP_NAME", "HYGGE_IDENTITY_PRINCIPAL_ID"} <= used
+
+
+def test_the_choices_of_azd_are_read_by_the_parameter_file() -> None:
+    page = (ROOT / "docs/deploy/azd.md").read_text()
+    choices = re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE)
+    read = (INFRA / "bicep/main.bicepparam").read_text()
+
+    assert len(choices) > 5
+    for name in choices:
+        assert f"readEnvironmentVariable('{name}'" in read, name
+    for name in re.findall(r"azd env set ([A-Z_]+) \S", page):
+        assert f"'{name}'" in read or name in ("MIRROR_NAME", "NAME"), name
+
+
+def test_parameters_that_pages_name_exist() -> None:
+    parameters = set(read_parameters(INFRA / "bicep" / "main.bicep"))
+    for page in PAGES:
+        for name in re.findall(
+            r"`(privateNetwork|publicApi|secretSettings|extraSettings|\w+QuotaGb|noSuccessWindow|alertEmail)",
+            page.read_text(),
+        ):
+            assert name in parameters
+
+
+def test_every_alert_and_query_file_is_documented() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    rules = re.findall(r"name: '([a-z-]+)'\n    description", (INFRA / "bicep/modules/alerts.bicep").read_text())
+
+    assert len(rules) == 3
+    assert all(f"| {rule} |" in page for rule in rules)
+    assert all(path.name in page for path in (INFRA / "monitoring").glob("*.kql"))
+
+
+def test_the_sums_of_the_cost_page_are_right() -> None:
+    text = (ROOT / "docs/deploy/cost.md").read_text().replace(",", "").replace("\N{MULTIPLICATION SIGN}", "*")
+    # `2880 * 60 s * 2 GB + 8640 * 1 s * 2 GB = 362880 GB-s`, units left out.
+    sums = re.findall(r"((?:\d+(?: (?:s|GB))? [*+] )+\d+(?: (?:s|GB))?) = (\d+)", text)
+
+    assert len(sums) >= 4
+    for formula, result in sums:
+        terms = [term.split(" * ") for term in re.sub(r" (s|GB)\b", "", formula).split(" + ")]
+        total = 0
+        for factors in terms:
+            product = 1
+            for factor in factors:
+                product *= int(factor)
+            total += product
+        assert total == int(result), formula
+    hours = (362_880 - 100_000) * 0.000026
+    assert f"${hours:.2f}" in text
+    assert f"${(584_640 - 250_000) * 0.4 / 1e6:.2f}" in text
+    assert f"${34.9 * 2880 / 3600 * 0.18:.2f}" in text
+    assert f"${188.9 * 2880 / 3600 * 0.18:.2f}" in text

@@ -1,0 +1,157 @@
+"""The pipelines call what exists, log in without a secret, and ask for little; deploy.sh does what azd does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.test_deployment_package import files_to_deploy
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+PIPELINES = [*WORKFLOWS, *sorted((ROOT / "azure-pipelines").rglob("*.yml"))]
+
+# Tasks of Microsoft's own that run our scripts.
+OFFICIAL_TASKS = {"AzureCLI@2", "UsePythonVersion@0"}
+
+VARIABLES = ["AZURE_ENV_NAME", "AZURE_LOCATION", "SQL_SERVER", "SQL_DATABASE", "WORKSPACE_ID", "MIRROR_ID"]
+
+
+def read(path: Path) -> dict[str, Any]:
+    # YAML 1.1 takes the key `on` for a boolean.
+    document: dict[str, Any] = yaml.load(path.read_text(), yaml.BaseLoader)
+    return document
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pipelines_log_in_without_a_secret(path: Path) -> None:
+    text = path.read_text()
+
+    assert "secrets." not in text
+    assert not re.search(r"client-secret|creds:|publish-profile|PUBLISH_PROFILE|clientSecret|-p ", text)
+    if "azure/login@" in text:
+        assert text.count("azure/login@") == text.count("client-id:") == text.count("id-token: write")
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_to_commits(path: Path) -> None:
+    used = re.findall(r"uses: (\S+)(.*)", path.read_text())
+
+    assert used
+    for action, comment in used:
+        if action.startswith("./"):
+            assert (ROOT / action).is_file()
+        else:
+            assert re.fullmatch(r"(actions|azure)/[\w-]+@[0-9a-f]{40}", action), action
+            assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), action
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_ask_for_the_least_rights(path: Path) -> None:
+    workflow = read(path)
+
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        assert job.get("permissions", {}).items() <= {"contents": "read", "id-token": "write"}.items()
+        assert "timeout-minutes" in job or "uses" in job
+
+
+def test_tasks_are_microsofts_own() -> None:
+    used = {task for path in PIPELINES for task in re.findall(r"- task: (\S+)", path.read_text())}
+
+    assert used == OFFICIAL_TASKS
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_pipelines_call_exists(path: Path) -> None:
+    text = path.read_text()
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    for called in re.findall(r"(infra/[\w./-]+|requirements[\w-]*\.txt|docs/[\w./-]+\.md)", text):
+        if called != "infra/terraform":
+            assert (ROOT / called).exists(), called
+    assert set(re.findall(r"(?:run|script): make (\S+)", text)) <= targets
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / ".github/workflows/deploy.yml", ROOT / "azure-pipelines/deploy.yml"], ids=["GitHub", "Azure DevOps"]
+)
+def test_nothing_is_deployed_that_was_not_tested_and_approved(path: Path) -> None:
+    document = read(path)
+    if "jobs" in document:
+        jobs = document["jobs"]
+        assert jobs["what-if"]["needs"] == "test"
+        assert (jobs["deploy"]["needs"], jobs["deploy"]["environment"]) == ("what-if", "production")
+    else:
+        stages = {stage["stage"]: stage for stage in document["stages"]}
+        assert stages["preview"]["dependsOn"] == "test"
+        assert stages["deploy"]["dependsOn"] == "preview"
+        assert stages["deploy"]["jobs"][0]["environment"] == "production"
+
+
+def test_both_deploy_pipelines_give_deploy_sh_what_it_needs() -> None:
+    github = read(ROOT / ".github/workflows/deploy.yml")["env"]
+    page = (ROOT / "docs/deploy/pipelines.md").read_text()
+
+    assert set(VARIABLES) <= github.keys()
+    assert all(f"`{name}`" in page for name in VARIABLES)
+
+
+def run_deploy(tmp_path: Path, az: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """deploy.sh with a stand-in for the Azure CLI, a shell script."""
+    tool = tmp_path / "az"
+    tool.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/az.seen\n{az}\n')
+    tool.chmod(0o755)
+    environment = {name: f"value-of-{name}" for name in VARIABLES} | {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "DEPLOY_PAUSE_SECONDS": "0",
+        **more,
+    }
+    kept = {name: value for name, value in environment.items() if value}
+    command = ["sh", str(ROOT / "infra/scripts/deploy.sh")]
+    return subprocess.run(command, env=kept, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_deploy_sh_creates_then_publishes_what_funcignore_leaves(tmp_path: Path) -> None:
+    keep = f'for word in "$@"; do case $word in *.zip) cp "$word" {tmp_path}/seen.zip;; esac; done'
+    az = f'case "$*" in *--src*) {keep};; *show*) echo an-output;; esac'
+
+    done = run_deploy(tmp_path, az)
+
+    assert done.returncode == 0, done.stderr
+    calls = (tmp_path / "az.seen").read_text().splitlines()
+    assert calls[0].startswith("deployment sub create --name hygge-value-of-AZURE_ENV_NAME")
+    (published,) = [call for call in calls if "config-zip" in call]
+    assert "--build-remote true" in published
+    with zipfile.ZipFile(tmp_path / "seen.zip") as package:
+        assert sorted(package.namelist()) == files_to_deploy()
+
+
+def test_deploy_sh_tries_again_while_a_role_is_not_known_yet(tmp_path: Path) -> None:
+    fail_once = f"[ -f {tmp_path}/second ] || {{ touch {tmp_path}/second; exit 1; }}"
+    az = f'case "$*" in *config-zip*) {fail_once};; *show*) echo x;; esac'
+
+    assert run_deploy(tmp_path, az).returncode == 0
+    assert (tmp_path / "az.seen").read_text().count("config-zip") == 2
+
+
+def test_deploy_sh_gives_up_in_the_end(tmp_path: Path) -> None:
+    done = run_deploy(tmp_path, 'case "$*" in *config-zip*) exit 1;; esac')
+
+    assert done.returncode == 1
+    assert (tmp_path / "az.seen").read_text().count("config-zip") == 3
+
+
+@pytest.mark.parametrize("missing", VARIABLES)
+def test_deploy_sh_says_what_is_missing_and_does_nothing(tmp_path: Path, missing: str) -> None:
+    done = run_deploy(tmp_path, "true", **{missing: ""})
+
+    assert done.returncode == 2
+    assert f"{missing} is not set" in done.stderr
+    assert not (tmp_path / "az.seen").exists()
