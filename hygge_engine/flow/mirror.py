@@ -120,7 +120,7 @@ def _land_reload(table: OpenMirroringTable, landing: TableLanding) -> int:
     opened = landing.open
     if opened is None:
         return 0
-    if (opened.phase == "dropping" and not table.drop(landing)) or not table.is_dropped(landing):
+    if (opened.phase == "dropping" and not table.drop(landing)) or table.drop_wait(landing):
         landing.release()
         return 0
     if opened.staged:

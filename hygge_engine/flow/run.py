@@ -146,10 +146,8 @@ class _Slice:
                 message="Fabric is reading the folder that is to be dropped",
                 not_before=_in(DROP_POLL_SECONDS),
             )
-        if not self._table.is_dropped(self._landing):
-            return self._result(
-                "continue", message="waiting for Fabric to drop the table", not_before=_in(DROP_POLL_SECONDS)
-            )
+        if wait := self._table.drop_wait(self._landing):
+            return self._result("continue", message=wait.message, not_before=_in(wait.seconds))
         if opened.staged:
             self._table.publish(self._landing, opened.staged, position=None, last=True, new_generation=True)
         else:

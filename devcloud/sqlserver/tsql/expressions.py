@@ -144,7 +144,9 @@ class ExpressionParser(Cursor):
             operator = self.advance().text
             operand = self._parse_unary()
             if operator == "-" and isinstance(operand, Literal) and isinstance(operand.value, int | Decimal | float):
-                return Literal(-operand.value, money=operand.money)
+                # Unary minus would round a Decimal to the 28 digits of Python's default context.
+                value = operand.value.copy_negate() if isinstance(operand.value, Decimal) else -operand.value
+                return Literal(value, money=operand.money)
             return operand if operator == "+" else Unary(operator, operand)
         return self._parse_postfix(self._parse_primary())
 

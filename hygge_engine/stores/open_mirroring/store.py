@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -19,7 +20,7 @@ from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 from hygge_engine.stores.parquet import ROW_MARKER, ParquetFiles, StagedParquet
 
 # How soon to look again whether Fabric has dropped a table: it scans the landing zone about every 20 seconds.
-DROP_POLL_SECONDS = 10.0
+DROP_POLL_SECONDS = 5.0
 
 # After this long a table that Fabric still lists will not go away by itself: replication is stopped or has failed.
 DROP_WAIT_LIMIT_SECONDS = 1800.0
@@ -27,6 +28,13 @@ DROP_WAIT_LIMIT_SECONDS = 1800.0
 # A folder's etag may move while Fabric moves processed files out of it; more changes than this in a row are somebody
 # else's.
 DROP_ATTEMPTS = 3
+
+
+class DropWait(NamedTuple):
+    """What is waited for, and in how many seconds to look again."""
+
+    message: str = "waiting for Fabric to drop the table"
+    seconds: float = DROP_POLL_SECONDS
 
 
 class OpenMirroringTable:
@@ -119,29 +127,31 @@ class OpenMirroringTable:
         landing.update(phase="waiting", dropped_at=self.lake.now().isoformat())
         return True
 
-    def is_dropped(self, landing: TableLanding) -> bool:
-        """Whether Fabric has dropped the table: by its status file, else by the time that has passed since the drop.
+    def drop_wait(self, landing: TableLanding) -> DropWait | None:
+        """The wait for Fabric to drop the table, None once it has: by its status, else by the time that has passed.
 
         A folder that is there again goes back to be dropped: an attempt that was fenced long ago may still make the
         folder of the generation before, as the first thing it does, and Fabric would wait for files in it.
         """
         opened = landing.open
         if opened is None or not opened.dropped_at:
-            return True
+            return None
         waited = (self.lake.now() - datetime.fromisoformat(opened.dropped_at)).total_seconds()
         listed = self._is_listed()
         if listed is None:
-            return waited >= self.settings.folder_deletion_wait_seconds
+            seconds = self.settings.folder_deletion_wait_seconds
+            untold = f"waiting {seconds:g} s for Fabric to drop the table: no status tells when it has"
+            return DropWait(untold, min(DROP_POLL_SECONDS, seconds - waited)) if waited < seconds else None
         if listed and self._folder() is not None:
             landing.update(phase="dropping")
-            return False
+            return DropWait()
         if listed and waited > DROP_WAIT_LIMIT_SECONDS:
             raise StoreError(
                 f"Fabric still lists {self.layout.schema_name}.{self.layout.table_name} {waited / 60:.0f} minutes "
                 "after its folder was deleted",
                 hint="Check that replication of the mirrored database is running; the next load goes on from here.",
             )
-        return not listed
+        return DropWait() if listed else None
 
     def _folder(self) -> PathInfo | None:
         """The table's folder; its parent's listing decides where a service does not answer HEAD for folders."""
