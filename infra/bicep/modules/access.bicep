@@ -31,8 +31,13 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' existing = if (!empty(vaul
   name: vaultName
 }
 
+resource scheduler 'Microsoft.DurableTask/schedulers@2025-11-01' existing = if (!empty(schedulerName)) {
+  name: schedulerName
+}
+
 resource taskHub 'Microsoft.DurableTask/schedulers/taskHubs@2025-11-01' existing = if (!empty(schedulerName)) {
-  name: '${schedulerName}/${taskHubName}'
+  parent: scheduler
+  name: taskHubName
 }
 
 // Owner, not contributor, is what the host documents for its own storage: it leases, and keeps keys and the package there.
@@ -78,7 +83,7 @@ resource telemetry 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 resource secrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(vaultName)) {
-  name: guid(vault.id, principalId, keyVaultSecretsUser)
+  name: guid(vault!.id, principalId, keyVaultSecretsUser)
   scope: vault
   properties: {
     principalId: principalId
@@ -88,7 +93,7 @@ resource secrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!emp
 }
 
 resource orchestrations 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(schedulerName)) {
-  name: guid(taskHub.id, principalId, durableTaskDataContributor)
+  name: guid(taskHub!.id, principalId, durableTaskDataContributor)
   scope: taskHub
   properties: {
     principalId: principalId
