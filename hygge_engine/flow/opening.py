@@ -13,7 +13,7 @@ from hygge_engine.homes.base import Home, Table
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.project.settings import effective_run_type
 from hygge_engine.stores.landing.protocol import TableLanding, mode_of
-from hygge_engine.stores.landing.state import Finished, Mode, OpenLoad, Watermark
+from hygge_engine.stores.landing.state import Mode, OpenLoad, Watermark
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ class Opening:
         self._entity = entity
         self._task = task
         self._source: Table | None = None
-        self.carried: Finished | None = None
         self._notes: list[str] = []
 
     @property
@@ -86,7 +85,7 @@ class Opening:
     def _window(self, mode: Mode) -> OpenLoad | None:
         """The rows to read, upper bound first; None where there are none."""
         settings = self._entity.watermark
-        carried = self.carried
+        carried = self._landing.carried
         opened = OpenLoad(
             load_id=self._task.load_id,
             mode=mode,

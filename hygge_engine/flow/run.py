@@ -106,8 +106,7 @@ class _Slice:
             cut = self._reload(opened) if opened.mode == "reload" else self._append(opened)
             if isinstance(cut, SliceResult):
                 return cut
-            if self._landing.open is None:
-                self._opening.carried = self._landing.ended  # an adopted load: this load's own increment begins
+            # Where an adopted load has ended, this load's own share begins now.
         return self._done()
 
     def _settle_predecessor(self) -> None:
@@ -209,7 +208,7 @@ class _Slice:
     def _result(
         self, status: Literal["done", "continue", "cancelled"], *, message: str = "", not_before: str | None = None
     ) -> SliceResult:
-        totals = self._landing.finished or self._landing.open or self._opening.carried
+        totals = self._landing.finished or self._landing.open or self._landing.carried
         state = self._landing.state
         watermark = state.watermark
         return SliceResult(

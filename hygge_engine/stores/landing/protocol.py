@@ -52,7 +52,6 @@ class TableLanding:
         self._attempt = attempt
         self._staged_files = 0
         self._owned = False
-        self.ended: Finished | None = None
         found = self._file.read()
         self.is_new = found is None
         self.state = found or LandingState()
@@ -63,6 +62,17 @@ class TableLanding:
     @property
     def finished(self) -> Finished | None:
         """The totals of this very load, where an earlier attempt has finished it already."""
+        done = self._ended
+        return None if done is None or done.partial else done
+
+    @property
+    def carried(self) -> Finished | None:
+        """What this load has landed of a load that it had adopted, where its own share is still to come."""
+        done = self._ended
+        return done if done is not None and done.partial else None
+
+    @property
+    def _ended(self) -> Finished | None:
         done = self.state.finished
         return done if done is not None and done.load_id == self._load_id else None
 
@@ -190,15 +200,14 @@ class TableLanding:
             raise LandingBroken("there is no open load to end")
         reached = opened.upper if opened.upper is not None and opened.upper.value is not None else None
         kept = None if opened.mode == "reload" else state.watermark
-        totals = Finished(opened.load_id, opened.mode, opened.rows, opened.bytes, opened.files)
-        self.ended = totals
+        totals = Finished(opened.load_id, opened.mode, opened.rows, opened.bytes, opened.files, opened.adopted)
         self._write(
             replace(
                 state,
                 open=None,
                 owner=None,
                 watermark=reached or kept,
-                finished=state.finished if opened.adopted else totals,
+                finished=totals,
             ),
             keep_owner=opened.adopted,
         )

@@ -95,13 +95,17 @@ class OpenLoad:
 
 @dataclass(frozen=True)
 class Finished:
-    """The newest load that ended: a redelivered slice of it answers with these totals instead of starting over."""
+    """The newest load that ended: a redelivered slice of it answers with these totals instead of starting over.
+
+    ``partial``: what ended was another load's, which this one had adopted; its own share is still to come.
+    """
 
     load_id: str
     mode: Mode
     rows: int
     bytes: int
     files: int
+    partial: bool = False
 
 
 @dataclass(frozen=True)

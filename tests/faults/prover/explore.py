@@ -1,26 +1,56 @@
-"""Runs a scenario at every one of its points and counts what survives."""
+"""Runs scenarios at all of their points and counts what survives, in several processes if there is much to do."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
+from tests.faults.prover.invariants import Refuted
 from tests.faults.prover.jobs import LakeKind
-from tests.faults.prover.nurse import Nursery
-from tests.faults.prover.scenarios import Point, Scenario
+from tests.faults.prover.loads import LOAD_SCENARIOS
+from tests.faults.prover.nurse import Nursery, start_nursery
+from tests.faults.prover.scenario import Operation, Point, Scenario
+from tests.faults.prover.schedules import lake_of, schedule_parts, schedules
 from tests.faults.prover.site import Site, open_site
+from tests.faults.prover.telemetry import TELEMETRY_SCENARIOS
 from tests.faults.prover.world import World
 
-# Failures of one scenario that are told in full; the others look much the same.
-FAILURES_SHOWN = 3
+SCENARIOS: tuple[Scenario, ...] = (*LOAD_SCENARIOS, *TELEMETRY_SCENARIOS)
+
+# A world is a few dozen kilobytes and is removed at its end; a memory disk spares the syncs that a load asks for.
+MEMORY_DISK = Path("/dev/shm")
+MEMORY_DISK_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of work: a scenario on one kind of lake. ``seeds`` are those of random schedules. Of the points only the
+    one called ``point`` is tried, or every ``stride``-th."""
+
+    scenario: str
+    lake: LakeKind
+    seeds: tuple[int, int] = (0, 0)
+    point: str = ""
+    stride: int = 1
+    sabotage: str = ""
+
+    @property
+    def key(self) -> str:
+        """A name for people and for the file of what is done."""
+        seeds = f", seeds {self.seeds[0]} to {self.seeds[1] - 1}" if self.seeds[1] else ""
+        return f"{self.scenario}{seeds} ({self.lake})"
 
 
 @dataclass
 class Outcome:
-    """What became of one scenario on one kind of lake."""
+    """What became of a unit. ``failures`` tell the whole story of each point that did not survive."""
 
     scenario: str
     lake: LakeKind
@@ -30,46 +60,92 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
 
 
-@dataclass
-class Bench:
-    """A nursery and a site for each kind of lake, opened when first needed."""
-
-    nursery: Nursery
-    root: Path
-    sabotage: str = ""
-
-    @contextmanager
-    def site(self, kind: LakeKind) -> Iterator[Site]:
-        root = self.root / f"{kind}-{time.monotonic_ns()}"
-        with open_site(kind, root) as site:
-            yield site
+def units(seeds: range) -> Iterator[Unit]:
+    """All there is to do."""
+    for scenario in SCENARIOS:
+        for lake in scenario.lakes:
+            yield Unit(scenario.name, lake)
+    for part in schedule_parts(seeds):
+        yield Unit(schedules(part).name, lake_of(part.start), (part.start, part.stop))
 
 
-def explore(bench: Bench, scenario: Scenario, kind: LakeKind, only: str = "") -> Outcome:
-    """Try all points of a scenario, or the one of that name."""
-    outcome = Outcome(scenario.name, kind)
+def explore(nursery: Nursery, root: Path, unit: Unit) -> Outcome:
+    """Try the points of a unit."""
+    scenario = _scenario_of(unit)
+    outcome = Outcome(unit.scenario, unit.lake)
     started = time.monotonic()
-    with bench.site(kind) as site:
-
-        def attempt(point: Point) -> None:
-            world = World(bench.nursery, site, sabotage=bench.sabotage, **scenario.world)
-            try:
-                scenario.run(world, point)
-                outcome.survived += 1
-            except (AssertionError, RuntimeError) as error:
-                story = "\n    ".join(world.trace)
-                outcome.failures.append(f"{scenario.name} on {kind}, point {point.name}: {error}\n    {story}")
-            finally:
-                world.close()
-            outcome.points += 1
-
-        world = World(bench.nursery, site, **scenario.world)
-        try:
-            operations = scenario.count(world)
-        finally:
-            world.close()
-        for point in scenario.points(operations):
-            if not only or point.name == only:
-                attempt(point)
+    with open_site(unit.lake, root / f"site{time.monotonic_ns()}") as site:
+        points = list(scenario.points(_count(nursery, site, scenario)))
+        for point in points[:: unit.stride]:
+            if unit.point in ("", point.name):
+                failure = _try(nursery, site, scenario, point, unit.sabotage)
+                outcome.points += 1
+                outcome.survived += not failure
+                if failure:
+                    outcome.failures.append(f"{unit.key}, point {point.name}: {failure}")
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def _scenario_of(unit: Unit) -> Scenario:
+    if unit.seeds[1]:
+        return schedules(range(*unit.seeds))
+    return next(scenario for scenario in SCENARIOS if scenario.name == unit.scenario)
+
+
+def _count(nursery: Nursery, site: Site, scenario: Scenario) -> list[Operation]:
+    world = World(nursery, site, **scenario.world(Point("count")))
+    try:
+        return scenario.count(world)
+    finally:
+        world.close()
+
+
+def _try(nursery: Nursery, site: Site, scenario: Scenario, point: Point, sabotage: str) -> str:
+    """The story of a point that does not survive; empty where all is well."""
+    world = World(nursery, site, sabotage=sabotage, **scenario.world(point))
+    try:
+        scenario.run(world, point)
+    except Refuted as refuted:
+        return "\n    ".join([str(refuted), *world.trace])
+    except Exception as error:
+        error.add_note("\n    ".join([f"{scenario.name}, point {point.name}", *world.trace]))
+        raise
+    finally:
+        world.close()
+    return ""
+
+
+_nursery: Nursery
+
+
+def _settle_in() -> None:
+    """Give a process of the pool a nursery of its own, which ends when the process does."""
+    global _nursery
+    _nursery = start_nursery()
+
+
+def _explore_in_pool(root: Path, unit: Unit) -> Outcome:
+    return explore(_nursery, root, unit)
+
+
+@contextmanager
+def work_folder() -> Iterator[Path]:
+    """A folder for worlds, on a memory disk if there is one with some room."""
+    roomy = MEMORY_DISK.is_dir() and shutil.disk_usage(MEMORY_DISK).free > MEMORY_DISK_BYTES
+    with tempfile.TemporaryDirectory(prefix="faults-", dir=MEMORY_DISK if roomy else None) as folder:
+        yield Path(folder)
+
+
+def explore_all(todo: Sequence[Unit], processes: int) -> Iterator[tuple[Unit, Outcome]]:
+    """Explore units in several processes, and yield each with its outcome as it is done."""
+    with (
+        work_folder() as root,
+        ProcessPoolExecutor(processes, get_context("spawn"), initializer=_settle_in) as pool,
+    ):
+        futures = {pool.submit(_explore_in_pool, root, unit): unit for unit in todo}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -38,10 +38,10 @@ class Job:
     """One delivery to a worker.
 
     ``load``: the slices of a load, from ``attempt`` on, then its settling; only that where ``answer`` is known.
-    ``publish`` and ``fold``: bring the mirrored journal tables, or the canonical journal, up to date.
+    ``fold``: bring the canonical journal up to date.
     """
 
-    kind: Literal["load", "publish", "fold"]
+    kind: Literal["load", "fold"]
     place: Place
     load_id: str
     run_type: RunType = "incremental"

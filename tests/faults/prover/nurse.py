@@ -6,8 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -76,10 +74,11 @@ class Worker:
 
 
 class Nursery:
-    """A nursery process of our own."""
+    """A nursery process of our own. It ends when it is closed, or with us."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, process: subprocess.Popen[bytes]) -> None:
         self._control = control
+        self._process = process
 
     def start(self, job: Job) -> Worker:
         """Fork a worker and give it a job."""
@@ -88,21 +87,20 @@ class Nursery:
             socket.send_fds(self._control, [b"w"], [theirs.fileno()])
         return Worker(Connection(ours.detach()), job)
 
+    def close(self) -> None:
+        self._control.close()
+        self._process.wait(SILENCE_SECONDS)
 
-@contextmanager
-def open_nursery() -> Iterator[Nursery]:
-    """Start a nursery, and end it afterwards."""
+
+def start_nursery() -> Nursery:
+    """Start a nursery and wait until it is ready."""
     ours, theirs = socket.socketpair()
     # One processor thread per worker is plenty, and a pool that does not exist cannot break in a fork.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
     command = [sys.executable, "-m", "tests.faults.prover.nursery", str(theirs.fileno())]
-    with ours, subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=PROJECT, env=environment) as process:
-        theirs.close()
-        ours.settimeout(SILENCE_SECONDS)
-        if ours.recv(len(READY)) != READY:
-            raise RuntimeError("the nursery did not start")
-        try:
-            yield Nursery(ours)
-        finally:
-            ours.close()
-            process.wait(SILENCE_SECONDS)
+    with theirs:
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=PROJECT, env=environment)
+    ours.settimeout(SILENCE_SECONDS)
+    if ours.recv(len(READY)) != READY:
+        raise RuntimeError("the nursery did not start")
+    return Nursery(ours, process)

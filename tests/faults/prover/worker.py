@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,6 +16,7 @@ from unittest.mock import patch
 from pydantic import SecretStr
 
 from hygge_engine import retry
+from hygge_engine.errors import HyggeError
 from hygge_engine.flow import factory, mirror
 from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.slices import SliceResult, SliceTask
@@ -64,12 +66,12 @@ def _do(job: Job, gate: Gate) -> None:
     patch.object(flow_run, "open_home", lambda project, entity: home).start()
     patch.object(retry, "FIRST_PAUSE_SECONDS", 0.001).start()
     patch.object(mirror, "TURN_SECONDS", 0.0).start()
-    if job.kind == "publish":
-        mirror.publish(settings, job.load_id)
-    elif job.kind == "fold":
-        place_of(_project(job, settings).entities[0]).journal.fold(after_loads=1)
+    project = _project(job, settings)
+    if job.kind == "fold":
+        with suppress(HyggeError):  # a fold that fails is left to the next one
+            place_of(project.entities[0]).journal.fold(after_loads=1)
     else:
-        _run_load(job, _project(job, settings), gate)
+        _run_load(job, project, gate)
 
 
 def settings_of(place: Place, *, mirror_journal: bool = False) -> OpenMirroringSettings:
@@ -159,4 +161,5 @@ def _run_load(job: Job, project: Project, gate: Gate) -> None:
         )
         if settled["status"] == "settled" or not settled.get("transient"):
             break
+        gate.note("unsettled", settled)
     gate.note("settled", settled)

@@ -1,0 +1,272 @@
+"""Loads that die, fall asleep, are cancelled, overtake each other, or are told something else than what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.faults.prover.jobs import Verb
+from tests.faults.prover.nurse import Event
+from tests.faults.prover.scenario import (
+    CASES,
+    INCREMENT,
+    INITIAL,
+    LOCAL,
+    NEXT_CASES,
+    RELOAD,
+    SERVED_LAKES,
+    WHOLE_CASES,
+    Case,
+    Operation,
+    Point,
+    Scenario,
+    at,
+    before_and_after,
+    conclude,
+    each,
+    record,
+    until,
+)
+from tests.faults.prover.world import Load, World
+
+
+def killed(case: Case) -> Scenario:
+    """The worker is killed before or after an operation; the load is delivered again."""
+
+    def run(world: World, point: Point) -> None:
+        load = case.begin(world)
+        world.run(world.deliver(load), at(point.number, point.detail, "die"))
+        world.finish(load)
+        conclude(world)
+
+    return Scenario(f"{case.name}: killed", before_and_after, run, case.count)
+
+
+def purged(case: Case) -> Scenario:
+    """The same with a replicator that looks now and then, and deletes what it has taken at once."""
+    scenario = killed(case)
+    world = {"ticks": "sometimes", "purge": True}
+    return Scenario(
+        f"{case.name}: killed, published files purged",
+        before_and_after,
+        scenario.run,
+        case.count,
+        LOCAL,
+        lambda point: {**world, "seed": point.number},
+    )
+
+
+def killed_twice(case: Case) -> Scenario:
+    """The worker is killed, and the one that takes over as well, at each of its operations."""
+
+    def points(operations: list[Operation]) -> Iterator[Point]:
+        for operation in operations:
+            for second in range(1, len(operations) + 1):
+                yield Point(f"{operation.number}-{second}", operation.number, second)
+
+    def run(world: World, point: Point) -> None:
+        load = case.begin(world)
+        world.run(world.deliver(load), at(point.number, "after", "die"))
+        if not load.settled:
+            world.run(world.deliver(load), at(point.detail, "before", "die"))
+        world.finish(load)
+        conclude(world)
+
+    return Scenario(f"{case.name}: killed twice", points, run, case.count, LOCAL)
+
+
+def abandoned(case: Case) -> Scenario:
+    """The worker is killed and nobody delivers its load again; another load comes later, over a changed source."""
+
+    def run(world: World, point: Point) -> None:
+        load = case.begin(world)
+        world.run(world.deliver(load), at(point.number, point.detail, "die"))
+        world.expire()
+        world.source.put(0, 9)
+        world.load("incremental")
+        if case.run_type == "full_drop":  # increments see no deletes
+            world.load("full_drop")
+        conclude(world, rows_once=False)
+
+    return Scenario(f"{case.name}: abandoned", before_and_after, run, case.count)
+
+
+def asleep_while_delivered_again(case: Case) -> Scenario:
+    """The worker falls asleep before an operation; its load is delivered again and settles; then the zombie goes on."""
+
+    def run(world: World, point: Point) -> None:
+        load = case.begin(world)
+        zombie = world.deliver(load)
+        world.run_until(zombie, until(point.number))
+        world.finish(load)
+        world.run(zombie)
+        conclude(world)
+
+    return Scenario(f"{case.name}: asleep while delivered again", each, run, case.count)
+
+
+def asleep_while_others_load(case: Case) -> Scenario:
+    """The same, but two other loads come by before the zombie goes on; its load is delivered again at the very end."""
+
+    def run(world: World, point: Point) -> None:
+        load = case.begin(world)
+        zombie = world.deliver(load)
+        world.run_until(zombie, until(point.number))
+        world.expire()
+        world.source.put(0, 9)
+        world.load()
+        world.load("full_drop")
+        world.run(zombie)
+        world.finish(load)
+        conclude(world, rows_once=False)
+
+    return Scenario(f"{case.name}: asleep while others load", each, run, case.count)
+
+
+def awake_again(case: Case) -> Scenario:
+    """A zombie wakes up before each operation of the worker to which its load was delivered again."""
+
+    def points(operations: list[Operation]) -> Iterator[Point]:
+        for operation in operations:
+            for awake in range(1, len(operations) + 2):
+                yield Point(f"{operation.number}-{awake}", operation.number, awake)
+
+    def run(world: World, point: Point) -> None:
+        load = case.begin(world)
+        zombie = world.deliver(load)
+        world.run_until(zombie, until(point.number))
+        successor = world.deliver(load)
+        world.run_until(successor, until(point.detail))
+        world.run(zombie)
+        world.run(successor)
+        world.finish(load)
+        conclude(world)
+
+    return Scenario(f"{case.name}: awake while delivered again", points, run, case.count, LOCAL)
+
+
+def awake_in_a_reload(case: Case) -> Scenario:
+    """A zombie sleeps until its load has long settled, and wakes up in the midst of a reload of the table."""
+
+    def points(operations: list[Operation]) -> Iterator[Point]:
+        for operation in operations:
+            for awake in range(1, 20):  # a reload has as many operations
+                yield Point(f"{operation.number}-{awake}", operation.number, awake)
+
+    def run(world: World, point: Point) -> None:
+        load = case.begin(world)
+        zombie = world.deliver(load)
+        world.run_until(zombie, until(point.number))
+        world.finish(load)
+        world.source.put(0, 9)
+        reload = world.new_load("full_drop")
+        worker = world.deliver(reload)
+        world.run_until(worker, until(point.detail))
+        world.run(zombie)
+        world.run(worker)
+        world.finish(reload)
+        conclude(world)
+
+    return Scenario(f"{case.name}: awake in a later reload", points, run, case.count, LOCAL)
+
+
+def overtaking(case: Case) -> Scenario:
+    """A load has finished without anybody knowing; it is delivered again in the midst of the next one."""
+
+    def finish_unnoticed(world: World) -> Load:
+        world.source.put(*range(4))
+        early = world.new_load("incremental")
+        world.run(world.deliver(early), lambda event: "die" if event.label == "slice" else "go")
+        return early
+
+    def count(world: World) -> list[Operation]:
+        finish_unnoticed(world)
+        return record(world, world.deliver(case.begin(world)))
+
+    def run(world: World, point: Point) -> None:
+        early = finish_unnoticed(world)
+        load = case.begin(world)
+        worker = world.deliver(load)
+        world.run_until(worker, until(point.number))
+        world.finish(early)
+        world.run(worker)
+        world.finish(load)
+        conclude(world, rows_once=False)
+
+    return Scenario(f"{case.name}: overtaking a finished load", each, run, count)
+
+
+def cancelled(case: Case) -> Scenario:
+    """The load is asked to stop before an operation; the next one goes on from there."""
+
+    def run(world: World, point: Point) -> None:
+        load = case.begin(world)
+        worker = world.deliver(load)
+        world.run_until(worker, until(point.number))
+        world.cancel(load)
+        world.run(worker)
+        world.finish(load)
+        world.source.put(0, 9)
+        world.load()
+        conclude(world)
+
+    return Scenario(f"{case.name}: cancelled", each, run, case.count)
+
+
+def misled(case: Case) -> Scenario:
+    """An operation takes effect, but the worker is told otherwise: 500, or nothing at all."""
+
+    faults: dict[str, dict[str, Any]] = {
+        "500": {"status": 500, "when": "after"},
+        "dropped": {"drop": True, "when": "after"},
+    }
+
+    def points(operations: list[Operation]) -> Iterator[Point]:
+        for operation in operations:
+            for name, fault in faults.items():
+                yield Point(f"{operation.number}-{name}", operation.number, fault)
+
+    def run(world: World, point: Point) -> None:
+        load = case.begin(world)
+        world.run(world.deliver(load), _with_fault(world, point.number, point.detail))
+        world.finish(load)
+        conclude(world)
+
+    return Scenario(f"{case.name}: answer lost", points, run, case.count, SERVED_LAKES)
+
+
+def misled_for_good(case: Case) -> Scenario:
+    """The same where nobody asks again: as if the budget of retries were spent."""
+
+    def run(world: World, point: Point) -> None:
+        load = case.begin(world)
+        world.run(world.deliver(load), at(point.number, "after", "lose"))
+        world.finish(load)
+        conclude(world)
+
+    return Scenario(f"{case.name}: answer lost for good", each, run, case.count, LOCAL)
+
+
+def _with_fault(world: World, number: int, fault: dict[str, Any]) -> Callable[[Event], Verb]:
+    def choose(event: Event) -> Verb:
+        if (event.number, event.phase) == (number, "before"):
+            world.site.plan_fault(**fault)
+        return "go"
+
+    return choose
+
+
+LOAD_SCENARIOS: tuple[Scenario, ...] = (
+    *(killed(case) for case in CASES),
+    *(purged(case) for case in CASES),
+    *(killed_twice(case) for case in (INCREMENT, RELOAD)),
+    *(abandoned(case) for case in CASES),
+    *(asleep_while_delivered_again(case) for case in CASES),
+    *(asleep_while_others_load(case) for case in CASES),
+    *(awake_again(case) for case in WHOLE_CASES),
+    *(awake_in_a_reload(case) for case in (INITIAL, RELOAD)),
+    *(overtaking(case) for case in (*NEXT_CASES, *(case.sliced for case in NEXT_CASES))),
+    *(cancelled(case) for case in CASES),
+    *(misled(case) for case in CASES),
+    *(misled_for_good(case) for case in CASES),
+)

@@ -1,0 +1,176 @@
+"""What a scenario is: a load, the ways to break it, and what to do about it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from hygge_engine.project.settings import RunType
+from tests.faults.prover.jobs import LakeKind, Verb
+from tests.faults.prover.nurse import Event, Worker
+from tests.faults.prover.world import MANY_SLICES, ONE_SLICE, Load, World
+
+ALL_LAKES: tuple[LakeKind, ...] = ("local", "adls", "onelake")
+SERVED_LAKES: tuple[LakeKind, ...] = ("adls", "onelake")
+LOCAL: tuple[LakeKind, ...] = ("local",)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One storage operation of a run without faults. ``label`` begins with its verb."""
+
+    number: int
+    label: str
+
+    @property
+    def verb(self) -> str:
+        return self.label.split(" ", 1)[0]
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where and how a run is broken. ``name`` is for people, and for asking for this one again."""
+
+    name: str
+    number: int = 0
+    detail: Any = None
+
+
+def _no_operations(world: World) -> list[Operation]:
+    return []
+
+
+def _plain_world(point: Point) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """``points`` gives what is to be tried, from the operations of the undisturbed run, which ``count`` records.
+
+    ``run`` tries one point in a new world (made with ``world``) and raises Refuted where something is wrong.
+    """
+
+    name: str
+    points: Callable[[list[Operation]], Iterator[Point]]
+    run: Callable[[World, Point], None]
+    count: Callable[[World], list[Operation]] = _no_operations
+    lakes: tuple[LakeKind, ...] = ALL_LAKES
+    world: Callable[[Point], dict[str, Any]] = _plain_world
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of load: what there is before it, and how it runs."""
+
+    name: str
+    run_type: RunType
+    prepare: Callable[[World], None]
+    slice_minutes: float = ONE_SLICE
+
+    def begin(self, world: World) -> Load:
+        """Everything up to the load in question."""
+        self.prepare(world)
+        world.slice_minutes = self.slice_minutes
+        return world.new_load(self.run_type)
+
+    def count(self, world: World) -> list[Operation]:
+        """The operations of the load when nothing happens to it."""
+        load = self.begin(world)
+        operations = record(world, world.deliver(load))
+        conclude(world)
+        return operations
+
+    @property
+    def sliced(self) -> Case:
+        """The same with slices that end after their first batch."""
+        return Case(f"{self.name} in slices", self.run_type, self.prepare, MANY_SLICES)
+
+
+def _prepare_nothing(world: World) -> None:
+    world.source.put(*range(5))
+
+
+def _prepare_rows(world: World) -> None:
+    world.source.put(*range(5))
+    world.load("incremental", unobserved=True)
+    world.source.put(1, 3, 7)
+
+
+def _prepare_reload(world: World) -> None:
+    world.source.put(*range(5))
+    world.load("full_drop", unobserved=True)
+    world.source.put(1, 3, 7)
+    world.source.remove(2)
+
+
+def _prepare_emptied(world: World) -> None:
+    world.source.put(*range(3))
+    world.load("full_drop", unobserved=True)
+    world.source.remove(*range(3))
+
+
+def _prepare_changes(world: World) -> None:
+    world.source.put(1, 3, 7)
+
+
+INITIAL = Case("initial", "incremental", _prepare_nothing)
+INCREMENT = Case("increment", "incremental", _prepare_rows)
+FIRST_RELOAD = Case("first reload", "full_drop", _prepare_nothing)
+RELOAD = Case("reload", "full_drop", _prepare_reload)
+EMPTYING_RELOAD = Case("reload to nothing", "full_drop", _prepare_emptied)
+WHOLE_CASES = (INITIAL, INCREMENT, FIRST_RELOAD, RELOAD)
+CASES = (*WHOLE_CASES, *(case.sliced for case in WHOLE_CASES), EMPTYING_RELOAD)
+
+# Loads over changes alone, for scenarios that land something before by themselves.
+NEXT_CASES = (Case("increment", "incremental", _prepare_changes), Case("reload", "full_drop", _prepare_changes))
+
+
+def record(world: World, worker: Worker) -> list[Operation]:
+    """Let a worker run to its end and return its operations."""
+    operations: list[Operation] = []
+
+    def choose(event: Event) -> Verb:
+        if event.phase == "before":
+            operations.append(Operation(event.number, event.label))
+        return "go"
+
+    world.run(worker, choose)
+    return operations
+
+
+def at(number: int, phase: str, verb: Verb) -> Callable[[Event], Verb]:
+    """Go on everywhere but at one operation."""
+
+    def choose(event: Event) -> Verb:
+        return verb if (event.number, event.phase) == (number, phase) else "go"
+
+    return choose
+
+
+def until(number: int) -> Callable[[Event], bool]:
+    """Whether a worker is about to begin an operation."""
+    return lambda event: (event.number, event.phase) == (number, "before")
+
+
+def before_and_after(operations: list[Operation]) -> Iterator[Point]:
+    """Two points for each operation."""
+    for operation in operations:
+        for phase in ("before", "after"):
+            yield Point(f"{operation.number}-{phase}", operation.number, phase)
+
+
+def each(operations: list[Operation]) -> Iterator[Point]:
+    """A point for each operation."""
+    for operation in operations:
+        yield Point(str(operation.number), operation.number)
+
+
+def conclude(world: World, *, rows_once: bool = True) -> None:
+    """All is well, and the next load finds everything in order."""
+    world.check(rows_once=rows_once)
+    world.slice_minutes = ONE_SLICE
+    world.source.put(2, 8)
+    world.load()
+    world.check(rows_once=rows_once)
