@@ -96,7 +96,7 @@ param appSubnetPrefix string = '10.30.0.0/26'
 @description('Addresses for private endpoints: at least a /28 of the network.')
 param endpointSubnetPrefix string = '10.30.0.64/26'
 
-@description('Resource id of an Azure SQL server or managed instance to reach through a private endpoint. Empty: none. Needs `privateNetwork`.')
+@description('Resource id of an Azure SQL server or managed instance to reach through a private endpoint. Empty: none. Needs `privateNetwork`, and the right to approve connections there.')
 param sqlServerResourceId string = ''
 
 @description('Create a key vault that the app may read secrets from.')

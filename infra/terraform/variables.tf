@@ -192,7 +192,7 @@ variable "endpoint_subnet_prefix" {
 }
 
 variable "sql_server_resource_id" {
-  description = "Resource id of an Azure SQL server or managed instance to reach through a private endpoint. Empty: none. Needs `private_network`."
+  description = "Resource id of an Azure SQL server or managed instance to reach through a private endpoint. Empty: none. Needs `private_network`, and the right to approve connections there."
   type        = string
   default     = ""
 }
