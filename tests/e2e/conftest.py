@@ -12,4 +12,5 @@ from tests.integration.mssql_server import ServerProcess
 @pytest.fixture(scope="session")
 def mssql_server() -> Iterator[ServerProcess]:
     with ServerProcess() as running:
+        running.run("CREATE USER reader FOR LOGIN reader")
         yield running

@@ -92,7 +92,7 @@ class Site:
         }
 
     def write_project(self, flow: str, *, connections: str = "", options: str = "", name: str = "shop") -> None:
-        """Write a project of one flow; ``flow`` is what follows its store."""
+        """Write the project, of one flow; ``flow`` is what follows its store."""
         self.write("hygge.yml", f"name: shop\nconnections:\n{CONNECTION}{connections}{options}")
         self.write(f"flows/{name}/flow.yml", f"name: {name}\nrun_type: incremental\n{STORE}{flow}")
 
@@ -153,6 +153,7 @@ class Outcome:
     def summary(self) -> dict[str, Any]:
         """The last object of a command with ``--json``."""
         found: dict[str, Any] = json.loads(self.output.splitlines()[-1])
+        assert found.get("event") != "error", str(self)
         return found
 
     @property
