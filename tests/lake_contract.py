@@ -241,4 +241,5 @@ class LakeContract:
         lake.put(self.path("file"), b"1")
         info = lake.info(self.path("file"))
         assert info is not None
-        assert abs((lake.now() - info.modified).total_seconds()) < 60
+        for found in (info, *lake.list(self.area)):
+            assert abs((lake.now() - found.modified).total_seconds()) < 60

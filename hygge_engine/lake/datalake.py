@@ -222,7 +222,8 @@ class DataLake:
                     bool(entry.is_directory),
                     int(entry.content_length or 0),
                     _bare(str(entry.etag or "")),
-                    entry.last_modified,
+                    # Listings come as GMT without saying so; where one comes without times, nothing is old.
+                    entry.last_modified.replace(tzinfo=UTC) if entry.last_modified else self.now(),
                 )
                 for entry in entries
             ]
