@@ -35,6 +35,9 @@ ROWS_PER_LARGE_BATCH: Final = 1_000
 BYTES_PER_WRITE: Final = 16 * 2**20
 """Batches of more bytes are encoded in parts."""
 
+SLOW_ROWS: Final = 1_000
+"""Rows between the pauses of the fault `slow_rows`."""
+
 
 class Execution:
     """Runs what is bound, for one request."""
@@ -87,7 +90,8 @@ class Execution:
             if not sent_metadata:
                 self.results.columns(columns)
                 sent_metadata = True
-            for part in _portions(batch):
+            slow = fault is not None and fault.kind == "slow_rows"
+            for part in _portions(batch, SLOW_ROWS if slow else batch.num_rows):
                 self.session.check_cancelled()
                 part = self._harm(part, columns, count, fault)
                 self.results.rows(part, columns)
@@ -121,7 +125,7 @@ class Execution:
             return batch
         if fault.kind == "slow_rows":
             self.results.flush()
-            self.session.sleep(fault.seconds * batch.num_rows / 1000)
+            self.session.sleep(fault.seconds * batch.num_rows / SLOW_ROWS)
             return batch
         if before + batch.num_rows < fault.after_rows:
             return batch
@@ -249,12 +253,8 @@ class Execution:
         self.results.token(tokens.make_environment_change(kind, b"", descriptor))
 
 
-def _portions(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Yield a batch in parts of bounded size."""
-    parts = batch.nbytes // BYTES_PER_WRITE + 1
-    if parts == 1 or batch.num_rows <= 1:
-        yield batch
-        return
-    step = max(1, batch.num_rows // parts)
+def _portions(batch: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:
+    """Yield a batch in parts of bounded size, of ``most`` rows each."""
+    step = max(1, min(most, batch.num_rows // (batch.nbytes // BYTES_PER_WRITE + 1)))
     for start in range(0, batch.num_rows, step):
         yield batch.slice(start, step)
