@@ -1,0 +1,246 @@
+"""The app's own HTTP API over a real server, a real lake and a worker process: loads, cancellation, deaths, ticks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from devcloud.functions import FunctionsHost
+from devcloud.sqlserver import DEFAULT_LOGINS
+from tests.e2e.site import REPOSITORY, Site
+from tests.integration.mssql_server import ServerProcess
+
+DEADLINE_SECONDS = 90.0
+
+# Comes due on New Year's Day only: tests fire the timer themselves.
+SCHEDULE = "0 0 0 1 1 *"
+
+ROWS = 8_000
+
+# Small batches, so that progress, cancellation and death fall between two of them.
+FLOW = """\
+schedule: "* * * * * *"
+home: { type: mssql, connection: shop_db, table: "dbo.{entity}", batch_rows: 500 }
+watermark: { column: modified_at, primary_key: id }
+entities: [parcels, labels]
+"""
+
+
+@pytest.fixture(scope="module")
+def source(mssql_server: ServerProcess) -> ServerProcess:
+    columns = "(id int NOT NULL PRIMARY KEY, text char(100) NOT NULL, modified_at datetime2(3) NOT NULL)"
+    mssql_server.run(
+        "DROP TABLE IF EXISTS dbo.parcels, dbo.labels",
+        *(f"CREATE TABLE dbo.{table} {columns}" for table in ("parcels", "labels")),
+        "INSERT INTO dbo.labels VALUES (1, 'fragile', '2013-01-01T00:00:00')",
+        "INSERT INTO dbo.parcels VALUES "
+        + ", ".join(f"({number}, 'first text', '2013-01-01T00:00:00')" for number in range(ROWS >> 6)),
+        *(
+            f"INSERT INTO dbo.parcels SELECT id + {ROWS >> doubling}, text, modified_at FROM dbo.parcels"
+            for doubling in range(6, 0, -1)
+        ),
+    )
+    return mssql_server
+
+
+class App:
+    """The Function app on a host, over one site."""
+
+    def __init__(self, site: Site, host: FunctionsHost) -> None:
+        self.site = site
+        self.host = host
+        self.headers = {"x-functions-key": host.function_key}
+
+    def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return httpx.request(
+            method, f"{self.host.url}{path}", **{"headers": self.headers, "timeout": DEADLINE_SECONDS, **options}
+        )
+
+    def start(self, **body: Any) -> str:
+        answer = self.call("POST", "/api/loads", json=body)
+        assert answer.status_code == HTTPStatus.ACCEPTED, answer.text
+        return str(answer.json()["load_id"])
+
+    def status(self, load_id: str) -> dict[str, Any]:
+        answer = self.call("GET", f"/api/loads/{load_id}")
+        assert answer.status_code == HTTPStatus.OK, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def settled(self, load_id: str) -> dict[str, Any]:
+        return wait(lambda: found if (found := self.status(load_id))["state"] == "settled" else None)
+
+    def moving(self, load_id: str, entity: str) -> dict[str, Any]:
+        """The load's status once rows of the entity are on their way."""
+
+        def look() -> dict[str, Any] | None:
+            status = self.status(load_id)
+            assert status["state"] != "settled", status
+            rows = [state["rows"] for state in status["entities"] if state["entity"] == entity]
+            return status if rows and 0 < rows[0] < ROWS else None
+
+        return wait(look)
+
+    def tables_agree(self) -> bool:
+        """Whether every table is what the source holds."""
+        for table in ("parcels", "labels"):
+            [rows] = self.site.server.run(f"SELECT id, text FROM dbo.{table} ORDER BY id")
+            mirrored = self.site.mirrored(table).sort_by("id").to_pylist()
+            if [(row["id"], row["text"]) for row in mirrored] != [tuple(row) for row in rows]:
+                return False
+        return not self.site.breaches()
+
+
+def wait[T](look: Callable[[], T | None]) -> T:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not (found := look()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+    return found
+
+
+def make_host(site: Site) -> FunctionsHost:
+    settings = {**site.variables, "HYGGE_PROJECT": str(site.project), "HYGGE_SCHEDULE": SCHEDULE}
+    return FunctionsHost(REPOSITORY, site.root / "functions", settings=settings)
+
+
+@pytest.fixture
+def site(tmp_path: Path, source: ServerProcess) -> Iterator[Site]:
+    with Site(tmp_path, source) as site:
+        site.write_project(FLOW)
+        yield site
+        source.clear_faults()
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory, source: ServerProcess) -> Iterator[App]:
+    with Site(tmp_path_factory.mktemp("api"), source) as site:
+        site.write_project(FLOW)
+        site.replicator.run_in_background(0.2)
+        with make_host(site) as host:
+            yield App(site, host)
+        source.clear_faults()
+
+
+def slow_down(source: ServerProcess, seconds: float) -> None:
+    """Let every thousand parcels take so long, in statements that begin before the faults are cleared."""
+    source.fault("slow_rows", table="dbo.parcels", seconds=seconds, times=None)
+
+
+def test_a_cancelled_load_is_settled_and_the_next_one_goes_on(app: App, source: ServerProcess) -> None:
+    slow_down(source, 2)
+    load_id = app.start()
+    status = app.moving(load_id, "parcels")
+    assert status["state"] == "loading"
+    answer = app.call("POST", f"/api/loads/{load_id}/cancel")
+    assert (answer.status_code, answer.json()["state"]) == (HTTPStatus.ACCEPTED, "cancelling")
+    cancelled = app.settled(load_id)
+    source.clear_faults()
+    assert (cancelled["status"], cancelled["summary"]["journal"]["status"]) == ("cancel", "settled")
+    rows = {row["entity"]: row for row in app.site.journal() if row["coordinator_run_id"] == load_id}
+    assert (rows["parcels"]["status"], rows["labels"]["status"]) == ("cancel", "success")
+    assert 0 < rows["parcels"]["row_count"] < ROWS
+    assert app.call("POST", f"/api/loads/{load_id}/cancel").status_code == HTTPStatus.CONFLICT
+    assert app.settled(app.start())["status"] == "success"
+    assert app.tables_agree()
+
+
+def test_what_was_loaded_can_be_asked(app: App) -> None:
+    load_id = app.start(flows=["shop"], entities=["labels"], run_type="full_drop", requested_by="somebody")
+    status = app.settled(load_id)
+    assert [(entity["entity"], entity["rows"]) for entity in status["entities"]] == [("labels", 1)]
+    runs = app.call("GET", "/api/runs", params={"limit": 1}).json()["runs"]
+    assert [(run["coordinator_run_id"], run["rows"], run["requested_by"]) for run in runs] == [(load_id, 1, "somebody")]
+    run = app.call("GET", f"/api/runs/{load_id}").json()
+    assert [(row["entity"], row["run_type"]) for row in run["entity_runs"]] == [("labels", "full_drop")]
+    assert app.call("GET", "/api/runs/nothing").status_code == HTTPStatus.NOT_FOUND
+    flows = app.call("GET", "/api/flows").json()["flows"]
+    assert [(flow["name"], [entity["name"] for entity in flow["entities"]]) for flow in flows] == [
+        ("shop", ["parcels", "labels"])
+    ]
+
+
+def test_a_mistaken_request_is_told_everything_at_once(app: App) -> None:
+    bad = app.call("POST", "/api/loads", json={"flow": "shop", "run_type": "sideways", "entities": "labels"})
+    assert bad.status_code == HTTPStatus.BAD_REQUEST
+    assert len(bad.json()["problems"]) == 3
+    assert app.call("POST", "/api/loads", content=b"{").status_code == HTTPStatus.BAD_REQUEST
+    unknown = app.call("POST", "/api/loads", json={"flows": ["shpo"]})
+    assert unknown.status_code == HTTPStatus.NOT_FOUND
+    assert unknown.json()["unknown_flows"] == [{"flow": "shpo", "nearest": "shop"}]
+    entity = app.call("POST", "/api/loads", json={"entities": ["parcel"]})
+    assert entity.status_code == HTTPStatus.NOT_FOUND
+    assert "parcels" in entity.json()["detail"]
+
+
+def test_keys_guard_everything_but_health(app: App) -> None:
+    assert app.call("GET", "/api/health", headers={}).json()["status"] == "healthy"
+    for method, path in (("POST", "/api/loads"), ("GET", "/api/flows"), ("GET", "/api/runs"), ("GET", "/api/loads/x")):
+        assert app.call(method, path, headers={}).status_code == HTTPStatus.UNAUTHORIZED
+        assert app.call(method, path, headers={"x-functions-key": "guess"}).status_code == HTTPStatus.UNAUTHORIZED
+
+
+def test_a_tick_starts_what_is_due_and_the_next_is_skipped_while_it_runs(app: App, source: ServerProcess) -> None:
+    source.run("UPDATE dbo.parcels SET text = 'parcel of later', modified_at = '2013-01-02T00:00:00' WHERE id % 2 = 0")
+    slow_down(source, 1)
+
+    def tick() -> None:
+        key = {"x-functions-key": app.host.master_key}
+        answer = app.call("POST", "/admin/functions/load_on_schedule", json={}, headers=key)
+        assert answer.status_code == HTTPStatus.ACCEPTED
+
+    def loads() -> dict[str, str]:
+        runs = app.call("GET", "/api/runs").json()["runs"]
+        return {run["status"]: run for run in runs if run["coordinator_run_id"].startswith("schedule-")}
+
+    events = app.host.history_events
+    tick()
+    wait(lambda: app.host.history_events > events + 3)
+    tick()
+    skipped = wait(lambda: loads().get("skip"))
+    source.clear_faults()
+    assert "still runs" in str(skipped)
+    assert wait(lambda: loads().get("success"))
+    assert app.tables_agree()
+
+
+def test_a_load_survives_its_worker(app: App, source: ServerProcess) -> None:
+    source.run("UPDATE dbo.parcels SET text = 'third text', modified_at = '2013-01-03T00:00:00'")
+    slow_down(source, 2)
+    load_id = app.start()
+    app.moving(load_id, "parcels")
+    app.host.kill_worker()
+    source.clear_faults()
+    status = app.settled(load_id)
+    assert (status["status"], status["summary"]["rows"]) == ("success", ROWS)
+    assert app.tables_agree()
+
+
+def test_a_load_survives_its_host(site: Site, source: ServerProcess) -> None:
+    slow_down(source, 2)
+    with make_host(site) as host:
+        app = App(site, host)
+        load_id = app.start()
+        app.moving(load_id, "parcels")
+        host.kill()
+    source.clear_faults()
+    with make_host(site) as host:
+        app = App(site, host)
+        status = app.settled(load_id)
+        assert (status["status"], status["summary"]["rows"]) == ("success", ROWS + 1)
+        assert app.tables_agree()
+        assert len([row for row in site.journal() if row["coordinator_run_id"] == load_id]) == 2
+
+
+def test_no_secret_stays_in_the_orchestrations_history(app: App) -> None:
+    secrets = [app.site.lake.account_key.encode(), DEFAULT_LOGINS["sa"].encode()]
+    files = [file for file in (app.site.root / "functions").rglob("*") if file.is_file()]
+    assert any(file.suffix == ".sqlite3" for file in files)
+    for file in files:
+        assert not any(secret in file.read_bytes() for secret in secrets), file
