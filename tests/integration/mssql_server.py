@@ -50,6 +50,10 @@ class ServerProcess:
         """Let a fault wait for its occasion, as `SqlServer.fault`."""
         self._ask("fault", kind, keys)
 
+    def clear_faults(self) -> None:
+        """Forget the faults that still wait."""
+        self._ask("clear")
+
     def stop(self) -> None:
         """End the process; a second time does nothing."""
         if self._process.is_alive():
@@ -75,6 +79,9 @@ def _serve(pipe: Connection) -> None:
             try:
                 if request[0] == "execute":
                     pipe.send((None, server.execute(request[1], request[2])))
+                elif request[0] == "clear":
+                    server.faults.clear()
+                    pipe.send((None, None))
                 else:
                     server.fault(request[1], **request[2])
                     pipe.send((None, None))
