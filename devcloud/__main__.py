@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import signal
 import sys
 import threading
@@ -57,7 +58,7 @@ def _serve(options: argparse.Namespace) -> int:
         with cloud:
             _explain(cloud, _write_settings(options.project.resolve(), cloud.settings()))
             ended.wait()
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         print(f"The laptop cloud could not start: {error}. Is it running already?", file=sys.stderr)
         return 2
     print("Stopped; the data stays in", options.directory)
@@ -66,10 +67,18 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _write_settings(project: Path, settings: dict[str, str]) -> str:
     file = project / SETTINGS_FILE
-    if file.exists() and json.loads(file.read_text()).get("MadeBy") != MADE_BY:
-        return f"{file} is yours and was left alone; set the variables above to point it at this cloud"
+    if file.exists() and not _is_ours(file):
+        variables = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in settings.items())
+        return f"{file} is yours and was left alone; what leads to this cloud:\n{variables}"
     file.write_text(json.dumps({"IsEncrypted": False, "MadeBy": MADE_BY, "Values": settings}, indent=2) + "\n")
     return f"{file} now points at this cloud, so `hygge go` and `hygge runs` work here"
+
+
+def _is_ours(file: Path) -> bool:
+    try:
+        return bool(json.loads(file.read_text())["MadeBy"] == MADE_BY)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _explain(cloud: LaptopCloud, settings: str) -> None:

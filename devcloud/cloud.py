@@ -4,9 +4,6 @@ host."""
 from __future__ import annotations
 
 import logging
-import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,6 +15,7 @@ from devcloud.functions import FunctionsHost
 from devcloud.onelake import OneLake
 from devcloud.replicator import Replicator
 from devcloud.replicator.status_api import StatusServer
+from devcloud.sqlserver.child import run_in_child
 from devcloud.sqlserver.nycflights import DATABASE
 from devcloud.sqlserver.server import DEFAULT_LOGINS
 
@@ -121,18 +119,9 @@ class LaptopCloud:
 
     def _start_sql_server(self) -> str:
         """In a process of its own: encoding rows for the wire would otherwise share this interpreter with the lake."""
-        command = [sys.executable, "-m", "devcloud.sqlserver", "--port", str(self._ports["sql"]), "--sample"]
-        command += ["--directory", str(self._directory / "sqlserver")]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own module
-        self._stack.callback(_end, process)
-        if process.stdout is None:
-            raise RuntimeError("the SQL Server has no output to read its address from")
-        for line in process.stdout:
-            found = re.search(r"127\.0\.0\.1[,:](\d+)", line)
-            if found:
-                self.sql_address = f"127.0.0.1,{found.group(1)}"
-                return self.sql_address
-        raise RuntimeError(f"the SQL Server ended with exit code {process.wait()} before it served")
+        server = run_in_child(self._directory / "sqlserver", self._ports["sql"], sample=True)
+        self.sql_address = self._stack.enter_context(server)
+        return self.sql_address
 
     def _start_lake(self) -> str:
         self.lake = self._stack.enter_context(OneLake(self._directory / "onelake", self._ports["lake"]))
@@ -154,15 +143,3 @@ class LaptopCloud:
         self.host = FunctionsHost(app, self._directory / "functions", self._ports["functions"], self.settings())
         self._stack.enter_context(self.host)
         return self.host.url
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ask a child to end, insist after five seconds."""
-    process.terminate()
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdout is not None:
-        process.stdout.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -23,6 +24,9 @@ def main() -> int:
     parser.add_argument("--database", action="append", default=[], help="create this database, if it is not there")
     parser.add_argument("--password", help="of the login sa")
     parser.add_argument("--sample", action="store_true", help=f"load the sample database {DATABASE}")
+    parser.add_argument(
+        "--until-input-ends", action="store_true", help="end with standard input, as it does when the parent dies"
+    )
     parser.add_argument("--rows", type=int, default=2_000_000, help="rows that the ceiling is measured with")
     arguments = parser.parse_args()
     if arguments.command == "ceiling":
@@ -58,10 +62,17 @@ def _serve(arguments: argparse.Namespace) -> int:
         if arguments.sample:
             load_sample(server)
         print(f"SQL Server: {server.address}, login sa, password {logins['sa']}", flush=True)
+        if arguments.until_input_ends:
+            threading.Thread(target=_wait_for_end, args=(stopped,), daemon=True).start()
         stopped.wait()
     finally:
         server.stop()
     return 0
+
+
+def _wait_for_end(stopped: threading.Event) -> None:
+    os.read(sys.stdin.fileno(), 1)
+    stopped.set()
 
 
 if __name__ == "__main__":

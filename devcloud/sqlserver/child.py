@@ -20,8 +20,11 @@ _SECONDS_TO_END = 10
 def run_in_child(
     directory: Path | None = None, port: int = 0, databases: Sequence[str] = (), *, sample: bool = False
 ) -> Iterator[str]:
-    """Run ``python -m devcloud.sqlserver``; yields its address, ``127.0.0.1,port``. Raises RuntimeError."""
-    command = [sys.executable, "-m", "devcloud.sqlserver", "--port", str(port)]
+    """Run ``python -m devcloud.sqlserver``; yields its address, ``127.0.0.1,port``. Raises RuntimeError.
+
+    It ends with this process, even where that is killed.
+    """
+    command = [sys.executable, "-m", "devcloud.sqlserver", "--port", str(port), "--until-input-ends"]
     if directory is not None:
         command += ["--directory", str(directory)]
     for name in databases:
@@ -29,7 +32,8 @@ def run_in_child(
     if sample:
         command.append("--sample")
     root = Path(__file__).parent.parent.parent
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:  # noqa: S603 - ourselves
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=root) as process:  # noqa: S603 - ourselves
         try:
             line = process.stdout.readline() if process.stdout is not None else ""
             found = re.search(r"127\.0\.0\.1,\d+", line)

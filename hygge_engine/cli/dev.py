@@ -1,8 +1,8 @@
-"""``hygge dev``: the laptop's Azure, in a process of its own; this package never imports it."""
+"""``hygge dev``: this process becomes the laptop's Azure; the package never imports it."""
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +13,7 @@ from hygge_engine.cli.messages import EXIT_NOTHING_STARTED
 
 
 def run(project: Path, arguments: list[str]) -> int:
-    """Run ``python -m devcloud up`` until it ends, and return its exit code."""
+    """Become ``python -m devcloud up``; return an exit code only where there is none."""
     if find_spec("devcloud") is None and not Path("devcloud", "__main__.py").is_file():
         typer.echo(
             "error: There is no devcloud here\n"
@@ -23,10 +23,5 @@ def run(project: Path, arguments: list[str]) -> int:
         )
         return EXIT_NOTHING_STARTED
     command = [sys.executable, "-m", "devcloud", "up", "--project", str(project.resolve()), *arguments]
-    process = subprocess.Popen(command)  # noqa: S603 - our own interpreter and module
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            # The terminal has told the child as well; it ends what it has started, and this process waits for that.
-            continue
+    # Not a child: whoever stops this process means the cloud.
+    return os.execv(sys.executable, command)  # noqa: S606 - our own interpreter and module
