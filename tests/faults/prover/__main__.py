@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.faults.prover.explore import Outcome, Unit, explore_all, units
+from tests.faults.prover.explore import Outcome, Unit, explore_all, sabotaged, units
 from tests.faults.prover.nurse import PROJECT
 from tests.faults.prover.sabotage import SABOTAGES
 from tests.faults.prover.schedules import lake_of
@@ -38,6 +38,10 @@ def main() -> int:
             print(unit.key)
         return 0
     console = Console(highlight=False)
+    if options.sabotage:
+        return _check_prover(
+            console, list(SABOTAGES) if options.sabotage == "all" else [options.sabotage], options.jobs
+        )
     todo = _choose(options)
     if not todo:
         console.print("Nothing to do: no scenario has a name like that. --list shows all.")
@@ -74,7 +78,11 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes at work")
     parser.add_argument("--resume", action="store_true", help="leave out what survived before, with the same code")
     parser.add_argument(
-        "--sabotage", choices=sorted(SABOTAGES), help="break the engine first, to see that it is noticed"
+        "--sabotage",
+        nargs="?",
+        const="all",
+        choices=("all", *SABOTAGES),
+        help="break the engine, in all ways or one, to see that it is noticed",
     )
     parser.add_argument("--list", action="store_true", help="show the scenarios and end")
     return parser.parse_args()
@@ -90,9 +98,24 @@ def _choose(options: argparse.Namespace) -> list[Unit]:
             for unit in units(range(options.schedules))
             if options.scenario in unit.scenario and options.lake in (None, unit.lake)
         ]
-    return [
-        replace(unit, point=options.point, stride=options.every, sabotage=options.sabotage or "") for unit in chosen
-    ]
+    return [replace(unit, point=options.point, stride=options.every) for unit in chosen]
+
+
+def _check_prover(console: Console, names: Sequence[str], jobs: int) -> int:
+    """Break the engine in several ways; each has to be noticed."""
+    table = Table("sabotage", "what is broken", "noticed by")
+    table.add_column("after points", justify="right")
+    outcomes: dict[str, Outcome] = {}
+    for unit, outcome in explore_all([sabotaged(name) for name in names], jobs):
+        outcomes[unit.sabotage] = outcome
+        story = outcome.failures[0].split("\n", 1)[0] if outcome.failures else "[red]not noticed[/red]"
+        console.print(f"{len(outcomes)}/{len(names)} {unit.sabotage}: {story}")
+    for name in names:
+        outcome = outcomes[name]
+        after = str(outcome.points) if outcome.failures else "never"
+        table.add_row(name, SABOTAGES[name].what, outcome.scenario, after)
+    console.print(table)
+    return 0 if all(outcome.failures for outcome in outcomes.values()) else 1
 
 
 class _Progress:

@@ -16,6 +16,7 @@ from tests.faults.prover.invariants import Refuted
 from tests.faults.prover.jobs import LakeKind
 from tests.faults.prover.loads import LOAD_SCENARIOS
 from tests.faults.prover.nurse import Nursery, start_nursery
+from tests.faults.prover.sabotage import SABOTAGES
 from tests.faults.prover.scenario import Operation, Point, Scenario
 from tests.faults.prover.schedules import lake_of, schedule_parts, schedules
 from tests.faults.prover.site import Site, open_site
@@ -23,6 +24,9 @@ from tests.faults.prover.telemetry import TELEMETRY_SCENARIOS
 from tests.faults.prover.world import World
 
 SCENARIOS: tuple[Scenario, ...] = (*LOAD_SCENARIOS, *TELEMETRY_SCENARIOS)
+
+# Schedules within which a sabotage has to be noticed.
+SABOTAGE_SEEDS = 100
 
 # A world is a few dozen kilobytes and is removed at its end; a memory disk spares the syncs that a load asks for.
 MEMORY_DISK = Path("/dev/shm")
@@ -83,8 +87,19 @@ def explore(nursery: Nursery, root: Path, unit: Unit) -> Outcome:
                 outcome.survived += not failure
                 if failure:
                     outcome.failures.append(f"{unit.key}, point {point.name}: {failure}")
+                if failure and unit.sabotage:
+                    break  # noticed
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def sabotaged(name: str) -> Unit:
+    """The unit that has to notice a sabotage."""
+    scenario = SABOTAGES[name].noticed_by
+    if scenario == "random schedules":
+        return Unit(scenario, "local", (0, SABOTAGE_SEEDS), sabotage=name)
+    lakes = next(known.lakes for known in SCENARIOS if known.name == scenario)
+    return Unit(scenario, lakes[0], sabotage=name)
 
 
 def _scenario_of(unit: Unit) -> Scenario:
@@ -109,6 +124,8 @@ def _try(nursery: Nursery, site: Site, scenario: Scenario, point: Point, sabotag
     except Refuted as refuted:
         return "\n    ".join([str(refuted), *world.trace])
     except Exception as error:
+        if sabotage:
+            return f"{type(error).__name__}: {error}"
         error.add_note("\n    ".join([f"{scenario.name}, point {point.name}", *world.trace]))
         raise
     finally:

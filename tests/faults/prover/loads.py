@@ -123,12 +123,13 @@ def asleep_while_others_load(case: Case) -> Scenario:
     return Scenario(f"{case.name}: asleep while others load", each, run, case.count)
 
 
-def awake_again(case: Case) -> Scenario:
-    """A zombie wakes up before each operation of the worker to which its load was delivered again."""
+def awake_again(case: Case, stride: int = 1) -> Scenario:
+    """A zombie wakes up before an operation of the worker to which its load was delivered again: each, or one in so
+    many."""
 
     def points(operations: list[Operation]) -> Iterator[Point]:
         for operation in operations:
-            for awake in range(1, len(operations) + 2):
+            for awake in range(1 + operation.number % stride, len(operations) + 2, stride):
                 yield Point(f"{operation.number}-{awake}", operation.number, awake)
 
     def run(world: World, point: Point) -> None:
@@ -150,7 +151,7 @@ def awake_in_a_reload(case: Case) -> Scenario:
 
     def points(operations: list[Operation]) -> Iterator[Point]:
         for operation in operations:
-            for awake in range(1, 20):  # a reload has as many operations
+            for awake in range(1 + operation.number % 2, 20, 2):  # a reload has as many operations
                 yield Point(f"{operation.number}-{awake}", operation.number, awake)
 
     def run(world: World, point: Point) -> None:
@@ -207,7 +208,9 @@ def cancelled(case: Case) -> Scenario:
         world.run(worker)
         world.finish(load)
         world.source.put(0, 9)
-        world.load()
+        world.load("incremental")
+        if case.run_type == "full_drop":  # increments see no deletes
+            world.load("full_drop")
         conclude(world)
 
     return Scenario(f"{case.name}: cancelled", each, run, case.count)
@@ -264,6 +267,7 @@ LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *(asleep_while_delivered_again(case) for case in CASES),
     *(asleep_while_others_load(case) for case in CASES),
     *(awake_again(case) for case in WHOLE_CASES),
+    *(awake_again(case.sliced, stride=4) for case in (INCREMENT, RELOAD)),
     *(awake_in_a_reload(case) for case in (INITIAL, RELOAD)),
     *(overtaking(case) for case in (*NEXT_CASES, *(case.sliced for case in NEXT_CASES))),
     *(cancelled(case) for case in CASES),

@@ -6,6 +6,7 @@ end of a connection; its process id goes nowhere, because the connection tells w
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -26,6 +27,8 @@ def warm_up() -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     pq.ParquetFile(pa.BufferReader(sink.getvalue())).read(use_threads=False)
+    gc.collect()
+    gc.freeze()  # what is shared stays shared: the collector of a worker does not touch it
 
 
 def main() -> None:

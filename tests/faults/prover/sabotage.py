@@ -1,29 +1,291 @@
-"""Ways to break the landing protocol on purpose, to see that the prover notices."""
+"""Ways to break the landing protocol on purpose, to see that the prover notices. Applied in the workers only."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 from unittest.mock import patch
 
-from hygge_engine.stores.landing.state import StateFile
+from hygge_engine.errors import LakeConditionNotMet
+from hygge_engine.flow import run as flow_run
+from hygge_engine.journal.journal import Journal
+from hygge_engine.lake.base import Lake
+from hygge_engine.stores.landing.protocol import TableLanding
+from hygge_engine.stores.landing.state import LandingState, StagedFile, StateFile, with_open
+from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
+
+# The patched methods are given plain functions that reach into the engine: typing them would say no more.
+Self = Any
 
 
 @dataclass(frozen=True)
 class Sabotage:
-    """What is broken, in words, and the function that breaks it in this process."""
+    """What is broken, in words; a scenario and a kind of lake that notice; and the function that breaks it."""
 
     what: str
+    noticed_by: str
     apply: Callable[[], object]
 
 
 def _trust_any_nonce() -> None:
-    def trust(self: StateFile, nonce: str, error: Exception) -> str:
-        return self._lake.read(self.path).etag
+    def trust(self: Self, nonce: str, error: LakeConditionNotMet) -> str:
+        etag: str = self._lake.read(self.path).etag
+        return etag
 
     patch.object(StateFile, "_etag_of_own_write", trust).start()
 
 
+def _distrust_own_nonce() -> None:
+    def distrust(self: Self, nonce: str, error: LakeConditionNotMet) -> str:
+        raise error
+
+    patch.object(StateFile, "_etag_of_own_write", distrust).start()
+
+
+def _write_unconditionally() -> None:
+    def write(self: Self, state: LandingState) -> LandingState:
+        self._etag = self._lake.put(self.path, state.to_json("nonce"))
+        return state
+
+    patch.object(StateFile, "write", write).start()
+
+
+def _publish_before_the_intent() -> None:
+    intend = TableLanding.intend
+
+    def publish_first(self: Self, files: Sequence[StagedFile], **rest: Any) -> None:
+        if not self.state.has_history:
+            self._lake.make_directory(self._folder)
+        for file in files:
+            self._lake.rename(file.staged, file.final)
+        intend(self, files, **rest)
+
+    patch.object(TableLanding, "intend", publish_first).start()
+
+
+def _commit_before_the_last_rename() -> None:
+    roll_forward = TableLanding._roll_forward
+
+    def commit_first(self: Self) -> None:
+        *_, last = self.state.open.intent
+        later: list[StagedFile] = []
+
+        def publish(landing: Self, file: StagedFile) -> None:
+            if file is last:
+                later.append(file)
+            else:
+                genuine(landing, file)
+
+        genuine = TableLanding._publish
+        with patch.object(TableLanding, "_publish", publish):
+            roll_forward(self)
+        for file in later:
+            self._lake.rename(file.staged, file.final)
+
+    patch.object(TableLanding, "_roll_forward", commit_first).start()
+
+
+def _commit_the_position_later() -> None:
+    write = TableLanding._write
+
+    def write_twice(self: Self, state: LandingState, **rest: Any) -> None:
+        before = self.state.open
+        if before is not None and before.intent and state.open is not None and not state.open.intent:
+            write(self, with_open(state, position=before.position), **rest)
+        write(self, state, **rest)
+
+    patch.object(TableLanding, "_write", write_twice).start()
+
+
+def _move_the_watermark_first() -> None:
+    begin = TableLanding.begin
+
+    def begin_with_watermark(self: Self, opened: Any, **rest: Any) -> None:
+        self.state = replace(self.state, watermark=opened.upper)
+        begin(self, opened, **rest)
+
+    patch.object(TableLanding, "begin", begin_with_watermark).start()
+
+
+def _take_over_without_an_epoch() -> None:
+    def take_over(self: Self) -> None:
+        self._owned = True
+        if self.state.open is not None and self.state.open.intent:
+            self._roll_forward()
+
+    patch.object(TableLanding, "take_over", take_over).start()
+
+
+def _begin_without_an_epoch() -> None:
+    begin = TableLanding.begin
+
+    def begin_in_the_same_epoch(self: Self, opened: Any, **rest: Any) -> None:
+        self._owned = True
+        begin(self, opened, **rest)
+
+    patch.object(TableLanding, "begin", begin_in_the_same_epoch).start()
+    _take_over_without_an_epoch()
+
+
+def _sweep_young_files() -> None:
+    def sweep(self: Self) -> None:
+        opened = self.state.open
+        named = {file.staged for file in (*opened.staged, *opened.intent)} if opened else set()
+        for entry in self._lake.list(self._staging):
+            if int(entry.name.split("-", 1)[0]) <= self.state.epoch and entry.path not in named:
+                self._lake.delete(entry.path)
+
+    patch.object(TableLanding, "sweep", sweep).start()
+
+
+def _sweep_named_files() -> None:
+    def sweep(self: Self) -> None:
+        for entry in self._lake.list(self._staging):
+            if int(entry.name.split("-", 1)[0]) < self.state.epoch:
+                self._lake.delete(entry.path)
+
+    patch.object(TableLanding, "sweep", sweep).start()
+
+
+def _never_sweep() -> None:
+    patch.object(TableLanding, "sweep", lambda self: None).start()
+
+
+def _withdraw_everything() -> None:
+    def withdraw(self: Self) -> None:
+        for entry in self._lake.list(self._staging):
+            if int(entry.name.split("-", 1)[0]) == self.state.epoch:
+                self._lake.delete(entry.path)
+
+    patch.object(TableLanding, "withdraw", withdraw).start()
+
+
+def _number_from_the_listing() -> None:
+    publish = OpenMirroringTable.publish
+
+    def publish_after_listed(self: Self, landing: TableLanding, files: Any, **rest: Any) -> None:
+        numbers = [int(entry.name[:20]) for entry in self.lake.list(self.layout.folder) if entry.name[:20].isdigit()]
+        if numbers and not rest.get("new_generation"):
+            landing.state = replace(landing.state, next_sequence=max(numbers) + 1)
+        publish(self, landing, files, **rest)
+
+    patch.object(OpenMirroringTable, "publish", publish_after_listed).start()
+
+
+def _drop_first() -> None:
+    reload = flow_run._Slice._reload
+
+    def drop_then_read(self: Self, opened: Any) -> Any:
+        if opened.phase == "staging" and opened.position is None:
+            self._table.lake.delete_directory(self._table.layout.folder)
+        return reload(self, opened)
+
+    patch.object(flow_run._Slice, "_reload", drop_then_read).start()
+
+
+def _drop_unconditionally() -> None:
+    drop = OpenMirroringTable.drop
+
+    def drop_any_folder(self: Self, landing: TableLanding) -> bool:
+        lake = self.lake
+        self.lake = _Careless(lake)
+        try:
+            return drop(self, landing)
+        finally:
+            self.lake = lake
+
+    patch.object(OpenMirroringTable, "drop", drop_any_folder).start()
+
+
+class _Careless:
+    """A lake that deletes folders whatever their etag."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lake, name)
+
+    def delete_directory(self, path: str, *, if_match: str | None = None) -> bool:
+        return self._lake.delete_directory(path)
+
+
+def _take_absent_for_lost() -> None:
+    def publish(self: Self, file: StagedFile) -> None:
+        self._lake.rename(file.staged, file.final)
+
+    patch.object(TableLanding, "_publish", publish).start()
+
+
+def _overwrite_the_journal() -> None:
+    def fold(self: Self, **_: Any) -> int:
+        files = self._files.list_runs(None)
+        for path, table in self._files.read_runs(files).items():
+            self._files.lake.delete(path)
+            self._files.replace_canonical(self._files.read_canonical(), table)
+        return len(files)
+
+    patch.object(Journal, "fold", fold).start()
+
+
 SABOTAGES: dict[str, Sabotage] = {
-    "no-nonce": Sabotage("a refused state write is taken for one's own, whatever its nonce", _trust_any_nonce),
+    "any-nonce": Sabotage(
+        "a refused state write is taken for one's own, whatever nonce is there",
+        "increment: asleep while delivered again",
+        _trust_any_nonce,
+    ),
+    "no-nonce": Sabotage(
+        "a lost answer to a state write is never recognised as one's own", "increment: answer lost", _distrust_own_nonce
+    ),
+    "unconditional": Sabotage(
+        "the state is replaced without a condition", "increment: asleep while delivered again", _write_unconditionally
+    ),
+    "publish-first": Sabotage(
+        "files become visible before the intent is written", "increment: killed", _publish_before_the_intent
+    ),
+    "commit-early": Sabotage(
+        "the commit is written before the last rename", "increment: killed", _commit_before_the_last_rename
+    ),
+    "position-later": Sabotage(
+        "the position is committed in a write of its own, after the rows",
+        "initial in slices: killed",
+        _commit_the_position_later,
+    ),
+    "watermark-first": Sabotage(
+        "the watermark moves when the load begins", "increment: abandoned", _move_the_watermark_first
+    ),
+    "no-epoch-takeover": Sabotage(
+        "taking over writes nothing", "increment: awake while delivered again", _take_over_without_an_epoch
+    ),
+    "no-epochs": Sabotage(
+        "the epoch is never raised", "increment: awake while delivered again", _begin_without_an_epoch
+    ),
+    "sweep-young": Sabotage(
+        "whoever finds its load finished sweeps the current epoch as well",
+        "increment: overtaking a finished load",
+        _sweep_young_files,
+    ),
+    "sweep-named": Sabotage(
+        "the sweep takes files that an intent or a staging reload names",
+        "reload in slices: awake while delivered again",
+        _sweep_named_files,
+    ),
+    "no-sweep": Sabotage("nobody sweeps", "increment: killed", _never_sweep),
+    "withdraw-all": Sabotage(
+        "a fenced attempt deletes all that it has staged", "random schedules", _withdraw_everything
+    ),
+    "listed-sequence": Sabotage(
+        "files are numbered by a listing of the folder", "increment: killed", _number_from_the_listing
+    ),
+    "drop-first": Sabotage("a reload drops the table before it reads the source", "reload: killed", _drop_first),
+    "drop-any": Sabotage(
+        "the folder is deleted whatever its etag", "reload: asleep while delivered again", _drop_unconditionally
+    ),
+    "absent-is-lost": Sabotage(
+        "a staged file that is gone is an error, not a published file", "increment: killed", _take_absent_for_lost
+    ),
+    "fold-first": Sabotage(
+        "the fold deletes small files before it has written their rows", "fold: killed", _overwrite_the_journal
+    ),
 }

@@ -39,6 +39,9 @@ SLICES_LIMIT = 80
 # Longest that a settling waits for its turn to publish telemetry: by then the owner has finished, or has expired.
 TURN_SECONDS = 30.0
 
+# In the labels of operations that the replicator can see.
+LANDING_ZONE = "/LandingZone/"
+
 Ticks = Literal["always", "sometimes", "late"]
 
 
@@ -140,8 +143,8 @@ class World:
         arrived = worker.answer(verb, self.clock_seconds)
         if arrived.phase == "before":
             self._trace(worker, f"{arrived.number} {arrived.label}")
-        elif arrived.phase == "after" or (arrived.phase == "died" and event.phase == "before"):
-            self.look()
+        elif arrived.phase == "after" and LANDING_ZONE in arrived.label:
+            self.look()  # after other operations there is nothing new to see
         if arrived.is_end:
             self._trace(worker, arrived.phase)
         return arrived
