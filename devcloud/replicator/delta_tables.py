@@ -104,6 +104,7 @@ class DeltaTables:
             ],
             promote_options="default",
         )
+        version = table.version()
         matches = [f"target.{_quote(key)} = source.{_quote(key)}" for key in keys]
         (
             table.merge(
@@ -120,6 +121,11 @@ class DeltaTables:
             )
             .execute()
         )
+        table.update_incremental()
+        if table.version() == version:
+            # A merge that changes no row writes no commit, and the state has to be kept all the same.
+            self.append(state, changes.rows.schema, [])
+            return
         self._settle(state.name)
 
     def add_columns(self, table: DeltaTable, state: TableState, schema: pa.Schema) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from devcloud.replicator import (
@@ -603,6 +603,7 @@ def test_any_sequence_of_changes_equals_a_dictionary_in_memory(
     check_sequence(tmp_path_factory.mktemp("item"), True, initial, files, cuts)
 
 
+@example(initial={}, files=[[(2, 0, 0)], [], [(0, 0, 0)]], cuts={0, 1, 2})  # a merge that changes nothing
 @settings(max_examples=15, deadline=None)
 @given(st.dictionaries(KEYS, st.integers(0, 99)), OPERATIONS, st.sets(st.integers(0, 6)))
 def test_any_sequence_of_changes_equals_a_dictionary_on_disk(
