@@ -77,7 +77,9 @@ def examine(project: Project, entities: list[Entity]) -> Iterator[Section]:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         answers: list[Future[_Answer]] = []
         answers += [pool.submit(_check_sources, project, name, members) for name, members in connections.items()]
-        answers += [pool.submit(_check_store, name, members) for name, members in _by(entities, _store_of).items()]
+        answers += [
+            pool.submit(_check_store, project, name, members) for name, members in _by(entities, _store_of).items()
+        ]
         by_entity: dict[str, list[Check]] = {entity.id: [] for entity in entities}
         for answer in answers:
             section, found = answer.result()
@@ -119,7 +121,7 @@ def _check_sources(project: Project, name: str, entities: list[Entity]) -> _Answ
             mark = entity.watermark if entity.effective_run_type == "incremental" else None
             if isinstance(entity.home, MssqlHomeSettings):
                 column, lag = (mark.column, mark.lag > 0) if mark else (None, False)
-                keys = entity.store.key_columns if isinstance(entity.store, OpenMirroringSettings) else ()
+                keys = entity.store.key_columns
                 found[entity.id] = check_source(session, entity.home, column, lag=lag, key_columns=keys)
         return section, found
     finally:
@@ -139,7 +141,7 @@ def _describe(project: Project, entity: Entity) -> Check:
     return attempt("source", how, look)
 
 
-def _check_store(name: str, entities: list[Entity]) -> _Answer:
+def _check_store(project: Project, name: str, entities: list[Entity]) -> _Answer:
     """The lake of a store, the mirrored database in it, and the entities' tables there."""
     section = Section("store", name)
     first = entities[0]
@@ -147,7 +149,7 @@ def _check_store(name: str, entities: list[Entity]) -> _Answer:
     try:
         if isinstance(settings, LakeSettings):
             check_reachable(settings.account_url)
-        place = place_of(first)
+        place = place_of(project, first)
     except HyggeError as error:
         section.checks.append(failure("reachable", "connect to account_url", error))
         unknown = Check("destination", "unknown", "the store does not work", name)

@@ -19,9 +19,8 @@ from hygge_engine.flow.opening import spelling_of
 from hygge_engine.homes.base import Table
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.project.settings import RunType
-from hygge_engine.stores.landing.protocol import mode_of
-from hygge_engine.stores.landing.state import LandingState, StateFile
-from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
+from hygge_engine.stores.landing.base import mode_of
+from hygge_engine.stores.landing.state import LandingState
 
 _MODES = {
     "initial": "first load",
@@ -87,9 +86,7 @@ def plan_entity(project: Project, entity: Entity, *, offline: bool) -> Line:
     except HyggeError as error:
         line.errors.append(f"the source: {error}")
     try:
-        table = open_table(entity)
-        state = StateFile(table.lake, table.layout.state).read() or LandingState()
-        _add_state(line, state)
+        _add_state(line, open_table(project, entity).state() or LandingState())
     except HyggeError as error:
         line.errors.append(f"the destination: {error}")
     return line
@@ -113,8 +110,7 @@ def _add_source(line: Line, table: Table, entity: Entity, project: Project) -> N
     if entity.watermark:
         named = [column for column in (entity.watermark.column, entity.watermark.primary_key) if column]
         spelling_of(table, named, "watermark")
-    if isinstance(entity.store, OpenMirroringSettings):
-        spelling_of(table, entity.store.key_columns, "key_columns")
+    spelling_of(table, entity.store.key_columns, "key_columns")
 
 
 def _add_state(line: Line, state: LandingState) -> None:

@@ -39,7 +39,7 @@ def run(directory: Path, *, load_id: str | None, flow: str | None, failed: bool,
 
 
 def _read(project: Project, load_id: str | None, flow: str | None) -> pl.DataFrame:
-    journals = [place.journal for place in places_of(project.entities).values()]
+    journals = [place.journal for place in places_of(project, project.entities).values()]
     rows = pl.concat([journal.read(load_id, flow=flow) for journal in journals])
     # A load that was skipped, or never planned, is remembered in every place that it would have touched.
     return rows.unique("entity_run_id", keep="first", maintain_order=True)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from hygge_engine.errors import LandingBusy
-from hygge_engine.flow.factory import lake_of
 from hygge_engine.journal.changes import Changes
 from hygge_engine.journal.journal import Journal
 from hygge_engine.journal.manifest import Manifest
@@ -24,8 +23,7 @@ from hygge_engine.stores.landing.protocol import TableLanding
 from hygge_engine.stores.landing.state import Mode, OpenLoad, StagedFile, Watermark
 from hygge_engine.stores.open_mirroring.layout import layout_of
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
-from hygge_engine.stores.open_mirroring.store import OpenMirroringTable, staged_files
-from hygge_engine.stores.parquet import ParquetFiles
+from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 
 if TYPE_CHECKING:
     from hygge_engine.lake.base import Lake
@@ -55,7 +53,7 @@ def publish(settings: OpenMirroringSettings, load_id: str) -> int:
 
     Idempotent. Raises LandingBusy (transient) where another load keeps publishing, and whatever landing raises.
     """
-    lake = lake_of(settings)
+    lake = settings.lake()
     root = layout_of(settings, settings.mirror_schema, "journal").journal
     journal, manifest = Journal(lake, root), Manifest(lake, root)
     tables = (
@@ -142,11 +140,11 @@ def _attach(table: OpenMirroringTable, load_id: str) -> TableLanding:
 
 
 def _stage(table: OpenMirroringTable, landing: TableLanding, rows: pa.Table, marker: int | None) -> list[StagedFile]:
-    writer = ParquetFiles(lambda: table.lake.stage(landing.staged_path()), rows.schema, row_marker=marker)
+    writer = table.marking_writer(landing, rows.schema, marker)
     try:
         for batch in rows.to_batches():
             writer.write(batch)
-        return staged_files(writer.finish())
+        return writer.finish()
     except BaseException:
         writer.abandon()
         raise

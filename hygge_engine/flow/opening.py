@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hygge_engine.errors import ConfigurationError, CursorUnusable, HomeNotFound, SchemaChanged
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.homes.base import Home, Table
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.project.settings import effective_run_type
-from hygge_engine.stores.landing.protocol import TableLanding, mode_of
+from hygge_engine.stores.base import Destination
+from hygge_engine.stores.landing.base import Landing, mode_of
 from hygge_engine.stores.landing.state import Mode, OpenLoad, Watermark
-from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 
 if TYPE_CHECKING:
     from hygge_engine.project import Entity
@@ -24,11 +24,18 @@ class Opening:
     """Decides mode, window and schema of an entity's load. ``message`` gathers what the journal should say about it."""
 
     def __init__(
-        self, home: Home, table: OpenMirroringTable, landing: TableLanding, entity: Entity, task: SliceTask
+        self,
+        home: Home,
+        table: Destination[Any],
+        landing: Landing,
+        manifest: Manifest,
+        entity: Entity,
+        task: SliceTask,
     ) -> None:
         self._home = home
         self._table = table
         self._landing = landing
+        self._manifest = manifest
         self._entity = entity
         self._task = task
         self._source: Table | None = None
@@ -67,7 +74,6 @@ class Opening:
 
     def _record_columns(self, source: Table) -> None:
         """Tell the schema manifest what is about to be landed, and what of it does not survive."""
-        layout = self._table.layout
         columns = [
             {
                 "name": column.name,
@@ -78,8 +84,9 @@ class Opening:
             }
             for column in source.columns
         ]
-        Manifest(self._table.lake, layout.journal).record(
-            layout.flow, layout.entity, layout.schema_name, layout.table_name, columns, self._task.load_id
+        entity, table = self._entity, self._table
+        self._manifest.record(
+            entity.flow, entity.name, table.schema_name, table.table_name, columns, self._task.load_id
         )
 
     def _window(self, mode: Mode) -> OpenLoad | None:
@@ -135,18 +142,17 @@ class Opening:
         return watermark.value
 
     def _keys(self, source: Table, mode: Mode) -> tuple[str, ...]:
-        """The key columns Fabric merges by: the configured ones, else the source's own key."""
-        settings = self._table.settings
-        keys = spelling_of(source, settings.key_columns, "key_columns") or source.key
-        if not keys and mode != "reload" and settings.row_marker != 0:
+        """The key columns that the destination merges by: the configured ones, else the source's own key."""
+        keys = spelling_of(source, self._table.key_columns, "key_columns") or source.key
+        if not keys and mode != "reload" and self._table.needs_key:
             raise ConfigurationError(
-                f"{source.name} has no unique key, so changed rows cannot be merged into the mirrored table",
+                f"{source.name} has no unique key, so changed rows cannot be merged into the table",
                 hint="Set key_columns on the store, or use run_type full_drop.",
             )
         return keys
 
     def _check_schema(self, columns: dict[str, str], keys: tuple[str, ...]) -> None:
-        """Raise SchemaChanged before the first row is read where Fabric would stop the table."""
+        """Raise SchemaChanged before the first row is read where the destination could not take it."""
         state = self._landing.state
         if not state.has_history:
             return
@@ -160,7 +166,7 @@ class Opening:
             raise SchemaChanged(f"columns changed their type: {'; '.join(retyped)}", hint=hint)
         if state.key_columns != keys:
             raise SchemaChanged(
-                f"the key was ({', '.join(state.key_columns)}), is ({', '.join(keys)}); Fabric cannot change it",
+                f"the key was ({', '.join(state.key_columns)}), is ({', '.join(keys)}); which cannot be changed",
                 hint=hint,
             )
 

@@ -9,14 +9,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from hygge_engine.errors import HyggeError, LakeError, LandingBusy, LandingFenced
-from hygge_engine.flow.factory import open_home, open_table
+from hygge_engine.flow.factory import journal_of, open_home, open_table
 from hygge_engine.flow.opening import Opening
 from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
 from hygge_engine.homes.base import Home, Window
+from hygge_engine.journal.manifest import Manifest
 from hygge_engine.retry import backoff_seconds
-from hygge_engine.stores.landing.protocol import RENEWAL_SECONDS, TableLanding, is_resumable
+from hygge_engine.stores.base import Destination
+from hygge_engine.stores.landing.base import RENEWAL_SECONDS, Landing, is_resumable
 from hygge_engine.stores.landing.state import OpenLoad, StagedFile
-from hygge_engine.stores.open_mirroring.store import DROP_POLL_SECONDS, OpenMirroringTable, staged_files
 
 if TYPE_CHECKING:
     from hygge_engine.project import Entity, Project
@@ -31,6 +32,9 @@ BUSY_ATTEMPTS = 10
 # A fenced attempt comes back this soon, to find out how its successor is doing.
 FENCED_PAUSE_SECONDS = 5.0
 
+# How soon to try again to drop a table that somebody is reading.
+DROP_PAUSE_SECONDS = 5.0
+
 # Why reading stopped before the end of the window.
 Cut = Literal["", "continue", "cancelled"]
 
@@ -39,13 +43,14 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
     """Work on an entity run until it is done, cancelled, or the slice's time is up. Failures are values."""
     started = datetime.now(UTC)
     totals: dict[str, Any] = {}
-    landing: TableLanding | None = None
+    landing: Landing | None = None
     try:
-        table = open_table(entity)
+        table = open_table(project, entity)
         landing = table.attach(task.load_id, task.attempt)
         with open_home(project, entity) as home:
-            slice_ = _Slice(home, table, landing, entity, task, watch, project.options.slice_minutes * 60)
-            result = slice_.run()
+            manifest = Manifest(*journal_of(project, entity))
+            opening = Opening(home, table, landing, manifest, entity, task)
+            return _Slice(home, table, landing, opening, task, watch, project.options.slice_minutes * 60).run()
     except LandingBusy as busy:
         if task.attempt < BUSY_ATTEMPTS:
             return SliceResult(
@@ -64,7 +69,6 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
                 _release(landing)
         pause = backoff_seconds(task.attempt, error.retry_after_seconds) if error.transient else None
         return SliceResult.failure(error, retry_after_seconds=pause, **totals, **_times(started))
-    return result
 
 
 class _Slice:
@@ -73,9 +77,9 @@ class _Slice:
     def __init__(
         self,
         home: Home,
-        table: OpenMirroringTable,
-        landing: TableLanding,
-        entity: Entity,
+        table: Destination[Any],
+        landing: Landing,
+        opening: Opening,
         task: SliceTask,
         watch: Watch,
         seconds: float,
@@ -87,7 +91,7 @@ class _Slice:
         self._watch = watch
         self._started = datetime.now(UTC)
         self._deadline = time.monotonic() + seconds
-        self._opening = Opening(home, table, landing, entity, task)
+        self._opening = opening
 
     def run(self) -> SliceResult:
         """Finish what an earlier attempt began, then this load's own share."""
@@ -142,8 +146,8 @@ class _Slice:
         if opened.phase == "dropping" and not self._table.drop(self._landing):
             return self._result(
                 "continue",
-                message="Fabric is reading the folder that is to be dropped",
-                not_before=_in(DROP_POLL_SECONDS),
+                message="somebody is reading the folder that is to be dropped",
+                not_before=_in(DROP_PAUSE_SECONDS),
             )
         if wait := self._table.drop_wait(self._landing):
             return self._result("continue", message=wait.message, not_before=_in(wait.seconds))
@@ -167,7 +171,7 @@ class _Slice:
         size = opened.bytes + sum(file.length for file in opened.staged)
         cut: Cut = ""
         renewed = time.monotonic()
-        writer = self._table.files(self._landing, source.schema, marked=opened.mode == "changes")
+        writer = self._table.writer(self._landing, source.schema, marked=opened.mode == "changes")
         try:
             with closing(self._home.read(window, opened.position)) as batches:
                 for batch in batches:
@@ -189,7 +193,7 @@ class _Slice:
             if cut == "cancelled" and position is None:
                 writer.abandon()
                 return [], None, cut
-            return staged_files(writer.finish()), position, cut
+            return writer.finish(), position, cut
         except BaseException:
             writer.abandon()
             raise
@@ -234,7 +238,7 @@ def _times(started: datetime) -> dict[str, Any]:
     return {"started": started.isoformat(), "finished": datetime.now(UTC).isoformat()}
 
 
-def _withdrawn(landing: TableLanding | None, error: HyggeError, started: datetime) -> SliceResult:
+def _withdrawn(landing: Landing | None, error: HyggeError, started: datetime) -> SliceResult:
     """The answer of a fenced attempt, which leaves nothing behind if it can help it."""
     try:
         if landing is not None:
@@ -244,7 +248,7 @@ def _withdrawn(landing: TableLanding | None, error: HyggeError, started: datetim
     return SliceResult("continue", message=error.message, not_before=_in(FENCED_PAUSE_SECONDS), **_times(started))
 
 
-def _is_fenced(landing: TableLanding) -> bool:
+def _is_fenced(landing: Landing) -> bool:
     """Whether a storage error is only the echo of a successor, who sweeps what a fenced attempt has staged."""
     try:
         landing.renew()
@@ -255,7 +259,7 @@ def _is_fenced(landing: TableLanding) -> bool:
     return False
 
 
-def _release(landing: TableLanding) -> None:
+def _release(landing: Landing) -> None:
     """Give the table up after a permanent failure, so that the next load need not wait for the ownership to expire."""
     try:
         landing.release()

@@ -39,14 +39,14 @@ class SliceWatch(Watch, Protocol):
         ...
 
 
-WatchFactory = Callable[["Entity", SliceTask], SliceWatch]
+WatchFactory = Callable[["Project", "Entity", SliceTask], SliceWatch]
 
 
-def watch_through_files(entity: Entity, task: SliceTask) -> SliceWatch:
+def watch_through_files(project: Project, entity: Entity, task: SliceTask) -> SliceWatch:
     """A watch that other processes can follow: progress and cancellation are small files beside the journal."""
     from hygge_engine.orchestration.watching import FileWatch
 
-    return FileWatch(entity, task)
+    return FileWatch(project, entity, task)
 
 
 class Activities:
@@ -107,7 +107,7 @@ class Activities:
                 "The settings changed after the load was planned, and this entity had not begun.",
                 hint="Start the load again.",
             )
-        with self._watch(entity, task) as watch:
+        with self._watch(project, entity, task) as watch:
             result = _as_failure(task.attempt, lambda: run_slice(project, entity, task, watch))
             watch.answered(result)
             return result

@@ -114,7 +114,7 @@ class LocalLoad:
     def _settled(self, answer: dict[str, Any]) -> None:
         self._observer.entity_settled(answer["flow"], answer["entity"], answer)
 
-    def _watch(self, entity: Entity, task: SliceTask) -> _LocalWatch:
+    def _watch(self, project: Project, entity: Entity, task: SliceTask) -> _LocalWatch:
         def report(rows: int, bytes_: int) -> None:
             self._context.post(lambda: self._observer.entity_progress(task.flow, task.entity, rows, bytes_))
 

@@ -35,17 +35,16 @@ class Place:
         return Progress(self.lake, self.root)
 
 
-def place_of(entity: Entity) -> Place:
+def place_of(project: Project, entity: Entity) -> Place:
     """The place of one entity."""
-    lake, root = journal_of(entity)
-    return Place(lake, root)
+    return Place(*journal_of(project, entity))
 
 
-def places_of(entities: Iterable[Entity]) -> dict[str, Place]:
+def places_of(project: Project, entities: Iterable[Entity]) -> dict[str, Place]:
     """The places of several entities, each once, by key, in the order of the entities."""
     places: dict[str, Place] = {}
     for entity in entities:
-        place = place_of(entity)
+        place = place_of(project, entity)
         places.setdefault(place.key, place)
     return places
 

@@ -93,19 +93,19 @@ def _shares(project: Project, input_: Mapping[str, Any], errors: list[HyggeError
     shares: dict[str, _Share] = {}
     for answer in input_["results"]:
         entity = _entity_for(project, answer["flow"], answer["entity"])
-        if share := _share_of(entity, shares, errors):
+        if share := _share_of(project, entity, shares, errors):
             share.rows.append(_entity_row(project, summary, answer))
     if not input_["results"] and summary["status"] in ("skip", "fail"):
         # No entity speaks for the load: it was skipped, or its plan failed.
         for entity in entities_of(project, request.get("flows", [])):
-            if share := _share_of(entity, shares, errors):
+            if share := _share_of(project, entity, shares, errors):
                 share.rows = [_load_row(project, summary, request)]
     return list(shares.values())
 
 
-def _share_of(entity: Entity, shares: dict[str, _Share], errors: list[HyggeError]) -> _Share | None:
+def _share_of(project: Project, entity: Entity, shares: dict[str, _Share], errors: list[HyggeError]) -> _Share | None:
     try:
-        place = place_of(entity)
+        place = place_of(project, entity)
     except HyggeError as error:
         errors.append(error)
         return None

@@ -12,7 +12,7 @@ from hygge_engine.journal import ProgressWatch
 from hygge_engine.orchestration.places import place_of
 
 if TYPE_CHECKING:
-    from hygge_engine.project.models import Entity
+    from hygge_engine.project.models import Entity, Project
 
 _log = logging.getLogger(__name__)
 
@@ -20,8 +20,8 @@ _log = logging.getLogger(__name__)
 class FileWatch(ProgressWatch):
     """A `ProgressWatch` whose last word is the slice's answer."""
 
-    def __init__(self, entity: Entity, task: SliceTask) -> None:
-        self._files = place_of(entity).progress
+    def __init__(self, project: Project, entity: Entity, task: SliceTask) -> None:
+        self._files = place_of(project, entity).progress
         self._task = task
         self._answer: SliceResult | None = None
         super().__init__(self._files, task.load_id, task.flow, task.entity)

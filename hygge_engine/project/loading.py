@@ -28,7 +28,7 @@ from hygge_engine.project.settings import (
     HomeSettings,
     Settings,
     StoreSettings,
-    load_built_in_types,
+    load_types,
 )
 from hygge_engine.project.validation import (
     KeyKnowledge,
@@ -59,7 +59,7 @@ def load_project(directory: Path, environment: MappingType[str, str] | None = No
     Variables come from ``environment`` (default: the process's) and then from local.settings.json. Raises
     ConfigurationError whose ``problems`` list everything that is wrong with the project.
     """
-    load_built_in_types()
+    load_types()
     problems = Problems()
     project = _Loader(directory, os.environ if environment is None else environment, problems).load()
     if problems or project is None:

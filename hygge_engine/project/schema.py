@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from hygge_engine.project.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
 from hygge_engine.project.models import WatermarkSettings
-from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, Settings, load_built_in_types
+from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, Settings, load_types
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
@@ -24,7 +24,7 @@ _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 
 def generate_schemas() -> dict[str, dict[str, Any]]:
     """The schemas by file name."""
-    load_built_in_types()
+    load_types()
     sections = {
         "home": _one_of(HOMES, complete=False),
         "store": _one_of(STORES, complete=False),

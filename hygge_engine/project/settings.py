@@ -6,9 +6,16 @@ Homes and stores register their models here, so that ``project`` knows their key
 from __future__ import annotations
 
 from importlib import import_module
-from typing import ClassVar, Literal
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from hygge_engine.homes.base import Home
+    from hygge_engine.lake.base import Lake
+    from hygge_engine.project.models import Entity, Project
+    from hygge_engine.stores.base import Destination
 
 RunType = Literal["full_drop", "incremental"]
 
@@ -17,6 +24,9 @@ _BUILT_IN = (
     "hygge_engine.homes.mssql.settings",
     "hygge_engine.stores.open_mirroring.settings",
 )
+
+# Where installed packages name the modules that register their homes and stores.
+ENTRY_POINT_GROUP = "hygge_engine.types"
 
 # The keys of lake stores that say where a table settles, from the outside in.
 _LOCATION_KEYS = ("account_url", "filesystem", "mirror_name", "path", "schema_name", "table_name")
@@ -47,13 +57,27 @@ class HomeSettings(Settings):
     needs_watermark: ClassVar[bool] = True
     type: str
 
+    def open(self, project: Project, entity: Entity) -> Home:
+        """The entity's source, not yet connected. Import what that takes here: every command reads settings."""
+        raise NotImplementedError
+
 
 class StoreSettings(Settings):
-    """``store``: where rows settle. ``incremental`` overrules the flow's run type (see `effective_run_type`)."""
+    """``store``: where rows settle. ``incremental`` overrules the flow's run type (see `effective_run_type`).
+    ``key_columns`` identify a row there; without them the source's own key does."""
 
     kind: ClassVar[str]
     type: str
     incremental: bool | None = None
+    key_columns: tuple[str, ...] = ()
+
+    def open(self, project: Project, entity: Entity) -> Destination[Any]:
+        """The entity's destination, not yet connected. Import what that takes here: every command reads settings."""
+        raise NotImplementedError
+
+    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
+        """Where loads that land here are remembered: a lake, and the journal's folder in it."""
+        raise NotImplementedError
 
     def destination(self, entity: str) -> str:
         """Where the entity's rows settle, for people; two entities that name the same place cannot both load."""
@@ -93,10 +117,15 @@ def register_store[T: StoreSettings](model: type[T]) -> type[T]:
     return model
 
 
-def load_built_in_types() -> None:
-    """Import the modules that register the built-in homes and stores."""
+def load_types() -> None:
+    """Import the modules that register homes and stores: the built-in ones, then those of installed packages.
+
+    A package names such a module in its entry points, in the group ``hygge_engine.types``.
+    """
     for module in _BUILT_IN:
         import_module(module)
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+        entry_point.load()
 
 
 def effective_run_type(run_type: RunType, incremental: bool | None) -> RunType:

@@ -158,12 +158,17 @@ class Api:
         if output_of(status) is not None:
             return status_payload(load_id, status, [], [])
         entities = self._entities_of(status)
-        progress = [state for place in _places_of(entities) for state in place.progress.read(load_id)]
+        progress = [state for place in self._places_of(entities) for state in place.progress.read(load_id)]
         return status_payload(load_id, status, [(entity.flow, entity.name) for entity in entities], progress)
 
     def _mark_cancelled(self, load_id: str, status: DurableStatus) -> None:
-        for place in _places_of(self._entities_of(status)):
+        for place in self._places_of(self._entities_of(status)):
             place.progress.request_cancel(load_id)
+
+    def _places_of(self, entities: list[Entity]) -> list[Place]:
+        from hygge_engine.orchestration.places import places_of
+
+        return list(places_of(self._open_project(), entities).values())
 
     def _entities_of(self, status: DurableStatus) -> list[Entity]:
         """What a running load was asked to move; all entities if the project no longer knows."""
@@ -183,10 +188,6 @@ def _decode(body: bytes) -> Any:
 
 
 def _places(project: Project) -> list[Place]:
-    return _places_of(project.entities)
-
-
-def _places_of(entities: list[Entity]) -> list[Place]:
     from hygge_engine.orchestration.places import places_of
 
-    return list(places_of(entities).values())
+    return list(places_of(project, project.entities).values())

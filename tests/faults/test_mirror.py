@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import hygge_engine.flow.mirror as mirror
+import hygge_engine.lake.opening as opening
 from devcloud.replicator import Replicator, check_landing_zone
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import Journal, entity_run_row
@@ -32,7 +33,7 @@ class Telemetry:
         self.root = root
         self.replicator = Replicator.on_disk(root / ITEM, in_memory=True)
         self.lake = FragileLake(LocalLake(root))
-        monkeypatch.setattr(mirror, "lake_of", lambda settings: self.lake)
+        monkeypatch.setattr(opening, "open_lake", lambda settings: self.lake)
         self.journal = Journal(LocalLake(root), f"{ITEM}/Files/.hygge_journal")
 
     def run_load(self, load_id: str, entities: int = 2) -> None:

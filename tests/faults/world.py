@@ -279,8 +279,9 @@ class World:
         self.lake = self.new_lake()
         monkeypatch.setattr(flow_run, "open_home", lambda project, entity: self.home)
         monkeypatch.setattr(
-            flow_run, "open_table", lambda entity: OpenMirroringTable(self.lake, self.settings, self.layout)
+            flow_run, "open_table", lambda project, entity: OpenMirroringTable(self.lake, self.settings, self.layout)
         )
+        monkeypatch.setattr(flow_run, "journal_of", lambda project, entity: (self.lake, self.layout.journal))
 
     def new_lake(self) -> FragileLake:
         """A lake client as a new process has it."""

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from hygge_engine.flow import factory, mirror
+from hygge_engine.flow import factory
 from hygge_engine.flow import run as flow_run
+from hygge_engine.lake import opening
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.orchestration.places import Place
 from hygge_engine.project import Project
@@ -31,8 +32,7 @@ class LoadWorld:
         self.lake_directory.mkdir()
         self.sources = {entity.name: Source() for entity in self.project.entities}
         self.before_read: Callable[[str, int], None] = lambda entity, batch: None
-        for module in (factory, mirror):
-            monkeypatch.setattr(module, "lake_of", lambda settings: LocalLake(self.lake_directory))
+        monkeypatch.setattr(opening, "open_lake", lambda settings: LocalLake(self.lake_directory))
         monkeypatch.setattr(flow_run, "open_home", self._open_home)
 
     def fill(self, **rows: int) -> None:
@@ -43,7 +43,7 @@ class LoadWorld:
     def place(self, flow: str = "orders_to_fabric") -> Place:
         """Where a flow's loads are remembered."""
         entity = next(iter(self.project.flows[flow].entities.values()))
-        return Place(*factory.journal_of(entity))
+        return Place(*factory.journal_of(self.project, entity))
 
     def journal(self, flow: str = "orders_to_fabric") -> list[dict[str, Any]]:
         """The journal's rows, by entity."""

@@ -184,7 +184,7 @@ def test_reading_a_project_imports_neither_arrow_nor_azure() -> None:
     # Every command and the app's cold start pay for what this imports.
     script = (
         "import sys; from hygge_engine.project import load_project; from hygge_engine.project.settings import "
-        "load_built_in_types; load_built_in_types(); "
+        "load_types; load_types(); "
         "print([m for m in ('pyarrow', 'polars', 'azure', 'mssql_python', 'pyodbc') if m in sys.modules])"
     )
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.mssql.identifiers import parse_table_name
 from hygge_engine.project.settings import ConnectionSettings, HomeSettings, register_connection, register_home
+
+if TYPE_CHECKING:
+    from hygge_engine.homes.base import Home
+    from hygge_engine.project.models import Entity, Project
 
 Authentication = Literal["sql", "managed_identity", "service_principal", "default", "access_token"]
 
@@ -121,3 +126,11 @@ class MssqlHomeSettings(HomeSettings):
         if (self.table is None) == (self.query is None):
             raise ValueError("expected exactly one of table and query")
         return self
+
+    def open(self, project: Project, entity: Entity) -> Home:
+        from hygge_engine.homes.mssql.home import MssqlHome
+
+        connection = project.connections[self.connection]
+        if not isinstance(connection, MssqlConnection):
+            raise ConfigurationError(f"the connection '{self.connection}' of {entity.id} is not of type mssql")
+        return MssqlHome(connection, self)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from hygge_engine.stores.folder import Places, places_of
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 
 # Digits of a sequential file name; the first file is number 1.
@@ -63,12 +64,17 @@ class Layout:
     @property
     def state(self) -> str:
         """The landing state."""
-        return f"{self.journal}/landing/{self.flow}/{self.entity}.json"
+        return self.places.state
 
     @property
     def staging(self) -> str:
         """Where files are completed before they are renamed into the table's folder."""
-        return f"{self.journal}/staging/{self.flow}/{self.entity}"
+        return self.places.staging
+
+    @property
+    def places(self) -> Places:
+        """What the landing protocol has to know of it."""
+        return places_of(self.folder, self.journal, self.flow, self.entity)
 
     def data_file(self, sequence: int) -> str:
         """The final path of the table's ``sequence``-th file."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from hygge_engine.lake.settings import LakeSettings, PathPart
 from hygge_engine.project.settings import StoreSettings, register_store
+
+if TYPE_CHECKING:
+    from hygge_engine.lake.base import Lake
+    from hygge_engine.project.models import Entity, Project
+    from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 
 
 @register_store
@@ -15,7 +20,7 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
     """Where a table lands and what Fabric is told about it.
 
     ``filesystem`` is the workspace and ``mirror_name`` the mirrored database, both as GUIDs (names change; mixing is
-    not supported). ``key_columns`` default to the source's own key. ``row_marker`` is what incremental rows carry: 4
+    not supported). ``row_marker`` is what incremental rows carry: 4
     upsert, 0 insert, 1 update. ``table_name`` defaults to the entity's name. ``folder_deletion_wait_seconds`` counts
     only where neither Fabric's status file nor ``fabric_api_url`` can say that a dropped table is gone.
     """
@@ -25,7 +30,6 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
     mirror_name: PathPart
     schema_name: PathPart = "dbo"
     table_name: PathPart = "{entity}"
-    key_columns: tuple[str, ...] = ()
     row_marker: Literal[0, 1, 4] = 4
     partner_name: str = "hygge-engine"
     source_type: str = "SQL Server"
@@ -44,3 +48,14 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
         """A mirrored database has one set of journal tables, in one schema."""
         mirror = f"{self.account_url.rstrip('/')}/{self.filesystem}/{self.mirror_name}"
         return {(mirror, "mirror_schema"): self.mirror_schema} if self.mirror_journal else {}
+
+    def open(self, project: Project, entity: Entity) -> OpenMirroringTable:
+        from hygge_engine.stores.open_mirroring.layout import layout_of
+        from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
+
+        return OpenMirroringTable(self.lake(), self, layout_of(self, entity.flow, entity.name))
+
+    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
+        from hygge_engine.stores.open_mirroring.layout import layout_of
+
+        return self.lake(), layout_of(self, entity.flow, entity.name).journal

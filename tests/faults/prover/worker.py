@@ -17,9 +17,10 @@ from pydantic import SecretStr
 
 from hygge_engine import retry
 from hygge_engine.errors import HyggeError
-from hygge_engine.flow import factory, mirror
+from hygge_engine.flow import mirror
 from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.slices import SliceResult, SliceTask
+from hygge_engine.lake import opening
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.orchestration.activities import Activities
@@ -62,14 +63,14 @@ def _do(job: Job, gate: Gate) -> None:
     source = Source(Path(job.place.source))
     home = SourceHome(source, before_batch=lambda number: gate.note("batch", number))
     # The seams of the engine that a worker process has to itself: its lake, its source, and how patient it is.
-    patch.object(factory, "_lake", lambda _: lake).start()
+    patch.object(opening, "open_lake", lambda _: lake).start()
     patch.object(flow_run, "open_home", lambda project, entity: home).start()
     patch.object(retry, "FIRST_PAUSE_SECONDS", 0.001).start()
     patch.object(mirror, "TURN_SECONDS", 0.0).start()
     project = _project(job, settings)
     if job.kind == "fold":
         with suppress(HyggeError):  # a fold that fails is left to the next one
-            place_of(project.entities[0]).journal.fold(after_loads=1)
+            place_of(project, project.entities[0]).journal.fold(after_loads=1)
     else:
         _run_load(job, project, gate)
 
@@ -113,8 +114,8 @@ def _project(job: Job, settings: OpenMirroringSettings) -> Project:
 class MarkerWatch:
     """Looks for the cancellation marker at every batch, where the engine's own watch looks every other second."""
 
-    def __init__(self, entity: Entity, task: SliceTask) -> None:
-        self._progress = place_of(entity).progress
+    def __init__(self, project: Project, entity: Entity, task: SliceTask) -> None:
+        self._progress = place_of(project, entity).progress
         self._load_id = task.load_id
 
     def __enter__(self) -> Self:

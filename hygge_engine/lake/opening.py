@@ -1,0 +1,26 @@
+"""Lakes by their settings: one client, with its connections, serves all tables of a process."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from hygge_engine.lake.base import Lake
+from hygge_engine.lake.datalake import DataLake
+from hygge_engine.lake.local import LocalLake
+from hygge_engine.lake.settings import LakeSettings
+
+
+def open_lake(settings: LakeSettings) -> Lake:
+    """The data lake that settings name, whatever else these settings say."""
+    return _data_lake(LakeSettings(**{name: getattr(settings, name) for name in LakeSettings.model_fields}))
+
+
+def open_directory(path: Path) -> Lake:
+    """A local directory as a lake."""
+    return LocalLake(path)
+
+
+@lru_cache(maxsize=64)
+def _data_lake(settings: LakeSettings) -> Lake:
+    return DataLake(settings)

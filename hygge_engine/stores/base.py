@@ -1,0 +1,94 @@
+"""What a store promises: a table where rows settle, staged first and made visible once, by one landing state."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import pyarrow as pa
+
+from hygge_engine.stores.landing.base import Landing
+from hygge_engine.stores.landing.state import LandingState, StagedFile
+
+
+class Wait(NamedTuple):
+    """What a load waits for, and in how many seconds to look again."""
+
+    message: str
+    seconds: float
+
+
+class RowWriter(Protocol):
+    """Takes batches of one schema and stages them where nobody reads them. Bounded memory; not thread-safe."""
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Hand a batch over; may block while earlier ones are being written, and raise what writing them raised."""
+        ...
+
+    def finish(self) -> list[StagedFile]:
+        """Complete what was staged and name it, in order; nothing staged is ever without rows."""
+        ...
+
+    def abandon(self) -> None:
+        """Drop what was staged; never raises. What cannot be deleted now is swept by the next load."""
+        ...
+
+
+class Destination[L: Landing](ABC):
+    """One table of a store. A third party's store subclasses this, or one of the bases built on it.
+
+    ``schema_name`` (empty where the store has none) and ``table_name`` name it in the schema manifest. ``key_columns``
+    are those that the settings name. ``merges`` tells whether a row that lands again replaces the one with its key;
+    where it does not, each version of a row lands once. ``needs_key`` refuses increments of a source without a key.
+    ``L`` is the kind of hold that the store has on its tables.
+    """
+
+    schema_name: str = ""
+    table_name: str
+    key_columns: tuple[str, ...] = ()
+    merges: bool = False
+    needs_key: bool = False
+
+    @abstractmethod
+    def state(self) -> LandingState | None:
+        """How far the table has come, without a claim on it; None where nothing ever landed."""
+
+    @abstractmethod
+    def attach(self, load_id: str, attempt: int) -> L:
+        """Read the landing state for one attempt. Raises LandingBusy where another load owns the table."""
+
+    def check_history(self, landing: L) -> None:
+        """Compare the landing state with the table before anything is added; raises LandingBroken."""
+        return
+
+    @abstractmethod
+    def writer(self, landing: L, schema: pa.Schema, *, marked: bool) -> RowWriter:
+        """Where the rows of a slice are staged; ``marked`` rows are changes to a table that has rows already."""
+
+    @abstractmethod
+    def publish(
+        self,
+        landing: L,
+        files: Sequence[StagedFile],
+        *,
+        position: list[str] | None,
+        last: bool,
+        new_generation: bool = False,
+    ) -> None:
+        """Make staged rows visible, and commit position and rows together (`Landing.intend`).
+
+        ``last`` ends the load; ``new_generation`` replaces all that was landed before.
+        """
+
+    def drop(self, landing: L) -> bool:
+        """Remove the old rows before a new generation lands; False where that has to be tried again later.
+
+        A store that replaces a table in one step has nothing to do here.
+        """
+        landing.update(phase="waiting")
+        return True
+
+    def drop_wait(self, landing: L) -> Wait | None:
+        """What has to be waited for between dropping and landing; None where nothing has."""
+        return None

@@ -1,0 +1,149 @@
+"""Record batches into staged files, encoded by a thread of its own while the next batch is being read."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+import pyarrow as pa
+
+from hygge_engine.errors import StoreError
+from hygge_engine.lake.base import StagingWriter
+from hygge_engine.stores.landing.protocol import staged_file
+from hygge_engine.stores.landing.state import StagedFile
+
+# Arrow bytes gathered before they are encoded together: a row group in Parquet. Large enough for dictionaries and
+# statistics to pay, small enough that a reader and this writer hold only a fraction of the memory budget.
+GATHERED_BYTES = 32 * 1024 * 1024
+
+# Encoded bytes after which a file is closed and the next begun. No limit is documented for a landing zone; files of
+# this size keep a killed slice's loss and the replicator's memory small.
+FILE_BYTES = 256 * 1024 * 1024
+
+# Batches waiting to be encoded: one in work, one ready.
+QUEUED_BATCHES = 1
+
+
+class Encoder(Protocol):
+    """Writes tables of one schema into one file of one format."""
+
+    def write(self, table: pa.Table) -> None: ...
+
+    def close(self) -> None:
+        """Complete the file; the sink stays open."""
+        ...
+
+
+# Begins a file of one format in a sink.
+Format = Callable[[StagingWriter, pa.Schema], Encoder]
+
+
+class StagedFiles:
+    """Writes batches of one schema into as many staged files as they need; a `RowWriter`.
+
+    ``complete`` turns a batch into what is written, where something is added to it.
+    """
+
+    def __init__(
+        self,
+        stage: Callable[[], StagingWriter],
+        schema: pa.Schema,
+        format_: Format,
+        *,
+        complete: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
+        file_bytes: int = FILE_BYTES,
+    ) -> None:
+        self._stage = stage
+        self._schema = schema
+        self._format = format_
+        self._complete = complete
+        self._file_bytes = file_bytes
+        self._sink: StagingWriter | None = None
+        self._encoder: Encoder | None = None
+        self._gathered: list[pa.RecordBatch] = []
+        self._gathered_bytes = 0
+        self._rows = 0
+        self._done: list[StagedFile] = []
+        self._queue: queue.Queue[pa.RecordBatch | None] = queue.Queue(maxsize=QUEUED_BATCHES)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._drain, name="encode", daemon=True)
+        self._thread.start()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Hand a batch over.
+
+        blocks while another is waiting. Raises what encoding or uploading an earlier one raised.
+        """
+        self._raise_failure()
+        if batch.num_rows:
+            self._queue.put(batch)
+
+    def finish(self) -> list[StagedFile]:
+        """Close the last file and return all of them in order; no file is ever empty."""
+        self._stop()
+        self._raise_failure()
+        self._close_file()
+        # Arrow keeps what the rows took for itself; beside other tables, and other libraries, it is needed again.
+        pa.default_memory_pool().release_unused()
+        return self._done
+
+    def abandon(self) -> None:
+        """Drop everything that was staged. What cannot be deleted now is swept by the next load."""
+        self._failure = self._failure or StoreError("abandoned")
+        self._stop()
+        self._gathered.clear()
+        if self._sink is not None:
+            self._sink.abandon()
+            self._sink = None
+
+    def _stop(self) -> None:
+        if self._thread.is_alive():
+            self._queue.put(None)
+        self._thread.join()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _drain(self) -> None:
+        while (batch := self._queue.get()) is not None:
+            if self._failure is not None:
+                continue  # keep taking, so that the reader never blocks on a full queue
+            try:
+                self._gather(batch)
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that reads
+                self._failure = error
+
+    def _gather(self, batch: pa.RecordBatch) -> None:
+        if self._complete is not None:
+            batch = self._complete(batch)
+        self._gathered.append(batch)
+        self._gathered_bytes += batch.nbytes
+        self._rows += batch.num_rows
+        if self._gathered_bytes >= GATHERED_BYTES:
+            self._encode()
+
+    def _encode(self) -> None:
+        if not self._gathered:
+            return
+        if self._sink is None or self._encoder is None:
+            self._sink = self._stage()
+            self._encoder = self._format(self._sink, self._schema)
+        table = pa.Table.from_batches(self._gathered, self._schema)
+        self._gathered = []
+        self._gathered_bytes = 0
+        self._encoder.write(table)
+        if self._sink.tell() >= self._file_bytes:
+            self._close_file()
+
+    def _close_file(self) -> None:
+        self._encode()
+        if self._sink is None or self._encoder is None:
+            return
+        self._encoder.close()
+        self._done.append(staged_file(self._sink.finish(), rows=self._rows))
+        self._encoder = None
+        self._sink = None
+        self._rows = 0

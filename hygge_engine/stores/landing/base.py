@@ -1,0 +1,262 @@
+"""One attempt's hold on one table: ownership, the open load, and how it ends. Where the state lives, and how rows
+become visible, is the business of its subclasses."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from hygge_engine.errors import LandingBroken, LandingBusy
+from hygge_engine.stores.landing.state import (
+    Finished,
+    LandingState,
+    Mode,
+    OpenLoad,
+    Owner,
+    StagedFile,
+    expired,
+    with_open,
+)
+
+# How long an owner that says nothing keeps the table. Renewed with every state write and at least every
+# RENEWAL_SECONDS, so that a load which died keeps the next one waiting for two minutes at most; longer pauses only
+# cost liveness, never safety.
+OWNERSHIP_SECONDS = 120.0
+RENEWAL_SECONDS = 30.0
+
+
+class StateStore(Protocol):
+    """Where a landing state is kept: read once, then replaced on condition that nobody else has."""
+
+    def read(self) -> LandingState | None:
+        """The state; None where the table has none yet. Raises LandingBroken for an unreadable one."""
+        ...
+
+    def write(self, state: LandingState) -> LandingState:
+        """Replace what was read or written last. Raises LandingFenced where somebody else has written since."""
+        ...
+
+
+class Landing(ABC):
+    """One attempt's hold on one table. Not thread-safe: one slice, one thread."""
+
+    def __init__(self, states: StateStore, *, load_id: str, attempt: int) -> None:
+        self._states = states
+        self._load_id = load_id
+        self._attempt = attempt
+        self._owned = False
+        found = states.read()
+        self.is_new = found is None
+        self.state = found or LandingState()
+        owner = self.state.owner
+        if owner and owner.load_id != load_id and not expired(owner, self._now()) and not self.finished:
+            raise LandingBusy(f"load {owner.load_id} owns this table until {owner.expires}")
+
+    @abstractmethod
+    def sweep(self) -> None:
+        """Delete what was staged and can never be published any more."""
+
+    @abstractmethod
+    def _now(self) -> datetime:
+        """The clock that all attempts share: the destination's own, in UTC."""
+
+    @abstractmethod
+    def _make_visible(self, files: Sequence[StagedFile]) -> None:
+        """Publish the files of the intent in this order; what has been published already stays as it is."""
+
+    @property
+    def finished(self) -> Finished | None:
+        """The totals of this very load, where an earlier attempt has finished it already."""
+        done = self._ended
+        return None if done is None or done.partial else done
+
+    @property
+    def carried(self) -> Finished | None:
+        """What this load has landed of a load that it had adopted, where its own share is still to come."""
+        done = self._ended
+        return done if done is not None and done.partial else None
+
+    @property
+    def _ended(self) -> Finished | None:
+        done = self.state.finished
+        return done if done is not None and done.load_id == self._load_id else None
+
+    @property
+    def open(self) -> OpenLoad | None:
+        """The load of this table that has begun and not ended, by whichever load it was begun."""
+        return self.state.open
+
+    def take_over(self) -> None:
+        """Own the table and finish the intent that an earlier attempt left. A no-op where it is owned already."""
+        if not self._owned:
+            self._write(replace(self.state, epoch=self.state.epoch + 1))
+            self._owned = True
+        if self.state.open is not None and self.state.open.intent:
+            self._roll_forward()
+
+    def begin(self, opened: OpenLoad, *, key_columns: Sequence[str], columns: dict[str, str]) -> None:
+        """Open a load of the table: one write, which also takes the table over."""
+        epoch = self.state.epoch if self._owned else self.state.epoch + 1
+        self._write(
+            replace(self.state, epoch=epoch, open=opened, key_columns=tuple(key_columns), columns=dict(columns))
+        )
+        self._owned = True
+
+    def adopt(self) -> None:
+        """Go on with another load's open load as if it were our own.
+
+        what that load landed is in its own journal row.
+        """
+        self.update(load_id=self._load_id, adopted=True, rows=0, bytes=0, files=0)
+
+    def discard(self) -> None:
+        """Forget an open load that cannot be resumed. What it has published stays; what it has staged is swept."""
+        self._write(replace(self.state, open=None))
+        self.sweep()
+
+    def record_drop(self, folder_etag: str) -> None:
+        """Remember which folder is about to be deleted.
+
+        fails, and nothing is deleted, where another attempt took over.
+        """
+        self._write(replace(with_open(self.state, phase="dropping"), folder_etag=folder_etag))
+
+    def update(self, **changes: object) -> None:
+        """Replace fields of the open load, conditionally."""
+        self._write(with_open(self.state, **changes))
+
+    def note(self, **changes: object) -> None:
+        """Replace fields of the open load with the next write, together with whatever that one says."""
+        self.state = with_open(self.state, **changes)
+
+    def renew(self) -> None:
+        """Say that the attempt is alive. Raises LandingFenced where another one has taken over.
+
+        Nothing happens before the table is owned: whoever only read the state has nothing to renew.
+        """
+        if self._owned:
+            self._write(self.state)
+
+    def intend(
+        self,
+        files: Sequence[StagedFile],
+        *,
+        position: list[str] | None,
+        last: bool,
+        new_generation: bool = False,
+    ) -> None:
+        """Write the intent to publish ``files``, in this order, and roll it forward to the commit.
+
+        With ``last`` the commit ends the load; ``new_generation`` begins the numbering again after a confirmed drop.
+        """
+        self._write(self._intent(files, position=position, last=last, new_generation=new_generation))
+        self._roll_forward()
+
+    def finish(self) -> None:
+        """End the open load without anything (more) to publish."""
+        self._end(self.state)
+
+    def drop_finished(self) -> None:
+        """End a reload whose source was empty: the table is gone, and its next generation has no file yet."""
+        self._end(_next_generation(self.state))
+
+    def release(self) -> None:
+        """Give the table up between loads; an open load stays open for whoever comes next."""
+        if self._owned:
+            self._write(replace(self.state, owner=None), keep_owner=False)
+
+    def withdraw(self) -> None:
+        """Clear up after being fenced: what this attempt has staged, as far as its successors do not need it.
+
+        Its last intent may have been accepted although it was told otherwise, so the state decides, read anew.
+        """
+        self._owned = False
+        self.state = self._states.read() or LandingState()
+        self.sweep()
+
+    def _intent(
+        self, files: Sequence[StagedFile], *, position: list[str] | None, last: bool, new_generation: bool
+    ) -> LandingState:
+        state = with_open(self.state, phase="landing", staged=(), intent=tuple(files), after_intent=position, last=last)
+        return _next_generation(state) if new_generation else state
+
+    def _roll_forward(self) -> None:
+        opened = self._opened()
+        self._make_visible(opened.intent)
+        state = committed(self.state)
+        if opened.last:
+            self._end(state)
+        else:
+            self._write(state)
+
+    def _opened(self) -> OpenLoad:
+        if self.state.open is None:
+            raise LandingBroken("there is no open load")
+        return self.state.open
+
+    def _end(self, state: LandingState) -> None:
+        """Watermark, totals and ownership in one write. An adopted load's owner goes on to its own increment."""
+        self._write(ended(state), keep_owner=self._opened().adopted)
+        self.sweep()
+
+    def _write(self, state: LandingState, *, keep_owner: bool = True) -> None:
+        self.state = self._states.write(self._with_owner(state) if keep_owner else state)
+
+    def _with_owner(self, state: LandingState) -> LandingState:
+        expires = self._now() + timedelta(seconds=OWNERSHIP_SECONDS)
+        return replace(state, owner=Owner(self._load_id, self._attempt, expires.isoformat()))
+
+
+def committed(state: LandingState) -> LandingState:
+    """The state once the files of its intent are visible."""
+    opened = state.open
+    if opened is None:
+        raise LandingBroken("there is no open load to commit")
+    published = [file for file in opened.intent if file.rows]
+    return with_open(
+        replace(state, next_sequence=state.next_sequence + len(published)),
+        intent=(),
+        after_intent=None,
+        position=opened.after_intent,
+        rows=opened.rows + sum(file.rows for file in published),
+        bytes=opened.bytes + sum(file.length for file in published),
+        files=opened.files + len(published),
+    )
+
+
+def ended(state: LandingState) -> LandingState:
+    """The state after its open load: the watermark moves to the upper bound, and the table is given up."""
+    opened = state.open
+    if opened is None:
+        raise LandingBroken("there is no open load to end")
+    reached = opened.upper if opened.upper is not None and opened.upper.value is not None else None
+    kept = None if opened.mode == "reload" else state.watermark
+    totals = Finished(opened.load_id, opened.mode, opened.rows, opened.bytes, opened.files, opened.adopted)
+    return replace(state, open=None, owner=None, watermark=reached or kept, finished=totals)
+
+
+def is_resumable(opened: OpenLoad, load_id: str) -> bool:
+    """Whether ``load_id`` may go on where an open load stopped instead of starting it again.
+
+    Its own load always may. Another load's staged reload may not: rows staged long ago would land as if they were
+    new. What has a fixed upper bound may, because the next increment begins exactly there.
+    """
+    if opened.load_id == load_id or opened.phase in ("dropping", "waiting"):
+        return True
+    if opened.mode == "reload":
+        return opened.phase == "landing"
+    return opened.upper is not None
+
+
+def mode_of(state: LandingState, *, reload: bool) -> Mode:
+    """What a new load of the table does."""
+    if reload:
+        return "reload"
+    return "changes" if state.has_history else "initial"
+
+
+def _next_generation(state: LandingState) -> LandingState:
+    return replace(state, generation=state.generation + 1, next_sequence=1, folder_etag="")
