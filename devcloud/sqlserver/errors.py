@@ -33,6 +33,7 @@ _MESSAGES: dict[int, tuple[int, str]] = {
     241: (16, "Conversion failed when converting date and/or time from character string."),
     242: (16, "The conversion of a {0} data type to a {1} data type resulted in an out-of-range value."),
     245: (16, "Conversion failed when converting the {0} value '{1}' to data type {2}."),
+    226: (16, "{0} statement not allowed within multi-statement transaction."),
     262: (14, "{0} permission denied in database '{1}'."),
     271: (
         16,
@@ -112,6 +113,18 @@ _MESSAGES: dict[int, tuple[int, str]] = {
     3729: (16, "Cannot {0} '{1}' because it is being referenced by object '{2}'."),
     3902: (16, "The COMMIT TRANSACTION request has no corresponding BEGIN TRANSACTION."),
     3903: (16, "The ROLLBACK TRANSACTION request has no corresponding BEGIN TRANSACTION."),
+    3951: (
+        16,
+        "Transaction failed in database '{0}' because the statement was run under snapshot isolation but the "
+        "transaction did not start in snapshot isolation. You cannot change the isolation level of the transaction to "
+        "snapshot after the transaction has started unless the transaction was originally started under snapshot "
+        "isolation level.",
+    ),
+    3952: (
+        16,
+        "Snapshot isolation transaction failed accessing database '{0}' because snapshot isolation is not allowed in "
+        "this database. Use ALTER DATABASE to allow snapshot isolation.",
+    ),
     3960: (
         16,
         "Snapshot isolation transaction aborted due to update conflict. You cannot use snapshot isolation to access "

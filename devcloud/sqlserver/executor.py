@@ -34,6 +34,11 @@ _ABORTING: Final = frozenset(
     {102, 105, 156, 207, 208, 209, 229, 241, 242, 245, 8114, 8115, 8134, 137, 40510, 4104, 195}
 )
 
+_DATABASE_OPTIONS: Final = {
+    "ALLOW_SNAPSHOT_ISOLATION": "snapshot_isolation",
+    "READ_COMMITTED_SNAPSHOT": "read_committed_snapshot",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class _Leave(Exception):
@@ -61,6 +66,7 @@ class Executor(Execution):
             commands.CreateView: lambda s: self._define(lambda d: d.create_view(s)),
             commands.Permission: lambda s: self._define(lambda d: d.set_permission(s)),
             commands.Create: self._create,
+            commands.AlterDatabase: self._alter_database,
             commands.Drop: self._drop,
             commands.Use: self._use,
             commands.Declare: self._declare,
@@ -270,6 +276,18 @@ class Executor(Execution):
                     self.session.instance.drop(name[-1])
                 except duckdb.Error:
                     raise SqlError(3702, f'Cannot drop database "{name[-1]}" because it is currently in use.') from None
+        self.results.done()
+
+    def _alter_database(self, statement: commands.AlterDatabase) -> None:
+        session = self.session
+        session.require_administrator("ALTER DATABASE")
+        if session.transaction.count:
+            raise make_error(226, "ALTER DATABASE")
+        database = session.database_of(statement.name or session.database)
+        settings = database.settings
+        for option, value in statement.options:
+            settings = replace(settings, **{_DATABASE_OPTIONS[option]: value == "ON"})
+        session.instance.change_settings(database, settings)
         self.results.done()
 
     # Variables and settings

@@ -14,6 +14,7 @@ from devcloud.sqlserver.engine import state
 from devcloud.sqlserver.engine.backend import Database, Instance
 from devcloud.sqlserver.engine.catalogue import Catalogue, load_catalogue
 from devcloud.sqlserver.engine.moments import now_in_ticks
+from devcloud.sqlserver.engine.settings import DatabaseSettings
 from devcloud.sqlserver.engine.values import Scalar
 from devcloud.sqlserver.errors import CancelledError, ConnectionLostError, SqlError, make_error
 from devcloud.sqlserver.faults import Faults
@@ -167,9 +168,9 @@ class Session:
             raise make_error(262, permission, "master")
 
     @property
-    def databases(self) -> list[str]:
-        """All databases, in order of their ids."""
-        return [database.name for database in self.instance.databases.values()]
+    def databases(self) -> list[tuple[int, str, DatabaseSettings]]:
+        """The id, name and settings of every database, in order of their ids."""
+        return [(d.number, d.name, d.settings) for d in self.instance.databases.values()]
 
     @property
     def current(self) -> Database:
@@ -182,6 +183,15 @@ class Session:
         if database is None:
             raise make_error(911, name)
         return database
+
+    def check_isolation(self, database: str) -> None:
+        """Check that the session may read from a database as isolated as it asked. Raises SqlError 3951 or 3952."""
+        if self.transaction.isolation != "SNAPSHOT":
+            return
+        if not self.database_of(database).settings.snapshot_isolation:
+            raise make_error(3952, database)
+        if self.transaction.count and not self.transaction.began_in_snapshot:
+            raise make_error(3951, database)
 
     # The catalogue
 

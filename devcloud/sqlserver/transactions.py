@@ -28,12 +28,14 @@ class Transaction:
         self.is_open = False
         """Whether a DuckDB transaction is open."""
         self.has_written = False
+        self.began_in_snapshot = False
 
     def begin(self) -> None:
         """Begin, or begin one more inside."""
         self.count += 1
         if self.count == 1:
             self.descriptor = struct.pack("<Q", next(_DESCRIPTORS))
+            self.began_in_snapshot = self.isolation == "SNAPSHOT"
 
     def enter(self, *, writing: bool) -> bool:
         """Open DuckDB's transaction if the next statement needs it; tells whether it did."""

@@ -109,6 +109,33 @@ def test_snapshot_does_not(address: str, table: str) -> None:
         assert reading.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] == 4
 
 
+def test_a_transaction_that_did_not_begin_under_snapshot_cannot_change_to_it(address: str, table: str) -> None:
+    with odbc(address, "db") as connection:
+        connection.execute("BEGIN TRANSACTION; SET TRANSACTION ISOLATION LEVEL SNAPSHOT")
+        with pytest.raises(pyodbc.Error) as caught:
+            connection.execute(f"SELECT COUNT(*) FROM {table}")
+        assert number_of(caught.value) == 3951
+
+
+def test_a_database_may_keep_no_snapshots(address: str) -> None:
+    state = "SELECT snapshot_isolation_state_desc, is_read_committed_snapshot_on FROM sys.databases WHERE name = ?"
+    with odbc(address, "master") as connection:
+        connection.execute("CREATE DATABASE bare; ALTER DATABASE bare SET ALLOW_SNAPSHOT_ISOLATION OFF")
+        connection.execute("ALTER DATABASE bare SET READ_COMMITTED_SNAPSHOT OFF WITH ROLLBACK IMMEDIATE")
+        assert list(connection.execute(state, "bare").fetchone()) == ["OFF", False]
+        assert list(connection.execute(state, "db").fetchone()) == ["ON", True]
+    with odbc(address, "bare") as connection:
+        connection.execute("CREATE TABLE dbo.t (id int PRIMARY KEY)")
+        connection.execute("SET TRANSACTION ISOLATION LEVEL SNAPSHOT")
+        with pytest.raises(pyodbc.Error) as caught:
+            connection.execute("SELECT COUNT(*) FROM dbo.t")
+        assert number_of(caught.value) == 3952
+        connection.execute("ALTER DATABASE CURRENT SET ALLOW_SNAPSHOT_ISOLATION ON")
+        assert connection.execute("SELECT COUNT(*) FROM dbo.t").fetchone()[0] == 0
+    with odbc(address, "master") as connection:
+        connection.execute("DROP DATABASE bare")
+
+
 def test_min_active_rowversion_stays_below_what_is_not_committed(address: str, table: str) -> None:
     def bound(connection: Any) -> bytes:
         return bytes(connection.execute("SELECT MIN_ACTIVE_ROWVERSION()").fetchone()[0])

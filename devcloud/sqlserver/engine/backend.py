@@ -15,6 +15,7 @@ from devcloud.sqlserver.engine import library
 from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, Table, create_catalogue
 from devcloud.sqlserver.engine.keys import duplicate_of
 from devcloud.sqlserver.engine.library import ERROR_MARK
+from devcloud.sqlserver.engine.settings import DatabaseSettings, load_settings, store_settings
 from devcloud.sqlserver.engine.values import quote, quote_text
 from devcloud.sqlserver.errors import CancelledError, SqlError, make_error
 
@@ -32,9 +33,10 @@ class ConflictError(Exception):
 class Database:
     """A database of the server."""
 
-    def __init__(self, name: str, number: int) -> None:
+    def __init__(self, name: str, number: int, settings: DatabaseSettings) -> None:
         self.name = name
         self.number = number
+        self.settings = settings
         self.version = 0
         """Rises with every committed change of definitions, so that sessions know when to load them again."""
         self._lock = threading.Lock()
@@ -101,8 +103,9 @@ class Instance:
                 connection.execute("BEGIN")
                 create_catalogue(connection, name)
                 connection.execute("COMMIT")
+            settings = load_settings(connection, name)
             connection.close()
-            database = Database(name, len(self.databases) + (1 if name == "master" else 4))
+            database = Database(name, len(self.databases) + (1 if name == "master" else 4), settings)
             self.databases[name.lower()] = database
             return database
 
@@ -117,6 +120,14 @@ class Instance:
             connection.close()
             if self.directory is not None:
                 (self.directory / f"{database.name}.duckdb").unlink(missing_ok=True)
+
+    def change_settings(self, database: Database, settings: DatabaseSettings) -> None:
+        """Give a database other settings, at once and for all sessions."""
+        with self._lock:
+            connection = self.root.cursor()
+            store_settings(connection, database.name, settings)
+            connection.close()
+            database.settings = settings
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a connection for a session."""

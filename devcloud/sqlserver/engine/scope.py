@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from devcloud.sqlserver.engine.catalogue import Catalogue, Table
+from devcloud.sqlserver.engine.settings import DatabaseSettings
 from devcloud.sqlserver.engine.values import Scalar, Value
 from devcloud.sqlserver.errors import make_error
 from devcloud.sqlserver.tsql.syntax import CommonTable, Expression, Name
@@ -29,8 +30,8 @@ class Environment(Protocol):
         """The login."""
 
     @property
-    def databases(self) -> list[str]:
-        """All databases, in order of their ids."""
+    def databases(self) -> list[tuple[int, str, DatabaseSettings]]:
+        """The id, name and settings of every database, in order of their ids."""
 
     @property
     def variables(self) -> dict[str, tuple[SqlType, Scalar]]:
@@ -42,6 +43,9 @@ class Environment(Protocol):
 
     def catalogue(self, database: str) -> Catalogue:
         """Return a database's catalogue. Raises SqlError 911 or 916."""
+
+    def check_isolation(self, database: str) -> None:
+        """Check that the session may read from a database as isolated as it asked. Raises SqlError 3951 or 3952."""
 
     def global_variable(self, name: str) -> tuple[SqlType, Scalar] | None:
         """Return the value of ``@@name``, or None if there is no such thing."""

@@ -57,6 +57,7 @@ class SourceBinder(ExpressionBinder):
             raise make_error(208, ".".join(part for part in name if part))
         if not self._inside_view and not catalogue.allows(self.environment.user, permission, table):
             raise make_error(229, permission, table.name, catalogue.database, table.schema, state=5)
+        self.environment.check_isolation(catalogue.database)
         self.tables.append(table)
         return catalogue, table
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
 from typing import Final
 
+from devcloud.sqlserver.engine.settings import DatabaseSettings
 from devcloud.sqlserver.engine.values import quote_text
 from devcloud.sqlserver.types import (
     BIGINT,
@@ -238,19 +240,17 @@ SYSTEM_VIEWS: Final[dict[tuple[str, str], SystemView]] = {
         "FROM {db}.objects o WHERE o.kind = 'V'", object_id="int o.object_id", definition="nvarcharmax o.definition"
     ),
     ("sys", "databases"): _view(
-        "FROM duckdb_databases() d JOIN (SELECT unnest({databases}) AS name, generate_subscripts({databases}, 1) "
-        "AS n) k "
-        "ON k.name = d.database_name",
+        "FROM {databases}",
         name="sysname k.name",
-        database_id="int k.n + 4",
+        database_id="int k.number",
         compatibility_level="tinyint 160",
         collation_name=f"sysname '{DEFAULT_COLLATION}'",
         state="tinyint 0",
         state_desc="nvarchar60 'ONLINE'",
         is_read_only="bit 0",
-        snapshot_isolation_state="tinyint 1",
-        snapshot_isolation_state_desc="nvarchar60 'ON'",
-        is_read_committed_snapshot_on="bit 1",
+        snapshot_isolation_state="tinyint k.snapshot_isolation",
+        snapshot_isolation_state_desc="nvarchar60 CASE k.snapshot_isolation WHEN 1 THEN 'ON' ELSE 'OFF' END",
+        is_read_committed_snapshot_on="bit k.read_committed_snapshot",
     ),
     ("sys", "database_principals"): _view(
         "FROM {db}.principals p",
@@ -331,9 +331,16 @@ SYSTEM_VIEWS: Final[dict[tuple[str, str], SystemView]] = {
 }
 
 
-def system_query(view: SystemView, database: str, catalogue: str, databases: list[str]) -> str:
+def system_query(
+    view: SystemView, database: str, catalogue: str, databases: Sequence[tuple[int, str, DatabaseSettings]]
+) -> str:
     """Return the DuckDB query of a system view in one database."""
-    names = "[" + ", ".join(quote_text(name) for name in databases) + "]"
+    columns = ["number", "name", *(field.name for field in fields(DatabaseSettings))]
+    rows = ", ".join(
+        f"({', '.join([str(number), quote_text(name), *(str(int(value)) for value in astuple(settings))])})"
+        for number, name, settings in databases
+    )
+    table = f"(VALUES {rows}) AS k({', '.join(columns)})"
     return (
-        view.query.replace("{db}", catalogue).replace("{database}", quote_text(database)).replace("{databases}", names)
+        view.query.replace("{db}", catalogue).replace("{database}", quote_text(database)).replace("{databases}", table)
     )

@@ -197,6 +197,15 @@ class Permission:
 
 
 @dataclass(frozen=True, slots=True)
+class AlterDatabase:
+    """ALTER DATABASE name SET options; without a name it is the current one."""
+
+    name: str | None
+    options: tuple[tuple[str, str], ...]
+    line: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Use:
     """USE database."""
 
@@ -363,6 +372,7 @@ Statement = (
     | Create
     | Drop
     | Permission
+    | AlterDatabase
     | Use
     | Declare
     | SetVariable

@@ -18,8 +18,8 @@ from devcloud.sqlserver.tsql.commands import (
     Permission,
     Statement,
 )
+from devcloud.sqlserver.tsql.databases import DatabaseParser
 from devcloud.sqlserver.tsql.lexer import Kind
-from devcloud.sqlserver.tsql.queries import QueryParser
 from devcloud.sqlserver.tsql.syntax import Name, TypeName
 
 _PERMISSIONS: Final = frozenset(
@@ -28,7 +28,7 @@ _PERMISSIONS: Final = frozenset(
 )
 
 
-class DefinitionParser(QueryParser):
+class DefinitionParser(DatabaseParser):
     """Parses CREATE, ALTER, DROP, GRANT, DENY and REVOKE."""
 
     def parse_create(self) -> Statement:
@@ -246,6 +246,8 @@ class DefinitionParser(QueryParser):
         self.expect("ALTER")
         if self.accept("VIEW"):
             return self.parse_view(start, line, replace=True)
+        if self.accept("DATABASE"):
+            return self.parse_alter_database(line)
         if not self.accept("TABLE"):
             raise self.refused(f"ALTER {self.token.upper}")
         table = self.parse_name()
