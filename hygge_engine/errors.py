@@ -186,6 +186,13 @@ class LandingBusy(StoreError):
     transient = True
 
 
+class StoreUnavailable(StoreError):
+    """The destination did not answer, or somebody else is writing to it."""
+
+    code = "store.unavailable"
+    transient = True
+
+
 class FabricUnavailable(StoreError):
     """Fabric's REST API did not answer, or asked to come back later."""
 

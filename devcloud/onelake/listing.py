@@ -93,14 +93,19 @@ def list_blobs(tree: Tree, leases: Leases, request: Request, behaviour: Behaviou
 
 
 def _matching(tree: Tree, request: Request, prefix: str, *, recursive: bool) -> Iterator[Node]:
-    """Everything whose path begins with `prefix`, from below the deepest directory that the prefix names."""
+    """Everything whose path begins with `prefix`, from below the deepest directory that the prefix names.
+
+    `startFrom`, which Delta readers page through a log with, leaves out what comes before it (List Blobs, inclusive).
+    """
     folder, _, start = prefix.rpartition("/")
     folder = clean_path(folder)
     base = f"{request.filesystem}/{folder}" if folder else request.filesystem
     after = _decode_token(request.query.get("marker", ""))
     depth = len(folder.split("/")) if folder else 0
+    first = request.query.get("startfrom", "").split("/")
     for node in tree.walk(base, recursive=recursive, after=after[depth:]):
-        if node.path[len(base) + 1 :].startswith(start):
+        own = node.path[len(request.filesystem) + 1 :].split("/")
+        if node.path[len(base) + 1 :].startswith(start) and own >= first:
             yield node
 
 

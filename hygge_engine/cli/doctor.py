@@ -180,9 +180,9 @@ def _connection_of(entity: Entity) -> str:
 
 def _store_of(entity: Entity) -> str:
     """The item or folder that the entity's store shares with others; a lake is probed once."""
-    keys = {"account_url", "filesystem", "mirror_name", "path"}
+    keys = {"account_url", "filesystem", "mirror_name", "lakehouse", "path"}
     settings = entity.store.model_dump(include=keys, exclude_none=True)
-    order = ("account_url", "filesystem", "path", "mirror_name")
+    order = ("account_url", "filesystem", "path", "mirror_name", "lakehouse")
     return "/".join(str(settings[key]).strip("/") for key in order if settings.get(key)) or entity.store.type
 
 

@@ -36,6 +36,7 @@ _REMEDIES = {
     "lake.unavailable": "Check the store's `account_url`, then start the load again.",
     "store": "`hygge doctor` says how far each table has come, and what Fabric makes of it.",
     "store.landing_broken": "Stop other publishers, then reload the table: `hygge go --run-type full_drop --entity …`.",
+    "store.unavailable": "Check that the destination can be reached, then start the load again.",
     "store.busy": "Wait until the other load has ended.",
     "store.fenced": "Another load has taken the table over; see `hygge runs`.",
     "store.schema_changed": "Reload the table: `hygge go --run-type full_drop --entity …`.",

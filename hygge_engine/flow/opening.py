@@ -114,19 +114,40 @@ class Opening:
             return replace(opened, upper=upper)
         reached = self._reached(upper)
         if reached is None:
-            self._notes.append("no watermark yet: everything is read once more and merged by key")
-            return replace(opened, upper=upper)
+            return self._without_watermark(replace(opened, upper=upper))
         lower, inclusive = reached, False
         if settings.lag:
             lower = self._home.lower_with_lag(reached, high.type, settings.lag)
         else:
             ties = self._landing.state.watermark.ties if self._landing.state.watermark else 0
             inclusive = high.type != "binary" and self._home.count_at(settings.column, reached) > ties
+            inclusive = inclusive and self._can_read_again(reached)
             if high.value == reached and not inclusive:
                 return None
         if high.value is None:
             return None
         return replace(opened, upper=upper, lower=lower, lower_inclusive=inclusive)
+
+    def _without_watermark(self, opened: OpenLoad) -> OpenLoad:
+        """An increment of a table that was loaded without a cursor. Raises CursorUnusable where rows would double."""
+        if not self._table.merges:
+            raise CursorUnusable(
+                "the table has rows but no watermark, and this store would keep what is read again twice",
+                hint="Reload the table with run_type full_drop; the increments after it have a watermark.",
+            )
+        self._notes.append("no watermark yet: everything is read once more and merged by key")
+        return opened
+
+    def _can_read_again(self, value: str) -> bool:
+        """Whether rows at the committed watermark that have landed can be told from those that came later."""
+        mark = self._landing.state.watermark
+        if self._table.merges or (mark is not None and mark.boundary is not None and mark.boundary.complete):
+            return True
+        self._notes.append(
+            f"rows have appeared at exactly the last watermark, {value}; they are left out, because without a key, or "
+            "among this many, they cannot be told from those that have landed"
+        )
+        return False
 
     def _reached(self, upper: Watermark) -> str | None:
         """The committed watermark. Raises CursorUnusable where it belongs to another cursor."""

@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from hygge_engine.errors import HyggeError, LakeError, LandingBusy, LandingFenced
+from hygge_engine.flow.boundary import BoundaryKeys, without_landed
 from hygge_engine.flow.factory import journal_of, open_home, open_table
-from hygge_engine.flow.opening import Opening
+from hygge_engine.flow.opening import Opening, spelling_of
 from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
-from hygge_engine.homes.base import Home, Window
+from hygge_engine.homes.base import Home, Table, Window
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.stores.base import Destination
@@ -154,7 +155,7 @@ class _Slice:
         if opened.staged:
             self._table.publish(self._landing, opened.staged, position=None, last=True, new_generation=True)
         else:
-            self._landing.drop_finished()
+            self._table.clear(self._landing)
         return None
 
     def _read(self, opened: OpenLoad) -> tuple[list[StagedFile], list[str] | None, Cut]:
@@ -171,13 +172,20 @@ class _Slice:
         size = opened.bytes + sum(file.length for file in opened.staged)
         cut: Cut = ""
         renewed = time.monotonic()
+        boundary = self._boundary(opened, source)
+        landed = self._landing.state.watermark.boundary if self._landing.state.watermark else None
         writer = self._table.writer(self._landing, source.schema, marked=opened.mode == "changes")
         try:
             with closing(self._home.read(window, opened.position)) as batches:
                 for batch in batches:
-                    writer.write(batch.rows)
-                    rows += batch.rows.num_rows
-                    size += batch.rows.nbytes
+                    arrived = batch.rows
+                    if boundary is not None:
+                        if landed is not None and opened.lower_inclusive:
+                            arrived = without_landed(arrived, boundary.cursor, source.key, landed)
+                        boundary.add(arrived)
+                    writer.write(arrived)
+                    rows += arrived.num_rows
+                    size += arrived.nbytes
                     position = batch.position
                     self._watch.progress(rows, size)
                     if self._watch.cancelled():
@@ -193,10 +201,22 @@ class _Slice:
             if cut == "cancelled" and position is None:
                 writer.abandon()
                 return [], None, cut
+            if boundary is not None and boundary.boundary is not None:
+                self._landing.note(boundary=boundary.boundary)
             return writer.finish(), position, cut
         except BaseException:
             writer.abandon()
             raise
+
+    def _boundary(self, opened: OpenLoad, source: Table) -> BoundaryKeys | None:
+        """What gathers the keys at the watermark, where the store needs them and the source has any."""
+        if self._table.merges or opened.upper is None or not source.key:
+            return None
+        (cursor,) = spelling_of(source, [opened.upper.column], "watermark")
+        before = opened.boundary
+        if before is None and opened.lower_inclusive and self._landing.state.watermark is not None:
+            before = self._landing.state.watermark.boundary
+        return BoundaryKeys(cursor, source.key, before)
 
     def _stopped(self, cut: Cut) -> SliceResult | None:
         if cut == "cancelled":

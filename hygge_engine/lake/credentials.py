@@ -9,6 +9,9 @@ from pydantic import SecretStr
 
 from hygge_engine.lake.settings import LakeSettings
 
+# What a token for ADLS Gen2 and OneLake is asked for.
+STORAGE_SCOPE = "https://storage.azure.com/.default"
+
 
 def credential_of(settings: LakeSettings) -> Any:
     """What the SDK's clients take as ``credential``.
@@ -36,6 +39,29 @@ def credential_of(settings: LakeSettings) -> Any:
             from azure.identity import DefaultAzureCredential
 
             return DefaultAzureCredential(managed_identity_client_id=settings.client_id)
+
+
+def object_store_options(settings: LakeSettings) -> dict[str, str]:
+    """The same endpoint and credential as the options of the object_store library, which Delta writers are built on.
+
+    A token is asked for here and lasts about an hour: enough for a commit, so ask again for the next.
+    """
+    url = urlsplit(settings.account_url)
+    options = {"azure_storage_account_name": settings.account_name or (url.hostname or "").split(".", 1)[0]}
+    if ".dfs." in (url.hostname or ""):
+        options["azure_storage_endpoint"] = settings.account_url.replace(".dfs.", ".blob.", 1).rstrip("/")
+    else:
+        options["azure_storage_endpoint"] = settings.account_url.rstrip("/")
+    if url.scheme == "http":
+        options["azure_allow_http"] = "true"
+    match settings.credential:
+        case "account_key":
+            options["azure_storage_account_key"] = _secret(settings.account_key)
+        case "sas":
+            options["azure_storage_sas_token"] = _secret(settings.sas_token)
+        case _:
+            options["azure_storage_token"] = credential_of(settings).get_token(STORAGE_SCOPE).token
+    return options
 
 
 def _secret(value: SecretStr | None) -> str:

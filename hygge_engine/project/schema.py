@@ -68,7 +68,7 @@ def _object(
 def _one_of(registry: Mapping[str, type[Settings]], *, complete: bool) -> dict[str, Any]:
     """A mapping of any registered type. Without ``complete`` its type may be inherited."""
     options = []
-    for kind, model in registry.items():
+    for kind, model in sorted(registry.items()):  # whatever was imported first
         schema = _object(model, {"type": {"const": kind}}, complete=complete)
         if complete:
             schema["required"] = ["type", *(key for key in schema.get("required", []) if key != "type")]

@@ -22,6 +22,7 @@ RunType = Literal["full_drop", "incremental"]
 # Imported by name when the first project is read: the rooms depend on this one, never the other way round.
 _BUILT_IN = (
     "hygge_engine.homes.mssql.settings",
+    "hygge_engine.stores.lake_files.settings",
     "hygge_engine.stores.open_mirroring.settings",
 )
 
@@ -29,7 +30,7 @@ _BUILT_IN = (
 ENTRY_POINT_GROUP = "hygge_engine.types"
 
 # The keys of lake stores that say where a table settles, from the outside in.
-_LOCATION_KEYS = ("account_url", "filesystem", "mirror_name", "path", "schema_name", "table_name")
+_LOCATION_KEYS = ("account_url", "filesystem", "mirror_name", "lakehouse", "path", "schema_name", "table_name")
 
 
 class Settings(BaseModel):

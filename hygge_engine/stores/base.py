@@ -89,6 +89,10 @@ class Destination[L: Landing](ABC):
         landing.update(phase="waiting")
         return True
 
+    def clear(self, landing: L) -> None:
+        """End a reload whose source had no rows: what was landed before is gone."""
+        landing.drop_finished()
+
     def drop_wait(self, landing: L) -> Wait | None:
         """What has to be waited for between dropping and landing; None where nothing has."""
         return None

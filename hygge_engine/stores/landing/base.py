@@ -232,7 +232,9 @@ def ended(state: LandingState) -> LandingState:
     opened = state.open
     if opened is None:
         raise LandingBroken("there is no open load to end")
-    reached = opened.upper if opened.upper is not None and opened.upper.value is not None else None
+    reached = None
+    if opened.upper is not None and opened.upper.value is not None:
+        reached = replace(opened.upper, boundary=opened.boundary)
     kept = None if opened.mode == "reload" else state.watermark
     totals = Finished(opened.load_id, opened.mode, opened.rows, opened.bytes, opened.files, opened.adopted)
     return replace(state, open=None, owner=None, watermark=reached or kept, finished=totals)

@@ -53,16 +53,27 @@ class StagedFile:
 
 
 @dataclass(frozen=True)
+class Boundary:
+    """The rows at exactly a cursor's ``value`` that have landed, by their ``keys`` as text; for stores that cannot
+    merge. Not ``complete``: there were too many to remember."""
+
+    value: str
+    keys: tuple[str, ...] = ()
+    complete: bool = True
+
+
+@dataclass(frozen=True)
 class Watermark:
     """How far an incremental table has come.
 
-    ``ties`` counts the rows that had exactly ``value`` when the bound was fixed.
+    ``ties`` counts the rows that had exactly ``value`` when the bound was fixed; ``boundary`` names those that landed.
     """
 
     column: str
     type: str
     value: str | None = None
     ties: int = 0
+    boundary: Boundary | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,7 @@ class OpenLoad:
     lower: str | None = None
     lower_inclusive: bool = False
     upper: Watermark | None = None
+    boundary: Boundary | None = None
     position: list[str] | None = None
     staged: tuple[StagedFile, ...] = ()
     intent: tuple[StagedFile, ...] = ()
@@ -159,13 +171,19 @@ def _decode(value: dict[str, Any]) -> LandingState:
     def files(entries: list[dict[str, Any]]) -> tuple[StagedFile, ...]:
         return tuple(StagedFile(**entry) for entry in entries)
 
+    def boundary(entry: dict[str, Any] | None) -> Boundary | None:
+        return None if entry is None else Boundary(**entry | {"keys": tuple(entry["keys"])})
+
+    def watermark(entry: dict[str, Any] | None) -> Watermark | None:
+        return None if entry is None else Watermark(**entry | {"boundary": boundary(entry.get("boundary"))})
+
     opened = value["open"]
     if opened is not None:
-        upper = opened["upper"]
         opened = OpenLoad(
             **opened
             | {
-                "upper": None if upper is None else Watermark(**upper),
+                "upper": watermark(opened["upper"]),
+                "boundary": boundary(opened.get("boundary")),
                 "staged": files(opened["staged"]),
                 "intent": files(opened["intent"]),
             }
@@ -174,7 +192,7 @@ def _decode(value: dict[str, Any]) -> LandingState:
         **value
         | {
             "key_columns": tuple(value["key_columns"]),
-            "watermark": None if value["watermark"] is None else Watermark(**value["watermark"]),
+            "watermark": watermark(value["watermark"]),
             "owner": None if value["owner"] is None else Owner(**value["owner"]),
             "open": opened,
             "finished": None if value["finished"] is None else Finished(**value["finished"]),

@@ -1,0 +1,152 @@
+"""A table as a Delta table: files are renamed into its folder, where no reader sees them, and appear by one commit.
+
+The commit carries the application transaction of the Delta protocol (the ``txn`` action: an application's id, and a
+version that only grows): an intent that is finished twice finds its version there and commits nothing. A reload is one
+commit too, which removes the old files and adds the new ones, so that readers see either table and nothing between.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.schema import Field, Schema
+from deltalake.transaction import AddAction, create_table_with_add_actions
+
+from hygge_engine.errors import StoreError, StoreUnavailable
+from hygge_engine.lake.base import Lake
+from hygge_engine.retry import call_with_retries
+from hygge_engine.stores.folder import Places
+from hygge_engine.stores.lake_files.table import FilesTable
+from hygge_engine.stores.landing.protocol import TableLanding
+from hygge_engine.stores.landing.state import StagedFile
+from hygge_engine.stores.landing.types import schema_of
+
+if TYPE_CHECKING:
+    from hygge_engine.stores.lake_files.settings import FilesSettings
+
+# A generation's commits are numbered within it; more files than this in one generation would need 200 years at one
+# load a minute.
+GENERATION_STRIDE = 10**8
+
+
+class DeltaLocation(NamedTuple):
+    """Where the Delta package finds a lake: its address, and what it takes to get in, asked for at each use because
+    tokens expire."""
+
+    root: str
+    options: Callable[[], dict[str, str]]
+
+
+class DeltaFilesTable(FilesTable):
+    """Rows are appended: each version of a row lands once. ``name`` tells the application's transactions apart."""
+
+    def __init__(self, lake: Lake, places: Places, settings: FilesSettings, location: DeltaLocation, name: str) -> None:
+        super().__init__(lake, places, settings)
+        self._log = DeltaLog(lake, places.folder, location, f"hygge-engine:{name}")
+
+    def attach(self, load_id: str, attempt: int) -> TableLanding:
+        return DeltaLanding(self.lake, self.places, self._log, load_id=load_id, attempt=attempt)
+
+    def drop(self, landing: TableLanding) -> bool:
+        """Nothing: the commit of the new generation removes the old one."""
+        landing.update(phase="waiting")
+        return True
+
+    def clear(self, landing: TableLanding) -> None:
+        landing.intend((), position=None, last=True, new_generation=True)
+
+
+class DeltaLanding(TableLanding):
+    """A landing whose intent becomes visible by one commit of the Delta log, after its files have been renamed."""
+
+    def __init__(self, lake: Lake, places: Places, log: DeltaLog, *, load_id: str, attempt: int) -> None:
+        super().__init__(
+            lake,
+            state_path=places.state,
+            staging=places.staging,
+            folder=places.folder,
+            load_id=load_id,
+            attempt=attempt,
+        )
+        self._log = log
+
+    def _make_visible(self, files: Sequence[StagedFile]) -> None:
+        super()._make_visible(files)
+        state = self.state
+        version = state.generation * GENERATION_STRIDE + state.next_sequence + len(files)
+        replaces = state.open is not None and state.open.mode == "reload"
+        call_with_retries(lambda: self._log.commit(files, schema_of(state.columns), version, replaces=replaces))
+
+
+class DeltaLog:
+    """The log of one Delta table, whether or not it exists yet."""
+
+    def __init__(self, lake: Lake, folder: str, location: DeltaLocation, application: str) -> None:
+        self._lake = lake
+        self._folder = folder
+        self._uri = f"{location.root}/{folder}"
+        self._options = location.options
+        self._application = application
+
+    def commit(self, files: Sequence[StagedFile], schema: pa.Schema, version: int, *, replaces: bool) -> None:
+        """Add ``files`` to the table, or put them in place of all that it holds, once for each ``version``.
+
+        Raises StoreUnavailable (transient) where the log cannot be reached or somebody else has just written to it,
+        StoreError where the table does not take such files.
+        """
+        try:
+            self._commit(files, schema, version, replaces=replaces)
+        except CommitFailedError as error:
+            raise StoreUnavailable(f"{self._where} changed while it was being written") from error
+        except DeltaError as error:
+            # The package has no error of its own for a table that somebody created a moment ago.
+            if self._committed(version):
+                return
+            raise StoreError(f"{self._where} does not take the rows: {error}") from error
+        except OSError as error:
+            raise StoreUnavailable(f"{self._where} could not be read or written ({type(error).__name__})") from error
+
+    @property
+    def _where(self) -> str:
+        return f"the Delta table {self._lake.url}/{self._folder}"
+
+    def _commit(self, files: Sequence[StagedFile], schema: pa.Schema, version: int, *, replaces: bool) -> None:
+        properties = CommitProperties(app_transactions=[Transaction(self._application, version)])
+        added = [self._action(file) for file in files]
+        wanted = Schema.from_arrow(schema)
+        table = self._open()
+        if table is None:
+            create_table_with_add_actions(
+                self._uri, wanted, added, storage_options=self._options(), commit_properties=properties
+            )
+            return
+        if (table.transaction_version(self._application) or 0) >= version:
+            return
+        if not replaces:
+            known = {field.name for field in table.schema().fields}
+            fresh = [field for field in wanted.fields if field.name not in known]
+            if fresh:
+                table.alter.add_columns([Field(field.name, field.type, nullable=True) for field in fresh])
+            wanted = table.schema()
+        mode = "overwrite" if replaces else "append"
+        table.create_write_transaction([*added], mode, wanted, commit_properties=properties)
+
+    def _committed(self, version: int) -> bool:
+        table = self._open()
+        return table is not None and (table.transaction_version(self._application) or 0) >= version
+
+    def _open(self) -> DeltaTable | None:
+        try:
+            return DeltaTable(self._uri, storage_options=self._options())
+        except TableNotFoundError:
+            return None
+
+    def _action(self, file: StagedFile) -> AddAction:
+        name = file.final.rpartition("/")[2]
+        milliseconds = int(self._lake.now().timestamp() * 1000)
+        return AddAction(name, file.length, {}, milliseconds, True, json.dumps({"numRecords": file.rows}))

@@ -1,0 +1,157 @@
+"""``store`` of type local, adls and onelake: where a table's files are, and in which format."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from hygge_engine.lake.settings import LakeSettings, PathPart
+from hygge_engine.project.settings import StoreSettings, register_store
+
+if TYPE_CHECKING:
+    from hygge_engine.lake.base import Lake
+    from hygge_engine.project.models import Entity, Project
+    from hygge_engine.stores.lake_files.delta import DeltaLocation
+    from hygge_engine.stores.lake_files.table import FilesTable
+
+FileFormat = Literal["parquet", "csv", "ndjson", "delta"]
+
+# Everything that is ours, beside the tables.
+JOURNAL_FOLDER = ".hygge_journal"
+
+ONELAKE_URL = "https://onelake.dfs.fabric.microsoft.com"
+
+
+class FilesSettings(StoreSettings):
+    """What the stores of files have in common: one folder for each table, in one ``format``."""
+
+    type: str
+    table_name: PathPart = "{entity}"
+    format: FileFormat = "parquet"
+
+    @abstractmethod
+    def open_lake(self, project: Project) -> Lake:
+        """The lake that holds the tables."""
+
+    @abstractmethod
+    def delta_location(self, project: Project) -> DeltaLocation:
+        """The lake as the Delta package finds it."""
+
+    @abstractmethod
+    def tables_folder(self) -> str:
+        """The folder of all tables, as a path in the lake; empty for its root."""
+
+    @abstractmethod
+    def journal_folder(self) -> str:
+        """The journal's folder, as a path in the lake."""
+
+    def open(self, project: Project, entity: Entity) -> FilesTable:
+        from hygge_engine.stores.folder import places_of
+        from hygge_engine.stores.lake_files.table import FilesTable
+
+        folder = _join(self.tables_folder(), self.table_name.replace("{entity}", entity.name))
+        places = places_of(folder, self.journal_folder(), entity.flow, entity.name)
+        lake = self.open_lake(project)
+        if self.format == "delta":
+            from hygge_engine.stores.lake_files.delta import DeltaFilesTable
+
+            return DeltaFilesTable(lake, places, self, self.delta_location(project), entity.id)
+        return FilesTable(lake, places, self)
+
+    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
+        return self.open_lake(project), self.journal_folder()
+
+
+@register_store
+class LocalSettings(FilesSettings):
+    """A directory on this machine. ``path`` is relative to the project's directory; each table has a folder in it."""
+
+    kind: ClassVar[str] = "local"
+    type: Literal["local"] = "local"
+    path: str = Field(default="warehouse", min_length=1)
+
+    def open_lake(self, project: Project) -> Lake:
+        from hygge_engine.lake.opening import open_directory
+
+        return open_directory(project.directory / self.path)
+
+    def delta_location(self, project: Project) -> DeltaLocation:
+        from hygge_engine.stores.lake_files.delta import DeltaLocation
+
+        return DeltaLocation(str(project.directory / self.path), dict)
+
+    def tables_folder(self) -> str:
+        return ""
+
+    def journal_folder(self) -> str:
+        return JOURNAL_FOLDER
+
+
+class _LakeFilesSettings(FilesSettings, LakeSettings):
+    """A store of files in a data lake."""
+
+    def open_lake(self, project: Project) -> Lake:
+        return self.lake()
+
+    def delta_location(self, project: Project) -> DeltaLocation:
+        from hygge_engine.lake.credentials import object_store_options
+        from hygge_engine.stores.lake_files.delta import DeltaLocation
+
+        return DeltaLocation(f"az://{self.filesystem}", partial(object_store_options, self))
+
+
+@register_store
+class AdlsSettings(_LakeFilesSettings):
+    """A folder (``path``) of an ADLS Gen2 filesystem; each table has a folder in it."""
+
+    kind: ClassVar[str] = "adls"
+    type: Literal["adls"] = "adls"
+
+    def tables_folder(self) -> str:
+        return self.path.strip("/")
+
+    def journal_folder(self) -> str:
+        return _join(self.path, JOURNAL_FOLDER)
+
+
+@register_store
+class OneLakeSettings(_LakeFilesSettings):
+    """A lakehouse: files below ``Files/<path>``, Delta tables below ``Tables/<schema_name>``.
+
+    ``filesystem`` is the workspace and ``lakehouse`` the item, both as GUIDs. ``schema_name`` is for lakehouses with
+    schemas and counts for Delta tables only, ``path`` for files only. The journal is below ``Files/`` in any case: what
+    lies elsewhere belongs to Fabric.
+    """
+
+    kind: ClassVar[str] = "onelake"
+    type: Literal["onelake"] = "onelake"
+    account_url: str = ONELAKE_URL
+    lakehouse: PathPart
+    schema_name: PathPart | None = None
+
+    @model_validator(mode="after")
+    def _place_fits_the_format(self) -> Self:
+        if self.format == "delta" and self.path:
+            raise ValueError("path is for files; a Delta table is found by schema_name and table_name")
+        if self.format != "delta" and self.schema_name:
+            raise ValueError("schema_name is for format: delta; files are found by path and table_name")
+        return self
+
+    def tables_folder(self) -> str:
+        if self.format == "delta":
+            return _join(self.lakehouse, "Tables", self.schema_name or "")
+        return _join(self.lakehouse, "Files", self.path)
+
+    def journal_folder(self) -> str:
+        return _join(self.lakehouse, "Files", JOURNAL_FOLDER)
+
+    def destination(self, entity: str) -> str:
+        root = f"{self.account_url.rstrip('/')}/{self.filesystem}"
+        return _join(root, self.tables_folder(), self.table_name.replace("{entity}", entity))
+
+
+def _join(*parts: str) -> str:
+    return "/".join(part.strip("/") for part in parts if part.strip("/"))

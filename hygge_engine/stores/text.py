@@ -1,0 +1,61 @@
+"""CSV and NDJSON as file formats of stores: UTF-8, one header line or one object per line.
+
+Text has fewer types than Arrow: decimals keep all their digits, times are ISO 8601 in UTC, and bytes are Base64
+(RFC 4648), which both formats can hold whatever the bytes are.
+"""
+
+from __future__ import annotations
+
+from typing import IO, cast
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pcsv
+
+from hygge_engine.lake.base import StagingWriter
+
+
+class CsvEncoder:
+    """One CSV file (RFC 4180). Text is quoted, so that an empty string (``""``) and NULL (nothing) stay apart."""
+
+    def __init__(self, sink: StagingWriter, schema: pa.Schema) -> None:
+        self._schema = pa.schema([pa.field(field.name, _csv_type(field.type)) for field in schema])
+        options = pcsv.WriteOptions(quoting_style="needed")
+        self._writer = pcsv.CSVWriter(cast("IO[bytes]", sink), self._schema, write_options=options)
+
+    def write(self, table: pa.Table) -> None:
+        self._writer.write_table(_without_bytes(table).cast(self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class NdjsonEncoder:
+    """One file of JSON objects, a line each (NDJSON); decimals are strings, so that no reader rounds them."""
+
+    def __init__(self, sink: StagingWriter, schema: pa.Schema) -> None:
+        self._sink = sink
+
+    def write(self, table: pa.Table) -> None:
+        frame = cast("pl.DataFrame", pl.from_arrow(_without_bytes(table)))
+        timed = [name for name, type_ in frame.schema.items() if isinstance(type_, pl.Datetime)]
+        frame = frame.with_columns(pl.col(timed).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+        self._sink.write(frame.write_ndjson().encode())
+
+    def close(self) -> None:
+        return
+
+
+def _csv_type(type_: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_binary(type_) or pa.types.is_decimal(type_) else type_
+
+
+def _without_bytes(table: pa.Table) -> pa.Table:
+    """The table with bytes as Base64 text."""
+    for number, field in enumerate(table.schema):
+        if pa.types.is_binary(field.type):
+            column = pl.from_arrow(table.column(number))
+            text = cast("pl.Series", column).bin.encode("base64").to_arrow(compat_level=pl.CompatLevel.oldest())
+            table = table.set_column(number, field.name, pc.cast(text, pa.string()))
+    return table
