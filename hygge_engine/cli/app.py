@@ -86,6 +86,14 @@ def go(
     flow: FlowOption = None,
     entity: EntityOption = None,
     run_type: RunTypeOption = None,
+    window_from: Annotated[
+        str,
+        typer.Option("--from", help="Load again: rows whose watermark column is not below this.", metavar="VALUE"),
+    ] = "",
+    window_to: Annotated[
+        str,
+        typer.Option("--to", help="Load again: rows whose watermark column is not above this.", metavar="VALUE"),
+    ] = "",
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", "-c", min=1, max=256, help="Entities moved at once.", metavar="N")
     ] = None,
@@ -94,9 +102,10 @@ def go(
 ) -> None:
     """Run a load in this process and show it live.
 
-    All flows and entities, unless --flow or --entity choose. An entity that fails does not stop the others. Ctrl-C
-    commits what is whole and stops; the next load goes on from there. With --json each line is an object with the key
-    `event`: planned, progress, waiting, settled, summary, or error.
+    All flows and entities, unless --flow or --entity choose. With --from, --to or both, the rows of that window are
+    loaded once more and merged by key; the watermark stays where it is. An entity that fails does not stop the
+    others. Ctrl-C commits what is whole and stops; the next load goes on from there. With --json each line is an
+    object with the key `event`: planned, progress, waiting, settled, summary, or error.
     """
     with reporting(json_=json_, verbose=verbose):
         from hygge_engine.cli.go import run
@@ -106,6 +115,8 @@ def go(
             flows=flow or [],
             entities=entity or [],
             run_type=run_type,
+            window_from=window_from,
+            window_to=window_to,
             concurrency=concurrency,
             json_=json_,
             verbose=verbose,

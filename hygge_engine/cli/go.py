@@ -39,6 +39,8 @@ def run(
     flows: list[str],
     entities: list[str],
     run_type: RunType | None,
+    window_from: str,
+    window_to: str,
     concurrency: int | None,
     json_: bool,
     verbose: bool,
@@ -48,8 +50,15 @@ def run(
     if concurrency is not None:
         project = replace(project, options=project.options.model_copy(update={"concurrency": concurrency}))
     # Asked here too, so that a misspelt name never becomes a load that the journal remembers.
-    select(project, flows, entities, run_type)
-    request = LoadRequest(tuple(flows), tuple(entities), run_type, requested_by="hygge go")
+    request = LoadRequest(
+        tuple(flows),
+        tuple(entities),
+        run_type,
+        requested_by="hygge go",
+        window_from=window_from,
+        window_to=window_to,
+    )
+    select(project, flows, entities, run_type, backfill=request.is_backfill)
     console = Console(highlight=False)
     with choose_display(console, json_=json_, verbose=verbose) as display:
         load = LocalLoad(project, request, display, display.slice_answered, display.journal_unsettled)

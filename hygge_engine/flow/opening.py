@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hygge_engine.errors import ConfigurationError, CursorUnusable, HomeNotFound, SchemaChanged
 from hygge_engine.flow.slices import SliceTask
-from hygge_engine.homes.base import Home, Table
+from hygge_engine.homes.base import CursorType, Home, Table
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.project.settings import effective_run_type
 from hygge_engine.stores.base import Destination
@@ -104,6 +104,8 @@ class Opening:
         )
         if settings is None:
             return opened
+        if self._task.is_backfill:
+            return self._backfill(opened, settings.column)
         high = self._home.high_water(settings.column)
         if high.null_cursors:
             self._notes.append(
@@ -127,6 +129,20 @@ class Opening:
         if high.value is None:
             return None
         return replace(opened, upper=upper, lower=lower, lower_inclusive=inclusive)
+
+    def _backfill(self, opened: OpenLoad, cursor: str) -> OpenLoad | None:
+        """The window that somebody asked for, between bounds that are both in it; the watermark stays as it is.
+
+        Where no upper bound is asked for, it is fixed here as for every load.
+        """
+        high = self._home.high_water(cursor)
+        if high.value is None:
+            return None
+        lower = bound_of(self._task.window_from, high.type) if self._task.window_from else None
+        upper = bound_of(self._task.window_to, high.type) if self._task.window_to else high.value
+        self._notes.append(f"loaded again: {cursor} from {lower or 'the beginning'} to {upper}; the watermark stays")
+        window = Watermark(cursor, high.type, upper)
+        return replace(opened, upper=window, lower=lower, lower_inclusive=True, backfill=True)
 
     def _without_watermark(self, opened: OpenLoad) -> OpenLoad:
         """An increment of a table that was loaded without a cursor. Raises CursorUnusable where rows would double."""
@@ -190,6 +206,29 @@ class Opening:
                 f"the key was ({', '.join(state.key_columns)}), is ({', '.join(keys)}); which cannot be changed",
                 hint=hint,
             )
+
+
+def bound_of(text: str, cursor_type: CursorType) -> str:
+    """A bound that somebody wrote, as homes take it: ISO 8601 for a time, digits for a number, 0x… for a rowversion.
+
+    Raises CursorUnusable where the text is none of the cursor's values.
+    """
+    expected = {"datetime": "a date or time (2024-01-31, 2024-01-31T12:00:00)", "int": "a whole number"}
+    try:
+        match cursor_type:
+            case "datetime":
+                return datetime.fromisoformat(text).isoformat()
+            case "int":
+                return str(int(text))
+            case "binary":
+                return f"0x{bytes.fromhex(text.removeprefix('0x')).hex().upper()}"
+            case _:
+                return text
+    except ValueError:
+        raise CursorUnusable(
+            f"{text!r} is no bound for a watermark of type {cursor_type}.",
+            hint=f"Write {expected.get(cursor_type, 'hexadecimal digits after 0x')}.",
+        ) from None
 
 
 def spelling_of(source: Table, names: Sequence[str], setting: str) -> tuple[str, ...]:

@@ -15,7 +15,10 @@ SliceStatus = Literal["done", "continue", "failed", "skipped", "cancelled"]
 
 @dataclass(frozen=True)
 class SliceTask:
-    """One slice of one entity run. ``attempt`` counts the activities scheduled for this entity run, from 1."""
+    """One slice of one entity run. ``attempt`` counts the activities scheduled for this entity run, from 1.
+
+    ``window_from`` and ``window_to`` bound a backfill, both inclusive; without either it is an ordinary load.
+    """
 
     load_id: str
     entity_run_id: str
@@ -24,6 +27,13 @@ class SliceTask:
     run_type: RunType
     settings_hash: str
     attempt: int = 1
+    window_from: str = ""
+    window_to: str = ""
+
+    @property
+    def is_backfill(self) -> bool:
+        """Whether a window is loaded again, rather than what is new."""
+        return bool(self.window_from or self.window_to)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""

@@ -81,8 +81,11 @@ class Activities:
 
         request = input_["request"]
         project = self._open_project()
-        entities = select(project, request.get("flows"), request.get("entities"), request.get("run_type"))
-        planned = [_plan_entity(input_["load_id"], entity) for entity in entities]
+        window = {key: request[key] for key in ("window_from", "window_to") if request.get(key)}
+        entities = select(
+            project, request.get("flows"), request.get("entities"), request.get("run_type"), backfill=bool(window)
+        )
+        planned = [_plan_entity(input_["load_id"], entity) | window for entity in entities]
         connections = {entity["connection"] for entity in planned if entity["connection"]}
         return {
             "status": "planned",

@@ -223,7 +223,9 @@ def _read(task: Task) -> Generator[Task, Any, dict[str, Any] | None]:
 def _slice_task(load_id: str, settings_hash: str, journey: Journey) -> dict[str, Any]:
     """The input of ``run_flow``: `SliceTask.to_json`."""
     entity = journey.entity
+    window = {key: entity[key] for key in ("window_from", "window_to") if key in entity}
     return {
+        **window,
         "load_id": load_id,
         "entity_run_id": entity["entity_run_id"],
         "flow": entity["flow"],

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # host imports this module before it can answer the first request.
 RUN_TYPES = ("full_drop", "incremental")
 
+_KEYS = ("entities", "flows", "requested_by", "run_type", "window")
+
 # Longest `requested_by` that is kept: it ends in the journal's rows, and says who, not why.
 REQUESTED_BY_LIMIT_CHARACTERS = 200
 
@@ -33,7 +35,9 @@ class LoadRequest:
     """A load to be made.
 
     ``flows`` and ``entities`` (``entity`` or ``flow.entity``) select; empty means all. ``run_type`` overrules the
-    flows' own. ``coordinator_run_id`` names the load in the journal; without it the orchestration's instance id does.
+    flows' own. ``window_from`` and ``window_to`` (empty: open) bound the watermark column of a backfill, both
+    inclusive: its rows are read again, and the watermark stays where it is. ``coordinator_run_id`` names the load in
+    the journal; without it the orchestration's instance id does.
     ``skip_reason`` is set where the load must only be remembered, not run.
     """
 
@@ -43,6 +47,13 @@ class LoadRequest:
     requested_by: str = ""
     coordinator_run_id: str | None = None
     skip_reason: str = ""
+    window_from: str = ""
+    window_to: str = ""
+
+    @property
+    def is_backfill(self) -> bool:
+        """Whether a window is loaded again, rather than what is new."""
+        return bool(self.window_from or self.window_to)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""
@@ -63,8 +74,8 @@ def parse_request(body: Any, *, requested_by: str) -> LoadRequest:
     if not isinstance(body, dict):
         raise InvalidRequest([f"The body must be a JSON object, found {_kind(body)}."])
     problems = [
-        f"Unknown key '{key}'; expected one of: entities, flows, requested_by, run_type."
-        for key in sorted(str(key) for key in body.keys() - {"flows", "entities", "run_type", "requested_by"})
+        f"Unknown key '{key}'; expected one of: {', '.join(_KEYS)}."
+        for key in sorted(str(key) for key in body.keys() - set(_KEYS))
     ]
     flows = _names(body, "flows", problems)
     entities = _names(body, "entities", problems)
@@ -76,9 +87,29 @@ def parse_request(body: Any, *, requested_by: str) -> LoadRequest:
         problems.append(f"'requested_by' must be a string; found {_kind(who)}.")
     elif len(who) > REQUESTED_BY_LIMIT_CHARACTERS:
         problems.append(f"'requested_by' is longer than {REQUESTED_BY_LIMIT_CHARACTERS} characters.")
+    bounds = _window(body, problems)
     if problems:
         raise InvalidRequest(problems)
-    return LoadRequest(flows=flows, entities=entities, run_type=run_type, requested_by=who)
+    return LoadRequest(
+        flows=flows,
+        entities=entities,
+        run_type=run_type,
+        requested_by=who,
+        window_from=bounds.get("from", ""),
+        window_to=bounds.get("to", ""),
+    )
+
+
+def _window(body: dict[str, Any], problems: list[str]) -> dict[str, str]:
+    value = body.get("window")
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not value or value.keys() - {"from", "to"}:
+        problems.append("'window' must be an object with 'from', 'to' or both.")
+        return {}
+    wrong = [key for key, bound in value.items() if isinstance(bound, bool) or not isinstance(bound, str | int)]
+    problems.extend(f"'window.{key}' must be a string or a whole number; found {_kind(value[key])}." for key in wrong)
+    return {key: str(bound) for key, bound in value.items() if key not in wrong}
 
 
 def _names(body: dict[str, Any], key: str, problems: list[str]) -> tuple[str, ...]:

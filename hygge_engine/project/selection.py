@@ -18,13 +18,16 @@ def select(
     flows: Sequence[str] | None = None,
     entities: Sequence[str] | None = None,
     run_type: RunType | None = None,
+    *,
+    backfill: bool = False,
 ) -> list[Entity]:
     """The entities to move, in the project's order.
 
     ``flows`` and ``entities`` narrow the choice, together where both are given; None or an empty list means all.
     Entities are named ``entity`` (in every chosen flow) or ``flow.entity``. ``run_type`` replaces the entities' own;
     a store's ``incremental`` still overrules it. Raises UnknownSelection naming everything that does not exist, and
-    LoadError for an incremental load of an entity without a watermark.
+    LoadError for an incremental load of an entity without a watermark, or a ``backfill`` (a window of rows, read again)
+    of one that is not loaded by increments, or whose store would keep the rows twice.
     """
     unknown = [_describe_unknown("flow", name, project.flows) for name in flows or () if name not in project.flows]
     chosen_flows = set(flows or project.flows)
@@ -44,7 +47,24 @@ def select(
             f"An incremental load needs a watermark, and there is none for {', '.join(without_watermark)}.",
             hint="Add `watermark: {column: …}` to the flow or entity, or load with run type full_drop.",
         )
+    if backfill:
+        _check_backfill(candidates)
     return candidates
+
+
+def _check_backfill(entities: Sequence[Entity]) -> None:
+    reloaded = [entity.id for entity in entities if entity.effective_run_type != "incremental"]
+    if reloaded:
+        raise LoadError(
+            f"A window can be loaded where increments are: {', '.join(reloaded)} is reloaded as a whole.",
+            hint="Leave the window out, or choose run type incremental, or other entities.",
+        )
+    doubled = [entity.id for entity in entities if not entity.store.upserts()]
+    if doubled:
+        raise LoadError(
+            f"A window is read again, and the store of {', '.join(doubled)} would keep its rows twice.",
+            hint="Choose entities whose store replaces rows by key, or reload these with run type full_drop.",
+        )
 
 
 def due_flows(project: Project, previous_tick: datetime, now: datetime) -> list[Flow]:

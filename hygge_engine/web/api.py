@@ -138,7 +138,9 @@ class Api:
     def _select(self, request: LoadRequest) -> list[Entity]:
         from hygge_engine.project.selection import select
 
-        return select(self._open_project(), request.flows, request.entities, request.run_type)
+        return select(
+            self._open_project(), request.flows, request.entities, request.run_type, backfill=request.is_backfill
+        )
 
     def _unknown(self, error: UnknownSelection, body: bytes) -> Answer:
         from hygge_engine.project.problems import nearest

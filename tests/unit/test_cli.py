@@ -54,6 +54,42 @@ def events(result: Result) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def test_a_window_is_loaded_again_and_the_watermark_stays(world: LoadWorld) -> None:
+    orders = world.sources["orders"]
+    for id_ in (6, 7, 8):
+        orders.put(id_)
+    assert hygge(world, "go").exit_code == 0
+    before = plan_of(world)["committed"]
+    result = hygge(world, "go", "--json", "--entity", "orders", "--from", "2", "--to", "3")
+    (settled,) = events(result)["settled"]
+    assert (settled["status"], settled["rows"], settled["watermark"]) == ("done", 2, before)
+    assert "from 2 to 3; the watermark stays" in settled["message"]
+    assert plan_of(world)["committed"] == before == "4"
+    orders.put(9)
+    (settled,) = events(hygge(world, "go", "--json", "--entity", "orders"))["settled"]
+    assert settled["rows"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--run-type", "full_drop", "--from", "2"], "is reloaded as a whole"),
+        (["--from", "yesterday"], "'yesterday' is no bound for a watermark of type int"),
+    ],
+)
+def test_a_window_that_cannot_be_loaded_is_refused(world: LoadWorld, arguments: list[str], words: str) -> None:
+    result = hygge(world, "go", "--entity", "orders", *arguments)
+    assert result.exit_code != 0
+    assert words in " ".join(result.output.split())
+
+
+def plan_of(world: LoadWorld) -> dict[str, Any]:
+    """The plan's line of the orders."""
+    result = hygge(world, "plan", "--json", "--entity", "orders")
+    (line,) = json.loads(result.stdout)["entities"]
+    return dict(line)
+
+
 def fail_orders(error: Exception) -> Any:
     def fail(entity: str, batch: int) -> None:
         if entity == "orders":

@@ -41,3 +41,16 @@ def test_a_body_must_be_an_object(body: Any, found: str) -> None:
 
 def test_run_types_are_those_of_the_project() -> None:
     assert get_args(RunType) == RUN_TYPES
+
+
+def test_a_window_is_a_request_for_its_rows() -> None:
+    request = parse_request({"window": {"from": "2024-01-01", "to": 5}}, requested_by="http")
+    assert (request.window_from, request.window_to, request.is_backfill) == ("2024-01-01", "5", True)
+    assert LoadRequest.from_json(request.to_json()) == request
+    assert not parse_request({}, requested_by="http").is_backfill
+
+
+@pytest.mark.parametrize("window", ["2024", {}, {"since": "2024"}, {"from": None}, {"to": True}])
+def test_a_window_that_says_nothing_is_refused(window: object) -> None:
+    with pytest.raises(InvalidRequest, match="window"):
+        parse_request({"window": window}, requested_by="http")

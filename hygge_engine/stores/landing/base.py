@@ -233,7 +233,7 @@ def ended(state: LandingState) -> LandingState:
     if opened is None:
         raise LandingBroken("there is no open load to end")
     reached = None
-    if opened.upper is not None and opened.upper.value is not None:
+    if opened.upper is not None and opened.upper.value is not None and not opened.backfill:
         reached = replace(opened.upper, boundary=opened.boundary)
     kept = None if opened.mode == "reload" else state.watermark
     totals = Finished(opened.load_id, opened.mode, opened.rows, opened.bytes, opened.files, opened.adopted)

@@ -81,7 +81,8 @@ class OpenLoad:
     """A load of the table that has begun and not ended.
 
     ``position`` is the home's, after the last row that is committed (staging: staged). ``after_intent`` is the
-    position that holds once the intent is rolled forward, ``last`` whether nothing is left to read then. ``rows``,
+    position that holds once the intent is rolled forward, ``last`` whether nothing is left to read then. A
+    ``backfill`` leaves the table's watermark where it was. ``rows``,
     ``bytes`` and ``files`` are totals over all slices.
     """
 
@@ -100,6 +101,7 @@ class OpenLoad:
     last: bool = False
     dropped_at: str = ""
     adopted: bool = False
+    backfill: bool = False
     rows: int = 0
     bytes: int = 0
     files: int = 0
