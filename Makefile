@@ -1,5 +1,5 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Each sets up what it needs first.
-.PHONY: setup demo test test-durable2 bench check format lock clean
+.PHONY: setup demo test test-durable2 bench docs check format lock clean
 
 setup:
 	@scripts/setup
@@ -10,6 +10,7 @@ demo: setup
 test: setup
 	@scripts/setup .venv-package requirements.txt
 	@scripts/setup .venv-checkov requirements-checkov.txt
+	@scripts/setup .venv-docs requirements-docs.txt
 	@.venv/bin/python -m pytest -n 2 --dist loadfile
 
 test-durable2:
@@ -20,6 +21,11 @@ test-durable2:
 bench:
 	@scripts/setup .venv-bench requirements-bench.txt
 	@.venv-bench/bin/python -m benchmarks.sql_server $(BENCH)
+
+# The site of docs/, to be opened from disk: site/index.html.
+docs:
+	@scripts/setup .venv-docs requirements-docs.txt
+	@.venv-docs/bin/python -m mkdocs build --strict
 
 # Every crash point of every kind of load, and a thousand random schedules (docs/faults.md). FAULTS="--help" for more.
 faults: setup
@@ -38,4 +44,4 @@ lock:
 	@scripts/lock
 
 clean:
-	@rm -rf .venv .venv-bench .venv-durable2 .venv-package .venv-checkov .venv-tools .devcloud .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf .venv .venv-bench .venv-durable2 .venv-package .venv-checkov .venv-docs .venv-tools .devcloud site .mypy_cache .ruff_cache .pytest_cache
