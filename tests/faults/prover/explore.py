@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
-from tests.faults.prover.invariants import Refuted
 from tests.faults.prover.jobs import LakeKind
 from tests.faults.prover.loads import LOAD_SCENARIOS
 from tests.faults.prover.nurse import Nursery, start_nursery
@@ -20,6 +19,7 @@ from tests.faults.prover.sabotage import SABOTAGES
 from tests.faults.prover.scenario import Operation, Point, Scenario
 from tests.faults.prover.schedules import lake_of, schedule_parts, schedules
 from tests.faults.prover.site import Site, open_site
+from tests.faults.prover.tables import Refuted
 from tests.faults.prover.telemetry import TELEMETRY_SCENARIOS
 from tests.faults.prover.world import World
 

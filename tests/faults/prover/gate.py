@@ -16,10 +16,11 @@ from azure.core.exceptions import ServiceResponseError
 from azure.core.pipeline.transport import RequestsTransport
 
 from devcloud.onelake.exchange import MUTATING_VERBS, parse_target
-from hygge_engine.errors import LakeUnavailable
+from hygge_engine.errors import LakeUnavailable, StoreUnavailable
 from hygge_engine.lake.base import Content, Lake, PathInfo, Staged, StagingWriter
 from hygge_engine.lake.datalake import DataLake
 from hygge_engine.lake.settings import LakeSettings
+from hygge_engine.stores.lake_files.delta import DeltaLog
 from tests.faults.prover.jobs import Phase, Verb
 
 
@@ -167,3 +168,13 @@ def gate_requests(gate: Gate) -> None:
         )
 
     patch.object(RequestsTransport, "send", gated).start()
+
+
+def gate_delta_commits(gate: Gate) -> None:
+    """Let the commits of Delta logs pass through the gate: they take a way of their own to the storage."""
+    commit = DeltaLog.commit
+
+    def gated(self: DeltaLog, *arguments: Any, **keywords: Any) -> None:
+        gate.pass_through("commit", lambda: commit(self, *arguments, **keywords), StoreUnavailable)
+
+    patch.object(DeltaLog, "commit", gated).start()

@@ -6,49 +6,39 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from devcloud.replicator import check_landing_zone
 from hygge_engine.journal import Manifest
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.stores.landing.state import LandingState
-from tests.faults.prover.jobs import ENTITY, ITEM
+from tests.faults.prover.tables import Refuted
 
 if TYPE_CHECKING:
     from tests.faults.prover.world import World
 
-# Where the mirrored telemetry is, and its replicator's only remark about that.
+# Where the mirrored telemetry is.
 TELEMETRY_SCHEMA = "__hygge"
-TELEMETRY_REMARK = "UNDERSCORE_SCHEMA"
-
-
-class Refuted(AssertionError):
-    """A guarantee did not hold."""
 
 
 def check(world: World, *, landed_rows: int | None) -> None:
     """Raise Refuted where a guarantee is broken. ``landed_rows`` is what the journal has to speak of, where the loads
     have reported every row."""
     _check_table(world)
-    _check_files(world)
+    world.table.check(world)
+    _check_staging(world)
     _check_states(world)
-    _check_sequence(world)
     _check_journal(world, landed_rows)
     if world.mirror_journal:
         _check_telemetry(world)
 
 
 def _check_table(world: World) -> None:
-    mirrored, rows = world.mirrored(), world.source.rows
-    if mirrored != rows:
-        lost, extra = sorted(set(rows) - set(mirrored)), sorted(set(mirrored) - set(rows))
-        raise Refuted(f"the mirrored table is not the source: lacks {lost}, has {extra}")
+    landed, rows = world.table.rows(), world.source.rows
+    if landed != rows:
+        lost, extra = sorted(set(rows) - set(landed)), sorted(set(landed) - set(rows))
+        raise Refuted(f"the table is not the source: lacks {lost}, has {extra}")
 
 
-def _check_files(world: World) -> None:
-    findings = [*check_landing_zone(world.directory / ITEM), *world.replicator.checks]
-    broken = [str(finding) for finding in findings if finding.code != TELEMETRY_REMARK]
-    if broken:
-        raise Refuted("; ".join(broken))
-    staging = world.directory / world.layout.journal / "staging"
+def _check_staging(world: World) -> None:
+    staging = world.directory / world.journal_root / "staging"
     left = sorted(path.name for path in staging.rglob("*") if path.is_file())
     if left:
         raise Refuted(f"staged files are left behind: {', '.join(left)}")
@@ -56,20 +46,12 @@ def _check_files(world: World) -> None:
 
 def _check_states(world: World) -> None:
     """Nobody works on any table, and none is half done."""
-    for path in (world.directory / world.layout.journal / "landing").rglob("*.json"):
+    for path in (world.directory / world.journal_root / "landing").rglob("*.json"):
         state, _ = LandingState.from_json(path.read_bytes(), str(path))
         if state.open is not None:
             raise Refuted(f"{path.stem} is still open, for {state.open.load_id}")
         if state.owner is not None:
             raise Refuted(f"{path.stem} is still owned, by {state.owner.load_id}")
-
-
-def _check_sequence(world: World) -> None:
-    followed = [table for table in world.replicator.states() if table.name.table == ENTITY]
-    next_index = followed[0].next_index if followed else 1
-    next_sequence = world.state.next_sequence if world.state else 1
-    if next_index != next_sequence:
-        raise Refuted(f"the state says that file {next_sequence} is next, the replicator says {next_index}")
 
 
 def _check_journal(world: World, landed_rows: int | None) -> None:
@@ -96,7 +78,7 @@ def _check_journal(world: World, landed_rows: int | None) -> None:
 
 
 def _check_telemetry(world: World) -> None:
-    manifest = Manifest(LocalLake(world.directory), world.layout.journal)
+    manifest = Manifest(LocalLake(world.directory), world.journal_root)
     tables = {
         "journal": world.journal.changes_since(None).upserts,
         "loads": world.journal.load_changes_since(None).upserts,

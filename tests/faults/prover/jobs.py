@@ -9,6 +9,9 @@ from hygge_engine.project.settings import RunType
 
 LakeKind = Literal["local", "adls", "onelake"]
 
+# Where a world's table lands: the landing zone of a mirrored database, or a folder of files of one format.
+StoreKind = Literal["open_mirroring", "parquet", "delta"]
+
 # The one entity that every world loads.
 FLOW, ENTITY, ITEM = "flow", "things", "mirror"
 
@@ -25,6 +28,7 @@ Verb = Literal["go", "die", "lose", "refuse", "run", "stop"]
 class Place:
     """Where a world is: a directory, which is a lake's filesystem, and how a worker reaches it. No url: as files."""
 
+    lake: LakeKind
     directory: str
     source: str
     url: str = ""
@@ -49,6 +53,7 @@ class Job:
     answer: dict[str, Any] | None = None
     slice_minutes: float = 4.0
     mirror_journal: bool = False
+    store: StoreKind = "open_mirroring"
     sabotage: str = ""
 
 

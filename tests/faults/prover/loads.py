@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
-from tests.faults.prover.jobs import Verb
+from tests.faults.prover.jobs import LakeKind, StoreKind, Verb
 from tests.faults.prover.nurse import Event
 from tests.faults.prover.scenario import (
+    ALL_LAKES,
     CASES,
+    EMPTYING_RELOAD,
     INCREMENT,
     INITIAL,
     LOCAL,
@@ -259,6 +262,38 @@ def _with_fault(world: World, number: int, fault: dict[str, Any]) -> Callable[[E
     return choose
 
 
+FILE_STORES: tuple[StoreKind, ...] = ("parquet", "delta")
+
+
+def landing_in(store: StoreKind, scenario: Scenario, lakes: tuple[LakeKind, ...] = LOCAL) -> Scenario:
+    """A scenario whose table lands in another store."""
+
+    def world(point: Point) -> dict[str, Any]:
+        return {**scenario.world(point), "store": store}
+
+    return replace(scenario, name=f"{store}, {scenario.name}", lakes=lakes, world=world)
+
+
+def _file_scenarios() -> Iterator[Scenario]:
+    """What is tried with stores of files: all ways to die everywhere, the other faults on the local lake."""
+    for case in CASES:
+        yield landing_in("parquet", killed(case), ALL_LAKES)
+    for case in (INITIAL, RELOAD, *(case.sliced for case in (INCREMENT, RELOAD)), EMPTYING_RELOAD):
+        yield landing_in("delta", killed(case), ALL_LAKES)
+    for case in (INITIAL, INCREMENT.sliced, RELOAD):
+        for store in FILE_STORES:
+            yield landing_in(store, abandoned(case))
+            yield landing_in(store, asleep_while_delivered_again(case))
+            yield landing_in(store, asleep_while_others_load(case))
+            yield landing_in(store, cancelled(case))
+            yield landing_in(store, misled_for_good(case))
+        yield landing_in("parquet", misled(case), SERVED_LAKES)
+    yield landing_in("parquet", killed_twice(INCREMENT))
+    yield landing_in("delta", killed_twice(INCREMENT))
+    yield landing_in("parquet", awake_again(RELOAD.sliced, stride=4))
+    yield landing_in("delta", awake_again(RELOAD.sliced, stride=4))
+
+
 LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *(killed(case) for case in CASES),
     *(purged(case) for case in CASES),
@@ -273,4 +308,5 @@ LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *(cancelled(case) for case in CASES),
     *(misled(case) for case in CASES),
     *(misled_for_good(case) for case in CASES),
+    *_file_scenarios(),
 )

@@ -38,12 +38,14 @@ FAULTS: tuple[dict[str, Any], ...] = (
 def world_options(seed: int) -> dict[str, Any]:
     """The kind of world that a seed lives in."""
     chance = random.Random(f"world {seed}")
+    store = chance.choice(("open_mirroring", "open_mirroring", "open_mirroring", "parquet"))
     return {
+        "store": store,
         "seed": seed,
         "ticks": chance.choice(("always", "sometimes", "sometimes", "late")),
         "purge": chance.random() < 0.4,
         "slice_minutes": chance.choice((ONE_SLICE, MANY_SLICES)),
-        "mirror_journal": chance.random() < 0.25,
+        "mirror_journal": chance.random() < 0.25 and store == "open_mirroring",
     }
 
 

@@ -29,7 +29,7 @@ class Site:
         if self._service is None:
             directory = self.root / name
             (directory / ITEM / "Files").mkdir(parents=True)
-            return Place(str(directory), str(source))
+            return Place(self.kind, str(directory), str(source))
         if self.kind == "onelake":
             self._service.create_workspace(name)
             self._service.create_item(name, ITEM)
@@ -37,7 +37,8 @@ class Site:
             self._service.create_filesystem(name)
         service = self._service
         directory = service.path(name)
-        return Place(str(directory), str(source), service.url, name, service.account_name, service.account_key)
+        account = (service.account_name, service.account_key)
+        return Place(self.kind, str(directory), str(source), service.url, name, *account)
 
     def close_place(self, place: Place) -> None:
         """Remove a world's files."""

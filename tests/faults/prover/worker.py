@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import Any, Self
 from unittest.mock import patch
 
 from pydantic import SecretStr
@@ -23,14 +23,22 @@ from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.lake import opening
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.local import LocalLake
+from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.orchestration.places import place_of
 from hygge_engine.orchestration.summary import JOURNAL_STATUS
 from hygge_engine.project.models import Entity, Flow, JournalSettings, Options, Project, WatermarkSettings
-from hygge_engine.project.settings import HomeSettings
+from hygge_engine.project.settings import HomeSettings, StoreSettings
+from hygge_engine.stores.lake_files.settings import (
+    JOURNAL_FOLDER,
+    AdlsSettings,
+    FilesSettings,
+    LocalSettings,
+    OneLakeSettings,
+)
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
-from tests.faults.prover.gate import ClockedDataLake, Gate, GatedLake, gate_requests
-from tests.faults.prover.jobs import ENTITY, FLOW, ITEM, Job, Place, is_final
+from tests.faults.prover.gate import ClockedDataLake, Gate, GatedLake, gate_delta_commits, gate_requests
+from tests.faults.prover.jobs import ENTITY, FLOW, ITEM, Job, Place, StoreKind, is_final
 from tests.faults.prover.sabotage import SABOTAGES
 from tests.faults.source import Source, SourceHome
 
@@ -58,12 +66,14 @@ def _do(job: Job, gate: Gate) -> None:
     logging.disable(logging.WARNING)
     if job.sabotage:
         SABOTAGES[job.sabotage].apply()
-    settings = settings_of(job.place, mirror_journal=job.mirror_journal)
+    settings = settings_of(job.place, job.store, mirror_journal=job.mirror_journal)
     lake = _connect(job.place, settings, gate)
     source = Source(Path(job.place.source))
     home = SourceHome(source, before_batch=lambda number: gate.note("batch", number))
     # The seams of the engine that a worker process has to itself: its lake, its source, and how patient it is.
     patch.object(opening, "open_lake", lambda _: lake).start()
+    patch.object(opening, "open_directory", lambda _: lake).start()
+    gate_delta_commits(gate)
     patch.object(flow_run, "open_home", lambda project, entity: home).start()
     patch.object(retry, "FIRST_PAUSE_SECONDS", 0.001).start()
     patch.object(mirror, "TURN_SECONDS", 0.0).start()
@@ -75,30 +85,61 @@ def _do(job: Job, gate: Gate) -> None:
         _run_load(job, project, gate)
 
 
-def settings_of(place: Place, *, mirror_journal: bool = False) -> OpenMirroringSettings:
+def settings_of(place: Place, store: StoreKind, *, mirror_journal: bool = False) -> StoreSettings:
     """The store of a world's entity."""
-    return OpenMirroringSettings(
-        type="open_mirroring",
-        account_url=place.url or "http://localhost",
-        filesystem=place.filesystem or "workspace",
-        credential="account_key",
-        account_name=place.account_name or "nobody",
-        account_key=SecretStr(place.account_key or "none"),
-        mirror_name=ITEM,
-        key_columns=("id",),
-        folder_deletion_wait_seconds=0,
-        mirror_journal=mirror_journal,
-    )
+    if store == "open_mirroring":
+        return OpenMirroringSettings(
+            type="open_mirroring",
+            mirror_name=ITEM,
+            key_columns=("id",),
+            folder_deletion_wait_seconds=0,
+            mirror_journal=mirror_journal,
+            **_account(place),
+        )
+    match place.lake:
+        case "local":
+            return LocalSettings(path=place.directory, format=store)
+        case "adls":
+            return AdlsSettings(format=store, path="raw", **_account(place))
+        case "onelake":
+            return OneLakeSettings(format=store, lakehouse=ITEM, **_account(place))
 
 
-def _connect(place: Place, settings: OpenMirroringSettings, gate: Gate) -> Lake:
+def journal_root_of(place: Place, store: StoreKind) -> str:
+    """The folder of everything that is the engine's own, as a path in a world's directory."""
+    settings = settings_of(place, store)
+    if isinstance(settings, FilesSettings):
+        return settings.journal_folder()
+    return f"{ITEM}/Files/{JOURNAL_FOLDER}"
+
+
+def table_folder_of(place: Place, store: StoreKind) -> str:
+    """The folder of a table of files, as a path in a world's directory."""
+    settings = settings_of(place, store)
+    folder = settings.tables_folder() if isinstance(settings, FilesSettings) else ""
+    return f"{folder}/{ENTITY}".lstrip("/")
+
+
+def _account(place: Place) -> dict[str, Any]:
+    return {
+        "account_url": place.url or "http://localhost",
+        "filesystem": place.filesystem or "workspace",
+        "credential": "account_key",
+        "account_name": place.account_name or "nobody",
+        "account_key": SecretStr(place.account_key or "none"),
+    }
+
+
+def _connect(place: Place, settings: StoreSettings, gate: Gate) -> Lake:
     if not place.url:
         return GatedLake(LocalLake(Path(place.directory)), gate)
     gate_requests(gate)
+    if not isinstance(settings, LakeSettings):
+        raise TypeError(f"{type(settings).__name__} is in no data lake")
     return ClockedDataLake(settings, gate)
 
 
-def _project(job: Job, settings: OpenMirroringSettings) -> Project:
+def _project(job: Job, settings: StoreSettings) -> Project:
     watermark = WatermarkSettings(column="modified", primary_key="id")
     entity = Entity(ENTITY, FLOW, job.run_type, HomeSettings(type="source"), settings, watermark)
     return Project(

@@ -15,13 +15,13 @@ from hygge_engine.journal import Journal, Progress
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.project.settings import RunType
 from hygge_engine.stores.landing.state import LandingState
-from hygge_engine.stores.open_mirroring.layout import layout_of
-from tests.faults.prover.invariants import Refuted, check
-from tests.faults.prover.jobs import ENTITY, FLOW, ITEM, Job, Verb, is_final
+from tests.faults.prover.invariants import check
+from tests.faults.prover.jobs import ENTITY, FLOW, ITEM, Job, StoreKind, Verb, is_final
 from tests.faults.prover.nurse import Event, Nursery, Worker
 from tests.faults.prover.site import Site
-from tests.faults.prover.worker import settings_of
-from tests.faults.source import COLUMNS, Row, Source
+from tests.faults.prover.tables import DeltaFileTable, FileTable, MirroredTable, ReaderTable, Refuted
+from tests.faults.prover.worker import journal_root_of, table_folder_of
+from tests.faults.source import Source
 
 # Slices that end after their first batch.
 MANY_SLICES = 1e-9
@@ -44,9 +44,6 @@ TURN_SECONDS = 30.0
 # a second of its two minutes.
 TURN_MISSED = ("store.fenced", "store.busy")
 
-# In the labels of operations that the replicator can see.
-LANDING_ZONE = "/LandingZone/"
-
 Ticks = Literal["always", "sometimes", "late"]
 
 
@@ -63,14 +60,16 @@ class Load:
 
 
 class World:
-    """``ticks``: whether the replicator looks after every operation, after some, or only when all is over. With
-    ``purge`` it deletes processed files at once instead of after a week."""
+    """``store`` is where the table lands. ``ticks``: whether readers, the replicator among them, look after every
+    operation, after some, or only when all is over. With ``purge`` the replicator deletes processed files at once
+    instead of after a week."""
 
     def __init__(
         self,
         nursery: Nursery,
         site: Site,
         *,
+        store: StoreKind = "open_mirroring",
         run_type: RunType = "incremental",
         slice_minutes: float = ONE_SLICE,
         mirror_journal: bool = False,
@@ -92,14 +91,21 @@ class World:
         self._sabotage = sabotage
         options = ReplicatorOptions(purge_after_seconds=0) if purge else ReplicatorOptions()
         self.replicator = Replicator.on_disk(self.directory / ITEM, in_memory=True, options=options)
-        self.layout = layout_of(settings_of(self.place), FLOW, ENTITY)
+        self.store: StoreKind = store
+        self.journal_root = journal_root_of(self.place, store)
+        self.table = self._open_table()
         self.loads: dict[str, Load] = {}
         self.clock_seconds = 0.0
         self.trace: list[str] = []
         self._names = itertools.count(1)
         self._workers: list[Worker] = []
-        self._seen: dict[int, int] = {}
         self._landed = 0
+
+    def _open_table(self) -> ReaderTable:
+        if self.store == "open_mirroring":
+            return MirroredTable(self.replicator, self.directory / ITEM)
+        folder = self.directory / table_folder_of(self.place, self.store)
+        return DeltaFileTable(folder) if self.store == "delta" else FileTable(folder)
 
     def close(self) -> None:
         for worker in self._workers:
@@ -128,6 +134,7 @@ class World:
                 load.answer,
                 self.slice_minutes,
                 self.mirror_journal,
+                self.store,
                 self._sabotage,
             )
         )
@@ -148,7 +155,7 @@ class World:
         arrived = worker.answer(verb, self.clock_seconds)
         if arrived.phase == "before":
             self._trace(worker, f"{arrived.number} {arrived.label}")
-        elif arrived.phase == "after" and LANDING_ZONE in arrived.label:
+        elif arrived.phase == "after" and self.table.sees(arrived.label):
             self.look()  # after other operations there is nothing new to see
         if arrived.is_end:
             self._trace(worker, arrived.phase)
@@ -193,15 +200,15 @@ class World:
 
     @property
     def journal(self) -> Journal:
-        return Journal(LocalLake(self.directory), self.layout.journal)
+        return Journal(LocalLake(self.directory), self.journal_root)
 
     @property
     def journal_file(self) -> Path:
         """The canonical journal on disk."""
-        return self.directory / self.layout.journal / "journal.parquet"
+        return self.directory / self.journal_root / "journal.parquet"
 
     def fold_job(self) -> Job:
-        return Job("fold", self.place, "fold", sabotage=self._sabotage)
+        return Job("fold", self.place, "fold", store=self.store, sabotage=self._sabotage)
 
     def fold(self) -> None:
         """Fold the journal without a fault."""
@@ -216,7 +223,7 @@ class World:
 
     def cancel(self, load: Load) -> None:
         self.trace.append(f"{load.load_id} is asked to stop")
-        Progress(LocalLake(self.directory), self.layout.journal).request_cancel(load.load_id)
+        Progress(LocalLake(self.directory), self.journal_root).request_cancel(load.load_id)
 
     def _take_in(self, worker: Worker, event: Event) -> bool:
         """Learn what a worker tells, as its orchestrator would; False where that has heard it from another one."""
@@ -258,52 +265,22 @@ class World:
     # What readers see
 
     def look(self) -> None:
-        """The replicator may look at the landing zone now."""
+        """Readers may look at the table now."""
         if self._ticks == "always" or (self._ticks == "sometimes" and self.random.random() < 0.3):
             self.tick()
 
     def tick(self) -> None:
-        """One pass of the replicator; what a reader sees after it has to make sense at any time."""
-        report = self.replicator.tick()
-        if report.unavailable:
-            raise Refuted(f"the replicator cannot read: {report.unavailable}")
-        if any(table.table == ENTITY for table in report.dropped):
-            self._check_drop()
-        rows = sum(applied.rows for applied in report.applied if applied.table.table == ENTITY)
-        if not rows:
-            return
-        self._landed += rows
-        self.trace.append(f"replicator applies {rows} rows")
-        seen: dict[int, int] = {}
-        for row in self.mirrored():
-            if row not in self.source.history:
-                raise Refuted(f"{row} was never in the source")
-            if row[0] in seen:
-                raise Refuted(f"the row with id {row[0]} is there twice")
-            if row[2] < self._seen.get(row[0], 0):
-                raise Refuted(f"the row with id {row[0]} went back from {self._seen[row[0]]} to {row[2]}")
-            seen[row[0]] = row[2]
-        self._seen |= seen
-
-    def _check_drop(self) -> None:
-        """A table may go only when all that takes its place is staged."""
-        opened = self.state.open if self.state else None
-        if opened is None or opened.phase not in ("dropping", "waiting"):
-            raise Refuted(f"the table was dropped in the midst of {opened}")
+        """Readers look; what they see has to make sense at any time."""
+        rows = self.table.tick(self)
+        if rows:
+            self._landed += rows
+            self.trace.append(f"readers see {rows} more rows")
 
     @property
     def state(self) -> LandingState | None:
         """The landing state of the table."""
-        path = self.directory / self.layout.state
+        path = self.directory / self.journal_root / "landing" / FLOW / f"{ENTITY}.json"
         return LandingState.from_json(path.read_bytes(), str(path))[0] if path.exists() else None
-
-    def mirrored(self) -> list[Row]:
-        """The mirrored table, by id."""
-        try:
-            table = self.replicator.table("dbo", ENTITY)
-        except KeyError:
-            return []
-        return sorted(zip(*(table[name].to_pylist() for name in COLUMNS), strict=True))
 
     def check(self, *, rows_once: bool = True) -> None:
         """What has to hold when all loads have settled: see `invariants.check`."""

@@ -1,0 +1,180 @@
+"""The table that a world's loads fill, as its readers see it at any time: mirrored by Fabric, or as files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
+from devcloud.replicator import Replicator, check_landing_zone
+from tests.faults.prover.jobs import ENTITY
+from tests.faults.source import COLUMNS, Row
+
+if TYPE_CHECKING:
+    from tests.faults.prover.world import World
+
+# In the labels of operations that the replicator can see.
+LANDING_ZONE = "/LandingZone/"
+
+# The replicator's only remark about the mirrored telemetry.
+TELEMETRY_REMARK = "UNDERSCORE_SCHEMA"
+
+_DATA_FILE = re.compile(r"part-(\d+)-(\d+)\.parquet")
+
+
+class Refuted(AssertionError):
+    """A guarantee did not hold."""
+
+
+class ReaderTable(Protocol):
+    """A table as its readers see it."""
+
+    def sees(self, label: str) -> bool:
+        """Whether an operation changes what readers see."""
+        ...
+
+    def tick(self, world: World) -> int:
+        """Look now; the number of rows that have landed since. Raises Refuted where what is seen makes no sense."""
+        ...
+
+    def rows(self) -> list[Row]:
+        """The newest version of each row, by id."""
+        ...
+
+    def check(self, world: World) -> None:
+        """Raise Refuted where files, numbering and landing state do not fit, now that all is quiet."""
+        ...
+
+
+class MirroredTable:
+    """What Fabric's replicator makes of the landing zone."""
+
+    def __init__(self, replicator: Replicator, item: Path) -> None:
+        self._replicator = replicator
+        self._item = item
+        self._seen: dict[int, int] = {}
+
+    def sees(self, label: str) -> bool:
+        return LANDING_ZONE in label
+
+    def tick(self, world: World) -> int:
+        report = self._replicator.tick()
+        if report.unavailable:
+            raise Refuted(f"the replicator cannot read: {report.unavailable}")
+        if any(table.table == ENTITY for table in report.dropped):
+            self._check_drop(world)
+        rows = sum(applied.rows for applied in report.applied if applied.table.table == ENTITY)
+        if not rows:
+            return 0
+        seen: dict[int, int] = {}
+        for row in self.rows():
+            if row not in world.source.history:
+                raise Refuted(f"{row} was never in the source")
+            if row[0] in seen:
+                raise Refuted(f"the row with id {row[0]} is there twice")
+            if row[2] < self._seen.get(row[0], 0):
+                raise Refuted(f"the row with id {row[0]} went back from {self._seen[row[0]]} to {row[2]}")
+            seen[row[0]] = row[2]
+        self._seen |= seen
+        return rows
+
+    def rows(self) -> list[Row]:
+        try:
+            table = self._replicator.table("dbo", ENTITY)
+        except KeyError:
+            return []
+        return sorted(zip(*(table[name].to_pylist() for name in COLUMNS), strict=True))
+
+    def check(self, world: World) -> None:
+        findings = [*check_landing_zone(self._item), *self._replicator.checks]
+        broken = [str(finding) for finding in findings if finding.code != TELEMETRY_REMARK]
+        if broken:
+            raise Refuted("; ".join(broken))
+        followed = [table for table in self._replicator.states() if table.name.table == ENTITY]
+        next_index = followed[0].next_index if followed else 1
+        next_sequence = world.state.next_sequence if world.state else 1
+        if next_index != next_sequence:
+            raise Refuted(f"the state says that file {next_sequence} is next, the replicator says {next_index}")
+
+    def _check_drop(self, world: World) -> None:
+        """A table may go only when all that takes its place is staged."""
+        opened = world.state.open if world.state else None
+        if opened is None or opened.phase not in ("dropping", "waiting"):
+            raise Refuted(f"the table was dropped in the midst of {opened}")
+
+
+class FileTable:
+    """A folder of Parquet files, to which rows are only ever added: each version of a row is there once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._counted: set[str] = set()
+
+    def sees(self, label: str) -> bool:
+        return f"/{ENTITY}/part-" in label or label.startswith(("commit", "delete"))
+
+    def tick(self, world: World) -> int:
+        files = self._files()
+        newest: dict[int, int] = {}
+        landed = 0
+        for file in files:
+            rows = _read(file)
+            landed += 0 if file.name in self._counted else len(rows)
+            self._counted.add(file.name)
+            for row in rows:
+                if row not in world.source.history:
+                    raise Refuted(f"{row} was never in the source")
+                if row[2] <= newest.get(row[0], -1):
+                    raise Refuted(f"{file.name} brings {row} again, or after a newer version")
+                newest[row[0]] = row[2]
+        if landed:
+            self._check_generation(world, files)
+        return landed
+
+    def rows(self) -> list[Row]:
+        newest = {row[0]: row for file in self._files() for row in _read(file)}
+        return sorted(newest.values())
+
+    def check(self, world: World) -> None:
+        state = world.state
+        numbers = [_numbers(file) for file in self._files()]
+        expected = [(state.generation, number) for number in range(1, state.next_sequence)] if state else []
+        if numbers != expected:
+            raise Refuted(f"the state speaks of the files {expected}, there are {numbers}")
+
+    def _check_generation(self, world: World, files: list[Path]) -> None:
+        """The files of one reload never stand beside those of another."""
+        generations = {_numbers(file)[0] for file in files}
+        if len(generations) > 1:
+            raise Refuted(f"files of several generations: {[file.name for file in files]}")
+
+    def _files(self) -> list[Path]:
+        """All that a reader would read, in order."""
+        return sorted(self._folder.glob("part-*.parquet"))
+
+
+class DeltaFileTable(FileTable):
+    """A Delta table: its log says which files count."""
+
+    def _files(self) -> list[Path]:
+        try:
+            table = DeltaTable(str(self._folder))
+        except TableNotFoundError:
+            return []
+        return sorted(self._folder / uri.rpartition("/")[2] for uri in table.file_uris())
+
+
+def _read(file: Path) -> list[Row]:
+    table = pq.read_table(file, partitioning=None)
+    return list(zip(*(table[name].to_pylist() for name in COLUMNS), strict=True))
+
+
+def _numbers(file: Path) -> tuple[int, int]:
+    match = _DATA_FILE.fullmatch(file.name)
+    if match is None:
+        raise Refuted(f"{file.name} is no name of a data file")
+    return int(match[1]), int(match[2])
