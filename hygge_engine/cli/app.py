@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from hygge_engine.cli.completion import complete_entity, complete_flow
 from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, reporting
 
 RunTypeChoice = Literal["full_drop", "incremental"]
@@ -16,9 +17,15 @@ app = typer.Typer(
     help=(
         "Moves SQL Server tables into Microsoft Fabric, every row exactly once.\n\n"
         "A project is a directory with hygge.yml (connections) and flows/<flow>/flow.yml (what moves where). "
-        "Begin with `hygge validate` (are the files right?), go on with `hygge plan` (what would move?), then "
-        "`hygge go` (move it) and `hygge runs` (what has moved?). `hygge init` begins a project, `hygge doctor` finds "
-        "out why something does not work.\n\n"
+        "Each command explains itself with --help.\n\n"
+        "\b\nThe way of a project:\n"
+        "  hygge init shop              begin one\n"
+        "  hygge validate               are the files right?\n"
+        "  hygge doctor                 does everything work that a load needs?\n"
+        "  hygge plan                   what would move?\n"
+        "  hygge go --entity orders     move one table\n"
+        "  hygge go                     move everything that is new\n"
+        "  hygge runs --failed          what went wrong, and why\n\n"
         "Exit codes: 0 everything settled, 1 an entity failed, 2 nothing could start, 130 stopped by Ctrl-C."
     ),
     no_args_is_help=True,
@@ -31,23 +38,43 @@ ProjectOption = Annotated[
     Path, typer.Option("--project", "-p", envvar="HYGGE_PROJECT", help="The project's directory.", metavar="DIR")
 ]
 FlowOption = Annotated[
-    list[str] | None, typer.Option("--flow", "-f", help="Only this flow; may be given several times.", metavar="FLOW")
+    list[str] | None,
+    typer.Option(
+        "--flow",
+        "-f",
+        help="Only this flow; may be given several times.",
+        metavar="FLOW",
+        autocompletion=complete_flow,
+    ),
 ]
 EntityOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--entity", "-e", help="Only this entity, as `entity` or `flow.entity`; several times too.", metavar="ENTITY"
+        "--entity",
+        "-e",
+        help="Only this entity, as `entity` or `flow.entity`; several times too.",
+        metavar="ENTITY",
+        autocompletion=complete_entity,
     ),
 ]
 RunTypeOption = Annotated[
     RunTypeChoice | None,
     typer.Option("--run-type", "-t", help="Instead of the flows' own; a store's `incremental` still overrules it."),
 ]
+VarOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--var",
+        help="Any setting, for this command only: `flow.orders.store.row_marker=0`, `options.concurrency=2`; several "
+        "times too.",
+        metavar="PATH=VALUE",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON for machines instead of text for people.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log to standard error, with stack traces.")]
 
 
-@app.command()
+@app.command(short_help="Begin a project.")
 def init(
     directory: Annotated[Path, typer.Argument(help="Where the project begins.", metavar="DIR")] = Path(),
     name: Annotated[str, typer.Option("--name", help="The project's name; else the directory's.")] = "",
@@ -72,6 +99,12 @@ def init(
 
     What an option answers is not asked. Without a terminal nothing is asked at all. Nothing is ever overwritten. The
     password of a SQL login is asked for, or taken from the variable SQL_PASSWORD, and kept in local.settings.json.
+
+    \b
+    Examples:
+      hygge init shop
+      hygge init shop --server sql.example.com --database shop --tables orders,sales.customers \\
+        --watermark modified_at --workspace ADDRESS_OF_THE_MIRRORED_DATABASE
     """
     with reporting(json_=False, verbose=verbose):
         from hygge_engine.cli.init import Answers, run
@@ -80,7 +113,7 @@ def init(
         raise typer.Exit(run(directory, answers))
 
 
-@app.command()
+@app.command(short_help="Run a load in this process and show it live.")
 def go(
     project: ProjectOption = Path(),
     flow: FlowOption = None,
@@ -97,6 +130,7 @@ def go(
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", "-c", min=1, max=256, help="Entities moved at once.", metavar="N")
     ] = None,
+    var: VarOption = None,
     json_: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -106,6 +140,13 @@ def go(
     loaded once more and merged by key; the watermark stays where it is. An entity that fails does not stop the
     others. Ctrl-C commits what is whole and stops; the next load goes on from there. With --json each line is an
     object with the key `event`: planned, progress, waiting, settled, summary, or error.
+
+    \b
+    Examples:
+      hygge go                                   everything, as the flows say
+      hygge go --entity orders --run-type full_drop  one table anew
+      hygge go --entity orders --from 2024-01-01  its rows since then once more
+      hygge go --var flow.orders.store.row_marker=0  with another setting, this time
     """
     with reporting(json_=json_, verbose=verbose):
         from hygge_engine.cli.go import run
@@ -118,19 +159,21 @@ def go(
             window_from=window_from,
             window_to=window_to,
             concurrency=concurrency,
+            overrides=var or [],
             json_=json_,
             verbose=verbose,
         )
         raise typer.Exit(code)
 
 
-@app.command()
+@app.command(short_help="Show what a load would do, and move nothing.")
 def plan(
     project: ProjectOption = Path(),
     flow: FlowOption = None,
     entity: EntityOption = None,
     run_type: RunTypeOption = None,
     offline: Annotated[bool, typer.Option("--offline", help="Ask neither source nor destination.")] = False,
+    var: VarOption = None,
     json_: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -138,6 +181,11 @@ def plan(
 
     Asks each source for its columns and its approximate size, and each destination how far it has come. Ends with 1
     where a source or destination could not be asked.
+
+    \b
+    Examples:
+      hygge plan --offline                       what the files say, without asking anybody
+      hygge plan --flow orders --run-type full_drop  before a reload
     """
     with reporting(json_=json_, verbose=verbose):
         from hygge_engine.cli.plan import run
@@ -149,14 +197,19 @@ def plan(
                 entities=entity or [],
                 run_type=run_type,
                 offline=offline,
+                overrides=var or [],
                 json_=json_,
             )
         )
 
 
-@app.command()
+@app.command(short_help="Check everything that a load stands on.")
 def doctor(
-    project: ProjectOption = Path(), flow: FlowOption = None, json_: JsonOption = False, verbose: VerboseOption = False
+    project: ProjectOption = Path(),
+    flow: FlowOption = None,
+    var: VarOption = None,
+    json_: JsonOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Check everything that a load stands on, and say what to do about each fault. Changes nothing.
 
@@ -164,45 +217,102 @@ def doctor(
     source table (permission, key, watermark, size, Change Tracking), each lake (write, conditions, rename, delete: in a
     folder of its own that it removes) and what Fabric says of each table. What is down hides nothing else. Ends with 1
     where something failed.
+
+    \b
+    Examples:
+      hygge doctor
+      hygge doctor --flow orders --json
     """
     with reporting(json_=json_, verbose=verbose):
         from hygge_engine.cli.doctor import run
 
-        raise typer.Exit(run(project, flows=flow or [], json_=json_))
+        raise typer.Exit(run(project, flows=flow or [], overrides=var or [], json_=json_))
 
 
-@app.command()
+@app.command(short_help="Show past loads: all, one, or one entity's.")
 def runs(
     load_id: Annotated[str | None, typer.Argument(help="One load, with each of its entities.")] = None,
     project: ProjectOption = Path(),
-    flow: Annotated[str | None, typer.Option("--flow", "-f", help="Only this flow.", metavar="FLOW")] = None,
+    flow: Annotated[
+        str | None,
+        typer.Option("--flow", "-f", help="Only this flow.", metavar="FLOW", autocompletion=complete_flow),
+    ] = None,
+    entity: Annotated[
+        str | None,
+        typer.Option(
+            "--entity",
+            "-e",
+            help="The runs of one entity, as `entity` or `flow.entity`.",
+            metavar="ENTITY",
+            autocompletion=complete_entity,
+        ),
+    ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only what failed.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, newest first.")] = 20,
+    var: VarOption = None,
     json_: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Show past loads from the journal, or one load with its entities."""
+    """Show past loads from the journal; one load with its entities; or one entity with its runs.
+
+    \b
+    Examples:
+      hygge runs --failed                        loads in which something failed
+      hygge runs 5f0e2c1a --failed               what failed in one of them, and why
+      hygge runs --entity orders --limit 5       how one table has come along
+    """
     with reporting(json_=json_, verbose=verbose):
         from hygge_engine.cli.runs import run
 
-        raise typer.Exit(run(project, load_id=load_id, flow=flow, failed=failed, limit=limit, json_=json_))
+        code = run(
+            project,
+            load_id=load_id,
+            flow=flow,
+            entity=entity,
+            failed=failed,
+            limit=limit,
+            overrides=var or [],
+            json_=json_,
+        )
+        raise typer.Exit(code)
 
 
-@app.command()
-def validate(project: ProjectOption = Path(), json_: JsonOption = False, verbose: VerboseOption = False) -> None:
-    """Check the project's files and variables. Asks neither source nor destination."""
+@app.command(short_help="Check the project's files and variables.")
+def validate(
+    project: ProjectOption = Path(),
+    var: VarOption = None,
+    json_: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Check the project's files and variables. Asks neither source nor destination.
+
+    Shows every mistake at once, each with its file, line and column, what was expected, and the nearest valid name.
+
+    \b
+    Examples:
+      hygge validate
+      hygge validate --project shop --var options.concurrency=2
+    """
     with reporting(json_=json_, verbose=verbose):
         from hygge_engine.cli.validate import run
 
-        run(project, json_=json_)
+        run(project, overrides=var or [], json_=json_)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(
+    short_help="Start an Azure for one laptop.",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
 def dev(context: typer.Context, project: ProjectOption = Path()) -> None:
     """Start an Azure for one laptop and leave it up: SQL Server with sample data, OneLake, Fabric's replicator and a
     Functions host that serves the project.
 
     Needs a checkout of the repository. Further arguments go to `python -m devcloud up`.
+
+    \b
+    Examples:
+      hygge dev
+      hygge dev --sql-port 15000 --directory /tmp/cloud
     """
     from hygge_engine.cli.dev import run
 

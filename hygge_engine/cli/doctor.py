@@ -47,9 +47,9 @@ class Section:
     checks: list[Check] = field(default_factory=list)
 
 
-def run(directory: Path, *, flows: list[str], json_: bool) -> int:
+def run(directory: Path, *, flows: list[str], overrides: list[str], json_: bool) -> int:
     """Check everything and return the exit code. Raises ConfigurationError, UnknownSelection."""
-    project = load_project(directory)
+    project = load_project(directory, overrides=overrides)
     entities = select(project, flows)
     console = Console(highlight=False)
     sections: list[Section] = []

@@ -42,11 +42,12 @@ def run(
     window_from: str,
     window_to: str,
     concurrency: int | None,
+    overrides: list[str],
     json_: bool,
     verbose: bool,
 ) -> int:
     """Run a load, show it, and return the exit code. Raises ConfigurationError, UnknownSelection."""
-    project = load_project(directory)
+    project = load_project(directory, overrides=overrides)
     if concurrency is not None:
         project = replace(project, options=project.options.model_copy(update={"concurrency": concurrency}))
     # Asked here too, so that a misspelt name never becomes a load that the journal remembers.

@@ -51,10 +51,17 @@ class Line:
 
 
 def run(
-    directory: Path, *, flows: list[str], entities: list[str], run_type: RunType | None, offline: bool, json_: bool
+    directory: Path,
+    *,
+    flows: list[str],
+    entities: list[str],
+    run_type: RunType | None,
+    offline: bool,
+    overrides: list[str],
+    json_: bool,
 ) -> int:
     """Show the plan and return the exit code. Raises ConfigurationError, UnknownSelection."""
-    project = load_project(directory)
+    project = load_project(directory, overrides=overrides)
     selected = select(project, flows, entities, run_type)
     with ThreadPoolExecutor(max_workers=project.options.concurrency) as pool:
         lines = list(pool.map(lambda entity: plan_entity(project, entity, offline=offline), selected))

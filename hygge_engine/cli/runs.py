@@ -17,30 +17,53 @@ from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, EXIT_SETTLED, error_
 from hygge_engine.journal.summaries import summarize_loads
 from hygge_engine.orchestration.places import places_of
 from hygge_engine.project import Project, load_project
+from hygge_engine.project.problems import suggest
 
 _COLOURS = {"success": "green", "fail": "red", "skip": "yellow", "cancel": "yellow"}
 
 _NUMBERS = ("entities", "failed", "rows", "took")
 
 
-def run(directory: Path, *, load_id: str | None, flow: str | None, failed: bool, limit: int, json_: bool) -> int:
-    """Show loads, or one load's entities. Raises ConfigurationError, JournalError and the LakeError family."""
-    project = load_project(directory)
-    rows = _read(project, load_id, flow)
+def run(
+    directory: Path,
+    *,
+    load_id: str | None,
+    flow: str | None,
+    entity: str | None,
+    failed: bool,
+    limit: int,
+    overrides: list[str],
+    json_: bool,
+) -> int:
+    """Show loads, one load's entities, or one entity's runs. Raises ConfigurationError, JournalError and the LakeError
+    family."""
+    project = load_project(directory, overrides=overrides)
+    if entity is not None:
+        flow, entity = _parse_entity(project, flow, entity)
+    rows = _read(project, load_id, flow, entity)
     if load_id is not None and rows.is_empty():
-        message = f"No journal of this project knows the load {load_id}."
+        what = f"the load {load_id}" if entity is None and flow is None else f"such a part of the load {load_id}"
+        message = f"No journal of this project knows {what}."
         typer.echo("\n".join(error_lines("load.not_found", message, "`hygge runs` lists the loads.")), err=True)
         return EXIT_NOTHING_STARTED
-    if load_id is None:
-        _show_loads(summarize_loads(rows), failed=failed, limit=limit, json_=json_)
-    else:
+    if load_id is not None:
         _show_load(rows, failed=failed, json_=json_)
+    elif entity is not None:
+        _show_entity(project, entity, rows, failed=failed, limit=limit, json_=json_)
+    else:
+        _show_loads(summarize_loads(rows), failed=failed, limit=limit, json_=json_)
     return EXIT_SETTLED
 
 
-def _read(project: Project, load_id: str | None, flow: str | None) -> pl.DataFrame:
+def _parse_entity(project: Project, flow: str | None, text: str) -> tuple[str | None, str]:
+    """Flow and entity of ``entity`` or ``flow.entity``. What the project no longer has may still be remembered."""
+    named, _, entity = text.partition(".")
+    return (named, entity) if flow is None and entity and named in project.flows else (flow, text)
+
+
+def _read(project: Project, load_id: str | None, flow: str | None, entity: str | None) -> pl.DataFrame:
     journals = [place.journal for place in places_of(project, project.entities).values()]
-    rows = pl.concat([journal.read(load_id, flow=flow) for journal in journals])
+    rows = pl.concat([journal.read(load_id, flow=flow, entity=entity) for journal in journals])
     # A load that was skipped, or never planned, is remembered in every place that it would have touched.
     return rows.unique("entity_run_id", keep="first", maintain_order=True)
 
@@ -91,6 +114,37 @@ def _show_load(rows: pl.DataFrame, *, failed: bool, json_: bool) -> None:
     ]
     header = ("entity", "run type", "status", "rows", "took", "watermark")
     _print_table(header, cells, [row["message"] or "" for row in found], whole=True)
+
+
+def _show_entity(project: Project, entity: str, rows: pl.DataFrame, *, failed: bool, limit: int, json_: bool) -> None:
+    """The runs of an entity, newest first; of several, where flows have entities of the same name."""
+    known = not rows.is_empty()
+    if failed:
+        rows = rows.filter(pl.col("status") == "fail")
+    found = rows.sort("start_time", descending=True, nulls_last=True, maintain_order=True).head(limit).to_dicts()
+    if json_:
+        typer.echo(json.dumps(found, default=str))
+        return
+    if not found:
+        names = {other.name for other in project.entities} | {other.id for other in project.entities}
+        hint = "" if entity in names else suggest(entity, names)
+        typer.echo(f"No run of {entity} {'has failed' if known else 'is remembered'}. {hint}".rstrip())
+        return
+    cells = [
+        (
+            _moment(row["start_time"]),
+            f"{row['flow']}.{row['entity']}",
+            row["run_type"] or "",
+            row["status"],
+            f"{row['row_count'] or 0:,}",
+            seconds_text(row["duration"] or 0.0),
+            row["watermark"] or "",
+            row["coordinator_run_id"],
+        )
+        for row in found
+    ]
+    header = ("started", "entity", "run type", "status", "rows", "took", "watermark", "load")
+    _print_table(header, cells, [row["message"] or "" for row in found])
 
 
 def _print_table(

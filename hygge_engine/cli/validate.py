@@ -10,9 +10,9 @@ import typer
 from hygge_engine.project import load_project
 
 
-def run(directory: Path, *, json_: bool) -> None:
+def run(directory: Path, *, overrides: list[str], json_: bool) -> None:
     """Read the project and say what is in it. Raises ConfigurationError."""
-    project = load_project(directory)
+    project = load_project(directory, overrides=overrides)
     if json_:
         flows = {flow.name: list(flow.entities) for flow in project.flows.values()}
         value = {"project": project.name, "settings_hash": project.settings_hash(), "flows": flows}

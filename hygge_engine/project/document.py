@@ -125,6 +125,28 @@ def read_document(source: Source, problems: Problems, is_secret: Callable[[str],
     return None
 
 
+def read_value(
+    source: Source, text: str, line: int, column: int, problems: Problems, is_secret: Callable[[str], bool]
+) -> Node | None:
+    """The value that ``text`` is, as it stands at a place of ``source``: YAML where it begins like a list, a mapping or
+    a quoted text, otherwise a plain scalar in which no character means anything. None where it is not valid YAML."""
+    stripped = text.strip()
+    column += len(text) - len(text.lstrip())
+    if not stripped.startswith(("[", "{", '"', "'")):
+        value = None if stripped in _NULL else resolve_scalar(stripped)
+        return Scalar(source, line, column, stripped, value)
+    # Blanks in front put the parser's marks where the value stands.
+    padded = "\n" * (line - 1) + " " * (column - 1) + stripped
+    try:
+        root = yaml.compose(padded, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        problems.add(
+            source.problem(line, column, "the value is not valid YAML", hint="Look at its brackets, commas and quotes.")
+        )
+        return None
+    return None if root is None else _Reader(source, problems, is_secret).read(root)
+
+
 def _explain(error: yaml.MarkedYAMLError) -> dict[str, str]:
     """The parser's finding in words for people. Its own words may quote a value, so only known ones are passed on."""
     finding = error.problem or ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping as MappingType
+from collections.abc import Sequence as SequenceType
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hygge_engine.project.models import (
     WatermarkSettings,
     check_entity_name,
 )
+from hygge_engine.project.overrides import Overrides
 from hygge_engine.project.problems import Problem, Problems, Source, nearest
 from hygge_engine.project.settings import (
     CONNECTIONS,
@@ -53,15 +55,18 @@ _STORE_KEYS_ELSEWHERE = {
 }
 
 
-def load_project(directory: Path, environment: MappingType[str, str] | None = None) -> Project:
+def load_project(
+    directory: Path, environment: MappingType[str, str] | None = None, overrides: SequenceType[str] = ()
+) -> Project:
     """Read and validate ``hygge.yml`` and ``flows/`` below ``directory``.
 
-    Variables come from ``environment`` (default: the process's) and then from local.settings.json. Raises
-    ConfigurationError whose ``problems`` list everything that is wrong with the project.
+    Variables come from ``environment`` (default: the process's) and then from local.settings.json. ``overrides`` are
+    assignments such as ``flow.orders.run_type=full_drop`` (see `overrides`). Raises ConfigurationError whose
+    ``problems`` list everything that is wrong with the project.
     """
     load_types()
     problems = Problems()
-    project = _Loader(directory, os.environ if environment is None else environment, problems).load()
+    project = _Loader(directory, os.environ if environment is None else environment, problems, overrides).load()
     if problems or project is None:
         raise _summarise(directory, problems.sorted())
     return project
@@ -85,11 +90,16 @@ class _Sections:
 
 
 class _Loader:
-    def __init__(self, directory: Path, environment: MappingType[str, str], problems: Problems) -> None:
+    def __init__(
+        self, directory: Path, environment: MappingType[str, str], problems: Problems, overrides: SequenceType[str]
+    ) -> None:
         self._directory = directory
         self._problems = problems
         self._keys = KeyKnowledge.gather()
         self._variables = Variables(environment, directory, problems)
+        self._overrides = Overrides(
+            overrides, problems, self._keys.is_secret, lambda node: self._variables.expand(node, problems)
+        )
         self._checks = Checks(None, problems)
 
     def load(self) -> Project | None:
@@ -101,6 +111,7 @@ class _Loader:
         if tree is None:
             self._load_flows(None)
             return None
+        tree = self._overrides.apply_to_project(tree)
         document = self._validate(ProjectDocument, tree, PROJECT_FILE)
         connections = self._load_connections(tree)
         self._checks = Checks(connections, self._problems)
@@ -238,6 +249,7 @@ class _Loader:
                 continue
             flows[flow.name] = flow
             files[flow.name] = file
+        self._overrides.report_unused(path.name for path in paths)
         return flows
 
     def _report_strays(self, directory: Path, expected: tuple[str, ...], hint: str) -> None:
@@ -255,12 +267,14 @@ class _Loader:
         tree = self._read(directory / FLOW_FILE)
         if tree is None:
             return None
+        names = (text_of(tree.get("name")) or directory.name, directory.name)
+        tree = self._overrides.apply_to_flow(tree, names)
         document = self._validate(FlowDocument, tree, "the flow", defaults={"name": directory.name})
         name = document.name if document else directory.name
         inherited = tree
         if defaults is not None:
             inherited = replace(merge(defaults, tree), source=tree.source, line=tree.line, column=tree.column)
-        entity_trees = self._collect_entities(directory, tree)
+        entity_trees = self._overrides.apply_to_entities(self._collect_entities(directory, tree), names)
         entities: dict[str, Entity] = {}
         for item in entity_trees:
             entity = self._load_entity(name, item, inherited)

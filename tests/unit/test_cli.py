@@ -233,6 +233,28 @@ def test_a_stack_trace_only_with_verbose(world: LoadWorld) -> None:
     assert "Traceback" in hygge(world, "go", "--flow", "x", "--verbose").stderr
 
 
+def test_any_setting_can_be_given_for_one_command(world: LoadWorld) -> None:
+    result = hygge(world, "go", "--var", "flow.orders_to_fabric.entities=[stock]", "--var", "options.concurrency=1")
+    assert result.exit_code == 0, result.output
+    assert {row["entity"] for row in world.journal()} == {"stock"}
+    override = "orders_to_fabric.home.table=sales.{entity}"
+    plan = json.loads(hygge(world, "plan", "--offline", "--json", "--var", override).stdout)
+    assert {line["source"] for line in plan["entities"]} == {
+        f"shop_db: sales.{name}" for name in ("orders", "customers", "stock")
+    }
+    validated = hygge(world, "validate", "--var", "flow.orders_to_fabric.schedule=0 0 6 * * *")
+    assert "incremental, 0 0 6 * * *" in validated.stdout
+
+
+@pytest.mark.parametrize("command", ["go", "plan", "validate", "doctor", "runs"])
+def test_a_mistake_in_a_setting_of_the_command_line_starts_nothing(world: LoadWorld, command: str) -> None:
+    result = hygge(world, command, "--var", "flow.orders_to_fabric.store.row_markr=4")
+    assert result.exit_code == 2
+    assert "the command line:1:35" in result.stderr
+    assert "Did you mean `row_marker`?" in result.stderr
+    assert world.journal() == []
+
+
 def test_plan_shows_where_everything_goes_and_moves_nothing(world: LoadWorld) -> None:
     result = hygge(world, "plan")
     assert result.exit_code == 0, result.output
@@ -282,6 +304,27 @@ def test_runs_lists_loads_and_shows_one(world: LoadWorld) -> None:
     assert "There is no column modified." in one.stdout
     rows = json.loads(hygge(world, "runs", loads[0]["coordinator_run_id"], "--failed", "--json").stdout)
     assert [row["entity"] for row in rows] == ["orders"]
+
+
+def test_runs_shows_how_one_entity_has_come_along(world: LoadWorld) -> None:
+    hygge(world, "go")
+    world.before_read = fail_orders(HomeNotFound("There is no column modified."))
+    world.fill(orders=6)
+    hygge(world, "go")
+    found = json.loads(hygge(world, "runs", "--entity", "orders", "--json").stdout)
+    assert [(row["entity"], row["status"], row["row_count"]) for row in found] == [
+        ("orders", "fail", 0),
+        ("orders", "success", 5),
+    ]
+    text = hygge(world, "runs", "-e", "orders_to_fabric.orders").stdout
+    assert len(re.findall(r"orders_to_fabric\.orders +incremental", text)) == 2
+    assert "There is no column modified." in text
+    assert len(json.loads(hygge(world, "runs", "-e", "orders", "--failed", "--json").stdout)) == 1
+    assert len(json.loads(hygge(world, "runs", "-e", "orders", "-n", "1", "--json").stdout)) == 1
+    load_id = found[0]["coordinator_run_id"]
+    assert len(json.loads(hygge(world, "runs", load_id, "-e", "stock", "--json").stdout)) == 1
+    assert "No run of stock has failed" in hygge(world, "runs", "-e", "stock", "--failed").stdout
+    assert "Did you mean `orders`?" in hygge(world, "runs", "-e", "ordrs").stdout
 
 
 def test_runs_of_an_unknown_load(world: LoadWorld) -> None:
@@ -336,6 +379,32 @@ def test_no_color_is_respected() -> None:
         assert ("\x1b[31m" in output) == coloured
 
 
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("hygge go --fl", ["--flow"]),
+        ("hygge va", ["validate"]),
+        ("hygge go --run-type in", ["incremental"]),
+        ("hygge go --project {project} --flow or", ["orders_to_fabric"]),
+        ("hygge runs -p {project} --entity cust", ["customers"]),
+        ("hygge plan -p {project} -e orders_to_fabric.s", ["orders_to_fabric.stock"]),
+        ("hygge plan -p {project}/nowhere -e o", []),
+    ],
+)
+def test_the_shell_completes(world: LoadWorld, typed: str, expected: list[str]) -> None:
+    words = typed.format(project=world.directory)
+    environment = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_HYGGE_COMPLETE": "complete_bash"}
+    result = CliRunner().invoke(app, prog_name="hygge", env=environment)
+    assert result.stdout.split() == expected
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_set_up_for_each_shell(shell: str) -> None:
+    result = CliRunner().invoke(app, prog_name="hygge", env={"_HYGGE_COMPLETE": f"source_{shell}"})
+    assert result.exit_code == 0
+    assert "_HYGGE_COMPLETE" in result.stdout
+
+
 def test_help_imports_nothing_heavy() -> None:
     script = "import sys, hygge_engine.cli; heavy = ('pyarrow', 'polars', 'azure', 'pydantic', 'yaml', 'pyodbc')\n"
     script += "print([name for name in heavy if name in sys.modules])"
@@ -353,3 +422,5 @@ def test_every_option_is_documented(command: str) -> None:
     options = set(re.findall(r"--[a-z][a-z-]+", help_text)) - {"--help"}
     assert options
     assert not [option for option in sorted(options) if f"`{option}" not in section]
+    tables = "".join(line for line in section.splitlines() if line.startswith("| `"))
+    assert set(re.findall(r"`(--[a-z][a-z-]+)", tables)) <= options

@@ -62,6 +62,20 @@ def test_every_command_of_hygge_parses(page: Path) -> None:
         command.make_context(arguments[0], list(arguments[1:]))
 
 
+def test_every_command_shows_examples_that_parse() -> None:
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    for name, command in group.commands.items():
+        examples = (command.help or "").partition("Examples:\n")[2].replace("\\\n", " ")
+        found = [
+            shlex.split(re.split(r" {2,}(?! )", line.strip())[0]) for line in examples.splitlines() if line.strip()
+        ]
+        assert found, name
+        for program, called, *arguments in found:
+            assert (program, called) == ("hygge", name)
+            command.make_context(name, arguments)
+
+
 def test_there_are_commands_to_parse() -> None:
     assert ["runs"] in commands(REPOSITORY / "README.md", "hygge")
     assert ["plan", "--offline"] in commands(REPOSITORY / "docs/errors/load.unknown_selection.md", "hygge")
