@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr, model_validator
 
@@ -35,6 +36,26 @@ def check_path_part(value: str) -> str:
     return value
 
 
+def check_account_url(value: str) -> str:
+    """Return ``value`` if it can be the address of a DFS endpoint; raise ValueError otherwise."""
+    if not value.startswith(("https://", "http://")):
+        raise ValueError("account_url must begin with https:// (or http:// for a stand-in on this machine)")
+    try:
+        url = urlsplit(value)
+        usable = bool(url.hostname) and not re.search(r"\s", value) and (url.port is None or url.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("account_url has no host and port that can be reached: https://<account>.dfs.core.windows.net")
+    host = url.hostname or ""
+    if host.startswith("app."):
+        raise ValueError("account_url is the portal's address; OneLake's is https://onelake.dfs.fabric.microsoft.com")
+    if ".blob." in host:
+        raise ValueError(f"account_url is the Blob endpoint; the DFS endpoint is {host.replace('.blob.', '.dfs.')}")
+    return value
+
+
+AccountUrl = Annotated[str, AfterValidator(check_account_url)]
 PathPart = Annotated[str, AfterValidator(check_path_part)]
 
 
@@ -46,7 +67,7 @@ class LakeSettings(Settings):
     bearer token without TLS.
     """
 
-    account_url: str
+    account_url: AccountUrl
     filesystem: PathPart
     path: str = ""
     credential: LakeCredential = "managed_identity"
@@ -62,8 +83,6 @@ class LakeSettings(Settings):
         missing = [name for name in _REQUIRED[self.credential] if not getattr(self, name)]
         if missing:
             raise ValueError(f"credential '{self.credential}' needs {', '.join(missing)}")
-        if not self.account_url.startswith(("https://", "http://")):
-            raise ValueError("account_url must begin with https:// (or http:// for a stand-in on this machine)")
         if self.account_url.startswith("http://") and self.credential not in ("account_key", "sas"):
             raise ValueError(f"credential '{self.credential}' sends a token, which needs an https:// account_url")
         return self

@@ -12,10 +12,8 @@ from dataclasses import dataclass, replace
 
 import yaml
 
+from hygge_engine.project.findings import explain, explain_character, find_odd_blanks
 from hygge_engine.project.problems import Problems, Source, Span
-
-# Findings about something unclosed are made far behind it; the place to look at is where it begins.
-_BEGINS_AT_CONTEXT = ("while scanning a quoted scalar", "while scanning a simple key", "while parsing a flow")
 
 ScalarValue = str | int | float | bool | None
 
@@ -98,21 +96,17 @@ def read_document(source: Source, problems: Problems, is_secret: Callable[[str],
 
     ``is_secret`` tells which keys hold secrets; their values appear in no excerpt. An empty file is an empty mapping.
     """
+    if odd := find_odd_blanks(source):
+        for problem in odd:
+            problems.add(problem)
+        return None
     try:
         root = yaml.compose(source.text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        if mark is None or (error.context or "").startswith(_BEGINS_AT_CONTEXT):
-            mark = error.context_mark or mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        problems.add(source.problem(line, column, "this is not valid YAML", **_explain(error)))
+        problems.add(explain(source, error))
         return None
     except yaml.reader.ReaderError as error:
-        before = source.text[: error.position]
-        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
-        problems.add(
-            source.problem(line, column, "this is not valid YAML", found=f"the character U+{ord(error.character):04X}")
-        )
+        problems.add(explain_character(source, error))
         return None
     if root is None:
         source.parsed = True
@@ -121,7 +115,8 @@ def read_document(source: Source, problems: Problems, is_secret: Callable[[str],
     source.parsed = True
     if isinstance(node, Mapping):
         return replace(node, line=1, column=1)
-    problems.add(source.problem(node.line, node.column, "the file is not a mapping", expected="`key: value` lines"))
+    if not (isinstance(node, Scalar) and node.broken):
+        problems.add(source.problem(node.line, node.column, "the file is not a mapping", expected="`key: value` lines"))
     return None
 
 
@@ -145,61 +140,6 @@ def read_value(
         )
         return None
     return None if root is None else _Reader(source, problems, is_secret).read(root)
-
-
-def _explain(error: yaml.MarkedYAMLError) -> dict[str, str]:
-    """The parser's finding in words for people. Its own words may quote a value, so only known ones are passed on."""
-    finding = error.problem or ""
-    if "undefined alias" in finding or error.context == "while scanning an alias":
-        return {"found": "a value that begins with `*`, which YAML reads as a reference", "hint": "Quote the value."}
-    if "\\t" in finding:
-        return {"found": "a tab", "expected": "spaces", "hint": "YAML does not allow tabs for indentation."}
-    if "cannot start any token" in finding:
-        return {"found": finding.removeprefix("found "), "hint": "Quote the value."}
-    if "mapping values are not allowed" in finding:
-        return {
-            "found": "a second `: ` on the line, or a key indented further than its neighbours",
-            "hint": "Quote the value, or align the keys.",
-        }
-    if "unexpected end of stream" in finding:
-        return {"found": "a quote that nothing closes"}
-    if "could not find expected ':'" in finding:
-        return {"found": "a key without a colon", "expected": "`key: value`"}
-    if (error.context or "").startswith("while parsing a flow"):
-        return {"found": "a bracket or brace that nothing closes, or a missing comma in it"}
-    if "duplicate anchor" in finding:
-        return {"found": "the same anchor (`&name`) twice"}
-    if "expected a single document" in (error.context or ""):
-        return {"found": "a second document after `---`", "expected": "one document per file"}
-    expectation = _EXPECTATION.fullmatch(finding)
-    if expectation is None:
-        return {"found": finding.removeprefix("found ")} if finding.startswith("found ") else {"hint": finding}
-    return {
-        "found": _name_token(expectation["found"] or ""),
-        "expected": _name_token(expectation["expected"]),
-        "hint": "Look at this line and the one above it: indentation, brackets and quotes.",
-    }
-
-
-# How the parser says what it had hoped for.
-_EXPECTATION = re.compile(r"(?:did not find )?expected (?P<expected>.+?)(?:,? but (?:found|got) (?P<found>.+))?")
-
-# The parser's names of things, in the words of those who write them.
-_TOKENS = {
-    "<block end>": "the end of the indented block",
-    "<block mapping start>": "a line that is indented otherwise than its neighbours",
-    "<block sequence start>": "a list item that is indented otherwise than its neighbours",
-    "<document start>": "the end of the file",
-    "<scalar>": "a value",
-    "<stream end>": "the end of the file",
-    "-": "a list item that begins with `-`",
-    "?": "a key",
-}
-
-
-def _name_token(token: str) -> str:
-    bare = token.strip("'")
-    return _TOKENS.get(bare, f"`{bare}`" if bare else "")
 
 
 class _Reader:
@@ -229,7 +169,12 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             result = Sequence(self._source, line, column, tuple(self.read(item) for item in node.value))
         else:
-            result = Mapping(self._source, line, column, self._read_entries(node))
+            entries = self._read_entries(node)
+            result = (
+                Scalar(self._source, line, column, "", None, broken=True)
+                if entries is None
+                else Mapping(self._source, line, column, entries)
+            )
         self._open.discard(id(node))
         return result
 
@@ -239,7 +184,8 @@ class _Reader:
             value = None if node.value in _NULL else resolve_scalar(node.value)
         return Scalar(self._source, line, column, node.value, value)
 
-    def _read_entries(self, mapping: yaml.Node) -> dict[str, Entry]:
+    def _read_entries(self, mapping: yaml.Node) -> dict[str, Entry] | None:
+        """The entries of a mapping; None where a key is no text, which makes the mapping something else."""
         own: dict[str, Entry] = {}
         merged: dict[str, Entry] = {}
         for key, value in mapping.value:
@@ -248,10 +194,9 @@ class _Reader:
                 self._merge(merged, value, key)
                 continue
             if not isinstance(key, yaml.ScalarNode):
-                self._problems.add(
-                    self._source.problem(line, column, "a key is not text", hint="Quote a value that begins with `{`.")
-                )
-                continue
+                hint = "Quote a value that begins with `{`. Variables are written `${NAME}`."
+                self._problems.add(self._source.problem(line, column, "a key is not text", hint=hint))
+                return None
             if self._is_secret(key.value):
                 self._hide(value)
             if key.value in own:
@@ -272,6 +217,10 @@ class _Reader:
             if isinstance(node, Mapping):
                 for name, entry in node.entries.items():
                     merged.setdefault(name, entry)
+            else:
+                line, column = key.start_mark.line + 1, key.start_mark.column + 1
+                message, expected = "`<<` takes a mapping over, and this is none", "`<<: *name` of a mapping `&name`"
+                self._problems.add(self._source.problem(line, column, message, expected=expected))
 
     def _hide(self, node: yaml.Node) -> None:
         if isinstance(node, yaml.ScalarNode) and re.fullmatch(r"\$\{\w+(:-)?\}", node.value):

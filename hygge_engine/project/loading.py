@@ -13,6 +13,23 @@ from hygge_engine.errors import ConfigurationError
 from hygge_engine.project.checks import Checks, EntityTree, text_of
 from hygge_engine.project.document import Entry, Mapping, Node, Scalar, Sequence, read_document
 from hygge_engine.project.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
+from hygge_engine.project.elsewhere import (
+    NO_ENTITY_KEYS,
+    NO_FLOW_KEYS,
+    NO_PROJECT_KEYS,
+    NO_SECTION_KEYS,
+    NO_STORE_KEYS,
+)
+from hygge_engine.project.layout import (
+    EMPTY_FLOW,
+    EMPTY_PROJECT,
+    FLOW_FILE,
+    PROJECT_FILE,
+    entity_files,
+    flow_directories,
+    flow_strays,
+    missing_project,
+)
 from hygge_engine.project.models import (
     Entity,
     Flow,
@@ -43,16 +60,7 @@ from hygge_engine.project.validation import (
 )
 from hygge_engine.project.variables import Variables
 
-PROJECT_FILE = "hygge.yml"
-FLOW_FILE = "flow.yml"
 _INHERITED = ("home", "store", "watermark")
-
-_STORE_KEYS_ELSEWHERE = {
-    "full_drop": "A store has no such key: write `run_type: full_drop` on the flow, "
-    "or `incremental: false` on the store, to reload the table each time.",
-    "run_type": "`run_type` stands on the flow or entity; a store overrules it with `incremental: true` or `false`.",
-    "table": "The table is named after the entity; `table_name` gives it another name.",
-}
 
 
 def load_project(
@@ -101,18 +109,19 @@ class _Loader:
             overrides, problems, self._keys.is_secret, lambda node: self._variables.expand(node, problems)
         )
         self._checks = Checks(None, problems)
+        self._flow_files: dict[str, str] = {}
 
     def load(self) -> Project | None:
         root = self._directory / PROJECT_FILE
         if not root.is_file():
-            self._report_missing_project()
+            self._problems.add(missing_project(self._directory))
             return None
-        tree = self._read(root)
+        tree = self._read(root, EMPTY_PROJECT)
         if tree is None:
             self._load_flows(None)
             return None
         tree = self._overrides.apply_to_project(tree)
-        document = self._validate(ProjectDocument, tree, PROJECT_FILE)
+        document = self._validate(ProjectDocument, tree, PROJECT_FILE, elsewhere=NO_PROJECT_KEYS)
         connections = self._load_connections(tree)
         self._checks = Checks(connections, self._problems)
         defaults = tree.get("defaults")
@@ -130,17 +139,8 @@ class _Loader:
             flows=flows,
         )
 
-    def _report_missing_project(self) -> None:
-        if not self._directory.is_dir():
-            hint = "Name the project's directory with --project."
-            self._problems.add(Problem(str(self._directory), 0, 0, "there is no such directory", hint=hint))
-            return
-        hint = f"A project's directory holds {PROJECT_FILE} and flows/; name it with --project."
-        if (self._directory / "hygge.yaml").is_file():
-            hint = f"Rename hygge.yaml to {PROJECT_FILE}."
-        self._problems.add(Problem(PROJECT_FILE, 0, 0, "there is no such file", hint=hint))
-
-    def _read(self, path: Path) -> Mapping | None:
+    def _read(self, path: Path, empty: str = "") -> Mapping | None:
+        """The file's tree, or None with a problem; ``empty`` is the advice for a file that must not be."""
         file = path.relative_to(self._directory).as_posix()
         try:
             text = path.read_text(encoding="utf-8-sig")
@@ -152,7 +152,11 @@ class _Loader:
         except OSError as error:
             self._problems.add(Problem(file, 0, 0, "the file cannot be read", found=error.strerror or ""))
             return None
-        tree = read_document(Source(file, text), self._problems, self._keys.is_secret)
+        source = Source(file, text, is_secret=self._keys.is_secret)
+        tree = read_document(source, self._problems, self._keys.is_secret)
+        if empty and tree is not None and not tree.entries:
+            self._problems.add(Problem(file, 1, 1, "the file is empty", hint=empty))
+            return None
         return self._variables.expand(tree, self._problems) if tree else None
 
     def _validate[T: Settings](
@@ -222,54 +226,28 @@ class _Loader:
         return self._validate(model, tree, section, defaults=defaults, elsewhere=elsewhere)
 
     def _load_flows(self, defaults: Mapping | None) -> dict[str, Flow]:
-        directory = self._directory / "flows"
-        if not directory.is_dir():
-            hint = f"Each flow has a directory of its own: flows/<flow>/{FLOW_FILE}."
-            self._problems.add(Problem("flows", 0, 0, "there is no such directory", hint=hint))
-            return {}
         flows: dict[str, Flow] = {}
-        files: dict[str, str] = {}
-        paths = sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
-        if not paths:
-            hint = f"Each flow has a directory of its own: flows/<flow>/{FLOW_FILE}."
-            self._problems.add(Problem("flows", 0, 0, "there are no flows", hint=hint))
-        self._report_strays(directory, (), "Each flow has a directory of its own: flows/<flow>/flow.yml.")
+        paths, problems = flow_directories(self._directory)
+        for problem in problems:
+            self._problems.add(problem)
         for path in paths:
-            file = (path / FLOW_FILE).relative_to(self._directory).as_posix()
-            if not (path / FLOW_FILE).is_file():
-                hint = "Rename flow.yaml to flow.yml." if (path / "flow.yaml").is_file() else ""
-                self._problems.add(Problem(file, 0, 0, "there is no such file", hint=hint))
-                continue
             flow = self._load_flow(path, defaults)
-            if flow is None:
-                continue
-            if flow.name in flows:
-                message = f"a second flow is named `{flow.name}`"
-                self._problems.add(Problem(file, 1, 1, message, found=f"the first one in {files[flow.name]}"))
-                continue
-            flows[flow.name] = flow
-            files[flow.name] = file
+            if flow is not None:
+                flows[flow.name] = flow
         self._overrides.report_unused(path.name for path in paths)
         return flows
 
-    def _report_strays(self, directory: Path, expected: tuple[str, ...], hint: str) -> None:
-        """YAML that nobody reads is a mistake that shows only when something is missing."""
-        for path in sorted(directory.iterdir()):
-            file = path.relative_to(self._directory).as_posix()
-            if path.suffix in (".yml", ".yaml") and path.name not in expected:
-                self._problems.add(Problem(file, 0, 0, "the file is not read", hint=hint))
-            elif path.is_dir() and expected and path.name != "entities" and nearest(path.name, ["entities"]):
-                self._problems.add(Problem(file, 0, 0, "the directory is not read", hint="Did you mean `entities`?"))
-
     def _load_flow(self, directory: Path, defaults: Mapping | None) -> Flow | None:
-        hint = "A flow is in flow.yml; its entities are listed there, or have files in entities/."
-        self._report_strays(directory, (FLOW_FILE,), hint)
-        tree = self._read(directory / FLOW_FILE)
-        if tree is None:
+        for problem in flow_strays(self._directory, directory):
+            self._problems.add(problem)
+        tree = self._read(directory / FLOW_FILE, EMPTY_FLOW)
+        if tree is None or self._is_second(directory, tree):
             return None
         names = (text_of(tree.get("name")) or directory.name, directory.name)
         tree = self._overrides.apply_to_flow(tree, names)
-        document = self._validate(FlowDocument, tree, "the flow", defaults={"name": directory.name})
+        document = self._validate(
+            FlowDocument, tree, "the flow", defaults={"name": directory.name}, elsewhere=NO_FLOW_KEYS
+        )
         name = document.name if document else directory.name
         inherited = tree
         if defaults is not None:
@@ -287,6 +265,17 @@ class _Loader:
         run_type = text_of(inherited.get("run_type"))
         return Flow(name, document.schedule, "incremental" if run_type == "incremental" else "full_drop", entities)
 
+    def _is_second(self, directory: Path, tree: Mapping) -> bool:
+        """Whether another flow has this one's name, which is then among the problems."""
+        place = tree.get("name") or tree
+        name = text_of(place) or directory.name
+        file = self._flow_files.setdefault(name, tree.source.file)
+        if file == tree.source.file:
+            return False
+        message, found = f"a second flow is named `{name}`", f"the first one in {file}"
+        self._problems.add(place.source.problem(place.line, place.column, message, found=found))
+        return True
+
     def _collect_entities(self, directory: Path, tree: Mapping) -> list[EntityTree]:
         """The items of flow.yml, then the files of entities/; a name in both is a problem."""
         found: list[EntityTree] = []
@@ -297,20 +286,17 @@ class _Loader:
             if isinstance(name, Scalar) and name.broken:
                 continue
             if not isinstance(name, Scalar) or name.value is None:
+                expected = "a name, or a mapping with `name`"
+                hint = f"Write `- name: {next(iter(own.entries))}`, and what differs below it." if own.entries else ""
                 self._problems.add(
-                    item.source.problem(
-                        item.line, item.column, "an entity has no name", expected="a name, or a mapping with `name`"
-                    )
+                    item.source.problem(item.line, item.column, "an entity has no name", expected=expected, hint=hint)
                 )
                 continue
             found.append(EntityTree(name.text, own, name))
-        files = directory / "entities"
-        for path in sorted(files.iterdir()) if files.is_dir() else ():
-            if path.suffix == ".yaml":
-                file = path.relative_to(self._directory).as_posix()
-                self._problems.add(Problem(file, 0, 0, "the file is not read", hint=f"Rename it to {path.stem}.yml."))
-            if path.suffix != ".yml":
-                continue
+        paths, problems = entity_files(self._directory, directory)
+        for problem in problems:
+            self._problems.add(problem)
+        for path in paths:
             own_tree = self._read(path)
             if own_tree is not None:
                 named = own_tree.get("name")
@@ -327,9 +313,11 @@ class _Loader:
                 where = f"the first one in {first.place.source.file}, line {first.place.line}"
                 message = f"the entity `{item.name}` is given twice"
                 self._problems.add(item.place.source.problem(item.place.line, item.place.column, message, found=where))
-        if not found and not is_broken(flow) and not isinstance(flow.get("entities"), (Scalar, Mapping)):
+        listed = flow.get("entities")
+        unreadable = isinstance(listed, (Scalar, Mapping)) or (isinstance(listed, Sequence) and listed.items)
+        if not found and not is_broken(flow) and not unreadable:
             hint = "List them in `entities: [a, b]`, or give each a file in entities/."
-            place = flow.get("entities") or flow
+            place = listed or flow
             self._problems.add(flow.source.problem(place.line, place.column, "the flow has no entities", hint=hint))
         return list(unique.values())
 
@@ -342,7 +330,9 @@ class _Loader:
                 item.place.source.problem(item.place.line, item.place.column, str(error), found=f"`{item.name}`")
             )
             return None
-        document = self._validate(EntityDocument, item.tree, section, defaults={"name": item.name})
+        document = self._validate(
+            EntityDocument, item.tree, section, defaults={"name": item.name}, elsewhere=NO_ENTITY_KEYS
+        )
         sections = self._load_sections(flow, item, inherited)
         if document is None or sections is None:
             return None
@@ -368,10 +358,10 @@ class _Loader:
         store: StoreSettings | None = None
         watermark: WatermarkSettings | None = None
         if home_tree is not None:
-            home = self._validate_typed(HOMES, home_tree, "home", values=values)
+            home = self._validate_typed(HOMES, home_tree, "home", values=values, elsewhere=NO_SECTION_KEYS)
             self._checks.check_connection(home_tree)
         if store_tree is not None:
-            store = self._validate_typed(STORES, store_tree, "store", values=values, elsewhere=_STORE_KEYS_ELSEWHERE)
+            store = self._validate_typed(STORES, store_tree, "store", values=values, elsewhere=NO_STORE_KEYS)
             self._checks.check_connection(store_tree)
         if watermark_tree is not None:
             watermark = self._validate(WatermarkSettings, watermark_tree, "watermark")

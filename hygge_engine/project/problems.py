@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +13,9 @@ MASK = "***"
 
 # An excerpt is for the eye: long lines are cut to this many characters around the caret.
 EXCERPT_WIDTH_CHARACTERS = 110
+
+# What a terminal would obey or swallow instead of showing it, and what looks like a blank and is none.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\xa0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff]")
 
 # Below this share of common characters (0 to 100) a suggestion misleads more often than it helps.
 _SIMILARITY_PERCENT = 60.0
@@ -130,12 +133,13 @@ class Span:
 @dataclass(eq=False)
 class Source:
     """One file of the project, as excerpts show it. ``file`` is relative to the project; ``parsed`` tells whether
-    ``secrets`` can be relied on."""
+    ``secrets`` can be relied on, and ``is_secret`` which keys hold secrets where they cannot."""
 
     file: str
     text: str
     secrets: list[Span] = field(default_factory=list)
     parsed: bool = False
+    is_secret: Callable[[str], bool] = has_secret_name
 
     def line(self, line: int) -> str:
         """The text of a line, counted from 1; empty past the end."""
@@ -162,7 +166,8 @@ class Source:
         shown += text[end_of_last:]
         caret = min(caret + shift, len(shown))
         cut = max(0, caret - EXCERPT_WIDTH_CHARACTERS * 2 // 3)
-        visible = shown[cut : cut + EXCERPT_WIDTH_CHARACTERS].replace("\t", " ")
+        visible = _UNPRINTABLE.sub(lambda match: " " if match[0] == "\t" else "\ufffd", shown)
+        visible = visible[cut : cut + EXCERPT_WIDTH_CHARACTERS]
         gutter = f"{line:>4} | "
         return f"{gutter}{visible}\n{' ' * (len(gutter) - 2)}| {' ' * (caret - cut)}^"
 
@@ -172,7 +177,7 @@ class Source:
         if not self.parsed:
             match = _SECRET_IN_LINE.search(text)
             while match:
-                if has_secret_name(match["name"]):
+                if self.is_secret(match["name"]):
                     parts.append(match.span("secret"))
                     break
                 match = _SECRET_IN_LINE.search(text, match.end("name"))
@@ -196,9 +201,9 @@ class Problems:
     def __bool__(self) -> bool:
         return bool(self._problems)
 
-    def add(self, problem: Problem) -> None:
-        """Remember a problem, unless it is known already."""
-        self._problems.setdefault((problem.file, problem.line, problem.column, problem.message), problem)
+    def add(self, problem: Problem, *, topic: str = "") -> None:
+        """Remember a problem, unless one of the same place and ``topic`` (else the same message) is known already."""
+        self._problems.setdefault((problem.file, problem.line, problem.column, topic or problem.message), problem)
 
     def sorted(self) -> tuple[Problem, ...]:
         """All problems, by file and place."""

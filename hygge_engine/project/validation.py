@@ -38,6 +38,8 @@ _EXPECTED = {
     "string_type": "text",
     "tuple_type": "a list, for example [a, b]",
 }
+_TYPOGRAPHIC_QUOTES = ("\u201c", "\u201d", "\u201e", "\u2018", "\u2019", "\u00ab")
+
 _BOUNDS = {
     "greater_than": ("gt", "a number greater than {}"),
     "greater_than_equal": ("ge", "a number of at least {}"),
@@ -70,6 +72,7 @@ class KeyKnowledge:
                 for name, info in model.model_fields.items():
                     (secret if _is_secret_field(info) else plain).add(name)
                     sections.setdefault(name, section)
+        plain |= {*WatermarkSettings.model_fields, *Options.model_fields}
         sections |= dict.fromkeys(WatermarkSettings.model_fields, "watermark")
         sections |= dict.fromkeys(Options.model_fields, "options")
         return cls(frozenset(secret), frozenset(plain - secret), sections)
@@ -313,7 +316,26 @@ def _report(
         found = "a list" if isinstance(node, SequenceNode) else "a mapping"
         if isinstance(node, Mapping) and node.entries.keys() & {"entity", "flow"}:
             hint = "In YAML, a value that begins with `{` needs quotes."
-    problems.add(node.source.problem(node.line, node.column, message, found=found, expected=expected, hint=hint))
+    problem = node.source.problem(
+        node.line, node.column, message, found=found, expected=expected, hint=hint or _hint(name, kind, node)
+    )
+    # A value that several entities inherit is one mistake, even if its message names an entity.
+    problems.add(problem, topic=f"{name} of {section}" if loc else "")
+
+
+def _hint(name: str, kind: str, node: Node) -> str:
+    """What people have mostly meant who write such a value. It never repeats the value."""
+    if isinstance(node, Scalar) and node.text.startswith(_TYPOGRAPHIC_QUOTES):
+        return 'It begins with a typographic quote, which is no quote in YAML: use `"`.'
+    if kind in ("list_type", "tuple_type"):
+        if isinstance(node, Mapping):
+            return "Begin each item with `- `; one that differs is `- name: …` with its keys below."
+        if isinstance(node, Scalar) and node.text.startswith("-"):
+            return "An item is a hyphen, a blank and the name."
+        return "Put it into brackets, separated by commas." if isinstance(node, Scalar) else ""
+    if name.startswith("connections") and kind in ("dict_type", "model_type"):
+        return "Each connection is a name with keys below it: `type`, `server`, `database`, …"
+    return ""
 
 
 def describe_value(node: Scalar) -> str:

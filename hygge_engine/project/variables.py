@@ -13,10 +13,13 @@ from hygge_engine.project.problems import Problem, Problems, nearest
 
 LOCAL_SETTINGS = "local.settings.json"
 
+# How other tools write a variable: $NAME, %NAME%, #{NAME}#. Names of variables are upper case there, too.
+_FOREIGN = re.compile(r"\$(?P<a>[A-Z][A-Z0-9_]+)|%(?P<b>[A-Z][A-Z0-9_]+)%|#\{(?P<c>[A-Za-z_]\w*)\}#")
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # What the Functions platform leaves in an app setting when it could not resolve its Key Vault reference.
-_KEY_VAULT_REFERENCE = "@Microsoft.KeyVault("
+_KEY_VAULT_REFERENCE = "@microsoft.keyvault("
 
 
 class _Unresolved(Exception):
@@ -48,8 +51,10 @@ class Variables:
             return replace(node, entries=entries)
         if isinstance(node, Sequence):
             return replace(node, items=tuple(self.expand(item, problems) for item in node.items))
-        if not isinstance(node.value, str) or "${" not in node.value:
+        if not isinstance(node.value, str):
             return node
+        if "${" not in node.value:
+            return replace(node, value=None, broken=True) if _report_literal(node, problems) else node
         names: list[str] = []
         try:
             text = self._expand_text(node.value, names)
@@ -88,12 +93,16 @@ class Variables:
             raise _Unresolved("", "a variable is not well formed", expected="`${NAME}` or `${NAME:-default}`")
         names.append(name)
         value = self._look_up(name)
-        if value is not None and value.startswith(_KEY_VAULT_REFERENCE):
+        if value is not None and is_key_vault_reference(value):
+            local = name not in self._environment
             raise _Unresolved(
                 name,
                 f"the variable `{name}` holds a Key Vault reference that was not resolved",
                 expected="the secret itself, which the Functions platform puts in its place",
-                hint="Check the vault's name, and that the app's identity may read its secrets.",
+                hint=f"Nobody resolves it on your own machine: put the secret itself into {LOCAL_SETTINGS}."
+                if local
+                else "Check the vault's name, and that the app's identity may read its secrets "
+                "(role Key Vault Secrets User); then restart the app.",
             )
         if separator:
             return value or self._expand_text(default, names)
@@ -111,6 +120,35 @@ class Variables:
     def _look_up(self, name: str) -> str | None:
         value = self._environment.get(name)
         return self._local.get(name) if value is None else value
+
+
+def is_key_vault_reference(text: str) -> bool:
+    """Whether a value is a reference to a secret instead of the secret."""
+    return text.strip().casefold().startswith(_KEY_VAULT_REFERENCE)
+
+
+def _report_literal(node: Scalar, problems: Problems) -> bool:
+    """Whether a text of a file is meant to stand for something, but does not; that is then among the problems."""
+    if is_key_vault_reference(node.text):
+        problem = node.source.problem(
+            node.line,
+            node.column,
+            "a Key Vault reference stands in a file, where nobody resolves it",
+            expected="`${NAME}`",
+            hint="Make it the value of an app setting of that name, which the Functions platform resolves.",
+        )
+        problems.add(problem)
+        return True
+    match = _FOREIGN.fullmatch(node.text)
+    if match:
+        name = next(group for group in match.groups() if group)
+        hint = "A text that does begin so can come from a variable."
+        problems.add(
+            node.source.problem(
+                node.line, node.column, "this is no variable, but text", expected=f"`${{{name}}}`", hint=hint
+            )
+        )
+    return match is not None
 
 
 def _closing_brace(text: str, start: int) -> int:
@@ -144,7 +182,9 @@ def _read_local_settings(path: Path, problems: Problems) -> tuple[dict[str, str]
     except (OSError, UnicodeDecodeError) as error:
         problems.add(Problem(path.name, 0, 0, "the file cannot be read", found=type(error).__name__))
         return {}, f"{path.name} (not readable)"
-    values = document.get("Values", {}) if isinstance(document, dict) else None
+    if isinstance(document, dict) and "Values" not in document:
+        return {}, f"{path.name} (it has no `Values`)"
+    values = document["Values"] if isinstance(document, dict) else None
     if not isinstance(values, dict):
         problems.add(Problem(path.name, 1, 1, "`Values` is not a mapping", expected='{"Values": {"NAME": "value"}}'))
         return {}, f"{path.name} (not readable)"

@@ -74,11 +74,15 @@ class MssqlConnection(ConnectionSettings):
     @field_validator("server")
     @classmethod
     def _server_is_an_address(cls, value: str) -> str:
+        if "/" in value:
+            raise ValueError("expected a host name or address, not a URL: sql.example.com, or sql.example.com,1433")
+        if any(character in value for character in ";{}\0"):
+            raise ValueError(
+                "expected a host, without ; { or }; other parts of a connection string are keys of their own"
+            )
         host, comma, port = (part.strip() for part in value.partition(","))
         if not host or (comma and not (port.isdigit() and 1 <= int(port) <= 65535)):
             raise ValueError("expected a host, or host,port with a port between 1 and 65535")
-        if any(character in value for character in ";{}\0"):
-            raise ValueError("expected a host name or address, without ; { or }")
         return host + comma + port
 
     @model_validator(mode="after")

@@ -1,0 +1,91 @@
+"""Which files a project has, and what to say about those that are missing, misnamed or read by nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from hygge_engine.project.problems import Problem, nearest
+
+PROJECT_FILE = "hygge.yml"
+FLOW_FILE = "flow.yml"
+FLOWS = "flows"
+ENTITIES = "entities"
+
+_FLOW_PLACE = f"Each flow has a directory of its own: {FLOWS}/<flow>/{FLOW_FILE}."
+
+EMPTY_PROJECT = "It needs at least a `name`, and `connections` for the flows' homes; `hygge init` writes one."
+EMPTY_FLOW = "It needs a `home`, a `store` and `entities`; `hygge init` writes one."
+
+
+def missing_project(directory: Path) -> Problem:
+    """Why there is no hygge.yml, as far as that can be seen."""
+    if not directory.is_dir():
+        return Problem(
+            str(directory), 0, 0, "there is no such directory", hint="Name the project's directory with --project."
+        )
+    hint = _misnamed(directory, PROJECT_FILE)
+    above = next((parent for parent in directory.resolve().parents if (parent / PROJECT_FILE).is_file()), None)
+    if not hint and above is not None:
+        hint = f"There is one in {above}: go there, or name it with --project."
+    hint = hint or f"A project's directory holds {PROJECT_FILE} and {FLOWS}/; name it with --project."
+    return Problem(PROJECT_FILE, 0, 0, "there is no such file", hint=hint)
+
+
+def flow_directories(root: Path) -> tuple[list[Path], list[Problem]]:
+    """The directories of the flows, and what is wrong with the names around them."""
+    directory = root / FLOWS
+    if not directory.is_dir():
+        others = [path.name for path in root.iterdir() if path.is_dir()]
+        similar = nearest(FLOWS, others)
+        hint = f"Rename {similar}/ to {FLOWS}/." if similar else _FLOW_PLACE
+        return [], [Problem(FLOWS, 0, 0, "there is no such directory", hint=hint)]
+    paths = sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
+    problems = [] if paths else [Problem(FLOWS, 0, 0, "there are no flows", hint=_FLOW_PLACE)]
+    problems += strays(root, directory, (), _FLOW_PLACE)
+    whole = []
+    for path in paths:
+        if (path / FLOW_FILE).is_file():
+            whole.append(path)
+            continue
+        hint = _misnamed(path, FLOW_FILE)
+        hint = hint or f"Each directory in {FLOWS}/ is a flow, unless its name begins with an underscore."
+        file = (path / FLOW_FILE).relative_to(root).as_posix()
+        problems.append(Problem(file, 0, 0, "there is no such file", hint=hint))
+    return whole, problems
+
+
+def flow_strays(root: Path, directory: Path) -> Iterator[Problem]:
+    """What lies in a flow's directory and is not read."""
+    hint = f"A flow is in {FLOW_FILE}; its entities are listed there, or have files in {ENTITIES}/."
+    return strays(root, directory, (FLOW_FILE,), hint)
+
+
+def strays(root: Path, directory: Path, expected: tuple[str, ...], hint: str) -> Iterator[Problem]:
+    """YAML that nobody reads is a mistake that shows only when something is missing."""
+    for path in sorted(directory.iterdir()):
+        file = path.relative_to(root).as_posix()
+        if path.suffix in (".yml", ".yaml") and path.name not in expected:
+            yield Problem(file, 0, 0, "the file is not read", hint=hint)
+        elif path.is_dir() and expected and path.name != ENTITIES and nearest(path.name, [ENTITIES]):
+            yield Problem(file, 0, 0, "the directory is not read", hint=f"Did you mean `{ENTITIES}`?")
+
+
+def entity_files(root: Path, flow: Path) -> tuple[list[Path], list[Problem]]:
+    """The files of a flow's entities, and those of the wrong extension."""
+    directory = flow / ENTITIES
+    paths = sorted(directory.iterdir()) if directory.is_dir() else []
+    problems = [
+        Problem(path.relative_to(root).as_posix(), 0, 0, "the file is not read", hint=f"Rename it to {path.stem}.yml.")
+        for path in paths
+        if path.suffix == ".yaml"
+    ]
+    return [path for path in paths if path.suffix == ".yml"], problems
+
+
+def _misnamed(directory: Path, name: str) -> str:
+    """A hint where a file is there under almost its name: another extension, another case, one that an editor added."""
+    stem = name.removesuffix(".yml")
+    almost = {name, f"{stem}.yaml", f"{name}.txt", f"{stem}.json", f"{stem}.txt", stem}
+    found = sorted(path.name for path in directory.iterdir() if path.is_file() and path.name.lower() in almost)
+    return f"Rename {found[0]} to {name}." if found else ""

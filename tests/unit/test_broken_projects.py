@@ -1,0 +1,242 @@
+"""Whole projects with one planted mistake each, as people make them: one problem, in the right file and line, that
+leads to the way out. Mistakes in single keys are in test_project_problems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from hygge_engine.errors import ConfigurationError
+from hygge_engine.project import Problem, load_project
+from tests.unit.project_files import ENVIRONMENT, FLOW, FLOW_FILE, HYGGE, write_project
+
+ENTITY_FILE = "flows/orders_to_fabric/entities/items.yml"
+STORE = FLOW[FLOW.index("store:") : FLOW.index("watermark:")]
+ENTITIES = "entities: [orders, customers]"
+CANARY = "cAnArY-1f9e"
+
+type Files = Mapping[str, bytes | None]
+
+
+def flow(before: str, after: str) -> dict[str, bytes]:
+    assert before in FLOW
+    return {FLOW_FILE: FLOW.replace(before, after, 1).encode()}
+
+
+def hygge(before: str, after: str) -> dict[str, bytes]:
+    assert before in HYGGE
+    return {"hygge.yml": HYGGE.replace(before, after, 1).encode()}
+
+
+def entity(text: str) -> dict[str, bytes]:
+    return {ENTITY_FILE: text.encode()}
+
+
+# Name: (files to write, or to remove where None; file and line of the problem; words that its report must hold).
+PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
+    # How the bytes are written.
+    "Windows line ends": (
+        {FLOW_FILE: FLOW.replace("mirror_name", "mirrorname").replace("\n", "\r\n").encode()},
+        (FLOW_FILE, 12),
+        ["`mirrorname`", "Did you mean `mirror_name`?"],
+    ),
+    "a byte order mark": (
+        {FLOW_FILE: b"\xef\xbb\xbf" + FLOW.replace("run_type", "runtype").encode()},
+        (FLOW_FILE, 3),
+        ["Did you mean `run_type`?"],
+    ),
+    "UTF-16": ({FLOW_FILE: FLOW.encode("utf-16")}, (FLOW_FILE, 1), ["not UTF-8", "Save it as UTF-8"]),
+    "Latin-1": ({"hygge.yml": HYGGE.replace("reader", "ren\xe9e").encode("latin-1")}, ("hygge.yml", 8), ["UTF-8"]),
+    "a NUL character": (flow("schedule", "sche\0dule"), (FLOW_FILE, 2), ["U+0000", "Delete it"]),
+    "a hard blank": (flow("  connection", "\u00a0 connection"), (FLOW_FILE, 6), ["U+00A0", "only looks like a blank"]),
+    "typographic quotes": (flow('"0 */15 * * * *"', "\u201c0 */15 * * * *\u201d"), (FLOW_FILE, 2), ['use `"`']),
+    # YAML.
+    "a tab after a colon": (flow("  type: mssql", "  type:\tmssql"), (FLOW_FILE, 5), ["a tab"]),
+    "a tab in the middle": (flow("  connection", "\tconnection"), (FLOW_FILE, 6), ["a tab", "spaces"]),
+    "a tab in an entity": (entity("home:\n\ttable: dbo.i\n"), (ENTITY_FILE, 2), ["a tab"]),
+    "no blank after a colon": (flow("column: mod", "column:mod"), (FLOW_FILE, 15), ["no blank after the colon"]),
+    "no blank, no neighbour": (flow("run_type: inc", "run_type:inc"), (FLOW_FILE, 3), ["`run_type: `"]),
+    "no blank before a secret": (
+        hygge('password: "${SHOP_PASSWORD}"', f'password:"{CANARY}"'),
+        ("hygge.yml", 9),
+        ["no blank after the colon", "`password: `"],
+    ),
+    "a colon too many": (flow("primary_key: id", "primary_key: id:"), (FLOW_FILE, 16), ["primary_key: id:"]),
+    "an anchor that is not there": (flow("[id]", "*keys"), (FLOW_FILE, 13), ["reference", "`&name`"]),
+    "a merge of an unknown anchor": (flow("  key_", "  <<: *base\n  key_"), (FLOW_FILE, 13), ["reference"]),
+    "a merge of a text": (flow("  key_", "  <<: base\n  key_"), (FLOW_FILE, 13), ["`<<`", "`<<: *name`"]),
+    "two documents": ({FLOW_FILE: FLOW.encode() + b"---\nname: b\n"}, (FLOW_FILE, 18), ["one document per file"]),
+    "a key twice, far apart": ({"hygge.yml": HYGGE.encode() + b"name: b\n"}, ("hygge.yml", 10), ["twice", "line 1"]),
+    "a connection twice": (
+        {"hygge.yml": HYGGE.encode() + b"  shop_db: {type: mssql, server: h, database: d, auth: default}\n"},
+        ("hygge.yml", 10),
+        ["`shop_db` is given twice", "line 3"],
+    ),
+    "braces in braces": (
+        flow("home:\n  type: mssql\n  connection: shop_db\n  table: dbo.{entity}\n",
+             "home: { type: mssql, connection: shop_db, table: dbo.{entity} }\n"),
+        (FLOW_FILE, 4),
+        ["needs quotes", '"dbo.{entity}"'],
+    ),
+    "a placeholder first": (flow("dbo.{entity}", "{entity}.x"), (FLOW_FILE, 7), ["needs quotes"]),
+    # Which files there are.
+    "an empty hygge.yml": ({"hygge.yml": b""}, ("hygge.yml", 1), ["the file is empty", "`connections`"]),
+    "an empty flow.yml": ({FLOW_FILE: b"# to do\n"}, (FLOW_FILE, 1), ["the file is empty", "`entities`"]),
+    "a directory without a flow": ({"flows/b/readme.txt": b""}, ("flows/b/flow.yml", 0), ["underscore"]),
+    "flow.yaml": ({"flows/b/flow.yaml": FLOW.encode()}, ("flows/b/flow.yml", 0), ["Rename flow.yaml to flow.yml"]),
+    "Flow.yml": ({"flows/b/Flow.yml": FLOW.encode()}, ("flows/b/flow.yml", 0), ["Rename Flow.yml to flow.yml"]),
+    "hygge.yml.txt": (
+        {"hygge.yml": None, "hygge.yml.txt": HYGGE.encode()},
+        ("hygge.yml", 0),
+        ["Rename hygge.yml.txt to hygge.yml"],
+    ),
+    "a file for another flow's entity": (
+        {"flows/orders_to_fabric/entitys/items.yml": b""},
+        ("flows/orders_to_fabric/entitys", 0),
+        ["Did you mean `entities`?"],
+    ),
+    "a flow copied": ({"flows/a/flow.yml": FLOW.encode()}, (FLOW_FILE, 1), ["`orders_to_fabric`", "flows/a/flow.yml"]),
+    "an entity copied": (entity("name: orders\n"), (ENTITY_FILE, 1), ["`orders` is given twice", "line 17"]),
+    # Keys in the wrong place.
+    "an unknown key of an entity": (entity("home: {tabel: a.b}\n"), (ENTITY_FILE, 1), ["Did you mean `table`?"]),
+    "a key of a section in an entity": (entity("table: a.b\n"), (ENTITY_FILE, 1), ["`table` is a key of `home`"]),
+    "a schedule in an entity": (entity('schedule: "0 0 * * * *"\n'), (ENTITY_FILE, 1), ["a flow of its own"]),
+    "flows in hygge.yml": ({"hygge.yml": HYGGE.encode() + b"flows: [a]\n"}, ("hygge.yml", 10), ["flow.yml"]),
+    "a store in hygge.yml": (
+        {"hygge.yml": HYGGE.encode() + b"store: {type: local}\n"},
+        ("hygge.yml", 10),
+        ["`defaults`"],
+    ),
+    "a password in a store": (
+        flow("  key_", f"  password: {CANARY}\n  key_"),
+        (FLOW_FILE, 13),
+        ["`password` is a key of `connections.<name>`"],
+    ),
+    "a watermark within the store": (
+        flow("watermark:\n  column: modified_at\n  primary_key: id\n", "  watermark:\n    column: modified_at\n"),
+        (FLOW_FILE, 14),
+        ["check its indentation"],
+    ),
+    "full_drop of a store": (flow("  key_", "  full_drop: true\n  key_"), (FLOW_FILE, 13), ["`run_type: full_drop`"]),
+    "full_drop of a flow": (
+        flow("run_type: incremental", "full_drop: true"), (FLOW_FILE, 3), ["Write `run_type: full_drop`"]
+    ),
+    "upper case": (hygge("database:", "Database:"), ("hygge.yml", 6), ["Did you mean `database`?"]),
+    "a hyphen": (flow("run_type", "run-type"), (FLOW_FILE, 3), ["Did you mean `run_type`?"]),
+    "camel case": (flow("key_columns", "keyColumns"), (FLOW_FILE, 13), ["Did you mean `key_columns`?"]),
+    "a key of another store": (
+        flow(STORE, "store:\n  type: local\n  path: out\n  row_marker: 0\n"), (FLOW_FILE, 11), ["`row_marker`"]
+    ),
+    # Shapes.
+    "entities as keys": (flow(ENTITIES, "entities:\n  orders: {}\n"), (FLOW_FILE, 17), ["`- name: …`"]),
+    "an entity as a key": (
+        flow(ENTITIES, "entities:\n  - orders:\n      run_type: full_drop\n"), (FLOW_FILE, 18), ["`- name: orders`"]
+    ),
+    "entities in a row": (flow(ENTITIES, "entities: orders, customers"), (FLOW_FILE, 17), ["brackets"]),
+    "hyphens without blanks": (flow(ENTITIES, "entities:\n  -orders\n  -items"), (FLOW_FILE, 18), ["a blank"]),
+    "connections as a list": (
+        {"hygge.yml": b"name: shop\nconnections:\n  - type: mssql\n"}, ("hygge.yml", 2), ["a name with keys below it"]
+    ),
+    "a connection as an address": (
+        {"hygge.yml": f"name: shop\nconnections:\n  shop_db: mssql://u:{CANARY}@h/d\n".encode()},
+        ("hygge.yml", 3),
+        ["a name with keys below it"],
+    ),
+    # Values.
+    "a connection string as server": (
+        hygge("sql.example.com", f'"Server=h;Database=d;Password={CANARY}"'),
+        ("hygge.yml", 5),
+        ["connection string", "keys of their own"],
+    ),
+    "an address as server": (hygge("sql.", "https://sql."), ("hygge.yml", 5), ["not a URL", "sql.example.com,1433"]),
+    "a port that is none": (hygge("sql.example.com", "sql.example.com,0"), ("hygge.yml", 5), ["1 and 65535"]),
+    "a port twice": (
+        hygge("    server: sql.example.com", "    server: sql.example.com,1433\n    port: 1433"),
+        ("hygge.yml", 6),
+        ["keep one"],
+    ),
+    "a fraction": ({"hygge.yml": HYGGE.encode() + b"options: {concurrency: 8.5}\n"}, ("hygge.yml", 10), ["whole"]),
+    "no scheme": (flow("https://", ""), (FLOW_FILE, 10), ["https://", "`onelake.dfs.fabric.microsoft.com`"]),
+    "a host with a blank": (flow("https://", "https:// "), (FLOW_FILE, 10), ["no host"]),
+    "the Blob endpoint": (flow(".dfs.", ".blob."), (FLOW_FILE, 10), ["onelake.dfs.fabric.microsoft.com"]),
+    "the portal's address": (
+        flow("onelake.dfs.fabric.microsoft.com", "app.fabric.microsoft.com/groups/1"), (FLOW_FILE, 10), ["onelake.dfs"]
+    ),
+    "a table of another database": (flow("dbo.{", "shop.dbo.{"), (FLOW_FILE, 7), ["3 parts", "schema.table"]),
+    "table and query": (flow("  table", "  query: SELECT 1 AS a\n  table"), (FLOW_FILE, 8), ["exactly one"]),
+    "a word as schedule": (flow('"0 */15 * * * *"', "'@daily'"), (FLOW_FILE, 2), ["six fields", "`@daily`"]),
+    "an hour that is none": (flow("0 */15 *", "0 0 25"), (FLOW_FILE, 2), ["hour field"]),
+    "a duration in words": (flow("primary_key: id", "lag: 5min"), (FLOW_FILE, 16), ["`5min`", "5m"]),
+    "a duration below zero": (flow("primary_key: id", "lag: -5"), (FLOW_FILE, 16), ["at least 0"]),
+    # Variables.
+    "a shell's variable": (flow("shop_db", "$DB_NAME"), (FLOW_FILE, 6), ["`${DB_NAME}`"]),
+    "a shell's variable as password": (hygge('"${SHOP_PASSWORD}"', "$PASS"), ("hygge.yml", 9), ["is no variable"]),
+    "a batch file's variable": (hygge('"${SHOP_PASSWORD}"', '"%PASS%"'), ("hygge.yml", 9), ["`${PASS}`"]),
+    "a template's variable": (flow("shop_db", "{{DB}}"), (FLOW_FILE, 6), ["`${NAME}`"]),
+    "half a default": (flow("shop_db", "${DB:shop_db}"), (FLOW_FILE, 6), ["`${NAME:-default}`"]),
+    "a variable that nobody sets": (flow("shop_db", "${DB}"), (FLOW_FILE, 6), ["`DB`", "local.settings.json"]),
+    "local settings without Values": (
+        {"local.settings.json": b'{"values": {"SHOP_DB": "x"}}', **flow("shop_db", "${SHOP_DB}")},
+        (FLOW_FILE, 6),
+        ["it has no `Values`"],
+    ),
+    "a Key Vault reference in a file": (
+        hygge("${SHOP_PASSWORD}", "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/p)"),
+        ("hygge.yml", 9),
+        ["Key Vault reference", "app setting", "`${NAME}`"],
+    ),
+    "a Key Vault reference on a laptop": (
+        {
+            "local.settings.json": b'{"Values": {"P": "@Microsoft.KeyVault(VaultName=v;SecretName=p)"}}',
+            **hygge("SHOP_PASSWORD", "P"),
+        },
+        ("hygge.yml", 9),
+        ["was not resolved", "put the secret itself into local.settings.json"],
+    ),
+    "local settings with a comment": (
+        {"local.settings.json": b'{\n  // secrets\n  "Values": {}\n}'}, ("local.settings.json", 2), ["not valid JSON"]
+    ),
+}  # fmt: skip
+
+
+def problems_of(directory: Path, files: Files) -> tuple[Problem, ...]:
+    write_project(directory)
+    for name, content in files.items():
+        path = directory / name
+        if content is None:
+            path.unlink()
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load_project(directory, ENVIRONMENT)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(("files", "place", "words"), PROJECTS.values(), ids=PROJECTS)
+def test_a_mistake_is_found_where_it_is_and_leads_to_the_fix(
+    tmp_path: Path, files: Files, place: tuple[str, int], words: list[str]
+) -> None:
+    problems = problems_of(tmp_path, files)
+    assert [(problem.file, problem.line) for problem in problems] == [place], [str(problem) for problem in problems]
+    report = problems[0].render()
+    assert [word for word in words if word not in report] == [], report
+    assert CANARY not in report
+    assert report.replace("\n", "").isprintable()
+
+
+def test_a_project_is_found_above(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    with pytest.raises(ConfigurationError, match="There is one in") as caught:
+        load_project(tmp_path / "flows/orders_to_fabric", ENVIRONMENT)
+    assert str(tmp_path) in caught.value.problems[0].hint
+
+
+def test_a_directory_of_flows_with_another_name(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    (tmp_path / "flows").rename(tmp_path / "flow")
+    with pytest.raises(ConfigurationError) as caught:
+        load_project(tmp_path, ENVIRONMENT)
+    assert [problem.hint for problem in caught.value.problems] == ["Rename flow/ to flows/."]
