@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from hygge_engine.errors import LandingBusy
+from hygge_engine.errors import LakeError, LandingBusy, LandingFenced
 from hygge_engine.journal.changes import Changes
 from hygge_engine.journal.journal import Journal
 from hygge_engine.journal.manifest import Manifest
@@ -70,6 +70,15 @@ def _publish_table(lake: Lake, settings: OpenMirroringSettings, telemetry: Telem
     )
     table = OpenMirroringTable(lake, own, layout_of(own, settings.mirror_schema, telemetry.name))
     landing = _attach(table, load_id)
+    try:
+        return _land_changes(table, landing, telemetry, load_id)
+    except LakeError as error:
+        if landing.is_fenced():
+            raise LandingFenced(f"another load publishes {own.schema_name}.{telemetry.name}") from error
+        raise
+
+
+def _land_changes(table: OpenMirroringTable, landing: TableLanding, telemetry: TelemetryTable, load_id: str) -> int:
     resumed = 0
     if landing.open is not None:
         landing.take_over()

@@ -62,7 +62,7 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
         return _withdrawn(landing, fenced, started)
     except HyggeError as error:
         if landing is not None:
-            if isinstance(error, LakeError) and _is_fenced(landing):
+            if isinstance(error, LakeError) and landing.is_fenced():
                 return _withdrawn(landing, error, started)
             if landing.open is not None:
                 totals = {"rows": landing.open.rows, "bytes": landing.open.bytes, "files": landing.open.files}
@@ -266,17 +266,6 @@ def _withdrawn(landing: Landing | None, error: HyggeError, started: datetime) ->
     except HyggeError as failure:
         _log.warning("what a fenced attempt has staged stays until the next load sweeps it: %s", failure)
     return SliceResult("continue", message=error.message, not_before=_in(FENCED_PAUSE_SECONDS), **_times(started))
-
-
-def _is_fenced(landing: Landing) -> bool:
-    """Whether a storage error is only the echo of a successor, who sweeps what a fenced attempt has staged."""
-    try:
-        landing.renew()
-    except LandingFenced:
-        return True
-    except HyggeError:
-        return False
-    return False
 
 
 def _release(landing: Landing) -> None:

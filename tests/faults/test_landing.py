@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from hygge_engine.errors import HomeUnavailable
-from tests.faults.world import Killed, SourceHome, Watching, World
+from tests.faults.world import SourceHome, Watching, World
 
 # A killed process closes no file; here its files are closed by the garbage collector, which says so.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
@@ -146,83 +145,3 @@ def test_a_fenced_attempt_stops_without_touching_anything(tmp_path: Path, monkey
     assert successor == ["done"]
     assert world.load("a").rows == 6
     world.check()
-
-
-def initial(world: World) -> None:
-    world.source.put(*range(5))
-
-
-def increment(world: World) -> None:
-    world.source.put(*range(5))
-    assert world.load("before").status == "done"
-    world.source.put(1, 3, 7)
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("slice_minutes", [4.0, 0.0], ids=["one-slice", "many-slices"])
-@pytest.mark.parametrize(
-    ("run_type", "prepare"),
-    [("incremental", initial), ("incremental", increment), ("full_drop", initial), ("full_drop", increment)],
-    ids=["initial", "increment", "first-reload", "reload"],
-)
-def test_every_crash_point_converges(
-    tmp_path: Path, monkeypatch: Any, run_type: Any, prepare: Callable[[World], None], slice_minutes: float, after: bool
-) -> None:
-    crash_at, operations = 0, 1
-    while crash_at <= operations:  # the run with crash_at 0 counts the operations
-        world = World(tmp_path / str(crash_at), monkeypatch, run_type=run_type, slice_minutes=slice_minutes)
-        prepare(world)
-        lake = world.new_lake()
-        if crash_at:
-            lake.die_at, lake.die_after = crash_at, after
-        result = world.load("a")
-        assert result.status == "done", (crash_at, result)
-        if not crash_at:
-            operations = lake.count
-            assert operations > 5
-        world.check()
-        world.source.put(2, 8)  # and the next load finds everything in order
-        assert world.load("next").status == "done"
-        world.check()
-        crash_at += 1
-
-
-@pytest.mark.parametrize("slice_minutes", [4.0, 0.0], ids=["one-slice", "many-slices"])
-@pytest.mark.parametrize("run_type", ["incremental", "full_drop"])
-def test_another_load_goes_on_where_a_dead_one_stopped(
-    tmp_path: Path, monkeypatch: Any, run_type: Any, slice_minutes: float
-) -> None:
-    crash_at, died = 1, True
-    while died:
-        world = World(tmp_path / str(crash_at), monkeypatch, run_type=run_type, slice_minutes=slice_minutes)
-        increment(world)
-        lake = world.new_lake()
-        lake.die_at = crash_at
-        died = False
-        for attempt in range(1, 20):
-            try:
-                if world.slice("dead", attempt).status == "done":
-                    break
-            except Killed:
-                died = True
-                break
-        world.source.put(0, 9)
-        world.new_lake().shift = timedelta(minutes=10)
-        assert world.load("next").status == "done"
-        world.check()
-        crash_at += 1
-    assert crash_at > 5
-
-
-@pytest.mark.parametrize("run_type", ["incremental", "full_drop"])
-def test_a_lost_answer_is_no_lost_or_doubled_row(tmp_path: Path, monkeypatch: Any, run_type: Any) -> None:
-    lost_at, operations = 0, 1
-    while lost_at <= operations:
-        world = World(tmp_path / str(lost_at), monkeypatch, run_type=run_type)
-        increment(world)
-        lake = world.new_lake()
-        lake.lose_answer_at = lost_at or None
-        assert world.load("a").status == "done"
-        operations = max(operations, lake.count) if not lost_at else operations
-        world.check()
-        lost_at += 1

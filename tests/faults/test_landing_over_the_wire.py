@@ -53,11 +53,10 @@ def new_world(onelake: OneLake, number: int, monkeypatch: pytest.MonkeyPatch, ru
     return world
 
 
-@pytest.mark.parametrize("run_type", ["incremental", "full_drop"])
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-def test_every_mutating_request_may_fail(
-    onelake: OneLake, monkeypatch: pytest.MonkeyPatch, run_type: Any, fault: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_mutating_request_may_fail(onelake: OneLake, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    # A reload sends every kind of request; the faults of single kinds of load are the prover's business.
+    run_type, fault = "full_drop" if name in ("430", "dropped after") else "incremental", FAULTS[name]
     world = new_world(onelake, 0, monkeypatch, run_type)
     mark = len(onelake.operations)
     world.load("counted")

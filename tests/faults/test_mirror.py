@@ -13,7 +13,7 @@ from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import Journal, entity_run_row
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
-from tests.faults.world import FragileLake, Killed
+from tests.faults.world import FragileLake
 
 ITEM = "mirror"
 SETTINGS = OpenMirroringSettings(
@@ -85,27 +85,3 @@ def test_folding_in_between_changes_nothing(tmp_path: Path, monkeypatch: pytest.
     telemetry.journal.fold(after_loads=1)
     assert mirror.publish(SETTINGS, "b") == 0
     telemetry.check()
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_every_crash_point_of_a_publication_converges(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
-) -> None:
-    crash_at, died = 1, True
-    while died:
-        telemetry = Telemetry(tmp_path / str(crash_at), monkeypatch)
-        telemetry.run_load("a")
-        mirror.publish(SETTINGS, "a")
-        telemetry.run_load("b")
-        telemetry.lake.count = 0
-        telemetry.lake.die_at, telemetry.lake.die_after = crash_at, after
-        try:
-            mirror.publish(SETTINGS, "b")
-            died = False
-        except Killed:
-            telemetry.lake = FragileLake(LocalLake(telemetry.root))
-            mirror.publish(SETTINGS, "b")
-        telemetry.check()
-        crash_at += 1
-    assert crash_at > 10

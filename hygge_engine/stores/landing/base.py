@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from hygge_engine.errors import LandingBroken, LandingBusy
+from hygge_engine.errors import HyggeError, LandingBroken, LandingBusy, LandingFenced
 from hygge_engine.stores.landing.state import (
     Finished,
     LandingState,
@@ -139,6 +139,16 @@ class Landing(ABC):
         """
         if self._owned:
             self._write(self.state)
+
+    def is_fenced(self) -> bool:
+        """Whether an error is only the echo of a successor, who sweeps what a fenced attempt has staged."""
+        try:
+            self.renew()
+        except LandingFenced:
+            return True
+        except HyggeError:
+            return False
+        return False
 
     def intend(
         self,

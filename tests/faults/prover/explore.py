@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import time
@@ -36,13 +37,14 @@ MEMORY_DISK_BYTES = 32 * 1024 * 1024
 @dataclass(frozen=True)
 class Unit:
     """A piece of work: a scenario on one kind of lake. ``seeds`` are those of random schedules. Of the points only the
-    one called ``point`` is tried, or every ``stride``-th."""
+    one called ``point`` is tried, or every ``stride``-th, or so many, evenly spread (``most``)."""
 
     scenario: str
     lake: LakeKind
     seeds: tuple[int, int] = (0, 0)
     point: str = ""
     stride: int = 1
+    most: int = 0
     sabotage: str = ""
 
     @property
@@ -80,7 +82,8 @@ def explore(nursery: Nursery, root: Path, unit: Unit) -> Outcome:
     started = time.monotonic()
     with open_site(unit.lake, root / f"site{time.monotonic_ns()}") as site:
         points = list(scenario.points(_count(nursery, site, scenario)))
-        for point in points[:: unit.stride]:
+        stride = max(unit.stride, -(-len(points) // unit.most)) if unit.most else unit.stride
+        for point in points[(stride - 1) // 2 :: stride]:
             if unit.point in ("", point.name):
                 failure = _try(nursery, site, scenario, point, unit.sabotage)
                 outcome.points += 1
@@ -139,7 +142,13 @@ _nursery: Nursery
 def _settle_in() -> None:
     """Give a process of the pool a nursery of its own, which ends when the process does."""
     global _nursery
+    silence_remarks()
     _nursery = start_nursery()
+
+
+def silence_remarks() -> None:
+    """The replicator warns of every mirrored telemetry table; thousands of worlds have one."""
+    logging.getLogger("devcloud.replicator").setLevel(logging.ERROR)
 
 
 def _explore_in_pool(root: Path, unit: Unit) -> Outcome:

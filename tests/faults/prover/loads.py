@@ -17,6 +17,7 @@ from tests.faults.prover.scenario import (
     LOCAL,
     NEXT_CASES,
     RELOAD,
+    RELOAD_OVER_CHANGES,
     SERVED_LAKES,
     WHOLE_CASES,
     Case,
@@ -87,7 +88,7 @@ def abandoned(case: Case) -> Scenario:
         world.expire()
         world.source.put(0, 9)
         world.load("incremental")
-        if case.run_type == "full_drop":  # increments see no deletes
+        if case.deletes:
             world.load("full_drop")
         conclude(world, rows_once=False)
 
@@ -212,7 +213,7 @@ def cancelled(case: Case) -> Scenario:
         world.finish(load)
         world.source.put(0, 9)
         world.load("incremental")
-        if case.run_type == "full_drop":  # increments see no deletes
+        if case.deletes:
             world.load("full_drop")
         conclude(world)
 
@@ -298,7 +299,7 @@ LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *(killed(case) for case in CASES),
     *(purged(case) for case in CASES),
     *(killed_twice(case) for case in (INCREMENT, RELOAD)),
-    *(abandoned(case) for case in CASES),
+    *(abandoned(case) for case in (*CASES, RELOAD_OVER_CHANGES, RELOAD_OVER_CHANGES.sliced)),
     *(asleep_while_delivered_again(case) for case in CASES),
     *(asleep_while_others_load(case) for case in CASES),
     *(awake_again(case) for case in WHOLE_CASES),

@@ -62,12 +62,14 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of load: what there is before it, and how it runs."""
+    """A kind of load: what there is before it, and how it runs. ``deletes``: rows have gone from the source, which
+    increments do not see."""
 
     name: str
     run_type: RunType
     prepare: Callable[[World], None]
     slice_minutes: float = ONE_SLICE
+    deletes: bool = False
 
     def begin(self, world: World) -> Load:
         """Everything up to the load in question."""
@@ -85,7 +87,7 @@ class Case:
     @property
     def sliced(self) -> Case:
         """The same with slices that end after their first batch."""
-        return Case(f"{self.name} in slices", self.run_type, self.prepare, MANY_SLICES)
+        return Case(f"{self.name} in slices", self.run_type, self.prepare, MANY_SLICES, self.deletes)
 
 
 def _prepare_nothing(world: World) -> None:
@@ -118,8 +120,9 @@ def _prepare_changes(world: World) -> None:
 INITIAL = Case("initial", "incremental", _prepare_nothing)
 INCREMENT = Case("increment", "incremental", _prepare_rows)
 FIRST_RELOAD = Case("first reload", "full_drop", _prepare_nothing)
-RELOAD = Case("reload", "full_drop", _prepare_reload)
-EMPTYING_RELOAD = Case("reload to nothing", "full_drop", _prepare_emptied)
+RELOAD = Case("reload", "full_drop", _prepare_reload, deletes=True)
+EMPTYING_RELOAD = Case("reload to nothing", "full_drop", _prepare_emptied, deletes=True)
+RELOAD_OVER_CHANGES = Case("reload over changes", "full_drop", _prepare_rows)
 WHOLE_CASES = (INITIAL, INCREMENT, FIRST_RELOAD, RELOAD)
 CASES = (*WHOLE_CASES, *(case.sliced for case in WHOLE_CASES), EMPTYING_RELOAD)
 

@@ -37,6 +37,7 @@ class Site:
             self._service.create_filesystem(name)
         service = self._service
         directory = service.path(name)
+        (directory / ITEM / "Files").mkdir(parents=True, exist_ok=True)
         account = (service.account_name, service.account_key)
         return Place(self.kind, str(directory), str(source), service.url, name, *account)
 

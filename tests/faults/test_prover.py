@@ -1,0 +1,54 @@
+"""A part of ``make faults``: every scenario at a few points, some random schedules, and a prover that notices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.prover.explore import SCENARIOS, Unit, explore, sabotaged, work_folder
+from tests.faults.prover.nurse import Nursery, start_nursery
+from tests.faults.prover.sabotage import SABOTAGES
+from tests.faults.prover.schedules import lake_of
+
+# Points of each scenario, from its middle; ``make faults`` tries them all.
+POINTS = 1
+
+# One seed on each kind of lake (`schedules.lake_of`).
+SEEDS = (*range(8), 75, 175)
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    nursery = start_nursery()
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture(scope="module")
+def root() -> Iterator[Path]:
+    with work_folder() as root:
+        yield root
+
+
+@pytest.mark.parametrize("name", [scenario.name for scenario in SCENARIOS])
+def test_a_scenario_survives(nursery: Nursery, root: Path, name: str) -> None:
+    lakes = next(scenario.lakes for scenario in SCENARIOS if scenario.name == name)
+    # The storage services take several times as long as a directory, and one after the other sees them all.
+    lake = lakes[sum(name.encode()) % len(lakes)]
+    outcome = explore(nursery, root, Unit(name, lake, most=POINTS))
+    assert outcome.points
+    assert not outcome.failures, "\n".join(outcome.failures)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_random_schedule_survives(nursery: Nursery, root: Path, seed: int) -> None:
+    outcome = explore(nursery, root, Unit("random schedules", lake_of(seed), (seed, seed + 1)))
+    assert not outcome.failures, "\n".join(outcome.failures)
+
+
+@pytest.mark.parametrize("name", ["publish-first", "drop-first", "no-epochs"])
+def test_a_broken_engine_is_noticed(nursery: Nursery, root: Path, name: str) -> None:
+    outcome = explore(nursery, root, sabotaged(name))
+    assert outcome.failures, f"nobody notices that {SABOTAGES[name].what}"
