@@ -50,6 +50,11 @@ def check_account_url(value: str) -> str:
     host = url.hostname or ""
     if host.startswith("app."):
         raise ValueError("account_url is the portal's address; OneLake's is https://onelake.dfs.fabric.microsoft.com")
+    if url.query or url.username is not None:
+        raise ValueError(
+            "account_url is only an address, https://<account>.dfs.core.windows.net: a SAS token stands in sas_token, "
+            "an account key in account_key"
+        )
     if ".blob." in host:
         raise ValueError(f"account_url is the Blob endpoint; the DFS endpoint is {host.replace('.blob.', '.dfs.')}")
     return value

@@ -178,7 +178,17 @@ def test_a_mistake_in_a_file_is_told_before_anything_starts(tmp_path: Path, site
 
 def test_no_secret_is_anywhere(site: Site, load: Outcome) -> None:
     chosen = [f"--entity={name}" for name in ("wrong_password", "bad_token", "wrong_key", "wrong_sas")]
-    for outcome in (load, site.run("go", "--verbose", *chosen), site.run("validate", "--json")):
+    override = f"--var=connections.wrong_password.password={CANARY}-other"
+    outcomes = [
+        load,
+        site.run("go", "--verbose", override, *chosen),
+        site.run("plan", "--json", "--verbose"),
+        site.run("doctor", "--json", "--verbose"),
+        site.run("runs", load.summary["load_id"], "--json"),
+        site.run("validate", "--json", override),
+    ]
+    for outcome in outcomes:
+        assert outcome.output, str(outcome)
         assert CANARY not in outcome.output + outcome.errors
         assert CANARY_KEY not in outcome.output + outcome.errors
     assert CANARY not in json.dumps(site.journal())

@@ -11,6 +11,7 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError, ServiceResponseError
 
 from hygge_engine.errors import HomeLoginFailed, HomeUnavailable
+from hygge_engine.homes.mssql.errors import mask
 from hygge_engine.homes.mssql.settings import MssqlConnection
 
 APPLICATION_NAME: Final = "hygge-engine"
@@ -96,12 +97,14 @@ def _entra_token(connection: MssqlConnection) -> str:
     try:
         return _credential(connection).get_token(scope).token
     except ClientAuthenticationError as error:
+        reason = mask(error.message, secrets_of(connection))
         raise HomeLoginFailed(
-            f"Entra issued no token for {connection.server} ({connection.auth}): {error.message}",
+            f"Entra issued no token for {connection.server} ({connection.auth}): {reason}",
             hint="Check the identity, and that it is a user of the database.",
         ) from error
     except (ServiceRequestError, ServiceResponseError) as error:
-        raise HomeUnavailable(f"Entra did not answer the request for a token: {error.message}") from error
+        reason = mask(error.message, secrets_of(connection))
+        raise HomeUnavailable(f"Entra did not answer the request for a token: {reason}") from error
 
 
 def _credential(connection: MssqlConnection) -> _Credential:
