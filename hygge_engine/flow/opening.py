@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hygge_engine.errors import ConfigurationError, CursorUnusable, HomeNotFound, SchemaChanged
+from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.homes.base import CursorType, Home, Table
 from hygge_engine.journal.manifest import Manifest
@@ -57,22 +58,38 @@ class Opening:
         source = self.describe()
         run_type = effective_run_type(self._task.run_type, self._entity.store.incremental)
         mode = mode_of(self._landing.state, reload=run_type == "full_drop")
-        keys = self._keys(source, mode)
         columns = {column.name: str(column.type) for column in source.columns}
+        change = ""
+        if mode != "reload" and self._landing.state.has_history:
+            drift = compare(self._landing.state, columns, self._entity.schema_changes)
+            change = drift.message
+            columns = drift.columns
+            if drift.rebuilds and not self._task.is_backfill:
+                mode = "reload"
+            elif drift.refused:
+                raise SchemaChanged(change, hint=RELOAD_HINT)
+            if change:
+                self._notes.append(change)
+        keys = self._keys(source, mode)
         if self._entity.watermark is not None and self._entity.watermark.primary_key:
             spelling_of(source, [self._entity.watermark.primary_key], "watermark")
         if mode != "reload":
-            self._check_schema(columns, keys)
+            self._check_key(keys)
         opened = self._window(mode)
         if opened is None:
             return None
         if mode != "reload":
             self._table.check_history(self._landing)
-        self._record_columns(source)
+        self._record_columns(source, columns, change)
         self._landing.begin(opened, key_columns=keys, columns=columns)
         return self._landing.open
 
-    def _record_columns(self, source: Table) -> None:
+    def landed(self) -> Table:
+        """The source with those columns only that the open load lands: others were left out, or have come since."""
+        source, columns = self.describe(), self._landing.state.columns
+        return replace(source, columns=tuple(column for column in source.columns if column.name in columns))
+
+    def _record_columns(self, source: Table, landed: dict[str, str], change: str) -> None:
         """Tell the schema manifest what is about to be landed, and what of it does not survive."""
         columns = [
             {
@@ -83,10 +100,11 @@ class Opening:
                 "loss": column.loss,
             }
             for column in source.columns
+            if column.name in landed
         ]
         entity, table = self._entity, self._table
         self._manifest.record(
-            entity.flow, entity.name, table.schema_name, table.table_name, columns, self._task.load_id
+            entity.flow, entity.name, table.schema_name, table.table_name, columns, self._task.load_id, change
         )
 
     def _window(self, mode: Mode) -> OpenLoad | None:
@@ -188,23 +206,13 @@ class Opening:
             )
         return keys
 
-    def _check_schema(self, columns: dict[str, str], keys: tuple[str, ...]) -> None:
+    def _check_key(self, keys: tuple[str, ...]) -> None:
         """Raise SchemaChanged before the first row is read where the destination could not take it."""
         state = self._landing.state
-        if not state.has_history:
-            return
-        retyped = [
-            f"{name} was {state.columns[name]}, is {type_}"
-            for name, type_ in columns.items()
-            if state.columns.get(name, type_) != type_
-        ]
-        hint = "Reload the table with run_type full_drop."
-        if retyped:
-            raise SchemaChanged(f"columns changed their type: {'; '.join(retyped)}", hint=hint)
-        if state.key_columns != keys:
+        if state.has_history and state.key_columns != keys:
             raise SchemaChanged(
                 f"the key was ({', '.join(state.key_columns)}), is ({', '.join(keys)}); which cannot be changed",
-                hint=hint,
+                hint=RELOAD_HINT,
             )
 
 

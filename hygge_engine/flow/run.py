@@ -160,7 +160,8 @@ class _Slice:
 
     def _read(self, opened: OpenLoad) -> tuple[list[StagedFile], list[str] | None, Cut]:
         """Stage the window's rows from the open load's position on; also where it stopped and why."""
-        source = self._opening.describe()
+        source = self._opening.landed()
+        names = [column.name for column in source.columns]
         window = Window(
             cursor=opened.upper.column if opened.upper else None,
             lower=opened.lower,
@@ -183,6 +184,7 @@ class _Slice:
                         if landed is not None and opened.lower_inclusive:
                             arrived = without_landed(arrived, boundary.cursor, source.key, landed)
                         boundary.add(arrived)
+                    arrived = arrived.select(names)
                     writer.write(arrived)
                     rows += arrived.num_rows
                     size += arrived.nbytes

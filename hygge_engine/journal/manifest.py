@@ -34,6 +34,7 @@ _MANIFEST_COLUMNS: dict[str, pa.DataType] = {
     "entity": pa.string(),
     "valid_from": pa.string(),
     "load_id": pa.string(),
+    "change": pa.string(),
 }
 MANIFEST_SCHEMA = pa.schema(_MANIFEST_COLUMNS)
 
@@ -49,12 +50,20 @@ class Manifest:
         self._folder = f"{root.strip('/')}/schemas"
 
     def record(
-        self, flow: str, entity: str, schema: str, table: str, columns: Sequence[Mapping[str, Any]], load_id: str
+        self,
+        flow: str,
+        entity: str,
+        schema: str,
+        table: str,
+        columns: Sequence[Mapping[str, Any]],
+        load_id: str,
+        change: str = "",
     ) -> int:
         """Remember the columns that a load has landed, and return their version, from 1.
 
         ``columns`` are mappings with ``name``, ``type`` (the Arrow type's name), ``source_type``, ``nullable`` and
-        ``loss``, in the table's order. The same columns as before keep their version. Raises JournalError where other
+        ``loss``, in the table's order. The same columns as before keep their version. ``change`` says what was decided
+        about a difference to the version before. Raises JournalError where other
         writers of the same table never leave room.
         """
         name = f"{schema}.{table}" if schema else table
@@ -73,6 +82,7 @@ class Manifest:
                 "load_id": load_id,
                 "flow": flow,
                 "entity": entity,
+                "change": change,
                 "columns": landed,
             }
             data = json.dumps({"table": name, "versions": [*versions, version]}, indent=1).encode()
@@ -136,6 +146,7 @@ def _rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
             "entity": version["entity"],
             "valid_from": version["valid_from"],
             "load_id": version["load_id"],
+            "change": version.get("change", ""),
         }
         for number, version in enumerate(document["versions"], start=1)
         for place, column in enumerate(version["columns"], start=1)

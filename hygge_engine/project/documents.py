@@ -27,6 +27,7 @@ class DefaultsDocument(Settings):
     home: dict[str, Any] | None = None
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None
+    schema_changes: dict[str, Any] | None = None
 
 
 class FlowDocument(Settings):
@@ -38,6 +39,7 @@ class FlowDocument(Settings):
     home: dict[str, Any] | None = None
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None
+    schema_changes: dict[str, Any] | None = None
     entities: list[Any] = Field(default_factory=list)
 
 
@@ -49,3 +51,4 @@ class EntityDocument(Settings):
     home: dict[str, Any] | None = None
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None
+    schema_changes: dict[str, Any] | None = None

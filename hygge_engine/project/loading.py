@@ -31,9 +31,11 @@ from hygge_engine.project.layout import (
     missing_project,
 )
 from hygge_engine.project.models import (
+    OPTIONAL_SECTIONS,
     Entity,
     Flow,
     Project,
+    SchemaChangesSettings,
     WatermarkSettings,
     check_entity_name,
 )
@@ -60,7 +62,7 @@ from hygge_engine.project.validation import (
 )
 from hygge_engine.project.variables import Variables
 
-_INHERITED = ("home", "store", "watermark")
+_INHERITED = ("home", "store", *OPTIONAL_SECTIONS)
 
 
 def load_project(
@@ -92,9 +94,19 @@ class _Sections:
 
     home: HomeSettings
     store: StoreSettings
-    watermark: WatermarkSettings | None
+    optional: MappingType[str, Settings]
     store_tree: Mapping
     watermark_tree: Mapping | None
+
+    @property
+    def watermark(self) -> WatermarkSettings | None:
+        found = self.optional.get("watermark")
+        return found if isinstance(found, WatermarkSettings) else None
+
+    @property
+    def schema_changes(self) -> SchemaChangesSettings:
+        found = self.optional.get("schema_changes")
+        return found if isinstance(found, SchemaChangesSettings) else SchemaChangesSettings()
 
 
 class _Loader:
@@ -344,6 +356,7 @@ class _Loader:
             sections.home,
             sections.store,
             sections.watermark,
+            sections.schema_changes,
         )
         self._checks.check_entity(entity, item, inherited, sections.store_tree, sections.watermark_tree)
         return entity
@@ -352,27 +365,31 @@ class _Loader:
         values = {"entity": item.name, "flow": flow}
         home_tree = self._merge_section("home", inherited, item)
         store_tree = self._merge_section("store", inherited, item)
-        watermark_tree = self._merge_section("watermark", inherited, item)
-        unreadable = [tree.get("watermark") for tree in (item.tree, inherited)]
         home: HomeSettings | None = None
         store: StoreSettings | None = None
-        watermark: WatermarkSettings | None = None
         if home_tree is not None:
             home = self._validate_typed(HOMES, home_tree, "home", values=values, elsewhere=NO_SECTION_KEYS)
             self._checks.check_connection(home_tree)
         if store_tree is not None:
             store = self._validate_typed(STORES, store_tree, "store", values=values, elsewhere=NO_STORE_KEYS)
             self._checks.check_connection(store_tree)
-        if watermark_tree is not None:
-            watermark = self._validate(WatermarkSettings, watermark_tree, "watermark")
-        if home is None or store is None or store_tree is None or (watermark is None and watermark_tree is not None):
+        optional: dict[str, Settings] = {}
+        broken = False
+        for name, model in OPTIONAL_SECTIONS.items():
+            section_tree = self._merge_section(name, inherited, item)
+            section = self._validate(model, section_tree, name) if section_tree is not None else None
+            if section is not None:
+                optional[name] = section
+            else:
+                unreadable = [tree.get(name) for tree in (item.tree, inherited)]
+                broken |= section_tree is not None
+                broken |= any(node is not None and not isinstance(node, Mapping) for node in unreadable)
+        if home is None or store is None or store_tree is None or broken:
             return None
-        if watermark is None and any(node is not None and not isinstance(node, Mapping) for node in unreadable):
-            return None
-        return _Sections(home, store, watermark, store_tree, watermark_tree)
+        return _Sections(home, store, optional, store_tree, self._merge_section("watermark", inherited, item))
 
     def _merge_section(self, name: str, inherited: Mapping, item: EntityTree) -> Mapping | None:
-        """``home``, ``store`` or ``watermark`` of an entity; None where it has none, or none that can be read."""
+        """A section of an entity; None where it has none, or none that can be read."""
         base, own = inherited.get(name), item.tree.get(name)
         if name in item.tree.entries and own is None:
             base = None  # An explicit null takes the inherited section away.
@@ -380,7 +397,7 @@ class _Loader:
             return merge(base if isinstance(base, Mapping) else None, own)
         if isinstance(base, Mapping) and own is None:
             return base
-        if base is None and own is None and name != "watermark":
+        if base is None and own is None and name not in OPTIONAL_SECTIONS:
             removed = name in item.tree.entries
             place = item.tree if removed else inherited
             # A key without a value often means that the lines below it are not indented.

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -92,6 +92,26 @@ class WatermarkSettings(Settings):
     lag: Duration = 0.0
 
 
+class SchemaChangesSettings(Settings):
+    """``schema_changes``: what an increment does when the source's columns are not those that have been landed.
+
+    ``added``: ``evolve`` lands new columns, ``freeze`` leaves them out, ``fail`` stops before the first row.
+    ``removed``: ``evolve`` goes on without them, so that rows from now on have NULL there. ``retyped``: ``rebuild``
+    reloads the table, as a ``full_drop`` would. A renamed column counts as one removed and one added.
+    """
+
+    added: Literal["evolve", "freeze", "fail"] = "evolve"
+    removed: Literal["evolve", "fail"] = "evolve"
+    retyped: Literal["fail", "rebuild"] = "fail"
+
+
+# The sections that an entity may do without, by name; each is inherited key by key.
+OPTIONAL_SECTIONS: Mapping[str, type[Settings]] = {
+    "watermark": WatermarkSettings,
+    "schema_changes": SchemaChangesSettings,
+}
+
+
 @dataclass(frozen=True)
 class Entity:
     """One table of a flow, with everything it inherits. ``run_type`` is the flow's or its own, before the store's
@@ -103,6 +123,7 @@ class Entity:
     home: HomeSettings
     store: StoreSettings
     watermark: WatermarkSettings | None = None
+    schema_changes: SchemaChangesSettings = field(default_factory=SchemaChangesSettings)
 
     @property
     def id(self) -> str:
@@ -175,4 +196,5 @@ def _dump_entity(entity: Entity) -> dict[str, Any]:
         "home": dump_settings(entity.home),
         "store": dump_settings(entity.store),
         "watermark": dump_settings(entity.watermark) if entity.watermark else None,
+        "schema_changes": dump_settings(entity.schema_changes),
     }

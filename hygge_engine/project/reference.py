@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hygge_engine.project.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
-from hygge_engine.project.models import JournalSettings, Options, WatermarkSettings
+from hygge_engine.project.models import OPTIONAL_SECTIONS, JournalSettings, Options
 from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, Settings, load_types
 
 # A row of a table whose first cell names keys, and whose second says what they mean.
@@ -53,7 +53,7 @@ def sections() -> list[Section]:
         Section("flow.yml", "`defaults` of `hygge.yml`", DefaultsDocument),
         Section("flow.yml", "`flows/<flow>/flow.yml`", FlowDocument),
         Section("flow.yml", "`flows/<flow>/entities/<entity>.yml`, or an item of `entities`", EntityDocument),
-        Section("watermark", "`watermark` of a flow or entity", WatermarkSettings),
+        *(Section(name, f"`{name}` of a flow or entity", model) for name, model in OPTIONAL_SECTIONS.items()),
         *(Section(f"home: {kind}", f"`home`, `type: {kind}`", model) for kind, model in HOMES.items()),
         *(Section(f"store: {kind}", f"`store`, `type: {kind}`", model) for kind, model in STORES.items()),
     ]

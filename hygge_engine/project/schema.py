@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from hygge_engine.project.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
-from hygge_engine.project.models import WatermarkSettings
+from hygge_engine.project.models import OPTIONAL_SECTIONS
 from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, Settings, load_types
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -28,7 +28,7 @@ def generate_schemas() -> dict[str, dict[str, Any]]:
     sections = {
         "home": _one_of(HOMES, complete=False),
         "store": _one_of(STORES, complete=False),
-        "watermark": _nullable(_object(WatermarkSettings, complete=False)),
+        **{name: _nullable(_object(model, complete=False)) for name, model in OPTIONAL_SECTIONS.items()},
     }
     entity = _object(EntityDocument, sections, complete=False)
     flow = _object(FlowDocument, sections, complete=False)

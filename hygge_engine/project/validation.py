@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from hygge_engine.project.document import Entry, Mapping, Node, Scalar, ScalarValue, resolve_scalar
 from hygge_engine.project.document import Sequence as SequenceNode
-from hygge_engine.project.models import Options, WatermarkSettings
+from hygge_engine.project.models import OPTIONAL_SECTIONS, Options
 from hygge_engine.project.problems import Problems, has_secret_name, nearest
 from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, Settings
 
@@ -72,8 +72,10 @@ class KeyKnowledge:
                 for name, info in model.model_fields.items():
                     (secret if _is_secret_field(info) else plain).add(name)
                     sections.setdefault(name, section)
-        plain |= {*WatermarkSettings.model_fields, *Options.model_fields}
-        sections |= dict.fromkeys(WatermarkSettings.model_fields, "watermark")
+        for section, model in OPTIONAL_SECTIONS.items():
+            plain |= set(model.model_fields)
+            sections |= dict.fromkeys(model.model_fields, section)
+        plain |= set(Options.model_fields)
         sections |= dict.fromkeys(Options.model_fields, "options")
         return cls(frozenset(secret), frozenset(plain - secret), sections)
 

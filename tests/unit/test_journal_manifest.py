@@ -33,7 +33,14 @@ def test_columns_are_remembered_in_their_order(manifest: Manifest) -> None:
     landed = [*columns("id"), *columns("at", type="timestamp[us, tz=UTC]", source_type="datetime2(7)", loss="100 ns")]
     assert manifest.record("flights", "planes", "dbo", "planes", landed, "load-1") == 1
     rows = manifest.read().drop("valid_from").to_dicts()
-    common = {"table": "dbo.planes", "version": 1, "flow": "flights", "entity": "planes", "load_id": "load-1"}
+    common = {
+        "table": "dbo.planes",
+        "version": 1,
+        "flow": "flights",
+        "entity": "planes",
+        "load_id": "load-1",
+        "change": "",
+    }
     assert rows == [
         {
             **common,

@@ -100,8 +100,16 @@ class Landing(ABC):
     def begin(self, opened: OpenLoad, *, key_columns: Sequence[str], columns: dict[str, str]) -> None:
         """Open a load of the table: one write, which also takes the table over."""
         epoch = self.state.epoch if self._owned else self.state.epoch + 1
+        known = {} if opened.mode == "reload" else {**self.state.removed_columns, **self.state.columns}
         self._write(
-            replace(self.state, epoch=epoch, open=opened, key_columns=tuple(key_columns), columns=dict(columns))
+            replace(
+                self.state,
+                epoch=epoch,
+                open=opened,
+                key_columns=tuple(key_columns),
+                columns=dict(columns),
+                removed_columns={name: type_ for name, type_ in known.items() if name not in columns},
+            )
         )
         self._owned = True
 

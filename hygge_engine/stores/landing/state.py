@@ -127,7 +127,7 @@ class LandingState:
     """All that is known of one table in its destination.
 
     ``next_sequence`` numbers the next file, from 1; ``folder_etag`` is set while the table's folder is being dropped.
-    ``columns`` maps each landed column to its Arrow type.
+    ``columns`` maps each landed column to its Arrow type, ``removed_columns`` those that the source no longer has.
     """
 
     epoch: int = 0
@@ -136,6 +136,7 @@ class LandingState:
     folder_etag: str = ""
     key_columns: tuple[str, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
+    removed_columns: dict[str, str] = field(default_factory=dict)
     watermark: Watermark | None = None
     owner: Owner | None = None
     open: OpenLoad | None = None

@@ -1,0 +1,69 @@
+"""What became of a source's columns since they were landed, and what the settings make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hygge_engine.stores.landing.state import LandingState
+
+if TYPE_CHECKING:
+    from hygge_engine.project.models import SchemaChangesSettings
+
+RELOAD_HINT = "Reload the table with run_type full_drop."
+
+
+@dataclass(frozen=True)
+class Drift:
+    """``columns`` are those to be landed, with their types; ``message`` says what changed and what follows, empty where
+    nothing did. ``refused``: the settings want the load to stop; ``rebuilds``: they want the table to be reloaded."""
+
+    columns: dict[str, str]
+    message: str = ""
+    refused: bool = False
+    rebuilds: bool = False
+
+
+def compare(state: LandingState, source: Mapping[str, str], policy: SchemaChangesSettings) -> Drift:
+    """Compare the columns that have been landed with the source's, both as Arrow types by name."""
+    before = {**state.removed_columns, **state.columns}
+    retyped = [
+        f"{name} was {before[name]}, is {type_}" for name, type_ in source.items() if before.get(name, type_) != type_
+    ]
+    if retyped:
+        text = f"columns changed their type: {'; '.join(retyped)}"
+        if policy.retyped == "rebuild":
+            return Drift(dict(source), f"{text}; the table is reloaded", rebuilds=True)
+        return Drift(dict(source), text, refused=True)
+    added = [name for name in source if name not in state.columns]
+    removed = [name for name in state.columns if name not in source]
+    columns = dict(source)
+    notes: list[str] = []
+    refused = False
+    if renamed := _renamed(state.columns, source, added, removed):
+        notes.append(f"{renamed} (by place and type it looks renamed)")
+    if added:
+        names = ", ".join(added)
+        refused |= policy.added == "fail"
+        notes.append(
+            {"evolve": f"new columns: {names}", "freeze": f"new columns left out: {names}"}.get(
+                policy.added, f"the source has new columns: {names}"
+            )
+        )
+        if policy.added == "freeze":
+            columns = {name: type_ for name, type_ in source.items() if name not in added}
+    if removed:
+        names = ", ".join(removed)
+        refused |= policy.removed == "fail"
+        notes.append(f"the source has no longer the columns {names}" + ("" if refused else ": NULL from now on"))
+    return Drift(columns, "; ".join(notes), refused=refused)
+
+
+def _renamed(before: Mapping[str, str], source: Mapping[str, str], added: list[str], removed: list[str]) -> str:
+    """``old → new`` where one column left and another of its type took its place in the order; else nothing."""
+    if len(added) != 1 or len(removed) != 1:
+        return ""
+    (new,), (old,) = added, removed
+    same_place = list(before).index(old) == list(source).index(new)
+    return f"{old} → {new}" if same_place and before[old] == source[new] else ""
