@@ -1,13 +1,14 @@
-"""Which rows at exactly the watermark's value have landed: what a store that cannot merge by key needs to know.
+"""Which rows at exactly the watermark's value have landed.
 
-Rows may appear later with the same value. A store that merges reads the value again and replaces; a store that only
-appends would keep the rows it has twice, so their keys are remembered, and what is read again is compared with them.
+Rows may appear later with the same value, also in the place of others that have moved on, where counting finds
+nothing new. The rows at the value are therefore remembered, as far as they are few: the next load reads the value
+again, and what it finds is compared with them.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import hashlib
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,18 +16,18 @@ import pyarrow.compute as pc
 from hygge_engine.stores.landing.state import Boundary
 
 # More rows than this at one value are not remembered: the landing state has to stay a small document.
-REMEMBERED_KEYS = 1_000
+REMEMBERED_ROWS = 1_000
+
+_DIGEST_BYTES = 8
 
 
-class BoundaryKeys:
-    """Gathers the keys of the rows with the largest cursor, over all batches of a load; ``before`` is where the slice
-    before stopped. Columns by their names in the batches."""
+class BoundaryRows:
+    """Gathers the rows with the largest cursor, over all batches of a load; ``before`` is where the slice before
+    stopped. ``cursor`` by its name in the batches."""
 
-    def __init__(self, cursor: str, key: Sequence[str], before: Boundary | None) -> None:
+    def __init__(self, cursor: str, before: Boundary | None) -> None:
         self.cursor = cursor
-        self._key = list(key)
         self.boundary = before
-        self._largest: pa.Scalar[pa.DataType] | None = None
 
     def add(self, rows: pa.RecordBatch) -> None:
         """Take a batch into account."""
@@ -34,35 +35,56 @@ class BoundaryKeys:
         largest = pc.max(column)
         if not largest.is_valid:
             return
-        if self._largest is None and self.boundary is not None:
-            self._largest = pc.cast(pa.scalar(self.boundary.value), column.type)
-        if self._largest is not None and pc.less(largest, self._largest).as_py():
-            return
-        at_largest = rows.select(self._key).filter(pc.equal(column, largest))
         known: tuple[str, ...] = ()
-        if self._largest is not None and self.boundary is not None and pc.equal(largest, self._largest).as_py():
-            known = self.boundary.keys
-            if not self.boundary.complete:
+        if self.boundary is not None:
+            before = _scalar(self.boundary.value, column.type)
+            if pc.less(largest, before).as_py():
                 return
-        self._largest = largest
+            if pc.equal(largest, before).as_py():
+                if not self.boundary.complete:
+                    return
+                known = self.boundary.rows
         value = str(pc.cast(largest, pa.string()).as_py())
-        if len(known) + at_largest.num_rows > REMEMBERED_KEYS:
+        at_largest = rows.filter(pc.equal(column, largest))
+        if len(known) + at_largest.num_rows > REMEMBERED_ROWS:
             self.boundary = Boundary(value, (), complete=False)
         else:
-            self.boundary = Boundary(value, (*known, *_texts(at_largest)))
+            self.boundary = Boundary(value, (*known, *_digests(at_largest)))
 
 
-def without_landed(rows: pa.RecordBatch, cursor: str, key: Sequence[str], landed: Boundary) -> pa.RecordBatch:
-    """``rows`` without those that the boundary says have landed."""
-    texts = pc.cast(rows.column(cursor), pa.string()).to_pylist()
-    if landed.value not in texts:
+def without_landed(rows: pa.RecordBatch, cursor: str, landed: Boundary) -> pa.RecordBatch:
+    """``rows`` without those that have landed as they are, by what the boundary remembers."""
+    column = rows.column(cursor)
+    equal: pa.Array[Any] = pc.equal(column, _scalar(landed.value, column.type))
+    if not pc.any(equal).as_py():
         return rows
-    known = set(landed.keys)
-    keys = _texts(rows.select(list(key)))
-    fresh = [text != landed.value or own not in known for text, own in zip(texts, keys, strict=True)]
-    return rows.filter(pa.array(fresh))
+    at_boundary = [bool(value) for value in equal.to_pylist()]
+    known = set(landed.rows)
+    digests = iter(_digests(rows.filter(pa.array(at_boundary))))
+    return rows.filter(pa.array([not at or next(digests) not in known for at in at_boundary]))
 
 
-def _texts(keys: pa.RecordBatch) -> list[str]:
-    columns = [column.to_pylist() for column in keys.columns]
-    return [json.dumps([str(value) for value in values]) for values in zip(*columns, strict=True)]
+def _scalar(value: str, type_: pa.DataType) -> pa.Scalar[pa.DataType]:
+    return pc.cast(pa.scalar(value), type_)
+
+
+def _digests(rows: pa.RecordBatch) -> list[str]:
+    """What tells one row's content from another's, the same in every process."""
+    columns = [_plain(column).to_pylist() for column in rows.columns]
+    return [_digest(values) for values in zip(*columns, strict=True)]
+
+
+def _digest(values: tuple[object, ...]) -> str:
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    for value in values:
+        content = value if isinstance(value, bytes) else str(value).encode()
+        digest.update(b"%s %d " % (type(value).__name__.encode(), len(content)))
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _plain(column: pa.Array[Any]) -> pa.Array[Any]:
+    """Times as numbers, because Python's have no nanoseconds."""
+    if not pa.types.is_temporal(column.type):
+        return column
+    return column.view(pa.int64() if column.type.bit_width == 64 else pa.int32())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hygge_engine.errors import ConfigurationError, CursorUnusable, HomeNotFound, SchemaChanged
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.slices import SliceTask
-from hygge_engine.homes.base import CursorType, Home, Table
+from hygge_engine.homes.base import CursorType, HighWater, Home, Table
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.project.settings import effective_run_type
 from hygge_engine.stores.base import Destination
@@ -139,9 +139,7 @@ class Opening:
         if settings.lag:
             lower = self._home.lower_with_lag(reached, high.type, settings.lag)
         else:
-            ties = self._landing.state.watermark.ties if self._landing.state.watermark else 0
-            inclusive = high.type != "binary" and self._home.count_at(settings.column, reached) > ties
-            inclusive = inclusive and self._can_read_again(reached)
+            inclusive = self._reads_again(settings.column, reached, high)
             if high.value == reached and not inclusive:
                 return None
         if high.value is None:
@@ -172,14 +170,21 @@ class Opening:
         self._notes.append("no watermark yet: everything is read once more and merged by key")
         return opened
 
-    def _can_read_again(self, value: str) -> bool:
-        """Whether rows at the committed watermark that have landed can be told from those that came later."""
+    def _reads_again(self, cursor: str, reached: str, high: HighWater) -> bool:
+        """Whether the rows at exactly the committed watermark have to be read again, because some may be new."""
         mark = self._landing.state.watermark
-        if self._table.merges or (mark is not None and mark.boundary is not None and mark.boundary.complete):
+        if mark is None or high.type == "binary":
+            return False
+        remembered = mark.boundary is not None and mark.boundary.complete
+        if remembered and high.value != reached:
+            return True  # a row in another's place is not found by counting
+        if self._home.count_at(cursor, reached) <= mark.ties:
+            return False
+        if remembered or self._table.merges:
             return True
         self._notes.append(
-            f"rows have appeared at exactly the last watermark, {value}; they are left out, because without a key, or "
-            "among this many, they cannot be told from those that have landed"
+            f"rows have appeared at exactly the last watermark, {reached}; they are left out, because without a key, "
+            "or among this many, they cannot be told from those that have landed"
         )
         return False
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from hygge_engine.errors import HyggeError, LakeError, LandingBusy, LandingFenced
-from hygge_engine.flow.boundary import BoundaryKeys, without_landed
+from hygge_engine.flow.boundary import BoundaryRows, without_landed
 from hygge_engine.flow.factory import journal_of, open_home, open_table
 from hygge_engine.flow.opening import Opening, spelling_of
 from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
@@ -130,6 +130,8 @@ class _Slice:
             self._table.publish(self._landing, files, position=position, last=not cut)
         elif not cut:
             self._landing.finish()
+        else:
+            self._landing.update(position=position)  # all that was read had landed before
         return self._stopped(cut)
 
     def _reload(self, opened: OpenLoad) -> SliceResult | None:
@@ -182,7 +184,7 @@ class _Slice:
                     arrived = batch.rows
                     if boundary is not None:
                         if landed is not None and opened.lower_inclusive:
-                            arrived = without_landed(arrived, boundary.cursor, source.key, landed)
+                            arrived = without_landed(arrived, boundary.cursor, landed)
                         boundary.add(arrived)
                     arrived = arrived.select(names)
                     writer.write(arrived)
@@ -210,15 +212,18 @@ class _Slice:
             writer.abandon()
             raise
 
-    def _boundary(self, opened: OpenLoad, source: Table) -> BoundaryKeys | None:
-        """What gathers the keys at the watermark, where the store needs them and the source has any."""
-        if self._table.merges or opened.upper is None or not source.key:
+    def _boundary(self, opened: OpenLoad, source: Table) -> BoundaryRows | None:
+        """What gathers the rows at the watermark; None where there is none, or where they cannot be told apart.
+
+        Text is compared by the source's collation, which Arrow does not know.
+        """
+        if opened.upper is None or opened.upper.type in ("binary", "string") or not source.key:
             return None
         (cursor,) = spelling_of(source, [opened.upper.column], "watermark")
         before = opened.boundary
         if before is None and opened.lower_inclusive and self._landing.state.watermark is not None:
             before = self._landing.state.watermark.boundary
-        return BoundaryKeys(cursor, source.key, before)
+        return BoundaryRows(cursor, before)
 
     def _stopped(self, cut: Cut) -> SliceResult | None:
         if cut == "cancelled":

@@ -44,6 +44,41 @@ def test_rows_that_share_the_boundary_are_not_lost(tmp_path: Path, monkeypatch: 
     world.check()
 
 
+def test_a_row_in_another_one_s_place_at_the_boundary_is_not_lost(tmp_path: Path, monkeypatch: Any) -> None:
+    world = World(tmp_path, monkeypatch)
+    world.source.put(5, 6)
+    world.load("a")
+    world.source.rows[1] = ("late", world.source.clock)
+    world.source.put(5)  # leaves as many rows at the boundary as there were
+    assert world.load("b").rows == 2
+    world.check()
+
+
+def test_a_slice_of_nothing_but_landed_rows_gets_ahead(tmp_path: Path, monkeypatch: Any) -> None:
+    world = World(tmp_path, monkeypatch, slice_minutes=0)
+    world.source.put(*range(9))
+    world.load("a")
+    world.source.put(9)
+    assert world.load("b").rows == 1
+    world.check()
+
+
+def test_a_load_that_dies_before_it_gives_the_table_up_gives_it_up_when_it_is_delivered_again(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    operations = 0
+    for name in ("counted", "killed"):
+        world = World(tmp_path / name, monkeypatch)
+        world.source.put(*range(7))
+        world.slice("a", watch=Watching(cancel_after=2))
+        lake = world.new_lake()
+        lake.die_at = operations or None  # the last one: what the load had adopted has ended, and nothing is new
+        world.load("b")
+        operations = lake.count
+    assert not lake.is_alive
+    assert world.state().owner is None
+
+
 def test_an_empty_table_lands_nothing(tmp_path: Path, monkeypatch: Any) -> None:
     world = World(tmp_path, monkeypatch)
     assert world.load("a").status == "done"

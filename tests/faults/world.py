@@ -24,6 +24,7 @@ from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.homes.base import Batch, Column, CursorType, HighWater, Position, Table, Window
 from hygge_engine.lake.base import Content, Lake, PathInfo, Staged, StagingWriter
 from hygge_engine.lake.local import LocalLake
+from hygge_engine.project.models import SchemaChangesSettings
 from hygge_engine.project.settings import RunType
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.open_mirroring.layout import layout_of
@@ -272,6 +273,7 @@ class World:
                 flow="flow",
                 store=self.settings,
                 watermark=SimpleNamespace(column="modified", primary_key="id", lag=0),
+                schema_changes=SchemaChangesSettings(),
             ),
         )
         self.layout = layout_of(self.settings, "flow", "things")

@@ -182,8 +182,12 @@ class Landing(ABC):
         self._end(_next_generation(self.state))
 
     def release(self) -> None:
-        """Give the table up between loads; an open load stays open for whoever comes next."""
-        if self._owned:
+        """Give the table up between loads; an open load stays open for whoever comes next.
+
+        An earlier attempt of this load may have died before it could.
+        """
+        owner = self.state.owner
+        if owner is not None and owner.load_id == self._load_id:
             self._write(replace(self.state, owner=None), keep_owner=False)
 
     def withdraw(self) -> None:

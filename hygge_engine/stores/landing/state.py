@@ -54,11 +54,11 @@ class StagedFile:
 
 @dataclass(frozen=True)
 class Boundary:
-    """The rows at exactly a cursor's ``value`` that have landed, by their ``keys`` as text; for stores that cannot
-    merge. Not ``complete``: there were too many to remember."""
+    """The rows at exactly a cursor's ``value`` that have landed, each as a digest of its content. Not ``complete``:
+    there were too many to remember."""
 
     value: str
-    keys: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
     complete: bool = True
 
 
@@ -66,7 +66,8 @@ class Boundary:
 class Watermark:
     """How far an incremental table has come.
 
-    ``ties`` counts the rows that had exactly ``value`` when the bound was fixed; ``boundary`` names those that landed.
+    ``ties`` counts the rows that had exactly ``value`` when the bound was fixed; ``boundary`` remembers those that
+    landed.
     """
 
     column: str
@@ -175,7 +176,7 @@ def _decode(value: dict[str, Any]) -> LandingState:
         return tuple(StagedFile(**entry) for entry in entries)
 
     def boundary(entry: dict[str, Any] | None) -> Boundary | None:
-        return None if entry is None else Boundary(**entry | {"keys": tuple(entry["keys"])})
+        return None if entry is None else Boundary(**entry | {"rows": tuple(entry["rows"])})
 
     def watermark(entry: dict[str, Any] | None) -> Watermark | None:
         return None if entry is None else Watermark(**entry | {"boundary": boundary(entry.get("boundary"))})

@@ -95,7 +95,7 @@ class Schedule:
         if self._deletes and self._random.random() < 0.3:
             source.remove(self._random.randrange(IDS))
         elif not self._deletes and self._random.random() < 0.2:
-            # A row that takes another's place at the boundary cannot be told by counting: this one is new.
+            # Where nothing newer comes after it, a late row is found by counting: this one is new.
             self._fresh_id += 1
             source.put_late(self._fresh_id)
         else:
