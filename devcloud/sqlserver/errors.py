@@ -57,6 +57,7 @@ _MESSAGES: dict[int, tuple[int, str]] = {
         16,
         "Cannot insert explicit value for identity column in table '{0}' when IDENTITY_INSERT is set to OFF.",
     ),
+    494: (16, "The TABLESAMPLE clause can only be used with local tables."),
     545: (
         16,
         "Explicit value must be specified for identity column in table '{0}' either when IDENTITY_INSERT is set to "

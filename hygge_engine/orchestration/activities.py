@@ -164,6 +164,7 @@ def _plan_entity(load_id: str, entity: Entity) -> dict[str, Any]:
         "entity_run_id": entity_run_id(load_id, entity.flow, entity.name),
         "run_type": entity.effective_run_type,
         "connection": connection_of(entity),
+        "connections_at_once": entity.home.connections_at_once(),
     }
 
 

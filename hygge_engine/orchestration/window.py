@@ -52,9 +52,15 @@ class Journey:
         """The connection whose pool this entity's activities draw from; empty where its home needs none."""
         return str(self.entity.get("connection") or "")
 
+    @property
+    def connections_at_once(self) -> int:
+        """How much of that pool one activity takes."""
+        return int(self.entity.get("connections_at_once") or 1)
+
 
 class Window:
-    """At most ``concurrency`` journeys run at once, and at most ``pools[connection]`` of them on one connection.
+    """At most ``concurrency`` journeys run at once, and on one connection those that its ``pools[connection]`` suffices
+    for; one that needs more than the whole pool runs alone.
 
     Ready journeys run in the order of the plan, so that one which has begun goes on before another begins.
     """
@@ -62,7 +68,8 @@ class Window:
     def __init__(self, journeys: Iterable[Journey], concurrency: int, pools: Mapping[str, int]) -> None:
         self._free = concurrency
         self._pools = dict(pools)
-        self._running: defaultdict[str, int] = defaultdict(int)
+        self._running = 0
+        self._taken: defaultdict[str, int] = defaultdict(int)
         self._journeys = {journey.index: journey for journey in journeys}
         self._ready: defaultdict[str, list[int]] = defaultdict(list)
         for journey in self._journeys.values():
@@ -72,7 +79,7 @@ class Window:
 
     @property
     def running(self) -> int:
-        return sum(self._running.values())
+        return self._running
 
     @property
     def deferred(self) -> int:
@@ -95,20 +102,27 @@ class Window:
         open_ = [
             (indices[0], connection)
             for connection, indices in self._ready.items()
-            if indices and (not connection or self._running[connection] < self._pools.get(connection, 1))
+            if indices and self._has_room(self._journeys[indices[0]])
         ]
         if not open_:
             return None
         _, connection = min(open_)
         journey = self._journeys[heapq.heappop(self._ready[connection])]
         self._free -= 1
-        self._running[connection] += 1
+        self._running += 1
+        self._taken[connection] += journey.connections_at_once
         return journey
+
+    def _has_room(self, journey: Journey) -> bool:
+        taken = self._taken[journey.connection]
+        pool = self._pools.get(journey.connection, 1)
+        return not journey.connection or not taken or taken + journey.connections_at_once <= pool
 
     def stop(self, journey: Journey) -> None:
         """Give back the place of a journey whose activity has answered."""
         self._free += 1
-        self._running[journey.connection] -= 1
+        self._running -= 1
+        self._taken[journey.connection] -= journey.connections_at_once
 
     def resume(self, journey: Journey) -> None:
         """Let a journey run again as soon as there is a place."""

@@ -62,6 +62,10 @@ class HomeSettings(Settings):
         """The entity's source, not yet connected. Import what that takes here: every command reads settings."""
         raise NotImplementedError
 
+    def connections_at_once(self) -> int:
+        """How many of its connection's ``pool_size`` one slice may take."""
+        return 1
+
 
 class StoreSettings(Settings):
     """``store``: where rows settle. ``incremental`` overrules the flow's run type (see `effective_run_type`).

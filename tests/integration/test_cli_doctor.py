@@ -158,6 +158,16 @@ def test_a_table_that_may_not_be_read(project: Path, server: SqlServer, lake: On
     assert [check["code"] for check in failed] == ["home.permission_denied"]
 
 
+@pytest.mark.parametrize(("state", "result"), [("ON", "ok"), ("OFF", "failed")])
+def test_whether_the_database_allows_the_snapshots_that_are_asked_for(
+    project: Path, server: SqlServer, lake: OneLake, state: str, result: str
+) -> None:
+    write(project, server, lake, flow=FLOW.replace("home: {{", "home: {{ consistency: snapshot,"))
+    server.execute(f"ALTER DATABASE shop SET ALLOW_SNAPSHOT_ISOLATION {state}", "shop")
+    found = doctor(project, 1 if result == "failed" else 0)
+    assert found["shop_to_fabric.orders", "consistency"]["result"] == result
+
+
 def test_a_lake_that_denies_writing(project: Path, lake: OneLake) -> None:
     lake.faults.add(Fault(mutating=True, times=None, status=403, code="AuthorizationPermissionMismatch"))
     found = doctor(project, 1)

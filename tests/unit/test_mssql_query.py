@@ -8,6 +8,7 @@ import pytest
 from hygge_engine.errors import CursorUnusable, UnsupportedType
 from hygge_engine.homes.base import Position, Window
 from hygge_engine.homes.mssql.query import Statement, read_statement
+from hygge_engine.homes.mssql.ranges import KeyRange
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
 
 ID = SourceColumn("id", "int", 4, 10, 0, nullable=False)
@@ -19,13 +20,14 @@ VERSION = SourceColumn("version", "timestamp", 8, nullable=False)
 def read(
     window: Window,
     after: Position | None = None,
+    to: Position | None = None,
     *,
     key: tuple[SourceColumn, ...] = (ID,),
     cursor: SourceColumn | None = None,
     columns: tuple[SourceColumn, ...] = (ID,),
     keep_offset: bool = False,
 ) -> Statement:
-    return read_statement("[dbo].[t]", columns, key, window, cursor, after, keep_offset=keep_offset)
+    return read_statement("[dbo].[t]", columns, key, window, cursor, KeyRange(after, to), keep_offset=keep_offset)
 
 
 def test_a_full_read_follows_the_key() -> None:
@@ -40,9 +42,18 @@ def test_reading_goes_on_after_a_composite_key() -> None:
     statement = read(Window(), ["7", "2"], key=(ID, LINE))
     assert statement.sql == (
         "SELECT [id] AS [id] FROM [dbo].[t] "
-        "WHERE (([id] > ?) OR ([id] = ? AND [line]]no] > ?)) ORDER BY [id], [line]]no]"
+        "WHERE [id] >= ? AND (([id] > ?) OR ([id] = ? AND [line]]no] > ?)) ORDER BY [id], [line]]no]"
     )
-    assert statement.parameters == [7, 7, 2]
+    assert statement.parameters == [7, 7, 7, 2]
+
+
+def test_a_range_of_a_composite_key_ends_with_its_last_row() -> None:
+    statement = read(Window(), ["7", "2"], ["9", "4"], key=(ID, LINE))
+    assert (
+        "OR ([id] = ? AND [line]]no] > ?)) "
+        "AND [id] <= ? AND (([id] < ?) OR ([id] = ? AND [line]]no] <= ?)) ORDER BY" in statement.sql
+    )
+    assert statement.parameters == [7, 7, 7, 2, 9, 9, 9, 4]
 
 
 def test_a_first_incremental_read_takes_rows_without_a_cursor_too() -> None:

@@ -104,6 +104,20 @@ def test_a_connections_pool_bounds_its_entities_and_leaves_the_rest_of_the_windo
     assert load.most_at_once(load.flows()) == 6
 
 
+def test_an_entity_with_several_readers_takes_as_much_of_the_pool() -> None:
+    planned = plan(9, concurrency=9, pools={"db": 4})
+    for entity, readers in zip(planned["entities"], [1, 2, 3, 4, 9, 1, 2, 3, 1], strict=True):
+        entity["connections_at_once"] = readers
+    load = host(lambda task: (2.0, done()), planned)
+    load.run()
+    begun = [(run.input["entity"], run.began) for run in load.flows()]
+    assert begun == [
+        *[("e0", 1.0), ("e1", 1.0)],
+        *[("e2", 3.0), ("e3", 5.0), ("e4", 7.0)],
+        *[("e5", 9.0), ("e6", 9.0), ("e7", 11.0), ("e8", 11.0)],
+    ]
+
+
 def test_entities_without_a_connection_need_no_pool() -> None:
     planned = plan(6, concurrency=6, pools={"": 0})
     load = host(lambda task: (2.0, done()), planned)

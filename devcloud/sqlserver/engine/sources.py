@@ -14,11 +14,16 @@ from devcloud.sqlserver.engine.values import Value, quote
 from devcloud.sqlserver.errors import make_error, refuse
 from devcloud.sqlserver.tsql.commands import SelectStatement
 from devcloud.sqlserver.tsql.statements import parse_batch, parse_expression
-from devcloud.sqlserver.tsql.syntax import DerivedSource, FunctionSource, Join, Name, TableSource, ValuesSource
+from devcloud.sqlserver.tsql.syntax import DerivedSource, FunctionSource, Join, Name, Sample, TableSource, ValuesSource
 from devcloud.sqlserver.tsql.syntax import Source as SourceSyntax
 from devcloud.sqlserver.types import BIGINT, INT, NULL, SqlType, common_type
 
 _JOINS: Final = {"INNER": "JOIN", "LEFT": "LEFT JOIN", "RIGHT": "RIGHT JOIN", "FULL": "FULL JOIN"}
+
+
+def _sample(sample: Sample) -> str:
+    """Rows where SQL Server takes pages, so that a small table yields its share."""
+    return f"bernoulli({sample.size} PERCENT)" if sample.percent else f"reservoir({sample.size} ROWS)"
 
 
 class SourceBinder(ExpressionBinder):
@@ -107,10 +112,13 @@ class SourceBinder(ExpressionBinder):
             return self._bind_system_view(view, catalogue, source)
         catalogue, table = self.find_table(source.name)
         if table.kind == "V":
+            if source.sample is not None:
+                raise make_error(494)
             return self._bind_view(table, catalogue, source)
         alias = self.new_alias()
         bound = self.table_source(table, catalogue, alias, source.alias)
-        return f'{self.storage_name(catalogue, table)} AS "{alias}"', bound
+        sample = f" TABLESAMPLE {_sample(source.sample)}" if source.sample else ""
+        return f'{self.storage_name(catalogue, table)} AS "{alias}"{sample}', bound
 
     def table_source(self, table: Table, catalogue: Catalogue, alias: str, name: str | None = None) -> Source:
         """Return a table as a source under a DuckDB alias; computed columns stand as their expressions."""

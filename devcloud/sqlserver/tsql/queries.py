@@ -16,6 +16,7 @@ from devcloud.sqlserver.tsql.syntax import (
     Join,
     Literal,
     Query,
+    Sample,
     Select,
     SelectItem,
     SetOperation,
@@ -228,9 +229,22 @@ class QueryParser(ExpressionParser):
         if self.accept("FOR"):
             raise self.refused("FOR SYSTEM_TIME")
         alias = self._parse_alias()
-        if self.at("TABLESAMPLE"):
-            raise self.refused("TABLESAMPLE")
-        return TableSource(name, alias, self._parse_hints())
+        sample = self._parse_sample() if self.accept("TABLESAMPLE") else None
+        return TableSource(name, alias, self._parse_hints(), sample)
+
+    def _parse_sample(self) -> Sample:
+        self.accept("SYSTEM")
+        self.expect("(")
+        size = self.parse_expression()
+        if not isinstance(size, Literal) or not isinstance(size.value, int):
+            raise self.refused("TABLESAMPLE of another size than a whole number")
+        unit = self.accept_any("ROWS", "PERCENT")
+        if unit is None:
+            raise self.unexpected()
+        self.expect(")")
+        if self.at("REPEATABLE"):
+            raise self.refused("TABLESAMPLE REPEATABLE")
+        return Sample(size.value, percent=unit == "PERCENT")
 
     def _parse_parenthesised_source(self) -> Source:
         if self.accept("VALUES"):

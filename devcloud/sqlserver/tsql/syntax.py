@@ -264,12 +264,21 @@ class SelectItem:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """``TABLESAMPLE``: so many rows, or per cent of them."""
+
+    size: int
+    percent: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TableSource:
     """A table or view by name."""
 
     name: Name
     alias: str | None = None
     hints: tuple[str, ...] = ()
+    sample: Sample | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,8 @@ def check_source(
     if watermark is not None:
         checks.append(_check_watermark(session, source, watermark, lag=lag))
     checks.append(_check_rows(source))
+    if settings.consistency == "snapshot":
+        checks.append(attempt("consistency", "sys.databases", lambda: _check_consistency(session)))
     if settings.table:
         table = settings.table
         checks.append(attempt("change tracking", "ask the server", lambda: _check_table_tracking(session, table)))
@@ -142,6 +144,18 @@ def _check_snapshot(session: Session) -> Check:
         return Check("snapshot isolation", "unknown", NOT_AVAILABLE, how)
     committed = "reads do not wait for writers" if found[0][1] else "reads wait for writers"
     return Check("snapshot isolation", "ok", f"{str(found[0][0]).lower()}; {committed}", how)
+
+
+def _check_consistency(session: Session) -> Check:
+    """Whether this database lets a source be read as of one moment."""
+    how = "sys.databases"
+    found = _ask(session, _SNAPSHOT)
+    if not found:
+        return Check("consistency", "unknown", NOT_AVAILABLE, how)
+    if found[0][0] == "ON":
+        return Check("consistency", "ok", "a snapshot of one moment for each slice", how)
+    remedy = "ALTER DATABASE … SET ALLOW_SNAPSHOT_ISOLATION ON, or set consistency: read_committed."
+    return Check("consistency", "failed", "the database allows no snapshots", how, remedy)
 
 
 def _check_tracking(session: Session) -> Check:

@@ -50,6 +50,7 @@ _GRANT = "Grant SELECT on it to the login."
 # A server that cannot open the database says so too, but mssql-python reports only the failed login that follows.
 _CREDENTIAL = "Check auth, username and password of the connection, and that its database exists."
 _LIMIT = "Lower pool_size or concurrency."
+_SNAPSHOT = "ALTER DATABASE … SET ALLOW_SNAPSHOT_ISOLATION ON, or set consistency: read_committed."
 _CREDENTIAL_STATE = "The login exists but cannot be used as it is; ask the server's administrator."
 
 NUMBERS: Final[dict[int, Meaning]] = {
@@ -62,6 +63,8 @@ NUMBERS: Final[dict[int, Meaning]] = {
     1204: Meaning(HomeUnavailable, _RETRY, 2, r"cannot obtain a LOCK resource"),
     1205: Meaning(HomeUnavailable, _RETRY, 2, r"deadlocked on .* resources"),
     1222: Meaning(HomeUnavailable, "Somebody holds a lock on it.", 2, r"Lock request time out"),
+    3952: Meaning(HomeError, _SNAPSHOT, 2, r"snapshot isolation is not allowed"),
+    3961: Meaning(HomeUnavailable, _RETRY, 2, r"modified by a DDL statement in another concurrent transaction"),
     4221: Meaning(HomeUnavailable, _RETRY, 1, r"Login to read-secondary failed"),
     8645: Meaning(HomeUnavailable, _RETRY, 2, r"A timeout occurred while waiting for memory resources"),
     8651: Meaning(HomeUnavailable, _RETRY, 2, r"Could not perform the operation because the requested memory grant"),

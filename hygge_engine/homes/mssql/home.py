@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Self
 
 import pyarrow as pa
@@ -13,7 +14,18 @@ from hygge_engine.homes.mssql.batching import read_batches
 from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_table
 from hygge_engine.homes.mssql.convert import convert
 from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
-from hygge_engine.homes.mssql.query import OFFSET_SUFFIX, Statement, exact_text, position_texts, read_statement, select
+from hygge_engine.homes.mssql.pace import Pace
+from hygge_engine.homes.mssql.parallel import Read, read_ranges
+from hygge_engine.homes.mssql.query import (
+    OFFSET_SUFFIX,
+    Statement,
+    exact_text,
+    position_texts,
+    read_statement,
+    sample_statement,
+    select,
+)
+from hygge_engine.homes.mssql.ranges import RANGES_PER_READER, KeyRange, ranges_of, split
 from hygge_engine.homes.mssql.session import Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
@@ -21,6 +33,16 @@ from hygge_engine.homes.mssql.values import earlier, parameter, to_text
 from hygge_engine.project.problems import suggest
 
 _MIB = 1 << 20
+
+# Fewer rows are read by one reader before another has connected.
+ROWS_WORTH_A_READER = 100_000
+
+# Keys that the bounds of ranges are taken from: with 64 ranges, some 150 for each.
+_SAMPLE_ROWS = 10_000
+
+_BEGIN_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; BEGIN TRANSACTION; SELECT 1"
+# A pooled connection would keep both for whoever takes it next.
+_END_SNAPSHOT = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION; SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SELECT 1"
 
 # A timestamp with a digit that no driver's own type holds, to see whether the server's text keeps it.
 _PROBE = "2001-02-03T04:05:06.1234567"
@@ -44,6 +66,9 @@ class MssqlHome:
     def __exit__(self, *exc_info: object) -> None:
         if self._session is not None:
             session, self._session = self._session, None
+            if self._settings.consistency == "snapshot":
+                with suppress(HomeError):  # a connection that is lost has forgotten both by itself
+                    session.fetch_all(_END_SNAPSHOT, doing="Ending the snapshot")
             session.close()
 
     def describe(self) -> Table:
@@ -104,10 +129,51 @@ class MssqlHome:
         return earlier(value, lag_seconds)
 
     def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
-        """The window's rows after a position, in key order where the source has a key.
+        """The window's rows after a position, in key order where the source has a key and one reader reads it.
 
-        Closing the iterator early cancels the statement on the server.
+        Closing the iterator early cancels the statements on the server.
         """
+        ranges = self._ranges(window, after)
+        readers = min(self._settings.readers, len(ranges))
+        if len(ranges) == 1:
+            yield from self._read_range(window, ranges[0])
+        else:
+            self.__exit__()  # the readers have connections of their own
+            key_columns = len(self._described().key)
+            yield from read_ranges(ranges, readers, lambda: self._reader(window, readers), key_columns)
+
+    def _ranges(self, window: Window, after: Position | None) -> list[KeyRange]:
+        """What is to be read: what a position leaves of it, else the whole, shared out where that is worth while."""
+        source = self._described()
+        if after is not None:
+            return ranges_of(after, len(source.key)) or [KeyRange(after)]
+        worth = (source.approximate_rows or 0) // ROWS_WORTH_A_READER
+        readers = min(self._settings.readers, worth)
+        if readers < 2 or not source.key or window.lower is not None:
+            return [KeyRange()]
+        key = [self._column(name) for name in source.key]
+        try:
+            rows = self._ask(sample_statement(source.sql, key, _SAMPLE_ROWS))
+        except HomeError as error:
+            if error.transient:
+                raise
+            return [KeyRange()]  # a view, or a server that takes no samples
+        sample = [[to_text(column, value) for column, value in zip(key, row, strict=True)] for row in rows]
+        return split(sample, readers * RANGES_PER_READER)
+
+    @contextmanager
+    def _reader(self, window: Window, readers: int) -> Iterator[Read]:
+        """A reader with a connection of its own, and with its share of what one may hold and of the pace."""
+        rate = self._settings.max_rows_per_second
+        share = {
+            "batch_mb": max(1, self._settings.batch_mb // readers),
+            "max_rows_per_second": rate and max(1, rate // readers),
+        }
+        with MssqlHome(self._connection, self._settings.model_copy(update=share)) as home:
+            home._source = self._source
+            yield lambda range_: home._read_range(window, range_)
+
+    def _read_range(self, window: Window, range_: KeyRange) -> Generator[Batch]:
         source = self._described()
         table = self.describe()
         key = [self._column(name) for name in source.key]
@@ -115,16 +181,18 @@ class MssqlHome:
         if cursor is not None:
             cursor_type(cursor)
         statement = read_statement(
-            source.sql, source.columns, key, window, cursor, after, keep_offset=self._settings.keep_offset
+            source.sql, source.columns, key, window, cursor, range_, keep_offset=self._settings.keep_offset
         )
+        pace = Pace(self._settings.max_rows_per_second)
         stream = self._open().stream(statement.sql, statement.parameters, doing=f"Reading {source.name}")
         rows = 0
         try:
             fetched_columns = [*source.columns, *position_texts(key)]
-            limit_rows, limit_bytes = self._settings.batch_rows, self._settings.batch_mb * _MIB
+            limit_rows, limit_bytes = pace.at_once(self._settings.batch_rows), self._settings.batch_mb * _MIB
             for fetched in read_batches(stream, fetched_columns, limit_rows, limit_bytes):
                 batch = convert(fetched, source.columns, table.schema)
                 rows += batch.num_rows
+                pace.keep(batch.num_rows)
                 yield Batch(batch, _position(key, source.columns, fetched, batch))
                 # Or this batch would still be held while the next one is fetched.
                 del fetched, batch
@@ -166,6 +234,8 @@ class MssqlHome:
     def _open(self) -> Session:
         if self._session is None:
             self._session = open_session(self._connection)
+            if self._settings.consistency == "snapshot":
+                self._session.fetch_all(_BEGIN_SNAPSHOT, doing="Beginning a snapshot")
         return self._session
 
     def _ask(self, sql: str, *parameters: str | bytes | int | float) -> list[tuple[object, ...]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from hygge_engine.homes.base import Position, Window
 from hygge_engine.homes.mssql.identifiers import quote
+from hygge_engine.homes.mssql.ranges import KeyRange
 from hygge_engine.homes.mssql.types import SourceColumn, select_expression
 from hygge_engine.homes.mssql.values import Parameter, parameter
 
@@ -28,11 +30,11 @@ def read_statement(
     key: Sequence[SourceColumn],
     window: Window,
     cursor: SourceColumn | None,
-    after: Position | None,
+    range_: KeyRange,
     *,
     keep_offset: bool,
 ) -> Statement:
-    """All rows of ``window`` after a position, in key order.
+    """All rows of ``window`` in a range of the key, in key order.
 
     The order is the key's also where a cursor bounds the rows: the key has an index that the server can follow from
     any position on, without sorting, and within one window a row has one version whatever the order. The columns are
@@ -54,8 +56,10 @@ def read_statement(
     conditions: list[str] = []
     if cursor is not None:
         conditions += _window_conditions(cursor, window, parameters)
-    if after:
-        conditions.append(_after(key, after, parameters))
+    if range_.after:
+        conditions.append(_compare(key, ">", range_.after, parameters))
+    if range_.to:
+        conditions.append(_compare(key, "<=", range_.to, parameters))
     condition = " AND ".join(conditions)
     order = ", ".join(quote(column.name) for column in key)
     return Statement(select(", ".join(selected), source, condition, order), parameters, condition)
@@ -81,6 +85,15 @@ def exact_text(expression: str) -> str:
     return f"CONVERT(nvarchar(40), {expression}, 126)"
 
 
+def sample_statement(source: str, key: Sequence[SourceColumn], rows: int) -> str:
+    """The keys of about so many rows, in the server's order: of whole pages here and there, and only these sorted."""
+    texts = position_texts(key)
+    values = [exact_text(quote(column.name)) if column in texts else quote(column.name) for column in key]
+    names = [f"{value} AS {quote(f'key {number}')}" for number, value in enumerate(values)]
+    order = ", ".join(quote(column.name) for column in key)
+    return select(", ".join(names), f"{source} TABLESAMPLE SYSTEM ({rows} ROWS)", order=order)
+
+
 def _window_conditions(cursor: SourceColumn, window: Window, parameters: list[Parameter]) -> list[str]:
     name = quote(cursor.name)
     is_rowversion = cursor.base_type == "rowversion"
@@ -99,18 +112,27 @@ def _window_conditions(cursor: SourceColumn, window: Window, parameters: list[Pa
     return conditions
 
 
-def _after(key: Sequence[SourceColumn], after: Position, parameters: list[Parameter]) -> str:
-    """Rows whose key, compared as a row, comes after a position: T-SQL has no row comparison of its own."""
-    if len(after) != len(key):
-        raise ValueError(f"the position {after} has {len(after)} values, the key has {len(key)} columns")
-    alternatives: list[str] = []
+def _compare(
+    key: Sequence[SourceColumn], sign: Literal[">", "<="], bound: Position, parameters: list[Parameter]
+) -> str:
+    """The key compared as a row with a bound: T-SQL has no row comparison of its own.
+
+    The first column is bounded once more by itself, which is what the server can seek in an index.
+    """
+    if len(bound) != len(key):
+        raise ValueError(f"the position {bound} has {len(bound)} values, the key has {len(key)} columns")
+
+    def term(number: int, operator: str) -> str:
+        placeholder, value = parameter(key[number], bound[number])
+        parameters.append(value)
+        return f"{quote(key[number].name)} {operator} {placeholder}"
+
+    if len(key) == 1:
+        return term(0, sign)
+    seek = term(0, sign[0] + "=")
+    alternatives = []
     for last in range(len(key)):
-        terms: list[str] = []
-        for number in range(last + 1):
-            placeholder, value = parameter(key[number], after[number])
-            parameters.append(value)
-            terms.append(f"{quote(key[number].name)} {'=' if number < last else '>'} {placeholder}")
-        alternatives.append(" AND ".join(terms))
-    if len(alternatives) == 1:
-        return alternatives[0]
-    return "(" + " OR ".join(f"({alternative})" for alternative in alternatives) + ")"
+        operator = sign if last == len(key) - 1 else sign[0]
+        terms = [term(number, "=") for number in range(last)]
+        alternatives.append(f"({' AND '.join([*terms, term(last, operator)])})")
+    return f"{seek} AND ({' OR '.join(alternatives)})"

@@ -106,6 +106,10 @@ class MssqlHomeSettings(HomeSettings):
     ``key`` names the columns that identify a row where the catalogue cannot know them, as for views and queries; they
     must be unique and never NULL. ``batch_rows`` and ``batch_mb`` (MiB of Arrow data) bound one batch, whichever is
     reached first. ``keep_offset`` adds ``<name>__offset``, in minutes, for each datetimeoffset column.
+
+    ``readers`` read ranges of a large table's key side by side, each over a connection of its own and with its share of
+    ``batch_mb``; only for whole tables with a key. ``consistency: snapshot`` reads all rows of a slice as of one
+    moment. ``max_rows_per_second`` holds the reading back, for the source's sake.
     """
 
     kind: ClassVar[str] = "mssql"
@@ -117,6 +121,9 @@ class MssqlHomeSettings(HomeSettings):
     batch_rows: int = Field(default=50_000, ge=1)
     batch_mb: int = Field(default=16, ge=1)
     keep_offset: bool = False
+    readers: int = Field(default=1, ge=1, le=16)
+    consistency: Literal["read_committed", "snapshot"] = "read_committed"
+    max_rows_per_second: int | None = Field(default=None, ge=1)
 
     @field_validator("table")
     @classmethod
@@ -131,6 +138,12 @@ class MssqlHomeSettings(HomeSettings):
             raise ValueError("expected exactly one of table and query")
         return self
 
+    @model_validator(mode="after")
+    def _one_snapshot(self) -> Self:
+        if self.consistency == "snapshot" and self.readers > 1:
+            raise ValueError("a snapshot is one connection's own, so that consistency: snapshot needs readers: 1")
+        return self
+
     def open(self, project: Project, entity: Entity) -> Home:
         from hygge_engine.homes.mssql.home import MssqlHome
 
@@ -138,3 +151,6 @@ class MssqlHomeSettings(HomeSettings):
         if not isinstance(connection, MssqlConnection):
             raise ConfigurationError(f"the connection '{self.connection}' of {entity.id} is not of type mssql")
         return MssqlHome(connection, self)
+
+    def connections_at_once(self) -> int:
+        return self.readers

@@ -1,0 +1,41 @@
+"""Ranges of a key: how a table is shared out among readers, and how a position remembers what is left of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from hygge_engine.homes.base import Position
+
+# Ranges for each reader: one that ends early takes another, so that uneven ranges do not leave readers idle.
+RANGES_PER_READER = 4
+
+
+@dataclass(frozen=True)
+class KeyRange:
+    """The rows with ``after < key <= to``, compared as rows of the key's columns; None is no bound."""
+
+    after: Position | None = None
+    to: Position | None = None
+
+
+def split(sample: Sequence[Position], count: int) -> list[KeyRange]:
+    """At most ``count`` ranges that hold about equally many rows, by a sample of keys in the server's own order."""
+    count = min(count, len(sample) + 1)
+    bounds = [list(sample[number * len(sample) // count]) for number in range(1, count)]
+    edges: list[Position | None] = [None, *bounds, None]
+    return [KeyRange(after, to) for after, to in pairwise(edges)]
+
+
+def position_of(ranges: Sequence[KeyRange], key_columns: int) -> Position:
+    """What is left of the ranges, as a position; one longer than that of a single reader."""
+    return [json.dumps([[range_.after, range_.to] for range_ in ranges]), *[""] * key_columns]
+
+
+def ranges_of(position: Position, key_columns: int) -> list[KeyRange] | None:
+    """The inverse of `position_of`; None for the position of a single reader."""
+    if len(position) != key_columns + 1:
+        return None
+    return [KeyRange(after, to) for after, to in json.loads(position[0])]

@@ -1,0 +1,153 @@
+"""Several readers over one table, snapshots, and a limit to the pace."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from hygge_engine.errors import HomeError, HomeUnavailable
+from hygge_engine.homes.base import Window
+from hygge_engine.homes.mssql import home as mssql_home
+from hygge_engine.homes.mssql.home import MssqlHome
+from hygge_engine.homes.mssql.ranges import KeyRange, position_of, ranges_of, split
+from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home, read_all
+
+ROWS = 500
+
+KEYS = {
+    "numbers": ("id int NOT NULL PRIMARY KEY", "value"),
+    "guids": ("id uniqueidentifier NOT NULL PRIMARY KEY", "NEWID()"),
+    "texts": ("id nvarchar(40) NOT NULL PRIMARY KEY", "CONCAT(N'Straße ', value, N' ä')"),
+    "days": ("id date NOT NULL PRIMARY KEY", "DATEADD(day, value, '1999-12-31')"),
+    "ticks": ("id datetime2(7) NOT NULL PRIMARY KEY", "DATEADD(ns, value * 100, CAST('2024-01-31' AS datetime2))"),
+    "pairs": ("tenant int NOT NULL, id int NOT NULL, PRIMARY KEY (tenant, id)", "value % 3, value"),
+}
+
+
+@pytest.fixture(scope="module")
+def server(mssql_server: ServerProcess) -> ServerProcess:
+    mssql_server.run("CREATE SCHEMA ranged")
+    for table, (columns, values) in KEYS.items():
+        mssql_server.run(
+            f"CREATE TABLE ranged.{table} ({columns}, note nvarchar(20) NOT NULL DEFAULT N'x')",
+            f"INSERT INTO ranged.{table} ({'tenant, id' if table == 'pairs' else 'id'}) "
+            f"SELECT {values} FROM GENERATE_SERIES(1, {ROWS})",
+        )
+    mssql_server.run("CREATE VIEW ranged.numbers_view AS SELECT id, note FROM ranged.numbers")
+    return mssql_server
+
+
+@pytest.fixture(autouse=True)
+def _small_tables_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mssql_home, "ROWS_WORTH_A_READER", 100)
+
+
+def counted(rows: list[dict[str, Any]]) -> Counter[str]:
+    return Counter(str(sorted(row.items())) for row in rows)
+
+
+def open_with_readers(server: ServerProcess, table: str, driver: str = "mssql-python", **keys: Any) -> MssqlHome:
+    return open_home(server, table, driver, readers=3, **{"batch_rows": 20, **keys})
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("table", KEYS)
+def test_readers_share_a_table_of_any_key(server: ServerProcess, table: str, driver: str) -> None:
+    with open_home(server, f"ranged.{table}") as home:
+        expected = counted(read_all(home))
+    with open_with_readers(server, f"ranged.{table}", driver) as home:
+        batches = list(home.read(Window()))
+    assert counted([row for batch in batches for row in batch.rows.to_pylist()]) == expected
+    assert batches[0].position is not None
+    assert len(ranges_of(batches[0].position, len(home.describe().key)) or []) == 12
+
+
+@pytest.mark.parametrize("table", ["ticks", "pairs"])
+@pytest.mark.parametrize("taken", [1, 7, 20])
+@pytest.mark.parametrize("readers", [1, 3])
+def test_reading_goes_on_from_any_batch_also_with_fewer_readers(
+    server: ServerProcess, table: str, taken: int, readers: int
+) -> None:
+    with open_home(server, f"ranged.{table}") as home:
+        expected = counted(read_all(home))
+    rows = []
+    with open_with_readers(server, f"ranged.{table}") as home, closing(home.read(Window())) as batches:
+        for _, batch in zip(range(taken), batches, strict=False):
+            rows += batch.rows.to_pylist()
+            position = batch.position
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("range reader")]
+    with open_home(server, f"ranged.{table}", readers=readers, batch_rows=20) as home:
+        rows += read_all(home, after=position)
+    assert counted(rows) == expected
+
+
+def test_what_a_reader_meets_ends_the_reading(server: ServerProcess) -> None:
+    server.fault("drop_connection", table="ranged.numbers", after_rows=30)
+    try:
+        with open_with_readers(server, "ranged.numbers") as home, pytest.raises(HomeUnavailable):
+            read_all(home)
+    finally:
+        server.clear_faults()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("range reader")]
+
+
+def test_a_view_and_a_window_have_one_reader(server: ServerProcess) -> None:
+    with open_with_readers(server, "ranged.numbers_view", key=["id"]) as home:
+        assert len(read_all(home)) == ROWS
+    with open_with_readers(server, "ranged.numbers") as home:
+        batches = list(home.read(Window("id", "10", "60")))
+    assert [batch.position for batch in batches] == [["30"], ["50"], ["60"]]
+
+
+def test_a_table_of_few_rows_has_one_reader(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mssql_home, "ROWS_WORTH_A_READER", ROWS)
+    with open_with_readers(server, "ranged.numbers") as home:
+        assert next(home.read(Window())).position == ["20"]
+
+
+def test_ranges_meet_without_gap_or_overlap() -> None:
+    assert split([["a"], ["b"], ["c"]], 2) == [KeyRange(None, ["b"]), KeyRange(["b"], None)]
+    assert split([["a"]], 8) == [KeyRange(None, ["a"]), KeyRange(["a"], None)]
+    assert split([], 8) == [KeyRange()]
+    ranges = [KeyRange(["a", "1"], ["b", "2"]), KeyRange(["b", "2"], None)]
+    assert ranges_of(position_of(ranges, 2), 2) == ranges
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_snapshot_shows_one_moment(server: ServerProcess, driver: str) -> None:
+    server.run("CREATE TABLE ranged.moments (id int NOT NULL PRIMARY KEY)", "INSERT INTO ranged.moments VALUES (1), (2)")
+    try:
+        with open_home(server, "ranged.moments", driver, consistency="snapshot", batch_rows=1) as home:
+            assert home.high_water("id").value == "2"
+            server.run("DELETE FROM ranged.moments WHERE id = 2", "INSERT INTO ranged.moments VALUES (3)")
+            assert [row["id"] for row in read_all(home)] == [1, 2]
+        with open_home(server, "ranged.moments", driver) as home:
+            assert [row["id"] for row in read_all(home)] == [1, 3]
+    finally:
+        server.run("DROP TABLE ranged.moments")
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_database_without_snapshots_says_what_to_do(server: ServerProcess, driver: str) -> None:
+    server.run("ALTER DATABASE shop SET ALLOW_SNAPSHOT_ISOLATION OFF")
+    try:
+        with (
+            open_home(server, "ranged.numbers", driver, consistency="snapshot") as home,
+            pytest.raises(HomeError, match="snapshot isolation is not allowed") as caught,
+        ):
+            read_all(home)
+    finally:
+        server.run("ALTER DATABASE shop SET ALLOW_SNAPSHOT_ISOLATION ON")
+    assert not caught.value.transient
+    assert "ALLOW_SNAPSHOT_ISOLATION ON" in caught.value.hint
+
+
+def test_a_held_back_reader_gives_a_second_s_rows_at_once(server: ServerProcess) -> None:
+    with open_home(server, "ranged.numbers", max_rows_per_second=100_000_000) as home:
+        assert len(read_all(home)) == ROWS
+    with open_home(server, "ranged.numbers", max_rows_per_second=30) as home, closing(home.read(Window())) as batches:
+        assert next(batches).rows.num_rows == 30
