@@ -75,7 +75,7 @@ class Opening:
             spelling_of(source, [self._entity.watermark.primary_key], "watermark")
         if mode != "reload":
             self._check_key(keys)
-        opened = self._window(mode)
+        opened = self._window(mode, merges=self._table.merges and bool(keys))
         if opened is None:
             return None
         if mode != "reload":
@@ -107,8 +107,12 @@ class Opening:
             entity.flow, entity.name, table.schema_name, table.table_name, columns, self._task.load_id, change
         )
 
-    def _window(self, mode: Mode) -> OpenLoad | None:
-        """The rows to read, upper bound first; None where there are none."""
+    def _window(self, mode: Mode, *, merges: bool) -> OpenLoad | None:
+        """The rows to read, upper bound first; None where there are none.
+
+        ``merges``: a row that is read again replaces the one that has landed. Raises CursorUnusable where it would
+        double.
+        """
         settings = self._entity.watermark
         carried = self._landing.carried
         opened = OpenLoad(
@@ -122,6 +126,11 @@ class Opening:
         )
         if settings is None:
             return opened
+        if mode != "reload" and not merges and (settings.lag or self._task.is_backfill):
+            raise CursorUnusable(
+                "lag and windows read rows again, and without a key they cannot replace those that have landed",
+                hint="Set key_columns on the store, or leave lag and window out.",
+            )
         if self._task.is_backfill:
             return self._backfill(opened, settings.column)
         high = self._home.high_water(settings.column)
@@ -134,12 +143,12 @@ class Opening:
             return replace(opened, upper=upper)
         reached = self._reached(upper)
         if reached is None:
-            return self._without_watermark(replace(opened, upper=upper))
+            return self._without_watermark(replace(opened, upper=upper), merges=merges)
         lower, inclusive = reached, False
         if settings.lag:
             lower = self._home.lower_with_lag(reached, high.type, settings.lag)
         else:
-            inclusive = self._reads_again(settings.column, reached, high)
+            inclusive = self._reads_again(settings.column, reached, high, merges=merges)
             if high.value == reached and not inclusive:
                 return None
         if high.value is None:
@@ -160,9 +169,9 @@ class Opening:
         window = Watermark(cursor, high.type, upper)
         return replace(opened, upper=window, lower=lower, lower_inclusive=True, backfill=True)
 
-    def _without_watermark(self, opened: OpenLoad) -> OpenLoad:
+    def _without_watermark(self, opened: OpenLoad, *, merges: bool) -> OpenLoad:
         """An increment of a table that was loaded without a cursor. Raises CursorUnusable where rows would double."""
-        if not self._table.merges:
+        if not merges:
             raise CursorUnusable(
                 "the table has rows but no watermark, and this store would keep what is read again twice",
                 hint="Reload the table with run_type full_drop; the increments after it have a watermark.",
@@ -170,7 +179,7 @@ class Opening:
         self._notes.append("no watermark yet: everything is read once more and merged by key")
         return opened
 
-    def _reads_again(self, cursor: str, reached: str, high: HighWater) -> bool:
+    def _reads_again(self, cursor: str, reached: str, high: HighWater, *, merges: bool) -> bool:
         """Whether the rows at exactly the committed watermark have to be read again, because some may be new."""
         mark = self._landing.state.watermark
         if mark is None or high.type == "binary":
@@ -180,7 +189,7 @@ class Opening:
             return True  # a row in another's place is not found by counting
         if self._home.count_at(cursor, reached) <= mark.ties:
             return False
-        if remembered or self._table.merges:
+        if remembered or merges:
             return True
         self._notes.append(
             f"rows have appeared at exactly the last watermark, {reached}; they are left out, because without a key, "

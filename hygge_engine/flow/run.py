@@ -8,7 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from hygge_engine.errors import HyggeError, LakeError, LandingBusy, LandingFenced
+from hygge_engine.errors import HyggeError, LakeError, LandingBusy, LandingFenced, StoreError
 from hygge_engine.flow.boundary import BoundaryRows, without_landed
 from hygge_engine.flow.factory import journal_of, open_home, open_table
 from hygge_engine.flow.opening import Opening, spelling_of
@@ -62,7 +62,7 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
         return _withdrawn(landing, fenced, started)
     except HyggeError as error:
         if landing is not None:
-            if isinstance(error, LakeError) and landing.is_fenced():
+            if isinstance(error, LakeError | StoreError) and landing.is_fenced():
                 return _withdrawn(landing, error, started)
             if landing.open is not None:
                 totals = {"rows": landing.open.rows, "bytes": landing.open.bytes, "files": landing.open.files}

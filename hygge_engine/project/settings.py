@@ -24,6 +24,7 @@ _BUILT_IN = (
     "hygge_engine.homes.mssql.settings",
     "hygge_engine.stores.lake_files.settings",
     "hygge_engine.stores.open_mirroring.settings",
+    "hygge_engine.stores.sqlite.settings",
 )
 
 # Where installed packages name the modules that register their homes and stores.

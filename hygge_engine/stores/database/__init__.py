@@ -1,0 +1,1 @@
+"""Tables in databases: rows and landing state change in one transaction."""

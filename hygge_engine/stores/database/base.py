@@ -1,0 +1,99 @@
+"""What the landing protocol asks of a database, so that each can serve it in its own dialect."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+import pyarrow as pa
+
+# Tables that are ours: the landing states of all tables of a database, and what is staged beside each table.
+LANDING_TABLE = "__hygge_landing"
+STAGE_MARK = "__hygge_stage_"
+
+# Orders the rows of a stage as they came: of two versions of a row the later one counts.
+ROW_NUMBER = "__hygge_row"
+
+
+class StoredState(NamedTuple):
+    """A landing state as the database has it: a JSON document, and the nonce that it was written with."""
+
+    document: str
+    nonce: str
+
+
+class Inserter(Protocol):
+    """Adds rows to one stage, each batch durably before `insert` returns."""
+
+    def insert(self, batch: pa.RecordBatch) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Transaction(Protocol):
+    """Statements that take effect together or not at all. Every method raises StoreError alone."""
+
+    def replace_state(self, name: str, state: StoredState, previous: str | None) -> str | None:
+        """Put a state in place of the one with the nonce ``previous``, or where there is none yet (None).
+
+        Also locks it until the transaction ends. Returns the nonce that is there now: another one than the state's
+        where nothing was replaced.
+        """
+        ...
+
+    def merge(self, stage: str, table: str, schema: pa.Schema, key: Sequence[str]) -> None:
+        """Move all rows of a stage into a table, in place of those with the same key; the stage is gone then.
+
+        The table is created, or gets the columns that it lacks.
+        """
+        ...
+
+    def replace(self, stages: Sequence[str], table: str, schema: pa.Schema, key: Sequence[str]) -> None:
+        """Put the rows of all stages in place of a table; the stages are gone then."""
+        ...
+
+
+class Database(ABC):
+    """One database. Each method opens its own connection: what a load holds between two calls is only its state."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """The clock that all attempts share, in UTC."""
+
+    @abstractmethod
+    def read_state(self, name: str) -> StoredState | None:
+        """The landing state of that name, after any transaction that is changing it; None where there is none."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """A transaction that commits where its body ends, and rolls back where it raises."""
+
+    @abstractmethod
+    def has_table(self, table: str) -> bool:
+        """Whether there is such a table."""
+
+    @abstractmethod
+    def create_stage(self, stage: str, schema: pa.Schema, key: Sequence[str]) -> Inserter:
+        """Create a table for rows that nobody reads yet."""
+
+    @abstractmethod
+    def stages(self, table: str) -> list[str]:
+        """The stages of a table, whoever has left them there."""
+
+    @abstractmethod
+    def drop_stage(self, stage: str) -> None:
+        """Drop a stage, if it is there. One that somebody is still writing to may be left for the next sweep."""
+
+
+def stage_name(table: str, epoch: int, attempt: int, number: int) -> str:
+    """The name of a stage of a table, which tells the epoch of the attempt that filled it."""
+    return f"{table}{STAGE_MARK}{epoch:08d}_{attempt:04d}_{number:05d}"
+
+
+def epoch_of(table: str, stage: str) -> int | None:
+    """The epoch in a stage's name; None for a name that no stage of the table has."""
+    epoch = stage.removeprefix(f"{table}{STAGE_MARK}").partition("_")[0]
+    return int(epoch) if stage.startswith(f"{table}{STAGE_MARK}") and epoch.isdigit() else None

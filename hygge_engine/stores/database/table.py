@@ -1,0 +1,107 @@
+"""A table of a database as a destination: staged beside it, then moved into it together with the landing state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import pyarrow as pa
+
+from hygge_engine.errors import HyggeError, LandingBroken
+from hygge_engine.stores.base import Destination
+from hygge_engine.stores.database.base import Database, Inserter
+from hygge_engine.stores.database.landing import DatabaseLanding, StateRow
+from hygge_engine.stores.landing.state import LandingState, StagedFile
+
+
+class DatabaseTable(Destination[DatabaseLanding]):
+    """A row that lands again replaces the one with its key; without a key, each version of a row lands once.
+
+    ``name`` (``flow.entity``) tells the landing states of a database apart.
+    """
+
+    merges = True
+
+    def __init__(
+        self, database: Database, name: str, table: str, *, key_columns: tuple[str, ...], schema_name: str = ""
+    ) -> None:
+        self._database = database
+        self._name = name
+        self.schema_name = schema_name
+        self.table_name = table
+        self.key_columns = key_columns
+
+    def state(self) -> LandingState | None:
+        return StateRow(self._database, self._name).read()
+
+    def attach(self, load_id: str, attempt: int) -> DatabaseLanding:
+        return DatabaseLanding(self._database, self._name, self.table_name, load_id=load_id, attempt=attempt)
+
+    def check_history(self, landing: DatabaseLanding) -> None:
+        """Raises LandingBroken where the state and the database tell different stories."""
+        exists = self._database.has_table(self.table_name)
+        if landing.state.has_history and not exists:
+            raise LandingBroken(
+                f"the table {self.table_name} is missing, though rows have been landed in it",
+                hint="If it was dropped on purpose, reload the table with run_type full_drop.",
+            )
+        if landing.is_new and exists:
+            raise LandingBroken(
+                f"the table {self.table_name} exists already, but not by this engine",
+                hint="Give the store another table_name, or replace the table with run_type full_drop.",
+            )
+
+    def writer(self, landing: DatabaseLanding, schema: pa.Schema, *, marked: bool) -> StagedRows:
+        return StagedRows(self._database, landing, schema)
+
+    def publish(
+        self,
+        landing: DatabaseLanding,
+        files: Sequence[StagedFile],
+        *,
+        position: list[str] | None,
+        last: bool,
+        new_generation: bool = False,
+    ) -> None:
+        intent = [replace(file, final=self.table_name) for file in files]
+        landing.intend(intent, position=position, last=last, new_generation=new_generation)
+
+    def clear(self, landing: DatabaseLanding) -> None:
+        landing.intend((), position=None, last=True, new_generation=True)
+
+
+class StagedRows:
+    """Fills one stage, created with its first row; a `RowWriter`. What was staged is durable batch by batch."""
+
+    def __init__(self, database: Database, landing: DatabaseLanding, schema: pa.Schema) -> None:
+        self._database = database
+        self._landing = landing
+        self._schema = schema
+        self._stage = ""
+        self._inserter: Inserter | None = None
+        self._rows = 0
+        self._bytes = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if not batch.num_rows:
+            return
+        if self._inserter is None:
+            self._stage = self._landing.stage_name()
+            self._inserter = self._database.create_stage(self._stage, self._schema, self._landing.state.key_columns)
+        self._inserter.insert(batch)
+        self._rows += batch.num_rows
+        self._bytes += batch.nbytes
+
+    def finish(self) -> list[StagedFile]:
+        if self._inserter is None:
+            return []
+        self._inserter.close()
+        return [StagedFile(self._stage, self._bytes, "", self._rows)]
+
+    def abandon(self) -> None:
+        if self._inserter is None:
+            return
+        with suppress(HyggeError):
+            self._inserter.close()
+            self._database.drop_stage(self._stage)

@@ -1,0 +1,1 @@
+"""Tables of a SQLite database: one file, no server."""

@@ -1,0 +1,58 @@
+"""``store: {type: sqlite}``: tables in a SQLite file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from hygge_engine.project.settings import StoreSettings, register_store
+
+if TYPE_CHECKING:
+    from hygge_engine.lake.base import Lake
+    from hygge_engine.project.models import Entity, Project
+    from hygge_engine.stores.database.table import DatabaseTable
+
+# SQLite keeps the first prefix for itself, the engine the second.
+_RESERVED = re.compile(r"sqlite_|__hygge", re.IGNORECASE)
+
+_JOURNAL_FOLDER = ".hygge_journal"
+
+
+def _check_table_name(value: str) -> str:
+    if not value.strip() or "\0" in value:
+        raise ValueError("expected a name")
+    if _RESERVED.match(value):
+        raise ValueError("names that begin with sqlite_ or __hygge are taken")
+    return value
+
+
+@register_store
+class SqliteSettings(StoreSettings):
+    """A SQLite file. ``path`` is relative to the project's directory; the journal is a folder beside the file."""
+
+    kind: ClassVar[str] = "sqlite"
+    type: Literal["sqlite"] = "sqlite"
+    path: str = Field(default="warehouse.db", min_length=1)
+    table_name: Annotated[str, AfterValidator(_check_table_name)] = "{entity}"
+
+    def upserts(self) -> bool:
+        """A row replaces the one with its key; a load of a table without a key refuses what needs that."""
+        return True
+
+    def open(self, project: Project, entity: Entity) -> DatabaseTable:
+        from hygge_engine.stores.database.table import DatabaseTable
+        from hygge_engine.stores.sqlite.database import SqliteDatabase
+
+        table = self.table_name.replace("{entity}", entity.name)
+        return DatabaseTable(SqliteDatabase(self._file(project)), entity.id, table, key_columns=self.key_columns)
+
+    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
+        from hygge_engine.lake.opening import open_directory
+
+        return open_directory(self._file(project).parent), _JOURNAL_FOLDER
+
+    def _file(self, project: Project) -> Path:
+        return project.directory / self.path

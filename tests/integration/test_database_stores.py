@@ -1,0 +1,101 @@
+"""Every store that is a database, by every run type: rows replace those with their key, and land once, whoever dies."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hygge_engine.project.settings import RunType
+from tests.faults.source import Row
+from tests.integration.warehouse import Warehouse
+
+
+class SqliteWarehouse(Warehouse):
+    """A table of a SQLite file, read by Python's own module."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch, **store: Any) -> None:
+        super().__init__(directory, monkeypatch, "things", {"type": "sqlite", "path": "out/shop.db"} | store)
+
+    def rows(self) -> list[Row]:
+        return sorted(self.ask("SELECT id, value, modified FROM things"))
+
+    def tables(self) -> list[str]:
+        return [name for (name,) in self.ask("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]
+
+    def ask(self, sql: str) -> list[Any]:
+        with closing(sqlite3.connect(self.directory / "project/out/shop.db")) as connection:
+            return connection.execute(sql).fetchall()
+
+
+@pytest.fixture(params=["sqlite"])
+def warehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteWarehouse:
+    return SqliteWarehouse(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("run_type", ["incremental", "full_drop"])
+@pytest.mark.parametrize("incremental", [None, True, False])
+def test_run_type_and_the_stores_own_word_decide_between_merge_and_reload(
+    warehouse: SqliteWarehouse, run_type: RunType, incremental: bool | None
+) -> None:
+    merges = incremental if incremental is not None else run_type == "incremental"
+    warehouse.source.put(1, 2, 3, 4, 5)
+    warehouse.load(run_type, incremental)
+    first = warehouse.source.rows
+    assert warehouse.rows() == first
+    warehouse.source.put(2, 6)
+    warehouse.source.remove(5)
+    warehouse.load(run_type, incremental)
+    removed = [row for row in first if row[0] == 5] if merges else []
+    assert warehouse.rows() == sorted(warehouse.source.rows + removed)
+    assert warehouse.tables() == ["__hygge_landing", "things"]
+
+
+def test_rows_that_come_late_are_merged(warehouse: SqliteWarehouse) -> None:
+    warehouse.source.put(1, 2, 3)
+    warehouse.load()
+    warehouse.source.put_late(4)  # bears the time of the rows before, and came after the load
+    warehouse.load()
+    assert warehouse.load()["rows"] == 0
+    warehouse.source.put(1)
+    assert warehouse.load()["rows"] == 1
+    assert warehouse.rows() == warehouse.source.rows
+
+
+def test_a_reload_of_an_empty_source_leaves_an_empty_table(warehouse: SqliteWarehouse) -> None:
+    warehouse.source.put(1, 2)
+    warehouse.load("full_drop")
+    warehouse.source.remove(1, 2)
+    warehouse.load("full_drop")
+    assert warehouse.rows() == []
+    warehouse.source.put(3)
+    warehouse.load("incremental")
+    assert warehouse.rows() == warehouse.source.rows
+
+
+@pytest.fixture
+def without_key(warehouse: SqliteWarehouse, monkeypatch: pytest.MonkeyPatch) -> SqliteWarehouse:
+    source = warehouse.home.describe()
+    monkeypatch.setattr(warehouse.home, "describe", lambda: replace(source, key=()))
+    return warehouse
+
+
+def test_without_a_key_each_version_of_a_row_lands_once(without_key: SqliteWarehouse) -> None:
+    without_key.source.put(1, 2, 3)
+    without_key.load()
+    without_key.source.put(1)
+    without_key.load()
+    assert without_key.load()["rows"] == 0
+    assert without_key.rows() == sorted(without_key.source.history)
+
+
+def test_without_a_key_lag_would_double_rows_and_is_refused(without_key: SqliteWarehouse) -> None:
+    without_key.watermark = "{ column: modified, lag: 5m }"
+    without_key.source.put(1)
+    with pytest.raises(AssertionError, match=r"home\.cursor_unusable.*key_columns"):
+        without_key.load()
+    assert "things" not in without_key.tables()
