@@ -119,7 +119,8 @@ def test_ranges_meet_without_gap_or_overlap() -> None:
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_a_snapshot_shows_one_moment(server: ServerProcess, driver: str) -> None:
-    server.run("CREATE TABLE ranged.moments (id int NOT NULL PRIMARY KEY)", "INSERT INTO ranged.moments VALUES (1), (2)")
+    server.run("CREATE TABLE ranged.moments (id int NOT NULL PRIMARY KEY)")
+    server.run("INSERT INTO ranged.moments VALUES (1), (2)")
     try:
         with open_home(server, "ranged.moments", driver, consistency="snapshot", batch_rows=1) as home:
             assert home.high_water("id").value == "2"
