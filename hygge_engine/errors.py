@@ -10,6 +10,7 @@
     │   ├── HomePermissionDenied      logged in, but not allowed to read the object
     │   ├── HomeNotFound              no such database, table, view or column
     │   ├── CursorUnusable            the watermark column cannot serve as a cursor
+    │   ├── ChangesExpired            the source has forgotten changes since the last load
     │   └── UnsupportedType           a column's type has no place in the destination
     ├── LakeError                   a data lake or local directory refused an operation
     │   ├── LakeNotFound              404
@@ -115,6 +116,12 @@ class CursorUnusable(HomeError):
     """The watermark column cannot serve as a cursor; never answered by a silent full load."""
 
     code = "home.cursor_unusable"
+
+
+class ChangesExpired(HomeError):
+    """The source no longer keeps all changes since the last load, so that an increment would miss some."""
+
+    code = "home.changes_expired"
 
 
 class UnsupportedType(HomeError):

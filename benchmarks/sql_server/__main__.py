@@ -114,7 +114,7 @@ def _run(name: str, server: Server, case: Case) -> dict[str, float]:
 @contextmanager
 def _lake(name: str, root: Path) -> Iterator[dict[str, str]]:
     """OneLake's stand-in in a process of its own, for the one who needs it."""
-    if name != "hygge":
+    if not name.startswith("hygge"):
         yield {}
         return
     workspace = str(uuid.uuid4())

@@ -89,18 +89,20 @@ def arrow_reader(task: Task) -> Work:
     return work
 
 
-def hygge(task: Task) -> Work:
+def hygge(task: Task, readers: int = 1) -> Work:
     """A load as `hygge go` runs it: plan, landing state, staging, rename, journal."""
+    import hygge_engine.flow.run
     import hygge_engine.homes.mssql.home
     import hygge_engine.homes.mssql.mssql_python_session
     import hygge_engine.lake.datalake
+    import hygge_engine.orchestration.settling
     import hygge_engine.stores.open_mirroring.store  # noqa: F401 - imported when first needed, which is not work
     from hygge_engine.orchestration.local import run_load
     from hygge_engine.orchestration.request import LoadRequest
     from hygge_engine.project import load_project
 
     directory = Path(task.folder)
-    _write_project(directory, task)
+    _write_project(directory, task, readers)
 
     class Silent:
         def planned(self, *_: Any) -> None: ...
@@ -116,7 +118,11 @@ def hygge(task: Task) -> Work:
     return work
 
 
-def _write_project(directory: Path, task: Task) -> None:
+def hygge_two_readers(task: Task) -> Work:
+    return hygge(task, readers=2)
+
+
+def _write_project(directory: Path, task: Task, readers: int) -> None:
     """JSON is YAML."""
     connection: dict[str, object] = {
         "type": "mssql",
@@ -129,7 +135,7 @@ def _write_project(directory: Path, task: Task) -> None:
     lake = {"credential": "account_key", "account_name": task.lake["account_name"]}
     lake |= {"account_url": task.lake["url"], "account_key": task.lake["account_key"]}
     store = {"type": "open_mirroring", "filesystem": task.lake["workspace"], "mirror_name": str(uuid.uuid4())}
-    home = {"type": "mssql", "connection": "source", "table": "dbo.{entity}"}
+    home = {"type": "mssql", "connection": "source", "table": "dbo.{entity}", "readers": readers}
     flow = {"name": "bench", "home": home, "store": store | lake, "entities": [task.table]}
     (directory / "flows" / "bench").mkdir(parents=True)
     (directory / "hygge.yml").write_text(json.dumps(project))
@@ -238,6 +244,7 @@ CONTENDERS: dict[str, tuple[str, Callable[[Task], Work]]] = {
     "drain": ("the socket, drained", socket_drain),
     "arrow_reader": ("mssql-python arrow_reader, thrown away", arrow_reader),
     "hygge": ("hygge-engine", hygge),
+    "hygge_two_readers": ("hygge-engine, readers: 2", hygge_two_readers),
     "dlt_connectorx": ("dlt, connectorx", dlt_connectorx),
     "dlt_pyarrow": ("dlt, pyarrow", dlt_pyarrow),
     "polars": ("polars over pyodbc", polars),

@@ -29,6 +29,7 @@ _REMEDIES = {
     "home.permission_denied": "Grant the login SELECT on the object.",
     "home.not_found": "Check the names of database, table and columns; `hygge plan` asks the source for them.",
     "home.cursor_unusable": "Choose another `watermark.column`, or load with run type full_drop.",
+    "home.changes_expired": "Reload the table: `hygge go --run-type full_drop --entity …`.",
     "home.unsupported_type": "Leave the column out with a `query`, or convert it there.",
     "lake": "`hygge doctor` tries every operation that a load needs.",
     "lake.denied": "Check the store's `credential`, and that it may write there.",

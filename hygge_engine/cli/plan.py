@@ -83,7 +83,7 @@ def plan_entity(project: Project, entity: Entity, *, offline: bool) -> Line:
         destination=entity.store.destination(entity.name),
         run_type=run_type,
         mode=run_type,
-        watermark=entity.watermark.column if entity.watermark and run_type == "incremental" else "",
+        watermark=entity.watermark.cursor if entity.watermark and run_type == "incremental" else "",
     )
     if offline:
         return line
@@ -115,8 +115,8 @@ def _add_source(line: Line, table: Table, entity: Entity, project: Project) -> N
         line.warnings.append(f"no unique key, so all rows must move within one slice of {minutes:g} minutes")
     line.warnings += [f"{column.name}: {column.loss}" for column in table.columns if column.loss]
     if entity.watermark:
-        named = [column for column in (entity.watermark.column, entity.watermark.primary_key) if column]
-        spelling_of(table, named, "watermark")
+        column = "" if entity.watermark.change_tracking else entity.watermark.column
+        spelling_of(table, [name for name in (column, entity.watermark.primary_key) if name], "watermark")
     spelling_of(table, entity.store.key_columns, "key_columns")
 
 

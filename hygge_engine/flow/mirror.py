@@ -19,6 +19,7 @@ from hygge_engine.errors import LakeError, LandingBusy, LandingFenced
 from hygge_engine.journal.changes import Changes
 from hygge_engine.journal.journal import Journal
 from hygge_engine.journal.manifest import Manifest
+from hygge_engine.stores.base import RowWriter
 from hygge_engine.stores.landing.protocol import TableLanding
 from hygge_engine.stores.landing.state import Mode, OpenLoad, StagedFile, Watermark
 from hygge_engine.stores.open_mirroring.layout import layout_of
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 # Two loads that settle at once take turns; publishing a table takes a second, so half a minute is plenty.
 TURN_SECONDS = 30.0
 TURN_POLL_SECONDS = 1.0
-
-# Fabric's row markers: deletes carry the key alone.
-UPSERT, DELETE = 4, 2
 
 # The name under which a telemetry table's position is kept in its landing state.
 POSITION = "published"
@@ -66,7 +64,12 @@ def publish(settings: OpenMirroringSettings, load_id: str) -> int:
 
 def _publish_table(lake: Lake, settings: OpenMirroringSettings, telemetry: TelemetryTable, load_id: str) -> int:
     own = settings.model_copy(
-        update={"schema_name": settings.mirror_schema, "table_name": telemetry.name, "key_columns": telemetry.keys}
+        update={
+            "schema_name": settings.mirror_schema,
+            "table_name": telemetry.name,
+            "key_columns": telemetry.keys,
+            "row_marker": 4,
+        }
     )
     table = OpenMirroringTable(lake, own, layout_of(own, settings.mirror_schema, telemetry.name))
     landing = _attach(table, load_id)
@@ -108,9 +111,9 @@ def _land_changes(table: OpenMirroringTable, landing: TableLanding, telemetry: T
         columns={field.name: str(field.type) for field in changes.upserts.schema},
     )
     marked = mode == "changes"
-    files = _stage(table, landing, changes.upserts, UPSERT if marked else None)
+    files = _stage(table.writer(landing, changes.upserts.schema, marked=marked), upserts=changes.upserts)
     if marked:
-        files += _stage(table, landing, changes.deletes, DELETE)
+        files += _stage(table.writer(landing, changes.deletes.schema, marked=True), deletes=changes.deletes)
     rows = changes.upserts.num_rows + changes.deletes.num_rows
     if mode == "reload":
         landing.update(staged=tuple(files), phase="dropping")
@@ -148,11 +151,12 @@ def _attach(table: OpenMirroringTable, load_id: str) -> TableLanding:
             time.sleep(TURN_POLL_SECONDS)
 
 
-def _stage(table: OpenMirroringTable, landing: TableLanding, rows: pa.Table, marker: int | None) -> list[StagedFile]:
-    writer = table.marking_writer(landing, rows.schema, marker)
+def _stage(writer: RowWriter, *, upserts: pa.Table | None = None, deletes: pa.Table | None = None) -> list[StagedFile]:
     try:
-        for batch in rows.to_batches():
+        for batch in upserts.to_batches() if upserts is not None else ():
             writer.write(batch)
+        for batch in deletes.to_batches() if deletes is not None else ():
+            writer.delete(batch)
         return writer.finish()
     except BaseException:
         writer.abandon()

@@ -7,12 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from hygge_engine.errors import ConfigurationError, CursorUnusable, HomeNotFound, SchemaChanged
+from hygge_engine.errors import ChangesExpired, ConfigurationError, CursorUnusable, HomeNotFound, SchemaChanged
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.homes.base import CursorType, HighWater, Home, Table
 from hygge_engine.journal.manifest import Manifest
-from hygge_engine.project.settings import effective_run_type
+from hygge_engine.project.settings import CHANGE_TRACKING, effective_run_type
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.base import Landing, mode_of
 from hygge_engine.stores.landing.state import Mode, OpenLoad, Watermark
@@ -70,6 +70,8 @@ class Opening:
                 raise SchemaChanged(change, hint=RELOAD_HINT)
             if change:
                 self._notes.append(change)
+        if mode == "changes" and self._must_reload():
+            mode = "reload"
         keys = self._keys(source, mode)
         if self._entity.watermark is not None and self._entity.watermark.primary_key:
             spelling_of(source, [self._entity.watermark.primary_key], "watermark")
@@ -83,6 +85,14 @@ class Opening:
         self._record_columns(source, columns, change)
         self._landing.begin(opened, key_columns=keys, columns=columns)
         return self._landing.open
+
+    def has_expired(self) -> bool:
+        """Whether the open load reads changes of which the source has forgotten some, and is to be given up for a
+        reload. Raises ChangesExpired where the settings want no reload."""
+        opened = self._landing.open
+        if not self._tracks_changes or opened is None or opened.mode != "changes" or opened.lower is None:
+            return False
+        return self._is_expired(opened.lower)
 
     def landed(self) -> Table:
         """The source with those columns only that the open load lands: others were left out, or have come since."""
@@ -126,34 +136,58 @@ class Opening:
         )
         if settings is None:
             return opened
-        if mode != "reload" and not merges and (settings.lag or self._task.is_backfill):
+        cursor = settings.cursor
+        if mode != "reload" and not merges and (settings.lag_seconds or self._task.is_backfill):
             raise CursorUnusable(
                 "lag and windows read rows again, and without a key they cannot replace those that have landed",
                 hint="Set key_columns on the store, or leave lag and window out.",
             )
         if self._task.is_backfill:
-            return self._backfill(opened, settings.column)
-        high = self._home.high_water(settings.column)
+            return self._backfill(opened, cursor)
+        high = self._home.high_water(cursor)
         if high.null_cursors:
             self._notes.append(
-                f"{high.null_cursors} rows have no {settings.column}: an incremental load never sees their changes"
+                f"{high.null_cursors} rows have no {cursor}: an incremental load never sees their changes"
             )
-        upper = Watermark(settings.column, high.type, high.value, high.ties)
+        upper = Watermark(cursor, high.type, high.value, high.ties)
         if mode != "changes":
             return replace(opened, upper=upper)
         reached = self._reached(upper)
         if reached is None:
             return self._without_watermark(replace(opened, upper=upper), merges=merges)
         lower, inclusive = reached, False
-        if settings.lag:
-            lower = self._home.lower_with_lag(reached, high.type, settings.lag)
+        if settings.lag_seconds:
+            lower = self._home.lower_with_lag(reached, high.type, settings.lag_seconds)
         else:
-            inclusive = self._reads_again(settings.column, reached, high, merges=merges)
+            inclusive = self._reads_again(cursor, reached, high, merges=merges)
             if high.value == reached and not inclusive:
                 return None
         if high.value is None:
             return None
         return replace(opened, upper=upper, lower=lower, lower_inclusive=inclusive)
+
+    @property
+    def _tracks_changes(self) -> bool:
+        return self._entity.watermark is not None and self._entity.watermark.change_tracking
+
+    def _must_reload(self) -> bool:
+        """Whether changes since the last load are no longer known, and a reload is what the settings want then."""
+        mark = self._landing.state.watermark
+        known = self._tracks_changes and mark is not None and mark.column == CHANGE_TRACKING
+        return known and mark is not None and mark.value is not None and self._is_expired(mark.value)
+
+    def _is_expired(self, lower: str) -> bool:
+        """Raises ChangesExpired where ``on_expired`` is fail."""
+        settings = self._entity.watermark
+        high = self._home.high_water(CHANGE_TRACKING)
+        if int(high.oldest or 0) <= int(lower) <= int(high.value or 0):
+            return False
+        found = f"{self.describe().name} was loaded up to version {lower}, its changes are known from "
+        found += f"{high.oldest} to {high.value}"
+        if settings is None or settings.on_expired == "fail":
+            raise ChangesExpired(found, hint=RELOAD_HINT)
+        self._notes.append(f"{found}: reloaded")
+        return True
 
     def _backfill(self, opened: OpenLoad, cursor: str) -> OpenLoad | None:
         """The window that somebody asked for, between bounds that are both in it; the watermark stays as it is.
@@ -171,6 +205,11 @@ class Opening:
 
     def _without_watermark(self, opened: OpenLoad, *, merges: bool) -> OpenLoad:
         """An increment of a table that was loaded without a cursor. Raises CursorUnusable where rows would double."""
+        if self._tracks_changes:
+            raise CursorUnusable(
+                "the table has rows that were not loaded by Change Tracking, so that deletes since then are not known",
+                hint="Reload the table with run_type full_drop; the increments after it go on by Change Tracking.",
+            )
         if not merges:
             raise CursorUnusable(
                 "the table has rows but no watermark, and this store would keep what is read again twice",
@@ -182,7 +221,7 @@ class Opening:
     def _reads_again(self, cursor: str, reached: str, high: HighWater, *, merges: bool) -> bool:
         """Whether the rows at exactly the committed watermark have to be read again, because some may be new."""
         mark = self._landing.state.watermark
-        if mark is None or high.type == "binary":
+        if mark is None or high.type in ("binary", "version"):
             return False
         remembered = mark.boundary is not None and mark.boundary.complete
         if remembered and high.value != reached:
@@ -213,6 +252,12 @@ class Opening:
     def _keys(self, source: Table, mode: Mode) -> tuple[str, ...]:
         """The key columns that the destination merges by: the configured ones, else the source's own key."""
         keys = spelling_of(source, self._table.key_columns, "key_columns") or source.key
+        if self._tracks_changes and set(keys) != set(source.key):
+            raise ConfigurationError(
+                f"Change Tracking knows the deleted rows of {source.name} by its primary key "
+                f"({', '.join(source.key) or 'it has none'}) alone, the store its rows by ({', '.join(keys)})",
+                hint="Remove key_columns from the store, or change_tracking from the watermark.",
+            )
         if not keys and mode != "reload" and self._table.needs_key:
             raise ConfigurationError(
                 f"{source.name} has no unique key, so changed rows cannot be merged into the table",

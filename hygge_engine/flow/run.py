@@ -103,6 +103,8 @@ class _Slice:
             self._landing.take_over()
             self._settle_predecessor()
         while not self._landing.finished:
+            if self._opening.has_expired():
+                self._landing.discard()
             opened = self._landing.open or self._opening.begin()
             if opened is None:
                 self._landing.sweep()  # what a fenced attempt staged after its successor had swept
@@ -190,6 +192,10 @@ class _Slice:
                     writer.write(arrived)
                     rows += arrived.num_rows
                     size += arrived.nbytes
+                    if batch.deleted is not None:
+                        deleted = batch.deleted.select(names)
+                        writer.delete(deleted)
+                        rows += deleted.num_rows
                     position = batch.position
                     self._watch.progress(rows, size)
                     if self._watch.cancelled():
@@ -217,7 +223,7 @@ class _Slice:
 
         Text is compared by the source's collation, which Arrow does not know.
         """
-        if opened.upper is None or opened.upper.type in ("binary", "string") or not source.key:
+        if opened.upper is None or opened.upper.type not in ("datetime", "int") or not source.key:
             return None
         (cursor,) = spelling_of(source, [opened.upper.column], "watermark")
         before = opened.boundary

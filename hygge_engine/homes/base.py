@@ -9,8 +9,9 @@ from typing import Literal, Protocol, Self
 
 import pyarrow as pa
 
-# The journal's watermark types; `binary` is SQL Server's rowversion, written as 0x… in hexadecimal.
-CursorType = Literal["datetime", "int", "string", "binary"]
+# The journal's watermark types; `binary` is SQL Server's rowversion, written as 0x… in hexadecimal, `version` what
+# Change Tracking counts.
+CursorType = Literal["datetime", "int", "string", "binary", "version"]
 
 # Where reading stopped: the key (full read) or cursor and key (incremental read) of the last row, in the home's own
 # exact text forms, so that no digit is lost. JSON-serialisable; opaque to everybody but the home that made it.
@@ -54,7 +55,8 @@ class Window:
     Without ``cursor``: all rows. With it: rows with ``lower < cursor <= upper``; ``lower`` None means from the
     beginning, NULL cursors included; ``lower_inclusive`` reads the rows at ``lower`` again. A rowversion's bounds
     come from MIN_ACTIVE_ROWVERSION() and mean ``lower <= cursor < upper``. Values are in the home's own exact text
-    forms.
+    forms. With the cursor `hygge_engine.project.settings.CHANGE_TRACKING`: all rows where ``lower`` is None, else those
+    that changed after ``lower`` and not after ``upper``.
     """
 
     cursor: str | None = None
@@ -69,22 +71,28 @@ class HighWater:
 
     ``ties`` counts the rows at exactly that value: when more of them appear later, the next load reads the value
     again, so that rows which share the boundary's timestamp are never lost. ``null_cursors`` counts the rows whose
-    cursor is NULL: an incremental read never sees them.
+    cursor is NULL: an incremental read never sees them. ``oldest`` is the oldest value after which all changes are
+    still known; None where that is any.
     """
 
     value: str | None
     type: CursorType
     ties: int = 0
     null_cursors: int = 0
+    oldest: str | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows in the order of reading, and the position after the last of them (None where the home cannot resume)."""
+    """Rows in the order of reading, and the position after the last of them (None where the home cannot resume).
+
+    ``deleted`` are rows of the same schema that the source no longer has; of them only the key is known.
+    """
 
     rows: pa.RecordBatch
     position: Position | None = None
     warnings: Sequence[str] = ()
+    deleted: pa.RecordBatch | None = None
 
 
 class Home(Protocol):

@@ -47,8 +47,10 @@ class Checks:
         """All rules over the sections of one entity, and over all entities so far. The trees say where to point."""
         if entity.effective_run_type == "incremental":
             self._check_watermark(entity, item, inherited, store)
-            if entity.watermark and entity.watermark.lag and watermark is not None:
+            if entity.watermark and entity.watermark.lag_seconds and watermark is not None:
                 self._check_lag(entity, watermark)
+        if entity.watermark and entity.watermark.change_tracking and watermark is not None:
+            self._check_change_tracking(entity, watermark)
         self._check_destination(entity, item)
         self._check_agreements(entity, item, store)
 
@@ -110,6 +112,17 @@ class Checks:
                 expected="a store that replaces rows by key, or no `lag`",
             )
         )
+
+    def _check_change_tracking(self, entity: Entity, watermark: Mapping) -> None:
+        place: Node = watermark.get("change_tracking") or watermark
+        if not entity.home.tracks_changes():
+            message, expected = "this home does not list its changes", "a table of SQL Server, or `watermark.column`"
+        elif not entity.store.deletes():
+            message = "Change Tracking lists deleted rows, and this store cannot take rows away"
+            expected = "a store that can, or `watermark.column`"
+        else:
+            return
+        self._problems.add(place.source.problem(place.line, place.column, message, expected=expected))
 
     def _check_destination(self, entity: Entity, item: EntityTree) -> None:
         destination = entity.store.destination(entity.name)

@@ -8,12 +8,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from hygge_engine.project.schedule import check_schedule
 from hygge_engine.project.settings import (
+    CHANGE_TRACKING,
     ConnectionSettings,
     HomeSettings,
     RunType,
@@ -85,11 +86,33 @@ class WatermarkSettings(Settings):
 
     Rows are compared by ``column``, then ``primary_key``. ``lag`` (seconds, or text such as ``5m``) reads that much
     again before the last watermark, for rows that were committed late.
+
+    With ``change_tracking: true`` the source itself lists what was inserted, updated and deleted; ``column`` and
+    ``lag`` do not count then. ``on_expired`` says what to do when the source no longer keeps all changes since the last
+    load: ``fail``, or ``reload`` the table.
     """
 
-    column: str
+    column: str = ""
     primary_key: str | None = None
     lag: Duration = 0.0
+    change_tracking: bool = False
+    on_expired: Literal["fail", "reload"] = "fail"
+
+    @property
+    def cursor(self) -> str:
+        """What a home is asked for."""
+        return CHANGE_TRACKING if self.change_tracking else self.column
+
+    @property
+    def lag_seconds(self) -> float:
+        """How far before the last watermark reading begins again."""
+        return 0.0 if self.change_tracking else self.lag
+
+    @model_validator(mode="after")
+    def _knows_what_is_new(self) -> Self:
+        if not self.column and not self.change_tracking:
+            raise ValueError("expected `column`, or `change_tracking: true`")
+        return self
 
 
 class SchemaChangesSettings(Settings):

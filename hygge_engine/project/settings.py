@@ -49,6 +49,11 @@ class ConnectionSettings(Settings):
     pool_size: int = 4
 
 
+# The cursor of a home that lists what has changed by itself, deletes included, instead of looking for larger values: the
+# name that SQL Server's Change Tracking gives it.
+CHANGE_TRACKING = "SYS_CHANGE_VERSION"
+
+
 class HomeSettings(Settings):
     """``home``: where rows come from. A model with a key ``connection`` names a connection of its own kind there.
 
@@ -62,6 +67,10 @@ class HomeSettings(Settings):
     def open(self, project: Project, entity: Entity) -> Home:
         """The entity's source, not yet connected. Import what that takes here: every command reads settings."""
         raise NotImplementedError
+
+    def tracks_changes(self) -> bool:
+        """Whether it can list what has changed, deletes included, so that ``watermark.change_tracking`` applies."""
+        return False
 
     def connections_at_once(self) -> int:
         """How many of its connection's ``pool_size`` one slice may take."""
@@ -90,6 +99,10 @@ class StoreSettings(Settings):
         parts = [getattr(self, name) for name in _LOCATION_KEYS if name in type(self).model_fields]
         parts = [str(part).strip("/") for part in parts if part]
         return "/".join(parts if "table_name" in type(self).model_fields else [*parts, entity])
+
+    def deletes(self) -> bool:
+        """Whether a row can be taken away by its key, as ``watermark.change_tracking`` asks for."""
+        return False
 
     def upserts(self) -> bool:
         """Whether a row that is landed again replaces the one before, so that ``lag`` may read it again."""

@@ -26,6 +26,13 @@ class RowWriter(Protocol):
         """Hand a batch over; may block while earlier ones are being written, and raise what writing them raised."""
         ...
 
+    def delete(self, rows: pa.RecordBatch) -> None:
+        """Hand over rows that the source no longer has: of the batch's columns only the key is filled.
+
+        Raises StoreError where the store cannot take rows away (`StoreSettings.deletes`).
+        """
+        ...
+
     def finish(self) -> list[StagedFile]:
         """Complete what was staged and name it, in order; nothing staged is ever without rows."""
         ...

@@ -41,10 +41,7 @@ Format = Callable[[StagingWriter, pa.Schema], Encoder]
 
 
 class StagedFiles:
-    """Writes batches of one schema into as many staged files as they need; a `RowWriter`.
-
-    ``complete`` turns a batch into what is written, where something is added to it.
-    """
+    """Writes batches of one schema into as many staged files as they need; a `RowWriter`."""
 
     def __init__(
         self,
@@ -52,13 +49,11 @@ class StagedFiles:
         schema: pa.Schema,
         format_: Format,
         *,
-        complete: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
         file_bytes: int = FILE_BYTES,
     ) -> None:
         self._stage = stage
         self._schema = schema
         self._format = format_
-        self._complete = complete
         self._file_bytes = file_bytes
         self._sink: StagingWriter | None = None
         self._encoder: Encoder | None = None
@@ -79,6 +74,9 @@ class StagedFiles:
         self._raise_failure()
         if batch.num_rows:
             self._queue.put(batch)
+
+    def delete(self, rows: pa.RecordBatch) -> None:
+        raise StoreError("files are only added to: rows cannot be deleted from them")
 
     def finish(self) -> list[StagedFile]:
         """Close the last file and return all of them in order; no file is ever empty."""
@@ -117,8 +115,6 @@ class StagedFiles:
                 self._failure = error
 
     def _gather(self, batch: pa.RecordBatch) -> None:
-        if self._complete is not None:
-            batch = self._complete(batch)
         self._gathered.append(batch)
         self._gathered_bytes += batch.nbytes
         self._rows += batch.num_rows

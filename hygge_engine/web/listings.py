@@ -29,7 +29,7 @@ def flows_payload(project: Project) -> dict[str, Any]:
                         "home": entity.home.type,
                         "store": entity.store.type,
                         "connection": connection_of(entity) or None,
-                        "watermark": entity.watermark.column if entity.watermark else None,
+                        "watermark": entity.watermark.cursor if entity.watermark else None,
                     }
                     for entity in flow.entities.values()
                 ],

@@ -28,9 +28,11 @@ from hygge_engine.homes.mssql.query import (
 from hygge_engine.homes.mssql.ranges import RANGES_PER_READER, KeyRange, ranges_of, split
 from hygge_engine.homes.mssql.session import Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
+from hygge_engine.homes.mssql.tracking import OPERATION, VERSIONS, changes_source, part
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
 from hygge_engine.homes.mssql.values import earlier, parameter, to_text
 from hygge_engine.project.problems import suggest
+from hygge_engine.project.settings import CHANGE_TRACKING
 
 _MIB = 1 << 20
 
@@ -95,6 +97,8 @@ class MssqlHome:
 
     def high_water(self, cursor: str) -> HighWater:
         """Fix the upper bound of an incremental read. Raises CursorUnusable, HomeNotFound for an unknown column."""
+        if cursor == CHANGE_TRACKING:
+            return self._versions()
         source = self._described()
         column = self._column(cursor)
         kind = cursor_type(column)
@@ -135,7 +139,9 @@ class MssqlHome:
         """
         ranges = self._ranges(window, after)
         readers = min(self._settings.readers, len(ranges))
-        if len(ranges) == 1:
+        if window.cursor == CHANGE_TRACKING and window.lower is not None:
+            yield from self._read_changes(window.lower, window.upper or window.lower, ranges[0])
+        elif len(ranges) == 1:
             yield from self._read_range(window, ranges[0])
         else:
             self.__exit__()  # the readers have connections of their own
@@ -151,14 +157,13 @@ class MssqlHome:
         readers = min(self._settings.readers, worth)
         if readers < 2 or not source.key or window.lower is not None:
             return [KeyRange()]
-        key = [self._column(name) for name in source.key]
         try:
-            rows = self._ask(sample_statement(source.sql, key, _SAMPLE_ROWS))
+            rows = self._ask(sample_statement(source.sql, self._key, _SAMPLE_ROWS))
         except HomeError as error:
             if error.transient:
                 raise
             return [KeyRange()]  # a view, or a server that takes no samples
-        sample = [[to_text(column, value) for column, value in zip(key, row, strict=True)] for row in rows]
+        sample = [[to_text(column, value) for column, value in zip(self._key, row, strict=True)] for row in rows]
         return split(sample, readers * RANGES_PER_READER)
 
     @contextmanager
@@ -175,30 +180,93 @@ class MssqlHome:
 
     def _read_range(self, window: Window, range_: KeyRange) -> Generator[Batch]:
         source = self._described()
-        table = self.describe()
-        key = [self._column(name) for name in source.key]
-        cursor = self._column(window.cursor) if window.cursor is not None else None
-        if cursor is not None:
+        cursor = None
+        if window.cursor is not None and window.cursor != CHANGE_TRACKING:
+            cursor = self._column(window.cursor)
             cursor_type(cursor)
+        keep_offset = self._settings.keep_offset
         statement = read_statement(
-            source.sql, source.columns, key, window, cursor, range_, keep_offset=self._settings.keep_offset
+            source.sql, source.columns, self._key, window, cursor, range_, keep_offset=keep_offset
         )
+        for rows, position in self._fetch(statement, source.columns, self.describe().schema):
+            yield Batch(rows, position)
+            # Or this batch would still be held while the next one is fetched.
+            del rows
+
+    def _read_changes(self, lower: str, upper: str, range_: KeyRange) -> Generator[Batch]:
+        """Rows that changed after one version and not after another.
+
+        The server may clean up while it is being read, so that its oldest version is compared once more at the end.
+        """
+        source = self._described()
+        self._check_versions(lower)
+        columns = (OPERATION, *source.columns)
+        schema = pa.schema([pa.field(OPERATION.name, pa.string()), *self.describe().schema])
+        statement = read_statement(
+            changes_source(source.sql, source.columns, source.key),
+            columns,
+            self._key,
+            Window(),
+            None,
+            range_,
+            keep_offset=self._settings.keep_offset,
+            source_parameters=(int(lower), int(upper)),
+        )
+        for fetched, position in self._fetch(statement, columns, schema):
+            rows, deleted = part(fetched)
+            yield Batch(rows, position, deleted=deleted)
+            del fetched, rows, deleted
+        self._check_versions(lower)
+
+    def _fetch(
+        self, statement: Statement, columns: Sequence[SourceColumn], schema: pa.Schema
+    ) -> Generator[tuple[pa.RecordBatch, Position | None]]:
+        """The rows of a statement of `read_statement`, in batches of ``schema``, each with the position after it."""
+        doing = f"Reading {self._described().name}"
         pace = Pace(self._settings.max_rows_per_second)
-        stream = self._open().stream(statement.sql, statement.parameters, doing=f"Reading {source.name}")
+        stream = self._open().stream(statement.sql, statement.parameters, doing=doing)
         rows = 0
         try:
-            fetched_columns = [*source.columns, *position_texts(key)]
+            fetched_columns = [*columns, *position_texts(self._key)]
             limit_rows, limit_bytes = pace.at_once(self._settings.batch_rows), self._settings.batch_mb * _MIB
             for fetched in read_batches(stream, fetched_columns, limit_rows, limit_bytes):
-                batch = convert(fetched, source.columns, table.schema)
+                batch = convert(fetched, columns, schema)
                 rows += batch.num_rows
                 pace.keep(batch.num_rows)
-                yield Batch(batch, _position(key, source.columns, fetched, batch))
-                # Or this batch would still be held while the next one is fetched.
+                yield batch, _position(self._key, columns, fetched, batch)
                 del fetched, batch
         finally:
             stream.close()
         self._check_complete(statement, rows)
+
+    def _versions(self) -> HighWater:
+        """The range of versions of Change Tracking. Raises CursorUnusable where it is off or may not be seen."""
+        source = self._described()
+        if not self._settings.table or self._settings.key:
+            reason = "only a table, by its primary key"
+            raise CursorUnusable(
+                f"Change Tracking tells the changes of {reason}.", hint="Remove query and key from home."
+            )
+        current, oldest = self._ask(VERSIONS, source.sql)[0]
+        if current is None:
+            raise CursorUnusable(
+                "Change Tracking is off in this database.",
+                hint="ALTER DATABASE … SET CHANGE_TRACKING = ON (CHANGE_RETENTION = 7 DAYS, AUTO_CLEANUP = ON).",
+            )
+        if oldest is None:
+            raise CursorUnusable(
+                f"Change Tracking is off for {source.name}, or the login may not see it.",
+                hint=f"ALTER TABLE {source.sql} ENABLE CHANGE_TRACKING; GRANT VIEW CHANGE TRACKING ON {source.sql} TO …",
+            )
+        return HighWater(str(current), "version", oldest=str(oldest))
+
+    def _check_versions(self, lower: str) -> None:
+        """A transient error: the next slice finds the same before it reads, and does what the settings say."""
+        oldest = self._versions().oldest
+        if int(oldest or 0) > int(lower):
+            raise HomeUnavailable(
+                f"{self._described().name}: the changes since version {lower} were cleaned up while they were read."
+            )
 
     def _check_complete(self, statement: Statement, rows: int) -> None:
         """A short read must never pass for the end: compare with the server's own count, where it keeps one.
@@ -211,12 +279,15 @@ class MssqlHome:
             if error.transient:
                 raise
             return
-        if (
-            isinstance(counted, int)
-            and counted > rows
-            and self._count(statement.condition, *statement.parameters) > rows
-        ):
-            raise HomeUnavailable(f"Reading {self._described().name}: the server sent {counted} rows, {rows} arrived.")
+        if isinstance(counted, int) and counted > rows:
+            again = self._ask(select("COUNT_BIG(*)", statement.source, statement.condition), *statement.parameters)
+            if int(str(again[0][0])) > rows:
+                name = self._described().name
+                raise HomeUnavailable(f"Reading {name}: the server sent {counted} rows, {rows} arrived.")
+
+    @property
+    def _key(self) -> list[SourceColumn]:
+        return [self._column(name) for name in self._described().key]
 
     def _described(self) -> Source:
         if self._source is None:

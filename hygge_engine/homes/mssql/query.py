@@ -17,11 +17,13 @@ OFFSET_SUFFIX = "__offset"
 
 @dataclass(frozen=True)
 class Statement:
-    """T-SQL with ``?`` placeholders, and the values of these in order; all of them stand in ``condition``."""
+    """T-SQL with ``?`` placeholders, and the values of these in order; all of them stand in ``source`` (after FROM) and
+    ``condition``."""
 
     sql: str
     parameters: Sequence[Parameter]
-    condition: str = ""
+    source: str
+    condition: str
 
 
 def read_statement(
@@ -33,13 +35,14 @@ def read_statement(
     range_: KeyRange,
     *,
     keep_offset: bool,
+    source_parameters: Sequence[Parameter] = (),
 ) -> Statement:
     """All rows of ``window`` in a range of the key, in key order.
 
     The order is the key's also where a cursor bounds the rows: the key has an index that the server can follow from
     any position on, without sorting, and within one window a row has one version whatever the order. The columns are
     those of the table, then the offsets of its datetimeoffset columns if they are kept, then one text for each of
-    `position_texts`.
+    `position_texts`. ``source_parameters`` are those of placeholders in ``source``.
     """
     selected = [f"{select_expression(column)} AS {quote(column.name)}" for column in columns]
     if keep_offset:
@@ -52,17 +55,17 @@ def read_statement(
         f"{exact_text(quote(column.name))} AS {quote(f'position {number}')}"
         for number, column in enumerate(position_texts(key))
     ]
-    parameters: list[Parameter] = []
+    parameters: list[Parameter] = list(source_parameters)
     conditions: list[str] = []
     if cursor is not None:
         conditions += _window_conditions(cursor, window, parameters)
     if range_.after:
-        conditions.append(_compare(key, ">", range_.after, parameters))
+        conditions.append(compare(key, ">", range_.after, parameters))
     if range_.to:
-        conditions.append(_compare(key, "<=", range_.to, parameters))
+        conditions.append(compare(key, "<=", range_.to, parameters))
     condition = " AND ".join(conditions)
     order = ", ".join(quote(column.name) for column in key)
-    return Statement(select(", ".join(selected), source, condition, order), parameters, condition)
+    return Statement(select(", ".join(selected), source, condition, order), parameters, source, condition)
 
 
 def select(what: str, source: str, condition: str = "", order: str = "") -> str:
@@ -112,9 +115,7 @@ def _window_conditions(cursor: SourceColumn, window: Window, parameters: list[Pa
     return conditions
 
 
-def _compare(
-    key: Sequence[SourceColumn], sign: Literal[">", "<="], bound: Position, parameters: list[Parameter]
-) -> str:
+def compare(key: Sequence[SourceColumn], sign: Literal[">", "<="], bound: Position, parameters: list[Parameter]) -> str:
     """The key compared as a row with a bound: T-SQL has no row comparison of its own.
 
     The first column is bounded once more by itself, which is what the server can seek in an index.

@@ -152,5 +152,8 @@ class MssqlHomeSettings(HomeSettings):
             raise ConfigurationError(f"the connection '{self.connection}' of {entity.id} is not of type mssql")
         return MssqlHome(connection, self)
 
+    def tracks_changes(self) -> bool:
+        return self.table is not None
+
     def connections_at_once(self) -> int:
         return self.readers

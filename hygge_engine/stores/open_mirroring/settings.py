@@ -40,6 +40,9 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
     mirror_journal: bool = False
     mirror_schema: PathPart = "__hygge"
 
+    def deletes(self) -> bool:
+        return True
+
     def upserts(self) -> bool:
         """With marker 4 Fabric replaces a row by its key; with the others it keeps or refuses the second one."""
         return self.row_marker == 4

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 
 import pyarrow as pa
 
 from hygge_engine.errors import HyggeError, LakeConditionNotMet, LakeNotFound, StoreError
-from hygge_engine.lake.base import Lake
+from hygge_engine.lake.base import Lake, StagingWriter
 from hygge_engine.stores.base import Wait
 from hygge_engine.stores.files import StagedFiles
 from hygge_engine.stores.folder import FolderTable
@@ -28,6 +28,9 @@ DROP_WAIT_LIMIT_SECONDS = 1800.0
 
 # Fabric reads __rowMarker__ as the last column; int32 and never null is what Microsoft's own writers send.
 ROW_MARKER = "__rowMarker__"
+
+# What Fabric does with a row: 2 takes the row with its key away.
+DELETE = 2
 
 _WAITING = Wait("waiting for Fabric to drop the table", DROP_POLL_SECONDS)
 
@@ -49,18 +52,19 @@ class OpenMirroringTable(FolderTable):
         return self.layout.data_file(sequence)
 
     def writer(self, landing: TableLanding, schema: pa.Schema, *, marked: bool) -> StagedFiles:
-        """A writer of staged files; ``marked`` rows carry the row marker, a table's first rows never do."""
-        return self.marking_writer(landing, schema, self.settings.row_marker if marked else None)
+        """A writer of staged files; ``marked`` rows carry the row marker, a table's first rows never do.
 
-    def marking_writer(self, landing: TableLanding, schema: pa.Schema, marker: int | None) -> StagedFiles:
-        """A writer whose rows carry this row marker, or none. Raises StoreError where the source has such a column."""
+        Raises StoreError where the source has a column of the row marker's name.
+        """
         if ROW_MARKER in schema.names:
             raise StoreError(f"the source has a column named {ROW_MARKER}, which Fabric reserves")
-        complete = None
-        if marker is not None:
-            schema = schema.append(pa.field(ROW_MARKER, pa.int32(), nullable=False))
-            complete = partial(_mark, schema, marker)
-        return StagedFiles(lambda: self.lake.stage(landing.staged_path()), schema, ParquetEncoder, complete=complete)
+
+        def stage() -> StagingWriter:
+            return self.lake.stage(landing.staged_path())
+
+        if marked:
+            return _MarkedFiles(stage, schema, self.settings.row_marker)
+        return StagedFiles(stage, schema, ParquetEncoder)
 
     def first_files(self, landing: TableLanding) -> list[StagedFile]:
         """The table's metadata; the partner's own document comes once per mirrored database."""
@@ -121,6 +125,19 @@ class OpenMirroringTable(FolderTable):
             return
 
 
-def _mark(schema: pa.Schema, marker: int, batch: pa.RecordBatch) -> pa.RecordBatch:
-    markers = pa.repeat(pa.scalar(marker, pa.int32()), batch.num_rows)
-    return pa.RecordBatch.from_arrays([*batch.columns, markers], schema=schema)
+class _MarkedFiles(StagedFiles):
+    """Staged files whose rows say what Fabric is to do with them."""
+
+    def __init__(self, stage: Callable[[], StagingWriter], schema: pa.Schema, marker: int) -> None:
+        self._marker = marker
+        super().__init__(stage, schema.append(pa.field(ROW_MARKER, pa.int32(), nullable=False)), ParquetEncoder)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        super().write(self._mark(batch, self._marker))
+
+    def delete(self, rows: pa.RecordBatch) -> None:
+        super().write(self._mark(rows, DELETE))
+
+    def _mark(self, batch: pa.RecordBatch, marker: int) -> pa.RecordBatch:
+        markers = pa.repeat(pa.scalar(marker, pa.int32()), batch.num_rows)
+        return pa.RecordBatch.from_arrays([*batch.columns, markers], schema=self._schema)

@@ -1,0 +1,48 @@
+"""Change Tracking: which rows were inserted, updated or deleted after a version, by SQL Server's own account.
+
+Sources: Microsoft Learn, "Work with Change Tracking" (versions, minimum valid version, when to check it) and
+"CHANGETABLE" (one row for each changed key, with the version of its latest change).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hygge_engine.homes.mssql.identifiers import quote
+from hygge_engine.homes.mssql.types import SourceColumn
+
+# Current and oldest version; NULL where tracking is off, or where the login may not know.
+VERSIONS = "SELECT CHANGE_TRACKING_CURRENT_VERSION(), CHANGE_TRACKING_MIN_VALID_VERSION(OBJECT_ID(?))"
+
+# The first column of `changes_source`: I, U or D.
+OPERATION = SourceColumn("SYS_CHANGE_OPERATION", "nchar", 2)
+
+_DELETED = "D"
+
+
+def changes_source(source: str, columns: Sequence[SourceColumn], key: Sequence[str]) -> str:
+    """What stands after FROM to read changes, with placeholders for the version to begin after and the last one.
+
+    A row that changed again later is left to the load that reads up to there. One that was deleted later has no values
+    any more: its change is left to its delete.
+    """
+    selected = ["c.SYS_CHANGE_OPERATION"]
+    selected += [f"{'c' if column.name in key else 't'}.{quote(column.name)}" for column in columns]
+    joined = " AND ".join(f"t.{quote(name)} = c.{quote(name)}" for name in key)
+    return (
+        f"(SELECT {', '.join(selected)} FROM CHANGETABLE(CHANGES {source}, ?) AS c LEFT JOIN {source} AS t ON {joined} "
+        f"WHERE c.SYS_CHANGE_VERSION <= ? "
+        f"AND (c.SYS_CHANGE_OPERATION = N'{_DELETED}' OR t.{quote(key[0])} IS NOT NULL)) AS [changes]"
+    )
+
+
+def part(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
+    """Rows of `changes_source` without their first column: those that are there, and those that are deleted."""
+    is_deleted = pc.equal(batch.column(0), pa.scalar(_DELETED))
+    rows = batch.select(batch.schema.names[1:])
+    if not pc.any(is_deleted).as_py():
+        return rows, None
+    return rows.filter(pc.invert(is_deleted)), rows.filter(is_deleted)
