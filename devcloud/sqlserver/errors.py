@@ -80,6 +80,7 @@ _MESSAGES: dict[int, tuple[int, str]] = {
         "The CREATE UNIQUE INDEX statement terminated because a duplicate key was found for the object name '{0}' and "
         "the index name '{1}'. The duplicate key value is {2}.",
     ),
+    1718: (16, "Change tracking must be enabled on database '{0}' before it can be enabled on table '{1}'."),
     1750: (16, "Could not create constraint or index. See previous errors."),
     1801: (16, "Database '{0}' already exists. Choose a different database name."),
     2601: (
@@ -111,6 +112,12 @@ _MESSAGES: dict[int, tuple[int, str]] = {
     ),
     2812: (16, "Could not find stored procedure '{0}'."),
     3701: (11, "Cannot drop the {0} '{1}', because it does not exist or you do not have permission."),
+    3735: (
+        16,
+        "The primary key constraint '{0}' on table '{1}' cannot be dropped because change tracking is enabled on the "
+        "table. Change tracking requires a primary key constraint on the table. Disable change tracking before "
+        "dropping the constraint.",
+    ),
     3729: (16, "Cannot {0} '{1}' because it is being referenced by object '{2}'."),
     3902: (16, "The COMMIT TRANSACTION request has no corresponding BEGIN TRANSACTION."),
     3903: (16, "The ROLLBACK TRANSACTION request has no corresponding BEGIN TRANSACTION."),
@@ -147,6 +154,27 @@ _MESSAGES: dict[int, tuple[int, str]] = {
     ),
     4902: (16, 'Cannot find the object "{0}" because it does not exist or you do not have permissions.'),
     4924: (16, "ALTER TABLE {0} failed because column '{1}' does not exist in table '{2}'."),
+    4996: (16, "Change tracking is already enabled for table '{0}'."),
+    4997: (
+        16,
+        "Cannot enable change tracking on table '{0}'. Change tracking requires a primary key on the table. Create a "
+        "primary key on the table before enabling change tracking.",
+    ),
+    4998: (16, "Change tracking is not enabled on table '{0}'."),
+    5088: (16, "Change tracking is already enabled for database '{0}'."),
+    5089: (
+        16,
+        "Change tracking is disabled for database '{0}'. Change tracking must be enabled on a database to modify "
+        "change tracking settings.",
+    ),
+    5090: (
+        16,
+        "Database '{0}' is a system database. Change tracking settings cannot be modified for system databases.",
+    ),
+    5092: (
+        15,
+        "The value for change tracking option '{0}' is not valid. The value must be between 1 and 2147483647 minutes.",
+    ),
     5701: (0, "Changed database context to '{0}'."),
     5703: (0, "Changed language setting to {0}."),
     7202: (11, "Could not find server '{0}' in sys.servers."),
@@ -172,6 +200,18 @@ _MESSAGES: dict[int, tuple[int, str]] = {
     ),
     15151: (16, "Cannot find the {0} '{1}', because it does not exist or you do not have permission."),
     18456: (14, "Login failed for user '{0}'."),
+    22105: (16, "Change tracking is not enabled on table '{0}'."),
+    22107: (
+        16,
+        "Object '{0}' is of a data type that is not supported by the CHANGETABLE function. The object must be a "
+        "user-defined table.",
+    ),
+    22115: (
+        16,
+        "Change tracking is enabled for one or more tables in database '{0}'. Disable change tracking on each table "
+        "before disabling it for the database. Use the sys.change_tracking_tables catalog view to obtain a list of "
+        "tables for which change tracking is enabled.",
+    ),
     40197: (17, "The service has encountered an error processing your request. Please try again. Error code {0}."),
     40501: (20, "The service is currently busy. Retry the request after 10 seconds. Code: {0}."),
     40510: (16, "Statement '{0}' is not supported in this version of SQL Server."),

@@ -12,6 +12,7 @@ from devcloud.sqlserver.engine.backend import used_parameters
 from devcloud.sqlserver.engine.definitions import Definer
 from devcloud.sqlserver.engine.moments import parse_moment
 from devcloud.sqlserver.engine.outputs import BoundQuery
+from devcloud.sqlserver.engine.tracking_definitions import TRACKING_OPTIONS, check_tracking
 from devcloud.sqlserver.engine.value_binder import declared_type
 from devcloud.sqlserver.engine.values import Scalar, from_storage
 from devcloud.sqlserver.engine.writes import BoundWrite, WriteBinder
@@ -33,11 +34,6 @@ from devcloud.sqlserver.types import INT, SqlType, nvarchar
 _ABORTING: Final = frozenset(
     {102, 105, 156, 207, 208, 209, 229, 241, 242, 245, 8114, 8115, 8134, 137, 40510, 4104, 195}
 )
-
-_DATABASE_OPTIONS: Final = {
-    "ALLOW_SNAPSHOT_ISOLATION": "snapshot_isolation",
-    "READ_COMMITTED_SNAPSHOT": "read_committed_snapshot",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +60,7 @@ class Executor(Execution):
             commands.DropFromTable: lambda s: self._define(lambda d: d.drop_from_table(s)),
             commands.CreateIndex: lambda s: self._define(lambda d: d.create_index(s)),
             commands.CreateView: lambda s: self._define(lambda d: d.create_view(s)),
+            commands.TrackTable: self._track,
             commands.Permission: lambda s: self._define(lambda d: d.set_permission(s)),
             commands.Create: self._create,
             commands.AlterDatabase: self._alter_database,
@@ -182,17 +179,21 @@ class Executor(Execution):
             raise fault.make_error(self.session.number, self.session.login)
         count = 0
 
+        def run(sql: str) -> int:
+            with self.session.executing():
+                rows = self.session.connection.execute(sql, used_parameters(sql, binder.parameters)).fetchall()
+            return int(rows[0][0])
+
         def write() -> None:
             nonlocal count
             session = self.session
             if bound.bumps_rowversion:
                 session.database_of(bound.catalogue.database).enter_rowversions(session.number, session.connection)
-            if bound.columns:
-                count = self.send_rows(bound.sql, binder.parameters, bound.columns, [bound.table])
-                return
-            with session.executing():
-                rows = session.connection.execute(bound.sql, used_parameters(bound.sql, binder.parameters)).fetchall()
-            count = int(rows[0][0])
+            with session.changes.recording(bound.capture, run):
+                if bound.columns:
+                    count = self.send_rows(bound.sql, binder.parameters, bound.columns, [bound.table])
+                else:
+                    count = run(bound.sql)
             if bound.verb == "TRUNCATE" and bound.table.identity is not None and bound.table.identity.identity:
                 self._restart_identity(bound)
 
@@ -284,11 +285,18 @@ class Executor(Execution):
         if session.transaction.count:
             raise make_error(226, "ALTER DATABASE")
         database = session.database_of(statement.name or session.database)
-        settings = database.settings
-        for option, value in statement.options:
-            settings = replace(settings, **{_DATABASE_OPTIONS[option]: value == "ON"})
-        session.instance.change_settings(database, settings)
+        named = dict(statement.options)
+        if named.keys() & TRACKING_OPTIONS:
+            if not session.has_change_tracking:
+                raise refuse("ALTER DATABASE … CHANGE_TRACKING")
+            check_tracking(session.catalogue(database.name), database.settings, named.get("CHANGE_TRACKING"))
+        session.instance.change_settings(database, database.settings.changed(statement.options))
         self.results.done()
+
+    def _track(self, statement: commands.TrackTable) -> None:
+        if not self.session.has_change_tracking:
+            raise refuse("ALTER TABLE … CHANGE_TRACKING")
+        self._define(lambda definer: definer.track(statement))
 
     # Variables and settings
 

@@ -30,7 +30,7 @@ class SqlServer:
     ``directory`` holds one DuckDB file per database; without it everything is in memory. ``port`` 0 lets the system
     choose. ``logins`` are names and passwords; ``sa`` administers. Use it as a context manager, or start and stop it.
     With ``tls`` clients that insist on encryption get it, under a certificate that the server signs itself; all others
-    talk in clear.
+    talk in clear. Without ``has_change_tracking`` the server knows nothing of it, as some that speak TDS do not.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class SqlServer:
         host: str = "127.0.0.1",
         *,
         tls: bool = True,
+        has_change_tracking: bool = True,
     ) -> None:
         self._directory = directory
         self._wanted_port = port
@@ -56,6 +57,7 @@ class SqlServer:
         self._shared: Shared | None = None
         self._faults = Faults()
         self._tls = make_server_context(host) if tls else None
+        self._has_change_tracking = has_change_tracking
 
     def __enter__(self) -> Self:
         self.start()
@@ -70,7 +72,8 @@ class SqlServer:
         """Open the databases and listen. Raises OSError where the port is taken, duckdb.Error where a file is."""
         listener = socket.create_server((self._host, self._wanted_port))
         try:
-            self._shared = Shared(Instance(self._directory), self._logins, self._faults, self._tls)
+            instance = Instance(self._directory, has_change_tracking=self._has_change_tracking)
+            self._shared = Shared(instance, self._logins, self._faults, self._tls)
         except BaseException:
             listener.close()
             raise

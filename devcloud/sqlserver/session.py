@@ -15,6 +15,7 @@ from devcloud.sqlserver.engine.backend import Database, Instance
 from devcloud.sqlserver.engine.catalogue import Catalogue, load_catalogue
 from devcloud.sqlserver.engine.moments import now_in_ticks
 from devcloud.sqlserver.engine.settings import DatabaseSettings
+from devcloud.sqlserver.engine.tracking import PendingChanges
 from devcloud.sqlserver.engine.values import Scalar
 from devcloud.sqlserver.errors import CancelledError, ConnectionLostError, SqlError, make_error
 from devcloud.sqlserver.faults import Faults
@@ -70,6 +71,7 @@ class Session:
         self.number = number
         self.connection = shared.instance.connect()
         self.transaction = Transaction(self.connection)
+        self.changes = PendingChanges(shared.instance, self.connection)
         self.login: str = ""
         self.user: str = "dbo"
         self.database: str = "master"
@@ -184,6 +186,15 @@ class Session:
             raise make_error(911, name)
         return database
 
+    @property
+    def has_change_tracking(self) -> bool:
+        """Whether this server has Change Tracking at all."""
+        return self.instance.has_change_tracking
+
+    def settings(self, database: str) -> DatabaseSettings:
+        """Return the settings of a database. Raises SqlError 911."""
+        return self.database_of(database).settings
+
     def check_isolation(self, database: str) -> None:
         """Check that the session may read from a database as isolated as it asked. Raises SqlError 3951 or 3952."""
         if self.transaction.isolation != "SNAPSHOT":
@@ -255,10 +266,11 @@ class Session:
         has_defined, self.has_defined = getattr(self, "has_defined", False), False
         try:
             if commit:
-                self.transaction.commit()
+                self._commit()
             else:
                 self.transaction.rollback()
         finally:
+            self.changes.forget()
             if has_defined:
                 if commit:
                     self.current.version += 1
@@ -267,9 +279,17 @@ class Session:
                 database.leave_rowversions(self.number)
             self._shared.ends.announce()
 
+    def _commit(self) -> None:
+        try:
+            with self.changes.committing():
+                self.transaction.commit()
+        finally:
+            self.transaction.rollback()
+
     def abandon_transaction(self) -> None:
         """Let go of a transaction that met a conflict with its first write."""
         self.transaction.abandon()
+        self.changes.forget()
         self.has_defined = False
         self.forget_catalogue()
         for database in list(self.instance.databases.values()):

@@ -49,8 +49,8 @@ class ConnectionSettings(Settings):
     pool_size: int = 4
 
 
-# The cursor of a home that lists what has changed by itself, deletes included, instead of looking for larger values: the
-# name that SQL Server's Change Tracking gives it.
+# The cursor of a home that lists what has changed by itself, deletes included, instead of looking for larger values:
+# the name that SQL Server's Change Tracking gives it.
 CHANGE_TRACKING = "SYS_CHANGE_VERSION"
 
 

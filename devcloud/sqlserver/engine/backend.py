@@ -16,6 +16,7 @@ from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, Table, create_
 from devcloud.sqlserver.engine.keys import duplicate_of
 from devcloud.sqlserver.engine.library import ERROR_MARK
 from devcloud.sqlserver.engine.settings import DatabaseSettings, load_settings, store_settings
+from devcloud.sqlserver.engine.tracking import prepare_tracking
 from devcloud.sqlserver.engine.values import quote, quote_text
 from devcloud.sqlserver.errors import CancelledError, SqlError, make_error
 
@@ -39,6 +40,8 @@ class Database:
         self.settings = settings
         self.version = 0
         """Rises with every committed change of definitions, so that sessions know when to load them again."""
+        self.commits = threading.Lock()
+        """Held while a transaction with tracked changes gets its version and commits."""
         self._lock = threading.Lock()
         self._active: dict[int, int] = {}
 
@@ -70,8 +73,9 @@ class Database:
 class Instance:
     """The DuckDB instance and the databases attached to it; in memory without a directory."""
 
-    def __init__(self, directory: Path | None, threads: int | None = None) -> None:
+    def __init__(self, directory: Path | None, threads: int | None = None, *, has_change_tracking: bool = True) -> None:
         self.directory = directory
+        self.has_change_tracking = has_change_tracking
         self.root = duckdb.connect(":memory:")
         self.root.execute("SET TimeZone = 'UTC'")
         # LIMIT and scans may otherwise return rows in another order than they were written, and tests would differ.
@@ -104,6 +108,7 @@ class Instance:
                 create_catalogue(connection, name)
                 connection.execute("COMMIT")
             settings = load_settings(connection, name)
+            prepare_tracking(connection, name)
             connection.close()
             database = Database(name, len(self.databases) + (1 if name == "master" else 4), settings)
             self.databases[name.lower()] = database

@@ -85,6 +85,8 @@ class Table:
     keys: tuple[Key, ...] = ()
     body: str | None = None
     aliases: tuple[str, ...] = ()
+    tracked: bool = False
+    """Whether Change Tracking is on for it."""
 
     def column(self, name: str) -> ColumnInfo | None:
         """Return the column of that name, or None."""
@@ -185,6 +187,7 @@ def load_catalogue(connection: duckdb.DuckDBPyConnection, database: str) -> Cata
     names = dict(catalogue.schemas.values())
     columns = _load_columns(connection, where)
     keys = _load_keys(connection, where)
+    tracked = {row[0] for row in connection.execute(f"SELECT object_id FROM {where}.tracked_tables").fetchall()}
     objects = connection.execute(
         f"SELECT object_id, schema_id, name, kind, body, aliases FROM {where}.objects"
     ).fetchall()
@@ -199,6 +202,7 @@ def load_catalogue(connection: duckdb.DuckDBPyConnection, database: str) -> Cata
             tuple(keys.get(object_id, ())),
             body,
             tuple(aliases or ()),
+            object_id in tracked,
         )
     for principal in connection.execute(f"SELECT principal_id, name, kind, login FROM {where}.principals").fetchall():
         catalogue.principals[principal[1].lower()] = (principal[0], principal[1], principal[2], principal[3])

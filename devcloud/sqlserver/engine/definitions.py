@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from devcloud.sqlserver.engine.catalogue import Catalogue, ColumnInfo, Table
 from devcloud.sqlserver.engine.moments import ticks_to_datetime
-from devcloud.sqlserver.engine.table_definitions import TableDefiner
+from devcloud.sqlserver.engine.tracking_definitions import TrackingDefiner
 from devcloud.sqlserver.engine.values import quote
 from devcloud.sqlserver.engine.writes import WriteBinder
 from devcloud.sqlserver.errors import SqlError, make_error
@@ -22,14 +22,8 @@ from devcloud.sqlserver.tsql.commands import (
 from devcloud.sqlserver.tsql.syntax import Name
 
 
-class Definer(TableDefiner):
+class Definer(TrackingDefiner):
     """Carries out the definitions of one statement."""
-
-    # Tables
-
-    # Keys
-
-    # ALTER TABLE
 
     # Views, schemas, principals
 
@@ -106,6 +100,7 @@ class Definer(TableDefiner):
                 return
             raise make_error(3701, statement.kind, ".".join(part for part in name if part), state=5)
         if kind == "U":
+            self._end_tracking(catalogue, table)
             self._run(f"DROP TABLE {self._storage(catalogue, table)}")
             if table.identity is not None:
                 self._run(f"DROP SEQUENCE {WriteBinder.identity_sequence(catalogue, table)}")

@@ -33,6 +33,9 @@ class Environment(Protocol):
     def databases(self) -> list[tuple[int, str, DatabaseSettings]]:
         """The id, name and settings of every database, in order of their ids."""
 
+    def settings(self, database: str) -> DatabaseSettings:
+        """Return the settings of a database. Raises SqlError 911."""
+
     @property
     def variables(self) -> dict[str, tuple[SqlType, Scalar]]:
         """Declared variables and parameters, by lower-case name with its @."""
@@ -43,6 +46,10 @@ class Environment(Protocol):
 
     def catalogue(self, database: str) -> Catalogue:
         """Return a database's catalogue. Raises SqlError 911 or 916."""
+
+    @property
+    def has_change_tracking(self) -> bool:
+        """Whether this server has Change Tracking at all."""
 
     def check_isolation(self, database: str) -> None:
         """Check that the session may read from a database as isolated as it asked. Raises SqlError 3951 or 3952."""

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields, replace
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
 from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA
 from devcloud.sqlserver.engine.values import quote
-
-RETENTION_UNITS: Final = {"MINUTES": 1, "HOURS": 2, "DAYS": 3}
-"""As sys.change_tracking_databases numbers them."""
+from devcloud.sqlserver.errors import make_error
 
 _MINUTES: Final = {1: 1, 2: 60, 3: 24 * 60}
-MOST_RETENTION_MINUTES: Final = 2**31 - 1
+"""By unit of retention, as sys.change_tracking_databases numbers them: minutes, hours, days."""
+
+_MOST_MINUTES: Final = 2**31 - 1
+
+_NAMES: Final = {
+    "ALLOW_SNAPSHOT_ISOLATION": "snapshot_isolation",
+    "READ_COMMITTED_SNAPSHOT": "read_committed_snapshot",
+    "CHANGE_TRACKING": "change_tracking",
+    "AUTO_CLEANUP": "auto_cleanup",
+    "CHANGE_RETENTION": "retention",
+    "CHANGE_RETENTION_UNITS": "retention_units",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +36,18 @@ class DatabaseSettings:
     change_tracking: bool = False
     auto_cleanup: bool = True
     retention: int = 2
-    retention_units: int = RETENTION_UNITS["DAYS"]
+    retention_units: int = 3
 
-    @property
-    def retention_minutes(self) -> int:
-        """How long changes are kept, in minutes."""
-        return self.retention * _MINUTES[self.retention_units]
+    def changed(self, options: Iterable[tuple[str, str]]) -> DatabaseSettings:
+        """Return the settings as options of ALTER DATABASE change them. Raises SqlError 5092."""
+        settings = self
+        for option, value in options:
+            name = _NAMES[option]
+            change: dict[str, Any] = {name: value == "ON" if value in ("ON", "OFF") else int(value)}
+            settings = replace(settings, **change)
+        if not 1 <= settings.retention * _MINUTES[settings.retention_units] <= _MOST_MINUTES:
+            raise make_error(5092, "CHANGE_RETENTION")
+        return settings
 
 
 def load_settings(connection: duckdb.DuckDBPyConnection, database: str) -> DatabaseSettings:

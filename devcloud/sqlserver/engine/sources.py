@@ -10,11 +10,21 @@ from devcloud.sqlserver.engine.expressions import ExpressionBinder
 from devcloud.sqlserver.engine.outputs import OutputColumn, name_columns
 from devcloud.sqlserver.engine.scope import CommonBinding, Environment, Scope, Source, qualifiers_of
 from devcloud.sqlserver.engine.sysviews import SYSTEM_VIEWS, SystemView, system_query
+from devcloud.sqlserver.engine.tracking import net_changes
 from devcloud.sqlserver.engine.values import Value, quote
-from devcloud.sqlserver.errors import make_error, refuse
+from devcloud.sqlserver.errors import SqlError, make_error, refuse
 from devcloud.sqlserver.tsql.commands import SelectStatement
 from devcloud.sqlserver.tsql.statements import parse_batch, parse_expression
-from devcloud.sqlserver.tsql.syntax import DerivedSource, FunctionSource, Join, Name, Sample, TableSource, ValuesSource
+from devcloud.sqlserver.tsql.syntax import (
+    ChangesSource,
+    DerivedSource,
+    FunctionSource,
+    Join,
+    Name,
+    Sample,
+    TableSource,
+    ValuesSource,
+)
 from devcloud.sqlserver.tsql.syntax import Source as SourceSyntax
 from devcloud.sqlserver.types import BIGINT, INT, NULL, SqlType, common_type
 
@@ -81,6 +91,8 @@ class SourceBinder(ExpressionBinder):
                 return self._bind_values(source, scope)
             case FunctionSource():
                 return self._bind_function(source, scope)
+            case ChangesSource():
+                return self._bind_changes(source, scope)
             case Join():
                 return self._bind_join(source, scope)
 
@@ -108,7 +120,7 @@ class SourceBinder(ExpressionBinder):
             raise refuse("temporary table")
         catalogue, schema, name = self.locate(source.name)
         view = SYSTEM_VIEWS.get((schema.lower(), name.lower()))
-        if view is not None:
+        if view is not None and (self.environment.has_change_tracking or "change_tracking" not in name.lower()):
             return self._bind_system_view(view, catalogue, source)
         catalogue, table = self.find_table(source.name)
         if table.kind == "V":
@@ -225,6 +237,25 @@ class SourceBinder(ExpressionBinder):
         sql = f'SELECT CAST(s AS {kind.storage}) AS "c1" FROM generate_series({arguments}) AS g(s)'
         columns = (OutputColumn(source.columns[0] if source.columns else "value", kind, False),)
         return self._derive(sql, columns, source.alias or "generate_series")
+
+    def _bind_changes(self, source: ChangesSource, scope: Scope) -> tuple[str, list[Source]]:
+        if not self.environment.has_change_tracking:
+            raise make_error(208, "CHANGETABLE")
+        if source.alias is None:
+            raise SqlError(22104, "A table returned by the CHANGETABLE function must be aliased.")
+        catalogue, table = self.find_table(source.table, "VIEW CHANGE TRACKING")
+        name = ".".join(source.table)
+        if table.kind == "V":
+            raise make_error(22107, name)
+        if not table.tracked:
+            raise make_error(22105, name)
+        if not catalogue.allows(self.environment.user, "SELECT", table):
+            raise make_error(229, "SELECT", table.name, catalogue.database, table.schema, state=5)
+        since = self.bind(source.since, scope)
+        if not since.is_constant and since.undeclared is None:
+            raise refuse("CHANGETABLE since something that is not a constant or a variable")
+        sql, columns = net_changes(catalogue.database, table, self.convert(since, BIGINT).sql, self.sort_key)
+        return self._derive(sql, self._named(columns, source.columns, source.alias), source.alias)
 
     # Joins
 

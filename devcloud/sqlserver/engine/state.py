@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from devcloud.sqlserver.engine.catalogue import Table
+from devcloud.sqlserver.engine.tracking import current_version, min_valid_version
 from devcloud.sqlserver.engine.values import Scalar
 from devcloud.sqlserver.tds.tokens import SERVER_VERSION
 from devcloud.sqlserver.types import (
@@ -287,6 +288,26 @@ def _min_active_rowversion(session: Session, _: tuple[Scalar, ...]) -> Typed:
     return varbinary(8), session.current.min_active_rowversion(session.connection).to_bytes(8, "big")
 
 
+def _change_tracking_current_version(session: Session, _: tuple[Scalar, ...]) -> Typed | None:
+    if not session.has_change_tracking:
+        return None
+    if not session.current.settings.change_tracking:
+        return BIGINT, None
+    session.transaction.enter(writing=False)
+    return BIGINT, current_version(session.connection, session.database)
+
+
+def _change_tracking_min_valid_version(session: Session, arguments: tuple[Scalar, ...]) -> Typed | None:
+    if not session.has_change_tracking:
+        return None
+    catalogue = session.catalogue(session.database)
+    table = catalogue.by_id(int(_first(arguments) or 0))
+    if table is None or not catalogue.allows(session.user, "VIEW CHANGE TRACKING", table):
+        return BIGINT, None
+    session.transaction.enter(writing=False)
+    return BIGINT, min_valid_version(session.connection, session.database, table.object_id)
+
+
 def _xact_state(session: Session, _: tuple[Scalar, ...]) -> Typed:
     return SMALLINT, int(session.transaction.count > 0)
 
@@ -303,7 +324,7 @@ def _caught(field: str, kind: SqlType) -> Callable[[Session, tuple[Scalar, ...]]
     return function
 
 
-_FUNCTIONS: Final[dict[str, Callable[[Session, tuple[Scalar, ...]], Typed]]] = {
+_FUNCTIONS: Final[dict[str, Callable[[Session, tuple[Scalar, ...]], Typed | None]]] = {
     "OBJECT_ID": _object_id,
     "OBJECT_NAME": _object_name,
     "OBJECT_SCHEMA_NAME": _object_schema_name,
@@ -323,6 +344,8 @@ _FUNCTIONS: Final[dict[str, Callable[[Session, tuple[Scalar, ...]], Typed]]] = {
     "SCOPE_IDENTITY": _scope_identity,
     "IDENT_CURRENT": _ident_current,
     "MIN_ACTIVE_ROWVERSION": _min_active_rowversion,
+    "CHANGE_TRACKING_CURRENT_VERSION": _change_tracking_current_version,
+    "CHANGE_TRACKING_MIN_VALID_VERSION": _change_tracking_min_valid_version,
     "XACT_STATE": _xact_state,
     "ROWCOUNT_BIG": _rowcount_big,
     "ERROR_NUMBER": _caught("number", INT),

@@ -252,6 +252,24 @@ SYSTEM_VIEWS: Final[dict[tuple[str, str], SystemView]] = {
         snapshot_isolation_state_desc="nvarchar60 CASE k.snapshot_isolation WHEN 1 THEN 'ON' ELSE 'OFF' END",
         is_read_committed_snapshot_on="bit k.read_committed_snapshot",
     ),
+    ("sys", "change_tracking_databases"): _view(
+        "FROM {databases} WHERE k.change_tracking = 1",
+        database_id="int k.number",
+        is_auto_cleanup_on="bit k.auto_cleanup",
+        retention_period="int k.retention",
+        retention_period_units="tinyint k.retention_units",
+        retention_period_units_desc="nvarchar60 CASE k.retention_units WHEN 1 THEN 'MINUTES' WHEN 2 THEN 'HOURS' "
+        "ELSE 'DAYS' END",
+        max_cleanup_version="bigint NULL",
+    ),
+    ("sys", "change_tracking_tables"): _view(
+        "FROM {db}.tracked_tables t",
+        object_id="int t.object_id",
+        is_track_columns_updated_on="bit 0",
+        min_valid_version="bigint t.min_version",
+        begin_version="bigint t.begin_version",
+        cleanup_version="bigint CASE WHEN t.min_version > t.begin_version THEN t.min_version END",
+    ),
     ("sys", "database_principals"): _view(
         "FROM {db}.principals p",
         name="sysname p.name",

@@ -10,6 +10,7 @@ from devcloud.sqlserver.engine.library import ERROR_MARK, LIBRARY
 from devcloud.sqlserver.engine.outputs import OutputColumn
 from devcloud.sqlserver.engine.queries import QueryBinder
 from devcloud.sqlserver.engine.scope import CommonBinding, Scope, Source
+from devcloud.sqlserver.engine.tracking import Capture, key_names
 from devcloud.sqlserver.engine.values import Value, make_constant, quote, quote_text
 from devcloud.sqlserver.errors import SqlError, make_error, refuse
 from devcloud.sqlserver.tsql.commands import Assignment, Delete, Insert, Truncate, Update
@@ -41,6 +42,7 @@ class BoundWrite:
     columns: tuple[OutputColumn, ...] = ()
     bumps_rowversion: bool = False
     takes_identity: bool = False
+    capture: Capture | None = None
 
 
 class WriteBinder(QueryBinder):
@@ -145,6 +147,7 @@ class WriteBinder(QueryBinder):
             columns,
             table.rowversion is not None,
             identity is not None and identity.name.lower() not in names,
+            self._capture(catalogue, table, after="I"),
         )
 
     def _insert_columns(self, insert: Insert, table: Table, explicit: bool) -> list[ColumnInfo]:
@@ -240,7 +243,8 @@ class WriteBinder(QueryBinder):
         catalogue, table, scope, alias, extra = self._bind_target(update.target, update.source, update.common, "UPDATE")
         condition = self._restrict(update.where, scope, update.top, alias, extra)
         assignments = self._bind_assignments(update.assignments, table, scope, catalogue)
-        sql = f'UPDATE {self.storage_name(catalogue, table)} AS "{alias}" SET {assignments}'
+        listed = ", ".join(f"{quote(name)} = {value}" for name, value in assignments.items())
+        sql = f'UPDATE {self.storage_name(catalogue, table)} AS "{alias}" SET {listed}'
         if extra:
             sql += f" FROM {extra}"
         sql += condition
@@ -248,11 +252,17 @@ class WriteBinder(QueryBinder):
         if update.output:
             returning, columns = self._bind_output(update.output, table, catalogue, "INSERTED", alias)
             sql += returning
-        return BoundWrite(sql, table, catalogue, "UPDATE", columns, table.rowversion is not None)
+        # A row whose key changes is another row to those who follow the changes.
+        moves = any(name in assignments for name in key_names(table))
+        capture = self._capture(catalogue, table, after="I" if moves else None)
+        if capture is not None:
+            keys = self._keys_of_target(capture, alias, extra, condition)
+            capture = replace(capture, before=("D" if moves else "U", keys))
+        return BoundWrite(sql, table, catalogue, "UPDATE", columns, table.rowversion is not None, capture=capture)
 
     def _bind_assignments(
         self, assignments: tuple[Assignment, ...], table: Table, scope: Scope, catalogue: Catalogue
-    ) -> str:
+    ) -> dict[str, str]:
         parts: dict[str, str] = {}
         for assignment in assignments:
             column = table.column(assignment.column)
@@ -274,7 +284,7 @@ class WriteBinder(QueryBinder):
             parts[column.name] = self.assign(value, column, table, "UPDATE")
         if table.rowversion is not None:
             parts[table.rowversion.name] = self.next_rowversion(catalogue)
-        return ", ".join(f"{quote(name)} = {value}" for name, value in parts.items())
+        return parts
 
     def bind_delete(self, delete: Delete) -> BoundWrite:
         """Bind DELETE."""
@@ -288,7 +298,23 @@ class WriteBinder(QueryBinder):
         if delete.output:
             returning, columns = self._bind_output(delete.output, table, catalogue, "DELETED", alias)
             sql += returning
-        return BoundWrite(sql, table, catalogue, "DELETE", columns)
+        capture = self._capture(catalogue, table)
+        if capture is not None:
+            capture = replace(capture, before=("D", self._keys_of_target(capture, alias, extra, condition)))
+        return BoundWrite(sql, table, catalogue, "DELETE", columns, capture=capture)
+
+    def _capture(self, catalogue: Catalogue, table: Table, after: str | None = None) -> Capture | None:
+        """Return how a write's changes are found, for a tracked table."""
+        if not table.tracked:
+            return None
+        return Capture(catalogue.database, table, self.storage_name(catalogue, table), after=after)
+
+    @staticmethod
+    def _keys_of_target(capture: Capture, alias: str, extra: str, condition: str) -> str:
+        """Return the query of the keys that a write is aimed at."""
+        keys = ", ".join(f'"{alias}".{quote(name)}' for name in key_names(capture.table))
+        sources = f'{capture.storage} AS "{alias}"' + (f", {extra}" if extra else "")
+        return f"SELECT DISTINCT {keys} FROM {sources}{condition}"
 
     def _bind_target(
         self, target: Name, source: SourceSyntax | None, common: tuple[CommonTable, ...], verb: str
@@ -363,7 +389,11 @@ class WriteBinder(QueryBinder):
                 raise make_error(4701, truncate.table[-1]) from None
             raise
         self._check_target(table, "TRUNCATE")
-        return BoundWrite(f"DELETE FROM {self.storage_name(catalogue, table)}", table, catalogue, "TRUNCATE")
+        capture = self._capture(catalogue, table)
+        if capture is not None:
+            capture = replace(capture, truncates=True)
+        storage = self.storage_name(catalogue, table)
+        return BoundWrite(f"DELETE FROM {storage}", table, catalogue, "TRUNCATE", capture=capture)
 
 
 def _find_target(source: SourceSyntax, target: Name) -> TableSource | None:

@@ -197,8 +197,20 @@ class Permission:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackTable:
+    """ALTER TABLE … ENABLE or DISABLE CHANGE_TRACKING."""
+
+    table: Name
+    enable: bool
+    line: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class AlterDatabase:
-    """ALTER DATABASE name SET options; without a name it is the current one."""
+    """ALTER DATABASE name SET options; without a name it is the current one.
+
+    CHANGE_TRACKING may be ON, OFF or, where only its own options are given, absent.
+    """
 
     name: str | None
     options: tuple[tuple[str, str], ...]
@@ -372,6 +384,7 @@ Statement = (
     | Create
     | Drop
     | Permission
+    | TrackTable
     | AlterDatabase
     | Use
     | Declare

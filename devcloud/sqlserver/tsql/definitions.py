@@ -271,6 +271,8 @@ class DefinitionParser(DatabaseParser):
             while self.accept(","):
                 names.append(self.parse_identifier())
             return DropFromTable(table, word.lower(), tuple(names), if_exists, line)
+        if self.at_any("ENABLE", "DISABLE"):
+            return self.parse_tracking(table, line)
         raise self.refused(f"ALTER TABLE … {self.token.upper}")
 
     def parse_drop(self) -> Statement:

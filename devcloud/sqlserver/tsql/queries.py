@@ -8,6 +8,7 @@ from devcloud.sqlserver.tsql.expressions import ExpressionParser
 from devcloud.sqlserver.tsql.lexer import Kind
 from devcloud.sqlserver.tsql.syntax import (
     Call,
+    ChangesSource,
     Column,
     CommonTable,
     DerivedSource,
@@ -219,6 +220,8 @@ class QueryParser(ExpressionParser):
             return self._parse_parenthesised_source()
         if self.token.kind is Kind.VARIABLE:
             raise self.refused("table variable")
+        if self.accept("CHANGETABLE", "("):
+            return self._parse_changes()
         name = self.parse_name()
         if self.at("(") and self.ahead().upper not in _HINTS:
             call = self._parse_call(name)
@@ -245,6 +248,17 @@ class QueryParser(ExpressionParser):
         if self.at("REPEATABLE"):
             raise self.refused("TABLESAMPLE REPEATABLE")
         return Sample(size.value, percent=unit == "PERCENT")
+
+    def _parse_changes(self) -> Source:
+        if self.at("VERSION"):
+            raise self.refused("CHANGETABLE(VERSION …)")
+        self.expect("CHANGES")
+        table = self.parse_name()
+        self.expect(",")
+        since = self.parse_expression()
+        self.expect(")")
+        alias = self._parse_alias()
+        return ChangesSource(table, since, alias, self.parse_names() if alias and self.at("(") else ())
 
     def _parse_parenthesised_source(self) -> Source:
         if self.accept("VALUES"):

@@ -309,6 +309,16 @@ class FunctionSource:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangesSource:
+    """``CHANGETABLE(CHANGES table, since) AS ct``."""
+
+    table: Name
+    since: Expression
+    alias: str | None
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Join:
     """``left <kind> JOIN right``; kind is INNER, LEFT, RIGHT, FULL, CROSS, CROSS APPLY or OUTER APPLY."""
 
@@ -318,7 +328,7 @@ class Join:
     condition: Expression | None
 
 
-Source = TableSource | DerivedSource | ValuesSource | FunctionSource | Join
+Source = TableSource | DerivedSource | ValuesSource | FunctionSource | ChangesSource | Join
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,10 +243,8 @@ class MssqlHome:
         """The range of versions of Change Tracking. Raises CursorUnusable where it is off or may not be seen."""
         source = self._described()
         if not self._settings.table or self._settings.key:
-            reason = "only a table, by its primary key"
-            raise CursorUnusable(
-                f"Change Tracking tells the changes of {reason}.", hint="Remove query and key from home."
-            )
+            reason = "Change Tracking tells the changes of a table, by its primary key alone."
+            raise CursorUnusable(reason, hint="Remove query and key from home.")
         current, oldest = self._ask(VERSIONS, source.sql)[0]
         if current is None:
             raise CursorUnusable(
@@ -256,7 +254,8 @@ class MssqlHome:
         if oldest is None:
             raise CursorUnusable(
                 f"Change Tracking is off for {source.name}, or the login may not see it.",
-                hint=f"ALTER TABLE {source.sql} ENABLE CHANGE_TRACKING; GRANT VIEW CHANGE TRACKING ON {source.sql} TO …",
+                hint=f"ALTER TABLE {source.sql} ENABLE CHANGE_TRACKING, "
+                f"and GRANT VIEW CHANGE TRACKING ON {source.sql} TO the login.",
             )
         return HighWater(str(current), "version", oldest=str(oldest))
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hygge_engine.homes.mssql.identifiers import quote
+from hygge_engine.homes.mssql.query import select
 from hygge_engine.homes.mssql.types import SourceColumn
 
 # Current and oldest version; NULL where tracking is off, or where the login may not know.
@@ -32,11 +33,9 @@ def changes_source(source: str, columns: Sequence[SourceColumn], key: Sequence[s
     selected = ["c.SYS_CHANGE_OPERATION"]
     selected += [f"{'c' if column.name in key else 't'}.{quote(column.name)}" for column in columns]
     joined = " AND ".join(f"t.{quote(name)} = c.{quote(name)}" for name in key)
-    return (
-        f"(SELECT {', '.join(selected)} FROM CHANGETABLE(CHANGES {source}, ?) AS c LEFT JOIN {source} AS t ON {joined} "
-        f"WHERE c.SYS_CHANGE_VERSION <= ? "
-        f"AND (c.SYS_CHANGE_OPERATION = N'{_DELETED}' OR t.{quote(key[0])} IS NOT NULL)) AS [changes]"
-    )
+    changes = f"CHANGETABLE(CHANGES {source}, ?) AS c LEFT JOIN {source} AS t ON {joined}"
+    has_row = f"(c.SYS_CHANGE_OPERATION = N'{_DELETED}' OR t.{quote(key[0])} IS NOT NULL)"
+    return f"({select(', '.join(selected), changes, f'c.SYS_CHANGE_VERSION <= ? AND {has_row}')}) AS [changes]"
 
 
 def part(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
