@@ -120,9 +120,7 @@ def _check_sources(project: Project, name: str, entities: list[Entity]) -> _Answ
         for entity in entities:
             mark = entity.watermark if entity.effective_run_type == "incremental" else None
             if isinstance(entity.home, MssqlHomeSettings):
-                column, lag = (mark.column, mark.lag > 0) if mark else (None, False)
-                keys = entity.store.key_columns
-                found[entity.id] = check_source(session, entity.home, column, lag=lag, key_columns=keys)
+                found[entity.id] = check_source(session, entity.home, mark, key_columns=entity.store.key_columns)
         return section, found
     finally:
         session.close()

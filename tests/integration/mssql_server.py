@@ -112,11 +112,12 @@ def open_home(
     driver: str = "mssql-python",
     *,
     key: Sequence[str] = (),
+    database: str = DATABASE,
     **keys: Any,
 ) -> MssqlHome:
     """A home over a table, or over a query where ``table`` is None."""
     settings = {"type": "mssql", "connection": "shop", "table": table, "key": key, **keys}
-    return MssqlHome(connect(server.address, driver), MssqlHomeSettings.model_validate(settings))
+    return MssqlHome(connect(server.address, driver, database=database), MssqlHomeSettings.model_validate(settings))
 
 
 def read_all(home: Home, window: Window | None = None, after: Position | None = None) -> list[dict[str, Any]]:

@@ -135,18 +135,17 @@ class PendingChanges:
             return
         with self._database.commits:
             reader = self._instance.connect()
-            version = current_version(reader, self._database.name)
+            version = current_version(reader, self._database.name) + 1
             reader.close()
             where = _where(self._database.name)
+            # Whoever has read all changes before must find its version too old, so that TRUNCATE takes one of its own.
             for object_id in self._truncated:
                 self._connection.execute(
                     f"UPDATE {where}.tracked_tables SET begin_version = ?, min_version = ? WHERE object_id = ?",
                     [version, version, object_id],
                 )
-            if self._has_changes:
-                self._connection.execute(
-                    f"INSERT INTO {where}.tracked_commits VALUES (?, ?)", [self._number, version + 1]
-                )
+            if self._has_changes or self._truncated:
+                self._connection.execute(f"INSERT INTO {where}.tracked_commits VALUES (?, ?)", [self._number, version])
             yield
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from hygge_engine.checks import Check, attempt, failure
 from hygge_engine.errors import CursorUnusable, HomeError, HyggeError
@@ -13,8 +14,10 @@ from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
 from hygge_engine.homes.mssql.query import select
 from hygge_engine.homes.mssql.session import Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
+from hygge_engine.homes.mssql.tracking import VERSIONS
 from hygge_engine.homes.mssql.types import SourceColumn, cursor_type, loss
 from hygge_engine.lake.probe import clock_check
+from hygge_engine.project.models import WatermarkSettings
 from hygge_engine.project.problems import suggest
 
 # A host that answers answers a first packet at once; the login may take longer, for a paused database wakes up for it.
@@ -32,8 +35,6 @@ _SNAPSHOT = """\
 SELECT snapshot_isolation_state_desc, is_read_committed_snapshot_on FROM sys.databases WHERE name = DB_NAME()"""
 _TRACKING = """\
 SELECT retention_period, retention_period_units_desc FROM sys.change_tracking_databases WHERE database_id = DB_ID()"""
-_TRACKED = """\
-SELECT CHANGE_TRACKING_MIN_VALID_VERSION(object_id) FROM sys.change_tracking_tables WHERE object_id = OBJECT_ID(?)"""
 _NO_ROWS = "1 = 0"
 
 
@@ -62,9 +63,8 @@ def check_connection(connection: MssqlConnection) -> tuple[list[Check], Session 
 def check_source(
     session: Session,
     settings: MssqlHomeSettings,
-    watermark: str | None = None,
+    watermark: WatermarkSettings | None = None,
     *,
-    lag: bool = False,
     key_columns: Sequence[str] = (),
 ) -> list[Check]:
     """Whether one table, view or query can be read, and how: permission, key, watermark, size, Change Tracking.
@@ -79,14 +79,16 @@ def check_source(
     checks = [_check_columns(source, settings, how), _check_select(session, source), _check_key(source, settings)]
     strangers = [name for name in key_columns if _find(source, name) is None]
     checks += [_no_column("store.key_columns", source, name, how) for name in strangers]
-    if watermark is not None:
-        checks.append(_check_watermark(session, source, watermark, lag=lag))
+    tracks = watermark is not None and watermark.change_tracking
+    if watermark is not None and not tracks:
+        checks.append(_check_watermark(session, source, watermark.column, lag=watermark.lag > 0))
     checks.append(_check_rows(source))
     if settings.consistency == "snapshot":
         checks.append(attempt("consistency", "sys.databases", lambda: _check_consistency(session)))
     if settings.table:
         table = settings.table
-        checks.append(attempt("change tracking", "ask the server", lambda: _check_table_tracking(session, table)))
+        look = partial(_check_table_tracking, session, table, needed=tracks)
+        checks.append(attempt("change tracking", "ask the server", look))
     return checks
 
 
@@ -236,14 +238,23 @@ def _check_rows(source: Source) -> Check:
     return Check("rows", "ok", f"about {source.approximate_rows:,}", "sys.partitions")
 
 
-def _check_table_tracking(session: Session, table: str) -> Check:
-    how = "sys.change_tracking_tables"
+def _check_table_tracking(session: Session, table: str, *, needed: bool) -> Check:
+    how = "CHANGE_TRACKING_MIN_VALID_VERSION"
     schema, name = parse_table_name(table)
-    found = _ask(session, _TRACKED, f"{quote(schema)}.{quote(name)}")
+    found = _ask(session, VERSIONS, f"{quote(schema)}.{quote(name)}")
     if found is None:
-        return Check("change tracking", "unknown", NOT_AVAILABLE, how)
-    text = f"on, changes are kept since version {found[0][0]}" if found else "off"
-    return Check("change tracking", "ok", text, how)
+        return Check("change tracking", "failed" if needed else "unknown", NOT_AVAILABLE, how)
+    current, oldest = found[0]
+    if oldest is not None:
+        return Check("change tracking", "ok", f"on, changes are kept since version {oldest} of {current}", how)
+    if current is None:
+        text, remedy = "off in this database", "ALTER DATABASE … SET CHANGE_TRACKING = ON"
+    else:
+        text = "off, or this login may not see it"
+        remedy = "ALTER TABLE … ENABLE CHANGE_TRACKING and GRANT VIEW CHANGE TRACKING"
+    if not needed:
+        return Check("change tracking", "ok", text, how)
+    return Check("change tracking", "failed", text, how, f"{remedy}, or choose a watermark.column.")
 
 
 def _ask(session: Session, sql: str, *parameters: str) -> list[tuple[object, ...]] | None:

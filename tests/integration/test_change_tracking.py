@@ -1,0 +1,240 @@
+"""Tables that follow SQL Server's Change Tracking: what a reader of the mirrored table sees after every load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from devcloud.onelake import OneLake
+from devcloud.replicator import Replicator, check_landing_zone
+from devcloud.sqlserver import DEFAULT_LOGINS
+from hygge_engine.cli.app import app
+from hygge_engine.homes.base import Window
+from hygge_engine.project.settings import CHANGE_TRACKING
+from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home
+
+DATABASE = "tracked"
+WORKSPACE, MIRROR = "0fab0000-0000-4000-8000-00000000000a", "0fab0000-0000-4000-8000-00000000000b"
+
+HYGGE = """\
+name: shop
+connections:
+  shop_db: {{ type: mssql, server: "{server}", database: tracked, auth: sql, username: sa, password: "{password}",
+              encrypt: false }}
+options: {{ slice_minutes: {slice_minutes} }}
+"""
+FLOW = """\
+run_type: incremental
+home: {{ type: mssql, connection: shop_db, table: "dbo.{{entity}}", batch_rows: 2 }}
+store: {{ type: open_mirroring, account_url: "{lake_url}", filesystem: "{workspace}", mirror_name: "{mirror}",
+          folder_deletion_wait_seconds: 0, credential: account_key, account_name: "{account}",
+          account_key: "{key}" }}
+watermark: {watermark}
+entities: [items]
+"""
+
+
+class World:
+    """A tracked table, the project that mirrors it, and its replicator."""
+
+    def __init__(self, server: ServerProcess, lake: OneLake, directory: Path) -> None:
+        self._server = server
+        self._lake = lake
+        self._directory = directory
+        self.replicator = Replicator.on_disk(lake.path(WORKSPACE, MIRROR), in_memory=True)
+        self.write()
+
+    def write(self, watermark: str = "{ change_tracking: true }", slice_minutes: float = 4) -> None:
+        values = {
+            "server": self._server.address,
+            "password": DEFAULT_LOGINS["sa"],
+            "lake_url": self._lake.url,
+            "workspace": WORKSPACE,
+            "mirror": MIRROR,
+            "account": self._lake.account_name,
+            "key": self._lake.account_key,
+        }
+        (self._directory / "flows/shop").mkdir(parents=True, exist_ok=True)
+        (self._directory / "hygge.yml").write_text(HYGGE.format(slice_minutes=slice_minutes, **values))
+        (self._directory / "flows/shop/flow.yml").write_text(FLOW.format(watermark=watermark, **values))
+
+    def break_flow(self, changes: dict[str, str]) -> None:
+        """A query instead of the table, or a folder instead of the mirrored database."""
+        path = self._directory / "flows/shop/flow.yml"
+        flow = yaml.safe_load(path.read_text())
+        if "query" in changes:
+            del flow["home"]["table"]
+            flow["home"] |= changes
+        else:
+            flow["store"] = {"path": str(self._directory / "landed"), **changes}
+        path.write_text(yaml.safe_dump(flow))
+
+    def doctor(self, check: str) -> dict[str, Any]:
+        result = CliRunner().invoke(app, ["doctor", "--json", "--project", str(self._directory)])
+        sections = json.loads(result.stdout)["sections"]
+        (found,) = [c for s in sections if s["name"] == "shop.items" for c in s["checks"] if c["name"] == check]
+        return dict(found)
+
+    def plan(self) -> dict[str, Any]:
+        result = CliRunner().invoke(app, ["plan", "--json", "--project", str(self._directory)])
+        return dict(json.loads(result.stdout)["entities"][0])
+
+    def sql(self, *statements: str) -> list[tuple[object, ...]]:
+        results = self._server.run(*statements, database=DATABASE)
+        return results[0] if results else []
+
+    def run(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """The exit code of ``hygge go`` and how the entity was settled."""
+        result = CliRunner().invoke(app, ["go", "--json", "--project", str(self._directory), *arguments])
+        lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+        settled = [line for line in lines if line.get("event") == "settled"]
+        return result.exit_code, settled[-1] if settled else {"output": result.output}
+
+    def load(self, *arguments: str) -> dict[str, Any]:
+        code, settled = self.run(*arguments)
+        assert code == 0, settled
+        return settled
+
+    def check(self) -> None:
+        """The mirrored table equals the source, and all files conform."""
+        self.replicator.tick()
+        table = self.replicator.table("dbo", "items")
+        names = ("id", "name", "at")
+        mirrored = sorted(zip(*(table[name].to_pylist() for name in names), strict=True))
+        assert [(id_, name) for id_, name, _ in mirrored] == self.sql("SELECT id, name FROM dbo.items ORDER BY id")
+        assert all(at is not None for _, _, at in mirrored)
+        check_landing_zone(self._lake.path(WORKSPACE, MIRROR))
+
+
+@pytest.fixture
+def world(mssql_server: ServerProcess, tmp_path: Path) -> Iterator[World]:
+    mssql_server.run(f"CREATE DATABASE {DATABASE}", f"ALTER DATABASE {DATABASE} SET CHANGE_TRACKING = ON")
+    try:
+        with OneLake(tmp_path / "onelake", 0) as lake:
+            lake.create_workspace(WORKSPACE)
+            lake.create_item(WORKSPACE, MIRROR)
+            world = World(mssql_server, lake, tmp_path / "project")
+            world.sql(
+                "CREATE TABLE dbo.items (id int NOT NULL PRIMARY KEY, name nvarchar(20), "
+                "at datetime2(3) NOT NULL DEFAULT SYSUTCDATETIME())",
+                "ALTER TABLE dbo.items ENABLE CHANGE_TRACKING",
+                "INSERT INTO dbo.items (id, name) SELECT value, CONCAT(N'item ', value) FROM GENERATE_SERIES(1, 9)",
+            )
+            yield world
+    finally:
+        mssql_server.run(f"USE master; DROP DATABASE {DATABASE}")
+
+
+def test_inserts_updates_deletes_and_changed_keys_arrive(world: World) -> None:
+    first = world.load()
+    assert (first["rows"], first["watermark"]) == (9, "1")
+    world.check()
+    world.sql(
+        "UPDATE dbo.items SET name = N'changed' WHERE id IN (1, 2)",
+        "DELETE FROM dbo.items WHERE id IN (2, 3)",
+        "INSERT INTO dbo.items (id, name) VALUES (10, N'new'), (11, N'gone soon')",
+        "DELETE FROM dbo.items WHERE id = 11",
+        "UPDATE dbo.items SET id = 20 WHERE id = 4",
+    )
+    second = world.load()
+    assert (second["rows"], second["watermark"]) == (7, "6")
+    world.check()
+    assert world.load()["rows"] == 0
+    world.sql("DELETE FROM dbo.items")
+    assert world.load()["rows"] == 8
+    world.check()
+
+
+def test_a_reload_goes_on_by_change_tracking(world: World) -> None:
+    world.load()
+    world.sql("DELETE FROM dbo.items WHERE id < 4")
+    assert world.load("--run-type", "full_drop")["rows"] == 6
+    world.sql("UPDATE dbo.items SET name = N'x' WHERE id = 5")
+    assert world.load()["rows"] == 1
+    world.check()
+
+
+def test_forgotten_changes_fail_loudly_or_reload_where_that_is_wanted(world: World) -> None:
+    world.load()
+    world.sql("TRUNCATE TABLE dbo.items", "INSERT INTO dbo.items (id, name) VALUES (7, N'anew')")
+    code, settled = world.run()
+    assert (code, settled["error"]) == (1, "home.changes_expired")
+    assert "full_drop" in settled["message"]
+    world.write("{ change_tracking: true, on_expired: reload }")
+    settled = world.load()
+    assert settled["rows"] == 1
+    assert "reloaded" in settled["message"]
+    world.check()
+
+
+def test_a_table_that_was_loaded_by_a_column_is_reloaded_first(world: World) -> None:
+    world.write("{ column: at }")
+    world.load()
+    world.write()
+    code, settled = world.run()
+    assert (code, settled["error"]) == (1, "home.cursor_unusable")
+    assert "at (datetime)" in settled["message"]
+    world.load("--run-type", "full_drop")
+    world.sql("DELETE FROM dbo.items WHERE id = 1")
+    world.load()
+    world.check()
+
+
+def test_tracking_that_is_off_says_how_to_switch_it_on(world: World) -> None:
+    world.sql("ALTER TABLE dbo.items DISABLE CHANGE_TRACKING")
+    code, settled = world.run()
+    assert (code, settled["error"]) == (1, "home.cursor_unusable")
+    assert "ALTER TABLE [dbo].[items] ENABLE CHANGE_TRACKING" in settled["message"]
+    world.sql("ALTER DATABASE tracked SET CHANGE_TRACKING = OFF")
+    assert "ALTER DATABASE" in world.run()[1]["message"]
+
+
+def test_doctor_and_plan_know_what_it_takes(world: World) -> None:
+    assert world.doctor("change tracking")["result"] == "ok"
+    assert world.plan()["watermark"] == CHANGE_TRACKING
+    world.sql("ALTER TABLE dbo.items DISABLE CHANGE_TRACKING")
+    found = world.doctor("change tracking")
+    assert (found["result"], found["found"]) == ("failed", "off, or this login may not see it")
+    assert "ENABLE CHANGE_TRACKING" in found["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"query": "SELECT 1 AS id"}, "this home does not list its changes"),
+        ({"type": "local"}, "this store cannot take rows away"),
+    ],
+)
+def test_where_it_does_not_apply_the_project_is_refused(world: World, changes: dict[str, str], message: str) -> None:
+    world.break_flow(changes)
+    code, settled = world.run()
+    assert code == 2
+    assert message in settled["output"]
+
+
+def test_a_window_cannot_be_loaded_again(world: World) -> None:
+    world.load()
+    code, settled = world.run("--from", "1", "--to", "2")
+    assert code == 2
+    assert "Change Tracking has no window" in settled["output"]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_reading_changes_goes_on_after_any_batch(world: World, mssql_server: ServerProcess, driver: str) -> None:
+    world.sql("UPDATE dbo.items SET name = N'x' WHERE id % 2 = 0", "DELETE FROM dbo.items WHERE id % 4 = 1")
+    with open_home(mssql_server, "dbo.items", driver, database=DATABASE, batch_rows=1) as home:
+        high = home.high_water(CHANGE_TRACKING)
+        window = Window(CHANGE_TRACKING, lower="1", upper=high.value)
+        batches = list(home.read(window))
+        assert [batch.position for batch in batches] == [["1"], ["2"], ["4"], ["5"], ["6"], ["8"], ["9"]]
+        assert [batch.deleted is not None for batch in batches] == [True, False, False, True, False, False, True]
+        assert batches[0].deleted is not None
+        assert batches[0].deleted.to_pylist() == [{"id": 1, "name": None, "at": None}]
+        rest = [batch.position for batch in home.read(window, ["4"])]
+    assert rest == [["5"], ["6"], ["8"], ["9"]]
