@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import pyarrow as pa
 
 from hygge_engine.homes.base import Batch, Column, CursorType, HighWater, Position, Table, Window
+from hygge_engine.project.settings import CHANGE_TRACKING
 
 # A row as readers of the mirrored table see it: id, value, modified.
 type Row = tuple[int, str, int]
 
 COLUMNS = ("id", "value", "modified")
+
+
+class Content(NamedTuple):
+    """``versions`` is what Change Tracking knows: the version of each row's last change, also of rows that are gone."""
+
+    clock: int
+    rows: dict[int, Row]
+    versions: dict[int, int]
 
 
 class Source:
@@ -29,37 +38,43 @@ class Source:
     @property
     def rows(self) -> list[Row]:
         """All rows, by id."""
-        return sorted(self._read()[1].values())
+        return sorted(self.content.rows.values())
 
     @property
     def clock(self) -> int:
-        return self._read()[0]
+        return self.content.clock
 
     def put(self, *ids: int) -> None:
         """Insert or update rows, all in one change."""
-        clock, rows = self._read()
-        self._write(clock + 1, rows | {id_: (id_, f"v{clock + 1}", clock + 1) for id_ in ids})
+        clock = self.clock + 1
+        self._change({id_: (id_, f"v{clock}", clock) for id_ in ids}, clock)
 
     def put_late(self, *ids: int) -> None:
         """Insert rows that bear the time of the change before."""
-        clock, rows = self._read()
-        self._write(clock, rows | {id_: (id_, "late", clock) for id_ in ids})
+        self._change({id_: (id_, "late", self.clock) for id_ in ids}, self.clock)
 
     def remove(self, *ids: int) -> None:
-        clock, rows = self._read()
-        self._write(clock, {id_: row for id_, row in rows.items() if id_ not in ids})
+        self._change(dict.fromkeys(ids), self.clock)
 
-    def _read(self) -> tuple[int, dict[int, Row]]:
-        if not self._path.exists():
-            return 0, {}
-        document = json.loads(self._path.read_bytes())
-        return document["clock"], {id_: (id_, value, modified) for id_, value, modified in document["rows"]}
-
-    def _write(self, clock: int, rows: dict[int, Row]) -> None:
+    def _change(self, changes: dict[int, Row | None], clock: int) -> None:
+        before = self.content
+        version = max(before.versions.values(), default=0) + 1
+        rows = {id_: row for id_, row in (before.rows | changes).items() if row is not None}
+        changed = {id_: version for id_, row in changes.items() if row is not None or id_ in before.rows}
         self.history |= set(rows.values())
+        document = {"clock": clock, "rows": list(rows.values()), "versions": list((before.versions | changed).items())}
         unfinished = self._path.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps({"clock": clock, "rows": list(rows.values())}))
+        unfinished.write_text(json.dumps(document))
         os.replace(unfinished, self._path)
+
+    @property
+    def content(self) -> Content:
+        """All there is, at one moment."""
+        if not self._path.exists():
+            return Content(0, {}, {})
+        document = json.loads(self._path.read_bytes())
+        rows = {id_: (id_, value, modified) for id_, value, modified in document["rows"]}
+        return Content(document["clock"], rows, dict(document["versions"]))
 
 
 class SourceHome:
@@ -92,6 +107,8 @@ class SourceHome:
         )
 
     def high_water(self, cursor: str) -> HighWater:
+        if cursor == CHANGE_TRACKING:
+            return HighWater(str(max(self._source.content.versions.values(), default=0)), "version", oldest="0")
         values = [modified for _, _, modified in self._source.rows]
         top = max(values, default=None)
         return HighWater(None if top is None else str(top), "int", ties=values.count(top) if top is not None else 0)
@@ -103,6 +120,9 @@ class SourceHome:
         return str(int(value) - int(lag_seconds))
 
     def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
+        if window.cursor == CHANGE_TRACKING:
+            yield from self._read_tracked(window, after)
+            return
         rows = self._source.rows
         if window.upper is not None:
             rows = [row for row in rows if row[2] <= int(window.upper)]
@@ -118,7 +138,28 @@ class SourceHome:
             if self._before_batch is not None:
                 self._before_batch(number)
             part = rows[start : start + self._batch_rows]
-            records = [dict(zip(COLUMNS, row, strict=True)) for row in part]
-            batch = pa.RecordBatch.from_pylist(records, schema=self.describe().schema)
             id_, _, modified = part[-1]
-            yield Batch(batch, [str(id_)] if window.lower is None else [str(modified), str(id_)])
+            yield Batch(self._batch(part), [str(id_)] if window.lower is None else [str(modified), str(id_)])
+
+    def _read_tracked(self, window: Window, after: Position | None) -> Generator[Batch]:
+        """All rows where the window has no lower bound, else what changed in it, deleted rows by their key alone."""
+        content = self._source.content
+        ids = sorted(content.rows)
+        if window.lower is not None:
+            ids = [
+                id_
+                for id_, version in sorted(content.versions.items())
+                if int(window.lower) < version <= int(window.upper or 0)
+            ]
+        ids = [id_ for id_ in ids if after is None or id_ > int(after[0])]
+        for number, start in enumerate(range(0, len(ids), self._batch_rows)):
+            if self._before_batch is not None:
+                self._before_batch(number)
+            part = ids[start : start + self._batch_rows]
+            rows = [content.rows[id_] for id_ in part if id_ in content.rows]
+            gone = [(id_, None, None) for id_ in part if id_ not in content.rows]
+            yield Batch(self._batch(rows), [str(part[-1])], deleted=self._batch(gone) if gone else None)
+
+    def _batch(self, rows: Sequence[tuple[object, ...]]) -> pa.RecordBatch:
+        records = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        return pa.RecordBatch.from_pylist(records, schema=self.describe().schema)

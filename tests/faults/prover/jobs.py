@@ -42,7 +42,7 @@ class Job:
     """One delivery to a worker.
 
     ``load``: the slices of a load, from ``attempt`` on, then its settling; only that where ``answer`` is known.
-    ``fold``: bring the canonical journal up to date.
+    ``fold``: bring the canonical journal up to date. ``tracked``: increments follow Change Tracking.
     """
 
     kind: Literal["load", "fold"]
@@ -54,6 +54,7 @@ class Job:
     slice_minutes: float = 4.0
     mirror_journal: bool = False
     store: StoreKind = "open_mirroring"
+    tracked: bool = False
     sabotage: str = ""
 
 

@@ -19,6 +19,7 @@ from tests.faults.prover.scenario import (
     RELOAD,
     RELOAD_OVER_CHANGES,
     SERVED_LAKES,
+    TRACKED_CHANGES,
     WHOLE_CASES,
     Case,
     Operation,
@@ -295,6 +296,27 @@ def _file_scenarios() -> Iterator[Scenario]:
     yield landing_in("delta", awake_again(RELOAD.sliced, stride=4))
 
 
+def following(scenario: Scenario) -> Scenario:
+    """A scenario whose table follows Change Tracking, deletes included."""
+
+    def world(point: Point) -> dict[str, Any]:
+        return {**scenario.world(point), "tracked": True}
+
+    return replace(scenario, name=f"tracked, {scenario.name}", world=world)
+
+
+def _tracked_scenarios() -> Iterator[Scenario]:
+    for case in (INITIAL.sliced, TRACKED_CHANGES, TRACKED_CHANGES.sliced, RELOAD):
+        yield following(killed(case))
+        yield following(abandoned(case))
+        yield following(asleep_while_others_load(case))
+        yield following(cancelled(case))
+        yield following(misled_for_good(case))
+    yield following(purged(TRACKED_CHANGES))
+    yield following(killed_twice(TRACKED_CHANGES))
+    yield following(awake_again(TRACKED_CHANGES.sliced, stride=4))
+
+
 LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *(killed(case) for case in CASES),
     *(purged(case) for case in CASES),
@@ -310,4 +332,5 @@ LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *(misled(case) for case in CASES),
     *(misled_for_good(case) for case in CASES),
     *_file_scenarios(),
+    *_tracked_scenarios(),
 )

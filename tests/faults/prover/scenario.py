@@ -113,6 +113,14 @@ def _prepare_emptied(world: World) -> None:
     world.source.remove(*range(3))
 
 
+def _prepare_tracked(world: World) -> None:
+    world.source.put(*range(6))
+    world.load("incremental", unobserved=True)
+    world.source.remove(2, 4)
+    world.source.put(1, 3, 4, 7)
+    world.source.remove(3)
+
+
 def _prepare_changes(world: World) -> None:
     world.source.put(1, 3, 7)
 
@@ -123,6 +131,7 @@ FIRST_RELOAD = Case("first reload", "full_drop", _prepare_nothing)
 RELOAD = Case("reload", "full_drop", _prepare_reload, deletes=True)
 EMPTYING_RELOAD = Case("reload to nothing", "full_drop", _prepare_emptied, deletes=True)
 RELOAD_OVER_CHANGES = Case("reload over changes", "full_drop", _prepare_rows)
+TRACKED_CHANGES = Case("changes", "incremental", _prepare_tracked)
 WHOLE_CASES = (INITIAL, INCREMENT, FIRST_RELOAD, RELOAD)
 CASES = (*WHOLE_CASES, *(case.sliced for case in WHOLE_CASES), EMPTYING_RELOAD)
 

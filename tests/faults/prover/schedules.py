@@ -46,6 +46,7 @@ def world_options(seed: int) -> dict[str, Any]:
         "purge": chance.random() < 0.4,
         "slice_minutes": chance.choice((ONE_SLICE, MANY_SLICES)),
         "mirror_journal": chance.random() < 0.25 and store == "open_mirroring",
+        "tracked": chance.random() < 0.3 and store == "open_mirroring",
     }
 
 
@@ -56,7 +57,7 @@ class Schedule:
         self._world = world
         self._random = random.Random(f"schedule {seed}")
         self._workers: list[Worker] = []
-        # Increments see no deletes: where rows are deleted, a reload has the last word.
+        # A watermark sees no deletes: where rows are deleted, a reload has the last word, or Change Tracking.
         self._deletes = self._random.random() < 0.5
         self._fresh_id = IDS
         steps: dict[Callable[[], None], int] = {
@@ -83,7 +84,7 @@ class Schedule:
             world.expire()
             world.finish(load)
         world.expire()
-        world.load("full_drop" if self._deletes else None)
+        world.load("full_drop" if self._deletes and not world.tracked else None)
         world.check(rows_once=False)
 
     @property

@@ -140,7 +140,7 @@ def _connect(place: Place, settings: StoreSettings, gate: Gate) -> Lake:
 
 
 def _project(job: Job, settings: StoreSettings) -> Project:
-    watermark = WatermarkSettings(column="modified", primary_key="id")
+    watermark = WatermarkSettings(column="modified", primary_key="id", change_tracking=job.tracked)
     entity = Entity(ENTITY, FLOW, job.run_type, HomeSettings(type="source"), settings, watermark)
     return Project(
         name="prover",

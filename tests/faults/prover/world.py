@@ -60,9 +60,9 @@ class Load:
 
 
 class World:
-    """``store`` is where the table lands. ``ticks``: whether readers, the replicator among them, look after every
-    operation, after some, or only when all is over. With ``purge`` the replicator deletes processed files at once
-    instead of after a week."""
+    """``store`` is where the table lands, ``tracked`` whether increments follow Change Tracking. ``ticks``: whether
+    readers, the replicator among them, look after every operation, after some, or only when all is over. With ``purge``
+    the replicator deletes processed files at once instead of after a week."""
 
     def __init__(
         self,
@@ -70,6 +70,7 @@ class World:
         site: Site,
         *,
         store: StoreKind = "open_mirroring",
+        tracked: bool = False,
         run_type: RunType = "incremental",
         slice_minutes: float = ONE_SLICE,
         mirror_journal: bool = False,
@@ -92,6 +93,7 @@ class World:
         options = ReplicatorOptions(purge_after_seconds=0) if purge else ReplicatorOptions()
         self.replicator = Replicator.on_disk(self.directory / ITEM, in_memory=True, options=options)
         self.store: StoreKind = store
+        self.tracked = tracked
         self.journal_root = journal_root_of(self.place, store)
         self.table = self._open_table()
         self.loads: dict[str, Load] = {}
@@ -135,6 +137,7 @@ class World:
                 self.slice_minutes,
                 self.mirror_journal,
                 self.store,
+                self.tracked,
                 self._sabotage,
             )
         )
