@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from hygge_engine.errors import HyggeError, LandingBroken
+from hygge_engine.errors import HyggeError, LandingBroken, StoreError
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.database.base import Database, Inserter
 from hygge_engine.stores.database.landing import DatabaseLanding, StateRow
@@ -92,6 +92,9 @@ class StagedRows:
         self._inserter.insert(batch)
         self._rows += batch.num_rows
         self._bytes += batch.nbytes
+
+    def delete(self, rows: pa.RecordBatch) -> None:
+        raise StoreError("a database store takes no rows away by their key; full_drop replaces them all")
 
     def finish(self) -> list[StagedFile]:
         if self._inserter is None:
