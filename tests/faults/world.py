@@ -24,8 +24,8 @@ from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.homes.base import Batch, Column, CursorType, HighWater, Position, Table, Window
 from hygge_engine.lake.base import Content, Lake, PathInfo, Staged, StagingWriter
 from hygge_engine.lake.local import LocalLake
-from hygge_engine.project.models import SchemaChangesSettings
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models import Entity, WatermarkSettings
+from hygge_engine.project.settings import HomeSettings, RunType
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.open_mirroring.layout import layout_of
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
@@ -266,16 +266,8 @@ class World:
             key_columns=("id",),
             folder_deletion_wait_seconds=drop_wait_seconds,
         )
-        self.entity = cast(
-            "Any",
-            SimpleNamespace(
-                name="things",
-                flow="flow",
-                store=self.settings,
-                watermark=SimpleNamespace(column="modified", primary_key="id", lag=0),
-                schema_changes=SchemaChangesSettings(),
-            ),
-        )
+        watermark = WatermarkSettings(column="modified", primary_key="id")
+        self.entity = Entity("things", "flow", run_type, HomeSettings(type="source"), self.settings, watermark)
         self.layout = layout_of(self.settings, "flow", "things")
         self.home = SourceHome(self.source)
         self.lake = self.new_lake()
