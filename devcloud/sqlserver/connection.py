@@ -6,8 +6,17 @@ import queue
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from typing import Final
 
+from devcloud.sqlserver.bulk import (
+    BulkTarget,
+    describe_destination,
+    destination_of,
+    is_insert_bulk,
+    load_rows,
+    target_of,
+)
 from devcloud.sqlserver.engine.backend import ENGINE_ERRORS
 from devcloud.sqlserver.errors import CancelledError, ConnectionLostError, SessionEndedError, SqlError, make_error
 from devcloud.sqlserver.executor import Executor
@@ -56,6 +65,7 @@ class Connection:
         self._requests: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._is_busy = False
+        self._bulk_target: BulkTarget | None = None
 
     def close(self) -> None:
         """Cut the connection, from another thread."""
@@ -191,17 +201,43 @@ class Connection:
                 start, _ = skip_headers(body)
                 text = body[start:].decode("utf-16-le", "replace")
                 self._session.variables = {}
-                Executor(self._session, results).run(text)
+                self._run(text, results)
             case PacketType.RPC:
                 self._session.variables = {}
                 run_requests(Executor(self._session, results), read_rpc_requests(body))
             case PacketType.TRANSACTION_MANAGER:
                 self._manage_transaction(body, results)
+            case PacketType.BULK_LOAD if self._bulk_target is not None:
+                target, self._bulk_target = self._bulk_target, None
+                self._guard(results, lambda executor: load_rows(executor, target, body))
             case _:
                 results.message(
                     SqlError(40510, f"Statement '{kind.name}' is not supported in this version of SQL Server.")
                 )
                 results.done(failed=True)
+
+    def _run(self, text: str, results: Results) -> None:
+        """Run a batch, or one of the two by which a bulk copy client begins."""
+        destination = destination_of(text)
+        if destination is not None:
+            self._guard(results, lambda executor: describe_destination(executor, destination))
+        elif is_insert_bulk(text):
+            self._guard(results, lambda executor: self._expect_rows(text, executor))
+        else:
+            Executor(self._session, results).run(text)
+
+    def _expect_rows(self, text: str, executor: Executor) -> None:
+        self._bulk_target = target_of(text)
+        executor.results.done()
+
+    def _guard(self, results: Results, action: Callable[[Executor], None]) -> None:
+        """Do something in a statement of its own, and send its error if it fails."""
+        executor = Executor(self._session, results)
+        self._session.begin_statement()
+        try:
+            action(executor)
+        except (SqlError, *ENGINE_ERRORS) as error:
+            executor.fail(error if isinstance(error, SqlError) else SqlError(8630, str(error), 17))
 
     def _manage_transaction(self, body: bytes, results: Results) -> None:
         start, _ = skip_headers(body)

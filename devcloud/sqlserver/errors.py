@@ -175,6 +175,17 @@ _MESSAGES: dict[int, tuple[int, str]] = {
         15,
         "The value for change tracking option '{0}' is not valid. The value must be between 1 and 2147483647 minutes.",
     ),
+    15225: (
+        11,
+        "No item by the name of '{0}' could be found in the current database '{1}', given that @itemtype was input as "
+        "'(null)'.",
+    ),
+    15335: (
+        11,
+        "Error: The new name '{0}' is already in use as a OBJECT name and would cause a duplicate that is not "
+        "permitted.",
+    ),
+    15477: (0, "Caution: Changing any part of an object name could break scripts and stored procedures."),
     5701: (0, "Changed database context to '{0}'."),
     5703: (0, "Changed language setting to {0}."),
     7202: (11, "Could not find server '{0}' in sys.servers."),

@@ -50,7 +50,8 @@ class Execution:
         """Return a binder for a statement of this session."""
         return WriteBinder(self.session)
 
-    def _roll_back_failed(self) -> None:
+    def roll_back_failed(self) -> None:
+        """Give up the transaction that an error has ended, and tell the client where it was its own."""
         session = self.session
         transaction = session.transaction
         if transaction.is_open and transaction.count == 0:
@@ -228,7 +229,7 @@ class Execution:
                 )
                 if not isinstance(translated, ConflictError):
                     if isinstance(translated, CancelledError):
-                        self._roll_back_failed()
+                        self.roll_back_failed()
                     raise translated from None
                 if not fresh:
                     number = 3960 if transaction.isolation == "SNAPSHOT" else 1205

@@ -54,14 +54,14 @@ class Executor(Execution):
             commands.Update: lambda s: self._write(lambda b: b.bind_update(s)),
             commands.Delete: lambda s: self._write(lambda b: b.bind_delete(s)),
             commands.Truncate: lambda s: self._write(lambda b: b.bind_truncate(s)),
-            commands.CreateTable: lambda s: self._define(lambda d: d.create_table(s)),
-            commands.AddToTable: lambda s: self._define(lambda d: d.add_to_table(s)),
-            commands.AlterColumn: lambda s: self._define(lambda d: d.alter_column(s)),
-            commands.DropFromTable: lambda s: self._define(lambda d: d.drop_from_table(s)),
-            commands.CreateIndex: lambda s: self._define(lambda d: d.create_index(s)),
-            commands.CreateView: lambda s: self._define(lambda d: d.create_view(s)),
+            commands.CreateTable: lambda s: self.define(lambda d: d.create_table(s)),
+            commands.AddToTable: lambda s: self.define(lambda d: d.add_to_table(s)),
+            commands.AlterColumn: lambda s: self.define(lambda d: d.alter_column(s)),
+            commands.DropFromTable: lambda s: self.define(lambda d: d.drop_from_table(s)),
+            commands.CreateIndex: lambda s: self.define(lambda d: d.create_index(s)),
+            commands.CreateView: lambda s: self.define(lambda d: d.create_view(s)),
             commands.TrackTable: self._track,
-            commands.Permission: lambda s: self._define(lambda d: d.set_permission(s)),
+            commands.Permission: lambda s: self.define(lambda d: d.set_permission(s)),
             commands.Create: self._create,
             commands.AlterDatabase: self._alter_database,
             commands.Drop: self._drop,
@@ -124,7 +124,7 @@ class Executor(Execution):
                 error.line = statement.line
             session.last_error = error.number
             # As under XACT_ABORT: DuckDB gives up a whole transaction with its first error.
-            self._roll_back_failed()
+            self.roll_back_failed()
             nested = isinstance(statement, commands.Block | commands.If | commands.While | commands.TryCatch)
             if nested or session.try_depth or error.number in _ABORTING or error.severity >= 20 or session.xact_abort:
                 raise
@@ -214,7 +214,8 @@ class Executor(Execution):
             f"CREATE OR REPLACE SEQUENCE {name} START {seed} INCREMENT {increment} {limits}"
         )
 
-    def _define(self, action: Callable[[Definer], None]) -> None:
+    def define(self, action: Callable[[Definer], None]) -> None:
+        """Change definitions, in the session's transaction or one of its own."""
         session = self.session
 
         def define() -> None:
@@ -262,11 +263,11 @@ class Executor(Execution):
             self.session.add_login(statement.name, statement.argument or "")
             self.results.done()
         else:
-            self._define(lambda definer: definer.create(statement))
+            self.define(lambda definer: definer.create(statement))
 
     def _drop(self, statement: commands.Drop) -> None:
         if statement.kind not in ("database", "login"):
-            self._define(lambda definer: definer.drop(statement))
+            self.define(lambda definer: definer.drop(statement))
             return
         self.session.require_administrator(f"DROP {statement.kind.upper()}")
         for name in statement.names:
@@ -296,7 +297,7 @@ class Executor(Execution):
     def _track(self, statement: commands.TrackTable) -> None:
         if not self.session.has_change_tracking:
             raise refuse("ALTER TABLE … CHANGE_TRACKING")
-        self._define(lambda definer: definer.track(statement))
+        self.define(lambda definer: definer.track(statement))
 
     # Variables and settings
 
@@ -417,7 +418,7 @@ class Executor(Execution):
         number = int(str(self.evaluate(statement.number, INT)[1]))
         message = str(self.evaluate(statement.message, nvarchar(2048))[1])
         state = int(str(self.evaluate(statement.state, INT)[1]))
-        self._roll_back_failed()
+        self.roll_back_failed()
         raise SqlError(number, message, 16, state, statement.line)
 
     def _wait(self, statement: commands.WaitFor) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from devcloud.sqlserver.engine.declarations import parse_declarations
+from devcloud.sqlserver.engine.state import split_name
 from devcloud.sqlserver.engine.values import Scalar
 from devcloud.sqlserver.errors import SqlError, make_error, refuse
 from devcloud.sqlserver.faults import Fault
@@ -160,9 +161,20 @@ def _data_types(executor: Executor, arguments: Arguments) -> None:
     list_data_types(executor, given.get("data_type"))
 
 
+def _rename(executor: Executor, arguments: Arguments) -> None:
+    given = read_arguments("sp_rename", arguments, ("objname", "newname", "objtype"))
+    kind = str(given.get("objtype") or "OBJECT").upper()
+    if kind != "OBJECT":
+        raise refuse(f"sp_rename of a {kind}")
+    name = split_name(str(given.get("objname") or ""))
+    executor.results.message(make_error(15477))
+    executor.define(lambda definer: definer.rename_table(name, str(given.get("newname") or "")))
+
+
 PROCEDURES: Final[dict[str, Procedure]] = {
     "fault": _add_fault,
     "clear_faults": _clear_faults,
+    "sp_rename": _rename,
     "sp_describe_first_result_set": _describe_result,
     "sp_describe_undeclared_parameters": _describe_parameters,
     "sp_columns_100": _columns,

@@ -143,7 +143,7 @@ def read_meanings(configuration: str) -> dict[str, dict[str, str]]:
     for part in re.split(r"^#{2,3} ", configuration, flags=re.MULTILINE)[1:]:
         title, _, body = part.partition("\n")
         for row in _ROW.finditer(body):
-            for key in re.findall(r"`([a-z_]+)`", row["keys"]):
+            for key in re.findall(r"`([a-z_.]+)`", row["keys"]):
                 meanings.setdefault(title.strip(), {})[key] = row["meaning"]
     return meanings
 

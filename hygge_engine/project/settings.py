@@ -23,6 +23,7 @@ RunType = Literal["full_drop", "incremental"]
 _BUILT_IN = (
     "hygge_engine.homes.mssql.settings",
     "hygge_engine.stores.lake_files.settings",
+    "hygge_engine.stores.mssql.settings",
     "hygge_engine.stores.open_mirroring.settings",
     "hygge_engine.stores.sqlite.settings",
 )

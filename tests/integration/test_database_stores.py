@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +12,15 @@ from typing import Any
 import pytest
 
 from hygge_engine.project.settings import RunType
-from tests.faults.source import Row
-from tests.integration.warehouse import Warehouse
+from tests.integration.mssql_server import ServerProcess
+from tests.integration.warehouse import DatabaseWarehouse, MssqlWarehouse
 
 
-class SqliteWarehouse(Warehouse):
-    """A table of a SQLite file, read by Python's own module."""
+class SqliteWarehouse(DatabaseWarehouse):
+    """A table of a SQLite file."""
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch, **store: Any) -> None:
         super().__init__(directory, monkeypatch, "things", {"type": "sqlite", "path": "out/shop.db"} | store)
-
-    def rows(self) -> list[Row]:
-        return sorted(self.ask("SELECT id, value, modified FROM things"))
 
     def tables(self) -> list[str]:
         return [name for (name,) in self.ask("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]
@@ -32,15 +30,26 @@ class SqliteWarehouse(Warehouse):
             return connection.execute(sql).fetchall()
 
 
-@pytest.fixture(params=["sqlite"])
-def warehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteWarehouse:
-    return SqliteWarehouse(tmp_path, monkeypatch)
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with ServerProcess() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "mssql"])
+def warehouse(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[DatabaseWarehouse]:
+    if request.param == "sqlite":
+        yield SqliteWarehouse(tmp_path, monkeypatch)
+        return
+    yield MssqlWarehouse(tmp_path, monkeypatch, request.getfixturevalue("server"))
 
 
 @pytest.mark.parametrize("run_type", ["incremental", "full_drop"])
 @pytest.mark.parametrize("incremental", [None, True, False])
 def test_run_type_and_the_stores_own_word_decide_between_merge_and_reload(
-    warehouse: SqliteWarehouse, run_type: RunType, incremental: bool | None
+    warehouse: DatabaseWarehouse, run_type: RunType, incremental: bool | None
 ) -> None:
     merges = incremental if incremental is not None else run_type == "incremental"
     warehouse.source.put(1, 2, 3, 4, 5)
@@ -55,7 +64,7 @@ def test_run_type_and_the_stores_own_word_decide_between_merge_and_reload(
     assert warehouse.tables() == ["__hygge_landing", "things"]
 
 
-def test_rows_that_come_late_are_merged(warehouse: SqliteWarehouse) -> None:
+def test_rows_that_come_late_are_merged(warehouse: DatabaseWarehouse) -> None:
     warehouse.source.put(1, 2, 3)
     warehouse.load()
     warehouse.source.put_late(4)  # bears the time of the rows before, and came after the load
@@ -66,7 +75,7 @@ def test_rows_that_come_late_are_merged(warehouse: SqliteWarehouse) -> None:
     assert warehouse.rows() == warehouse.source.rows
 
 
-def test_a_reload_of_an_empty_source_leaves_an_empty_table(warehouse: SqliteWarehouse) -> None:
+def test_a_reload_of_an_empty_source_leaves_an_empty_table(warehouse: DatabaseWarehouse) -> None:
     warehouse.source.put(1, 2)
     warehouse.load("full_drop")
     warehouse.source.remove(1, 2)
@@ -78,13 +87,13 @@ def test_a_reload_of_an_empty_source_leaves_an_empty_table(warehouse: SqliteWare
 
 
 @pytest.fixture
-def without_key(warehouse: SqliteWarehouse, monkeypatch: pytest.MonkeyPatch) -> SqliteWarehouse:
+def without_key(warehouse: DatabaseWarehouse, monkeypatch: pytest.MonkeyPatch) -> DatabaseWarehouse:
     source = warehouse.home.describe()
     monkeypatch.setattr(warehouse.home, "describe", lambda: replace(source, key=()))
     return warehouse
 
 
-def test_without_a_key_each_version_of_a_row_lands_once(without_key: SqliteWarehouse) -> None:
+def test_without_a_key_each_version_of_a_row_lands_once(without_key: DatabaseWarehouse) -> None:
     without_key.source.put(1, 2, 3)
     without_key.load()
     without_key.source.put(1)
@@ -93,7 +102,7 @@ def test_without_a_key_each_version_of_a_row_lands_once(without_key: SqliteWareh
     assert without_key.rows() == sorted(without_key.source.history)
 
 
-def test_without_a_key_lag_would_double_rows_and_is_refused(without_key: SqliteWarehouse) -> None:
+def test_without_a_key_lag_would_double_rows_and_is_refused(without_key: DatabaseWarehouse) -> None:
     without_key.watermark = "{ column: modified, lag: 5m }"
     without_key.source.put(1)
     with pytest.raises(AssertionError, match=r"home\.cursor_unusable.*key_columns"):

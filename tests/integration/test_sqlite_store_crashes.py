@@ -7,21 +7,16 @@ import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hygge_engine.flow.run import run_slice
-from hygge_engine.flow.slices import SliceResult, SliceTask
-from hygge_engine.project import Project
-from hygge_engine.project.models import Options
 from hygge_engine.project.settings import RunType
 from hygge_engine.stores.sqlite.database import SqliteDatabase
 from tests.faults.source import Row
-from tests.integration.warehouse import Warehouse
+from tests.integration.warehouse import DatabaseWarehouse, Watching
 
 
 class Died(BaseException):
@@ -41,23 +36,7 @@ class Mortal:
             raise Died
 
 
-class Watching:
-    """Cancels before a batch, where it is told to."""
-
-    def __init__(self, cancel_after: int | None = None) -> None:
-        self._left = cancel_after
-
-    def progress(self, rows: int, bytes_: int) -> None:
-        return
-
-    def cancelled(self) -> bool:
-        if self._left is None:
-            return False
-        self._left -= 1
-        return self._left < 0
-
-
-class Shop(Warehouse):
+class Shop(DatabaseWarehouse):
     """A table of a SQLite file, loaded slice by slice in this thread."""
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +44,6 @@ class Shop(Warehouse):
         super().__init__(directory, monkeypatch, "things", {"type": "sqlite", "path": "shop.db"})
         self.file = directory / "project" / "shop.db"
         self.mortal = mortal = Mortal()
-        self._projects: dict[RunType, Project] = {}
         plain = sqlite3.connect
 
         class MortalConnection(sqlite3.Connection):
@@ -78,33 +56,6 @@ class Shop(Warehouse):
                 return super().executemany(sql, *arguments)
 
         monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: plain(*a, **k, factory=MortalConnection))
-
-    def slice(
-        self,
-        load_id: str,
-        run_type: RunType,
-        attempt: int = 1,
-        watch: Watching | None = None,
-        *,
-        slice_minutes: float = 4.0,
-    ) -> SliceResult:
-        if run_type not in self._projects:
-            self._projects[run_type] = self.project(run_type)
-        project = replace(self._projects[run_type], options=Options(slice_minutes=slice_minutes))
-        (entity,) = project.entities
-        task = SliceTask(load_id, f"run-{load_id}", entity.flow, entity.name, run_type, "hash", attempt)
-        return run_slice(project, entity, task, watch or Watching())
-
-    def run(self, load_id: str, run_type: RunType, slice_minutes: float = 4.0) -> SliceResult:
-        """All slices of a load, as the orchestrator schedules them."""
-        for attempt in range(1, 50):
-            result = self.slice(load_id, run_type, attempt, slice_minutes=slice_minutes)
-            if result.status != "continue":
-                return result
-        raise AssertionError(result)
-
-    def rows(self) -> list[Row]:
-        return sorted(self.ask("SELECT id, value, modified FROM things"))
 
     def tables(self) -> list[str]:
         return [name for (name,) in self.ask("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.flow import run as flow_run
+from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project import Project
+from hygge_engine.project.models import Options
 from hygge_engine.project.settings import RunType
 from tests.faults.source import Row, Source, SourceHome
+from tests.integration.mssql_server import ServerProcess
 from tests.unit.project_files import HYGGE, load
 
 FLOW = """\
@@ -27,6 +33,13 @@ watermark: {watermark}
 entities: [{entity}]
 """
 
+HYGGE_MSSQL = """\
+name: shop
+connections:
+  shop_db: {{ type: mssql, server: "{address}", database: "{database}", username: sa, password: "{password}",
+              encrypt: false, driver: {driver} }}
+"""
+
 
 class Nobody:
     """An observer who does not look."""
@@ -36,6 +49,22 @@ class Nobody:
     def entity_progress(self, flow: str, entity: str, rows: int, bytes_: int) -> None: ...
 
     def entity_settled(self, flow: str, entity: str, result: Mapping[str, Any]) -> None: ...
+
+
+class Watching:
+    """Cancels before a batch, where it is told to."""
+
+    def __init__(self, cancel_after: int | None = None) -> None:
+        self._left = cancel_after
+
+    def progress(self, rows: int, bytes_: int) -> None:
+        return
+
+    def cancelled(self) -> bool:
+        if self._left is None:
+            return False
+        self._left -= 1
+        return self._left < 0
 
 
 class Warehouse(ABC):
@@ -50,6 +79,7 @@ class Warehouse(ABC):
         self.home = SourceHome(self.source)
         self.name = name
         self._store = store
+        self._projects: dict[RunType, Project] = {}
         monkeypatch.setattr(flow_run, "open_home", lambda project, entity: self.home)
 
     def project(self, run_type: RunType, incremental: bool | None = None) -> Project:
@@ -63,6 +93,75 @@ class Warehouse(ABC):
         assert summary["journal"]["status"] == "settled"
         return dict(summary)
 
+    def slice(
+        self,
+        load_id: str,
+        run_type: RunType,
+        attempt: int = 1,
+        watch: Watching | None = None,
+        *,
+        slice_minutes: float = 4.0,
+    ) -> SliceResult:
+        if run_type not in self._projects:
+            self._projects[run_type] = self.project(run_type)
+        project = replace(self._projects[run_type], options=Options(slice_minutes=slice_minutes))
+        (entity,) = project.entities
+        task = SliceTask(load_id, f"run-{load_id}", entity.flow, entity.name, run_type, "hash", attempt)
+        return flow_run.run_slice(project, entity, task, watch or Watching())
+
+    def run(self, load_id: str, run_type: RunType, slice_minutes: float = 4.0) -> SliceResult:
+        """All slices of a load, as the orchestrator schedules them."""
+        for attempt in range(1, 50):
+            result = self.slice(load_id, run_type, attempt, slice_minutes=slice_minutes)
+            if result.status != "continue":
+                return result
+        raise AssertionError(result)
+
     @abstractmethod
     def rows(self) -> list[Row]:
         """What the table holds, sorted."""
+
+
+class DatabaseWarehouse(Warehouse):
+    """A table of a database, read by a driver of its own."""
+
+    def rows(self) -> list[Row]:
+        return sorted(
+            (id_, value, modified) for id_, value, modified in self.ask("SELECT id, value, modified FROM things")
+        )
+
+    @abstractmethod
+    def tables(self) -> list[str]:
+        """The names of all tables, sorted."""
+
+    @abstractmethod
+    def ask(self, sql: str) -> list[Any]:
+        """The rows of a query."""
+
+
+class MssqlWarehouse(DatabaseWarehouse):
+    """A table of a database of its own, in devcloud's SQL Server."""
+
+    def __init__(
+        self,
+        directory: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        server: ServerProcess,
+        driver: str = "mssql-python",
+    ) -> None:
+        journal = {"path": "out/.hygge_journal"}
+        store = {"type": "mssql", "connection": "shop_db", "journal_folder": journal}
+        super().__init__(directory, monkeypatch, "things", store)
+        self.database = f"warehouse_{uuid.uuid4().hex[:12]}"
+        self.hygge = HYGGE_MSSQL.format(
+            address=server.address, database=self.database, password=DEFAULT_LOGINS["sa"], driver=driver
+        )
+        self.server = server
+        server.run(f"CREATE DATABASE {self.database}")
+
+    def tables(self) -> list[str]:
+        return [name for (name,) in self.ask("SELECT name FROM sys.tables ORDER BY name")]
+
+    def ask(self, sql: str) -> list[Any]:
+        (rows,) = self.server.run(sql, database=self.database)
+        return list(rows)

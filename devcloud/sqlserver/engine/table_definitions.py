@@ -252,6 +252,21 @@ class TableDefiner(KeyDefiner):
         for key in table.keys:
             self._build_index(catalogue, table, key)
 
+    def rename_table(self, name: Name, new: str) -> None:
+        """Carry out sp_rename of a table. Raises SqlError 15225 or 15335."""
+        catalogue, schema, own = self._locate(name)
+        table = catalogue.find(schema, own)
+        if table is None:
+            raise make_error(15225, own, catalogue.database)
+        if catalogue.find(schema, new) is not None:
+            raise make_error(15335, new)
+        self._drop_indexes(catalogue, table)
+        self._run(f"ALTER TABLE {self._storage(catalogue, table)} RENAME TO {quote(new)}")
+        self._run(f"UPDATE {self._where(catalogue)}.objects SET name = ? WHERE object_id = ?", new, table.object_id)
+        table = replace(table, name=new)
+        for key in table.keys:
+            self._build_index(catalogue, table, key)
+
     def drop_from_table(self, statement: DropFromTable) -> None:
         """Carry out ALTER TABLE … DROP."""
         catalogue, table = self._existing(statement.table)

@@ -55,14 +55,20 @@ def token_attributes(connection: MssqlConnection) -> dict[int, bytes]:
 
     Raises HomeLoginFailed where Entra refuses the credential, HomeUnavailable where it does not answer.
     """
-    if connection.auth == "sql":
+    token = access_token(connection)
+    if token is None:
         return {}
-    if connection.access_token is not None and connection.auth == "access_token":
-        token = connection.access_token.get_secret_value()
-    else:
-        token = _entra_token(connection)
     encoded = token.encode("utf-16-le")
     return {ACCESS_TOKEN_ATTRIBUTE: struct.pack("<I", len(encoded)) + encoded}
+
+
+def access_token(connection: MssqlConnection) -> str | None:
+    """A fresh Entra token; None for a SQL login. Raises as `token_attributes`."""
+    if connection.auth == "sql":
+        return None
+    if connection.access_token is not None and connection.auth == "access_token":
+        return connection.access_token.get_secret_value()
+    return _entra_token(connection)
 
 
 def check_reachable(connection: MssqlConnection) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from hygge_engine.errors import (
     HomeError,
@@ -21,6 +21,7 @@ from hygge_engine.errors import (
     HomeNotFound,
     HomePermissionDenied,
     HomeUnavailable,
+    HyggeError,
 )
 
 
@@ -152,6 +153,7 @@ _MASK: Final = "***"
 
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 _PYODBC_NUMBER = re.compile(r"\((-?\d+)\)")
+_BULK_COPY_NUMBER = re.compile(r"Sql Error: (\d+): Class \d+: State \d+: ")
 _MESSAGE_LABEL = re.compile(r"\[(?P<state>\w{5})\] \((?P<number>-?\d+)\)")
 # Classes of SQLSTATE: success, warning, no more rows. Of the warnings one means that a value was cut.
 _HARMLESS_CLASSES = ("00", "01", "02")
@@ -168,6 +170,15 @@ def diagnose_mssql_python(driver_error: str, ddbc_error: str) -> Diagnosis:
     text = _TAGS.sub("", ddbc_error).strip() or driver_error
     state = next((state for state, meaning in SQLSTATES.items() if meaning.pattern == driver_error), "")
     return Diagnosis(state, _number_of(text), text)
+
+
+def diagnose_bulk_copy(text: str) -> Diagnosis:
+    """What an exception of mssql-python's bulk copy says: a connection of its own, which keeps the server's number.
+
+    Without one the connection failed.
+    """
+    found = _BULK_COPY_NUMBER.search(text)
+    return Diagnosis("" if found else "08S01", int(found[1]) if found else 0, text[found.end() :] if found else text)
 
 
 def diagnose_messages(messages: Sequence[tuple[str, str]]) -> Diagnosis | None:
@@ -197,6 +208,12 @@ def diagnose_pyodbc(arguments: tuple[object, ...]) -> Diagnosis:
     if number in _DRIVER_NUMBERS or number not in NUMBERS:
         number = _number_of(message) or max(number, 0)
     return Diagnosis(state, number, message)
+
+
+class Translate(Protocol):
+    """Turns a diagnosis into an error of the room that asked; ``secrets`` must not appear in it."""
+
+    def __call__(self, diagnosis: Diagnosis, doing: str, *, secrets: Iterable[str] = ()) -> HyggeError: ...
 
 
 def translate(diagnosis: Diagnosis, doing: str, *, secrets: Iterable[str] = ()) -> HomeError:

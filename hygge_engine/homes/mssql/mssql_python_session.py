@@ -8,11 +8,25 @@ from typing import Any
 
 import mssql_python
 import pyarrow as pa
+from azure.core.credentials import AccessToken
 from mssql_python.exceptions import ConnectionStringParseError
 from mssql_python.exceptions import Exception as DriverError
 
-from hygge_engine.homes.mssql.connect import APPLICATION_NAME, connection_string, secrets_of, token_attributes
-from hygge_engine.homes.mssql.errors import Diagnosis, diagnose_messages, diagnose_mssql_python, translate
+from hygge_engine.homes.mssql.connect import (
+    APPLICATION_NAME,
+    access_token,
+    connection_string,
+    secrets_of,
+    token_attributes,
+)
+from hygge_engine.homes.mssql.errors import (
+    Diagnosis,
+    Translate,
+    diagnose_bulk_copy,
+    diagnose_messages,
+    diagnose_mssql_python,
+    translate,
+)
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.homes.mssql.values import Parameter
 
@@ -26,10 +40,22 @@ class _NamedConnection(mssql_python.Connection):
         return text.replace(f"APP={name};", f"APP={APPLICATION_NAME};"), {**parameters, "APP": APPLICATION_NAME}
 
 
+class _KnownToken:
+    """A credential that has its token already."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        """The token, whatever it is asked for; the driver uses it at once, so nobody reads when it expires."""
+        return AccessToken(self._token, 0)
+
+
 class MssqlPythonSession:
     """One connection, taken from the driver's own pool, which checks that it is alive."""
 
-    def __init__(self, connection: MssqlConnection) -> None:
+    def __init__(self, connection: MssqlConnection, translation: Translate = translate) -> None:
+        self._translate = translation
         self._secrets = secrets_of(connection)
         with self._errors(f"Connecting to {connection.address}"):
             self._connection = _NamedConnection(
@@ -40,6 +66,9 @@ class MssqlPythonSession:
                 native_uuid=False,
             )
             self._connection.timeout = connection.query_timeout_seconds
+            if (token := access_token(connection)) is not None:
+                # Bulk copy logs in by itself, and asks the connection for the credential.
+                self._connection._token_provider = _KnownToken(token)
 
     def fetch_all(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> list[tuple[Any, ...]]:
         with self._errors(doing), self._connection.cursor() as cursor:
@@ -54,6 +83,30 @@ class MssqlPythonSession:
             _execute(cursor, sql, parameters)
         return _Stream(self, cursor, doing)
 
+    def execute(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> None:
+        with self._errors(doing), self._connection.cursor() as cursor:
+            _execute(cursor, sql, parameters)
+            while cursor.nextset():  # errors of later statements come with their results
+                pass
+            self._check_messages(cursor, doing)
+
+    def insert(self, table: str, rows: pa.RecordBatch, *, doing: str) -> None:
+        """Bulk copy, over a connection of the driver's own."""
+        with self._errors(doing), self._connection.cursor() as cursor:
+            try:
+                cursor.bulkcopy_arrow(
+                    table,
+                    rows,
+                    timeout=self._connection.timeout,
+                    column_mappings=rows.schema.names,
+                    table_lock=True,
+                    keep_nulls=True,
+                )
+            except RuntimeError as error:
+                raise self._translate(diagnose_bulk_copy(str(error)), doing, secrets=self._secrets) from error
+            except ValueError as error:  # rows that the driver itself refuses
+                raise self._translate(Diagnosis("", 0, str(error)), doing, secrets=self._secrets) from error
+
     def close(self) -> None:
         # A connection that is gone already needs no closing.
         with suppress(DriverError, RuntimeError):
@@ -63,7 +116,7 @@ class MssqlPythonSession:
         """Raise what a fetch has only noted: rows that end because the connection is gone look like their end."""
         found = diagnose_messages(cursor.messages) if cursor.messages else None
         if found is not None:
-            raise translate(found, doing, secrets=self._secrets)
+            raise self._translate(found, doing, secrets=self._secrets)
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
@@ -71,10 +124,10 @@ class MssqlPythonSession:
             yield
         except DriverError as error:
             found = diagnose_mssql_python(error.driver_error, error.ddbc_error)
-            raise translate(found, doing, secrets=self._secrets) from error
+            raise self._translate(found, doing, secrets=self._secrets) from error
         except (RuntimeError, ConnectionStringParseError) as error:
             # What its native part reports without a SQLSTATE: a driver that does not load, a handle that is gone.
-            raise translate(Diagnosis("", 0, str(error)), doing, secrets=self._secrets) from error
+            raise self._translate(Diagnosis("", 0, str(error)), doing, secrets=self._secrets) from error
 
 
 class _Stream:

@@ -15,7 +15,8 @@ import pyodbc
 
 from hygge_engine.homes.mssql.connect import APPLICATION_NAME, connection_string, secrets_of, token_attributes
 from hygge_engine.homes.mssql.drivers import SYSTEM_DRIVER, packaged_driver
-from hygge_engine.homes.mssql.errors import diagnose_pyodbc, translate
+from hygge_engine.homes.mssql.errors import Translate, diagnose_pyodbc, translate
+from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.homes.mssql.values import Parameter
 
@@ -47,7 +48,8 @@ _REAL_BITS = 24
 class PyodbcSession:
     """One connection of its own."""
 
-    def __init__(self, connection: MssqlConnection) -> None:
+    def __init__(self, connection: MssqlConnection, translation: Translate = translate) -> None:
+        self._translate = translation
         self._secrets = secrets_of(connection)
         text = f"Driver={{{_driver()}}};APP={APPLICATION_NAME};{connection_string(connection)}"
         attributes: dict[int, int | bytes | bytearray | str | Sequence[str]] = {**token_attributes(connection)}
@@ -70,6 +72,23 @@ class PyodbcSession:
             cursor.execute(sql, *parameters)
         return _Stream(self, cursor, doing)
 
+    def execute(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> None:
+        with self._errors(doing), self._connection.cursor() as cursor:
+            cursor.execute(sql, *parameters)
+            while cursor.nextset():  # errors of later statements come with their results
+                pass
+
+    def insert(self, table: str, rows: pa.RecordBatch, *, doing: str) -> None:
+        """One statement for many rows, in the driver's arrays of parameters."""
+        names = ", ".join(quote(name) for name in rows.schema.names)
+        places = ", ".join("?" * rows.num_columns)
+        values = list(zip(*(column.to_pylist() for column in rows.columns), strict=True))
+        with self._errors(doing), self._connection.cursor() as cursor:
+            cursor.fast_executemany = True
+            cursor.execute("BEGIN TRANSACTION")
+            cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({places})", values)  # noqa: S608 - quoted names
+            cursor.execute("COMMIT TRANSACTION")
+
     def close(self) -> None:
         # A connection that is gone already needs no closing.
         with suppress(pyodbc.Error):
@@ -80,7 +99,7 @@ class PyodbcSession:
         try:
             yield
         except pyodbc.Error as error:
-            raise translate(diagnose_pyodbc(error.args), doing, secrets=self._secrets) from error
+            raise self._translate(diagnose_pyodbc(error.args), doing, secrets=self._secrets) from error
 
 
 class _Stream:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from hygge_engine.homes.mssql.connect import check_reachable
+from hygge_engine.homes.mssql.errors import Translate, translate
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.homes.mssql.values import Parameter
 
@@ -33,7 +34,7 @@ class Stream(Protocol):
 
 
 class Session(Protocol):
-    """One connection to the server. Every method raises HomeError alone."""
+    """One connection to the server. Every method raises what its translation makes of errors: HomeError by default."""
 
     def fetch_all(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> list[tuple[Any, ...]]:
         """All rows of a small result. ``doing`` says in an error what was attempted."""
@@ -43,18 +44,30 @@ class Session(Protocol):
         """Begin to read a large result; nothing else can be asked of the session until the stream is closed."""
         ...
 
+    def execute(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> None:
+        """Run statements that return no rows."""
+        ...
+
+    def insert(self, table: str, rows: pa.RecordBatch, *, doing: str) -> None:
+        """Add rows to a table, which is quoted already, by the names of their columns; without the session's own
+        transaction, all of them or none."""
+        ...
+
     def close(self) -> None:
         """Give the connection back."""
         ...
 
 
-def open_session(connection: MssqlConnection) -> Session:
-    """Connect with the driver that the settings name. Raises HomeUnavailable, HomeLoginFailed, HomeNotFound."""
+def open_session(connection: MssqlConnection, *, translation: Translate = translate) -> Session:
+    """Connect with the driver that the settings name.
+
+    Raises HomeUnavailable where nobody answers, HomeLoginFailed where Entra refuses, else what ``translation`` returns.
+    """
     check_reachable(connection)
     if connection.driver == "pyodbc":
         from hygge_engine.homes.mssql.pyodbc_session import PyodbcSession
 
-        return PyodbcSession(connection)
+        return PyodbcSession(connection, translation)
     from hygge_engine.homes.mssql.mssql_python_session import MssqlPythonSession
 
-    return MssqlPythonSession(connection)
+    return MssqlPythonSession(connection, translation)

@@ -1,0 +1,1 @@
+"""Tables of a SQL Server, Azure SQL or Fabric SQL database."""

@@ -1,0 +1,236 @@
+"""A SQL Server database: rows come by bulk copy into a stage, and move into their table in one transaction.
+
+Within it the row of the landing state is written first. Its lock makes writers of one table take turns, so that the
+statements after it need no hints of their own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from hygge_engine.errors import HomeError, StoreError, StoreUnavailable
+from hygge_engine.homes.mssql.identifiers import qualify, quote
+from hygge_engine.homes.mssql.session import Session, open_session
+from hygge_engine.homes.mssql.settings import MssqlConnection
+from hygge_engine.homes.mssql.values import Parameter
+from hygge_engine.retry import call_with_retries
+from hygge_engine.stores.database.base import LANDING_TABLE, ROW_NUMBER, STAGE_MARK, Database, StoredState
+from hygge_engine.stores.mssql.errors import as_store_error, translate
+from hygge_engine.stores.mssql.types import declared_type, prepared
+
+# How long a sweep waits for a stage that somebody is still writing to; it is left for the next one then.
+SWEEP_LOCK_MILLISECONDS = 5_000
+
+# What a table is called until it takes the place of the old one. Short enough for the longest stage's name.
+_NEW_MARK = "__hygge_new"
+
+
+class MssqlDatabase(Database):
+    """The tables of one ``schema``, over sessions of the driver's pool."""
+
+    def __init__(self, connection: MssqlConnection, schema: str) -> None:
+        self._connection = connection
+        self._schema = schema
+        self._clock: tuple[datetime, float] | None = None
+
+    def now(self) -> datetime:
+        """The server's clock, asked for once and carried on by this machine's."""
+        if self._clock is None:
+            ((text,),) = self._ask("SELECT CONVERT(varchar(33), SYSUTCDATETIME(), 126)", (), "asking for the time")
+            # The server gives seven digits of a second.
+            self._clock = datetime.fromisoformat(str(text)[:26]).replace(tzinfo=UTC), time.monotonic()
+        moment, since = self._clock
+        return moment + timedelta(seconds=time.monotonic() - since)
+
+    def read_state(self, name: str) -> StoredState | None:
+        if not self.has_table(LANDING_TABLE):
+            return None
+        # Even where readers see row versions: a transaction whose commit is under way is waited for.
+        select = f"SELECT state, nonce FROM {self._name(LANDING_TABLE)} WITH (READCOMMITTEDLOCK) WHERE name = ?"  # noqa: S608
+        rows = self._ask(select, (name,), "reading the landing state")
+        return StoredState(str(rows[0][0]), str(rows[0][1])) if rows else None
+
+    @contextmanager
+    def transaction(self) -> Iterator[MssqlTransaction]:
+        with self._session("writing") as session:
+            session.execute("SET XACT_ABORT ON; BEGIN TRANSACTION", doing=self._doing("beginning a transaction"))
+            try:
+                yield MssqlTransaction(session, self._schema)
+                session.execute("COMMIT TRANSACTION", doing=self._doing("committing"))
+            except BaseException:
+                # The pool would keep the transaction open, and its locks. A lost connection has lost it, too.
+                with suppress(StoreError):
+                    session.execute("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION", doing=self._doing("rolling back"))
+                raise
+
+    def has_table(self, table: str) -> bool:
+        rows = self._ask("SELECT OBJECT_ID(?, 'U')", (self._name(table),), f"looking for the table {table}")
+        return rows[0][0] is not None
+
+    def create_stage(self, stage: str, schema: pa.Schema, key: Sequence[str]) -> MssqlInserter:
+        columns = [_declaration(field, key) for field in schema]
+        numbered = ", ".join([f"{quote(ROW_NUMBER)} bigint IDENTITY(1, 1) NOT NULL", *columns])
+        self._run(f"CREATE TABLE {self._name(stage)} ({numbered})", f"creating {stage}")
+        return MssqlInserter(self, stage, keyed=bool(key))
+
+    def stages(self, table: str) -> list[str]:
+        prefix = f"{table}{STAGE_MARK}"
+        select = "SELECT name FROM sys.tables WHERE schema_id = SCHEMA_ID(?) AND LEFT(name, ?) = ?"
+        rows = self._ask(select, (self._schema, len(prefix), prefix), f"listing the stages of {table}")
+        return [str(name) for (name,) in rows]
+
+    def drop_stage(self, stage: str) -> None:
+        drop = f"SET LOCK_TIMEOUT {SWEEP_LOCK_MILLISECONDS}; DROP TABLE IF EXISTS {self._name(stage)}"
+        with suppress(StoreUnavailable):
+            self._run(f"{drop}; SET LOCK_TIMEOUT -1", f"dropping {stage}")
+
+    def insert(self, stage: str, batch: pa.RecordBatch) -> None:
+        """Add a batch to a stage."""
+        doing = f"staging rows in {stage}"
+        with self._session(doing) as session:
+            session.insert(self._name(stage), prepared(batch), doing=self._doing(doing))
+
+    def _name(self, table: str) -> str:
+        return qualify(self._schema, table)
+
+    def _doing(self, what: str) -> str:
+        return f"{self._connection.database}: {what}"
+
+    def _ask(self, sql: str, parameters: Sequence[Parameter], doing: str) -> list[tuple[Any, ...]]:
+        def ask() -> list[tuple[Any, ...]]:
+            with self._session(doing) as session:
+                return session.fetch_all(sql, parameters, doing=self._doing(doing))
+
+        return call_with_retries(ask)
+
+    def _run(self, sql: str, doing: str) -> None:
+        def run() -> None:
+            with self._session(doing) as session:
+                session.execute(sql, doing=self._doing(doing))
+
+        call_with_retries(run)
+
+    @contextmanager
+    def _session(self, doing: str) -> Iterator[Session]:
+        try:
+            session = open_session(self._connection, translation=translate)
+        except HomeError as error:  # before the driver is asked: nobody there, or no token
+            raise as_store_error(error) from error
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+class MssqlInserter:
+    """Adds batches to one stage."""
+
+    def __init__(self, database: MssqlDatabase, stage: str, *, keyed: bool) -> None:
+        self._database = database
+        self._stage = stage
+        self._keyed = keyed
+
+    def insert(self, batch: pa.RecordBatch) -> None:
+        """Tried again where rows have a key: those that had arrived already then count once."""
+        if self._keyed:
+            call_with_retries(lambda: self._database.insert(self._stage, batch))
+        else:
+            self._database.insert(self._stage, batch)
+
+    def close(self) -> None:
+        return
+
+
+class MssqlTransaction:
+    """What happens between BEGIN and COMMIT TRANSACTION."""
+
+    def __init__(self, session: Session, schema: str) -> None:
+        self._session = session
+        self._schema = schema
+
+    def replace_state(self, name: str, state: StoredState, previous: str | None) -> str | None:
+        table, doing = self._name(LANDING_TABLE), f"writing the landing state of {name}"
+        if previous is None:
+            self._session.execute(
+                f"IF OBJECT_ID(N'{table.replace("'", "''")}', 'U') IS NULL CREATE TABLE {table} (name nvarchar(400) "
+                "NOT NULL PRIMARY KEY, nonce varchar(32) NOT NULL, state nvarchar(max) NOT NULL)",
+                doing=doing,
+            )
+            insert = (
+                f"INSERT INTO {table} (name, nonce, state) SELECT ?, ?, ? "  # noqa: S608 - the name is quoted
+                f"WHERE NOT EXISTS (SELECT 1 FROM {table} WITH (UPDLOCK, HOLDLOCK) WHERE name = ?)"
+            )
+            self._session.execute(insert, (name, state.nonce, state.document, name), doing=doing)
+        else:
+            update = f"UPDATE {table} SET nonce = ?, state = ? WHERE name = ? AND nonce = ?"  # noqa: S608 - quoted
+            self._session.execute(update, (state.nonce, state.document, name, previous), doing=doing)
+        rows = self._session.fetch_all(f"SELECT nonce FROM {table} WHERE name = ?", (name,), doing=doing)  # noqa: S608
+        return str(rows[0][0]) if rows else None
+
+    def merge(self, stage: str, table: str, schema: pa.Schema, key: Sequence[str]) -> None:
+        doing = f"merging {stage} into {table}"
+        known = self._columns(table)
+        if not known:
+            self._create(table, schema, key)
+        fresh = [field for field in schema if known and field.name.casefold() not in known]
+        if fresh:
+            added = ", ".join(_declaration(field) for field in fresh)
+            self._session.execute(f"ALTER TABLE {self._name(table)} ADD {added}", doing=doing)
+        self._move(stage, table, schema, key, replacing=bool(known))
+
+    def replace(self, stages: Sequence[str], table: str, schema: pa.Schema, key: Sequence[str]) -> None:
+        """The new table is filled beside the old one, so that readers wait only for the change of names."""
+        doing = f"replacing {table}"
+        new = f"{table}{_NEW_MARK}"
+        self._create(new, schema, key)
+        for number, stage in enumerate(stages):
+            self._move(stage, new, schema, key, replacing=number > 0)
+        self._session.execute(f"DROP TABLE IF EXISTS {self._name(table)}", doing=doing)
+        self._session.execute("EXEC sp_rename ?, ?", (self._name(new), table), doing=doing)
+
+    def _columns(self, table: str) -> set[str]:
+        select = "SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(?, 'U')"
+        rows = self._session.fetch_all(select, (self._name(table),), doing=f"describing {table}")
+        return {str(name).casefold() for (name,) in rows}
+
+    def _create(self, table: str, schema: pa.Schema, key: Sequence[str]) -> None:
+        columns = [_declaration(field, key) for field in schema]
+        if key:
+            columns.append(f"PRIMARY KEY ({', '.join(quote(name) for name in key)})")
+        self._session.execute(f"CREATE TABLE {self._name(table)} ({', '.join(columns)})", doing=f"creating {table}")
+
+    def _move(self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], *, replacing: bool) -> None:
+        """Of two rows with the same key the one that was staged last counts; ``replacing``: over the table's own."""
+        doing = f"moving {stage} into {table}"
+        names = ", ".join(quote(name) for name in schema.names)
+        last = ""
+        if key and replacing:
+            same = " AND ".join(f"s.{quote(name)} = t.{quote(name)}" for name in key)
+            self._session.execute(
+                f"DELETE FROM t FROM {self._name(table)} AS t "  # noqa: S608 - names are quoted
+                f"WHERE EXISTS (SELECT 1 FROM {self._name(stage)} AS s WHERE {same})",
+                doing=doing,
+            )
+        if key:
+            same = " AND ".join(f"n.{quote(name)} = s.{quote(name)}" for name in key)
+            newer = f"{same} AND n.{quote(ROW_NUMBER)} > s.{quote(ROW_NUMBER)}"
+            last = f" WHERE NOT EXISTS (SELECT 1 FROM {self._name(stage)} AS n WHERE {newer})"  # noqa: S608 - quoted
+        self._session.execute(
+            f"INSERT INTO {self._name(table)} ({names}) SELECT {names} FROM {self._name(stage)} AS s{last}",  # noqa: S608
+            doing=doing,
+        )
+        self._session.execute(f"DROP TABLE {self._name(stage)}", doing=doing)
+
+    def _name(self, table: str) -> str:
+        return qualify(self._schema, table)
+
+
+def _declaration(field: pa.Field[pa.DataType], key: Sequence[str] = ()) -> str:
+    in_key = field.name in key
+    return f"{quote(field.name)} {declared_type(field.type, in_key=in_key)} {'NOT NULL' if in_key else 'NULL'}"

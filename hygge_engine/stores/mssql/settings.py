@@ -1,0 +1,103 @@
+"""``store: {type: mssql}``: tables of a SQL Server, Azure SQL or Fabric SQL database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from hygge_engine.errors import ConfigurationError
+from hygge_engine.homes.mssql.settings import MssqlConnection
+from hygge_engine.lake.settings import AccountUrl, LakeCredential, LakeSettings, PathPart
+from hygge_engine.project.settings import Settings, StoreSettings, register_store
+
+if TYPE_CHECKING:
+    from hygge_engine.lake.base import Lake
+    from hygge_engine.project.models import Entity, Project
+    from hygge_engine.stores.database.table import DatabaseTable
+
+# SQL Server's names have 128 characters, of which the name of a stage needs 33 for its end.
+_NAME_CHARACTERS = 95
+
+
+def _check_table_name(value: str) -> str:
+    if value.startswith(("__hygge", "#")):
+        raise ValueError("names that begin with __hygge or # are taken")
+    return value
+
+
+class JournalFolderSettings(Settings):
+    """``journal_folder`` of a store that is a database: the folder ``path`` of a data lake, or, without
+    ``account_url``, a directory of this machine, relative to the project."""
+
+    path: str = Field(min_length=1)
+    account_url: AccountUrl | None = None
+    filesystem: PathPart | None = None
+    credential: LakeCredential = "managed_identity"
+    account_name: str | None = None
+    account_key: SecretStr | None = None
+    sas_token: SecretStr | None = None
+    tenant_id: str | None = None
+    client_id: str | None = None
+    client_secret: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        if (self.account_url is None) != (self.filesystem is None):
+            raise ValueError("a data lake needs account_url and filesystem, a directory of this machine neither")
+        if self.account_url is not None:
+            self._lake_settings()
+        return self
+
+    def open(self, project: Project) -> tuple[Lake, str]:
+        """The lake, and the journal's folder in it."""
+        if self.account_url is not None:
+            return self._lake_settings().lake(), self.path.strip("/")
+        from hygge_engine.lake.opening import open_directory
+
+        directory = project.directory / self.path
+        return open_directory(directory.parent), directory.name
+
+    def _lake_settings(self) -> LakeSettings:
+        given: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
+        return LakeSettings(**given)
+
+
+@register_store
+class MssqlStoreSettings(StoreSettings):
+    """The table ``schema_name.table_name`` of a ``connection``. A database has no place for the journal's files:
+    ``journal_folder`` names one."""
+
+    kind: ClassVar[str] = "mssql"
+    type: Literal["mssql"] = "mssql"
+    connection: str
+    schema_name: str = Field(default="dbo", min_length=1, max_length=_NAME_CHARACTERS)
+    table_name: Annotated[str, AfterValidator(_check_table_name)] = Field(
+        default="{entity}", min_length=1, max_length=_NAME_CHARACTERS
+    )
+    journal_folder: JournalFolderSettings
+
+    def upserts(self) -> bool:
+        """A row replaces the one with its key; a load of a table without a key refuses what needs that."""
+        return True
+
+    def destination(self, entity: str) -> str:
+        return f"{self.connection}/{self.schema_name}.{self.table_name.replace('{entity}', entity)}"
+
+    def open(self, project: Project, entity: Entity) -> DatabaseTable:
+        from hygge_engine.stores.database.table import DatabaseTable
+        from hygge_engine.stores.mssql.database import MssqlDatabase
+
+        connection = project.connections[self.connection]
+        if not isinstance(connection, MssqlConnection):
+            raise ConfigurationError(f"the connection '{self.connection}' of {entity.id} is not of type mssql")
+        return DatabaseTable(
+            MssqlDatabase(connection, self.schema_name),
+            entity.id,
+            self.table_name.replace("{entity}", entity.name),
+            key_columns=self.key_columns,
+            schema_name=self.schema_name,
+        )
+
+    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
+        return self.journal_folder.open(project)
