@@ -21,10 +21,11 @@ from hygge_engine.journal.journal import Journal
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.stores.base import RowWriter
 from hygge_engine.stores.landing.protocol import TableLanding
-from hygge_engine.stores.landing.state import Mode, OpenLoad, StagedFile, Watermark
+from hygge_engine.stores.landing.state import Mode, OpenLoad, StagedFile
 from hygge_engine.stores.open_mirroring.layout import layout_of
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
+from hygge_engine.watermark import Watermark
 
 if TYPE_CHECKING:
     from hygge_engine.lake.base import Lake

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from hygge_engine.errors import ChangesExpired, ConfigurationError, CursorUnusable, HomeNotFound, SchemaChanged
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.slices import SliceTask
-from hygge_engine.homes.base import CursorType, HighWater, Home, Table
+from hygge_engine.homes.base import HighWater, Home, Table
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.project.settings import CHANGE_TRACKING, effective_run_type
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.base import Landing, mode_of
-from hygge_engine.stores.landing.state import Mode, OpenLoad, Watermark
+from hygge_engine.stores.landing.state import Mode, OpenLoad
+from hygge_engine.watermark import Watermark
 
 if TYPE_CHECKING:
     from hygge_engine.project import Entity
@@ -157,7 +158,7 @@ class Opening:
             return self._without_watermark(replace(opened, upper=upper), merges=merges)
         lower, inclusive = reached, False
         if settings.lag_seconds:
-            lower = self._home.lower_with_lag(reached, high.type, settings.lag_seconds)
+            lower = upper.lagged(reached, settings.lag_seconds)
         else:
             inclusive = self._reads_again(cursor, reached, high, merges=merges)
             if high.value == reached and not inclusive:
@@ -180,7 +181,7 @@ class Opening:
         """Raises ChangesExpired where ``on_expired`` is fail."""
         settings = self._entity.watermark
         high = self._home.high_water(CHANGE_TRACKING)
-        if int(high.oldest or 0) <= int(lower) <= int(high.value or 0):
+        if Watermark(CHANGE_TRACKING, high.type, lower).is_within(high.oldest, high.value):
             return False
         found = f"{self.describe().name} was loaded up to version {lower}, its changes are known from "
         found += f"{high.oldest} to {high.value}"
@@ -197,11 +198,14 @@ class Opening:
         high = self._home.high_water(cursor)
         if high.value is None:
             return None
-        lower = bound_of(self._task.window_from, high.type) if self._task.window_from else None
-        upper = bound_of(self._task.window_to, high.type) if self._task.window_to else high.value
-        self._notes.append(f"loaded again: {cursor} from {lower or 'the beginning'} to {upper}; the watermark stays")
-        window = Watermark(cursor, high.type, upper)
-        return replace(opened, upper=window, lower=lower, lower_inclusive=True, backfill=True)
+        upper = Watermark(cursor, high.type, high.value)
+        lower = upper.at(self._task.window_from).value if self._task.window_from else None
+        if self._task.window_to:
+            upper = upper.at(self._task.window_to)
+        self._notes.append(
+            f"loaded again: {cursor} from {lower or 'the beginning'} to {upper.value}; the watermark stays"
+        )
+        return replace(opened, upper=upper, lower=lower, lower_inclusive=True, backfill=True)
 
     def _without_watermark(self, opened: OpenLoad, *, merges: bool) -> OpenLoad:
         """An increment of a table that was loaded without a cursor. Raises CursorUnusable where rows would double."""
@@ -221,14 +225,13 @@ class Opening:
     def _reads_again(self, cursor: str, reached: str, high: HighWater, *, merges: bool) -> bool:
         """Whether the rows at exactly the committed watermark have to be read again, because some may be new."""
         mark = self._landing.state.watermark
-        if mark is None or high.type in ("binary", "version"):
+        if mark is None or not mark.repeats:
             return False
-        remembered = mark.boundary is not None and mark.boundary.complete
-        if remembered and high.value != reached:
+        if mark.remembers and high.value != reached:
             return True  # a row in another's place is not found by counting
         if self._home.count_at(cursor, reached) <= mark.ties:
             return False
-        if remembered or merges:
+        if mark.remembers or merges:
             return True
         self._notes.append(
             f"rows have appeared at exactly the last watermark, {reached}; they are left out, because without a key, "
@@ -241,12 +244,7 @@ class Opening:
         watermark = self._landing.state.watermark
         if watermark is None:
             return None
-        if (watermark.column, watermark.type) != (upper.column, upper.type):
-            raise CursorUnusable(
-                f"the table was loaded by {watermark.column} ({watermark.type}) so far, "
-                f"the configuration now says {upper.column} ({upper.type})",
-                hint="Restore the watermark, or reload the table with run_type full_drop.",
-            )
+        watermark.check_cursor(upper)
         return watermark.value
 
     def _keys(self, source: Table, mode: Mode) -> tuple[str, ...]:
@@ -273,29 +271,6 @@ class Opening:
                 f"the key was ({', '.join(state.key_columns)}), is ({', '.join(keys)}); which cannot be changed",
                 hint=RELOAD_HINT,
             )
-
-
-def bound_of(text: str, cursor_type: CursorType) -> str:
-    """A bound that somebody wrote, as homes take it: ISO 8601 for a time, digits for a number, 0x… for a rowversion.
-
-    Raises CursorUnusable where the text is none of the cursor's values.
-    """
-    expected = {"datetime": "a date or time (2024-01-31, 2024-01-31T12:00:00)", "int": "a whole number"}
-    try:
-        match cursor_type:
-            case "datetime":
-                return datetime.fromisoformat(text).isoformat()
-            case "int":
-                return str(int(text))
-            case "binary":
-                return f"0x{bytes.fromhex(text.removeprefix('0x')).hex().upper()}"
-            case _:
-                return text
-    except ValueError:
-        raise CursorUnusable(
-            f"{text!r} is no bound for a watermark of type {cursor_type}.",
-            hint=f"Write {expected.get(cursor_type, 'hexadecimal digits after 0x')}.",
-        ) from None
 
 
 def spelling_of(source: Table, names: Sequence[str], setting: str) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from hygge_engine.errors import HyggeError, LakeError, LandingBusy, LandingFenced, StoreError
-from hygge_engine.flow.boundary import BoundaryRows, without_landed
 from hygge_engine.flow.factory import journal_of, open_home, open_table
 from hygge_engine.flow.opening import Opening, spelling_of
 from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
@@ -19,6 +18,7 @@ from hygge_engine.retry import backoff_seconds
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.base import RENEWAL_SECONDS, Landing, is_resumable
 from hygge_engine.stores.landing.state import OpenLoad, StagedFile
+from hygge_engine.watermark.rows import BoundaryRows, without_landed
 
 if TYPE_CHECKING:
     from hygge_engine.project import Entity, Project

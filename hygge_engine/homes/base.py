@@ -5,13 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 import pyarrow as pa
 
-# The journal's watermark types; `binary` is SQL Server's rowversion, written as 0x… in hexadecimal, `version` what
-# Change Tracking counts.
-CursorType = Literal["datetime", "int", "string", "binary", "version"]
+from hygge_engine.watermark import CursorType
 
 # Where reading stopped: the key (full read) or cursor and key (incremental read) of the last row, in the home's own
 # exact text forms, so that no digit is lost. JSON-serialisable; opaque to everybody but the home that made it.
@@ -112,11 +110,6 @@ class Home(Protocol):
 
     def count_at(self, cursor: str, value: str) -> int:
         """How many rows have exactly this cursor value; 0 for a rowversion, which never repeats."""
-        ...
-
-    def lower_with_lag(self, value: str, cursor_type: CursorType, lag_seconds: float) -> str:
-        """``value`` moved ``lag_seconds`` back, to read late commits. Raises CursorUnusable where the cursor is no
-        time."""
         ...
 
     def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:

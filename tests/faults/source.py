@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 
 import pyarrow as pa
 
-from hygge_engine.homes.base import Batch, Column, CursorType, HighWater, Position, Table, Window
+from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, Window
 from hygge_engine.project.settings import CHANGE_TRACKING
 
 # A row as readers of the mirrored table see it: id, value, modified.
@@ -115,9 +115,6 @@ class SourceHome:
 
     def count_at(self, cursor: str, value: str) -> int:
         return sum(modified == int(value) for _, _, modified in self._source.rows)
-
-    def lower_with_lag(self, value: str, cursor_type: CursorType, lag_seconds: float) -> str:
-        return str(int(value) - int(lag_seconds))
 
     def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
         if window.cursor == CHANGE_TRACKING:

@@ -21,7 +21,7 @@ from devcloud.replicator import Replicator, check_landing_zone
 from hygge_engine.errors import LakeUnavailable
 from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.slices import SliceResult, SliceTask
-from hygge_engine.homes.base import Batch, Column, CursorType, HighWater, Position, Table, Window
+from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, Window
 from hygge_engine.lake.base import Content, Lake, PathInfo, Staged, StagingWriter
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.project.models import Entity, WatermarkSettings
@@ -92,9 +92,6 @@ class SourceHome:
 
     def count_at(self, cursor: str, value: str) -> int:
         return sum(modified == int(value) for _, modified in self._source.rows.values())
-
-    def lower_with_lag(self, value: str, cursor_type: CursorType, lag_seconds: float) -> str:
-        return str(int(value) - int(lag_seconds))
 
     def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
         rows = [(modified, id_, value) for id_, (value, modified) in self._source.rows.items()]

@@ -6,6 +6,7 @@ import pytest
 
 from hygge_engine.errors import CursorUnusable
 from hygge_engine.homes.base import Window
+from hygge_engine.watermark import Watermark
 from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home, read_all
 
 
@@ -116,12 +117,8 @@ class TestCursors:
         with open_home(server, "dbo.late") as home:
             high = home.high_water("at")
             assert high.value is not None
-            lower = home.lower_with_lag(high.value, high.type, 300)
+            lower = Watermark("at", high.type, high.value).lagged(high.value, 300)
             assert [row["id"] for row in read_all(home, Window("at", lower, high.value))] == [9, 10]
-
-    def test_a_number_has_no_lag(self, server: ServerProcess) -> None:
-        with open_home(server, None, query="SELECT 1 AS a") as home, pytest.raises(CursorUnusable, match="no minutes"):
-            home.lower_with_lag("7", "int", 300)
 
     @pytest.mark.parametrize(
         "cursor_type", ["uniqueidentifier", "float", "bit", "time", "varchar(max)", "sql_variant", "money"]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from hygge_engine.homes.mssql.types import SourceColumn
-from hygge_engine.homes.mssql.values import earlier, parameter, to_text
+from hygge_engine.homes.mssql.values import parameter, to_text
+from hygge_engine.watermark.values import earlier
 
 
 def column(type_name: str, **keys: Any) -> SourceColumn:

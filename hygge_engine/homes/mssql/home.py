@@ -9,7 +9,7 @@ from typing import Self
 import pyarrow as pa
 
 from hygge_engine.errors import CursorUnusable, HomeError, HomeNotFound, HomeUnavailable
-from hygge_engine.homes.base import Batch, Column, CursorType, HighWater, Position, Table, Window
+from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, Window
 from hygge_engine.homes.mssql.batching import read_batches
 from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_table
 from hygge_engine.homes.mssql.convert import convert
@@ -30,7 +30,7 @@ from hygge_engine.homes.mssql.session import Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import OPERATION, VERSIONS, changes_source, part
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
-from hygge_engine.homes.mssql.values import earlier, parameter, to_text
+from hygge_engine.homes.mssql.values import parameter, to_text
 from hygge_engine.project.problems import suggest
 from hygge_engine.project.settings import CHANGE_TRACKING
 
@@ -122,15 +122,6 @@ class MssqlHome:
             return 0
         placeholder, bound = parameter(column, value)
         return self._count(f"{quote(column.name)} = {placeholder}", bound)
-
-    def lower_with_lag(self, value: str, cursor_type: CursorType, lag_seconds: float) -> str:
-        """``value`` moved ``lag_seconds`` back. Raises CursorUnusable where the cursor is no time."""
-        if cursor_type != "datetime":
-            raise CursorUnusable(
-                f"A watermark of type {cursor_type} has no minutes that a lag could go back.",
-                hint="Remove lag, or use a time of last change as the watermark.",
-            )
-        return earlier(value, lag_seconds)
 
     def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
         """The window's rows after a position, in key order where the source has a key and one reader reads it.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from hygge_engine.errors import CursorUnusable, UnsupportedType
-from hygge_engine.homes.base import CursorType
 from hygge_engine.homes.mssql.identifiers import quote
+from hygge_engine.watermark import CursorType
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 

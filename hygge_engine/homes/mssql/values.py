@@ -20,7 +20,7 @@ server's: a datetime compared as datetime2 would differ from itself below the mi
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -110,29 +110,3 @@ def _timestamp_text(column: SourceColumn, text: str) -> str:
     digits = f".{fraction.ljust(scale, '0')[:scale]}" if scale else ""
     zone = _OFFSET_ZERO if column.base_type == "datetimeoffset" else ""
     return f"{day}T{clock}:{seconds}{digits}{zone}"
-
-
-def earlier(text: str, seconds: float) -> str:
-    """A timestamp or date in its text form, ``seconds`` earlier, in the same form; never later than asked.
-
-    Raises ValueError where the text is neither.
-    """
-    match = _TIMESTAMP.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is not a timestamp")
-    clock, fraction, offset = match["time"], match["fraction"] or "", match["offset"] or ""
-    base = datetime.fromisoformat(f"{match['date']}T{clock or '00:00'}:{match['seconds'] or '00'}")
-    # Whole seconds and their fraction apart: Python's datetime has no seventh digit.
-    ticks = int(fraction.ljust(7, "0")) - round(seconds * 10**7)
-    whole, ticks = divmod(ticks, 10**7)
-    try:
-        moved = base + timedelta(seconds=whole)
-    except OverflowError:
-        moved, ticks = datetime.min, 0
-    day, _, moved_clock = moved.isoformat(timespec="seconds").partition("T")
-    if clock is None:
-        return day
-    if match["seconds"] is None:
-        return f"{day}T{moved_clock[:5]}"
-    digits = f".{ticks:07d}"[: len(fraction) + 1] if fraction else ""
-    return f"{day}T{moved_clock}{digits}{offset}"

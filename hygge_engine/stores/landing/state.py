@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from hygge_engine.errors import LakeConditionNotMet, LakeNotFound, LandingBroken, LandingFenced
 from hygge_engine.lake.base import Lake
+from hygge_engine.watermark import Boundary, Watermark
 
 # Raised when a field changes its meaning; an older document is refused rather than misread.
 FORMAT = 1
@@ -50,31 +51,6 @@ class StagedFile:
     sha256: str
     rows: int = 0
     final: str = ""
-
-
-@dataclass(frozen=True)
-class Boundary:
-    """The rows at exactly a cursor's ``value`` that have landed, each as a digest of its content. Not ``complete``:
-    there were too many to remember."""
-
-    value: str
-    rows: tuple[str, ...] = ()
-    complete: bool = True
-
-
-@dataclass(frozen=True)
-class Watermark:
-    """How far an incremental table has come.
-
-    ``ties`` counts the rows that had exactly ``value`` when the bound was fixed; ``boundary`` remembers those that
-    landed.
-    """
-
-    column: str
-    type: str
-    value: str | None = None
-    ties: int = 0
-    boundary: Boundary | None = None
 
 
 @dataclass(frozen=True)
@@ -175,11 +151,8 @@ def _decode(value: dict[str, Any]) -> LandingState:
     def files(entries: list[dict[str, Any]]) -> tuple[StagedFile, ...]:
         return tuple(StagedFile(**entry) for entry in entries)
 
-    def boundary(entry: dict[str, Any] | None) -> Boundary | None:
-        return None if entry is None else Boundary(**entry | {"rows": tuple(entry["rows"])})
-
     def watermark(entry: dict[str, Any] | None) -> Watermark | None:
-        return None if entry is None else Watermark(**entry | {"boundary": boundary(entry.get("boundary"))})
+        return None if entry is None else Watermark.from_json(entry)
 
     opened = value["open"]
     if opened is not None:
@@ -187,7 +160,7 @@ def _decode(value: dict[str, Any]) -> LandingState:
             **opened
             | {
                 "upper": watermark(opened["upper"]),
-                "boundary": boundary(opened.get("boundary")),
+                "boundary": Boundary.from_json(opened["boundary"]) if opened.get("boundary") else None,
                 "staged": files(opened["staged"]),
                 "intent": files(opened["intent"]),
             }

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hygge_engine.stores.landing.state import Boundary
+from hygge_engine.watermark.watermark import Boundary
 
 # More rows than this at one value are not remembered: the landing state has to stay a small document.
 REMEMBERED_ROWS = 1_000

@@ -1,0 +1,94 @@
+"""The watermark: which column orders the changes of a table, and up to which value they have landed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+from hygge_engine.errors import CursorUnusable
+from hygge_engine.watermark.values import CursorType, checked, earlier, order_of
+
+# Types whose values never repeat, so that nothing can appear later at a value that has been reached.
+_UNIQUE: frozenset[CursorType] = frozenset({"binary", "version"})
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """The rows at exactly a cursor's ``value`` that have landed, each as a digest of its content. Not ``complete``:
+    there were too many to remember."""
+
+    value: str
+    rows: tuple[str, ...] = ()
+    complete: bool = True
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Self:
+        """The inverse of ``dataclasses.asdict``."""
+        return cls(**{**entry, "rows": tuple(entry["rows"])})
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """How far an incremental table has come.
+
+    ``value`` is in its home's own exact text form, None where the source was empty. ``ties`` counts the rows that had
+    exactly ``value`` when the bound was fixed; ``boundary`` remembers those that landed.
+    """
+
+    column: str
+    type: CursorType
+    value: str | None = None
+    ties: int = 0
+    boundary: Boundary | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-serialisable mapping, as the landing state keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`, also of what earlier versions wrote, which remembered no boundary. Raises
+        TypeError or KeyError for anything else."""
+        boundary = entry.get("boundary")
+        return cls(**{**entry, "boundary": None if boundary is None else Boundary.from_json(boundary)})
+
+    @property
+    def repeats(self) -> bool:
+        """Whether rows may appear later with a value that has been reached."""
+        return self.type not in _UNIQUE
+
+    @property
+    def remembers(self) -> bool:
+        """Whether every row at exactly ``value`` is known, so that a new one is told from those that have landed."""
+        return self.boundary is not None and self.boundary.complete
+
+    def check_cursor(self, other: Watermark) -> None:
+        """Raise CursorUnusable where ``other``, of the configuration, belongs to another cursor."""
+        if (self.column, self.type) != (other.column, other.type):
+            raise CursorUnusable(
+                f"the table was loaded by {self.column} ({self.type}) so far, "
+                f"the configuration now says {other.column} ({other.type})",
+                hint="Restore the watermark, or reload the table with run_type full_drop.",
+            )
+
+    def at(self, text: str) -> Self:
+        """The same cursor at a value that somebody wrote: ISO 8601 for a time, digits for a number, 0x… for a
+        rowversion. Raises CursorUnusable where the text is none of the cursor's values."""
+        return replace(self, value=checked(text, self.type), ties=0, boundary=None)
+
+    def lagged(self, value: str, seconds: float) -> str:
+        """``value`` of this cursor, so many seconds back. Raises CursorUnusable where the cursor is no time."""
+        if self.type != "datetime":
+            raise CursorUnusable(
+                f"A watermark of type {self.type} has no minutes that a lag could go back.",
+                hint="Remove lag, or use a time of last change as the watermark.",
+            )
+        return earlier(value, seconds)
+
+    def is_within(self, oldest: str | None, newest: str | None) -> bool:
+        """Whether what has been reached lies between two values of the same cursor, both included."""
+        if self.value is None or oldest is None or newest is None:
+            return False
+        low, reached, high = (order_of(value, self.type) for value in (oldest, self.value, newest))
+        return low <= reached <= high

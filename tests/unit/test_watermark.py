@@ -1,0 +1,99 @@
+"""What a watermark's values are, how they compare, and what earlier versions have written of them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hygge_engine.errors import CursorUnusable
+from hygge_engine.stores.landing.state import LandingState
+from hygge_engine.watermark import Boundary, CursorType, Watermark
+from hygge_engine.watermark.values import order_of
+
+# A landing state as versions wrote it that remembered no boundary, and had no open load.
+EARLIER_STATE = {
+    "format": 1,
+    "nonce": "n",
+    "epoch": 3,
+    "generation": 1,
+    "next_sequence": 2,
+    "folder_etag": "",
+    "key_columns": ["id"],
+    "columns": {"id": "int64"},
+    "removed_columns": {},
+    "watermark": {"column": "modified", "type": "datetime", "value": "2024-01-31T12:00:00.1234567", "ties": 2},
+    "owner": None,
+    "open": None,
+    "finished": None,
+}
+
+
+def test_what_earlier_versions_have_written_is_read() -> None:
+    state, _ = LandingState.from_json(json.dumps(EARLIER_STATE).encode(), "state.json")
+    assert state.watermark == Watermark("modified", "datetime", "2024-01-31T12:00:00.1234567", 2)
+
+
+@given(st.text(), st.lists(st.text()), st.booleans())
+def test_a_watermark_survives_the_landing_state(value: str, rows: list[str], complete: bool) -> None:
+    mark = Watermark("c", "string", value, 1, Boundary(value, tuple(rows), complete))
+    state, nonce = LandingState.from_json(LandingState(watermark=mark).to_json("n"), "state.json")
+    assert (state.watermark, nonce) == (mark, "n")
+    assert Watermark.from_json(json.loads(json.dumps(mark.to_json()))) == mark
+
+
+@given(st.lists(st.datetimes(), min_size=2, max_size=2))
+def test_times_compare_as_times_whatever_digits_they_are_written_with(moments: list[datetime]) -> None:
+    first, second = moments
+    texts = [first.isoformat(), second.isoformat(timespec="microseconds") + "000Z"]
+    less = order_of(texts[0], "datetime") < order_of(texts[1], "datetime")
+    assert less == (first.replace(tzinfo=UTC) < second.replace(tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("type_", "oldest", "value", "newest", "within"),
+    [
+        ("version", "9", "10", "11", True),
+        ("version", "11", "10", "12", False),
+        ("int", "-2", "-1", "0", True),
+        ("binary", "0x00FF", "0x0100", "0x0101", True),
+        ("datetime", "2024-01-01T00:00:00.0000001", "2024-01-01T00:00:00.0000002", "2024-01-01T02:00:00+01:00", True),
+        ("datetime", "2024-01-02", "2024-01-01T23:59", "2024-01-03", False),
+    ],
+)
+def test_values_compare_by_their_type(type_: CursorType, oldest: str, value: str, newest: str, within: bool) -> None:
+    assert Watermark("c", type_, value).is_within(oldest, newest) is within
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "value"),
+    [
+        ("datetime", "2024-01-31", "2024-01-31T00:00:00"),
+        ("int", " 7 ", "7"),
+        ("binary", "0x0a", "0x0A"),
+        ("string", "as it is", "as it is"),
+    ],
+)
+def test_bounds_that_people_write_become_values(type_: CursorType, text: str, value: str) -> None:
+    assert Watermark("c", type_, "before", 3).at(text) == Watermark("c", type_, value)
+
+
+@pytest.mark.parametrize(("type_", "text"), [("datetime", "yesterday"), ("int", "7.5"), ("binary", "0xZZ")])
+def test_what_is_no_value_is_refused_with_what_would_be_one(type_: CursorType, text: str) -> None:
+    with pytest.raises(CursorUnusable, match="is no bound for a watermark") as caught:
+        Watermark("c", type_).at(text)
+    assert caught.value.hint.startswith("Write ")
+
+
+def test_only_a_time_has_a_lag() -> None:
+    assert Watermark("c", "datetime").lagged("2024-01-31T12:00:00.1234567", 60) == "2024-01-31T11:59:00.1234567"
+    with pytest.raises(CursorUnusable, match="no minutes"):
+        Watermark("c", "int").lagged("7", 60)
+
+
+def test_another_cursor_is_refused_by_both_names() -> None:
+    with pytest.raises(CursorUnusable, match=r"modified \(datetime\) so far.*now says id \(int\)"):
+        Watermark("modified", "datetime").check_cursor(Watermark("id", "int"))
