@@ -25,6 +25,17 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 }
 
 
+# Which credential a secret belongs to.
+_SECRET_OF = {"account_key": "account_key", "sas_token": "sas", "client_secret": "client_secret"}
+
+_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+# Twenty of a GUID's characters in a row, or a GUID's digits in braces: no name that somebody has chosen.
+_NEARLY_A_GUID = re.compile(r"[{(]?(?=.*-)[0-9a-fA-F-]{20,}[)}]?")
+
+# Hosts whose addresses have no path of their own; stand-ins may have one.
+_SERVICES = (".fabric.microsoft.com", ".core.windows.net", ".chinacloudapi.cn", ".usgovcloudapi.net")
+
+
 # What would end a part of a path, or of the URL that it becomes part of.
 _ENDS_A_PART = re.compile(r"[/\\?#\x00-\x1f\x7f]")
 
@@ -34,6 +45,27 @@ def check_path_part(value: str) -> str:
     if _ENDS_A_PART.search(value) or not value.strip(". "):
         raise ValueError("expected one part of a path: no slashes, no '?', '#' or control characters, not '.' or '..'")
     return value
+
+
+def is_guid(value: str) -> bool:
+    """Whether a name is a GUID, as Fabric writes them."""
+    return _GUID.fullmatch(value) is not None
+
+
+def check_identifier(value: str) -> str:
+    """Return ``value`` if it can name a workspace or an item of Fabric; raise ValueError otherwise.
+
+    Stand-ins take any name. What is nearly a GUID is a GUID with a mistake in it.
+    """
+    check_path_part(value)
+    if _NEARLY_A_GUID.fullmatch(value) and not is_guid(value):
+        raise ValueError("expected a GUID of 8, 4, 4, 4 and 12 digits: 11111111-2222-3333-4444-555555555555")
+    return value
+
+
+def is_fabric(account_url: str) -> bool:
+    """Whether an address is one of OneLake's own, not a stand-in's or a storage account's."""
+    return (urlsplit(account_url).hostname or "").endswith(".fabric.microsoft.com")
 
 
 def check_account_url(value: str) -> str:
@@ -55,6 +87,11 @@ def check_account_url(value: str) -> str:
             "account_url is only an address, https://<account>.dfs.core.windows.net: a SAS token stands in sas_token, "
             "an account key in account_key"
         )
+    if host.endswith(_SERVICES) and url.path.strip("/"):
+        raise ValueError(
+            f"account_url is only an address, {url.scheme}://{url.netloc}: workspace or container stand in filesystem, "
+            "what lies below them in keys of its own"
+        )
     if ".blob." in host:
         raise ValueError(f"account_url is the Blob endpoint; the DFS endpoint is {host.replace('.blob.', '.dfs.')}")
     return value
@@ -62,6 +99,7 @@ def check_account_url(value: str) -> str:
 
 AccountUrl = Annotated[str, AfterValidator(check_account_url)]
 PathPart = Annotated[str, AfterValidator(check_path_part)]
+FabricIdentifier = Annotated[str, AfterValidator(check_identifier)]
 
 
 class LakeSettings(Settings):
@@ -73,7 +111,7 @@ class LakeSettings(Settings):
     """
 
     account_url: AccountUrl
-    filesystem: PathPart
+    filesystem: FabricIdentifier
     path: str = ""
     credential: LakeCredential = "managed_identity"
     account_name: str | None = None
@@ -85,6 +123,10 @@ class LakeSettings(Settings):
 
     @model_validator(mode="after")
     def _credential_is_complete(self) -> Self:
+        if "credential" not in self.model_fields_set:
+            given = [kind for key, kind in _SECRET_OF.items() if getattr(self, key)]
+            if given:
+                raise ValueError(f"credential is {self.credential} unless told otherwise; write credential: {given[0]}")
         missing = [name for name in _REQUIRED[self.credential] if not getattr(self, name)]
         if missing:
             raise ValueError(f"credential '{self.credential}' needs {', '.join(missing)}")

@@ -217,7 +217,7 @@ class _Reader:
             if isinstance(node, Mapping):
                 for name, entry in node.entries.items():
                     merged.setdefault(name, entry)
-            else:
+            elif not (isinstance(node, Scalar) and node.broken):
                 line, column = key.start_mark.line + 1, key.start_mark.column + 1
                 message, expected = "`<<` takes a mapping over, and this is none", "`<<: *name` of a mapping `&name`"
                 self._problems.add(self._source.problem(line, column, message, expected=expected))

@@ -10,6 +10,8 @@ from hygge_engine.project.problems import Problem, Source
 
 NOT_VALID = "this is not valid YAML"
 
+_TOO_DEEP = "a key that is indented further than the line above it"
+
 # Findings about something unclosed are made far behind it; the place to look at is where it begins.
 _BEGINS_AT_CONTEXT = ("while scanning a quoted scalar", "while scanning a simple key", "while parsing a flow")
 
@@ -30,6 +32,8 @@ _TOKENS = {
 
 # `key:value`, which YAML reads as one text. An address such as `http://` is none.
 _NO_BLANK = re.compile(r"\s*(?:- +)?(?P<key>[A-Za-z_][\w-]*):(?P<value>[^\s/:].*)")
+
+_COMMENTS_ELSEWHERE = ("//", "--", ";", "/*")
 
 # A placeholder where YAML takes braces for a mapping.
 _PLACEHOLDER = re.compile(r"\{(?:entity|flow)\}")
@@ -72,7 +76,10 @@ def explain(source: Source, error: yaml.MarkedYAMLError) -> Problem:
             column = match.end("key") + 1
             expected = f"`{match['key']}: ` and the value"
             return source.problem(number, column, NOT_VALID, found="no blank after the colon", expected=expected)
-    return source.problem(line, column, NOT_VALID, **_words(error, source.line(line)))
+    words = _words(error, source.line(line))
+    if words.get("found") == _TOO_DEEP:
+        column = len(source.line(line)) - len(source.line(line).lstrip()) + 1
+    return source.problem(line, column, NOT_VALID, **words)
 
 
 def _line_before(source: Source, line: int) -> int:
@@ -100,16 +107,16 @@ def _words(error: yaml.MarkedYAMLError, text: str) -> dict[str, str]:
         hint = " Variables are written `${NAME}`." if "'%'" in finding else ""
         return {"found": finding.removeprefix("found "), "hint": f"Quote the value.{hint}"}
     if "mapping values are not allowed" in finding:
-        return {
-            "found": "a second `: ` on the line, or a key indented further than its neighbours",
-            "hint": "Quote the value, or align the keys.",
-        }
+        if text.count(": ") + text.rstrip().endswith(":") == 1:
+            return {"found": _TOO_DEEP, "hint": "Give it as many blanks as the other keys of its section."}
+        return {"found": "a second `: ` on the line", "hint": "Quote the value."}
     if "unexpected end of stream" in finding:
         return {"found": "a quote that nothing closes"}
     if "could not find expected ':'" in finding:
-        return {"found": "a key without a colon", "expected": "`key: value`"}
+        hint = "A comment begins with `#`." if text.lstrip().startswith(_COMMENTS_ELSEWHERE) else ""
+        return {"found": "a key without a colon", "expected": "`key: value`", "hint": hint}
     if (error.context or "").startswith("while parsing a flow"):
-        return {"found": "a bracket or brace that nothing closes, or a missing comma in it"}
+        return {"found": "a bracket or brace that nothing closes, or a comma that is missing or too many"}
     if "duplicate anchor" in finding:
         return {"found": "the same anchor (`&name`) twice"}
     if "expected a single document" in (error.context or ""):
@@ -117,6 +124,9 @@ def _words(error: yaml.MarkedYAMLError, text: str) -> dict[str, str]:
     expectation = _EXPECTATION.fullmatch(finding)
     if expectation is None:
         return {"found": finding.removeprefix("found ")} if finding.startswith("found ") else {"hint": finding}
+    if "block mapping start" in finding:
+        hint = "Give it as many blanks as the other keys of its section."
+        return {"found": _TOKENS["<block mapping start>"], "hint": hint}
     return {
         "found": _name_token(expectation["found"] or ""),
         "expected": _name_token(expectation["expected"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ PROJECT_FILE = "hygge.yml"
 FLOW_FILE = "flow.yml"
 FLOWS = "flows"
 ENTITIES = "entities"
+
+# What editors and other tools call a YAML file, or leave behind its name.
+_OTHER_EXTENSION = re.compile(r"\.(ya?ml(\.\w+)?|json)$", re.IGNORECASE)
 
 _FLOW_PLACE = f"Each flow has a directory of its own: {FLOWS}/<flow>/{FLOW_FILE}."
 
@@ -43,6 +47,11 @@ def flow_directories(root: Path) -> tuple[list[Path], list[Problem]]:
     paths = sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
     problems = [] if paths else [Problem(FLOWS, 0, 0, "there are no flows", hint=_FLOW_PLACE)]
     problems += strays(root, directory, (), _FLOW_PLACE)
+    if (root / FLOW_FILE).is_file():
+        problems.append(Problem(FLOW_FILE, 0, 0, "the file is not read", hint=_FLOW_PLACE))
+    if any((root / ENTITIES).glob("*.yml")):
+        hint = f"Each flow has its own: {FLOWS}/<flow>/{ENTITIES}/."
+        problems.append(Problem(ENTITIES, 0, 0, "the directory is not read", hint=hint))
     whole = []
     for path in paths:
         if (path / FLOW_FILE).is_file():
@@ -75,12 +84,17 @@ def entity_files(root: Path, flow: Path) -> tuple[list[Path], list[Problem]]:
     """The files of a flow's entities, and those of the wrong extension."""
     directory = flow / ENTITIES
     paths = sorted(directory.iterdir()) if directory.is_dir() else []
-    problems = [
-        Problem(path.relative_to(root).as_posix(), 0, 0, "the file is not read", hint=f"Rename it to {path.stem}.yml.")
-        for path in paths
-        if path.suffix == ".yaml"
-    ]
-    return [path for path in paths if path.suffix == ".yml"], problems
+    problems = []
+    for path in paths:
+        file = path.relative_to(root).as_posix()
+        if path.is_dir():
+            hint = f"Files of entities lie in {ENTITIES}/ itself, not in directories below it."
+            if any(path.glob("**/*.yml")):
+                problems.append(Problem(file, 0, 0, "the directory is not read", hint=hint))
+        elif path.suffix != ".yml" and _OTHER_EXTENSION.search(path.name):
+            hint = f"Rename it to {_OTHER_EXTENSION.sub('', path.name)}.yml."
+            problems.append(Problem(file, 0, 0, "the file is not read", hint=hint))
+    return [path for path in paths if path.suffix == ".yml" and path.is_file()], problems
 
 
 def _misnamed(directory: Path, name: str) -> str:

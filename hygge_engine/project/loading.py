@@ -20,6 +20,7 @@ from hygge_engine.project.elsewhere import (
     NO_SECTION_KEYS,
     NO_STORE_KEYS,
 )
+from hygge_engine.project.knowledge import KeyKnowledge
 from hygge_engine.project.layout import (
     EMPTY_FLOW,
     EMPTY_PROJECT,
@@ -40,26 +41,18 @@ from hygge_engine.project.models import (
     check_entity_name,
 )
 from hygge_engine.project.overrides import Overrides
-from hygge_engine.project.problems import Problem, Problems, Source, nearest
+from hygge_engine.project.problems import Problem, Problems, Source
+from hygge_engine.project.reporting import is_broken, is_misspelt, misspelt
+from hygge_engine.project.sections import Sections
 from hygge_engine.project.settings import (
-    CONNECTIONS,
     HOMES,
     STORES,
-    ConnectionSettings,
     HomeSettings,
     Settings,
     StoreSettings,
     load_types,
 )
-from hygge_engine.project.validation import (
-    KeyKnowledge,
-    describe_value,
-    fill_placeholders,
-    fill_text,
-    is_broken,
-    merge,
-    validate,
-)
+from hygge_engine.project.validation import merge, validate
 from hygge_engine.project.variables import Variables
 
 _INHERITED = ("home", "store", *OPTIONAL_SECTIONS)
@@ -89,7 +82,7 @@ def _summarise(directory: Path, problems: tuple[Problem, ...]) -> ConfigurationE
 
 
 @dataclass(frozen=True)
-class _Sections:
+class _EntitySections:
     """An entity's merged sections, and the trees that they came from."""
 
     home: HomeSettings
@@ -116,6 +109,7 @@ class _Loader:
         self._directory = directory
         self._problems = problems
         self._keys = KeyKnowledge.gather()
+        self._sections = Sections(self._keys, problems)
         self._variables = Variables(environment, directory, problems)
         self._overrides = Overrides(
             overrides, problems, self._keys.is_secret, lambda node: self._variables.expand(node, problems)
@@ -132,9 +126,9 @@ class _Loader:
         if tree is None:
             self._load_flows(None)
             return None
-        tree = self._overrides.apply_to_project(tree)
+        tree = self._sections.with_named_connections(self._overrides.apply_to_project(tree))
         document = self._validate(ProjectDocument, tree, PROJECT_FILE, elsewhere=NO_PROJECT_KEYS)
-        connections = self._load_connections(tree)
+        connections = self._sections.load_connections(tree)
         self._checks = Checks(connections, self._problems)
         defaults = tree.get("defaults")
         if isinstance(defaults, Mapping):
@@ -164,6 +158,9 @@ class _Loader:
         except OSError as error:
             self._problems.add(Problem(file, 0, 0, "the file cannot be read", found=error.strerror or ""))
             return None
+        if text.count("\0") > len(text) // 4:
+            self._problems.add(Problem(file, 1, 1, "the file is not UTF-8", found="UTF-16", hint="Save it as UTF-8."))
+            return None
         source = Source(file, text, is_secret=self._keys.is_secret)
         tree = read_document(source, self._problems, self._keys.is_secret)
         if empty and tree is not None and not tree.entries:
@@ -181,61 +178,6 @@ class _Loader:
         elsewhere: MappingType[str, str] | None = None,
     ) -> T | None:
         return validate(model, tree, section, self._problems, self._keys, defaults=defaults, elsewhere=elsewhere)
-
-    def _load_connections(self, tree: Mapping) -> dict[str, ConnectionSettings | None] | None:
-        """The connections by name, None for one that has problems; None altogether where the section cannot be read."""
-        section = tree.get("connections")
-        if section is None:
-            return {}
-        if not isinstance(section, Mapping):
-            return None
-        connections: dict[str, ConnectionSettings | None] = {}
-        for name, entry in section.entries.items():
-            connections[name] = None
-            if isinstance(entry.node, Mapping):
-                connections[name] = self._validate_typed(CONNECTIONS, entry.node, f"connection `{name}`")
-        return connections
-
-    def _validate_typed[T: Settings](
-        self,
-        registry: MappingType[str, type[T]],
-        tree: Mapping,
-        section: str,
-        *,
-        values: MappingType[str, str] | None = None,
-        elsewhere: MappingType[str, str] | None = None,
-    ) -> T | None:
-        """Validate a section by the model that its ``type`` names; ``values`` are its placeholders."""
-        kind = tree.get("type")
-        if kind is None:
-            entry = tree.entries.get("type")
-            if not (entry and is_broken(entry.node)):
-                self._problems.add(
-                    tree.source.problem(
-                        tree.line, tree.column, f"{section} has no `type`", expected=f"one of {', '.join(registry)}"
-                    )
-                )
-            return None
-        if not isinstance(kind, Scalar) or kind.text not in registry:
-            found = describe_value(kind) if isinstance(kind, Scalar) else "no text"
-            similar = nearest(kind.text, registry) if isinstance(kind, Scalar) else None
-            hint = f"Did you mean `{similar}`?" if similar else ""
-            expected = f"one of {', '.join(sorted(registry))}"
-            message = f"the type of {section} is not known"
-            self._problems.add(
-                kind.source.problem(kind.line, kind.column, message, found=found, expected=expected, hint=hint)
-            )
-            return None
-        model = registry[kind.text]
-        defaults: dict[str, Any] = {}
-        if values is not None:
-            tree = fill_placeholders(tree, values, self._problems, self._keys)
-            defaults = {
-                name: fill_text(info.default, values)
-                for name, info in model.model_fields.items()
-                if isinstance(info.default, str)
-            }
-        return self._validate(model, tree, section, defaults=defaults, elsewhere=elsewhere)
 
     def _load_flows(self, defaults: Mapping | None) -> dict[str, Flow]:
         flows: dict[str, Flow] = {}
@@ -300,6 +242,9 @@ class _Loader:
             if not isinstance(name, Scalar) or name.value is None:
                 expected = "a name, or a mapping with `name`"
                 hint = f"Write `- name: {next(iter(own.entries))}`, and what differs below it." if own.entries else ""
+                hint = misspelt(own, "name") or hint
+                if isinstance(name, Scalar) and name.text:
+                    hint = f'YAML takes it for nothing: write "{name.text}", in quotes.'
                 self._problems.add(
                     item.source.problem(item.line, item.column, "an entity has no name", expected=expected, hint=hint)
                 )
@@ -326,10 +271,12 @@ class _Loader:
                 message = f"the entity `{item.name}` is given twice"
                 self._problems.add(item.place.source.problem(item.place.line, item.place.column, message, found=where))
         listed = flow.get("entities")
+        if is_misspelt(flow, "entities", FlowDocument.model_fields):
+            return list(unique.values())
         unreadable = isinstance(listed, (Scalar, Mapping)) or (isinstance(listed, Sequence) and listed.items)
         if not found and not is_broken(flow) and not unreadable:
             hint = "List them in `entities: [a, b]`, or give each a file in entities/."
-            place = listed or flow
+            place = flow.entries.get("entities", flow)
             self._problems.add(flow.source.problem(place.line, place.column, "the flow has no entities", hint=hint))
         return list(unique.values())
 
@@ -361,18 +308,18 @@ class _Loader:
         self._checks.check_entity(entity, item, inherited, sections.store_tree, sections.watermark_tree)
         return entity
 
-    def _load_sections(self, flow: str, item: EntityTree, inherited: Mapping) -> _Sections | None:
+    def _load_sections(self, flow: str, item: EntityTree, inherited: Mapping) -> _EntitySections | None:
         values = {"entity": item.name, "flow": flow}
         home_tree = self._merge_section("home", inherited, item)
         store_tree = self._merge_section("store", inherited, item)
         home: HomeSettings | None = None
         store: StoreSettings | None = None
         if home_tree is not None:
-            home = self._validate_typed(HOMES, home_tree, "home", values=values, elsewhere=NO_SECTION_KEYS)
-            self._checks.check_connection(home_tree)
+            home = self._sections.load(HOMES, home_tree, "home", values, item, NO_SECTION_KEYS)
+            self._checks.check_connection(home_tree, home)
         if store_tree is not None:
-            store = self._validate_typed(STORES, store_tree, "store", values=values, elsewhere=NO_STORE_KEYS)
-            self._checks.check_connection(store_tree)
+            store = self._sections.load(STORES, store_tree, "store", values, item, NO_STORE_KEYS)
+            self._checks.check_connection(store_tree, store)
         optional: dict[str, Settings] = {}
         broken = False
         for name, model in OPTIONAL_SECTIONS.items():
@@ -386,7 +333,7 @@ class _Loader:
                 broken |= any(node is not None and not isinstance(node, Mapping) for node in unreadable)
         if home is None or store is None or store_tree is None or broken:
             return None
-        return _Sections(home, store, optional, store_tree, self._merge_section("watermark", inherited, item))
+        return _EntitySections(home, store, optional, store_tree, self._merge_section("watermark", inherited, item))
 
     def _merge_section(self, name: str, inherited: Mapping, item: EntityTree) -> Mapping | None:
         """A section of an entity; None where it has none, or none that can be read."""
@@ -400,14 +347,20 @@ class _Loader:
         if base is None and own is None and name not in OPTIONAL_SECTIONS:
             removed = name in item.tree.entries
             place = item.tree if removed else inherited
+            if is_misspelt(inherited, name, FlowDocument.model_fields):
+                return None
             # A key without a value often means that the lines below it are not indented.
             entry: Entry | Mapping = place.entries.get(name, place)
+            empty = isinstance(entry, Entry) and not removed
+            message = f"the entity `{item.name}` takes `{name}` away" if removed else f"the flow has no `{name}`"
             self._problems.add(
                 entry.source.problem(
                     entry.line,
                     entry.column,
-                    f"the entity `{item.name}` takes `{name}` away" if removed else f"the flow has no `{name}`",
+                    message,
+                    found=f"`{name}:` with nothing in it" if empty else "",
                     expected=f"`{name}` in the flow, or in each entity",
+                    hint="Its keys stand below it, indented by two blanks." if empty else "",
                 )
             )
         return None

@@ -11,6 +11,9 @@ from rapidfuzz import fuzz, process
 
 MASK = "***"
 
+# What stands for an entity's and its flow's name in the texts of `home` and `store`, in braces.
+PLACEHOLDERS = ("entity", "flow")
+
 # An excerpt is for the eye: long lines are cut to this many characters around the caret.
 EXCERPT_WIDTH_CHARACTERS = 110
 
@@ -23,12 +26,15 @@ _SIMILARITY_PERCENT = 60.0
 # Names that hold secrets by convention; they decide only where no registered model knows the key.
 _SECRET_NAME = re.compile(r"pass|pwd|secret|token|credential|(^|_)sas($|_)|(^|_)key$", re.IGNORECASE)
 
-# Secrets inside other text: connection strings, query strings of signed URLs, user information of a URL.
+# Secrets inside other text: connection strings, query strings of signed URLs.
 _SECRET_IN_TEXT = re.compile(
-    r"""(?:\b(?:password|pwd|account_?key|shared_?access_?key|access_?token|client_?secret|sig)\s*=\s*|://[^/@\s:]*:)
+    r"""\b(?:password|pwd|account_?key|shared_?access_?key|access_?token|client_?secret|sig)\s*=\s*
         (?P<secret>[^\s;&"',}@]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
+
+# The user information of a URL; a port is none.
+_SECRET_IN_URL = re.compile(r"""://[^/@\s:]*:(?P<secret>(?!\d{1,5}(?:[/\s"',}]|$))[^\s"']+?)(?=@|[\s"'},]|$)""")
 
 # Where a file cannot be parsed, everything after a secret's name on its line counts as the secret.
 _SECRET_IN_LINE = re.compile(r"""["']?(?P<name>[\w-]+)["']?\s*:\s*(?P<secret>\S.*)""")
@@ -63,8 +69,9 @@ def mask_text(text: str) -> str:
 
 
 def _secrets_in(text: str) -> Iterator[tuple[int, int]]:
-    for match in _SECRET_IN_TEXT.finditer(text):
-        yield match.span("secret")
+    for pattern in (_SECRET_IN_TEXT, _SECRET_IN_URL):
+        for match in pattern.finditer(text):
+            yield match.span("secret")
 
 
 @dataclass(frozen=True)
@@ -204,6 +211,10 @@ class Problems:
     def add(self, problem: Problem, *, topic: str = "") -> None:
         """Remember a problem, unless one of the same place and ``topic`` (else the same message) is known already."""
         self._problems.setdefault((problem.file, problem.line, problem.column, topic or problem.message), problem)
+
+    def update(self, others: Problems) -> None:
+        """Take over what others have collected."""
+        self._problems = {**others._problems, **self._problems}
 
     def sorted(self) -> tuple[Problem, ...]:
         """All problems, by file and place."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from cronsim import CronSim, CronSimError
 
 _FIELDS = "second minute hour day month weekday"
+# The library takes larger steps, which come due once and never again within the field.
+_LARGEST_STEPS = (59, 59, 23, 31, 12, 7)
 _ANY_TIME = datetime(2000, 1, 1)  # Any time will do: it only takes the expression apart.
 
 
@@ -17,6 +20,10 @@ def check_schedule(expression: str) -> str:
         raise ValueError(f"a schedule has six fields ({_FIELDS}); for this one write '0 {' '.join(fields)}'")
     if len(fields) != 6:
         raise ValueError(f"a schedule has six fields ({_FIELDS}), for example '0 */15 * * * *'")
+    for name, field, most in zip(_FIELDS.split(), fields, _LARGEST_STEPS, strict=True):
+        step = re.fullmatch(r".*/(\d+)", field)
+        if step and int(step[1]) > most:
+            raise ValueError(f"the schedule's {name} field has a step of {step[1]}, and it counts to {most} only")
     try:
         occurrence = next(_occurrences(expression, _ANY_TIME), None)
     except CronSimError as error:

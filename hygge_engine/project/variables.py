@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hygge_engine.project.document import Mapping, Node, Scalar, Sequence, resolve_scalar
-from hygge_engine.project.problems import Problem, Problems, nearest
+from hygge_engine.project.problems import PLACEHOLDERS, Problem, Problems, nearest
 
 LOCAL_SETTINGS = "local.settings.json"
 
@@ -18,8 +18,11 @@ _FOREIGN = re.compile(r"\$(?P<a>[A-Z][A-Z0-9_]+)|%(?P<b>[A-Z][A-Z0-9_]+)%|#\{(?P
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-# What the Functions platform leaves in an app setting when it could not resolve its Key Vault reference.
-_KEY_VAULT_REFERENCE = "@microsoft.keyvault("
+_WELL_FORMED = "`${NAME}` or `${NAME:-default}`"
+
+# What the Functions platform leaves in an app setting when it could not resolve its Key Vault reference, and what
+# people copy from the portal instead of one.
+_KEY_VAULT_REFERENCE = re.compile(r"\s*(@microsoft\.keyvault\(|https://[\w-]+\.vault\.\S+/secrets/)", re.IGNORECASE)
 
 
 class _Unresolved(Exception):
@@ -90,7 +93,12 @@ class Variables:
     def _replace_reference(self, body: str, names: list[str]) -> str:
         name, separator, default = body.partition(":-")
         if not _NAME.fullmatch(name):
-            raise _Unresolved("", "a variable is not well formed", expected="`${NAME}` or `${NAME:-default}`")
+            vault = re.match(r"(kv|akv|keyvault|vault|secret)\W", name, re.IGNORECASE)
+            hint = "A secret of a Key Vault comes from an app setting that refers to it." if vault else ""
+            raise _Unresolved("", "a variable is not well formed", expected=_WELL_FORMED, hint=hint)
+        if name in PLACEHOLDERS and self._look_up(name) is None and not separator:
+            message = f"`{name}` is no variable, but a placeholder"
+            raise _Unresolved(name, message, expected=f"`{{{name}}}`, without the dollar sign")
         names.append(name)
         value = self._look_up(name)
         if value is not None and is_key_vault_reference(value):
@@ -124,7 +132,7 @@ class Variables:
 
 def is_key_vault_reference(text: str) -> bool:
     """Whether a value is a reference to a secret instead of the secret."""
-    return text.strip().casefold().startswith(_KEY_VAULT_REFERENCE)
+    return _KEY_VAULT_REFERENCE.match(text) is not None
 
 
 def _report_literal(node: Scalar, problems: Problems) -> bool:

@@ -50,6 +50,12 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
     "UTF-16": ({FLOW_FILE: FLOW.encode("utf-16")}, (FLOW_FILE, 1), ["not UTF-8", "Save it as UTF-8"]),
     "Latin-1": ({"hygge.yml": HYGGE.replace("reader", "ren\xe9e").encode("latin-1")}, ("hygge.yml", 8), ["UTF-8"]),
     "a NUL character": (flow("schedule", "sche\0dule"), (FLOW_FILE, 2), ["U+0000", "Delete it"]),
+    "UTF-16 without a mark": ({"hygge.yml": HYGGE.encode("utf-16-le")}, ("hygge.yml", 1), ["UTF-16", "as UTF-8"]),
+    "old line ends": (
+        {FLOW_FILE: FLOW.replace("mirror_name", "mirrorname").replace("\n", "\r").encode()},
+        (FLOW_FILE, 12),
+        ["Did you mean `mirror_name`?"],
+    ),
     "a hard blank": (flow("  connection", "\u00a0 connection"), (FLOW_FILE, 6), ["U+00A0", "only looks like a blank"]),
     "typographic quotes": (flow('"0 */15 * * * *"', "\u201c0 */15 * * * *\u201d"), (FLOW_FILE, 2), ['use `"`']),
     # YAML.
@@ -81,6 +87,25 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         ["needs quotes", '"dbo.{entity}"'],
     ),
     "a placeholder first": (flow("dbo.{entity}", "{entity}.x"), (FLOW_FILE, 7), ["needs quotes"]),
+    "a key at the edge": (flow("  key_columns", "key_columns"), (FLOW_FILE, 13), ["`key_columns` is a key of `store`"]),
+    "a key too far left": (flow("  key_columns", " key_columns"), (FLOW_FILE, 13), ["as many blanks"]),
+    "a key of an item too far left": (
+        flow(ENTITIES, "entities:\n  - name: orders\n   run_type: full_drop"), (FLOW_FILE, 19), ["as many blanks"]
+    ),
+    "a connection that is not indented": (
+        hygge("    type", "  type"), ("hygge.yml", 5), ["indented further than the line above"]
+    ),
+    "connections without names": (
+        {"hygge.yml": b"name: shop\nconnections:\n  type: mssql\n  server: h\n  database: d\n  auth: default\n"},
+        ("hygge.yml", 2),
+        ["a connection has no name"],
+    ),
+    "an equals sign": (flow("run_type: ", "run_type = "), (FLOW_FILE, 3), ["a key without a colon"]),
+    "another comment": ({FLOW_FILE: FLOW.encode() + b"// done\n"}, (FLOW_FILE, 18), ["A comment begins with `#`."]),
+    "two commas": (flow("orders,", "orders,,"), (FLOW_FILE, 17), ["too many"]),
+    "a bracketed table": (flow("dbo.{entity}", "[dbo].[{entity}]"), (FLOW_FILE, 7), ["needs quotes"]),
+    "a merge of itself": (flow("home:\n", "home: &home\n  <<: *home\n"), (FLOW_FILE, 4), ["refers to itself"]),
+    "nothing as a name": (flow("[orders", "[null"), (FLOW_FILE, 17), ['"null", in quotes']),
     # Which files there are.
     "an empty hygge.yml": ({"hygge.yml": b""}, ("hygge.yml", 1), ["the file is empty", "`connections`"]),
     "an empty flow.yml": ({FLOW_FILE: b"# to do\n"}, (FLOW_FILE, 1), ["the file is empty", "`entities`"]),
@@ -97,6 +122,25 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         ("flows/orders_to_fabric/entitys", 0),
         ["Did you mean `entities`?"],
     ),
+    "an entity's file in capitals": (
+        {"flows/orders_to_fabric/entities/items.YML": b"name: items\n"},
+        ("flows/orders_to_fabric/entities/items.YML", 0),
+        ["Rename it to items.yml."],
+    ),
+    "an entity's file that an editor renamed": (
+        {"flows/orders_to_fabric/entities/items.yml.txt": b"name: items\n"},
+        ("flows/orders_to_fabric/entities/items.yml.txt", 0),
+        ["Rename it to items.yml."],
+    ),
+    "an entity's file too deep": (
+        {"flows/orders_to_fabric/entities/sales/items.yml": b"name: items\n"},
+        ("flows/orders_to_fabric/entities/sales", 0),
+        ["not read", "not in directories below it"],
+    ),
+    "entities beside the flows": ({"entities/items.yml": b""}, ("entities", 0), ["flows/<flow>/entities/"]),
+    "a flow beside the flows": ({"flow.yml": FLOW.encode()}, ("flow.yml", 0), ["flows/<flow>/flow.yml"]),
+    "a flow with entities only": ({"flows/b/entities/items.yml": b""}, ("flows/b/flow.yml", 0), ["underscore"]),
+    "an entity's file with a list": (entity("- name: items\n"), (ENTITY_FILE, 1), ["not a mapping"]),
     "a flow copied": ({"flows/a/flow.yml": FLOW.encode()}, (FLOW_FILE, 1), ["`orders_to_fabric`", "flows/a/flow.yml"]),
     "an entity copied": (entity("name: orders\n"), (ENTITY_FILE, 1), ["`orders` is given twice", "line 17"]),
     # Keys in the wrong place.
@@ -123,6 +167,35 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
     "full_drop of a flow": (
         flow("run_type: incremental", "full_drop: true"), (FLOW_FILE, 3), ["Write `run_type: full_drop`"]
     ),
+    "another tool's word for a key": (hygge("database:", "db:"), ("hygge.yml", 6), ["Did you mean `database`?"]),
+    "another tool's word for a section": (flow("home:", "source:"), (FLOW_FILE, 4), ["Did you mean `home`?"]),
+    "a misspelt store": (flow("store:", "stores:"), (FLOW_FILE, 8), ["Did you mean `store`?"]),
+    "a misspelt watermark": (flow("watermark:", "watermarks:"), (FLOW_FILE, 14), ["Did you mean `watermark`?"]),
+    "misspelt entities": (flow("entities:", "entitys:"), (FLOW_FILE, 17), ["Did you mean `entities`?"]),
+    "misspelt connections": (hygge("connections:", "connection:"), ("hygge.yml", 2), ["Did you mean `connections`?"]),
+    "a misspelt section of an entity": (entity("wattermark: null\n"), (ENTITY_FILE, 1), ["Did you mean `watermark`?"]),
+    "another tool's word for a type": (hygge("mssql", "sqlserver"), ("hygge.yml", 4), ["Did you mean `mssql`?"]),
+    "another tool's word for a credential": (
+        flow("  key_", "  credential: service_principal\n  key_"), (FLOW_FILE, 13), ["Did you mean `client_secret`?"]
+    ),
+    "a key of another type": (
+        flow(STORE, "store:\n  type: local\n  mirror_name: 22222222-2222-2222-2222-222222222222\n"),
+        (FLOW_FILE, 10),
+        ["key of another type: open_mirroring"],
+    ),
+    "a type of store as home": (flow("type: mssql", "type: sqlite"), (FLOW_FILE, 5), ["`sqlite` is a type of store"]),
+    "a misspelt type": (flow("  type: mssql", "  typ: mssql"), (FLOW_FILE, 4), ["Is `typ` meant to be `type`?"]),
+    "a misspelt name": (
+        flow(ENTITIES, "entities:\n  - nam: orders"), (FLOW_FILE, 18), ["Is `nam` meant to be `name`?"]
+    ),
+    "a misspelt key of defaults": (
+        {"hygge.yml": HYGGE.encode() + b"defaults:\n  store: {keycolumns: [id]}\n"},
+        ("hygge.yml", 11),
+        ["Did you mean `key_columns`?"],
+    ),
+    "a misspelt policy": (
+        {FLOW_FILE: FLOW.encode() + b"schema_changes: {added: evolv}\n"}, (FLOW_FILE, 18), ["Did you mean `evolve`?"]
+    ),
     "upper case": (hygge("database:", "Database:"), ("hygge.yml", 6), ["Did you mean `database`?"]),
     "a hyphen": (flow("run_type", "run-type"), (FLOW_FILE, 3), ["Did you mean `run_type`?"]),
     "camel case": (flow("key_columns", "keyColumns"), (FLOW_FILE, 13), ["Did you mean `key_columns`?"]),
@@ -144,7 +217,72 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         ("hygge.yml", 3),
         ["a name with keys below it"],
     ),
+    "key columns as a mapping": (flow("[id]", "{id: asc}"), (FLOW_FILE, 13), ["a mapping", "brackets"]),
+    "key columns in one text": (flow("[id]", "id, line"), (FLOW_FILE, 13), ["brackets, separated by commas"]),
+    "a list within a list": (flow("[id]", "[[id]]"), (FLOW_FILE, 13), ["item 1 of `key_columns`"]),
+    "two columns as watermark": (
+        flow("column: modified_at", "column: [modified_at, id]"), (FLOW_FILE, 15), ["a list", "Only one is possible"]
+    ),
+    "a home as a list": (
+        flow("  type: mssql\n  connection: shop_db\n  table: dbo.{entity}\n", "  - type: mssql\n"),
+        (FLOW_FILE, 4),
+        ["a list", "no hyphens"],
+    ),
+    "a home as a text": (
+        flow("home:\n  type: mssql\n  connection: shop_db\n  table: dbo.{entity}\n", "home: dbo.orders\n"),
+        (FLOW_FILE, 4),
+        ["a mapping of keys", "`home: {type: mssql"],
+    ),
+    "entities with nothing in them": (flow(ENTITIES, "entities:"), (FLOW_FILE, 17), ["`entities: [a, b]`"]),
+    "a journal as a text": (
+        {"hygge.yml": HYGGE.encode() + b"journal: store\n"}, ("hygge.yml", 10), ["`journal: {location: store}`"]
+    ),
     # Values.
+    "a schema in an entity's name": (
+        flow("orders, customers", "orders, dbo.items"),
+        (FLOW_FILE, 17),
+        ["does not fit into `home`", "'dbo.dbo.items' has 3 parts", "`dbo.items`"],
+    ),
+    "a GUID that lost a digit": (flow("22222222-", "2222222-"), (FLOW_FILE, 12), ["8, 4, 4, 4 and 12"]),
+    "a GUID in braces": (
+        flow("22222222-2222-2222-2222-222222222222", '"{22222222-2222-2222-2222-222222222222}"'),
+        (FLOW_FILE, 12),
+        ["8, 4, 4, 4 and 12"],
+    ),
+    "a name beside a GUID": (
+        flow("22222222-2222-2222-2222-222222222222", "shop.MountedRelationalDatabase"),
+        (FLOW_FILE, 12),
+        ["mirror_name is a name", "GUIDs"],
+    ),
+    "an address with a path": (
+        flow(".microsoft.com", ".microsoft.com/11111111-1111-1111-1111-111111111111"), (FLOW_FILE, 10), ["filesystem"]
+    ),
+    "a key that nobody uses": (
+        flow("  key_", f"  account_key: {CANARY}\n  key_"), (FLOW_FILE, 13), ["write credential: account_key"]
+    ),
+    "a credential without its secret": (
+        flow("  key_", "  credential: account_key\n  key_"), (FLOW_FILE, 13), ["needs account_key"]
+    ),
+    "a login without its secret": (
+        hygge("auth: sql", "auth: service_principal"), ("hygge.yml", 7), ["client_id", "client_secret", "tenant_id"]
+    ),
+    "the journal among the tables": (
+        flow("  key_", "  mirror_journal: true\n  mirror_schema: DBO\n  key_"), (FLOW_FILE, 14), ["of their own"]
+    ),
+    "more readers than connections": (
+        flow("  table", "  readers: 5\n  table"), (FLOW_FILE, 7), ["5 connections", "at most 4", "`pool_size`"]
+    ),
+    "readers of a snapshot": (
+        flow("  table", "  consistency: snapshot\n  readers: 2\n  table"), (FLOW_FILE, 7), ["readers: 1"]
+    ),
+    "a step beyond the hour": (flow("*/15", "*/90"), (FLOW_FILE, 2), ["minute field", "90", "59"]),
+    "a port out of range": (
+        hygge("    database", "    port: 70000\n    database"), ("hygge.yml", 6), ["at most 65535", "`70000`"]
+    ),
+    "fewer than none": (hygge("    database", "    pool_size: -1\n    database"), ("hygge.yml", 6), ["at least 1"]),
+    "two entities in one table": (
+        flow("  key_", "  table_name: everything\n  key_"), (FLOW_FILE, 18), ["same place", "`table_name`"]
+    ),
     "a connection string as server": (
         hygge("sql.example.com", f'"Server=h;Database=d;Password={CANARY}"'),
         ("hygge.yml", 5),
@@ -194,6 +332,23 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         },
         ("hygge.yml", 9),
         ["was not resolved", "put the secret itself into local.settings.json"],
+    ),
+    "a misspelt variable in a default": (
+        flow("shop_db", "${SHOP_DB:-${SHOP_PASWORD}}"),
+        (FLOW_FILE, 6),
+        ["`SHOP_PASWORD`", "There is a variable `SHOP_PASSWORD`"],
+    ),
+    "a default that nothing closes": (flow("shop_db", '"${SHOP_DB:-${B}"'), (FLOW_FILE, 6), ["not closed"]),
+    "a placeholder as a variable": (
+        flow("dbo.{entity}", '"dbo.${entity}"'), (FLOW_FILE, 7), ["a placeholder", "`{entity}`, without the dollar"]
+    ),
+    "a Key Vault secret's address": (
+        hygge("${SHOP_PASSWORD}", "https://shop.vault.azure.net/secrets/password"),
+        ("hygge.yml", 9),
+        ["Key Vault reference", "app setting"],
+    ),
+    "a Key Vault secret as a variable": (
+        hygge("${SHOP_PASSWORD}", "${kv:shop-password}"), ("hygge.yml", 9), ["app setting that refers to it"]
     ),
     "local settings with a comment": (
         {"local.settings.json": b'{\n  // secrets\n  "Values": {}\n}'}, ("local.settings.json", 2), ["not valid JSON"]

@@ -19,7 +19,7 @@ MISTAKES = {
     "tab": ("hygge", "    server", "\tserver", (5, 1), ["a tab", "spaces"]),
     "open bracket": ("flow", "[id]", "[id", (13, 16), ["nothing closes"]),
     "open quote": ("flow", '* * * *"', "* * * *", (2, 11), ["a quote that nothing closes"]),
-    "too deep": ("flow", "  connection:", "   connection:", (6, 14), ["align the keys"]),
+    "too deep": ("flow", "  connection:", "   connection:", (6, 4), ["further than the line above"]),
     "too shallow": ("flow", "  connection:", " connection:", (6, 2), ["indented"]),
     "two colons": ("flow", "dbo.{entity}", "dbo: x", (7, 13), ["Quote the value"]),
     "no colon": ("flow", "primary_key: id", "primary_key id", (16, 3), ["a key without a colon"]),

@@ -141,7 +141,7 @@ class MssqlHomeSettings(HomeSettings):
     @model_validator(mode="after")
     def _one_snapshot(self) -> Self:
         if self.consistency == "snapshot" and self.readers > 1:
-            raise ValueError("a snapshot is one connection's own, so that consistency: snapshot needs readers: 1")
+            raise ValueError("consistency: snapshot needs readers: 1, because a snapshot is one connection's own")
         return self
 
     def open(self, project: Project, entity: Entity) -> Home:

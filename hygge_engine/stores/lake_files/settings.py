@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hygge_engine.lake.settings import LakeSettings, PathPart
+from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, PathPart
 from hygge_engine.project.settings import StoreSettings, register_store
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class OneLakeSettings(_LakeFilesSettings):
     kind: ClassVar[str] = "onelake"
     type: Literal["onelake"] = "onelake"
     account_url: str = ONELAKE_URL
-    lakehouse: PathPart
+    lakehouse: FabricIdentifier
     schema_name: PathPart | None = None
 
     @model_validator(mode="after")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from hygge_engine.lake.settings import LakeSettings, PathPart
+from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, PathPart, is_fabric, is_guid
 from hygge_engine.project.settings import StoreSettings, register_store
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
 
     kind: ClassVar[str] = "open_mirroring"
 
-    mirror_name: PathPart
+    mirror_name: FabricIdentifier
     schema_name: PathPart = "dbo"
     table_name: PathPart = "{entity}"
     row_marker: Literal[0, 1, 4] = 4
@@ -39,6 +39,19 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
     fabric_api_url: str | None = None
     mirror_journal: bool = False
     mirror_schema: PathPart = "__hygge"
+
+    @model_validator(mode="after")
+    def _identifiers_are_alike(self) -> Self:
+        named = [key for key in ("mirror_name", "filesystem") if not is_guid(getattr(self, key))]
+        if len(named) == 1 and is_fabric(self.account_url):
+            raise ValueError(f"{named[0]} is a name, and OneLake takes GUIDs for workspace and item, or names for both")
+        return self
+
+    @model_validator(mode="after")
+    def _telemetry_keeps_to_itself(self) -> Self:
+        if self.mirror_journal and self.mirror_schema.casefold() == self.schema_name.casefold():
+            raise ValueError("mirror_schema is schema_name, too, and the journal's tables need a schema of their own")
+        return self
 
     def deletes(self) -> bool:
         return True

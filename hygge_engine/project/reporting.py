@@ -1,0 +1,256 @@
+"""What pydantic has found wrong with a section, in the words of those who write the files, and on its line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from collections.abc import Mapping as MappingType
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from hygge_engine.project.document import Entry, Mapping, Node, Scalar
+from hygge_engine.project.document import Sequence as SequenceNode
+from hygge_engine.project.elsewhere import intended, is_slip
+from hygge_engine.project.knowledge import KeyKnowledge
+from hygge_engine.project.problems import Problems, has_secret_name
+from hygge_engine.project.settings import Settings
+
+# What pydantic's error types mean to somebody who writes YAML.
+_EXPECTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a mapping of keys",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list, for example [a, b]",
+    "model_type": "a mapping of keys",
+    "string_type": "text",
+    "tuple_type": "a list, for example [a, b]",
+}
+# Sections that people write as one value, as they should have been written.
+_EXAMPLES = {
+    "home": "`home: {type: mssql, connection: …, table: …}`",
+    "journal": "`journal: {location: store}`",
+    "watermark": "`watermark: {column: …}`",
+}
+
+_TYPOGRAPHIC_QUOTES = ("\u201c", "\u201d", "\u201e", "\u2018", "\u2019", "\u00ab")
+
+_BOUNDS = {
+    "greater_than": ("gt", "a number greater than {}"),
+    "greater_than_equal": ("ge", "a number of at least {}"),
+    "less_than": ("lt", "a number below {}"),
+    "less_than_equal": ("le", "a number of at most {}"),
+}
+
+
+def locate(tree: Mapping, loc: Sequence[str | int]) -> Node | Entry | None:
+    """What a finding is about: a value, the entry of a forbidden key, or None for a missing key."""
+    node: Node = tree
+    for step in loc:
+        if isinstance(node, Mapping) and isinstance(step, str) and step in node.entries:
+            node = node.entries[step].node
+        elif isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.items):
+            node = node.items[step]
+        elif isinstance(node, Scalar):
+            break  # What follows is pydantic's own: a branch of a union.
+        else:
+            return None
+    return node
+
+
+def is_broken(node: Node) -> bool:
+    """Whether a problem of the value, or of one within it, is reported already."""
+    if isinstance(node, Mapping):
+        return any(is_broken(entry.node) for entry in node.entries.values())
+    if isinstance(node, SequenceNode):
+        return any(is_broken(item) for item in node.items)
+    return node.broken
+
+
+def report(
+    model: type[Settings],
+    tree: Mapping,
+    section: str,
+    finding: ErrorDetails,
+    problems: Problems,
+    keys: KeyKnowledge,
+    elsewhere: MappingType[str, str],
+) -> None:
+    """Put a finding of ``model`` among the problems, at the place in ``tree`` that it is about.
+
+    ``section`` names the tree; ``elsewhere`` maps keys that people write there by mistake to where they belong.
+    """
+    loc = finding["loc"]
+    name = _name_of(loc)
+    parent = locate(tree, loc[:-1]) if loc else tree
+    if finding["type"] == "missing":
+        _report_missing(tree, parent, section, loc, problems)
+        return
+    if finding["type"] == "extra_forbidden" and isinstance(parent, Mapping):
+        known = fields_at(model, loc[:-1])
+        if len(loc) > 1:
+            section = f"{_name_of(loc[:-1])} of {section}"
+        key = str(loc[-1])
+        hint = elsewhere.get(key) or ("" if is_slip(key, known) else keys.place_of(key, section))
+        _report_unknown_key(parent, key, section, known, problems, hint)
+        return
+    node = locate(tree, loc)
+    if node is None or isinstance(node, Entry):
+        node = parent if isinstance(parent, Mapping) else tree
+    if is_broken(node):
+        return
+    message, expected, hint = f"{name} of {section} has a value that cannot be used", "", ""
+    choices: list[str] = []
+    kind, context = finding["type"], finding.get("ctx", {})
+    if kind == "value_error":
+        message = finding["msg"].removeprefix("Value error, ")
+        if not loc:
+            node, hint = _place_of_rule(tree, message)
+            message = f"{section}: {message}"
+        elif any(keys.is_secret(str(step)) for step in loc):
+            message = f"{name} of {section} is not valid"
+    elif kind == "literal_error":
+        choices = re.findall(r"'([^']+)'", str(context["expected"]))
+        expected = re.sub(r"'([^']+)'", r"`\1`", str(context["expected"]))
+    elif kind in _BOUNDS:
+        bound, words = _BOUNDS[kind]
+        expected = words.format(f"{context[bound]:g}")
+    else:
+        expected = _EXPECTED.get(kind, finding["msg"])
+    found = ""
+    if isinstance(node, Scalar) and loc and not any(keys.is_secret(str(step)) for step in loc):
+        found = describe_value(node)
+        if kind == "literal_error":
+            choice = intended(node.text, choices)
+            hint = f"Did you mean `{choice}`?" if choice else ""
+    elif not isinstance(node, Scalar) and kind.endswith("_type"):
+        found = "a list" if isinstance(node, SequenceNode) else "a mapping"
+        if isinstance(node, Mapping) and node.entries.keys() & {"entity", "flow"}:
+            hint = "In YAML, a value that begins with `{` needs quotes."
+    problem = node.source.problem(
+        node.line, node.column, message, found=found, expected=expected, hint=hint or _hint(loc, kind, node)
+    )
+    # A value that several entities inherit is one mistake, even if its message names an entity.
+    problems.add(problem, topic=f"{name} of {section}" if loc else "")
+
+
+def _name_of(loc: Sequence[str | int]) -> str:
+    """A finding's path as people say it: items of a list count from one."""
+    keys = ".".join(str(step) for step in loc if isinstance(step, str))
+    items = [f"item {step + 1} of " for step in loc if isinstance(step, int)]
+    return f"{''.join(items)}`{keys}`"
+
+
+def _hint(loc: Sequence[str | int], kind: str, node: Node) -> str:
+    """What people have mostly meant who write such a value. It never repeats the value."""
+    if isinstance(node, Scalar) and node.text.startswith(_TYPOGRAPHIC_QUOTES):
+        return 'It begins with a typographic quote, which is no quote in YAML: use `"`.'
+    if kind in ("list_type", "tuple_type"):
+        if isinstance(node, Mapping) and loc[-1] == "entities":
+            return "Begin each item with `- `; one that differs is `- name: …` with its keys below."
+        if isinstance(node, Scalar) and node.text.startswith("-"):
+            return "An item is a hyphen, a blank and the name."
+        return "Put it into brackets, separated by commas."
+    if kind in ("dict_type", "model_type"):
+        if loc[0] == "connections":
+            return "Each connection is a name with keys below it: `type`, `server`, `database`, …"
+        if isinstance(node, SequenceNode):
+            return "Its keys have no hyphens and no brackets."
+        example = _EXAMPLES.get(str(loc[-1]), "")
+        return f"Write its keys below it, or {example}." if example else ""
+    if kind == "string_type" and isinstance(node, SequenceNode):
+        return "Only one is possible here: write it without brackets and hyphens."
+    return ""
+
+
+def describe_value(node: Scalar) -> str:
+    """A value for people, with the variable it came from; nothing of a variable that seems to hold a secret."""
+    if any(has_secret_name(name) for name in node.variables):
+        return f"what `{node.variables[0]}` holds"
+    origin = f" (from {', '.join(node.variables)})" if node.variables else ""
+    return f"`{node.text}`{origin}" if node.text else f"nothing{origin}"
+
+
+def _report_missing(
+    tree: Mapping, parent: Node | Entry | None, section: str, loc: Sequence[str | int], problems: Problems
+) -> None:
+    key = str(loc[-1])
+    mapping = parent if isinstance(parent, Mapping) else tree
+    entry = mapping.entries.get(key)
+    if entry is None:
+        hint = misspelt(mapping, key)
+        problems.add(
+            tree.source.problem(
+                mapping.line, mapping.column, f"{section} has no `{key}`", expected=f"`{key}`", hint=hint
+            )
+        )
+        return
+    empty = entry.node.variables if isinstance(entry.node, Scalar) else ()
+    hint = f"It comes from `{empty[0]}`, which is empty or not set." if empty else ""
+    message = f"`{key}` of {section} has no value"
+    problems.add(entry.source.problem(entry.line, entry.column, message, expected="a value", hint=hint))
+
+
+def misspelt(mapping: Mapping, key: str) -> str:
+    """A hint where a missing key is there under almost its name."""
+    similar = next((name for name in mapping.entries if intended(name, [key])), None)
+    return f"Is `{similar}` meant to be `{key}`?" if similar else ""
+
+
+def is_misspelt(mapping: Mapping, key: str, known: Collection[str]) -> bool:
+    """Whether an unknown key of a mapping, which is reported as such, was meant to be ``key``."""
+    return any(name not in known and intended(name, known) == key for name in mapping.entries)
+
+
+def _report_unknown_key(
+    parent: Mapping,
+    key: str,
+    section: str,
+    known: MappingType[str, Any],
+    problems: Problems,
+    hint: str,
+) -> None:
+    entry = parent.entries[key]
+    similar = intended(key, known)
+    hint = hint or (f"Did you mean `{similar}`?" if similar else "")
+    problems.add(
+        entry.source.problem(
+            entry.line,
+            entry.column,
+            f"{section} has no key `{key}`",
+            expected=f"one of {', '.join(sorted(known))}" if known else "",
+            hint=hint,
+        )
+    )
+
+
+def _place_of_rule(tree: Mapping, message: str) -> tuple[Node, str]:
+    """Where a rule over several keys is best shown: at the first key of the mapping that its message names. And which
+    of those keys are absent only because a variable is empty."""
+    named = [word for word in re.findall(r"\w+", message) if word in tree.entries]
+    place: Node = next((node for word in named if (node := tree.get(word)) is not None), tree)
+    hints = []
+    for key in dict.fromkeys(named):
+        node = tree.entries[key].node
+        if isinstance(node, Scalar) and node.value is None and node.variables:
+            hints.append(f"`{key}` comes from `{node.variables[0]}`, which is empty or not set.")
+    return place, " ".join(hints)
+
+
+def fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> MappingType[str, FieldInfo]:
+    """The keys of the model within ``model`` that a finding's path leads to."""
+    for step in loc:
+        annotation = model.model_fields[str(step)].annotation if step in model.model_fields else None
+        inner = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type)]
+        model_within = next((one for one in inner if issubclass(one, BaseModel)), None)
+        if model_within is None:
+            return {}
+        model = model_within
+    return model.model_fields

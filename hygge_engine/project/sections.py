@@ -1,0 +1,138 @@
+"""The sections of a project whose keys depend on their ``type``: connections, homes and stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingType
+from dataclasses import replace
+from typing import Any
+
+from hygge_engine.project.checks import EntityTree
+from hygge_engine.project.document import Mapping, Scalar
+from hygge_engine.project.documents import ProjectDocument
+from hygge_engine.project.elsewhere import intended
+from hygge_engine.project.knowledge import KeyKnowledge
+from hygge_engine.project.problems import Problems
+from hygge_engine.project.reporting import describe_value, is_broken, is_misspelt, misspelt
+from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, ConnectionSettings, Settings
+from hygge_engine.project.validation import fill_placeholders, fill_text, validate
+
+# Stands for any entity where the question is whether a section or the entity's name is wrong.
+_ANY_NAME = "a"
+
+
+class Sections:
+    """Validates sections by the model that their ``type`` names."""
+
+    def __init__(self, keys: KeyKnowledge, problems: Problems) -> None:
+        self._keys = keys
+        self._problems = problems
+
+    def with_named_connections(self, tree: Mapping) -> Mapping:
+        """``hygge.yml``; where a connection's keys stand right below ``connections``, which is one problem and not one
+        for each of them, without these."""
+        section, entry = tree.get("connections"), tree.entries.get("connections")
+        keys = {key for model in CONNECTIONS.values() for key in model.model_fields}
+        if entry is None or not isinstance(section, Mapping) or not section.entries:
+            return tree
+        nested = any(isinstance(inner.node, Mapping) for inner in section.entries.values())
+        if nested or not section.entries.keys() <= keys:
+            return tree
+        message, found = "a connection has no name", f"`{next(iter(section.entries))}` right below `connections`"
+        expected = "a name of your own, and the keys below it, indented"
+        self._problems.add(
+            section.source.problem(section.line, section.column, message, found=found, expected=expected)
+        )
+        broken = Scalar(section.source, section.line, section.column, "", None, broken=True)
+        return replace(tree, entries={**tree.entries, "connections": replace(entry, node=broken)})
+
+    def load_connections(self, tree: Mapping) -> dict[str, ConnectionSettings | None] | None:
+        """The connections by name, None for one that has problems; None altogether where the section cannot be read."""
+        entry = tree.entries.get("connections")
+        if is_misspelt(tree, "connections", ProjectDocument.model_fields):
+            return None
+        if entry is None or (tree.get("connections") is None and not is_broken(entry.node)):
+            return {}
+        if not isinstance(entry.node, Mapping):
+            return None
+        connections: dict[str, ConnectionSettings | None] = {}
+        for name, connection in entry.node.entries.items():
+            connections[name] = None
+            if isinstance(connection.node, Mapping):
+                section = f"connection `{name}`"
+                connections[name] = self._load(CONNECTIONS, connection.node, section, {}, {}, self._problems)
+        return connections
+
+    def load[T: Settings](
+        self,
+        registry: MappingType[str, type[T]],
+        tree: Mapping,
+        section: str,
+        values: MappingType[str, str],
+        item: EntityTree,
+        elsewhere: MappingType[str, str],
+    ) -> T | None:
+        """The ``home`` or ``store`` of an entity; ``values`` are its placeholders.
+
+        A section that is right for other names is no mistake of its own, but one of the entity's name.
+        """
+        found = Problems()
+        settings = self._load(registry, tree, section, values, elsewhere, found)
+        if found:
+            others = Problems()
+            self._load(registry, tree, section, {**values, "entity": _ANY_NAME}, elsewhere, others)
+            if others:
+                self._problems.update(found)
+            else:
+                cause = found.sorted()[0]
+                hint = f"Say what it is called there: `{{name: …, {section}: {{…}}}}`."
+                message = f"the entity's name does not fit into `{section}`: {cause.message}"
+                place = item.place
+                self._problems.add(
+                    place.source.problem(place.line, place.column, message, found=f"`{item.name}`", hint=hint)
+                )
+        return settings
+
+    def _load[T: Settings](
+        self,
+        registry: MappingType[str, type[T]],
+        tree: Mapping,
+        section: str,
+        values: MappingType[str, str],
+        elsewhere: MappingType[str, str],
+        problems: Problems,
+    ) -> T | None:
+        kind = tree.get("type")
+        if kind is None:
+            entry = tree.entries.get("type")
+            if not (entry and is_broken(entry.node)):
+                message, expected = f"{section} has no `type`", f"one of {', '.join(sorted(registry))}"
+                hint = "" if entry else misspelt(tree, "type")
+                problems.add(tree.source.problem(tree.line, tree.column, message, expected=expected, hint=hint))
+            return None
+        if not isinstance(kind, Scalar) or kind.text not in registry:
+            found = describe_value(kind) if isinstance(kind, Scalar) else "no text"
+            hint = _type_hint(kind.text, registry) if isinstance(kind, Scalar) else ""
+            expected = f"one of {', '.join(sorted(registry))}"
+            message = f"the type of {section} is not known"
+            problems.add(
+                kind.source.problem(kind.line, kind.column, message, found=found, expected=expected, hint=hint)
+            )
+            return None
+        model = registry[kind.text]
+        defaults: dict[str, Any] = {}
+        if values:
+            tree = fill_placeholders(tree, values, problems, self._keys)
+            defaults = {
+                name: fill_text(info.default, values)
+                for name, info in model.model_fields.items()
+                if isinstance(info.default, str) and "{" in info.default
+            }
+        return validate(model, tree, section, problems, self._keys, defaults=defaults, elsewhere=elsewhere)
+
+
+def _type_hint(kind: str, registry: MappingType[str, Any]) -> str:
+    for what, others in (("connection", CONNECTIONS), ("home", HOMES), ("store", STORES)):
+        if kind in others:
+            return f"`{kind}` is a type of {what}."
+    similar = intended(kind, registry)
+    return f"Did you mean `{similar}`?" if similar else ""
