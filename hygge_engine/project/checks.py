@@ -10,7 +10,7 @@ from hygge_engine.project.documents import FlowDocument
 from hygge_engine.project.models import Entity
 from hygge_engine.project.problems import Problems, nearest
 from hygge_engine.project.reporting import is_misspelt
-from hygge_engine.project.settings import HOMES, STORES, ConnectionSettings, HomeSettings, Settings
+from hygge_engine.project.settings import HOMES, STORES, ConnectionSettings
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Checks:
         self._check_destination(entity, item)
         self._check_agreements(entity, item, store)
 
-    def check_connection(self, section: Mapping, settings: Settings | None) -> None:
-        """``connection`` names one of hygge.yml, of the section's own type, and has enough connections for a home."""
+    def check_connection(self, section: Mapping) -> None:
+        """``connection`` names one of hygge.yml, of the section's own type."""
         named, kind = section.get("connection"), text_of(section.get("type"))
         if self._connections is None or not isinstance(named, Scalar) or named.broken:
             return
@@ -84,23 +84,6 @@ class Checks:
                     named.line, named.column, message, found=f"`{connection.kind}`", expected=f"`{kind}`"
                 )
             )
-        elif connection is not None and isinstance(settings, HomeSettings):
-            self._check_pool(section, named, settings.connections_at_once(), connection.pool_size)
-
-    def _check_pool(self, section: Mapping, named: Scalar, taken: int, pool_size: int) -> None:
-        if taken <= pool_size:
-            return
-        place = section.get("readers") or named
-        self._problems.add(
-            place.source.problem(
-                place.line,
-                place.column,
-                f"one slice takes more connections than `{named.text}` may have open",
-                found=f"{taken} connections",
-                expected=f"at most {pool_size}, the connection's `pool_size`",
-                hint="Read with fewer readers, or raise `pool_size` in hygge.yml.",
-            )
-        )
 
     def _check_watermark(self, entity: Entity, item: EntityTree, inherited: Mapping, store: Mapping) -> None:
         if entity.watermark is not None or not entity.home.needs_watermark:

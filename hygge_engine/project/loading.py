@@ -316,10 +316,10 @@ class _Loader:
         store: StoreSettings | None = None
         if home_tree is not None:
             home = self._sections.load(HOMES, home_tree, "home", values, item, NO_SECTION_KEYS)
-            self._checks.check_connection(home_tree, home)
+            self._checks.check_connection(home_tree)
         if store_tree is not None:
             store = self._sections.load(STORES, store_tree, "store", values, item, NO_STORE_KEYS)
-            self._checks.check_connection(store_tree, store)
+            self._checks.check_connection(store_tree)
         optional: dict[str, Settings] = {}
         broken = False
         for name, model in OPTIONAL_SECTIONS.items():

@@ -269,9 +269,6 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
     "the journal among the tables": (
         flow("  key_", "  mirror_journal: true\n  mirror_schema: DBO\n  key_"), (FLOW_FILE, 14), ["of their own"]
     ),
-    "more readers than connections": (
-        flow("  table", "  readers: 5\n  table"), (FLOW_FILE, 7), ["5 connections", "at most 4", "`pool_size`"]
-    ),
     "readers of a snapshot": (
         flow("  table", "  consistency: snapshot\n  readers: 2\n  table"), (FLOW_FILE, 7), ["readers: 1"]
     ),
