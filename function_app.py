@@ -17,11 +17,13 @@ from hygge_engine.orchestration import load as orchestrators
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.orchestration.schedule import read_tick, start_due_loads
 from hygge_engine.orchestration.source import ProjectSource
+from hygge_engine.telemetry import add_ids_to_logs
 from hygge_engine.web.answers import Answer
 from hygge_engine.web.api import Api
 
 # The storage SDK logs every request with its headers at INFO: thousands of lines a load, which cost money to keep.
 logging.getLogger("azure").setLevel(logging.WARNING)
+add_ids_to_logs()
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
 

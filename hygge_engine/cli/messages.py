@@ -14,6 +14,7 @@ from typing import Any
 import typer
 
 from hygge_engine.errors import ConfigurationError, HyggeError
+from hygge_engine.telemetry import add_ids_to_logs
 
 EXIT_SETTLED = 0
 EXIT_ENTITY_FAILED = 1
@@ -151,5 +152,6 @@ def _set_up_logging(*, verbose: bool) -> None:
         root.addHandler(logging.NullHandler())
         return
     layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    add_ids_to_logs()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=layout)
     logging.getLogger("hygge_engine").setLevel(logging.DEBUG)

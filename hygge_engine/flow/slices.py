@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 SliceStatus = Literal["done", "continue", "failed", "skipped", "cancelled"]
 
+# An entity's last answer in the journal's words.
+JOURNAL_STATUS = {"done": "success", "failed": "fail", "skipped": "skip", "cancelled": "cancel"}
+
 
 @dataclass(frozen=True)
 class SliceTask:

@@ -18,6 +18,8 @@ from hygge_engine.orchestration.events import log_failed_attempt
 from hygge_engine.orchestration.identifiers import entity_run_id
 from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.retry import backoff_seconds
+from hygge_engine.telemetry import Telemetry, telemetry_of_process
+from hygge_engine.telemetry.names import SPAN_PLAN, SPAN_SETTLE
 
 if TYPE_CHECKING:
     from hygge_engine.project.models import Entity, Project
@@ -50,11 +52,18 @@ def watch_through_files(project: Project, entity: Entity, task: SliceTask) -> Sl
 
 
 class Activities:
-    """``plan_load``, ``run_flow`` and ``settle_load`` for the project that ``open_project`` gives."""
+    """``plan_load``, ``run_flow`` and ``settle_load`` for the project that ``open_project`` gives. ``telemetry`` is
+    asked for with the first of them."""
 
-    def __init__(self, open_project: Callable[[], Project], watch: WatchFactory = watch_through_files) -> None:
+    def __init__(
+        self,
+        open_project: Callable[[], Project],
+        watch: WatchFactory = watch_through_files,
+        telemetry: Callable[[], Telemetry] = telemetry_of_process,
+    ) -> None:
         self._open_project = open_project
         self._watch = watch
+        self._telemetry = telemetry
 
     def plan_load(self, input_: dict[str, Any]) -> dict[str, Any]:
         """Choose a load's entities.
@@ -62,19 +71,26 @@ class Activities:
         Input: ``load_id``, ``request`` (`LoadRequest.to_json`). Answers names, run types, pools and the settings'
         hash; never a secret, never data.
         """
-        return _guarded(input_, self._plan)
+        with self._telemetry().step(SPAN_PLAN, input_["load_id"], int(input_.get("attempt", 1))):
+            return _guarded(input_, self._plan)
 
     def run_flow(self, input_: dict[str, Any]) -> dict[str, Any]:
         """Work on one slice of one entity. Input: `SliceTask.to_json`; answers `compact` of the `SliceResult`."""
         task = SliceTask.from_json(input_)
-        result = _as_failure(task.attempt, lambda: self._run_slice(task))
-        if result.status == "failed":
-            log_failed_attempt(task, result)
+        with self._telemetry().slice(task) as told:
+            result = _as_failure(task.attempt, lambda: self._run_slice(task))
+            told(result)
+            if result.status == "failed":
+                log_failed_attempt(task, result)
         return compact(result)
 
     def settle_load(self, input_: dict[str, Any]) -> dict[str, Any]:
         """Remember a load: see `settling.settle`."""
-        return _guarded(input_, self._settle)
+        telemetry, attempt = self._telemetry(), int(input_.get("attempt", 1))
+        with telemetry.step(SPAN_SETTLE, input_["summary"]["load_id"], attempt):
+            answer = _guarded(input_, self._settle)
+        telemetry.flush()
+        return answer
 
     def _plan(self, input_: dict[str, Any]) -> dict[str, Any]:
         from hygge_engine.project.selection import select
@@ -98,7 +114,10 @@ class Activities:
     def _settle(self, input_: dict[str, Any]) -> dict[str, Any]:
         from hygge_engine.orchestration.settling import settle
 
-        return settle(self._open_project(), input_)
+        project = self._open_project()
+        if int(input_.get("attempt", 1)) == 1:
+            self._telemetry().ended(project, input_["summary"], input_["results"])
+        return settle(project, input_)
 
     def _run_slice(self, task: SliceTask) -> SliceResult:
         from hygge_engine.flow.run import run_slice
@@ -110,6 +129,7 @@ class Activities:
                 "The settings changed after the load was planned, and this entity had not begun.",
                 hint="Start the load again.",
             )
+        self._telemetry().began(project, entity, task)
         with self._watch(project, entity, task) as watch:
             result = _as_failure(task.attempt, lambda: run_slice(project, entity, task, watch))
             watch.answered(result)

@@ -17,6 +17,7 @@ from hygge_engine.orchestration.in_process import LocalContext, run_orchestrator
 from hygge_engine.orchestration.load import CANCEL_EVENT, load_steps
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project.models import Entity, Project
+from hygge_engine.telemetry import Telemetry, telemetry_of_process
 
 
 class Observer(Protocol):
@@ -75,12 +76,13 @@ class LocalLoad:
         observer: Observer,
         on_slice: Callable[[str, str, SliceResult], None] = lambda flow, entity, result: None,
         on_unsettled: Callable[[str, str], None] = lambda message, error: None,
+        telemetry: Callable[[], Telemetry] = telemetry_of_process,
     ) -> None:
         self._observer = observer
         self._on_slice = on_slice
         self._on_unsettled = on_unsettled
         self._cancelled = threading.Event()
-        self._activities = Activities(lambda: project, watch=self._watch)
+        self._activities = Activities(lambda: project, watch=self._watch, telemetry=telemetry)
         load_id = request.coordinator_run_id or str(uuid4())
         activities = {
             "plan_load": self._plan,

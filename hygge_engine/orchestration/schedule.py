@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
 from hygge_engine.orchestration.request import LoadRequest
+from hygge_engine.telemetry import in_trace_of
 
 if TYPE_CHECKING:
     from hygge_engine.project.models import Project
@@ -136,6 +137,7 @@ async def start_due_loads(
         if await client.get_status(load_id):
             _log.info("The tick of %s has started load %s already.", tick.due.isoformat(), load_id)
             continue
-        await client.start_new("load", load_id, request.to_json())
+        with in_trace_of(load_id):
+            await client.start_new("load", load_id, request.to_json())
         started.append(load_id)
     return started

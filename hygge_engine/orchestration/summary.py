@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from hygge_engine.flow.slices import JOURNAL_STATUS as JOURNAL_STATUS
+
 if TYPE_CHECKING:
     from hygge_engine.orchestration.progress import Progress
-
-# An entity's last answer in the journal's words.
-JOURNAL_STATUS = {"done": "success", "failed": "fail", "skipped": "skip", "cancelled": "cancel"}
 
 # An output travels through the orchestration's history: of a message only the beginning is kept there. The journal
 # has it whole.

@@ -13,6 +13,7 @@ from hygge_engine import __version__
 from hygge_engine.errors import ConfigurationError, HyggeError, UnknownSelection
 from hygge_engine.orchestration.load import CANCEL_EVENT
 from hygge_engine.orchestration.request import InvalidRequest, LoadRequest, parse_request
+from hygge_engine.telemetry import in_trace_of
 from hygge_engine.web.answers import Answer, problem, problem_of
 from hygge_engine.web.loads import (
     DurableStatus,
@@ -60,7 +61,8 @@ class Api:
         except HyggeError as error:
             return problem_of(error)
         load_id = str(uuid4())
-        await client.start_new("load", load_id, request.to_json())
+        with in_trace_of(load_id):
+            await client.start_new("load", load_id, request.to_json())
         return accepted(load_id, url)
 
     async def load_status(self, load_id: str, client: DurableClient) -> Answer:

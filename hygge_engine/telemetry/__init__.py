@@ -1,0 +1,12 @@
+"""What a load tells the outside: traces and metrics by OpenTelemetry, lineage by OpenLineage, ids in the log.
+
+Nothing here is needed for a load, and nothing here may fail one. Without settings nothing is sent, nothing is imported
+and nothing is waited for (``docs/telemetry.md``).
+"""
+
+from hygge_engine.telemetry.log_ids import add_ids_to_logs
+from hygge_engine.telemetry.process import telemetry_of_process
+from hygge_engine.telemetry.telemetry import Telemetry
+from hygge_engine.telemetry.trace_ids import in_trace_of
+
+__all__ = ["Telemetry", "add_ids_to_logs", "in_trace_of", "telemetry_of_process"]

@@ -1,0 +1,113 @@
+"""What is known of a load that has ended, whoever is told of it: log, traces, metrics, lineage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from hygge_engine.flow.slices import JOURNAL_STATUS
+
+
+@dataclass(frozen=True)
+class EntityRun:
+    """One entity's part in a load. ``status`` in the journal's words; ``started`` is None where it never began.
+    ``lag_seconds``: how far the watermark is behind the run's end, None where the cursor is no time."""
+
+    entity_run_id: str
+    flow: str
+    entity: str
+    run_type: str
+    status: str
+    rows: int
+    bytes: int
+    files: int
+    attempts: int
+    started: datetime | None
+    finished: datetime | None
+    error: str
+    message: str
+    lag_seconds: float | None
+
+    @property
+    def failure(self) -> str:
+        """What went wrong; empty where nothing did."""
+        return self.message if self.status == "fail" else ""
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """From the first slice to the end; None where it never began."""
+        if self.started is None or self.finished is None:
+            return None
+        return round((self.finished - self.started).total_seconds(), 3)
+
+
+@dataclass(frozen=True)
+class LoadRun:
+    """A load that has ended."""
+
+    load_id: str
+    status: str
+    requested_by: str
+    started: datetime
+    finished: datetime
+    error: str
+    message: str
+    entities: Sequence[EntityRun]
+
+    @property
+    def failure(self) -> str:
+        """What went wrong with the load as a whole; empty where nothing did."""
+        if self.status != "fail":
+            return ""
+        return self.message or f"{sum(run.status == 'fail' for run in self.entities)} entities failed"
+
+
+def load_run_of(summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> LoadRun:
+    """From what ``settle_load`` is given: the summary (`summary.summarize`) and the entities' last answers."""
+    return LoadRun(
+        load_id=summary["load_id"],
+        status=summary["status"],
+        requested_by=summary["requested_by"],
+        started=datetime.fromisoformat(summary["started"]),
+        finished=datetime.fromisoformat(summary["finished"]),
+        error=summary.get("error", ""),
+        message=summary.get("message", ""),
+        entities=[entity_run_of(answer) for answer in results],
+    )
+
+
+def entity_run_of(answer: Mapping[str, Any]) -> EntityRun:
+    """From an entity's last answer (`SliceResult`, keys with default values left out) with the plan's names for it."""
+    finished = _time(answer.get("finished"))
+    return EntityRun(
+        entity_run_id=answer["entity_run_id"],
+        flow=answer["flow"],
+        entity=answer["entity"],
+        run_type=answer["run_type"],
+        status=JOURNAL_STATUS[answer["status"]],
+        rows=answer.get("rows", 0),
+        bytes=answer.get("bytes", 0),
+        files=answer.get("files", 0),
+        attempts=answer["attempts"],
+        started=_time(answer.get("started")),
+        finished=finished,
+        error=answer.get("error", ""),
+        message=answer.get("message", ""),
+        lag_seconds=_lag(answer, finished),
+    )
+
+
+def _lag(answer: Mapping[str, Any], finished: datetime | None) -> float | None:
+    """Of a watermark that is a time: the source's wall clock, taken for UTC as everywhere."""
+    watermark = answer.get("watermark")
+    if finished is None or not watermark or answer.get("watermark_type") != "datetime":
+        return None
+    time = datetime.fromisoformat(watermark)
+    time = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return round((finished - time).total_seconds(), 3)
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

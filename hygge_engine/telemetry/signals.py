@@ -1,0 +1,189 @@
+"""Traces and metrics of loads. Imported where telemetry is configured only: it needs OpenTelemetry's SDK."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+from opentelemetry.metrics import Histogram
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import Span, Status, StatusCode
+
+from hygge_engine import __version__
+from hygge_engine.flow.slices import SliceResult, SliceTask
+from hygge_engine.telemetry import names
+from hygge_engine.telemetry.facts import EntityRun, LoadRun
+from hygge_engine.telemetry.trace_ids import context_below, entity_span_id, load_span_id, trace_id_of
+
+# How long the end of a load waits until what it told is sent. Longer would cost every load of a dead receiver.
+FLUSH_SECONDS = 2.0
+
+# The trace and span that the next span of this thread is given.
+_CHOSEN: ContextVar[tuple[int, int] | None] = ContextVar("hygge_chosen_ids", default=None)
+
+
+class ChosenIds(RandomIdGenerator):
+    """Random ids, but for the spans of loads and entities: their children name them before they exist."""
+
+    def generate_trace_id(self) -> int:
+        chosen = _CHOSEN.get()
+        return super().generate_trace_id() if chosen is None else chosen[0]
+
+    def generate_span_id(self) -> int:
+        chosen = _CHOSEN.get()
+        return super().generate_span_id() if chosen is None else chosen[1]
+
+
+class Signals:
+    """Spans and measurements of loads. The tracer provider has to make its ids with `ChosenIds`."""
+
+    def __init__(self, tracers: TracerProvider, meters: MeterProvider) -> None:
+        self._tracers = tracers
+        self._meters = meters
+        self._tracer = tracers.get_tracer(names.SCOPE, __version__)
+        meter = meters.get_meter(names.SCOPE, __version__)
+        self._rows = meter.create_counter(*names.ROWS)
+        self._bytes = meter.create_counter(*names.BYTES)
+        self._entities = meter.create_counter(*names.ENTITIES)
+        self._loads = meter.create_counter(*names.LOADS)
+        self._retries = meter.create_counter(*names.RETRIES)
+        self._entity_duration: Histogram = meter.create_histogram(*names.ENTITY_DURATION)
+        self._load_duration: Histogram = meter.create_histogram(*names.LOAD_DURATION)
+        self._lag = meter.create_gauge(*names.LAG)
+
+    @contextmanager
+    def step(self, name: str, load_id: str, attempt: int) -> Iterator[None]:
+        """The span of planning or settling, below that of the load."""
+        context = context_below(load_id, load_span_id(load_id))
+        attributes: dict[str, Any] = {names.LOAD_ID: load_id, names.ATTEMPT: attempt}
+        with self._tracer.start_as_current_span(name, context, attributes=attributes):
+            yield
+
+    @contextmanager
+    def slice(self, task: SliceTask) -> Iterator[Span]:
+        """The span of one activity's work on one slice, below that of its entity run."""
+        context = context_below(task.load_id, entity_span_id(task.entity_run_id))
+        attributes: dict[str, Any] = {
+            names.LOAD_ID: task.load_id,
+            names.ENTITY_RUN_ID: task.entity_run_id,
+            names.FLOW: task.flow,
+            names.ENTITY: task.entity,
+            names.RUN_TYPE: task.run_type,
+            names.ATTEMPT: task.attempt,
+        }
+        with self._tracer.start_as_current_span(names.SPAN_SLICE, context, attributes=attributes) as span:
+            yield span
+
+    def answered(self, span: Span, task: SliceTask, result: SliceResult) -> None:
+        """How a slice ended. Its rows and bytes are those of the whole entity run so far."""
+        span.set_attribute(names.STATUS, result.status)
+        span.set_attribute(names.ROW_COUNT, result.rows)
+        span.set_attribute(names.BYTE_COUNT, result.bytes)
+        span.set_attribute(names.FILE_COUNT, result.files)
+        if result.status != "failed":
+            return
+        span.set_attribute(names.ERROR_TYPE, result.error)
+        span.set_status(Status(StatusCode.ERROR, result.message))
+        if result.transient:
+            kind = {names.FLOW: task.flow, names.ENTITY: task.entity, names.ERROR_TYPE: result.error}
+            self._retries.add(1, kind)
+
+    def ended(self, load: LoadRun) -> None:
+        """The spans of a load that has ended and of its entity runs, and what they amount to."""
+        for run in load.entities:
+            self._entity_ended(load, run)
+        attributes = {
+            names.LOAD_ID: load.load_id,
+            names.STATUS: load.status,
+            names.REQUESTED_BY: load.requested_by,
+            names.ENTITY_COUNT: len(load.entities),
+            names.ROW_COUNT: sum(run.rows for run in load.entities),
+            names.BYTE_COUNT: sum(run.bytes for run in load.entities),
+            **_error_type(load.error),
+        }
+        ids = (trace_id_of(load.load_id), load_span_id(load.load_id))
+        self._span(names.SPAN_LOAD, ids, None, (load.started, load.finished), attributes, load.failure)
+        self._loads.add(1, {names.STATUS: load.status})
+        self._load_duration.record(_seconds(load.started, load.finished), {names.STATUS: load.status})
+
+    def flush(self) -> None:
+        """Send what has been told, but wait no longer than `FLUSH_SECONDS`; the rest is sent later or never."""
+        flushing = threading.Thread(target=self._flush, name="hygge-telemetry-flush", daemon=True)
+        flushing.start()
+        flushing.join(FLUSH_SECONDS)
+
+    def _flush(self) -> None:
+        self._tracers.force_flush(int(FLUSH_SECONDS * 1000))
+        self._meters.force_flush(FLUSH_SECONDS * 1000)
+
+    def _entity_ended(self, load: LoadRun, run: EntityRun) -> None:
+        attributes = {
+            names.LOAD_ID: load.load_id,
+            names.ENTITY_RUN_ID: run.entity_run_id,
+            names.FLOW: run.flow,
+            names.ENTITY: run.entity,
+            names.RUN_TYPE: run.run_type,
+            names.STATUS: run.status,
+            names.ATTEMPTS: run.attempts,
+            names.ROW_COUNT: run.rows,
+            names.BYTE_COUNT: run.bytes,
+            names.FILE_COUNT: run.files,
+            **_error_type(run.error),
+        }
+        ids = (trace_id_of(load.load_id), entity_span_id(run.entity_run_id))
+        times = (run.started or load.finished, run.finished or load.finished)
+        self._span(names.SPAN_ENTITY, ids, load_span_id(load.load_id), times, attributes, run.failure, load.load_id)
+        kind = {names.FLOW: run.flow, names.ENTITY: run.entity}
+        self._entities.add(1, {**kind, names.STATUS: run.status})
+        self._rows.add(run.rows, kind)
+        self._bytes.add(run.bytes, kind)
+        if run.started:
+            self._entity_duration.record(_seconds(*times), {**kind, names.STATUS: run.status})
+        if run.lag_seconds is not None:
+            self._lag.set(run.lag_seconds, kind)
+
+    def _span(
+        self,
+        name: str,
+        ids: tuple[int, int],
+        parent: int | None,
+        times: tuple[datetime, datetime],
+        attributes: Mapping[str, Any],
+        failure: str,
+        load_id: str = "",
+    ) -> None:
+        """A span of something that is over."""
+        from opentelemetry.context import Context
+
+        context = Context() if parent is None else context_below(load_id, parent)
+        token = _CHOSEN.set(ids)
+        try:
+            span = self._tracer.start_span(name, context, attributes=attributes, start_time=_nanoseconds(times[0]))
+        finally:
+            _CHOSEN.reset(token)
+        if failure:
+            span.set_status(Status(StatusCode.ERROR, failure))
+        span.end(_nanoseconds(times[1]))
+
+
+def _error_type(error: str) -> dict[str, str]:
+    return {names.ERROR_TYPE: error} if error else {}
+
+
+def _seconds(started: datetime, finished: datetime) -> float:
+    return max(0.0, (finished - started).total_seconds())
+
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def _nanoseconds(time: datetime) -> int:
+    """Since 1970, without a detour over floating point."""
+    since = time - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000

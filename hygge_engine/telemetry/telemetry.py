@@ -1,0 +1,79 @@
+"""`Telemetry`: the few places where a load tells what it does, whoever listens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hygge_engine.flow.slices import SliceResult, SliceTask
+from hygge_engine.telemetry.facts import load_run_of
+from hygge_engine.telemetry.log_ids import logging_ids_of
+
+if TYPE_CHECKING:
+    from hygge_engine.project.models import Entity, Project
+    from hygge_engine.telemetry.lineage.lineage import Lineage
+    from hygge_engine.telemetry.signals import Signals
+
+
+_log = logging.getLogger(__name__)
+
+
+class Told(Protocol):
+    """A slice under way, to be told of its answer."""
+
+    def __call__(self, result: SliceResult, /) -> None: ...
+
+
+class Telemetry:
+    """What a load does, for traces and metrics (``signals``) and lineage, whichever there is. Thread-safe."""
+
+    def __init__(self, signals: Signals | None = None, lineage: Lineage | None = None) -> None:
+        self._signals = signals
+        self._lineage = lineage
+
+    def step(self, name: str, load_id: str, attempt: int) -> AbstractContextManager[None]:
+        """Around the planning or settling of a load."""
+        return nullcontext() if self._signals is None else self._signals.step(name, load_id, attempt)
+
+    @contextmanager
+    def slice(self, task: SliceTask) -> Iterator[Told]:
+        """Around an activity's work on a slice; call what it gives with the answer."""
+        with logging_ids_of(task):
+            if (signals := self._signals) is None:
+                yield _nobody
+                return
+            with signals.slice(task) as span:
+                yield lambda result: signals.answered(span, task, result)
+
+    def began(self, project: Project, entity: Entity, task: SliceTask) -> None:
+        """An activity begins to work on an entity run, perhaps not for the first time."""
+        if (lineage := self._lineage) is not None and task.attempt == 1:
+            _safely(lambda: lineage.began(project, entity, task))
+
+    def ended(self, project: Project, summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
+        """A load has ended: what ``settle_load`` is given."""
+        if (signals := self._signals) is not None:
+            _safely(lambda: signals.ended(load_run_of(summary, results)))
+        if (lineage := self._lineage) is not None:
+            _safely(lambda: lineage.ended(project, load_run_of(summary, results)))
+
+    def flush(self) -> None:
+        """Send what has been told, within a few seconds at most."""
+        if self._signals is not None:
+            self._signals.flush()
+        if self._lineage is not None:
+            self._lineage.flush()
+
+
+def _safely(tell: Callable[[], None]) -> None:
+    """Whatever is wrong with what is told, the load is not."""
+    try:
+        tell()
+    except Exception:  # noqa: BLE001 - the border between a load and who looks at it
+        _log.exception("Telemetry could not be told of something.")
+
+
+def _nobody(result: SliceResult) -> None:
+    return
