@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from hygge_engine.orchestration.summary import JOURNAL_STATUS, SUMMARY_MESSAGE_LIMIT_CHARACTERS
+from hygge_engine.telemetry.facts import entity_run_of
 
 if TYPE_CHECKING:
     from hygge_engine.flow.slices import SliceResult, SliceTask
@@ -29,20 +29,22 @@ _LOAD_KEYS = (
 def log_load(summary: Mapping[str, Any], results: list[Mapping[str, Any]]) -> None:
     """``hygge.load`` for a load that has ended, and ``hygge.entity`` for each of its tables."""
     _write("hygge.load", {key: summary[key] for key in _LOAD_KEYS if key in summary})
-    for answer in results:
+    for run in map(entity_run_of, results):
         fields = {
             "load_id": summary["load_id"],
-            "entity_run_id": answer["entity_run_id"],
-            "flow": answer["flow"],
-            "entity": answer["entity"],
-            "run_type": answer["run_type"],
-            "status": JOURNAL_STATUS[answer["status"]],
-            "rows": answer.get("rows", 0),
-            "bytes": answer.get("bytes", 0),
-            "duration": _seconds(answer.get("started"), answer.get("finished")),
-            "attempts": answer["attempts"],
-            "error": answer.get("error", ""),
-            "message": answer.get("message", ""),
+            "entity_run_id": run.entity_run_id,
+            "flow": run.flow,
+            "entity": run.entity,
+            "run_type": run.run_type,
+            "status": run.status,
+            "rows": run.rows,
+            "bytes": run.bytes,
+            "started": run.started.isoformat() if run.started else None,
+            "duration": run.duration_seconds,
+            "lag": run.lag_seconds,
+            "attempts": run.attempts,
+            "error": run.error,
+            "message": run.message,
         }
         _write("hygge.entity", fields)
 
@@ -68,10 +70,3 @@ def _write(name: str, fields: Mapping[str, Any], level: int = logging.INFO) -> N
         key: value[:SUMMARY_MESSAGE_LIMIT_CHARACTERS] if key == "message" else value for key, value in fields.items()
     }
     _log.log(level, "%s %s", name, json.dumps(shortened, ensure_ascii=False))
-
-
-def _seconds(started: str | None, finished: str | None) -> float | None:
-    """Between two times in ISO 8601; None where one is not known, as for a table that never began."""
-    if not started or not finished:
-        return None
-    return round((datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds(), 3)

@@ -299,6 +299,8 @@ module appEndpoint 'modules/endpoint.bicep' = if (privateNetwork && !publicApi) 
 var baseSettings = {
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
   APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.connectionString
+  // The exporter reports about itself to Microsoft otherwise.
+  APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL: 'true'
   AzureWebJobsStorage__accountName: storage.outputs.name
   AzureWebJobsStorage__clientId: identity.outputs.clientId
   AzureWebJobsStorage__credential: 'managedidentity'

@@ -5,17 +5,19 @@ locals {
     {
       APPLICATIONINSIGHTS_AUTHENTICATION_STRING = "ClientId=${azurerm_user_assigned_identity.app.client_id};Authorization=AAD"
       APPLICATIONINSIGHTS_CONNECTION_STRING     = azurerm_application_insights.main.connection_string
-      AzureWebJobsStorage__accountName          = azurerm_storage_account.main.name
-      AzureWebJobsStorage__clientId             = azurerm_user_assigned_identity.app.client_id
-      AzureWebJobsStorage__credential           = "managedidentity"
-      FABRIC_API_URL                            = var.fabric_api_url
-      HYGGE_CONCURRENCY                         = tostring(var.concurrency)
-      HYGGE_SCHEDULE                            = var.schedule
-      HYGGE_SLICE_MINUTES                       = tostring(var.slice_minutes)
-      LAKE_CLIENT_ID                            = azurerm_user_assigned_identity.app.client_id
-      LAKE_CREDENTIAL                           = "managed_identity"
-      MIRROR_ID                                 = var.mirror_id
-      ONELAKE_URL                               = var.one_lake_url
+      # The exporter reports about itself to Microsoft otherwise.
+      APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL = "true"
+      AzureWebJobsStorage__accountName           = azurerm_storage_account.main.name
+      AzureWebJobsStorage__clientId              = azurerm_user_assigned_identity.app.client_id
+      AzureWebJobsStorage__credential            = "managedidentity"
+      FABRIC_API_URL                             = var.fabric_api_url
+      HYGGE_CONCURRENCY                          = tostring(var.concurrency)
+      HYGGE_SCHEDULE                             = var.schedule
+      HYGGE_SLICE_MINUTES                        = tostring(var.slice_minutes)
+      LAKE_CLIENT_ID                             = azurerm_user_assigned_identity.app.client_id
+      LAKE_CREDENTIAL                            = "managed_identity"
+      MIRROR_ID                                  = var.mirror_id
+      ONELAKE_URL                                = var.one_lake_url
       # More threads than host.json lets activities run at once: orchestrators replay on them too.
       PYTHON_THREADPOOL_THREAD_COUNT = "16"
       SQL_AUTH                       = "managed_identity"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -296,3 +297,22 @@ def test_telemetry_that_breaks_breaks_no_load(world: LoadWorld, monkeypatch: pyt
     monkeypatch.setattr(signals.Signals, "ended", broken)
 
     assert run(world, machine.telemetry)["status"] == "success"
+
+
+def test_documented_queries_ask_for_what_is_sent() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text()
+    queries = re.findall(r"```kusto\n(.*?)```", page, re.DOTALL)
+    metrics = {name for name, _, _ in names.METRICS}
+
+    asked: dict[str, set[str]] = {"AppDependencies": set(), "AppMetrics": set()}
+    for query in queries:
+        table = "AppMetrics" if "AppMetrics" in query else "AppDependencies"
+        found = set(re.findall(r"'(hygge\.[\w.]+|error\.type)'", query))
+        properties = set(re.findall(r"Properties\['([\w.]+)'\]", query))
+        assert properties <= set(names.ATTRIBUTES), query
+        asked[table] |= found - properties
+    assert asked["AppDependencies"] <= set(names.SPANS)
+    # Every metric has its query, and everything that is sent is explained.
+    assert asked["AppMetrics"] == metrics
+    assert {name for name in (*names.SPANS, *metrics, *names.ATTRIBUTES) if f"`{name}`" not in page} <= set(names.SPANS)
+    assert all(name in page for name in names.SPANS)

@@ -40,7 +40,7 @@ def run_event(
     """One event of one entity run. Rows, ``size`` (bytes) and files are what the run has landed, None where that is not
     known yet; ``error`` is a message that may be shown."""
     parent = {"run": {"runId": load_run_id(load_id)}, "job": {"namespace": namespace, "name": flow}}
-    facets: dict[str, Any] = {"parent": _facet("1-1-0/ParentRunFacet", parent), "processing_engine": _ENGINE}
+    facets: dict[str, Any] = {"parent": _facet("1-2-0/ParentRunFacet", parent), "processing_engine": _ENGINE}
     if error:
         text = {"message": error, "programmingLanguage": "python"}
         facets["errorMessage"] = _facet("1-0-1/ErrorMessageRunFacet", text)
@@ -59,7 +59,7 @@ def run_event(
         "job": {
             "namespace": namespace,
             "name": f"{flow}.{entity}",
-            "facets": {"jobType": _facet("2-0-3/JobTypeJobFacet", job_type)},
+            "facets": {"jobType": _facet("2-0-4/JobTypeJobFacet", job_type)},
         },
         "inputs": [_dataset(source)],
         "outputs": [output],
@@ -78,7 +78,7 @@ def _dataset(dataset: Dataset) -> dict[str, Any]:
     described: dict[str, Any] = {"namespace": dataset.namespace, "name": dataset.name}
     if dataset.columns:
         columns = [{"name": name, "type": kind} for name, kind in dataset.columns.items()]
-        described["facets"] = {"schema": _facet("1-1-1/SchemaDatasetFacet", {"fields": columns})}
+        described["facets"] = {"schema": _facet("1-2-0/SchemaDatasetFacet", {"fields": columns})}
     return described
 
 
