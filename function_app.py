@@ -75,8 +75,8 @@ def list_flows(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="runs", methods=["GET"])
 def list_runs(req: func.HttpRequest) -> func.HttpResponse:
-    """List the loads that the journal remembers."""
-    return _response(api.runs(req.params.get("limit"), req.params.get("flow")))
+    """List the loads that the journal remembers, or what it says of each flow or entity."""
+    return _response(api.runs(req.params.get("limit"), req.params.get("flow"), req.params.get("by")))
 
 
 @app.route(route="runs/{coordinator_run_id}", methods=["GET"])

@@ -247,19 +247,25 @@ def runs(
             autocompletion=complete_entity,
         ),
     ] = None,
+    by: Annotated[
+        Literal["load", "flow", "entity"],
+        typer.Option("--by", help="A line for each load, flow or entity."),
+    ] = "load",
     failed: Annotated[bool, typer.Option("--failed", help="Only what failed.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, newest first.")] = 20,
     var: VarOption = None,
     json_: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Show past loads from the journal; one load with its entities; or one entity with its runs.
+    """Show past loads from the journal; one load with its entities; one entity with its runs; or how each flow or
+    entity has come along.
 
     \b
     Examples:
       hygge runs --failed                        loads in which something failed
       hygge runs 5f0e2c1a --failed               what failed in one of them, and why
       hygge runs --entity orders --limit 5       how one table has come along
+      hygge runs --by entity                     when each table was last loaded, and how
     """
     with reporting(json_=json_, verbose=verbose):
         from hygge_engine.cli.runs import run
@@ -269,12 +275,41 @@ def runs(
             load_id=load_id,
             flow=flow,
             entity=entity,
+            by=by,
             failed=failed,
             limit=limit,
             overrides=var or [],
             json_=json_,
         )
         raise typer.Exit(code)
+
+
+@app.command(short_help="Fold the journal, and take out what is old.")
+def compact(
+    project: ProjectOption = Path(),
+    retention: Annotated[
+        str,
+        typer.Option("--retention", help="Keep so much, as 400d, instead of `journal.retention`.", metavar="DURATION"),
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many loads would leave.")] = False,
+    var: VarOption = None,
+    json_: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Fold the journal's files into one, and take out the loads that are older than its retention.
+
+    Loads do this by themselves now and then; this does it at once. Mirrored tables follow. Tables are not touched, nor
+    what a load goes on from. A copy of journal.parquet, put back, brings everything back.
+
+    \b
+    Examples:
+      hygge compact --dry-run --retention 400d   how many loads are older?
+      hygge compact                              as the settings say
+    """
+    with reporting(json_=json_, verbose=verbose):
+        from hygge_engine.cli.compact import run
+
+        raise typer.Exit(run(project, retention=retention, dry_run=dry_run, overrides=var or [], json_=json_))
 
 
 @app.command(short_help="Check the project's files and variables.")

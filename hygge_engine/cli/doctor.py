@@ -23,7 +23,7 @@ from hygge_engine.homes.mssql.drivers import check_driver
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.lake.probe import check_reachable, clock_check, probe
 from hygge_engine.lake.settings import LakeSettings
-from hygge_engine.orchestration.places import place_of
+from hygge_engine.orchestration.places import Place, places_of
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.stores.open_mirroring.checks import ask_replication, check_landing_zone, check_table, check_telemetry
 from hygge_engine.stores.open_mirroring.layout import layout_of
@@ -40,7 +40,7 @@ _AT_ONCE = 8
 
 @dataclass
 class Section:
-    """What was found out about one part: ``kind`` is project, drivers, connection, store or entity."""
+    """What was found out about one part: ``kind`` is project, drivers, connection, store, journal or entity."""
 
     kind: str
     name: str
@@ -80,6 +80,8 @@ def examine(project: Project, entities: list[Entity]) -> Iterator[Section]:
         answers += [
             pool.submit(_check_store, project, name, members) for name, members in _by(entities, _store_of).items()
         ]
+        apart = [entity for entity in entities if project.flows[entity.flow].journal.location != "store"]
+        answers += [pool.submit(_check_journal, place) for place in places_of(project, apart).values()]
         by_entity: dict[str, list[Check]] = {entity.id: [] for entity in entities}
         for answer in answers:
             section, found = answer.result()
@@ -144,10 +146,13 @@ def _check_store(project: Project, name: str, entities: list[Entity]) -> _Answer
     section = Section("store", name)
     first = entities[0]
     settings = first.store
+    if not settings.keeps_journal():
+        return None, {}
     try:
         if isinstance(settings, LakeSettings):
             check_reachable(settings.account_url)
-        place = place_of(project, first)
+        # Beside the destination lie the landing states, wherever the journal is.
+        place = Place(*settings.journal(project, first))
     except HyggeError as error:
         section.checks.append(failure("reachable", "connect to account_url", error))
         unknown = Check("destination", "unknown", "the store does not work", name)
@@ -170,6 +175,11 @@ def _check_store(project: Project, name: str, entities: list[Entity]) -> _Answer
             own = layout_of(entity.store, entity.flow, entity.name)
             found[entity.id] = check_table(place.lake, own, replication)
     return section, found
+
+
+def _check_journal(place: Place) -> _Answer:
+    """A place that the journal has for itself."""
+    return Section("journal", place.key, probe(place.lake, place.root)), {}
 
 
 def _connection_of(entity: Entity) -> str:

@@ -14,14 +14,14 @@ from rich.text import Text
 
 from hygge_engine.cli.figures import seconds_text
 from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, EXIT_SETTLED, error_lines
-from hygge_engine.journal.summaries import summarize_loads
-from hygge_engine.orchestration.places import places_of
+from hygge_engine.journal.summaries import Level
+from hygge_engine.orchestration.places import journals_of
 from hygge_engine.project import Project, load_project
 from hygge_engine.project.problems import suggest
 
 _COLOURS = {"success": "green", "fail": "red", "skip": "yellow", "cancel": "yellow"}
 
-_NUMBERS = ("entities", "failed", "rows", "took")
+_NUMBERS = ("entities", "runs", "failed", "rows", "took")
 
 
 def run(
@@ -30,17 +30,28 @@ def run(
     load_id: str | None,
     flow: str | None,
     entity: str | None,
+    by: Level,
     failed: bool,
     limit: int,
     overrides: list[str],
     json_: bool,
 ) -> int:
-    """Show loads, one load's entities, or one entity's runs. Raises ConfigurationError, JournalError and the LakeError
-    family."""
+    """Show loads, one load's entities, one entity's runs, or a line for each flow or entity.
+
+    Raises ConfigurationError, JournalError and the LakeError family.
+    """
     project = load_project(directory, overrides=overrides)
     if entity is not None:
         flow, entity = _parse_entity(project, flow, entity)
-    rows = _read(project, load_id, flow, entity)
+    journals = journals_of(project)
+    if load_id is None and (by != "load" or entity is None):
+        # What has failed is looked for in the whole history.
+        found = journals.summary(by, flow=flow, entity=entity, limit=None if failed else limit)
+        if failed:
+            found = found.filter(pl.col("failed") > 0)
+        _show_summary(by, found.head(limit).to_dicts(), failed=failed, json_=json_)
+        return EXIT_SETTLED
+    rows = journals.read(load_id, flow=flow, entity=entity)
     if load_id is not None and rows.is_empty():
         what = f"the load {load_id}" if entity is None and flow is None else f"such a part of the load {load_id}"
         message = f"No journal of this project knows {what}."
@@ -50,8 +61,6 @@ def run(
         _show_load(rows, failed=failed, json_=json_)
     elif entity is not None:
         _show_entity(project, entity, rows, failed=failed, limit=limit, json_=json_)
-    else:
-        _show_loads(summarize_loads(rows), failed=failed, limit=limit, json_=json_)
     return EXIT_SETTLED
 
 
@@ -61,37 +70,45 @@ def _parse_entity(project: Project, flow: str | None, text: str) -> tuple[str | 
     return (named, entity) if flow is None and entity and named in project.flows else (flow, text)
 
 
-def _read(project: Project, load_id: str | None, flow: str | None, entity: str | None) -> pl.DataFrame:
-    journals = [place.journal for place in places_of(project, project.entities).values()]
-    rows = pl.concat([journal.read(load_id, flow=flow, entity=entity) for journal in journals])
-    # A load that was skipped, or never planned, is remembered in every place that it would have touched.
-    return rows.unique("entity_run_id", keep="first", maintain_order=True)
-
-
-def _show_loads(loads: pl.DataFrame, *, failed: bool, limit: int, json_: bool) -> None:
-    if failed:
-        loads = loads.filter(pl.col("failed") > 0)
-    found = loads.head(limit).to_dicts()
+def _show_summary(by: Level, found: list[dict[str, Any]], *, failed: bool, json_: bool) -> None:
     if json_:
         typer.echo(json.dumps(found, default=str))
         return
     if not found:
-        typer.echo("No load has failed." if failed else "There are no loads yet; `hygge go` makes one.")
+        nothing = "There are no loads yet; `hygge go` makes one."
+        typer.echo(f"No {by} has failed." if failed else nothing)
         return
-    rows = [
-        (
-            load["coordinator_run_id"],
-            _moment(load["started"]),
-            load["status"],
-            str(load["entities"]),
-            str(load["failed"] or ""),
-            f"{load['rows'] or 0:,}",
-            seconds_text(load["duration"] or 0.0),
-        )
-        for load in found
-    ]
-    header = ("load", "started", "status", "entities", "failed", "rows", "took")
-    _print_table(header, rows, [load["message"] or "" for load in found])
+    header, rows = (_LOAD_HEADER, map(_load_cells, found)) if by == "load" else (_PART_HEADER, map(_part_cells, found))
+    _print_table((by, *header), list(rows), [line["message"] or "" for line in found])
+
+
+_LOAD_HEADER = ("started", "status", "entities", "failed", "rows", "took")
+_PART_HEADER = ("finished", "status", "runs", "failed", "rows", "took", "succeeded")
+
+
+def _load_cells(load: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        load["coordinator_run_id"],
+        _moment(load["started"]),
+        load["status"],
+        str(load["entities"]),
+        str(load["failed"] or ""),
+        f"{load['rows'] or 0:,}",
+        seconds_text(load["duration"] or 0.0),
+    )
+
+
+def _part_cells(part: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{part['flow']}.{part['entity']}" if "entity" in part else part["flow"],
+        _moment(part["finished"]),
+        part["status"],
+        str(part["runs"]),
+        str(part["failed"] or ""),
+        f"{part['rows'] or 0:,}",
+        seconds_text(part["duration"] or 0.0),
+        _moment(part["succeeded_at"]) or "never",
+    )
 
 
 def _show_load(rows: pl.DataFrame, *, failed: bool, json_: bool) -> None:

@@ -22,5 +22,9 @@ def open_table(project: Project, entity: Entity) -> Destination[Any]:
 
 
 def journal_of(project: Project, entity: Entity) -> tuple[Lake, str]:
-    """Where the entity's runs are remembered: a lake, and the journal's folder in it."""
-    return entity.store.journal(project, entity)
+    """Where the entity's runs are remembered: a lake, and the journal's folder in it. The landing state stays beside
+    the destination wherever that is."""
+    location = project.flows[entity.flow].journal.location
+    if not isinstance(location, str):
+        return location.open(project)
+    return entity.home.journal(project, entity) if location == "home" else entity.store.journal(project, entity)

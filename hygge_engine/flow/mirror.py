@@ -47,14 +47,14 @@ class TelemetryTable:
     changes_since: Callable[[Mapping[str, Any] | None], Changes]
 
 
-def publish(settings: OpenMirroringSettings, load_id: str) -> int:
+def publish(settings: OpenMirroringSettings, place: tuple[Lake, str], load_id: str) -> int:
     """Bring the mirrored telemetry tables of one mirrored database up to date; returns the number of changed rows.
 
-    Idempotent. Raises LandingBusy (transient) where another load keeps publishing, and whatever landing raises.
+    ``place`` is the journal that it shows: a lake, and a folder in it. Idempotent. Raises LandingBusy (transient)
+    where another load keeps publishing, and whatever landing raises.
     """
     lake = settings.lake()
-    root = layout_of(settings, settings.mirror_schema, "journal").journal
-    journal, manifest = Journal(lake, root), Manifest(lake, root)
+    journal, manifest = Journal(*place), Manifest(*place)
     tables = (
         TelemetryTable("journal", ("entity_run_id",), journal.changes_since),
         TelemetryTable("loads", ("coordinator_run_id",), journal.load_changes_since),

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from hygge_engine.journal.files import Canonical, JournalFiles, first_of_each, rows_in_order
 from hygge_engine.journal.rows import SCHEMA, conform, fingerprint
-from hygge_engine.journal.summaries import LOADS_SCHEMA, summarize_loads
+from hygge_engine.journal.summaries import LOADS_SCHEMA, summarize
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def load_changes(files: JournalFiles, position: Mapping[str, Any] | None) -> Cha
         gone -= remaining
         whole = found.canonical.read({"coordinator_run_id": touched | remaining})
         rows = first_of_each(pa.concat_tables([whole, rows]), "entity_run_id")
-    loads = summarize_loads(pl.DataFrame(rows)).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(LOADS_SCHEMA)
+    loads = summarize(pl.DataFrame(rows)).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(LOADS_SCHEMA)
     deletes = _only_keys(LOADS_SCHEMA, "coordinator_run_id", gone)
     return Changes(loads, deletes, asdict(found.position), found.snapshot)
 

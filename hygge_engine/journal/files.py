@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from hygge_engine.errors import JournalError, LakeNotFound
 from hygge_engine.journal.names import file_name
-from hygge_engine.journal.rows import SCHEMA, conform
+from hygge_engine.journal.rows import SCHEMA, conform, select
 from hygge_engine.lake.base import Lake, PathInfo
 
 # Rows of the canonical file that are in memory at once while it is copied or searched; also its row group.
@@ -79,7 +79,7 @@ class Canonical:
         if self.file is None:
             return
         for batch in self.file.iter_batches(ROW_GROUP_ROWS, columns=list(names)):
-            yield pa.Table.from_batches([batch])
+            yield select(pa.Table.from_batches([batch]), names)
 
     def read(self, only: Only | None = None, *, start: int | None = None) -> pa.Table:
         """The rows from number ``start`` on, or those of them with certain values, in the journal's schema."""
@@ -96,7 +96,7 @@ class Canonical:
             return
         for index in range(self.file.num_row_groups):
             rows = self.file.metadata.row_group(index).num_rows
-            places = matching(self.file.read_row_group(index, columns=list(only)), only)
+            places = matching(select(self.file.read_row_group(index, columns=list(only)), only), only)
             places = places.filter(pc.greater_equal(places, pa.scalar(skip, pa.uint64())))
             skip = max(0, skip - rows)
             if len(places):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
@@ -23,8 +23,8 @@ from hygge_engine.journal.files import (
     matching,
     rows_in_order,
 )
+from hygge_engine.journal.reading import JournalReader
 from hygge_engine.journal.rows import SCHEMA, EntityRunRow, conform, fingerprint, load_row, table_of
-from hygge_engine.journal.summaries import Level, summarize, summarize_loads
 from hygge_engine.lake.base import Lake
 
 # How often an append or a fold begins anew because somebody else was faster.
@@ -33,8 +33,19 @@ ATTEMPTS = 10
 # A fold rewrites the whole history, so it waits until this many loads share its cost.
 FOLD_AFTER_LOADS = 64
 
+# Where old loads are to leave, loads are folded at least this often, however few they are: only the canonical file
+# knows which are the oldest.
+FOLD_AFTER = timedelta(days=1)
 
-class Journal:
+
+class Compaction(NamedTuple):
+    """Loads that were folded into the canonical file, and rows that were taken out of it."""
+
+    folded: int
+    retired: int
+
+
+class Journal(JournalReader):
     """The journal in a folder of a lake. Thread-safe, and safe between any number of processes and machines.
 
     ``root`` is the folder itself (``…/.hygge_journal``); nothing outside of it is ever made. All methods let the
@@ -85,9 +96,7 @@ class Journal:
     def read(
         self, coordinator_run_id: str | None = None, *, flow: str | None = None, entity: str | None = None
     ) -> pl.DataFrame:
-        """The rows of all loads, or of one load, flow or entity, oldest first, each entity run once.
-
-        The small files come first and the canonical file last, so that a load that is folded in between is found in
+        """The small files come first and the canonical file last, so that a load that is folded in between is found in
         one of them.
         """
         wanted = {"coordinator_run_id": coordinator_run_id, "flow": flow, "entity": entity}
@@ -97,15 +106,12 @@ class Journal:
         canonical = self._files.read_canonical().read(only)
         return _merged(canonical, recent, only)
 
-    def runs(self, limit: int = 20, *, flow: str | None = None) -> pl.DataFrame:
-        """The newest loads first (`summaries.LOADS_SCHEMA`); with ``flow`` only what they did for that flow.
-
-        Of a long history only as much is read as it takes; it is in the order in which loads were folded.
-        """
+    def newest(self, loads: int, *, flow: str | None = None) -> pl.DataFrame:
+        """Of a long history only as much is read as it takes; it is in the order in which loads were folded."""
         only = {} if flow is None else {"flow": [flow]}
         recent = rows_in_order(self._files.read_runs(self._files.list_runs()).values())
         canonical = self._files.read_canonical()
-        rows = max(ROW_GROUP_ROWS, limit)
+        rows = max(ROW_GROUP_ROWS, loads)
         while True:
             start = max(canonical.first, canonical.end - rows)
             found = canonical.read(only, start=start)
@@ -113,21 +119,10 @@ class Journal:
                 # The first load may have begun before the rows that were read.
                 cut = canonical.value(start, "coordinator_run_id")
                 found = found.filter(pc.field("coordinator_run_id") != cut)
-            loads = summarize_loads(_merged(found, recent, only))
-            if loads.height >= limit or start == canonical.first:
-                return loads.head(limit)
+            merged = _merged(found, recent, only)
+            if start == canonical.first or merged["coordinator_run_id"].n_unique() >= loads:
+                return merged
             rows *= 4
-
-    def summary(
-        self,
-        by: Level = "load",
-        *,
-        coordinator_run_id: str | None = None,
-        flow: str | None = None,
-        entity: str | None = None,
-    ) -> pl.DataFrame:
-        """Counts by status, rows, bytes, time and first error, per load, flow or entity (`summaries.summarize`)."""
-        return summarize(self.read(coordinator_run_id, flow=flow, entity=entity), by)
 
     def fold(self, *, after_loads: int = FOLD_AFTER_LOADS, only: Collection[str] | None = None) -> int:
         """Move the small files' rows into the canonical file once there are ``after_loads`` of them, and return how
@@ -158,6 +153,21 @@ class Journal:
                 self._files.lake.delete(path)
             return len(tables)
         return 0
+
+    def compact(
+        self, *, after_loads: int = FOLD_AFTER_LOADS, retention: timedelta | None = None, at_once: bool = False
+    ) -> Compaction:
+        """Fold what is due, and take out what finished longer ago than ``retention`` whenever something was folded.
+
+        Due are ``after_loads`` loads, with a retention also fewer that have waited for `FOLD_AFTER`; ``at_once``: all.
+        """
+        moved = self.fold(after_loads=1 if at_once else after_loads)
+        if retention is None:
+            return Compaction(moved, 0)
+        now = self._files.lake.now()
+        if not moved and any(entry.modified < now - FOLD_AFTER for entry in self._files.list_runs()):
+            moved = self.fold(after_loads=1)
+        return Compaction(moved, self.retire(now - retention) if moved or at_once else 0)
 
     def retire(self, before: datetime) -> int:
         """Take the oldest loads out of the journal, as far as they finished before a moment (with time zone), and

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol, get_args
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hygge_engine.errors import JournalError
 
@@ -228,18 +229,27 @@ def conform(table: pa.Table, *, keep_unknown: bool = False) -> pa.Table:
     """
     if table.schema.equals(SCHEMA):
         return table.replace_schema_metadata(None)
-    columns = []
-    for field in SCHEMA:
-        if field.name in table.column_names:
-            columns.append(_cast(table.column(field.name), field))
-        else:
-            columns.append(pa.chunked_array([pa.nulls(table.num_rows, field.type)]))
-    conformed = pa.Table.from_arrays(columns, schema=SCHEMA)
+    conformed = select(table, SCHEMA.names)
     if keep_unknown:
         for name in table.column_names:
             if name not in SCHEMA.names:
                 conformed = conformed.append_column(table.schema.field(name), table.column(name))
     return conformed
+
+
+def select(table: pa.Table, names: Iterable[str]) -> pa.Table:
+    """Some of the journal's columns, in its types, from a table of any schema version; missing ones are null.
+
+    Raises JournalError where a column does not fit.
+    """
+    fields = [SCHEMA.field(name) for name in names]
+    columns = [
+        _cast(table.column(field.name), field)
+        if field.name in table.column_names
+        else pa.chunked_array([pa.nulls(table.num_rows, field.type)])
+        for field in fields
+    ]
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
 def _cast(column: pa.ChunkedArray[Any], field: pa.Field[Any]) -> pa.ChunkedArray[Any]:
@@ -249,8 +259,14 @@ def _cast(column: pa.ChunkedArray[Any], field: pa.Field[Any]) -> pa.ChunkedArray
         if pa.types.is_timestamp(column.type) and pa.types.is_string(field.type):
             values = [None if value is None else value.isoformat() for value in column.to_pylist()]
             return pa.chunked_array([pa.array(values, field.type)])
+        if pa.types.is_duration(column.type) and pa.types.is_floating(field.type):
+            microseconds = column.cast(pa.duration("us"), safe=False).cast(pa.int64())
+            return pc.divide(microseconds.cast(pa.float64()), 1e6)
+        if pa.types.is_floating(column.type) and pa.types.is_integer(field.type):
+            # Some libraries keep whole numbers as floating ones where one of them is missing.
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
         return column.cast(field.type)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise JournalError(
             f"The journal's column {field.name} holds {column.type} where {field.type} was expected: {error}",
             hint="Something else has written to the journal; restore it, or move it aside.",

@@ -1,13 +1,14 @@
-"""What the journal's rows say about loads, flows and entities; one answer for the API, command line and mirror."""
+"""What the journal's rows say about loads, flows and entities; one answer for API, command line and mirror."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import polars as pl
 import pyarrow as pa
 
 Level = Literal["load", "flow", "entity"]
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 # One row for each load; `status` is the gravest of its entities', cancel before fail before success before skip.
 _LOADS_COLUMNS: dict[str, pa.DataType] = {
@@ -30,23 +31,29 @@ _LOADS_COLUMNS: dict[str, pa.DataType] = {
 }
 LOADS_SCHEMA = pa.schema(_LOADS_COLUMNS)
 
-_KEYS: dict[Level, list[str]] = {
-    "load": ["coordinator_run_id"],
-    "flow": ["flow"],
-    "entity": ["flow", "entity"],
-}
-
 _START = pl.col("start_time").replace("", None)
 _FINISH = pl.col("finish_time").replace("", None)
 _IS_ENTITY = pl.col("entity").fill_null("") != ""
 
 
-def summarize_loads(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row for each load, newest first, with the columns of `LOADS_SCHEMA`.
+def summarize(rows: pl.DataFrame, by: Level = "load") -> pl.DataFrame:
+    """One row for each load, flow or entity, the one that started last first.
 
-    ``duration`` is in seconds from the first start to the last finish, ``message`` the first error or, where nothing
-    failed, the first reason to skip or cancel. ``run_type`` is ``mixed`` where entities differ.
+    All have ``started`` (the first start), ``finished`` (the last finish), ``status``, ``succeeded``, ``failed``,
+    ``skipped`` and ``cancelled`` (entity runs), ``rows``, ``bytes``, ``duration`` (seconds) and ``message``.
+
+    ``load`` has the columns of `LOADS_SCHEMA`: ``status`` is the gravest, ``duration`` runs from the first start to the
+    last finish, ``message`` is the first error or, where nothing failed, the first reason to skip or cancel, and
+    ``run_type`` is ``mixed`` where entities differ.
+
+    ``flow`` and ``entity`` have these names first, then ``runs``; ``status`` is that of the newest run,
+    ``succeeded_at`` when one was last well, ``duration`` adds up, and ``message`` is the newest error. Rows about a
+    load as a whole count for loads only.
     """
+    return _loads(rows) if by == "load" else _parts(rows, ["flow"] if by == "flow" else ["flow", "entity"])
+
+
+def _loads(rows: pl.DataFrame) -> pl.DataFrame:
     loads = (
         rows.lazy()
         .group_by("coordinator_run_id")
@@ -56,12 +63,7 @@ def summarize_loads(rows: pl.DataFrame) -> pl.DataFrame:
             finished=_FINISH.max(),
             status=_gravest(),
             entities=_IS_ENTITY.sum().cast(pl.Int64),
-            succeeded=_count("success"),
-            failed=_count("fail"),
-            skipped=_count("skip"),
-            cancelled=_count("cancel"),
-            rows=pl.col("row_count").sum(),
-            bytes=pl.col("bytes").sum(),
+            **_COUNTS,
             requested_by=pl.col("requested_by").drop_nulls().first(),
             run_type=pl.when(pl.col("run_type").n_unique() > 1)
             .then(pl.lit("mixed"))
@@ -75,31 +77,26 @@ def summarize_loads(rows: pl.DataFrame) -> pl.DataFrame:
     return loads.collect()
 
 
-def summarize(rows: pl.DataFrame, by: Level) -> pl.DataFrame:
-    """Counts by status, rows, bytes and time for each load, flow or entity, in the order of their last start.
-
-    ``runs`` counts entity runs, ``duration`` adds up their seconds, ``last_status`` is that of the newest, and
-    ``first_error`` the message of the oldest that failed. Rows about a load as a whole count for loads only.
-    """
+def _parts(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     newest = pl.col("start_time").fill_null("").arg_max()
-    entity_runs = rows.lazy() if by == "load" else rows.lazy().filter(_IS_ENTITY)
+    failed, finish = pl.col("status") == "fail", pl.col("finish_time")
     return (
-        entity_runs.group_by(_KEYS[by])
+        rows.lazy()
+        .filter(_IS_ENTITY)
+        .group_by(keys)
         .agg(
             runs=pl.len().cast(pl.Int64),
-            success=_count_all("success"),
-            fail=_count_all("fail"),
-            skip=_count_all("skip"),
-            cancel=_count_all("cancel"),
-            rows=pl.col("row_count").sum(),
-            bytes=pl.col("bytes").sum(),
-            duration=pl.col("duration").sum().round(3),
             started=_START.min(),
             finished=_FINISH.max(),
-            last_status=pl.col("status").get(newest),
-            first_error=_first_message("fail"),
+            status=pl.col("status").get(newest),
+            succeeded_at=_FINISH.filter(pl.col("status") == "success").max(),
+            **_COUNTS,
+            duration=pl.col("duration").sum().round(3),
+            message=pl.col("message").filter(failed).sort_by(finish.filter(failed)).last(),
+            latest=_START.max(),
         )
-        .sort("started", *_KEYS[by], descending=[True] + [False] * len(_KEYS[by]), nulls_last=True)
+        .sort("latest", *keys, descending=[True] + [False] * len(keys), nulls_last=True)
+        .drop("latest")
         .collect()
     )
 
@@ -121,8 +118,14 @@ def _count(status: str) -> pl.Expr:
     return (_IS_ENTITY & (pl.col("status") == status)).sum().cast(pl.Int64)
 
 
-def _count_all(status: str) -> pl.Expr:
-    return (pl.col("status") == status).sum().cast(pl.Int64)
+_COUNTS: dict[str, pl.Expr] = {
+    "succeeded": _count("success"),
+    "failed": _count("fail"),
+    "skipped": _count("skip"),
+    "cancelled": _count("cancel"),
+    "rows": pl.col("row_count").sum(),
+    "bytes": pl.col("bytes").sum(),
+}
 
 
 def _first_message(*statuses: str) -> pl.Expr:

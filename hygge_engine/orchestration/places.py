@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hygge_engine.flow.factory import journal_of
-from hygge_engine.journal import Journal, Progress
+from hygge_engine.journal import Journal, Journals, Progress
 from hygge_engine.lake.base import Lake
 
 if TYPE_CHECKING:
@@ -47,6 +47,16 @@ def places_of(project: Project, entities: Iterable[Entity]) -> dict[str, Place]:
         place = place_of(project, entity)
         places.setdefault(place.key, place)
     return places
+
+
+def entities_at(project: Project, place: Place) -> list[Entity]:
+    """All entities whose runs are remembered in a place."""
+    return [entity for entity in project.entities if place_of(project, entity).key == place.key]
+
+
+def journals_of(project: Project) -> Journals:
+    """All that a project remembers, as one journal."""
+    return Journals([place.journal for place in places_of(project, project.entities).values()])
 
 
 def entities_of(project: Project, flows: Iterable[str]) -> list[Entity]:

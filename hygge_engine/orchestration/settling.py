@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from hygge_engine.errors import HyggeError
 from hygge_engine.flow.mirror import publish
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import EntityRunRow, entity_run_row, load_row
+from hygge_engine.journal.journal import FOLD_AFTER_LOADS, Compaction
 from hygge_engine.journal.rows import RunStatus
 from hygge_engine.orchestration.events import log_load
 from hygge_engine.orchestration.identifiers import flow_run_id
-from hygge_engine.orchestration.places import Place, entities_of, place_of
+from hygge_engine.orchestration.places import Place, entities_at, entities_of, place_of, places_of
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 
 if TYPE_CHECKING:
-    from hygge_engine.project.models import Entity, Project
+    from hygge_engine.project.models import Entity, JournalSettings, Project
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ def settle(project: Project, input_: Mapping[str, Any]) -> dict[str, Any]:
     errors: list[HyggeError] = []
     shares = _shares(project, input_, errors)
     for share in shares:
-        _settle_share(share, load_id, errors)
+        _settle_share(project, share, load_id, errors)
     if not errors:
         return {"status": "settled", "rows": sum(len(share.rows) for share in shares), "places": len(shares)}
     transient = [error for error in errors if error.transient]
@@ -61,19 +63,61 @@ def settle(project: Project, input_: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class _Share:
-    """What one place remembers of a load. ``mirror`` names the mirrored database that shows its journal, if any."""
+    """What one place remembers of a load. ``mirrors`` are the mirrored databases that show its journal, by address."""
 
     place: Place
     rows: list[EntityRunRow] = field(default_factory=list)
-    mirror: OpenMirroringSettings | None = None
+    mirrors: dict[str, OpenMirroringSettings] = field(default_factory=dict)
+
+    def add_mirror_of(self, entity: Entity) -> None:
+        """Remember the mirrored database that an entity's store publishes the journal to, if it does."""
+        if isinstance(entity.store, OpenMirroringSettings) and entity.store.mirror_journal:
+            self.mirrors.setdefault(entity.store.mirror, entity.store)
+
+    def publish(self, load_id: str) -> None:
+        """Show the journal in all of its mirrors."""
+        for mirror in self.mirrors.values():
+            publish(mirror, (self.place.lake, self.place.root), load_id)
+
+    def compact(self, project: Project, load_id: str) -> None:
+        """Fold and retire what is due; what was retired leaves the mirrors, too."""
+        journals = [project.flows[entity.flow].journal for entity in entities_at(project, self.place)]
+        after_loads = min((journal.fold_after_loads for journal in journals), default=FOLD_AFTER_LOADS)
+        done = self.place.journal.compact(after_loads=after_loads, retention=retention_of(journals))
+        if done.retired:
+            self.publish(load_id)
 
 
-def _settle_share(share: _Share, load_id: str, errors: list[HyggeError]) -> None:
-    place, mirror = share.place, share.mirror
+def retention_of(journals: Sequence[JournalSettings]) -> timedelta | None:
+    """How long the runs of flows are remembered that share a place: as long as the longest of them wants; None for
+    ever."""
+    wanted = [journal.retention for journal in journals]
+    if None in wanted or not wanted:
+        return None
+    return timedelta(seconds=max(seconds for seconds in wanted if seconds is not None))
+
+
+def compact_journals(project: Project, *, retention: timedelta | None = None) -> Iterator[tuple[Place, Compaction]]:
+    """Fold and retire at once, in each place of the project and in its mirrors, instead of at the next settle that has
+    enough to fold. ``retention`` stands in place of what the settings say."""
+    for place in places_of(project, project.entities).values():
+        share = _Share(place)
+        members = entities_at(project, place)
+        for entity in members:
+            share.add_mirror_of(entity)
+        kept = retention or retention_of([project.flows[entity.flow].journal for entity in members])
+        done = place.journal.compact(retention=kept, at_once=True)
+        if done.retired:
+            share.publish(f"compact-{uuid4()}")
+        yield place, done
+
+
+def _settle_share(project: Project, share: _Share, load_id: str, errors: list[HyggeError]) -> None:
+    place = share.place
     steps: list[Callable[[], object]] = [
         lambda: place.journal.append(load_id, share.rows),
-        lambda: publish(mirror, load_id) if mirror is not None else None,
-        lambda: place.journal.fold(),
+        lambda: share.publish(load_id),
+        lambda: share.compact(project, load_id),
         lambda: place.progress.clear(load_id),
         lambda: place.progress.sweep(FORGOTTEN_AFTER),
     ]
@@ -110,8 +154,7 @@ def _share_of(project: Project, entity: Entity, shares: dict[str, _Share], error
         errors.append(error)
         return None
     share = shares.setdefault(place.key, _Share(place))
-    if isinstance(entity.store, OpenMirroringSettings) and entity.store.mirror_journal:
-        share.mirror = entity.store
+    share.add_mirror_of(entity)
     return share
 
 

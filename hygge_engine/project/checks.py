@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from hygge_engine.project.document import Mapping, Node, Scalar
 from hygge_engine.project.documents import FlowDocument
-from hygge_engine.project.models import Entity
+from hygge_engine.project.journal_section import BESIDE, address_of
+from hygge_engine.project.models import Entity, JournalSettings
 from hygge_engine.project.problems import Problems, nearest
 from hygge_engine.project.reporting import is_misspelt
 from hygge_engine.project.settings import HOMES, STORES, ConnectionSettings
@@ -31,6 +32,15 @@ class _Claim:
     value: str = ""
 
 
+@dataclass(frozen=True)
+class _Landing:
+    """Where an entity lands, and the place that names it."""
+
+    entity: Entity
+    destination: str
+    place: Node
+
+
 class Checks:
     """Remembers what the entities before have claimed.
 
@@ -42,6 +52,9 @@ class Checks:
         self._problems = problems
         self._destinations: dict[str, _Claim] = {}
         self._agreements: dict[tuple[str, str], _Claim] = {}
+        self._telemetry: dict[str, _Claim] = {}
+        self._landings: list[_Landing] = []
+        self._stores: dict[str, Mapping] = {}
 
     def check_entity(
         self, entity: Entity, item: EntityTree, inherited: Mapping, store: Mapping, watermark: Mapping | None
@@ -54,7 +67,48 @@ class Checks:
         if entity.watermark and entity.watermark.change_tracking and watermark is not None:
             self._check_change_tracking(entity, watermark)
         self._check_destination(entity, item)
-        self._check_agreements(entity, item, store)
+        self._stores[entity.id] = store
+        self._landings.append(_Landing(entity, entity.store.destination(entity.name).casefold(), item.place))
+
+    def check_journal(self, entity: Entity, journal: JournalSettings, tree: Mapping | None, item: EntityTree) -> None:
+        """An entity's journal has a place, and its mirror has one journal. ``tree`` is the section, where there is
+        one."""
+        location: Node | None = tree.get("location") if tree is not None else None
+        beside = entity.home if journal.location == "home" else entity.store
+        if journal.location in BESIDE and not beside.keeps_journal():
+            place = location or self._stores[entity.id].get("type") or item.place
+            self._problems.add(
+                place.source.problem(
+                    place.line,
+                    place.column,
+                    f"a {address_of(journal)} of type `{beside.type}` has no place for the journal",
+                    expected="`journal.location` with a path or a data lake, in hygge.yml or the flow",
+                    hint="For example `journal: { location: ./journal }` on your own machine.",
+                ),
+                topic=f"journal of a {beside.type}",
+            )
+        self._check_agreements(entity, journal, location, item)
+
+    def check_telemetry(self) -> None:
+        """No entity lands where another one's journal is mirrored. Called when all entities are known."""
+        for landing in self._landings:
+            schema, _, _ = landing.destination.rpartition("/")
+            mirror, _, _ = schema.rpartition("/")
+            # The states of tables about loads are kept as those of a flow that is called like their schema.
+            for taken in (schema, f"{mirror}/{landing.entity.flow.casefold()}"):
+                claim = self._telemetry.get(taken)
+                if claim is None:
+                    continue
+                what = "schema" if taken == schema else "flow"
+                self._problems.add(
+                    landing.place.source.problem(
+                        landing.place.line,
+                        landing.place.column,
+                        f"the {what} of `{landing.entity.id}` has the name of the schema that the journal is mirrored "
+                        f"to, for `{claim.entity}` ({claim.where})",
+                        expected=f"another {what} than `{claim.value}`, or another `mirror_schema`",
+                    )
+                )
 
     def check_connection(self, section: Mapping) -> None:
         """``connection`` names one of hygge.yml, of the section's own type."""
@@ -145,9 +199,17 @@ class Checks:
             )
         )
 
-    def _check_agreements(self, entity: Entity, item: EntityTree, store: Mapping) -> None:
-        for (place, key), value in entity.store.agreements().items():
-            node: Node = store.get(key) or item.place
+    def _check_agreements(
+        self, entity: Entity, journal: JournalSettings, location: Node | None, item: EntityTree
+    ) -> None:
+        where = f"{item.place.source.file}, line {item.place.line}"
+        if telemetry := entity.store.telemetry():
+            claim = _Claim(entity.id, where, telemetry.rpartition("/")[2])
+            self._telemetry.setdefault(telemetry.casefold(), claim)
+        for (place, key), value in entity.store.agreements(address_of(journal)).items():
+            node: Node = self._stores[entity.id].get(key) or item.place
+            if key == "journal.location":
+                node = location or item.place
             claim = _Claim(entity.id, f"{node.source.file}, line {node.line}", value)
             first = self._agreements.setdefault((place, key), claim)
             if first.value != value:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from hygge_engine.project.models import EntityName, FlowName, JournalSettings, Options, Schedule
+from hygge_engine.project.models import EntityName, FlowName, Options, Schedule
 from hygge_engine.project.settings import RunType, Settings
 
 
@@ -16,7 +16,7 @@ class ProjectDocument(Settings):
     name: str
     connections: dict[str, dict[str, Any]] = Field(default_factory=dict)
     options: Options = Options()
-    journal: JournalSettings = JournalSettings()
+    journal: dict[str, Any] = Field(default_factory=dict)
     defaults: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -40,6 +40,7 @@ class FlowDocument(Settings):
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None
     schema_changes: dict[str, Any] | None = None
+    journal: dict[str, Any] | None = None
     entities: list[Any] = Field(default_factory=list)
 
 

@@ -23,6 +23,7 @@ NO_FLOW_KEYS = {
 NO_ENTITY_KEYS = {
     "full_drop": "Write `run_type: full_drop`.",
     "schedule": "A schedule is the flow's; an entity of another one needs a flow of its own.",
+    "journal": "A journal is the flow's; an entity of another one needs a flow of its own.",
 }
 NO_SECTION_KEYS = {
     key: f"`{key}` stands beside this section, not within it: check its indentation."

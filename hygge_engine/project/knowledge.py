@@ -10,9 +10,9 @@ from typing import get_args
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from hygge_engine.project.models import OPTIONAL_SECTIONS, Options
+from hygge_engine.project.models import OPTIONAL_SECTIONS, JournalSettings, Options
 from hygge_engine.project.problems import has_secret_name, nearest
-from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, Settings
+from hygge_engine.project.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class KeyKnowledge:
             "home": HOMES,
             "store": STORES,
             "connections.<name>": CONNECTIONS,
+            "journal.location": JOURNAL_PLACES,
         }
         for section, registry in registries.items():
             for kind, model in registry.items():
@@ -45,8 +46,9 @@ class KeyKnowledge:
         for section, model in OPTIONAL_SECTIONS.items():
             plain |= set(model.model_fields)
             sections |= {name: {section: ()} for name in model.model_fields}
-        plain |= set(Options.model_fields)
-        sections |= {name: {"options": ()} for name in Options.model_fields}
+        for section, model in (("options", Options), ("journal", JournalSettings)):
+            plain |= set(model.model_fields)
+            sections |= {name: {section: ()} for name in model.model_fields}
         return cls(frozenset(secret), frozenset(plain - secret), sections)
 
     def place_of(self, key: str, section: str) -> str:

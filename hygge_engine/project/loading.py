@@ -20,6 +20,7 @@ from hygge_engine.project.elsewhere import (
     NO_SECTION_KEYS,
     NO_STORE_KEYS,
 )
+from hygge_engine.project.journal_section import JournalSection
 from hygge_engine.project.knowledge import KeyKnowledge
 from hygge_engine.project.layout import (
     EMPTY_FLOW,
@@ -35,6 +36,7 @@ from hygge_engine.project.models import (
     OPTIONAL_SECTIONS,
     Entity,
     Flow,
+    JournalSettings,
     Project,
     SchemaChangesSettings,
     WatermarkSettings,
@@ -115,6 +117,7 @@ class _Loader:
             overrides, problems, self._keys.is_secret, lambda node: self._variables.expand(node, problems)
         )
         self._checks = Checks(None, problems)
+        self._journal = JournalSection(problems, self._keys, self._sections.load_journal_place)
         self._flow_files: dict[str, str] = {}
 
     def load(self) -> Project | None:
@@ -124,7 +127,7 @@ class _Loader:
             return None
         tree = self._read(root, EMPTY_PROJECT)
         if tree is None:
-            self._load_flows(None)
+            self._load_flows(None, None)
             return None
         tree = self._sections.with_named_connections(self._overrides.apply_to_project(tree))
         document = self._validate(ProjectDocument, tree, PROJECT_FILE, elsewhere=NO_PROJECT_KEYS)
@@ -133,15 +136,17 @@ class _Loader:
         defaults = tree.get("defaults")
         if isinstance(defaults, Mapping):
             self._validate(DefaultsDocument, defaults, "defaults")
-        flows = self._load_flows(defaults if isinstance(defaults, Mapping) else None)
-        if document is None or connections is None:
+        flows = self._load_flows(tree, defaults if isinstance(defaults, Mapping) else None)
+        section = tree.get("journal")
+        journal = self._journal.read(section if isinstance(section, Mapping) else None)
+        if document is None or connections is None or journal is None:
             return None
         return Project(
             name=document.name,
             directory=self._directory,
             connections={name: value for name, value in connections.items() if value is not None},
             options=document.options,
-            journal=document.journal,
+            journal=journal,
             flows=flows,
         )
 
@@ -179,19 +184,20 @@ class _Loader:
     ) -> T | None:
         return validate(model, tree, section, self._problems, self._keys, defaults=defaults, elsewhere=elsewhere)
 
-    def _load_flows(self, defaults: Mapping | None) -> dict[str, Flow]:
+    def _load_flows(self, project: Mapping | None, defaults: Mapping | None) -> dict[str, Flow]:
         flows: dict[str, Flow] = {}
         paths, problems = flow_directories(self._directory)
         for problem in problems:
             self._problems.add(problem)
         for path in paths:
-            flow = self._load_flow(path, defaults)
+            flow = self._load_flow(path, project, defaults)
             if flow is not None:
                 flows[flow.name] = flow
+        self._checks.check_telemetry()
         self._overrides.report_unused(path.name for path in paths)
         return flows
 
-    def _load_flow(self, directory: Path, defaults: Mapping | None) -> Flow | None:
+    def _load_flow(self, directory: Path, project: Mapping | None, defaults: Mapping | None) -> Flow | None:
         for problem in flow_strays(self._directory, directory):
             self._problems.add(problem)
         tree = self._read(directory / FLOW_FILE, EMPTY_FLOW)
@@ -207,17 +213,28 @@ class _Loader:
         if defaults is not None:
             inherited = replace(merge(defaults, tree), source=tree.source, line=tree.line, column=tree.column)
         entity_trees = self._overrides.apply_to_entities(self._collect_entities(directory, tree), names)
+        journal_tree = self._journal.merge(project, tree)
+        journal = self._journal.read(journal_tree)
         entities: dict[str, Entity] = {}
         for item in entity_trees:
             entity = self._load_entity(name, item, inherited)
-            if entity is not None:
-                entities[entity.name] = entity
+            if entity is None:
+                continue
+            entities[entity.name] = entity
+            if journal is not None:
+                self._checks.check_journal(entity, journal, journal_tree, item)
         if not entity_trees:
             self._load_sections(name, EntityTree("entity", replace(tree, entries={}), tree), inherited)
         if document is None:
             return None
         run_type = text_of(inherited.get("run_type"))
-        return Flow(name, document.schedule, "incremental" if run_type == "incremental" else "full_drop", entities)
+        return Flow(
+            name,
+            document.schedule,
+            "incremental" if run_type == "incremental" else "full_drop",
+            entities,
+            journal or JournalSettings(),
+        )
 
     def _is_second(self, directory: Path, tree: Mapping) -> bool:
         """Whether another flow has this one's name, which is then among the problems."""

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, WithJsonSchema, model_validator
 
 from hygge_engine.project.schedule import check_schedule
 from hygge_engine.project.settings import (
     CHANGE_TRACKING,
     ConnectionSettings,
     HomeSettings,
+    JournalPlaceSettings,
     RunType,
     Settings,
     StoreSettings,
@@ -31,6 +32,10 @@ _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _FLOW_NAME = re.compile(r"\w[\w-]*")
 _ENTITY_NAME = re.compile(r"\w(?:[\w. $-]*[\w$-])?")
 _NAME_LIMIT_CHARACTERS = 128  # SQL Server's own limit for an identifier.
+
+
+# The shortest time that runs are remembered: below it, whoever looks on Monday for what failed on Friday finds nothing.
+MIN_RETENTION_SECONDS = 7 * 86_400.0
 
 
 def parse_duration(value: object) -> object:
@@ -76,9 +81,19 @@ class Options(Settings):
 
 
 class JournalSettings(Settings):
-    """``journal``: where runs are remembered. ``store``: in ``.hygge_journal/``, beside the data they describe."""
+    """``journal``: where runs are remembered, and for how long.
 
-    location: Literal["store"] = "store"
+    ``location`` is ``store`` (beside the rows that land), ``home`` (beside those that are read), or a place of its own;
+    a path in the files is a directory of this machine. ``retention`` (seconds, or text such as ``400d``) takes older
+    loads out of the journal. Loads are folded into the canonical file once there are ``fold_after_loads`` of them.
+    """
+
+    location: Annotated[
+        str | SerializeAsAny[JournalPlaceSettings],
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object"}], "default": "store"}),
+    ] = "store"
+    retention: Annotated[Duration, Field(ge=MIN_RETENTION_SECONDS)] | None = None
+    fold_after_loads: int = Field(default=64, ge=1, le=10_000)
 
 
 class WatermarkSettings(Settings):
@@ -161,17 +176,21 @@ class Entity:
 
 @dataclass(frozen=True)
 class Flow:
-    """Entities that share a home, a store and a schedule (six-field NCRONTAB; None: at every tick)."""
+    """Entities that share a home, a store, a journal and a schedule (six-field NCRONTAB; None: at every tick)."""
 
     name: str
     schedule: str | None
     run_type: RunType
     entities: Mapping[str, Entity]
+    journal: JournalSettings = field(default_factory=JournalSettings)
 
 
 @dataclass(frozen=True)
 class Project:
-    """Everything that hygge.yml and flows/ say. Flows and entities keep the order of the files."""
+    """Everything that hygge.yml and flows/ say. Flows and entities keep the order of the files.
+
+    ``journal`` is what hygge.yml says of it; each flow has its own, which inherits that.
+    """
 
     name: str
     directory: Path
@@ -198,6 +217,7 @@ class Project:
                     "name": flow.name,
                     "schedule": flow.schedule,
                     "run_type": flow.run_type,
+                    "journal": dump_settings(flow.journal),
                     "entities": [_dump_entity(entity) for entity in flow.entities.values()],
                 }
                 for flow in self.flows.values()

@@ -13,7 +13,7 @@ from typing import Any
 
 from hygge_engine.project.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
 from hygge_engine.project.models import OPTIONAL_SECTIONS, JournalSettings, Options
-from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, Settings, load_types
+from hygge_engine.project.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
 
 # A row of a table whose first cell names keys, and whose second says what they mean.
 _ROW = re.compile(r"^\| (?P<keys>`[^|]+) \| (?P<meaning>(?:[^|]|\\\|)+?) \|", re.MULTILINE)
@@ -49,7 +49,11 @@ def sections() -> list[Section]:
         Section("hygge.yml", "`hygge.yml`", ProjectDocument),
         *(Section("connections", f"`connections.<name>`, `type: {kind}`", m) for kind, m in CONNECTIONS.items()),
         Section("options", "`options` of `hygge.yml`", Options),
-        Section("journal", "`journal` of `hygge.yml`", JournalSettings),
+        Section("journal", "`journal` of `hygge.yml` or of a flow", JournalSettings),
+        *(
+            Section(f"journal.location: {kind}", f"`journal.location`, `type: {kind}`", model)
+            for kind, model in JOURNAL_PLACES.items()
+        ),
         Section("flow.yml", "`defaults` of `hygge.yml`", DefaultsDocument),
         Section("flow.yml", "`flows/<flow>/flow.yml`", FlowDocument),
         Section("flow.yml", "`flows/<flow>/entities/<entity>.yml`, or an item of `entities`", EntityDocument),

@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from hygge_engine.project.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
-from hygge_engine.project.models import OPTIONAL_SECTIONS
-from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, Settings, load_types
+from hygge_engine.project.models import OPTIONAL_SECTIONS, JournalSettings
+from hygge_engine.project.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
@@ -29,11 +29,12 @@ def generate_schemas() -> dict[str, dict[str, Any]]:
         "home": _one_of(HOMES, complete=False),
         "store": _one_of(STORES, complete=False),
         **{name: _nullable(_object(model, complete=False)) for name, model in OPTIONAL_SECTIONS.items()},
+        "journal": _nullable(_journal()),
     }
     entity = _object(EntityDocument, sections, complete=False)
     flow = _object(FlowDocument, sections, complete=False)
     flow["properties"]["entities"] = {"type": "array", "items": {"anyOf": [{"type": ["string", "number"]}, entity]}}
-    project = _object(ProjectDocument)
+    project = _object(ProjectDocument, {"journal": _journal()})
     project["properties"]["connections"] = {
         "type": "object",
         "additionalProperties": _one_of(CONNECTIONS, complete=True),
@@ -65,6 +66,14 @@ def _object(
     return result
 
 
+def _journal() -> dict[str, Any]:
+    place = _one_of(JOURNAL_PLACES, complete=False)
+    location = {
+        "anyOf": [{"enum": ["store", "home"]}, {"type": "string", "pattern": r"^\.|/|\\|\$\{"}, *place["anyOf"]]
+    }
+    return _object(JournalSettings, {"location": location}, complete=False)
+
+
 def _one_of(registry: Mapping[str, type[Settings]], *, complete: bool) -> dict[str, Any]:
     """A mapping of any registered type. Without ``complete`` its type may be inherited."""
     options = []
@@ -80,6 +89,8 @@ def _one_of(registry: Mapping[str, type[Settings]], *, complete: bool) -> dict[s
 def _resolve(schema: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
     reference = schema.get("$ref")
     if reference is None:
+        if any("$ref" in option for option in schema.get("anyOf", ())):
+            schema = {**schema, "anyOf": [_resolve(option, definitions) for option in schema["anyOf"]]}
         return {key: value for key, value in schema.items() if key not in ("title", "writeOnly", "format")}
     found = dict(definitions[reference.rpartition("/")[2]])
     inner = {name: _loosen(_resolve(value, definitions)) for name, value in found["properties"].items()}

@@ -13,7 +13,15 @@ from hygge_engine.project.elsewhere import intended
 from hygge_engine.project.knowledge import KeyKnowledge
 from hygge_engine.project.problems import Problems
 from hygge_engine.project.reporting import describe_value, is_broken, is_misspelt, misspelt
-from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, ConnectionSettings, Settings
+from hygge_engine.project.settings import (
+    CONNECTIONS,
+    HOMES,
+    JOURNAL_PLACES,
+    STORES,
+    ConnectionSettings,
+    JournalPlaceSettings,
+    Settings,
+)
 from hygge_engine.project.validation import fill_placeholders, fill_text, validate
 
 # Stands for any entity where the question is whether a section or the entity's name is wrong.
@@ -61,6 +69,10 @@ class Sections:
                 section = f"connection `{name}`"
                 connections[name] = self._load(CONNECTIONS, connection.node, section, {}, {}, self._problems)
         return connections
+
+    def load_journal_place(self, tree: Mapping) -> JournalPlaceSettings | None:
+        """``journal.location``, where it is a mapping."""
+        return self._load(JOURNAL_PLACES, tree, "journal.location", {}, {}, self._problems)
 
     def load[T: Settings](
         self,

@@ -22,6 +22,7 @@ RunType = Literal["full_drop", "incremental"]
 # Imported by name when the first project is read: the rooms depend on this one, never the other way round.
 _BUILT_IN = (
     "hygge_engine.homes.mssql.settings",
+    "hygge_engine.lake.journal_settings",
     "hygge_engine.stores.lake_files.settings",
     "hygge_engine.stores.mssql.settings",
     "hygge_engine.stores.open_mirroring.settings",
@@ -69,6 +70,14 @@ class HomeSettings(Settings):
         """The entity's source, not yet connected. Import what that takes here: every command reads settings."""
         raise NotImplementedError
 
+    def keeps_journal(self) -> bool:
+        """Whether the journal may lie beside these rows, as ``journal.location: home`` asks for."""
+        return False
+
+    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
+        """Where the journal is kept beside these rows: a lake, and the journal's folder in it."""
+        raise NotImplementedError
+
     def tracks_changes(self) -> bool:
         """Whether it can list what has changed, deletes included, so that ``watermark.change_tracking`` applies."""
         return False
@@ -91,8 +100,12 @@ class StoreSettings(Settings):
         """The entity's destination, not yet connected. Import what that takes here: every command reads settings."""
         raise NotImplementedError
 
+    def keeps_journal(self) -> bool:
+        """Whether the journal may lie beside these rows, as ``journal.location: store`` asks for."""
+        return False
+
     def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
-        """Where loads that land here are remembered: a lake, and the journal's folder in it."""
+        """Where the journal is kept beside these rows: a lake, and the journal's folder in it."""
         raise NotImplementedError
 
     def destination(self, entity: str) -> str:
@@ -109,14 +122,37 @@ class StoreSettings(Settings):
         """Whether a row that is landed again replaces the one before, so that ``lag`` may read it again."""
         return False
 
-    def agreements(self) -> dict[tuple[str, str], str]:
-        """Settings on which all entities of a place must agree: (place, key) to value."""
+    def agreements(self, journal: str) -> dict[tuple[str, str], str]:
+        """Settings on which all entities of a place must agree: (place, key) to value. ``journal`` is where their runs
+        are remembered, for people; its key is ``journal.location``."""
         return {}
+
+    def telemetry(self) -> str:
+        """The part of a `destination` that all tables about the loads themselves have in common; empty where there are
+        none. No entity may land there."""
+        return ""
+
+
+class JournalPlaceSettings(Settings):
+    """``journal.location`` as a mapping: a place of its own for the journal, in the folder ``.hygge_journal``."""
+
+    kind: ClassVar[str]
+    type: str
+
+    def open(self, project: Project) -> tuple[Lake, str]:
+        """A lake, and the journal's folder in it. Import what that takes here: every command reads settings."""
+        raise NotImplementedError
+
+    @property
+    def address(self) -> str:
+        """The place for people, without any secret; the same for all who share it."""
+        raise NotImplementedError
 
 
 CONNECTIONS: dict[str, type[ConnectionSettings]] = {}
 HOMES: dict[str, type[HomeSettings]] = {}
 STORES: dict[str, type[StoreSettings]] = {}
+JOURNAL_PLACES: dict[str, type[JournalPlaceSettings]] = {}
 
 
 def register_connection[T: ConnectionSettings](model: type[T]) -> type[T]:
@@ -134,6 +170,12 @@ def register_home[T: HomeSettings](model: type[T]) -> type[T]:
 def register_store[T: StoreSettings](model: type[T]) -> type[T]:
     """Class decorator: make ``store.type: <kind>`` known."""
     STORES[model.kind] = model
+    return model
+
+
+def register_journal_place[T: JournalPlaceSettings](model: type[T]) -> type[T]:
+    """Class decorator: make ``journal.location.type: <kind>`` known."""
+    JOURNAL_PLACES[model.kind] = model
     return model
 
 

@@ -28,6 +28,7 @@ from hygge_engine.web.loads import (
 )
 
 if TYPE_CHECKING:
+    from hygge_engine.journal import Journals
     from hygge_engine.orchestration.places import Place
     from hygge_engine.project.models import Entity, Project
 
@@ -96,15 +97,20 @@ class Api:
 
         return self._with_project(lambda project: Answer(HTTPStatus.OK, flows_payload(project)))
 
-    def runs(self, limit: str | None, flow: str | None) -> Answer:
-        """``GET /api/runs?limit=&flow=``."""
+    def runs(self, limit: str | None, flow: str | None, by: str | None = None) -> Answer:
+        """``GET /api/runs?limit=&flow=&by=``."""
+        from hygge_engine.journal.summaries import LEVELS
         from hygge_engine.web.listings import runs_payload
+
+        level = next((level for level in LEVELS if level == (by or "load")), None)
+        if level is None:
+            return problem(HTTPStatus.BAD_REQUEST, f"'by' must be one of {', '.join(LEVELS)}.")
 
         number = RUNS_DEFAULT if limit is None else int(limit) if limit.isdecimal() else 0
         if not 1 <= number <= RUNS_LIMIT:
             return problem(HTTPStatus.BAD_REQUEST, f"'limit' must be a number from 1 to {RUNS_LIMIT}.")
         return self._with_project(
-            lambda project: Answer(HTTPStatus.OK, runs_payload(_places(project), number, flow or None))
+            lambda project: Answer(HTTPStatus.OK, runs_payload(_journals(project), level, number, flow or None))
         )
 
     def run(self, load_id: str) -> Answer:
@@ -112,7 +118,7 @@ class Api:
         from hygge_engine.web.listings import run_payload
 
         def answer(project: Project) -> Answer:
-            payload = run_payload(_places(project), load_id)
+            payload = run_payload(_journals(project), load_id)
             return not_found(load_id) if payload is None else Answer(HTTPStatus.OK, payload)
 
         return self._with_project(answer)
@@ -157,7 +163,7 @@ class Api:
 
         if not status:
             # Its orchestration may have been purged; the journal forgets nothing.
-            payload = run_payload(_places(self._open_project()), load_id)
+            payload = run_payload(_journals(self._open_project()), load_id)
             return None if payload is None else {"load_id": load_id, "state": "settled", **payload}
         if output_of(status) is not None:
             return status_payload(load_id, status, [], [])
@@ -191,7 +197,7 @@ def _decode(body: bytes) -> Any:
         raise InvalidRequest([f"The body is not JSON: {error}."]) from None
 
 
-def _places(project: Project) -> list[Place]:
-    from hygge_engine.orchestration.places import places_of
+def _journals(project: Project) -> Journals:
+    from hygge_engine.orchestration.places import journals_of
 
-    return list(places_of(project, project.entities).values())
+    return journals_of(project)

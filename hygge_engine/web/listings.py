@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from hygge_engine.orchestration.activities import connection_of
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from hygge_engine.orchestration.places import Place
+    from hygge_engine.journal import Journals
+    from hygge_engine.journal.summaries import Level
     from hygge_engine.project.models import Project
 
 
@@ -39,26 +38,12 @@ def flows_payload(project: Project) -> dict[str, Any]:
     }
 
 
-def runs_payload(places: list[Place], limit: int, flow: str | None) -> dict[str, Any]:
-    """The newest loads of all journals, a line each."""
-    from hygge_engine.journal.summaries import summarize_loads
-
-    return {"runs": summarize_loads(_rows(places, flow=flow)).head(limit).to_dicts()}
+def runs_payload(journals: Journals, by: Level, limit: int, flow: str | None) -> dict[str, Any]:
+    """The newest loads of all journals, or what they say of each flow or entity, a line each."""
+    return {"runs": journals.summary(by, flow=flow, limit=limit).to_dicts()}
 
 
-def run_payload(places: list[Place], load_id: str) -> dict[str, Any] | None:
+def run_payload(journals: Journals, load_id: str) -> dict[str, Any] | None:
     """One load of the journals with its entity runs; None where no journal knows it."""
-    from hygge_engine.journal.summaries import summarize_loads
-
-    rows = _rows(places, coordinator_run_id=load_id)
-    if rows.is_empty():
-        return None
-    return {**summarize_loads(rows).to_dicts()[0], "entity_runs": rows.to_dicts()}
-
-
-def _rows(places: list[Place], *, coordinator_run_id: str | None = None, flow: str | None = None) -> pl.DataFrame:
-    import polars as pl
-
-    rows = [place.journal.read(coordinator_run_id, flow=flow) for place in places]
-    # A load that was skipped or could not be planned is remembered in every place it would have touched.
-    return pl.concat(rows).unique("entity_run_id", keep="first", maintain_order=True)
+    found = journals.summary("load", coordinator_run_id=load_id).to_dicts()
+    return {**found[0], "entity_runs": journals.read(load_id).to_dicts()} if found else None

@@ -34,7 +34,11 @@ class Telemetry:
         self.replicator = Replicator.on_disk(root / ITEM, in_memory=True)
         self.lake = FragileLake(LocalLake(root))
         monkeypatch.setattr(opening, "open_lake", lambda settings: self.lake)
-        self.journal = Journal(LocalLake(root), f"{ITEM}/Files/.hygge_journal")
+        self.place = (LocalLake(root), f"{ITEM}/Files/.hygge_journal")
+        self.journal = Journal(*self.place)
+
+    def publish(self, load_id: str) -> int:
+        return mirror.publish(SETTINGS, self.place, load_id)
 
     def run_load(self, load_id: str, entities: int = 2) -> None:
         outcome = SliceResult("done", rows=3, started="2026-11-20T10:00:00+00:00", finished="2026-11-20T10:01:00+00:00")
@@ -67,21 +71,21 @@ class Telemetry:
 def test_each_settle_publishes_only_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     telemetry = Telemetry(tmp_path, monkeypatch)
     telemetry.run_load("a")
-    assert mirror.publish(SETTINGS, "a") == 3  # two entity runs, one load
+    assert telemetry.publish("a") == 3  # two entity runs, one load
     telemetry.check()
     telemetry.run_load("b", entities=1)
-    assert mirror.publish(SETTINGS, "b") == 2
-    assert mirror.publish(SETTINGS, "b") == 0
+    assert telemetry.publish("b") == 2
+    assert telemetry.publish("b") == 0
     telemetry.check()
 
 
 def test_folding_in_between_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     telemetry = Telemetry(tmp_path, monkeypatch)
     telemetry.run_load("a")
-    mirror.publish(SETTINGS, "a")
+    telemetry.publish("a")
     telemetry.run_load("b")
     telemetry.journal.fold(after_loads=1)
-    assert mirror.publish(SETTINGS, "b") == 3
+    assert telemetry.publish("b") == 3
     telemetry.journal.fold(after_loads=1)
-    assert mirror.publish(SETTINGS, "b") == 0
+    assert telemetry.publish("b") == 0
     telemetry.check()

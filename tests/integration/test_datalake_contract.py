@@ -67,7 +67,7 @@ def test_a_journal_in_a_data_lake_is_the_same(lake: Lake) -> None:
     assert journal.changes_since(changes.position).empty
     journal.append("load-3", [make_row(3)])
     assert journal.changes_since(changes.position).upserts.column("entity_run_id").to_pylist() == ["run-3-0"]
-    assert journal.runs(2)["coordinator_run_id"].to_list() == ["load-3", "load-2"]
+    assert journal.summary(limit=2)["coordinator_run_id"].to_list() == ["load-3", "load-2"]
     assert journal.read().height == 7
 
     manifest = Manifest(lake, root)

@@ -424,3 +424,37 @@ def test_every_option_is_documented(command: str) -> None:
     assert not [option for option in sorted(options) if f"`{option}" not in section]
     tables = "".join(line for line in section.splitlines() if line.startswith("| `"))
     assert set(re.findall(r"`(--[a-z][a-z-]+)", tables)) <= options
+
+
+def test_runs_by_entity_says_how_each_table_has_come_along(world: LoadWorld) -> None:
+    assert hygge(world, "go").exit_code == 0
+    world.before_read = fail_orders(HomeNotFound("There is no table orders."))
+    hygge(world, "go", "--entity", "orders", "--run-type", "full_drop")
+    result = hygge(world, "runs", "--by", "entity", "--json")
+    found = {line["entity"]: line for line in json.loads(result.stdout)}
+    assert {name: (line["runs"], line["failed"], line["status"]) for name, line in found.items()} == {
+        "orders": (2, 1, "fail"),
+        "customers": (1, 0, "success"),
+        "stock": (1, 0, "success"),
+    }
+    assert found["orders"]["succeeded_at"] < found["orders"]["finished"]
+    text = hygge(world, "runs", "--by", "flow").stdout
+    assert re.search(r"orders_to_fabric +\S+ \S+ +fail +4 +1 +8", text), text
+    assert "There is no table orders." in text
+
+
+def test_compact_folds_and_takes_out_what_is_old_at_once(world: LoadWorld) -> None:
+    assert hygge(world, "go").exit_code == 0
+    assert "1 files folded, 0 rows taken out" in hygge(world, "compact").stdout
+    before = world.journal()
+    journal = world.place().lake.read(f"{world.place().root}/journal.parquet").data
+    dry = hygge(world, "compact", "--dry-run", "--retention", "400d", "--json")
+    assert json.loads(dry.stdout)["would_retire"] == 0
+    result = hygge(world, "compact", "--retention", "1d")
+    assert result.exit_code == 2
+    assert "at least 7 days" in " ".join(result.output.split())
+    # The way back: the file as it was.
+    world.place().journal.retire(world.place().lake.now())
+    assert world.journal() == []
+    world.place().lake.put(f"{world.place().root}/journal.parquet", journal)
+    assert world.journal() == before

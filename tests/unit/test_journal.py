@@ -59,7 +59,7 @@ def identifiers(rows: pl.DataFrame) -> list[str]:
 def test_an_empty_journal_reads_as_no_rows(journal: Journal, tmp_path: Path) -> None:
     assert journal.read().is_empty()
     assert journal.read().columns == SCHEMA.names
-    assert journal.runs().is_empty()
+    assert journal.summary().is_empty()
     assert journal.summary("entity").is_empty()
     assert journal.fold(after_loads=1) == 0
     assert not (tmp_path / "lake").exists()
@@ -145,7 +145,7 @@ def test_a_failing_lake_is_never_swallowed(lake: LocalLake) -> None:
     Journal(lake, ROOT).append("load-1", [make_row(1)])
     actions: list[Callable[[Journal], object]] = [
         lambda journal: journal.read(),
-        lambda journal: journal.runs(),
+        lambda journal: journal.summary(),
         lambda journal: journal.fold(after_loads=1),
         lambda journal: journal.changes_since(None),
     ]
@@ -195,7 +195,7 @@ def test_a_journal_of_the_original_framework_is_carried_on(journal: Journal, lak
     rows = journal.read()
     assert rows["schema_version"].to_list() == ["1.0", "1.0", "1.0", "1.1"]
     assert rows["bytes"].to_list() == [None, None, None, 100]
-    assert journal.runs()["coordinator_run_id"].to_list() == ["load-3", "load-2", "load-1", "load-0"]
+    assert journal.summary()["coordinator_run_id"].to_list() == ["load-3", "load-2", "load-1", "load-0"]
     # The original framework still finds every column of its own, by name and in its order.
     canonical = pl.read_parquet(io.BytesIO(lake.read(f"{ROOT}/journal.parquet").data))
     assert canonical.columns[: len(ORIGINAL_COLUMNS)] == ORIGINAL_COLUMNS
@@ -208,6 +208,76 @@ def test_other_types_of_the_same_columns_are_read(journal: Journal, lake: LocalL
     rows = journal.read()
     assert rows["start_time"].to_list() == ["2026-01-01T00:00:00+00:00", "2026-01-01T01:00:00+00:00"]
     assert rows["row_count"].to_list() == [10, 10]
+
+
+# What libraries make of the original framework's journal, and what its own versions have differed in.
+VARIANTS: dict[str, Callable[[pl.DataFrame], pa.Table]] = {
+    "as it writes it": lambda frame: frame.to_arrow(),
+    "large strings": lambda frame: frame.to_arrow(compat_level=pl.CompatLevel.oldest()),
+    "columns in another order": lambda frame: frame.select(sorted(frame.columns)).to_arrow(),
+    "32-bit counts, whole seconds": lambda frame: frame.with_columns(
+        pl.col("row_count").cast(pl.Int32), pl.col("duration").cast(pl.Int64)
+    ).to_arrow(),
+    "counts with gaps, as floats": lambda frame: frame.with_columns(
+        row_count=pl.when(pl.col("entity_run_id") == "run-0-0").then(float("nan")).otherwise(pl.col("row_count"))
+    ).to_arrow(),
+    "durations": lambda frame: frame.with_columns(
+        duration=pl.duration(milliseconds=pl.col("duration") * 1000)
+    ).to_arrow(),
+    "times": lambda frame: frame.with_columns(
+        pl.col("start_time", "finish_time").str.to_datetime(time_zone="UTC")
+    ).to_arrow(),
+    "categories": lambda frame: frame.with_columns(pl.col("status", "flow").cast(pl.Categorical)).to_arrow(),
+    "no watermark at all": lambda frame: frame.with_columns(
+        pl.lit(None).alias(name) for name in ("watermark", "watermark_type", "watermark_column", "primary_key")
+    ).to_arrow(),
+    "without later columns": lambda frame: frame.drop(
+        "message", "primary_key", "watermark_column", "watermark_type", "watermark", "finish_time"
+    ).to_arrow(),
+    "with columns of its own": lambda frame: frame.with_columns(
+        environment=pl.lit("prod"), tags=pl.concat_list(pl.lit("a"), "flow")
+    ).to_arrow(),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_whatever_the_original_framework_wrote_is_read_appended_to_folded_and_mirrored(
+    journal: Journal, lake: LocalLake, variant: str
+) -> None:
+    original = VARIANTS[variant](pl.read_parquet(original_journal(4)))
+    sink = io.BytesIO()
+    pq.write_table(original, sink)
+    lake.put(f"{ROOT}/journal.parquet", sink.getvalue())
+    mirror = {row["entity_run_id"]: row for row in journal.changes_since(None).upserts.to_pylist()}
+    assert sorted(mirror) == [f"run-{number}-0" for number in range(4)]
+    position = journal.changes_since(None).position
+
+    journal.append("load-4", [make_row(4)])
+    assert journal.read("load-1")["entity"].to_list() == journal.read(entity="table_0")["entity"].to_list()[:1]
+    assert journal.fold(after_loads=1) == 1
+    assert identifiers(journal.read()) == [f"run-{number}-0" for number in range(5)]
+    assert journal.read().schema == pl.DataFrame(SCHEMA.empty_table()).schema
+    assert journal.summary(limit=2)["coordinator_run_id"].to_list() == ["load-4", "load-3"]
+    entity = journal.summary("entity").row(0, named=True)
+    assert (entity["runs"], entity["duration"]) == (5, 150.0)
+    assert entity["rows"] == (40 if variant.startswith("counts") else 50)
+
+    changes = journal.changes_since(position)
+    assert changes.upserts.column("entity_run_id").to_pylist() == ["run-4-0"]
+    mirror |= {row["entity_run_id"]: row for row in changes.upserts.to_pylist()}
+    assert list(mirror.values()) == journal.read().to_dicts()
+    canonical = pq.read_table(io.BytesIO(lake.read(f"{ROOT}/journal.parquet").data))
+    assert {"environment", "tags"} <= set(canonical.column_names) or "of its own" not in variant
+
+    assert journal.retire(EPOCH + timedelta(hours=2, minutes=30)) == 3
+    gone = journal.changes_since(changes.position).deletes.column("entity_run_id").to_pylist()
+    assert gone == ["run-0-0", "run-1-0", "run-2-0"]
+
+
+def test_a_column_that_cannot_be_read_is_named(journal: Journal, lake: LocalLake) -> None:
+    lake.put(f"{ROOT}/journal.parquet", original_journal(1, row_count=pl.lit("many")))
+    with pytest.raises(JournalError, match=r"row_count holds .* where int64 was expected"):
+        journal.read()
 
 
 def test_columns_of_a_later_version_survive_a_fold(journal: Journal, lake: LocalLake) -> None:
@@ -280,12 +350,12 @@ def test_a_load_that_did_not_start_is_remembered(journal: Journal) -> None:
     for _ in range(2):
         journal.append_skip("tick-1", coordinator="load", at=at, reason="The load before it still runs.")
     assert journal.read()["status"].to_list() == ["skip"]
-    load = journal.runs().row(0, named=True)
+    load = journal.summary().row(0, named=True)
     assert load["coordinator_run_id"] == "tick-1"
     assert (load["status"], load["entities"], load["skipped"]) == ("skip", 0, 0)
     assert load["message"] == "The load before it still runs."
     assert journal.summary("flow").is_empty()
-    assert journal.summary("load")["skip"].to_list() == [1]
+    assert journal.summary("load").height == 1
 
 
 def test_a_load_is_as_grave_as_its_gravest_entity(journal: Journal) -> None:
@@ -299,7 +369,7 @@ def test_a_load_is_as_grave_as_its_gravest_entity(journal: Journal) -> None:
         journal.append(load, [make_row(load, n, status=status) for n, status in enumerate(statuses)])
     plan_failed = load_row("fail", coordinator_run_id="no-plan", coordinator="load", at=EPOCH, message="No such flow.")
     journal.append("no-plan", [plan_failed])
-    found = dict(journal.runs().select("coordinator_run_id", "status").iter_rows())
+    found = dict(journal.summary().select("coordinator_run_id", "status").iter_rows())
     assert found == {load: status for load, (status, _) in expected.items()} | {"no-plan": "fail"}
 
 
@@ -310,7 +380,7 @@ def test_loads_are_summed_up_newest_first(journal: Journal) -> None:
         journal.append(f"load-{load}", rows)
         if load == 1:
             journal.fold(after_loads=1)
-    loads = journal.runs(2).to_dicts()
+    loads = journal.summary(limit=2).to_dicts()
     assert [load["coordinator_run_id"] for load in loads] == ["load-2", "load-1"]
     assert loads[0] == {
         "coordinator_run_id": "load-2",
@@ -343,11 +413,11 @@ def test_of_a_long_history_the_newest_loads_are_found(journal: Journal, monkeypa
     everything = journal.summary("load")["coordinator_run_id"].to_list()
     assert len(everything) == 40
     for limit in (1, 4, 7, 30, 100):
-        found = journal.runs(limit)
+        found = journal.summary(limit=limit)
         assert found["coordinator_run_id"].to_list() == everything[:limit]
         assert found["entities"].unique().to_list() == [3]
-    assert journal.runs(2, flow="rare")["coordinator_run_id"].to_list() == ["load-30", "load-15"]
-    assert journal.runs(9, flow="rare").height == 3
+    assert journal.summary(flow="rare", limit=2)["coordinator_run_id"].to_list() == ["load-30", "load-15"]
+    assert journal.summary(flow="rare", limit=9).height == 3
 
 
 def test_entities_are_summed_up_over_loads(journal: Journal) -> None:
@@ -355,8 +425,9 @@ def test_entities_are_summed_up_over_loads(journal: Journal) -> None:
         rows = [make_row(load, 0), make_row(load, 1, status="fail" if load < 2 else "success", message=f"error {load}")]
         journal.append(f"load-{load}", rows)
     failing = journal.summary("entity", entity="table_1").row(0, named=True)
-    assert (failing["runs"], failing["fail"], failing["success"], failing["rows"]) == (3, 2, 1, 30)
-    assert (failing["duration"], failing["last_status"], failing["first_error"]) == (90.0, "success", "error 0")
+    assert (failing["runs"], failing["failed"], failing["succeeded"], failing["rows"]) == (3, 2, 1, 30)
+    assert (failing["duration"], failing["status"], failing["message"]) == (90.0, "success", "error 1")
+    assert failing["succeeded_at"] == failing["finished"] == "2026-01-01T02:01:30+00:00"
     assert journal.summary("entity")["entity"].to_list() == ["table_1", "table_0"]
     assert journal.summary("flow", coordinator_run_id="load-1")["runs"].to_list() == [2]
     assert journal.summary(flow="elsewhere").is_empty()
@@ -366,7 +437,7 @@ def test_a_load_has_the_same_summary_alone_and_among_others(tmp_path: Path) -> N
     journal = Journal(LocalLake(tmp_path), ROOT)
     finish = (EPOCH + timedelta(microseconds=14_817)).isoformat()
     journal.append("load-1", [make_row(1, start_time=EPOCH.isoformat(), finish_time=finish)])
-    alone = journal.runs().row(0, named=True)
+    alone = journal.summary().row(0, named=True)
     for number in range(2, 10):
         journal.append(f"load-{number}", [make_row(number)])
-    assert journal.runs().row(-1, named=True) == alone
+    assert journal.summary().row(-1, named=True) == alone

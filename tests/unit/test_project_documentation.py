@@ -12,7 +12,7 @@ import pytest
 from hygge_engine.project.documents import EntityDocument, FlowDocument, ProjectDocument
 from hygge_engine.project.models import JournalSettings, Options, WatermarkSettings
 from hygge_engine.project.schema import generate_schemas
-from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, Settings, load_types
+from hygge_engine.project.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIGURATION = (REPOSITORY / "docs/configuration.md").read_text(encoding="utf-8")
@@ -30,6 +30,7 @@ HEADINGS: dict[str, list[type[Settings]]] = {
 def registered() -> Iterable[tuple[str, type[Settings]]]:
     load_types()
     yield from (("### connections", model) for model in CONNECTIONS.values())
+    yield from ((f"### journal.location: {kind}", model) for kind, model in JOURNAL_PLACES.items())
     yield from ((f"### home: {kind}", model) for kind, model in HOMES.items())
     yield from ((f"### store: {kind}", model) for kind, model in STORES.items())
 

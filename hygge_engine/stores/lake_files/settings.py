@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, PathPart
+from hygge_engine.lake.onelake import (
+    JOURNAL_FOLDER,
+    ONELAKE_URL,
+    check_adls_path,
+    check_below_files,
+    journal_folder,
+)
+from hygge_engine.lake.settings import AccountUrl, FabricIdentifier, LakeSettings, PathPart
 from hygge_engine.project.settings import StoreSettings, register_store
 
 if TYPE_CHECKING:
@@ -19,17 +26,18 @@ if TYPE_CHECKING:
 
 FileFormat = Literal["parquet", "csv", "ndjson", "delta"]
 
-# Everything that is ours, beside the tables.
-JOURNAL_FOLDER = ".hygge_journal"
 
-ONELAKE_URL = "https://onelake.dfs.fabric.microsoft.com"
+def _check_table_name(value: str) -> str:
+    if value.casefold().startswith(".hygge"):
+        raise ValueError("names that begin with .hygge are taken")
+    return value
 
 
 class FilesSettings(StoreSettings):
     """What the stores of files have in common: one folder for each table, in one ``format``."""
 
     type: str
-    table_name: PathPart = "{entity}"
+    table_name: Annotated[PathPart, AfterValidator(_check_table_name)] = "{entity}"
     format: FileFormat = "parquet"
 
     @abstractmethod
@@ -60,6 +68,9 @@ class FilesSettings(StoreSettings):
 
             return DeltaFilesTable(lake, places, self, self.delta_location(project), entity.id)
         return FilesTable(lake, places, self)
+
+    def keeps_journal(self) -> bool:
+        return True
 
     def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
         return self.open_lake(project), self.journal_folder()
@@ -110,11 +121,16 @@ class AdlsSettings(_LakeFilesSettings):
     kind: ClassVar[str] = "adls"
     type: Literal["adls"] = "adls"
 
+    @model_validator(mode="after")
+    def _stays_out_of_fabrics_folders(self) -> Self:
+        check_adls_path(self.account_url, self.path)
+        return self
+
     def tables_folder(self) -> str:
         return self.path.strip("/")
 
     def journal_folder(self) -> str:
-        return _join(self.path, JOURNAL_FOLDER)
+        return journal_folder(self.path)
 
 
 @register_store
@@ -128,8 +144,9 @@ class OneLakeSettings(_LakeFilesSettings):
 
     kind: ClassVar[str] = "onelake"
     type: Literal["onelake"] = "onelake"
-    account_url: str = ONELAKE_URL
+    account_url: AccountUrl = ONELAKE_URL
     lakehouse: FabricIdentifier
+    path: Annotated[str, AfterValidator(check_below_files)] = ""
     schema_name: PathPart | None = None
 
     @model_validator(mode="after")
@@ -146,7 +163,7 @@ class OneLakeSettings(_LakeFilesSettings):
         return _join(self.lakehouse, "Files", self.path)
 
     def journal_folder(self) -> str:
-        return _join(self.lakehouse, "Files", JOURNAL_FOLDER)
+        return journal_folder(self.lakehouse, "Files")
 
     def destination(self, entity: str) -> str:
         root = f"{self.account_url.rstrip('/')}/{self.filesystem}"

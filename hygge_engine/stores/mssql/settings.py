@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.mssql.settings import MssqlConnection
+from hygge_engine.lake.onelake import check_adls_path
 from hygge_engine.lake.settings import AccountUrl, LakeCredential, LakeSettings, PathPart
 from hygge_engine.project.settings import Settings, StoreSettings, register_store
 
@@ -46,6 +47,7 @@ class JournalFolderSettings(Settings):
         if (self.account_url is None) != (self.filesystem is None):
             raise ValueError("a data lake needs account_url and filesystem, a directory of this machine neither")
         if self.account_url is not None:
+            check_adls_path(self.account_url, self.path)
             self._lake_settings()
         return self
 
@@ -66,7 +68,7 @@ class JournalFolderSettings(Settings):
 @register_store
 class MssqlStoreSettings(StoreSettings):
     """The table ``schema_name.table_name`` of a ``connection``. A database has no place for the journal's files:
-    ``journal_folder`` names one."""
+    ``journal_folder`` names one, or ``journal.location`` of the project does."""
 
     kind: ClassVar[str] = "mssql"
     type: Literal["mssql"] = "mssql"
@@ -75,7 +77,7 @@ class MssqlStoreSettings(StoreSettings):
     table_name: Annotated[str, AfterValidator(_check_table_name)] = Field(
         default="{entity}", min_length=1, max_length=_NAME_CHARACTERS
     )
-    journal_folder: JournalFolderSettings
+    journal_folder: JournalFolderSettings | None = None
 
     def upserts(self) -> bool:
         """A row replaces the one with its key; a load of a table without a key refuses what needs that."""
@@ -99,5 +101,12 @@ class MssqlStoreSettings(StoreSettings):
             schema_name=self.schema_name,
         )
 
+    def keeps_journal(self) -> bool:
+        return self.journal_folder is not None
+
     def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
+        if self.journal_folder is None:
+            raise ConfigurationError(
+                f"{entity.id} has no place for the journal", hint="Name one: journal.location, or journal_folder."
+            )
         return self.journal_folder.open(project)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, PathPart, is_fabric, is_guid
 from hygge_engine.project.settings import StoreSettings, register_store
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from hygge_engine.lake.base import Lake
     from hygge_engine.project.models import Entity, Project
     from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
+
+
+def _check_schema_name(value: str) -> str:
+    if value.casefold().startswith("__hygge"):
+        raise ValueError("names of schemas that begin with __hygge are taken by the mirrored journal")
+    return value
 
 
 @register_store
@@ -28,7 +34,7 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
     kind: ClassVar[str] = "open_mirroring"
 
     mirror_name: FabricIdentifier
-    schema_name: PathPart = "dbo"
+    schema_name: Annotated[PathPart, AfterValidator(_check_schema_name)] = "dbo"
     table_name: PathPart = "{entity}"
     row_marker: Literal[0, 1, 4] = 4
     partner_name: str = "hygge-engine"
@@ -53,6 +59,12 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
             raise ValueError("mirror_schema is schema_name, too, and the journal's tables need a schema of their own")
         return self
 
+    @model_validator(mode="after")
+    def _stays_below_the_item(self) -> Self:
+        if self.path and is_fabric(self.account_url):
+            raise ValueError("in OneLake the item is mirror_name, and nothing is made beside it: leave path out")
+        return self
+
     def deletes(self) -> bool:
         return True
 
@@ -60,16 +72,31 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
         """With marker 4 Fabric replaces a row by its key; with the others it keeps or refuses the second one."""
         return self.row_marker == 4
 
-    def agreements(self) -> dict[tuple[str, str], str]:
-        """A mirrored database has one set of journal tables, in one schema."""
-        mirror = f"{self.account_url.rstrip('/')}/{self.filesystem}/{self.mirror_name}"
-        return {(mirror, "mirror_schema"): self.mirror_schema} if self.mirror_journal else {}
+    @property
+    def mirror(self) -> str:
+        """The mirrored database's address: the same for all of its tables."""
+        return f"{self.account_url.rstrip('/')}/{self.filesystem}/{self.mirror_name}"
+
+    def agreements(self, journal: str) -> dict[tuple[str, str], str]:
+        """A mirrored database has one set of journal tables, in one schema, that shows one journal."""
+        if not self.mirror_journal:
+            return {}
+        return {(self.mirror, "mirror_schema"): self.mirror_schema, (self.mirror, "journal.location"): journal}
+
+    def telemetry(self) -> str:
+        if not self.mirror_journal:
+            return ""
+        table = self.model_copy(update={"schema_name": self.mirror_schema, "table_name": ""})
+        return table.destination("")
 
     def open(self, project: Project, entity: Entity) -> OpenMirroringTable:
         from hygge_engine.stores.open_mirroring.layout import layout_of
         from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 
         return OpenMirroringTable(self.lake(), self, layout_of(self, entity.flow, entity.name))
+
+    def keeps_journal(self) -> bool:
+        return True
 
     def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
         from hygge_engine.stores.open_mirroring.layout import layout_of

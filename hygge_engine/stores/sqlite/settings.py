@@ -49,6 +49,9 @@ class SqliteSettings(StoreSettings):
         table = self.table_name.replace("{entity}", entity.name)
         return DatabaseTable(SqliteDatabase(self._file(project)), entity.id, table, key_columns=self.key_columns)
 
+    def keeps_journal(self) -> bool:
+        return True
+
     def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
         from hygge_engine.lake.opening import open_directory
 

@@ -23,6 +23,7 @@ from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.lake import opening
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.local import LocalLake
+from hygge_engine.lake.onelake import JOURNAL_FOLDER
 from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.orchestration.places import place_of
@@ -30,7 +31,6 @@ from hygge_engine.orchestration.summary import JOURNAL_STATUS
 from hygge_engine.project.models import Entity, Flow, JournalSettings, Options, Project, WatermarkSettings
 from hygge_engine.project.settings import HomeSettings, StoreSettings
 from hygge_engine.stores.lake_files.settings import (
-    JOURNAL_FOLDER,
     AdlsSettings,
     FilesSettings,
     LocalSettings,

@@ -1,0 +1,67 @@
+"""``hygge compact``: fold the journal and take out what is older than its retention, now."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import typer
+
+from hygge_engine.cli.messages import EXIT_SETTLED
+from hygge_engine.errors import ConfigurationError
+from hygge_engine.orchestration.places import Place, entities_at, places_of
+from hygge_engine.orchestration.settling import compact_journals, retention_of
+from hygge_engine.project import Project, load_project
+from hygge_engine.project.models import MIN_RETENTION_SECONDS, parse_duration
+
+
+def run(directory: Path, *, retention: str, dry_run: bool, overrides: list[str], json_: bool) -> int:
+    """Compact all journals of a project. Raises ConfigurationError, JournalError, StoreError and the LakeError
+    family."""
+    project = load_project(directory, overrides=overrides)
+    kept = _parse(retention) if retention else None
+    if dry_run:
+        for place in places_of(project, project.entities).values():
+            _tell(place, {"would_retire": _expired(project, place, kept)}, json_=json_)
+        return EXIT_SETTLED
+    for place, done in compact_journals(project, retention=kept):
+        _tell(place, {"folded": done.folded, "retired": done.retired}, json_=json_)
+    return EXIT_SETTLED
+
+
+def _parse(text: str) -> timedelta:
+    seconds = _seconds(text)
+    if seconds is None or seconds < MIN_RETENTION_SECONDS:
+        raise ConfigurationError(
+            f"--retention {text}: expected a duration of at least 7 days.", hint="Write 400d, for example."
+        )
+    return timedelta(seconds=seconds)
+
+
+def _seconds(text: str) -> float | None:
+    """The seconds of a duration such as ``400d``; None where it is none."""
+    try:
+        return float(str(parse_duration(text)))
+    except ValueError:
+        return None
+
+
+def _expired(project: Project, place: Place, kept: timedelta | None) -> int:
+    """How many loads have finished longer ago than they are kept."""
+    kept = kept or retention_of([project.flows[entity.flow].journal for entity in entities_at(project, place)])
+    if kept is None:
+        return 0
+    limit = (place.lake.now() - kept).isoformat()
+    return place.journal.summary("load").filter(pl.col("finished") < limit).height
+
+
+def _tell(place: Place, counts: dict[str, int], *, json_: bool) -> None:
+    if json_:
+        typer.echo(json.dumps({"journal": place.key, **counts}))
+        return
+    if "would_retire" in counts:
+        typer.echo(f"{place.key}: {counts['would_retire']:,} loads would leave.")
+    else:
+        typer.echo(f"{place.key}: {counts['folded']:,} files folded, {counts['retired']:,} rows taken out.")

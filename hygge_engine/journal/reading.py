@@ -1,0 +1,68 @@
+"""How journals are read: one, or all of a project's as one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import polars as pl
+
+from hygge_engine.journal.rows import SCHEMA
+from hygge_engine.journal.summaries import Level, summarize
+
+
+class JournalReader(ABC):
+    """What the API, the command line and everybody else asks of a journal. All answers are polars data frames; all
+    methods let the LakeError family pass, and raise JournalError where a file is none of the journal's."""
+
+    @abstractmethod
+    def read(
+        self, coordinator_run_id: str | None = None, *, flow: str | None = None, entity: str | None = None
+    ) -> pl.DataFrame:
+        """The rows (`rows.SCHEMA`) of all loads, or of one load, flow or entity, oldest first, each entity run once."""
+
+    @abstractmethod
+    def newest(self, loads: int, *, flow: str | None = None) -> pl.DataFrame:
+        """The rows of the newest loads, at least so many of them as far as there are; with ``flow`` only its rows."""
+
+    def summary(
+        self,
+        by: Level = "load",
+        *,
+        coordinator_run_id: str | None = None,
+        flow: str | None = None,
+        entity: str | None = None,
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        """One row for each load, flow or entity, the latest first (`summaries.summarize`); at most ``limit`` rows.
+
+        Of a long history the newest loads are found without reading all of it.
+        """
+        if by == "load" and limit is not None and coordinator_run_id is None and entity is None:
+            rows = self.newest(limit, flow=flow)
+        else:
+            rows = self.read(coordinator_run_id, flow=flow, entity=entity)
+        found = summarize(rows, by)
+        return found if limit is None else found.head(limit)
+
+
+class Journals(JournalReader):
+    """Several journals as one: those of a project whose flows are remembered in different places."""
+
+    def __init__(self, journals: Sequence[JournalReader]) -> None:
+        self._journals = journals
+
+    def read(
+        self, coordinator_run_id: str | None = None, *, flow: str | None = None, entity: str | None = None
+    ) -> pl.DataFrame:
+        return _as_one([journal.read(coordinator_run_id, flow=flow, entity=entity) for journal in self._journals])
+
+    def newest(self, loads: int, *, flow: str | None = None) -> pl.DataFrame:
+        """A load that is among the newest of all is among the newest of each journal that knows it."""
+        return _as_one([journal.newest(loads, flow=flow) for journal in self._journals])
+
+
+def _as_one(rows: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """A load that was skipped, or never planned, is remembered in every place that it would have touched."""
+    whole = pl.concat([pl.DataFrame(SCHEMA.empty_table()), *rows])
+    return whole.unique("entity_run_id", keep="first", maintain_order=True)

@@ -1,0 +1,86 @@
+"""``journal.location`` as a mapping: a directory of this machine, a folder of a data lake, or one of a Fabric item."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from hygge_engine.lake.onelake import (
+    JOURNAL_FOLDER,
+    ONELAKE_URL,
+    check_adls_path,
+    check_below_files,
+    journal_folder,
+)
+from hygge_engine.lake.settings import AccountUrl, FabricIdentifier, LakeSettings
+from hygge_engine.project.settings import JournalPlaceSettings, register_journal_place
+
+if TYPE_CHECKING:
+    from hygge_engine.lake.base import Lake
+    from hygge_engine.project.models import Project
+
+
+@register_journal_place
+class LocalJournal(JournalPlaceSettings):
+    """A directory of this machine, relative to the project's: for ``hygge go``, not for an app in Azure, whose disk
+    does not last."""
+
+    kind: ClassVar[str] = "local"
+    type: Literal["local"] = "local"
+    path: str = Field(min_length=1)
+
+    def open(self, project: Project) -> tuple[Lake, str]:
+        from hygge_engine.lake.opening import open_directory
+
+        directory = project.directory / self.path
+        return open_directory(directory.parent if directory.name == JOURNAL_FOLDER else directory), JOURNAL_FOLDER
+
+    @property
+    def address(self) -> str:
+        path = PurePath(self.path)
+        return (path.parent if path.name == JOURNAL_FOLDER else path).as_posix()
+
+
+@register_journal_place
+class AdlsJournal(JournalPlaceSettings, LakeSettings):
+    """A folder (``path``) of an ADLS Gen2 filesystem."""
+
+    kind: ClassVar[str] = "adls"
+    type: Literal["adls"] = "adls"
+
+    @model_validator(mode="after")
+    def _stays_out_of_fabrics_folders(self) -> Self:
+        check_adls_path(self.account_url, self.path)
+        return self
+
+    def open(self, project: Project) -> tuple[Lake, str]:
+        return self.lake(), journal_folder(self.path)
+
+    @property
+    def address(self) -> str:
+        return f"{self.account_url.rstrip('/')}/{self.filesystem}/{journal_folder(self.path)}"
+
+
+@register_journal_place
+class OneLakeJournal(JournalPlaceSettings, LakeSettings):
+    """A folder (``path``) below ``Files/`` of a Fabric item: a lakehouse, or a mirrored database. ``filesystem`` is the
+    workspace and ``lakehouse`` the item, both as GUIDs."""
+
+    kind: ClassVar[str] = "onelake"
+    type: Literal["onelake"] = "onelake"
+    account_url: AccountUrl = ONELAKE_URL
+    lakehouse: FabricIdentifier
+    path: Annotated[str, AfterValidator(check_below_files)] = ""
+
+    def open(self, project: Project) -> tuple[Lake, str]:
+        return self.lake(), self._folder
+
+    @property
+    def address(self) -> str:
+        return f"{self.account_url.rstrip('/')}/{self.filesystem}/{self._folder}"
+
+    @property
+    def _folder(self) -> str:
+        return journal_folder(self.lakehouse, "Files", self.path)
