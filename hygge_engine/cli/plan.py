@@ -17,6 +17,7 @@ from hygge_engine.errors import HyggeError
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.opening import spelling_of
 from hygge_engine.homes.base import Table
+from hygge_engine.polish.plan import polish_of
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.project.settings import RunType
 from hygge_engine.stores.landing.base import mode_of
@@ -34,7 +35,8 @@ _MODES = {
 @dataclass
 class Line:
     """What would happen to one entity. ``rows`` is the source's own estimate of all its rows; ``committed`` the
-    watermark that the destination has reached; ``errors`` say why something is not known."""
+    watermark that the destination has reached; ``columns`` counts those that land, ``polish`` says how they do;
+    ``errors`` say why something is not known."""
 
     flow: str
     entity: str
@@ -46,6 +48,7 @@ class Line:
     committed: str = ""
     rows: int | None = None
     columns: int | None = None
+    polish: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -109,15 +112,17 @@ def _source_of(entity: Entity) -> str:
 
 def _add_source(line: Line, table: Table, entity: Entity, project: Project) -> None:
     line.rows = table.approximate_rows
-    line.columns = len(table.columns)
+    polish = polish_of(table, entity.polish)
+    line.columns = len(polish.table.columns)
+    line.polish = polish.describe()
     if not table.key:
         minutes = project.options.slice_minutes
         line.warnings.append(f"no unique key, so all rows must move within one slice of {minutes:g} minutes")
-    line.warnings += [f"{column.name}: {column.loss}" for column in table.columns if column.loss]
+    line.warnings += [f"{column.name}: {column.loss}" for column in polish.table.columns if column.loss]
     if entity.watermark:
         column = "" if entity.watermark.change_tracking else entity.watermark.column
         spelling_of(table, [name for name in (column, entity.watermark.primary_key) if name], "watermark")
-    spelling_of(table, entity.store.key_columns, "key_columns")
+    polish.key(entity.store.key_columns)
 
 
 def _add_state(line: Line, state: LandingState) -> None:
@@ -138,6 +143,10 @@ def _show(lines: list[Line]) -> None:
         head = Text(f"{line.flow}.{line.entity}", style="bold").append(f"  {_MODES[line.mode]}{by}{size}", style="")
         console.print(head, soft_wrap=True)
         console.print(Text(f"    {line.source} → {line.destination}"), soft_wrap=True)
+        if line.polish:
+            console.print(
+                Text("    polish: ", style="cyan").append("; ".join(line.polish), style="default"), soft_wrap=True
+            )
         for text in line.warnings:
             console.print(Text("    warning: ", style="yellow").append(text, style="default"), soft_wrap=True)
         for text in line.errors:

@@ -25,11 +25,26 @@ class Drift:
     rebuilds: bool = False
 
 
-def compare(state: LandingState, source: Mapping[str, str], policy: SchemaChangesSettings) -> Drift:
-    """Compare the columns that have been landed with the source's, both as Arrow types by name."""
+def compare(
+    state: LandingState,
+    source: Mapping[str, str],
+    policy: SchemaChangesSettings,
+    treatments: Mapping[str, str] | None = None,
+) -> Drift:
+    """Compare the columns that have been landed with those that would land now, both as Arrow types by name.
+
+    ``treatments`` say what polish does to their values: values that are masked otherwise than those that have landed
+    are none of the same column.
+    """
     before = {**state.removed_columns, **state.columns}
     retyped = [
         f"{name} was {before[name]}, is {type_}" for name, type_ in source.items() if before.get(name, type_) != type_
+    ]
+    treated = treatments or {}
+    retyped += [
+        f"{name} landed {_treated(state.treatments.get(name))}, would land {_treated(treated.get(name))}"
+        for name in source
+        if name in state.columns and state.treatments.get(name) != treated.get(name) and before[name] == source[name]
     ]
     if retyped:
         text = f"columns changed their type: {'; '.join(retyped)}"
@@ -58,6 +73,10 @@ def compare(state: LandingState, source: Mapping[str, str], policy: SchemaChange
         refused |= policy.removed == "fail"
         notes.append(f"the source has no longer the columns {names}" + ("" if refused else ": NULL from now on"))
     return Drift(columns, "; ".join(notes), refused=refused)
+
+
+def _treated(treatment: str | None) -> str:
+    return f"by polish ({treatment})" if treatment else "as it is"
 
 
 def _renamed(before: Mapping[str, str], source: Mapping[str, str], added: list[str], removed: list[str]) -> str:

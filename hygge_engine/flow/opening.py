@@ -12,6 +12,8 @@ from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.homes.base import HighWater, Home, Table
 from hygge_engine.journal.manifest import Manifest
+from hygge_engine.polish.plan import polish_of
+from hygge_engine.polish.polish import Polish
 from hygge_engine.project.settings import CHANGE_TRACKING, effective_run_type
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.base import Landing, mode_of
@@ -41,6 +43,7 @@ class Opening:
         self._entity = entity
         self._task = task
         self._source: Table | None = None
+        self._polish: Polish | None = None
         self._notes: list[str] = []
 
     @property
@@ -54,15 +57,22 @@ class Opening:
             self._source = self._home.describe()
         return self._source
 
+    @property
+    def polish(self) -> Polish:
+        """How the source's rows land. Raises ConfigurationError where the settings do not fit the source."""
+        if self._polish is None:
+            self._polish = polish_of(self.describe(), self._entity.polish)
+        return self._polish
+
     def begin(self) -> OpenLoad | None:
         """Open the load in the landing state; None where an increment has nothing new to read."""
-        source = self.describe()
+        source, polish = self.describe(), self.polish
         run_type = effective_run_type(self._task.run_type, self._entity.store.incremental)
         mode = mode_of(self._landing.state, reload=run_type == "full_drop")
-        columns = {column.name: str(column.type) for column in source.columns}
+        columns = {column.name: str(column.type) for column in polish.table.columns}
         change = ""
         if mode != "reload" and self._landing.state.has_history:
-            drift = compare(self._landing.state, columns, self._entity.schema_changes)
+            drift = compare(self._landing.state, columns, self._entity.schema_changes, polish.treatments)
             change = drift.message
             columns = drift.columns
             if drift.rebuilds and not self._task.is_backfill:
@@ -73,7 +83,7 @@ class Opening:
                 self._notes.append(change)
         if mode == "changes" and self._must_reload():
             mode = "reload"
-        keys = self._keys(source, mode)
+        keys = self._keys(polish, mode)
         if self._entity.watermark is not None and self._entity.watermark.primary_key:
             spelling_of(source, [self._entity.watermark.primary_key], "watermark")
         if mode != "reload":
@@ -83,8 +93,8 @@ class Opening:
             return None
         if mode != "reload":
             self._table.check_history(self._landing)
-        self._record_columns(source, columns, change)
-        self._landing.begin(opened, key_columns=keys, columns=columns)
+        self._record_columns(polish.table, columns, change)
+        self._landing.begin(opened, key_columns=keys, columns=columns, treatments=polish.treatments)
         return self._landing.open
 
     def has_expired(self) -> bool:
@@ -96,11 +106,20 @@ class Opening:
         return self._is_expired(opened.lower)
 
     def landed(self) -> Table:
-        """The source with those columns only that the open load lands: others were left out, or have come since."""
-        source, columns = self.describe(), self._landing.state.columns
-        return replace(source, columns=tuple(column for column in source.columns if column.name in columns))
+        """The polished source with those columns only that the open load lands: others were left out, or have come
+        since. Raises SchemaChanged where it was begun with another polish."""
+        table, state = self.polish.table, self._landing.state
+        columns, names = state.columns, {column.name for column in table.columns}
+        needed = state.key_columns if self.polish.is_plain else tuple(columns)
+        landed = {name: text for name, text in self.polish.treatments.items() if name in columns}
+        if not names.issuperset(needed) or state.treatments != landed:
+            raise SchemaChanged(
+                "polish has changed while a load was under way, and the rest of its rows would land otherwise",
+                hint=f"Restore it until that load has ended. {RELOAD_HINT}",
+            )
+        return replace(table, columns=tuple(column for column in table.columns if column.name in columns))
 
-    def _record_columns(self, source: Table, landed: dict[str, str], change: str) -> None:
+    def _record_columns(self, polished: Table, landed: dict[str, str], change: str) -> None:
         """Tell the schema manifest what is about to be landed, and what of it does not survive."""
         columns = [
             {
@@ -110,7 +129,7 @@ class Opening:
                 "nullable": column.nullable,
                 "loss": column.loss,
             }
-            for column in source.columns
+            for column in polished.columns
             if column.name in landed
         ]
         entity, table = self._entity, self._table
@@ -247,10 +266,10 @@ class Opening:
         watermark.check_cursor(upper)
         return watermark.value
 
-    def _keys(self, source: Table, mode: Mode) -> tuple[str, ...]:
-        """The key columns that the destination merges by: the configured ones, else the source's own key."""
-        keys = spelling_of(source, self._table.key_columns, "key_columns") or source.key
-        if self._tracks_changes and set(keys) != set(source.key):
+    def _keys(self, polish: Polish, mode: Mode) -> tuple[str, ...]:
+        """The key columns that the destination merges by, as they land: the configured ones, else the source's own."""
+        source, keys = polish.source, polish.key(self._table.key_columns)
+        if self._tracks_changes and polish.inputs_of(keys) != set(source.key):
             raise ConfigurationError(
                 f"Change Tracking knows the deleted rows of {source.name} by its primary key "
                 f"({', '.join(source.key) or 'it has none'}) alone, the store its rows by ({', '.join(keys)})",

@@ -14,6 +14,7 @@ from hygge_engine.flow.opening import Opening, spelling_of
 from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
 from hygge_engine.homes.base import Home, Table, Window
 from hygge_engine.journal.manifest import Manifest
+from hygge_engine.polish.polish import LoadStamp
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.base import RENEWAL_SECONDS, Landing, is_resumable
@@ -164,8 +165,9 @@ class _Slice:
 
     def _read(self, opened: OpenLoad) -> tuple[list[StagedFile], list[str] | None, Cut]:
         """Stage the window's rows from the open load's position on; also where it stopped and why."""
-        source = self._opening.landed()
-        names = [column.name for column in source.columns]
+        landed, polish = self._opening.landed(), self._opening.polish
+        names = [column.name for column in landed.columns]
+        stamp = LoadStamp(opened.load_id, datetime.fromisoformat(opened.started))
         window = Window(
             cursor=opened.upper.column if opened.upper else None,
             lower=opened.lower,
@@ -177,23 +179,23 @@ class _Slice:
         size = opened.bytes + sum(file.length for file in opened.staged)
         cut: Cut = ""
         renewed = time.monotonic()
-        boundary = self._boundary(opened, source)
-        landed = self._landing.state.watermark.boundary if self._landing.state.watermark else None
-        writer = self._table.writer(self._landing, source.schema, marked=opened.mode == "changes")
+        boundary = self._boundary(opened, polish.source)
+        known = self._landing.state.watermark.boundary if self._landing.state.watermark else None
+        writer = self._table.writer(self._landing, landed.schema, marked=opened.mode == "changes")
         try:
             with closing(self._home.read(window, opened.position)) as batches:
                 for batch in batches:
                     arrived = batch.rows
                     if boundary is not None:
-                        if landed is not None and opened.lower_inclusive:
-                            arrived = without_landed(arrived, boundary.cursor, landed)
+                        if known is not None and opened.lower_inclusive:
+                            arrived = without_landed(arrived, boundary.cursor, known)
                         boundary.add(arrived)
-                    arrived = arrived.select(names)
+                    arrived = polish.apply(arrived, stamp).select(names)
                     writer.write(arrived)
                     rows += arrived.num_rows
                     size += arrived.nbytes
                     if batch.deleted is not None:
-                        deleted = batch.deleted.select(names)
+                        deleted = polish.apply(batch.deleted, stamp).select(names)
                         writer.delete(deleted)
                         rows += deleted.num_rows
                     position = batch.position

@@ -28,6 +28,7 @@ class DefaultsDocument(Settings):
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None
     schema_changes: dict[str, Any] | None = None
+    polish: dict[str, Any] | None = None
 
 
 class FlowDocument(Settings):
@@ -41,6 +42,7 @@ class FlowDocument(Settings):
     watermark: dict[str, Any] | None = None
     schema_changes: dict[str, Any] | None = None
     journal: dict[str, Any] | None = None
+    polish: dict[str, Any] | None = None
     entities: list[Any] = Field(default_factory=list)
 
 
@@ -53,3 +55,4 @@ class EntityDocument(Settings):
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None
     schema_changes: dict[str, Any] | None = None
+    polish: dict[str, Any] | None = None

@@ -44,8 +44,9 @@ class KeyKnowledge:
                     places = sections.setdefault(name, {})
                     places[section] = (*places.get(section, ()), kind)
         for section, model in OPTIONAL_SECTIONS.items():
-            plain |= set(model.model_fields)
-            sections |= {name: {section: ()} for name in model.model_fields}
+            for name, info in model.model_fields.items():
+                (secret if is_secret_field(info) else plain).add(name)
+                sections[name] = {section: ()}
         for section, model in (("options", Options), ("journal", JournalSettings)):
             plain |= set(model.model_fields)
             sections |= {name: {section: ()} for name in model.model_fields}

@@ -43,6 +43,7 @@ from hygge_engine.project.models import (
     check_entity_name,
 )
 from hygge_engine.project.overrides import Overrides
+from hygge_engine.project.polish import PolishSettings
 from hygge_engine.project.problems import Problem, Problems, Source
 from hygge_engine.project.reporting import is_broken, is_misspelt, misspelt
 from hygge_engine.project.sections import Sections
@@ -102,6 +103,11 @@ class _EntitySections:
     def schema_changes(self) -> SchemaChangesSettings:
         found = self.optional.get("schema_changes")
         return found if isinstance(found, SchemaChangesSettings) else SchemaChangesSettings()
+
+    @property
+    def polish(self) -> PolishSettings | None:
+        found = self.optional.get("polish")
+        return found if isinstance(found, PolishSettings) else None
 
 
 class _Loader:
@@ -321,6 +327,7 @@ class _Loader:
             sections.store,
             sections.watermark,
             sections.schema_changes,
+            sections.polish,
         )
         self._checks.check_entity(entity, item, inherited, sections.store_tree, sections.watermark_tree)
         return entity

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, WithJsonSchema, model_validator
 
+from hygge_engine.project.polish import PolishSettings
 from hygge_engine.project.schedule import check_schedule
 from hygge_engine.project.settings import (
     CHANGE_TRACKING,
@@ -147,6 +148,7 @@ class SchemaChangesSettings(Settings):
 OPTIONAL_SECTIONS: Mapping[str, type[Settings]] = {
     "watermark": WatermarkSettings,
     "schema_changes": SchemaChangesSettings,
+    "polish": PolishSettings,
 }
 
 
@@ -162,6 +164,7 @@ class Entity:
     store: StoreSettings
     watermark: WatermarkSettings | None = None
     schema_changes: SchemaChangesSettings = field(default_factory=SchemaChangesSettings)
+    polish: PolishSettings | None = None
 
     @property
     def id(self) -> str:
@@ -240,4 +243,5 @@ def _dump_entity(entity: Entity) -> dict[str, Any]:
         "store": dump_settings(entity.store),
         "watermark": dump_settings(entity.watermark) if entity.watermark else None,
         "schema_changes": dump_settings(entity.schema_changes),
+        "polish": dump_settings(entity.polish) if entity.polish else None,
     }

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from hygge_engine.project.documents import EntityDocument, FlowDocument, ProjectDocument
-from hygge_engine.project.models import JournalSettings, Options, WatermarkSettings
+from hygge_engine.project.models import JournalSettings, Options, SchemaChangesSettings, WatermarkSettings
+from hygge_engine.project.polish import PolishSettings
 from hygge_engine.project.schema import generate_schemas
 from hygge_engine.project.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
 
@@ -24,6 +25,8 @@ HEADINGS: dict[str, list[type[Settings]]] = {
     "### journal": [JournalSettings],
     "## flow.yml": [FlowDocument, EntityDocument],
     "### watermark": [WatermarkSettings],
+    "### schema_changes": [SchemaChangesSettings],
+    "### polish": [PolishSettings],
 }
 
 

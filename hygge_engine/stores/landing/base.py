@@ -4,7 +4,7 @@ become visible, is the business of its subclasses."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -97,7 +97,14 @@ class Landing(ABC):
         if self.state.open is not None and self.state.open.intent:
             self._roll_forward()
 
-    def begin(self, opened: OpenLoad, *, key_columns: Sequence[str], columns: dict[str, str]) -> None:
+    def begin(
+        self,
+        opened: OpenLoad,
+        *,
+        key_columns: Sequence[str],
+        columns: dict[str, str],
+        treatments: Mapping[str, str] | None = None,
+    ) -> None:
         """Open a load of the table: one write, which also takes the table over."""
         epoch = self.state.epoch if self._owned else self.state.epoch + 1
         known = {} if opened.mode == "reload" else {**self.state.removed_columns, **self.state.columns}
@@ -109,6 +116,7 @@ class Landing(ABC):
                 key_columns=tuple(key_columns),
                 columns=dict(columns),
                 removed_columns={name: type_ for name, type_ in known.items() if name not in columns},
+                treatments={name: text for name, text in (treatments or {}).items() if name in columns},
             )
         )
         self._owned = True

@@ -104,7 +104,8 @@ class LandingState:
     """All that is known of one table in its destination.
 
     ``next_sequence`` numbers the next file, from 1; ``folder_etag`` is set while the table's folder is being dropped.
-    ``columns`` maps each landed column to its Arrow type, ``removed_columns`` those that the source no longer has.
+    ``columns`` maps each landed column to its Arrow type, ``removed_columns`` those that the source no longer has;
+    ``treatments`` says what is done to the values of columns that do not land as they are.
     """
 
     epoch: int = 0
@@ -114,6 +115,7 @@ class LandingState:
     key_columns: tuple[str, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
     removed_columns: dict[str, str] = field(default_factory=dict)
+    treatments: dict[str, str] = field(default_factory=dict)
     watermark: Watermark | None = None
     owner: Owner | None = None
     open: OpenLoad | None = None

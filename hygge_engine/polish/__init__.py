@@ -1,0 +1,1 @@
+"""The last mile: what is done to rows between a home and a store."""

@@ -1,0 +1,187 @@
+"""What becomes of every column of a source, worked out before the first row is read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import polars as pl
+import pyarrow as pa
+
+from hygge_engine.errors import ConfigurationError
+from hygge_engine.homes.base import Column, Table
+from hygge_engine.polish.names import convert_case
+from hygge_engine.polish.polish import Landed, Polish, spelt
+from hygge_engine.polish.values import has_exact_text, hashed, joined, masked
+from hygge_engine.project.polish import PolishSettings
+from hygge_engine.project.problems import suggest
+
+_LOADED_AT = pa.timestamp("us", tz="UTC")
+
+# Digits of a salt's own hash that the landing state keeps, to notice another salt: too few to find the salt by.
+_SALT_DIGITS = 8
+
+
+def polish_of(source: Table, settings: PolishSettings | None) -> Polish:
+    """How ``source`` lands. Raises ConfigurationError where the settings do not fit it, before a row is read."""
+    if settings is None:
+        return Polish(source, source)
+    return _Planner(source, settings).plan()
+
+
+class _Planner:
+    """Works out what becomes of every column."""
+
+    def __init__(self, source: Table, settings: PolishSettings) -> None:
+        self._source = source
+        self._settings = settings
+        self._salted = hashlib.sha256(settings.salt).hexdigest()[:_SALT_DIGITS] if settings.salt else ""
+
+    def plan(self) -> Polish:
+        settings = self._settings
+        dropped = {self._find(name, "drop") for name in settings.drop}
+        masks = self._resolved(settings.mask, "mask")
+        renames = self._resolved(settings.rename, "rename")
+        trimmed = self._trimmed()
+        for setting, named in (("mask", masks), ("rename", renames)):
+            for name in named:
+                if name in dropped:
+                    raise ConfigurationError(f"polish drops `{name}`, which its `{setting}` names")
+        columns: list[Landed] = []
+        names: dict[str, str] = {}
+        for column in self._source.columns:
+            if column.name in dropped:
+                continue
+            landed = self._landed(column, trim=column.name in trimmed, mask=masks.get(column.name, ""))
+            names[column.name] = self._name(column.name, renames)
+            columns.append(replace(landed, column=replace(landed.column, name=names[column.name])))
+        columns += self._added(trimmed)
+        self._check_names(columns)
+        table = replace(self._source, columns=tuple(each.column for each in columns), key=())
+        found = Polish(self._source, table, tuple(columns), tuple(sorted(dropped)), names)
+        key = self._source.key if all(name in names for name in self._source.key) else ()
+        return replace(found, table=replace(table, key=tuple(names[name] for name in key)))
+
+    def _landed(self, column: Column, *, trim: bool, mask: str) -> Landed:
+        source, inputs = column.name, (column.name,)
+        text = pl.col(column.name).str.strip_chars() if trim else pl.col(column.name)
+        as_text = replace(column, type=pa.string())
+        match mask:
+            case "":
+                return Landed(column, source, inputs, text if trim else None)
+            case "empty":
+                nothing = pa.scalar(None, column.type)
+                source_type = f"{column.source_type}, emptied"
+                landed = replace(column, source_type=source_type, nullable=True, loss="")
+                return Landed(landed, source, inputs, constant=nothing, treatment="mask empty")
+            case "hash":
+                self._check_hash(column, "mask")
+                landed = replace(as_text, source_type=f"{column.source_type}, hashed", loss="")
+                expression = hashed(text, self._settings.salt)
+                return Landed(landed, source, inputs, expression, treatment=self._hash_of([column]))
+            case _:
+                landed = replace(as_text, source_type=f"{column.source_type}, masked ({mask})", loss="")
+                return Landed(landed, source, inputs, masked(text, mask), treatment=f"mask {mask}")
+
+    def _added(self, trimmed: set[str]) -> list[Landed]:
+        settings = self._settings
+        added: list[Landed] = []
+        by_name = {column.name: column for column in self._source.columns}
+        for name, given in settings.hash_ids.items():
+            if not given:
+                raise ConfigurationError(f"polish: `hash_ids` names no columns for `{name}`")
+            inputs = [by_name[self._find(each, "hash_ids")] for each in given]
+            for column in inputs:
+                self._check_hash(column, "hash_ids")
+            texts = [
+                pl.col(each.name).str.strip_chars() if each.name in trimmed else pl.col(each.name) for each in inputs
+            ]
+            source_type = f"hash of {', '.join(each.name for each in inputs)}"
+            added.append(
+                Landed(
+                    Column(name, pa.string(), source_type, nullable=False),
+                    inputs=tuple(each.name for each in inputs),
+                    expression=hashed(joined(texts), settings.salt),
+                    treatment=self._hash_of(inputs),
+                )
+            )
+        for name, value in settings.constants.items():
+            constant = pa.scalar(value)
+            added.append(Landed(Column(name, constant.type, "constant", nullable=False), constant=constant))
+        for name, stamp in settings.load_columns.items():
+            type_ = pa.string() if stamp == "load_id" else _LOADED_AT
+            added.append(Landed(Column(name, type_, stamp, nullable=False), stamp=stamp))
+        return added
+
+    def _name(self, name: str, renames: Mapping[str, str]) -> str:
+        if name in renames:
+            return renames[name]
+        return convert_case(name, self._settings.case) if self._settings.case else name
+
+    def _trimmed(self) -> set[str]:
+        trim, key = self._settings.trim, self._source.key
+        texts = {column.name for column in self._source.columns if pa.types.is_string(column.type)}
+        if isinstance(trim, bool):
+            return texts - set(key) if trim else set()
+        named = [self._find(name, "trim") for name in trim]
+        for name in named:
+            if name not in texts:
+                raise ConfigurationError(f"polish cannot trim `{name}` of {self._source.name}: it holds no text")
+            if name in key:
+                raise ConfigurationError(
+                    f"polish trims `{name}`, which is part of the key of {self._source.name}: two keys may become one",
+                    hint="Trim it in the home, by a query.",
+                )
+        return set(named)
+
+    def _hash_of(self, inputs: Sequence[Column]) -> str:
+        """Names and types count: a number of another scale has another text."""
+        made_of = ", ".join(f"{column.name} {column.type}" for column in inputs)
+        return f"hash of {made_of}" + (f", salt {self._salted}" if self._salted else "")
+
+    def _check_hash(self, column: Column, setting: str) -> None:
+        if not has_exact_text(column.type):
+            raise ConfigurationError(
+                f"polish: `{setting}` cannot hash `{column.name}` of {self._source.name}, a {column.source_type}: "
+                "floating-point numbers have no exact text",
+                hint="Convert it to a decimal in the home, by a query.",
+            )
+
+    def _resolved[T](self, named: Mapping[str, T], setting: str) -> dict[str, T]:
+        found: dict[str, T] = {}
+        for name, value in named.items():
+            column = self._find(name, setting)
+            if column in found:
+                raise ConfigurationError(f"polish: `{setting}` names `{column}` of {self._source.name} twice")
+            found[column] = value
+        return found
+
+    def _find(self, name: str, setting: str) -> str:
+        names = [column.name for column in self._source.columns]
+        found = spelt(name, names)
+        if found is None:
+            message = f"{self._source.name} has no column `{name}`, which `{setting}` of polish names."
+            raise ConfigurationError(message, hint=suggest(name, names))
+        return found
+
+    def _check_names(self, columns: Sequence[Landed]) -> None:
+        """Destinations do not tell upper from lower case; what the source itself has is left to them."""
+        seen: dict[str, Landed] = {}
+        for each in columns:
+            first = seen.setdefault(each.column.name.casefold(), each)
+            if first is each or (_keeps_name(first) and _keeps_name(each)):
+                continue
+            raise ConfigurationError(
+                f"polish gives two columns of {self._source.name} one name: "
+                f"{_origin(first)} and {_origin(each)} would both be `{each.column.name}`",
+                hint="Drop or rename one of them below `polish`.",
+            )
+
+
+def _keeps_name(column: Landed) -> bool:
+    return column.source == column.column.name
+
+
+def _origin(column: Landed) -> str:
+    return f"`{column.source}`" if column.source else f"the {column.column.source_type}"

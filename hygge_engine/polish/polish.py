@@ -1,0 +1,174 @@
+"""A source's table as it lands, and its batches likewise: columns dropped, trimmed, masked, renamed and added.
+
+Columns that are only dropped or renamed stay the arrays that they are; where nothing is to be done, so do batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple, cast
+
+import polars as pl
+import pyarrow as pa
+
+from hygge_engine.errors import ConfigurationError, HomeNotFound
+from hygge_engine.homes.base import Column, Table
+from hygge_engine.polish.values import strings_of, texts_of
+from hygge_engine.project.problems import suggest
+
+
+class LoadStamp(NamedTuple):
+    """What the rows of a load have in common, whichever attempt lands them: by the landing state, not by the clock."""
+
+    load_id: str
+    started: datetime
+
+
+@dataclass(frozen=True)
+class Landed:
+    """One column as it lands: in the place of the source's column ``source``, or added where that is empty.
+
+    ``inputs`` are the source's columns that its values come from. ``expression`` makes the values from their texts;
+    without one they stay as they are, or come from ``constant`` or the load (``stamp``). ``treatment`` says what has
+    been done to them, where another treatment would make other values: empty where nothing was.
+    """
+
+    column: Column
+    source: str = ""
+    inputs: tuple[str, ...] = ()
+    expression: pl.Expr | None = None
+    constant: pa.Scalar[Any] | None = None
+    stamp: str = ""
+    treatment: str = ""
+
+
+@dataclass(frozen=True)
+class Polish:
+    """``table`` is what lands of ``source``, its key included. ``dropped`` are columns of the source that do not."""
+
+    source: Table
+    table: Table
+    columns: tuple[Landed, ...] = ()
+    dropped: tuple[str, ...] = ()
+    _names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether rows land as they are."""
+        return self.table is self.source
+
+    @property
+    def treatments(self) -> dict[str, str]:
+        """What is done to the values of columns, by the names that they land under."""
+        return {each.column.name: each.treatment for each in self.columns if each.treatment}
+
+    def apply(self, rows: pa.RecordBatch, stamp: LoadStamp) -> pa.RecordBatch:
+        """``rows`` as they land; deleted rows, of which only the key is known, likewise."""
+        if self.is_plain:
+            return rows
+        made = self._make(rows)
+        arrays = [
+            made[number] if number in made else _plain(each, rows, stamp) for number, each in enumerate(self.columns)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.table.schema)
+
+    def landed_name(self, name: str) -> str | None:
+        """The landed column that a setting names, spelt as it lands: by its name there, else by the source's."""
+        names = [column.name for column in self.table.columns]
+        if (found := spelt(name, names)) is not None:
+            return found
+        source = spelt(name, list(self._names))
+        return self._names[source] if source is not None else None
+
+    def inputs_of(self, names: Sequence[str]) -> set[str]:
+        """The source's columns that landed columns are made of."""
+        if self.is_plain:
+            return set(names)
+        return {name for each in self.columns if each.column.name in names for name in each.inputs}
+
+    def key(self, named: Sequence[str]) -> tuple[str, ...]:
+        """The key columns as they land: those that the store's settings name, else the source's own key.
+
+        Raises ConfigurationError where they do not land, or where a mask makes several keys one.
+        """
+        if named:
+            keys = tuple(self._key_column(name) for name in named)
+        else:
+            if lost := [name for name in self.source.key if name in self.dropped]:
+                raise ConfigurationError(
+                    f"polish drops `{lost[0]}`, which is part of the key of {self.source.name}",
+                    hint="Keep it, or set key_columns on the store to columns that identify a row.",
+                )
+            keys = self.table.key
+        for each in self.columns:
+            if each.column.name in keys and each.treatment.startswith("mask"):
+                raise ConfigurationError(
+                    f"polish masks `{each.column.name}`, which is part of the key: rows could no longer be told apart",
+                    hint="Hash it instead, which keeps keys unique, or set other key_columns on the store.",
+                )
+        return keys
+
+    def describe(self) -> list[str]:
+        """What is done, in words, for people."""
+        words = [_in_words(each) for each in self.columns]
+        dropped = [f"drops {', '.join(self.dropped)}"] if self.dropped else []
+        return [text for text in words if text] + dropped
+
+    def _key_column(self, name: str) -> str:
+        found = self.landed_name(name)
+        if found is not None:
+            return found
+        names = [column.name for column in self.table.columns]
+        if spelt(name, self.dropped) is not None:
+            raise ConfigurationError(
+                f"polish drops `{name}`, which key_columns of the store names", hint=suggest(name, names)
+            )
+        raise HomeNotFound(
+            f"{self.source.name} has no column '{name}', which key_columns names.", hint=f"It has {', '.join(names)}."
+        )
+
+    def _make(self, rows: pa.RecordBatch) -> dict[int, pa.Array[Any]]:
+        expressions = {
+            number: each.expression for number, each in enumerate(self.columns) if each.expression is not None
+        }
+        if not expressions:
+            return {}
+        inputs = dict.fromkeys(name for number in expressions for name in self.columns[number].inputs)
+        texts = pl.DataFrame({name: texts_of(rows.column(name)) for name in inputs})
+        found = texts.select(expression.alias(str(number)) for number, expression in expressions.items())
+        return {number: strings_of(found.get_column(str(number))) for number in expressions}
+
+
+def _plain(column: Landed, rows: pa.RecordBatch, stamp: LoadStamp) -> pa.Array[Any]:
+    """The values of a column that needs no expression."""
+    if column.constant is not None:
+        return _repeated(column.constant, rows.num_rows)
+    if column.stamp:
+        value = stamp.load_id if column.stamp == "load_id" else stamp.started
+        return _repeated(pa.scalar(value, column.column.type), rows.num_rows)
+    return rows.column(column.source)
+
+
+def _repeated(value: pa.Scalar[Any], times: int) -> pa.Array[Any]:
+    return cast("pa.Array[Any]", pa.repeat(cast("Any", value), times))
+
+
+def _in_words(column: Landed) -> str:
+    name = column.column.name
+    if not column.source:
+        return f"adds {name} ({column.column.source_type})"
+    done = "trimmed" if column.expression is not None else ""
+    if column.treatment:
+        kind = column.treatment.removeprefix("mask ")
+        done = {"empty": "emptied"}.get(kind, "hashed" if kind.startswith("hash") else f"masked ({kind})")
+    renamed = f"{column.source} → {name}" if column.source != name else ""
+    return " ".join(word for word in (renamed or (done and name), done) if word)
+
+
+def spelt(name: str, names: Sequence[str]) -> str | None:
+    """The one of ``names`` that is ``name``, or differs in case alone."""
+    if name in names:
+        return name
+    return next((each for each in names if each.casefold() == name.casefold()), None)
