@@ -19,6 +19,7 @@ from hygge_engine.cli.app import app
 from hygge_engine.errors import ConfigurationError, HomeNotFound
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.project import load_project
+from hygge_engine.project.models import OPTIONAL_SECTIONS
 from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, Settings, load_types
 from hygge_engine.web.api import Api
 from tests.unit.load_world import FLOW_YML, LoadWorld
@@ -29,7 +30,13 @@ from tests.unit.test_web import Client
 CANARY = "cAnArYcAnArY"
 
 load_types()
-SECTIONS: dict[str, Mapping[str, type[Settings]]] = {"connections": CONNECTIONS, "home": HOMES, "store": STORES}
+SECTIONS: dict[str, Mapping[str, type[Settings]]] = {
+    "connections": CONNECTIONS,
+    "home": HOMES,
+    "store": STORES,
+    # They have no type; one that is written there is a mistake like others.
+    **{name: {name: model} for name, model in OPTIONAL_SECTIONS.items()},
+}
 
 # What surrounds the secret in a file that is wrong. `{key}` is the secret's key.
 BROKEN = {
@@ -72,6 +79,8 @@ def with_section(section: str, text: str) -> dict[str, str]:
     """The sample's files with a section replaced by a text of one line."""
     if section == "connections":
         return {"hygge": f"name: shop\nconnections:\n  shop_db: {text}\n"}
+    if f"{section}:\n" not in FLOW:
+        return {"flows__orders_to_fabric__flow": f"{FLOW}{section}: {text}\n"}
     begin = FLOW.index(f"{section}:\n")
     end = FLOW.index("store:\n" if section == "home" else "watermark:\n")
     return {"flows__orders_to_fabric__flow": f"{FLOW[:begin]}{section}: {text}\n{FLOW[end:]}"}
@@ -90,14 +99,15 @@ def shown_by(directory: Path, *overrides: str) -> str:
 
 
 def test_there_are_secrets_to_look_for() -> None:
-    assert {("connections", "mssql", "password"), ("store", "open_mirroring", "account_key")} <= set(SECRETS)
+    expected = {("connections", "mssql", "password"), ("store", "open_mirroring", "account_key")}
+    assert expected | {("polish", "polish", "hash_salt")} <= set(SECRETS)
 
 
 def test_every_key_that_sounds_like_a_secret_is_one() -> None:
     for registry in SECTIONS.values():
         for model in registry.values():
             sounding = {
-                key for key in model.model_fields if any(word in key for word in ("password", "secret", "token"))
+                key for key in model.model_fields if any(word in key for word in ("password", "secret", "token", "salt"))
             }
             assert sounding <= set(secrets_of(model)), model
 
@@ -131,6 +141,7 @@ class World(LoadWorld):
         hygge = HYGGE.replace("${SHOP_PASSWORD}", CANARY) + connection
         store = "".join(f"  {key}: {CANARY}\n" for key in secrets_of(STORES[kind]))
         flow = FLOW_YML.replace("  key_columns", f"  credential: sas\n{store}  key_columns")
+        flow += f"polish: {{ mask: {{ value: hash, id: hash }}, hash_salt: {CANARY} }}\n"
         if kind != "open_mirroring":
             required = [key for key, info in STORES[kind].model_fields.items() if info.is_required()]
             flow = flow.replace("  mirror_name: 22222222-2222-2222-2222-222222222222\n", "")
