@@ -24,7 +24,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\xa0\u1680\u2000-\u200b\u202f\u205f\u
 _SIMILARITY_PERCENT = 60.0
 
 # Names that hold secrets by convention; they decide only where no registered model knows the key.
-_SECRET_NAME = re.compile(r"pass|pwd|secret|token|credential|(^|_)sas($|_)|(^|_)key$", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"pass|pwd|secret|token|credential|(^|_)sas($|_)|(^|_)key$|(^|_)salt", re.IGNORECASE)
 
 # Secrets inside other text: connection strings, query strings of signed URLs.
 _SECRET_IN_TEXT = re.compile(

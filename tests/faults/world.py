@@ -259,6 +259,8 @@ class World:
             account_url="https://onelake.dfs.fabric.microsoft.com",
             filesystem="workspace",
             mirror_name=ITEM,
+            credential="account_key",
+            account_name="unused",
             account_key=SecretStr("unused"),
             key_columns=("id",),
             folder_deletion_wait_seconds=drop_wait_seconds,

@@ -94,7 +94,7 @@ class World:
         """How the entity was settled."""
         _, output = self.invoke("go", "--json", *arguments)
         lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-        return [line for line in lines if line.get("event") == "settled"][-1]
+        return dict([line for line in lines if line.get("event") == "settled"][-1])
 
     def load(self, *arguments: str) -> dict[str, Any]:
         settled = self.run(*arguments)

@@ -107,7 +107,9 @@ def test_every_key_that_sounds_like_a_secret_is_one() -> None:
     for registry in SECTIONS.values():
         for model in registry.values():
             sounding = {
-                key for key in model.model_fields if any(word in key for word in ("password", "secret", "token", "salt"))
+                key
+                for key in model.model_fields
+                if any(word in key for word in ("password", "secret", "token", "salt"))
             }
             assert sounding <= set(secrets_of(model)), model
 
