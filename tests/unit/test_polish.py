@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from hygge_engine.errors import ConfigurationError, HomeNotFound
@@ -148,6 +149,7 @@ def test_without_a_salt_surrogates_are_plain_sha_256() -> None:
     assert found.apply(rows(), STAMP).column("sk").to_pylist() == [sha256("4:1.50,", salt="")]
 
 
+@examples(deadline=None)
 @given(st.lists(st.tuples(*[st.none() | st.text(alphabet="1:,~é", max_size=4)] * 2), max_size=30))
 def test_surrogates_are_equal_where_their_values_are_and_only_there(
     values: list[tuple[str | None, str | None]],
@@ -277,6 +279,7 @@ def test_case(name: str, snake: str, camel: str, pascal: str) -> None:
     assert [convert_case(name, case) for case in ("snake", "camel", "pascal")] == [snake, camel, pascal]
 
 
+@examples(deadline=None)
 @given(st.text(min_size=1, max_size=20), st.sampled_from(["snake", "camel", "pascal"]))
 def test_snake_case_keeps_all_that_another_case_needs(name: str, case: Case) -> None:
     snake = convert_case(name, "snake")
@@ -285,6 +288,7 @@ def test_snake_case_keeps_all_that_another_case_needs(name: str, case: Case) -> 
         assert convert_case(snake, case) == convert_case(name, case)
 
 
+@examples(deadline=None)
 @given(st.lists(st.sampled_from(["order_no", "OrderNo", "ORDER_NO", "order no", "a", "A", "b"]), unique=True))
 def test_no_two_columns_ever_land_under_one_name(names: list[str]) -> None:
     source = Table("t", tuple(Column(name, pa.int64(), "x") for name in names))
