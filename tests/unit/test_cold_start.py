@@ -1,0 +1,92 @@
+"""What the first caller of a cold app waits for, and everybody who asks the command line something small: no driver, no
+Arrow and no cloud SDK before a slice needs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+# Each costs a tenth of a second to several, and megabytes. What the durable SDK itself imports is not among them.
+HEAVY = [
+    "azure.core",
+    "azure.identity",
+    "azure.storage.blob",
+    "azure.storage.filedatalake",
+    "cryptography",
+    "deltalake",
+    "hygge_engine.flow.run",
+    "mssql_python",
+    "numpy",
+    "polars",
+    "pyarrow",
+    "pyodbc",
+    "requests",
+    "sqlite3",
+]
+
+SETTINGS = {
+    "SQL_SERVER": "sql.example.com",
+    "WORKSPACE_ID": "11111111-1111-1111-1111-111111111111",
+    "MIRROR_ID": "22222222-2222-2222-2222-222222222222",
+    "HYGGE_PROJECT": str(ROOT),
+}
+
+APP = """
+import asyncio, json, sys
+import function_app
+
+class Client:
+    async def start_new(self, name, instance_id=None, client_input=None):
+        return instance_id
+
+async def start():
+    return await function_app.api.start_load(b"{}", "http://localhost/api/loads", Client(), requested_by="test")
+
+found = {"import": None, "health": function_app.api.health(), "flows": function_app.api.flows()}
+found["start"] = asyncio.run(start())
+statuses = [answer.status for answer in found.values() if answer]
+print(json.dumps({"statuses": statuses, "heavy": [name for name in sys.argv[1:] if name in sys.modules]}))
+"""
+
+COMMAND_LINE = """
+import contextlib, io, json, sys
+from hygge_engine.cli.app import app
+
+statuses = []
+for arguments in (["--help"], ["validate"]):
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            app(arguments)
+        except SystemExit as end:
+            statuses.append(end.code or 0)
+print(json.dumps({"statuses": statuses, "heavy": [name for name in sys.argv[1:] if name in sys.modules]}))
+"""
+
+
+def run(program: str) -> Any:
+    """What a fresh process says of itself."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *HEAVY],
+        cwd=ROOT,
+        env={**os.environ, **SETTINGS},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_app_starts_and_takes_a_load_without_anything_heavy() -> None:
+    assert run(APP) == {"statuses": [200, 200, 202], "heavy": []}
+
+
+def test_the_command_line_explains_and_checks_without_anything_heavy() -> None:
+    assert run(COMMAND_LINE) == {"statuses": [0, 0], "heavy": []}
