@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,37 @@ class World:
         else:
             flow["store"] = {"path": str(self._directory / "landed"), **changes}
         path.write_text(yaml.safe_dump(flow))
+
+    def use_store(self, store: dict[str, Any], connections: dict[str, Any]) -> None:
+        """Another store than the mirrored database, and the connections that it takes."""
+        for name, changes in (("flows/shop/flow.yml", {"store": store}), ("hygge.yml", {"connections": connections})):
+            path = self._directory / name
+            document = yaml.safe_load(path.read_text())
+            document |= {
+                key: document.get(key, {}) | value if key == "connections" else value for key, value in changes.items()
+            }
+            path.write_text(yaml.safe_dump(document))
+
+    @property
+    def target(self) -> dict[str, Any]:
+        """A connection to a database for what has landed."""
+        return {
+            "type": "mssql",
+            "server": self._server.address,
+            "database": "landed",
+            "username": "sa",
+            "password": DEFAULT_LOGINS["sa"],
+            "encrypt": False,
+        }
+
+    def landed(self) -> list[tuple[object, ...]]:
+        """What a store of type sqlite or mssql holds."""
+        query = "SELECT id, name FROM items ORDER BY id"
+        file = self._directory / "landed.db"
+        if not file.exists():
+            return self._server.run(query, database="landed")[0]
+        with closing(sqlite3.connect(file)) as connection:
+            return connection.execute(query).fetchall()
 
     def doctor(self, check: str) -> dict[str, Any]:
         result = CliRunner().invoke(app, ["doctor", "--json", "--project", str(self._directory)])
@@ -149,6 +182,36 @@ def test_inserts_updates_deletes_and_changed_keys_arrive(world: World) -> None:
     world.sql("DELETE FROM dbo.items")
     assert world.load()["rows"] == 8
     world.check()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "mssql"])
+@pytest.mark.parametrize("slice_minutes", [4, 0.00001])
+def test_a_table_of_a_database_loses_the_rows_that_its_source_has_lost(
+    world: World, mssql_server: ServerProcess, kind: str, slice_minutes: float
+) -> None:
+    world.write(slice_minutes=slice_minutes)
+    if kind == "sqlite":
+        world.use_store({"type": "sqlite", "path": "landed.db"}, {})
+    else:
+        mssql_server.run("DROP DATABASE IF EXISTS landed", "CREATE DATABASE landed")
+        store = {"type": "mssql", "connection": "target_db", "journal_folder": {"path": "journal"}}
+        world.use_store(store, {"target_db": world.target})
+    assert world.load()["rows"] == 9
+    world.sql(
+        "UPDATE dbo.items SET name = N'changed' WHERE id IN (1, 2)",
+        "DELETE FROM dbo.items WHERE id IN (2, 3)",
+        "INSERT INTO dbo.items (id, name) VALUES (10, N'new'), (11, N'gone soon')",
+        "DELETE FROM dbo.items WHERE id = 11",
+        "UPDATE dbo.items SET id = 20 WHERE id = 4",
+    )
+    assert world.load()["rows"] == 7
+    assert world.landed() == world.sql("SELECT id, name FROM dbo.items ORDER BY id")
+    world.sql("INSERT INTO dbo.items (id, name) VALUES (2, N'back')", "DELETE FROM dbo.items WHERE id > 5")
+    world.load()
+    assert world.landed() == [(1, "changed"), (2, "back"), (5, "item 5")]
+    world.sql("DELETE FROM dbo.items")
+    world.load()
+    assert world.landed() == []
 
 
 def test_a_reload_goes_on_by_change_tracking(world: World) -> None:

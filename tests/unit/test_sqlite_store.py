@@ -40,14 +40,26 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_database, "call_with_retries", lambda call: call())
 
 
-def land(table: DatabaseTable, rows: pa.RecordBatch, *, key: tuple[str, ...] = (), mode: Mode = "changes") -> None:
-    """One load in one slice."""
+def land(
+    table: DatabaseTable,
+    rows: pa.RecordBatch,
+    *,
+    key: tuple[str, ...] = (),
+    mode: Mode = "changes",
+    deleted: pa.RecordBatch | None = None,
+    again: pa.RecordBatch | None = None,
+) -> None:
+    """One load in one slice; rows that are deleted before the others, and after them."""
     load_id = uuid.uuid4().hex
     landing = table.attach(load_id, 1)
     opened = OpenLoad(load_id, mode, "landing", NOON.isoformat())
     landing.begin(opened, key_columns=key, columns={field.name: str(field.type) for field in rows.schema})
-    writer = table.writer(landing, rows.schema, marked=False)
+    writer = table.writer(landing, rows.schema, marked=deleted is not None)
+    if deleted is not None:
+        writer.delete(deleted)
     writer.write(rows)
+    if again is not None:
+        writer.delete(again)
     table.publish(landing, writer.finish(), position=None, last=True, new_generation=mode == "reload")
 
 
@@ -86,7 +98,7 @@ def test_a_value_is_kept_exactly_and_null_is_null(
     assert ask(file, "SELECT typeof(v), v FROM orders ORDER BY id") == [(kind, stored), ("null", None)]
 
 
-def numbers(*ids: int | None, **columns: list[Any]) -> pa.RecordBatch:
+def numbers(*ids: int | None, **columns: Any) -> pa.RecordBatch:
     return pa.record_batch({"id": pa.array(ids, pa.int64()), **columns})
 
 
@@ -94,6 +106,25 @@ def test_a_row_replaces_the_one_with_its_key_and_the_later_of_two_counts(table: 
     land(table, numbers(1, 2, n=["a", "b"]), key=("id",))
     land(table, numbers(2, 3, 3, n=["c", "d", "e"]), key=("id",))
     assert ask(file, "SELECT * FROM orders ORDER BY id") == [(1, "a"), (2, "c"), (3, "e")]
+
+
+def test_a_deleted_row_goes_and_may_come_back(table: DatabaseTable, file: Path) -> None:
+    land(table, numbers(1, 2, 3, 4, n=["a", "b", "c", "d"]), key=("id",))
+    gone, again = numbers(1, 2, 9, n=pa.nulls(3, pa.string())), numbers(4, 5, n=pa.nulls(2, pa.string()))
+    land(table, numbers(2, 5, 6, n=["e", "f", "g"]), key=("id",), deleted=gone, again=again)
+    assert ask(file, "SELECT * FROM orders ORDER BY id") == [(2, "e"), (3, "c"), (6, "g")]
+    assert not [name for (name,) in ask(file, "SELECT name FROM sqlite_schema") if "stage" in name]
+
+
+def test_without_a_key_nobody_knows_which_row_is_gone(table: DatabaseTable, file: Path) -> None:
+    land(table, numbers(1, 2))
+    with pytest.raises(StoreError, match="without a key") as caught:
+        land(table, numbers(3), deleted=numbers(1))
+    assert "key_columns" in caught.value.hint
+    other = DatabaseTable(SqliteDatabase(file), "flow.lines", "lines", key_columns=("n",))
+    with pytest.raises(StoreError, match="the table's has n"):
+        land(other, numbers(3, n=["a"]), key=("n",), deleted=numbers(1, n=pa.nulls(1, pa.string())))
+    assert ask(file, "SELECT id FROM orders ORDER BY id") == [(1,), (2,)]
 
 
 def test_columns_that_come_are_added_and_those_that_go_are_null_from_then_on(table: DatabaseTable, file: Path) -> None:

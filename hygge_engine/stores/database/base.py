@@ -17,6 +17,9 @@ STAGE_MARK = "__hygge_stage_"
 # Orders the rows of a stage as they came: of two versions of a row the later one counts.
 ROW_NUMBER = "__hygge_row"
 
+# In a stage of changes: true for a row that the source no longer has, of which only the key is filled.
+DELETED = "__hygge_deleted"
+
 
 class StoredState(NamedTuple):
     """A landing state as the database has it: a JSON document, and the nonce that it was written with."""
@@ -47,7 +50,8 @@ class Transaction(Protocol):
     def merge(self, stage: str, table: str, schema: pa.Schema, key: Sequence[str]) -> None:
         """Move all rows of a stage into a table, in place of those with the same key; the stage is gone then.
 
-        The table is created, or gets the columns that it lacks.
+        The table is created, or gets the columns that it lacks. Of the versions of a row in the stage the last one
+        counts; where the stage has a column `DELETED` and that is true, the row is taken away.
         """
         ...
 

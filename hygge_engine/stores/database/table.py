@@ -10,13 +10,14 @@ import pyarrow as pa
 
 from hygge_engine.errors import HyggeError, LandingBroken, StoreError
 from hygge_engine.stores.base import Destination
-from hygge_engine.stores.database.base import Database, Inserter
+from hygge_engine.stores.database.base import DELETED, Database, Inserter
 from hygge_engine.stores.database.landing import DatabaseLanding, StateRow
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 
 
 class DatabaseTable(Destination[DatabaseLanding]):
-    """A row that lands again replaces the one with its key; without a key, each version of a row lands once.
+    """A row that lands again replaces the one with its key, and one that is deleted takes it away; without a key, each
+    version of a row lands once.
 
     ``name`` (``flow.entity``) tells the landing states of a database apart.
     """
@@ -53,7 +54,7 @@ class DatabaseTable(Destination[DatabaseLanding]):
             )
 
     def writer(self, landing: DatabaseLanding, schema: pa.Schema, *, marked: bool) -> StagedRows:
-        return StagedRows(self._database, landing, schema)
+        return StagedRows(self._database, landing, schema, marked=marked)
 
     def publish(
         self,
@@ -72,29 +73,36 @@ class DatabaseTable(Destination[DatabaseLanding]):
 
 
 class StagedRows:
-    """Fills one stage, created with its first row; a `RowWriter`. What was staged is durable batch by batch."""
+    """Fills one stage, created with its first row; a `RowWriter`. What was staged is durable batch by batch.
 
-    def __init__(self, database: Database, landing: DatabaseLanding, schema: pa.Schema) -> None:
+    ``marked`` rows of a table with a key may be deleted ones: they carry a column that tells.
+    """
+
+    def __init__(self, database: Database, landing: DatabaseLanding, schema: pa.Schema, *, marked: bool) -> None:
         self._database = database
         self._landing = landing
-        self._schema = schema
+        self._key = landing.state.key_columns
+        self._schema = schema.append(pa.field(DELETED, pa.bool_())) if marked and self._key else schema
         self._stage = ""
         self._inserter: Inserter | None = None
         self._rows = 0
         self._bytes = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
-        if not batch.num_rows:
-            return
-        if self._inserter is None:
-            self._stage = self._landing.stage_name()
-            self._inserter = self._database.create_stage(self._stage, self._schema, self._landing.state.key_columns)
-        self._inserter.insert(batch)
-        self._rows += batch.num_rows
-        self._bytes += batch.nbytes
+        self._insert(batch, deleted=False)
 
     def delete(self, rows: pa.RecordBatch) -> None:
-        raise StoreError("a database store takes no rows away by their key; full_drop replaces them all")
+        if DELETED not in self._schema.names:
+            raise StoreError(
+                "the source says that rows were deleted, and without a key nobody knows which",
+                hint="Name the columns that identify a row in the store's key_columns.",
+            )
+        if unknown := [name for name in self._key if rows.column(name).null_count]:
+            raise StoreError(
+                f"of deleted rows the source knows only its own key, and the table's has {', '.join(unknown)}",
+                hint="Leave key_columns out, and reload the table with run_type full_drop.",
+            )
+        self._insert(rows, deleted=True)
 
     def finish(self) -> list[StagedFile]:
         if self._inserter is None:
@@ -108,3 +116,16 @@ class StagedRows:
         with suppress(HyggeError):
             self._inserter.close()
             self._database.drop_stage(self._stage)
+
+    def _insert(self, batch: pa.RecordBatch, *, deleted: bool) -> None:
+        if not batch.num_rows:
+            return
+        if self._inserter is None:
+            self._stage = self._landing.stage_name()
+            self._inserter = self._database.create_stage(self._stage, self._schema, self._key)
+        self._rows += batch.num_rows
+        self._bytes += batch.nbytes
+        if DELETED in self._schema.names:
+            marks = pa.repeat(pa.scalar(deleted), batch.num_rows)
+            batch = pa.RecordBatch.from_arrays([*batch.columns, marks], schema=self._schema)
+        self._inserter.insert(batch)

@@ -20,7 +20,7 @@ from hygge_engine.homes.mssql.session import Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.homes.mssql.values import Parameter
 from hygge_engine.retry import call_with_retries
-from hygge_engine.stores.database.base import LANDING_TABLE, ROW_NUMBER, STAGE_MARK, Database, StoredState
+from hygge_engine.stores.database.base import DELETED, LANDING_TABLE, ROW_NUMBER, STAGE_MARK, Database, StoredState
 from hygge_engine.stores.mssql.errors import as_store_error, translate
 from hygge_engine.stores.mssql.types import declared_type, prepared
 
@@ -206,7 +206,8 @@ class MssqlTransaction:
         self._session.execute(f"CREATE TABLE {self._name(table)} ({', '.join(columns)})", doing=f"creating {table}")
 
     def _move(self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], *, replacing: bool) -> None:
-        """Of two rows with the same key the one that was staged last counts; ``replacing``: over the table's own."""
+        """Of two rows with the same key the one that was staged last counts, be it a deleted one; ``replacing``: over
+        the table's own."""
         doing = f"moving {stage} into {table}"
         names = ", ".join(quote(name) for name in schema.names)
         last = ""
@@ -221,6 +222,8 @@ class MssqlTransaction:
             same = " AND ".join(f"n.{quote(name)} = s.{quote(name)}" for name in key)
             newer = f"{same} AND n.{quote(ROW_NUMBER)} > s.{quote(ROW_NUMBER)}"
             last = f" WHERE NOT EXISTS (SELECT 1 FROM {self._name(stage)} AS n WHERE {newer})"  # noqa: S608 - quoted
+            if DELETED.casefold() in self._columns(stage):
+                last += f" AND s.{quote(DELETED)} = 0"
         self._session.execute(
             f"INSERT INTO {self._name(table)} ({names}) SELECT {names} FROM {self._name(stage)} AS s{last}",  # noqa: S608
             doing=doing,

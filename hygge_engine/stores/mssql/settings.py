@@ -79,6 +79,10 @@ class MssqlStoreSettings(StoreSettings):
     )
     journal_folder: JournalFolderSettings | None = None
 
+    def deletes(self) -> bool:
+        """A table of a key only; a load of one without is refused."""
+        return True
+
     def upserts(self) -> bool:
         """A row replaces the one with its key; a load of a table without a key refuses what needs that."""
         return True

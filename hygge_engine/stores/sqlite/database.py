@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from hygge_engine.errors import StoreError
 from hygge_engine.retry import call_with_retries
-from hygge_engine.stores.database.base import LANDING_TABLE, ROW_NUMBER, STAGE_MARK, Database, StoredState
+from hygge_engine.stores.database.base import DELETED, LANDING_TABLE, ROW_NUMBER, STAGE_MARK, Database, StoredState
 from hygge_engine.stores.sqlite.errors import translate
 from hygge_engine.stores.sqlite.types import declared_type, rows_of
 
@@ -145,7 +145,7 @@ class SqliteTransaction:
         for field in schema:
             if known and field.name.casefold() not in known:
                 self._connection.execute(f"ALTER TABLE {quote(table)} ADD COLUMN {_declaration(field)}")
-        self._move(stage, table, schema)
+        self._move(stage, table, schema, key)
 
     def replace(self, stages: Sequence[str], table: str, schema: pa.Schema, key: Sequence[str]) -> None:
         """A table that has the columns already is emptied, so that its indexes, triggers and views stay."""
@@ -155,7 +155,7 @@ class SqliteTransaction:
             self._connection.execute(f"DROP TABLE IF EXISTS {quote(table)}")
             self._create(table, schema, key)
         for stage in stages:
-            self._move(stage, table, schema)
+            self._move(stage, table, schema, key)
 
     def _create(self, table: str, schema: pa.Schema, key: Sequence[str]) -> None:
         columns = [_declaration(field, required=field.name in key) for field in schema]
@@ -163,14 +163,26 @@ class SqliteTransaction:
             columns.append(f"PRIMARY KEY ({', '.join(quote(name) for name in key)})")
         self._connection.execute(f"CREATE TABLE {quote(table)} ({', '.join(columns)})")
 
-    def _move(self, stage: str, table: str, schema: pa.Schema) -> None:
-        """A row replaces the one with its key, the last one staged before it included."""
+    def _move(self, stage: str, table: str, schema: pa.Schema, key: Sequence[str]) -> None:
+        """A row replaces the one with its key, the last one staged before it included. What is deleted in the end goes
+        last, so that a row may have come before, or come back."""
+        execute = self._connection.execute
         names = ", ".join(quote(name) for name in schema.names)
-        self._connection.execute(
+        marked = any(name == DELETED for name, *_ in _columns(self._connection, stage))
+        kept = f"WHERE NOT {quote(DELETED)} " if marked else ""
+        execute(
             f"INSERT OR REPLACE INTO {quote(table)} ({names}) "  # noqa: S608 - names are quoted
-            f"SELECT {names} FROM {quote(stage)} ORDER BY {quote(ROW_NUMBER)}"
+            f"SELECT {names} FROM {quote(stage)} {kept}ORDER BY {quote(ROW_NUMBER)}"
         )
-        self._connection.execute(f"DROP TABLE {quote(stage)}")
+        if marked:
+            keys = ", ".join(quote(name) for name in key)
+            # Beside MAX, SQLite takes the other columns from the row that has it.
+            last = f"SELECT {keys}, {quote(DELETED)}, MAX({quote(ROW_NUMBER)}) FROM {quote(stage)} GROUP BY {keys}"  # noqa: S608
+            execute(
+                f"DELETE FROM {quote(table)} WHERE ({keys}) IN "  # noqa: S608 - names are quoted
+                f"(SELECT {keys} FROM ({last}) WHERE {quote(DELETED)})"
+            )
+        execute(f"DROP TABLE {quote(stage)}")
 
 
 def quote(name: str) -> str:

@@ -38,6 +38,10 @@ class SqliteSettings(StoreSettings):
     path: str = Field(default="warehouse.db", min_length=1)
     table_name: Annotated[str, AfterValidator(_check_table_name)] = "{entity}"
 
+    def deletes(self) -> bool:
+        """A table of a key only; a load of one without is refused."""
+        return True
+
     def upserts(self) -> bool:
         """A row replaces the one with its key; a load of a table without a key refuses what needs that."""
         return True
