@@ -1,4 +1,4 @@
-"""The errors of hygge-engine, one family per room.
+"""The errors of hygge-engine, one family per room. `__cause__` keeps what a driver or service said.
 
 ::
 
@@ -21,11 +21,13 @@
     ├── StoreError                  rows cannot be landed
     │   ├── LandingFenced             transient: another attempt has taken this table over
     │   ├── LandingBusy               transient: another load owns this table
+    │   ├── StoreUnavailable          transient: the destination did not answer, or somebody else writes to it
     │   ├── FabricUnavailable         transient: Fabric's REST API did not answer
     │   ├── LandingBroken             state and landing zone disagree, or somebody else writes there
     │   └── SchemaChanged             the source's columns no longer fit the mirrored table
     ├── JournalError                a run cannot be remembered
     └── LoadError                   a load cannot start or go on
+        ├── InvalidRequest            the request itself cannot be used
         ├── UnknownSelection          the request names a flow or entity that the project does not have
         └── SettingsChanged           the deployment changed since the load was planned
 """
@@ -229,6 +231,16 @@ class LoadError(HyggeError):
     """A load cannot start or go on."""
 
     code = "load"
+
+
+class InvalidRequest(LoadError):
+    """The body of a load request is not usable; ``problems`` lists everything that is wrong with it."""
+
+    code = "load.invalid_request"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("The load request is not valid: " + " ".join(problems))
+        self.problems = problems
 
 
 class UnknownSelection(LoadError):

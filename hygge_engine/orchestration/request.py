@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from hygge_engine.errors import LoadError
+from hygge_engine.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from hygge_engine.project.settings import RunType
@@ -18,16 +18,6 @@ _KEYS = ("entities", "flows", "requested_by", "run_type", "window")
 
 # Longest `requested_by` that is kept: it ends in the journal's rows, and says who, not why.
 REQUESTED_BY_LIMIT_CHARACTERS = 200
-
-
-class InvalidRequest(LoadError):
-    """The body of a load request is not usable; ``problems`` lists everything that is wrong with it."""
-
-    code = "load.invalid_request"
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("The load request is not valid: " + " ".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from hygge_engine.errors import ConfigurationError, HyggeError, LakeError, UnknownSelection
-from hygge_engine.orchestration.request import InvalidRequest
+from hygge_engine.errors import ConfigurationError, HyggeError, InvalidRequest, LakeError, UnknownSelection
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"

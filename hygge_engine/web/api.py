@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from hygge_engine import __version__
-from hygge_engine.errors import ConfigurationError, HyggeError, UnknownSelection
+from hygge_engine.errors import ConfigurationError, HyggeError, InvalidRequest, UnknownSelection
 from hygge_engine.orchestration.load import CANCEL_EVENT
-from hygge_engine.orchestration.request import InvalidRequest, LoadRequest, parse_request
+from hygge_engine.orchestration.request import LoadRequest, parse_request
 from hygge_engine.telemetry import in_trace_of
 from hygge_engine.web.answers import Answer, problem, problem_of
 from hygge_engine.web.loads import (
@@ -194,7 +194,7 @@ def _decode(body: bytes) -> Any:
     try:
         return json.loads(body)
     except ValueError as error:
-        raise InvalidRequest([f"The body is not JSON: {error}."]) from None
+        raise InvalidRequest([f"The body is not JSON: {error}."]) from error
 
 
 def _journals(project: Project) -> Journals:

@@ -11,6 +11,7 @@ from pkgutil import walk_packages
 import pytest
 
 import hygge_engine
+from hygge_engine import errors
 from hygge_engine.cli.messages import describe_code, error_lines, page_of, remedy_of
 from hygge_engine.errors import HyggeError
 
@@ -39,6 +40,28 @@ def codes() -> set[str]:
 
 def test_every_code_has_a_page_and_every_page_a_code() -> None:
     assert {path.stem for path in PAGES.glob("*.md")} - {"index"} == codes()
+
+
+# A line of the tree that hygge_engine.errors draws: its branches, a class, and what it means.
+_DRAWN = re.compile(r"^    (?P<branches>[│├└─ ]*)(?P<name>[A-Z]\w+)(?: +(?P<meaning>\S.*))?$")
+
+
+def test_the_tree_that_is_drawn_is_the_tree_of_classes() -> None:
+    codes()
+    drawn: dict[str, str] = {}
+    path: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        match = _DRAWN.match(line)
+        if match is None:
+            continue
+        depth = len(match["branches"]) // 4
+        path[depth:] = [match["name"]]
+        drawn[match["name"]] = path[depth - 1] if depth else ""
+        error = getattr(errors, match["name"])
+        assert bool(match["meaning"]) is (depth > 0)
+        assert (match["meaning"] or "").startswith("transient:") is error.transient
+    parents = {error.__name__: error.__mro__[1].__name__ for error in classes()}
+    assert drawn == parents | {"HyggeError": ""}
 
 
 def test_no_two_errors_share_a_code() -> None:

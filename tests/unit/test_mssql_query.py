@@ -88,7 +88,7 @@ def test_offsets_follow_the_columns() -> None:
 
 
 def test_a_position_of_another_key_is_refused() -> None:
-    with pytest.raises(ValueError, match="1 columns"):
+    with pytest.raises(CursorUnusable, match="a key of 2 columns, and now the key has 1"):
         read(Window(), ["7", "2"])
 
 

@@ -4,7 +4,8 @@ from typing import Any, get_args
 
 import pytest
 
-from hygge_engine.orchestration.request import RUN_TYPES, InvalidRequest, LoadRequest, parse_request
+from hygge_engine.errors import InvalidRequest
+from hygge_engine.orchestration.request import RUN_TYPES, LoadRequest, parse_request
 from hygge_engine.project.settings import RunType
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from hygge_engine.errors import InvalidRequest
 from hygge_engine.homes.base import Window
 from hygge_engine.homes.mssql.identifiers import parse_table_name, qualify, quote
 from hygge_engine.homes.mssql.query import read_statement
 from hygge_engine.homes.mssql.ranges import KeyRange
 from hygge_engine.homes.mssql.types import SourceColumn
-from hygge_engine.orchestration.request import InvalidRequest, parse_request
+from hygge_engine.orchestration.request import parse_request
 from hygge_engine.web.api import Api
 from tests.unit.load_world import FLOW_YML, LoadWorld
 from tests.unit.project_files import ENVIRONMENT, FLOW, HYGGE, find_problems, load

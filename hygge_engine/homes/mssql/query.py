@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from hygge_engine.errors import CursorUnusable
 from hygge_engine.homes.base import Position, Window
 from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.ranges import KeyRange
@@ -121,7 +122,10 @@ def compare(key: Sequence[SourceColumn], sign: Literal[">", "<="], bound: Positi
     The first column is bounded once more by itself, which is what the server can seek in an index.
     """
     if len(bound) != len(key):
-        raise ValueError(f"the position {bound} has {len(bound)} values, the key has {len(key)} columns")
+        raise CursorUnusable(
+            f"the load stopped at a row with a key of {len(bound)} columns, and now the key has {len(key)}",
+            hint="The key has changed while the table was being loaded: reload it with run_type full_drop.",
+        )
 
     def term(number: int, operator: str) -> str:
         placeholder, value = parameter(key[number], bound[number])
