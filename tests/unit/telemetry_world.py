@@ -9,14 +9,22 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from hygge_engine.telemetry import Telemetry
+from hygge_engine.telemetry import Telemetry, signals
+from hygge_engine.telemetry.lineage import sender
 from hygge_engine.telemetry.signals import ChosenIds, Signals
+
+
+def wait_for_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the end of a load wait until everything has arrived, however busy the machine is."""
+    monkeypatch.setattr(signals, "FLUSH_SECONDS", 60.0)
+    monkeypatch.setattr(sender, "FLUSH_SECONDS", 60.0)
 
 
 class Machine:

@@ -20,7 +20,7 @@ from hygge_engine.telemetry.lineage.settings import LineageRefused, LineageSetti
 from hygge_engine.telemetry.process import telemetry_from
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import FLOW, load
-from tests.unit.telemetry_world import Receiver
+from tests.unit.telemetry_world import Receiver, wait_for_what_is_sent
 from tests.unit.test_telemetry_traces import run
 
 PATH = "/api/v1/lineage"
@@ -28,6 +28,7 @@ PATH = "/api/v1/lineage"
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadWorld:
+    wait_for_what_is_sent(monkeypatch)
     world = LoadWorld(tmp_path, monkeypatch)
     world.fill(orders=5, customers=3, stock=0)
     return world

@@ -27,7 +27,7 @@ from hygge_engine.telemetry.process import telemetry_from
 from hygge_engine.telemetry.trace_ids import entity_span_id, load_span_id, trace_id_of
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import HYGGE
-from tests.unit.telemetry_world import Machine, Receiver
+from tests.unit.telemetry_world import Machine, Receiver, wait_for_what_is_sent
 
 LOAD = "c1"
 
@@ -45,6 +45,7 @@ class Nobody:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadWorld:
+    wait_for_what_is_sent(monkeypatch)
     world = LoadWorld(tmp_path, monkeypatch)
     world.fill(orders=5, customers=3, stock=0)
     return world
