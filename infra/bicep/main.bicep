@@ -5,7 +5,7 @@ metadata description = 'A Function app on Flex Consumption that loads SQL Server
 
 // infra/terraform creates the same resources from the same parameters; a test compares the two.
 
-@description('Name of the deployment: part of every resource name. `azd` calls it the environment.')
+@description('Name of the deployment: part of every resource name, so letters, digits and hyphens only. `azd` calls it the environment.')
 @minLength(1)
 @maxLength(32)
 param environmentName string
@@ -81,7 +81,7 @@ param alwaysReadyInstances int = 0
 @description('Spread plan and storage over availability zones. The plan then wants at least two instances that are always ready.')
 param zoneRedundant bool = false
 
-@description('Put the app into a virtual network, reach storage (and key vault) through private endpoints only, and leave through one public address.')
+@description('Put the app into a virtual network, reach storage, key vault and scheduler through private endpoints only, and leave through one public address.')
 param privateNetwork bool = false
 
 @description('Whether the app answers calls from the internet. With false it needs `privateNetwork`, and is deployed from inside the network.')
@@ -139,6 +139,8 @@ var storageServices = ['blob', 'queue', 'table']
 var storageZones = [for service in storageServices: 'privatelink.${service}.${environment().suffixes.storage}']
 var vaultZone = 'privatelink.vaultcore.azure.net'
 var vaultZones = keyVault ? [vaultZone] : []
+var schedulerZone = 'privatelink.durabletask.io'
+var schedulerZones = durableTaskScheduler ? [schedulerZone] : []
 var sqlZone = 'privatelink${environment().suffixes.sqlServerHostname}'
 var sqlZones = empty(sqlServerResourceId) ? [] : [sqlZone]
 var appZone = 'privatelink.azurewebsites.net'
@@ -196,7 +198,7 @@ module network 'modules/network.bicep' = if (privateNetwork) {
     prefix: networkPrefix
     appPrefix: appSubnetPrefix
     endpointPrefix: endpointSubnetPrefix
-    zoneNames: concat(storageZones, vaultZones, sqlZones, appZones)
+    zoneNames: concat(storageZones, vaultZones, schedulerZones, sqlZones, appZones)
   }
 }
 
@@ -221,6 +223,7 @@ module scheduler 'modules/scheduler.bicep' = if (durableTaskScheduler) {
     name: 'dts-${environmentName}-${token}'
     skuName: schedulerSku
     taskHubName: taskHubName
+    privateNetwork: privateNetwork
   }
 }
 
@@ -264,6 +267,20 @@ module vaultEndpoint 'modules/endpoint.bicep' = if (privateNetwork && keyVault) 
     targetId: vault!.outputs.id
     group: 'vault'
     zoneName: vaultZone
+  }
+}
+
+module schedulerEndpoint 'modules/endpoint.bicep' = if (privateNetwork && durableTaskScheduler) {
+  name: 'endpoint-scheduler'
+  scope: group
+  params: {
+    location: location
+    tags: allTags
+    name: 'pep-scheduler-${environmentName}-${token}'
+    subnetId: network!.outputs.endpointSubnetId
+    targetId: scheduler!.outputs.id
+    group: 'scheduler'
+    zoneName: schedulerZone
   }
 }
 
@@ -351,7 +368,7 @@ module app 'modules/app.bicep' = {
     settings: union(baseSettings, schedulerSettings, extraSettings)
   }
   // A host that starts before it can and may read its storage fails until somebody restarts it.
-  dependsOn: [access, storageEndpoints]
+  dependsOn: [access, storageEndpoints, vaultEndpoint, schedulerEndpoint]
 }
 
 module alerts 'modules/alerts.bicep' = {

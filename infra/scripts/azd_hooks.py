@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,8 +25,18 @@ NEEDED = {
 }
 
 
+# What every resource that bears the name takes; azd itself takes more.
+ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")
+
+
 def before() -> int:
     """Check the values, and create the mirrored database where only its name is known."""
+    name = os.environ.get("AZURE_ENV_NAME", "")
+    if name and not ENVIRONMENT_NAME.fullmatch(name):
+        say(
+            f"{name} cannot be part of a function app's name: 1 to 32 letters, digits and hyphens. Run azd env new again."
+        )
+        return 1
     missing = {name: text for name, text in NEEDED.items() if not os.environ.get(name)}
     if not os.environ.get("MIRROR_ID") and not os.environ.get("MIRROR_NAME"):
         missing["MIRROR_NAME"] = "name of the mirrored database to create (or MIRROR_ID, the GUID of one that exists)"

@@ -23,6 +23,14 @@ for name in AZURE_ENV_NAME AZURE_LOCATION SQL_SERVER SQL_DATABASE WORKSPACE_ID M
     fi
 done
 
+# What every resource that bears the name takes.
+case $AZURE_ENV_NAME in
+*[!A-Za-z0-9-]* | -*)
+    echo "deploy: AZURE_ENV_NAME is part of a function app's name: letters, digits and hyphens only" >&2
+    exit 2
+    ;;
+esac
+
 cd "$(dirname "$0")/../.."
 deployment=hygge-$AZURE_ENV_NAME
 

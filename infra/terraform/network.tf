@@ -4,6 +4,7 @@ locals {
   zone_names = var.private_network ? toset(concat(
     ["privatelink.blob.core.windows.net", "privatelink.queue.core.windows.net", "privatelink.table.core.windows.net"],
     var.key_vault ? ["privatelink.vaultcore.azure.net"] : [],
+    var.durable_task_scheduler ? ["privatelink.durabletask.io"] : [],
     var.sql_server_resource_id == "" ? [] : ["privatelink.database.windows.net"],
     var.public_api ? [] : ["privatelink.azurewebsites.net"],
   )) : toset([])
@@ -17,6 +18,9 @@ locals {
     },
     var.key_vault ? {
       vault = { resource_id = azurerm_key_vault.main[0].id, group = "vault", zone_name = "privatelink.vaultcore.azure.net" }
+    } : {},
+    var.durable_task_scheduler ? {
+      scheduler = { resource_id = azapi_resource.scheduler[0].id, group = "scheduler", zone_name = "privatelink.durabletask.io" }
     } : {},
     var.sql_server_resource_id == "" ? {} : {
       sql = {

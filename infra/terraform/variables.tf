@@ -1,5 +1,5 @@
 variable "environment_name" {
-  description = "Name of the deployment: part of every resource name."
+  description = "Name of the deployment: part of every resource name, so letters, digits and hyphens only."
   type        = string
 
   validation {
@@ -162,7 +162,7 @@ variable "zone_redundant" {
 }
 
 variable "private_network" {
-  description = "Put the app into a virtual network, reach storage (and key vault) through private endpoints only, and leave through one public address."
+  description = "Put the app into a virtual network, reach storage, key vault and scheduler through private endpoints only, and leave through one public address."
   type        = bool
   default     = false
 }

@@ -87,6 +87,14 @@ def test_before_it_says_what_is_missing(fabric: Fabric, tmp_path: Path) -> None:
     assert re.findall(r"azd env set (\w+)", done.stderr) == ["SQL_SERVER", "WORKSPACE_ID", "MIRROR_NAME"]
 
 
+def test_before_it_refuses_a_name_that_no_app_can_have(fabric: Fabric, tmp_path: Path) -> None:
+    done = run_hook("before", fabric, tmp_path, AZURE_ENV_NAME="shop.prod_eu", MIRROR_NAME="shop")
+
+    assert done.returncode == 1
+    assert "shop.prod_eu" in done.stderr
+    assert fabric.requests == []
+
+
 def test_before_it_creates_the_mirror_that_is_only_named(fabric: Fabric, tmp_path: Path) -> None:
     id_ = fabric.add("shop", "Running")
     put_tool(tmp_path, "azd", "true")

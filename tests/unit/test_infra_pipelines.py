@@ -110,6 +110,7 @@ def run_deploy(tmp_path: Path, az: str, **more: str) -> subprocess.CompletedProc
     tool.chmod(0o755)
     environment = {name: f"value-of-{name}" for name in VARIABLES} | {
         "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "AZURE_ENV_NAME": "shop",
         "DEPLOY_PAUSE_SECONDS": "0",
         **more,
     }
@@ -126,7 +127,7 @@ def test_deploy_sh_creates_then_publishes_what_funcignore_leaves(tmp_path: Path)
 
     assert done.returncode == 0, done.stderr
     calls = (tmp_path / "az.seen").read_text().splitlines()
-    assert calls[0].startswith("deployment sub create --name hygge-value-of-AZURE_ENV_NAME")
+    assert calls[0].startswith("deployment sub create --name hygge-shop")
     (published,) = [call for call in calls if "config-zip" in call]
     assert "--build-remote true" in published
     with zipfile.ZipFile(tmp_path / "seen.zip") as package:
