@@ -1,5 +1,5 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Each sets up what it needs first.
-.PHONY: setup demo test test-durable2 bench docs check format lock clean
+.PHONY: setup demo test test-durable2 bench docs check format lock audit clean
 
 setup:
 	@scripts/setup
@@ -42,6 +42,10 @@ format: setup
 
 lock:
 	@scripts/lock
+
+# Known vulnerabilities in the pins, by the few advisories that are kept here; the pipelines ask a database.
+audit: setup
+	@.venv/bin/python scripts/audit.py requirements*.txt
 
 clean:
 	@rm -rf .venv .venv-bench .venv-durable2 .venv-package .venv-checkov .venv-docs .venv-tools .devcloud site .mypy_cache .ruff_cache .pytest_cache

@@ -24,6 +24,9 @@ from hygge_engine.telemetry.trace_ids import context_below, entity_span_id, load
 # How long the end of a load waits until what it told is sent. Longer would cost every load of a dead receiver.
 FLUSH_SECONDS = 2.0
 
+# The text of an exception may hold anything; failures that may be told are values.
+_WITHOUT_EXCEPTIONS = {"record_exception": False, "set_status_on_exception": False}
+
 # The trace and span that the next span of this thread is given.
 _CHOSEN: ContextVar[tuple[int, int] | None] = ContextVar("hygge_chosen_ids", default=None)
 
@@ -62,7 +65,7 @@ class Signals:
         """The span of planning or settling, below that of the load."""
         context = context_below(load_id, load_span_id(load_id))
         attributes: dict[str, Any] = {names.LOAD_ID: load_id, names.ATTEMPT: attempt}
-        with self._tracer.start_as_current_span(name, context, attributes=attributes):
+        with self._tracer.start_as_current_span(name, context, attributes=attributes, **_WITHOUT_EXCEPTIONS):
             yield
 
     @contextmanager
@@ -77,7 +80,9 @@ class Signals:
             names.RUN_TYPE: task.run_type,
             names.ATTEMPT: task.attempt,
         }
-        with self._tracer.start_as_current_span(names.SPAN_SLICE, context, attributes=attributes) as span:
+        with self._tracer.start_as_current_span(
+            names.SPAN_SLICE, context, attributes=attributes, **_WITHOUT_EXCEPTIONS
+        ) as span:
             yield span
 
     def answered(self, span: Span, task: SliceTask, result: SliceResult) -> None:

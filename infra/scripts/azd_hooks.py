@@ -33,9 +33,7 @@ def before() -> int:
     """Check the values, and create the mirrored database where only its name is known."""
     name = os.environ.get("AZURE_ENV_NAME", "")
     if name and not ENVIRONMENT_NAME.fullmatch(name):
-        say(
-            f"{name} cannot be part of a function app's name: 1 to 32 letters, digits and hyphens. Run azd env new again."
-        )
+        say(f"{name} cannot be part of a function app's name. Take 1 to 32 letters, digits and hyphens: azd env new …")
         return 1
     missing = {name: text for name, text in NEEDED.items() if not os.environ.get(name)}
     if not os.environ.get("MIRROR_ID") and not os.environ.get("MIRROR_NAME"):

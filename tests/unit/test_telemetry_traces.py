@@ -300,6 +300,24 @@ def test_telemetry_that_breaks_breaks_no_load(world: LoadWorld, monkeypatch: pyt
     assert run(world, machine.telemetry)["status"] == "success"
 
 
+def test_telemetry_tells_no_secret_and_no_value(world: LoadWorld) -> None:
+    machine = Machine()
+
+    def fail(entity: str, batch: int) -> None:
+        if entity == "customers":
+            raise RuntimeError("password=hunter2")
+
+    world.before_read = fail
+    run(world, machine.telemetry)
+
+    told = json.dumps([[span.name, dict(span.attributes or {}), span.status.description] for span in machine.spans()])
+    told += str(machine.metrics())
+    assert "load.unexpected" in told
+    # A secret of the settings, the text of an exception that nobody foresaw, a value of a row.
+    assert not [text for text in ("correct horse", "hunter2", "'v1'", '"v1"') if text in told]
+    assert not [span for span in machine.spans() if span.events]
+
+
 def test_documented_queries_ask_for_what_is_sent() -> None:
     page = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text()
     queries = re.findall(r"```kusto\n(.*?)```", page, re.DOTALL)

@@ -128,6 +128,7 @@ ENDPOINTS = [
     "home",
     "journal",
     "mirror_name",
+    "openlineage_url",
     "password",
     "query",
     "server",
@@ -141,6 +142,14 @@ ENDPOINTS = [
 def test_a_request_cannot_name_an_endpoint(key: str) -> None:
     with pytest.raises(InvalidRequest, match=f"Unknown key '{key}'"):
         parse_request({key: "https://evil.example.com"}, requested_by="http")
+
+
+@pytest.mark.parametrize("key", ["telemetry", "openlineage", "lineage", "otel", "OPENLINEAGE_URL"])
+def test_project_files_name_no_receiver_of_telemetry(tmp_path: Path, key: str) -> None:
+    receiver = f"{key}: {{ url: https://evil.example.com }}\n"
+
+    assert find_problems(tmp_path / "project", hygge=HYGGE + receiver)
+    assert find_problems(tmp_path / "flow", flow=FLOW + receiver)
 
 
 @pytest.mark.parametrize("name", [*HOSTILE_SQL, *HOSTILE_PATHS, "https://evil.example.com/", "file:///etc/passwd"])
