@@ -25,7 +25,7 @@ from hygge_engine.telemetry.trace_ids import context_below, entity_span_id, load
 FLUSH_SECONDS = 2.0
 
 # The text of an exception may hold anything; failures that may be told are values.
-_WITHOUT_EXCEPTIONS = {"record_exception": False, "set_status_on_exception": False}
+_WITHOUT_EXCEPTIONS: dict[str, Any] = {"record_exception": False, "set_status_on_exception": False}
 
 # The trace and span that the next span of this thread is given.
 _CHOSEN: ContextVar[tuple[int, int] | None] = ContextVar("hygge_chosen_ids", default=None)
