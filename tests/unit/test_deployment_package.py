@@ -161,6 +161,8 @@ def test_host_json_is_what_the_platform_takes(host: dict[str, Any]) -> None:
     assert (bundle["id"], bundle["version"]) == ("Microsoft.Azure.Functions.ExtensionBundle", "[4.*, 5.0.0)")
     # A task hub's name is part of queue, table and container names.
     assert re.fullmatch(r"[A-Za-z][A-Za-z0-9]{2,44}", host["extensions"]["durableTask"]["hubName"])
+    # The host's own spans of a load lie in the load's trace: version V2 is the one that OpenTelemetry collects.
+    assert host["extensions"]["durableTask"]["tracing"] == {"distributedTracingEnabled": True, "version": "V2"}
     # With OpenTelemetry the host reads none of Application Insights' own settings.
     assert "applicationInsights" not in host["logging"]
     # What alerts and workbook read is logged as information.

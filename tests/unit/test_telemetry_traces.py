@@ -23,7 +23,7 @@ from hygge_engine.orchestration.activities import Activities
 from hygge_engine.orchestration.local import LocalLoad
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.telemetry import Telemetry, add_ids_to_logs, in_trace_of, names, signals
-from hygge_engine.telemetry.process import telemetry_from
+from hygge_engine.telemetry.process import CONNECTION_STRING, telemetry_from
 from hygge_engine.telemetry.trace_ids import entity_span_id, load_span_id, trace_id_of
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import HYGGE
@@ -272,6 +272,37 @@ def test_spans_and_measurements_arrive_at_a_collector(world: LoadWorld, monkeypa
     assert resource["service.name"] == "func-shop"
     sent = {each["name"] for batch in metrics for scope in batch["scopeMetrics"] for each in scope["metrics"]}
     assert {"hygge.rows", "hygge.loads"} <= sent
+
+
+def test_application_insights_gets_what_the_queries_ask_for(world: LoadWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL", "true")
+    key = "00000000-0000-4000-8000-000000000001"
+    with Receiver() as ingestion:
+        run(world, telemetry_from({CONNECTION_STRING: f"InstrumentationKey={key};IngestionEndpoint={ingestion.url}"}))
+        paths = {request.path for request in ingestion.requests}
+        envelopes = [envelope for request in ingestion.requests for envelope in request.body]
+
+    assert paths == {"/v2.1/track"}
+    told: dict[str, list[dict[str, Any]]] = {}
+    for envelope in envelopes:
+        told.setdefault(envelope["data"]["baseType"], []).append(envelope)
+    # AppDependencies: Name, Id, Properties; OperationId and ParentId are tags.
+    spans = told["RemoteDependencyData"]
+    assert {span["data"]["baseData"]["name"] for span in spans} == set(names.SPANS)
+    assert {span["tags"]["ai.operation.id"] for span in spans} == {f"{trace_id_of(LOAD):032x}"}
+    (load,) = [span for span in spans if span["data"]["baseData"]["name"] == names.SPAN_LOAD]
+    assert load["data"]["baseData"]["id"] == f"{load_span_id(LOAD):016x}"
+    assert load["data"]["baseData"]["properties"][names.LOAD_ID] == LOAD
+    entities = [span for span in spans if span["data"]["baseData"]["name"] == names.SPAN_ENTITY]
+    assert {span["tags"]["ai.operation.parentId"] for span in entities} == {f"{load_span_id(LOAD):016x}"}
+    # AppMetrics: Name, Sum, Properties.
+    points = [(point, metric) for metric in told["MetricData"] for point in metric["data"]["baseData"]["metrics"]]
+    rows = {
+        metric["data"]["baseData"]["properties"][names.ENTITY]: point["value"]
+        for point, metric in points
+        if point["name"] == "hygge.rows"
+    }
+    assert rows == {"orders": 5, "customers": 3, "stock": 0}
 
 
 def test_a_collector_that_does_not_answer_holds_up_no_load(world: LoadWorld, monkeypatch: pytest.MonkeyPatch) -> None:
