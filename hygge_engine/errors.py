@@ -25,6 +25,8 @@
     │   ├── FabricUnavailable         transient: Fabric's REST API did not answer
     │   ├── LandingBroken             state and landing zone disagree, or somebody else writes there
     │   └── SchemaChanged             the source's columns no longer fit the mirrored table
+    ├── ExpectationError            rows that arrive are not what the settings expect
+    │   └── ExpectationFailed         and must not land
     ├── JournalError                a run cannot be remembered
     └── LoadError                   a load cannot start or go on
         ├── InvalidRequest            the request itself cannot be used
@@ -219,6 +221,25 @@ class SchemaChanged(StoreError):
     """The source's columns no longer fit the table that has been landed."""
 
     code = "store.schema_changed"
+
+
+class ExpectationError(HyggeError):
+    """Rows that arrive are not what the settings expect of them."""
+
+    code = "expectations"
+
+
+class ExpectationFailed(ExpectationError):
+    """Rows do not meet what is expected of them, so they did not land.
+
+    ``outcome`` counts what was met and what was not, as JSON.
+    """
+
+    code = "expectations.failed"
+
+    def __init__(self, message: str, *, hint: str = "", outcome: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.outcome = outcome
 
 
 class JournalError(HyggeError):

@@ -14,6 +14,7 @@ from rich.text import Text
 from hygge_engine.cli.figures import rows_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED
 from hygge_engine.errors import HyggeError
+from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.opening import spelling_of
 from hygge_engine.homes.base import Table
@@ -49,6 +50,7 @@ class Line:
     rows: int | None = None
     columns: int | None = None
     polish: list[str] = field(default_factory=list)
+    expectations: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -122,7 +124,8 @@ def _add_source(line: Line, table: Table, entity: Entity, project: Project) -> N
     if entity.watermark:
         column = "" if entity.watermark.change_tracking else entity.watermark.column
         spelling_of(table, [name for name in (column, entity.watermark.primary_key) if name], "watermark")
-    polish.key(entity.store.key_columns)
+    rules = rules_of(entity.expectations, polish, polish.key(entity.store.key_columns))
+    line.expectations = rules.names if rules else []
 
 
 def _add_state(line: Line, state: LandingState) -> None:
@@ -146,6 +149,11 @@ def _show(lines: list[Line]) -> None:
         if line.polish:
             console.print(
                 Text("    polish: ", style="cyan").append("; ".join(line.polish), style="default"), soft_wrap=True
+            )
+        if line.expectations:
+            console.print(
+                Text("    expects: ", style="cyan").append(", ".join(line.expectations), style="default"),
+                soft_wrap=True,
             )
         for text in line.warnings:
             console.print(Text("    warning: ", style="yellow").append(text, style="default"), soft_wrap=True)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hygge_engine.errors import ChangesExpired, ConfigurationError, CursorUnusable, HomeNotFound, SchemaChanged
+from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.homes.base import HighWater, Home, Table
@@ -17,7 +18,7 @@ from hygge_engine.polish.polish import Polish
 from hygge_engine.project.settings import CHANGE_TRACKING, effective_run_type
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.base import Landing, mode_of
-from hygge_engine.stores.landing.state import Mode, OpenLoad
+from hygge_engine.stores.landing.state import Checked, Mode, OpenLoad
 from hygge_engine.watermark import Watermark
 
 if TYPE_CHECKING:
@@ -50,6 +51,16 @@ class Opening:
     def message(self) -> str:
         """Notes for the journal, empty where there is nothing to say."""
         return "; ".join(self._notes)
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The key columns that the store's settings name."""
+        return self._table.key_columns
+
+    @property
+    def is_backfill(self) -> bool:
+        """Whether a window is loaded again."""
+        return self._task.is_backfill
 
     def describe(self) -> Table:
         """The source's catalogue entry, read once per slice."""
@@ -84,6 +95,7 @@ class Opening:
         if mode == "changes" and self._must_reload():
             mode = "reload"
         keys = self._keys(polish, mode)
+        rules_of(self._entity.expectations, polish, keys)  # what does not fit is told before the first row
         if self._entity.watermark is not None and self._entity.watermark.primary_key:
             spelling_of(source, [self._entity.watermark.primary_key], "watermark")
         if mode != "reload":
@@ -153,6 +165,7 @@ class Opening:
             rows=carried.rows if carried else 0,
             bytes=carried.bytes if carried else 0,
             files=carried.files if carried else 0,
+            checked=Checked(found=carried.checked.found, examples=carried.checked.examples) if carried else Checked(),
         )
         if settings is None:
             return opened

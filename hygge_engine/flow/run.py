@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from hygge_engine.errors import HyggeError, LakeError, LandingBusy, LandingFenced, StoreError
+from hygge_engine.errors import ExpectationFailed, HyggeError, LakeError, LandingBusy, LandingFenced, StoreError
+from hygge_engine.expectations.checks import outcome_of, warnings_of
+from hygge_engine.flow.checking import Checking
 from hygge_engine.flow.factory import journal_of, open_home, open_table
 from hygge_engine.flow.opening import Opening, spelling_of
 from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
@@ -18,7 +21,7 @@ from hygge_engine.polish.polish import LoadStamp
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.base import RENEWAL_SECONDS, Landing, is_resumable
-from hygge_engine.stores.landing.state import OpenLoad, StagedFile
+from hygge_engine.stores.landing.state import Checked, OpenLoad, StagedFile
 from hygge_engine.watermark.rows import BoundaryRows, without_landed
 
 if TYPE_CHECKING:
@@ -52,7 +55,10 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
         with open_home(project, entity) as home:
             manifest = Manifest(*journal_of(project, entity))
             opening = Opening(home, table, landing, manifest, entity, task)
-            return _Slice(home, table, landing, opening, task, watch, project.options.slice_minutes * 60).run()
+            checking = Checking(entity, landing, opening)
+            return _Slice(
+                home, table, landing, opening, checking, task, watch, project.options.slice_minutes * 60
+            ).run()
     except LandingBusy as busy:
         if task.attempt < BUSY_ATTEMPTS:
             return SliceResult(
@@ -67,6 +73,8 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
                 return _withdrawn(landing, error, started)
             if landing.open is not None:
                 totals = {"rows": landing.open.rows, "bytes": landing.open.bytes, "files": landing.open.files}
+            if isinstance(error, ExpectationFailed):
+                totals["expectations"] = error.outcome
             if not error.transient:
                 _release(landing)
         pause = backoff_seconds(task.attempt, error.retry_after_seconds) if error.transient else None
@@ -82,6 +90,7 @@ class _Slice:
         table: Destination[Any],
         landing: Landing,
         opening: Opening,
+        checking: Checking,
         task: SliceTask,
         watch: Watch,
         seconds: float,
@@ -94,6 +103,8 @@ class _Slice:
         self._started = datetime.now(UTC)
         self._deadline = time.monotonic() + seconds
         self._opening = opening
+        self._checking = checking
+        self._notes: list[str] = []
 
     def run(self) -> SliceResult:
         """Finish what an earlier attempt began, then this load's own share."""
@@ -108,9 +119,10 @@ class _Slice:
                 self._landing.discard()
             opened = self._landing.open or self._opening.begin()
             if opened is None:
+                checked = self._checking.judge_nothing()
                 self._landing.sweep()  # what a fenced attempt staged after its successor had swept
                 self._landing.release()
-                return self._result("done", message=self._opening.message)
+                return self._ended(checked)
             cut = self._reload(opened) if opened.mode == "reload" else self._append(opened)
             if isinstance(cut, SliceResult):
                 return cut
@@ -181,6 +193,7 @@ class _Slice:
         renewed = time.monotonic()
         boundary = self._boundary(opened, polish.source)
         known = self._landing.state.watermark.boundary if self._landing.state.watermark else None
+        checks = self._checking.begin(opened)
         writer = self._table.writer(self._landing, landed.schema, marked=opened.mode == "changes")
         try:
             with closing(self._home.read(window, opened.position)) as batches:
@@ -191,6 +204,8 @@ class _Slice:
                             arrived = without_landed(arrived, boundary.cursor, known)
                         boundary.add(arrived)
                     arrived = polish.apply(arrived, stamp).select(names)
+                    if checks is not None:
+                        checks.add(arrived)
                     writer.write(arrived)
                     rows += arrived.num_rows
                     size += arrived.nbytes
@@ -215,6 +230,9 @@ class _Slice:
                 return [], None, cut
             if boundary is not None and boundary.boundary is not None:
                 self._landing.note(boundary=boundary.boundary)
+            if checks is not None:
+                self._landing.note(checked=self._checking.judge(checks, opened, last=not cut))
+                self._notes += checks.notes
             return writer.finish(), position, cut
         except BaseException:
             writer.abandon()
@@ -242,7 +260,13 @@ class _Slice:
         return None
 
     def _done(self) -> SliceResult:
-        return self._result("done", message=self._opening.message)
+        done = self._landing.finished
+        return self._ended(done.checked if done else Checked())
+
+    def _ended(self, checked: Checked) -> SliceResult:
+        notes = [self._opening.message, *self._notes, *warnings_of(checked)]
+        message = "; ".join(note for note in notes if note)
+        return replace(self._result("done", message=message), expectations=outcome_of(checked))
 
     def _result(
         self, status: Literal["done", "continue", "cancelled"], *, message: str = "", not_before: str | None = None

@@ -56,7 +56,7 @@ class SliceResult:
     ``bytes`` and ``files`` count what the whole entity run has landed so far, over all its slices: the landing state
     remembers them, so a slice that was killed is not counted twice. ``error``, ``hint`` (the
     part of ``message`` that says what to do), ``transient`` and ``retry_after_seconds`` (jitter included) go with
-    ``failed``.
+    ``failed``. ``expectations`` counts those that were met and those that were not, as JSON.
     """
 
     status: SliceStatus
@@ -75,6 +75,7 @@ class SliceResult:
     watermark_column: str = ""
     watermark_type: str = ""
     watermark: str = ""
+    expectations: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""

@@ -16,8 +16,9 @@ from hygge_engine.errors import JournalError
 RunStatus = Literal["success", "fail", "skip", "cancel"]
 STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
 
-# 1.0 has the columns up to `schema_version`; 1.1 adds those after it. Readers of 1.0 find everything they know.
-SCHEMA_VERSION = "1.1"
+# 1.0 has the columns up to `schema_version`; 1.1 adds those after it, 1.2 `expectations`. Readers of 1.0 find all they
+# know.
+SCHEMA_VERSION = "1.2"
 
 # Longest message that is kept: enough for an error with what was tried, small enough for a table that people read.
 MESSAGE_LIMIT_CHARACTERS = 4_000
@@ -46,6 +47,7 @@ _COLUMNS: dict[str, pa.DataType] = {
     "error": pa.string(),
     "attempts": pa.int64(),
     "requested_by": pa.string(),
+    "expectations": pa.string(),
 }
 SCHEMA = pa.schema(_COLUMNS)
 
@@ -62,7 +64,8 @@ class EntityRunRow:
     """One entity run as the journal remembers it.
 
     Times are ISO 8601 in UTC, ``duration`` is in seconds, ``row_count``, ``bytes`` and ``files`` count what was landed,
-    ``error`` is the code of `hygge_engine.errors`, ``attempts`` the slices that were scheduled. A row without flow and
+    ``error`` is the code of `hygge_engine.errors`, ``attempts`` the slices that were scheduled, ``expectations`` says
+    as JSON how many were met and which were not. A row without flow and
     entity speaks of a load as a whole: one that was skipped, or that failed before it had any entities.
     """
 
@@ -89,6 +92,7 @@ class EntityRunRow:
     error: str = ""
     attempts: int = 1
     requested_by: str = ""
+    expectations: str = ""
 
 
 class Outcome(Protocol):
@@ -118,6 +122,8 @@ class Outcome(Protocol):
     def watermark_type(self) -> str: ...
     @property
     def watermark(self) -> str: ...
+    @property
+    def expectations(self) -> str: ...
 
 
 def entity_run_row(
@@ -168,6 +174,7 @@ def entity_run_row(
         error=outcome.error,
         attempts=attempts,
         requested_by=requested_by,
+        expectations=outcome.expectations,
     )
 
 

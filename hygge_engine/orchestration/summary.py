@@ -46,5 +46,5 @@ def _line(answer: Mapping[str, Any]) -> dict[str, Any]:
     }
     if answer.get("message"):
         line["message"] = answer["message"][:SUMMARY_MESSAGE_LIMIT_CHARACTERS]
-    line |= {key: answer[key] for key in ("error", "hint") if answer.get(key)}
+    line |= {key: answer[key] for key in ("error", "hint", "expectations") if answer.get(key)}
     return line

@@ -29,6 +29,7 @@ class DefaultsDocument(Settings):
     watermark: dict[str, Any] | None = None
     schema_changes: dict[str, Any] | None = None
     polish: dict[str, Any] | None = None
+    expectations: dict[str, Any] | None = None
 
 
 class FlowDocument(Settings):
@@ -43,6 +44,7 @@ class FlowDocument(Settings):
     schema_changes: dict[str, Any] | None = None
     journal: dict[str, Any] | None = None
     polish: dict[str, Any] | None = None
+    expectations: dict[str, Any] | None = None
     entities: list[Any] = Field(default_factory=list)
 
 
@@ -56,3 +58,4 @@ class EntityDocument(Settings):
     watermark: dict[str, Any] | None = None
     schema_changes: dict[str, Any] | None = None
     polish: dict[str, Any] | None = None
+    expectations: dict[str, Any] | None = None

@@ -20,6 +20,7 @@ from hygge_engine.project.elsewhere import (
     NO_SECTION_KEYS,
     NO_STORE_KEYS,
 )
+from hygge_engine.project.expectations import ExpectationsSettings
 from hygge_engine.project.journal_section import JournalSection
 from hygge_engine.project.knowledge import KeyKnowledge
 from hygge_engine.project.layout import (
@@ -108,6 +109,11 @@ class _EntitySections:
     def polish(self) -> PolishSettings | None:
         found = self.optional.get("polish")
         return found if isinstance(found, PolishSettings) else None
+
+    @property
+    def expectations(self) -> ExpectationsSettings | None:
+        found = self.optional.get("expectations")
+        return found if isinstance(found, ExpectationsSettings) else None
 
 
 class _Loader:
@@ -328,6 +334,7 @@ class _Loader:
             sections.watermark,
             sections.schema_changes,
             sections.polish,
+            sections.expectations,
         )
         self._checks.check_entity(entity, item, inherited, sections.store_tree, sections.watermark_tree)
         return entity

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, SerializeAsAny, WithJsonSchema, model_validator
 
+from hygge_engine.project.duration import Duration
+from hygge_engine.project.expectations import ExpectationsSettings
 from hygge_engine.project.polish import PolishSettings
 from hygge_engine.project.schedule import check_schedule
 from hygge_engine.project.settings import (
@@ -25,10 +27,6 @@ from hygge_engine.project.settings import (
     effective_run_type,
 )
 
-_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-
 # Names become folders of a data lake and parts of an orchestration's id, which allow neither slashes nor `#` nor `?`.
 _FLOW_NAME = re.compile(r"\w[\w-]*")
 _ENTITY_NAME = re.compile(r"\w(?:[\w. $-]*[\w$-])?")
@@ -37,17 +35,6 @@ _NAME_LIMIT_CHARACTERS = 128  # SQL Server's own limit for an identifier.
 
 # The shortest time that runs are remembered: below it, whoever looks on Monday for what failed on Friday finds nothing.
 MIN_RETENTION_SECONDS = 7 * 86_400.0
-
-
-def parse_duration(value: object) -> object:
-    """Seconds from ``30s``, ``5m``, ``1h30m``, ``2d`` or a plain number; anything else is left for the model to
-    refuse."""
-    if not isinstance(value, str) or re.fullmatch(r"\d+(\.\d+)?", value):
-        return value
-    text = value.strip().lower()
-    if not _DURATION.fullmatch(text):
-        raise ValueError("a duration is a number of seconds, or a number with a unit: 30s, 5m, 1h, 2d")
-    return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
 
 
 def check_flow_name(name: str) -> str:
@@ -66,9 +53,6 @@ def check_entity_name(name: str) -> str:
 
 FlowName = Annotated[str, AfterValidator(check_flow_name)]
 EntityName = Annotated[str, AfterValidator(check_entity_name)]
-Duration = Annotated[
-    float, BeforeValidator(parse_duration), Field(ge=0), WithJsonSchema({"type": ["number", "string"]})
-]
 Schedule = Annotated[str, AfterValidator(check_schedule)]
 
 
@@ -149,6 +133,7 @@ OPTIONAL_SECTIONS: Mapping[str, type[Settings]] = {
     "watermark": WatermarkSettings,
     "schema_changes": SchemaChangesSettings,
     "polish": PolishSettings,
+    "expectations": ExpectationsSettings,
 }
 
 
@@ -165,6 +150,7 @@ class Entity:
     watermark: WatermarkSettings | None = None
     schema_changes: SchemaChangesSettings = field(default_factory=SchemaChangesSettings)
     polish: PolishSettings | None = None
+    expectations: ExpectationsSettings | None = None
 
     @property
     def id(self) -> str:
@@ -244,4 +230,5 @@ def _dump_entity(entity: Entity) -> dict[str, Any]:
         "watermark": dump_settings(entity.watermark) if entity.watermark else None,
         "schema_changes": dump_settings(entity.schema_changes),
         "polish": dump_settings(entity.polish) if entity.polish else None,
+        "expectations": dump_settings(entity.expectations) if entity.expectations else None,
     }

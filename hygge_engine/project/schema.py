@@ -91,10 +91,13 @@ def _resolve(schema: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str
     if reference is None:
         if any("$ref" in option for option in schema.get("anyOf", ())):
             schema = {**schema, "anyOf": [_resolve(option, definitions) for option in schema["anyOf"]]}
+        inner = schema.get("additionalProperties")
+        if isinstance(inner, dict) and "$ref" in inner:
+            schema = {**schema, "additionalProperties": _resolve(inner, definitions)}
         return {key: value for key, value in schema.items() if key not in ("title", "writeOnly", "format")}
     found = dict(definitions[reference.rpartition("/")[2]])
-    inner = {name: _loosen(_resolve(value, definitions)) for name, value in found["properties"].items()}
-    return {"type": "object", "additionalProperties": False, "properties": inner}
+    properties = {name: _loosen(_resolve(value, definitions)) for name, value in found["properties"].items()}
+    return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
 def _loosen(schema: dict[str, Any]) -> dict[str, Any]:

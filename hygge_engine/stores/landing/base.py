@@ -266,8 +266,11 @@ def ended(state: LandingState) -> LandingState:
     if opened.upper is not None and opened.upper.value is not None and not opened.backfill:
         reached = replace(opened.upper, boundary=opened.boundary)
     kept = None if opened.mode == "reload" else state.watermark
-    totals = Finished(opened.load_id, opened.mode, opened.rows, opened.bytes, opened.files, opened.adopted)
-    return replace(state, open=None, owner=None, watermark=reached or kept, finished=totals)
+    totals = Finished(
+        opened.load_id, opened.mode, opened.rows, opened.bytes, opened.files, opened.adopted, opened.checked
+    )
+    newest = ({} if opened.mode == "reload" else state.newest) | opened.checked.newest
+    return replace(state, open=None, owner=None, watermark=reached or kept, finished=totals, newest=newest)
 
 
 def is_resumable(opened: OpenLoad, load_id: str) -> bool:

@@ -54,6 +54,20 @@ class StagedFile:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """What a load's rows have been found to be, as far as they are committed (staging: staged).
+
+    ``rows`` counts those that arrived, ``found`` for each expectation those that did not meet it, of which ``examples``
+    names a few. ``newest`` is the newest value of a column (ISO 8601, UTC).
+    """
+
+    rows: int = 0
+    found: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    newest: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class OpenLoad:
     """A load of the table that has begun and not ended.
 
@@ -82,6 +96,7 @@ class OpenLoad:
     rows: int = 0
     bytes: int = 0
     files: int = 0
+    checked: Checked = field(default_factory=Checked)
 
 
 @dataclass(frozen=True)
@@ -97,6 +112,7 @@ class Finished:
     bytes: int
     files: int
     partial: bool = False
+    checked: Checked = field(default_factory=Checked)
 
 
 @dataclass(frozen=True)
@@ -105,7 +121,8 @@ class LandingState:
 
     ``next_sequence`` numbers the next file, from 1; ``folder_etag`` is set while the table's folder is being dropped.
     ``columns`` maps each landed column to its Arrow type, ``removed_columns`` those that the source no longer has;
-    ``treatments`` says what is done to the values of columns that do not land as they are.
+    ``treatments`` says what is done to the values of columns that do not land as they are, ``newest`` how new those of
+    a column were whose freshness is expected.
     """
 
     epoch: int = 0
@@ -116,6 +133,7 @@ class LandingState:
     columns: dict[str, str] = field(default_factory=dict)
     removed_columns: dict[str, str] = field(default_factory=dict)
     treatments: dict[str, str] = field(default_factory=dict)
+    newest: dict[str, str] = field(default_factory=dict)
     watermark: Watermark | None = None
     owner: Owner | None = None
     open: OpenLoad | None = None
@@ -156,7 +174,12 @@ def _decode(value: dict[str, Any]) -> LandingState:
     def watermark(entry: dict[str, Any] | None) -> Watermark | None:
         return None if entry is None else Watermark.from_json(entry)
 
-    opened = value["open"]
+    def checked(entry: dict[str, Any] | None) -> Checked:
+        if entry is None:
+            return Checked()  # written before anything was expected of rows
+        return Checked(**entry | {"examples": {name: tuple(texts) for name, texts in entry["examples"].items()}})
+
+    opened, finished = value["open"], value["finished"]
     if opened is not None:
         opened = OpenLoad(
             **opened
@@ -165,6 +188,7 @@ def _decode(value: dict[str, Any]) -> LandingState:
                 "boundary": Boundary.from_json(opened["boundary"]) if opened.get("boundary") else None,
                 "staged": files(opened["staged"]),
                 "intent": files(opened["intent"]),
+                "checked": checked(opened.get("checked")),
             }
         )
     return LandingState(
@@ -174,7 +198,9 @@ def _decode(value: dict[str, Any]) -> LandingState:
             "watermark": watermark(value["watermark"]),
             "owner": None if value["owner"] is None else Owner(**value["owner"]),
             "open": opened,
-            "finished": None if value["finished"] is None else Finished(**value["finished"]),
+            "finished": None
+            if finished is None
+            else Finished(**finished | {"checked": checked(finished.get("checked"))}),
         }
     )
 

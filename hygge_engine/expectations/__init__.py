@@ -1,0 +1,1 @@
+"""What has to be true of rows before they become visible."""

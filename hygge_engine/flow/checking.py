@@ -1,0 +1,63 @@
+"""What is expected of the rows of one entity's load, and what they were found to be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from hygge_engine.expectations.checks import Checks
+from hygge_engine.expectations.rules import rules_of
+from hygge_engine.stores.landing.base import Landing
+from hygge_engine.stores.landing.state import Checked, OpenLoad
+
+if TYPE_CHECKING:
+    from hygge_engine.flow.opening import Opening
+    from hygge_engine.project import Entity
+
+
+class Checking:
+    """Opens the checks of an entity, and says what to do where they fail."""
+
+    def __init__(self, entity: Entity, landing: Landing, opening: Opening) -> None:
+        self._entity = entity
+        self._landing = landing
+        self._opening = opening
+
+    def begin(self, opened: OpenLoad) -> Checks | None:
+        """The checks of a slice, which go on where the slice before has stopped; None where nothing is expected."""
+        polish = replace(self._opening.polish, table=self._opening.landed())
+        rules = rules_of(self._entity.expectations, polish, self._landing.state.key_columns)
+        if rules is None:
+            return None
+        newest = {} if opened.mode == "reload" else self._landing.state.newest
+        before = replace(opened.checked, newest=newest | opened.checked.newest)
+        return Checks(rules, before, in_order=opened.lower is None)
+
+    def judge(self, checks: Checks, opened: OpenLoad, *, last: bool) -> Checked:
+        """What has been found. Raises ExpectationFailed, before anything of the slice is visible, where it may not
+        land."""
+        started = datetime.fromisoformat(opened.started)
+        if opened.mode == "reload":
+            left = "The table is as it was."
+        elif opened.files:
+            left = "What earlier slices of the load have landed stays, and the next load goes on from there."
+        else:
+            left = "Nothing of the load has landed."
+        return checks.judge(last=last, started=started, hint=self._hint(left), counts=not opened.backfill)
+
+    def judge_nothing(self) -> Checked:
+        """The same where there is nothing new to read: no rows have come, and the newest value is no newer."""
+        state, carried = self._landing.state, self._landing.carried
+        polish = self._opening.polish
+        key = polish.key(self._opening.key_columns)
+        rules = rules_of(self._entity.expectations, polish, key)
+        if rules is None or self._opening.is_backfill:
+            return Checked()
+        before = Checked(carried.rows if carried else 0, newest=state.newest)
+        checks = Checks(rules, before, in_order=False)
+        return checks.judge(last=True, started=datetime.now(UTC), hint=self._hint("There was nothing new to load."))
+
+    def _hint(self, left: str) -> str:
+        path = f"flow.{self._entity.flow}.entities.{self._entity.name}.expectations."
+        return f"{left} Correct the source, or let it pass for once: `--var {path}{{setting}}.severity=warn`."

@@ -1,0 +1,109 @@
+"""``expectations``: what has to be true of rows that arrive, as a project says it."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from hygge_engine.project.duration import Duration
+from hygge_engine.project.polish import ColumnName
+from hygge_engine.project.settings import Settings
+
+Severity = Literal["warn", "fail"]
+Value = bool | int | float | str
+
+
+class Expectation(Settings):
+    """One kind of expectation. ``severity`` says what happens where it is not met."""
+
+    severity: Severity = "fail"
+
+
+class ColumnsExpectation(Settings):
+    """An expectation of columns; ``severity`` may differ from column to column, and is ``fail`` where nothing is
+    said."""
+
+    severity: Severity | dict[ColumnName, Severity] = "fail"
+
+    def severity_of(self, column: str) -> Severity:
+        """What happens where a column does not meet it."""
+        return self.severity if isinstance(self.severity, str) else self.severity.get(column, "fail")
+
+
+class NotNull(ColumnsExpectation):
+    """``not_null``: columns that always have a value."""
+
+    columns: tuple[ColumnName, ...] = Field(min_length=1)
+
+
+class AcceptedValues(ColumnsExpectation):
+    """``accepted_values``: columns and all values that they may have, besides NULL."""
+
+    columns: dict[ColumnName, tuple[Value, ...]] = Field(min_length=1)
+
+
+class Bounds(Settings):
+    """The smallest and the largest value, both included."""
+
+    min: Value | None = None
+    max: Value | None = None
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("expected `min`, `max` or both")
+        return self
+
+
+class Range(ColumnsExpectation):
+    """``range``: columns and the bounds that their values keep."""
+
+    columns: dict[ColumnName, Bounds] = Field(min_length=1)
+
+
+class Matches(ColumnsExpectation):
+    """``matches``: columns of text and the regular expression that each whole value matches."""
+
+    columns: dict[ColumnName, str] = Field(min_length=1)
+
+
+class Unique(Expectation):
+    """``unique``: columns whose values together are never the same twice; the key where none are named."""
+
+    columns: tuple[ColumnName, ...] = ()
+
+
+class RowCount(Expectation):
+    """``row_count``: how many rows a load lands, which for a ``full_drop`` are the table's."""
+
+    min: int | None = Field(default=None, ge=0)
+    max: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("expected `min`, `max` or both")
+        return self
+
+
+class Freshness(Expectation):
+    """``freshness``: how old the newest value of a column may be when a load begins."""
+
+    column: ColumnName
+    max_age: Duration
+
+
+class ExpectationsSettings(Settings):
+    """``expectations``: what has to be true of rows before they become visible. Columns are named as they land.
+
+    What is not met fails the load, or with ``severity: warn`` is told in its message.
+    """
+
+    not_null: NotNull | None = None
+    unique: Unique | None = None
+    accepted_values: AcceptedValues | None = None
+    range: Range | None = None
+    matches: Matches | None = None
+    row_count: RowCount | None = None
+    freshness: Freshness | None = None
