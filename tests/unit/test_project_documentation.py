@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hygge_engine.project.documents import EntityDocument, FlowDocument, ProjectDocument
+from hygge_engine.project.expectations import ExpectationsSettings
 from hygge_engine.project.models import JournalSettings, Options, SchemaChangesSettings, WatermarkSettings
 from hygge_engine.project.polish import PolishSettings
 from hygge_engine.project.schema import generate_schemas
@@ -27,6 +28,7 @@ HEADINGS: dict[str, list[type[Settings]]] = {
     "### watermark": [WatermarkSettings],
     "### schema_changes": [SchemaChangesSettings],
     "### polish": [PolishSettings],
+    "### expectations": [ExpectationsSettings],
 }
 
 
