@@ -283,7 +283,7 @@ def test_a_column_that_cannot_be_read_is_named(journal: Journal, lake: LocalLake
 def test_columns_of_a_later_version_survive_a_fold(journal: Journal, lake: LocalLake) -> None:
     journal.append("load-0", [make_row(0)])
     journal.fold(after_loads=1)
-    later = pa.Table.from_pylist([{**asdict(make_row(1)), "expectations": 7}])
+    later = pa.Table.from_pylist([{**asdict(make_row(1)), "mood": 7}])
     sink = io.BytesIO()
     pq.write_table(later, sink)
     lake.put(f"{ROOT}/runs/load-1.parquet", sink.getvalue())
@@ -291,7 +291,7 @@ def test_columns_of_a_later_version_survive_a_fold(journal: Journal, lake: Local
     journal.append("load-2", [make_row(2)])
     journal.fold(after_loads=1)
     canonical = pl.read_parquet(io.BytesIO(lake.read(f"{ROOT}/journal.parquet").data))
-    assert canonical["expectations"].to_list() == [None, 7, None]
+    assert canonical["mood"].to_list() == [None, 7, None]
     assert journal.read().columns == SCHEMA.names
 
 
