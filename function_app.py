@@ -50,7 +50,9 @@ async def load_on_schedule(timer: TimerRequest, client: df.DurableOrchestrationC
 @app.durable_client_input(client_name="client")
 async def start_load(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     """Start a load."""
-    return _response(await api.start_load(req.get_body(), req.url, client, requested_by=_caller(req)))
+    traceparent = req.headers.get("traceparent", "")
+    answer = await api.start_load(req.get_body(), req.url, client, requested_by=_caller(req), traceparent=traceparent)
+    return _response(answer)
 
 
 @app.route(route="loads/{load_id}", methods=["GET"])

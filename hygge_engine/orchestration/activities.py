@@ -116,7 +116,9 @@ class Activities:
 
         project = self._open_project()
         if int(input_.get("attempt", 1)) == 1:
-            self._telemetry().ended(project, input_["summary"], input_["results"])
+            self._telemetry().ended(
+                project, input_["summary"], input_["results"], input_["request"].get("traceparent", "")
+            )
         return settle(project, input_)
 
     def _run_slice(self, task: SliceTask) -> SliceResult:

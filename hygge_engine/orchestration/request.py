@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 # The values of `hygge_engine.project.settings.RunType`, which would bring the whole of pydantic with it: the Functions
 # host imports this module before it can answer the first request.
 RUN_TYPES = ("full_drop", "incremental")
+
+# The header of W3C Trace Context, version 00.
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 _KEYS = ("entities", "flows", "requested_by", "run_type", "window")
 
@@ -28,7 +32,8 @@ class LoadRequest:
     flows' own. ``window_from`` and ``window_to`` (empty: open) bound the watermark column of a backfill, both
     inclusive: its rows are read again, and the watermark stays where it is. ``coordinator_run_id`` names the load in
     the journal; without it the orchestration's instance id does.
-    ``skip_reason`` is set where the load must only be remembered, not run.
+    ``skip_reason`` is set where the load must only be remembered, not run. ``traceparent`` (W3C Trace Context) is the
+    caller's span, to which the load's trace links.
     """
 
     flows: tuple[str, ...] = ()
@@ -39,6 +44,7 @@ class LoadRequest:
     skip_reason: str = ""
     window_from: str = ""
     window_to: str = ""
+    traceparent: str = ""
 
     @property
     def is_backfill(self) -> bool:
@@ -88,6 +94,11 @@ def parse_request(body: Any, *, requested_by: str) -> LoadRequest:
         window_from=bounds.get("from", ""),
         window_to=bounds.get("to", ""),
     )
+
+
+def usable_traceparent(header: str) -> str:
+    """The caller's header as it is, or nothing where it is none: that is no reason to refuse a load."""
+    return header if _TRACEPARENT.fullmatch(header) else ""
 
 
 def _window(body: dict[str, Any], problems: list[str]) -> dict[str, str]:

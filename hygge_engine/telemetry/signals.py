@@ -9,11 +9,13 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.trace import Link, Span, Status, StatusCode, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from hygge_engine import __version__
 from hygge_engine.flow.slices import SliceResult, SliceTask
@@ -99,8 +101,9 @@ class Signals:
             kind = {names.FLOW: task.flow, names.ENTITY: task.entity, names.ERROR_TYPE: result.error}
             self._retries.add(1, kind)
 
-    def ended(self, load: LoadRun) -> None:
-        """The spans of a load that has ended and of its entity runs, and what they amount to."""
+    def ended(self, load: LoadRun, traceparent: str = "") -> None:
+        """The spans of a load that has ended and of its entity runs, and what they amount to. ``traceparent`` (W3C
+        Trace Context) is a span of the caller's, which the load's links to."""
         for run in load.entities:
             self._entity_ended(load, run)
         attributes = {
@@ -113,7 +116,9 @@ class Signals:
             **_error_type(load.error),
         }
         ids = (trace_id_of(load.load_id), load_span_id(load.load_id))
-        self._span(names.SPAN_LOAD, ids, None, (load.started, load.finished), attributes, load.failure)
+        self._span(
+            names.SPAN_LOAD, ids, None, (load.started, load.finished), attributes, load.failure, caller=traceparent
+        )
         self._loads.add(1, {names.STATUS: load.status})
         self._load_duration.record(_seconds(load.started, load.finished), {names.STATUS: load.status})
 
@@ -162,19 +167,28 @@ class Signals:
         attributes: Mapping[str, Any],
         failure: str,
         load_id: str = "",
+        caller: str = "",
     ) -> None:
         """A span of something that is over."""
-        from opentelemetry.context import Context
-
         context = Context() if parent is None else context_below(load_id, parent)
         token = _CHOSEN.set(ids)
         try:
-            span = self._tracer.start_span(name, context, attributes=attributes, start_time=_nanoseconds(times[0]))
+            span = self._tracer.start_span(
+                name, context, attributes=attributes, links=_links(caller), start_time=_nanoseconds(times[0])
+            )
         finally:
             _CHOSEN.reset(token)
         if failure:
             span.set_status(Status(StatusCode.ERROR, failure))
         span.end(_nanoseconds(times[1]))
+
+
+def _links(traceparent: str) -> list[Link]:
+    if not traceparent:
+        return []
+    context = TraceContextTextMapPropagator().extract({"traceparent": traceparent}, Context())
+    caller = get_current_span(context).get_span_context()
+    return [Link(caller)] if caller.is_valid else []
 
 
 def _error_type(error: str) -> dict[str, str]:

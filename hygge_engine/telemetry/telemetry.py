@@ -52,10 +52,12 @@ class Telemetry:
         if (lineage := self._lineage) is not None and task.attempt == 1:
             _safely(lambda: lineage.began(project, entity, task))
 
-    def ended(self, project: Project, summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
-        """A load has ended: what ``settle_load`` is given."""
+    def ended(
+        self, project: Project, summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]], traceparent: str = ""
+    ) -> None:
+        """A load has ended: what ``settle_load`` is given. ``traceparent`` names the span of who asked for it."""
         if (signals := self._signals) is not None:
-            _safely(lambda: signals.ended(load_run_of(summary, results)))
+            _safely(lambda: signals.ended(load_run_of(summary, results), traceparent))
         if (lineage := self._lineage) is not None:
             _safely(lambda: lineage.ended(project, load_run_of(summary, results)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
@@ -12,7 +13,7 @@ from uuid import uuid4
 from hygge_engine import __version__
 from hygge_engine.errors import ConfigurationError, HyggeError, InvalidRequest, UnknownSelection
 from hygge_engine.orchestration.load import CANCEL_EVENT
-from hygge_engine.orchestration.request import LoadRequest, parse_request
+from hygge_engine.orchestration.request import LoadRequest, parse_request, usable_traceparent
 from hygge_engine.telemetry import in_trace_of
 from hygge_engine.web.answers import Answer, problem, problem_of
 from hygge_engine.web.loads import (
@@ -53,14 +54,17 @@ class Api:
     def __init__(self, open_project: Callable[[], Project]) -> None:
         self._open_project = open_project
 
-    async def start_load(self, body: bytes, url: str, client: DurableClient, *, requested_by: str) -> Answer:
-        """``POST /api/loads``."""
+    async def start_load(
+        self, body: bytes, url: str, client: DurableClient, *, requested_by: str, traceparent: str = ""
+    ) -> Answer:
+        """``POST /api/loads``. ``traceparent``: the caller's header of that name."""
         try:
             request = await asyncio.to_thread(self._validate, body, requested_by)
         except UnknownSelection as error:
             return await asyncio.to_thread(self._unknown, error, body)
         except HyggeError as error:
             return problem_of(error)
+        request = replace(request, traceparent=usable_traceparent(traceparent))
         load_id = str(uuid4())
         with in_trace_of(load_id):
             await client.start_new("load", load_id, request.to_json())

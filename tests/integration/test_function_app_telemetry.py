@@ -16,6 +16,9 @@ from tests.integration.test_function_app import APP, SETTINGS, App
 from tests.unit.load_world import LoadWorld
 from tests.unit.telemetry_world import Receiver, wait_for_what_is_sent
 
+# The span of whoever asks for the load.
+CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
@@ -45,6 +48,7 @@ def test_a_load_over_http_is_one_trace_with_its_lineage(
     settings = {**SETTINGS, "HYGGE_PROJECT": str(world.directory)}
     with FunctionsHost(APP, tmp_path / "state", settings=settings, worker="inline") as host:
         app = App(host, world)
+        app.http.headers["traceparent"] = CALLER
         load_id = app.start()
         assert app.settled(load_id)["status"] == "success"
         app.close()
@@ -62,6 +66,8 @@ def test_a_load_over_http_is_one_trace_with_its_lineage(
     )
     known = {span["spanId"] for span in spans}
     assert [span["name"] for span in spans if span.get("parentSpanId", "") not in known] == [names.SPAN_LOAD]
+    (load,) = [span for span in spans if span["name"] == names.SPAN_LOAD]
+    assert [link["traceId"].lower() for link in load["links"]] == [CALLER.split("-")[1]]
     # What the durable client hands to the host with the orchestration.
     assert sent_along == [f"00-{trace_id_of(load_id):032x}-{load_span_id(load_id):016x}-01"]
     events = receiver.bodies("/api/v1/lineage")

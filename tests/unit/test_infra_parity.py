@@ -141,6 +141,18 @@ PLANTED = {
         "publicNetworkAccess: 'Enabled'",
         "publicNetworkAccess",
     ),
+    "an open scheduler": (
+        "terraform/scheduler.tf",
+        'publicNetworkAccess = var.private_network ? "Disabled" : "Enabled"',
+        'publicNetworkAccess = "Enabled"',
+        "publicNetworkAccess",
+    ),
+    "a scheduler without its endpoint": (
+        "bicep/main.bicep",
+        "if (privateNetwork && durableTaskScheduler) {",
+        "if (false) {",
+        "pep-scheduler",
+    ),
     "a subnet without its gateway": (
         "bicep/modules/network.bicep",
         "          natGateway: { id: gateway.id }\n",

@@ -220,6 +220,8 @@ def test_a_private_deployment_opens_nothing_to_the_internet(scenario: str) -> No
         if kind in ("Microsoft.Storage/storageAccounts", "Microsoft.KeyVault/vaults"):
             assert body["properties"]["publicNetworkAccess"] == "Disabled"
             assert body["properties"]["networkAcls"] == {"bypass": "None", "defaultAction": "Deny"}
+        if kind == "Microsoft.DurableTask/schedulers":
+            assert body["properties"]["publicNetworkAccess"] == "Disabled"
         if kind == "Microsoft.Web/sites":
             expected = "Enabled" if SCENARIOS[scenario].get("publicApi", True) else "Disabled"
             assert body["properties"]["publicNetworkAccess"] == expected

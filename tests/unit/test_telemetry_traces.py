@@ -21,7 +21,7 @@ from hygge_engine.errors import HomeNotFound, HomeUnavailable
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.orchestration.local import LocalLoad
-from hygge_engine.orchestration.request import LoadRequest
+from hygge_engine.orchestration.request import LoadRequest, usable_traceparent
 from hygge_engine.telemetry import Telemetry, add_ids_to_logs, in_trace_of, names, signals
 from hygge_engine.telemetry.process import CONNECTION_STRING, telemetry_from
 from hygge_engine.telemetry.trace_ids import entity_span_id, load_span_id, trace_id_of
@@ -196,6 +196,20 @@ def test_a_watermark_that_is_a_time_tells_how_far_the_table_is_behind(world: Loa
     machine.telemetry.ended(world.project, summary, [answer])
 
     assert list(machine.metrics()["hygge.lag"].values()) == [300.0]
+
+
+@pytest.mark.parametrize(
+    "header", ["", "nonsense", "00-0-0-00", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "x" * 10_000]
+)
+def test_a_callers_header_that_is_none_is_left_out(world: LoadWorld, header: str) -> None:
+    machine = Machine()
+    times = {"started": "2024-05-01T06:00:00+00:00", "finished": "2024-05-01T06:01:10+00:00"}
+    summary = {"load_id": LOAD, "status": "success", "requested_by": "tests", **times}
+
+    machine.telemetry.ended(world.project, summary, [], usable_traceparent(header))
+
+    (load,) = machine.spans(names.SPAN_LOAD)
+    assert load.links == ()
 
 
 def test_an_orchestration_is_started_in_the_trace_of_its_load() -> None:
