@@ -115,7 +115,7 @@ def _check_sources(project: Project, name: str, entities: list[Entity]) -> _Answ
     section = Section("connection", name)
     section.checks, session = check_connection(connection)
     if session is None:
-        unknown = Check("source", "unknown", f"the connection {name} does not work", f"connections.{name}")
+        unknown = Check("source", "unknown", f"not looked at: the connection {name} does not work")
         return section, {entity.id: [unknown] for entity in entities}
     try:
         found: dict[str, list[Check]] = {}
@@ -155,11 +155,11 @@ def _check_store(project: Project, name: str, entities: list[Entity]) -> _Answer
         place = Place(*settings.journal(project, first))
     except HyggeError as error:
         section.checks.append(failure("reachable", "connect to account_url", error))
-        unknown = Check("destination", "unknown", "the store does not work", name)
+        unknown = Check("destination", "unknown", "not looked at: the store does not work")
         return section, {entity.id: [unknown] for entity in entities}
     section.checks += probe(place.lake, place.root)
     if any(check.result == "failed" for check in section.checks):
-        unknown = Check("destination", "unknown", "the store does not work", name)
+        unknown = Check("destination", "unknown", "not looked at: the store does not work")
         return section, {entity.id: [unknown] for entity in entities}
     section.checks.append(clock_check("clock", place.lake.now(), "the Date header of its answers"))
     if not isinstance(settings, OpenMirroringSettings):
@@ -225,7 +225,8 @@ def _show(console: Console, section: Section) -> None:
         console.print(line, soft_wrap=True)
         if check.result == "ok":
             continue
-        console.print(Text(f"      how: {check.how}", style="dim"), soft_wrap=True)
+        if check.how:
+            console.print(Text(f"      how: {check.how}", style="dim"), soft_wrap=True)
         if remedy := _remedy(check):
             see = f" See {page_of(check.code)}." if check.code else ""
             console.print(Text(f"      do:  {remedy}{see}"), soft_wrap=True)

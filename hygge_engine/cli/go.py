@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,14 +22,12 @@ from hygge_engine.cli.messages import (
     EXIT_SETTLED,
     error_lines,
 )
-from hygge_engine.cli.observers import choose_display, write_event
+from hygge_engine.cli.observers import Display, choose_display, write_event
 from hygge_engine.orchestration.local import LocalLoad
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.verdict import ATTEMPTS
 from hygge_engine.project import Project, load_project, select
 from hygge_engine.project.settings import RunType
-
-_STOPPING = b"\nStopping: what is whole is committed. Press Ctrl-C again to leave at once.\n"
 
 
 def run(
@@ -63,7 +60,7 @@ def run(
     console = Console(highlight=False)
     with choose_display(console, json_=json_, verbose=verbose) as display:
         load = LocalLoad(project, request, display, display.slice_answered, display.journal_unsettled)
-        with _cancel_on_interrupt(load):
+        with _cancel_on_interrupt(load, display):
             summary = load.run()
     if json_:
         write_event("summary", **summary)
@@ -84,12 +81,12 @@ def exit_code(summary: Mapping[str, Any]) -> int:
 
 
 @contextmanager
-def _cancel_on_interrupt(load: LocalLoad) -> Iterator[None]:
+def _cancel_on_interrupt(load: LocalLoad, display: Display) -> Iterator[None]:
     """The first SIGINT or SIGTERM asks the load to stop; the second ends the process, which no table minds."""
 
     def cancel(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
-        os.write(2, _STOPPING)  # A signal handler may interrupt any print, so it must not print.
+        display.stopping()
         load.request_cancel()
 
     before = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}

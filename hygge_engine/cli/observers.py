@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
@@ -19,12 +21,17 @@ from hygge_engine.flow.slices import SliceResult
 from hygge_engine.orchestration.local import Observer
 from hygge_engine.orchestration.verdict import ATTEMPTS
 
+STOPPING = "Stopping: what is whole is committed. Press Ctrl-C again to leave at once."
+
 # Seconds between two reports about one entity. A line stays, an object is read by a program, a bar is redrawn.
 LINE_INTERVAL_SECONDS = 10.0
 JSON_INTERVAL_SECONDS = 0.5
 
 # A settled entity's mark and colour, by status.
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("-", "yellow"), "cancelled": ("■", "yellow")}
+# How wide rows, bytes, seconds and rows per second are, so that most of them stand below each other in 80 columns.
+_FIGURE_CHARACTERS = (12, 8, 6, 13)
+
 _WORDS = {"failed": "failed", "skipped": "skipped", "cancelled": "cancelled"}
 
 
@@ -37,6 +44,11 @@ class Display(Observer, Protocol):
 
     def journal_unsettled(self, message: str, error: str) -> None:
         """The journal could not be written yet, and why; it is tried again."""
+        ...
+
+    def stopping(self) -> None:
+        """The load has been asked to stop. Called by a signal handler, which may interrupt any print and must not
+        print itself."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -115,12 +127,25 @@ def settled_line(flow: str, entity: str, result: Mapping[str, Any], width: int) 
         line.append(f"  {_WORDS[status]}", style=colour)
     if rows or status == "done":
         figures = [rows_text(rows), bytes_text(result.get("bytes", 0)), seconds_text(seconds), rate_text(rows, seconds)]
-        line.append("  " + "  ".join(figure for figure in figures if figure))
-    # Why an entity failed is told at the end, in full.
+        columns = zip(figures, _FIGURE_CHARACTERS, strict=True)
+        line.append("  " + "  ".join(figure.rjust(width) for figure, width in columns).rstrip())
+    # Why an entity failed is told at the end, in full; why it was cancelled is known.
     message = result.get("error", "") if status == "failed" else result.get("message", "").partition("\n")[0]
+    message = "" if status == "cancelled" else message
     if message:
         line.append(f"  {message}", style="dim")
     return line
+
+
+class _Bars(Progress):
+    """Bars with a note below them."""
+
+    note = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield from super().get_renderables()
+        if self.note:
+            yield Text(self.note, style="yellow")
 
 
 class BarDisplay:
@@ -128,7 +153,7 @@ class BarDisplay:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._progress = Progress(
+        self._progress = _Bars(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -141,9 +166,14 @@ class BarDisplay:
         self._watch = _Stopwatch()
         self._pauses = _Pauses()
         self._all: TaskID | None = None
+        self._rows: dict[tuple[str, str], int] = {}
+        self._settled = 0
+        self._count = 0
         self._width = 0
+        self._echo = ExitStack()
 
     def __enter__(self) -> Self:
+        self._echo.enter_context(quiet_control_characters())
         self._progress.start()
         return self
 
@@ -151,10 +181,20 @@ class BarDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         self._progress.stop()
+        self._echo.close()
+
+    def stopping(self) -> None:
+        # Drawn with the bars, by the thread that draws them.
+        self._progress.note = STOPPING
 
     def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
         self._width = _width(entities)
-        self._all = self._progress.add_task("all".ljust(self._width), total=len(entities), figures="")
+        self._count = len(entities)
+        self._all = self._progress.add_task("all".ljust(self._width), total=self._count, figures=self._totals())
+
+    def _totals(self) -> str:
+        rows = sum(self._rows.values())
+        return f"{self._settled} of {self._count} settled" + (f"  {rows_text(rows)}" if rows else "")
 
     def entity_progress(self, flow: str, entity: str, rows: int, bytes_: int) -> None:
         self._watch.is_due(flow, entity)
@@ -164,14 +204,19 @@ class BarDisplay:
             bar = self._bars[flow, entity] = self._progress.add_task(name, total=None, figures="")
         figures = f"{rows_text(rows)}  {bytes_text(bytes_)}  {rate_text(rows, self._watch.seconds(flow, entity))}"
         self._progress.update(bar, figures=figures)
+        self._rows[flow, entity] = rows
+        if self._all is not None:
+            self._progress.update(self._all, figures=self._totals())
 
     def entity_settled(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
         bar = self._bars.pop((flow, entity), None)
         if bar is not None:
             self._progress.remove_task(bar)
         self._console.print(settled_line(flow, entity, result, self._width), highlight=False)
+        self._rows[flow, entity] = result.get("rows", 0)
+        self._settled += 1
         if self._all is not None:
-            self._progress.advance(self._all)
+            self._progress.update(self._all, advance=1, figures=self._totals())
 
     def slice_answered(self, flow: str, entity: str, result: SliceResult) -> None:
         line = self._pauses.line(flow, entity, result)
@@ -200,6 +245,9 @@ class LineDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         return
+
+    def stopping(self) -> None:
+        _tell_of_stopping()
 
     def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
         self._width = _width(entities)
@@ -243,6 +291,9 @@ class JsonDisplay:
     ) -> None:
         return
 
+    def stopping(self) -> None:
+        _tell_of_stopping()
+
     def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
         write_event("planned", entities=list(entities))
 
@@ -261,6 +312,27 @@ class JsonDisplay:
 
     def journal_unsettled(self, message: str, error: str) -> None:
         write_event("waiting", flow="", entity="", message=message, error=error)
+
+
+def _tell_of_stopping() -> None:
+    os.write(2, f"\n{STOPPING}\n".encode())
+
+
+@contextmanager
+def quiet_control_characters() -> Iterator[None]:
+    """Keep the terminal from showing ``^C`` where Ctrl-C is pressed: the line that this begins tears the bars apart."""
+    if sys.platform == "win32" or not sys.stdin.isatty():
+        yield
+        return
+    import termios
+
+    before = termios.tcgetattr(sys.stdin)
+    quiet = [*before[:3], before[3] & ~termios.ECHOCTL, *before[4:]]
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
 
 def write_event(event: str, **values: Any) -> None:

@@ -355,13 +355,15 @@ def test_bars_show_progress_and_settled_entities_on_a_terminal(tmp_path: Path) -
             display.entity_progress("f", "orders", 1200, 4096)
             display.slice_answered("f", "orders", SliceResult("failed", message="deadlock victim", transient=True))
             display.entity_settled("f", "orders", {"status": "done", "rows": 2400, "bytes": 9000})
+            display.stopping()
             display.entity_settled("f", "stock", {"status": "failed", "error": "home.not_found"})
         terminal.seek(0)
         text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.read())
     assert re.search(r"✓ f\.orders +2,400 rows +9\.0 kB", text)
     assert re.search(r"✗ f\.stock +failed +home\.not_found", text)
     assert "f.orders: deadlock victim" in text
-    assert re.search(r"all +━+ ", text)
+    assert re.search(r"all +━+ 2 of 2 settled  2,400 rows", text)
+    assert "Press Ctrl-C again to leave at once" in text
 
 
 def test_no_color_is_respected() -> None:

@@ -112,7 +112,7 @@ def _check_state(state: LandingState, how: str) -> Check:
         return Check("landing", "ok", "nothing has been landed yet", how)
     mark = state.watermark
     reached = f", up to {mark.column} = {mark.value}" if mark is not None and mark.value is not None else ""
-    return Check("landing", "ok", f"{state.next_sequence - 1} files landed{reached}", how)
+    return Check("landing", "ok", f"files landed: {state.next_sequence - 1}{reached}", how)
 
 
 def _check_arrival(name: str, state: LandingState, layout: Layout, replication: Replication, remedy: str) -> Check:
