@@ -17,7 +17,7 @@ from rich.text import Text
 from hygge_engine.checks import Check, attempt, failure
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, remedy_of
 from hygge_engine.errors import HyggeError
-from hygge_engine.flow.factory import open_home
+from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.homes.mssql.checks import check_connection, check_source
 from hygge_engine.homes.mssql.drivers import check_driver
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
@@ -141,13 +141,27 @@ def _describe(project: Project, entity: Entity) -> Check:
     return attempt("source", how, look)
 
 
+def _look_at(project: Project, entity: Entity) -> Check:
+    """A destination of a type that has no checks of its own: what a load would ask it first."""
+    how = f"read the landing state of the {entity.store.type}"
+
+    def look() -> Check:
+        state = open_table(project, entity).state()
+        if state is None:
+            return Check("destination", "ok", "nothing has landed yet", how)
+        mark = f", up to {state.watermark.column} {state.watermark.value}" if state.watermark else ""
+        return Check("destination", "ok", f"loaded before{mark}", how)
+
+    return attempt("destination", how, look)
+
+
 def _check_store(project: Project, name: str, entities: list[Entity]) -> _Answer:
     """The lake of a store, the mirrored database in it, and the entities' tables there."""
     section = Section("store", name)
     first = entities[0]
     settings = first.store
     if not settings.keeps_journal():
-        return None, {}
+        return None, {entity.id: [_look_at(project, entity)] for entity in entities}
     try:
         if isinstance(settings, LakeSettings):
             check_reachable(settings.account_url)
@@ -163,7 +177,7 @@ def _check_store(project: Project, name: str, entities: list[Entity]) -> _Answer
         return section, {entity.id: [unknown] for entity in entities}
     section.checks.append(clock_check("clock", place.lake.now(), "the Date header of its answers"))
     if not isinstance(settings, OpenMirroringSettings):
-        return section, {}
+        return section, {entity.id: [_look_at(project, entity)] for entity in entities}
     layout = layout_of(settings, first.flow, first.name)
     section.checks.append(check_landing_zone(place.lake, layout))
     replication = ask_replication(place.lake, settings, layout)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from hygge_engine.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from hygge_engine.homes.base import Home
     from hygge_engine.lake.base import Lake
@@ -157,37 +159,54 @@ JOURNAL_PLACES: dict[str, type[JournalPlaceSettings]] = {}
 
 def register_connection[T: ConnectionSettings](model: type[T]) -> type[T]:
     """Class decorator: make ``connections.<name>.type: <kind>`` known."""
-    CONNECTIONS[model.kind] = model
-    return model
+    return _register(CONNECTIONS, model)
 
 
 def register_home[T: HomeSettings](model: type[T]) -> type[T]:
     """Class decorator: make ``home.type: <kind>`` known."""
-    HOMES[model.kind] = model
-    return model
+    return _register(HOMES, model)
 
 
 def register_store[T: StoreSettings](model: type[T]) -> type[T]:
     """Class decorator: make ``store.type: <kind>`` known."""
-    STORES[model.kind] = model
-    return model
+    return _register(STORES, model)
 
 
 def register_journal_place[T: JournalPlaceSettings](model: type[T]) -> type[T]:
     """Class decorator: make ``journal.location.type: <kind>`` known."""
-    JOURNAL_PLACES[model.kind] = model
+    return _register(JOURNAL_PLACES, model)
+
+
+def _register[T: type[ConnectionSettings | HomeSettings | StoreSettings | JournalPlaceSettings]](
+    registry: dict[str, Any], model: T
+) -> T:
+    known = registry.setdefault(model.kind, model)
+    if (known.__module__, known.__qualname__) != (model.__module__, model.__qualname__):
+        raise ConfigurationError(
+            f"{model.__module__} and {known.__module__} both register the type {model.kind}",
+            hint="Remove one of the two packages, or ask its author for another name.",
+        )
+    registry[model.kind] = model
     return model
 
 
 def load_types() -> None:
     """Import the modules that register homes and stores: the built-in ones, then those of installed packages.
 
-    A package names such a module in its entry points, in the group ``hygge_engine.types``.
+    A package names such a module in its entry points, in the group ``hygge_engine.types``. Raises ConfigurationError
+    where such a module cannot be imported, or brings a type that another one has.
     """
     for module in _BUILT_IN:
         import_module(module)
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
-        entry_point.load()
+        try:
+            entry_point.load()
+        except (ImportError, AttributeError) as error:
+            package = entry_point.dist.name if entry_point.dist is not None else "an installed package"
+            raise ConfigurationError(
+                f"{package} brings homes or stores in {entry_point.value}, which cannot be imported: {error}",
+                hint="Install what it lacks, or remove the package.",
+            ) from error
 
 
 def effective_run_type(run_type: RunType, incremental: bool | None) -> RunType:

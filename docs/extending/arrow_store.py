@@ -1,0 +1,81 @@
+"""``store: {type: arrow, path: shelf}``: a folder of Arrow IPC files for each table.
+
+`FolderTable` brings the landing protocol: files are staged, named in an intent and renamed. What is left to say is
+where the folder is, what a file is called, and how one is written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
+
+import pyarrow as pa
+from pydantic import Field
+
+from hygge_engine.lake.opening import open_directory
+from hygge_engine.project.settings import StoreSettings, register_store
+from hygge_engine.stores.files import StagedFiles
+from hygge_engine.stores.folder import FolderTable, places_of
+
+if TYPE_CHECKING:
+    from io import IOBase
+
+    from hygge_engine.lake.base import Lake, StagingWriter
+    from hygge_engine.project import Entity, Project
+    from hygge_engine.stores.landing.protocol import TableLanding
+    from hygge_engine.stores.landing.state import LandingState
+
+JOURNAL = ".hygge_journal"
+
+
+@register_store
+class ArrowSettings(StoreSettings):
+    """A directory of this machine. ``path`` is relative to the project's directory."""
+
+    kind: ClassVar[str] = "arrow"
+    type: Literal["arrow"] = "arrow"
+    path: str = Field(default="shelf", min_length=1)
+    compression: Literal["lz4", "zstd"] = "lz4"
+
+    def open(self, project: Project, entity: Entity) -> ArrowTable:
+        lake = open_directory(project.directory / self.path)
+        return ArrowTable(lake, entity.flow, entity.name, self)
+
+    def keeps_journal(self) -> bool:
+        return True
+
+    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
+        return open_directory(project.directory / self.path), JOURNAL
+
+
+class ArrowTable(FolderTable):
+    """Files are only added: each version of a row lands once, and the newest is the one in the last file."""
+
+    def __init__(self, lake: Lake, flow: str, entity: str, settings: ArrowSettings) -> None:
+        super().__init__(lake, places_of(entity, JOURNAL, flow, entity))
+        self.table_name = entity
+        self.key_columns = settings.key_columns
+        self._compression = settings.compression
+
+    def data_file(self, state: LandingState, sequence: int) -> str:
+        """Generation and number, so that no name means two things in its life."""
+        return f"{self.places.folder}/{state.generation:05d}-{sequence:08d}.arrow"
+
+    def writer(self, landing: TableLanding, schema: pa.Schema, *, marked: bool) -> StagedFiles:
+        return StagedFiles(lambda: self.lake.stage(landing.staged_path("arrow")), schema, self._begin)
+
+    def _begin(self, sink: StagingWriter, schema: pa.Schema) -> ArrowFile:
+        return ArrowFile(sink, schema, self._compression)
+
+
+class ArrowFile:
+    """One file; a `hygge_engine.stores.files.Encoder`."""
+
+    def __init__(self, sink: StagingWriter, schema: pa.Schema, compression: Literal["lz4", "zstd"]) -> None:
+        options = pa.ipc.IpcWriteOptions(compression=compression)
+        self._writer = pa.ipc.new_file(cast("IOBase", sink), schema, options=options)
+
+    def write(self, table: pa.Table) -> None:
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        self._writer.close()

@@ -1,0 +1,231 @@
+"""What a home and a store promise, as checks that a third party's tests can run: `docs/extending.md`.
+
+Each raises AssertionError with what was promised and what was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+
+from hygge_engine.errors import LandingBusy, LandingFenced
+from hygge_engine.homes.base import Batch, Home, Window
+from hygge_engine.stores.base import Destination
+from hygge_engine.stores.landing.base import Landing
+from hygge_engine.stores.landing.state import Mode, OpenLoad, Phase, StagedFile
+
+# The table that `check_store` lands.
+_COLUMNS: dict[str, pa.DataType] = {"id": pa.int64(), "value": pa.string()}
+SCHEMA = pa.schema(_COLUMNS)
+
+
+def check_home(open_home: Callable[[], Home], *, cursor: str = "") -> None:
+    """Check a home over a source that nobody changes meanwhile, with at least three batches' worth of rows.
+
+    With ``cursor``, the name of a column, increments by it are checked too.
+    """
+    with open_home() as home:
+        table = home.describe()
+        _expect(table == home.describe(), "describe() says the same each time", "it does not")
+        unknown = set(table.key) - set(table.schema.names)
+        _expect(not unknown, "the key's columns are columns of the table", f"{sorted(unknown)} are none")
+        whole = list(home.read(Window()))
+        _expect(len(whole) >= 3, "the source has three batches' worth of rows", f"{len(whole)} batches")
+        for batch in whole:
+            _expect(batch.rows.schema.equals(table.schema), "each batch has the table's schema", str(batch.rows.schema))
+            _expect(batch.rows.num_rows > 0, "no batch is empty", "one is")
+        rows = _rows(whole)
+    if table.key:
+        keys = [tuple(row[name] for name in table.key) for row in rows]
+        _expect(len(set(keys)) == len(keys), "the key is unique", "two rows share one")
+        _check_positions(open_home, Window(), whole)
+    else:
+        _expect(all(batch.position is None for batch in whole), "without a key there is no position", "there is one")
+    if cursor:
+        _check_cursor(open_home, cursor, rows)
+
+
+def _check_positions(open_home: Callable[[], Home], window: Window, whole: Sequence[Batch]) -> None:
+    for number, batch in enumerate(whole):
+        position = batch.position
+        _expect(position is not None, "a table with a key can be resumed after each batch", "a batch has no position")
+        with open_home() as home:
+            rest = _rows(home.read(window, position))
+        expected = _rows(whole[number + 1 :])
+        _expect(rest == expected, f"after {position} the same rows follow as before", f"{len(rest)}, {len(expected)}")
+
+
+def _check_cursor(open_home: Callable[[], Home], cursor: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    with open_home() as home:
+        high = home.high_water(cursor)
+        _expect(high.value is not None, f"{cursor} has a largest value", "none")
+        counted = home.count_at(cursor, high.value or "")
+        _expect(counted == high.ties, "count_at() counts the ties of high_water()", f"{counted}, {high.ties}")
+        first = list(home.read(Window(cursor, None, high.value)))
+        _expect(
+            _sorted(_rows(first)) == _sorted(rows), "from the beginning to the upper bound are all rows", "they are not"
+        )
+        none = _rows(home.read(Window(cursor, high.value, high.value)))
+        _expect(not none, "nothing is newer than the upper bound", f"{len(none)} rows")
+        again = Window(cursor, high.value, high.value, lower_inclusive=True)
+        ties = len(_rows(home.read(again)))
+        _expect(ties == high.ties, "an inclusive lower bound reads its rows again", f"{ties} of {high.ties} rows")
+    if first[0].position is not None:
+        _check_positions(open_home, Window(cursor, None, high.value), first)
+
+
+def check_store(
+    open_table: Callable[[], Destination[Any]],
+    read_back: Callable[[], Iterable[Mapping[str, Any]]],
+    *,
+    key_columns: Sequence[str] = ("id",),
+) -> None:
+    """Check a store with a table that does not exist yet, of the columns in `SCHEMA`.
+
+    ``open_table`` opens it anew, as each slice does; ``read_back`` returns all rows that a reader sees.
+    """
+    merges = open_table().merges and bool(key_columns)
+    key = tuple(key_columns)
+    seen: list[dict[str, Any]] = []
+
+    def expect(promise: str) -> None:
+        found = [dict(row) for row in read_back()]
+        _expect(_sorted(found) == _sorted(seen), promise, f"{_sorted(found)} instead of {_sorted(seen)}")
+
+    def add(*rows: tuple[int, str]) -> None:
+        new = _records(rows)
+        if merges:
+            seen[:] = [row for row in seen if row["id"] not in {each["id"] for each in new}]
+        seen.extend(new)
+
+    _expect(open_table().state() is None, "before the first load there is no landing state", "there is one")
+    _land(open_table(), key, "initial", [(1, "a"), (2, "b")])
+    add((1, "a"), (2, "b"))
+    expect("the rows of the first load are there")
+
+    _land(open_table(), key, "changes", [(2, "c"), (3, "d")])
+    add((2, "c"), (3, "d"))
+    expect("an increment replaces rows by key where the store merges, and is added where it does not")
+
+    table = open_table()
+    landing = _begin(table, "abandoned", key, "changes")
+    writer = table.writer(landing, SCHEMA, marked=True)
+    writer.write(_batch([(9, "never")]))
+    expect("staged rows are seen by nobody")
+    writer.abandon()
+    landing.discard()
+    landing.release()
+    expect("abandoned rows never appear")
+
+    _check_slices(open_table, key)
+    add((4, "e"), (5, "f"))
+    expect("all slices of a load are there")
+
+    _check_ownership(open_table, key)
+    add((6, "g"))
+    expect("an attempt that was taken over lands nothing, and its successor lands once")
+
+    _land(open_table(), key, "reload", [(7, "h")])
+    seen[:] = _records([(7, "h")])
+    expect("a reload replaces all rows")
+    _land(open_table(), key, "reload", [])
+    seen.clear()
+    expect("a reload of nothing leaves nothing")
+    _land(open_table(), key, "initial", [(8, "i")])
+    add((8, "i"))
+    expect("a table that was emptied takes rows again")
+
+
+def _check_slices(open_table: Callable[[], Destination[Any]], key: tuple[str, ...]) -> None:
+    table = open_table()
+    landing = _begin(table, "sliced", key, "changes")
+    table.publish(landing, _stage(table, landing, [(4, "e")]), position=["4"], last=False)
+    table = open_table()
+    landing = table.attach("sliced", 2)
+    position = landing.open.position if landing.open else None
+    _expect(position == ["4"], "the next slice finds the position that was committed", str(position))
+    landing.take_over()
+    table.publish(landing, _stage(table, landing, [(5, "f")]), position=None, last=True)
+    finished = open_table().attach("sliced", 3).finished
+    _expect(finished is not None and finished.rows == 2, "a load that ended remembers its totals", str(finished))
+
+
+def _check_ownership(open_table: Callable[[], Destination[Any]], key: tuple[str, ...]) -> None:
+    table = open_table()
+    zombie = _begin(table, "twice", key, "changes")
+    staged = _stage(table, zombie, [(6, "zombie")])
+    try:
+        open_table().attach("another", 1)
+    except LandingBusy:
+        pass
+    else:
+        raise AssertionError("promised: a table that a load owns is refused to another; found: it was not")
+    table_again = open_table()
+    successor = table_again.attach("twice", 2)
+    successor.take_over()
+    try:
+        table.publish(zombie, staged, position=None, last=True)
+    except LandingFenced:
+        pass
+    else:
+        raise AssertionError("promised: who was taken over raises LandingFenced; found: it landed")
+    table_again.publish(successor, _stage(table_again, successor, [(6, "g")]), position=None, last=True)
+
+
+def _land(table: Destination[Any], key: tuple[str, ...], mode: Mode, rows: Sequence[tuple[int, str]]) -> None:
+    """A load in one slice, as the flow makes it."""
+    landing = _begin(table, uuid4().hex, key, mode)
+    files = _stage(table, landing, rows)
+    if mode != "reload":
+        table.publish(landing, files, position=None, last=True)
+        return
+    landing.update(staged=tuple(files), phase="dropping")
+    _expect(table.drop(landing), "a table that nobody reads can be dropped", "it cannot")
+    _expect(table.drop_wait(landing) is None, "nothing has to be waited for here", "something has")
+    if files:
+        table.publish(landing, files, position=None, last=True, new_generation=True)
+    else:
+        table.clear(landing)
+
+
+def _begin(table: Destination[Any], load_id: str, key: tuple[str, ...], mode: Mode) -> Landing:
+    landing: Landing = table.attach(load_id, 1)
+    if mode != "reload":
+        table.check_history(landing)
+    phase: Phase = "staging" if mode == "reload" else "landing"
+    opened = OpenLoad(load_id=load_id, mode=mode, phase=phase, started=datetime.now(UTC).isoformat())
+    landing.begin(opened, key_columns=key, columns={field.name: str(field.type) for field in SCHEMA})
+    return landing
+
+
+def _stage(table: Destination[Any], landing: Landing, rows: Sequence[tuple[int, str]]) -> list[StagedFile]:
+    marked = landing.open is not None and landing.open.mode == "changes"
+    writer = table.writer(landing, SCHEMA, marked=marked)
+    for row in rows:
+        writer.write(_batch([row]))
+    return writer.finish()
+
+
+def _batch(rows: Sequence[tuple[int, str]]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist(_records(rows), schema=SCHEMA)
+
+
+def _records(rows: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
+    return [{"id": id_, "value": value} for id_, value in rows]
+
+
+def _rows(batches: Iterable[Batch]) -> list[dict[str, Any]]:
+    return [row for batch in batches for row in batch.rows.to_pylist()]
+
+
+def _sorted(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    return sorted(str(sorted(row.items())) for row in rows)
+
+
+def _expect(kept: bool, promise: str, found: str) -> None:
+    if not kept:
+        raise AssertionError(f"promised: {promise}; found: {found}")
