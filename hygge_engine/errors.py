@@ -11,6 +11,8 @@
     │   ├── HomeNotFound              no such database, table, view or column
     │   ├── CursorUnusable            the watermark column cannot serve as a cursor
     │   ├── ChangesExpired            the source has forgotten changes since the last load
+    │   ├── SourceChanged             a file that was read in part is not the same any more
+    │   ├── Unreadable                a file is not what its format, or the types of its columns, say
     │   └── UnsupportedType           a column's type has no place in the destination
     ├── LakeError                   a data lake or local directory refused an operation
     │   ├── LakeNotFound              404
@@ -126,6 +128,18 @@ class ChangesExpired(HomeError):
     """The source no longer keeps all changes since the last load, so that an increment would miss some."""
 
     code = "home.changes_expired"
+
+
+class SourceChanged(HomeError):
+    """A file that was read in part is not the same any more, so that its rest cannot be told from what has landed."""
+
+    code = "home.source_changed"
+
+
+class Unreadable(HomeError):
+    """A file is not what its format says, or a value is not of its column's type."""
+
+    code = "home.unreadable"
 
 
 class UnsupportedType(HomeError):

@@ -72,6 +72,9 @@ class InterruptedLake:
     def read(self, path: str) -> Content:
         return self._do(lambda: self._lake.read(path))
 
+    def read_range(self, path: str, offset: int, length: int, *, if_match: str) -> bytes:
+        return self._do(lambda: self._lake.read_range(path, offset, length, if_match=if_match))
+
     def info(self, path: str) -> PathInfo | None:
         return self._do(lambda: self._lake.info(path))
 

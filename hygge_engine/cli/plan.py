@@ -117,12 +117,12 @@ def _add_source(line: Line, table: Table, entity: Entity, project: Project) -> N
     polish = polish_of(table, entity.polish)
     line.columns = len(polish.table.columns)
     line.polish = polish.describe()
-    if not table.key:
+    if not table.resumable:
         minutes = project.options.slice_minutes
         line.warnings.append(f"no unique key, so all rows must move within one slice of {minutes:g} minutes")
     line.warnings += [f"{column.name}: {column.loss}" for column in polish.table.columns if column.loss]
     if entity.watermark:
-        column = "" if entity.watermark.change_tracking else entity.watermark.column
+        column = entity.watermark.column if entity.watermark.names_column else ""
         spelling_of(table, [name for name in (column, entity.watermark.primary_key) if name], "watermark")
     rules = rules_of(entity.expectations, polish, polish.key(entity.store.key_columns))
     line.expectations = rules.names if rules else []

@@ -62,6 +62,11 @@ class Opening:
         """Whether a window is loaded again."""
         return self._task.is_backfill
 
+    @property
+    def reloads(self) -> bool:
+        """Whether this load itself, not one that it has to finish first, is a full reload."""
+        return effective_run_type(self._task.run_type, self._entity.store.incremental) == "full_drop"
+
     def describe(self) -> Table:
         """The source's catalogue entry, read once per slice."""
         if self._source is None:
@@ -78,8 +83,7 @@ class Opening:
     def begin(self) -> OpenLoad | None:
         """Open the load in the landing state; None where an increment has nothing new to read."""
         source, polish = self.describe(), self.polish
-        run_type = effective_run_type(self._task.run_type, self._entity.store.incremental)
-        mode = mode_of(self._landing.state, reload=run_type == "full_drop")
+        mode = mode_of(self._landing.state, reload=self.reloads)
         columns = {column.name: str(column.type) for column in polish.table.columns}
         change = ""
         if mode != "reload" and self._landing.state.has_history:
@@ -182,7 +186,7 @@ class Opening:
             self._notes.append(
                 f"{high.null_cursors} rows have no {cursor}: an incremental load never sees their changes"
             )
-        upper = Watermark(cursor, high.type, high.value, high.ties)
+        upper = Watermark(cursor, high.type, high.value, high.ties, high.boundary)
         if mode != "changes":
             return replace(opened, upper=upper)
         reached = self._reached(upper)

@@ -9,7 +9,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from hygge_engine.errors import ExpectationFailed, HyggeError, LakeError, LandingBusy, LandingFenced, StoreError
+from hygge_engine.errors import (
+    ExpectationFailed,
+    HyggeError,
+    LakeError,
+    LandingBusy,
+    LandingFenced,
+    SourceChanged,
+    StoreError,
+)
 from hygge_engine.expectations.checks import outcome_of, warnings_of
 from hygge_engine.flow.checking import Checking
 from hygge_engine.flow.factory import journal_of, open_home, open_table
@@ -18,6 +26,7 @@ from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
 from hygge_engine.homes.base import Home, Table, Window
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.polish.polish import LoadStamp
+from hygge_engine.project.settings import FILE_MODIFIED
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.base import RENEWAL_SECONDS, Landing, is_resumable
@@ -39,6 +48,9 @@ FENCED_PAUSE_SECONDS = 5.0
 
 # How soon to try again to drop a table that somebody is reading.
 DROP_PAUSE_SECONDS = 5.0
+
+# How soon to begin again with files that have just changed.
+CHANGED_PAUSE_SECONDS = 2.0
 
 # Why reading stopped before the end of the window.
 Cut = Literal["", "continue", "cancelled"]
@@ -123,7 +135,10 @@ class _Slice:
                 self._landing.sweep()  # what a fenced attempt staged after its successor had swept
                 self._landing.release()
                 return self._ended(checked)
-            cut = self._reload(opened) if opened.mode == "reload" else self._append(opened)
+            try:
+                cut = self._reload(opened) if opened.mode == "reload" else self._append(opened)
+            except SourceChanged as changed:
+                cut = self._start_over(opened, changed)
             if isinstance(cut, SliceResult):
                 return cut
             # Where an adopted load has ended, this load's own share begins now.
@@ -137,6 +152,21 @@ class _Slice:
             self._landing.adopt()
         else:
             self._landing.discard()
+
+    def _start_over(self, opened: OpenLoad, changed: SourceChanged) -> SliceResult:
+        """Begin an open load again that cannot go on where it stopped, if no row doubles by that; else raise.
+
+        What a reload has staged nobody has seen, and a store that merges by key takes rows again. Elsewhere only a
+        reload helps: it forgets the watermark, so that no later increment takes the half-read window for unread if the
+        reload never ends.
+        """
+        merges = self._table.merges and bool(self._landing.state.key_columns)
+        if opened.mode != "reload" and not merges and not self._opening.reloads:
+            raise changed
+        self._landing.discard(forget_watermark=opened.mode != "reload" and not merges)
+        return self._result(
+            "continue", message=f"{changed.message} Begun again.", not_before=_in(CHANGED_PAUSE_SECONDS)
+        )
 
     def _append(self, opened: OpenLoad) -> SliceResult | None:
         """Read until the window or the slice ends, then land what was read; position and data commit together."""
@@ -180,11 +210,14 @@ class _Slice:
         landed, polish = self._opening.landed(), self._opening.polish
         names = [column.name for column in landed.columns]
         stamp = LoadStamp(opened.load_id, datetime.fromisoformat(opened.started))
+        known = self._landing.state.watermark.boundary if self._landing.state.watermark else None
         window = Window(
             cursor=opened.upper.column if opened.upper else None,
             lower=opened.lower,
             upper=opened.upper.value if opened.upper else None,
             lower_inclusive=opened.lower_inclusive,
+            landed=known,
+            known=opened.upper.boundary if opened.upper else None,
         )
         position = opened.position
         rows = opened.rows + sum(file.rows for file in opened.staged)
@@ -192,7 +225,6 @@ class _Slice:
         cut: Cut = ""
         renewed = time.monotonic()
         boundary = self._boundary(opened, polish.source)
-        known = self._landing.state.watermark.boundary if self._landing.state.watermark else None
         checks = self._checking.begin(opened)
         writer = self._table.writer(self._landing, landed.schema, marked=opened.mode == "changes")
         try:
@@ -244,6 +276,8 @@ class _Slice:
         Text is compared by the source's collation, which Arrow does not know.
         """
         if opened.upper is None or opened.upper.type not in ("datetime", "int") or not source.key:
+            return None
+        if opened.upper.column == FILE_MODIFIED:  # the home knows its files by name
             return None
         (cursor,) = spelling_of(source, [opened.upper.column], "watermark")
         before = opened.boundary

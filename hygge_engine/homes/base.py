@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 import pyarrow as pa
 
-from hygge_engine.watermark import CursorType
+from hygge_engine.watermark import Boundary, CursorType
 
 # Where reading stopped: the key (full read) or cursor and key (incremental read) of the last row, in the home's own
 # exact text forms, so that no digit is lost. JSON-serialisable; opaque to everybody but the home that made it.
@@ -32,13 +32,20 @@ class Table:
     """A source as its catalogue describes it.
 
     ``key`` are the columns of a unique, non-null, orderable key, empty where there is none; only a table with a key
-    can be read in slices. ``approximate_rows`` comes from the catalogue's statistics and is None where it keeps none.
+    can be read in slices, unless ``resumes_without_key`` says that reading goes on by another position.
+    ``approximate_rows`` comes from the catalogue's statistics and is None where it keeps none.
     """
 
     name: str
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
     approximate_rows: int | None = None
+    resumes_without_key: bool = False
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a later slice can go on where one has stopped."""
+        return bool(self.key) or self.resumes_without_key
 
     @property
     def schema(self) -> pa.Schema:
@@ -54,13 +61,17 @@ class Window:
     beginning, NULL cursors included; ``lower_inclusive`` reads the rows at ``lower`` again. A rowversion's bounds
     come from MIN_ACTIVE_ROWVERSION() and mean ``lower <= cursor < upper``. Values are in the home's own exact text
     forms. With the cursor `hygge_engine.project.settings.CHANGE_TRACKING`: all rows where ``lower`` is None, else those
-    that changed after ``lower`` and not after ``upper``.
+    that changed after ``lower`` and not after ``upper``. With `hygge_engine.project.settings.FILE_MODIFIED`: the rows
+    of the files whose time of last change lies between the bounds, without those at ``lower`` that ``landed`` names,
+    and at ``upper`` with those alone that ``known`` names.
     """
 
     cursor: str | None = None
     lower: str | None = None
     upper: str | None = None
     lower_inclusive: bool = False
+    landed: Boundary | None = None
+    known: Boundary | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,8 @@ class HighWater:
     ``ties`` counts the rows at exactly that value: when more of them appear later, the next load reads the value
     again, so that rows which share the boundary's timestamp are never lost. ``null_cursors`` counts the rows whose
     cursor is NULL: an incremental read never sees them. ``oldest`` is the oldest value after which all changes are
-    still known; None where that is any.
+    still known; None where that is any. ``boundary`` names what is at exactly that value, where the home knows it
+    without reading rows.
     """
 
     value: str | None
@@ -78,6 +90,7 @@ class HighWater:
     ties: int = 0
     null_cursors: int = 0
     oldest: str | None = None
+    boundary: Boundary | None = None
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,13 @@ class Lake(Protocol):
         """A whole small file. Raises LakeNotFound."""
         ...
 
+    def read_range(self, path: str, offset: int, length: int, *, if_match: str) -> bytes:
+        """``length`` bytes of a file from ``offset`` on, all of them within it.
+
+        Raises LakeConditionNotMet where ``if_match`` is not the file's etag any more, LakeNotFound.
+        """
+        ...
+
     def info(self, path: str) -> PathInfo | None:
         """Properties of a file or folder; None where there is none."""
         ...

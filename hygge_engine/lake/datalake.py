@@ -90,6 +90,15 @@ class DataLake:
 
         return self._call("read", path, request)
 
+    def read_range(self, path: str, offset: int, length: int, *, if_match: str) -> bytes:
+        """See `Lake.read_range`."""
+        conditions: Any = {"etag": _quoted(if_match), "match_condition": MatchConditions.IfNotModified}
+
+        def request() -> bytes:
+            return bytes(self._blob_client(path).download_blob(offset, length, **conditions).readall())
+
+        return self._call("read", path, request)
+
     def info(self, path: str) -> PathInfo | None:
         """See `Lake.info`."""
 

@@ -60,6 +60,13 @@ class LocalLake:
             # Both from one open file: a replacement in between goes to another inode.
             return Content(file.read(), _etag(os.fstat(file.fileno())))
 
+    def read_range(self, path: str, offset: int, length: int, *, if_match: str) -> bytes:
+        with lake_errors(path), self._locate(path).open("rb") as file:
+            if _etag(os.fstat(file.fileno())) != if_match:
+                raise LakeConditionNotMet(f"{path} is not the file that was found.", status=412)
+            file.seek(offset)
+            return file.read(length)
+
     def info(self, path: str) -> PathInfo | None:
         target = self._locate(path)
         try:

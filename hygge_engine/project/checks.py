@@ -66,6 +66,8 @@ class Checks:
                 self._check_lag(entity, watermark)
         if entity.watermark and entity.watermark.change_tracking and watermark is not None:
             self._check_change_tracking(entity, watermark)
+        if entity.watermark and entity.watermark.file_modified and watermark is not None:
+            self._check_file_modified(entity, watermark)
         self._check_destination(entity, item)
         self._stores[entity.id] = store
         self._landings.append(_Landing(entity, entity.store.destination(entity.name).casefold(), item.place))
@@ -180,6 +182,13 @@ class Checks:
             expected = "a store that can, or `watermark.column`"
         else:
             return
+        self._problems.add(place.source.problem(place.line, place.column, message, expected=expected))
+
+    def _check_file_modified(self, entity: Entity, watermark: Mapping) -> None:
+        if entity.home.has_file_times():
+            return
+        place: Node = watermark.get("file_modified") or watermark
+        message, expected = "the rows of this home are in no files", "a home of files, or `watermark.column`"
         self._problems.add(place.source.problem(place.line, place.column, message, expected=expected))
 
     def _check_destination(self, entity: Entity, item: EntityTree) -> None:

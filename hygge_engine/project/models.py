@@ -18,6 +18,7 @@ from hygge_engine.project.polish import PolishSettings
 from hygge_engine.project.schedule import check_schedule
 from hygge_engine.project.settings import (
     CHANGE_TRACKING,
+    FILE_MODIFIED,
     ConnectionSettings,
     HomeSettings,
     JournalPlaceSettings,
@@ -90,6 +91,9 @@ class WatermarkSettings(Settings):
     With ``change_tracking: true`` the source itself lists what was inserted, updated and deleted; ``column`` and
     ``lag`` do not count then. ``on_expired`` says what to do when the source no longer keeps all changes since the last
     load: ``fail``, or ``reload`` the table.
+
+    With ``file_modified: true`` whole files are new that were added or changed since the last load; ``column`` does not
+    count then.
     """
 
     column: str = ""
@@ -97,11 +101,19 @@ class WatermarkSettings(Settings):
     lag: Duration = 0.0
     change_tracking: bool = False
     on_expired: Literal["fail", "reload"] = "fail"
+    file_modified: bool = False
 
     @property
     def cursor(self) -> str:
         """What a home is asked for."""
+        if self.file_modified:
+            return FILE_MODIFIED
         return CHANGE_TRACKING if self.change_tracking else self.column
+
+    @property
+    def names_column(self) -> bool:
+        """Whether ``column`` is what counts."""
+        return not (self.change_tracking or self.file_modified)
 
     @property
     def lag_seconds(self) -> float:
@@ -110,8 +122,12 @@ class WatermarkSettings(Settings):
 
     @model_validator(mode="after")
     def _knows_what_is_new(self) -> Self:
-        if not self.column and not self.change_tracking:
-            raise ValueError("expected `column`, or `change_tracking: true`")
+        if not self.column and self.names_column:
+            raise ValueError("expected `column`, or `change_tracking: true`, or `file_modified: true`")
+        if self.change_tracking and self.file_modified:
+            raise ValueError(
+                "expected one of `change_tracking` and `file_modified`: a table has the one, files the other"
+            )
         return self
 
 

@@ -23,6 +23,7 @@ RunType = Literal["full_drop", "incremental"]
 
 # Imported by name when the first project is read: the rooms depend on this one, never the other way round.
 _BUILT_IN = (
+    "hygge_engine.homes.files.settings",
     "hygge_engine.homes.mssql.settings",
     "hygge_engine.lake.journal_settings",
     "hygge_engine.stores.lake_files.settings",
@@ -57,6 +58,9 @@ class ConnectionSettings(Settings):
 # the name that SQL Server's Change Tracking gives it.
 CHANGE_TRACKING = "SYS_CHANGE_VERSION"
 
+# The cursor of a home of files that counts the time of a file's last change instead of a column: Spark's name for it.
+FILE_MODIFIED = "_metadata.file_modification_time"
+
 
 class HomeSettings(Settings):
     """``home``: where rows come from. A model with a key ``connection`` names a connection of its own kind there.
@@ -82,6 +86,11 @@ class HomeSettings(Settings):
 
     def tracks_changes(self) -> bool:
         """Whether it can list what has changed, deletes included, so that ``watermark.change_tracking`` applies."""
+        return False
+
+    def has_file_times(self) -> bool:
+        """Whether its rows are in files that know when they were changed, so that ``watermark.file_modified``
+        applies."""
         return False
 
     def connections_at_once(self) -> int:

@@ -165,6 +165,10 @@ class FragileLake:
         self.check_alive()
         return self._lake.read(path)
 
+    def read_range(self, path: str, offset: int, length: int, *, if_match: str) -> bytes:
+        self.check_alive()
+        return self._lake.read_range(path, offset, length, if_match=if_match)
+
     def info(self, path: str) -> PathInfo | None:
         self.check_alive()
         return self._lake.info(path)

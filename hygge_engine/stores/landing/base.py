@@ -128,9 +128,13 @@ class Landing(ABC):
         """
         self.update(load_id=self._load_id, adopted=True, rows=0, bytes=0, files=0)
 
-    def discard(self) -> None:
-        """Forget an open load that cannot be resumed. What it has published stays; what it has staged is swept."""
-        self._write(replace(self.state, open=None))
+    def discard(self, *, forget_watermark: bool = False) -> None:
+        """Forget an open load that cannot be resumed. What it has published stays; what it has staged is swept.
+
+        ``forget_watermark`` keeps increments away from a table that has rows beyond its watermark.
+        """
+        watermark = None if forget_watermark else self.state.watermark
+        self._write(replace(self.state, open=None, watermark=watermark))
         self.sweep()
 
     def record_drop(self, folder_etag: str) -> None:
@@ -264,7 +268,7 @@ def ended(state: LandingState) -> LandingState:
         raise LandingBroken("there is no open load to end")
     reached = None
     if opened.upper is not None and opened.upper.value is not None and not opened.backfill:
-        reached = replace(opened.upper, boundary=opened.boundary)
+        reached = replace(opened.upper, boundary=opened.boundary or opened.upper.boundary)
     kept = None if opened.mode == "reload" else state.watermark
     totals = Finished(
         opened.load_id, opened.mode, opened.rows, opened.bytes, opened.files, opened.adopted, opened.checked

@@ -88,6 +88,9 @@ class GatedLake:
     def read(self, path: str) -> Content:
         return self._lake.read(path)
 
+    def read_range(self, path: str, offset: int, length: int, *, if_match: str) -> bytes:
+        return self._lake.read_range(path, offset, length, if_match=if_match)
+
     def info(self, path: str) -> PathInfo | None:
         return self._lake.info(path)
 

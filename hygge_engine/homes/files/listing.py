@@ -1,0 +1,103 @@
+"""Which files a path means, in which order, and what their folders say about their rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+from hygge_engine.errors import HomeError, HomeNotFound
+from hygge_engine.lake.base import Lake, PathInfo
+
+_WILDCARD = re.compile(r"[*?\[]")
+
+# What Hive, and Spark after it, write as the value of a partition whose column is NULL.
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+_DELTA_LOG = "_delta_log"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file, and the texts that its folders give for partition columns (None for NULL)."""
+
+    info: PathInfo
+    partitions: Mapping[str, str | None]
+
+    @property
+    def path(self) -> str:
+        return self.info.path
+
+
+def list_files(lake: Lake, pattern: str, *, partitions: bool) -> list[SourceFile]:
+    """The files that ``pattern`` means, by path: a file, a folder with all that is below it, or a glob.
+
+    Left out are empty files, and names that begin with ``_`` or ``.`` below the pattern's fixed part, by the rule of
+    Spark: markers, checksums and unfinished work (``_SUCCESS``, ``_committed_…``, ``.part.crc``), but not partition
+    folders such as ``_year=2024``. Raises HomeNotFound where nothing is left, HomeError for a Delta table, whose folder
+    also holds files that do not belong to it any more.
+    """
+    base, glob = _split(lake, pattern)
+    found = [] if glob is None else [entry for entry in lake.list(base, recursive=True) if not entry.is_directory]
+    if glob is None:
+        info = lake.info(pattern)
+        found = [info] if info is not None and not info.is_directory else []
+    kept: list[SourceFile] = []
+    for entry in found:
+        below = entry.path[len(base) + 1 :] if base else entry.path
+        if glob is not None and not PurePosixPath(below).full_match(glob):
+            continue
+        parts = below.split("/")
+        if _DELTA_LOG in parts:
+            raise HomeError(
+                f"{lake.url}/{pattern} holds a Delta table, whose folder keeps files that are no part of it any more.",
+                hint="Read it through its SQL endpoint, or name other files.",
+            )
+        if entry.length and not any(_is_hidden(part) for part in parts):
+            kept.append(SourceFile(entry, _partitions(parts[:-1]) if partitions else {}))
+    if not kept:
+        raise HomeNotFound(
+            f"There are no files at {lake.url}/{pattern}.",
+            hint="Check path; files whose names begin with _ or . and empty ones do not count.",
+        )
+    return kept
+
+
+def partition_names(files: Sequence[SourceFile]) -> list[str]:
+    """The partition columns, in the order of the folders. Raises HomeError where files disagree about them."""
+    names = list(files[0].partitions)
+    for file in files:
+        if list(file.partitions) != names:
+            raise HomeError(
+                f"The folders of {file.path} and {files[0].path} name different columns: "
+                f"{', '.join(file.partitions) or 'none'}, and {', '.join(names) or 'none'}.",
+                hint="Name files of one layout in path, or set partitions: false.",
+            )
+    return names
+
+
+def _split(lake: Lake, pattern: str) -> tuple[str, str | None]:
+    """The folder to list, and the glob below it; None for a file."""
+    parts = pattern.split("/")
+    fixed = next((number for number, part in enumerate(parts) if _WILDCARD.search(part)), len(parts))
+    if fixed < len(parts):
+        return "/".join(parts[:fixed]), "/".join(parts[fixed:])
+    info = lake.info(pattern) if pattern else None
+    if info is not None and not info.is_directory:
+        return pattern.rpartition("/")[0], None
+    return pattern, "**"
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)
+
+
+def _partitions(folders: Sequence[str]) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for folder in folders:
+        name, equals, value = folder.partition("=")
+        if equals and name:
+            found[unquote(name)] = None if value in (NULL_PARTITION, "") else unquote(value)
+    return found

@@ -1,0 +1,225 @@
+"""Parquet as a format of a home: schemas and statistics from the footers, rows row group by row group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hygge_engine.errors import HomeError, Unreadable
+from hygge_engine.homes.base import Column
+from hygge_engine.homes.files.listing import SourceFile
+from hygge_engine.homes.files.settings import FilesHomeSettings
+from hygge_engine.homes.files.types import convert, destination_type, widen
+from hygge_engine.lake.base import Lake
+from hygge_engine.lake.ranged import RangedFile
+
+# Footers are read side by side: over a network each takes as long as its two answers.
+_FOOTERS_AT_ONCE = 8
+
+# All columns of a row group are read at once, each through a buffer: so many bytes for all of them together.
+_BUFFERS_BYTES = 32 * 1024 * 1024
+_SMALLEST_BUFFER_BYTES = 64 * 1024
+_LARGEST_BUFFER_BYTES = 4 * 1024 * 1024
+
+# Encoded and compressed, a row is smaller than it is in memory; the first batch of a row group shows by how much.
+_FIRST_ROWS = 1_000
+
+
+@dataclass(frozen=True)
+class Group:
+    """What a row group's footer says of one column: its extremes where they are known, and its NULLs."""
+
+    number: int
+    rows: int
+    low: Any = None
+    high: Any = None
+    nulls: int | None = None
+
+
+class ParquetFormat:
+    """Positions are (row group, rows of it). A row group is streamed, never held."""
+
+    def __init__(self, lake: Lake, settings: FilesHomeSettings) -> None:
+        self._lake = lake
+        self._settings = settings
+        self._schema: pa.Schema | None = None
+        self._schemas: dict[str, pa.Schema] = {}
+        self._footers: dict[str, pq.FileMetaData] = {}
+
+    def describe(self, files: Sequence[SourceFile]) -> tuple[list[Column], int | None]:
+        """The union of the files' columns, by name, in the order of their first appearance; and the number of rows.
+
+        Raises HomeError where two files give a column types that no third one holds, with both files.
+        """
+        with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
+            for file, (schema, footer) in zip(files, pool.map(self._footer, files), strict=True):
+                self._schemas[file.path], self._footers[file.path] = schema, footer
+        found: dict[str, tuple[Column, SourceFile]] = {}
+        for file in files:
+            for field in self._schemas[file.path]:
+                if not self._settings.infer and field.name not in self._settings.columns:
+                    continue
+                column = self._column(field)
+                known, first = found.get(field.name, (column, file))
+                type_ = widen(known.type, column.type)
+                if pa.types.is_null(field.type):
+                    type_ = known.type
+                elif known.source_type == "null":
+                    known, type_ = column, column.type
+                if type_ is None:
+                    raise HomeError(
+                        f"Column {field.name!r} is {column.source_type} in {file.path}, and {known.source_type} in "
+                        f"{first.path}: no type holds both.",
+                        hint="Read the files by two entities, or write one of them anew.",
+                    )
+                wider = known if known.type == type_ else column
+                found[field.name] = (
+                    Column(field.name, type_, wider.source_type, True, wider.loss or known.loss),
+                    first if known.type == type_ else file,
+                )
+        columns = [column for column, _ in found.values()]
+        self._schema = pa.schema([(column.name, column.type) for column in columns])
+        return columns, sum(footer.num_rows for footer in self._footers.values())
+
+    def read(
+        self,
+        file: SourceFile,
+        after: Sequence[str],
+        only: Sequence[str] | None = None,
+        groups: Sequence[int] | None = None,
+    ) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
+        """Rows after a position, with the position after them; those of ``groups`` alone where they are given."""
+        first, done = (int(number) for number in after or ("0", "0"))
+        with self._open(file) as parquet:
+            numbers = range(parquet.num_row_groups) if groups is None else sorted(groups)
+            left = [number for number in numbers if number >= first]
+            if not left:
+                yield self._empty(only), ["end"]
+            for number in left:
+                skip = done if number == first else 0
+                for rows, read, whole in self._read_group(parquet, file, number, skip, only):
+                    after_rows = [str(number), str(read)] if not whole else [str(number + 1), "0"]
+                    yield rows, ["end"] if whole and number == left[-1] else after_rows
+
+    def groups(self, file: SourceFile, column: str) -> list[Group]:
+        """What the footer says about a column, row group by row group; all NULL where the file has no such column."""
+        footer, schema = self._footers[file.path], self._schemas[file.path]
+        if column not in schema.names:
+            return [
+                Group(number, footer.row_group(number).num_rows, nulls=footer.row_group(number).num_rows)
+                for number in range(footer.num_row_groups)
+            ]
+        return [_group(footer, number, column, schema.field(column).type) for number in range(footer.num_row_groups)]
+
+    def _read_group(
+        self, parquet: pq.ParquetFile, file: SourceFile, number: int, skip: int, only: Sequence[str] | None
+    ) -> Iterator[tuple[pa.RecordBatch, int, bool]]:
+        """A row group's rows, how many of them have been read, and whether these are all."""
+        total = parquet.metadata.row_group(number).num_rows
+        schema = self._known(only)
+        names = [name for name in schema.names if name in parquet.schema_arrow.names]
+        limit = self._settings.batch_mb * 1024 * 1024
+        rows = min(self._settings.batch_rows, max(1, limit // self._row_bytes(parquet, number, names)))
+        read = 0
+        if not names:
+            yield self._nulls(schema, total - skip), total, True
+            return
+        for fetched in parquet.iter_batches(batch_size=rows, row_groups=[number], columns=names):
+            before, read = read, read + fetched.num_rows
+            if read <= skip:
+                continue
+            fetched = fetched.slice(max(0, skip - before))
+            # A batch that has grown beyond its limit in memory goes on in parts.
+            parts = max(1, -(-fetched.nbytes // (2 * limit)))
+            size = -(-fetched.num_rows // parts)
+            start = read - fetched.num_rows
+            for offset in range(0, fetched.num_rows, size):
+                part = fetched.slice(offset, size)
+                until = start + offset + part.num_rows
+                yield self._converted(part, schema, file), until, until == total
+            del fetched
+
+    def _row_bytes(self, parquet: pq.ParquetFile, number: int, names: Sequence[str]) -> int:
+        """What a row takes in memory, by what the footer says of its encoding."""
+        group = parquet.metadata.row_group(number)
+        encoded = sum(
+            group.column(index).total_uncompressed_size
+            for index in range(group.num_columns)
+            if group.column(index).path_in_schema.split(".")[0] in names
+        )
+        return max(1, encoded // max(1, group.num_rows), 8 * len(names))
+
+    def _converted(self, rows: pa.RecordBatch, schema: pa.Schema, file: SourceFile) -> pa.RecordBatch:
+        arrays = [
+            convert(rows.column(field.name), field.type, f"{file.path}, column {field.name!r}")
+            if field.name in rows.schema.names
+            else pa.nulls(rows.num_rows, field.type)
+            for field in schema
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def _nulls(self, schema: pa.Schema, rows: int) -> pa.RecordBatch:
+        return pa.RecordBatch.from_arrays([pa.nulls(rows, field.type) for field in schema], schema=schema)
+
+    def _empty(self, only: Sequence[str] | None) -> pa.RecordBatch:
+        return self._nulls(self._known(only), 0)
+
+    def _known(self, only: Sequence[str] | None) -> pa.Schema:
+        if self._schema is None:
+            raise ValueError("a file is described before it is read")
+        return self._schema if only is None else pa.schema([self._schema.field(name) for name in only])
+
+    def _column(self, field: pa.Field[Any]) -> Column:
+        type_, loss = destination_type(field.name, field.type)
+        return Column(field.name, type_, str(field.type), True, loss)
+
+    def _footer(self, file: SourceFile) -> tuple[pa.Schema, pq.FileMetaData]:
+        with self._open(file) as parquet:
+            schema = parquet.schema_arrow
+            names = schema.names
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise Unreadable(f"{file.path} has more than one column {twice[0]!r}.")
+            return schema, parquet.metadata
+
+    def _open(self, file: SourceFile) -> pq.ParquetFile:
+        columns = len(self._schema) if self._schema is not None else 1
+        buffer = max(_SMALLEST_BUFFER_BYTES, min(_LARGEST_BUFFER_BYTES, _BUFFERS_BYTES // max(1, columns)))
+        stream = pa.PythonFile(RangedFile(self._lake, file.info), mode="r")
+        try:
+            return pq.ParquetFile(stream, buffer_size=buffer, pre_buffer=False, metadata=self._footers.get(file.path))
+        except pa.ArrowInvalid as error:
+            raise Unreadable(f"{file.path} is no Parquet file: {error}", hint="Check path and format.") from error
+
+
+def _group(footer: pq.FileMetaData, number: int, column: str, type_: pa.DataType) -> Group:
+    group = footer.row_group(number)
+    found = (group.column(index) for index in range(group.num_columns))
+    statistics = next((chunk.statistics for chunk in found if chunk.path_in_schema == column), None)
+    if statistics is None:
+        return Group(number, group.num_rows)
+    nulls = statistics.null_count if cast("Any", statistics).has_null_count else None
+    if not statistics.has_min_max or not _has_exact_statistics(type_):
+        return Group(number, group.num_rows, nulls=nulls)
+    return Group(number, group.num_rows, _plain(statistics.min), _plain(statistics.max), nulls)
+
+
+def _has_exact_statistics(type_: pa.DataType) -> bool:
+    """Whether extremes are exact: those of long texts may be cut, nanoseconds do not become Python values."""
+    if pa.types.is_timestamp(type_):
+        return cast("Any", type_).unit in ("s", "ms", "us")
+    return bool(pa.types.is_integer(type_) or pa.types.is_date32(type_) or pa.types.is_decimal(type_))
+
+
+def _plain(value: Any) -> Any:
+    """A value that compares with those of `values.comparable`."""
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    return value if isinstance(value, date | Decimal) else int(value)

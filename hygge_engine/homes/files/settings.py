@@ -1,0 +1,213 @@
+"""``home`` of type local, adls and onelake: which files hold an entity's rows, and how they are to be read."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+
+from hygge_engine.lake.settings import LakeSettings, PathPart
+from hygge_engine.project.settings import HomeSettings, Settings, register_home
+
+if TYPE_CHECKING:
+    from hygge_engine.homes.base import Home
+    from hygge_engine.lake.base import Lake
+    from hygge_engine.project.models import Entity, Project
+
+FileFormat = Literal["parquet", "csv", "ndjson"]
+
+# Codecs whose bytes below 128 are ASCII, or UTF-16: what a record's end can be told in.
+Encoding = Literal[
+    "auto",
+    "utf-8",
+    "utf-16",
+    "utf-16-le",
+    "utf-16-be",
+    "cp1250",
+    "cp1252",
+    "cp437",
+    "cp850",
+    "iso-8859-1",
+    "iso-8859-15",
+    "mac-roman",
+]
+
+ONELAKE_URL = "https://onelake.dfs.fabric.microsoft.com"
+
+_TYPE = re.compile(r"bool|int16|int32|int64|float32|float64|string|binary|date|timestamp|decimal\(\d+,\s*\d+\)")
+_WILDCARD = re.compile(r"[*?\[]")
+_MOST_DIGITS = 38
+
+
+class ColumnSettings(Settings):
+    """The type of one column, and how its text is to be read: ``format`` as of strftime for dates and timestamps, or
+    ``epoch`` where they are a spreadsheet's serial days, which count from 1900 or from 1904."""
+
+    type: str
+    format: str | None = None
+    epoch: Literal[1900, 1904] | None = None
+
+    @field_validator("type")
+    @classmethod
+    def _type_is_known(cls, value: str) -> str:
+        if not _TYPE.fullmatch(value):
+            raise ValueError(
+                "expected bool, int16, int32, int64, float32, float64, decimal(p,s), string, binary, date or timestamp"
+            )
+        if value.startswith("decimal"):
+            digits, scale = (int(number) for number in re.findall(r"\d+", value))
+            if not 1 <= digits <= _MOST_DIGITS or scale > digits:
+                raise ValueError("expected decimal(p,s) with p from 1 to 38, and s of at most p")
+        return value
+
+    @model_validator(mode="after")
+    def _only_times_have_a_form(self) -> Self:
+        if self.type not in ("date", "timestamp") and (self.format or self.epoch):
+            raise ValueError("format and epoch are for date and timestamp")
+        if self.format and self.epoch:
+            raise ValueError("expected one of format and epoch: serial days have no format")
+        return self
+
+
+def _spelt_out(value: object) -> object:
+    return {"type": value} if isinstance(value, str) else value
+
+
+ColumnType = Annotated[
+    ColumnSettings,
+    BeforeValidator(_spelt_out),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {
+                        "type": {"type": "string"},
+                        "format": {"type": "string"},
+                        "epoch": {"enum": [1900, 1904]},
+                    },
+                },
+            ]
+        }
+    ),
+]
+
+
+class FilesHomeSettings(HomeSettings):
+    """Files in one ``format``, named by ``path``: a file, a folder with all that is below it, or a pattern (``*``
+    within a name, ``**`` over folders). Names that begin with ``_`` or ``.`` are left out, as other tools do. Folders
+    called ``name=value`` are columns, unless ``partitions`` is false.
+
+    ``key`` names the columns that identify a row. ``columns`` says the types of columns; others are taken from the
+    files, or left out where ``infer`` is false. ``batch_rows`` and ``batch_mb`` (MiB of Arrow data) bound one batch,
+    whichever is reached first.
+
+    For ``csv``: ``delimiter``, ``quote`` and ``escape`` are one character each, ``null_values`` the unquoted texts that
+    mean NULL, ``decimal`` the decimal mark. ``encoding`` is for ``csv`` and ``ndjson``; ``auto`` takes what a byte
+    order mark says, else UTF-8, with single bytes that are none read as Windows-1252.
+    """
+
+    type: str
+    path: str = Field(default="{entity}", min_length=1)
+    format: FileFormat = "parquet"
+    key: tuple[str, ...] = ()
+    columns: dict[str, ColumnType] = Field(default_factory=dict)
+    infer: bool = True
+    partitions: bool = True
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    quote: str = Field(default='"', max_length=1)
+    escape: str = Field(default="", max_length=1)
+    header: bool = True
+    null_values: tuple[str, ...] = ("",)
+    decimal: Literal[".", ","] = "."
+    encoding: Encoding = "auto"
+    batch_rows: int = Field(default=50_000, ge=1)
+    batch_mb: int = Field(default=16, ge=1)
+
+    @field_validator("encoding", mode="before")
+    @classmethod
+    def _encoding_by_any_name(cls, value: object) -> object:
+        names = {"utf8": "utf-8", "utf-8-sig": "utf-8", "latin-1": "iso-8859-1", "windows-1252": "cp1252"}
+        return names.get(value.lower(), value.lower()) if isinstance(value, str) else value
+
+    @field_validator("delimiter", mode="before")
+    @classmethod
+    def _tab_by_its_name(cls, value: object) -> object:
+        return "\t" if value in ("tab", "\\t") else value
+
+    @model_validator(mode="after")
+    def _says_what_to_read(self) -> Self:
+        if not self.infer and not self.columns:
+            raise ValueError("infer: false leaves out all columns but those of `columns`, and there are none")
+        if len({self.delimiter, self.quote, self.escape} - {""}) < sum(
+            bool(mark) for mark in (self.delimiter, self.quote, self.escape)
+        ):
+            raise ValueError("delimiter, quote and escape have to differ")
+        return self
+
+    def open(self, project: Project, entity: Entity) -> Home:
+        from hygge_engine.homes.files.home import FilesHome
+
+        lake, path = self.place(project)
+        return FilesHome(lake, path, self)
+
+    @abstractmethod
+    def place(self, project: Project) -> tuple[Lake, str]:
+        """The lake that holds the files, and where they are in it: a path or pattern."""
+
+    def has_file_times(self) -> bool:
+        return True
+
+
+@register_home
+class LocalHomeSettings(FilesHomeSettings):
+    """Files on this machine. ``path`` is relative to the project's directory, or absolute."""
+
+    kind: ClassVar[str] = "local"
+    type: Literal["local"] = "local"
+
+    def place(self, project: Project) -> tuple[Lake, str]:
+        from hygge_engine.lake.opening import open_directory
+
+        parts = Path(project.directory / self.path).absolute().parts
+        fixed = next((number for number, part in enumerate(parts) if _WILDCARD.search(part)), len(parts) - 1)
+        return open_directory(Path(*parts[:fixed])), "/".join(parts[fixed:])
+
+
+class _LakeHomeSettings(FilesHomeSettings, LakeSettings):
+    """Files in a data lake."""
+
+    path: str = Field(default="{entity}", min_length=1)
+
+    def place(self, project: Project) -> tuple[Lake, str]:
+        return self.lake(), self.pattern()
+
+    def pattern(self) -> str:
+        """The path or pattern within the filesystem."""
+        return self.path.strip("/")
+
+
+@register_home
+class AdlsHomeSettings(_LakeHomeSettings):
+    """Files of an ADLS Gen2 filesystem."""
+
+    kind: ClassVar[str] = "adls"
+    type: Literal["adls"] = "adls"
+
+
+@register_home
+class OneLakeHomeSettings(_LakeHomeSettings):
+    """Files of a lakehouse, below ``Files/``. ``filesystem`` is the workspace and ``lakehouse`` the item, as GUIDs."""
+
+    kind: ClassVar[str] = "onelake"
+    type: Literal["onelake"] = "onelake"
+    account_url: str = ONELAKE_URL
+    lakehouse: PathPart
+
+    def pattern(self) -> str:
+        return f"{self.lakehouse}/Files/{self.path.strip('/')}"

@@ -1,0 +1,188 @@
+"""CSV and NDJSON as formats of a home: the schema first, by declaration and one pass over all files, then the rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import polars as pl
+import pyarrow as pa
+
+from hygge_engine.errors import Unreadable
+from hygge_engine.homes.base import Column
+from hygge_engine.homes.files.blocks import Block
+from hygge_engine.homes.files.convert import CANDIDATES, arrow_type, to_values
+from hygge_engine.homes.files.listing import SourceFile
+from hygge_engine.homes.files.settings import ColumnSettings, FilesHomeSettings
+from hygge_engine.lake.base import Lake
+
+# Of a value that cannot be read, so much is shown.
+EXCERPT_CHARACTERS = 40
+
+# What an object or a list within JSON may be: text.
+JSON = "json"
+
+# Files whose columns are remembered between the slices of a process.
+_REMEMBERED_FILES = 10_000
+
+
+class Found(NamedTuple):
+    """What a file's own pass has found: the types that fit each of its columns, in their order, and its rows."""
+
+    columns: dict[str, tuple[str, ...]]
+    rows: int
+
+
+@dataclass(frozen=True)
+class TextColumns:
+    """The columns of all files: how each is read, and what it becomes."""
+
+    columns: tuple[Column, ...]
+    settings: dict[str, ColumnSettings]
+    rows: int | None
+
+
+class TextFormat(ABC):
+    """Files of text. Positions are (offset, lines before, rows to skip), so that a slice goes on within a block."""
+
+    def __init__(self, lake: Lake, settings: FilesHomeSettings) -> None:
+        self._lake = lake
+        self._settings = settings
+        self._columns: TextColumns | None = None
+
+    def describe(self, files: Sequence[SourceFile]) -> tuple[list[Column], int | None]:
+        """Columns, in the order of their first appearance, and the number of rows where all were seen."""
+        if self._columns is None:
+            self._columns = self._declared() if not self._settings.infer else self._inferred(files)
+        return list(self._columns.columns), self._columns.rows
+
+    def read(
+        self, file: SourceFile, after: Sequence[str], only: Sequence[str] | None = None
+    ) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
+        """Rows after a position, with the position after them; the columns of `describe`, or ``only`` some of them."""
+        offset, line, skip = (int(number) for number in after or ("0", "0", "0"))
+        names = (
+            list(self._known().settings) if only is None else [name for name in only if name in self._known().settings]
+        )
+        for block in self._blocks(file, offset, line):
+            frame = self._parse(file, block)
+            done = min(skip, frame.height)
+            skip -= done
+            limit = self._settings.batch_rows
+            while done < frame.height:
+                part = frame.slice(done, limit)
+                rows = self._typed(file, block, part, done, names)
+                done += part.height
+                ended = done >= frame.height
+                yield (
+                    rows,
+                    (
+                        ["end"]
+                        if ended and block.last
+                        else [str(block.next_offset), str(block.next_line), "0"]
+                        if ended
+                        else [str(block.offset), str(block.line), str(done)]
+                    ),
+                )
+
+    @abstractmethod
+    def _blocks(self, file: SourceFile, offset: int = 0, line: int = 0) -> Iterator[Block]:
+        """The file's records."""
+
+    @abstractmethod
+    def _parse(self, file: SourceFile, block: Block) -> pl.DataFrame:
+        """A block's records as text, column by column. Raises Unreadable."""
+
+    @abstractmethod
+    def _examine(self, file: SourceFile) -> Found:
+        """One pass over a file, for its columns' types."""
+
+    @abstractmethod
+    def _line_of(self, block: Block, row: int) -> int:
+        """The line on which a row of a block begins, counted from 1."""
+
+    def _known(self) -> TextColumns:
+        if self._columns is None:
+            raise ValueError("a file is described before it is read")
+        return self._columns
+
+    def _declared(self) -> TextColumns:
+        declared = self._settings.columns
+        return TextColumns(tuple(self._column(name, spec) for name, spec in declared.items()), dict(declared), None)
+
+    def _inferred(self, files: Sequence[SourceFile]) -> TextColumns:
+        found: dict[str, tuple[str, ...]] = {}
+        rows = 0
+        for file in files:
+            key = (file.path, file.info.etag, self._lake.url, self._settings.model_dump_json(exclude={"key"}))
+            seen = _found.get(key)
+            if seen is None:
+                seen = self._examine(file)
+                if len(_found) >= _REMEMBERED_FILES:
+                    _found.clear()
+                _found[key] = seen
+            merge(found, seen.columns)
+            rows += seen.rows
+        declared = self._settings.columns
+        settings = {name: declared.get(name) or ColumnSettings(type=_narrowest(types)) for name, types in found.items()}
+        settings |= {
+            name: spec for name, spec in declared.items() if name not in settings and name not in files[0].partitions
+        }
+        columns = tuple(self._column(name, spec, nested=JSON in found.get(name, ())) for name, spec in settings.items())
+        return TextColumns(columns, settings, rows)
+
+    def _column(self, name: str, settings: ColumnSettings, *, nested: bool = False) -> Column:
+        source = "JSON" if nested else f"{self._settings.format} {settings.type}"
+        return Column(name, arrow_type(settings), source, True, "nested values are JSON text" if nested else "")
+
+    def _typed(
+        self, file: SourceFile, block: Block, frame: pl.DataFrame, first: int, names: Sequence[str]
+    ) -> pa.RecordBatch:
+        arrays: list[pa.Array[Any]] = []
+        for name in names:
+            settings = self._known().settings[name]
+            if name not in frame.columns:
+                arrays.append(cast("pa.Array[Any]", pa.nulls(frame.height, cast("Any", arrow_type(settings)))))
+                continue
+            values = to_values(frame[name], settings, self._settings.decimal)
+            if isinstance(values, int):
+                found = str(frame[name][values])
+                excerpt = found if len(found) <= EXCERPT_CHARACTERS else found[:EXCERPT_CHARACTERS] + "…"
+                raise Unreadable(
+                    f"{file.path}, line {self._line_of(block, first + values)}, column {name!r}: {excerpt!r} is no "
+                    f"{_described(settings)}.",
+                    hint=f"Correct the file, or declare the column: columns: {{{name}: string}}.",
+                )
+            arrays.append(values)
+        return pa.RecordBatch.from_arrays(arrays, names=list(names))
+
+
+# What each version of a file holds, by place, etag and settings: slices of one process examine a file once.
+_found: dict[tuple[str, ...], Found] = {}
+
+
+def merge(known: dict[str, tuple[str, ...]], more: dict[str, tuple[str, ...]]) -> None:
+    """Add what another part of the rows allows: a type stays where it fits both."""
+    for name, types in more.items():
+        if name not in known:
+            known[name] = types
+        elif known[name] and types:
+            both = tuple(type_ for type_ in known[name] if type_ in types)
+            known[name] = both or ((JSON,) if JSON in (*known[name], *types) else ("string",))
+        else:
+            known[name] = known[name] or types
+
+
+def _narrowest(types: Sequence[str]) -> str:
+    """Without a single value nothing is known, and text takes whatever comes."""
+    if not types or len(types) == len(CANDIDATES) or types[0] == JSON:
+        return "string"
+    return types[0]
+
+
+def _described(settings: ColumnSettings) -> str:
+    if settings.format:
+        return f"{settings.type} of the form {settings.format}"
+    return f"{settings.type} in days since {settings.epoch}" if settings.epoch else settings.type

@@ -1,0 +1,136 @@
+"""What the types of Parquet files become: those that Delta tables and Fabric know, with what does not survive."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hygge_engine.errors import Unreadable, UnsupportedType
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+# Digits that a decimal of Delta holds at most.
+_MOST_DIGITS = 38
+
+_WIDER: dict[pa.DataType, pa.DataType] = {
+    pa.int8(): pa.int16(),
+    pa.uint8(): pa.int16(),
+    pa.uint16(): pa.int32(),
+    pa.uint32(): pa.int64(),
+    pa.uint64(): pa.decimal128(20, 0),
+    pa.float16(): pa.float32(),
+    pa.null(): pa.string(),
+}
+_UNCHANGED = frozenset(
+    {pa.bool_(), pa.int16(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.date32(), pa.string(), pa.binary()}
+)
+
+# Types that hold all values of those before them in their row.
+_WIDENING: tuple[list[pa.DataType], ...] = ([pa.int16(), pa.int32(), pa.int64()], [pa.float32(), pa.float64()])
+
+_JSON_PREFIX = '{"v":'
+
+
+def destination_type(name: str, type_: pa.DataType) -> tuple[pa.DataType, str]:
+    """What a column becomes, and what of its values does not survive (empty where all does). Raises UnsupportedType."""
+    if isinstance(type_, pa.BaseExtensionType):
+        if type_.extension_name == "arrow.uuid":
+            return pa.string(), ""
+        return destination_type(name, type_.storage_type)
+    if pa.types.is_dictionary(type_):
+        return destination_type(name, cast("Any", type_).value_type)
+    if type_ in _UNCHANGED:
+        return type_, ""
+    if type_ in _WIDER:
+        return _WIDER[type_], ""
+    if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
+        return pa.string(), ""
+    if pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_) or pa.types.is_binary_view(type_):
+        return pa.binary(), ""
+    if pa.types.is_timestamp(type_):
+        return TIMESTAMP, _timestamp_loss(type_)
+    if pa.types.is_date64(type_):
+        return pa.date32(), ""
+    if pa.types.is_time(type_):
+        return pa.string(), ""
+    if pa.types.is_duration(type_):
+        cut = "; digits below a microsecond are cut" if cast("Any", type_).unit == "ns" else ""
+        return pa.int64(), f"counted in microseconds{cut}"
+    if pa.types.is_nested(type_):
+        return pa.string(), "nested values are JSON text"
+    if pa.types.is_decimal(type_) and cast("Any", type_).precision <= _MOST_DIGITS:
+        decimal = cast("pa.Decimal128Type[Any, Any]", type_)
+        return pa.decimal128(decimal.precision, decimal.scale), ""
+    raise UnsupportedType(
+        f"Column {name!r} has the type {type_}, which has no place in the destination.",
+        hint="Leave it out: name the other columns in `columns`, with infer: false.",
+    )
+
+
+def _timestamp_loss(type_: pa.TimestampType[Any, Any]) -> str:
+    lost = ["digits below a microsecond are cut"] if type_.unit == "ns" else []
+    if type_.tz not in (None, "UTC", "Etc/UTC", "+00:00", "Z"):
+        lost.append(f"the zone {type_.tz} is not kept, the instant is")
+    return "; ".join(lost)
+
+
+def widen(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
+    """The type that holds the values of both; None where there is none."""
+    if first == second:
+        return first
+    for row in _WIDENING:
+        if first in row and second in row:
+            return row[max(row.index(first), row.index(second))]
+    if pa.types.is_decimal(first) and pa.types.is_decimal(second):
+        one, other = cast("pa.Decimal128Type[Any, Any]", first), cast("pa.Decimal128Type[Any, Any]", second)
+        scale = max(one.scale, other.scale)
+        digits = max(one.precision - one.scale, other.precision - other.scale) + scale
+        return pa.decimal128(digits, scale) if digits <= _MOST_DIGITS else None
+    return None
+
+
+def convert(column: pa.Array[Any], type_: pa.DataType, where: str) -> pa.Array[Any]:
+    """A file's column as the destination's type. Raises Unreadable, with ``where``, for a value that has no place."""
+    if isinstance(column, pa.ExtensionArray):
+        if column.type.extension_name == "arrow.uuid":
+            texts = [None if value is None else str(value) for value in cast("Any", column).to_pylist()]
+            return pa.array(texts, pa.string())
+        column = column.storage
+    if isinstance(column, pa.DictionaryArray):
+        column = column.dictionary_decode()
+    if column.type == type_:
+        return column
+    try:
+        if pa.types.is_nested(column.type):
+            return _json_text(column)
+        if pa.types.is_duration(column.type):
+            return pc.cast(pc.cast(column, pa.duration("us"), safe=False), pa.int64())
+        if pa.types.is_timestamp(column.type):
+            return _instants(column)
+        if pa.types.is_date64(column.type):
+            return pc.cast(column, pa.date32(), safe=False)
+        return pc.cast(column, type_)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise Unreadable(f"{where}: a value has no place in {type_}: {error}") from error
+
+
+def _instants(column: pa.Array[Any]) -> pa.Array[Any]:
+    """Microseconds in UTC: the wall clock where the file names no zone, else the instant; finer digits are cut.
+
+    Cut downwards also before 1970, where a division would round towards it.
+    """
+    unit = cast("Any", column.type).unit
+    if unit == "ns":
+        column = pc.floor_temporal(column, unit="microsecond")
+    return pc.cast(pc.cast(column, pa.timestamp("us", tz=cast("Any", column.type).tz)), TIMESTAMP)
+
+
+def _json_text(column: pa.Array[Any]) -> pa.Array[Any]:
+    frame = pl.DataFrame({"v": pl.from_arrow(column)})
+    encoded = frame.select(pl.struct("v").struct.json_encode()).to_series()
+    texts = encoded.str.slice(len(_JSON_PREFIX)).str.head(-1).to_arrow(compat_level=pl.CompatLevel.oldest())
+    text = pc.cast(texts, pa.string())
+    return cast("pa.Array[Any]", pc.if_else(pc.is_valid(column), text, pa.scalar(None, pa.string())))

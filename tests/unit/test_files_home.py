@@ -1,0 +1,512 @@
+"""Files as a source: what each format's files become, where reading goes on, and what is refused."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hygge_engine.errors import (
+    CursorUnusable,
+    HomeError,
+    HomeNotFound,
+    HomeUnavailable,
+    SourceChanged,
+    Unreadable,
+    UnsupportedType,
+)
+from hygge_engine.homes.base import Position, Window
+from hygge_engine.homes.files import blocks
+from hygge_engine.homes.files.home import FilesHome
+from hygge_engine.homes.files.settings import LocalHomeSettings
+from hygge_engine.lake.local import LocalLake
+from hygge_engine.project.settings import FILE_MODIFIED
+
+# Where Arrow counts times from.
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def home_of(root: Path, pattern: str = "", **keys: Any) -> FilesHome:
+    settings = LocalHomeSettings(type="local", **{"path": pattern or ".", **keys})
+    return FilesHome(LocalLake(root), pattern, settings)
+
+
+def write(root: Path, name: str, content: str | bytes) -> Path:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def write_parquet(root: Path, name: str, columns: dict[str, Any], **keys: Any) -> Path:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path, **keys)
+    return path
+
+
+def rows(home: FilesHome, window: Window | None = None, after: Position | None = None) -> list[dict[str, Any]]:
+    schema = home.describe().schema
+    found = []
+    for batch in home.read(window or Window(), after):
+        assert batch.rows.schema == schema
+        found += batch.rows.to_pylist()
+    return found
+
+
+def types(home: FilesHome) -> dict[str, str]:
+    return {column.name: str(column.type) for column in home.describe().columns}
+
+
+def resumed_everywhere(open_home: Callable[[], FilesHome], window: Window | None = None) -> list[dict[str, Any]]:
+    """All rows; and after each batch another reader goes on, in whose rows none is lost or comes again."""
+    whole = rows(open_home(), window)
+    done = 0
+    for batch in open_home().read(window or Window()):
+        done += batch.rows.num_rows
+        assert batch.position is not None
+        assert rows(open_home(), window, json.loads(json.dumps(batch.position))) == whole[done:]
+    return whole
+
+
+class TestListing:
+    def test_files_of_other_tools_that_hold_no_rows_are_left_out(self, tmp_path: Path) -> None:
+        for month, id_ in (("01", 1), ("02", 2)):
+            write_parquet(tmp_path, f"sales/year=2024/month={month}/part-0.snappy.parquet", {"id": [id_]})
+        for name in ("_SUCCESS", "_committed_123", "_started_123", ".part-0.crc", "year=2024/_temporary/0/x.parquet"):
+            write(tmp_path, f"sales/{name}", "no rows")
+        write(tmp_path, "sales/year=2024/month=02/empty.parquet", "")
+        found = rows(home_of(tmp_path, "sales"))
+        assert found == [{"id": 1, "year": 2024, "month": 1}, {"id": 2, "year": 2024, "month": 2}]
+
+    def test_globs_and_single_files(self, tmp_path: Path) -> None:
+        for name in ("a/x.csv", "a/b/y.csv", "a/b/c/z.csv", "a/b/z.txt"):
+            write(tmp_path, name, f"v\n{name}\n")
+        for pattern, names in {
+            "a/*.csv": ["a/x.csv"],
+            "a/**/*.csv": ["a/b/c/z.csv", "a/b/y.csv", "a/x.csv"],
+            "a/b/y.csv": ["a/b/y.csv"],
+            "a/[b]/?.csv": ["a/b/y.csv"],
+        }.items():
+            assert [row["v"] for row in rows(home_of(tmp_path, pattern, format="csv"))] == names
+
+    def test_folders_become_columns_of_the_type_that_fits_them_all(self, tmp_path: Path) -> None:
+        for folder in ("day=2024-01-31/region=de%2Fby/n=1", "day=2024-02-01/region=__HIVE_DEFAULT_PARTITION__/n=x"):
+            write(tmp_path, f"{folder}/f.csv", "id\n1\n")
+        home = home_of(tmp_path, "**/*.csv", format="csv")
+        assert types(home) == {"id": "int64", "day": "date32[day]", "region": "string", "n": "string"}
+        assert [row["region"] for row in rows(home)] == ["de/by", None]
+        with pytest.raises(HomeError, match="n' is 'x', which is no int32"):
+            home_of(tmp_path, "**/*.csv", format="csv", columns={"n": "int32"}).describe()
+        assert types(home_of(tmp_path, "**/*.csv", format="csv", partitions=False)) == {"id": "int64"}
+
+    def test_nothing_there_and_delta_tables_are_said_clearly(self, tmp_path: Path) -> None:
+        with pytest.raises(HomeNotFound, match=r"There are no files at .*/nowhere"):
+            home_of(tmp_path, "nowhere").describe()
+        write(tmp_path, "t/_delta_log/0.json", "{}")
+        write_parquet(tmp_path, "t/part.parquet", {"id": [1]})
+        with pytest.raises(HomeError, match="holds a Delta table"):
+            home_of(tmp_path, "t").describe()
+
+    def test_folders_of_two_layouts_are_refused_with_both(self, tmp_path: Path) -> None:
+        write(tmp_path, "year=1/a.csv", "id\n1\n")
+        write(tmp_path, "month=1/b.csv", "id\n1\n")
+        with pytest.raises(HomeError, match=r"month=1/b.csv.*|year=1/a.csv.*"):
+            home_of(tmp_path, "**", format="csv").describe()
+
+
+class TestParquet:
+    def test_columns_are_united_and_widened_by_name(self, tmp_path: Path) -> None:
+        write_parquet(tmp_path, "a.parquet", {"id": pa.array([1], pa.int32()), "x": pa.array([1.5], pa.float32())})
+        write_parquet(tmp_path, "b.parquet", {"late": ["l"], "id": pa.array([2**40]), "x": pa.array([0.1])})
+        home = home_of(tmp_path)
+        assert types(home) == {"id": "int64", "x": "double", "late": "string"}
+        assert rows(home) == [{"id": 1, "x": 1.5, "late": None}, {"id": 2**40, "x": 0.1, "late": "l"}]
+        assert home.describe().approximate_rows == 2
+
+    def test_types_that_do_not_fit_are_refused_with_both_files(self, tmp_path: Path) -> None:
+        write_parquet(tmp_path, "a.parquet", {"id": [1]})
+        write_parquet(tmp_path, "b.parquet", {"id": ["1"]})
+        with pytest.raises(HomeError, match=r"'id' is string in b.parquet, and int64 in a.parquet"):
+            home_of(tmp_path).describe()
+
+    def test_types_that_delta_does_not_know_become_those_it_knows(self, tmp_path: Path) -> None:
+        moment = datetime(2024, 1, 31, 12, 0, 0, 123456)
+        columns: dict[str, tuple[pa.Array[Any], str, Any]] = {
+            "u8": (pa.array([255], pa.uint8()), "int16", 255),
+            "u32": (pa.array([2**32 - 1], pa.uint32()), "int64", 2**32 - 1),
+            "u64": (pa.array([2**64 - 1], pa.uint64()), "decimal128(20, 0)", Decimal(2**64 - 1)),
+            "half": (pa.array([1.5], pa.float16()), "float", 1.5),
+            "word": (pa.array(["a"]).dictionary_encode(), "string", "a"),
+            "large": (pa.array(["a"], pa.large_string()), "string", "a"),
+            "fixed": (pa.array([b"ab"], pa.binary(2)), "binary", b"ab"),
+            "list": (pa.array([[1, None]]), "string", "[1,null]"),
+            "struct": (pa.array([{"a": "ä"}]), "string", '{"a":"ä"}'),
+            "naive": (pa.array([moment], pa.timestamp("us")), "timestamp[us, tz=UTC]", moment.replace(tzinfo=UTC)),
+            "nanos": (pa.array([1_001], pa.timestamp("ns")), "timestamp[us, tz=UTC]", EPOCH + MICROSECOND),
+            "early": (pa.array([-1], pa.timestamp("ns")), "timestamp[us, tz=UTC]", EPOCH - MICROSECOND),
+            "berlin": (pa.array([0], pa.timestamp("ms", "Europe/Berlin")), "timestamp[us, tz=UTC]", EPOCH),
+            "time": (pa.array([3_661], pa.time32("s")), "string", "01:01:01.000"),
+            "lasting": (pa.array([5], pa.duration("ms")), "int64", 5_000),
+            "nothing": (pa.nulls(1), "string", None),
+        }
+        write_parquet(tmp_path, "t.parquet", {name: array for name, (array, _, _) in columns.items()})
+        home = home_of(tmp_path)
+        assert types(home) == {name: type_ for name, (_, type_, _) in columns.items()}
+        assert rows(home) == [{name: value for name, (_, _, value) in columns.items()}]
+        lost = {column.name: column.loss for column in home.describe().columns if column.loss}
+        assert lost == {
+            "list": "nested values are JSON text",
+            "struct": "nested values are JSON text",
+            "nanos": "digits below a microsecond are cut",
+            "early": "digits below a microsecond are cut",
+            "berlin": "the zone Europe/Berlin is not kept, the instant is",
+            "lasting": "counted in microseconds",
+        }
+
+    def test_what_has_no_place_is_refused_unless_it_is_left_out(self, tmp_path: Path) -> None:
+        write_parquet(tmp_path, "t.parquet", {"id": [1], "d": pa.array([Decimal(1)], pa.decimal256(50, 0))})
+        with pytest.raises(UnsupportedType, match="'d' has the type decimal256"):
+            home_of(tmp_path).describe()
+        assert rows(home_of(tmp_path, infer=False, columns={"id": "int64"})) == [{"id": 1}]
+
+    def test_reading_goes_on_within_a_row_group(self, tmp_path: Path) -> None:
+        for name, first in (("a", 0), ("b", 100)):
+            values = list(range(first, first + 25))
+            write_parquet(tmp_path, f"{name}.parquet", {"id": values}, row_group_size=10)
+        assert [row["id"] for row in resumed_everywhere(lambda: home_of(tmp_path, batch_rows=4))] == [
+            *range(25),
+            *range(100, 125),
+        ]
+
+    def test_an_increment_reads_only_row_groups_that_may_have_its_rows(self, tmp_path: Path) -> None:
+        days = [date(2024, 1, day) for day in range(1, 31)]
+        write_parquet(
+            tmp_path, "t.parquet", {"id": list(range(30)), "day": days, "s": ["x" * 50] * 30}, row_group_size=10
+        )
+        window = Window("day", "2024-01-10", "2024-01-15")
+        home = home_of(tmp_path, batch_rows=3)
+        home.describe()
+        positions = [batch.position for batch in home.read(window)]
+        assert {position[2] for position in positions if position} == {"1", "end"}
+        assert [row["id"] for row in resumed_everywhere(lambda: home_of(tmp_path, batch_rows=3), window)] == list(
+            range(10, 15)
+        )
+
+    def test_no_parquet_file_is_said_with_its_name(self, tmp_path: Path) -> None:
+        write(tmp_path, "t.parquet", "id\n1\n")
+        with pytest.raises(Unreadable, match=r"t\.parquet is no Parquet file"):
+            home_of(tmp_path).describe()
+
+
+class TestCsv:
+    def test_quotes_line_ends_and_marks_of_other_tools(self, tmp_path: Path) -> None:
+        write(
+            tmp_path,
+            "a.csv",
+            b'\xef\xbb\xbfid,note,"a ""name"""\r\n1,"two\r\nlines, and ""quotes""",\r\n2,"",x\r\n\r\n3,5" pipe,y',
+        )
+        home = home_of(tmp_path, format="csv")
+        assert rows(home) == [
+            {"id": 1, "note": 'two\r\nlines, and "quotes"', 'a "name"': None},
+            {"id": 2, "note": "", 'a "name"': "x"},
+            {"id": 3, "note": '5" pipe', 'a "name"': "y"},
+        ]
+
+    def test_encodings_may_differ_from_file_to_file(self, tmp_path: Path) -> None:
+        text = "id,name\n1,Ærøskøbing\n2,Łódź €\n"
+        write(tmp_path, "a.csv", text.encode("utf-8-sig"))
+        write(tmp_path, "b.csv", text.encode("utf-16"))
+        write(tmp_path, "c.csv", text.encode("utf-8"))
+        write(tmp_path, "d.csv", "id,name\n3,Ærø €\n".encode("cp1252"))
+        found = rows(home_of(tmp_path, format="csv"))
+        assert [row["name"] for row in found] == ["Ærøskøbing", "Łódź €"] * 3 + ["Ærø €"]
+        with pytest.raises(Unreadable, match=r"d.csv, line 2: the byte 0xC6 is no utf-8 text"):
+            rows(home_of(tmp_path, "d.csv", format="csv", encoding="utf-8"))
+        assert rows(home_of(tmp_path, "d.csv", format="csv", encoding="cp1252"))[0]["name"] == "Ærø €"
+
+    def test_dates_of_spreadsheets_and_of_other_forms(self, tmp_path: Path) -> None:
+        write(tmp_path, "a.csv", "mac;win;at;local;iso\n43830;45292;43830,5;31.01.2024;1904-01-01\n;;;;\n")
+        columns = {
+            "mac": {"type": "date", "epoch": 1904},
+            "win": {"type": "date", "epoch": 1900},
+            "at": {"type": "timestamp", "epoch": 1904},
+            "local": {"type": "date", "format": "%d.%m.%Y"},
+        }
+        first, second = rows(home_of(tmp_path, format="csv", delimiter=";", decimal=",", columns=columns))
+        assert first == {
+            "mac": date(2024, 1, 1),
+            "win": date(2024, 1, 1),
+            "at": datetime(2024, 1, 1, 12, tzinfo=UTC),
+            "local": date(2024, 1, 31),
+            "iso": date(1904, 1, 1),
+        }
+        assert set(second.values()) == {None}
+
+    @pytest.mark.parametrize(
+        ("texts", "type_"),
+        [
+            (["1", "-2"], "int64"),
+            (["007", "1"], "string"),
+            (["1", "2.5", "1e3"], "double"),
+            (["12345678901234567890"], "string"),
+            (["true", "False"], "bool"),
+            (["1", "true"], "string"),
+            (["2024-01-31"], "date32[day]"),
+            (["2024-01-31", "2024-01-31 10:00:00.5+02:00"], "timestamp[us, tz=UTC]"),
+            (["2024-02-31"], "string"),
+            ([""], "string"),
+        ],
+    )
+    def test_types_are_those_that_fit_all_files(self, tmp_path: Path, texts: list[str], type_: str) -> None:
+        for number, text in enumerate(texts):
+            write(tmp_path, f"{number}.csv", f"v,other\n{text},x\n")
+        assert types(home_of(tmp_path, format="csv")) == {"v": type_, "other": "string"}
+
+    def test_a_value_of_another_type_is_shown_with_its_place(self, tmp_path: Path) -> None:
+        write(tmp_path, "a.csv", 'id,note\n1,"two\nlines"\n\nx1,y\n')
+        with pytest.raises(Unreadable, match=r"a.csv, line 5, column 'id': 'x1' is no int64") as caught:
+            rows(home_of(tmp_path, format="csv", columns={"id": "int64"}))
+        assert "columns: {id: string}" in caught.value.hint
+
+    def test_a_record_of_another_width_is_shown_with_its_place(self, tmp_path: Path) -> None:
+        write(tmp_path, "a.csv", 'id,note\n1,"a\nb"\n2\n')
+        with pytest.raises(Unreadable, match=r"a.csv, line 4: 1 fields where others have 2"):
+            home_of(tmp_path, format="csv").describe()
+
+    def test_files_without_a_header_and_with_other_columns(self, tmp_path: Path) -> None:
+        write(tmp_path, "bare/a.tsv", "1\tx\t\\N\n")
+        keys: dict[str, Any] = {"delimiter": "tab", "header": False, "null_values": ["\\N"], "quote": ""}
+        assert rows(home_of(tmp_path, "bare", format="csv", columns={"id": "int32"}, **keys)) == [
+            {"id": 1, "column_2": "x", "column_3": None}
+        ]
+        write(tmp_path, "named/a.csv", "id,x\n1,a\n")
+        write(tmp_path, "named/b.csv", "y,id\nb,2\n")
+        assert rows(home_of(tmp_path, "named", format="csv")) == [
+            {"id": 1, "x": "a", "y": None},
+            {"id": 2, "x": None, "y": "b"},
+        ]
+        assert rows(home_of(tmp_path, "named", format="csv", infer=False, columns={"id": "int16"})) == [
+            {"id": 1},
+            {"id": 2},
+        ]
+
+    def test_escaped_quotes_as_spark_writes_them(self, tmp_path: Path) -> None:
+        write(tmp_path, "a.csv", 'id,v\n1,"say \\"hi\\", then\ngo"\n2,b\n')
+        assert [row["v"] for row in rows(home_of(tmp_path, format="csv", escape="\\"))] == ['say "hi", then\ngo', "b"]
+
+    def test_decimals_are_exact_or_refused(self, tmp_path: Path) -> None:
+        write(tmp_path, "a.csv", "v\n0.10\n12.500\n")
+        assert [row["v"] for row in rows(home_of(tmp_path, format="csv", columns={"v": "decimal(4,2)"}))] == [
+            Decimal("0.10"),
+            Decimal("12.50"),
+        ]
+        write(tmp_path, "a.csv", "v\n0.105\n")
+        with pytest.raises(Unreadable, match=r"line 2, column 'v': '0.105' is no decimal\(4,2\)"):
+            rows(home_of(tmp_path, format="csv", columns={"v": "decimal(4,2)"}))
+
+    @pytest.mark.parametrize(
+        ("name", "pack"),
+        [
+            ("a.csv", bytes),
+            ("a.csv.gz", gzip.compress),
+            ("a.csv.bz2", bz2.compress),
+            ("a.csv.zst", lambda data: pa.Codec("zstd").compress(data, asbytes=True)),
+        ],
+    )
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+    def test_reading_goes_on_within_a_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, pack: Callable[[bytes], bytes], encoding: str
+    ) -> None:
+        monkeypatch.setattr(blocks, "BLOCK_BYTES", 64)
+        text = "id,v\n" + "".join(f'{n},"é\n{n}, ""x"""\n' for n in range(20))
+        write(tmp_path, name, pack(text.encode(encoding)))
+        found = resumed_everywhere(lambda: home_of(tmp_path, format="csv", batch_rows=2))
+        assert found == [{"id": n, "v": f'é\n{n}, "x"'} for n in range(20)]
+
+
+FIELD = st.text(st.sampled_from('a,"\n\r é'), max_size=6)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(table=st.lists(st.tuples(FIELD, FIELD), min_size=1, max_size=12), size=st.integers(24, 80))
+def test_any_text_comes_back_wherever_blocks_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: Sequence[tuple[str, str]], size: int
+) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", size)
+    quoted = ['"' + field.replace('"', '""') + '"' for row in table for field in row]
+    lines = [",".join(quoted[at : at + 2]) for at in range(0, len(quoted), 2)]
+    write(tmp_path, "t.csv", "a,b\n" + "\n".join(lines) + "\n")
+    keys: dict[str, Any] = {"format": "csv", "columns": {"a": "string", "b": "string"}, "batch_rows": 3}
+    found = resumed_everywhere(lambda: home_of(tmp_path, **keys))
+    assert [(row["a"], row["b"]) for row in found] == list(table)
+
+
+class TestNdjson:
+    def test_late_columns_nested_values_and_mixed_kinds(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(blocks, "BLOCK_BYTES", 64)
+        lines: list[dict[str, Any]] = [{"id": n, "s": f"{n:03}"} for n in range(10)]
+        lines += [{"id": 10, "late": {"a": [1, {"b": None}]}}, {"id": 11.5, "mixed": 1}, {"mixed": "x", "last": True}]
+        write(tmp_path, "a.ndjson", "\n".join(json.dumps(line) for line in lines) + "\n\n")
+        home = home_of(tmp_path, format="ndjson")
+        assert types(home) == {"id": "double", "s": "string", "late": "string", "mixed": "string", "last": "bool"}
+        found = rows(home)
+        assert found[3] == {"id": 3.0, "s": "003", "late": None, "mixed": None, "last": None}
+        assert json.loads(found[10]["late"]) == {"a": [1, {"b": None}]}
+        assert [row["mixed"] for row in found[-2:]] == ["1", "x"]
+        assert {column.name: column.loss for column in home.describe().columns}["late"] == "nested values are JSON text"
+
+    def test_objects_and_scalars_under_one_key_are_text(self, tmp_path: Path) -> None:
+        write(tmp_path, "a.ndjson", '{"v":{"a":1}}\n{"v":[2]}\n{"v":"t"}\n{"v":true}\n')
+        assert [row["v"] for row in rows(home_of(tmp_path, format="ndjson"))] == ['{"a": 1}', "[2]", "t", "true"]
+
+    def test_times_in_text_are_times(self, tmp_path: Path) -> None:
+        write(tmp_path, "a.ndjson", '{"at":"2024-01-31T10:00:00Z","day":"2024-01-31","d":"1.10"}\n')
+        home = home_of(tmp_path, format="ndjson", columns={"d": "decimal(5,2)"})
+        assert rows(home) == [
+            {"at": datetime(2024, 1, 31, 10, tzinfo=UTC), "day": date(2024, 1, 31), "d": Decimal("1.10")}
+        ]
+
+    def test_what_is_no_object_is_shown_with_its_place(self, tmp_path: Path) -> None:
+        write(tmp_path, "a.ndjson", '{"id":1}\n{"id":\n')
+        with pytest.raises(Unreadable, match=r"a.ndjson, line 2: '\{\"id\":' is no JSON object"):
+            home_of(tmp_path, format="ndjson").describe()
+
+    def test_a_value_of_another_type_is_shown_with_its_place(self, tmp_path: Path) -> None:
+        write(tmp_path, "a.ndjson", '{"id":1}\n\n{"id":"x"}\n')
+        with pytest.raises(Unreadable, match=r"a.ndjson, line 3, column 'id': 'x' is no int64"):
+            rows(home_of(tmp_path, format="ndjson", columns={"id": "int64"}, infer=False))
+
+    def test_reading_goes_on_within_a_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(blocks, "BLOCK_BYTES", 64)
+        write(tmp_path, "a.jsonl.gz", gzip.compress("".join(f'{{"id":{n},"v":"é"}}\n' for n in range(20)).encode()))
+        found = resumed_everywhere(lambda: home_of(tmp_path, format="ndjson", batch_rows=2))
+        assert [row["id"] for row in found] == list(range(20))
+
+
+@pytest.fixture(params=["parquet", "csv", "ndjson"])
+def things(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., FilesHome]:
+    """Two files with ids, times (one of them NULL) and folders; as a function that opens them."""
+    moments = [datetime(2024, 1, 31, 12, 0, second, 500_000) for second in range(6)]
+    frames = {
+        "year=2023/a": pl.DataFrame({"id": [1, 2, 3], "at": [moments[0], moments[5], None]}),
+        "year=2024/b": pl.DataFrame({"id": [4, 5, 6], "at": [moments[3], moments[5], moments[1]]}),
+    }
+    for name, frame in frames.items():
+        path = tmp_path / f"{name}.{request.param}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        match request.param:
+            case "parquet":
+                frame.write_parquet(path, row_group_size=2)
+            case "csv":
+                frame.write_csv(path, datetime_format="%Y-%m-%dT%H:%M:%S%.6f")
+            case _:
+                path.write_text("".join(json.dumps(row, default=datetime.isoformat) + "\n" for row in frame.to_dicts()))
+    return lambda **keys: home_of(tmp_path, "**", format=request.param, **keys)
+
+
+class TestWatermarks:
+    def test_by_a_time(self, things: Callable[..., FilesHome]) -> None:
+        home = things()
+        high = home.high_water("AT")
+        assert (high.value, high.type, high.ties, high.null_cursors) == (
+            "2024-01-31T12:00:05.500000+00:00",
+            "datetime",
+            2,
+            1,
+        )
+        lower = "2024-01-31T12:00:01.500000+00:00"
+        assert [row["id"] for row in rows(home, Window("at", lower, high.value))] == [2, 4, 5]
+        assert [row["id"] for row in rows(home, Window("at", lower, high.value, lower_inclusive=True))] == [2, 4, 5, 6]
+        assert [row["id"] for row in rows(home, Window("at", None, lower))] == [1, 3, 6]  # and the NULL
+        assert home.count_at("at", lower) == 1
+
+    def test_by_a_number_and_by_a_folder(self, things: Callable[..., FilesHome]) -> None:
+        home = things()
+        assert (home.high_water("id").value, home.high_water("id").type) == ("6", "int")
+        assert [row["id"] for row in rows(home, Window("id", "2", "4"))] == [3, 4]
+        assert (home.high_water("year").value, home.high_water("year").ties) == ("2024", 3)
+        assert [row["id"] for row in rows(home, Window("year", "2023", "2024"))] == [4, 5, 6]
+
+    def test_by_files(self, things: Callable[..., FilesHome], tmp_path: Path) -> None:
+        first, second = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+        for path, seconds in ((first, 1_000), (second, 2_000)):
+            os.utime(path, (seconds, seconds))
+        high = things().high_water(FILE_MODIFIED)
+        assert (high.value, high.ties) == ("1970-01-01T00:33:20.000000+00:00", 1)
+        window = Window(FILE_MODIFIED, "1970-01-01T00:16:40+00:00", high.value, known=high.boundary)
+        assert [row["id"] for row in rows(things(), window)] == [4, 5, 6]
+        os.utime(first, (2_000, 2_000))  # the same time, but found after the bound was fixed
+        assert [row["id"] for row in rows(things(), window)] == [4, 5, 6]
+        later = things().high_water(FILE_MODIFIED)
+        again = Window(
+            FILE_MODIFIED, high.value, later.value, lower_inclusive=True, landed=high.boundary, known=later.boundary
+        )
+        assert [row["id"] for row in rows(things(), again)] == [1, 2, 3]
+
+    def test_what_cannot_be_a_cursor_is_refused_with_the_reason(self, tmp_path: Path) -> None:
+        columns = {"f": [1.5], "b": [True], "t": pa.array([1], pa.time32("s")), "l": [[1]], "d": [Decimal("1.5")]}
+        write_parquet(tmp_path, "t.parquet", columns)
+        reasons = {"f": "inexact", "b": "two values", "t": "starts again every day", "l": "nested", "d": "no order"}
+        for name, reason in reasons.items():
+            with pytest.raises(CursorUnusable, match=reason):
+                home_of(tmp_path).high_water(name)
+        with pytest.raises(HomeNotFound, match="no column 'x'"):
+            home_of(tmp_path).high_water("x")
+
+    def test_statistics_are_not_needed(self, tmp_path: Path) -> None:
+        write_parquet(tmp_path, "t.parquet", {"s": ["b", "c" * 100, None], "n": [1, 3, 2]}, write_statistics=False)
+        assert home_of(tmp_path).high_water("n").value == "3"
+        high = home_of(tmp_path).high_water("s")
+        assert (high.value, high.type, high.null_cursors) == ("c" * 100, "string", 1)
+
+
+class TestChangedFiles:
+    def test_a_file_that_was_read_in_part_and_changed_stops_the_reading(
+        self, things: Callable[..., FilesHome], tmp_path: Path
+    ) -> None:
+        first, _ = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+        position = next(iter(things(batch_rows=1).read(Window()))).position
+        first.write_bytes(first.read_bytes())
+        os.utime(first, (1, 1))
+        with pytest.raises(SourceChanged, match=first.name):
+            rows(things(), after=position)
+
+    def test_a_file_that_was_read_whole_may_change(self, things: Callable[..., FilesHome], tmp_path: Path) -> None:
+        first, _ = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+        position = next(
+            batch.position for batch in things().read(Window()) if batch.position and batch.position[2] == "end"
+        )
+        first.unlink()
+        assert [row["id"] for row in rows(things(), after=position)] == [4, 5, 6]
+
+    def test_a_file_that_changes_while_it_is_read_is_read_again_later(self, tmp_path: Path) -> None:
+        write_parquet(tmp_path, "t.parquet", {"id": list(range(100))}, row_group_size=10)
+        home = home_of(tmp_path)
+        batches = home.read(Window())
+        next(batches)
+        write_parquet(tmp_path, "t.parquet", {"id": list(range(200))}, row_group_size=10)
+        with pytest.raises(HomeUnavailable, match="changed while it was being read"):
+            list(batches)
+
+
+def test_the_key_is_one_of_the_columns(tmp_path: Path) -> None:
+    write_parquet(tmp_path, "t.parquet", {"id": [1]})
+    table = home_of(tmp_path, key=["id"]).describe()
+    assert (table.key, table.resumable) == (("id",), True)
+    with pytest.raises(HomeNotFound, match="no column 'nr'"):
+        home_of(tmp_path, key=["nr"]).describe()
