@@ -18,6 +18,9 @@ from hygge_engine.checks import Check, attempt, failure
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, remedy_of
 from hygge_engine.errors import HyggeError
 from hygge_engine.flow.factory import open_home, open_table
+from hygge_engine.homes.files.checks import check_files
+from hygge_engine.homes.files.home import FilesHome
+from hygge_engine.homes.files.settings import FilesHomeSettings
 from hygge_engine.homes.mssql.checks import check_connection, check_source
 from hygge_engine.homes.mssql.drivers import check_driver
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
@@ -111,7 +114,7 @@ def _drivers(project: Project, connections: Iterable[str]) -> Iterator[Section]:
 def _check_sources(project: Project, name: str, entities: list[Entity]) -> _Answer:
     connection = project.connections.get(name)
     if not isinstance(connection, MssqlConnection):
-        return None, {entity.id: [_describe(project, entity)] for entity in entities}
+        return None, {entity.id: _check_home(project, entity) for entity in entities}
     section = Section("connection", name)
     section.checks, session = check_connection(connection)
     if session is None:
@@ -126,6 +129,15 @@ def _check_sources(project: Project, name: str, entities: list[Entity]) -> _Answ
         return section, found
     finally:
         session.close()
+
+
+def _check_home(project: Project, entity: Entity) -> list[Check]:
+    """What can be said of a source without a connection."""
+    home = entity.home
+    if not isinstance(home, FilesHomeSettings):
+        return [_describe(project, entity)]
+    mark = entity.watermark if entity.effective_run_type == "incremental" else None
+    return check_files(FilesHome(*home.place(project), home), home, mark, key_columns=entity.store.key_columns)
 
 
 def _describe(project: Project, entity: Entity) -> Check:
