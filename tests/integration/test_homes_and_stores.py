@@ -200,7 +200,7 @@ class OpenMirroring(Store):
         folder = self.places.lake.path(WORKSPACE, ITEM, "Files", "LandingZone", "dbo.schema", table)
         found: dict[int, str] = {}
         for path in sorted(folder.glob("*.parquet")):
-            found |= dict(pl.read_parquet(path).select("id", "value").rows())
+            found |= {int(id_): str(value) for id_, value in pl.read_parquet(path).select("id", "value").rows()}
         return sorted(found.items())
 
 
@@ -224,7 +224,7 @@ class Mssql(Store):
 
     def rows(self, table: str) -> list[Row]:
         (found,) = self.places.server.run(f"SELECT id, value FROM dbo.[{table}]", database=DATABASE)
-        return sorted((id_, value) for id_, value in found)
+        return sorted((int(id_), str(value)) for id_, value in found)
 
 
 STORES = (
