@@ -10,6 +10,7 @@ import json
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -211,7 +212,7 @@ class Sqlite(Store):
         return {"type": "sqlite", "path": "out.db", "key_columns": ["id"]}
 
     def rows(self, table: str) -> list[Row]:
-        with sqlite3.connect(self.places.directory / "out.db") as connection:
+        with closing(sqlite3.connect(self.places.directory / "out.db")) as connection:
             return sorted(connection.execute(f'SELECT id, value FROM "{table}"'))
 
 
@@ -289,6 +290,10 @@ CASES: dict[tuple[RunType, bool | None], bool] = {
 }
 
 
+# Where a store's own word overrules the flow, the home does not matter: one of each kind.
+SOME_HOMES = ("mssql", "local_csv", "onelake_parquet")
+
+
 @pytest.mark.parametrize("name", STORES)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}")
 def test_every_home_moves_its_rows_into_every_store(
@@ -302,13 +307,14 @@ def test_every_home_moves_its_rows_into_every_store(
     if incremental is not None:
         settings["incremental"] = incremental
     project = places.project(settings, run_type, suffix)
+    flows = list(project.flows) if incremental is None else list(SOME_HOMES)
     expected = sorted(BEFORE)
     for changed in (False, True):
         places.fill(project, changed=changed)
-        summary = run_load(project, LoadRequest(requested_by="tests"), Nobody())
+        summary = run_load(project, LoadRequest(flows=tuple(flows), requested_by="tests"), Nobody())
         assert summary["status"] == "success", summary
         if changed:
             adds = CASES[case] and not store.merges
             expected = sorted([*BEFORE, *CHANGES] if adds else AFTER)
-        found = {flow: store.rows(f"{flow}_{suffix}") for flow in project.flows}
-        assert found == dict.fromkeys(project.flows, expected)
+        found = {flow: store.rows(f"{flow}_{suffix}") for flow in flows}
+        assert found == dict.fromkeys(flows, expected)

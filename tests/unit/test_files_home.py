@@ -342,7 +342,9 @@ class TestCsv:
 FIELD = st.text(st.sampled_from('a,"\n\r é'), max_size=6)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(table=st.lists(st.tuples(FIELD, FIELD), min_size=1, max_size=12), size=st.integers(24, 80))
 def test_any_text_comes_back_wherever_blocks_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: Sequence[tuple[str, str]], size: int

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hygge_engine.errors import CursorUnusable
@@ -37,7 +37,8 @@ def test_what_earlier_versions_have_written_is_read() -> None:
     assert state.watermark == Watermark("modified", "datetime", "2024-01-31T12:00:00.1234567", 2)
 
 
-@given(st.text(), st.lists(st.text()), st.booleans())
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.text(), st.lists(st.text(), max_size=5), st.booleans())
 def test_a_watermark_survives_the_landing_state(value: str, rows: list[str], complete: bool) -> None:
     mark = Watermark("c", "string", value, 1, Boundary(value, tuple(rows), complete))
     state, nonce = LandingState.from_json(LandingState(watermark=mark).to_json("n"), "state.json")
@@ -45,6 +46,7 @@ def test_a_watermark_survives_the_landing_state(value: str, rows: list[str], com
     assert Watermark.from_json(json.loads(json.dumps(mark.to_json()))) == mark
 
 
+@settings(deadline=None)
 @given(st.lists(st.datetimes(), min_size=2, max_size=2))
 def test_times_compare_as_times_whatever_digits_they_are_written_with(moments: list[datetime]) -> None:
     first, second = moments
