@@ -201,7 +201,7 @@ class OpenMirroring(Store):
         folder = self.places.lake.path(WORKSPACE, ITEM, "Files", "LandingZone", "dbo.schema", table)
         found: dict[int, str] = {}
         for path in sorted(folder.glob("*.parquet")):
-            found |= {int(id_): str(value) for id_, value in pl.read_parquet(path).select("id", "value").rows()}
+            found |= {row["id"]: row["value"] for row in pl.read_parquet(path).to_dicts()}
         return sorted(found.items())
 
 
