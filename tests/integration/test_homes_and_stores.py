@@ -225,7 +225,7 @@ class Mssql(Store):
 
     def rows(self, table: str) -> list[Row]:
         (found,) = self.places.server.run(f"SELECT id, value FROM dbo.[{table}]", database=DATABASE)
-        return sorted((int(id_), str(value)) for id_, value in found)
+        return sorted((int(str(id_)), str(value)) for id_, value in found)
 
 
 STORES = (
