@@ -26,7 +26,8 @@
     │   ├── StoreUnavailable          transient: the destination did not answer, or somebody else writes to it
     │   ├── FabricUnavailable         transient: Fabric's REST API did not answer
     │   ├── LandingBroken             state and landing zone disagree, or somebody else writes there
-    │   └── SchemaChanged             the source's columns no longer fit the mirrored table
+    │   ├── SchemaChanged             the source's columns no longer fit the mirrored table
+    │   └── NotReadable               what has been landed cannot be read back
     ├── ExpectationError            rows that arrive are not what the settings expect
     │   └── ExpectationFailed         and must not land
     ├── JournalError                a run cannot be remembered
@@ -235,6 +236,12 @@ class SchemaChanged(StoreError):
     """The source's columns no longer fit the table that has been landed."""
 
     code = "store.schema_changed"
+
+
+class NotReadable(StoreError):
+    """What has been landed in this destination cannot be read back, so that it cannot be compared with its source."""
+
+    code = "store.not_readable"
 
 
 class ExpectationError(HyggeError):

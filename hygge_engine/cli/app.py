@@ -25,7 +25,8 @@ app = typer.Typer(
         "  hygge plan                   what would move?\n"
         "  hygge go --entity orders     move one table\n"
         "  hygge go                     move everything that is new\n"
-        "  hygge runs --failed          what went wrong, and why\n\n"
+        "  hygge runs --failed          what went wrong, and why\n"
+        "  hygge reconcile              is everything there?\n\n"
         "Exit codes: 0 everything settled, 1 an entity failed, 2 nothing could start, 130 stopped by Ctrl-C."
     ),
     no_args_is_help=True,
@@ -310,6 +311,48 @@ def compact(
         from hygge_engine.cli.compact import run
 
         raise typer.Exit(run(project, retention=retention, dry_run=dry_run, overrides=var or [], json_=json_))
+
+
+@app.command(short_help="Compare destinations with their sources.")
+def reconcile(
+    project: ProjectOption = Path(),
+    flow: FlowOption = None,
+    entity: EntityOption = None,
+    counts_only: Annotated[
+        bool, typer.Option("--counts-only", help="Compare numbers of rows only: quick, and blind to what is in them.")
+    ] = False,
+    all_rows: Annotated[
+        bool, typer.Option("--all-rows", help="Compare also what has changed at the source since the last load.")
+    ] = False,
+    var: VarOption = None,
+    json_: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Compare destinations with their sources: rows and checksums, and the keys of rows that differ. Moves nothing.
+
+    Reads both sides whole. Of a flow with a watermark the rows count that have not changed since the last load.
+    Verdicts: equal, differs, behind (rows are still on their way), not readable, failed. Shows keys, and of other
+    columns the names only. Ends with 1 where anything is not equal.
+
+    \b
+    Examples:
+      hygge reconcile
+      hygge reconcile --entity orders
+      hygge reconcile --flow orders_to_fabric --counts-only --json
+    """
+    with reporting(json_=json_, verbose=verbose):
+        from hygge_engine.cli.reconcile import run
+
+        code = run(
+            project,
+            flows=flow or [],
+            entities=entity or [],
+            counts_only=counts_only,
+            all_rows=all_rows,
+            overrides=var or [],
+            json_=json_,
+        )
+        raise typer.Exit(code)
 
 
 @app.command(short_help="Check the project's files and variables.")

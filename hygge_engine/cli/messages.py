@@ -42,6 +42,7 @@ _REMEDIES = {
     "store.busy": "Wait until the other load has ended.",
     "store.fenced": "Another load has taken the table over; see `hygge runs`.",
     "store.schema_changed": "Reload the table: `hygge go --run-type full_drop --entity …`.",
+    "store.not_readable": "Compare source and destination by a query of your own.",
     "expectations": "Correct the rows in the source, or what the flow expects of them.",
     "journal": "The tables are safe; start the load again once the journal can be written.",
     "load": "`hygge validate` checks the project, `hygge doctor` what a load stands on.",

@@ -121,6 +121,10 @@ class Home(Protocol):
         """Fix the upper bound for an incremental read of ``cursor``. Raises CursorUnusable with the reason."""
         ...
 
+    def count(self, window: Window) -> int:
+        """How many rows `read` yields of a window that is not one of Change Tracking."""
+        ...
+
     def count_at(self, cursor: str, value: str) -> int:
         """How many rows have exactly this cursor value; 0 for a rowversion, which never repeats."""
         ...

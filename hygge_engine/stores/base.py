@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Generator, Sequence
+from typing import Literal, NamedTuple, Protocol
 
 import pyarrow as pa
 
+from hygge_engine.errors import NotReadable
 from hygge_engine.stores.landing.base import Landing
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 
@@ -40,6 +41,34 @@ class RowWriter(Protocol):
     def abandon(self) -> None:
         """Drop what was staged; never raises. What cannot be deleted now is swept by the next load."""
         ...
+
+
+class ReadBack(ABC):
+    """What a destination's readers see. Every method raises StoreError or LakeError.
+
+    ``keeps_versions``: the table has every version of a row, and the newest of each key counts. ``floats`` are those
+    that the store can hold; it has NULL in place of the others.
+    """
+
+    keeps_versions: bool = False
+    floats: Literal["all", "without NaN", "finite"] = "all"
+
+    @abstractmethod
+    def count(self) -> int:
+        """How many rows there are, all versions counted."""
+
+    @abstractmethod
+    def read(self, columns: Sequence[str]) -> Generator[pa.RecordBatch]:
+        """All rows in bounded batches, older versions before newer ones as far as the store knows.
+
+        A column that the table lacks is left out. Values have the type that was landed, or one that holds the same:
+        numbers in place of booleans and durations, text in place of anything. Text is ISO 8601 for times, decimal
+        digits for numbers, Base64 for bytes.
+        """
+
+    def delay(self) -> str:
+        """Why what was landed last may not be seen yet, as a clause; empty where it is."""
+        return ""
 
 
 class Destination[L: Landing](ABC):
@@ -103,3 +132,7 @@ class Destination[L: Landing](ABC):
     def drop_wait(self, landing: L) -> Wait | None:
         """What has to be waited for between dropping and landing; None where nothing has."""
         return None
+
+    def read_back(self) -> ReadBack:
+        """The table as its readers see it. Raises NotReadable where a store cannot tell."""
+        raise NotReadable(f"the table {self.table_name} cannot be read back: its store only takes rows")

@@ -25,7 +25,7 @@ class CsvEncoder:
         self._writer = pcsv.CSVWriter(cast("IO[bytes]", sink), self._schema, write_options=options)
 
     def write(self, table: pa.Table) -> None:
-        self._writer.write_table(_without_bytes(table).cast(self._schema))
+        self._writer.write_table(_without_decimals(_without_bytes(table)).cast(self._schema))
 
     def close(self) -> None:
         self._writer.close()
@@ -49,6 +49,16 @@ class NdjsonEncoder:
 
 def _csv_type(type_: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_binary(type_) or pa.types.is_decimal(type_) else type_
+
+
+def _without_decimals(table: pa.Table) -> pa.Table:
+    """The table with decimals as digits: Arrow would write small ones as ``1E-7``."""
+    for number, field in enumerate(table.schema):
+        if pa.types.is_decimal(field.type):
+            column = cast("pl.Series", pl.from_arrow(table.column(number)))
+            text = column.cast(pl.String).to_arrow(compat_level=pl.CompatLevel.oldest())
+            table = table.set_column(number, field.name, pc.cast(text, pa.string()))
+    return table
 
 
 def _without_bytes(table: pa.Table) -> pa.Table:

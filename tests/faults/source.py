@@ -113,6 +113,9 @@ class SourceHome:
         top = max(values, default=None)
         return HighWater(None if top is None else str(top), "int", ties=values.count(top) if top is not None else 0)
 
+    def count(self, window: Window) -> int:
+        return sum(batch.rows.num_rows for batch in self.read(window))
+
     def count_at(self, cursor: str, value: str) -> int:
         return sum(modified == int(value) for _, _, modified in self._source.rows)
 

@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from hygge_engine.lake.local import LocalLake
+from hygge_engine.stores.delta import DeltaLocation
 from hygge_engine.stores.folder import places_of
-from hygge_engine.stores.lake_files.delta import DeltaFilesTable, DeltaLocation, DeltaLog
+from hygge_engine.stores.lake_files.delta import DeltaFilesTable, DeltaLog
 from hygge_engine.stores.lake_files.settings import LocalSettings
 from hygge_engine.stores.landing.state import Mode, OpenLoad
 

@@ -24,6 +24,7 @@ from hygge_engine.homes.mssql.query import (
     read_statement,
     sample_statement,
     select,
+    window_condition,
 )
 from hygge_engine.homes.mssql.ranges import RANGES_PER_READER, KeyRange, ranges_of, split
 from hygge_engine.homes.mssql.session import Session, open_session
@@ -114,6 +115,13 @@ class MssqlHome:
         if not ties and column.has_tenths_of_microseconds:
             self._check_exact_text(column)
         return HighWater(value, kind, ties, nulls)
+
+    def count(self, window: Window) -> int:
+        """How many rows `read` yields of a window that is not one of Change Tracking."""
+        if window.cursor is None:
+            return self._count("")
+        condition, parameters = window_condition(self._column(window.cursor), window)
+        return self._count(condition, *parameters)
 
     def count_at(self, cursor: str, value: str) -> int:
         """How many rows have exactly this cursor value; 0 for a rowversion, which never repeats."""

@@ -69,6 +69,12 @@ def read_statement(
     return Statement(select(", ".join(selected), source, condition, order), parameters, source, condition)
 
 
+def window_condition(cursor: SourceColumn, window: Window) -> tuple[str, list[Parameter]]:
+    """The rows of a window as a condition, and the values of its placeholders."""
+    parameters: list[Parameter] = []
+    return " AND ".join(_window_conditions(cursor, window, parameters)), parameters
+
+
 def select(what: str, source: str, condition: str = "", order: str = "") -> str:
     """A SELECT statement from parts whose identifiers are quoted and whose values are placeholders."""
     clauses = ["SELECT", what, "FROM", source]

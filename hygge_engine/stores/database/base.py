@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
+from hygge_engine.stores.base import ReadBack
+
 # Tables that are ours: the landing states of all tables of a database, and what is staged beside each table.
 LANDING_TABLE = "__hygge_landing"
 STAGE_MARK = "__hygge_stage_"
@@ -90,6 +92,10 @@ class Database(ABC):
     @abstractmethod
     def drop_stage(self, stage: str) -> None:
         """Drop a stage, if it is there. One that somebody is still writing to may be left for the next sweep."""
+
+    @abstractmethod
+    def read_back(self, table: str) -> ReadBack:
+        """A table as its readers see it; without rows where there is no such table."""
 
 
 def stage_name(table: str, epoch: int, attempt: int, number: int) -> str:

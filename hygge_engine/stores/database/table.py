@@ -9,7 +9,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from hygge_engine.errors import HyggeError, LandingBroken, StoreError
-from hygge_engine.stores.base import Destination
+from hygge_engine.stores.base import Destination, ReadBack
 from hygge_engine.stores.database.base import DELETED, Database, Inserter
 from hygge_engine.stores.database.landing import DatabaseLanding, StateRow
 from hygge_engine.stores.landing.state import LandingState, StagedFile
@@ -70,6 +70,9 @@ class DatabaseTable(Destination[DatabaseLanding]):
 
     def clear(self, landing: DatabaseLanding) -> None:
         landing.intend((), position=None, last=True, new_generation=True)
+
+    def read_back(self) -> ReadBack:
+        return self._database.read_back(self.table_name)
 
 
 class StagedRows:

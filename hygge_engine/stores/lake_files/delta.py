@@ -8,18 +8,20 @@ commit too, which removes the old files and adds the new ones, so that readers s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake import CommitProperties, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.schema import Field, Schema
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from hygge_engine.errors import StoreError, StoreUnavailable
 from hygge_engine.lake.base import Lake
 from hygge_engine.retry import call_with_retries
+from hygge_engine.stores.base import ReadBack
+from hygge_engine.stores.delta import DeltaLocation, open_table
 from hygge_engine.stores.folder import Places
 from hygge_engine.stores.lake_files.table import FilesTable
 from hygge_engine.stores.landing.protocol import TableLanding
@@ -34,19 +36,12 @@ if TYPE_CHECKING:
 GENERATION_STRIDE = 10**8
 
 
-class DeltaLocation(NamedTuple):
-    """Where the Delta package finds a lake: its address, and what it takes to get in, asked for at each use because
-    tokens expire."""
-
-    root: str
-    options: Callable[[], dict[str, str]]
-
-
 class DeltaFilesTable(FilesTable):
     """Rows are appended: each version of a row lands once. ``name`` tells the application's transactions apart."""
 
     def __init__(self, lake: Lake, places: Places, settings: FilesSettings, location: DeltaLocation, name: str) -> None:
         super().__init__(lake, places, settings)
+        self._location = location
         self._log = DeltaLog(lake, places.folder, location, f"hygge-engine:{name}")
 
     def attach(self, load_id: str, attempt: int) -> TableLanding:
@@ -59,6 +54,11 @@ class DeltaFilesTable(FilesTable):
 
     def clear(self, landing: TableLanding) -> None:
         landing.intend((), position=None, last=True, new_generation=True)
+
+    def read_back(self) -> ReadBack:
+        from hygge_engine.stores.lake_files.reading import DeltaFilesReadBack
+
+        return DeltaFilesReadBack(self.lake, self.places.folder, self._location)
 
 
 class DeltaLanding(TableLanding):
@@ -89,8 +89,7 @@ class DeltaLog:
     def __init__(self, lake: Lake, folder: str, location: DeltaLocation, application: str) -> None:
         self._lake = lake
         self._folder = folder
-        self._uri = f"{location.root}/{folder}"
-        self._options = location.options
+        self._location = location
         self._application = application
 
     def commit(self, files: Sequence[StagedFile], schema: pa.Schema, version: int, *, replaces: bool) -> None:
@@ -119,10 +118,14 @@ class DeltaLog:
         properties = CommitProperties(app_transactions=[Transaction(self._application, version)])
         added = [self._action(file) for file in files]
         wanted = Schema.from_arrow(schema)
-        table = self._open()
+        table = open_table(self._location, self._folder)
         if table is None:
             create_table_with_add_actions(
-                self._uri, wanted, added, storage_options=self._options(), commit_properties=properties
+                f"{self._location.root}/{self._folder}",
+                wanted,
+                added,
+                storage_options=self._location.options(),
+                commit_properties=properties,
             )
             return
         if (table.transaction_version(self._application) or 0) >= version:
@@ -137,14 +140,8 @@ class DeltaLog:
         table.create_write_transaction([*added], mode, wanted, commit_properties=properties)
 
     def _committed(self, version: int) -> bool:
-        table = self._open()
+        table = open_table(self._location, self._folder)
         return table is not None and (table.transaction_version(self._application) or 0) >= version
-
-    def _open(self) -> DeltaTable | None:
-        try:
-            return DeltaTable(self._uri, storage_options=self._options())
-        except TableNotFoundError:
-            return None
 
     def _action(self, file: StagedFile) -> AddAction:
         name = file.final.rpartition("/")[2]

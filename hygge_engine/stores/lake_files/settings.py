@@ -21,7 +21,7 @@ from hygge_engine.project.settings import StoreSettings, register_store
 if TYPE_CHECKING:
     from hygge_engine.lake.base import Lake
     from hygge_engine.project.models import Entity, Project
-    from hygge_engine.stores.lake_files.delta import DeltaLocation
+    from hygge_engine.stores.delta import DeltaLocation
     from hygge_engine.stores.lake_files.table import FilesTable
 
 FileFormat = Literal["parquet", "csv", "ndjson", "delta"]
@@ -90,7 +90,7 @@ class LocalSettings(FilesSettings):
         return open_directory(project.directory / self.path)
 
     def delta_location(self, project: Project) -> DeltaLocation:
-        from hygge_engine.stores.lake_files.delta import DeltaLocation
+        from hygge_engine.stores.delta import DeltaLocation
 
         return DeltaLocation(str(project.directory / self.path), dict)
 
@@ -109,7 +109,7 @@ class _LakeFilesSettings(FilesSettings, LakeSettings):
 
     def delta_location(self, project: Project) -> DeltaLocation:
         from hygge_engine.lake.credentials import object_store_options
-        from hygge_engine.stores.lake_files.delta import DeltaLocation
+        from hygge_engine.stores.delta import DeltaLocation
 
         return DeltaLocation(f"az://{self.filesystem}", partial(object_store_options, self))
 

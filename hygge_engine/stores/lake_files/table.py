@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from hygge_engine.lake.base import Lake
+from hygge_engine.stores.base import ReadBack
 from hygge_engine.stores.files import Format, StagedFiles
 from hygge_engine.stores.folder import FolderTable, Places
 from hygge_engine.stores.landing.protocol import TableLanding
@@ -33,6 +34,7 @@ class FilesTable(FolderTable):
         super().__init__(lake, places)
         self.table_name = places.folder.rpartition("/")[2]
         self.key_columns = settings.key_columns
+        self._format_name = settings.format
         self._format = _FORMATS[settings.format]
         self._extension = _EXTENSIONS.get(settings.format, settings.format)
 
@@ -42,3 +44,8 @@ class FilesTable(FolderTable):
 
     def writer(self, landing: TableLanding, schema: pa.Schema, *, marked: bool) -> StagedFiles:
         return StagedFiles(lambda: self.lake.stage(landing.staged_path(self._extension)), schema, self._format)
+
+    def read_back(self) -> ReadBack:
+        from hygge_engine.stores.lake_files.reading import DECODERS, FilesReadBack
+
+        return FilesReadBack(self.lake, self.places.folder, DECODERS[self._format_name])

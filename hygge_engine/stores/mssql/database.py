@@ -20,6 +20,7 @@ from hygge_engine.homes.mssql.session import Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.homes.mssql.values import Parameter
 from hygge_engine.retry import call_with_retries
+from hygge_engine.stores.base import ReadBack
 from hygge_engine.stores.database.base import DELETED, LANDING_TABLE, ROW_NUMBER, STAGE_MARK, Database, StoredState
 from hygge_engine.stores.mssql.errors import as_store_error, translate
 from hygge_engine.stores.mssql.types import declared_type, prepared
@@ -89,6 +90,11 @@ class MssqlDatabase(Database):
         drop = f"SET LOCK_TIMEOUT {SWEEP_LOCK_MILLISECONDS}; DROP TABLE IF EXISTS {self._name(stage)}"
         with suppress(StoreUnavailable):
             self._run(f"{drop}; SET LOCK_TIMEOUT -1", f"dropping {stage}")
+
+    def read_back(self, table: str) -> ReadBack:
+        from hygge_engine.stores.mssql.reading import MssqlReadBack
+
+        return MssqlReadBack(self._connection, self._name(table))
 
     def insert(self, stage: str, batch: pa.RecordBatch) -> None:
         """Add a batch to a stage."""

@@ -62,6 +62,11 @@ class Layout:
         return f"{self.files}/Monitoring/tables.json"
 
     @property
+    def mirrored(self) -> str:
+        """The Delta table that Fabric makes of the table's files."""
+        return f"{self.item}/Tables/{self.schema_name}/{self.table_name}"
+
+    @property
     def state(self) -> str:
         """The landing state."""
         return self.places.state

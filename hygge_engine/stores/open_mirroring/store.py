@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from hygge_engine.errors import HyggeError, LakeConditionNotMet, LakeNotFound, StoreError
 from hygge_engine.lake.base import Lake, StagingWriter
-from hygge_engine.stores.base import Wait
+from hygge_engine.stores.base import ReadBack, Wait
 from hygge_engine.stores.files import StagedFiles
 from hygge_engine.stores.folder import FolderTable
 from hygge_engine.stores.landing.protocol import TableLanding, staged_file
@@ -96,6 +96,14 @@ class OpenMirroringTable(FolderTable):
                 hint="Check that replication of the mirrored database is running; the next load goes on from here.",
             )
         return _WAITING if listed else None
+
+    def read_back(self) -> ReadBack:
+        from hygge_engine.lake.credentials import object_store_options
+        from hygge_engine.stores.delta import DeltaLocation
+        from hygge_engine.stores.open_mirroring.reading import MirroredReadBack
+
+        location = DeltaLocation(f"az://{self.settings.filesystem}", lambda: object_store_options(self.settings))
+        return MirroredReadBack(self.lake, self.settings, self.layout, location)
 
     def _is_listed(self) -> bool | None:
         """Whether Fabric lists the table: its REST API where one is set, else its status file; None without either."""

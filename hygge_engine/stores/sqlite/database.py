@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from hygge_engine.errors import StoreError
 from hygge_engine.retry import call_with_retries
+from hygge_engine.stores.base import ReadBack
 from hygge_engine.stores.database.base import DELETED, LANDING_TABLE, ROW_NUMBER, STAGE_MARK, Database, StoredState
 from hygge_engine.stores.sqlite.errors import translate
 from hygge_engine.stores.sqlite.types import declared_type, rows_of
@@ -72,6 +73,11 @@ class SqliteDatabase(Database):
 
     def drop_stage(self, stage: str) -> None:
         call_with_retries(lambda: self._execute(f"DROP TABLE IF EXISTS {quote(stage)}", f"dropping {stage}"))
+
+    def read_back(self, table: str) -> ReadBack:
+        from hygge_engine.stores.sqlite.reading import SqliteReadBack
+
+        return SqliteReadBack(self._path, table)
 
     def insert(self, stage: str, schema: pa.Schema, batch: pa.RecordBatch) -> None:
         """Add a batch to a stage, in a transaction of its own."""

@@ -1,0 +1,1 @@
+"""Source against destination: the same rows, or which ones differ."""

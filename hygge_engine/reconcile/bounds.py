@@ -1,0 +1,63 @@
+"""Which rows can be compared while the source goes on changing: those that were not touched since the last load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hygge_engine.homes.base import Home, Window
+from hygge_engine.project.settings import CHANGE_TRACKING
+from hygge_engine.stores.landing.state import LandingState
+
+if TYPE_CHECKING:
+    from hygge_engine.project import Entity
+
+
+@dataclass(frozen=True)
+class Bound:
+    """``settled`` are the source's rows that the last load has seen as they are. What ``moving`` yields has changed
+    since (None: nothing is known of that), so that its keys say nothing about the destination. ``late`` are in addition
+    the rows that the next load reads again, because some of them may have been committed late. ``text`` says what is
+    compared."""
+
+    text: str
+    settled: Window
+    moving: Window | None = None
+    late: Window | None = None
+
+    @property
+    def tracks_changes(self) -> bool:
+        """Whether the settled rows are all rows, those that have changed since included."""
+        return self.moving is not None and self.moving.cursor == CHANGE_TRACKING
+
+    def moved(self, home: Home) -> Window | None:
+        """`moving` as of now. To be asked once the settled rows have been read: what changed before is in it."""
+        if self.moving is None or not self.tracks_changes:
+            return self.moving
+        return Window(CHANGE_TRACKING, self.moving.lower, home.high_water(CHANGE_TRACKING).value)
+
+
+EVERYTHING = Bound("all rows, as they are now", Window())
+
+
+def bound_of(home: Home, entity: Entity, state: LandingState) -> Bound:
+    """The landed watermark as a bound; everything where there is none."""
+    mark, settings = state.watermark, entity.watermark
+    if settings is None or mark is None or mark.value is None or mark.column != settings.cursor:
+        return EVERYTHING
+    if mark.column == CHANGE_TRACKING:
+        known = home.high_water(CHANGE_TRACKING)
+        if not mark.is_within(known.oldest, known.value):
+            return EVERYTHING
+        text = f"rows that have not changed since version {mark.value}"
+        return Bound(text, Window(), Window(CHANGE_TRACKING, mark.value))
+    sign = "below" if mark.type == "binary" else "up to"
+    late = None
+    if settings.lag_seconds:
+        late = Window(mark.column, mark.lagged(mark.value, settings.lag_seconds), None)
+    return Bound(
+        f"rows with {mark.column} {sign} {mark.value}",
+        Window(mark.column, None, mark.value),
+        Window(mark.column, mark.value, None),
+        late,
+    )

@@ -1,0 +1,223 @@
+"""One entity's source against its destination: hashes of all rows first, then the rows whose hashes differ."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from hygge_engine.errors import HyggeError, NotReadable
+from hygge_engine.flow.factory import open_home, open_table
+from hygge_engine.flow.opening import spelling_of
+from hygge_engine.homes.base import Home, Window
+from hygge_engine.reconcile.bounds import EVERYTHING, Bound, bound_of
+from hygge_engine.reconcile.difference import Difference, find_difference
+from hygge_engine.reconcile.hashing import Frame, Hashing, frame_of
+from hygge_engine.reconcile.naming import Finder, Span, examples
+from hygge_engine.reconcile.ranges import HashedRows
+from hygge_engine.reconcile.result import Reconciliation, Watch
+from hygge_engine.stores.base import ReadBack
+from hygge_engine.stores.landing.state import LandingState
+from hygge_engine.stores.landing.types import schema_of
+
+if TYPE_CHECKING:
+    from hygge_engine.project import Entity, Project
+
+_LOAD = "Load it: hygge go --entity {}"
+_RELOAD = "Reload the table: hygge go --entity {} --run-type full_drop"
+_LOAD_AGAIN = "Load these rows again: hygge go --entity {} --from {} --to {}"
+_LATE = "what differs has come late, within the lag: the next load reads these rows again"
+_COMPARE_ROWS = "Which rows: hygge reconcile --entity {}"
+_WAIT = "Wait for Fabric, then compare again; `hygge doctor` shows what it says."
+
+
+def reconcile(
+    project: Project, entity: Entity, watch: Watch, *, counts_only: bool = False, all_rows: bool = False
+) -> Reconciliation:
+    """Compare an entity's source with its destination; what goes wrong is part of the answer.
+
+    ``counts_only`` compares numbers of rows; ``all_rows`` takes in what has changed since the last load, too.
+    """
+    began = time.monotonic()
+    found = Reconciliation(entity.flow, entity.name, "failed")
+    try:
+        table = open_table(project, entity)
+        state = table.state()
+        unready = _unready(state)
+        if unready or state is None:
+            found = replace(found, verdict="behind", message=unready, hint=_LOAD.format(entity.id))
+        else:
+            destination = table.read_back()
+            with open_home(project, entity) as home:
+                bound = EVERYTHING if all_rows else bound_of(home, entity, state)
+                comparison = _Comparison(home, destination, entity, state, bound, watch)
+                found = comparison.counts(found) if counts_only else comparison.rows(found)
+            if found.verdict == "differs":
+                found = _explained(found, state, table.state(), destination)
+    except NotReadable as error:
+        found = replace(found, verdict="not readable", message=error.message, hint=error.hint, error=error.code)
+    except HyggeError as error:
+        found = replace(found, verdict="failed", message=error.message, hint=error.hint, error=error.code)
+    return replace(found, seconds=time.monotonic() - began)
+
+
+def _unready(state: LandingState | None) -> str:
+    """Why the destination cannot be expected to have all rows; empty where it can."""
+    if state is None or not (state.has_history or state.finished or state.open):
+        return "nothing has been landed yet"
+    opened = state.open
+    if opened is None or opened.mode == "changes" or opened.phase == "staging":
+        return "" if state.has_history or state.finished else "nothing has been landed yet"
+    kind = "first load" if opened.mode == "initial" else "reload"
+    return f"the {kind} that {opened.load_id} has begun has not ended yet"
+
+
+def _explained(
+    found: Reconciliation, before: LandingState, after: LandingState | None, destination: ReadBack
+) -> Reconciliation:
+    """A difference that is not one yet: of rows that are still on their way."""
+    if after is None or (after.generation, after.next_sequence) != (before.generation, before.next_sequence):
+        message = "a load has landed rows while they were compared"
+        return replace(found, verdict="behind", message=message, hint="Compare again once it has ended.")
+    if delay := destination.delay():
+        return replace(found, verdict="behind", message=delay, hint=_WAIT)
+    return found
+
+
+class _Comparison:
+    """Both sides of one entity, with the columns that both have."""
+
+    def __init__(
+        self, home: Home, destination: ReadBack, entity: Entity, state: LandingState, bound: Bound, watch: Watch
+    ) -> None:
+        self._home = home
+        self._destination = destination
+        self._entity = entity
+        self._bound = bound
+        self._watch = watch
+        source = home.describe()
+        names = {column.name for column in source.columns}
+        landed = {name: type_ for name, type_ in state.columns.items() if name in names}
+        left_out = [name for name in (*state.columns, *names) if name not in landed]
+        self._not_compared = tuple(dict.fromkeys([*left_out, *state.removed_columns]))
+        key = tuple(name for name in state.key_columns if name in landed)
+        self._cursor = ""
+        if bound.settled.cursor is not None and (state.watermark and state.watermark.type in ("datetime", "int")):
+            (spelt,) = spelling_of(source, [bound.settled.cursor], "watermark")
+            self._cursor = spelt if spelt in landed else ""
+        self._keeps_versions = destination.keeps_versions and bool(key)
+        rank = self._cursor if self._keeps_versions else ""
+        self._hashing = Hashing(schema_of(landed), key, rank, destination.floats)
+
+    def rows(self, found: Reconciliation) -> Reconciliation:
+        """Compare all columns of all rows."""
+        with ExitStack() as stack:
+            source, destination, moving = (stack.enter_context(HashedRows()) for _ in range(3))
+            for rows in self._source():
+                source.add(self._hashing.rows(rows))
+                self._watch.read("source", source.rows)
+            for rows in self._landed(self._hashing.schema.names):
+                destination.add(self._hashing.rows(rows))
+                self._watch.read("destination", destination.rows)
+            self._gather(moving, self._bound.moved(self._home))
+            difference = find_difference(source, destination, moving, keeps_versions=self._keeps_versions)
+            late = self._is_late(difference, source, destination)
+        found = replace(
+            found,
+            verdict="equal" if difference.is_equal else "differs",
+            source_rows=difference.source.rows,
+            destination_rows=difference.destination.rows,
+            source_checksum=difference.source.text,
+            destination_checksum=difference.destination.text,
+            compared=self._bound.text,
+            moving=difference.moving,
+            not_compared=self._not_compared,
+            missing=difference.counts["missing"],
+            extra=difference.counts["extra"],
+            different=difference.counts["different"],
+        )
+        if late:
+            return replace(found, verdict="behind", message=_LATE, hint=_LOAD.format(self._entity.id))
+        return found if difference.is_equal else self._named(found, difference)
+
+    def counts(self, found: Reconciliation) -> Reconciliation:
+        """Compare numbers of rows. Those that are moving may be in the destination already, or not yet."""
+        source = self._home.count(self._bound.settled)
+        self._watch.read("source", source)
+        with HashedRows() as keys, HashedRows() as moving:
+            if self._keeps_versions:
+                for rows in self._landed(self._hashing.key):
+                    keys.add(self._hashing.keys(rows))
+                    self._watch.read("destination", keys.rows)
+                destination = keys.distinct_keys()
+            else:
+                destination = self._destination.count()
+                self._watch.read("destination", destination)
+            self._gather(moving, self._bound.moved(self._home))
+            moved = moving.distinct_keys()
+        # With Change Tracking the source's rows are those of now; any other bound leaves out what has changed since.
+        least = source - moved if self._bound.tracks_changes else source
+        return replace(
+            found,
+            verdict="equal" if least <= destination <= source + moved else "differs",
+            source_rows=source,
+            destination_rows=destination,
+            compared=f"numbers of {self._bound.text}",
+            moving=moved,
+            hint=_COMPARE_ROWS.format(self._entity.id),
+        )
+
+    def _named(self, found: Reconciliation, difference: Difference) -> Reconciliation:
+        """Name some of the rows that differ, and say what to do about them."""
+        reload = _RELOAD.format(self._entity.id)
+        if not self._hashing.key:
+            message = "the table has no key: rows that differ cannot be named"
+            return replace(found, message=message, hint=reload)
+        source, destination = (Finder(self._hashing, difference.named) for _ in range(2))
+        span = Span(self._hashing, difference.to_load if difference.is_whole else (), self._cursor)
+        for rows in self._source():
+            source.look(rows)
+            span.look(rows)
+        for rows in self._landed(self._hashing.schema.names):
+            destination.look(rows)
+        named = examples(difference.named, source, destination, self._hashing.schema.names)
+        bounds = span.bounds if self._entity.store.upserts() and not difference.counts["extra"] else None
+        hint = _LOAD_AGAIN.format(self._entity.id, *bounds) if bounds else reload
+        return replace(found, examples=named, hint=hint)
+
+    def _is_late(self, difference: Difference, source: HashedRows, destination: HashedRows) -> bool:
+        """Whether all that differs are rows which the lag makes the next load read again."""
+        if difference.is_equal or difference.counts["extra"] or self._bound.late is None:
+            return False
+        with HashedRows() as late:
+            self._gather(late, self._bound.late)
+            return find_difference(source, destination, late, keeps_versions=self._keeps_versions).is_equal
+
+    def _gather(self, moving: HashedRows, window: Window | None) -> None:
+        """The keys of the rows in a window, and of what is gone in it."""
+        if window is None or not self._hashing.key:
+            return
+        with closing(self._home.read(window)) as batches:
+            for batch in batches:
+                for rows in (batch.rows, batch.deleted):
+                    if rows is not None:
+                        moving.add(self._hashing.keys(self._as_landed(rows)))
+
+    def _source(self) -> Generator[Frame]:
+        """The source's settled rows as they land."""
+        with closing(self._home.read(self._bound.settled)) as batches:
+            for batch in batches:
+                yield self._as_landed(batch.rows)
+
+    def _as_landed(self, rows: pa.RecordBatch) -> Frame:
+        return frame_of(rows.select(self._hashing.schema.names))
+
+    def _landed(self, columns: Sequence[str]) -> Generator[Frame]:
+        """The destination's rows."""
+        with closing(self._destination.read(columns)) as batches:
+            for batch in batches:
+                yield frame_of(batch)

@@ -1,0 +1,78 @@
+"""A table of a SQLite file, read in one transaction: what a load commits meanwhile is not seen."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from hygge_engine.stores.base import ReadBack
+from hygge_engine.stores.sqlite.database import BUSY_SECONDS, quote
+from hygge_engine.stores.sqlite.errors import translate
+
+BATCH_ROWS = 20_000
+
+
+class SqliteReadBack(ReadBack):
+    """The table ``table`` of the file at ``path``."""
+
+    floats = "without NaN"  # which SQLite stores as NULL
+
+    def __init__(self, path: Path, table: str) -> None:
+        self._path = path
+        self._table = table
+
+    def count(self) -> int:
+        with self._connected() as connection:
+            if connection is None or not _columns(connection, self._table):
+                return 0
+            return int(connection.execute(f"SELECT count(*) FROM {quote(self._table)}").fetchone()[0])  # noqa: S608
+
+    def read(self, columns: Sequence[str]) -> Generator[pa.RecordBatch]:
+        with self._connected() as connection:
+            if connection is None:
+                return
+            there = _columns(connection, self._table)
+            names = [name for name in columns if name.casefold() in there]
+            if not names:
+                return
+            selected = ", ".join(quote(name) for name in names)
+            cursor = connection.execute(f"SELECT {selected} FROM {quote(self._table)}")  # noqa: S608 - quoted
+            while rows := cursor.fetchmany(BATCH_ROWS):
+                columns_ = [_array(values) for values in zip(*rows, strict=True)]
+                yield pa.RecordBatch.from_arrays(columns_, names)
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection | None]:
+        """The database, read-only; None where there is none."""
+        if not self._path.exists():
+            yield None
+            return
+        try:
+            uri = f"{self._path.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise translate(error, f"{self._path.name}: reading {self._table}") from error
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    """The columns of a table without regard to case; none where there is no such table."""
+    return {str(name).casefold() for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))}
+
+
+def _array(values: Sequence[Any]) -> pa.Array[Any]:
+    """A column of one type, or its values as text: SQLite keeps in a column whatever somebody puts there."""
+    kinds = {type(value) for value in values} - {type(None)}
+    if len(kinds) > 1:
+        return pa.array([None if value is None else _text(value) for value in values], pa.string())
+    types = {int: pa.int64(), float: pa.float64(), str: pa.string(), bytes: pa.binary()}
+    return pa.array(values, types[kinds.pop()] if kinds else pa.null())
+
+
+def _text(value: Any) -> str:
+    return f"0x{value.hex()}" if isinstance(value, bytes) else str(value)
