@@ -115,7 +115,7 @@ def _details(result: Reconciliation) -> list[str]:
             if 0 < len(shown) < count:
                 lines.append(f"  … and {count - len(shown):,} more")
     if result.not_compared:
-        lines.append(f"not compared, because only one side has them: {', '.join(result.not_compared)}")
+        lines.append(f"not compared: {', '.join(result.not_compared)}")
     hint = "" if result.verdict == "equal" else result.hint or remedy_of(result.error)
     see = f" See {page_of(result.error)}." if result.error else ""
     return [*lines, f"do: {hint}{see}"] if hint else lines

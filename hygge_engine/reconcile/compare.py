@@ -6,14 +6,16 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from hygge_engine.errors import HyggeError, NotReadable
 from hygge_engine.flow.factory import open_home, open_table
-from hygge_engine.flow.opening import spelling_of
 from hygge_engine.homes.base import Home, Window
+from hygge_engine.polish.plan import polish_of
+from hygge_engine.polish.polish import LoadStamp
 from hygge_engine.reconcile.bounds import EVERYTHING, Bound, bound_of
 from hygge_engine.reconcile.difference import Difference, find_difference
 from hygge_engine.reconcile.hashing import Frame, Hashing, frame_of
@@ -26,6 +28,9 @@ from hygge_engine.stores.landing.types import schema_of
 
 if TYPE_CHECKING:
     from hygge_engine.project import Entity, Project
+
+# In place of the load that has landed the rows.
+_NO_LOAD = LoadStamp("", datetime.min.replace(tzinfo=UTC))
 
 _LOAD = "Load it: hygge go --entity {}"
 _RELOAD = "Reload the table: hygge go --entity {} --run-type full_drop"
@@ -99,15 +104,16 @@ class _Comparison:
         self._entity = entity
         self._bound = bound
         self._watch = watch
-        source = home.describe()
-        names = {column.name for column in source.columns}
-        landed = {name: type_ for name, type_ in state.columns.items() if name in names}
+        self._polish = polish_of(home.describe(), entity.polish)
+        names = [column.name for column in self._polish.table.columns]
+        by_load = {each.column.name for each in self._polish.columns if each.stamp}
+        landed = {name: type_ for name, type_ in state.columns.items() if name in names and name not in by_load}
         left_out = [name for name in (*state.columns, *names) if name not in landed]
         self._not_compared = tuple(dict.fromkeys([*left_out, *state.removed_columns]))
         key = tuple(name for name in state.key_columns if name in landed)
         self._cursor = ""
         if bound.settled.cursor is not None and (state.watermark and state.watermark.type in ("datetime", "int")):
-            (spelt,) = spelling_of(source, [bound.settled.cursor], "watermark")
+            spelt = self._polish.landed_name(bound.settled.cursor) or ""
             self._cursor = spelt if spelt in landed else ""
         self._keeps_versions = destination.keeps_versions and bool(key)
         rank = self._cursor if self._keeps_versions else ""
@@ -214,7 +220,8 @@ class _Comparison:
                 yield self._as_landed(batch.rows)
 
     def _as_landed(self, rows: pa.RecordBatch) -> Frame:
-        return frame_of(rows.select(self._hashing.schema.names))
+        """Rows as a load would land them; what it says of itself in them is not compared."""
+        return frame_of(self._polish.apply(rows, _NO_LOAD).select(self._hashing.schema.names))
 
     def _landed(self, columns: Sequence[str]) -> Generator[Frame]:
         """The destination's rows."""

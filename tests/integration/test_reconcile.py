@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from deltalake import DeltaTable, write_deltalake
 
 from devcloud.onelake import OneLake
 from devcloud.replicator import Replicator
-from hygge_engine.reconcile import compare
+from hygge_engine.reconcile import compare, ranges
 from hygge_engine.reconcile.compare import reconcile
 from hygge_engine.reconcile.result import Example, Reconciliation, Unwatched
-from tests.faults.source import Row
+from hygge_engine.stores.base import Destination
+from hygge_engine.stores.lake_files.table import FilesTable
+from hygge_engine.watermark import Watermark
+from tests.faults.source import Row, SourceHome
 from tests.integration.mssql_server import ServerProcess
 from tests.integration.onelake_clients import ITEM, WORKSPACE
 from tests.integration.warehouse import MssqlWarehouse, Warehouse
@@ -203,3 +207,155 @@ def test_what_was_loaded_is_equal_and_what_was_changed_is_named(place: Place) ->
         Example("different", {"id": "7"}, ("value",)),
         Example("extra", {"id": "99"}),
     ]
+
+
+def choose(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, format_: str = "parquet"
+) -> Place:
+    place = make_place(request, kind, format_, tmp_path, monkeypatch)
+    monkeypatch.setattr(compare, "open_home", lambda project, entity: place.warehouse.home)
+    return place
+
+
+@pytest.fixture(params=["local-parquet", "local-delta", "sqlite", "open_mirroring"])
+def any_place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    kind, _, format_ = request.param.partition("-")
+    return choose(request, tmp_path, monkeypatch, kind, format_ or "parquet")
+
+
+def test_of_several_versions_of_a_row_the_newest_counts_and_what_moves_is_left_out(any_place: Place) -> None:
+    place = any_place
+    place.source.put(*range(10))
+    place.load()
+    for _ in range(3):
+        place.source.put(2, 3)
+        place.load()
+    assert place.reconcile().verdict == "equal"
+
+    place.source.put(3, 4, 50)  # the next load's
+    found = place.reconcile()
+    assert (found.verdict, found.source_rows, found.destination_rows, found.moving) == ("equal", 8, 8, 3), found
+    assert "modified up to 4" in found.compared
+    assert place.reconcile(counts_only=True).verdict == "equal"
+
+    found = place.reconcile(all_rows=True)
+    assert (found.verdict, found.missing, found.different, found.extra) == ("differs", 1, 2, 0), found
+
+    place.source.remove(7)  # which an increment does not notice
+    found = place.reconcile()
+    assert [(example.kind, example.key) for example in found.examples] == [("extra", {"id": "7"})]
+    assert "full_drop" in found.hint
+
+
+def test_a_row_that_changes_while_it_is_compared_is_no_difference(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = choose(request, tmp_path, monkeypatch, "sqlite")
+    place.source.put(*range(10))
+    place.load()
+    place.warehouse.home = SourceHome(place.source, before_batch=lambda number: place.source.put(0, 9 - number))
+    assert place.reconcile().verdict == "equal"
+
+
+def test_rows_of_a_window_that_mends_the_table_are_named_by_it(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = choose(request, tmp_path, monkeypatch, "sqlite")
+    for id_ in range(10):
+        place.source.put(id_)
+    place.load()
+    place.tamper(lambda rows: [row for row in rows if row["id"] not in (4, 6)])
+    assert place.reconcile().hint.endswith("--entity orders_to_store.things --from 5 --to 7")
+
+
+def test_what_fabric_has_not_applied_is_behind(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = choose(request, tmp_path, monkeypatch, "open_mirroring")
+    assert isinstance(place, MirroredPlace)
+    assert (place.reconcile().verdict, place.reconcile().message) == ("behind", "nothing has been landed yet")
+    place.source.put(1, 2, 3)
+    place.warehouse.load()
+    found = place.reconcile()
+    assert (found.verdict, found.message) == ("behind", "Fabric has not applied anything yet")
+    place.replicator.tick()
+    assert place.reconcile().verdict == "equal"
+    place.source.put(3, 4)
+    place.warehouse.load()
+    found = place.reconcile()
+    assert found.verdict == "behind"
+    assert "files of the landing zone" in found.message
+    place.replicator.tick()
+    assert place.reconcile().verdict == "equal"
+
+
+def test_what_comes_late_within_the_lag_is_behind(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = choose(request, tmp_path, monkeypatch, "sqlite")
+    place.warehouse.watermark = "{ column: modified, primary_key: id, lag: 5s }"
+    monkeypatch.setattr(Watermark, "lagged", lambda mark, value, seconds: str(int(value) - int(seconds)))
+    place.source.put(1, 2, 3)
+    place.load()
+    place.source.put_late(4)
+    found = place.reconcile()
+    assert (found.verdict, found.missing) == ("behind", 1), found
+    place.load()
+    assert place.reconcile().verdict == "equal"
+
+
+def test_rows_are_compared_as_polish_lands_them(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = choose(request, tmp_path, monkeypatch, "local", "ndjson")
+    place.warehouse.watermark = (
+        "{ column: modified, primary_key: id }\n"
+        "polish: { rename: { id: number, modified: changed }, mask: { value: empty }, load_columns: { load: load_id } }"
+    )
+    place.source.put(1, 2, 3)
+    place.load()
+    found = place.reconcile()
+    assert (found.verdict, found.not_compared) == ("equal", ("load",)), found
+    place.tamper(lambda rows: [row | {"value": "v1"} if row["number"] == 2 else row for row in rows])
+    assert place.reconcile().examples == (Example("different", {"number": "2"}, ("value",)),)
+
+
+def test_without_a_key_rows_are_counted_and_not_named(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = choose(request, tmp_path, monkeypatch, "local", "csv")
+    source = place.warehouse.home.describe()
+    monkeypatch.setattr(place.warehouse.home, "describe", lambda: replace(source, key=()))
+    place.source.put(1, 2, 3)
+    place.load()
+    assert place.reconcile().verdict == "equal"
+    place.tamper(lambda rows: [*rows, rows[0]])
+    found = place.reconcile()
+    assert (found.verdict, found.extra, found.examples) == ("differs", 1, ())
+    assert "no key" in found.message
+
+
+def test_a_store_that_only_takes_rows_says_so(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = choose(request, tmp_path, monkeypatch, "local", "csv")
+    place.source.put(1)
+    place.load()
+    monkeypatch.setattr(FilesTable, "read_back", Destination.read_back)
+    found = place.reconcile()
+    assert (found.verdict, found.error) == ("not readable", "store.not_readable")
+
+
+def test_a_table_of_many_ranges_is_compared_from_the_disk(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "BUFFERED_ROWS", 300)
+    place = choose(request, tmp_path, monkeypatch, "local")
+    place.warehouse.home = SourceHome(place.source, batch_rows=100)
+    monkeypatch.setattr("hygge_engine.flow.run.open_home", lambda project, entity: place.warehouse.home)
+    place.source.put(*range(1000))
+    place.load()
+    found = place.reconcile()
+    assert (found.verdict, found.source_rows) == ("equal", 1000)
+    place.tamper(lambda rows: rows[:400] + rows[401:])
+    assert place.reconcile().examples == (Example("missing", {"id": "400"}),)
