@@ -39,6 +39,8 @@ def check_home(open_home: Callable[[], Home], *, cursor: str = "") -> None:
             _expect(batch.rows.schema.equals(table.schema), "each batch has the table's schema", str(batch.rows.schema))
             _expect(batch.rows.num_rows > 0, "no batch is empty", "one is")
         rows = _rows(whole)
+        counted = home.count(Window())
+        _expect(counted == len(rows), "count() counts what read() yields", f"{counted}, {len(rows)}")
     if table.key:
         keys = [tuple(row[name] for name in table.key) for row in rows]
         _expect(len(set(keys)) == len(keys), "the key is unique", "two rows share one")
@@ -65,6 +67,8 @@ def _check_cursor(open_home: Callable[[], Home], cursor: str, rows: Sequence[Map
         _expect(high.value is not None, f"{cursor} has a largest value", "none")
         counted = home.count_at(cursor, high.value or "")
         _expect(counted == high.ties, "count_at() counts the ties of high_water()", f"{counted}, {high.ties}")
+        newer = home.count(Window(cursor, high.value, None))
+        _expect(newer == 0, "count() counts the rows of a window", f"{newer} rows are newer than the upper bound")
         first = list(home.read(Window(cursor, None, high.value)))
         _expect(
             _sorted(_rows(first)) == _sorted(rows), "from the beginning to the upper bound are all rows", "they are not"

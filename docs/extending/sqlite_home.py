@@ -81,6 +81,12 @@ class SqliteFileHome:
         ties = 0 if top is None else self.count_at(cursor, str(top))
         return HighWater(None if top is None else str(top), kind, ties=ties, null_cursors=nulls or 0)
 
+    def count(self, window: Window) -> int:
+        where, bounds = self._conditions(window)
+        select = f"SELECT COUNT(*) FROM {_quote(self._table)}"
+        ((count,),) = self._ask(f"{select} WHERE {' AND '.join(where)}" if where else select, bounds)
+        return int(count)
+
     def count_at(self, cursor: str, value: str) -> int:
         ((count,),) = self._ask(
             f"SELECT COUNT(*) FROM {_quote(self._table)} WHERE {_quote(cursor)} = ?", [self._bound(cursor, value)]
