@@ -130,6 +130,12 @@ class FilesHome:
         value = text_of(largest)
         return HighWater(value, kind, self.count_at(cursor, value), nulls)
 
+    def count(self, window: Window) -> int:
+        """How many rows `read` yields of a window; of whole Parquet files their footers say it, others are read."""
+        if window.cursor is None and (rows := self.describe().approximate_rows) is not None:
+            return rows
+        return sum(batch.rows.num_rows for batch in self.read(window))
+
     def count_at(self, cursor: str, value: str) -> int:
         """How many rows have exactly this cursor value; with times of last change: how many files."""
         if cursor == FILE_MODIFIED:
