@@ -78,7 +78,9 @@ class InterruptedLake:
     def info(self, path: str) -> PathInfo | None:
         return self._do(lambda: self._lake.info(path))
 
-    def put(self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+    def put(
+        self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False, staged: str | None = None
+    ) -> str:
         return self._do(lambda: self._lake.put(path, data, if_match=if_match, if_absent=if_absent))
 
     def stage(self, path: str) -> StagingWriter:
@@ -107,7 +109,9 @@ class InterruptedLake:
 class LostAnswers(InterruptedLake):
     """A lake whose every conditional put takes effect, but answers as a retry after a lost response does."""
 
-    def put(self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+    def put(
+        self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False, staged: str | None = None
+    ) -> str:
         etag = self._lake.put(path, data, if_match=if_match, if_absent=if_absent)
         if if_match is not None or if_absent:
             raise LakeConditionNotMet(f"{path} is not the file that was read.", status=412)

@@ -194,7 +194,7 @@ class _Slice:
         if opened.phase == "dropping" and not self._table.drop(self._landing):
             return self._result(
                 "continue",
-                message="somebody is reading the folder that is to be dropped",
+                message="somebody is at work in the folder that is to be dropped",
                 not_before=_in(DROP_PAUSE_SECONDS),
             )
         if wait := self._table.drop_wait(self._landing):

@@ -98,9 +98,13 @@ class Lake(Protocol):
         """Properties of a file or folder; None where there is none."""
         ...
 
-    def put(self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+    def put(
+        self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False, staged: str | None = None
+    ) -> str:
         """Replace a whole small file in one request and return its new etag; parents are created as needed.
 
+        ``staged`` is where the file is completed on a lake that can only rename: where somebody watches the folder,
+        outside of it; else it is beside the file, where no listing shows it.
         Raises LakeConditionNotMet where ``if_match`` is not the file's etag, or where ``if_absent`` and the file
         exists.
         """

@@ -9,37 +9,25 @@ response to a rename with an error that only the landing protocol can read. `hyg
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from azure.core import MatchConditions
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    ServiceRequestError,
-    ServiceResponseError,
-)
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline import PipelineResponse
 from azure.storage.blob import BlobClient, BlobServiceClient
 from azure.storage.filedatalake import DataLakeDirectoryClient, DataLakeFileClient, DataLakeServiceClient
 
-from hygge_engine.errors import (
-    LakeConditionNotMet,
-    LakeConflict,
-    LakeDenied,
-    LakeError,
-    LakeNotFound,
-    LakeUnavailable,
-)
+from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeDenied, LakeError, LakeNotFound, LakeUnavailable
+from hygge_engine.lake.answers import Etags, bare_etag, complete_range, lake_error, moment_of
 from hygge_engine.lake.base import Content, PathInfo, Staged
 from hygge_engine.lake.credentials import credential_of
 from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.lake.upload import Upload
-from hygge_engine.retry import TRANSIENT_HTTP_STATUSES, UNREACHABLE_BUDGET_SECONDS, call_with_retries
+from hygge_engine.retry import call_with_retries
 
 # The protocol version OneLake's own documentation shows in its samples; newer ones are accepted by ADLS but unproven
 # there.
@@ -49,11 +37,17 @@ API_VERSION = "2021-06-08"
 CONNECT_TIMEOUT_SECONDS = 20
 READ_TIMEOUT_SECONDS = 60
 
-# Statuses with which a service says that it does not know Put Blob: files are then replaced by staging and renaming.
-_UNKNOWN_VERB_STATUSES = frozenset({400, 405, 501})
+# How often a file is begun anew because the answer to its first bytes was lost.
+RESTARTS_LIMIT = 3
 
-# What the system says about a connection that could not be made, within all that the SDK says around it.
-_SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] ([A-Z][\w ,-]+)")
+# Statuses with which a service says that it does not know Put Blob: files are then replaced by staging and renaming.
+_UNKNOWN_VERB_STATUSES = frozenset({400, 404, 405, 415, 422, 501})
+
+# The etag of a file that was replaced again before it could be asked for: it fits nothing.
+_OVERTAKEN = "overtaken"
+
+# A file on its way to replace another one, beside which it lies: no listing shows it.
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.unfinished")
 
 
 class DataLake:
@@ -63,13 +57,14 @@ class DataLake:
         self._filesystem = settings.filesystem
         self._account_url = settings.account_url.rstrip("/")
         self._clock_offset = timedelta(0)
-        self._puts_blobs = True
+        self._puts_blobs: bool | None = None  # not known before the first one
+        self._etags = Etags()
         options: dict[str, Any] = {
             "api_version": API_VERSION,
             "retry_total": 0,
             "connection_timeout": CONNECT_TIMEOUT_SECONDS,
             "read_timeout": READ_TIMEOUT_SECONDS,
-            "raw_response_hook": self._observe_clock,
+            "raw_response_hook": self._observe,
         }
         credential: Any = credential_of(settings)
         self._dfs = DataLakeServiceClient(self._account_url, credential=credential, **options)
@@ -86,7 +81,7 @@ class DataLake:
 
         def request() -> Content:
             download = self._blob_client(path).download_blob()
-            return Content(download.readall(), _bare(str(download.properties.etag)))
+            return Content(download.readall(), bare_etag(download.properties.etag))
 
         return self._call("read", path, request)
 
@@ -103,72 +98,137 @@ class DataLake:
         """See `Lake.info`."""
 
         def request() -> PathInfo:
-            found = self._blob_client(path).get_blob_properties()
-            is_directory = (found.metadata or {}).get("hdi_isfolder", "").lower() == "true"
-            return PathInfo(path, is_directory, found.size or 0, _bare(str(found.etag)), found.last_modified)
+            kind = ""
+
+            def observe(response: PipelineResponse[Any, Any]) -> None:
+                nonlocal kind
+                kind = response.http_response.headers.get("x-ms-resource-type", "")
+                self._observe(response)
+
+            found = self._blob_client(path).get_blob_properties(raw_response_hook=observe)
+            # The Blob API's mark of a folder, and the DFS API's, of which the SDK's Blob client knows nothing.
+            is_directory = kind == "directory" or (found.metadata or {}).get("hdi_isfolder", "").lower() == "true"
+            modified = found.last_modified or self.now()
+            return PathInfo(path, is_directory, found.size or 0, bare_etag(found.etag), modified)
 
         try:
             return self._call("look at", path, request)
         except LakeNotFound:
             return None
 
-    def put(self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+    def put(
+        self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False, staged: str | None = None
+    ) -> str:
         """See `Lake.put`: one Put Blob, or a staged rename where the service has no Put Blob."""
-        if self._puts_blobs:
-            try:
-                return self._put_blob(path, data, if_match, if_absent)
-            except LakeError as error:
-                if error.status not in _UNKNOWN_VERB_STATUSES:
-                    raise
-                self._puts_blobs = False
-        return self._put_by_rename(path, data, if_match, if_absent)
+
+        def by_rename(if_match: str | None) -> str:
+            return self._put_by_rename(path, data, if_match, if_absent and if_match is None, staged)
+
+        if self._puts_blobs is False:
+            return by_rename(if_match)
+        try:
+            etag = self._put_blob(path, data, if_match, if_absent)
+        except LakeError as error:
+            if self._puts_blobs or error.status not in _UNKNOWN_VERB_STATUSES:
+                raise
+            return self._put_without_blobs(lambda: by_rename(if_match), error)
+        if self._puts_blobs is None:
+            found = self.info(path)
+            self._puts_blobs = found is None or found.etag != etag or found.length == len(data)
+            if not self._puts_blobs:  # taken for something else, such as the creation of an empty file
+                return by_rename(etag)
+        return etag
 
     def _put_blob(self, path: str, data: bytes, if_match: str | None, if_absent: bool) -> str:
         def request() -> str:
-            conditions: dict[str, Any] = {"overwrite": not if_absent}
-            if if_match is not None:
-                conditions |= {"etag": _quoted(if_match), "match_condition": MatchConditions.IfNotModified}
-            answer = self._blob_client(path).upload_blob(data, **conditions)
-            return _bare(str(answer["etag"]))
+            conditions: dict[str, Any] = {"overwrite": not if_absent, **self._unchanged(if_match)}
+            return bare_etag(self._blob_client(path).upload_blob(data, **conditions)["etag"])
 
         try:
-            return self._call("replace", path, request)
+            etag = self._call("replace", path, request)
         except LakeConflict as error:  # Put Blob with If-None-Match answers 409 BlobAlreadyExists
             raise LakeConditionNotMet(error.message, status=error.status) from error
+        return etag or self._etag_of(path, data)
 
-    def _put_by_rename(self, path: str, data: bytes, if_match: str | None, if_absent: bool) -> str:
-        staged = f"{path}.{threading.get_ident():x}.staged"
-        upload = self.stage(staged)
-        upload.write(data)
-        upload.finish()
-
-        def request() -> None:
-            conditions: dict[str, Any] = {}
-            if if_absent:
-                conditions = {"match_condition": MatchConditions.IfMissing}
-            elif if_match is not None:
-                conditions = {"etag": _quoted(if_match), "match_condition": MatchConditions.IfNotModified}
-            self._file(staged).rename_file(f"{self._filesystem}/{path}", **conditions)
-
+    def _put_without_blobs(self, by_rename: Callable[[], str], refusal: LakeError) -> str:
+        """Replace a file after Put Blob was refused in a way that may mean that there is none."""
         try:
-            self._call("replace", path, request)
-        except LakeConflict as error:
+            etag = by_rename()
+        except LakeConditionNotMet:
+            self._puts_blobs = False
+            raise
+        except LakeError as error:
+            if error.transient:
+                raise
+            raise refusal from error  # it was not for the verb
+        self._puts_blobs = False
+        return etag
+
+    def _put_by_rename(self, path: str, data: bytes, if_match: str | None, if_absent: bool, staged: str | None) -> str:
+        if staged is not None:
+            self.make_directory(path.rpartition("/")[0])
+        conditions = {"match_condition": MatchConditions.IfMissing} if if_absent else self._unchanged(if_match)
+        target = f"{self._filesystem}/{path}"
+        source = staged or f"{path}.{uuid.uuid4().hex}.unfinished"
+        upload = self.stage(source)
+        try:
+            upload.write(data)
+            upload.finish()
+            self._do("replace", path, lambda: self._file(source).rename_file(target, **conditions))
+        except (LakeConflict, LakeConditionNotMet) as error:
+            with suppress(LakeError):
+                self.delete(source)
             raise LakeConditionNotMet(error.message, status=error.status) from error
-        except LakeNotFound as error:  # our own rename, whose answer was lost
-            raise LakeConditionNotMet(error.message, status=error.status) from error
-        return self.read(path).etag
+        except (LakeNotFound, LakeUnavailable) as error:
+            if self.info(source) is not None:
+                raise
+            # Renamed by our own request, whose answer was lost, or swept by somebody who has replaced the file since.
+            if conditions:
+                raise LakeConditionNotMet(error.message, status=error.status) from error
+        self._sweep_unfinished(path)
+        return self._etag_of(path, data)
+
+    def _etag_of(self, path: str, data: bytes) -> str:
+        """The etag of a file that was just replaced; one that fits nothing where somebody else has replaced it since:
+        that one's etag would be a licence to undo it."""
+        found = self.read(path)
+        return found.etag if found.data == data else _OVERTAKEN
+
+    def _sweep_unfinished(self, path: str) -> None:
+        """Delete what others have left who died while they replaced this file. Whoever lives and meant to replace what
+        we have replaced would be refused anyway."""
+        with suppress(LakeError):  # the next one sweeps as well
+            for entry in self._entries(path.rpartition("/")[0], recursive=False):
+                if _UNFINISHED.fullmatch(entry.path.removeprefix(path)):
+                    self.delete(entry.path)
+
+    def _unchanged(self, etag: str | None) -> dict[str, Any]:
+        """The SDK's conditions for a request that a file with another etag refuses; none where any will do."""
+        if etag is None:
+            return {}
+        return {"etag": self._etags.spell(etag), "match_condition": MatchConditions.IfNotModified}
 
     def stage(self, path: str) -> Upload:
         """See `Lake.stage`: create, append in order from a thread of its own, flush once, compare the length."""
         file = self._file(path)
-        self._call("create", path, lambda: file.create_file())
+
+        def create() -> None:
+            self._do("create", path, lambda: file.create_file())
 
         def append(data: bytes, offset: int) -> None:
-            self._call("append to", path, lambda: file.append_data(data, offset, len(data)))
+            for _ in range(RESTARTS_LIMIT):
+                if self._do_once("append to", path, lambda: file.append_data(data, offset, len(data))):
+                    return
+                if offset:
+                    break
+                create()  # empty again: nothing was in it but these bytes
+            raise LakeUnavailable(f"an answer was lost, so that nobody knows what {path} holds: it is staged anew")
 
         def flush(length: int) -> None:
-            self._call("flush", path, lambda: file.flush_data(length))
+            # Where the second request is refused, the length, which is compared in any case, tells about the first.
+            self._do_once("flush", path, lambda: file.flush_data(length))
 
+        create()
         return Upload(path, append, flush, self._length_of, self.delete)
 
     def _length_of(self, staged: Staged) -> int:
@@ -177,52 +237,46 @@ class DataLake:
 
     def rename(self, source: str, destination: str) -> None:
         """See `Lake.rename`: If-None-Match: * on the destination; the service answers 409 or 412 where it exists."""
-
-        def request() -> None:
-            self._file(source).rename_file(
-                f"{self._filesystem}/{destination}", match_condition=MatchConditions.IfMissing
-            )
-
+        target = f"{self._filesystem}/{destination}"
         try:
-            self._call("rename", f"{source} to {destination}", request)
+            self._do(
+                "rename",
+                f"{source} to {destination}",
+                lambda: self._file(source).rename_file(target, match_condition=MatchConditions.IfMissing),
+            )
         except LakeConditionNotMet as error:
             raise LakeConflict(error.message, status=error.status) from error
 
     def make_directory(self, path: str) -> None:
         """See `Lake.make_directory`."""
-        try:
-            self._call(
+        with suppress(LakeConflict, LakeConditionNotMet):
+            self._do(
                 "make", path, lambda: self._directory(path).create_directory(match_condition=MatchConditions.IfMissing)
             )
-        except (LakeConflict, LakeConditionNotMet):
-            return
 
     def delete(self, path: str) -> bool:
         """See `Lake.delete`."""
         try:
-            self._call("delete", path, lambda: self._file(path).delete_file())
+            self._do("delete", path, lambda: self._file(path).delete_file())
         except LakeNotFound:
             return False
         return True
 
     def delete_directory(self, path: str, *, if_match: str | None = None) -> bool:
         """See `Lake.delete_directory`."""
-
-        def request() -> None:
-            conditions: dict[str, Any] = {}
-            if if_match is not None:
-                conditions = {"etag": _quoted(if_match), "match_condition": MatchConditions.IfNotModified}
-            self._directory(path).delete_directory(**conditions)
-
         try:
-            self._call("delete", path, request)
+            self._do("delete", path, lambda: self._directory(path).delete_directory(**self._unchanged(if_match)))
         except LakeNotFound:
             return False
         return True
 
     def list(self, directory: str, *, recursive: bool = False) -> Iterator[PathInfo]:
         """See `Lake.list`."""
+        for entry in self._entries(directory, recursive=recursive):
+            if not _UNFINISHED.search(entry.path):
+                yield entry
 
+    def _entries(self, directory: str, *, recursive: bool) -> Sequence[PathInfo]:
         def request() -> list[PathInfo]:
             entries = self._dfs.get_file_system_client(self._filesystem).get_paths(directory, recursive=recursive)
             return [
@@ -230,7 +284,7 @@ class DataLake:
                     str(entry.name),
                     bool(entry.is_directory),
                     int(entry.content_length or 0),
-                    _bare(str(entry.etag or "")),
+                    bare_etag(entry.etag),
                     # Listings come as GMT without saying so; where one comes without times, nothing is old.
                     entry.last_modified.replace(tzinfo=UTC) if entry.last_modified else self.now(),
                 )
@@ -238,10 +292,9 @@ class DataLake:
             ]
 
         try:
-            found = self._call("list", directory, request)
+            return sorted(self._call("list", directory, request), key=lambda entry: entry.path)
         except LakeNotFound:
-            return
-        yield from sorted(found, key=lambda entry: entry.path)
+            return []
 
     def now(self) -> datetime:
         """See `Lake.now`: this machine's clock, corrected by the Date header of the last answer."""
@@ -256,77 +309,58 @@ class DataLake:
     def _blob_client(self, path: str) -> BlobClient:
         return self._blob.get_blob_client(self._filesystem, path)
 
-    def _observe_clock(self, response: PipelineResponse[Any, Any]) -> None:
-        date = response.http_response.headers.get("Date")
-        if date:
-            self._clock_offset = parsedate_to_datetime(date) - datetime.now(UTC)
+    def _observe(self, response: PipelineResponse[Any, Any]) -> None:
+        headers = response.http_response.headers
+        there = moment_of(headers.get("Date"))
+        if there is not None:
+            self._clock_offset = there - datetime.now(UTC)
+        if etag := headers.get("ETag"):
+            self._etags.observe(etag)
+        complete_range(response)
+
+    def _do(self, verb: str, path: str, request: Callable[[], object]) -> None:
+        """Send a request of whose answer only the success matters: any 2xx, where the SDK knows one."""
+
+        def attempt() -> None:
+            try:
+                request()
+            except HttpResponseError as error:
+                if error.status_code is None or not 200 <= error.status_code < 300:
+                    raise
+
+        self._call(verb, path, attempt)
+
+    def _do_once(self, verb: str, path: str, request: Callable[[], object]) -> bool:
+        """The same for a request that a service may refuse because it has taken effect: False where the answer to the
+        first one was lost, and the second was refused."""
+        tries = 0
+
+        def counted() -> None:
+            nonlocal tries
+            tries += 1
+            request()
+
+        try:
+            self._do(verb, path, counted)
+        except LakeError as error:
+            if tries == 1 or error.transient or isinstance(error, LakeDenied):
+                raise
+            return False
+        return True
 
     def _call[T](self, verb: str, path: str, request: Callable[[], T]) -> T:
+        refused = False
+
         def attempt() -> T:
+            nonlocal refused
             try:
                 return request()
             except AzureError as error:
-                raise _translated(error, verb, path, self.url) from error
+                found = lake_error(error, verb, path, self.url)
+                # The SDK has thrown the token away: what was refused once, because it was revoked or a key rotated, is
+                # asked again with a new one.
+                found.transient = found.transient or (found.status == 401 and not refused)
+                refused = refused or found.status == 401
+                raise found from error
 
         return call_with_retries(attempt)
-
-
-def _translated(error: AzureError, verb: str, path: str, url: str) -> LakeError:
-    """The lake error for an SDK error: by HTTP status first, the service's error code only adds to the message."""
-    what = f"cannot {verb} {path} in {url}"
-    if isinstance(error, HttpResponseError) and error.status_code:
-        status = error.status_code
-        code = _text(getattr(error, "error_code", None)) or str(error.reason or "")
-        message = f"{what}: {status} {code}".rstrip()
-        if status == 404:
-            return LakeNotFound(message, status=status)
-        if status == 409:
-            return LakeConflict(message, status=status)
-        if status == 412:
-            return LakeConditionNotMet(message, status=status)
-        if status in (401, 403):
-            hint = "Check the credential, its role on the workspace or container, and the network rules of the account."
-            return LakeDenied(message, status=status, hint=hint)
-        if status in TRANSIENT_HTTP_STATUSES or code == "CapacityLimitExceeded":
-            return LakeUnavailable(message, status=status, retry_after_seconds=_retry_after(error))
-        return LakeError(message, status=status)
-    if isinstance(error, ClientAuthenticationError):  # azure-identity: no token was to be had
-        first_line = str(error).split("\n", 1)[0]
-        return LakeDenied(f"{what}: {first_line}", hint="Check the store's credential settings.")
-    if isinstance(error, ServiceRequestError):  # the request never left: no such host, or nobody listens there
-        found = _SYSTEM_ERROR.search(str(error))
-        unreachable = LakeUnavailable(f"cannot reach {url}: {found[1] if found else 'nobody answers there'}")
-        unreachable.patience_seconds = UNREACHABLE_BUDGET_SECONDS
-        return unreachable
-    if isinstance(error, ServiceResponseError):
-        return LakeUnavailable(f"{what}: the connection broke before the answer came")
-    return LakeUnavailable(f"{what}: {type(error).__name__}")
-
-
-def _text(code: object) -> str:
-    """The SDK gives an error code as a plain string or as an enum."""
-    return "" if code is None else str(getattr(code, "value", code))
-
-
-def _retry_after(error: HttpResponseError) -> float | None:
-    """Seconds from a Retry-After header (RFC 9110 §10.2.3: a number, or a date)."""
-    headers: Mapping[str, str] = getattr(error.response, "headers", {})
-    value = headers.get("Retry-After")
-    if not value:
-        return None
-    if value.isdigit():
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
-
-
-def _bare(etag: str) -> str:
-    """An etag without quotes: list answers come without, headers with them."""
-    return etag.strip('"')
-
-
-def _quoted(etag: str) -> str:
-    return f'"{etag}"'

@@ -75,7 +75,9 @@ class LocalLake:
         except LakeNotFound:
             return None
 
-    def put(self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+    def put(
+        self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False, staged: str | None = None
+    ) -> str:
         target = self._locate(path)
         with lake_errors(path), self._locked(path) as unfinished:
             self._make_parents(target)

@@ -12,8 +12,9 @@ from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.protocol import TableLanding
 from hygge_engine.stores.landing.state import LandingState, StagedFile, StateFile
 
-# A folder's etag may move while others move files out of it; more changes than this in a row are somebody else's.
-DROP_ATTEMPTS = 3
+# A folder's etag may move while Fabric moves files out of it; after so many changes in a row it is left in peace for a
+# while.
+DROP_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class FolderTable(Destination[TableLanding]):
         return []
 
     def drop(self, landing: TableLanding) -> bool:
-        """Delete the table's folder, on the etag that the state holds; False where somebody is reading it just now.
+        """Delete the table's folder, on the etag that the state holds; False where somebody is at work in it just now.
 
         A zombie's delete cannot hit the table's next generation: it would have to write the state first.
         """
@@ -116,7 +117,7 @@ class FolderTable(Destination[TableLanding]):
                 return False
             break
         else:
-            raise LandingBroken(f"the folder {self.places.folder} changes faster than it can be dropped")
+            return False
         landing.update(phase="waiting", dropped_at=self.lake.now().isoformat())
         return True
 

@@ -177,7 +177,9 @@ class FragileLake:
         self.check_alive()
         return self._lake.list(directory, recursive=recursive)
 
-    def put(self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+    def put(
+        self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False, staged: str | None = None
+    ) -> str:
         return self.mutate(lambda: self._lake.put(path, data, if_match=if_match, if_absent=if_absent))
 
     def stage(self, path: str) -> StagingWriter:

@@ -218,7 +218,15 @@ def test_a_fold_that_always_comes_second_leaves_the_rest_to_the_others(journal: 
     class Busy(LocalLake):
         turn = 0
 
-        def put(self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+        def put(
+            self,
+            path: str,
+            data: bytes,
+            *,
+            if_match: str | None = None,
+            if_absent: bool = False,
+            staged: str | None = None,
+        ) -> str:
             self.turn += 1
             other = Journal(lake, ROOT)
             fill(other, range(self.turn + 10, self.turn + 11))

@@ -22,7 +22,9 @@ class CarelessLake(LocalLake):
         super().__init__(root)
         self.ignores = ignores
 
-    def put(self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+    def put(
+        self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False, staged: str | None = None
+    ) -> str:
         return super().put(
             path,
             data,
@@ -39,7 +41,9 @@ class CarelessLake(LocalLake):
 class ReadOnlyLake(LocalLake):
     """Whose credential may only read."""
 
-    def put(self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+    def put(
+        self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False, staged: str | None = None
+    ) -> str:
         raise LakeDenied("cannot replace it", status=403)
 
 

@@ -68,7 +68,7 @@ class OpenMirroringTable(FolderTable):
 
     def first_files(self, landing: TableLanding) -> list[StagedFile]:
         """The table's metadata; the partner's own document comes once per mirrored database."""
-        self._announce_partner()
+        self._announce_partner(landing)
         return [self._stage_metadata(landing)]
 
     def drop_wait(self, landing: TableLanding) -> Wait | None:
@@ -126,9 +126,10 @@ class OpenMirroringTable(FolderTable):
             writer.abandon()
             raise
 
-    def _announce_partner(self) -> None:
+    def _announce_partner(self, landing: TableLanding) -> None:
+        document, staged = partner_events_document(self.settings), landing.staged_path("json")
         try:
-            self.lake.put(self.layout.partner_events, partner_events_document(self.settings), if_absent=True)
+            self.lake.put(self.layout.partner_events, document, if_absent=True, staged=staged)
         except LakeConditionNotMet:
             return
 

@@ -97,10 +97,11 @@ class GatedLake:
     def list(self, directory: str, *, recursive: bool = False) -> Iterator[PathInfo]:
         return self._lake.list(directory, recursive=recursive)
 
-    def put(self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
-        return self._gate.pass_through(
-            f"put {path}", lambda: self._lake.put(path, data, if_match=if_match, if_absent=if_absent)
-        )
+    def put(
+        self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False, staged: str | None = None
+    ) -> str:
+        conditions: dict[str, Any] = {"if_match": if_match, "if_absent": if_absent, "staged": staged}
+        return self._gate.pass_through(f"put {path}", lambda: self._lake.put(path, data, **conditions))
 
     def stage(self, path: str) -> StagingWriter:
         writer = self._gate.pass_through(f"create {path}", lambda: self._lake.stage(path))
