@@ -77,8 +77,9 @@ class DfsServer:
 
     def plan(self, **fault: Any) -> None:
         """Let a mutating request meet a fault: the next one, or the ``nth`` from now. ``status``, with ``retry_after``
-        seconds, or ``drop``; ``when`` it has taken effect ("after") or before; ``path`` is part of what it is about."""
-        self.faults.append({"when": "before", "nth": 1, **fault})
+        seconds, or ``drop``; ``when`` it has taken effect ("after") or before; ``path`` is part of what it is about;
+        ``times`` is how many requests meet it."""
+        self.faults.append({"when": "before", "nth": 1, "times": 1, **fault})
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -111,7 +112,7 @@ class DfsServer:
         if request.method not in ("GET", "HEAD"):
             self.mutations += 1
             fault = self._due_fault(request)
-        if fault and fault["when"] == "before":
+        if fault and fault["when"] != "after":
             return self._fail(request, fault)
         try:
             answer = self._operation(request)(request, self._path(request), body)
@@ -127,9 +128,12 @@ class DfsServer:
         for fault in self.faults:
             if fault.get("path", "") in unquote(request.path_qs + request.headers.get("x-ms-rename-source", "")):
                 fault["nth"] -= 1
-                if fault["nth"] == 0:
+                if fault["nth"] > 0:
+                    continue
+                fault["times"] -= 1
+                if not fault["times"]:
                     self.faults.remove(fault)
-                    return fault
+                return fault
         return None
 
     def _fail(self, request: web.Request, fault: dict[str, Any]) -> web.StreamResponse:

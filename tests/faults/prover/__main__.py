@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import os
+import resource
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
@@ -60,13 +61,15 @@ def main() -> int:
         for failure in outcome.failures[:FAILURES_TOLD]:
             console.print(failure, markup=False, soft_wrap=True)
     console.print(_table(done[unit] for unit in todo))
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)  # the pool has ended, and with it all its workers
+    console.print(f"Processor time: {(used.ru_utime + used.ru_stime) / 60:.1f} minutes.")
     return 1 if any(outcome.failures for outcome in done.values()) else 0
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.prover", description=__doc__)
     parser.add_argument("--scenario", default="", metavar="TEXT", help="only scenarios whose name has this in it")
-    parser.add_argument("--lake", choices=("local", "adls", "onelake"), help="only this kind of lake")
+    parser.add_argument("--lake", choices=("local", "adls", "onelake", "dfs"), help="only this kind of lake")
     parser.add_argument(
         "--point", default="", metavar="NAME", help="only this point of a scenario, as a failure names it"
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import shutil
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -126,11 +128,9 @@ def _try(nursery: Nursery, site: Site, scenario: Scenario, point: Point, sabotag
         scenario.run(world, point)
     except Refuted as refuted:
         return "\n    ".join([str(refuted), *world.trace])
-    except Exception as error:
-        if sabotage:
-            return f"{type(error).__name__}: {error}"
-        error.add_note("\n    ".join([f"{scenario.name}, point {point.name}", *world.trace]))
-        raise
+    except Exception as error:  # noqa: BLE001 - told as a failure like any other, so that the rest is tried as well
+        told = str(error) if sabotage else traceback.format_exc()
+        return "\n    ".join([f"{type(error).__name__}: {told}", *world.trace])
     finally:
         world.close()
     return ""
@@ -144,6 +144,7 @@ def _settle_in() -> None:
     global _nursery
     silence_remarks()
     _nursery = start_nursery()
+    atexit.register(_nursery.close)
 
 
 def silence_remarks() -> None:

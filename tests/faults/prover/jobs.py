@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from hygge_engine.project.settings import RunType
 
-LakeKind = Literal["local", "adls", "onelake"]
+# A local directory; the two modes of the stand-in; and a service with the DFS API alone, which shares nothing with it.
+LakeKind = Literal["local", "adls", "onelake", "dfs"]
 
 # Where a world's table lands: the landing zone of a mirrored database, or a folder of files of one format.
 StoreKind = Literal["open_mirroring", "parquet", "delta"]

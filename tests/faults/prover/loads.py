@@ -9,16 +9,17 @@ from typing import Any
 from tests.faults.prover.jobs import LakeKind, StoreKind, Verb
 from tests.faults.prover.nurse import Event
 from tests.faults.prover.scenario import (
-    ALL_LAKES,
     CASES,
     EMPTYING_RELOAD,
+    FILE_LAKES,
     INCREMENT,
     INITIAL,
     LOCAL,
+    MIRROR_LAKES,
     NEXT_CASES,
+    ONELAKE,
     RELOAD,
     RELOAD_OVER_CHANGES,
-    SERVED_LAKES,
     TRACKED_CHANGES,
     WHOLE_CASES,
     Case,
@@ -44,7 +45,7 @@ def killed(case: Case) -> Scenario:
         world.finish(load)
         conclude(world)
 
-    return Scenario(f"{case.name}: killed", before_and_after, run, case.count)
+    return Scenario(f"{case.name}: killed", before_and_after, run, case.count, case.killed_on(MIRROR_LAKES))
 
 
 def purged(case: Case) -> Scenario:
@@ -93,7 +94,7 @@ def abandoned(case: Case) -> Scenario:
             world.load("full_drop")
         conclude(world, rows_once=False)
 
-    return Scenario(f"{case.name}: abandoned", before_and_after, run, case.count)
+    return Scenario(f"{case.name}: abandoned", before_and_after, run, case.count, case.paused_on)
 
 
 def asleep_while_delivered_again(case: Case) -> Scenario:
@@ -107,7 +108,7 @@ def asleep_while_delivered_again(case: Case) -> Scenario:
         world.run(zombie)
         conclude(world)
 
-    return Scenario(f"{case.name}: asleep while delivered again", each, run, case.count)
+    return Scenario(f"{case.name}: asleep while delivered again", each, run, case.count, case.paused_on)
 
 
 def asleep_while_others_load(case: Case) -> Scenario:
@@ -125,7 +126,7 @@ def asleep_while_others_load(case: Case) -> Scenario:
         world.finish(load)
         conclude(world, rows_once=False)
 
-    return Scenario(f"{case.name}: asleep while others load", each, run, case.count)
+    return Scenario(f"{case.name}: asleep while others load", each, run, case.count, case.paused_on)
 
 
 def awake_again(case: Case, stride: int = 1) -> Scenario:
@@ -199,7 +200,7 @@ def overtaking(case: Case) -> Scenario:
         world.finish(load)
         conclude(world, rows_once=False)
 
-    return Scenario(f"{case.name}: overtaking a finished load", each, run, count)
+    return Scenario(f"{case.name}: overtaking a finished load", each, run, count, case.paused_on)
 
 
 def cancelled(case: Case) -> Scenario:
@@ -218,7 +219,7 @@ def cancelled(case: Case) -> Scenario:
             world.load("full_drop")
         conclude(world)
 
-    return Scenario(f"{case.name}: cancelled", each, run, case.count)
+    return Scenario(f"{case.name}: cancelled", each, run, case.count, case.paused_on)
 
 
 def misled(case: Case) -> Scenario:
@@ -240,7 +241,7 @@ def misled(case: Case) -> Scenario:
         world.finish(load)
         conclude(world)
 
-    return Scenario(f"{case.name}: answer lost", points, run, case.count, SERVED_LAKES)
+    return Scenario(f"{case.name}: answer lost", points, run, case.count, case.killed_on(ONELAKE))
 
 
 def misled_for_good(case: Case) -> Scenario:
@@ -279,9 +280,9 @@ def landing_in(store: StoreKind, scenario: Scenario, lakes: tuple[LakeKind, ...]
 def _file_scenarios() -> Iterator[Scenario]:
     """What is tried with stores of files: all ways to die everywhere, the other faults on the local lake."""
     for case in CASES:
-        yield landing_in("parquet", killed(case), ALL_LAKES)
+        yield landing_in("parquet", killed(case), FILE_LAKES)
     for case in (INITIAL, RELOAD, *(case.sliced for case in (INCREMENT, RELOAD)), EMPTYING_RELOAD):
-        yield landing_in("delta", killed(case), ALL_LAKES)
+        yield landing_in("delta", killed(case), FILE_LAKES)
     for case in (INITIAL, INCREMENT.sliced, RELOAD):
         for store in FILE_STORES:
             yield landing_in(store, abandoned(case))
@@ -289,25 +290,25 @@ def _file_scenarios() -> Iterator[Scenario]:
             yield landing_in(store, asleep_while_others_load(case))
             yield landing_in(store, cancelled(case))
             yield landing_in(store, misled_for_good(case))
-        yield landing_in("parquet", misled(case), SERVED_LAKES)
+        yield landing_in("parquet", misled(case), ("adls",))
     yield landing_in("parquet", killed_twice(INCREMENT))
     yield landing_in("delta", killed_twice(INCREMENT))
     yield landing_in("parquet", awake_again(RELOAD.sliced, stride=4))
     yield landing_in("delta", awake_again(RELOAD.sliced, stride=4))
 
 
-def following(scenario: Scenario) -> Scenario:
+def following(scenario: Scenario, lakes: tuple[LakeKind, ...] = LOCAL) -> Scenario:
     """A scenario whose table follows Change Tracking, deletes included."""
 
     def world(point: Point) -> dict[str, Any]:
         return {**scenario.world(point), "tracked": True}
 
-    return replace(scenario, name=f"tracked, {scenario.name}", world=world)
+    return replace(scenario, name=f"tracked, {scenario.name}", lakes=lakes, world=world)
 
 
 def _tracked_scenarios() -> Iterator[Scenario]:
     for case in (INITIAL.sliced, TRACKED_CHANGES, TRACKED_CHANGES.sliced, RELOAD):
-        yield following(killed(case))
+        yield following(killed(case), MIRROR_LAKES if case is TRACKED_CHANGES else LOCAL)
         yield following(abandoned(case))
         yield following(asleep_while_others_load(case))
         yield following(cancelled(case))

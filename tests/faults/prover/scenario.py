@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hygge_engine.project.settings import RunType
@@ -11,9 +11,13 @@ from tests.faults.prover.jobs import LakeKind, Verb
 from tests.faults.prover.nurse import Event, Worker
 from tests.faults.prover.world import MANY_SLICES, ONE_SLICE, Load, World
 
-ALL_LAKES: tuple[LakeKind, ...] = ("local", "adls", "onelake")
-SERVED_LAKES: tuple[LakeKind, ...] = ("adls", "onelake")
+# Where mirrored tables are tried: storage services look alike to the engine, and Fabric's mirrors are in OneLake.
+# Stores of files are tried in ADLS as well.
+MIRROR_LAKES: tuple[LakeKind, ...] = ("local", "onelake")
+FILE_LAKES: tuple[LakeKind, ...] = ("local", "adls", "onelake")
 LOCAL: tuple[LakeKind, ...] = ("local",)
+ONELAKE: tuple[LakeKind, ...] = ("onelake",)
+FOREIGN: tuple[LakeKind, ...] = ("dfs",)
 
 
 @dataclass(frozen=True)
@@ -56,20 +60,21 @@ class Scenario:
     points: Callable[[list[Operation]], Iterator[Point]]
     run: Callable[[World, Point], None]
     count: Callable[[World], list[Operation]] = _no_operations
-    lakes: tuple[LakeKind, ...] = ALL_LAKES
+    lakes: tuple[LakeKind, ...] = MIRROR_LAKES
     world: Callable[[Point], dict[str, Any]] = _plain_world
 
 
 @dataclass(frozen=True)
 class Case:
     """A kind of load: what there is before it, and how it runs. ``deletes``: rows have gone from the source, which
-    increments do not see."""
+    increments do not see. ``foreign``: tried on a service that is not ours as well."""
 
     name: str
     run_type: RunType
     prepare: Callable[[World], None]
     slice_minutes: float = ONE_SLICE
     deletes: bool = False
+    foreign: bool = False
 
     def begin(self, world: World) -> Load:
         """Everything up to the load in question."""
@@ -84,10 +89,20 @@ class Case:
         conclude(world)
         return operations
 
+    def killed_on(self, ours: tuple[LakeKind, ...]) -> tuple[LakeKind, ...]:
+        """Where it is killed and misled at every operation: on lakes of ours, and the foreign one if it should be."""
+        return (*ours, *FOREIGN) if self.foreign else ours
+
+    @property
+    def paused_on(self) -> tuple[LakeKind, ...]:
+        """Where the scenarios are tried that are about the order of things between several loads: that order is the
+        landing protocol's business, not the lake's, so one of each kind of load is enough where requests are slow."""
+        return MIRROR_LAKES if self.foreign else LOCAL
+
     @property
     def sliced(self) -> Case:
         """The same with slices that end after their first batch."""
-        return Case(f"{self.name} in slices", self.run_type, self.prepare, MANY_SLICES, self.deletes)
+        return replace(self, name=f"{self.name} in slices", slice_minutes=MANY_SLICES, foreign=False)
 
 
 def _prepare_nothing(world: World) -> None:
@@ -125,10 +140,10 @@ def _prepare_changes(world: World) -> None:
     world.source.put(1, 3, 7)
 
 
-INITIAL = Case("initial", "incremental", _prepare_nothing)
-INCREMENT = Case("increment", "incremental", _prepare_rows)
+INITIAL = Case("initial", "incremental", _prepare_nothing, foreign=True)
+INCREMENT = Case("increment", "incremental", _prepare_rows, foreign=True)
 FIRST_RELOAD = Case("first reload", "full_drop", _prepare_nothing)
-RELOAD = Case("reload", "full_drop", _prepare_reload, deletes=True)
+RELOAD = Case("reload", "full_drop", _prepare_reload, deletes=True, foreign=True)
 EMPTYING_RELOAD = Case("reload to nothing", "full_drop", _prepare_emptied, deletes=True)
 RELOAD_OVER_CHANGES = Case("reload over changes", "full_drop", _prepare_rows)
 TRACKED_CHANGES = Case("changes", "incremental", _prepare_tracked)

@@ -1,4 +1,4 @@
-"""Where worlds are: a directory for local lakes, or the stand-in of a storage account."""
+"""Where worlds are: a directory for local lakes, a stand-in of a storage account, or a service that is not ours."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from devcloud.onelake import OneLake
+from tests.dfs_server import DfsServer
 from tests.faults.prover.jobs import ITEM, LakeKind, Place
 
 
 class Site:
     """A directory with a filesystem for each world; ``service`` serves them where the lake is not local."""
 
-    def __init__(self, kind: LakeKind, root: Path, service: OneLake | None = None) -> None:
+    def __init__(self, kind: LakeKind, root: Path, service: OneLake | DfsServer | None = None) -> None:
         self.kind = kind
         self.root = root
         self._service = service
@@ -30,21 +31,24 @@ class Site:
             directory = self.root / name
             (directory / ITEM / "Files").mkdir(parents=True)
             return Place(self.kind, str(directory), str(source))
-        if self.kind == "onelake":
-            self._service.create_workspace(name)
-            self._service.create_item(name, ITEM)
-        else:
-            self._service.create_filesystem(name)
         service = self._service
-        directory = service.path(name)
+        if isinstance(service, DfsServer):
+            directory, account = service.root / name, ("account", "a2V5")
+        else:
+            if self.kind == "onelake":
+                service.create_workspace(name)
+                service.create_item(name, ITEM)
+            else:
+                service.create_filesystem(name)
+            directory, account = service.path(name), (service.account_name, service.account_key)
         (directory / ITEM / "Files").mkdir(parents=True, exist_ok=True)
-        account = (service.account_name, service.account_key)
         return Place(self.kind, str(directory), str(source), service.url, name, *account)
 
     def close_place(self, place: Place) -> None:
         """Remove a world's files."""
         if self._service is not None:
             self._service.faults.clear()
+        if isinstance(self._service, OneLake):
             self._service.operations.clear()
         shutil.rmtree(place.directory)
         Path(place.source).unlink(missing_ok=True)
@@ -53,7 +57,10 @@ class Site:
         """Let the next mutating request meet a fault."""
         if self._service is None:
             raise ValueError("a local lake has no service that could fail")
-        self._service.faults.add(mutating=True, **rule)
+        if isinstance(self._service, DfsServer):
+            self._service.plan(**rule)
+        else:
+            self._service.faults.add(mutating=True, **rule)
 
 
 @contextmanager
@@ -62,6 +69,10 @@ def open_site(kind: LakeKind, root: Path) -> Iterator[Site]:
     root.mkdir(parents=True)
     if kind == "local":
         yield Site(kind, root)
+        return
+    if kind == "dfs":
+        with DfsServer(root) as plain:
+            yield Site(kind, root, plain)
         return
     with OneLake(root, mode=kind) as service:
         yield Site(kind, root, service)

@@ -6,9 +6,10 @@ from typing import Any
 
 from tests.faults.prover.jobs import Job
 from tests.faults.prover.scenario import (
-    ALL_LAKES,
     INCREMENT,
     INITIAL,
+    LOCAL,
+    MIRROR_LAKES,
     Case,
     Operation,
     Point,
@@ -36,7 +37,7 @@ def settled(case: Case) -> Scenario:
         world.finish(load)
         conclude(world)
 
-    return Scenario(f"{case.name} with telemetry: killed", before_and_after, run, case.count, ALL_LAKES, _mirrored)
+    return Scenario(f"{case.name} with telemetry: killed", before_and_after, run, case.count, MIRROR_LAKES, _mirrored)
 
 
 def settled_asleep(case: Case) -> Scenario:
@@ -54,7 +55,7 @@ def settled_asleep(case: Case) -> Scenario:
         conclude(world)
 
     name = f"{case.name} with telemetry: asleep while delivered again"
-    return Scenario(name, each, run, case.count, ALL_LAKES, _mirrored)
+    return Scenario(name, each, run, case.count, LOCAL, _mirrored)
 
 
 def _restore_an_older_journal(world: World) -> None:
@@ -89,7 +90,7 @@ def republished() -> Scenario:
         world.finish(load)
         conclude(world, rows_once=False)
 
-    return Scenario(f"{case.name}: killed", before_and_after, run, count, ALL_LAKES, _mirrored)
+    return Scenario(f"{case.name}: killed", before_and_after, run, count, LOCAL, _mirrored)
 
 
 def folded(*, asleep: bool) -> Scenario:
@@ -120,7 +121,7 @@ def folded(*, asleep: bool) -> Scenario:
         conclude(world)
 
     name = "fold: asleep while others fold" if asleep else "fold: killed"
-    return Scenario(name, each if asleep else before_and_after, run, count, ALL_LAKES, _mirrored)
+    return Scenario(name, each if asleep else before_and_after, run, count, MIRROR_LAKES, _mirrored)
 
 
 TELEMETRY_SCENARIOS: tuple[Scenario, ...] = (

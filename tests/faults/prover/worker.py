@@ -99,7 +99,7 @@ def settings_of(place: Place, store: StoreKind, *, mirror_journal: bool = False)
     match place.lake:
         case "local":
             return LocalSettings(path=place.directory, format=store)
-        case "adls":
+        case "adls" | "dfs":
             return AdlsSettings(format=store, path="raw", **_account(place))
         case "onelake":
             return OneLakeSettings(format=store, lakehouse=ITEM, **_account(place))
