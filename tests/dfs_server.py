@@ -46,6 +46,7 @@ class DfsServer:
     ``prefix`` is where the account begins in the URL, as in a storage emulator. ``taken_status`` is what a client hears
     who asks for a path that must not exist and does: services differ. ``put_blob_status`` answers a PUT that is no DFS
     operation; 201 takes it for the creation of an empty file. ``clock_offset`` is how far its clock is from ours.
+    ``lengthless``: HEAD tells no length.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class DfsServer:
         taken_status: int = 409,
         put_blob_status: int = 400,
         clock_offset: timedelta = timedelta(0),
+        lengthless: bool = False,
     ) -> None:
         self.root = root
         self.faults: list[dict[str, Any]] = []
@@ -64,6 +66,7 @@ class DfsServer:
         self._taken_status = taken_status
         self._put_blob_status = put_blob_status
         self._clock_offset = clock_offset
+        self._lengthless = lengthless
         self._unflushed: dict[Path, bytearray] = {}
         self._deletions: Counter[Path] = Counter()
         self._ready = threading.Event()
@@ -232,7 +235,8 @@ class DfsServer:
         headers = {"ETag": self._etag(path), "x-ms-resource-type": "directory" if path.is_dir() else "file"}
         content = b"" if path.is_dir() else path.read_bytes()
         if request.method == "HEAD":
-            return web.Response(headers={**headers, "Content-Length": str(len(content))})
+            length = "0" if self._lengthless else str(len(content))
+            return web.Response(headers={**headers, "Content-Length": length})
         wanted = request.http_range if "Range" in request.headers else slice(None)
         return web.Response(status=206 if "Range" in request.headers else 200, body=content[wanted], headers=headers)
 

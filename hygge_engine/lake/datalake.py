@@ -23,7 +23,7 @@ from azure.storage.filedatalake import DataLakeDirectoryClient, DataLakeFileClie
 
 from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeDenied, LakeError, LakeNotFound, LakeUnavailable
 from hygge_engine.lake.answers import Etags, bare_etag, complete_range, lake_error, moment_of
-from hygge_engine.lake.base import Content, PathInfo, Staged
+from hygge_engine.lake.base import Content, PathInfo
 from hygge_engine.lake.credentials import credential_of
 from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.lake.upload import Upload
@@ -134,7 +134,8 @@ class DataLake:
             return self._put_without_blobs(lambda: by_rename(if_match), error)
         if self._puts_blobs is None:
             found = self.info(path)
-            self._puts_blobs = found is None or found.etag != etag or found.length == len(data)
+            untouched = found is not None and found.etag == etag
+            self._puts_blobs = not untouched or self._length_of(path, len(data)) == len(data)
             if not self._puts_blobs:  # taken for something else, such as the creation of an empty file
                 return by_rename(etag)
         return etag
@@ -229,11 +230,16 @@ class DataLake:
             self._do_once("flush", path, lambda: file.flush_data(length))
 
         create()
-        return Upload(path, append, flush, self._length_of, self.delete)
+        return Upload(path, append, flush, lambda staged: self._length_of(staged.path, staged.length), self.delete)
 
-    def _length_of(self, staged: Staged) -> int:
-        found = self.info(staged.path)
-        return -1 if found is None else found.length
+    def _length_of(self, path: str, expected: int) -> int:
+        """A file's length, -1 where there is none. Listings have the last word: what HEAD says of a length is lost
+        where a server leaves it to its HTTP library."""
+        found = self.info(path)
+        if found is None or found.length == expected:
+            return -1 if found is None else found.length
+        entries = self._entries(path.rpartition("/")[0], recursive=False)
+        return next((entry.length for entry in entries if entry.path == path), -1)
 
     def rename(self, source: str, destination: str) -> None:
         """See `Lake.rename`: If-None-Match: * on the destination; the service answers 409 or 412 where it exists."""

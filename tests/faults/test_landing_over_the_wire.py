@@ -21,9 +21,12 @@ FAULTS: dict[str, dict[str, Any]] = {
     "500 after": {"status": 500, "when": "after"},
     "dropped before": {"drop": True},
     "dropped after": {"drop": True, "when": "after"},
+    "dropped in mid-body": {"drop": True, "when": "during"},
     "429 twice": {"status": 429, "retry_after": 0, "times": 2},
-    "430": {"status": 430},
+    "430 in a storm": {"status": 430, "retry_after": 0, "times": 4},
     "capacity": {"status": 503, "code": "CapacityLimitExceeded"},
+    "401 once": {"status": 401},
+    "slow": {"bytes_per_second": 20_000},
 }
 
 
@@ -56,7 +59,7 @@ def new_world(onelake: OneLake, number: int, monkeypatch: pytest.MonkeyPatch, ru
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_mutating_request_may_fail(onelake: OneLake, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     # A reload sends every kind of request; the faults of single kinds of load are the prover's business.
-    run_type, fault = "full_drop" if name in ("430", "dropped after") else "incremental", FAULTS[name]
+    run_type, fault = "full_drop" if name in ("430 in a storm", "dropped after") else "incremental", FAULTS[name]
     world = new_world(onelake, 0, monkeypatch, run_type)
     mark = len(onelake.operations)
     world.load("counted")

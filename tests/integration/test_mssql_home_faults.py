@@ -105,6 +105,20 @@ def test_what_passes_by_itself_is_transient_and_the_next_attempt_reads_everythin
         assert count_rows(home) == ROWS
 
 
+def test_a_password_that_is_rotated_in_mid_load_is_a_failed_login_from_then_on(
+    server: ServerProcess, driver: str
+) -> None:
+    server.fault("drop_connection", table="dbo.numbers", after_rows=2000)
+    with open_numbers(server, driver) as home, pytest.raises(HomeUnavailable):
+        count_rows(home)
+    with open_numbers(server, driver, password="the one before") as home, pytest.raises(HomeLoginFailed) as caught:
+        count_rows(home)
+    assert not caught.value.transient
+    assert "the one before" not in str(caught.value)
+    with open_numbers(server, driver) as home:
+        assert count_rows(home) == ROWS
+
+
 def test_throttling_says_when_to_come_back(server: ServerProcess, driver: str) -> None:
     server.fault("throttle", table="dbo.numbers", number=40501)
     with open_numbers(server, driver) as home, pytest.raises(HomeUnavailable) as caught:

@@ -26,6 +26,7 @@ class IdentityEndpoint(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.queries: list[dict[str, list[str]]] = []
         self.status = 200
+        self.lifetime_seconds = HOUR_SECONDS
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -37,7 +38,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.dumps(
             {
                 "access_token": f"token-{number}",
-                "expires_on": str(int(time.time()) + HOUR_SECONDS),
+                "expires_on": str(int(time.time()) + self.server.lifetime_seconds),
                 "token_type": "Bearer",
             }
             if self.server.status == 200
@@ -85,6 +86,12 @@ def test_a_managed_identitys_token_is_for_the_database_and_taken_once_while_it_l
     assert len(endpoint.queries) == 1
     assert endpoint.queries[0]["resource"] == ["https://database.windows.net"]
     assert endpoint.queries[0]["client_id"] == ["11111111-2222-3333-4444-555555555555"]
+
+
+def test_a_token_that_expires_in_mid_load_is_replaced_for_the_next_connection(endpoint: IdentityEndpoint) -> None:
+    endpoint.lifetime_seconds = 1
+    assert token_of(token_attributes(connection())) == "token-1"
+    assert token_of(token_attributes(connection())) == "token-2"
 
 
 def test_another_cloud_has_an_audience_of_its_own(endpoint: IdentityEndpoint) -> None:

@@ -24,6 +24,7 @@ SERVICES: dict[str, dict[str, Any]] = {
     "plain": {},
     "emulator": {"prefix": "/account", "put_blob_status": 405, "taken_status": 412, "clock_offset": timedelta(hours=1)},
     "careless": {"put_blob_status": 201},
+    "lengthless": {"lengthless": True},
 }
 
 

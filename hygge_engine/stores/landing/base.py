@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from hygge_engine.errors import HyggeError, LandingBroken, LandingBusy, LandingFenced
+from hygge_engine.stores.landing.process import has_ended, this_process
 from hygge_engine.stores.landing.state import (
     Finished,
     LandingState,
@@ -52,8 +53,11 @@ class Landing(ABC):
         self.is_new = found is None
         self.state = found or LandingState()
         owner = self.state.owner
-        if owner and owner.load_id != load_id and not expired(owner, self._now()) and not self.finished:
+        if owner and owner.load_id != load_id and not self._is_free(owner) and not self.finished:
             raise LandingBusy(f"load {owner.load_id} owns this table until {owner.expires}")
+
+    def _is_free(self, owner: Owner) -> bool:
+        return expired(owner, self._now()) or has_ended(owner.process)
 
     @abstractmethod
     def sweep(self) -> None:
@@ -241,7 +245,7 @@ class Landing(ABC):
 
     def _with_owner(self, state: LandingState) -> LandingState:
         expires = self._now() + timedelta(seconds=OWNERSHIP_SECONDS)
-        return replace(state, owner=Owner(self._load_id, self._attempt, expires.isoformat()))
+        return replace(state, owner=Owner(self._load_id, self._attempt, expires.isoformat(), this_process()))
 
 
 def committed(state: LandingState) -> LandingState:

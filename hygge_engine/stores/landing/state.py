@@ -31,12 +31,14 @@ Phase = Literal["staging", "dropping", "waiting", "landing"]
 class Owner:
     """Which attempt works on the table.
 
-    ``expires`` (ISO 8601, UTC) decides liveness only; safety is the epoch's business.
+    ``expires`` (ISO 8601, UTC) and ``process`` (`process.this_process`) decide liveness only; safety is the epoch's
+    business.
     """
 
     load_id: str
     attempt: int
     expires: str
+    process: str = ""
 
 
 @dataclass(frozen=True)
