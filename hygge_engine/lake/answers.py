@@ -30,6 +30,9 @@ from hygge_engine.retry import TRANSIENT_HTTP_STATUSES, UNREACHABLE_BUDGET_SECON
 # What the system says about a connection that could not be made, within all that the SDK says around it.
 _SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] ([A-Z][\w ,-]+)")
 
+# A range that begins where the file does, and perhaps where it ends.
+_FROM_THE_START = re.compile(r"bytes=0-(\d*)")
+
 
 class Etags:
     """Etags as this engine keeps them, without quotes, and as one service spells them.
@@ -65,15 +68,17 @@ def moment_of(header: str | None) -> datetime | None:
 
 
 def complete_range(response: PipelineResponse[Any, Any]) -> None:
-    """Say of a whole file that it is one.
+    """Say of a whole file that it is the range that was asked for, where it is.
 
-    The SDK asks for every file as a range and refuses an answer that does not call itself one, which a service is free
-    to give (RFC 9110 §14.2).
+    The SDK asks for every file as a range, in a header of its own, and refuses an answer that does not call itself one,
+    which a service is free to give (RFC 9110 §14.2).
     """
     headers: MutableMapping[str, str] = response.http_response.headers
+    wanted = _FROM_THE_START.fullmatch(response.http_request.headers.get("x-ms-range", ""))
     length = headers.get("Content-Length", "")
-    whole = response.http_request.method == "GET" and response.http_response.status_code == 200
-    if whole and length.isdigit() and "Content-Range" not in headers:
+    if response.http_response.status_code != 200 or "Content-Range" in headers or not wanted or not length.isdigit():
+        return
+    if not wanted[1] or int(wanted[1]) + 1 >= int(length):
         headers["Content-Range"] = f"bytes 0-{max(0, int(length) - 1)}/{length}"
 
 

@@ -83,16 +83,22 @@ class DataLake:
             download = self._blob_client(path).download_blob()
             return Content(download.readall(), bare_etag(download.properties.etag))
 
-        return self._call("read", path, request)
+        return self._download(path, request)
 
     def read_range(self, path: str, offset: int, length: int, *, if_match: str) -> bytes:
         """See `Lake.read_range`."""
-        conditions: Any = {"etag": _quoted(if_match), "match_condition": MatchConditions.IfNotModified}
+        conditions = self._unchanged(if_match)
 
         def request() -> bytes:
             return bytes(self._blob_client(path).download_blob(offset, length, **conditions).readall())
 
-        return self._call("read", path, request)
+        return self._download(path, request)
+
+    def _download[T](self, path: str, request: Callable[[], T]) -> T:
+        try:
+            return self._call("read", path, request)
+        except ValueError as error:  # the SDK's, about an answer that is not the part of the file that it asked for
+            raise LakeError(f"cannot read {path} in {self.url}: the service does not answer with ranges") from error
 
     def info(self, path: str) -> PathInfo | None:
         """See `Lake.info`."""

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 import hygge_engine.retry
-from hygge_engine.errors import LakeConditionNotMet, LakeDenied, LakeNotFound
+from hygge_engine.errors import LakeConditionNotMet, LakeDenied, LakeError, LakeNotFound
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.datalake import DataLake
 from hygge_engine.lake.settings import LakeSettings
@@ -114,6 +114,15 @@ def test_a_refused_token_is_asked_for_once_more(server: DfsServer, lake: Lake) -
     server.plan(status=401)
     with pytest.raises(LakeDenied, match="401"):
         stage(lake, "again", b"rows")
+
+
+@pytest.mark.parametrize("server", ["plain"], indirect=True)
+def test_a_part_of_a_file_is_never_mistaken(server: DfsServer, lake: Lake) -> None:
+    etag = lake.put("file", b"0123456789")
+    assert lake.read_range("file", 0, 10, if_match=etag) == b"0123456789"
+    for offset, length in ((0, 3), (2, 3)):
+        with pytest.raises(LakeError, match="ranges"):
+            lake.read_range("file", offset, length, if_match=etag)
 
 
 def test_the_clock_is_the_services_own(server: DfsServer, lake: Lake) -> None:
