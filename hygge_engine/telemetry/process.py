@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 from collections.abc import Mapping
-from functools import cache
 from typing import TYPE_CHECKING
 
 from hygge_engine import __version__
@@ -37,10 +37,17 @@ INSTANCE_ID = "WEBSITE_INSTANCE_ID"
 METRICS_INTERVAL_SECONDS = 60.0
 
 
-@cache
+_lock = threading.Lock()
+_decided: Telemetry | None = None
+
+
 def telemetry_of_process() -> Telemetry:
-    """What the environment asks for; costs nothing where that is nothing."""
-    return telemetry_from(os.environ)
+    """What the environment asks for; costs nothing where that is nothing. Thread-safe."""
+    global _decided
+    with _lock:
+        if _decided is None:
+            _decided = telemetry_from(os.environ)
+        return _decided
 
 
 def telemetry_from(environment: Mapping[str, str]) -> Telemetry:

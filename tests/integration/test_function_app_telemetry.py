@@ -10,7 +10,7 @@ import pytest
 from azure.durable_functions.models.DurableOrchestrationClient import DurableOrchestrationClient
 
 from devcloud.functions import FunctionsHost
-from hygge_engine.telemetry import names, telemetry_of_process
+from hygge_engine.telemetry import names, process
 from hygge_engine.telemetry.trace_ids import load_span_id, trace_id_of
 from tests.integration.test_function_app import APP, SETTINGS, App
 from tests.unit.load_world import LoadWorld
@@ -27,9 +27,8 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
         monkeypatch.setenv("OPENLINEAGE_URL", receiver.url)
         # The app decides once per process, and shares this one with the test.
-        telemetry_of_process.cache_clear()
+        monkeypatch.setattr(process, "_decided", None)
         yield receiver
-    telemetry_of_process.cache_clear()
 
 
 def test_a_load_over_http_is_one_trace_with_its_lineage(

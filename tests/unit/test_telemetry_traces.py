@@ -22,7 +22,8 @@ from hygge_engine.flow.slices import SliceTask
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.orchestration.local import LocalLoad
 from hygge_engine.orchestration.request import LoadRequest, usable_traceparent
-from hygge_engine.telemetry import Telemetry, add_ids_to_logs, in_trace_of, names, signals
+from hygge_engine.telemetry import Telemetry, add_ids_to_logs, in_trace_of, names, process, signals
+from hygge_engine.telemetry.lineage import settings as lineage_settings
 from hygge_engine.telemetry.process import CONNECTION_STRING, telemetry_from
 from hygge_engine.telemetry.trace_ids import entity_span_id, load_span_id, trace_id_of
 from tests.unit.load_world import LoadWorld
@@ -361,6 +362,15 @@ def test_telemetry_tells_no_secret_and_no_value(world: LoadWorld) -> None:
     # A secret of the settings, the text of an exception that nobody foresaw, a value of a row.
     assert not [text for text in ("correct horse", "hunter2", "'v1'", '"v1"') if text in told]
     assert not [span for span in machine.spans() if span.events]
+
+
+def test_every_variable_that_is_read_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text()
+    read = [getattr(module, name) for module in (process, lineage_settings) for name in dir(module) if name.isupper()]
+    variables = [value for value in read if isinstance(value, str) and not value.startswith("WEBSITE_")]
+
+    assert {"OTEL_EXPORTER_OTLP_ENDPOINT", "OPENLINEAGE_URL"} <= set(variables)
+    assert [name for name in variables if f"`{name}`" not in page] == []
 
 
 def test_documented_queries_ask_for_what_is_sent() -> None:
