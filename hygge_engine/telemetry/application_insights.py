@@ -1,5 +1,5 @@
 """Application Insights as a receiver. Its exporter is made when there is something to export, on the exporting thread:
-importing it takes one to two seconds, which no load should wait for.
+importing it takes a second of the processor, which no load should wait for.
 
 It reads ``APPLICATIONINSIGHTS_AUTHENTICATION_STRING`` by itself: with Entra ID there is no key to send.
 """

@@ -12,6 +12,7 @@ param environmentName string
 
 @description('Region of all resources. Flex Consumption must be offered there: `az functionapp list-flexconsumption-locations`.')
 @minLength(1)
+@metadata({ azd: { type: 'location' } })
 param location string
 
 @description('Tags of all resources, beside `azd-env-name`.')
