@@ -198,6 +198,34 @@ def test_tables_are_named_as_openlineage_names_them(tmp_path: Path, store: str) 
     assert source_of(project, entity).name == "shop.dbo.orders"
 
 
+HOMES = {
+    "  type: mssql\n  connection: shop_db\n  table: '[my sales].[{entity}]'\n": (
+        "mssql://sql.example.com:1433",
+        "shop.my sales.orders",
+    ),
+    "  type: local\n  path: in/{entity}\n": ("file", "{directory}/in/orders"),
+    "  type: adls\n  account_url: https://s.dfs.core.windows.net\n  filesystem: raw\n  path: in/{entity}/*.parquet\n": (
+        "abfss://raw@s.dfs.core.windows.net",
+        "in/orders/*.parquet",
+    ),
+    "  type: onelake\n  filesystem: w\n  lakehouse: l\n  path: in/{entity}\n": (
+        "abfss://w@onelake.dfs.fabric.microsoft.com",
+        "l/Files/in/orders",
+    ),
+}
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_sources_are_named_as_openlineage_names_them(tmp_path: Path, home: str) -> None:
+    before, _, rest = FLOW.partition("home:\n")
+    project = load(tmp_path, flow=f"{before}home:\n{home}{rest[rest.index('store:') :]}")
+
+    source = source_of(project, project.flows["orders_to_fabric"].entities["orders"])
+
+    namespace, name = (text.format(directory=tmp_path.resolve()) for text in HOMES[home])
+    assert (source.namespace, source.name) == (namespace, name)
+
+
 def test_a_query_is_named_after_its_entity(tmp_path: Path) -> None:
     project = load(tmp_path, flow=FLOW.replace("table: dbo.{entity}", "query: SELECT 1 AS id"))
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from hygge_engine.homes.files.settings import AdlsHomeSettings, LocalHomeSettings, OneLakeHomeSettings
+from hygge_engine.homes.mssql.identifiers import parse_table_name
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.stores.lake_files.settings import FilesSettings, LocalSettings
 from hygge_engine.stores.mssql.settings import MssqlStoreSettings
@@ -33,10 +35,14 @@ def source_of(project: Project, entity: Entity) -> Dataset:
     """Where an entity's rows come from."""
     match entity.home:
         case MssqlHomeSettings(table=str(table), connection=connection):
-            return _in_sql_server(project, connection, table if "." in table else f"dbo.{table}")
+            return _in_sql_server(project, connection, ".".join(parse_table_name(table)))
         case MssqlHomeSettings(connection=connection):
             # A query has no name of its own; the entity's says which it is.
             return _in_sql_server(project, connection, f"query.{entity.flow}.{entity.name}")
+        case LocalHomeSettings(path=path):
+            return Dataset("file", str(project.directory.resolve() / path))
+        case AdlsHomeSettings() | OneLakeHomeSettings() as home:
+            return Dataset(_lake(home), home.pattern())
         case other:
             return Dataset(other.type, entity.id)
 
