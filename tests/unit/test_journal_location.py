@@ -66,6 +66,13 @@ def test_a_journal_of_its_own_has_everything_but_the_landing_state(
     beside = files / ".hygge_journal"
     assert (beside / "landing/orders_to_fabric/orders.json").is_file()
     assert not {entry.name for entry in beside.iterdir()} - {"landing", "staging"}
+    # Telemetry has a schema of its own, and nothing of it is among the tables of the business.
+    zone = files / "LandingZone"
+    tables = {schema.name: {table.name for table in schema.iterdir()} for schema in zone.glob("*.schema")}
+    assert tables == {
+        "dbo.schema": {"orders", "customers"},
+        "__hygge.schema": {"journal", "loads", "schema_manifest"},
+    }
     # The mirror shows the journal that lies elsewhere.
     replicator = Replicator.on_disk(world.lake_directory / MIRROR, in_memory=True)
     for _ in range(3):
@@ -74,6 +81,23 @@ def test_a_journal_of_its_own_has_everything_but_the_landing_state(
     rows = journals_of(world.project).read()
     assert {str(value) for value in mirrored["entity_run_id"].to_pylist()} == set(rows["entity_run_id"])
     assert replicator.table("__hygge", "schema_manifest").num_rows > 0
+
+
+def test_files_keep_their_landing_state_wherever_the_journal_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = "store: {type: local, path: out}\n"
+    flow = FLOW_YML[: FLOW_YML.index("store:")] + store + FLOW_YML[FLOW_YML.index("watermark:") :]
+    world = LoadWorld(tmp_path, monkeypatch, hygge=journal("./memory"), flow=flow)
+    world.fill(orders=5)
+    go(world)
+    project = tmp_path / "project"
+    assert (project / "out/.hygge_journal/landing/orders_to_fabric/orders.json").is_file()
+    assert not (project / "out/.hygge_journal/runs").exists()
+    assert len(list((project / "memory/.hygge_journal/runs").iterdir())) == 1
+    world.sources["orders"].put(6)
+    go(world)
+    assert journals_of(world.project).summary()["rows"].to_list() == [1, 5]
 
 
 def test_one_journal_is_shown_in_every_mirror_that_its_load_touched(
