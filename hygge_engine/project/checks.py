@@ -215,7 +215,8 @@ class Checks:
         if telemetry := entity.store.telemetry():
             claim = _Claim(entity.id, where, telemetry.rpartition("/")[2])
             self._telemetry.setdefault(telemetry.casefold(), claim)
-        for (place, key), value in entity.store.agreements(address_of(journal)).items():
+        lies = entity.home.journal_address(entity.name) if journal.location == "home" else address_of(journal)
+        for (place, key), value in entity.store.agreements(lies).items():
             node: Node = self._stores[entity.id].get(key) or item.place
             if key == "journal.location":
                 node = location or item.place

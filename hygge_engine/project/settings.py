@@ -84,6 +84,10 @@ class HomeSettings(Settings):
         """Where the journal is kept beside these rows: a lake, and the journal's folder in it."""
         raise NotImplementedError
 
+    def journal_address(self, entity: str) -> str:
+        """The same place for people, without any secret; the same for all entities that share it."""
+        return "home"
+
     def tracks_changes(self) -> bool:
         """Whether it can list what has changed, deletes included, so that ``watermark.change_tracking`` applies."""
         return False

@@ -23,6 +23,7 @@ MIRRORED = "  mirror_journal: true\n"
 WITH_MIRROR = FLOW.replace("  key_columns: [id]\n", "  key_columns: [id]\n" + MIRRORED)
 SECOND = WITH_MIRROR.replace("orders_to_fabric", "second").replace("[orders, customers]", "[stock]")
 
+HOME = FLOW[FLOW.index("home:") : FLOW.index("store:")]
 SQLITE = "store: {type: sqlite}\n"
 MSSQL = "store: {type: mssql, connection: shop_db}\n"
 
@@ -98,6 +99,33 @@ def test_files_keep_their_landing_state_wherever_the_journal_is(
     world.sources["orders"].put(6)
     go(world)
     assert journals_of(world.project).summary()["rows"].to_list() == [1, 5]
+
+
+HOMES = {
+    "data/{entity}/*.parquet": "data",
+    "data/{entity}.csv": "data",
+    "{entity}": ".",
+    "data/2024/**/{entity}-*.parquet": "data/2024",
+}
+
+
+@pytest.mark.parametrize("path", HOMES)
+def test_files_that_are_read_may_have_the_journal_beside_them(tmp_path: Path, path: str) -> None:
+    home = f'home: {{type: local, path: "{path}", format: csv}}\n'
+    flow = f"run_type: full_drop\n{home}store: {{type: sqlite}}\nentities: [orders, customers]\n"
+    for entity in ("orders", "customers"):
+        name = path.replace("{entity}", entity).replace("**/", "a/b/").replace("*", "1")
+        file = tmp_path / (name if "." in name else f"{name}/1.csv")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("id,name\n1,a\n2,b\n")
+    project = load(tmp_path, hygge=journal("home"), flow=flow)
+    for _ in range(2):
+        summary = run_load(project, LoadRequest(requested_by="tests"), Nobody())
+        assert (summary["status"], summary["journal"]["status"]) == ("success", "settled"), summary
+    folder = tmp_path / HOMES[path] / ".hygge_journal"
+    assert len(list((folder / "runs").iterdir())) == 2
+    assert journals_of(project).summary()["rows"].to_list() == [4, 4]
+    assert not (tmp_path / ".hygge_journal").exists() or HOMES[path] == "."
 
 
 def test_one_journal_is_shown_in_every_mirror_that_its_load_touched(
@@ -192,6 +220,23 @@ REFUSED: dict[str, tuple[dict[str, str], tuple[str, int], list[str]]] = {
         {"flow": WITH_MIRROR, "flows__second__flow": SECOND + "journal:\n  location: ./elsewhere\n"},
         ("flows/second/flow.yml", 20),
         ["`journal.location` differs", "`store`, as for `orders_to_fabric.orders`"],
+    ),
+    "two homes in a mirror": (
+        {
+            "hygge": journal("home"),
+            "flow": WITH_MIRROR.replace(HOME, "home: {type: local, path: 'a/{entity}'}\n"),
+            "flows__second__flow": SECOND.replace(HOME, "home: {type: local, path: 'b/{entity}'}\n"),
+        },
+        ("hygge.yml", 11),
+        ["`journal.location` differs", "`home, b`", "`home, a`"],
+    ),
+    "tables read through ADLS": (
+        {
+            "hygge": journal("home"),
+            "flow": FLOW.replace(HOME, f"home: {{type: adls, account_url: '{ONELAKE}', filesystem: w, path: l/x}}\n"),
+        },
+        ("hygge.yml", 11),
+        ["home of type `adls` has no place"],
     ),
     "two schemas in a mirror": (
         {"flow": WITH_MIRROR, "flows__second__flow": SECOND.replace("  key_", "  mirror_schema: other\n  key_")},

@@ -55,8 +55,11 @@ def test_of_every_place(tmp_path: Path, kind: str) -> None:
     assert (problem.file, problem.line) == (FLOW_FILE, 11)
     assert all(words in problem.render() for words in INSTEAD)
 
-    own = {"flows__orders_to_fabric__entities__items": "store:\n  full_drop: true\n"}
-    (problem,) = find_problems(tmp_path / "file", flow=FLOW.replace(STORE, store(kind)), **own)
+    (problem,) = find_problems(
+        tmp_path / "file",
+        flow=FLOW.replace(STORE, store(kind)),
+        flows__orders_to_fabric__entities__items="store:\n  full_drop: true\n",
+    )
     assert (problem.file, problem.line, problem.column) == ("flows/orders_to_fabric/entities/items.yml", 2, 3)
     assert all(words in problem.render() for words in INSTEAD)
 

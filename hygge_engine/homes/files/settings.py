@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from hygge_engine.lake.settings import LakeSettings, PathPart
+from hygge_engine.lake.onelake import JOURNAL_FOLDER, ONELAKE_URL, journal_folder
+from hygge_engine.lake.settings import LakeSettings, PathPart, is_fabric
 from hygge_engine.project.settings import HomeSettings, Settings, register_home
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ Encoding = Literal[
     "iso-8859-15",
     "mac-roman",
 ]
-
-ONELAKE_URL = "https://onelake.dfs.fabric.microsoft.com"
 
 _TYPE = re.compile(r"bool|int16|int32|int64|float32|float64|string|binary|date|timestamp|decimal\(\d+,\s*\d+\)")
 _WILDCARD = re.compile(r"[*?\[]")
@@ -163,6 +162,16 @@ class FilesHomeSettings(HomeSettings):
     def has_file_times(self) -> bool:
         return True
 
+    def keeps_journal(self) -> bool:
+        return True
+
+    def shared_folder(self, entity: str) -> str:
+        """The folder that the entities of a flow have in common, for what is remembered of them: the one above the
+        first part of ``path`` that names the entity or is a pattern, else above the last part."""
+        parts = self.path.split("/")
+        own = (number for number, part in enumerate(parts) if entity in part or _WILDCARD.search(part))
+        return "/".join(parts[: next(own, len(parts) - 1)])
+
 
 @register_home
 class LocalHomeSettings(FilesHomeSettings):
@@ -178,6 +187,14 @@ class LocalHomeSettings(FilesHomeSettings):
         fixed = next((number for number, part in enumerate(parts) if _WILDCARD.search(part)), len(parts) - 1)
         return open_directory(Path(*parts[:fixed])), "/".join(parts[fixed:])
 
+    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
+        from hygge_engine.lake.opening import open_directory
+
+        return open_directory(project.directory / self.shared_folder(entity.name)), JOURNAL_FOLDER
+
+    def journal_address(self, entity: str) -> str:
+        return f"home, {self.shared_folder(entity) or '.'}"
+
 
 class _LakeHomeSettings(FilesHomeSettings, LakeSettings):
     """Files in a data lake."""
@@ -191,6 +208,16 @@ class _LakeHomeSettings(FilesHomeSettings, LakeSettings):
         """The path or pattern within the filesystem."""
         return self.path.strip("/")
 
+    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
+        return self.lake(), self.journal_root(entity.name)
+
+    def journal_address(self, entity: str) -> str:
+        return f"home, {self.account_url.rstrip('/')}/{self.filesystem}/{self.journal_root(entity)}"
+
+    def journal_root(self, entity: str) -> str:
+        """The journal's folder within the filesystem."""
+        return journal_folder(self.shared_folder(entity))
+
 
 @register_home
 class AdlsHomeSettings(_LakeHomeSettings):
@@ -198,6 +225,10 @@ class AdlsHomeSettings(_LakeHomeSettings):
 
     kind: ClassVar[str] = "adls"
     type: Literal["adls"] = "adls"
+
+    def keeps_journal(self) -> bool:
+        """In OneLake only below an item's ``Files/``."""
+        return not is_fabric(self.account_url) or self.pattern().split("/")[1:2] == ["Files"]
 
 
 @register_home
@@ -211,3 +242,6 @@ class OneLakeHomeSettings(_LakeHomeSettings):
 
     def pattern(self) -> str:
         return f"{self.lakehouse}/Files/{self.path.strip('/')}"
+
+    def journal_root(self, entity: str) -> str:
+        return journal_folder(self.lakehouse, "Files", self.shared_folder(entity))
