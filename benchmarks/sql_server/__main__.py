@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.sql_server import report
 from benchmarks.sql_server.contenders import CONTENDERS, Task
 from benchmarks.sql_server.report import Result
-from benchmarks.sql_server.tables import DATABASE, LOB, NARROW, WIDE, BenchTable, Server, filled
+from benchmarks.sql_server.tables import DATABASE, LINEITEM, LOB, NARROW, TABLES, WIDE, BenchTable, Server, filled
 from devcloud.sqlserver.child import run_in_child
 from devcloud.sqlserver.server import DEFAULT_LOGINS
 
@@ -42,12 +42,12 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=300_000, help="rows of the narrow and wide table (default 300000)")
     parser.add_argument("--runs", type=int, default=3, help="alternations; figures are their medians (default 3)")
     parser.add_argument("--full", action="store_true", help="a million rows for all, 4 and 10 million for the fast")
-    parser.add_argument("--table", action="append", choices=("narrow", "wide", "lob"), help="only this table")
+    parser.add_argument("--table", action="append", choices=tuple(TABLES), help="only this table")
     parser.add_argument("--contender", action="append", choices=_EVERYBODY, help="only this one; repeatable")
     parser.add_argument("--document", type=Path, default=_ROOT / "docs/performance.md", help="what is written")
     options = parser.parse_args()
     rows = _MILLION if options.full else options.rows
-    cases = [Case(table, table.rows(rows), _EVERYBODY) for table in (NARROW, WIDE, LOB)]
+    cases = [Case(table, table.rows(rows), _EVERYBODY) for table in (NARROW, LINEITEM, WIDE, LOB)]
     if options.full:
         cases += [Case(WIDE, size * _MILLION, _FAST) for size in (4, 10)]
     results: list[Result] = []

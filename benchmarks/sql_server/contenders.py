@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,7 +102,7 @@ def hygge(task: Task, readers: int = 1) -> Work:
     from hygge_engine.project import load_project
 
     directory = Path(task.folder)
-    _write_project(directory, task, readers)
+    write_project(directory, task, [task.table], readers=readers)
 
     class Silent:
         def planned(self, *_: Any) -> None: ...
@@ -122,8 +122,10 @@ def hygge_two_readers(task: Task) -> Work:
     return hygge(task, readers=2)
 
 
-def _write_project(directory: Path, task: Task, readers: int) -> None:
-    """JSON is YAML."""
+def write_project(
+    directory: Path, task: Task, entities: Sequence[str], settings: dict[str, object] | None = None, readers: int = 1
+) -> None:
+    """A project with one flow, whose ``settings`` are added to what it needs; JSON is YAML."""
     connection: dict[str, object] = {
         "type": "mssql",
         "server": task.server.address,
@@ -136,7 +138,7 @@ def _write_project(directory: Path, task: Task, readers: int) -> None:
     lake |= {"account_url": task.lake["url"], "account_key": task.lake["account_key"]}
     store = {"type": "open_mirroring", "filesystem": task.lake["workspace"], "mirror_name": str(uuid.uuid4())}
     home = {"type": "mssql", "connection": "source", "table": "dbo.{entity}", "readers": readers}
-    flow = {"name": "bench", "home": home, "store": store | lake, "entities": [task.table]}
+    flow = {"name": "bench", "home": home, "store": store | lake, "entities": list(entities)} | (settings or {})
     (directory / "flows" / "bench").mkdir(parents=True)
     (directory / "hygge.yml").write_text(json.dumps(project))
     (directory / "flows" / "bench" / "flow.yml").write_text(json.dumps(flow))
