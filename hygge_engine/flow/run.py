@@ -25,6 +25,7 @@ from hygge_engine.flow.opening import Opening, spelling_of
 from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
 from hygge_engine.homes.base import Home, Table, Window
 from hygge_engine.journal.manifest import Manifest
+from hygge_engine.memory import give_memory_back
 from hygge_engine.polish.polish import LoadStamp
 from hygge_engine.project.settings import FILE_MODIFIED
 from hygge_engine.retry import backoff_seconds
@@ -59,6 +60,7 @@ Cut = Literal["", "continue", "cancelled"]
 def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -> SliceResult:
     """Work on an entity run until it is done, cancelled, or the slice's time is up. Failures are values."""
     started = datetime.now(UTC)
+    give_memory_back()
     totals: dict[str, Any] = {}
     landing: Landing | None = None
     try:
@@ -257,6 +259,7 @@ class _Slice:
                     if time.monotonic() - renewed > RENEWAL_SECONDS:
                         self._landing.renew()
                         renewed = time.monotonic()
+                    del batch, arrived  # or they would still be held while the next ones are read
             if cut == "cancelled" and position is None:
                 writer.abandon()
                 return [], None, cut

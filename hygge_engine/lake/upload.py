@@ -46,12 +46,18 @@ class Upload:
 
     def write(self, data: bytes | memoryview, /) -> int:
         """Take bytes in; their number is returned as a file would."""
-        size = len(data)
-        self._pending += data
-        while len(self._pending) >= CHUNK_BYTES:
-            chunk = bytes(self._pending[:CHUNK_BYTES])
-            del self._pending[:CHUNK_BYTES]
-            self._send(chunk)
+        with memoryview(data) as view:
+            size = taken = view.nbytes
+            while taken:
+                # Chunk by chunk: what is written at once may be as large as the largest value of a table.
+                start = size - taken
+                part = view[start : start + CHUNK_BYTES - len(self._pending)]
+                self._pending += part
+                taken -= part.nbytes
+                if len(self._pending) == CHUNK_BYTES:
+                    chunk = bytes(self._pending)
+                    self._pending.clear()
+                    self._send(chunk)
         return size
 
     def tell(self) -> int:

@@ -69,11 +69,15 @@ class StagedFiles:
     def write(self, batch: pa.RecordBatch) -> None:
         """Hand a batch over.
 
-        blocks while another is waiting. Raises what encoding or uploading an earlier one raised.
+        blocks while another is waiting, and for a batch beyond all bounds, which holds a very large value, until it has
+        been encoded: the next of its kind must not be read meanwhile. Raises what encoding or uploading an earlier one
+        raised.
         """
         self._raise_failure()
         if batch.num_rows:
             self._queue.put(batch)
+            if batch.nbytes >= GATHERED_BYTES:
+                self._queue.join()
 
     def delete(self, rows: pa.RecordBatch) -> None:
         raise StoreError("files are only added to: rows cannot be deleted from them")
@@ -107,12 +111,14 @@ class StagedFiles:
 
     def _drain(self) -> None:
         while (batch := self._queue.get()) is not None:
-            if self._failure is not None:
-                continue  # keep taking, so that the reader never blocks on a full queue
-            try:
-                self._gather(batch)
-            except BaseException as error:  # noqa: BLE001 - raised again in the thread that reads
-                self._failure = error
+            # After a failure keep taking, so that the reader never blocks on a full queue.
+            if self._failure is None:
+                try:
+                    self._gather(batch)
+                except BaseException as error:  # noqa: BLE001 - raised again in the thread that reads
+                    self._failure = error
+            del batch  # or it would be held until the next one comes
+            self._queue.task_done()
 
     def _gather(self, batch: pa.RecordBatch) -> None:
         self._gathered.append(batch)
@@ -128,10 +134,12 @@ class StagedFiles:
             self._sink = self._stage()
             self._encoder = self._format(self._sink, self._schema)
         table = pa.Table.from_batches(self._gathered, self._schema)
+        holds_large_value = self._gathered_bytes >= 2 * GATHERED_BYTES
         self._gathered = []
         self._gathered_bytes = 0
         self._encoder.write(table)
-        if self._sink.tell() >= self._file_bytes:
+        # Until its file is closed, Parquet's writer keeps buffers as large as the largest value.
+        if self._sink.tell() >= self._file_bytes or holds_large_value:
             self._close_file()
 
     def _close_file(self) -> None:

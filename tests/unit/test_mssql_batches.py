@@ -30,7 +30,11 @@ class Rows:
     def schema(self) -> pa.Schema:
         return pa.schema([("document", pa.large_binary())])
 
-    def fetch(self, rows: int) -> pa.RecordBatch:
+    @property
+    def counts_bytes(self) -> bool:
+        return False
+
+    def fetch(self, rows: int, limit_bytes: int | None = None) -> pa.RecordBatch:
         self.asked.append(rows)
         taken, self._values = self._values[:rows], self._values[rows:]
         return pa.record_batch([pa.array(taken, pa.large_binary())], schema=self.schema)

@@ -1,7 +1,8 @@
 """How many rows to ask a driver for at once, so that batches are neither large nor many.
 
-A driver turns rows into Arrow as it fetches them: what a fetch takes is what its rows hold, known when it is too late.
-So a fetch is bounded by what its columns could hold at most, and then by what the rows so far have held.
+mssql-python turns rows into Arrow as it fetches them: what a fetch takes is what its rows hold, known when it is too
+late. So a fetch is bounded by what its columns could hold at most, and then by what the rows so far have held. pyodbc
+takes row after row, and stops where they are enough.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ def read_batches(
 ) -> Iterator[pa.RecordBatch]:
     """The stream in batches of at most ``limit_rows`` rows, and of ``limit_bytes`` plus what one fetch may bring."""
     unbounded = any(column.is_unbounded for column in columns)
+    counts_bytes = unbounded and stream.counts_bytes
     declared = max(1, sum(column.fetch_bytes for column in columns))
     most = _UNBOUNDED_ROWS if unbounded else max(1, _DECLARED_BYTES // declared)
     at_once = 1 if unbounded else most
@@ -38,7 +40,10 @@ def read_batches(
     held: list[pa.RecordBatch] = []
     held_rows = held_bytes = 0
     while True:
-        fetched = stream.fetch(min(at_once, limit_rows - held_rows))
+        if counts_bytes:
+            fetched = stream.fetch(limit_rows - held_rows, limit_bytes - held_bytes)
+        else:
+            fetched = stream.fetch(min(at_once, limit_rows - held_rows))
         rows, size = fetched.num_rows, fetched.nbytes
         if rows:
             held.append(fetched)
@@ -46,8 +51,10 @@ def read_batches(
             held_bytes += size
         del fetched  # Or the last rows would still be held while the next ones are fetched.
         if held and (not rows or held_rows >= limit_rows or held_bytes >= limit_bytes):
-            yield _join(held)
+            joined = held[0] if counts_bytes and len(held) == 1 else _join(held)
             held, held_rows, held_bytes = [], 0, 0
+            yield joined
+            del joined
         if not rows:
             return
         if unbounded:
@@ -59,7 +66,7 @@ def read_batches(
 
 
 def _join(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    """One batch, always a copy: the driver's own buffers take three times what the rows in them hold, which counts
+    """One batch, always a copy: mssql-python's own buffers take three times what the rows in them hold, which counts
     where batches are gathered."""
     schema = batches[0].schema
     columns = [pa.concat_arrays([batch.column(number) for batch in batches]) for number in range(len(schema))]

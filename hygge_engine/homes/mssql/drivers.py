@@ -46,6 +46,16 @@ def packaged_driver() -> Path | None:
     )
 
 
+@cache
+def loads_pyodbc() -> bool:
+    """Whether pyodbc imports, and finds an ODBC driver."""
+    try:
+        import pyodbc
+    except ImportError:
+        return False
+    return SYSTEM_DRIVER in pyodbc.drivers() or packaged_driver() is not None
+
+
 def check_driver(driver: str) -> list[Check]:
     """Whether the Python package imports, the system's libraries are there, and the ODBC driver loads."""
     checks: list[Check] = []

@@ -146,7 +146,11 @@ class _Stream:
     def schema(self) -> pa.Schema:
         return self.fetch(0).schema
 
-    def fetch(self, rows: int) -> pa.RecordBatch:
+    @property
+    def counts_bytes(self) -> bool:
+        return False
+
+    def fetch(self, rows: int, limit_bytes: int | None = None) -> pa.RecordBatch:
         with self._session._errors(self._doing):
             batch: pa.RecordBatch = self._cursor.arrow_batch(rows)
             if rows and not batch.num_rows:

@@ -115,20 +115,38 @@ class _Stream:
                 for name, kind, _, _, precision, scale, _ in cursor.description
             ]
         )
+        self._sized = [
+            number for number, column in enumerate(cursor.description) if column[1] in (str, bytes, bytearray)
+        ]
 
     @property
     def schema(self) -> pa.Schema:
         return self._schema
 
-    def fetch(self, rows: int) -> pa.RecordBatch:
+    @property
+    def counts_bytes(self) -> bool:
+        return True
+
+    def fetch(self, rows: int, limit_bytes: int | None = None) -> pa.RecordBatch:
         with self._session._errors(self._doing):
-            fetched = self._cursor.fetchmany(rows) if rows else []
+            if limit_bytes is not None:
+                fetched = self._fetch_within(rows, limit_bytes)
+            else:
+                fetched = self._cursor.fetchmany(rows) if rows else []
             if rows and not fetched:
                 # The server's own report may follow the last row: a deadlock victim learns of it here.
                 self._cursor.nextset()
         columns = zip(*fetched, strict=True) if fetched else [()] * len(self._schema)
         arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def _fetch_within(self, rows: int, limit_bytes: int) -> list[pyodbc.Row]:
+        fetched: list[pyodbc.Row] = []
+        held = 0
+        while len(fetched) < rows and held < limit_bytes and (row := self._cursor.fetchone()) is not None:
+            fetched.append(row)
+            held += sum(len(value) for place in self._sized if (value := row[place]) is not None)
+        return fetched
 
     def close(self) -> None:
         with suppress(pyodbc.Error):

@@ -21,10 +21,16 @@ class Stream(Protocol):
         """The columns as the driver delivers them; `hygge_engine.homes.mssql.home` casts them to the home's own."""
         ...
 
-    def fetch(self, rows: int) -> pa.RecordBatch:
+    @property
+    def counts_bytes(self) -> bool:
+        """Whether `fetch` can end a batch by its bytes, because it takes row after row."""
+        ...
+
+    def fetch(self, rows: int, limit_bytes: int | None = None) -> pa.RecordBatch:
         """The next rows, at most so many; an empty batch once, when the server has sent its last row.
 
-        Raises HomeError, also for what the server reports after its last row.
+        With ``limit_bytes``, where the stream counts them, no more rows than it takes to hold so many bytes of text and
+        binary values. Raises HomeError, also for what the server reports after its last row.
         """
         ...
 

@@ -1,0 +1,34 @@
+"""How this process's memory goes back to the system, so that its peak is what is in use at once, not what ever was.
+
+Arrow's part of it is in `hygge_engine/__init__.py`: its pool is chosen before it is imported.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from functools import cache
+
+# M_MMAP_THRESHOLD and M_ARENA_MAX of glibc's malloc.h; see mallopt(3).
+_MMAP_THRESHOLD, _ARENA_MAX = -3, -8
+
+# Blocks from this size on are mapped by themselves and unmapped when they are freed. Left alone, glibc raises its
+# threshold to 32 MiB as soon as such a block has been freed, and keeps what lies below in heaps that only shrink at
+# their end.
+_MAPPED_BYTES = 1 << 20
+
+# Heaps for all threads together, instead of eight for each core: reader, encoder and uploader take turns with blocks of
+# the same sizes.
+_ARENAS = 2
+
+
+@cache
+def give_memory_back() -> None:
+    """Make what lives on malloc (the drivers, Arrow, Parquet's writer) return large blocks as soon as they are freed.
+
+    For the whole process, once; nothing on a system without glibc. What it is worth: docs/performance.md.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_MMAP_THRESHOLD, _MAPPED_BYTES)
+        libc.mallopt(_ARENA_MAX, _ARENAS)
