@@ -17,7 +17,7 @@ test-durable2:
 	@scripts/setup .venv-durable2 requirements-durable2.txt
 	@.venv-durable2/bin/python -m pytest tests/durable2
 
-# BENCH="--rows 100000 --runs 1" for a quick look, BENCH=--full for 1, 4 and 10 million rows.
+# Some twenty minutes on two idle cores; BENCH="--rows 100000 --runs 1" for a quick look.
 bench:
 	@scripts/setup .venv-bench requirements-bench.txt
 	@.venv-bench/bin/python -m benchmarks.sql_server $(BENCH)

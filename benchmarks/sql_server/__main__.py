@@ -16,63 +16,100 @@ from pathlib import Path
 
 from benchmarks.sql_server import report
 from benchmarks.sql_server.contenders import CONTENDERS, Task
+from benchmarks.sql_server.idle import TABLES as IDLE_TABLES
+from benchmarks.sql_server.idle import idle_tables
 from benchmarks.sql_server.report import Result
 from benchmarks.sql_server.tables import DATABASE, LINEITEM, LOB, NARROW, TABLES, WIDE, BenchTable, Server, filled
 from devcloud.sqlserver.child import run_in_child
 from devcloud.sqlserver.server import DEFAULT_LOGINS
 
 _ROOT = Path(__file__).parent.parent.parent
-_EVERYBODY = tuple(CONTENDERS)
+_EVERYBODY = ("drain", "arrow_reader", "hygge", "dlt_connectorx", "dlt_pyarrow", "polars")
 _FAST = ("drain", "arrow_reader", "hygge")
+_READERS = ("hygge_two_readers", "hygge_four_readers")
 _MILLION = 1_000_000
 
 
 @dataclass(frozen=True)
 class Case:
-    """One table of one size, and who reads it in turns."""
+    """One table of one size, and who reads it in turns, how often."""
 
     table: BenchTable
     rows: int
     contenders: Sequence[str]
+    runs: int
+
+
+def _cases(rows: int, runs: int) -> list[Case]:
+    """All tables at ``rows``, the wide one at a quarter and the one of large values at a hundredth of them; lineitem
+    also at twice, four and ten times as many for those who need no patience."""
+    return [
+        Case(LINEITEM, 2 * rows, _FAST, runs),
+        Case(LINEITEM, rows, (*_EVERYBODY[:3], *_READERS, *_EVERYBODY[3:]), runs),
+        Case(NARROW, rows, _EVERYBODY, runs),
+        Case(WIDE, rows // 4, _EVERYBODY, runs),
+        Case(LOB, LOB.rows(rows), _EVERYBODY, runs),
+        Case(LINEITEM, 4 * rows, (*_FAST, *_READERS), 1),
+        Case(LINEITEM, 10 * rows, (*_FAST, *_READERS), 1),
+    ]
 
 
 def main() -> int:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--rows", type=int, default=300_000, help="rows of the narrow and wide table (default 300000)")
+    parser.add_argument("--rows", type=int, default=_MILLION, help="rows of the tables (default 1000000)")
     parser.add_argument("--runs", type=int, default=3, help="alternations; figures are their medians (default 3)")
-    parser.add_argument("--full", action="store_true", help="a million rows for all, 4 and 10 million for the fast")
-    parser.add_argument("--table", action="append", choices=tuple(TABLES), help="only this table")
-    parser.add_argument("--contender", action="append", choices=_EVERYBODY, help="only this one; repeatable")
+    parser.add_argument("--table", action="append", choices=(*TABLES, "idle"), help="only this table; repeatable")
+    parser.add_argument("--contender", action="append", choices=tuple(CONTENDERS), help="only this one; repeatable")
     parser.add_argument("--document", type=Path, default=_ROOT / "docs/performance.md", help="what is written")
     options = parser.parse_args()
-    rows = _MILLION if options.full else options.rows
-    cases = [Case(table, table.rows(rows), _EVERYBODY) for table in (NARROW, LINEITEM, WIDE, LOB)]
-    if options.full:
-        cases += [Case(WIDE, size * _MILLION, _FAST) for size in (4, 10)]
+    command = " ".join(["make bench", *([f'BENCH="{" ".join(sys.argv[1:])}"'] if sys.argv[1:] else [])])
     results: list[Result] = []
+    idle: list[float] = []
+
+    def write() -> None:
+        report.write(options.document, results, idle, command)
+
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         run_in_child(Path(folder), databases=[DATABASE]) as address,
     ):
         server = Server(address, *next(iter(DEFAULT_LOGINS.items())))
-        for case in cases:
+        if not options.table or "idle" in options.table:
+            idle = _measure_idle(server)
+            write()
+        for case in _cases(options.rows, options.runs):
             if options.table and case.table.name not in options.table:
                 continue
             contenders = [name for name in case.contenders if not options.contender or name in options.contender]
-            results += _measure(server, case, contenders, options.runs)
-    command = " ".join(["make bench", *([f'BENCH="{" ".join(sys.argv[1:])}"'] if sys.argv[1:] else [])])
-    report.write(options.document, results, command, options.runs)
-    print(report.tables(results))
+            results += _measure(server, case, contenders)
+            write()  # what has been measured stays, whatever happens to the rest
+    print(report.tables(results, idle))
     return 0
 
 
-def _measure(server: Server, case: Case, contenders: Sequence[str], runs: int) -> Iterator[Result]:
+def _measure_idle(server: Server) -> list[float]:
+    """Seconds of each load of fifty tables with nothing new, in one process."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        _lake("hygge", Path(folder) / "lake") as lake,
+        idle_tables(server),
+    ):
+        task = Task(server, "idle", str(Path(folder) / "work"), lake)
+        Path(task.folder).mkdir()
+        command = [sys.executable, "-m", "benchmarks.sql_server.idle", task.to_json()]
+        done = subprocess.run(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        seconds: list[float] = json.loads(done.stdout.splitlines()[-1])["seconds"]
+    print(f"{IDLE_TABLES} tables with nothing new: {seconds}", file=sys.stderr)
+    return seconds
+
+
+def _measure(server: Server, case: Case, contenders: Sequence[str]) -> Iterator[Result]:
     """Everybody in turns, several times: what else the machine does hits all alike."""
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     failures: dict[str, str] = {}
     with filled(server, case.table, case.rows):
-        for run in range(1, runs + 1):
+        for run in range(1, case.runs + 1):
             for name in contenders:
                 if name in failures:
                     continue
@@ -83,7 +120,7 @@ def _measure(server: Server, case: Case, contenders: Sequence[str], runs: int) -
                     continue
                 measured[name].append(figures)
                 print(
-                    f"{case.table.name} {case.rows:,} rows, {run}/{runs}: {CONTENDERS[name][0]}: "
+                    f"{case.table.name} {case.rows:,} rows, {run}/{case.runs}: {CONTENDERS[name][0]}: "
                     f"{figures['seconds']:.2f} s, {figures['peak_mb']:.0f} MB",
                     file=sys.stderr,
                 )

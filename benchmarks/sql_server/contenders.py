@@ -122,6 +122,10 @@ def hygge_two_readers(task: Task) -> Work:
     return hygge(task, readers=2)
 
 
+def hygge_four_readers(task: Task) -> Work:
+    return hygge(task, readers=4)
+
+
 def write_project(
     directory: Path, task: Task, entities: Sequence[str], settings: dict[str, object] | None = None, readers: int = 1
 ) -> None:
@@ -247,6 +251,7 @@ CONTENDERS: dict[str, tuple[str, Callable[[Task], Work]]] = {
     "arrow_reader": ("mssql-python arrow_reader, thrown away", arrow_reader),
     "hygge": ("hygge-engine", hygge),
     "hygge_two_readers": ("hygge-engine, readers: 2", hygge_two_readers),
+    "hygge_four_readers": ("hygge-engine, readers: 4", hygge_four_readers),
     "dlt_connectorx": ("dlt, connectorx", dlt_connectorx),
     "dlt_pyarrow": ("dlt, pyarrow", dlt_pyarrow),
     "polars": ("polars over pyodbc", polars),

@@ -27,7 +27,9 @@ def idle_tables(server: Server) -> Iterator[None]:
     """Tables of a hundred rows each, dropped in the end."""
     with connected(server) as connection:
         for name in _names():
-            execute(connection, f"CREATE TABLE dbo.{name} (id int PRIMARY KEY, note nvarchar(40), changed datetime2(3))")
+            execute(
+                connection, f"CREATE TABLE dbo.{name} (id int PRIMARY KEY, note nvarchar(40), changed datetime2(3))"
+            )
             rows = "value, CONCAT(N'row ', value), DATEADD(second, value, CAST('2024-01-01' AS datetime2(3)))"
             execute(connection, f"INSERT INTO dbo.{name} SELECT {rows} FROM GENERATE_SERIES(1, {_ROWS})")
         yield

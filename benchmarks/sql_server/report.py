@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
+from benchmarks.sql_server.idle import TABLES as IDLE_TABLES
+
 _BEGIN, _END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
 _PLOT = "performance.svg"
 _COLOURS = {"drain": "#b0b7bf", "arrow_reader": "#7a8794", "hygge": "#0b7a5b"}
@@ -36,7 +38,7 @@ class Result:
         return self.rows / self.median("seconds")
 
 
-def write(document: Path, results: Sequence[Result], command: str, runs: int) -> None:
+def write(document: Path, results: Sequence[Result], idle: Sequence[float], command: str) -> None:
     """Replace the document's part between the marks, and the plot beside it. Raises ValueError without marks."""
     text = document.read_text()
     before, begin, rest = text.partition(_BEGIN)
@@ -44,22 +46,31 @@ def write(document: Path, results: Sequence[Result], command: str, runs: int) ->
     if not begin or not end:
         raise ValueError(f"{document} has no {_BEGIN} and {_END} to write between")
     date = datetime.now(UTC).date().isoformat()
-    said = (
-        f"`{command}`, {date}, {_machine()}. Medians of {runs} alternations; server and lake ran on the same cores.\n\n"
-        f"![Rows per second and peak memory]({_PLOT})\n\n{tables(results)}"
-    )
-    document.write_text(f"{before}{_BEGIN}\n{said}\n{_END}{after}")
-    _plot(document.with_name(_PLOT), results)
+    said = f"`{command}`, {date}, {_machine()}. Server, lake and reader shared these cores.\n\n"
+    if results:
+        said += f"![Rows per second and peak memory]({_PLOT})\n\n"
+        _plot(document.with_name(_PLOT), results)
+    document.write_text(f"{before}{_BEGIN}\n{said}{tables(results, idle)}\n{_END}{after}")
 
 
-def tables(results: Sequence[Result]) -> str:
+def tables(results: Sequence[Result], idle: Sequence[float]) -> str:
     """One Markdown table for each table and size."""
     parts = []
+    if idle:
+        seconds = statistics.median(idle)
+        parts.append(
+            f"### {IDLE_TABLES} tables with nothing new\n\n{seconds:.2f} s for the load, "
+            f"{seconds / IDLE_TABLES:.3f} s for each table (median of {len(idle)} loads in one process, start-up and "
+            "first load apart).\n"
+        )
     for (table, rows), group in groupby(results, key=lambda result: (result.table, result.rows)):
         members = list(group)
         base = next((one.median("seconds") for one in members if one.name == "arrow_reader" and one.runs), None)
+        runs = max(len(one.runs) for one in members)
         lines = [
             f"### {table}, {rows:,} rows",
+            "",
+            "One run each." if runs == 1 else f"Medians of {runs} alternations.",
             "",
             "| reader | rows/s | seconds | of arrow_reader | process, s | processor, s | peak MB |",
             "|---|--:|--:|--:|--:|--:|--:|",

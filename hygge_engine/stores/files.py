@@ -22,6 +22,9 @@ GATHERED_BYTES = 32 * 1024 * 1024
 # this size keep a killed slice's loss and the replicator's memory small.
 FILE_BYTES = 256 * 1024 * 1024
 
+# Rows longer than this on average are written one batch at a time, each batch into a file of its own.
+LARGE_ROW_BYTES = 8 * 1024 * 1024
+
 # Batches waiting to be encoded: one in work, one ready.
 QUEUED_BATCHES = 1
 
@@ -69,14 +72,14 @@ class StagedFiles:
     def write(self, batch: pa.RecordBatch) -> None:
         """Hand a batch over.
 
-        blocks while another is waiting, and for a batch beyond all bounds, which holds a very large value, until it has
-        been encoded: the next of its kind must not be read meanwhile. Raises what encoding or uploading an earlier one
+        blocks while another is waiting, and for one with very large values until it has been encoded: the next of its
+        kind must not be read meanwhile. Raises what encoding or uploading an earlier one
         raised.
         """
         self._raise_failure()
         if batch.num_rows:
             self._queue.put(batch)
-            if batch.nbytes >= GATHERED_BYTES:
+            if _has_large_rows(batch):
                 self._queue.join()
 
     def delete(self, rows: pa.RecordBatch) -> None:
@@ -124,7 +127,7 @@ class StagedFiles:
         self._gathered.append(batch)
         self._gathered_bytes += batch.nbytes
         self._rows += batch.num_rows
-        if self._gathered_bytes >= GATHERED_BYTES:
+        if self._gathered_bytes >= GATHERED_BYTES or _has_large_rows(batch):
             self._encode()
 
     def _encode(self) -> None:
@@ -134,12 +137,12 @@ class StagedFiles:
             self._sink = self._stage()
             self._encoder = self._format(self._sink, self._schema)
         table = pa.Table.from_batches(self._gathered, self._schema)
-        holds_large_value = self._gathered_bytes >= 2 * GATHERED_BYTES
+        has_large_rows = any(_has_large_rows(batch) for batch in self._gathered)
         self._gathered = []
         self._gathered_bytes = 0
         self._encoder.write(table)
         # Until its file is closed, Parquet's writer keeps buffers as large as the largest value.
-        if self._sink.tell() >= self._file_bytes or holds_large_value:
+        if self._sink.tell() >= self._file_bytes or has_large_rows:
             self._close_file()
 
     def _close_file(self) -> None:
@@ -151,3 +154,7 @@ class StagedFiles:
         self._encoder = None
         self._sink = None
         self._rows = 0
+
+
+def _has_large_rows(batch: pa.RecordBatch) -> bool:
+    return batch.nbytes >= LARGE_ROW_BYTES * batch.num_rows

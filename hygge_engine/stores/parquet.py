@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO, Final, cast
+from typing import IO, Any, Final, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,13 +49,15 @@ class ParquetEncoder:
         small = [name for name, size in sizes.items() if size <= LARGE_VALUE_BYTES]
         largest = max(sizes.values(), default=0)
         rows_between = _ROWS_BETWEEN_PAGES if largest <= LARGE_VALUE_BYTES else max(1, int(_PAGE_BYTES / largest))
+        # The names of columns, which the stubs of pyarrow do not know, or none of them.
+        repeating: Any = small or False
         return pq.ParquetWriter(
             cast("IO[bytes]", self._sink),
             self._schema,
             compression=COMPRESSION,
             compression_level=COMPRESSION_LEVEL,
-            use_dictionary=small or False,
-            write_statistics=small or False,
+            use_dictionary=repeating,
+            write_statistics=repeating,
             dictionary_pagesize_limit=DICTIONARY_BYTES,
             data_page_size=_PAGE_BYTES,
             write_batch_size=rows_between,

@@ -17,6 +17,7 @@ from devcloud.onelake import OneLake
 from devcloud.replicator import Replicator, check_landing_zone
 from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.cli.app import app
+from hygge_engine.errors import CursorUnusable
 from hygge_engine.homes.base import Window
 from hygge_engine.project.settings import CHANGE_TRACKING
 from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home
@@ -256,6 +257,14 @@ def test_tracking_that_is_off_says_how_to_switch_it_on(world: World) -> None:
     assert "ALTER TABLE [dbo].[items] ENABLE CHANGE_TRACKING" in settled["message"]
     world.sql("ALTER DATABASE tracked SET CHANGE_TRACKING = OFF")
     assert "ALTER DATABASE" in world.run()[1]["message"]
+
+
+def test_a_server_without_change_tracking_is_told_apart(mssql_server: ServerProcess, world: World) -> None:
+    with open_home(mssql_server, "dbo.items", database=DATABASE) as home:
+        home.describe()
+        mssql_server.fault("error", number=195)  # no such function
+        with pytest.raises(CursorUnusable, match="This server has no Change Tracking"):
+            home.high_water(CHANGE_TRACKING)
 
 
 def test_doctor_and_plan_know_what_it_takes(world: World) -> None:

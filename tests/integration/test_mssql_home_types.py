@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -21,6 +22,12 @@ def server(mssql_server: ServerProcess) -> ServerProcess:
 @pytest.fixture(params=DRIVERS)
 def driver(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def each_driver_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """mssql-python leaves values of any length to pyodbc, where that loads."""
+    monkeypatch.setattr("hygge_engine.homes.mssql.home.loads_pyodbc", lambda: False)
 
 
 EVERY_TYPE = """
@@ -68,7 +75,7 @@ EXTREMES: dict[str, tuple[tuple[str, object], ...]] = {
     "c_float": (
         ("-1.7976931348623157E308", -1.7976931348623157e308),
         ("2.2250738585072014E-308", 2.2250738585072014e-308),
-        ("0.1E0", 0.1),
+        ("-0.0E0", -0.0),
     ),
     "c_date": (
         ("'0001-01-01'", date(1, 1, 1)),
@@ -121,7 +128,11 @@ EXTREMES: dict[str, tuple[tuple[str, object], ...]] = {
     "c_ntext": (("N'ñ'", "ñ"), ("N'n'", "n"), ("N''", "")),
     "c_xml": (("'<a b=\"1\"/>'", '<a b="1"/>'), ("'<x>é</x>'", "<x>é</x>"), ("''", "")),
     "c_binary": (("0x01020304", b"\1\2\3\4"), ("0x00000000", b"\0\0\0\0"), ("0xFFFFFFFF", b"\xff\xff\xff\xff")),
-    "c_varbinary": (("0x", b""), ("0x00FF", b"\0\xff"), ("0x01", b"\1")),
+    "c_varbinary": (
+        ("0x", b""),
+        ("0x00FF", b"\0\xff"),
+        ("CAST(REPLICATE('z', 8000) AS varbinary(8000))", b"z" * 8000),
+    ),
     "c_varbinarymax": (("0x", b""), ("0x00FF", b"\0\xff"), ("0x01", b"\1")),
     "c_image": (("0x01", b"\1"), ("0x00FF", b"\0\xff"), ("0x02", b"\2")),
     "c_guid": (
@@ -152,6 +163,7 @@ class TestTypes:
             assert [row[name] for row in rows[1:]] == [value for _, value in literals], name
             assert rows[0][name] is None
         assert [row["c_computed"] for row in rows] == [None, -(2**31) + 1, 2**31 - 1, 1]
+        assert math.copysign(1, rows[3]["c_float"]) == -1
         versions = [row["c_rowversion"] for row in rows]
         assert all(len(version) == 8 for version in versions)
         assert versions == sorted(set(versions))

@@ -247,7 +247,15 @@ class MssqlHome:
         if not self._settings.table or self._settings.key:
             reason = "Change Tracking tells the changes of a table, by its primary key alone."
             raise CursorUnusable(reason, hint="Remove query and key from home.")
-        current, oldest = self._ask(VERSIONS, source.sql)[0]
+        try:
+            current, oldest = self._ask(VERSIONS, source.sql)[0]
+        except HomeError as error:
+            if error.transient:
+                raise
+            raise CursorUnusable(
+                f"This server has no Change Tracking. {error.message}",
+                hint="Use a rowversion or a time of last change as the watermark, or run_type full_drop.",
+            ) from error
         if current is None:
             raise CursorUnusable(
                 "Change Tracking is off in this database.",

@@ -1,0 +1,187 @@
+"""What SQL Server's tables become in a store: the same files by either driver, in bounded memory, and nothing lost to
+commits that come late."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import mssql_python
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from devcloud.sqlserver import DEFAULT_LOGINS
+from hygge_engine.cli.app import app
+from tests.integration.mssql_server import DATABASE, DRIVERS, ServerProcess
+from tests.integration.test_mssql_home_types import EVERY_TYPE, EXTREMES
+
+REPOSITORY = Path(__file__).parents[2]
+
+MIB = 1 << 20
+
+# A value that shows in the memory of a process, and is quickly made.
+LARGE_BYTES = 32 * MIB
+
+# What a load of large values may take beside them: batches and row groups that are on their way (docs/performance.md).
+BOUND_BYTES = 80 * MIB
+
+SQLITE = {"type": "sqlite", "path": "shop.db"}
+
+# Lands a small table, then a table of large values, and prints the peak of its memory after each.
+LAND_AND_WEIGH = """
+import sys
+from pathlib import Path
+from typer.testing import CliRunner
+from hygge_engine.cli.app import app
+for entity in sys.argv[2:]:
+    result = CliRunner().invoke(app, ["go", "--json", "--project", sys.argv[1], "--entity", entity])
+    assert result.exit_code == 0, result.output
+    status = Path("/proc/self/status").read_text()
+    print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+"""
+
+
+class Landing:
+    """A project that lands tables of the server as Parquet in a folder."""
+
+    def __init__(self, server: ServerProcess, directory: Path) -> None:
+        self._server = server
+        self.directory = directory
+
+    def write(self, *entities: str, driver: str = "mssql-python", **flow: Any) -> None:
+        """Describe the flow anew."""
+        connection = {"type": "mssql", "server": self._server.address, "database": DATABASE, "encrypt": False}
+        connection |= {"username": "sa", "password": DEFAULT_LOGINS["sa"], "driver": driver}
+        home = {"type": "mssql", "connection": "source", "table": "dbo.{entity}"}
+        store = {"type": "local", "path": "out", "format": "parquet"}
+        (self.directory / "flows/shop").mkdir(parents=True, exist_ok=True)
+        (self.directory / "hygge.yml").write_text(
+            yaml.safe_dump({"name": "shop", "connections": {"source": connection}})
+        )
+        (self.directory / "flows/shop/flow.yml").write_text(
+            yaml.safe_dump({"home": home, "store": store, "entities": list(entities), **flow})
+        )
+
+    def load(self) -> dict[str, Any]:
+        """Load the only entity; how it was settled."""
+        result = CliRunner().invoke(app, ["go", "--json", "--project", str(self.directory)])
+        assert result.exit_code == 0, result.output
+        lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+        return dict(next(line for line in reversed(lines) if line.get("event") == "settled"))
+
+    def files(self, entity: str) -> list[Path]:
+        return sorted((self.directory / "out" / entity).rglob("*.parquet"))
+
+    def ids(self, entity: str) -> list[Any]:
+        return sorted(id_ for file in self.files(entity) for id_ in pq.read_table(file)["id"].to_pylist())
+
+
+@pytest.fixture
+def landing(mssql_server: ServerProcess, tmp_path: Path) -> Landing:
+    return Landing(mssql_server, tmp_path / "project")
+
+
+def test_both_drivers_land_the_same_bytes(
+    mssql_server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ", ".join(EXTREMES)
+    mssql_server.run(
+        EVERY_TYPE.replace("dbo.everything", "dbo.alike"),
+        "INSERT INTO dbo.alike (id) VALUES (0)",
+        *(
+            f"INSERT INTO dbo.alike (id, {names}) VALUES "
+            f"({row + 1}, {', '.join(literals[row][0] for literals in EXTREMES.values())})"
+            for row in range(3)
+        ),
+        # More than one batch.
+        "CREATE TABLE dbo.many (id int NOT NULL PRIMARY KEY, name nvarchar(200) NULL, code char(9), at datetime2(7), "
+        "amount decimal(15, 2) NULL, token uniqueidentifier)",
+        "INSERT INTO dbo.many SELECT value, CASE WHEN value % 7 = 0 THEN NULL ELSE REPLICATE(N'né', value % 100) END, "
+        "'code', DATEADD(second, value, CAST('2013-01-01' AS datetime2(7))), value / 4.0, "
+        "'6f9619ff-8b86-d011-b42d-00c04fc964ff' FROM GENERATE_SERIES(1, 60000)",
+    )
+    # Each driver by itself, also for what the one leaves to the other.
+    monkeypatch.setattr("hygge_engine.homes.mssql.home.loads_pyodbc", lambda: False)
+    landed = []
+    for driver in DRIVERS:
+        project = Landing(mssql_server, tmp_path / driver)
+        project.write("alike", "many", driver=driver)
+        project.load()
+        landed.append([file.read_bytes() for entity in ("alike", "many") for file in project.files(entity)])
+        assert pq.read_table(project.files("alike")[0]).num_rows == 4
+        assert project.ids("many") == list(range(1, 60_001))
+    assert landed[0] == landed[1]
+
+
+def test_a_value_is_held_three_times_at_most(mssql_server: ServerProcess, landing: Landing) -> None:
+    text = f"REPLICATE(CAST('0123456789abcdef' AS varchar(max)), {LARGE_BYTES // 16})"
+    mssql_server.run(
+        "CREATE TABLE dbo.small (id int NOT NULL PRIMARY KEY, body varchar(max))",
+        "INSERT INTO dbo.small VALUES (1, 'x')",
+        "CREATE TABLE dbo.documents (id int NOT NULL PRIMARY KEY, body varchar(max), picture varbinary(max))",
+        f"INSERT INTO dbo.documents VALUES (1, {text}, NULL), (2, NULL, CAST({text} AS varbinary(max)))",
+        f"INSERT INTO dbo.documents VALUES (3, 'x', 0x01), (4, {text}, NULL)",
+    )
+    landing.write("small", "documents")
+    command = [sys.executable, "-c", LAND_AND_WEIGH, str(landing.directory), "shop.small", "shop.documents"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    before, after = (int(kilobytes) * 1024 for kilobytes in done.stdout.split())
+    assert after - before <= BOUND_BYTES + 3 * LARGE_BYTES
+    tables = [pq.read_table(file) for file in landing.files("documents")]
+    bodies = {row["id"]: (row["body"], row["picture"]) for table in tables for row in table.to_pylist()}
+    expected = "0123456789abcdef" * (LARGE_BYTES // 16)
+    assert bodies == {
+        1: (expected, None),
+        2: (None, expected.encode()),
+        3: ("x", b"\1"),
+        4: (expected, None),
+    }
+
+
+def test_a_commit_with_an_older_time_is_found_where_lag_reaches(mssql_server: ServerProcess, landing: Landing) -> None:
+    mssql_server.run(
+        "CREATE TABLE dbo.tardy (id int NOT NULL PRIMARY KEY, at datetime2(3) NULL)",
+        "INSERT INTO dbo.tardy VALUES (1, '2024-01-01T12:00:00'), (2, '2024-01-01T12:10:00'), (3, NULL)",
+    )
+    watermark = {"column": "at", "lag": "5m"}
+    landing.write("tardy", run_type="incremental", watermark=watermark, store=SQLITE)
+    first = landing.load()
+    assert first["rows"] == 3
+    assert "1 rows have no at" in first["message"]
+    mssql_server.run(
+        "INSERT INTO dbo.tardy VALUES (4, '2024-01-01T12:06:00'), (5, '2024-01-01T12:10:00')",
+        "INSERT INTO dbo.tardy VALUES (6, '2024-01-01T12:11:00')",
+    )
+    landing.load()
+    with closing(sqlite3.connect(landing.directory / "shop.db")) as database:
+        assert database.execute("SELECT id FROM tardy ORDER BY id").fetchall() == [(id_,) for id_ in range(1, 7)]
+
+
+def test_a_transaction_that_ends_after_the_load_is_in_the_next_by_its_rowversion(
+    mssql_server: ServerProcess, landing: Landing
+) -> None:
+    mssql_server.run(
+        "CREATE TABLE dbo.versioned (id int NOT NULL PRIMARY KEY, version rowversion)",
+        "INSERT INTO dbo.versioned (id) VALUES (1)",
+    )
+    landing.write("versioned", run_type="incremental", watermark={"column": "version"})
+    open_transaction = mssql_python.connect(
+        f"Server={mssql_server.address};Database={DATABASE};UID=sa;PWD={DEFAULT_LOGINS['sa']};Encrypt=no"
+    )
+    try:
+        open_transaction.cursor().execute("INSERT INTO dbo.versioned (id) VALUES (2)")
+        mssql_server.run("INSERT INTO dbo.versioned (id) VALUES (3)")
+        landing.load()
+        open_transaction.commit()
+    finally:
+        open_transaction.close()
+    landing.load()
+    assert landing.ids("versioned") == [1, 2, 3]
+    assert landing.load()["rows"] == 0
