@@ -151,9 +151,10 @@ def outcome_of(checked: Checked, severities: Mapping[str, Severity] | None = Non
     return json.dumps(outcome, separators=(",", ":"), ensure_ascii=False)
 
 
-def warnings_of(checked: Checked) -> list[str]:
-    """What a load that has landed did not meet, in words."""
-    return [f"expected otherwise: {_in_words(checked, name)}" for name, count in checked.found.items() if count]
+def warning_of(checked: Checked) -> str:
+    """What a load that has landed did not meet, in words; empty where it met everything."""
+    broken = [_in_words(checked, name) for name, count in checked.found.items() if count]
+    return f"not as expected: {'; '.join(broken)}" if broken else ""
 
 
 def _in_words(checked: Checked, name: str) -> str:

@@ -47,15 +47,16 @@ class Checking:
         return checks.judge(last=last, started=started, hint=self._hint(left), counts=not opened.backfill)
 
     def judge_nothing(self) -> Checked:
-        """The same where there is nothing new to read: no rows have come, and the newest value is no newer."""
+        """The same where there is nothing new to read: no rows have come besides those of a load that was finished
+        first, and the newest value is no newer."""
         state, carried = self._landing.state, self._landing.carried
         polish = self._opening.polish
         key = polish.key(self._opening.key_columns)
         rules = rules_of(self._entity.expectations, polish, key)
+        before = carried.checked if carried else Checked()
         if rules is None or self._opening.is_backfill:
-            return Checked()
-        before = Checked(carried.rows if carried else 0, newest=state.newest)
-        checks = Checks(rules, before, in_order=False)
+            return before
+        checks = Checks(rules, replace(before, newest=state.newest), in_order=False)
         return checks.judge(last=True, started=datetime.now(UTC), hint=self._hint("There was nothing new to load."))
 
     def _hint(self, left: str) -> str:

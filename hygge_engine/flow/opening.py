@@ -169,7 +169,7 @@ class Opening:
             rows=carried.rows if carried else 0,
             bytes=carried.bytes if carried else 0,
             files=carried.files if carried else 0,
-            checked=Checked(found=carried.checked.found, examples=carried.checked.examples) if carried else Checked(),
+            checked=carried.checked if carried else Checked(),
         )
         if settings is None:
             return opened

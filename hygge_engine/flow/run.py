@@ -18,7 +18,7 @@ from hygge_engine.errors import (
     SourceChanged,
     StoreError,
 )
-from hygge_engine.expectations.checks import outcome_of, warnings_of
+from hygge_engine.expectations.checks import outcome_of, warning_of
 from hygge_engine.flow.checking import Checking
 from hygge_engine.flow.factory import journal_of, open_home, open_table
 from hygge_engine.flow.opening import Opening, spelling_of
@@ -301,7 +301,7 @@ class _Slice:
         return self._ended(done.checked if done else Checked())
 
     def _ended(self, checked: Checked) -> SliceResult:
-        notes = [self._opening.message, *self._notes, *warnings_of(checked)]
+        notes = [self._opening.message, *self._notes, warning_of(checked)]
         message = "; ".join(note for note in notes if note)
         return replace(self._result("done", message=message), expectations=outcome_of(checked))
 

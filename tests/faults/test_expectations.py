@@ -86,7 +86,7 @@ def test_a_warning_counts_the_rows_of_all_slices_once_whatever_dies(
         result = world.load("a")
         assert result.status == "done", result
         assert world.outcome(result) == {"passed": 1, "warned": {"accepted_values(value)": 2}, "failed": {}}
-        assert result.message == "expected otherwise: accepted_values(value) by 2 rows (id=1; id=3)"
+        assert result.message == "not as expected: accepted_values(value) by 2 rows (id=1; id=3)"
         again = world.slice("a", 9)
         assert (again.message, again.expectations) == (result.message, result.expectations)
         world.check()
@@ -129,7 +129,7 @@ def test_counts_and_silence_are_judged_where_nothing_is_new(tmp_path: Path, monk
     assert result.error == "expectations.failed"
     assert "row_count: 0 rows, at least 1 expected" in result.message
     world.expect(row_count={"min": 1, "severity": "warn"})
-    assert world.load("d").message.endswith("expected otherwise: row_count: 0 rows, at least 1 expected")
+    assert world.load("d").message.endswith("not as expected: row_count: 0 rows, at least 1 expected")
     assert world.state().owner is None
 
 

@@ -68,10 +68,12 @@ class Watching:
 
 
 class Warehouse(ABC):
-    """Loads into the table ``name`` by one flow. ``hygge`` is the project's hygge.yml."""
+    """Loads into the table ``name`` by one flow. ``hygge`` is the project's hygge.yml, ``more`` stands at the flow's
+    end."""
 
     hygge: str = HYGGE
     watermark = "{ column: modified, primary_key: id }"
+    more = ""
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch, name: str, store: dict[str, Any]) -> None:
         self.directory = directory
@@ -85,7 +87,7 @@ class Warehouse(ABC):
     def project(self, run_type: RunType, incremental: bool | None = None) -> Project:
         store = self._store if incremental is None else self._store | {"incremental": incremental}
         text = FLOW.format(run_type=run_type, store=json.dumps(store), watermark=self.watermark, entity=self.name)
-        return load(self.directory / "project", hygge=self.hygge, flow=text)
+        return load(self.directory / "project", hygge=self.hygge, flow=text + self.more)
 
     def load(self, run_type: RunType = "incremental", incremental: bool | None = None) -> dict[str, Any]:
         summary = run_load(self.project(run_type, incremental), LoadRequest(requested_by="tests"), Nobody())
