@@ -13,7 +13,7 @@ from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.base import Column, Table
 from hygge_engine.polish.names import convert_case
 from hygge_engine.polish.polish import Landed, Polish, spelt
-from hygge_engine.polish.values import has_exact_text, hashed, joined, masked
+from hygge_engine.polish.values import has_exact_text, has_text, hashed, joined, masked
 from hygge_engine.project.polish import PolishSettings
 from hygge_engine.project.problems import suggest
 
@@ -81,6 +81,11 @@ class _Planner:
                 expression = hashed(text, self._settings.salt)
                 return Landed(landed, source, inputs, expression, treatment=self._hash_of([column]))
             case _:
+                if not has_text(column.type):
+                    raise ConfigurationError(
+                        f"polish cannot mask `{column.name}` of {self._source.name}: {column.source_type} has no text",
+                        hint="Use the mask `empty`, or drop it.",
+                    )
                 landed = replace(as_text, source_type=f"{column.source_type}, masked ({mask})", loss="")
                 return Landed(landed, source, inputs, masked(text, mask), treatment=f"mask {mask}")
 
@@ -144,8 +149,8 @@ class _Planner:
         if not has_exact_text(column.type):
             raise ConfigurationError(
                 f"polish: `{setting}` cannot hash `{column.name}` of {self._source.name}, a {column.source_type}: "
-                "floating-point numbers have no exact text",
-                hint="Convert it to a decimal in the home, by a query.",
+                "it has no exact text",
+                hint="Of numbers, decimals and integers have: convert it in the home, by a query.",
             )
 
     def _resolved[T](self, named: Mapping[str, T], setting: str) -> dict[str, T]:

@@ -25,9 +25,14 @@ def texts_of(column: pa.Array[Any]) -> pl.Series:
     return _series(column if pa.types.is_string(column.type) else column.cast(pa.string()))
 
 
+def has_text(type_: pa.DataType) -> bool:
+    """Whether values have a text at all: lists and structures do not."""
+    return not pa.types.is_nested(type_)
+
+
 def has_exact_text(type_: pa.DataType) -> bool:
     """Whether equal values have equal texts, and others others: floating-point numbers do not promise that."""
-    return not pa.types.is_floating(type_)
+    return has_text(type_) and not pa.types.is_floating(type_)
 
 
 def strings_of(texts: pl.Series) -> pa.Array[Any]:

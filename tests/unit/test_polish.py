@@ -36,6 +36,7 @@ COLUMNS: dict[str, tuple[pa.DataType, Any]] = {
     "photo": (pa.binary(), b"\x00\xff"),
     "active": (pa.bool_(), True),
     "ratio": (pa.float64(), 0.5),
+    "tags": (pa.list_(pa.string()), ["a"]),
 }
 TABLE = Table(
     "dbo.Customers",
@@ -71,7 +72,7 @@ def sha256(text: str, salt: str = SALT) -> str:
 
 def test_all_of_it_in_its_order() -> None:
     assert polished(
-        drop=["photo", "RATIO", "seen", "born", "active"],
+        drop=["photo", "RATIO", "seen", "born", "active", "tags"],
         trim=True,
         mask={"email": "hash", "card_no": "last_4"},
         rename={"amount": "AMOUNT due"},
@@ -170,6 +171,8 @@ def test_surrogates_are_equal_where_their_values_are_and_only_there(
         ({"hash_ids": {"sk": ["customer"]}}, "no column `customer`, which `hash_ids`", "CustomerID"),
         ({"trim": ["born"]}, "cannot trim `born` of dbo.Customers: it holds no text", ""),
         ({"mask": {"ratio": "hash"}}, "cannot hash `ratio`", "decimal"),
+        ({"mask": {"tags": "full"}}, "cannot mask `tags`", "empty"),
+        ({"hash_ids": {"sk": ["tags"]}}, "cannot hash `tags`", "decimal"),
         ({"mask": {"photo": "full"}, "drop": ["photo"]}, "drops `photo`, which its `mask` names", ""),
         ({"rename": {"EMail": "a", "email": "b"}}, "`rename` names `EMail` of dbo.Customers twice", ""),
         ({"rename": {"EMail": "CARD_NO"}}, "`EMail` and `card_no` would both be `card_no`", "Drop or rename"),
