@@ -135,6 +135,8 @@ def read_value(
     try:
         root = yaml.compose(padded, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
+        if any(is_secret(word) for word in re.findall(r"[\w-]+", stripped)):
+            source.secrets.append(Span(line - 1, column - 1, line - 1, column - 1 + len(stripped)))
         problems.add(
             source.problem(line, column, "the value is not valid YAML", hint="Look at its brackets, commas and quotes.")
         )

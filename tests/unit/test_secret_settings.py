@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from typer.testing import CliRunner
 
 from hygge_engine.cli import plan as cli_plan
@@ -20,7 +20,7 @@ from hygge_engine.errors import ConfigurationError, HomeNotFound
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.project import load_project
 from hygge_engine.project.models import OPTIONAL_SECTIONS
-from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, Settings, load_types
+from hygge_engine.project.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
 from hygge_engine.web.api import Api
 from tests.unit.load_world import FLOW_YML, LoadWorld
 from tests.unit.project_files import FLOW, HYGGE, write_project
@@ -34,6 +34,7 @@ SECTIONS: dict[str, Mapping[str, type[Settings]]] = {
     "connections": CONNECTIONS,
     "home": HOMES,
     "store": STORES,
+    "journal.location": JOURNAL_PLACES,
     # They have no type; one that is written there is a mistake like others.
     **{name: {name: model} for name, model in OPTIONAL_SECTIONS.items()},
 }
@@ -59,12 +60,20 @@ BROKEN = {
 ON_THE_COMMAND_LINE = ["{key}={canary}", "{key}x={canary}", "{key}=[{canary}", "{key}='{canary}", "{key} {canary}"]
 
 
-def secrets_of(model: type[Settings]) -> list[str]:
-    return [
-        name
-        for name, info in model.model_fields.items()
-        if info.annotation is SecretStr or SecretStr in get_args(info.annotation)
-    ]
+def secrets_of(model: type[BaseModel]) -> list[str]:
+    """The model's keys that hold secrets, those of models within it as ``outer.inner``."""
+    found: list[str] = []
+    for name, info in model.model_fields.items():
+        kinds = {info.annotation, *get_args(info.annotation)}
+        found += [name] if SecretStr in kinds else []
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        found += [f"{name}.{key}" for kind in inner for key in secrets_of(kind)]
+    return found
+
+
+def models_below(model: type[Settings]) -> set[type[Settings]]:
+    """A model's subclasses, and theirs."""
+    return {model}.union(*(models_below(inner) for inner in model.__subclasses__()))
 
 
 SECRETS = [
@@ -74,9 +83,22 @@ SECRETS = [
     for key in secrets_of(model)
 ]
 
+NAMES = [".".join(secret) for secret in SECRETS]
+
+
+def written(pattern: str, kind: str, key: str) -> str:
+    """A section of one line with the canary as ``pattern`` says, ``key`` being a path within the section."""
+    *outer, last = key.split(".")
+    text = pattern.format(type=f"type: {kind}", key=last, canary=CANARY)
+    for name in reversed(outer):
+        text = f"{{ type: {kind}, {name}: {text} }}"
+    return text
+
 
 def with_section(section: str, text: str) -> dict[str, str]:
     """The sample's files with a section replaced by a text of one line."""
+    if section == "journal.location":
+        return {"hygge": f"{HYGGE}journal:\n  location: {text}\n"}
     if section == "connections":
         return {"hygge": f"name: shop\nconnections:\n  shop_db: {text}\n"}
     if f"{section}:\n" not in FLOW:
@@ -103,6 +125,13 @@ def test_there_are_secrets_to_look_for() -> None:
     assert expected | {("polish", "polish", "hash_salt")} <= set(SECRETS)
 
 
+def test_every_secret_that_a_model_has_is_among_them() -> None:
+    known = {key.rpartition(".")[2] for _, _, key in SECRETS}
+    for model in models_below(Settings):
+        assert {key.rpartition(".")[2] for key in secrets_of(model)} <= known, model
+    assert ("store", "mssql", "journal_folder.account_key") in SECRETS
+
+
 def test_every_key_that_sounds_like_a_secret_is_one() -> None:
     for registry in SECTIONS.values():
         for model in registry.values():
@@ -114,20 +143,21 @@ def test_every_key_that_sounds_like_a_secret_is_one() -> None:
             assert sounding <= set(secrets_of(model)), model
 
 
-@pytest.mark.parametrize(("section", "kind", "key"), SECRETS, ids=".".join)
+@pytest.mark.parametrize(("section", "kind", "key"), SECRETS, ids=NAMES)
 def test_no_error_around_it_shows_it(tmp_path: Path, section: str, kind: str, key: str) -> None:
     for number, (where, pattern) in enumerate(BROKEN.items()):
-        text = pattern.format(type=f"type: {kind}", key=key, canary=CANARY)
-        directory = write_project(tmp_path / str(number), **with_section(section, text))
+        directory = write_project(tmp_path / str(number), **with_section(section, written(pattern, kind, key)))
         assert CANARY not in shown_by(directory), where
 
 
-@pytest.mark.parametrize(("section", "kind", "key"), SECRETS, ids=".".join)
+@pytest.mark.parametrize(("section", "kind", "key"), SECRETS, ids=NAMES)
 def test_no_error_of_the_command_line_shows_it(tmp_path: Path, section: str, kind: str, key: str) -> None:
     write_project(tmp_path)
-    path = "connections.shop_db" if section == "connections" else f"flow.orders_to_fabric.{section}"
+    places = {"connections": "connections.shop_db", "journal.location": section}
+    path = places.get(section, f"flow.orders_to_fabric.{section}")
     overrides = [f"{path}.{part.format(key=key, kind=kind, canary=CANARY)}" for part in ON_THE_COMMAND_LINE]
-    overrides.append(f"{path}={{type: {kind}, {key}: {CANARY}, nonsense_: 1}}")
+    overrides.append(f"{path}={written('{{ {type}, {key}: {canary}, nonsense_: 1 }}', kind, key)}")
+    overrides.append(f"{path}={written('{{ {type}, {key}: {canary}, a: b: c }}', kind, key)}")
     for override in overrides:
         assert CANARY not in shown_by(tmp_path, override, "nonsense_=1"), override
 
