@@ -181,6 +181,8 @@ class World(LoadWorld):
             flow = flow.replace("  key_columns", "".join(
                 f"  {key}: item\n" for key in required if key not in ("account_url", "filesystem")
             ) + "  key_columns")  # fmt: skip
+        if kind == "adls":
+            flow = flow.replace("onelake.dfs.fabric.microsoft.com", "shop.dfs.core.windows.net")
         super().__init__(root, monkeypatch, hygge=hygge, flow=flow)
         self.fill(orders=5, customers=3, stock=0)
         monkeypatch.setattr(cli_plan, "open_home", self._open_home)
