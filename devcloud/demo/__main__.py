@@ -15,7 +15,7 @@ from rich.table import Table
 from devcloud.cloud import LaptopCloud
 from devcloud.demo.client import Client
 from devcloud.demo.progress import follow
-from devcloud.demo.proof import TABLES, Comparison, compare
+from devcloud.demo.proof import TABLES, prove
 from devcloud.sqlserver.nycflights import change_flights
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -48,7 +48,7 @@ def _demonstrate(console: Console, cloud: LaptopCloud) -> bool:
 
     console.print("\n[bold]2  The first load[/]: everything there is")
     first = _load(console, client, expected)
-    agreed = _prove(console, compare(cloud)) and first["status"] == "success"
+    agreed = prove(console, cloud, PROJECT) and first["status"] == "success"
 
     console.print("\n[bold]3  The source changes[/]")
     connection = cloud.connect()
@@ -60,7 +60,7 @@ def _demonstrate(console: Console, cloud: LaptopCloud) -> bool:
 
     console.print("\n[bold]4  The next load[/]: only what changed")
     second = _load(console, client, None)
-    agreed = _prove(console, compare(cloud)) and agreed and second["status"] == "success"
+    agreed = prove(console, cloud, PROJECT) and agreed and second["status"] == "success"
 
     console.print("\n[bold]5  What the journal remembers[/]")
     _print_runs(console, client.get("/api/runs")["runs"])
@@ -85,24 +85,6 @@ def _load(console: Console, client: Client, expected: dict[str, int] | None) -> 
     rows = summary.get("rows", 0)
     console.print(f"  {rows:,} rows landed in {seconds:.1f} s ({rows / seconds if seconds else 0:,.0f} rows/s)")
     return status
-
-
-def _prove(console: Console, comparisons: Sequence[Comparison]) -> bool:
-    table = Table("table", title="Source against mirrored tables", title_justify="left", box=None, pad_edge=False)
-    for heading in ("source rows", "mirrored rows", "source checksum", "mirrored checksum"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
-    for comparison in comparisons:
-        table.add_row(
-            comparison.table,
-            f"{comparison.source_rows:,}",
-            f"{comparison.mirrored_rows:,}",
-            comparison.source_checksum,
-            comparison.mirrored_checksum,
-            "[green]agree[/]" if comparison.agrees else "[red]differ[/]",
-        )
-    console.print(table)
-    return all(comparison.agrees for comparison in comparisons)
 
 
 def _print_runs(console: Console, runs: Sequence[dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hygge_engine.homes.base import Home, Window
-from hygge_engine.project.settings import CHANGE_TRACKING
+from hygge_engine.project.settings import CHANGE_TRACKING, FILE_MODIFIED
 from hygge_engine.stores.landing.state import LandingState
 
 if TYPE_CHECKING:
@@ -51,6 +51,13 @@ def bound_of(home: Home, entity: Entity, state: LandingState) -> Bound:
             return EVERYTHING
         text = f"rows that have not changed since version {mark.value}"
         return Bound(text, Window(), Window(CHANGE_TRACKING, mark.value))
+    if mark.column == FILE_MODIFIED:
+        # Of files changed at exactly this time the watermark knows those that have landed.
+        return Bound(
+            f"rows of files last changed up to {mark.value}",
+            Window(mark.column, None, mark.value, known=mark.boundary),
+            Window(mark.column, mark.value, lower_inclusive=mark.remembers, landed=mark.boundary),
+        )
     sign = "below" if mark.type == "binary" else "up to"
     late = None
     if settings.lag_seconds:

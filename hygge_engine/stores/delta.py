@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from hygge_engine.errors import StoreError, StoreUnavailable
 from hygge_engine.stores.base import ReadBack
+
+_QUERY = re.compile(r"\?[^\s\"')]+")
 
 
 class DeltaLocation(NamedTuple):
@@ -55,9 +58,14 @@ def reading(folder: str) -> Iterator[None]:
     try:
         yield
     except DeltaError as error:
-        raise StoreError(f"the Delta table {folder} cannot be read: {error}") from error
+        raise StoreError(f"the Delta table {folder} cannot be read: {without_query(str(error))}") from error
     except OSError as error:
         raise StoreUnavailable(f"the Delta table {folder} could not be read ({type(error).__name__})") from error
+
+
+def without_query(text: str) -> str:
+    """An error's text without the queries of addresses: a SAS token is one."""
+    return _QUERY.sub("?…", text)
 
 
 def open_table(location: DeltaLocation, folder: str) -> DeltaTable | None:

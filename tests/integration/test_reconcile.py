@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -14,9 +15,14 @@ from typing import Any
 import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from typer.testing import CliRunner
 
 from devcloud.onelake import OneLake
 from devcloud.replicator import Replicator
+from devcloud.sqlserver import DEFAULT_LOGINS
+from hygge_engine.cli.app import app
+from hygge_engine.orchestration.local import run_load
+from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.reconcile import compare, ranges
 from hygge_engine.reconcile.compare import reconcile
 from hygge_engine.reconcile.result import Example, Reconciliation, Unwatched
@@ -26,7 +32,8 @@ from hygge_engine.watermark import Watermark
 from tests.faults.source import Row, SourceHome
 from tests.integration.mssql_server import ServerProcess
 from tests.integration.onelake_clients import ITEM, WORKSPACE
-from tests.integration.warehouse import MssqlWarehouse, Warehouse
+from tests.integration.warehouse import FLOW, HYGGE_MSSQL, MssqlWarehouse, Nobody, Warehouse
+from tests.unit.project_files import load as load_project_files
 
 type Rows = list[dict[str, Any]]
 
@@ -359,3 +366,78 @@ def test_a_table_of_many_ranges_is_compared_from_the_disk(
     assert (found.verdict, found.source_rows) == ("equal", 1000)
     place.tamper(lambda rows: rows[:400] + rows[401:])
     assert place.reconcile().examples == (Example("missing", {"id": "400"}),)
+
+
+def test_the_command_shows_keys_and_what_to_do_and_no_other_value(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", "secret")
+    place = choose(request, tmp_path, monkeypatch, "sqlite")
+    place.source.put(*range(10))
+    place.load()
+
+    def run(*arguments: str, exit_code: int) -> str:
+        command = ["reconcile", "--project", str(tmp_path / "project"), *arguments]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == exit_code, result.output
+        return result.output
+
+    assert "equal" in run(exit_code=0)
+    place.tamper(lambda rows: [row | {"value": "changed"} if row["id"] == 7 else row for row in rows])
+    shown = run(exit_code=1)
+    assert "1 row different\n      id = 7: value\n" in shown
+    assert "do: Load these rows again: hygge go --entity orders_to_store.things --from 1 --to 1" in shown
+    assert "changed" not in shown.replace("changed since", "")
+    (found,) = json.loads(run("--json", exit_code=1))["entities"]
+    assert (found["verdict"], found["different"]) == ("differs", 1)
+    assert "equal" in run("--counts-only", exit_code=0)
+    assert "no entity `nothing`" in run("--entity", "nothing", exit_code=2)
+
+
+TYPED = """
+CREATE TABLE dbo.things (id int NOT NULL PRIMARY KEY, flag bit, small smallint, large bigint, exact decimal(20,6),
+  price money, narrow real, wide float, day date, at_tick datetime, at_digit datetime2(7), at_zone datetimeoffset(3),
+  clock time(7), name nvarchar(40), code char(4), bytes varbinary(20), guid uniqueidentifier, version rowversion)
+"""
+TYPED_ROW = (
+    "INSERT INTO dbo.things (id, flag, small, large, exact, price, narrow, wide, day, at_tick, at_digit, at_zone,"
+    " clock, name, code, bytes, guid) VALUES ({id}, 1, -5, 9007199254740993, 12345678901234.500000, -0.0100, 0.1, 0.1,"
+    " '2024-02-29', '2024-02-29T12:34:56.007', '2024-02-29T12:34:56.1234567', '2024-02-29T12:34:56.123+02:00',"
+    " '12:34:56.1234567', N'Æble, \"og\" pære', 'ab', 0x00FF, '6F9619FF-8B86-D011-B42D-00C04FC964FF')"
+)
+
+
+@pytest.mark.parametrize("store", ["{ type: sqlite, path: out/shop.db }", "{ type: local, path: out, format: csv }"])
+def test_sql_servers_types_and_tracked_changes_are_compared(
+    tmp_path: Path, mssql_server: ServerProcess, store: str
+) -> None:
+    database = f"typed_{uuid.uuid4().hex[:12]}"
+    tracks = "sqlite" in store
+    mssql_server.run(f"CREATE DATABASE {database}")
+    mssql_server.run(TYPED, *(TYPED_ROW.format(id=id_) for id_ in range(5)), database=database)
+    mssql_server.run("INSERT INTO dbo.things (id) VALUES (5)", database=database)
+    if tracks:
+        mssql_server.run(
+            f"ALTER DATABASE {database} SET CHANGE_TRACKING = ON",
+            "ALTER TABLE dbo.things ENABLE CHANGE_TRACKING",
+            database=database,
+        )
+    hygge = HYGGE_MSSQL.format(
+        address=mssql_server.address, database=database, password=DEFAULT_LOGINS["sa"], driver="mssql-python"
+    )
+    watermark = "{ change_tracking: true }" if tracks else "{ column: version }"
+    flow = FLOW.format(run_type="incremental", store=store, watermark=watermark, entity="things")
+    project = load_project_files(tmp_path, hygge=hygge, flow=flow)
+    assert run_load(project, LoadRequest(requested_by="tests"), Nobody())["status"] == "success"
+    (entity,) = project.entities
+    found = reconcile(project, entity, Unwatched())
+    assert (found.verdict, found.destination_rows, found.moving) == ("equal", 6, 0), found
+
+    mssql_server.run("UPDATE dbo.things SET name = N'new' WHERE id = 1", TYPED_ROW.format(id=9), database=database)
+    if tracks:
+        mssql_server.run("DELETE FROM dbo.things WHERE id = 2", database=database)
+    found = reconcile(project, entity, Unwatched())
+    assert (found.verdict, found.moving) == ("equal", 3 if tracks else 2), found
+    assert reconcile(project, entity, Unwatched(), counts_only=True).verdict == "equal"
+    found = reconcile(project, entity, Unwatched(), all_rows=True)
+    assert (found.missing, found.different, found.extra) == (1, 1, 1 if tracks else 0), found
