@@ -24,9 +24,9 @@ from hygge_engine.lake.ranged import RangedFile
 _FOOTERS_AT_ONCE = 8
 
 # All columns of a row group are read at once, each through a buffer: so many bytes for all of them together.
-_BUFFERS_BYTES = 32 * 1024 * 1024
+_BUFFERS_BYTES = 16 * 1024 * 1024
 _SMALLEST_BUFFER_BYTES = 64 * 1024
-_LARGEST_BUFFER_BYTES = 4 * 1024 * 1024
+_LARGEST_BUFFER_BYTES = 1024 * 1024
 
 # Encoded and compressed, a row is smaller than it is in memory; the first batch of a row group shows by how much.
 _FIRST_ROWS = 1_000
