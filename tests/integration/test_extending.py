@@ -10,16 +10,22 @@ import sqlite3
 import subprocess
 import sys
 import tomllib
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import pytest
+from pydantic import SecretStr
 
+from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.errors import ConfigurationError
+from hygge_engine.homes.files.home import FilesHome
+from hygge_engine.homes.files.settings import LocalHomeSettings
+from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.project.settings import HOMES, STORES, HomeSettings, load_types, register_home
 from hygge_engine.stores.base import Destination
@@ -27,8 +33,10 @@ from hygge_engine.stores.database.table import DatabaseTable
 from hygge_engine.stores.folder import places_of
 from hygge_engine.stores.lake_files.settings import LocalSettings
 from hygge_engine.stores.lake_files.table import FilesTable
+from hygge_engine.stores.mssql.database import MssqlDatabase
 from hygge_engine.stores.sqlite.database import SqliteDatabase
 from hygge_engine.testing import check_home, check_store
+from tests.integration.mssql_server import ServerProcess, open_home
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = REPOSITORY / "docs/extending"
@@ -161,6 +169,29 @@ def test_the_examples_home_keeps_its_promises(
     check_home(lambda: module.SqliteFileHome(shop.directory / "shop.db", "orders", 2), cursor=cursor)
 
 
+@pytest.mark.parametrize("key", [("id",), ()])
+@pytest.mark.parametrize("format_", ["parquet", "csv", "ndjson"])
+def test_files_keep_the_promises_of_a_home(
+    tmp_path: Path, format_: Literal["parquet", "csv", "ndjson"], key: tuple[str, ...]
+) -> None:
+    for number in range(3):
+        ids = range(number * 3, number * 3 + 3)
+        frame = pl.DataFrame({"id": ids, "version": [id_ // 2 for id_ in ids], "name": [f"n{id_}" for id_ in ids]})
+        getattr(frame, f"write_{format_}")(tmp_path / f"{number}.{format_}")
+    settings = LocalHomeSettings(path=str(tmp_path), format=format_, key=key, batch_rows=2)
+    check_home(lambda: FilesHome(LocalLake(tmp_path), "*", settings), cursor="version")
+
+
+def test_sql_server_keeps_the_promises_of_a_home(mssql_server: ServerProcess) -> None:
+    mssql_server.run(
+        "DROP TABLE IF EXISTS dbo.promised",
+        "CREATE TABLE dbo.promised (id int NOT NULL, line nchar(1) NOT NULL, at datetime2(3), PRIMARY KEY (id, line))",
+        "INSERT INTO dbo.promised SELECT value, N'a', DATEADD(second, value / 2, '2026-01-01') "
+        "FROM GENERATE_SERIES(1, 7)",
+    )
+    check_home(lambda: open_home(mssql_server, "dbo.promised", batch_rows=2), cursor="at")
+
+
 def arrow_rows(folder: Path) -> list[Row]:
     return [row for file in sorted(folder.glob("*.arrow")) for row in pl.read_ipc(file).to_dicts()]
 
@@ -187,6 +218,30 @@ def test_sqlite_keeps_the_promises_of_a_store(tmp_path: Path, key: tuple[str, ..
 
     check_store(
         lambda: DatabaseTable(SqliteDatabase(file), "flow.orders", "orders", key_columns=()), read_back, key_columns=key
+    )
+
+
+def test_sql_server_keeps_the_promises_of_a_store(mssql_server: ServerProcess) -> None:
+    database = f"promises_{uuid.uuid4().hex[:12]}"
+    mssql_server.run(f"CREATE DATABASE {database}")
+    connection = MssqlConnection(
+        type="mssql",
+        server=mssql_server.address,
+        database=database,
+        username="sa",
+        password=SecretStr(DEFAULT_LOGINS["sa"]),
+        encrypt=False,
+    )
+
+    def read_back() -> list[Row]:
+        (found,) = mssql_server.run("SELECT OBJECT_ID('dbo.orders', 'U')", database=database)
+        if found[0][0] is None:
+            return []
+        (rows,) = mssql_server.run("SELECT id, value FROM dbo.orders", database=database)
+        return [{"id": id_, "value": value} for id_, value in rows]
+
+    check_store(
+        lambda: DatabaseTable(MssqlDatabase(connection, "dbo"), "flow.orders", "orders", key_columns=()), read_back
     )
 
 
