@@ -248,7 +248,7 @@ def _parquet(task: Task, below: str = "") -> tuple[int, int]:
 
 CONTENDERS: dict[str, tuple[str, Callable[[Task], Work]]] = {
     "drain": ("the socket, drained", socket_drain),
-    "arrow_reader": ("mssql-python arrow_reader, thrown away", arrow_reader),
+    "arrow_reader": ("arrow_reader, thrown away", arrow_reader),
     "hygge": ("hygge-engine", hygge),
     "hygge_two_readers": ("hygge-engine, readers: 2", hygge_two_readers),
     "hygge_four_readers": ("hygge-engine, readers: 4", hygge_four_readers),

@@ -15,7 +15,13 @@ from benchmarks.sql_server.idle import TABLES as IDLE_TABLES
 
 _BEGIN, _END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
 _PLOT = "performance.svg"
-_COLOURS = {"drain": "#b0b7bf", "arrow_reader": "#7a8794", "hygge": "#0b7a5b"}
+_COLOURS = {
+    "drain": "#b0b7bf",
+    "arrow_reader": "#7a8794",
+    "hygge": "#0b7a5b",
+    "hygge_two_readers": "#5ba68f",
+    "hygge_four_readers": "#5ba68f",
+}
 _OTHER = "#c98a4b"
 
 
@@ -106,7 +112,16 @@ def _plot(path: Path, results: Sequence[Result]) -> None:
     from matplotlib import pyplot
 
     groups = [list(group) for _, group in groupby(results, key=lambda result: (result.table, result.rows))]
-    figure, axes = pyplot.subplots(len(groups), 2, figsize=(10, 2.3 * len(groups)), squeeze=False, layout="constrained")
+    # Every bar as high as every other, whatever the number of readers.
+    heights = [len([one for one in members if one.runs]) + 2 for members in groups]
+    figure, axes = pyplot.subplots(
+        len(groups),
+        2,
+        figsize=(10, 0.28 * sum(heights)),
+        squeeze=False,
+        layout="constrained",
+        gridspec_kw={"height_ratios": heights},
+    )
     for row, members in zip(axes, groups, strict=True):
         shown = [one for one in reversed(members) if one.runs]
         labels = [one.label for one in shown]
@@ -120,7 +135,8 @@ def _plot(path: Path, results: Sequence[Result]) -> None:
         row[1].set_title("peak MB", loc="left")
         row[1].set_yticks([])
         for axis in row:
-            axis.spines[["top", "right"]].set_visible(False)
+            axis.spines[["top", "right", "bottom"]].set_visible(False)
+            axis.set_xticks([])
             axis.margins(x=0.18)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
