@@ -13,18 +13,22 @@ from hygge_engine.project.settings import Settings
 Severity = Literal["warn", "fail"]
 Value = bool | int | float | str
 
+_SEVERITY = "`fail`: the rows do not land; `warn`: they do, and the run's message says so"
+
 
 class Expectation(Settings):
     """One kind of expectation. ``severity`` says what happens where it is not met."""
 
-    severity: Severity = "fail"
+    severity: Severity = Field(default="fail", description=_SEVERITY)
 
 
 class ColumnsExpectation(Settings):
     """An expectation of columns; ``severity`` may differ from column to column, and is ``fail`` where nothing is
     said."""
 
-    severity: Severity | dict[ColumnName, Severity] = "fail"
+    severity: Severity | dict[ColumnName, Severity] = Field(
+        default="fail", description=f"{_SEVERITY}; or a mapping of columns to either"
+    )
 
     def severity_of(self, column: str) -> Severity:
         """What happens where a column does not meet it."""
@@ -34,13 +38,15 @@ class ColumnsExpectation(Settings):
 class NotNull(ColumnsExpectation):
     """``not_null``: columns that always have a value."""
 
-    columns: tuple[ColumnName, ...] = Field(min_length=1)
+    columns: tuple[ColumnName, ...] = Field(min_length=1, description="those that always have a value")
 
 
 class AcceptedValues(ColumnsExpectation):
     """``accepted_values``: columns and all values that they may have, besides NULL."""
 
-    columns: dict[ColumnName, tuple[Value, ...]] = Field(min_length=1)
+    columns: dict[ColumnName, tuple[Value, ...]] = Field(
+        min_length=1, description="a mapping of columns to lists of values"
+    )
 
 
 class Bounds(Settings):
@@ -59,26 +65,32 @@ class Bounds(Settings):
 class Range(ColumnsExpectation):
     """``range``: columns and the bounds that their values keep."""
 
-    columns: dict[ColumnName, Bounds] = Field(min_length=1)
+    columns: dict[ColumnName, Bounds] = Field(
+        min_length=1, description="a mapping of columns to `min`, `max` or both, included"
+    )
 
 
 class Matches(ColumnsExpectation):
     """``matches``: columns of text and the regular expression that each whole value matches."""
 
-    columns: dict[ColumnName, str] = Field(min_length=1)
+    columns: dict[ColumnName, str] = Field(
+        min_length=1, description="a mapping of columns to regular expressions for the whole value"
+    )
 
 
 class Unique(Expectation):
     """``unique``: columns whose values together are never the same twice; the key where none are named."""
 
-    columns: tuple[ColumnName, ...] = ()
+    columns: tuple[ColumnName, ...] = Field(
+        default=(), description="those whose values together never repeat; the key, where none are named"
+    )
 
 
 class RowCount(Expectation):
     """``row_count``: how many rows a load lands, which for a ``full_drop`` are the table's."""
 
-    min: int | None = Field(default=None, ge=0)
-    max: int | None = Field(default=None, ge=0)
+    min: int | None = Field(default=None, ge=0, description="rows of a load at least; for a `full_drop` the table's")
+    max: int | None = Field(default=None, ge=0, description="and at most")
 
     @model_validator(mode="after")
     def _bounds_something(self) -> Self:
@@ -90,8 +102,8 @@ class RowCount(Expectation):
 class Freshness(Expectation):
     """``freshness``: how old the newest value of a column may be when a load begins."""
 
-    column: ColumnName
-    max_age: Duration
+    column: ColumnName = Field(description="a column of dates or times")
+    max_age: Duration = Field(description="how old its newest value may be when a load begins: `2d`, `90m`")
 
 
 class ExpectationsSettings(Settings):
