@@ -249,3 +249,26 @@ def test_a_database_merges_by_the_renamed_key(world: World) -> None:
     with closing(sqlite3.connect(world.directory / "out.db")) as connection:
         found = connection.execute("SELECT customer_key, e_mail FROM Customers ORDER BY e_mail").fetchall()
     assert found == [(key_of(number), f"***@shop{number}.com") for number in range(1, 7)] + [(key_of(7), "***@x")]
+
+
+def test_files_are_polished_and_checked_like_tables(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/people.csv").write_text("Person No,EMail,Age\n1,a@b.c,30\n2,d@e.f,\n")
+    (tmp_path / "hygge.yml").write_text("name: files\n")
+    (tmp_path / "flows/people").mkdir(parents=True)
+    flow = {
+        "home": {"type": "local", "path": "in/{entity}.csv", "format": "csv"},
+        "store": {"type": "local", "path": "out"},
+        "polish": {"case": "snake", "mask": {"EMail": "hash"}, "hash_salt": SALT, "constants": {"source": "hr"}},
+        "expectations": {"not_null": {"columns": ["Age"], "severity": "warn"}},
+        "entities": ["people"],
+    }
+    (tmp_path / "flows/people/flow.yml").write_text(json.dumps(flow))
+    result = CliRunner().invoke(app, ["go", "--project", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "not as expected: not_null(age) by 1 row" in result.output
+    landed = pl.read_parquet(tmp_path / "out/people/*.parquet").sort("person_no")
+    assert landed.columns == ["person_no", "e_mail", "age", "source"]
+    assert landed["e_mail"].to_list() == [
+        hashlib.sha256(f"{SALT}{mail}".encode()).hexdigest() for mail in ("a@b.c", "d@e.f")
+    ]
