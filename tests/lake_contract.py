@@ -55,6 +55,18 @@ class LakeContract:
         assert info is not None
         assert (info.name, info.length, info.etag, info.is_directory) == ("b.json", 3, etag, False)
 
+    def test_a_part_of_a_file_is_read_as_long_as_the_file_is_the_same(self, lake: Lake) -> None:
+        etag = lake.put(self.path("parts"), b"0123456789")
+        assert lake.read_range(self.path("parts"), 3, 4, if_match=etag) == b"3456"
+        listed = next(entry for entry in lake.list(self.area) if entry.name == "parts")
+        assert lake.read_range(self.path("parts"), 9, 1, if_match=listed.etag) == b"9"
+        lake.put(self.path("parts"), b"9876543210")
+        with pytest.raises(LakeConditionNotMet):
+            lake.read_range(self.path("parts"), 3, 4, if_match=etag)
+        lake.delete(self.path("parts"))
+        with pytest.raises(LakeNotFound):
+            lake.read_range(self.path("parts"), 3, 4, if_match=etag)
+
     def test_a_missing_file_is_told_apart_from_an_empty_one(self, lake: Lake) -> None:
         lake.put(self.path("empty"), b"")
         assert lake.read(self.path("empty")).data == b""
