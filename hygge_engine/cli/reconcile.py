@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from hygge_engine.cli.figures import rows_text, seconds_text
-from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, remedy_of
+from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_INTERRUPTED, EXIT_SETTLED, page_of, remedy_of
 from hygge_engine.project import Entity, load_project, select
 from hygge_engine.reconcile.compare import reconcile
-from hygge_engine.reconcile.result import Example, Reconciliation, Side, Unwatched, Watch
+from hygge_engine.reconcile.result import Example, Reconciliation, Side, Watch
 
 # Entities compared at once: whatever is read is hashed by all processors anyway.
 _AT_ONCE = 4
@@ -57,7 +58,13 @@ def run(
             with display.watch(entity) as watch:
                 return reconcile(project, entity, watch, counts_only=counts_only, all_rows=all_rows)
 
-        found = list(pool.map(compare, selected))
+        comparisons = [pool.submit(compare, entity) for entity in selected]
+        try:
+            found = [comparison.result() for comparison in comparisons]
+        except KeyboardInterrupt:
+            display.stop()
+            pool.shutdown(cancel_futures=True)
+            return EXIT_INTERRUPTED
     if json_:
         typer.echo(json.dumps({"project": project.name, "entities": [result.to_json() for result in found]}))
     else:
@@ -132,6 +139,7 @@ class _Display:
     def __init__(self, console: Console, *, silent: bool) -> None:
         self._console = console
         self._silent = silent
+        self._stopped = threading.Event()
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -149,33 +157,43 @@ class _Display:
     def __exit__(self, *exc_info: object) -> None:
         self._progress.stop()
 
+    def stop(self) -> None:
+        """Let comparisons that are under way end with their next batch."""
+        self._stopped.set()
+
     @contextmanager
     def watch(self, entity: Entity) -> Iterator[Watch]:
         """What an entity's comparison tells about itself, for as long as it lasts."""
         if self._silent:
-            yield Unwatched()
+            yield _Figures(lambda figures: None, self._stopped)
         elif self._console.is_terminal:
             task = self._progress.add_task(entity.id, total=None, figures="")
-            yield _Figures(lambda figures: self._progress.update(task, figures=figures))
+            yield _Figures(lambda figures: self._progress.update(task, figures=figures), self._stopped)
             self._progress.remove_task(task)
         else:
-            line = _Figures(
+            yield _Figures(
                 lambda figures: self._console.print(f"  {entity.id}  {figures}", markup=False, soft_wrap=True),
+                self._stopped,
                 _LINE_INTERVAL_SECONDS,
             )
-            yield line
 
 
 class _Figures:
-    """Rows read of both sides as text, told at most every so many seconds, and not before the first have passed."""
+    """Rows read of both sides as text, told at most every so many seconds, and not before the first have passed.
 
-    def __init__(self, tell: Callable[[str], None], interval_seconds: float = 0.0) -> None:
+    Raises KeyboardInterrupt in the thread that compares once somebody has stopped it.
+    """
+
+    def __init__(self, tell: Callable[[str], None], stopped: threading.Event, interval_seconds: float = 0.0) -> None:
         self._tell = tell
+        self._stopped = stopped
         self._interval = interval_seconds
         self._last = time.monotonic()
         self._rows: dict[Side, int] = {}
 
     def read(self, side: Side, rows: int) -> None:
+        if self._stopped.is_set():
+            raise KeyboardInterrupt
         self._rows[side] = rows
         now = time.monotonic()
         if now - self._last >= self._interval:

@@ -254,6 +254,21 @@ def test_of_several_versions_of_a_row_the_newest_counts_and_what_moves_is_left_o
     assert "full_drop" in found.hint
 
 
+def test_versions_are_told_apart_in_a_compacted_delta_table(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = choose(request, tmp_path, monkeypatch, "local", "delta")
+    assert isinstance(place, DeltaPlace)
+    for ids in ((1, 2, 3), (2,), (3,)):
+        place.source.put(*ids)
+        place.load()
+    table = DeltaTable(str(place.folder))
+    table.optimize.compact()
+    rows = pl.read_delta(str(place.folder)).sort("modified", descending=True)
+    write_deltalake(table, rows.to_arrow(), mode="overwrite")  # another order, too
+    assert place.reconcile().verdict == "equal"
+
+
 def test_a_row_that_changes_while_it_is_compared_is_no_difference(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
