@@ -1,4 +1,4 @@
-"""What has landed as files, read back one file at a time: a file is as large as `stores.files.FILE_BYTES` at most."""
+"""What has landed as files, read back a part of a file at a time."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, cast
+from typing import Literal
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
-from hygge_engine.errors import NotReadable, StoreError
-from hygge_engine.lake.base import Lake
+from hygge_engine.errors import NotReadable, StoreError, StoreUnavailable
+from hygge_engine.lake.base import Lake, PathInfo
+from hygge_engine.lake.ranged import RangedFile
 from hygge_engine.stores.base import ReadBack
 from hygge_engine.stores.delta import DeltaLocation, open_table, reading
 
@@ -24,7 +25,11 @@ BATCH_ROWS = 65_536
 LINES_BYTES = 8 * 1024 * 1024
 
 # The same of CSV, where a block has to hold its longest row.
-BLOCK_BYTES = 64 * 1024 * 1024
+BLOCK_BYTES = 32 * 1024 * 1024
+
+# Text is asked for in pieces of this size, and each column of Parquet. A request costs some ten milliseconds.
+REQUEST_BYTES = 4 * 1024 * 1024
+COLUMN_BYTES = 1024 * 1024
 
 
 class Decoder(ABC):
@@ -34,11 +39,11 @@ class Decoder(ABC):
     floats: Literal["all", "finite"] = "all"
 
     @abstractmethod
-    def count(self, data: bytes) -> int:
+    def count(self, file: RangedFile) -> int:
         """The rows of a file."""
 
     @abstractmethod
-    def read(self, data: bytes, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def read(self, file: RangedFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The columns that the file has of those asked for."""
 
 
@@ -47,14 +52,14 @@ class ParquetDecoder(Decoder):
 
     extension = "parquet"
 
-    def count(self, data: bytes) -> int:
-        with pq.ParquetFile(pa.BufferReader(data)) as file:
-            return int(file.metadata.num_rows)
+    def count(self, file: RangedFile) -> int:
+        with _parquet(file) as parquet:
+            return int(parquet.metadata.num_rows)
 
-    def read(self, data: bytes, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        with pq.ParquetFile(pa.BufferReader(data)) as file:
-            there = set(file.schema_arrow.names)
-            yield from file.iter_batches(BATCH_ROWS, columns=[name for name in columns if name in there])
+    def read(self, file: RangedFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        with _parquet(file) as parquet:
+            there = set(parquet.schema_arrow.names)
+            yield from parquet.iter_batches(BATCH_ROWS, columns=[name for name in columns if name in there])
 
 
 class CsvDecoder(Decoder):
@@ -62,14 +67,14 @@ class CsvDecoder(Decoder):
 
     extension = "csv"
 
-    def count(self, data: bytes) -> int:
-        return sum(batch.num_rows for batch in self._batches(data, _header(data)[:1]))
+    def count(self, file: RangedFile) -> int:
+        return sum(batch.num_rows for batch in self._batches(file, _header(file)[:1]))
 
-    def read(self, data: bytes, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        there = set(_header(data))
-        return self._batches(data, [name for name in columns if name in there])
+    def read(self, file: RangedFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        there = set(_header(file))
+        return self._batches(file, [name for name in columns if name in there])
 
-    def _batches(self, data: bytes, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def _batches(self, file: RangedFile, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         if not names:
             return
         convert = pcsv.ConvertOptions(
@@ -80,9 +85,10 @@ class CsvDecoder(Decoder):
             quoted_strings_can_be_null=False,
         )
         parse = pcsv.ParseOptions(newlines_in_values=True)
-        read = pcsv.ReadOptions(block_size=min(len(data), BLOCK_BYTES))
-        with pcsv.open_csv(io.BytesIO(data), read_options=read, parse_options=parse, convert_options=convert) as file:
-            for batch in file:
+        read = pcsv.ReadOptions(block_size=BLOCK_BYTES)
+        text = _buffered(file)
+        with pcsv.open_csv(text, read_options=read, parse_options=parse, convert_options=convert) as batches:
+            for batch in batches:
                 for start in range(0, batch.num_rows, BATCH_ROWS):
                     yield batch.slice(start, BATCH_ROWS)
 
@@ -93,17 +99,14 @@ class NdjsonDecoder(Decoder):
     extension = "ndjson"
     floats = "finite"
 
-    def count(self, data: bytes) -> int:
-        return sum(1 for line in io.BytesIO(data) if line.strip())
+    def count(self, file: RangedFile) -> int:
+        return sum(1 for line in _buffered(file) if line.strip())
 
-    def read(self, data: bytes, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def read(self, file: RangedFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         schema = dict.fromkeys(columns, pl.String())
-        begin = 0
-        while begin < len(data):
-            end = data.find(b"\n", begin + LINES_BYTES)
-            end = len(data) if end < 0 else end + 1
-            yield from pl.read_ndjson(data[begin:end], schema=schema).to_arrow().to_batches()
-            begin = end
+        text = _buffered(file)
+        while lines := text.read(LINES_BYTES) + text.readline():
+            yield from pl.read_ndjson(lines, schema=schema).to_arrow().to_batches()
 
 
 DECODERS: dict[str, Decoder] = {
@@ -126,20 +129,20 @@ class FilesReadBack(ReadBack):
 
     def count(self) -> int:
         rows = 0
-        for path in self._paths():
-            with _decoding(f"{self._lake.url}/{path}"):
-                rows += self._decoder.count(self._lake.read(path).data)
+        for info in self._files():
+            with _decoding(f"{self._lake.url}/{info.path}"):
+                rows += self._decoder.count(RangedFile(self._lake, info))
         return rows
 
     def read(self, columns: Sequence[str]) -> Generator[pa.RecordBatch]:
-        for path in self._paths():
-            with _decoding(f"{self._lake.url}/{path}"):
-                yield from self._decoder.read(self._lake.read(path).data, columns)
+        for info in self._files():
+            with _decoding(f"{self._lake.url}/{info.path}"):
+                yield from self._decoder.read(RangedFile(self._lake, info), columns)
 
-    def _paths(self) -> list[str]:
-        entries = self._lake.list(self._folder)
-        paths = [entry.path for entry in entries if not entry.is_directory and entry.name[0] not in "._"]
-        return sorted(path for path in paths if path.endswith(f".{self._decoder.extension}"))
+    def _files(self) -> list[PathInfo]:
+        files = [entry for entry in self._lake.list(self._folder) if not entry.is_directory and entry.length]
+        names = [entry for entry in files if entry.name[0] not in "._"]
+        return sorted((each for each in names if each.name.endswith(f".{self._decoder.extension}")), key=_path_of)
 
 
 class DeltaFilesReadBack(FilesReadBack):
@@ -150,7 +153,7 @@ class DeltaFilesReadBack(FilesReadBack):
         super().__init__(lake, folder, DECODERS["parquet"])
         self._location = location
 
-    def _paths(self) -> list[str]:
+    def _files(self) -> list[PathInfo]:
         with reading(self._folder):
             table = open_table(self._location, self._folder)
             if table is None:
@@ -161,7 +164,11 @@ class DeltaFilesReadBack(FilesReadBack):
             raise NotReadable(
                 f"the Delta table {self._folder} has deletion vectors, so that its files have rows which it has not"
             )
-        return sorted(f"{self._folder}/{path}" for path in cast("list[str]", files["path"].to_pylist()))
+        paths = sorted(f"{self._folder}/{path}" for path in files["path"].to_pylist())
+        found = [self._lake.info(path) for path in paths]
+        if None in found:
+            raise StoreUnavailable(f"the Delta table {self._folder} was changed while it was read")
+        return [info for info in found if info is not None]
 
 
 @contextmanager
@@ -173,7 +180,23 @@ def _decoding(where: str) -> Iterator[None]:
         raise StoreError(f"{where} cannot be read: {error}") from error
 
 
-def _header(data: bytes) -> list[str]:
+def _parquet(file: RangedFile) -> pq.ParquetFile:
+    return pq.ParquetFile(pa.PythonFile(file, mode="r"), buffer_size=COLUMN_BYTES, pre_buffer=False)
+
+
+def _buffered(file: RangedFile) -> io.BufferedReader:
+    """The file from its beginning."""
+    file.seek(0)
+    return io.BufferedReader(file, REQUEST_BYTES)
+
+
+def _header(file: RangedFile) -> list[str]:
     """The names in the first line of a CSV file."""
-    with io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="") as text:
-        return next(csv.reader(text), [])
+    text = io.TextIOWrapper(_buffered(file), encoding="utf-8-sig", newline="")
+    names = next(csv.reader(text), [])
+    text.detach().detach()  # or the file would be closed with them
+    return names
+
+
+def _path_of(info: PathInfo) -> str:
+    return info.path
