@@ -13,6 +13,7 @@ from hygge_engine.errors import (
     ExpectationFailed,
     HyggeError,
     LakeError,
+    LandingBroken,
     LandingBusy,
     LandingFenced,
     SourceChanged,
@@ -125,9 +126,15 @@ class _Slice:
         if self._landing.finished:
             self._landing.sweep()
             return self._done()
+        moved_from = self._landing.moved_from
+        if moved_from and not self._opening.reloads:
+            raise LandingBroken(
+                f"rows have settled in {moved_from} so far, the settings now say {self._landing.place}",
+                hint="Restore the setting, or load the new table with run_type full_drop; the old one stays as it is.",
+            )
         if self._landing.open is not None:
             self._landing.take_over()
-            self._settle_predecessor()
+            self._settle_predecessor(resumable=not moved_from)
         while not self._landing.finished:
             if self._opening.has_expired():
                 self._landing.discard()
@@ -146,11 +153,12 @@ class _Slice:
             # Where an adopted load has ended, this load's own share begins now.
         return self._done()
 
-    def _settle_predecessor(self) -> None:
+    def _settle_predecessor(self, *, resumable: bool) -> None:
+        """Go on with the open load, or forget it: where it cannot be resumed, or has begun in another place."""
         opened = self._landing.open
-        if opened is None or opened.load_id == self._task.load_id:
+        if opened is None or (resumable and opened.load_id == self._task.load_id):
             return
-        if is_resumable(opened, self._task.load_id):
+        if resumable and is_resumable(opened, self._task.load_id):
             self._landing.adopt()
         else:
             self._landing.discard()

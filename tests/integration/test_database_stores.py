@@ -13,7 +13,7 @@ import pytest
 
 from hygge_engine.project.settings import RunType
 from tests.integration.mssql_server import ServerProcess
-from tests.integration.warehouse import DatabaseWarehouse, MssqlWarehouse
+from tests.integration.warehouse import DatabaseWarehouse, MssqlWarehouse, Watching
 
 
 class SqliteWarehouse(DatabaseWarehouse):
@@ -62,6 +62,23 @@ def test_run_type_and_the_stores_own_word_decide_between_merge_and_reload(
     removed = [row for row in first if row[0] == 5] if merges else []
     assert warehouse.rows() == sorted(warehouse.source.rows + removed)
     assert warehouse.tables() == ["__hygge_landing", "things"]
+
+
+def test_another_table_name_takes_a_reload_and_leaves_the_old_table_alone(warehouse: DatabaseWarehouse) -> None:
+    warehouse.source.put(1, 2, 3)
+    warehouse.load()
+    warehouse.source.put(4, 5, 6)
+    assert warehouse.slice("begun", "incremental", watch=Watching(0)).status == "cancelled"
+    old = warehouse.rows()
+    warehouse.settle_in("others")
+    refused = warehouse.run("moved", "incremental")
+    assert (refused.error, refused.transient) == ("store.landing_broken", False)
+    assert "things so far, the settings now say others" in refused.message
+    assert warehouse.load("full_drop")["rows"] == len(warehouse.source.rows)
+    assert warehouse.rows() == old
+    assert sorted(map(tuple, warehouse.ask("SELECT id, value, modified FROM others"))) == warehouse.source.rows
+    warehouse.source.put(1)
+    assert warehouse.load()["rows"] == 1
 
 
 def test_rows_that_come_late_are_merged(warehouse: DatabaseWarehouse) -> None:

@@ -104,6 +104,21 @@ def test_a_store_that_appends_takes_each_version_of_a_row_once(warehouse: FileWa
     assert warehouse.rows() == sorted(warehouse.source.history)
 
 
+def test_another_table_name_takes_a_reload_and_leaves_the_old_folder_alone(warehouse: FileWarehouse) -> None:
+    warehouse.source.put(1, 2, 3)
+    warehouse.load()
+    old, before = warehouse.folder, warehouse.rows()
+    warehouse.settle_in("others")
+    refused = warehouse.run("moved", "incremental")
+    assert (refused.error, refused.transient) == ("store.landing_broken", False)
+    assert "others" in refused.message
+    warehouse.source.put(4)
+    warehouse.load("full_drop")
+    assert warehouse.rows() == before
+    warehouse.folder = old.parent / "others"
+    assert warehouse.rows() == warehouse.source.rows
+
+
 def test_a_reload_of_an_empty_source_leaves_an_empty_table(warehouse: FileWarehouse) -> None:
     warehouse.source.put(1, 2)
     warehouse.load("full_drop")

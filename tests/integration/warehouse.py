@@ -89,6 +89,11 @@ class Warehouse(ABC):
         text = FLOW.format(run_type=run_type, store=json.dumps(store), watermark=self.watermark, entity=self.name)
         return load(self.directory / "project", hygge=self.hygge, flow=text + self.more)
 
+    def settle_in(self, table_name: str) -> None:
+        """Let later loads settle in another table."""
+        self._store = self._store | {"table_name": table_name}
+        self._projects.clear()
+
     def load(self, run_type: RunType = "incremental", incremental: bool | None = None) -> dict[str, Any]:
         summary = run_load(self.project(run_type, incremental), LoadRequest(requested_by="tests"), Nobody())
         assert summary["status"] == "success", summary

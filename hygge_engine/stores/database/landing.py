@@ -96,6 +96,10 @@ class DatabaseLanding(Landing):
         self._stages = 0
         super().__init__(self._row, load_id=load_id, attempt=attempt)
 
+    @property
+    def place(self) -> str:
+        return self._table
+
     def stage_name(self) -> str:
         """The name of a stage of this epoch that nobody else writes to."""
         self._stages += 1

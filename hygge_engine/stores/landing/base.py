@@ -72,6 +72,17 @@ class Landing(ABC):
         """Publish the files of the intent in this order; what has been published already stays as it is."""
 
     @property
+    def place(self) -> str:
+        """Where the table's rows settle, in the words of its store; empty where its state cannot belong to another."""
+        return ""
+
+    @property
+    def moved_from(self) -> str:
+        """Where rows settled so far, if that is not where they would settle now; else nothing."""
+        settled = self.state.has_history or self.state.open is not None
+        return self.state.place if settled and self.state.place != self.place else ""
+
+    @property
     def finished(self) -> Finished | None:
         """The totals of this very load, where an earlier attempt has finished it already."""
         done = self._ended
@@ -116,6 +127,7 @@ class Landing(ABC):
             replace(
                 self.state,
                 epoch=epoch,
+                place=self.place,
                 open=opened,
                 key_columns=tuple(key_columns),
                 columns=dict(columns),

@@ -34,6 +34,10 @@ class TableLanding(Landing):
         self._staged_files = 0
         super().__init__(StateFile(lake, state_path), load_id=load_id, attempt=attempt)
 
+    @property
+    def place(self) -> str:
+        return self._folder
+
     def staged_path(self, extension: str = "parquet") -> str:
         """A path of this epoch that nobody else writes to."""
         self._staged_files += 1

@@ -122,6 +122,7 @@ class LandingState:
     """All that is known of one table in its destination.
 
     ``next_sequence`` numbers the next file, from 1; ``folder_etag`` is set while the table's folder is being dropped.
+    ``place`` is where rows settle (`Landing.place`), empty in documents of earlier versions.
     ``columns`` maps each landed column to its Arrow type, ``removed_columns`` those that the source no longer has;
     ``treatments`` says what is done to the values of columns that do not land as they are, ``newest`` how new those of
     a column were whose freshness is expected.
@@ -131,6 +132,7 @@ class LandingState:
     generation: int = 1
     next_sequence: int = 1
     folder_etag: str = ""
+    place: str = ""
     key_columns: tuple[str, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
     removed_columns: dict[str, str] = field(default_factory=dict)
