@@ -28,7 +28,17 @@ def give_memory_back() -> None:
 
     For the whole process, once; nothing on a system without glibc. What it is worth: docs/performance.md.
     """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
+    if (libc := _glibc()) is not None:
         libc.mallopt(_MMAP_THRESHOLD, _MAPPED_BYTES)
         libc.mallopt(_ARENA_MAX, _ARENAS)
+
+
+def trim() -> None:
+    """Return what lies free within malloc's heaps, which otherwise grow a little with every row group."""
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from hygge_engine.errors import StoreError
 from hygge_engine.lake.base import StagingWriter
+from hygge_engine.memory import trim
 from hygge_engine.stores.landing.protocol import staged_file
 from hygge_engine.stores.landing.state import StagedFile
 
@@ -141,6 +142,8 @@ class StagedFiles:
         self._gathered = []
         self._gathered_bytes = 0
         self._encoder.write(table)
+        del table
+        trim()
         # Until its file is closed, Parquet's writer keeps buffers as large as the largest value.
         if self._sink.tell() >= self._file_bytes or has_large_rows:
             self._close_file()
