@@ -64,7 +64,6 @@ class DurableEngine:
         self.orchestrators = {f.name: f for f in functions if f.kind == ORCHESTRATION_TRIGGER}
         self._activities = {f.name: f for f in functions if f.kind == ACTIVITY_TRIGGER}
         self._wake = asyncio.Event()
-        self._waiting_instances: dict[str, None] = {}
         self._episodes: set[str] = set()
         self._held_activities: list[Activity] = []
         self._last_activity_id = 0

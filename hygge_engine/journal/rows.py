@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from hygge_engine.errors import JournalError
 
 RunStatus = Literal["success", "fail", "skip", "cancel"]
-STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
 
 # 1.0 has the columns up to `schema_version`; 1.1 adds those after it, 1.2 `expectations`. Readers of 1.0 find all they
 # know.

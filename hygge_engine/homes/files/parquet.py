@@ -28,9 +28,6 @@ _BUFFERS_BYTES = 16 * 1024 * 1024
 _SMALLEST_BUFFER_BYTES = 64 * 1024
 _LARGEST_BUFFER_BYTES = 1024 * 1024
 
-# Encoded and compressed, a row is smaller than it is in memory; the first batch of a row group shows by how much.
-_FIRST_ROWS = 1_000
-
 
 @dataclass(frozen=True)
 class Group:
