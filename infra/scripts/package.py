@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = ("function_app.py", "host.json", "requirements.txt", "hygge.yml")
 FOLDERS = ("flows", "hygge_engine")
 
-# The command line is for people; the app has no use for it.
-LEFT_OUT = ("hygge_engine/cli",)
+# The command line, and what only it calls, is for people; the app has no use for it.
+LEFT_OUT = ("hygge_engine/cli", "hygge_engine/reconcile")
 SUFFIXES = (".py", ".typed", ".yml")
 
 # What zip files can hold at the earliest.

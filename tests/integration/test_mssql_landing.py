@@ -168,20 +168,20 @@ def test_a_transaction_that_ends_after_the_load_is_in_the_next_by_its_rowversion
     mssql_server: ServerProcess, landing: Landing
 ) -> None:
     mssql_server.run(
-        "CREATE TABLE dbo.versioned (id int NOT NULL PRIMARY KEY, version rowversion)",
-        "INSERT INTO dbo.versioned (id) VALUES (1)",
+        "CREATE TABLE dbo.committed_late (id int NOT NULL PRIMARY KEY, version rowversion)",
+        "INSERT INTO dbo.committed_late (id) VALUES (1)",
     )
-    landing.write("versioned", run_type="incremental", watermark={"column": "version"})
+    landing.write("committed_late", run_type="incremental", watermark={"column": "version"})
     open_transaction = mssql_python.connect(
         f"Server={mssql_server.address};Database={DATABASE};UID=sa;PWD={DEFAULT_LOGINS['sa']};Encrypt=no"
     )
     try:
-        open_transaction.cursor().execute("INSERT INTO dbo.versioned (id) VALUES (2)")
-        mssql_server.run("INSERT INTO dbo.versioned (id) VALUES (3)")
+        open_transaction.cursor().execute("INSERT INTO dbo.committed_late (id) VALUES (2)")
+        mssql_server.run("INSERT INTO dbo.committed_late (id) VALUES (3)")
         landing.load()
         open_transaction.commit()
     finally:
         open_transaction.close()
     landing.load()
-    assert landing.ids("versioned") == [1, 2, 3]
+    assert landing.ids("committed_late") == [1, 2, 3]
     assert landing.load()["rows"] == 0

@@ -22,7 +22,13 @@ FILESYSTEM = "filesystem"
 
 SERVICES: dict[str, dict[str, Any]] = {
     "plain": {},
-    "emulator": {"prefix": "/account", "put_blob_status": 405, "taken_status": 412, "clock_offset": timedelta(hours=1)},
+    "emulator": {
+        "prefix": "/account",
+        "put_blob_status": 405,
+        "taken_status": 412,
+        "clock_offset": timedelta(hours=1),
+        "ranges": True,
+    },
     "careless": {"put_blob_status": 201},
     "lengthless": {"lengthless": True},
 }
