@@ -30,16 +30,18 @@ ROW_GROUP = 100_000
 
 _MIB = 1 << 20
 
-# Reads the project of its directory; the peak is of the whole process, interpreter and libraries included.
+# Reads the project of its directory; the peak is of the whole process, interpreter and libraries included. Not by
+# getrusage: a process inherits the peak of the one that has started it, which has made the rows.
 _COMPARE = """\
-import json, pathlib, resource
+import json, pathlib, re, resource
 from hygge_engine.project import load_project
 from hygge_engine.reconcile.compare import reconcile
 from hygge_engine.reconcile.result import Unwatched
 project = load_project(pathlib.Path())
 found = reconcile(project, project.entities[0], Unwatched())
 used = resource.getrusage(resource.RUSAGE_SELF)
-figures = {"peak": used.ru_maxrss * 1024, "processor": used.ru_utime + used.ru_stime}
+(peak,) = re.findall(r"VmHWM:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text())
+figures = {"peak": int(peak) * 1024, "processor": used.ru_utime + used.ru_stime}
 print(json.dumps(found.to_json() | figures))
 """
 

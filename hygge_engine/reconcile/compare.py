@@ -14,6 +14,7 @@ import pyarrow as pa
 from hygge_engine.errors import HyggeError, NotReadable
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.homes.base import Home, Window
+from hygge_engine.memory import give_memory_back
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import LoadStamp
 from hygge_engine.reconcile.bounds import EVERYTHING, Bound, bound_of
@@ -48,6 +49,7 @@ def reconcile(
     ``counts_only`` compares numbers of rows; ``all_rows`` takes in what has changed since the last load, too.
     """
     began = time.monotonic()
+    give_memory_back()
     found = Reconciliation(entity.flow, entity.name, "failed")
     try:
         table = open_table(project, entity)
