@@ -15,6 +15,7 @@ from typing import NamedTuple, Self, cast
 import polars as pl
 import pyarrow as pa
 
+from hygge_engine.memory import trim
 from hygge_engine.reconcile.hashing import KEY, RANK, ROW, Frame
 
 # A range of a table of a billion rows has four million of them: some 100 MB for each side.
@@ -114,6 +115,7 @@ class HashedRows:
             for number in range(RANGES):
                 file.write_batch(_batch(parts.get(number, empty)))
         self._files.append(path)
+        trim()
 
     def _read(self, number: int) -> Iterator[Frame]:
         for path in self._files:
