@@ -22,6 +22,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from hygge_engine.journal import SCHEMA, EntityRunRow, Journal
+from hygge_engine.journal.rows import SCHEMA_VERSION
 from hygge_engine.lake.local import LocalLake
 
 ROOT = "item/Files/.hygge_journal"
@@ -102,12 +103,13 @@ def history(rows: int) -> bytes:
         watermark_type=pl.lit("datetime"),
         watermark=start.dt.to_string("iso:strict"),
         message=pl.when(number % 50 == 0).then(pl.lit("The source dropped the connection; tried three times.")),
-        schema_version=pl.lit("1.1"),
+        schema_version=pl.lit(SCHEMA_VERSION),
         bytes=number.hash(3) % 10_000_000,
         files=pl.lit(1),
         error=pl.when(number % 50 == 0).then(pl.lit("home.unavailable")),
         attempts=pl.lit(1),
         requested_by=pl.lit("timer"),
+        expectations=pl.lit(None, pl.String),
     )
     sink = io.BytesIO()
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(SCHEMA)
@@ -136,7 +138,7 @@ def measure(subjects: list[Subject], appends: int) -> None:
         for subject in subjects:
             subject.append()
             subject.measure("read one load", lambda subject=subject: subject.journal.read("new-load-1"))  # type: ignore[misc]
-            subject.measure("newest 20 loads", subject.journal.runs)
+            subject.measure("newest 20 loads", lambda subject=subject: subject.journal.summary(limit=20))  # type: ignore[misc]
             subject.measure("read everything", subject.journal.read)
 
 
