@@ -23,7 +23,11 @@ sql_variant                             STRUCT(kind VARCHAR, body VARCHAR): the 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from decimal import Context
 from typing import Final
+
+EXACT: Final = Context(prec=38)
+"""Arithmetic with all digits that a decimal can have; Python's own default rounds to 28."""
 
 MAX: Final = -1
 """The length of ``varchar(max)`` and its like, as sys.columns has it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import mssql_python
@@ -51,6 +52,15 @@ def test_rows_arrive_by_column_name_and_the_rest_is_filled_in(server: ServerProc
 def test_rows_of_python_values_arrive_too(server: ServerProcess, cursor: Any) -> None:
     cursor.bulkcopy(TABLE, [(7, "x"), (8, None)], column_mappings=["id", "a, (b)"])
     assert [row[1:3] for row in rows(server)] == [(7, "x"), (8, None)]
+
+
+def test_all_digits_of_a_decimal_arrive(server: ServerProcess, cursor: Any) -> None:
+    cursor.execute("DROP TABLE IF EXISTS dbo.exact; CREATE TABLE dbo.exact (id int, value decimal(38, 10))")
+    values = [Decimal("9" * 28 + "." + "9" * 10), Decimal("-" + "9" * 28 + ".5"), Decimal("1E-10"), Decimal(0)]
+    batch = pa.record_batch({"id": pa.array(range(4), pa.int32()), "value": pa.array(values, pa.decimal128(38, 10))})
+    cursor.bulkcopy_arrow("dbo.exact", batch)
+    cursor.execute("SELECT value FROM dbo.exact ORDER BY id")
+    assert [row[0] for row in cursor.fetchall()] == values
 
 
 def test_all_rows_or_none(server: ServerProcess, cursor: Any) -> None:

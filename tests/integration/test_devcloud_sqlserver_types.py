@@ -188,6 +188,7 @@ def test_the_seventh_digit_is_there(address: str) -> None:
     [
         "CAST(5 AS int)",
         "CAST(1.25 AS decimal(9, 2))",
+        "CAST(-9999999999999999999999999999.9999999999 AS decimal(38, 10))",
         "CAST('2024-05-06T07:08:09' AS datetime2(0))",
         "N'漢字'",
         "'text'",
@@ -199,8 +200,9 @@ def test_sql_variant_keeps_the_value_of_its_base_type(literal: str, address: str
         direct, wrapped, text = cursor.execute(
             f"SELECT {literal}, CAST(CAST({literal} AS sql_variant) AS nvarchar(100)), CAST({literal} AS nvarchar(100))"
         ).fetchone()
+        (variant,) = cursor.execute(f"SELECT CAST({literal} AS sql_variant)").fetchone()
     assert wrapped == text
-    assert direct is not None
+    assert variant == direct
 
 
 def test_uniqueidentifiers_are_ordered_by_their_last_group(address: str) -> None:
@@ -220,6 +222,7 @@ def test_uniqueidentifiers_are_ordered_by_their_last_group(address: str) -> None
     [
         *(None, True, 5, -(2**40), 1.5, Decimal("12.345"), "abc", "漢😀", b"\x01\x02", "x" * 10_000, b"y" * 100_000),
         *(datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3, 4, 5, 678901), datetime.time(1, 2, 3)),
+        *(Decimal("9" * 28 + "." + "9" * 10), Decimal("-" + "9" * 38)),
     ],
 )
 @pytest.mark.parametrize("connect", [mssql, odbc])

@@ -15,6 +15,7 @@ from devcloud.sqlserver.types import (
     BIT,
     DATE,
     DATETIME,
+    EXACT,
     FLOAT,
     INT,
     MAX,
@@ -291,8 +292,8 @@ def _decode(kind: SqlType, data: bytes | None) -> Scalar:
         case "smallmoney":
             return Decimal(struct.unpack("<i", data)[0]).scaleb(-4)
         case "decimal" | "numeric":
-            magnitude = Decimal(int.from_bytes(data[1:], "little"))
-            return (magnitude if data[0] else -magnitude).scaleb(-kind.scale)
+            magnitude = int.from_bytes(data[1:], "little")
+            return Decimal(magnitude if data[0] else -magnitude).scaleb(-kind.scale, EXACT)
         case "uniqueidentifier":
             return permute_bytes(data, STORAGE_FROM_WIRE)
         case "xml":

@@ -8,7 +8,7 @@ from decimal import Decimal
 from devcloud.sqlserver.engine.moments import TICKS_PER_DAY, parse_as
 from devcloud.sqlserver.guids import STORAGE_FROM_TEXT, WIRE_FROM_STORAGE, permute_bytes
 from devcloud.sqlserver.tds.typeinfo import FIXED, make_collation
-from devcloud.sqlserver.types import SqlType, decimal_width, make_type, time_width
+from devcloud.sqlserver.types import EXACT, SqlType, decimal_width, make_type, time_width
 
 
 def parse_declaration(text: str) -> SqlType:
@@ -43,7 +43,7 @@ def _encode(kind: SqlType, body: str) -> tuple[int, bytes, bytes]:
                 return FIXED[kind.name], b"", struct.pack("<i", units)
             return FIXED[kind.name], b"", struct.pack("<iI", units >> 32, units & 0xFFFFFFFF)
         case "decimal" | "numeric":
-            units = int(Decimal(body).scaleb(kind.scale))
+            units = int(Decimal(body).scaleb(kind.scale, EXACT))
             magnitude = abs(units).to_bytes(decimal_width(kind.precision) - 1, "little")
             token = 0x6A if kind.name == "decimal" else 0x6C
             return token, bytes([kind.precision, kind.scale]), bytes([units >= 0]) + magnitude
