@@ -45,8 +45,11 @@ class Result:
 
 
 def write(document: Path, results: Sequence[Result], idle: Sequence[float], command: str) -> None:
-    """Replace the document's part between the marks, and the plot beside it. Raises ValueError without marks."""
-    text = document.read_text()
+    """Replace the document's part between the marks, and the plot beside it; begin a document that is not there.
+
+    Raises ValueError where a document has no marks.
+    """
+    text = document.read_text() if document.exists() else f"# Performance\n\n{_BEGIN}\n{_END}\n"
     before, begin, rest = text.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not begin or not end:
