@@ -18,14 +18,19 @@ from typing import Any
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline import PipelineResponse
-from azure.storage.blob import BlobClient, BlobServiceClient
-from azure.storage.filedatalake import DataLakeDirectoryClient, DataLakeFileClient, DataLakeServiceClient
 
 from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeDenied, LakeError, LakeNotFound, LakeUnavailable
 from hygge_engine.lake.answers import Etags, bare_etag, complete_range, lake_error, moment_of
 from hygge_engine.lake.base import Content, PathInfo
 from hygge_engine.lake.credentials import credential_of
 from hygge_engine.lake.settings import LakeSettings
+from hygge_engine.lake.storage_sdk import (
+    BlobClient,
+    BlobServiceClient,
+    DataLakeDirectoryClient,
+    DataLakeFileClient,
+    DataLakeServiceClient,
+)
 from hygge_engine.lake.upload import Upload
 from hygge_engine.retry import call_with_retries
 

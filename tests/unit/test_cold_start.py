@@ -68,6 +68,18 @@ for arguments in (["--help"], ["validate"]):
 print(json.dumps({"statuses": statuses, "heavy": [name for name in sys.argv[1:] if name in sys.modules]}))
 """
 
+LAKE = """
+import json, sys
+import hygge_engine.lake.datalake
+early = "aiohttp" in sys.modules
+
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.storage.blob.aio import BlobServiceClient
+
+client = BlobServiceClient("https://example.com", credential={"account_name": "a", "account_key": "a"})
+print(json.dumps([early, isinstance(client._pipeline._transport, AioHttpTransport), "aiohttp" in sys.modules]))
+"""
+
 
 def run(program: str) -> Any:
     """What a fresh process says of itself."""
@@ -90,3 +102,7 @@ def test_the_app_starts_and_takes_a_load_without_anything_heavy() -> None:
 
 def test_the_command_line_explains_and_checks_without_anything_heavy() -> None:
     assert run(COMMAND_LINE) == {"statuses": [0, 0], "heavy": []}
+
+
+def test_a_lake_is_opened_without_the_asynchronous_transport_which_stays_there_for_others() -> None:
+    assert run(LAKE) == [False, True, True]
