@@ -66,10 +66,13 @@ class HomeSettings(Settings):
     """``home``: where rows come from. A model with a key ``connection`` names a connection of its own kind there.
 
     ``needs_watermark`` tells whether an incremental read takes a ``watermark``, or the home finds what is new without.
+    ``source_keys`` are the keys that say what is read, where nothing else does: two entities with the same there read
+    the same rows.
     """
 
     kind: ClassVar[str]
     needs_watermark: ClassVar[bool] = True
+    source_keys: ClassVar[tuple[str, ...]] = ()
     type: str
 
     def open(self, project: Project, entity: Entity) -> Home:

@@ -233,7 +233,9 @@ REFUSED: dict[str, tuple[dict[str, str], tuple[str, int], list[str]]] = {
     "tables read through ADLS": (
         {
             "hygge": journal("home"),
-            "flow": FLOW.replace(HOME, f"home: {{type: adls, account_url: '{ONELAKE}', filesystem: w, path: l/x}}\n"),
+            "flow": FLOW.replace(
+                HOME, f"home: {{type: adls, account_url: '{ONELAKE}', filesystem: w, path: 'l/{{entity}}'}}\n"
+            ),
         },
         ("hygge.yml", 11),
         ["home of type `adls` has no place"],

@@ -227,7 +227,7 @@ def test_sources_are_named_as_openlineage_names_them(tmp_path: Path, home: str) 
 
 
 def test_a_query_is_named_after_its_entity(tmp_path: Path) -> None:
-    project = load(tmp_path, flow=FLOW.replace("table: dbo.{entity}", "query: SELECT 1 AS id"))
+    project = load(tmp_path, flow=FLOW.replace("table: dbo.{entity}", "query: SELECT 1 AS id, '{entity}' AS name"))
 
     source = source_of(project, project.flows["orders_to_fabric"].entities["orders"])
 

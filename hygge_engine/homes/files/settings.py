@@ -111,6 +111,7 @@ class FilesHomeSettings(HomeSettings):
     order mark says, else UTF-8, with single bytes that are none read as Windows-1252.
     """
 
+    source_keys: ClassVar[tuple[str, ...]] = ("path",)
     type: str
     path: str = Field(default="{entity}", min_length=1)
     format: FileFormat = "parquet"

@@ -113,6 +113,7 @@ class MssqlHomeSettings(HomeSettings):
     """
 
     kind: ClassVar[str] = "mssql"
+    source_keys: ClassVar[tuple[str, ...]] = ("table", "query")
     type: Literal["mssql"] = "mssql"
     connection: str
     table: str | None = None
