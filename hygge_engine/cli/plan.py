@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -70,6 +71,7 @@ def run(
     selected = select(project, flows, entities, run_type)
     with ThreadPoolExecutor(max_workers=project.options.concurrency) as pool:
         lines = list(pool.map(lambda entity: plan_entity(project, entity, offline=offline), selected))
+    _warn_of_twins(lines, selected)
     if json_:
         value = {"project": project.name, "settings_hash": project.settings_hash()}
         typer.echo(json.dumps(value | {"entities": [asdict(line) for line in lines]}))
@@ -102,6 +104,18 @@ def plan_entity(project: Project, entity: Entity, *, offline: bool) -> Line:
     except HyggeError as error:
         line.errors.append(f"the destination: {error}")
     return line
+
+
+def _warn_of_twins(lines: Sequence[Line], entities: Sequence[Entity]) -> None:
+    """Entities of a flow that read the same rows mostly lack ``{entity}`` in what their flow says."""
+    seen: dict[tuple[str, str], str] = {}
+    for line, entity in zip(lines, entities, strict=True):
+        keys = [key for key in entity.home.source_keys if getattr(entity.home, key)]
+        first = seen.setdefault((entity.flow, entity.home.model_dump_json()), entity.name)
+        if keys and first != entity.name:
+            line.warnings.append(
+                f"reads the same rows as {first}; if it should not, write {{entity}} in the home's {keys[0]}"
+            )
 
 
 def _source_of(entity: Entity) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
-from textwrap import shorten
 
 from hygge_engine.project.document import Mapping, Node, Scalar
 from hygge_engine.project.documents import FlowDocument
@@ -12,7 +11,7 @@ from hygge_engine.project.journal_section import BESIDE, address_of
 from hygge_engine.project.models import Entity, JournalSettings
 from hygge_engine.project.problems import Problems, nearest
 from hygge_engine.project.reporting import is_misspelt
-from hygge_engine.project.settings import HOMES, STORES, ConnectionSettings, HomeSettings
+from hygge_engine.project.settings import HOMES, STORES, ConnectionSettings
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,6 @@ class Checks:
         self._destinations: dict[str, _Claim] = {}
         self._agreements: dict[tuple[str, str], _Claim] = {}
         self._telemetry: dict[str, _Claim] = {}
-        self._sources: dict[tuple[str, ...], str] = {}
         self._landings: list[_Landing] = []
         self._stores: dict[str, Mapping] = {}
 
@@ -142,30 +140,6 @@ class Checks:
                     named.line, named.column, message, found=f"`{connection.kind}`", expected=f"`{kind}`"
                 )
             )
-
-    def check_source(self, flow: str, item: EntityTree, home: HomeSettings, tree: Mapping) -> None:
-        """Two entities of a flow that are nothing but names do not read the same rows. ``tree`` is the home's section.
-
-        With keys of its own an entity may have a reason, for example other columns of the same table.
-        """
-        if item.tree.entries.keys() - {"name"}:
-            return
-        for key in home.source_keys:
-            node, value = tree.get(key), getattr(home, key)
-            if node is None or not value or "{" in value:  # an unknown placeholder is a problem of its own
-                continue
-            first = self._sources.setdefault((flow, key, value), item.name)
-            if first != item.name:
-                self._problems.add(
-                    node.source.problem(
-                        node.line,
-                        node.column,
-                        f"`{first}` and `{item.name}` are read from the same `{key}`",
-                        found=f"`{shorten(value, 60, placeholder='…')}` for each entity",
-                        expected=f"a `{key}` with `{{entity}}` in it, or a `home` in each entity",
-                    ),
-                    topic=f"one {key} for all",
-                )
 
     def _check_watermark(self, entity: Entity, item: EntityTree, inherited: Mapping, store: Mapping) -> None:
         if entity.watermark is not None or not entity.home.needs_watermark:

@@ -348,8 +348,6 @@ class _Loader:
         if home_tree is not None:
             home = self._sections.load(HOMES, home_tree, "home", values, item, NO_SECTION_KEYS)
             self._checks.check_connection(home_tree)
-            if home is not None:
-                self._checks.check_source(flow, item, home, home_tree)
         if store_tree is not None:
             store = self._sections.load(STORES, store_tree, "store", values, item, NO_STORE_KEYS)
             self._checks.check_connection(store_tree)

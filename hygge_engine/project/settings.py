@@ -66,7 +66,7 @@ class HomeSettings(Settings):
     """``home``: where rows come from. A model with a key ``connection`` names a connection of its own kind there.
 
     ``needs_watermark`` tells whether an incremental read takes a ``watermark``, or the home finds what is new without.
-    ``source_keys`` are the keys that say what is read, where nothing else does: two entities with the same there read
+    ``source_keys`` are the keys that say what is read, where nothing else does: entities with the same settings read
     the same rows.
     """
 

@@ -202,16 +202,6 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
     "a key of another store": (
         flow(STORE, "store:\n  type: local\n  path: out\n  row_marker: 0\n"), (FLOW_FILE, 11), ["`row_marker`"]
     ),
-    "one table for all entities": (
-        flow("dbo.{entity}", "dbo.orders"),
-        (FLOW_FILE, 7),
-        ["`orders` and `customers` are read from the same `table`", "with `{entity}` in it"],
-    ),
-    "one query for all entities": (
-        flow("table: dbo.{entity}", "query: SELECT * FROM dbo.orders"),
-        (FLOW_FILE, 7),
-        ["the same `query`", "`SELECT * FROM dbo.orders`"],
-    ),
     # Shapes.
     "entities as keys": (flow(ENTITIES, "entities:\n  orders: {}\n"), (FLOW_FILE, 17), ["`- name: …`"]),
     "an entity as a key": (

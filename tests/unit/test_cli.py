@@ -264,6 +264,20 @@ def test_plan_shows_where_everything_goes_and_moves_nothing(world: LoadWorld) ->
     assert world.journal() == []
 
 
+def test_plan_warns_of_entities_that_read_the_same_rows(world: LoadWorld) -> None:
+    shared = ("--var", "orders_to_fabric.home.table=dbo.orders", "--offline")
+    lines = json.loads(hygge(world, "plan", "--json", *shared).stdout)["entities"]
+    warning = "reads the same rows as orders; if it should not, write {entity} in the home's table"
+    assert {line["entity"]: line["warnings"] for line in lines} == {
+        "orders": [],
+        "customers": [warning],
+        "stock": [warning],
+    }
+    assert f"warning: {warning}" in hygge(world, "plan", *shared).stdout
+    own = ("--var", "orders_to_fabric.entities.orders.home.table=dbo.{entity}", "--offline")
+    assert "same rows" not in hygge(world, "plan", *own).stdout
+
+
 def test_plan_knows_how_far_the_destination_has_come(world: LoadWorld) -> None:
     hygge(world, "go")
     plan = json.loads(hygge(world, "plan", "--json").stdout)
