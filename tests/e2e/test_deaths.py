@@ -112,7 +112,7 @@ def test_the_host_may_die_between_any_two_events_of_a_load(site: Site, before_co
                 state = look(app, load_id).get("state", state)
         if host.faults.killed_at is not None:
             deaths, events = deaths + 1, host.faults.killed_at
-    assert deaths > len(ACTIVITIES)
+    assert deaths >= len(ACTIVITIES)  # and one more where the two entities' results do not come in one episode
     check_load(app, load_id, rows=4)
 
 
