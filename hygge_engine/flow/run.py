@@ -67,7 +67,7 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
     try:
         table = open_table(project, entity)
         landing = table.attach(task.load_id, task.attempt)
-        with open_home(project, entity) as home:
+        with open_home(project, entity.with_connections(task.connections)) as home:
             manifest = Manifest(*journal_of(project, entity))
             opening = Opening(home, table, landing, manifest, entity, task)
             checking = Checking(entity, landing, opening)

@@ -21,6 +21,7 @@ class SliceTask:
     """One slice of one entity run. ``attempt`` counts the activities scheduled for this entity run, from 1.
 
     ``window_from`` and ``window_to`` bound a backfill, both inclusive; without either it is an ordinary load.
+    ``connections`` to the source are the slice's own.
     """
 
     load_id: str
@@ -32,6 +33,7 @@ class SliceTask:
     attempt: int = 1
     window_from: str = ""
     window_to: str = ""
+    connections: int = 1
 
     @property
     def is_backfill(self) -> bool:

@@ -187,6 +187,7 @@ def _plan_entity(load_id: str, entity: Entity) -> dict[str, Any]:
         "run_type": entity.effective_run_type,
         "connection": connection_of(entity),
         "connections_at_once": entity.home.connections_at_once(),
+        "connections_at_most": entity.home.connections_at_most(),
     }
 
 

@@ -233,6 +233,7 @@ def _slice_task(load_id: str, settings_hash: str, journey: Journey) -> dict[str,
         "run_type": entity["run_type"],
         "settings_hash": settings_hash,
         "attempt": journey.attempts,
+        "connections": journey.connections,
     }
 
 

@@ -22,6 +22,7 @@ class Journey:
     of these said. ``failures`` and ``crashes`` count in a row: a slice that lands rows starts them again.
     ``failing_since`` is the time of the first failure of the row. ``idle`` counts the slices in a row that changed
     nothing. ``started`` (ISO 8601) is when the first slice began, and ``last`` the last answer of a slice.
+    ``connections`` are those that the running slice was given.
     """
 
     index: int
@@ -35,6 +36,7 @@ class Journey:
     failing_since: datetime | None = None
     started: str = ""
     last: dict[str, Any] = field(default_factory=dict)
+    connections: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""
@@ -57,10 +59,15 @@ class Journey:
         """How much of that pool one activity takes."""
         return int(self.entity.get("connections_at_once") or 1)
 
+    @property
+    def connections_at_most(self) -> int:
+        """How much of it one activity takes where nobody else wants it."""
+        return int(self.entity.get("connections_at_most") or self.connections_at_once)
+
 
 class Window:
     """At most ``concurrency`` journeys run at once, and on one connection those that its ``pools[connection]`` suffices
-    for; one that needs more than the whole pool runs alone.
+    for; one that needs more than the whole pool runs alone. What nobody waits for is given to one that can use it.
 
     Ready journeys run in the order of the plan, so that one which has begun goes on before another begins.
     """
@@ -110,8 +117,17 @@ class Window:
         journey = self._journeys[heapq.heappop(self._ready[connection])]
         self._free -= 1
         self._running += 1
-        self._taken[connection] += journey.connections_at_once
+        journey.connections = self._share_of(journey)
+        self._taken[connection] += journey.connections
         return journey
+
+    def _share_of(self, journey: Journey) -> int:
+        """What a journey is given of its connection: more than it needs only where nothing is left to come for it."""
+        needed = journey.connections_at_once
+        if self._ready[journey.connection] or self._deferred:
+            return needed
+        spare = self._pools.get(journey.connection, 1) - self._taken[journey.connection]
+        return max(needed, min(journey.connections_at_most, spare))
 
     def _has_room(self, journey: Journey) -> bool:
         taken = self._taken[journey.connection]
@@ -122,7 +138,7 @@ class Window:
         """Give back the place of a journey whose activity has answered."""
         self._free += 1
         self._running -= 1
-        self._taken[journey.connection] -= journey.connections_at_once
+        self._taken[journey.connection] -= journey.connections
 
     def resume(self, journey: Journey) -> None:
         """Let a journey run again as soon as there is a place."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -172,6 +172,10 @@ class Entity:
     def id(self) -> str:
         """``flow.entity``, as the command line and the API name it."""
         return f"{self.flow}.{self.name}"
+
+    def with_connections(self, count: int) -> Entity:
+        """The entity for a slice that has been given so many connections to its source."""
+        return replace(self, home=self.home.with_connections(count))
 
     @property
     def effective_run_type(self) -> RunType:

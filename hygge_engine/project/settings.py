@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -101,8 +101,16 @@ class HomeSettings(Settings):
         return False
 
     def connections_at_once(self) -> int:
-        """How many of its connection's ``pool_size`` one slice may take."""
+        """How many of its connection's ``pool_size`` one slice takes."""
         return 1
+
+    def connections_at_most(self) -> int:
+        """How many a slice would take if nobody else wanted them."""
+        return self.connections_at_once()
+
+    def with_connections(self, count: int) -> Self:
+        """These settings for a slice that has been given so many connections."""
+        return self
 
 
 class StoreSettings(Settings):

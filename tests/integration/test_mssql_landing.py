@@ -7,8 +7,10 @@ import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import mssql_python
@@ -19,6 +21,8 @@ from typer.testing import CliRunner
 
 from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.cli.app import app
+from hygge_engine.homes.mssql import home as mssql_home
+from hygge_engine.homes.mssql.parallel import read_ranges
 from tests.integration.mssql_server import DATABASE, DRIVERS, ServerProcess
 from tests.integration.test_mssql_home_types import EVERY_TYPE, EXTREMES
 
@@ -55,11 +59,18 @@ class Landing:
         self._server = server
         self.directory = directory
 
-    def write(self, *entities: str, driver: str = "mssql-python", **flow: Any) -> None:
+    def write(
+        self,
+        *entities: str,
+        driver: str = "mssql-python",
+        pool_size: int = 4,
+        home: Mapping[str, Any] = MappingProxyType({}),
+        **flow: Any,
+    ) -> None:
         """Describe the flow anew."""
         connection = {"type": "mssql", "server": self._server.address, "database": DATABASE, "encrypt": False}
-        connection |= {"username": "sa", "password": DEFAULT_LOGINS["sa"], "driver": driver}
-        home = {"type": "mssql", "connection": "source", "table": "dbo.{entity}"}
+        connection |= {"username": "sa", "password": DEFAULT_LOGINS["sa"], "driver": driver, "pool_size": pool_size}
+        home = {"type": "mssql", "connection": "source", "table": "dbo.{entity}", **home}
         store = {"type": "local", "path": "out", "format": "parquet"}
         (self.directory / "flows/shop").mkdir(parents=True, exist_ok=True)
         (self.directory / "hygge.yml").write_text(
@@ -118,6 +129,40 @@ def test_both_drivers_land_the_same_bytes(
         assert pq.read_table(project.files("alike")[0]).num_rows == 4
         assert project.ids("many") == list(range(1, 60_001))
     assert landed[0] == landed[1]
+
+
+@pytest.mark.parametrize(
+    ("home", "pool_size", "readers"),
+    [({}, 4, 2), ({}, 1, 1), ({"readers": 1}, 4, 1), ({"readers": 3}, 1, 3), ({"max_rows_per_second": 10**6}, 4, 1)],
+)
+def test_a_large_table_alone_is_read_by_two_where_the_pool_has_room(
+    mssql_server: ServerProcess,
+    landing: Landing,
+    monkeypatch: pytest.MonkeyPatch,
+    home: dict[str, int],
+    pool_size: int,
+    readers: int,
+) -> None:
+    monkeypatch.setattr(mssql_home, "ROWS_WORTH_A_READER", 1000)
+    begun: list[int] = []
+
+    def count_readers(ranges: Any, count: int, *arguments: Any) -> Any:
+        begun.append(count)
+        return read_ranges(ranges, count, *arguments)
+
+    monkeypatch.setattr(mssql_home, "read_ranges", count_readers)
+    mssql_server.run(
+        "DROP TABLE IF EXISTS dbo.parcels",
+        "CREATE TABLE dbo.parcels (id int NOT NULL PRIMARY KEY, changed datetime2(3) NOT NULL)",
+        "INSERT INTO dbo.parcels SELECT value, DATEADD(second, value % 60, CAST('2013-01-01' AS datetime2(3))) "
+        "FROM GENERATE_SERIES(1, 20000)",
+    )
+    landing.write("parcels", run_type="incremental", watermark={"column": "changed"}, home=home, pool_size=pool_size)
+    assert landing.load()["rows"] == 20_000
+    assert begun == ([readers] if readers > 1 else [])
+    assert landing.ids("parcels") == list(range(1, 20_001))
+    mssql_server.run("INSERT INTO dbo.parcels VALUES (20001, '2013-02-01')")
+    assert landing.load()["rows"] == 1
 
 
 def test_a_value_is_held_three_times_at_most(mssql_server: ServerProcess, landing: Landing) -> None:

@@ -118,6 +118,43 @@ def test_an_entity_with_several_readers_takes_as_much_of_the_pool() -> None:
     ]
 
 
+def test_what_nobody_waits_for_of_a_pool_goes_to_who_can_use_it() -> None:
+    planned = plan(4, concurrency=3, pools={"db": 6})
+    for entity in planned["entities"]:
+        entity["connections_at_most"] = 3
+    load = host(lambda task: (float(task["entity"][1:]) + 2.0, done()), planned)
+    load.run()
+    given = [(run.input["entity"], run.began, run.input["connections"]) for run in load.flows()]
+    assert given == [("e0", 1.0, 1), ("e1", 1.0, 1), ("e2", 1.0, 1), ("e3", 3.0, 3)]
+
+
+@pytest.mark.parametrize(("pool", "given"), [(1, 1), (2, 2), (9, 3)])
+def test_an_entity_alone_has_what_it_can_use_of_the_pool_in_each_slice(pool: int, given: int) -> None:
+    planned = plan(1, pools={"db": pool})
+    planned["entities"][0]["connections_at_most"] = 3
+    load = host(lambda task: (2.0, {"status": "continue" if task["attempt"] == 1 else "done"}), planned)
+    load.run()
+    assert [run.input["connections"] for run in load.flows()] == [given, given]
+
+
+def test_one_that_waits_for_its_time_finds_its_place_in_the_pool_free() -> None:
+    planned = plan(2, concurrency=9, pools={"db": 2})
+    for entity in planned["entities"]:
+        entity["connections_at_most"] = 2
+
+    def slices(task: dict[str, Any]) -> tuple[float, Answer]:
+        if task["entity"] == "e0":
+            due = (START + timedelta(seconds=20)).isoformat()
+            return 2.0, done() if task["attempt"] == 2 else {"status": "continue", "not_before": due}
+        return 6.0, done() if task["attempt"] == 9 else {"status": "continue"}
+
+    load = host(slices, planned)
+    load.run()
+    given = [(run.input["entity"], run.began, run.input["connections"]) for run in load.flows()]
+    assert ("e0", 20.0, 1) in given
+    assert given[-1][2] == 2
+
+
 def test_entities_without_a_connection_need_no_pool() -> None:
     planned = plan(6, concurrency=6, pools={"": 0})
     load = host(lambda task: (2.0, done()), planned)

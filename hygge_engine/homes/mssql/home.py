@@ -38,8 +38,8 @@ from hygge_engine.project.settings import CHANGE_TRACKING
 
 _MIB = 1 << 20
 
-# Fewer rows are read by one reader before another has connected.
-ROWS_WORTH_A_READER = 100_000
+# Fewer rows are read in a second or so by one, and a second one would first have to sample the key and connect.
+ROWS_WORTH_A_READER = 250_000
 
 # Keys that the bounds of ranges are taken from: with 64 ranges, some 150 for each.
 _SAMPLE_ROWS = 10_000
@@ -138,7 +138,7 @@ class MssqlHome:
         Closing the iterator early cancels the statements on the server.
         """
         ranges = self._ranges(window, after)
-        readers = min(self._settings.readers, len(ranges))
+        readers = min(self._settings.readers or 1, len(ranges))
         if window.cursor == CHANGE_TRACKING and window.lower is not None:
             yield from self._read_changes(window.lower, window.upper or window.lower, ranges[0])
         elif len(ranges) == 1:
@@ -154,7 +154,7 @@ class MssqlHome:
         if after is not None:
             return ranges_of(after, len(source.key)) or [KeyRange(after)]
         worth = (source.approximate_rows or 0) // ROWS_WORTH_A_READER
-        readers = min(self._settings.readers, worth)
+        readers = min(self._settings.readers or 1, worth)
         if readers < 2 or not source.key or window.lower is not None:
             return [KeyRange()]
         try:

@@ -18,6 +18,9 @@ Authentication = Literal["sql", "managed_identity", "service_principal", "defaul
 
 DEFAULT_PORT = 1433
 
+# Readers of a table that nobody else waits beside: one keeps a core busy, and larger instances have two.
+_READERS_AT_LEISURE = 2
+
 # What each way to log in cannot do without.
 _LOGIN_NEEDS: dict[str, tuple[str, ...]] = {
     "sql": ("username", "password"),
@@ -108,7 +111,8 @@ class MssqlHomeSettings(HomeSettings):
     reached first. ``keep_offset`` adds ``<name>__offset``, in minutes, for each datetimeoffset column.
 
     ``readers`` read ranges of a large table's key side by side, each over a connection of its own and with its share of
-    ``batch_mb``; only for whole tables with a key. ``consistency: snapshot`` reads all rows of a slice as of one
+    ``batch_mb``; only for whole tables with a key. Where the number is not given it is one, and two where no other
+    entity waits for the connection. ``consistency: snapshot`` reads all rows of a slice as of one
     moment. ``max_rows_per_second`` holds the reading back, for the source's sake.
     """
 
@@ -122,7 +126,7 @@ class MssqlHomeSettings(HomeSettings):
     batch_rows: int = Field(default=50_000, ge=1)
     batch_mb: int = Field(default=16, ge=1)
     keep_offset: bool = False
-    readers: int = Field(default=1, ge=1, le=16)
+    readers: int | None = Field(default=None, ge=1, le=16)
     consistency: Literal["read_committed", "snapshot"] = "read_committed"
     max_rows_per_second: int | None = Field(default=None, ge=1)
 
@@ -141,7 +145,7 @@ class MssqlHomeSettings(HomeSettings):
 
     @model_validator(mode="after")
     def _one_snapshot(self) -> Self:
-        if self.consistency == "snapshot" and self.readers > 1:
+        if self.consistency == "snapshot" and (self.readers or 1) > 1:
             raise ValueError("consistency: snapshot needs readers: 1, because a snapshot is one connection's own")
         return self
 
@@ -157,4 +161,11 @@ class MssqlHomeSettings(HomeSettings):
         return self.table is not None
 
     def connections_at_once(self) -> int:
-        return self.readers
+        return self.readers or 1
+
+    def connections_at_most(self) -> int:
+        alone = self.query is not None or self.consistency == "snapshot" or self.max_rows_per_second is not None
+        return self.readers or (1 if alone else _READERS_AT_LEISURE)
+
+    def with_connections(self, count: int) -> Self:
+        return self if self.readers else self.model_copy(update={"readers": count})
