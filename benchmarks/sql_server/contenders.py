@@ -89,8 +89,9 @@ def arrow_reader(task: Task) -> Work:
     return work
 
 
-def hygge(task: Task, readers: int = 1) -> Work:
-    """A load as `hygge go` runs it: plan, landing state, staging, rename, journal."""
+def hygge(task: Task, readers: int | None = None) -> Work:
+    """A load as `hygge go` runs it: plan, landing state, staging, rename, journal; with as many readers as it takes, or
+    so many."""
     import hygge_engine.flow.run
     import hygge_engine.homes.mssql.home
     import hygge_engine.homes.mssql.mssql_python_session
@@ -118,8 +119,8 @@ def hygge(task: Task, readers: int = 1) -> Work:
     return work
 
 
-def hygge_two_readers(task: Task) -> Work:
-    return hygge(task, readers=2)
+def hygge_one_reader(task: Task) -> Work:
+    return hygge(task, readers=1)
 
 
 def hygge_four_readers(task: Task) -> Work:
@@ -127,7 +128,11 @@ def hygge_four_readers(task: Task) -> Work:
 
 
 def write_project(
-    directory: Path, task: Task, entities: Sequence[str], settings: dict[str, object] | None = None, readers: int = 1
+    directory: Path,
+    task: Task,
+    entities: Sequence[str],
+    settings: dict[str, object] | None = None,
+    readers: int | None = None,
 ) -> None:
     """A project with one flow, whose ``settings`` are added to what it needs; JSON is YAML."""
     connection: dict[str, object] = {
@@ -250,7 +255,7 @@ CONTENDERS: dict[str, tuple[str, Callable[[Task], Work]]] = {
     "drain": ("the socket, drained", socket_drain),
     "arrow_reader": ("arrow_reader, thrown away", arrow_reader),
     "hygge": ("hygge-engine", hygge),
-    "hygge_two_readers": ("hygge-engine, readers: 2", hygge_two_readers),
+    "hygge_one_reader": ("hygge-engine, readers: 1", hygge_one_reader),
     "hygge_four_readers": ("hygge-engine, readers: 4", hygge_four_readers),
     "dlt_connectorx": ("dlt, connectorx", dlt_connectorx),
     "dlt_pyarrow": ("dlt, pyarrow", dlt_pyarrow),

@@ -19,7 +19,7 @@ _COLOURS = {
     "drain": "#b0b7bf",
     "arrow_reader": "#7a8794",
     "hygge": "#0b7a5b",
-    "hygge_two_readers": "#5ba68f",
+    "hygge_one_reader": "#5ba68f",
     "hygge_four_readers": "#5ba68f",
 }
 _OTHER = "#c98a4b"
