@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,13 @@ def site(tmp_path: Path, source: ServerProcess) -> Iterator[Site]:
     with Site(tmp_path, source) as site:
         site.write_project(FLOW)
         yield site
+
+
+@pytest.fixture(autouse=True)
+def _close_what_the_dead_left_open() -> Iterator[None]:
+    """Here, where its complaint is expected, and not in whichever test comes next."""
+    yield
+    gc.collect()
 
 
 def make_host(site: Site, *, inline: bool = False) -> FunctionsHost:
