@@ -80,7 +80,8 @@ class OpenMirroringTable(FolderTable):
         opened = landing.open
         if opened is None or not opened.dropped_at:
             return None
-        waited = (self.lake.now() - datetime.fromisoformat(opened.dropped_at)).total_seconds()
+        # The lake's clock is known to the second: it may seem to have gone back.
+        waited = max(0.0, (self.lake.now() - datetime.fromisoformat(opened.dropped_at)).total_seconds())
         listed = self._is_listed()
         if listed is None:
             seconds = self.settings.folder_deletion_wait_seconds
