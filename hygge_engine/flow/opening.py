@@ -110,6 +110,7 @@ class Opening:
         if mode != "reload":
             self._table.check_history(self._landing)
         self._record_columns(polish.table, columns, change)
+        opened = replace(opened, message=self.message)
         self._landing.begin(opened, key_columns=keys, columns=columns, treatments=polish.treatments)
         return self._landing.open
 

@@ -143,7 +143,7 @@ class _Slice:
                 checked = self._checking.judge_nothing()
                 self._landing.sweep()  # what a fenced attempt staged after its successor had swept
                 self._landing.release()
-                return self._ended(checked)
+                return self._ended(checked, self._opening.message)
             try:
                 cut = self._reload(opened) if opened.mode == "reload" else self._append(opened)
             except SourceChanged as changed:
@@ -306,10 +306,10 @@ class _Slice:
 
     def _done(self) -> SliceResult:
         done = self._landing.finished
-        return self._ended(done.checked if done else Checked())
+        return self._ended(done.checked, done.message) if done else self._ended(Checked(), "")
 
-    def _ended(self, checked: Checked) -> SliceResult:
-        notes = [self._opening.message, *self._notes, warning_of(checked)]
+    def _ended(self, checked: Checked, beginning: str) -> SliceResult:
+        notes = [beginning, *self._notes, warning_of(checked)]
         message = "; ".join(note for note in notes if note)
         return replace(self._result("done", message=message), expectations=outcome_of(checked))
 

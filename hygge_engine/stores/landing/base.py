@@ -287,7 +287,14 @@ def ended(state: LandingState) -> LandingState:
         reached = replace(opened.upper, boundary=opened.boundary or opened.upper.boundary)
     kept = None if opened.mode == "reload" else state.watermark
     totals = Finished(
-        opened.load_id, opened.mode, opened.rows, opened.bytes, opened.files, opened.adopted, opened.checked
+        opened.load_id,
+        opened.mode,
+        opened.rows,
+        opened.bytes,
+        opened.files,
+        opened.adopted,
+        opened.checked,
+        opened.message,
     )
     newest = ({} if opened.mode == "reload" else state.newest) | opened.checked.newest
     return replace(state, open=None, owner=None, watermark=reached or kept, finished=totals, newest=newest)

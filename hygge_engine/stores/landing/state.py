@@ -76,7 +76,7 @@ class OpenLoad:
     ``position`` is the home's, after the last row that is committed (staging: staged). ``after_intent`` is the
     position that holds once the intent is rolled forward, ``last`` whether nothing is left to read then. A
     ``backfill`` leaves the table's watermark where it was. ``rows``,
-    ``bytes`` and ``files`` are totals over all slices.
+    ``bytes`` and ``files`` are totals over all slices. ``message`` is what the journal should say of its beginning.
     """
 
     load_id: str
@@ -99,6 +99,7 @@ class OpenLoad:
     bytes: int = 0
     files: int = 0
     checked: Checked = field(default_factory=Checked)
+    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class Finished:
     files: int
     partial: bool = False
     checked: Checked = field(default_factory=Checked)
+    message: str = ""
 
 
 @dataclass(frozen=True)
