@@ -55,16 +55,19 @@ def compare(
     removed = [name for name in state.columns if name not in source]
     columns = dict(source)
     notes: list[str] = []
-    refused = False
+    refused = rebuilds = False
     if renamed := _renamed(state.columns, source, added, removed):
         notes.append(f"{renamed} (by place and type it looks renamed)")
     if added:
         names = ", ".join(added)
         refused |= policy.added == "fail"
+        rebuilds = policy.added == "rebuild"
         notes.append(
-            {"evolve": f"new columns: {names}", "freeze": f"new columns left out: {names}"}.get(
-                policy.added, f"the source has new columns: {names}"
-            )
+            {
+                "evolve": f"new columns: {names}; rows that landed before have NULL there, whatever the source has",
+                "freeze": f"new columns left out: {names}",
+                "rebuild": f"new columns: {names}; the table is reloaded",
+            }.get(policy.added, f"the source has new columns: {names}")
         )
         if policy.added == "freeze":
             columns = {name: type_ for name, type_ in source.items() if name not in added}
@@ -72,7 +75,7 @@ def compare(
         names = ", ".join(removed)
         refused |= policy.removed == "fail"
         notes.append(f"the source has no longer the columns {names}" + ("" if refused else ": NULL from now on"))
-    return Drift(columns, "; ".join(notes), refused=refused)
+    return Drift(columns, "; ".join(notes), refused=refused, rebuilds=rebuilds and not refused)
 
 
 def _treated(treatment: str | None) -> str:

@@ -92,7 +92,7 @@ class Opening:
             columns = drift.columns
             if drift.rebuilds and not self._task.is_backfill:
                 mode = "reload"
-            elif drift.refused:
+            elif drift.refused or drift.rebuilds:  # a window is no reload, and must not bring another type either
                 raise SchemaChanged(change, hint=RELOAD_HINT)
             if change:
                 self._notes.append(change)

@@ -134,12 +134,13 @@ class WatermarkSettings(Settings):
 class SchemaChangesSettings(Settings):
     """``schema_changes``: what an increment does when the source's columns are not those that have been landed.
 
-    ``added``: ``evolve`` lands new columns, ``freeze`` leaves them out, ``fail`` stops before the first row.
-    ``removed``: ``evolve`` goes on without them, so that rows from now on have NULL there. ``retyped``: ``rebuild``
-    reloads the table, as a ``full_drop`` would. A renamed column counts as one removed and one added.
+    ``added``: ``evolve`` lands new columns, with NULL in the rows that have landed before, also where the source gave
+    these a DEFAULT; ``freeze`` leaves them out, ``fail`` stops before the first row. ``removed``: ``evolve`` goes on
+    without them, so that rows from now on have NULL there. ``rebuild`` reloads the table, as a ``full_drop`` would. A
+    renamed column counts as one removed and one added.
     """
 
-    added: Literal["evolve", "freeze", "fail"] = "evolve"
+    added: Literal["evolve", "rebuild", "freeze", "fail"] = "evolve"
     removed: Literal["evolve", "fail"] = "evolve"
     retyped: Literal["fail", "rebuild"] = "fail"
 

@@ -26,6 +26,7 @@ class Drifting:
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
         self._monkeypatch = monkeypatch
+        self.window_from = ""
         flow = FLOW_YML.replace("[orders, customers, stock]", "[orders]") + f"schema_changes: {policy}\n"
         flow = flow.replace("key_columns: [id]", "key_columns: [id]\n  folder_deletion_wait_seconds: 0")
         self.world = LoadWorld(root, monkeypatch, flow=flow)
@@ -34,7 +35,8 @@ class Drifting:
 
     def load(self) -> Mapping[str, Any]:
         observer = Recorder()
-        run_load(self.world.project, LoadRequest(requested_by="tests"), observer)
+        request = LoadRequest(requested_by="tests", window_from=self.window_from)
+        run_load(self.world.project, request, observer)
         return observer.settled["orders"]
 
     def load_with(self, **columns: pa.DataType) -> Mapping[str, Any]:
@@ -58,9 +60,10 @@ class Drifting:
 def test_new_columns_land_unless_the_settings_say_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drifting = Drifting(tmp_path, monkeypatch, "{}")
     result = drifting.load_with(**COLUMNS, note=pa.string())
-    assert (result["status"], result["message"]) == ("done", "new columns: note")
+    words = "new columns: note; rows that landed before have NULL there, whatever the source has"
+    assert (result["status"], result["message"]) == ("done", words)
     assert drifting.newest_columns() == [*COLUMNS, "note"]
-    assert drifting.changes() == ["", "new columns: note"]
+    assert drifting.changes() == ["", words]
     assert drifting.load().get("message", "") == ""  # said once
 
 
@@ -110,10 +113,32 @@ def test_a_change_that_is_not_wanted_stops_before_the_first_row(
     assert drifting.world.landed_files() == before
 
 
-def test_a_changed_type_may_rebuild_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drifting = Drifting(tmp_path, monkeypatch, "{retyped: rebuild}")
-    result = drifting.load_with(id=pa.int64(), value=pa.string(), modified=pa.int32())
+REBUILDS = [
+    ("{retyped: rebuild}", {**COLUMNS, "modified": pa.int32()}, "modified was int64, is int32; the table is reloaded"),
+    ("{added: rebuild}", {**COLUMNS, "note": pa.string()}, "new columns: note; the table is reloaded"),
+]
+
+
+@pytest.mark.parametrize(("policy", "columns", "words"), REBUILDS)
+def test_a_change_may_rebuild_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str, columns: dict[str, pa.DataType], words: str
+) -> None:
+    drifting = Drifting(tmp_path, monkeypatch, policy)
+    result = drifting.load_with(**columns)
     assert result["status"] == "done"
     assert result["rows"] == 4  # all rows, not the two that changed
-    assert "modified was int64, is int32; the table is reloaded" in result["message"]
+    assert words in result["message"]
     assert drifting.world.landed_files() == ["orders/00000000000000000001.parquet"]
+    assert drifting.load().get("rows", 0) == 0  # once
+
+
+@pytest.mark.parametrize(("policy", "columns", "words"), REBUILDS)
+def test_a_window_never_rebuilds_a_table_nor_brings_what_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str, columns: dict[str, pa.DataType], words: str
+) -> None:
+    drifting = Drifting(tmp_path, monkeypatch, policy)
+    before = drifting.world.landed_files()
+    drifting.window_from = "1"
+    result = drifting.load_with(**columns)
+    assert (result["status"], result["error"]) == ("failed", "store.schema_changed")
+    assert drifting.world.landed_files() == before
