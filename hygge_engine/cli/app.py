@@ -35,6 +35,25 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _show_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import version
+
+    typer.echo(f"hygge-engine {version('hygge-engine')}")
+    raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What every command has in common."""
+
+
 ProjectOption = Annotated[
     Path, typer.Option("--project", "-p", envvar="HYGGE_PROJECT", help="The project's directory.", metavar="DIR")
 ]
@@ -79,6 +98,10 @@ VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log to sta
 def init(
     directory: Annotated[Path, typer.Argument(help="Where the project begins.", metavar="DIR")] = Path(),
     name: Annotated[str, typer.Option("--name", help="The project's name; else the directory's.")] = "",
+    files: Annotated[
+        str,
+        typer.Option("--files", help="Instead of a database: files below DIR, as 'exports/*.csv'.", metavar="PATTERN"),
+    ] = "",
     server: Annotated[str, typer.Option("--server", help="SQL Server: host, or host,port.")] = "",
     database: Annotated[str, typer.Option("--database", help="The database to read.")] = "",
     tables: Annotated[
@@ -94,24 +117,30 @@ def init(
         str, typer.Option("--watermark", help="Column with the time of last change; without it tables are reloaded.")
     ] = "",
     username: Annotated[str, typer.Option("--username", help="SQL login; without it Entra's login is used.")] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Ask nothing: take the defaults, and say which options are missing.")
+    ] = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Begin a project: asks a few questions, writes files that validate, and says what to do next.
 
-    What an option answers is not asked. Without a terminal nothing is asked at all. Nothing is ever overwritten. The
-    password of a SQL login is asked for, or taken from the variable SQL_PASSWORD, and kept in local.settings.json.
+    Nothing is asked where the options answer all that has to be known, with --yes, or without a terminal. Nothing is
+    ever overwritten. The password of a SQL login is taken from the variable SQL_PASSWORD, or asked for with the other
+    questions, and kept in local.settings.json. Rows of files settle in a local folder, or in Fabric with --workspace.
 
     \b
     Examples:
       hygge init shop
+      hygge init --files 'exports/*.csv'
       hygge init shop --server sql.example.com --database shop --tables orders,sales.customers \\
         --watermark modified_at --workspace ADDRESS_OF_THE_MIRRORED_DATABASE
     """
     with reporting(json_=False, verbose=verbose):
-        from hygge_engine.cli.init import Answers, run
+        from hygge_engine.cli.init import run
+        from hygge_engine.cli.scaffold import Answers
 
-        answers = Answers(name, server, database, tables, workspace, mirror, watermark, username)
-        raise typer.Exit(run(directory, answers))
+        answers = Answers(name, files, server, database, tables, workspace, mirror, watermark, username)
+        raise typer.Exit(run(directory, answers, ask=not yes))
 
 
 @app.command(short_help="Run a load in this process and show it live.")

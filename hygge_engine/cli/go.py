@@ -21,6 +21,7 @@ from hygge_engine.cli.messages import (
     EXIT_NOTHING_STARTED,
     EXIT_SETTLED,
     error_lines,
+    setting_place,
 )
 from hygge_engine.cli.observers import Display, choose_display, write_event
 from hygge_engine.orchestration.local import LocalLoad
@@ -98,7 +99,7 @@ def _cancel_on_interrupt(load: LocalLoad, display: Display) -> Iterator[None]:
 
 
 def _show_summary(console: Console, summary: Mapping[str, Any], project: Project) -> None:
-    _show_failures(summary["results"])
+    _show_failures(summary["results"], project)
     if summary["error"]:
         _show_failure("", summary["error"], summary["message"])
     journal = summary.get("journal", {})
@@ -123,7 +124,7 @@ def _show_summary(console: Console, summary: Mapping[str, Any], project: Project
     console.print(Text(f"hygge runs {summary['load_id']}{where}", style="dim"), soft_wrap=True)
 
 
-def _show_failures(results: Sequence[Mapping[str, Any]]) -> None:
+def _show_failures(results: Sequence[Mapping[str, Any]], project: Project) -> None:
     """What went wrong, once: a server that is down is one error, however many tables it had."""
     failures: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
@@ -132,11 +133,13 @@ def _show_failures(results: Sequence[Mapping[str, Any]]) -> None:
     for alike in failures.values():
         first = alike[0]
         names = ", ".join(f"{result['flow']}.{result['entity']}" for result in alike)
-        _show_failure(names, first.get("error", ""), first.get("message", ""), first.get("hint", ""))
+        code, message = first.get("error", ""), first.get("message", "")
+        place = setting_place(project.flows[first["flow"]].entities[first["entity"]], code, message)
+        _show_failure(names, code, message, first.get("hint", ""), place)
 
 
-def _show_failure(name: str, code: str, message: str, hint: str = "") -> None:
+def _show_failure(name: str, code: str, message: str, hint: str = "", place: str = "") -> None:
     # The message of a failed entity has the hint in it, for the journal.
     why = message.replace(hint, "").replace("  ", " ").strip() if hint else message
-    first, *rest = error_lines(code, why, hint)
+    first, *rest = error_lines(code, why, hint, place)
     typer.echo("\n".join([f"{name}: {first}" if name else first, *rest]), err=True)

@@ -2,96 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import typer
 
-from hygge_engine.cli.messages import EXIT_SETTLED
+from hygge_engine.cli.messages import EXIT_SETTLED, is_terminal
+from hygge_engine.cli.scaffold import SCHEMA_DIRECTORY, Answers, find_guids, render, split_tables
 from hygge_engine.errors import ConfigurationError
+from hygge_engine.homes.files.settings import format_of
 from hygge_engine.homes.mssql.identifiers import parse_table_name
 from hygge_engine.project import load_project
 from hygge_engine.project.models import check_entity_name, check_flow_name
-from hygge_engine.project.schema import generate_schemas
 from hygge_engine.project.variables import LOCAL_SETTINGS
 
-_GUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
-
-_SCHEMA_DIRECTORY = ".schema"
-
-_HYGGE = """\
-# yaml-language-server: $schema=.schema/hygge.json
-name: {name}
-
-connections:
-  {connection}:
-    type: mssql
-    server: {server}
-    database: {database}
-    auth: "${{SQL_AUTH:-managed_identity}}"        # sql | managed_identity | service_principal | default | access_token
-{login}
-journal:
-  location: store                               # .hygge_journal/, beside the data it describes
-"""
-
-_LOGIN = """\
-    username: "${SQL_USERNAME}"
-    password: "${SQL_PASSWORD}"
-"""
-
-_FLOW = """\
-# yaml-language-server: $schema=../../.schema/flow.json
-name: {flow}
-schedule: "0 */15 * * * *"                      # second minute hour day month weekday, UTC
-run_type: {run_type}
-
-home:
-  type: mssql
-  connection: {connection}
-  table: {table}
-
-store:
-  type: open_mirroring
-  account_url: "${{ONELAKE_URL:-https://onelake.dfs.fabric.microsoft.com}}"
-  filesystem: {workspace}   # the workspace
-  mirror_name: {mirror}  # the mirrored database
-  schema_name: {schema}
-  credential: "${{LAKE_CREDENTIAL:-managed_identity}}"  # managed_identity | default | client_secret | account_key | sas
-  mirror_journal: true                          # the journal becomes tables of the schema __hygge
-{watermark}
-entities:
-{entities}
-"""
-
-_WATERMARK = """\
-
-watermark:
-  column: {column}
-  # lag: 5m would read the last five minutes again at every load, for sources that commit late
-"""
-
-_GITIGNORE = f"{LOCAL_SETTINGS}\n"
-
-
-@dataclass
-class Answers:
-    """What `hygge init` asks. ``tables`` are separated by commas; an empty ``username`` logs in with Entra, an empty
-    ``watermark`` reloads the tables whole. ``workspace`` may be the mirrored database's address, which names both."""
-
-    name: str = ""
-    server: str = ""
-    database: str = ""
-    tables: str = ""
-    workspace: str = ""
-    mirror: str = ""
-    watermark: str = ""
-    username: str = ""
+_SOURCES = ("sql", "files")
 
 
 @dataclass(frozen=True)
@@ -101,16 +31,22 @@ class _Question:
     required: bool = True
 
 
-def run(directory: Path, given: Answers) -> int:
-    """Ask for what is missing, write the project, and say what to do next. Raises ConfigurationError."""
+def run(directory: Path, given: Answers, *, ask: bool = True) -> int:
+    """Ask for what is missing, write the project, and say what to do next.
+
+    Nothing is asked where the options answer everything that has to be known, where ``ask`` is false, or without a
+    terminal. Raises ConfigurationError.
+    """
     directory = directory.resolve()
     _refuse_existing(directory, ["hygge.yml", "flows", LOCAL_SETTINGS])
-    answers = _ask(given, directory) if _is_terminal() else _complete(given, directory)
+    _refuse_two_sources(given)
+    asking = ask and _is_terminal() and bool(_missing(given, directory))
+    answers = _ask(given, directory) if asking else _complete(given, directory)
     password = os.environ.get("SQL_PASSWORD", "")
-    if answers.username and not password and _is_terminal():
+    if answers.username and not password and asking:
         question = f"Password of {answers.username} (empty: set it later)"
         password = str(typer.prompt(question, default="", hide_input=True, show_default=False))
-    files = _render(answers, password)
+    files = render(answers, password, directory)
     _validate(files)
     _refuse_existing(directory, list(files))
     if (directory / ".gitignore").exists():
@@ -122,7 +58,7 @@ def run(directory: Path, given: Answers) -> int:
 
 
 def _is_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    return is_terminal(sys.stdin) and is_terminal(sys.stdout)
 
 
 def _refuse_existing(directory: Path, names: list[str]) -> None:
@@ -134,13 +70,34 @@ def _refuse_existing(directory: Path, names: list[str]) -> None:
         )
 
 
-def _questions(directory: Path) -> dict[str, _Question]:
+def _refuse_two_sources(given: Answers) -> None:
+    database = [name for name in ("server", "database", "tables", "username") if getattr(given, name)]
+    if given.files and database:
+        raise ConfigurationError(
+            f"Rows come from files or from a database; --files and --{', --'.join(database)} are both given.",
+            hint="Begin with one of them; a project may have flows of both.",
+        )
+
+
+def _questions(*, from_files: bool) -> dict[str, _Question]:
+    """What has to be known about files, or about tables of a database."""
+    place = "Address of the mirrored database in Fabric, or GUID of its workspace"
+    if from_files:
+        return {
+            "name": _Question("Name of the project", check_flow_name),
+            "files": _Question("Files, as a pattern below the project (exports/*.csv)", _check_files),
+            "workspace": _Question(f"{place} (empty: a folder on this machine)", _check_place, required=False),
+            "mirror": _Question("GUID of the mirrored database", _check_guid),
+            "watermark": _Question(
+                "Column with the time of last change (empty: reload whole files)", str, required=False
+            ),
+        }
     return {
         "name": _Question("Name of the project", check_flow_name),
         "server": _Question("SQL Server (host, or host,port)", _check_server),
         "database": _Question("Database", str),
         "tables": _Question("Tables, separated by commas (orders, sales.customers)", _check_tables),
-        "workspace": _Question("Address of the mirrored database in Fabric, or GUID of its workspace", _check_place),
+        "workspace": _Question(place, _check_place),
         "mirror": _Question("GUID of the mirrored database", _check_guid),
         "watermark": _Question("Column with the time of last change (empty: reload whole tables)", str, required=False),
         "username": _Question("SQL login (empty: log in with Entra)", str, required=False),
@@ -151,23 +108,42 @@ def _default(name: str, answers: Answers, directory: Path) -> str:
     if name == "name":
         return re.sub(r"[^\w-]+", "_", directory.name).strip("_-") or "hygge"
     if name == "mirror":
-        found = _GUID.findall(answers.workspace)
-        return str(found[1]) if len(found) > 1 else ""
+        found = find_guids(answers.workspace)
+        return found[1] if len(found) > 1 else ""
     return ""
+
+
+def _is_needed(name: str, question: _Question, answers: Answers) -> bool:
+    """Whether there is no project without an answer. Files may settle in a local folder, without Fabric."""
+    return question.required and not (name == "mirror" and answers.files and not answers.workspace)
+
+
+def _missing(given: Answers, directory: Path) -> list[str]:
+    """What has to be known and neither an option nor a default answers."""
+    return [
+        name
+        for name, question in _questions(from_files=bool(given.files)).items()
+        if _is_needed(name, question, given) and not (getattr(given, name) or _default(name, given, directory))
+    ]
 
 
 def _ask(given: Answers, directory: Path) -> Answers:
     """Prompt for each answer that no option gave, again where it cannot be right."""
     answers = Answers()
-    for name, question in _questions(directory).items():
+    from_files = bool(given.files)
+    if not (from_files or given.server or given.database or given.tables):
+        source = _Question("Where the rows are: sql (SQL Server) or files (CSV, NDJSON, Parquet)", _check_source)
+        from_files = typer.prompt(source.text, default=_SOURCES[0], value_proc=_prompted(source)) == "files"
+    for name, question in _questions(from_files=from_files).items():
         value = str(getattr(given, name)) or (_default(name, answers, directory) if name == "mirror" else "")
+        needed = _is_needed(name, question, answers)
         if value:
             value = _checked(name, value, question)
-        else:
+        elif name != "mirror" or needed:
             default = _default(name, answers, directory)
             value = typer.prompt(
                 question.text,
-                default=default or (None if question.required else ""),
+                default=default or (None if needed else ""),
                 show_default=bool(default),
                 value_proc=_prompted(question),
             )
@@ -186,19 +162,18 @@ def _prompted(question: _Question) -> Callable[[str], str]:
 
 
 def _complete(given: Answers, directory: Path) -> Answers:
-    """Without a terminal: every answer from its option. Raises ConfigurationError naming all that are missing."""
+    """Every answer from its option or default. Raises ConfigurationError naming all that are missing."""
     answers = Answers()
-    missing = []
-    for name, question in _questions(directory).items():
+    for name, question in _questions(from_files=bool(given.files)).items():
         value = str(getattr(given, name)) or _default(name, answers, directory)
-        if value:
-            setattr(answers, name, _checked(name, value, question))
-        elif question.required:
-            missing.append(f"--{name}")
+        setattr(answers, name, _checked(name, value, question) if value else "")
+    missing = [f"--{name}" for name in _missing(given, directory)]
     if missing:
+        hint = "`hygge init --help` explains each."
+        if not (given.server or given.database or given.tables or given.files):
+            hint = f"Or begin with files: `hygge init --files 'exports/*.csv'`. {hint}"
         raise ConfigurationError(
-            f"There is no terminal to ask on, and these options are missing: {', '.join(missing)}.",
-            hint="`hygge init --help` explains each.",
+            f"Nothing is asked here, and these options are missing: {', '.join(missing)}.", hint=hint
         )
     return answers
 
@@ -207,7 +182,23 @@ def _checked(name: str, value: str, question: _Question) -> str:
     try:
         return question.check(value.strip())
     except ValueError as error:
-        raise ConfigurationError(f"--{name}: {error}") from error
+        raise ConfigurationError(f"--{name}: {error}", hint="`hygge init --help` explains each option.") from error
+
+
+def _check_source(text: str) -> str:
+    if text.lower() not in _SOURCES:
+        raise ValueError(f"expected {' or '.join(_SOURCES)}")
+    return text.lower()
+
+
+def _check_files(text: str) -> str:
+    pattern = text.replace("\\", "/").removeprefix("./")
+    path = PurePosixPath(pattern)
+    if path.is_absolute() or ".." in path.parts or ":" in pattern:
+        raise ValueError(f"{text!r} is not below the project's directory; expected a pattern such as exports/*.csv")
+    if format_of(path.name) is None or any(mark in str(path.parent) for mark in "*?[{}"):
+        raise ValueError(f"{text!r} does not say which files; expected a folder and *.csv, *.ndjson or *.parquet")
+    return pattern
 
 
 def _check_server(text: str) -> str:
@@ -217,89 +208,24 @@ def _check_server(text: str) -> str:
 
 
 def _check_tables(text: str) -> str:
-    for table in _split(text):
+    for table in split_tables(text):
         check_entity_name(parse_table_name(table)[1])
-    if not _split(text):
+    if not split_tables(text):
         raise ValueError("expected at least one table")
     return text
 
 
 def _check_place(text: str) -> str:
-    if not _GUID.search(text):
+    if not find_guids(text):
         raise ValueError(f"{text!r} has no GUID; copy the address of the mirrored database from the browser")
     return text
 
 
 def _check_guid(text: str) -> str:
-    found = _GUID.findall(text)
+    found = find_guids(text)
     if not found:
         raise ValueError(f"{text!r} is no GUID; it stands at the end of the mirrored database's address")
-    return str(found[-1])
-
-
-def _split(tables: str) -> list[str]:
-    return [table.strip() for table in tables.split(",") if table.strip()]
-
-
-def _render(answers: Answers, password: str) -> dict[str, str]:
-    """The project's files by path."""
-    connection = f"{answers.name}_db"
-    flow = f"{answers.name}_to_fabric"
-    tables = list(dict.fromkeys(parse_table_name(table) for table in _split(answers.tables)))
-    schema = tables[0][0]
-    values = {
-        "name": _scalar(answers.name),
-        "connection": connection,
-        "server": _scalar(answers.server),
-        "database": _scalar(answers.database),
-        "login": _LOGIN if answers.username else "",
-        "flow": flow,
-        "run_type": "incremental" if answers.watermark else "full_drop",
-        "table": json.dumps(f"{_quoted(schema)}.[{{entity}}]" if _needs_quotes(tables) else f"{schema}.{{entity}}"),
-        "schema": _scalar(schema),
-        "workspace": json.dumps(_GUID.findall(answers.workspace)[0]),
-        "mirror": json.dumps(answers.mirror),
-        "watermark": _WATERMARK.format(column=_scalar(answers.watermark)) if answers.watermark else "",
-        "entities": "\n".join(_entity(table, schema, tables) for table in tables),
-    }
-    settings = {"FUNCTIONS_WORKER_RUNTIME": "python", "SQL_AUTH": "default", "LAKE_CREDENTIAL": "default"}
-    if answers.username:
-        settings |= {"SQL_AUTH": "sql", "SQL_USERNAME": answers.username}
-        settings |= {"SQL_PASSWORD": password} if password else {}
-    schemas = generate_schemas()
-    return {
-        "hygge.yml": _HYGGE.format(**values),
-        f"flows/{flow}/flow.yml": _FLOW.format(**values),
-        LOCAL_SETTINGS: json.dumps({"IsEncrypted": False, "Values": settings}, indent=2, ensure_ascii=False) + "\n",
-        ".gitignore": _GITIGNORE,
-        **{f"{_SCHEMA_DIRECTORY}/{name}": json.dumps(schema, indent=2) + "\n" for name, schema in schemas.items()},
-    }
-
-
-def _entity(table: tuple[str, str], common: str, tables: list[tuple[str, str]]) -> str:
-    """One item of ``entities``: just a name where table and schema are the flow's."""
-    schema, name = table
-    if schema == common:
-        return f"  - {_scalar(name)}"
-    taken = sum(other == name for _, other in tables) > 1
-    own = _scalar(f"{schema}_{name}" if taken else name)
-    source = _scalar(f"{_quoted(schema)}.{_quoted(name)}")
-    store = f"schema_name: {_scalar(schema)}, table_name: {_scalar(name)}"
-    return f"  - name: {own}\n    home: {{ table: {source} }}\n    store: {{ {store} }}"
-
-
-def _scalar(text: str) -> str:
-    """A text in YAML: plain where it cannot be read as anything else, otherwise as JSON, which YAML contains."""
-    plain = re.fullmatch(r"[A-Za-z_][\w.-]*", text) and text.lower() not in ("true", "false", "null")
-    return text if plain else json.dumps(text, ensure_ascii=False)
-
-
-def _needs_quotes(tables: list[tuple[str, str]]) -> bool:
-    return any(_quoted(part) != part for table in tables for part in table)
-
-
-def _quoted(name: str) -> str:
-    return name if re.fullmatch(r"\w+", name) else "[" + name.replace("]", "]]") + "]"
+    return found[-1]
 
 
 def _validate(files: dict[str, str]) -> None:
@@ -320,7 +246,7 @@ def _write(path: Path, text: str) -> None:
 
 def _show_next(directory: Path, files: dict[str, str], *, needs_password: bool) -> None:
     for name in files:
-        if not name.startswith(_SCHEMA_DIRECTORY):
+        if not name.startswith(SCHEMA_DIRECTORY):
             typer.echo(f"wrote {directory / name}")
     typer.echo("\nNext:")
     if directory != Path.cwd():

@@ -9,12 +9,15 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
 from hygge_engine.errors import ConfigurationError, HyggeError
 from hygge_engine.telemetry import add_ids_to_logs
+
+if TYPE_CHECKING:
+    from hygge_engine.project import Entity
 
 EXIT_SETTLED = 0
 EXIT_ENTITY_FAILED = 1
@@ -53,6 +56,10 @@ _REMEDIES = {
 # Where a docstring's first line goes on with what is meant for programmers.
 _REMARKS = re.compile(r"\.(?:\s|$)|; ``")
 
+# Errors of sources that quote a name which the project's files give.
+_ABOUT_SETTINGS = ("configuration", "home.cursor_unusable", "home.not_found")
+_QUOTED = re.compile(r"""['"`]([^'"`]+)['"`]""")
+
 # Codes of answers and journals that no error class stands for.
 _MEANINGS = {
     "load.activity_crashed": "An activity ended without an answer",
@@ -61,6 +68,11 @@ _MEANINGS = {
     "load.not_found": "There is no load of this id",
     "load.unexpected": "Something failed that nobody foresaw",
 }
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person is at the other end of a standard stream, which is None where it was closed."""
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def describe_code(code: str) -> str:
@@ -91,12 +103,14 @@ def page_of(code: str) -> str:
     return f"docs/errors/{code}.md"
 
 
-def error_lines(code: str, message: str, hint: str = "") -> list[str]:
-    """What, why and what to do."""
+def error_lines(code: str, message: str, hint: str = "", place: str = "") -> list[str]:
+    """What, why, in which place of the project's files, and what to do."""
     what = describe_code(code)
     why, *more = [line.strip() for line in message.splitlines() if line.strip()] or [""]
     lines = [f"error: {what}" if what else "error"]
     lines += [f"  why: {why}", *(f"       {line}" for line in more)]
+    if place:
+        lines.append(f"  at:  {place}")
     todo = hint or remedy_of(code)
     see = f"See {page_of(code)}." if what else ""
     if todo and todo not in message:
@@ -104,6 +118,14 @@ def error_lines(code: str, message: str, hint: str = "") -> list[str]:
     elif see:
         lines.append(f"  do:  {see}")
     return lines
+
+
+def setting_place(entity: Entity, code: str, message: str) -> str:
+    """Where the setting stands (``file:line:column``) that a source had nothing for; empty where no setting is to
+    blame."""
+    if code not in _ABOUT_SETTINGS:
+        return ""
+    return next((entity.places[name] for name in _QUOTED.findall(message) if name in entity.places), "")
 
 
 def show_error(error: HyggeError) -> None:

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
 from hygge_engine.cli.figures import bytes_text, rate_text, rows_text, seconds_between, seconds_text
+from hygge_engine.cli.messages import is_terminal
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.orchestration.local import Observer
 from hygge_engine.orchestration.verdict import ATTEMPTS
@@ -321,7 +322,7 @@ def _tell_of_stopping() -> None:
 @contextmanager
 def quiet_control_characters() -> Iterator[None]:
     """Keep the terminal from showing ``^C`` where Ctrl-C is pressed: the line that this begins tears the bars apart."""
-    if sys.platform == "win32" or not sys.stdin.isatty():
+    if sys.platform == "win32" or not is_terminal(sys.stdin):
         yield
         return
     import termios

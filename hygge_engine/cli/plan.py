@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hygge_engine.cli.figures import rows_text
-from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED
+from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, setting_place
 from hygge_engine.errors import HyggeError
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.factory import open_home, open_table
@@ -98,7 +98,8 @@ def plan_entity(project: Project, entity: Entity, *, offline: bool) -> Line:
         with open_home(project, entity) as home:
             _add_source(line, home.describe(), entity, project)
     except HyggeError as error:
-        line.errors.append(f"the source: {error}")
+        place = setting_place(entity, error.code, error.message)
+        line.errors.append(f"the source: {error}" + (f" ({place})" if place else ""))
     try:
         _add_state(line, open_table(project, entity).state() or LandingState())
     except HyggeError as error:

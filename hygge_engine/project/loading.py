@@ -94,6 +94,7 @@ class _EntitySections:
     optional: MappingType[str, Settings]
     store_tree: Mapping
     watermark_tree: Mapping | None
+    places: MappingType[str, str]
 
     @property
     def watermark(self) -> WatermarkSettings | None:
@@ -335,6 +336,7 @@ class _Loader:
             sections.schema_changes,
             sections.polish,
             sections.expectations,
+            sections.places,
         )
         self._checks.check_entity(entity, item, inherited, sections.store_tree, sections.watermark_tree)
         return entity
@@ -352,10 +354,12 @@ class _Loader:
             store = self._sections.load(STORES, store_tree, "store", values, item, NO_STORE_KEYS)
             self._checks.check_connection(store_tree)
         optional: dict[str, Settings] = {}
+        places = self._places_of(home_tree) | self._places_of(store_tree)
         broken = False
         for name, model in OPTIONAL_SECTIONS.items():
             section_tree = self._merge_section(name, inherited, item)
             section = self._validate(model, section_tree, name) if section_tree is not None else None
+            places |= self._places_of(section_tree)
             if section is not None:
                 optional[name] = section
             else:
@@ -364,7 +368,20 @@ class _Loader:
                 broken |= any(node is not None and not isinstance(node, Mapping) for node in unreadable)
         if home is None or store is None or store_tree is None or broken:
             return None
-        return _EntitySections(home, store, optional, store_tree, self._merge_section("watermark", inherited, item))
+        watermark_tree = self._merge_section("watermark", inherited, item)
+        return _EntitySections(home, store, optional, store_tree, watermark_tree, places)
+
+    def _places_of(self, node: Node | None) -> dict[str, str]:
+        """Where each text below a node stands; secrets are left out."""
+        if isinstance(node, Scalar):
+            return {node.text: f"{node.source.file}:{node.line}:{node.column}"} if node.text else {}
+        if isinstance(node, Sequence):
+            children = list(node.items)
+        elif isinstance(node, Mapping):
+            children = [entry.node for key, entry in node.entries.items() if not self._keys.is_secret(key)]
+        else:
+            children = []
+        return {text: place for child in children for text, place in self._places_of(child).items()}
 
     def _merge_section(self, name: str, inherited: Mapping, item: EntityTree) -> Mapping | None:
         """A section of an entity; None where it has none, or none that can be read."""

@@ -157,7 +157,8 @@ OPTIONAL_SECTIONS: Mapping[str, type[Settings]] = {
 @dataclass(frozen=True)
 class Entity:
     """One table of a flow, with everything it inherits. ``run_type`` is the flow's or its own, before the store's
-    ``incremental`` overrules it."""
+    ``incremental`` overrules it. ``places`` tells where each text of its settings stands (``file:line:column``), for
+    errors that only the source can find; secrets are left out."""
 
     name: str
     flow: str
@@ -168,6 +169,7 @@ class Entity:
     schema_changes: SchemaChangesSettings = field(default_factory=SchemaChangesSettings)
     polish: PolishSettings | None = None
     expectations: ExpectationsSettings | None = None
+    places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def id(self) -> str:

@@ -17,6 +17,9 @@ PLACEHOLDERS = ("entity", "flow")
 # An excerpt is for the eye: long lines are cut to this many characters around the caret.
 EXCERPT_WIDTH_CHARACTERS = 110
 
+# More names than these are a list to search in, not a suggestion.
+_MOST_SUGGESTIONS = 3
+
 # What a terminal would obey or swallow instead of showing it, and what looks like a blank and is none.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\xa0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff]")
 
@@ -54,6 +57,17 @@ def suggest(name: str, known: Collection[str]) -> str:
     if match is not None:
         return f"Did you mean `{match}`?"
     return f"Known: {', '.join(sorted(known))}." if known else ""
+
+
+def suggest_few(name: str, known: Collection[str]) -> str:
+    """A hint that names the nearest few of many known names; empty where there are none."""
+    matches = process.extract(name, sorted(known), scorer=fuzz.ratio, processor=str.lower, limit=_MOST_SUGGESTIONS)
+    alike = [match for match, score, _ in matches if score >= _SIMILARITY_PERCENT]
+    if alike:
+        return f"Did you mean {' or '.join(f'`{match}`' for match in alike)}?"
+    others = len(known) - len(matches)
+    more = f" and {others} more" if others else ""
+    return f"Known: {', '.join(match for match, _, _ in matches)}{more}." if matches else ""
 
 
 def has_secret_name(name: str) -> bool:

@@ -16,7 +16,7 @@ from hygge_engine.project.document import Sequence as SequenceNode
 from hygge_engine.project.elsewhere import intended, is_slip
 from hygge_engine.project.knowledge import KeyKnowledge
 from hygge_engine.project.problems import Problems, has_secret_name
-from hygge_engine.project.settings import Settings
+from hygge_engine.project.settings import HOMES, STORES, Settings
 
 # What pydantic's error types mean to somebody who writes YAML.
 _EXPECTED = {
@@ -130,6 +130,8 @@ def report(
         if kind == "literal_error":
             choice = intended(node.text, choices)
             hint = f"Did you mean `{choice}`?" if choice else ""
+            if loc[-1] == "format" and node.text in (*HOMES, *STORES):
+                hint = f"`{node.text}` is a type: write `type: {node.text}`, and here what the files are."
     elif not isinstance(node, Scalar) and kind.endswith("_type"):
         found = "a list" if isinstance(node, SequenceNode) else "a mapping"
         if isinstance(node, Mapping) and node.entries.keys() & {"entity", "flow"}:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingType
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from hygge_engine.project.checks import EntityTree
 from hygge_engine.project.document import Mapping, Scalar
@@ -146,5 +147,19 @@ def _type_hint(kind: str, registry: MappingType[str, Any]) -> str:
     for what, others in (("connection", CONNECTIONS), ("home", HOMES), ("store", STORES)):
         if kind in others:
             return f"`{kind}` is a type of {what}."
+    formats = _formats(registry.values())
     similar = intended(kind, registry)
-    return f"Did you mean `{similar}`?" if similar else ""
+    if kind not in formats and similar:
+        return f"Did you mean `{similar}`?"
+    meant = intended(kind, formats)
+    return (
+        f"`{kind}` is a format: write `type: local` (or where else the files are) and `format: {meant}`."
+        if meant
+        else ""
+    )
+
+
+def _formats(models: Iterable[type[Settings]]) -> set[str]:
+    """The formats of those sections that have one."""
+    infos = [model.model_fields["format"] for model in models if "format" in model.model_fields]
+    return {str(choice) for info in infos for choice in get_args(info.annotation)}

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from hygge_engine.errors import LoadError, UnknownSelection
 from hygge_engine.project.models import Entity, Flow, Project
-from hygge_engine.project.problems import suggest
+from hygge_engine.project.problems import suggest_few
 from hygge_engine.project.schedule import is_due
 from hygge_engine.project.settings import RunType
 
@@ -29,13 +29,19 @@ def select(
     LoadError for an incremental load of an entity without a watermark, or a ``backfill`` (a window of rows, read again)
     of one that is not loaded by increments, or whose store would keep the rows twice.
     """
-    unknown = [_describe_unknown("flow", name, project.flows) for name in flows or () if name not in project.flows]
+    unknown = [
+        _describe_unknown("flow", name, project.flows)
+        for name in dict.fromkeys(flows or ())
+        if name not in project.flows
+    ]
     chosen_flows = set(flows or project.flows)
     candidates = [entity for entity in project.entities if entity.flow in chosen_flows]
     if entities:
         names = {entity.name for entity in candidates} | {entity.id for entity in candidates}
         if not unknown:
-            unknown += [_describe_unknown("entity", name, names) for name in entities if name not in names]
+            unknown += [
+                _describe_unknown("entity", name, names) for name in dict.fromkeys(entities) if name not in names
+            ]
         candidates = [entity for entity in candidates if entity.name in entities or entity.id in entities]
     if unknown:
         raise UnknownSelection(" ".join(unknown))
@@ -84,4 +90,6 @@ def due_flows(project: Project, previous_tick: datetime, now: datetime) -> list[
 
 
 def _describe_unknown(what: str, name: str, known: Collection[str]) -> str:
-    return f"There is no {what} `{name}`. {suggest(name, known)}".strip()
+    # An entity has two names; those of the kind that was asked for are enough.
+    alike = [other for other in known if ("." in other) == ("." in name)]
+    return f"There is no {what} `{name}`. {suggest_few(name, alike or known)}".strip()

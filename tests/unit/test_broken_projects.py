@@ -36,6 +36,27 @@ def entity(text: str) -> dict[str, bytes]:
 
 # Name: (files to write, or to remove where None; file and line of the problem; words that its report must hold).
 PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
+    # Where the files are, and what they are.
+    "a format as the type": (
+        flow("type: mssql\n  connection: shop_db\n  table", "type: csv\n  path"),
+        (FLOW_FILE, 5),
+        ["write `type: local`", "`format: csv`"],
+    ),
+    "another tool's format as the type": (
+        flow("type: mssql\n  connection: shop_db\n  table", "type: jsonl\n  path"),
+        (FLOW_FILE, 5),
+        ["`format: ndjson`"],
+    ),
+    "a type as the format": (
+        flow("type: mssql\n  connection: shop_db\n  table", "type: local\n  format: local\n  path"),
+        (FLOW_FILE, 6),
+        ["`type: local`"],
+    ),
+    "a path that ends like another format": (
+        flow('type: mssql\n  connection: shop_db\n  table: dbo.{entity}', 'type: local\n  path: "in/{entity}.CSV.gz"'),
+        (FLOW_FILE, 6),
+        ["`path` ends like csv", "add `format: csv`"],
+    ),
     # How the bytes are written.
     "Windows line ends": (
         {FLOW_FILE: FLOW.replace("mirror_name", "mirrorname").replace("\n", "\r\n").encode()},

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,31 @@ def test_a_failed_entity_is_explained_and_ends_with_one(world: LoadWorld) -> Non
     assert todo.startswith("  do:  The table has id and value.")
     assert "Traceback" not in result.output
     assert world.journal()[1]["message"] == "There is no column modified. The table has id and value."
+
+
+def test_a_column_that_the_source_lacks_is_told_with_the_place_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "flows/f").mkdir(parents=True)
+    (tmp_path / "hygge.yml").write_text("name: shop\n")
+    (tmp_path / "orders.csv").write_text("id\n1\n")
+    lines = [
+        "home: {type: local, path: orders.csv, format: csv}",
+        "store: {type: local}",
+        "run_type: incremental",
+        "entities: [orders]",
+        "watermark:",
+        "  column: modified",
+    ]
+    (tmp_path / "flows/f/flow.yml").write_text("\n".join(lines))
+    place = "flows/f/flow.yml:6:11"
+    for command, stream in (("plan", "stdout"), ("go", "stderr")):
+        result = CliRunner().invoke(app, [command, "--project", str(tmp_path)])
+        assert result.exit_code == 1
+        assert place in getattr(result, stream), result.output
+
+
+def test_the_version_is_told() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"hygge-engine {version('hygge-engine')}\n")
 
 
 def test_what_fails_for_the_same_reason_is_explained_once(world: LoadWorld) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from hygge_engine.cli import init as cli_init
 from hygge_engine.cli.app import app
+from hygge_engine.homes.files.settings import LocalHomeSettings
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.project import load_project
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
@@ -117,7 +120,20 @@ def test_what_cannot_be_right_writes_nothing(tmp_path: Path, options: dict[str, 
 
 def test_questions_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli_init, "_is_terminal", lambda: True)
-    answers = ["", "sql.example.com", "shop", "a.b.c", "orders", "nowhere", ADDRESS, "", "reader", "cAnArY-6"]
+    answers = [
+        "table",
+        "sql",
+        "",
+        "sql.example.com",
+        "shop",
+        "a.b.c",
+        "orders",
+        "nowhere",
+        ADDRESS,
+        "",
+        "reader",
+        "cAnArY-6",
+    ]
     result = init(tmp_path / "my shop", "\n".join(answers) + "\n")
     assert result.exit_code == 0, result.output
     assert "'a.b.c' has 3 parts" in result.output
@@ -127,6 +143,82 @@ def test_questions_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (project.name, project.entities[0].run_type) == ("my_shop", "full_drop")
     settings = json.loads((tmp_path / "my shop/local.settings.json").read_text())
     assert settings["Values"]["SQL_PASSWORD"] == "cAnArY-6"
+
+
+def test_files_become_entities_and_the_project_loads_them(tmp_path: Path) -> None:
+    folder = tmp_path / "exports/daily"
+    folder.mkdir(parents=True)
+    for name in ("orders.csv", "order lines.csv", "_unfinished.csv", "notes.txt"):
+        (folder / name).write_text("id\n1\n")
+    result = init(tmp_path, files="./exports/daily/*.csv", name="shop")
+    assert result.exit_code == 0, result.output
+    project = load_project(tmp_path, {})
+    assert [entity.name for entity in project.entities] == ["order lines", "orders"]
+    assert CliRunner().invoke(app, ["go", "--project", str(tmp_path)]).exit_code == 0
+    assert {path.parent.name for path in tmp_path.glob("warehouse/*/*.parquet")} == {"order lines", "orders"}
+
+
+@pytest.mark.parametrize(
+    ("file", "format_"), [("a.ndjson", "ndjson"), ("a.JSONL.gz", "ndjson"), ("a.parquet", "parquet")]
+)
+def test_files_are_of_the_format_that_their_names_say(tmp_path: Path, file: str, format_: str) -> None:
+    (tmp_path / file).write_bytes(b"")
+    assert init(tmp_path, files=file, name="shop", workspace=ADDRESS).exit_code == 0
+    (entity,) = load_project(tmp_path, {}).entities
+    assert isinstance(entity.home, LocalHomeSettings)
+    assert (entity.home.format, entity.store.type) == (format_, "open_mirroring")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"files": "../*.csv"}, "not below the project's directory"),
+        ({"files": "/etc/*.csv"}, "not below the project's directory"),
+        ({"files": "*"}, "does not say which files"),
+        ({"files": "**/*.csv"}, "does not say which files"),
+        ({"files": "*.csv"}, "There are no files *.csv"),
+        ({"files": "*.csv", "server": "s"}, "--files and --server are both given"),
+        ({"files": "*.csv", "workspace": WORKSPACE}, "--mirror"),
+    ],
+)
+def test_files_that_are_not_there_or_not_ours_write_nothing(tmp_path: Path, given: dict[str, str], words: str) -> None:
+    result = init(tmp_path, name="shop", **given)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_are_offered_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_init, "_is_terminal", lambda: True)
+    (tmp_path / "orders.csv").write_text("id\n1\n")
+    result = init(tmp_path, "\n".join(["files", "shop", "*.csv", "", ""]) + "\n")
+    assert result.exit_code == 0, result.output
+    (entity,) = load_project(tmp_path, {}).entities
+    assert (entity.id, entity.store.destination("orders")) == ("shop_to_warehouse.orders", "warehouse/orders")
+
+
+@pytest.mark.parametrize("ask", [[], ["--yes"]], ids=["every option given", "told not to"])
+def test_nothing_is_asked_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: list[str]) -> None:
+    monkeypatch.setattr(cli_init, "_is_terminal", lambda: True)
+    given = OPTIONS if not ask else {"server": "s", "username": "reader"}
+    arguments = [part for name, value in given.items() for part in (f"--{name}", value)]
+    result = CliRunner().invoke(app, ["init", str(tmp_path / "shop"), *arguments, *ask], input="hygge validate\n")
+    assert "Name of the project" not in result.output
+    assert result.exit_code == (2 if ask else 0)
+    if ask:
+        assert "--database, --tables, --workspace, --mirror" in result.stderr
+
+
+def test_commands_run_with_standard_streams_closed(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text("id\n1\n")
+    hygge = Path(sys.executable).parent / "hygge"
+    for command in ("init --files '*.csv'", "plan", "go", "init"):
+        line = f"exec {hygge} {command} <&-"
+        ended = subprocess.run(
+            ["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert ended.returncode == (2 if command == "init" else 0), ended.stderr
+        assert "Traceback" not in ended.stderr
 
 
 def test_the_documented_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,14 @@ def test_unknown_names_are_told_with_the_nearest_known(project: Project) -> None
         select(project, flows=["always"], entities=["animals"])
 
 
+def test_a_name_like_none_is_told_once_with_a_few_that_there_are(project: Project) -> None:
+    with pytest.raises(UnknownSelection) as refused:
+        select(project, entities=["nope", "nope"])
+    assert refused.value.message.count("nope") == 1
+    assert "zoo." not in refused.value.message
+    assert "Known: orders, " in refused.value.message
+
+
 def test_the_run_type_of_a_request_replaces_the_flows(project: Project) -> None:
     assert {entity.run_type for entity in select(project, run_type="full_drop")} == {"full_drop"}
 

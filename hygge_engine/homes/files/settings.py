@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
@@ -36,9 +36,27 @@ Encoding = Literal[
     "mac-roman",
 ]
 
+# What files of a format are called.
+_EXTENSIONS: dict[str, FileFormat] = {
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+}
+
+# Told without the readers, whose libraries a project is validated without.
+_COMPRESSED = re.compile(r"\.(gz|zst|bz2|lz4)$")
+
 _TYPE = re.compile(r"bool|int16|int32|int64|float32|float64|string|binary|date|timestamp|decimal\(\d+,\s*\d+\)")
 _WILDCARD = re.compile(r"[*?\[]")
 _MOST_DIGITS = 38
+
+
+def format_of(path: str) -> FileFormat | None:
+    """The format that the name of a file or a pattern ends in, also where the file is compressed; None where it ends in
+    none."""
+    return _EXTENSIONS.get(PurePosixPath(_COMPRESSED.sub("", path.lower())).suffix)
 
 
 class ColumnSettings(Settings):
@@ -139,6 +157,18 @@ class FilesHomeSettings(HomeSettings):
     @classmethod
     def _tab_by_its_name(cls, value: object) -> object:
         return "\t" if value in ("tab", "\\t") else value
+
+    @model_validator(mode="after")
+    def _format_fits_the_path(self) -> Self:
+        """Who names a format knows better than a file's name; who names none has mostly forgotten it."""
+        if "format" in self.model_fields_set:
+            return self
+        named = format_of(self.path)
+        if named and named != self.format:
+            raise ValueError(
+                f"`path` ends like {named}, and without `format` files are {self.format}: add `format: {named}`"
+            )
+        return self
 
     @model_validator(mode="after")
     def _says_what_to_read(self) -> Self:
