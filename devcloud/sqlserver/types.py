@@ -33,18 +33,28 @@ MAX: Final = -1
 """The length of ``varchar(max)`` and its like, as sys.columns has it."""
 
 DEFAULT_COLLATION: Final = "SQL_Latin1_General_CP1_CI_AS"
-BINARY_COLLATIONS: Final = frozenset({"latin1_general_bin2", "latin1_general_100_bin2", "latin1_general_bin"})
 COLLATIONS: Final = {
     name.lower(): name
     for name in (
         DEFAULT_COLLATION,
         "Latin1_General_CI_AS",
+        "Latin1_General_CS_AS",
         "Latin1_General_100_CI_AS",
+        "Latin1_General_100_CI_AS_SC_UTF8",
+        "Latin1_General_100_BIN2_UTF8",
         "Latin1_General_BIN2",
         "Latin1_General_100_BIN2",
         "Latin1_General_BIN",
+        "Polish_CI_AS",
+        "Polish_CS_AS",
+        "Polish_BIN2",
+        "Cyrillic_General_CI_AS",
+        "Cyrillic_General_BIN2",
     )
 }
+# How a collation's name begins: the code page of its narrow types, its locale. The others are of Western Europe.
+_LOCALES: Final = {"polish_": ("cp1250", 0x0415), "cyrillic_": ("cp1251", 0x0419)}
+_WESTERN: Final = ("cp1252", 0x0409)
 
 # name: (system_type_id, user_type_id, max_length, precision, scale), as in sys.types.
 SYSTEM_TYPES: Final[dict[str, tuple[int, int, int, int, int]]] = {
@@ -218,8 +228,28 @@ class SqlType:
 
     @property
     def is_folded(self) -> bool:
-        """Whether comparisons ignore case: character types unless their collation is binary."""
-        return self.is_text and self.collation.lower() not in BINARY_COLLATIONS
+        """Whether comparisons ignore case: character types unless their collation is binary or says otherwise."""
+        return self.is_text and "_ci_" in self.collation.lower()
+
+    @property
+    def codec(self) -> str:
+        """How a narrow character type encodes its values: by the code page of its collation, or as UTF-8."""
+        return "utf-8" if self.collation.lower().endswith("_utf8") else self._locale[0]
+
+    @property
+    def counts_bytes(self) -> bool:
+        """Whether the length of a character type is that of its values in UTF-8."""
+        return self.codec == "utf-8" and not self.is_wide
+
+    @property
+    def locale(self) -> int:
+        """The locale of a character type's collation, as Windows numbers them."""
+        return self._locale[1]
+
+    @property
+    def _locale(self) -> tuple[str, int]:
+        name = self.collation.lower()
+        return next((found for start, found in _LOCALES.items() if name.startswith(start)), _WESTERN)
 
     @property
     def rank(self) -> int:
@@ -410,7 +440,7 @@ def common_type(left: SqlType, right: SqlType) -> SqlType:
         low.is_text == high.is_text or low.is_binary
     ):
         length = MAX if MAX in (high.length, low.length) else max(high.length, low.length)
-        collation = low.collation if low.is_text and not low.is_folded else high.collation
+        collation = low.collation if low.is_text and high.collation == DEFAULT_COLLATION else high.collation
         name = high.name if high.name.endswith(("varchar", "varbinary")) or low.name == high.name else _varying(high)
         return replace(high, name=name, length=length, collation=collation)
     if high.name in ("time", "datetime2", "datetimeoffset"):

@@ -64,6 +64,11 @@ def test_no_digit_is_lost(source: SourceColumn, value: object, text: str) -> Non
             ("CAST(? AS datetime2(7))", "2013-01-02T03:04:05.1234567"),
         ),
         (column("varchar", max_length=8), "é", ("CAST(? AS varchar(8))", "é")),
+        (
+            column("char", max_length=8, collation="Polish_CI_AS"),
+            "ł",
+            ("CAST(? COLLATE Polish_CI_AS AS char(8))", "ł"),
+        ),
         (column("nvarchar", max_length=16), "é", ("?", "é")),
         (column("timestamp"), "0x00000000000007D1", ("CAST(? AS binary(8))", b"\0\0\0\0\0\0\x07\xd1")),
         (column("uniqueidentifier"), "6F96", ("CAST(? AS uniqueidentifier)", "6F96")),

@@ -31,7 +31,7 @@ CREATE TABLE devcloud.index_columns(object_id INTEGER, index_id INTEGER, positio
     is_descending BOOLEAN, is_included BOOLEAN);
 CREATE TABLE devcloud.principals(principal_id INTEGER, name VARCHAR, kind VARCHAR, login VARCHAR);
 CREATE TABLE devcloud.permissions(principal VARCHAR, scope VARCHAR, target INTEGER, permission VARCHAR, state VARCHAR);
-CREATE SEQUENCE devcloud.object_ids START 901578250 INCREMENT 16000057 MAXVALUE 2147483647 CYCLE MINVALUE 100000000;
+CREATE SEQUENCE devcloud.object_ids START 901578250 INCREMENT 1019;
 CREATE SEQUENCE devcloud.rowversion START 2001;
 INSERT INTO devcloud.schemas VALUES (1, 'dbo', 1), (2, 'guest', 2), (3, 'INFORMATION_SCHEMA', 3), (4, 'sys', 4);
 INSERT INTO devcloud.principals VALUES (0, 'public', 'R', NULL), (1, 'dbo', 'S', 'sa'), (2, 'guest', 'S', NULL),

@@ -97,12 +97,14 @@ class Converter(MomentConverter):
         narrowed = source.is_wide and not target.is_wide
         if value.is_constant and isinstance(value.constant, str):
             return make_constant(fit_text(value.constant, target, narrowed), target, self.parameters)
-        if narrowed:
+        if narrowed and target.codec == "cp1252":
             sql = f"{LIBRARY}.narrow({sql})"
+        elif narrowed and target.codec != "utf-8":
+            sql = f"tds_decode(tds_encode({sql}, '{target.codec}'), '{target.codec}')"
         if not fits:
             sql = f"left({sql}, {target.length})"
         if padded:
-            sql = f"rpad({sql}, {target.length}, ' ')"
+            sql = pad_text(sql, target)
         return self._made(value, sql, target)
 
     # Binary, uniqueidentifier, sql_variant
@@ -114,7 +116,7 @@ class Converter(MomentConverter):
         elif source.is_text and style in (1, 2):
             binary = f"unhex({f'substr({sql}, 3)' if style == 1 else sql})"
         elif source.is_text and source.name != "xml":
-            binary = f"tds_encode({sql}, '{'utf-16-le' if source.is_wide else 'cp1252'}')"
+            binary = f"tds_encode({sql}, '{'utf-16-le' if source.is_wide else source.codec}')"
         elif source.name == "uniqueidentifier":
             binary = f"unhex({permute_hex(f'hex({sql})', WIRE_FROM_STORAGE)})"
         elif source.is_integer:
@@ -176,12 +178,18 @@ class Converter(MomentConverter):
         raise self._clash(value.type, target)
 
 
+def pad_text(sql: str, kind: SqlType) -> str:
+    """Return text padded to the length of a char or nchar."""
+    return f"{LIBRARY}.pad_bytes({sql}, {kind.length})" if kind.counts_bytes else f"rpad({sql}, {kind.length}, ' ')"
+
+
 def fit_text(text: str, target: SqlType, narrowed: bool) -> str:
     """Return text cut and padded as CAST does."""
     if narrowed:
-        text = text.encode("cp1252", "replace").decode("cp1252")
+        text = text.encode(target.codec, "replace").decode(target.codec)
     if target.length not in (0, MAX):
         text = text[: target.length]
         if target.name in ("char", "nchar"):
-            text = text.ljust(target.length)
+            bytes_more = len(text.encode()) - len(text) if target.counts_bytes else 0
+            text = text.ljust(target.length - bytes_more)
     return text

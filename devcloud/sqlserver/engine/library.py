@@ -42,6 +42,8 @@ trim_end(x) AS rtrim(x, ' ')
 -- UTF-16 units: characters beyond the basic plane, four bytes in UTF-8, count twice.
 units(x) AS CASE WHEN strlen(x) = length(x) THEN length(x)
     ELSE length(x) + length(regexp_replace(x, '[\\x{{0}}-\\x{{FFFF}}]', '', 'g')) END
+-- A fixed length of UTF-8 counts bytes.
+pad_bytes(x, n) AS x || repeat(' ', greatest(0, n - strlen(x)))
 narrow(x) AS CASE WHEN strlen(x) = length(x) THEN x
     ELSE regexp_replace(x, '[^\\x{{0}}-\\x{{7F}}\\x{{A0}}-\\x{{FF}}{_CP1252_CLASS}]', '?', 'g') END
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, Catalogue, ColumnInfo, Table
+from devcloud.sqlserver.engine.convert import pad_text
 from devcloud.sqlserver.engine.library import ERROR_MARK, LIBRARY
 from devcloud.sqlserver.engine.outputs import OutputColumn
 from devcloud.sqlserver.engine.queries import QueryBinder
@@ -56,7 +57,7 @@ class WriteBinder(QueryBinder):
         source = value.type
         sized = kind.length not in (0, MAX)
         if sized and kind.is_text and source.is_text and kind.name != "xml":
-            fits = 0 < source.length <= kind.length
+            fits = 0 < source.length <= kind.length and source.counts_bytes >= kind.counts_bytes
             sql = self._fit_text(value, column, table, fits)
         elif sized and kind.is_binary and source.is_binary and not 0 < source.length <= kind.length:
             sql = self.convert(value, replace(kind, name="varbinary", length=MAX)).sql
@@ -77,11 +78,12 @@ class WriteBinder(QueryBinder):
         sql = text.sql
         if not fits:
             # Trailing spaces beyond the length are cut without complaint.
-            too_long = f"strlen({sql}) > {kind.length} AND {LIBRARY}.units(rtrim({sql}, ' ')) > {kind.length}"
+            count = "strlen" if kind.counts_bytes else f"{LIBRARY}.units"
+            too_long = f"strlen({sql}) > {kind.length} AND {count}(rtrim({sql}, ' ')) > {kind.length}"
             sql = self._guard(sql, too_long, f"left({sql}, {kind.length})", column, table)
             sql = f"CASE WHEN strlen({sql}) > {kind.length} THEN left({sql}, {kind.length}) ELSE {sql} END"
         if kind.name in ("char", "nchar"):
-            sql = f"rpad({sql}, {kind.length}, ' ')"
+            sql = pad_text(sql, kind)
         return sql
 
     def _guard(self, sql: str, test: str, shown: str, column: ColumnInfo, table: Table) -> str:

@@ -263,7 +263,7 @@ def _offsets(array: pa.Array[Any]) -> tuple[Integers, pa.Buffer]:
 
 
 def _wire_bytes(array: pa.Array[Any], kind: SqlType) -> tuple[Integers, Bytes | pa.Buffer | bytes]:
-    """Return offsets and data of the values as the wire has them: UTF-16, Windows-1252, or bytes as they are."""
+    """Return offsets and data of the values as the wire has them: UTF-16, their code page, or bytes as they are."""
     offsets, data = _offsets(array)
     if not kind.is_text:
         return offsets, data
@@ -271,9 +271,9 @@ def _wire_bytes(array: pa.Array[Any], kind: SqlType) -> tuple[Integers, Bytes | 
     relative = offsets - offsets[0]
     is_ascii = not (text.size and text.max() > 0x7F)
     if not kind.is_wide:
-        if is_ascii:
+        if is_ascii or kind.codec == "utf-8":
             return offsets, data
-        return _positions(text, wide=False)[relative], text.tobytes().decode("utf-8").encode("cp1252", "replace")
+        return _positions(text, wide=False)[relative], text.tobytes().decode("utf-8").encode(kind.codec, "replace")
     if is_ascii:
         return relative * 2, text.astype("<u2").view(np.uint8)
     return _positions(text, wide=True)[relative] * 2, text.tobytes().decode("utf-8").encode("utf-16-le")

@@ -301,7 +301,7 @@ def _decode(kind: SqlType, data: bytes | None) -> Scalar:
         case "nchar" | "nvarchar" | "ntext":
             return data.decode("utf-16-le", "replace")
         case "char" | "varchar" | "text":
-            return data.decode("cp1252", "replace")
+            return data.decode(kind.codec, "replace")
         case "date" | "time" | "datetime" | "smalldatetime" | "datetime2" | "datetimeoffset":
             return _decode_moment(kind, data)
         case _:

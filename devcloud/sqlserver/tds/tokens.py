@@ -13,7 +13,6 @@ SERVER_VERSION: Final = (16, 0, 4165)
 SERVER_NAME: Final = "devcloud"
 COLLATION_CI_AS: Final = bytes.fromhex("0904d00034")
 """SQL_Latin1_General_CP1_CI_AS: locale 1033, ignoring case, kana and width, sort order 52."""
-COLLATION_BIN2: Final = bytes.fromhex("0904000200")
 
 DONE: Final = 0xFD
 DONE_PROC: Final = 0xFE

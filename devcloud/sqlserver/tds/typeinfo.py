@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from devcloud.sqlserver.tds.tokens import COLLATION_BIN2, COLLATION_CI_AS, b_varchar, us_varchar
-from devcloud.sqlserver.types import MAX, SqlType, decimal_width
+from devcloud.sqlserver.tds.tokens import COLLATION_CI_AS, b_varchar, us_varchar
+from devcloud.sqlserver.types import DEFAULT_COLLATION, MAX, SqlType, decimal_width
 
 FIXED: Final = {
     "tinyint": 0x30,
@@ -47,6 +47,14 @@ _TIMES: Final = {"time": 0x29, "datetime2": 0x2A, "datetimeoffset": 0x2B}
 _LOBS: Final = {"text": 0x23, "ntext": 0x63, "image": 0x22}
 _ROWVERSION_USER_TYPE: Final = 0x50
 
+# Bits of a collation ([MS-TDS] 2.2.5.1.2); the locale takes the lowest twenty.
+_IGNORE_CASE: Final = 1 << 20
+_IGNORE_WIDTH: Final = 1 << 22
+_IGNORE_KANA: Final = 1 << 23
+_BINARY2: Final = 1 << 25
+_UTF8: Final = 1 << 26
+_VERSION_100: Final = 2 << 28
+
 
 @dataclass(frozen=True, slots=True)
 class ResultColumn:
@@ -67,7 +75,16 @@ class ResultColumn:
 
 def make_collation(kind: SqlType) -> bytes:
     """Return the five bytes of a character type's collation."""
-    return COLLATION_CI_AS if kind.is_folded else COLLATION_BIN2
+    if kind.collation == DEFAULT_COLLATION:
+        return COLLATION_CI_AS
+    name = kind.collation.lower()
+    flags = kind.locale
+    if "_bin" in name:
+        flags |= _BINARY2
+    else:
+        flags |= _IGNORE_KANA | _IGNORE_WIDTH | (_IGNORE_CASE if kind.is_folded else 0)
+    flags |= (_UTF8 if kind.codec == "utf-8" else 0) | (_VERSION_100 if "_100_" in name else 0)
+    return struct.pack("<IB", flags, 0)
 
 
 def make_type_info(kind: SqlType, fixed: bool = False) -> bytes:

@@ -51,7 +51,7 @@ def _encode(kind: SqlType, body: str) -> tuple[int, bytes, bytes]:
             return (
                 0xA7 if kind.name == "varchar" else 0xAF,
                 make_collation(kind) + struct.pack("<H", kind.length),
-                body.encode("cp1252", "replace"),
+                body.encode(kind.codec, "replace"),
             )
         case "nchar" | "nvarchar":
             return (

@@ -28,8 +28,8 @@ JOIN sys.schemas AS s ON s.schema_id = o.schema_id WHERE s.name = ? AND o.name =
 
 # A type's own row for CLR types, which share one system_type_id; the system type's row for aliases of it.
 _COLUMNS = """\
-SELECT c.name, t.name AS system_type, u.name AS user_type, c.max_length, c.precision, c.scale, c.is_nullable \
-FROM sys.columns AS c LEFT JOIN sys.types AS t ON t.user_type_id = c.system_type_id \
+SELECT c.name, t.name AS system_type, u.name AS user_type, c.max_length, c.precision, c.scale, c.is_nullable, \
+c.collation_name FROM sys.columns AS c LEFT JOIN sys.types AS t ON t.user_type_id = c.system_type_id \
 LEFT JOIN sys.types AS u ON u.user_type_id = c.user_type_id WHERE c.object_id = ? ORDER BY c.column_id"""
 
 _UNIQUE_INDEXES = """\
@@ -47,7 +47,8 @@ WHERE o.type IN ('U', 'V')"""
 
 _STANDARD_COLUMNS = """\
 SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, \
-IS_NULLABLE FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION"""
+IS_NULLABLE, COLLATION_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? \
+ORDER BY ORDINAL_POSITION"""
 
 _STANDARD_KEY = """\
 SELECT k.COLUMN_NAME FROM INFORMATION_SCHEMA.TABLE_CONSTRAINTS AS t \
@@ -60,6 +61,8 @@ _RESULT_SET = f"EXEC {_RESULT_SET_PROCEDURE} @tsql = ?"
 
 # 'decimal(10,2)', 'nvarchar(max)', 'datetime2(7)', 'int'
 _TYPE_NAME = re.compile(r"\s*([^(]+?)\s*(?:\(.*)?")
+
+_COLLATION_NAME = re.compile(r"\w+", re.ASCII)
 
 _UTF16_BYTES = 2
 
@@ -128,9 +131,16 @@ def _ask(session: Session, sql: str, parameters: Sequence[Any], label: str) -> l
 
 
 def _column(row: tuple[Any, ...]) -> SourceColumn:
-    name, system_type, user_type, max_length, precision, scale, nullable = row
+    name, system_type, user_type, max_length, precision, scale, nullable, collation = row
     type_name = system_type or user_type or ""
-    return SourceColumn(name, type_name, int(max_length), int(precision), int(scale), bool(nullable))
+    return SourceColumn(
+        name, type_name, int(max_length), int(precision), int(scale), bool(nullable), _collation(collation)
+    )
+
+
+def _collation(name: str | None) -> str:
+    """A collation's name as T-SQL takes it, bare: what is no such name is none."""
+    return name if name and _COLLATION_NAME.fullmatch(name) else ""
 
 
 def _key(rows: list[tuple[Any, ...]] | None, columns: Sequence[SourceColumn]) -> tuple[str, ...]:
@@ -151,12 +161,14 @@ def _identifies(names: Sequence[str], columns: Sequence[SourceColumn]) -> bool:
 
 
 def _standard_column(row: tuple[Any, ...]) -> SourceColumn:
-    name, type_name, characters, precision, scale, datetime_precision, nullable = row
+    name, type_name, characters, precision, scale, datetime_precision, nullable, collation = row
     length = int(characters or 0)
     if length > 0 and type_name.lower() in ("nchar", "nvarchar"):
         length *= _UTF16_BYTES
     digits = datetime_precision if scale is None else scale
-    return SourceColumn(name, type_name, length, int(precision or 0), int(digits or 0), nullable != "NO")
+    return SourceColumn(
+        name, type_name, length, int(precision or 0), int(digits or 0), nullable != "NO", _collation(collation)
+    )
 
 
 def _standard_key(session: Session, schema: str, name: str, columns: Sequence[SourceColumn]) -> tuple[str, ...]:
@@ -168,10 +180,16 @@ def _standard_key(session: Session, schema: str, name: str, columns: Sequence[So
 def _result_column(row: tuple[Any, ...]) -> SourceColumn:
     # The procedure's result: is_hidden, column_ordinal, name, is_nullable, system_type_id, system_type_name,
     # max_length, precision, scale, collation_name, user_type_id, its database, schema and name, …
-    name, nullable, type_name, max_length, precision, scale, user_type = (row[at] for at in (2, 3, 5, 6, 7, 8, 13))
-    match = _TYPE_NAME.fullmatch(type_name or user_type or "")
+    name, nullable, type_name, max_length, precision, scale, collation = row[2:4] + row[5:10]
+    match = _TYPE_NAME.fullmatch(type_name or row[13] or "")
     return SourceColumn(
-        name or "", match[1] if match else "", int(max_length), int(precision), int(scale), bool(nullable)
+        name or "",
+        match[1] if match else "",
+        int(max_length),
+        int(precision),
+        int(scale),
+        bool(nullable),
+        _collation(collation),
     )
 
 

@@ -44,6 +44,9 @@ ROWS_WORTH_A_READER = 250_000
 # Keys that the bounds of ranges are taken from: with 64 ranges, some 150 for each.
 _SAMPLE_ROWS = 10_000
 
+# How often a largest value is looked for that no row has: it may have changed between the two questions.
+_LOOKS = 3
+
 _BEGIN_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; BEGIN TRANSACTION; SELECT 1"
 # A pooled connection would keep both for whoever takes it next.
 _END_SNAPSHOT = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION; SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SELECT 1"
@@ -101,21 +104,37 @@ class MssqlHome:
         """Fix the upper bound of an incremental read. Raises CursorUnusable, HomeNotFound for an unknown column."""
         if cursor == CHANGE_TRACKING:
             return self._versions()
-        source = self._described()
         column = self._column(cursor)
         kind = cursor_type(column)
         nulls = self._count(f"{quote(column.name)} IS NULL") if column.nullable else 0
         if kind == "binary":
             return HighWater(self._oldest_uncommitted(column), kind, null_cursors=nulls)
-        largest = f"MAX({quote(column.name)})"
-        rows = self._ask(select(exact_text(largest) if column.has_tenths_of_microseconds else largest, source.sql))
-        if not rows or rows[0][0] is None:
-            return HighWater(None, kind, null_cursors=nulls)
-        value = to_text(column, rows[0][0])
-        ties = self.count_at(column.name, value)
-        if not ties and column.has_tenths_of_microseconds:
-            self._check_exact_text(column)
+        value, ties = self._largest(column)
         return HighWater(value, kind, ties, nulls)
+
+    def _largest(self, column: SourceColumn) -> tuple[str | None, int]:
+        """The largest value of a column, None where it has none, and how many rows have it.
+
+        Raises CursorUnusable where none has, again and again: what has been read is not what the server compares with,
+        so that a bound made of it would leave rows out.
+        """
+        value: str | None = None
+        for _ in range(_LOOKS):
+            largest = f"MAX({quote(column.name)})"
+            text = exact_text(largest) if column.has_tenths_of_microseconds else largest
+            rows = self._ask(select(text, self._described().sql))
+            if not rows or rows[0][0] is None:
+                return None, 0
+            value = to_text(column, rows[0][0])
+            if ties := self.count_at(column.name, value):
+                return value, ties
+        if column.has_tenths_of_microseconds:
+            self._check_exact_text(column)
+        raise CursorUnusable(
+            f"The largest value of {column.name!r} is {value!r}, and no row of {self._described().name} has it: "
+            "the server does not find what it has sent.",
+            hint="Use another column as the watermark, or compare the column's collation and type with the database's.",
+        )
 
     def count(self, window: Window) -> int:
         """How many rows `read` yields of a window that is not one of Change Tracking."""
@@ -365,7 +384,7 @@ class MssqlHome:
         return to_text(column, rows[0][0])
 
     def _check_exact_text(self, column: SourceColumn) -> None:
-        """No row has the largest value: it changed meanwhile, or the server cut its text. Rule that out."""
+        """No row has the largest value: perhaps the server cut its text."""
         rows = self._ask(f"SELECT {exact_text('CAST(? AS datetime2(7))')}", _PROBE)
         if rows[0][0] != _PROBE:
             raise CursorUnusable(

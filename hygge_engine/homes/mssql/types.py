@@ -61,7 +61,8 @@ _SYNONYMS = {"timestamp": "rowversion", "sysname": "nvarchar"}
 
 @dataclass(frozen=True)
 class SourceColumn:
-    """A column as the catalogue has it. ``max_length`` counts bytes, -1 for (max)."""
+    """A column as the catalogue has it. ``max_length`` counts bytes, -1 for (max); ``collation`` is empty where the
+    column has none, or where nobody knows it."""
 
     name: str
     type_name: str
@@ -69,6 +70,7 @@ class SourceColumn:
     precision: int = 0
     scale: int = 0
     nullable: bool = True
+    collation: str = ""
 
     @property
     def base_type(self) -> str:

@@ -14,7 +14,8 @@ uniqueidentifier and text              as they are
 =====================================  =========================================================
 
 A value goes back as a parameter that the statement casts to the column's own type, so that equality and order are the
-server's: a datetime compared as datetime2 would differ from itself below the millisecond.
+server's: a datetime compared as datetime2 would differ from itself below the millisecond. Text of a code page is cast
+under the column's own collation: under the database's it would lose the letters that its code page lacks.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def parameter(column: SourceColumn, text: str) -> tuple[str, Parameter]:
             return f"CAST(? AS {column.base_type})", _bounded(column.base_type, text)
         case "nchar" | "nvarchar":
             return "?", text
+        case "char" | "varchar" if column.collation:
+            return f"CAST(? COLLATE {column.collation} AS {column.declaration})", text
         case _:
             return f"CAST(? AS {column.declaration})", text
 
