@@ -64,7 +64,7 @@ _QUOTED = re.compile(r"""['"`]([^'"`]+)['"`]""")
 _MEANINGS = {
     "load.activity_crashed": "An activity ended without an answer",
     "load.ended": "The load has ended already and cannot be cancelled",
-    "load.no_progress": "An entity was worked on again and again, and nothing landed",
+    "load.no_progress": "An entity was worked on again and again, and got no further",
     "load.not_found": "There is no load of this id",
     "load.unexpected": "Something failed that nobody foresaw",
 }

@@ -88,6 +88,7 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
                 return _withdrawn(landing, error, started)
             if landing.open is not None:
                 totals = {"rows": landing.open.rows, "bytes": landing.open.bytes, "files": landing.open.files}
+                totals["reached"] = landing.state.reached
             if isinstance(error, ExpectationFailed):
                 totals["expectations"] = error.outcome
             if not error.transient:
@@ -174,9 +175,10 @@ class _Slice:
         if opened.mode != "reload" and not merges and not self._opening.reloads:
             raise changed
         self._landing.discard(forget_watermark=opened.mode != "reload" and not merges)
-        return self._result(
+        answer = self._result(
             "continue", message=f"{changed.message} Begun again.", not_before=_in(CHANGED_PAUSE_SECONDS)
         )
+        return replace(answer, begun_again=True)
 
     def _append(self, opened: OpenLoad) -> SliceResult | None:
         """Read until the window or the slice ends, then land what was read; position and data commit together."""
@@ -330,6 +332,7 @@ class _Slice:
             watermark_column=watermark.column if watermark else "",
             watermark_type=watermark.type if watermark else "",
             watermark=(watermark.value or "") if watermark else "",
+            reached=state.reached,
             **_times(self._started),
         )
 

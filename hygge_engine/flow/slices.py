@@ -56,7 +56,9 @@ class SliceResult:
 
     ``continue``: schedule another slice, not before ``not_before`` (ISO 8601, UTC) where that is given. ``rows``,
     ``bytes`` and ``files`` count what the whole entity run has landed so far, over all its slices: the landing state
-    remembers them, so a slice that was killed is not counted twice. ``error``, ``hint`` (the
+    remembers them, so a slice that was killed is not counted twice. ``reached`` differs between two slices if, and only
+    if, the load has got ahead between them (`LandingState.reached`); it is empty where a slice could not tell.
+    ``begun_again``: what was read so far had to be given up. ``error``, ``hint`` (the
     part of ``message`` that says what to do), ``transient`` and ``retry_after_seconds`` (jitter included) go with
     ``failed``. ``expectations`` counts those that were met and those that were not, as JSON.
     """
@@ -78,6 +80,8 @@ class SliceResult:
     watermark_type: str = ""
     watermark: str = ""
     expectations: str = ""
+    reached: str = ""
+    begun_again: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""

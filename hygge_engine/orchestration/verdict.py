@@ -33,9 +33,17 @@ CRASH_PAUSE_SECONDS = 10.0
 # in the program will not.
 UNEXPECTED_LIMIT = 2
 
-# Slices in a row that neither land anything nor name a time to come back. Taking over a table from a dead attempt
-# costs one or two of them; without a limit, two attempts that fence each other would go on for ever.
+# Slices in a row that neither get ahead nor name a time to come back. Taking over a table from a dead attempt costs one
+# or two of them; without a limit, two attempts that fence each other would go on for ever.
 IDLE_SLICES_LIMIT = 20
+
+# Longest time of waiting in a row, whatever for: Fabric is given half an hour to drop a table, or what the settings
+# say. A reload that is given up here has kept what it had staged, and the next load goes on with it.
+WAITING_LIMIT_SECONDS = 6 * 60 * 60
+
+# Times that an entity may begin again because what it had read in part has changed: a source that changes faster than
+# it can be read is never read to its end.
+BEGINNINGS_LIMIT = 20
 
 # Pause between slices that did nothing, so that a fenced attempt does not take the table straight back.
 IDLE_PAUSE_SECONDS = 2.0
@@ -50,18 +58,15 @@ CRASHED = {
     "the function app's log says more.",
 }
 
-_IDLE = {
-    "status": "failed",
-    "error": "load.no_progress",
-    "message": f"{IDLE_SLICES_LIMIT} slices in a row landed nothing; another load may be working on the same table.",
-}
+_IDLE = f"{IDLE_SLICES_LIMIT} slices in a row got no further; another load may be working on the same table."
+_BEGUN_AGAIN = f"The source changed {BEGINNINGS_LIMIT} times while it was being read, each time before its end."
 
 
 # What a message says of the tries before it, wherever they were counted: within a verb, or here.
 ATTEMPTS = re.compile(r" \(tried \d+ times over \d+ s\)| Gave up after \d+ attempts in \d+ s\.")
 
-# What an answer counts over all slices of an entity run.
-_TOTALS = ("rows", "bytes", "files")
+# What an answer says of the whole entity run: what it has landed, and how far it has come.
+_WHOLE = ("rows", "bytes", "files", "reached")
 
 
 @dataclass(frozen=True)
@@ -76,9 +81,9 @@ def judge(journey: Journey, answer: Mapping[str, Any] | None, now: datetime) -> 
     """Count one activity's answer (None: it ended without one) and decide. Pure but for the journey's own counters."""
     journey.started = journey.started or (answer or {}).get("started", "")
     # A slice that could not even look (a fenced one, a lake that is down) does not know what was landed before it.
-    known = {total: journey.last[total] for total in _TOTALS if total in journey.last}
+    known = {total: journey.last[total] for total in _WHOLE if total in journey.last}
     answer = {**known, **CRASHED} if answer is None else {**known, **answer}
-    progressed = any(answer.get(total) != known.get(total) for total in _TOTALS)
+    progressed = any(answer.get(total) != known.get(total) for total in _WHOLE)
     journey.last = answer
     if answer["status"] == "continue":
         return _after_continue(journey, progressed, now)
@@ -86,7 +91,7 @@ def judge(journey: Journey, answer: Mapping[str, Any] | None, now: datetime) -> 
         journey.troubles += 1
         journey.trouble = answer["message"]
         if progressed:
-            # It landed rows before it failed: the budget is for failing in a row.
+            # It got ahead before it failed: the budget is for failing in a row.
             _forgive(journey)
         return _after_failure(journey, now)
     if answer["status"] == "done" and journey.troubles:
@@ -97,13 +102,28 @@ def judge(journey: Journey, answer: Mapping[str, Any] | None, now: datetime) -> 
 
 def _after_continue(journey: Journey, progressed: bool, now: datetime) -> Verdict:
     _forgive(journey)
-    not_before = journey.last.get("not_before")
+    answer = journey.last
+    if answer.get("begun_again"):
+        journey.beginnings += 1
+        if journey.beginnings >= BEGINNINGS_LIMIT:
+            return _no_progress(answer, _BEGUN_AGAIN)
+    not_before = answer.get("not_before")
     if not_before is not None:
+        journey.waiting_since = now if progressed else journey.waiting_since or now
+        waited = (now - journey.waiting_since).total_seconds()
+        if waited > WAITING_LIMIT_SECONDS:
+            return _no_progress(answer, f"Waited for {waited / 60:.0f} minutes and got no further.")
         return Verdict(due=max(datetime.fromisoformat(not_before), now))
+    journey.waiting_since = None
     journey.idle = 0 if progressed else journey.idle + 1
     if journey.idle >= IDLE_SLICES_LIMIT:
-        return Verdict(answer={**journey.last, **_IDLE})
+        return _no_progress(answer, _IDLE)
     return Verdict(due=now + timedelta(seconds=IDLE_PAUSE_SECONDS) if journey.idle else None)
+
+
+def _no_progress(answer: Mapping[str, Any], why: str) -> Verdict:
+    last = f" The last one said: {answer['message']}" if answer.get("message") else ""
+    return Verdict(answer={**answer, "status": "failed", "error": "load.no_progress", "message": why + last})
 
 
 def _after_failure(journey: Journey, now: datetime) -> Verdict:

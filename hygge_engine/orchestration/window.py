@@ -13,15 +13,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+# The fields of a journey that are moments.
+_TIMES = ("failing_since", "waiting_since")
+
 
 @dataclass
 class Journey:
     """One entity on its way through a load.
 
     ``attempts`` counts the activities scheduled so far, ``troubles`` those that failed, ``trouble`` says what the last
-    of these said. ``failures`` and ``crashes`` count in a row: a slice that lands rows starts them again.
+    of these said. ``failures`` and ``crashes`` count in a row: a slice that gets ahead starts them again.
     ``failing_since`` is the time of the first failure of the row. ``idle`` counts the slices in a row that changed
-    nothing. ``started`` (ISO 8601) is when the first slice began, and ``last`` the last answer of a slice.
+    nothing, ``waiting_since`` is since when they have waited in vain. ``beginnings`` counts how often the entity had to
+    begin again. ``started`` (ISO 8601) is when the first slice began, and ``last`` the last answer of a slice.
     ``connections`` are those that the running slice was given.
     """
 
@@ -34,20 +38,22 @@ class Journey:
     crashes: int = 0
     idle: int = 0
     failing_since: datetime | None = None
+    waiting_since: datetime | None = None
+    beginnings: int = 0
     started: str = ""
     last: dict[str, Any] = field(default_factory=dict)
     connections: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""
-        since = self.failing_since
-        return {**vars(self), "entity": dict(self.entity), "failing_since": since.isoformat() if since else None}
+        times = {name: at.isoformat() if (at := getattr(self, name)) else None for name in _TIMES}
+        return {**vars(self), "entity": dict(self.entity), **times}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Journey:
         """The inverse of `to_json`."""
-        since = value["failing_since"]
-        return cls(**{**value, "failing_since": datetime.fromisoformat(since) if since else None})
+        times = {name: datetime.fromisoformat(at) if (at := value.get(name)) else None for name in _TIMES}
+        return cls(**{**value, **times})
 
     @property
     def connection(self) -> str:

@@ -291,6 +291,61 @@ def test_slices_that_never_get_anywhere_end() -> None:
     assert summary["results"][0]["error"] == "load.no_progress"
 
 
+MOVES: dict[str, Callable[[int], dict[str, Any]]] = {
+    "rows": lambda attempt: {"rows": attempt},
+    "a position": lambda attempt: {"reached": f"position {attempt}"},
+    "failures in between": lambda attempt: {"reached": str(attempt // 2)} | (transient() if attempt % 2 else {}),
+}
+
+
+@pytest.mark.parametrize("moves", MOVES)
+def test_slices_that_get_ahead_may_be_as_many_as_it_takes(moves: str) -> None:
+    slices = 5 * verdict.IDLE_SLICES_LIMIT
+
+    def work(task: dict[str, Any]) -> tuple[float, Answer]:
+        if task["attempt"] > slices:
+            return 1.0, done()
+        return 240.0, {"status": "continue", **MOVES[moves](task["attempt"])}
+
+    load = host(work)
+    assert load.run()["status"] == "success"
+    assert len(load.flows()) == slices + 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "slices"),
+    [
+        ({"message": "waiting for Fabric", "seconds": 600.0}, verdict.WAITING_LIMIT_SECONDS / 601),
+        ({"message": "orders.csv changed", "seconds": 2.0, "begun_again": True}, verdict.BEGINNINGS_LIMIT),
+    ],
+)
+def test_waiting_and_beginning_again_have_an_end(answer: dict[str, Any], slices: float) -> None:
+    def work(task: dict[str, Any]) -> tuple[float, Answer]:
+        moved = {"reached": str(task["attempt"])} if answer.get("begun_again") else {}
+        due = START + timedelta(seconds=clock[0] + answer["seconds"])
+        clock[0] += 1 + answer["seconds"]
+        return 1.0, {"status": "continue", "not_before": due.isoformat(), **answer, **moved}
+
+    clock = [2.0]
+    load = host(work)
+    result = load.run()["results"][0]
+    assert result["error"] == "load.no_progress"
+    assert answer["message"] in result["message"]
+    assert slices <= len(load.flows()) <= slices + 3
+
+
+def test_waits_between_which_a_load_gets_ahead_do_not_add_up() -> None:
+    waits = 3 * int(verdict.WAITING_LIMIT_SECONDS / 600)
+
+    def work(task: dict[str, Any]) -> tuple[float, Answer]:
+        if task["attempt"] > waits:
+            return 1.0, done()
+        due = START + timedelta(seconds=600 * task["attempt"])
+        return 1.0, {"status": "continue", "not_before": due.isoformat(), "reached": str(task["attempt"])}
+
+    assert host(work).run()["status"] == "success"
+
+
 def test_cancelling_lets_running_slices_finish_and_begins_no_others() -> None:
     def slices(task: dict[str, Any]) -> tuple[float, Answer]:
         if task["entity"] == "e0":

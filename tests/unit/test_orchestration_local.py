@@ -12,7 +12,9 @@ import pytest
 from hygge_engine.errors import HomeNotFound, HomeUnavailable
 from hygge_engine.orchestration.local import LocalLoad, run_load
 from hygge_engine.orchestration.request import LoadRequest
+from hygge_engine.project.settings import RunType
 from tests.unit.load_world import SECOND_FLOW_YML, LoadWorld
+from tests.unit.project_files import HYGGE
 
 
 class Recorder:
@@ -75,6 +77,17 @@ def test_a_second_load_moves_only_what_changed(world: LoadWorld) -> None:
     summary = run_load(world.project, LoadRequest(entities=("orders", "customers")), Recorder())
     assert {line["entity"]: line["rows"] for line in summary["results"]} == {"orders": 2, "customers": 0}
     assert len(world.journal()) == 5
+
+
+@pytest.mark.parametrize("run_type", ["full_drop", "incremental"])
+def test_a_load_of_many_slices_lands_all_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_type: RunType
+) -> None:
+    world = LoadWorld(tmp_path, monkeypatch, hygge=HYGGE + "options: { slice_minutes: 0.000001 }\n")
+    world.fill(orders=60)
+    summary = run_load(world.project, LoadRequest(entities=("orders",), run_type=run_type), Recorder())
+    assert (summary["status"], summary["rows"]) == ("success", 60)
+    assert world.journal()[0]["row_count"] == 60
 
 
 def test_one_bad_table_fails_alone_and_is_not_tried_again(world: LoadWorld) -> None:

@@ -6,6 +6,7 @@ after a lost response from somebody else's.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +19,8 @@ from hygge_engine.watermark import Boundary, Watermark
 
 # Raised when a field changes its meaning; an older document is refused rather than misread.
 FORMAT = 1
+
+_DIGEST_BYTES = 8
 
 # initial: the table's first rows, without a row marker. changes: rows merged by key. reload: a new generation of the
 # table.
@@ -149,6 +152,23 @@ class LandingState:
     def has_history(self) -> bool:
         """Whether files of this generation have become visible."""
         return self.next_sequence > 1
+
+    @property
+    def reached(self) -> str:
+        """A text that changes whenever a load gets ahead: where it reads, what it has staged, what is visible.
+
+        Owners, epochs, and the phases that a reload waits in move without anything being done.
+        """
+        opened = self.open
+        under_way = opened and [
+            opened.load_id,
+            opened.position,
+            len(opened.staged),
+            [file.final for file in opened.intent],
+            opened.after_intent,
+        ]
+        moved = json.dumps([self.generation, self.next_sequence, under_way])
+        return hashlib.blake2b(moved.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
     def to_json(self, nonce: str) -> bytes:
         """The document, readable by people."""

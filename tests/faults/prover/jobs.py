@@ -43,7 +43,8 @@ class Job:
     """One delivery to a worker.
 
     ``load``: the slices of a load, from ``attempt`` on, then its settling; only that where ``answer`` is known.
-    ``fold``: bring the canonical journal up to date. ``tracked``: increments follow Change Tracking.
+    ``fold``: bring the canonical journal up to date. ``tracked``: increments follow Change Tracking. ``window``: the
+    bounds of the rows that are loaded again; without any it is an ordinary load.
     """
 
     kind: Literal["load", "fold"]
@@ -57,6 +58,7 @@ class Job:
     store: StoreKind = "open_mirroring"
     tracked: bool = False
     sabotage: str = ""
+    window: tuple[str, str] = ("", "")
 
 
 def is_final(answer: dict[str, Any]) -> bool:

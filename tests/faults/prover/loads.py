@@ -15,13 +15,16 @@ from tests.faults.prover.scenario import (
     INCREMENT,
     INITIAL,
     LOCAL,
+    LONG_RELOAD,
     MIRROR_LAKES,
     NEXT_CASES,
     ONELAKE,
+    OPEN_WINDOW,
     RELOAD,
     RELOAD_OVER_CHANGES,
     TRACKED_CHANGES,
     WHOLE_CASES,
+    WINDOW,
     Case,
     Operation,
     Point,
@@ -265,6 +268,37 @@ def _with_fault(world: World, number: int, fault: dict[str, Any]) -> Callable[[E
     return choose
 
 
+def beside_a_window(case: Case) -> Scenario:
+    """The worker is killed and nobody delivers its load again; a window of rows is loaded again, then what is new."""
+
+    def run(world: World, point: Point) -> None:
+        load = case.begin(world)
+        world.run(world.deliver(load), at(point.number, point.detail, "die"))
+        world.expire()
+        world.source.correct(1, 7)
+        world.finish(world.new_load("incremental", ("1", str(world.source.clock))))
+        world.load("incremental")
+        if case.deletes:
+            world.load("full_drop")
+        conclude(world, rows_once=False)
+
+    return Scenario(f"{case.name}: a window beside it", before_and_after, run, case.count, case.paused_on)
+
+
+def reloaded_over(case: Case) -> Scenario:
+    """The worker is killed and nobody delivers its load again; a reload comes, which has to stand alone."""
+
+    def run(world: World, point: Point) -> None:
+        load = case.begin(world)
+        world.run(world.deliver(load), at(point.number, point.detail, "die"))
+        world.expire()
+        world.source.put(0, 9)
+        world.load("full_drop")
+        conclude(world, rows_once=False)
+
+    return Scenario(f"{case.name}: reloaded over", before_and_after, run, case.count, LOCAL)
+
+
 FILE_STORES: tuple[StoreKind, ...] = ("parquet", "delta")
 
 
@@ -332,6 +366,11 @@ LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *(cancelled(case) for case in CASES),
     *(misled(case) for case in CASES),
     *(misled_for_good(case) for case in CASES),
+    *(scenario(LONG_RELOAD) for scenario in (killed, abandoned, cancelled)),
+    *(scenario(WINDOW.sliced) for scenario in (killed, abandoned, asleep_while_others_load, cancelled)),
+    *(scenario(OPEN_WINDOW) for scenario in (killed, misled_for_good)),
+    *(beside_a_window(case.sliced) for case in (INITIAL, INCREMENT, RELOAD, WINDOW)),
+    *(reloaded_over(case.sliced) for case in (INITIAL, INCREMENT, RELOAD, WINDOW)),
     *_file_scenarios(),
     *_tracked_scenarios(),
 )

@@ -67,7 +67,8 @@ class Scenario:
 @dataclass(frozen=True)
 class Case:
     """A kind of load: what there is before it, and how it runs. ``deletes``: rows have gone from the source, which
-    increments do not see. ``foreign``: tried on a service that is not ours as well."""
+    increments do not see. ``foreign``: tried on a service that is not ours as well. ``window`` bounds the rows that are
+    loaded again."""
 
     name: str
     run_type: RunType
@@ -75,12 +76,13 @@ class Case:
     slice_minutes: float = ONE_SLICE
     deletes: bool = False
     foreign: bool = False
+    window: tuple[str, str] = ("", "")
 
     def begin(self, world: World) -> Load:
         """Everything up to the load in question."""
         self.prepare(world)
         world.slice_minutes = self.slice_minutes
-        return world.new_load(self.run_type)
+        return world.new_load(self.run_type, self.window)
 
     def count(self, world: World) -> list[Operation]:
         """The operations of the load when nothing happens to it."""
@@ -140,12 +142,32 @@ def _prepare_changes(world: World) -> None:
     world.source.put(1, 3, 7)
 
 
+def _prepare_many(world: World) -> None:
+    world.source.put(*range(5))
+    world.load("full_drop", unobserved=True)
+    world.source.put(*range(2 * MANY))
+
+
+def _prepare_window(world: World) -> None:
+    """Three changes, of which the middle one and the last, at the watermark, have been corrected in silence."""
+    for ids in ((0, 1), (2, 3, 4), (5, 6, 7)):
+        world.source.put(*ids)
+    world.load("incremental", unobserved=True)
+    world.source.correct(3, 5, 6)
+
+
+# More slices than an orchestrator lets go by in which nothing moves.
+MANY = 23
+
 INITIAL = Case("initial", "incremental", _prepare_nothing, foreign=True)
 INCREMENT = Case("increment", "incremental", _prepare_rows, foreign=True)
 FIRST_RELOAD = Case("first reload", "full_drop", _prepare_nothing)
 RELOAD = Case("reload", "full_drop", _prepare_reload, deletes=True, foreign=True)
 EMPTYING_RELOAD = Case("reload to nothing", "full_drop", _prepare_emptied, deletes=True)
 RELOAD_OVER_CHANGES = Case("reload over changes", "full_drop", _prepare_rows)
+LONG_RELOAD = Case("long reload", "full_drop", _prepare_many).sliced
+WINDOW = Case("window", "incremental", _prepare_window, window=("2", "3"))
+OPEN_WINDOW = Case("open window", "incremental", _prepare_window, window=("2", ""))
 TRACKED_CHANGES = Case("changes", "incremental", _prepare_tracked)
 WHOLE_CASES = (INITIAL, INCREMENT, FIRST_RELOAD, RELOAD)
 CASES = (*WHOLE_CASES, *(case.sliced for case in WHOLE_CASES), EMPTYING_RELOAD)

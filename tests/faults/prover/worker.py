@@ -182,7 +182,9 @@ def _run_load(job: Job, project: Project, gate: Gate) -> None:
     attempt, answer = job.attempt, job.answer
     names = {"flow": FLOW, "entity": ENTITY, "entity_run_id": f"{job.load_id}-{ENTITY}", "run_type": job.run_type}
     while answer is None or not is_final(answer):
-        task = {**names, "load_id": job.load_id, "settings_hash": project.settings_hash(), "attempt": attempt}
+        bounds = dict(zip(("window_from", "window_to"), job.window, strict=True))
+        task = {**names, **bounds, "load_id": job.load_id, "attempt": attempt}
+        task["settings_hash"] = project.settings_hash()
         # The orchestrator keeps the names and counts the attempts.
         answer = {**activities.run_flow(task), **names, "attempts": attempt}
         if gate.note("slice", answer) == "stop":

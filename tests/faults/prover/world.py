@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from devcloud.replicator import Replicator, ReplicatorOptions
 from hygge_engine.journal import Journal, Progress
 from hygge_engine.lake.local import LocalLake
+from hygge_engine.orchestration.verdict import judge
+from hygge_engine.orchestration.window import Journey
 from hygge_engine.project.settings import RunType
 from hygge_engine.stores.landing.state import LandingState
 from tests.faults.prover.invariants import check
@@ -57,6 +59,8 @@ class Load:
     answer: dict[str, Any] | None = None
     settled: bool = False
     deliveries: int = 0
+    window: tuple[str, str] = ("", "")
+    journey: Journey = field(default_factory=lambda: Journey(0, {}))
 
 
 class World:
@@ -116,8 +120,8 @@ class World:
 
     # Loads and their workers
 
-    def new_load(self, run_type: RunType | None = None) -> Load:
-        load = Load(f"load{next(self._names)}", run_type or self.run_type)
+    def new_load(self, run_type: RunType | None = None, window: tuple[str, str] = ("", "")) -> Load:
+        load = Load(f"load{next(self._names)}", run_type or self.run_type, window=window)
         self.loads[load.load_id] = load
         return load
 
@@ -139,6 +143,7 @@ class World:
                 self.store,
                 self.tracked,
                 self._sabotage,
+                load.window,
             )
         )
 
@@ -249,6 +254,10 @@ class World:
             return False
         if answer["attempts"] > SLICES_LIMIT:
             raise Refuted(f"{load.load_id} needs more than {SLICES_LIMIT} slices: {answer}")
+        now = datetime.now(UTC) + timedelta(seconds=self.clock_seconds)
+        verdict = judge(load.journey, dict(answer), now).answer
+        if verdict is not None and verdict.get("error") == "load.no_progress":
+            raise Refuted(f"{load.load_id} is given up, though it had come this far: {verdict}")
         load.attempt = answer["attempts"] + 1
         if is_final(answer):
             load.answer = answer
