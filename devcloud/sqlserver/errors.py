@@ -57,6 +57,7 @@ _MESSAGES: dict[int, tuple[int, str]] = {
         16,
         "Cannot insert explicit value for identity column in table '{0}' when IDENTITY_INSERT is set to OFF.",
     ),
+    5313: (16, "Synonym '{0}' refers to an invalid object."),
     494: (16, "The TABLESAMPLE clause can only be used with local tables."),
     545: (
         16,

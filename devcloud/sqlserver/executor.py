@@ -60,6 +60,7 @@ class Executor(Execution):
             commands.DropFromTable: lambda s: self.define(lambda d: d.drop_from_table(s)),
             commands.CreateIndex: lambda s: self.define(lambda d: d.create_index(s)),
             commands.CreateView: lambda s: self.define(lambda d: d.create_view(s)),
+            commands.CreateSynonym: lambda s: self.define(lambda d: d.create_synonym(s)),
             commands.TrackTable: self._track,
             commands.Permission: lambda s: self.define(lambda d: d.set_permission(s)),
             commands.Create: self._create,

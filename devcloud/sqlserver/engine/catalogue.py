@@ -75,7 +75,8 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table (kind U) or a view (kind V, with the text of its query)."""
+    """A table (kind U), a view (kind V) or a synonym (kind SN); ``body`` is a view's query, or the name of a synonym's
+    base."""
 
     object_id: int
     schema: str

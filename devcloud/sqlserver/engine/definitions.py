@@ -10,11 +10,12 @@ from __future__ import annotations
 from devcloud.sqlserver.engine.catalogue import Catalogue, ColumnInfo, Table
 from devcloud.sqlserver.engine.moments import ticks_to_datetime
 from devcloud.sqlserver.engine.tracking_definitions import TrackingDefiner
-from devcloud.sqlserver.engine.values import quote
+from devcloud.sqlserver.engine.values import quote, quote_bracketed
 from devcloud.sqlserver.engine.writes import WriteBinder
 from devcloud.sqlserver.errors import SqlError, make_error
 from devcloud.sqlserver.tsql.commands import (
     Create,
+    CreateSynonym,
     CreateView,
     Drop,
     Permission,
@@ -49,6 +50,18 @@ class Definer(TrackingDefiner):
         for place, column in enumerate(columns, start=1):
             self._store_column(catalogue, table, ColumnInfo(place, column.name, column.shown_type, column.nullable))
 
+    def create_synonym(self, statement: CreateSynonym) -> None:
+        """Carry out CREATE SYNONYM. What it stands for is looked for when it is used."""
+        catalogue, schema, name = self._locate(statement.name)
+        if catalogue.find(schema, name) is not None:
+            raise make_error(2714, name, state=3)
+        base = ".".join(quote_bracketed(part) if part else "" for part in statement.base)
+        now = ticks_to_datetime(self._environment.now)
+        self._run(
+            f"INSERT INTO {self._where(catalogue)}.objects VALUES (?, ?, ?, 'SN', NULL, ?, NULL, ?, ?)",
+            *(self._new_id(catalogue), catalogue.schemas[schema.lower()][0], name, base, now, now),
+        )
+
     def create(self, statement: Create) -> None:
         """Carry out CREATE SCHEMA, USER and ROLE (databases and logins are the server's)."""
         catalogue = self._environment.catalogue(self._environment.database)
@@ -77,7 +90,7 @@ class Definer(TrackingDefiner):
         """Carry out DROP of tables, views, indexes, schemas, users and roles."""
         for name in statement.names:
             match statement.kind:
-                case "table" | "view":
+                case "table" | "view" | "synonym":
                     self._drop_table(statement, name)
                 case "index":
                     self._drop_index(statement, name)
@@ -87,7 +100,7 @@ class Definer(TrackingDefiner):
                     self._drop_principal(statement, name[-1])
 
     def _drop_table(self, statement: Drop, name: Name) -> None:
-        kind = "U" if statement.kind == "table" else "V"
+        kind = {"table": "U", "view": "V", "synonym": "SN"}[statement.kind]
         try:
             catalogue, schema, own = self._locate(name)
         except SqlError:

@@ -9,6 +9,7 @@ from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, Catalogue, Tab
 from devcloud.sqlserver.engine.expressions import ExpressionBinder
 from devcloud.sqlserver.engine.outputs import OutputColumn, name_columns
 from devcloud.sqlserver.engine.scope import CommonBinding, Environment, Scope, Source, qualifiers_of
+from devcloud.sqlserver.engine.state import split_name
 from devcloud.sqlserver.engine.sysviews import SYSTEM_VIEWS, SystemView, system_query
 from devcloud.sqlserver.engine.tracking import net_changes
 from devcloud.sqlserver.engine.values import Value, quote
@@ -72,6 +73,12 @@ class SourceBinder(ExpressionBinder):
             raise make_error(208, ".".join(part for part in name if part))
         if not self._inside_view and not catalogue.allows(self.environment.user, permission, table):
             raise make_error(229, permission, table.name, catalogue.database, table.schema, state=5)
+        if table.kind == "SN":
+            catalogue, schema, table_name = self.locate(split_name(table.body or ""))
+            base = catalogue.find(schema, table_name)
+            if base is None or base.kind == "SN":
+                raise make_error(5313, table.name)
+            table = base
         self.environment.check_isolation(catalogue.database)
         self.tables.append(table)
         return catalogue, table

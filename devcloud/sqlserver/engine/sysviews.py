@@ -34,6 +34,7 @@ _TYPES: Final[dict[str, SqlType]] = {
     "char2": SqlType("char", length=2),
     "nvarchar60": nvarchar(60),
     "nvarchar128": nvarchar(128),
+    "nvarchar1035": nvarchar(1035),
     "nvarcharmax": nvarchar(-1),
     "varchar20": varchar(20),
     "varchar10": varchar(10),
@@ -59,7 +60,7 @@ def _view(query: str, **columns: str) -> SystemView:
     return SystemView(tuple((name, _TYPES[kind]) for name, (kind, _) in parts.items()), f"SELECT {items} {query}")
 
 
-_KIND_TEXT: Final = "CASE o.kind WHEN 'U' THEN 'USER_TABLE' WHEN 'V' THEN 'VIEW' END"
+_KIND_TEXT: Final = "CASE o.kind WHEN 'U' THEN 'USER_TABLE' WHEN 'V' THEN 'VIEW' WHEN 'SN' THEN 'SYNONYM' END"
 _TYPE_ROWS: Final = ", ".join(
     f"('{name}', {system}, {user}, {length}, {precision}, {scale})"
     for name, (system, user, length, precision, scale) in SYSTEM_TYPES.items()
@@ -150,6 +151,9 @@ SYSTEM_VIEWS: Final[dict[tuple[str, str], SystemView]] = {
         lob_data_space_id="int 0",
     ),
     ("sys", "views"): _view("FROM {db}.objects o WHERE o.kind = 'V'", **_OBJECT),
+    ("sys", "synonyms"): _view(
+        "FROM {db}.objects o WHERE o.kind = 'SN'", **_OBJECT, base_object_name="nvarchar1035 o.body"
+    ),
     ("sys", "columns"): _view(_COLUMNS_FROM, **_COLUMN),
     ("sys", "all_columns"): _view(_COLUMNS_FROM, **_COLUMN),
     ("sys", "identity_columns"): _view(
@@ -288,7 +292,7 @@ SYSTEM_VIEWS: Final[dict[tuple[str, str], SystemView]] = {
         "FROM {db}.schemas s", CATALOG_NAME="sysname {database}", SCHEMA_NAME="nvarchar128 s.name"
     ),
     ("information_schema", "tables"): _view(
-        "FROM {db}.objects o JOIN {db}.schemas s USING (schema_id)",
+        "FROM {db}.objects o JOIN {db}.schemas s USING (schema_id) WHERE o.kind <> 'SN'",
         TABLE_CATALOG="nvarchar128 {database}",
         TABLE_SCHEMA="sysname s.name",
         TABLE_NAME="sysname o.name",

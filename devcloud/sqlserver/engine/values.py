@@ -49,6 +49,11 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def quote_bracketed(name: str) -> str:
+    """Return a name as T-SQL delimits it."""
+    return "[" + name.replace("]", "]]") + "]"
+
+
 def quote_text(text: str) -> str:
     """Return a DuckDB string literal."""
     return "'" + text.replace("'", "''") + "'"

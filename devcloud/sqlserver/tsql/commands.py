@@ -164,6 +164,15 @@ class CreateView:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateSynonym:
+    """CREATE SYNONYM name FOR base."""
+
+    name: Name
+    base: Name
+    line: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Create:
     """CREATE DATABASE, SCHEMA, LOGIN, USER or ROLE; ``argument`` is a password or a login."""
 
@@ -381,6 +390,7 @@ Statement = (
     | DropFromTable
     | CreateIndex
     | CreateView
+    | CreateSynonym
     | Create
     | Drop
     | Permission

@@ -10,6 +10,7 @@ from devcloud.sqlserver.tsql.commands import (
     ColumnDefinition,
     Create,
     CreateIndex,
+    CreateSynonym,
     CreateTable,
     CreateView,
     Drop,
@@ -40,6 +41,10 @@ class DefinitionParser(DatabaseParser):
             return self.parse_view(start, line, replace)
         if self.accept("TABLE"):
             return self._parse_create_table(line)
+        if self.accept("SYNONYM"):
+            synonym = self.parse_name()
+            self.expect("FOR")
+            return CreateSynonym(synonym, self.parse_name(), line)
         if self.accept("SCHEMA"):
             name = self.parse_identifier()
             if self.accept("AUTHORIZATION"):
@@ -279,7 +284,7 @@ class DefinitionParser(DatabaseParser):
         """Parse DROP …."""
         line = self.token.line
         self.expect("DROP")
-        kind = self.accept_any("TABLE", "VIEW", "SCHEMA", "DATABASE", "INDEX", "USER", "LOGIN", "ROLE")
+        kind = self.accept_any("TABLE", "VIEW", "SYNONYM", "SCHEMA", "DATABASE", "INDEX", "USER", "LOGIN", "ROLE")
         if kind is None:
             raise self.refused(f"DROP {self.token.upper}")
         if_exists = self.accept("IF", "EXISTS")

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
 
 from hygge_engine.errors import HomeError, HomeNotFound
-from hygge_engine.homes.mssql.identifiers import qualify
+from hygge_engine.homes.mssql.identifiers import DEFAULT_SCHEMA, qualify, quote, split_name
 from hygge_engine.homes.mssql.query import select
 from hygge_engine.homes.mssql.session import Session
 from hygge_engine.homes.mssql.types import SourceColumn
@@ -24,7 +24,9 @@ from hygge_engine.project.problems import nearest
 
 _OBJECT = """\
 SELECT o.object_id, RTRIM(o.type) AS object_type FROM sys.objects AS o \
-JOIN sys.schemas AS s ON s.schema_id = o.schema_id WHERE s.name = ? AND o.name = ? AND o.type IN ('U', 'V')"""
+JOIN sys.schemas AS s ON s.schema_id = o.schema_id WHERE s.name = ? AND o.name = ? AND o.type IN ('U', 'V', 'SN')"""
+
+_SYNONYM = "SELECT base_object_name, DB_NAME() FROM sys.synonyms WHERE object_id = ?"
 
 # A type's own row for CLR types, which share one system_type_id; the system type's row for aliases of it.
 _COLUMNS = """\
@@ -43,7 +45,7 @@ _ROWS = "SELECT SUM(p.rows) FROM sys.partitions AS p WHERE p.object_id = ? AND p
 
 _NAMES = """\
 SELECT s.name, o.name FROM sys.objects AS o JOIN sys.schemas AS s ON s.schema_id = o.schema_id \
-WHERE o.type IN ('U', 'V')"""
+WHERE o.type IN ('U', 'V', 'SN')"""
 
 _STANDARD_COLUMNS = """\
 SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, \
@@ -68,46 +70,94 @@ _UTF16_BYTES = 2
 
 _NO_ROWS = "1 = 0"
 
+_SYNONYM_KIND = "SN"
+
 # The most that a column outside of (max) holds, in bytes.
 _UNKNOWN_LENGTH = 8000
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is read: ``sql`` stands after FROM. ``key`` is empty where the catalogue knows none."""
+    """What is read: ``sql`` stands after FROM. ``key`` is empty where the catalogue knows none.
+
+    ``tracked`` is the table whose changes Change Tracking can tell, quoted; empty for queries, and for what lies in
+    another database.
+    """
 
     name: str
     sql: str
     columns: tuple[SourceColumn, ...]
     key: tuple[str, ...] = ()
     approximate_rows: int | None = None
+    tracked: str = ""
 
 
 def describe_table(session: Session, schema: str, name: str) -> Source:
-    """The columns and key of a table or view. Raises HomeNotFound with the nearest name, HomePermissionDenied."""
+    """The columns and key of a table, a view, or what a synonym stands for.
+
+    Raises HomeNotFound with the nearest name, HomePermissionDenied.
+    """
     label = f"{schema}.{name}"
     sql = qualify(schema, name)
-    found = _ask(session, _OBJECT, (schema, name), label)
-    if found:
-        object_id, kind = found[0]
-        columns = tuple(_column(row) for row in _ask(session, _COLUMNS, (object_id,), label) or ())
-        if columns:
-            key = _key(_ask(session, _UNIQUE_INDEXES, (object_id,), label), columns)
-            if not key and kind != "V":
-                key = _standard_key(session, schema, name, columns)
-            rows = _ask(session, _ROWS, (object_id,), label)
-            count = None if not rows or rows[0][0] is None else int(rows[0][0])
-            return Source(label, sql, columns, key, count)
+    if described := _described_by_catalogue(session, schema, name, label):
+        return described
     standard = _ask(session, _STANDARD_COLUMNS, (schema, name), label)
     if standard:
         columns = tuple(_standard_column(row) for row in standard)
-        return Source(label, sql, columns, _standard_key(session, schema, name, columns))
-    # The catalogue hides what a login may not see: only reading tells "no such table" from "no permission".
+        return Source(label, sql, columns, _standard_key(session, schema, name, columns), tracked=sql)
+    # The catalogue hides what a login may not see: only the server itself tells "no such table" from "no permission".
     try:
-        columns = _columns_of_result(session, select("*", sql, _NO_ROWS), label)
+        columns = _described_by_server(session, sql, label)
     except HomeNotFound as error:
         raise _not_found(session, schema, name, error) from error
-    return Source(label, sql, columns)
+    return Source(label, sql, columns, tracked=sql)
+
+
+def _described_by_catalogue(
+    session: Session, schema: str, name: str, label: str, database: str = "", *, follow: bool = True
+) -> Source | None:
+    """What the sys views of a database say, of the connection's own where none is named; None where they do not know.
+
+    ``follow``: a synonym is described as what it stands for, and read by its own name, which is what may be granted.
+    """
+    views = f"{quote(database)}.sys." if database else "sys."
+
+    def ask(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        return _ask(session, sql.replace("sys.", views), parameters, label) or []
+
+    found = ask(_OBJECT, schema, name)
+    if not found:
+        return None
+    object_id, kind = found[0]
+    sql = qualify(schema, name)
+    if kind == _SYNONYM_KIND:
+        base = _base_of(ask(_SYNONYM, object_id)) if follow else None
+        described = base and _described_by_catalogue(session, *base[1:], label, base[0], follow=False)
+        return replace(described, name=label, sql=sql) if described else None
+    columns = tuple(_column(row) for row in ask(_COLUMNS, object_id))
+    if not columns:
+        return None
+    key = _key(ask(_UNIQUE_INDEXES, object_id), columns)
+    if not key and kind != "V" and not database:
+        key = _standard_key(session, schema, name, columns)
+    rows = ask(_ROWS, object_id)
+    count = None if not rows or rows[0][0] is None else int(rows[0][0])
+    return Source(label, sql, columns, key, count, "" if database else sql)
+
+
+def _base_of(rows: Sequence[tuple[Any, ...]]) -> tuple[str, str, str] | None:
+    """Database (empty for the connection's own), schema and name of a synonym's base; None for one on another server,
+    and for one that cannot be told."""
+    if not rows:
+        return None
+    name, own = rows[0]
+    try:
+        server, database, schema, base = ["", "", "", *split_name(str(name))][-4:]
+    except ValueError:
+        return None
+    if server:
+        return None
+    return "" if database == own else database, schema or DEFAULT_SCHEMA, base
 
 
 def describe_query(session: Session, query: str) -> Source:
@@ -191,6 +241,18 @@ def _result_column(row: tuple[Any, ...]) -> SourceColumn:
         bool(nullable),
         _collation(collation),
     )
+
+
+def _described_by_server(session: Session, sql: str, label: str) -> tuple[SourceColumn, ...]:
+    """The columns of a table as the server finds them when it compiles a statement, whatever its catalogue shows."""
+    try:
+        rows = session.fetch_all(_RESULT_SET, (select("*", sql),), doing=f"Describing {label}")
+    except HomeError as error:
+        if error.transient:
+            raise
+        rows = []
+    columns = tuple(_result_column(row) for row in rows)
+    return columns or _columns_of_result(session, select("*", sql, _NO_ROWS), label)
 
 
 def _describe_result(session: Session, query: str, sql: str) -> tuple[SourceColumn, ...]:

@@ -86,8 +86,7 @@ def check_source(
     if settings.consistency == "snapshot":
         checks.append(attempt("consistency", "sys.databases", lambda: _check_consistency(session)))
     if settings.table:
-        table = settings.table
-        look = partial(_check_table_tracking, session, table, needed=tracks)
+        look = partial(_check_table_tracking, session, source, needed=tracks)
         checks.append(attempt("change tracking", "ask the server", look))
     return checks
 
@@ -238,10 +237,13 @@ def _check_rows(source: Source) -> Check:
     return Check("rows", "ok", f"about {source.approximate_rows:,}", "sys.partitions")
 
 
-def _check_table_tracking(session: Session, table: str, *, needed: bool) -> Check:
+def _check_table_tracking(session: Session, source: Source, *, needed: bool) -> Check:
     how = "CHANGE_TRACKING_MIN_VALID_VERSION"
-    schema, name = parse_table_name(table)
-    found = _ask(session, VERSIONS, f"{quote(schema)}.{quote(name)}")
+    if not source.tracked:
+        remedy = "Read the table itself, over a connection to its database." if needed else ""
+        found_there = "the table lies in another database"
+        return Check("change tracking", "failed" if needed else "unknown", found_there, how, remedy)
+    found = _ask(session, VERSIONS, source.tracked)
     if found is None:
         return Check("change tracking", "failed" if needed else "unknown", NOT_AVAILABLE, how)
     current, oldest = found[0]

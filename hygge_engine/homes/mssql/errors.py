@@ -102,6 +102,8 @@ NUMBERS: Final[dict[int, Meaning]] = {
     916: Meaning(HomePermissionDenied, "Create a user for the login there.", 2, r"is not able to access the database"),
     207: Meaning(HomeNotFound, "Compare the names with the table's.", 2, r"Invalid column name"),
     208: Meaning(HomeNotFound, "Check schema and table.", 2, r"Invalid object name"),
+    5313: Meaning(HomeNotFound, "Read the table itself, or mend the synonym.", 2, r"Synonym .* refers to an invalid"),
+    7202: Meaning(HomeNotFound, "Check the linked servers.", 2, r"Could not find server .* in sys\.servers"),
     911: Meaning(HomeNotFound, "Check the connection's database.", 2, r"Database '.*' does not exist"),
     4060: Meaning(
         HomeNotFound, "Check the connection's database, and that the login may open it.", 2, r"Cannot open database"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Self
 
 import pyarrow as pa
@@ -222,7 +223,7 @@ class MssqlHome:
         columns = (OPERATION, *source.columns)
         schema = pa.schema([pa.field(OPERATION.name, pa.string()), *self.describe().schema])
         statement = read_statement(
-            changes_source(source.sql, source.columns, source.key),
+            changes_source(source.tracked, source.columns, source.key),
             columns,
             self._key,
             Window(),
@@ -266,8 +267,13 @@ class MssqlHome:
         if not self._settings.table or self._settings.key:
             reason = "Change Tracking tells the changes of a table, by its primary key alone."
             raise CursorUnusable(reason, hint="Remove query and key from home.")
+        if not source.tracked:
+            raise CursorUnusable(
+                f"{source.name} stands for a table of another database, whose Change Tracking this one cannot ask.",
+                hint="Read the table itself, over a connection to its database.",
+            )
         try:
-            current, oldest = self._ask(VERSIONS, source.sql)[0]
+            current, oldest = self._ask(VERSIONS, source.tracked)[0]
         except HomeError as error:
             if error.transient:
                 raise
@@ -283,8 +289,8 @@ class MssqlHome:
         if oldest is None:
             raise CursorUnusable(
                 f"Change Tracking is off for {source.name}, or the login may not see it.",
-                hint=f"ALTER TABLE {source.sql} ENABLE CHANGE_TRACKING, "
-                f"and GRANT VIEW CHANGE TRACKING ON {source.sql} TO the login.",
+                hint=f"ALTER TABLE {source.tracked} ENABLE CHANGE_TRACKING, "
+                f"and GRANT VIEW CHANGE TRACKING ON {source.tracked} TO the login.",
             )
         return HighWater(str(current), "version", oldest=str(oldest))
 
@@ -327,7 +333,7 @@ class MssqlHome:
             self._source = source
             if self._settings.key:
                 key = tuple(self._column(name).name for name in self._settings.key)
-                self._source = Source(source.name, source.sql, source.columns, key, source.approximate_rows)
+                self._source = replace(source, key=key)
             if self._settings.consistency == "snapshot":
                 self._choose_driver()  # before anything is read: a snapshot is its connection's own
         return self._source

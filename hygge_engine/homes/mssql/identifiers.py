@@ -20,7 +20,7 @@ def parse_table_name(text: str) -> tuple[str, str]:
 
     A name of one part belongs to ``dbo``. Raises ValueError with the reason where the text is no such name.
     """
-    parts = _split(text.strip())
+    parts = split_name(text.strip())
     if len(parts) > 2:
         raise ValueError(f"{text!r} has {len(parts)} parts; expected schema.table of the connection's own database")
     if any(not part for part in parts):
@@ -28,7 +28,8 @@ def parse_table_name(text: str) -> tuple[str, str]:
     return (DEFAULT_SCHEMA, parts[0]) if len(parts) == 1 else (parts[0], parts[1])
 
 
-def _split(text: str) -> list[str]:
+def split_name(text: str) -> list[str]:
+    """The parts of a name of one to four parts. Raises ValueError where a quoted part does not end."""
     parts: list[str] = []
     position = 0
     while True:
