@@ -9,6 +9,7 @@
     │   ├── HomeLoginFailed           the server or Entra refused the credential
     │   ├── HomePermissionDenied      logged in, but not allowed to read the object
     │   ├── HomeNotFound              no such database, table, view or column
+    │   ├── KeyUnusable               the key does not tell every row from the others
     │   ├── CursorUnusable            the watermark column cannot serve as a cursor
     │   ├── ChangesExpired            the source has forgotten changes since the last load
     │   ├── SourceChanged             a file that was read in part is not the same any more
@@ -117,6 +118,12 @@ class HomeNotFound(HomeError):
     """The database, table, view or column does not exist."""
 
     code = "home.not_found"
+
+
+class KeyUnusable(HomeError):
+    """The key does not tell every row from the others: it is NULL, repeats, or loses digits on its way."""
+
+    code = "home.key_unusable"
 
 
 class CursorUnusable(HomeError):

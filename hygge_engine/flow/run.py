@@ -22,6 +22,7 @@ from hygge_engine.errors import (
 from hygge_engine.expectations.checks import outcome_of, warning_of
 from hygge_engine.flow.checking import Checking
 from hygge_engine.flow.factory import journal_of, open_home, open_table
+from hygge_engine.flow.identity import Identity
 from hygge_engine.flow.opening import Opening, spelling_of
 from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
 from hygge_engine.homes.base import Home, Table, Window
@@ -230,6 +231,7 @@ class _Slice:
             lower_inclusive=opened.lower_inclusive,
             landed=known,
             known=opened.upper.boundary if opened.upper else None,
+            identified_by=polish.sources_of(self._landing.state.key_columns),
         )
         position = opened.position
         rows = opened.rows + sum(file.rows for file in opened.staged)
@@ -237,6 +239,7 @@ class _Slice:
         cut: Cut = ""
         renewed = time.monotonic()
         boundary = self._boundary(opened, polish.source)
+        identity = Identity(polish, self._landing.state.key_columns, merges=self._table.merges)
         checks = self._checking.begin(opened)
         writer = self._table.writer(self._landing, landed.schema, marked=opened.mode == "changes")
         try:
@@ -248,6 +251,7 @@ class _Slice:
                             arrived = without_landed(arrived, boundary.cursor, known)
                         boundary.add(arrived)
                     arrived = polish.apply(arrived, stamp).select(names)
+                    identity.add(arrived)
                     if checks is not None:
                         checks.add(arrived)
                     writer.write(arrived)
@@ -273,6 +277,8 @@ class _Slice:
             if cut == "cancelled" and position is None:
                 writer.abandon()
                 return [], None, cut
+            identity.judge()
+            self._notes += identity.notes
             if boundary is not None and boundary.boundary is not None:
                 self._landing.note(boundary=boundary.boundary)
             if checks is not None:

@@ -64,6 +64,9 @@ class Window:
     that changed after ``lower`` and not after ``upper``. With `hygge_engine.project.settings.FILE_MODIFIED`: the rows
     of the files whose time of last change lies between the bounds, without those at ``lower`` that ``landed`` names,
     and at ``upper`` with those alone that ``known`` names.
+
+    ``identified_by`` names the columns that the destination tells rows apart by. A home that can find NULLs there
+    before it reads raises KeyUnusable; whoever reads looks once more.
     """
 
     cursor: str | None = None
@@ -72,6 +75,7 @@ class Window:
     lower_inclusive: bool = False
     landed: Boundary | None = None
     known: Boundary | None = None
+    identified_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,12 @@ class Polish:
             return set(names)
         return {name for each in self.columns if each.column.name in names for name in each.inputs}
 
+    def sources_of(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The source's columns in whose place landed columns stand; those that are made of several have none."""
+        if self.is_plain:
+            return tuple(names)
+        return tuple(each.source for each in self.columns if each.column.name in names and each.source)
+
     def key(self, named: Sequence[str]) -> tuple[str, ...]:
         """The key columns as they land: those that the store's settings name, else the source's own key.
 

@@ -7,7 +7,7 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
@@ -65,6 +65,7 @@ class Landing:
         driver: str = "mssql-python",
         pool_size: int = 4,
         home: Mapping[str, Any] = MappingProxyType({}),
+        slice_minutes: float = 4.0,
         **flow: Any,
     ) -> None:
         """Describe the flow anew."""
@@ -73,19 +74,35 @@ class Landing:
         home = {"type": "mssql", "connection": "source", "table": "dbo.{entity}", **home}
         store = {"type": "local", "path": "out", "format": "parquet"}
         (self.directory / "flows/shop").mkdir(parents=True, exist_ok=True)
-        (self.directory / "hygge.yml").write_text(
-            yaml.safe_dump({"name": "shop", "connections": {"source": connection}})
-        )
+        hygge = {"name": "shop", "connections": {"source": connection}, "options": {"slice_minutes": slice_minutes}}
+        (self.directory / "hygge.yml").write_text(yaml.safe_dump(hygge))
         (self.directory / "flows/shop/flow.yml").write_text(
             yaml.safe_dump({"home": home, "store": store, "entities": list(entities), **flow})
         )
 
-    def load(self) -> dict[str, Any]:
+    def load(self, *arguments: str) -> dict[str, Any]:
         """Load the only entity; how it was settled."""
-        result = CliRunner().invoke(app, ["go", "--json", "--project", str(self.directory)])
-        assert result.exit_code == 0, result.output
+        return self._go(arguments, exit_code=0)
+
+    def fail(self, *arguments: str) -> dict[str, Any]:
+        """The same where the load is to fail."""
+        return self._go(arguments, exit_code=1)
+
+    def _go(self, arguments: Sequence[str], *, exit_code: int) -> dict[str, Any]:
+        result = CliRunner().invoke(app, ["go", "--json", "--project", str(self.directory), *arguments])
+        assert result.exit_code == exit_code, result.output
         lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
         return dict(next(line for line in reversed(lines) if line.get("event") == "settled"))
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a query to the database of `SQLITE`."""
+        with closing(sqlite3.connect(self.directory / "shop.db")) as database:
+            return database.execute(sql).fetchall()
+
+    def tables(self) -> list[str]:
+        """The tables of rows in that database."""
+        names = [name for (name,) in self.ask("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return sorted(name for name in names if not name.startswith("__hygge"))
 
     def files(self, entity: str) -> list[Path]:
         return sorted((self.directory / "out" / entity).rglob("*.parquet"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -16,11 +16,13 @@ from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_
 from hygge_engine.homes.mssql.convert import convert
 from hygge_engine.homes.mssql.drivers import loads_pyodbc
 from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
+from hygge_engine.homes.mssql.keys import KeyWatch, null_in_key, repeated_key
 from hygge_engine.homes.mssql.pace import Pace
 from hygge_engine.homes.mssql.parallel import Read, read_ranges
 from hygge_engine.homes.mssql.query import (
     OFFSET_SUFFIX,
     Statement,
+    compare,
     exact_text,
     position_texts,
     read_statement,
@@ -33,7 +35,7 @@ from hygge_engine.homes.mssql.session import Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import OPERATION, VERSIONS, changes_source, part
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
-from hygge_engine.homes.mssql.values import parameter, to_text
+from hygge_engine.homes.mssql.values import Parameter, parameter, to_text
 from hygge_engine.project.problems import suggest
 from hygge_engine.project.settings import CHANGE_TRACKING
 
@@ -155,8 +157,11 @@ class MssqlHome:
     def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
         """The window's rows after a position, in key order where the source has a key and one reader reads it.
 
-        Closing the iterator early cancels the statements on the server.
+        Closing the iterator early cancels the statements on the server. Raises KeyUnusable, before the first row where
+        it can be, where the key does not tell every row from the others.
         """
+        if after is None:
+            self._check_identity(window)
         ranges = self._ranges(window, after)
         readers = min(self._settings.readers or 1, len(ranges))
         if window.cursor == CHANGE_TRACKING and window.lower is not None:
@@ -205,6 +210,8 @@ class MssqlHome:
             cursor = self._column(window.cursor)
             cursor_type(cursor)
         keep_offset = self._settings.keep_offset
+        if range_.after and self._settings.key:
+            self._check_alone(range_.after)
         statement = read_statement(
             source.sql, source.columns, self._key, window, cursor, range_, keep_offset=keep_offset
         )
@@ -248,18 +255,57 @@ class MssqlHome:
         pace = Pace(self._settings.max_rows_per_second)
         stream = self._open().stream(statement.sql, statement.parameters, doing=doing)
         rows = 0
+        key, source = self._key, self._described().name
+        watch = KeyWatch(source, [column.name for column in key], declared=bool(self._settings.key))
         try:
             fetched_columns = [*columns, *position_texts(self._key)]
             limit_rows, limit_bytes = pace.at_once(self._settings.batch_rows), self._settings.batch_mb * _MIB
             for fetched in read_batches(stream, fetched_columns, limit_rows, limit_bytes):
                 batch = convert(fetched, columns, schema)
                 rows += batch.num_rows
+                keys = _key_arrays(key, columns, fetched, batch)
+                watch.see(keys)
+                position = [to_text(column, array[-1].as_py()) for column, array in zip(key, keys, strict=True)]
                 pace.keep(batch.num_rows)
-                yield batch, _position(self._key, columns, fetched, batch)
+                del keys
+                yield batch, position or None
                 del fetched, batch
         finally:
             stream.close()
         self._check_complete(statement, rows)
+
+    def _check_identity(self, window: Window) -> None:
+        """Count the rows of a window that have NULL where a row must be identified, as far as the catalogue allows it.
+
+        One question to the server, and only for columns that were declared to be a key.
+        """
+        if window.cursor == CHANGE_TRACKING and window.lower is not None:
+            return  # by the table's own primary key
+        source = self._described()
+        named = [self._column(name) for name in dict.fromkeys([*source.key, *window.identified_by])]
+        nullable = [column for column in named if column.nullable]
+        if not nullable:
+            return
+        counts = ", ".join(f"SUM(CASE WHEN {quote(column.name)} IS NULL THEN 1 ELSE 0 END)" for column in nullable)
+        condition = ""
+        parameters: list[Parameter] = []
+        if window.cursor is not None and window.cursor != CHANGE_TRACKING:
+            condition, parameters = window_condition(self._column(window.cursor), window)
+        found = self._ask(select(counts, source.sql, condition), *parameters)[0]
+        nulls = {column.name: int(str(count or 0)) for column, count in zip(nullable, found, strict=True)}
+        for names in (source.key, window.identified_by):
+            if missing := {name: nulls[name] for name in names if nulls.get(name)}:
+                raise null_in_key(source.name, missing, names)
+
+    def _check_alone(self, position: Position) -> None:
+        """Raise KeyUnusable where several rows have the key after which reading goes on: it would leave all but one
+        out, and the slice before has seen no more than one."""
+        source = self._described()
+        parameters: list[Parameter] = []
+        condition = compare(self._key, "=", position, parameters)
+        rows = self._count(condition, *parameters)
+        if rows > 1:
+            raise repeated_key(source.name, rows - 1, source.key)
 
     def _versions(self) -> HighWater:
         """The range of versions of Change Tracking. Raises CursorUnusable where it is off or may not be seen."""
@@ -400,19 +446,14 @@ class MssqlHome:
             )
 
 
-def _position(
+def _key_arrays(
     key: Sequence[SourceColumn], columns: Sequence[SourceColumn], fetched: pa.RecordBatch, batch: pa.RecordBatch
-) -> Position | None:
-    """The key of the last row, or None for a source without one."""
-    if not key:
-        return None
+) -> list[pa.Array[Any]]:
+    """The key's columns with every digit: as the server wrote them out where Arrow has fewer."""
     numbers = {column.name: number for number, column in enumerate(columns)}
     texts = position_texts(key)
     first_text = fetched.num_columns - len(texts)
-    position: Position = []
-    for column in key:
-        array = (
-            fetched.column(first_text + texts.index(column)) if column in texts else batch.column(numbers[column.name])
-        )
-        position.append(to_text(column, array[-1].as_py()))
-    return position
+    return [
+        fetched.column(first_text + texts.index(column)) if column in texts else batch.column(numbers[column.name])
+        for column in key
+    ]

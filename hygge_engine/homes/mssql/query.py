@@ -122,7 +122,9 @@ def _window_conditions(cursor: SourceColumn, window: Window, parameters: list[Pa
     return conditions
 
 
-def compare(key: Sequence[SourceColumn], sign: Literal[">", "<="], bound: Position, parameters: list[Parameter]) -> str:
+def compare(
+    key: Sequence[SourceColumn], sign: Literal[">", "<=", "="], bound: Position, parameters: list[Parameter]
+) -> str:
     """The key compared as a row with a bound: T-SQL has no row comparison of its own.
 
     The first column is bounded once more by itself, which is what the server can seek in an index.
@@ -138,8 +140,8 @@ def compare(key: Sequence[SourceColumn], sign: Literal[">", "<="], bound: Positi
         parameters.append(value)
         return f"{quote(key[number].name)} {operator} {placeholder}"
 
-    if len(key) == 1:
-        return term(0, sign)
+    if sign == "=" or len(key) == 1:
+        return " AND ".join(term(number, sign) for number in range(len(key)))
     seek = term(0, sign[0] + "=")
     alternatives = []
     for last in range(len(key)):

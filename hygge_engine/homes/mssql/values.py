@@ -24,7 +24,9 @@ import re
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
+from hygge_engine.errors import HomeError
 from hygge_engine.homes.mssql.types import SourceColumn
 
 Parameter = str | bytes | int | float
@@ -74,11 +76,12 @@ def _bounded(type_name: str, text: str) -> str:
 def to_text(column: SourceColumn, value: Any) -> str:
     """The exact text of a value that a driver or Arrow returned for ``column``.
 
-    A string in place of a timestamp is the server's own rendering, with digits that no Python value holds.
+    A string in place of a timestamp is the server's own rendering, with digits that no Python value holds. Raises
+    HomeError for a value that has no exact text, NULL among them.
     """
     match value:
-        case bool():
-            return str(int(value))
+        case int():  # True and False among them
+            return f"{value:d}"
         case datetime():
             return _timestamp_text(column, value.isoformat(timespec="microseconds"))
         case date() | time():
@@ -91,8 +94,12 @@ def to_text(column: SourceColumn, value: Any) -> str:
             return "0x" + value.hex().upper()
         case str() if column.base_type in ("datetime2", "datetimeoffset"):
             return _timestamp_text(column, value)
+        case str():
+            return value
+        case UUID():
+            return f"{value}".upper()
         case _:
-            return str(value)
+            raise HomeError(f"Column {column.name!r} holds a {type(value).__name__} that has no exact text.")
 
 
 def _timestamp_text(column: SourceColumn, text: str) -> str:

@@ -1,0 +1,61 @@
+"""What a key has to be for rows to be read by it: never NULL, and never the same twice.
+
+The catalogue's own keys are. A declared one is looked at as its rows go by: they come in its order, so that rows which
+share it stand beside each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hygge_engine.errors import KeyUnusable
+
+NULL_HINT = "Fill it in by a query, or name columns that are never NULL."
+REPEAT_HINT = "Name more columns, until every row has a key of its own."
+
+
+class KeyWatch:
+    """Looks at the key of each batch of one read. ``names`` are those of its columns; only where ``declared`` does it
+    look for rows that share a key."""
+
+    def __init__(self, source: str, names: Sequence[str], *, declared: bool) -> None:
+        self._source = source
+        self._names = names
+        self._declared = declared
+        self._last: list[pa.Array[Any]] | None = None
+
+    def see(self, columns: Sequence[pa.Array[Any]]) -> None:
+        """Take the key's columns of the next batch. Raises KeyUnusable before any of its rows is handed on."""
+        if not columns or not len(columns[0]):
+            return
+        for name, column in zip(self._names, columns, strict=True):
+            if column.null_count:
+                raise null_in_key(self._source, {name: column.null_count}, self._names)
+        if not self._declared:
+            return
+        joined = list(columns)
+        if self._last is not None:
+            joined = [pa.concat_arrays(pair) for pair in zip(self._last, columns, strict=True)]
+        alike = [pc.equal(column.slice(1), column.slice(0, len(column) - 1)) for column in joined]
+        repeats = reduce(pc.and_, alike).true_count
+        if repeats:
+            raise repeated_key(self._source, repeats, self._names)
+        # A copy: a slice would hold the whole batch.
+        self._last = [column.take(pa.array([len(column) - 1])) for column in columns]
+
+
+def null_in_key(source: str, nulls: dict[str, int], key: Sequence[str]) -> KeyUnusable:
+    """The error about rows without a value in the key, by column."""
+    found = ", ".join(f"{name} is NULL in {count:,} rows" for name, count in nulls.items())
+    return KeyUnusable(f"{source}: {found}, and is part of the key ({', '.join(key)}).", hint=NULL_HINT)
+
+
+def repeated_key(source: str, repeats: int, key: Sequence[str]) -> KeyUnusable:
+    """The error about rows that share a key."""
+    found = f"{repeats:,} rows have the same key ({', '.join(key)}) as the row before them"
+    return KeyUnusable(f"{source}: {found}, so that it identifies none of them.", hint=REPEAT_HINT)

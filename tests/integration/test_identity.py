@@ -1,0 +1,112 @@
+"""Keys that do not tell rows apart are found before anything of them lands, whoever has declared them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hygge_engine.errors import HomeError
+from hygge_engine.homes.mssql.types import SourceColumn
+from hygge_engine.homes.mssql.values import to_text
+from tests.integration.mssql_server import ServerProcess
+from tests.integration.test_mssql_landing import SQLITE, Landing
+
+VIEW = "CREATE VIEW dbo.variants AS SELECT item, variant, qty FROM dbo.stocked"
+ROWS = "(1,NULL,1), (1,'Alpha',2), (1,'Beta',3), (2,NULL,4), (2,'Alpha',5), (2,'Zeta',6), (3,NULL,7), (3,'Blue',8)"
+KEY = {"key": ["item", "variant"]}
+
+
+@pytest.fixture
+def landing(mssql_server: ServerProcess, tmp_path: Path) -> Landing:
+    return Landing(mssql_server, tmp_path / "project")
+
+
+def stock(server: ServerProcess, rows: str) -> None:
+    server.run(
+        "DROP VIEW IF EXISTS dbo.variants",
+        "DROP TABLE IF EXISTS dbo.stocked",
+        "CREATE TABLE dbo.stocked (id int IDENTITY PRIMARY KEY, item int NOT NULL, variant nvarchar(20) NULL, "
+        "qty int NOT NULL)",
+        VIEW,
+        f"INSERT INTO dbo.stocked (item, variant, qty) VALUES {rows}",
+    )
+
+
+@pytest.mark.parametrize("slice_minutes", [4.0, 1e-9])
+@pytest.mark.parametrize("flow", [{}, {"run_type": "incremental", "watermark": {"column": "qty"}}])
+def test_null_in_the_key_of_a_view_is_counted_before_anything_lands(
+    mssql_server: ServerProcess, landing: Landing, flow: dict[str, Any], slice_minutes: float
+) -> None:
+    # The NULLs come last, so that a load of many slices would have landed rows before it met one.
+    stock(mssql_server, ROWS.replace("(1,NULL,1), ", ""))
+    landing.write("variants", home={**KEY, "batch_rows": 1}, slice_minutes=slice_minutes, **flow)
+    error = landing.fail()
+    assert error["error"] == "home.key_unusable"
+    assert "variant is NULL in 2 rows, and is part of the key (item, variant)" in error["message"]
+    assert landing.files("variants") == []
+
+
+def test_null_that_an_increment_brings_stops_it_and_every_later_one_until_it_is_gone(
+    mssql_server: ServerProcess, landing: Landing
+) -> None:
+    stock(mssql_server, "(1,'Alpha',1), (2,'Alpha',2)")
+    landing.write("variants", home=KEY, run_type="incremental", watermark={"column": "qty"})
+    assert landing.load()["rows"] == 2
+    mssql_server.run("INSERT INTO dbo.stocked (item, variant, qty) VALUES (3, NULL, 3), (3, 'Blue', 4)")
+    for _ in range(2):
+        assert "variant is NULL in 1 rows" in landing.fail()["message"]
+    assert len(landing.files("variants")) == 1
+    mssql_server.run("UPDATE dbo.stocked SET variant = 'Red' WHERE variant IS NULL")
+    assert landing.load()["rows"] == 2
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 50])
+@pytest.mark.parametrize("slice_minutes", [4.0, 1e-9])
+def test_a_declared_key_that_repeats_is_found_in_whatever_batches_and_slices_it_comes(
+    mssql_server: ServerProcess, landing: Landing, batch_rows: int, slice_minutes: float
+) -> None:
+    stock(mssql_server, "(1,'Alpha',1), (1,'Beta',2), (2,'Alpha',3), (2,'Alpha',4), (2,'Alpha',5), (3,'Blue',6)")
+    landing.write("variants", home={**KEY, "batch_rows": batch_rows}, slice_minutes=slice_minutes)
+    error = landing.fail()
+    assert (error["error"], "(item, variant)" in error["message"]) == ("home.key_unusable", True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("(1,NULL,1), (2,'Beta',2)", "variant is NULL in 1 rows"),
+        ("(1,'Alpha',1), (2,'Beta',2), (3,'Alpha',3)", "1 rows have the same key as another one"),
+    ],
+)
+@pytest.mark.parametrize(
+    "polish",
+    [{}, {"rename": {"variant": "kind"}}, {"mask": {"variant": "hash"}, "hash_salt": "0123456789"}],
+)
+def test_a_key_of_the_store_that_is_not_the_source_s_own_is_looked_at_as_rows_arrive(
+    mssql_server: ServerProcess, landing: Landing, rows: str, words: str, polish: Mapping[str, Any]
+) -> None:
+    stock(mssql_server, rows)
+    store = {**SQLITE, "key_columns": ["variant"]}
+    landing.write("stocked", store=store, run_type="incremental", watermark={"column": "id"}, polish=polish)
+    error = landing.fail()
+    assert error["error"] == "home.key_unusable"
+    assert words.removeprefix("variant") in error["message"]
+    assert landing.tables() == []
+
+
+def test_a_surrogate_key_has_a_value_where_its_columns_have_none(mssql_server: ServerProcess, landing: Landing) -> None:
+    stock(mssql_server, ROWS)
+    store = {**SQLITE, "key_columns": ["row_id"]}
+    landing.write(
+        "stocked", store=store, polish={"hash_ids": {"row_id": ["item", "variant"]}, "hash_salt": "0123456789"}
+    )
+    assert landing.load()["rows"] == 8
+
+
+@pytest.mark.parametrize("value", [None, [1], {"a": 1}, object()])
+def test_no_position_is_made_of_a_value_without_an_exact_text(value: object) -> None:
+    with pytest.raises(HomeError, match="has no exact text"):
+        to_text(SourceColumn("variant", "nvarchar", 40), value)
