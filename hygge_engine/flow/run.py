@@ -6,7 +6,7 @@ import logging
 import time
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from hygge_engine.errors import (
@@ -19,8 +19,17 @@ from hygge_engine.errors import (
     SourceChanged,
     StoreError,
 )
-from hygge_engine.expectations.checks import outcome_of, warning_of
 from hygge_engine.flow.checking import Checking
+from hygge_engine.flow.ending import (
+    checked_result,
+    ended_result,
+    is_table_gone,
+    let_go,
+    replace_table,
+    seconds_from_now,
+    slice_result,
+    times_since,
+)
 from hygge_engine.flow.factory import journal_of, open_home, open_table
 from hygge_engine.flow.identity import Identity
 from hygge_engine.flow.opening import Opening, spelling_of
@@ -33,7 +42,7 @@ from hygge_engine.project.settings import FILE_MODIFIED
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.base import RENEWAL_SECONDS, Landing, is_resumable
-from hygge_engine.stores.landing.state import Checked, OpenLoad, StagedFile
+from hygge_engine.stores.landing.state import OpenLoad, StagedFile
 from hygge_engine.watermark.rows import BoundaryRows, without_landed
 
 if TYPE_CHECKING:
@@ -41,16 +50,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# How often a load asks again for a table that another load owns, and after how many tries it gives up with `skip:
-# busy`. Together five minutes: as long as one slice of the other load can take.
-BUSY_POLL_SECONDS = 30.0
-BUSY_ATTEMPTS = 10
+# How soon a load asks again for a table that another load owns: after a second, then after twice as long each time, but
+# never after more than half a minute. After these tries it gives up with `skip: busy`; together they take five minutes,
+# as long as one slice of the other load can.
+BUSY_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, *[30.0] * 9)
 
 # A fenced attempt comes back this soon, to find out how its successor is doing.
 FENCED_PAUSE_SECONDS = 5.0
-
-# How soon to try again to drop a table that somebody is reading.
-DROP_PAUSE_SECONDS = 5.0
 
 # How soon to begin again with files that have just changed.
 CHANGED_PAUSE_SECONDS = 2.0
@@ -68,6 +74,8 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
     try:
         table = open_table(project, entity)
         landing = table.attach(task.load_id, task.attempt)
+        if task.closing:
+            return let_go(table, landing, started)
         with open_home(project, entity.with_connections(task.connections)) as home:
             manifest = Manifest(*journal_of(project, entity))
             opening = Opening(home, table, landing, manifest, entity, task)
@@ -76,11 +84,13 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
                 home, table, landing, opening, checking, task, watch, project.options.slice_minutes * 60
             ).run()
     except LandingBusy as busy:
-        if task.attempt < BUSY_ATTEMPTS:
-            return SliceResult(
-                "continue", message=f"waiting: {busy.message}", not_before=_in(BUSY_POLL_SECONDS), **_times(started)
-            )
-        return SliceResult("skipped", message=f"busy: {busy.message}", error=busy.code, **_times(started))
+        if task.closing:
+            return SliceResult("cancelled", **times_since(started))  # nothing of this table is ours any more
+        if task.busy < len(BUSY_PAUSES_SECONDS):
+            due = seconds_from_now(BUSY_PAUSES_SECONDS[task.busy])
+            message = f"waiting: {busy.message}"
+            return SliceResult("continue", message=message, not_before=due, busy=True, **times_since(started))
+        return SliceResult("skipped", message=f"busy: {busy.message}", error=busy.code, **times_since(started))
     except LandingFenced as fenced:
         return _withdrawn(landing, fenced, started)
     except HyggeError as error:
@@ -90,12 +100,13 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
             if landing.open is not None:
                 totals = {"rows": landing.open.rows, "bytes": landing.open.bytes, "files": landing.open.files}
                 totals["reached"] = landing.state.reached
+            totals["table_gone"] = is_table_gone(landing)
             if isinstance(error, ExpectationFailed):
                 totals["expectations"] = error.outcome
             if not error.transient:
                 _release(landing)
         pause = backoff_seconds(task.attempt, error.retry_after_seconds) if error.transient else None
-        return SliceResult.failure(error, retry_after_seconds=pause, **totals, **_times(started))
+        return SliceResult.failure(error, retry_after_seconds=pause, **totals, **times_since(started))
 
 
 class _Slice:
@@ -145,7 +156,7 @@ class _Slice:
                 checked = self._checking.judge_nothing()
                 self._landing.sweep()  # what a fenced attempt staged after its successor had swept
                 self._landing.release()
-                return self._ended(checked, self._opening.message)
+                return checked_result(self._landing, self._started, checked, self._opening.message, *self._notes)
             try:
                 cut = self._reload(opened) if opened.mode == "reload" else self._append(opened)
             except SourceChanged as changed:
@@ -177,7 +188,7 @@ class _Slice:
             raise changed
         self._landing.discard(forget_watermark=opened.mode != "reload" and not merges)
         answer = self._result(
-            "continue", message=f"{changed.message} Begun again.", not_before=_in(CHANGED_PAUSE_SECONDS)
+            "continue", message=f"{changed.message} Begun again.", not_before=seconds_from_now(CHANGED_PAUSE_SECONDS)
         )
         return replace(answer, begun_again=True)
 
@@ -203,19 +214,8 @@ class _Slice:
             self._landing.update(staged=staged, position=position, phase="staging" if cut else "dropping")
             if cut:
                 return self._stopped(cut)
-        opened = self._landing.open or opened
-        if opened.phase == "dropping" and not self._table.drop(self._landing):
-            return self._result(
-                "continue",
-                message="somebody is at work in the folder that is to be dropped",
-                not_before=_in(DROP_PAUSE_SECONDS),
-            )
-        if wait := self._table.drop_wait(self._landing):
-            return self._result("continue", message=wait.message, not_before=_in(wait.seconds))
-        if opened.staged:
-            self._table.publish(self._landing, opened.staged, position=None, last=True, new_generation=True)
-        else:
-            self._table.clear(self._landing)
+        if wait := replace_table(self._table, self._landing):
+            return self._result("continue", message=wait.message, not_before=seconds_from_now(wait.seconds))
         return None
 
     def _read(self, opened: OpenLoad) -> tuple[list[StagedFile], list[str] | None, Cut]:
@@ -313,42 +313,12 @@ class _Slice:
         return None
 
     def _done(self) -> SliceResult:
-        done = self._landing.finished
-        return self._ended(done.checked, done.message) if done else self._ended(Checked(), "")
-
-    def _ended(self, checked: Checked, beginning: str) -> SliceResult:
-        notes = [beginning, *self._notes, warning_of(checked)]
-        message = "; ".join(note for note in notes if note)
-        return replace(self._result("done", message=message), expectations=outcome_of(checked))
+        return ended_result(self._landing, self._started, *self._notes)
 
     def _result(
-        self, status: Literal["done", "continue", "cancelled"], *, message: str = "", not_before: str | None = None
+        self, status: Literal["continue", "cancelled"], *, message: str = "", not_before: str | None = None
     ) -> SliceResult:
-        totals = self._landing.finished or self._landing.open or self._landing.carried
-        state = self._landing.state
-        watermark = state.watermark
-        return SliceResult(
-            status,
-            rows=totals.rows if totals else 0,
-            bytes=totals.bytes if totals else 0,
-            files=totals.files if totals else 0,
-            message=message,
-            not_before=not_before,
-            primary_key=",".join(state.key_columns),
-            watermark_column=watermark.column if watermark else "",
-            watermark_type=watermark.type if watermark else "",
-            watermark=(watermark.value or "") if watermark else "",
-            reached=state.reached,
-            **_times(self._started),
-        )
-
-
-def _in(seconds: float) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
-
-
-def _times(started: datetime) -> dict[str, Any]:
-    return {"started": started.isoformat(), "finished": datetime.now(UTC).isoformat()}
+        return slice_result(self._landing, status, self._started, message=message, not_before=not_before)
 
 
 def _withdrawn(landing: Landing | None, error: HyggeError, started: datetime) -> SliceResult:
@@ -358,7 +328,9 @@ def _withdrawn(landing: Landing | None, error: HyggeError, started: datetime) ->
             landing.withdraw()
     except HyggeError as failure:
         _log.warning("what a fenced attempt has staged stays until the next load sweeps it: %s", failure)
-    return SliceResult("continue", message=error.message, not_before=_in(FENCED_PAUSE_SECONDS), **_times(started))
+    return SliceResult(
+        "continue", message=error.message, not_before=seconds_from_now(FENCED_PAUSE_SECONDS), **times_since(started)
+    )
 
 
 def _release(landing: Landing) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hygge_engine.errors import HyggeError
@@ -21,7 +21,9 @@ class SliceTask:
     """One slice of one entity run. ``attempt`` counts the activities scheduled for this entity run, from 1.
 
     ``window_from`` and ``window_to`` bound a backfill, both inclusive; without either it is an ordinary load.
-    ``connections`` to the source are the slice's own.
+    ``connections`` to the source are the slice's own; ``busy`` counts the answers in a row that another load owns the
+    table. A ``closing`` slice reads nothing: the entity run is not to go on,
+    and lets go of what it holds.
     """
 
     load_id: str
@@ -34,6 +36,8 @@ class SliceTask:
     window_from: str = ""
     window_to: str = ""
     connections: int = 1
+    busy: int = 0
+    closing: bool = False
 
     @property
     def is_backfill(self) -> bool:
@@ -60,7 +64,9 @@ class SliceResult:
     if, the load has got ahead between them (`LandingState.reached`); it is empty where a slice could not tell.
     ``begun_again``: what was read so far had to be given up. ``error``, ``hint`` (the
     part of ``message`` that says what to do), ``transient`` and ``retry_after_seconds`` (jitter included) go with
-    ``failed``. ``expectations`` counts those that were met and those that were not, as JSON.
+    ``failed``. ``expectations`` counts those that were met and those that were not, as JSON. ``table_gone``: the old
+    table has been dropped and the new rows have not landed; None where the slice cannot tell. ``busy``: another load
+    owns the table.
     """
 
     status: SliceStatus
@@ -82,6 +88,12 @@ class SliceResult:
     expectations: str = ""
     reached: str = ""
     begun_again: bool = False
+    table_gone: bool | None = None
+    busy: bool = False
+
+    def with_expectations(self, outcome: str) -> SliceResult:
+        """The same, with what has come of the expectations."""
+        return replace(self, expectations=outcome)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""

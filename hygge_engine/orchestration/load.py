@@ -16,7 +16,7 @@ from typing import Any
 from hygge_engine.orchestration.context import Context, Task, Timer
 from hygge_engine.orchestration.progress import Progress
 from hygge_engine.orchestration.summary import summarize
-from hygge_engine.orchestration.verdict import CRASH_PAUSE_SECONDS, CRASHED, CRASHES_LIMIT, judge
+from hygge_engine.orchestration.verdict import CRASH_PAUSE_SECONDS, CRASHED, CRASHES_LIMIT, close, judge, told
 from hygge_engine.orchestration.window import Journey
 
 # The external event that asks a load to stop.
@@ -91,11 +91,9 @@ def _run_entities(
     running: dict[Task, Journey] = {}
     begun = 0
     alarm = _Alarm(context)
-    totals.cancelled = not cancel
+    if not cancel:
+        _stop(progress)
     while True:
-        if totals.cancelled:
-            for journey in window.drain():
-                progress.settle(journey, _stopped(journey))
         full = limit is not None and begun >= limit
         outstanding = bool(running) or alarm.timer is not None
         fresh: list[Task] = []
@@ -126,19 +124,39 @@ def _run_entities(
             window.wake(max(context.current_utc_datetime, alarm.ring()))
         elif winner in cancel:
             cancel.clear()
-            totals.cancelled = True
+            _stop(progress)
+
+
+def _stop(progress: Progress) -> None:
+    """Begin no entity any more, and let those that have begun give up their tables as soon as their slices end."""
+    totals, window = progress.totals, progress.window
+    if totals.cancelled:
+        return
+    totals.cancelled = True
+    for journey in window.drain():
+        if not journey.attempts:
+            progress.settle(journey, _stopped(journey))
+            continue
+        if journey.ending is None:
+            close(journey, _stopped(journey))
+        window.resume(journey)
 
 
 def _go_on(journey: Journey, answer: dict[str, Any] | None, now: datetime, progress: Progress) -> None:
     """Let an entity whose activity has ended run again, now or later, or settle it."""
     verdict = judge(journey, answer, now)
     totals, window = progress.totals, progress.window
-    if verdict.answer is not None:
-        progress.settle(journey, verdict.answer)
-        # A slice that saw the marker knows of the cancellation even if the event is lost.
-        totals.cancelled = totals.cancelled or verdict.answer["status"] == "cancelled"
-    elif totals.cancelled:
-        progress.settle(journey, _stopped(journey))
+    if verdict.answer is not None and verdict.holding and journey.ending is None:
+        close(journey, _stopped(journey) if totals.cancelled else verdict.answer)
+        window.resume(journey)
+    elif verdict.answer is not None:
+        progress.settle(journey, told(verdict.answer))
+        if verdict.answer["status"] == "cancelled":
+            # A slice that saw the marker knows of the cancellation even if the event is lost.
+            _stop(progress)
+    elif totals.cancelled and journey.ending is None:
+        close(journey, _stopped(journey))
+        window.resume(journey)
     elif verdict.due is None or verdict.due <= now:
         window.resume(journey)
     else:
@@ -234,6 +252,8 @@ def _slice_task(load_id: str, settings_hash: str, journey: Journey) -> dict[str,
         "settings_hash": settings_hash,
         "attempt": journey.attempts,
         "connections": journey.connections,
+        "busy": journey.busy,
+        "closing": journey.ending is not None,
     }
 
 

@@ -80,6 +80,7 @@ class Progress:
             "plan": self.plan,
             "started": self.started.isoformat(),
             "entities": self.totals.entities,
+            "cancelled": self.totals.cancelled,
             "answers": self.answers,
             "ready": [journey.to_json() for journey in self.window.ready_journeys()],
             "deferred": [[due.isoformat(), journey.to_json()] for due, journey in self.window.deferred_journeys()],
@@ -90,6 +91,7 @@ class Progress:
         """The inverse of `to_json`."""
         progress = cls(value["plan"], datetime.fromisoformat(value["started"]), on_settled)
         progress.totals = Totals(value["entities"])
+        progress.totals.cancelled = bool(value.get("cancelled"))
         progress.answers = list(value["answers"])
         for answer in progress.answers:
             progress.totals.settle(answer)

@@ -62,19 +62,35 @@ _IDLE = f"{IDLE_SLICES_LIMIT} slices in a row got no further; another load may b
 _BEGUN_AGAIN = f"The source changed {BEGINNINGS_LIMIT} times while it was being read, each time before its end."
 
 
+# What an answer says where the entity is left without a table.
+_GONE = (
+    "The old table has been dropped and the new rows have not landed: it is gone until the next load, which goes on."
+)
+
+# What it says where that was averted.
+_FINISHED = "The load was cancelled while its staged rows took the old table's place, which was finished"
+
+
 # What a message says of the tries before it, wherever they were counted: within a verb, or here.
 ATTEMPTS = re.compile(r" \(tried \d+ times over \d+ s\)| Gave up after \d+ attempts in \d+ s\.")
 
 # What an answer says of the whole entity run: what it has landed, and how far it has come.
 _WHOLE = ("rows", "bytes", "files", "reached")
 
+# What an entity that lets go may have changed of what it had said before.
+_REACHED = (*_WHOLE, "watermark", "watermark_column", "watermark_type", "table_gone")
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """``answer`` settles the entity; without it the entity runs again, not before ``due`` where that is given."""
+    """``answer`` settles the entity; without it the entity runs again, not before ``due`` where that is given.
+
+    With ``holding`` the entity may still own its table, and has to let go of it before it settles.
+    """
 
     answer: dict[str, Any] | None = None
     due: datetime | None = None
+    holding: bool = False
 
 
 def judge(journey: Journey, answer: Mapping[str, Any] | None, now: datetime) -> Verdict:
@@ -82,9 +98,14 @@ def judge(journey: Journey, answer: Mapping[str, Any] | None, now: datetime) -> 
     journey.started = journey.started or (answer or {}).get("started", "")
     # A slice that could not even look (a fenced one, a lake that is down) does not know what was landed before it.
     known = {total: journey.last[total] for total in _WHOLE if total in journey.last}
-    answer = {**known, **CRASHED} if answer is None else {**known, **answer}
+    answer = {**known, **(CRASHED if answer is None else answer)}
+    if answer["status"] == "failed" and journey.last.get("table_gone"):
+        answer.setdefault("table_gone", True)
     progressed = any(answer.get(total) != known.get(total) for total in _WHOLE)
     journey.last = answer
+    journey.busy = journey.busy + 1 if answer.get("busy") else 0
+    if journey.ending is not None:
+        return _after_closing(journey, journey.ending, now, progressed=progressed)
     if answer["status"] == "continue":
         return _after_continue(journey, progressed, now)
     if answer["status"] == "failed":
@@ -94,10 +115,51 @@ def judge(journey: Journey, answer: Mapping[str, Any] | None, now: datetime) -> 
             # It got ahead before it failed: the budget is for failing in a row.
             _forgive(journey)
         return _after_failure(journey, now)
-    if answer["status"] == "done" and journey.troubles:
-        recovered = f"Recovered from {journey.troubles} failed attempts, the last: {journey.trouble}"
-        answer["message"] = f"{answer['message']}; {recovered}" if answer.get("message") else recovered
-    return Verdict(answer=answer)
+    return Verdict(answer=_with_recovery(journey) if answer["status"] == "done" else answer)
+
+
+def close(journey: Journey, ending: Mapping[str, Any]) -> None:
+    """Let an entity that may still own its table settle with this answer as soon as it has let go of it."""
+    journey.ending = dict(ending)
+    _forgive(journey)
+
+
+def told(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """An entity's last answer, with what has become of its table where that is gone."""
+    if answer["status"] == "done" or not answer.get("table_gone"):
+        return dict(answer)
+    return {**answer, "message": f"{answer.get('message', '')} {_GONE}".lstrip()}
+
+
+def _with_recovery(journey: Journey) -> dict[str, Any]:
+    answer = journey.last
+    if not journey.troubles:
+        return answer
+    recovered = f"Recovered from {journey.troubles} failed attempts, the last: {journey.trouble}"
+    return {**answer, "message": f"{answer['message']}; {recovered}" if answer.get("message") else recovered}
+
+
+def _after_closing(journey: Journey, ending: Mapping[str, Any], now: datetime, *, progressed: bool) -> Verdict:
+    """A slice that was only to let go has answered. One that could not is tried again only where that matters: a
+    table that is gone comes back by it, any other is free again two minutes later by itself."""
+    answer = journey.last
+    if answer["status"] == "done":
+        done = _with_recovery(journey)
+        notes = [_FINISHED if ending["status"] == "cancelled" else "", done.get("message", "")]
+        return Verdict(answer={**done, "message": "; ".join(filter(None, notes))})
+    verdict = Verdict(answer=answer)
+    if answer["status"] == "continue":
+        verdict = _after_continue(journey, progressed, now)
+    elif answer["status"] == "failed" and (not answer.get("transient") or answer.get("table_gone")):
+        verdict = _after_failure(journey, now)
+    if verdict.answer is None:
+        return verdict
+    answer = verdict.answer
+    reached = {key: answer[key] for key in _REACHED if key in answer}
+    settled = {**ending, "table_gone": None, **reached}
+    if answer["status"] == "failed":
+        settled["message"] = f"{ending['message']} The table could not be given up: {answer['message']}"
+    return Verdict(answer=settled)
 
 
 def _after_continue(journey: Journey, progressed: bool, now: datetime) -> Verdict:
@@ -123,7 +185,8 @@ def _after_continue(journey: Journey, progressed: bool, now: datetime) -> Verdic
 
 def _no_progress(answer: Mapping[str, Any], why: str) -> Verdict:
     last = f" The last one said: {answer['message']}" if answer.get("message") else ""
-    return Verdict(answer={**answer, "status": "failed", "error": "load.no_progress", "message": why + last})
+    given_up = {**answer, "status": "failed", "error": "load.no_progress", "message": why + last}
+    return Verdict(answer=given_up, holding=True)
 
 
 def _after_failure(journey: Journey, now: datetime) -> Verdict:
@@ -144,9 +207,8 @@ def _after_failure(journey: Journey, now: datetime) -> Verdict:
     if not given_up:
         return Verdict(due=now + timedelta(seconds=pause))
     times, seconds = journey.failures + journey.crashes, (now - since).total_seconds()
-    return Verdict(
-        answer={**answer, "message": f"{answer['message']} Gave up after {times} attempts in {seconds:.0f} s."}
-    )
+    message = f"{answer['message']} Gave up after {times} attempts in {seconds:.0f} s."
+    return Verdict(answer={**answer, "message": message}, holding=True)
 
 
 def _forgive(journey: Journey) -> None:

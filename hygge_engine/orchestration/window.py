@@ -26,7 +26,9 @@ class Journey:
     ``failing_since`` is the time of the first failure of the row. ``idle`` counts the slices in a row that changed
     nothing, ``waiting_since`` is since when they have waited in vain. ``beginnings`` counts how often the entity had to
     begin again. ``started`` (ISO 8601) is when the first slice began, and ``last`` the last answer of a slice.
-    ``connections`` are those that the running slice was given.
+    ``connections`` are those that the running slice was given. ``busy`` counts the answers in a row that another load
+    owns the table. ``ending`` is the answer that the entity settles with as soon as it has let go of its table; until
+    then its slices do nothing else.
     """
 
     index: int
@@ -43,6 +45,8 @@ class Journey:
     started: str = ""
     last: dict[str, Any] = field(default_factory=dict)
     connections: int = 1
+    busy: int = 0
+    ending: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""
@@ -57,8 +61,8 @@ class Journey:
 
     @property
     def connection(self) -> str:
-        """The connection whose pool this entity's activities draw from; empty where its home needs none."""
-        return str(self.entity.get("connection") or "")
+        """The connection whose pool this entity's activities draw from; empty where they need none."""
+        return "" if self.ending is not None else str(self.entity.get("connection") or "")
 
     @property
     def connections_at_once(self) -> int:

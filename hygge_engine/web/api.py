@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
@@ -20,18 +21,23 @@ from hygge_engine.web.loads import (
     DurableStatus,
     accepted,
     already_ended,
+    can_stop,
     cancelling,
     is_running,
     not_found,
     output_of,
     request_of,
+    settling,
     status_payload,
+    was_cancelled,
 )
 
 if TYPE_CHECKING:
     from hygge_engine.journal import Journals
     from hygge_engine.orchestration.places import Place
     from hygge_engine.project.models import Entity, Project
+
+_log = logging.getLogger(__name__)
 
 # Loads that `GET /api/runs` lists unless the caller says otherwise, and at most.
 RUNS_DEFAULT = 20
@@ -84,16 +90,26 @@ class Api:
         status = await client.get_status(load_id, show_input=True)
         if not status:
             return not_found(load_id)
-        if not is_running(status):
-            return already_ended(load_id)
-        await client.raise_event(load_id, CANCEL_EVENT, {})
-        try:
-            await asyncio.to_thread(self._mark_cancelled, load_id, status)
-        except HyggeError as error:
-            # The event is on its way: no new slice begins, and the running ones end by themselves within minutes.
-            answer = cancelling(load_id, url)
-            return Answer(answer.status, {**answer.payload, "message": str(error)}, answer.headers)
-        return cancelling(load_id, url)
+        if can_stop(status):
+            try:
+                await client.raise_event(load_id, CANCEL_EVENT, {})
+            except Exception:  # the SDK has nothing more telling where the load has ended since
+                if can_stop(await client.get_status(load_id, show_input=True)):
+                    raise
+            try:
+                await asyncio.to_thread(self._mark_cancelled, load_id, status)
+            except HyggeError as error:
+                # The event is on its way: no new slice begins, and the running ones end by themselves within minutes.
+                answer = cancelling(load_id, url)
+                return Answer(answer.status, {**answer.payload, "message": str(error)}, answer.headers)
+            status = await client.get_status(load_id, show_input=True)
+            if can_stop(status):
+                return cancelling(load_id, url)
+            # The load may have cleared its files before the marker was among them.
+            await asyncio.to_thread(self._forget_marker, load_id, status)
+        if is_running(status):
+            return cancelling(load_id, url) if was_cancelled(status) else settling(load_id)
+        return already_ended(load_id)
 
     def flows(self) -> Answer:
         """``GET /api/flows``."""
@@ -178,6 +194,13 @@ class Api:
     def _mark_cancelled(self, load_id: str, status: DurableStatus) -> None:
         for place in self._places_of(self._entities_of(status)):
             place.progress.request_cancel(load_id)
+
+    def _forget_marker(self, load_id: str, status: DurableStatus) -> None:
+        try:
+            for place in self._places_of(self._entities_of(status)):
+                place.progress.clear(load_id)
+        except HyggeError as error:
+            _log.warning("The marker that was to stop load %s stays until it is swept: %s", load_id, error)
 
     def _places_of(self, entities: list[Entity]) -> list[Place]:
         from hygge_engine.orchestration.places import places_of

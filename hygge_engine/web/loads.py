@@ -76,6 +76,22 @@ def already_ended(load_id: str) -> Answer:
     return problem(HTTPStatus.CONFLICT, f"Load '{load_id}' has ended already.", code="load.ended")
 
 
+def settling(load_id: str) -> Answer:
+    """The answer to the cancellation of a load that has nothing left to stop."""
+    message = f"Load '{load_id}' is settling: all of its tables have ended, and nothing is left to stop."
+    return problem(HTTPStatus.CONFLICT, message, code="load.ended")
+
+
+def can_stop(status: DurableStatus) -> bool:
+    """Whether a load has tables that have not ended."""
+    return is_running(status) and _custom_status(status).get("phase") not in ("settling", "settled")
+
+
+def was_cancelled(status: DurableStatus) -> bool:
+    """Whether a load has obeyed a cancellation."""
+    return bool(_custom_status(status).get("cancelled"))
+
+
 def is_running(status: DurableStatus) -> bool:
     """Whether an orchestration has not ended."""
     return status.runtime_status is not None and status.runtime_status.name in RUNNING
@@ -116,8 +132,7 @@ def status_payload(
     have written. ``state`` is where the load stands; ``status`` is how it ended, in the journal's words, null before.
     """
     output = output_of(status)
-    custom_status = decoded(status.custom_status)
-    totals = dict(custom_status) if isinstance(custom_status, dict) else {}
+    totals = _custom_status(status)
     state = totals.pop("phase", "pending")
     payload: dict[str, Any] = {
         "load_id": load_id,
@@ -142,6 +157,11 @@ def status_payload(
             "entities": _entity_states(selected, progress),
         }
     return payload
+
+
+def _custom_status(status: DurableStatus) -> dict[str, Any]:
+    custom_status = decoded(status.custom_status)
+    return dict(custom_status) if isinstance(custom_status, dict) else {}
 
 
 def _entity_states(selected: Iterable[tuple[str, str]], progress: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +158,15 @@ def test_a_second_load_waits_its_turn_then_reports_busy(tmp_path: Path, monkeypa
     world = World(tmp_path, monkeypatch, slice_minutes=0)
     world.source.put(*range(5))
     world.slice("a")
-    assert world.slice("b").status == "continue"
-    assert world.slice("b", attempt=10).status == "skipped"
+    pauses: list[int] = []
+    while (answer := world.slice("b", attempt=50, busy=len(pauses))).status == "continue":
+        assert answer.busy
+        pause = datetime.fromisoformat(str(answer.not_before)) - datetime.fromisoformat(answer.started)
+        pauses.append(round(pause.total_seconds()))
+    assert answer.status == "skipped"
+    assert pauses == sorted(pauses)
+    assert pauses[0] <= 2
+    assert 240 < sum(pauses) < 360
     world.lake.shift = timedelta(minutes=10)
     assert world.load("b").status == "done"
     world.check()

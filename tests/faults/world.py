@@ -290,8 +290,12 @@ class World:
     def tick(self) -> None:
         self.replicator.tick()
 
-    def slice(self, load_id: str, attempt: int = 1, watch: Watching | None = None) -> SliceResult:
-        task = SliceTask(load_id, f"{load_id}-things", "flow", "things", self._run_type, "hash", attempt)
+    def slice(
+        self, load_id: str, attempt: int = 1, watch: Watching | None = None, *, busy: int = 0, closing: bool = False
+    ) -> SliceResult:
+        task = SliceTask(
+            load_id, f"{load_id}-things", "flow", "things", self._run_type, "hash", attempt, busy=busy, closing=closing
+        )
         return flow_run.run_slice(self.project, self.entity, task, watch or Watching())
 
     def load(self, load_id: str, *, limit: int = 60) -> SliceResult:

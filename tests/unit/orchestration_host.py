@@ -178,8 +178,12 @@ class Host:
             self._deliver(now + timedelta(seconds=seconds), "activity", task.number, value)
 
     def flows(self) -> list[Run]:
-        """The slices that ran."""
-        return [run for run in self.runs if run.name == "run_flow"]
+        """The slices that ran, but for those that only let go of a table."""
+        return [run for run in self.runs if run.name == "run_flow" and not run.input["closing"]]
+
+    def closings(self) -> list[Run]:
+        """The slices that only let go of a table."""
+        return [run for run in self.runs if run.name == "run_flow" and run.input["closing"]]
 
     def most_at_once(self, runs: list[Run]) -> int:
         """How many of the runs were under way together at most."""

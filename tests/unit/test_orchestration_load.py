@@ -51,8 +51,17 @@ def transient(seconds: float = 5.0) -> dict[str, Any]:
     }
 
 
+def _lets_go(task: dict[str, Any]) -> tuple[float, Answer]:
+    return 0.0, {"status": "cancelled"}
+
+
 def host(
-    slices: Slices, planned: dict[str, Any] | None = None, *, settle: list[Answer] | None = None, **options: Any
+    slices: Slices,
+    planned: dict[str, Any] | None = None,
+    *,
+    settle: list[Answer] | None = None,
+    closings: Slices | None = None,
+    **options: Any,
 ) -> Host:
     settlements = iter(settle or [])
 
@@ -61,7 +70,7 @@ def host(
             return 1.0, planned or plan()
         if name == "settle_load":
             return 1.0, next(settlements, {"status": "settled"})
-        return slices(input_)
+        return (closings or _lets_go if input_["closing"] else slices)(input_)
 
     return Host(script, **options)
 
@@ -368,6 +377,92 @@ def test_cancelling_does_not_wait_for_the_pauses_of_failed_entities() -> None:
     assert load.finished - START < timedelta(seconds=30)
     assert summary["cancel"] == 3
     assert "The connection was lost." in settled(load)[0]["message"]
+
+
+def after(seconds: float) -> str:
+    """A moment of the load, as ``not_before`` has it."""
+    return (START + timedelta(seconds=seconds)).isoformat()
+
+
+def waits_for_the_drop(task: dict[str, Any]) -> tuple[float, Answer]:
+    return 1.0, {"status": "continue", "rows": 0, "not_before": after(500), "table_gone": True}
+
+
+@pytest.mark.parametrize("history", [1, 2, 100])
+def test_a_cancelled_reload_whose_old_table_is_dropped_is_finished(
+    monkeypatch: pytest.MonkeyPatch, history: int
+) -> None:
+    monkeypatch.setattr(orchestrator, "ACTIVITIES_PER_HISTORY", history)
+    answers: list[Answer] = [
+        {"status": "continue", "not_before": after(25), "table_gone": True},
+        transient(3.0),  # it could not even look
+        RuntimeError("worker gone"),
+        done(60),
+    ]
+    load = host(waits_for_the_drop, plan(1), closings=lambda task: (1.0, answers.pop(0)), cancel_at=20.0)
+    summary = load.run()
+    assert [run.began for run in load.closings()] == [20.0, 25.0, 29.0, 40.0]
+    assert (summary["status"], summary["success"], summary["rows"]) == ("cancel", 1, 60)
+    assert "was finished" in settled(load)[0]["message"]
+
+
+def test_a_table_that_stays_gone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = host(waits_for_the_drop, plan(1), closings=lambda task: (1.0, transient(3.0)), cancel_at=20.0)
+    summary = load.run()
+    assert len(load.closings()) == verdict.TRANSIENT_FAILURES_LIMIT
+    assert summary["results"][0]["status"] == "cancel"
+    assert "gone until the next load" in summary["results"][0]["message"]
+    assert "The connection was lost." in summary["results"][0]["message"]
+
+
+def test_a_cancelled_load_that_cannot_give_a_whole_table_up_does_not_wait_for_it() -> None:
+    load = host(lambda task: (1.0, transient(100.0)), plan(1), closings=lambda task: (1.0, transient(9.0)), cancel_at=9)
+    summary = load.run()
+    assert (len(load.closings()), load.finished - START) == (1, timedelta(seconds=11))
+    assert "could not be given up: The connection was lost." in summary["results"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "slices", "error"),
+    [
+        (transient(), verdict.TRANSIENT_FAILURES_LIMIT, "home.unavailable"),
+        (RuntimeError("worker gone"), verdict.CRASHES_LIMIT, verdict.CRASHED["error"]),
+        ({"status": "failed", "error": verdict.UNEXPECTED, "message": "KeyError"}, 2, verdict.UNEXPECTED),
+        ({"status": "continue"}, verdict.IDLE_SLICES_LIMIT, "load.no_progress"),
+    ],
+)
+def test_an_entity_that_is_given_up_lets_go_of_its_table(answer: Answer, slices: int, error: str) -> None:
+    load = host(lambda task: (1.0, answer), plan(1))
+    summary = load.run()
+    assert (len(load.flows()), len(load.closings())) == (slices, 1)
+    assert (summary["status"], summary["results"][0]["error"]) == ("fail", error)
+    assert not summary["results"][0]["message"].endswith("gone until the next load, which goes on.")
+
+
+def test_an_entity_that_had_ended_without_anybody_knowing_has_succeeded() -> None:
+    load = host(lambda task: (1.0, RuntimeError("worker gone")), closings=lambda task: (1.0, done(5)))
+    summary = load.run()
+    assert (summary["status"], summary["rows"]) == ("success", 5)
+
+
+@pytest.mark.parametrize(
+    "answer", [done(), {"status": "skipped"}, {"status": "failed", "error": "e", "message": "No."}]
+)
+def test_who_has_ended_by_itself_holds_nothing(answer: Answer) -> None:
+    load = host(lambda task: (1.0, answer), plan(2))
+    load.run()
+    assert load.closings() == []
+
+
+def test_a_busy_table_is_asked_for_with_the_count_of_times_in_a_row() -> None:
+    def slices(task: dict[str, Any]) -> tuple[float, Answer]:
+        if task["attempt"] in (2, 3, 5):
+            return 1.0, {"status": "continue", "busy": True, "not_before": after(0)}
+        return 1.0, done() if task["attempt"] == 6 else {"status": "continue", "rows": task["attempt"]}
+
+    load = host(slices)
+    load.run()
+    assert [run.input["busy"] for run in load.flows()] == [0, 0, 1, 2, 0, 1]
 
 
 def test_cancelling_before_the_plan_is_made_runs_nothing_and_settles() -> None:

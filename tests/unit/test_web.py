@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tomllib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -33,6 +34,7 @@ class Client:
     def __init__(self) -> None:
         self.instances: dict[str, Any] = {}
         self.events: list[tuple[str, str]] = []
+        self.on_event: Callable[[], None] = lambda: None
 
     async def start_new(self, orchestration_function_name: str, instance_id: str, client_input: Any) -> Any:
         self.put(instance_id, input_=json.dumps(client_input))
@@ -43,6 +45,7 @@ class Client:
 
     async def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None:
         self.events.append((instance_id, event_name))
+        self.on_event()
 
     def put(self, load_id: str, runtime_status: str = "Running", **values: Any) -> None:
         now = datetime(2024, 5, 1, 6, tzinfo=UTC)
@@ -190,6 +193,53 @@ def test_a_load_that_has_ended_cannot_be_cancelled(api: Api) -> None:
     client.put("c1", "Completed")
     assert asyncio.run(api.cancel_load("c1", URL, client)).status == HTTPStatus.CONFLICT
     assert client.events == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status"),
+    [
+        ({"phase": "settling", "cancelled": False}, None, HTTPStatus.CONFLICT),
+        ({"phase": "settled", "cancelled": False}, None, HTTPStatus.CONFLICT),
+        ({"phase": "settling", "cancelled": True}, None, HTTPStatus.ACCEPTED),
+        ({"phase": "loading"}, {"phase": "settling", "cancelled": False}, HTTPStatus.CONFLICT),
+        ({"phase": "loading"}, {"phase": "settling", "cancelled": True}, HTTPStatus.ACCEPTED),
+        ({"phase": "loading"}, {"phase": "loading", "cancelled": False}, HTTPStatus.ACCEPTED),
+        ({"phase": "planning"}, {"phase": "planning"}, HTTPStatus.ACCEPTED),
+        ({"phase": "loading"}, "ended", HTTPStatus.CONFLICT),
+        ({"phase": "loading"}, "ended, which raises", HTTPStatus.CONFLICT),
+    ],
+)
+def test_a_cancellation_that_comes_while_a_load_settles_promises_nothing_and_leaves_nothing(
+    api: Api, world: LoadWorld, before: dict[str, Any], after: Any, status: HTTPStatus
+) -> None:
+    client = Client()
+    client.put("c1", custom_status=before)
+
+    def go_on() -> None:
+        if isinstance(after, dict):
+            client.put("c1", custom_status=after)
+        else:
+            client.put("c1", "Completed", custom_status=before, output={"status": "success", "results": []})
+            if after == "ended, which raises":
+                raise RuntimeError("Instance with ID c1 is gone: either completed or failed")
+
+    client.on_event = go_on
+    answer = asyncio.run(api.cancel_load("c1", f"{URL}/c1/cancel", client))
+    assert answer.status == status
+    if status == HTTPStatus.CONFLICT:
+        assert answer.payload["code"] == "load.ended"
+    runs_on = isinstance(after, dict) and after["phase"] in ("planning", "loading")
+    assert world.place().progress.is_cancelled("c1") == runs_on
+    assert not list(world.lake_directory.rglob("progress/*")) or runs_on
+
+
+def test_an_event_that_cannot_be_raised_is_no_cancellation(api: Api, world: LoadWorld) -> None:
+    client = Client()
+    client.put("c1", custom_status={"phase": "loading"})
+    client.on_event = lambda: (_ for _ in ()).throw(RuntimeError("503"))
+    with pytest.raises(RuntimeError, match="503"):
+        asyncio.run(api.cancel_load("c1", f"{URL}/c1/cancel", client))
+    assert not world.place().progress.is_cancelled("c1")
 
 
 def test_flows_are_listed_without_anything_that_leads_to_the_data(api: Api) -> None:

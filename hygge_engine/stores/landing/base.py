@@ -104,6 +104,16 @@ class Landing(ABC):
         """The load of this table that has begun and not ended, by whichever load it was begun."""
         return self.state.open
 
+    @property
+    def owns_open(self) -> bool:
+        """Whether the open load is this one's, begun by it or adopted."""
+        return self.state.open is not None and self.state.open.load_id == self._load_id
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether the table is kept for this load, by whichever of its attempts."""
+        return self.state.owner is not None and self.state.owner.load_id == self._load_id
+
     def take_over(self) -> None:
         """Own the table and finish the intent that an earlier attempt left. A no-op where it is owned already."""
         if not self._owned:
@@ -214,8 +224,7 @@ class Landing(ABC):
 
         An earlier attempt of this load may have died before it could.
         """
-        owner = self.state.owner
-        if owner is not None and owner.load_id == self._load_id:
+        if self.is_owner:
             self._write(replace(self.state, owner=None), keep_owner=False)
 
     def withdraw(self) -> None:

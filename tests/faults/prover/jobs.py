@@ -45,6 +45,7 @@ class Job:
     ``load``: the slices of a load, from ``attempt`` on, then its settling; only that where ``answer`` is known.
     ``fold``: bring the canonical journal up to date. ``tracked``: increments follow Change Tracking. ``window``: the
     bounds of the rows that are loaded again; without any it is an ordinary load.
+    With ``closing`` its slices only let go of the table, as those of a cancelled load do.
     """
 
     kind: Literal["load", "fold"]
@@ -59,6 +60,7 @@ class Job:
     tracked: bool = False
     sabotage: str = ""
     window: tuple[str, str] = ("", "")
+    closing: bool = False
 
 
 def is_final(answer: dict[str, Any]) -> bool:

@@ -225,6 +225,23 @@ def cancelled(case: Case) -> Scenario:
     return Scenario(f"{case.name}: cancelled", each, run, case.count, case.paused_on)
 
 
+def cancelled_between(case: Case) -> Scenario:
+    """The worker is killed after an operation, and the load is cancelled before it is delivered again: whatever phase
+    it was in, it leaves a whole table that nobody owns, and the next load goes on."""
+
+    def run(world: World, point: Point) -> None:
+        load = case.begin(world)
+        world.run(world.deliver(load), at(point.number, "after", "die"))
+        world.let_go(load)
+        world.source.put(0, 9)
+        world.load("incremental")
+        if case.deletes:
+            world.load("full_drop")
+        conclude(world)
+
+    return Scenario(f"{case.name}: cancelled between slices", each, run, case.count, case.paused_on)
+
+
 def misled(case: Case) -> Scenario:
     """An operation takes effect, but the worker is told otherwise: 500, or nothing at all."""
 
@@ -323,6 +340,7 @@ def _file_scenarios() -> Iterator[Scenario]:
             yield landing_in(store, asleep_while_delivered_again(case))
             yield landing_in(store, asleep_while_others_load(case))
             yield landing_in(store, cancelled(case))
+            yield landing_in(store, cancelled_between(case))
             yield landing_in(store, misled_for_good(case))
         yield landing_in("parquet", misled(case), ("adls",))
     yield landing_in("parquet", killed_twice(INCREMENT))
@@ -346,6 +364,7 @@ def _tracked_scenarios() -> Iterator[Scenario]:
         yield following(abandoned(case))
         yield following(asleep_while_others_load(case))
         yield following(cancelled(case))
+        yield following(cancelled_between(case))
         yield following(misled_for_good(case))
     yield following(purged(TRACKED_CHANGES))
     yield following(killed_twice(TRACKED_CHANGES))
@@ -364,6 +383,7 @@ LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *(awake_in_a_reload(case) for case in (INITIAL, RELOAD)),
     *(overtaking(case) for case in (*NEXT_CASES, *(case.sliced for case in NEXT_CASES))),
     *(cancelled(case) for case in CASES),
+    *(cancelled_between(case) for case in CASES),
     *(misled(case) for case in CASES),
     *(misled_for_good(case) for case in CASES),
     *(scenario(LONG_RELOAD) for scenario in (killed, abandoned, cancelled)),

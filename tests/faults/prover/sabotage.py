@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 
 from hygge_engine.errors import LakeConditionNotMet
 from hygge_engine.flow import run as flow_run
+from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal.journal import Journal
 from hygge_engine.lake.base import Lake
 from hygge_engine.stores.landing.protocol import TableLanding
@@ -206,6 +208,14 @@ def _take_absent_for_lost() -> None:
     patch.object(TableLanding, "_publish", publish).start()
 
 
+def _leave_the_reload() -> None:
+    def let_go(table: Any, landing: TableLanding, started: datetime) -> SliceResult:
+        landing.release()
+        return SliceResult("cancelled")
+
+    patch.object(flow_run, "let_go", let_go).start()
+
+
 def _overwrite_the_journal() -> None:
     def fold(self: Self, after_loads: int = 64) -> int:
         files = self._files.list_runs(None)
@@ -271,6 +281,9 @@ SABOTAGES: dict[str, Sabotage] = {
     ),
     "absent-is-lost": Sabotage(
         "a staged file that is gone is an error, not a published file", "increment: killed", _take_absent_for_lost
+    ),
+    "leave-reload": Sabotage(
+        "a cancelled reload is left where it was", "reload: cancelled between slices", _leave_the_reload
     ),
     "fold-first": Sabotage(
         "the fold deletes small files before it has written their rows", "fold: killed", _overwrite_the_journal

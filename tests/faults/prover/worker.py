@@ -181,12 +181,15 @@ def _run_load(job: Job, project: Project, gate: Gate) -> None:
     activities = Activities(lambda: project, MarkerWatch)
     attempt, answer = job.attempt, job.answer
     names = {"flow": FLOW, "entity": ENTITY, "entity_run_id": f"{job.load_id}-{ENTITY}", "run_type": job.run_type}
+    busy = 0
     while answer is None or not is_final(answer):
         bounds = dict(zip(("window_from", "window_to"), job.window, strict=True))
-        task = {**names, **bounds, "load_id": job.load_id, "attempt": attempt}
+        task: dict[str, Any] = {**names, **bounds, "load_id": job.load_id, "attempt": attempt}
         task["settings_hash"] = project.settings_hash()
+        task |= {"closing": job.closing, "busy": busy}
         # The orchestrator keeps the names and counts the attempts.
         answer = {**activities.run_flow(task), **names, "attempts": attempt}
+        busy = busy + 1 if answer.get("busy") else 0
         if gate.note("slice", answer) == "stop":
             return
         attempt += 1

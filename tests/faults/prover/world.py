@@ -35,7 +35,8 @@ EXPIRY_SECONDS = 600.0
 # Deliveries after which a load that has not settled never will.
 DELIVERIES_LIMIT = 30
 
-# Answers of slices after which a load goes round in circles.
+# Answers of slices after which a load goes round in circles, but for those that another one owns the table: the clock
+# leaps ahead while somebody waits, past the owner's time if need be.
 SLICES_LIMIT = 80
 
 # Longest that a settling waits for its turn to publish telemetry: by then the owner has finished, or has expired.
@@ -59,8 +60,10 @@ class Load:
     answer: dict[str, Any] | None = None
     settled: bool = False
     deliveries: int = 0
+    slices: int = 0
     window: tuple[str, str] = ("", "")
     journey: Journey = field(default_factory=lambda: Journey(0, {}))
+    closing: bool = False
 
 
 class World:
@@ -144,6 +147,7 @@ class World:
                 self.tracked,
                 self._sabotage,
                 load.window,
+                load.closing,
             )
         )
 
@@ -233,6 +237,18 @@ class World:
         self.trace.append(f"{load.load_id} is asked to stop")
         Progress(LocalLake(self.directory), self.journal_root).request_cancel(load.load_id)
 
+    def let_go(self, load: Load) -> None:
+        """Cancel a load none of whose slices runs: what is left of it are slices that let go of the table."""
+        load.closing = True
+        self.finish(load)
+        state = self.state
+        if state is not None and state.owner is not None:
+            raise Refuted(f"{load.load_id} was cancelled and settled, and still owns the table")
+        if state is not None and state.open is not None and state.open.mode == "reload":
+            raise Refuted(
+                f"{load.load_id} was cancelled and settled, and has left a reload in phase {state.open.phase}"
+            )
+
     def _take_in(self, worker: Worker, event: Event) -> bool:
         """Learn what a worker tells, as its orchestrator would; False where that has heard it from another one."""
         load = self.loads[worker.job.load_id]
@@ -252,7 +268,8 @@ class World:
         self._trace(worker, f"answers {answer['status']} {answer.get('error', '')} {answer.get('message', '')}")
         if answer["attempts"] < load.attempt or load.answer is not None:
             return False
-        if answer["attempts"] > SLICES_LIMIT:
+        load.slices += 0 if answer.get("busy") else 1
+        if load.slices > SLICES_LIMIT:
             raise Refuted(f"{load.load_id} needs more than {SLICES_LIMIT} slices: {answer}")
         now = datetime.now(UTC) + timedelta(seconds=self.clock_seconds)
         verdict = judge(load.journey, dict(answer), now).answer

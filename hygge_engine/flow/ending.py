@@ -1,0 +1,114 @@
+"""How an entity's part in a load ends: what is staged takes the old table's place, or the table is let go of."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hygge_engine.expectations.checks import outcome_of, warning_of
+from hygge_engine.flow.slices import SliceResult, SliceStatus
+from hygge_engine.stores.base import Destination, Wait
+from hygge_engine.stores.landing.base import Landing
+from hygge_engine.stores.landing.state import Checked
+
+# How soon to try again to drop a table that somebody is reading.
+DROP_PAUSE_SECONDS = 5.0
+
+
+def replace_table(table: Destination[Any], landing: Landing) -> Wait | None:
+    """Drop the old table, wait until it is gone, land what the reload has staged: each step can be resumed.
+
+    Asks nothing of the source. None once the reload has ended, else what has to be waited for.
+    """
+    opened = landing.open
+    if opened is not None and opened.phase == "dropping" and not table.drop(landing):
+        return Wait("somebody is at work in the folder that is to be dropped", DROP_PAUSE_SECONDS)
+    if wait := table.drop_wait(landing):
+        return wait
+    if landing.open is not None and landing.open.staged:
+        table.publish(landing, landing.open.staged, position=None, last=True, new_generation=True)
+    else:
+        table.clear(landing)
+    return None
+
+
+def let_go(table: Destination[Any], landing: Landing, started: datetime) -> SliceResult:
+    """The last slice of an entity run that is not to go on: nothing is read, and the table is given up.
+
+    A reload that has staged everything is finished, because its old table may be gone already; what another one has
+    staged is discarded, and its old table stays. Answers ``done`` where the load has ended by that, ``continue`` while
+    the old table is being dropped, else ``cancelled``.
+    """
+    if landing.is_owner or (landing.owns_open and _is_all_staged(landing)):
+        landing.take_over()
+        opened = landing.open
+        if opened is not None and landing.owns_open and opened.mode == "reload":
+            if opened.phase == "staging":
+                landing.discard()
+            elif wait := replace_table(table, landing):
+                due = seconds_from_now(wait.seconds)
+                return slice_result(landing, "continue", started, message=wait.message, not_before=due)
+    landing.sweep()
+    if landing.finished is not None:
+        return ended_result(landing, started)
+    landing.release()
+    return slice_result(landing, "cancelled", started)
+
+
+def is_table_gone(landing: Landing) -> bool:
+    """Whether the table's old rows have been dropped, or are about to be, and the new ones have not landed."""
+    opened = landing.open
+    return opened is not None and opened.mode == "reload" and bool(opened.dropped_at or landing.state.folder_etag)
+
+
+def slice_result(
+    landing: Landing, status: SliceStatus, started: datetime, *, message: str = "", not_before: str | None = None
+) -> SliceResult:
+    """An answer with what the entity run has landed so far."""
+    totals = landing.finished or landing.open or landing.carried
+    state = landing.state
+    watermark = state.watermark
+    return SliceResult(
+        status,
+        rows=totals.rows if totals else 0,
+        bytes=totals.bytes if totals else 0,
+        files=totals.files if totals else 0,
+        message=message,
+        not_before=not_before,
+        table_gone=is_table_gone(landing) or None,
+        primary_key=",".join(state.key_columns),
+        watermark_column=watermark.column if watermark else "",
+        watermark_type=watermark.type if watermark else "",
+        watermark=(watermark.value or "") if watermark else "",
+        reached=state.reached,
+        **times_since(started),
+    )
+
+
+def ended_result(landing: Landing, started: datetime, *notes: str) -> SliceResult:
+    """The answer of a load that has ended; ``notes`` are what the journal should say of its last slice."""
+    done = landing.finished
+    checked, beginning = (done.checked, done.message) if done else (Checked(), "")
+    return checked_result(landing, started, checked, beginning, *notes)
+
+
+def checked_result(landing: Landing, started: datetime, checked: Checked, *notes: str) -> SliceResult:
+    """``done``, with what has come of the expectations."""
+    message = "; ".join(note for note in (*notes, warning_of(checked)) if note)
+    result = slice_result(landing, "done", started, message=message)
+    return result.with_expectations(outcome_of(checked))
+
+
+def times_since(started: datetime) -> dict[str, Any]:
+    """When a slice began, and now, as they stand in its answer."""
+    return {"started": started.isoformat(), "finished": datetime.now(UTC).isoformat()}
+
+
+def seconds_from_now(seconds: float) -> str:
+    """A moment to come, as ``not_before`` has it."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+def _is_all_staged(landing: Landing) -> bool:
+    opened = landing.open
+    return opened is not None and opened.mode == "reload" and opened.phase != "staging"
