@@ -139,7 +139,10 @@ def _add_source(line: Line, table: Table, entity: Entity, project: Project) -> N
     if entity.watermark:
         column = entity.watermark.column if entity.watermark.names_column else ""
         spelling_of(table, [name for name in (column, entity.watermark.primary_key) if name], "watermark")
-    rules = rules_of(entity.expectations, polish, polish.key(entity.store.key_columns))
+    key = polish.key(entity.store.key_columns)
+    if entity.store.upserts() or entity.store.deletes():
+        polish.check_identity(key)
+    rules = rules_of(entity.expectations, polish, key)
     line.expectations = rules.names if rules else []
 
 

@@ -293,6 +293,8 @@ class Opening:
                 f"({', '.join(source.key) or 'it has none'}) alone, the store its rows by ({', '.join(keys)})",
                 hint="Remove key_columns from the store, or change_tracking from the watermark.",
             )
+        if self._table.merges or self._table.needs_key:
+            polish.check_identity(keys)
         if not keys and mode != "reload" and self._table.needs_key:
             raise ConfigurationError(
                 f"{source.name} has no unique key, so changed rows cannot be merged into the table",

@@ -18,13 +18,20 @@ Position = list[str]
 
 @dataclass(frozen=True)
 class Column:
-    """One column as the destination will hold it. ``loss`` says what does not survive, empty where all does."""
+    """One column as the destination will hold it. ``loss`` says what does not survive, empty where all does;
+    ``keeps_apart`` whether values that differ stay different all the same (None: only where nothing is lost)."""
 
     name: str
     type: pa.DataType
     source_type: str
     nullable: bool = True
     loss: str = ""
+    keeps_apart: bool | None = None
+
+    @property
+    def blurs(self) -> bool:
+        """Whether two values of the source may become one, so that rows cannot be told apart by them."""
+        return bool(self.loss) if self.keeps_apart is None else not self.keeps_apart
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.base import Column, Table
 from hygge_engine.polish.names import convert_case
-from hygge_engine.polish.polish import Landed, Polish, spelt
+from hygge_engine.polish.polish import BLURRED_HINT, Landed, Polish, spelt
 from hygge_engine.polish.values import has_exact_text, has_text, hashed, joined, masked
 from hygge_engine.project.polish import PolishSettings
 from hygge_engine.project.problems import suggest
@@ -69,7 +69,7 @@ class _Planner:
         as_text = replace(column, type=pa.string())
         match mask:
             case "":
-                return Landed(column, source, inputs, text if trim else None)
+                return Landed(column, source, inputs, text if trim else None, trimmed=trim)
             case "empty":
                 nothing = pa.scalar(None, column.type)
                 source_type = f"{column.source_type}, emptied"
@@ -79,7 +79,7 @@ class _Planner:
                 self._check_hash(column, "mask")
                 landed = replace(as_text, source_type=f"{column.source_type}, hashed", loss="")
                 expression = hashed(text, self._settings.salt)
-                return Landed(landed, source, inputs, expression, treatment=self._hash_of([column]))
+                return Landed(landed, source, inputs, expression, treatment=self._hash_of([column]), trimmed=trim)
             case _:
                 if not has_text(column.type):
                     raise ConfigurationError(
@@ -109,6 +109,7 @@ class _Planner:
                     inputs=tuple(each.name for each in inputs),
                     expression=hashed(joined(texts), settings.salt),
                     treatment=self._hash_of(inputs),
+                    trimmed=any(each.name in trimmed for each in inputs),
                 )
             )
         for name, value in settings.constants.items():
@@ -146,6 +147,12 @@ class _Planner:
         return f"hash of {made_of}" + (f", salt {self._salted}" if self._salted else "")
 
     def _check_hash(self, column: Column, setting: str) -> None:
+        if column.blurs:
+            raise ConfigurationError(
+                f"polish: `{setting}` cannot hash `{column.name}` of {self._source.name}, a {column.source_type}: "
+                f"values that differ would have one hash ({column.loss})",
+                hint=BLURRED_HINT,
+            )
         if not has_exact_text(column.type):
             raise ConfigurationError(
                 f"polish: `{setting}` cannot hash `{column.name}` of {self._source.name}, a {column.source_type}: "

@@ -13,10 +13,16 @@ from typing import Any, NamedTuple, cast
 import polars as pl
 import pyarrow as pa
 
-from hygge_engine.errors import ConfigurationError, HomeNotFound
+from hygge_engine.errors import ConfigurationError, HomeNotFound, KeyUnusable
 from hygge_engine.homes.base import Column, Table
 from hygge_engine.polish.values import strings_of, texts_of
 from hygge_engine.project.problems import suggest
+
+# What to do about a column that is not kept exactly, where rows are told apart by it.
+BLURRED_HINT = (
+    "Let it land with all its digits (as_text, for SQL Server), convert it in the home by a query, or name other "
+    "columns: key_columns of the store."
+)
 
 
 class LoadStamp(NamedTuple):
@@ -33,6 +39,7 @@ class Landed:
     ``inputs`` are the source's columns that its values come from. ``expression`` makes the values from their texts;
     without one they stay as they are, or come from ``constant`` or the load (``stamp``). ``treatment`` says what has
     been done to them, where another treatment would make other values: empty where nothing was.
+    ``trimmed``: texts have lost blanks on the way.
     """
 
     column: Column
@@ -42,6 +49,7 @@ class Landed:
     constant: pa.Scalar[Any] | None = None
     stamp: str = ""
     treatment: str = ""
+    trimmed: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,12 +117,29 @@ class Polish:
                 )
             keys = self.table.key
         for each in self.columns:
+            if each.column.name in keys and each.trimmed:
+                raise ConfigurationError(
+                    f"polish trims `{', '.join(each.inputs)}`, which is part of the key: two keys may become one",
+                    hint="Name other columns in `trim`, or trim it in the home, by a query.",
+                )
             if each.column.name in keys and each.treatment.startswith("mask"):
                 raise ConfigurationError(
                     f"polish masks `{each.column.name}`, which is part of the key: rows could no longer be told apart",
                     hint="Hash it instead, which keeps keys unique, or set other key_columns on the store.",
                 )
         return keys
+
+    def check_identity(self, keys: Sequence[str]) -> None:
+        """Raise KeyUnusable where two rows of the source may come to share the key that a store tells them apart by."""
+        inputs = self.inputs_of(keys)
+        for column in self.source.columns:
+            if column.name in inputs and column.blurs:
+                lost = column.loss or "digits are cut"
+                raise KeyUnusable(
+                    f"{self.source.name}: `{column.name}` ({column.source_type}) is part of the key, and values that "
+                    f"differ may become one: {lost}.",
+                    hint=BLURRED_HINT,
+                )
 
     def describe(self) -> list[str]:
         """What is done, in words, for people."""

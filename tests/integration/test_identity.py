@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from hygge_engine.cli.app import app
 from hygge_engine.errors import HomeError
 from hygge_engine.homes.mssql.types import SourceColumn
 from hygge_engine.homes.mssql.values import to_text
@@ -110,3 +112,97 @@ def test_a_surrogate_key_has_a_value_where_its_columns_have_none(mssql_server: S
 def test_no_position_is_made_of_a_value_without_an_exact_text(value: object) -> None:
     with pytest.raises(HomeError, match="has no exact text"):
         to_text(SourceColumn("variant", "nvarchar", 40), value)
+
+
+SEVENTH_DIGIT = "(1, '2024-01-01T00:00:00.1234567'), (1, '2024-01-01T00:00:00.1234568'), (2, '2024-01-01')"
+
+
+def readings(server: ServerProcess, type_: str = "datetime2(7)") -> None:
+    server.run(
+        "DROP TABLE IF EXISTS dbo.readings",
+        f"CREATE TABLE dbo.readings (sensor int, at {type_}, PRIMARY KEY (sensor, at))",
+        f"INSERT INTO dbo.readings VALUES {SEVENTH_DIGIT}",
+    )
+
+
+@pytest.mark.parametrize("type_", ["datetime2(7)", "datetimeoffset(7)"])
+def test_a_key_that_would_lose_its_last_digit_is_refused_and_lands_as_text(
+    mssql_server: ServerProcess, landing: Landing, type_: str
+) -> None:
+    readings(mssql_server, type_)
+    landing.write("readings", store=SQLITE)
+    error = landing.fail()
+    assert error["error"] == "home.key_unusable"
+    assert "`at`" in error["message"]
+    assert "as_text" in error["message"]
+    assert landing.tables() == []
+    landing.write("readings", store=SQLITE, home={"as_text": ["AT"], "batch_rows": 1}, slice_minutes=1e-9)
+    assert landing.load()["rows"] == 3
+    zone = "+00:00" if type_.startswith("datetimeoffset") else ""
+    expected = [
+        (1, f"2024-01-01T00:00:00.1234567{zone}"),
+        (1, f"2024-01-01T00:00:00.1234568{zone}"),
+        (2, f"2024-01-01T00:00:00.0000000{zone}"),
+    ]
+    assert landing.ask("SELECT sensor, at FROM readings ORDER BY sensor, at") == expected
+
+
+def test_increments_and_changes_find_rows_by_a_key_that_lands_as_text(
+    mssql_server: ServerProcess, landing: Landing
+) -> None:
+    readings(mssql_server)
+    mssql_server.run("ALTER TABLE dbo.readings ADD value int NOT NULL DEFAULT 0, changed rowversion")
+    home = {"as_text": ["at"]}
+    for watermark in ({"column": "at"}, {"column": "changed"}):
+        store = {**SQLITE, "table_name": f"by_{watermark['column']}"}
+        landing.write("readings", store=store, home=home, run_type="incremental", watermark=watermark)
+        landing.load("--run-type", "full_drop")
+        mssql_server.run(
+            "UPDATE dbo.readings SET value += 1 WHERE at = '2024-01-01T00:00:00.1234568'",
+            f"INSERT INTO dbo.readings (sensor, at) VALUES (3, '2024-02-0{len(watermark['column'])}')",
+        )
+        landing.load()
+        landed = landing.ask(f"SELECT count(*), count(DISTINCT at) FROM {store['table_name']}")
+        there = mssql_server.run("SELECT count(*), count(DISTINCT at) FROM dbo.readings")[0]
+        assert [tuple(row) for row in there] == landed
+
+
+def test_a_store_that_keeps_every_row_takes_such_a_key_as_it_is(mssql_server: ServerProcess, landing: Landing) -> None:
+    readings(mssql_server)
+    landing.write("readings")
+    assert landing.load()["rows"] == 3
+
+
+@pytest.mark.parametrize(
+    "polish", [{"hash_ids": {"row_id": ["sensor", "at"]}}, {"mask": {"at": "hash"}}, {"hash_ids": {"row_id": ["at"]}}]
+)
+def test_no_hash_is_made_of_a_column_that_loses_digits(
+    mssql_server: ServerProcess, landing: Landing, polish: dict[str, Any]
+) -> None:
+    readings(mssql_server)
+    landing.write("readings", polish={**polish, "hash_salt": "0123456789"})
+    assert "values that differ would have one hash" in landing.fail()["message"]
+    landing.write("readings", polish={**polish, "hash_salt": "0123456789"}, home={"as_text": ["at"]})
+    assert landing.load()["rows"] == 3
+
+
+@pytest.mark.parametrize("named", [["sensor"], ["nothing"]])
+def test_as_text_is_for_columns_that_lose_digits(
+    mssql_server: ServerProcess, landing: Landing, named: list[str]
+) -> None:
+    readings(mssql_server)
+    landing.write("readings", home={"as_text": named})
+    assert landing.fail()["error"] in ("configuration", "home.not_found")
+
+
+def test_plan_says_what_a_load_would_refuse(mssql_server: ServerProcess, landing: Landing) -> None:
+    readings(mssql_server)
+    landing.write("readings", store=SQLITE)
+    result = CliRunner().invoke(app, ["plan", "--project", str(landing.directory)])
+    assert (result.exit_code, "values that differ may become one" in result.output) == (1, True)
+
+
+def test_a_key_of_the_store_is_not_trimmed(mssql_server: ServerProcess, landing: Landing) -> None:
+    stock(mssql_server, "(1,' Alpha',1), (2,'Alpha',2)")
+    landing.write("stocked", store={**SQLITE, "key_columns": ["variant"]}, polish={"trim": True})
+    assert "two keys may become one" in landing.fail()["message"]

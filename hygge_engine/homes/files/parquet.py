@@ -16,7 +16,7 @@ from hygge_engine.errors import HomeError, Unreadable
 from hygge_engine.homes.base import Column
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import FilesHomeSettings
-from hygge_engine.homes.files.types import convert, destination_type, widen
+from hygge_engine.homes.files.types import convert, destination_type, keeps_apart, widen
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.ranged import RangedFile
 
@@ -78,7 +78,14 @@ class ParquetFormat:
                     )
                 wider = known if known.type == type_ else column
                 found[field.name] = (
-                    Column(field.name, type_, wider.source_type, True, wider.loss or known.loss),
+                    Column(
+                        field.name,
+                        type_,
+                        wider.source_type,
+                        True,
+                        wider.loss or known.loss,
+                        not (wider.blurs or known.blurs),
+                    ),
                     first if known.type == type_ else file,
                 )
         columns = [column for column, _ in found.values()]
@@ -175,7 +182,7 @@ class ParquetFormat:
 
     def _column(self, field: pa.Field[Any]) -> Column:
         type_, loss = destination_type(field.name, field.type)
-        return Column(field.name, type_, str(field.type), True, loss)
+        return Column(field.name, type_, str(field.type), True, loss, keeps_apart(field.type))
 
     def _footer(self, file: SourceFile) -> tuple[pa.Schema, pq.FileMetaData]:
         with self._open(file) as parquet:

@@ -70,6 +70,17 @@ def destination_type(name: str, type_: pa.DataType) -> tuple[pa.DataType, str]:
     )
 
 
+def keeps_apart(type_: pa.DataType) -> bool:
+    """Whether values that differ in the file still do in the destination."""
+    if isinstance(type_, pa.BaseExtensionType):
+        return keeps_apart(type_.storage_type)
+    if pa.types.is_dictionary(type_):
+        return keeps_apart(cast("Any", type_).value_type)
+    if pa.types.is_timestamp(type_) or pa.types.is_duration(type_):
+        return bool(cast("Any", type_).unit != "ns")
+    return not pa.types.is_nested(type_)
+
+
 def _timestamp_loss(type_: pa.TimestampType[Any, Any]) -> str:
     lost = ["digits below a microsecond are cut"] if type_.unit == "ns" else []
     if type_.tz not in (None, "UTC", "Etc/UTC", "+00:00", "Z"):

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from hygge_engine.errors import HomeError
 from hygge_engine.homes.mssql.types import SourceColumn
+from hygge_engine.homes.mssql.values import to_text
 
 # "12:34:56", before the digits of a time.
 _CLOCK_CHARACTERS = 8
@@ -25,12 +26,16 @@ def convert(batch: pa.RecordBatch, columns: Sequence[SourceColumn], schema: pa.S
     for number, field in enumerate(schema):
         array: Any = batch.column(number)
         kind = columns[number].base_type if number < len(columns) else ""
+        as_text = number < len(columns) and columns[number].as_text
         try:
             if array.type != field.type:
                 array = array.cast(field.type)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise HomeError(f"Column {field.name!r} holds a value that is no {field.type}: {error}") from error
-        if kind == "uniqueidentifier":
+        if as_text:
+            texts = [value if value is None else to_text(columns[number], value) for value in array.to_pylist()]
+            array = pa.array(texts, pa.string())
+        elif kind == "uniqueidentifier":
             array = pc.ascii_upper(array)
         elif kind == "time":
             array = _time_text(array, columns[number].scale)

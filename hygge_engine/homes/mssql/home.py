@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from hygge_engine.errors import CursorUnusable, HomeError, HomeNotFound, HomeUnavailable
+from hygge_engine.errors import ConfigurationError, CursorUnusable, HomeError, HomeNotFound, HomeUnavailable
 from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, Window
 from hygge_engine.homes.mssql.batching import read_batches
 from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_table
@@ -23,7 +23,6 @@ from hygge_engine.homes.mssql.query import (
     OFFSET_SUFFIX,
     Statement,
     compare,
-    exact_text,
     position_texts,
     read_statement,
     sample_statement,
@@ -34,7 +33,7 @@ from hygge_engine.homes.mssql.ranges import RANGES_PER_READER, KeyRange, ranges_
 from hygge_engine.homes.mssql.session import Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import OPERATION, VERSIONS, changes_source, part
-from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
+from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, exact_text, keeps_apart, loss
 from hygge_engine.homes.mssql.values import Parameter, parameter, to_text
 from hygge_engine.project.problems import suggest
 from hygge_engine.project.settings import CHANGE_TRACKING
@@ -92,6 +91,7 @@ class MssqlHome:
                 column.declaration,
                 column.nullable,
                 loss(column, keeps_offset=keeps_offset),
+                keeps_apart(column),
             )
             for column in source.columns
         ]
@@ -132,7 +132,7 @@ class MssqlHome:
             if ties := self.count_at(column.name, value):
                 return value, ties
         if column.has_tenths_of_microseconds:
-            self._check_exact_text(column)
+            self._check_exact_text(f"of the watermark {column.name!r}, a {column.declaration},")
         raise CursorUnusable(
             f"The largest value of {column.name!r} is {value!r}, and no row of {self._described().name} has it: "
             "the server does not find what it has sent.",
@@ -377,12 +377,27 @@ class MssqlHome:
             else:
                 source = describe_query(session, self._settings.query or "")
             self._source = source
+            if self._settings.as_text:
+                self._source = source = replace(source, columns=self._with_texts(source.columns))
             if self._settings.key:
                 key = tuple(self._column(name).name for name in self._settings.key)
                 self._source = replace(source, key=key)
             if self._settings.consistency == "snapshot":
                 self._choose_driver()  # before anything is read: a snapshot is its connection's own
         return self._source
+
+    def _with_texts(self, columns: Sequence[SourceColumn]) -> tuple[SourceColumn, ...]:
+        """The columns, those of ``as_text`` marked. Raises HomeNotFound, ConfigurationError for one of another type."""
+        named = {self._column(name).name for name in self._settings.as_text}
+        self._check_exact_text(f"of {', '.join(sorted(named))} as_text")
+        for column in columns:
+            if column.name in named and column.base_type not in ("datetime2", "datetimeoffset"):
+                raise ConfigurationError(
+                    f"as_text names `{column.name}`, a {column.declaration}: datetime2 and datetimeoffset alone lose "
+                    "digits that a text keeps",
+                    hint="Remove it from as_text.",
+                )
+        return tuple(replace(column, as_text=column.name in named) for column in columns)
 
     def _choose_driver(self) -> None:
         """Go over to pyodbc, where it loads, for a source with values of any length.
@@ -435,14 +450,15 @@ class MssqlHome:
             ) from error
         return to_text(column, rows[0][0])
 
-    def _check_exact_text(self, column: SourceColumn) -> None:
-        """No row has the largest value: perhaps the server cut its text."""
-        rows = self._ask(f"SELECT {exact_text('CAST(? AS datetime2(7))')}", _PROBE)
+    def _check_exact_text(self, values: str) -> None:
+        """Rule out that the server cuts its text of timestamps. Raises CursorUnusable."""
+        rows = self._open().fetch_all(
+            f"SELECT {exact_text('CAST(? AS datetime2(7))')}", (_PROBE,), doing="Asking for a timestamp's text"
+        )
         if rows[0][0] != _PROBE:
             raise CursorUnusable(
-                f"This server does not render {column.declaration} with all its digits, so that the watermark of "
-                f"{column.name!r} would be inexact.",
-                hint="Use a datetime2(6) column or an integer as the watermark.",
+                f"This server writes timestamps without all their digits: values {values} would be inexact.",
+                hint="Use a datetime2(6) column, or an integer.",
             )
 
 

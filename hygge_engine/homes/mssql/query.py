@@ -10,7 +10,7 @@ from hygge_engine.errors import CursorUnusable
 from hygge_engine.homes.base import Position, Window
 from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.ranges import KeyRange
-from hygge_engine.homes.mssql.types import SourceColumn, select_expression
+from hygge_engine.homes.mssql.types import SourceColumn, exact_text, select_expression
 from hygge_engine.homes.mssql.values import Parameter, parameter
 
 OFFSET_SUFFIX = "__offset"
@@ -88,11 +88,6 @@ def select(what: str, source: str, condition: str = "", order: str = "") -> str:
 def position_texts(key: Sequence[SourceColumn]) -> list[SourceColumn]:
     """The key columns whose last digit Arrow does not hold, so that the server has to write it out."""
     return [column for column in key if column.has_tenths_of_microseconds]
-
-
-def exact_text(expression: str) -> str:
-    """A timestamp with all its digits: style 126 is ISO 8601 whatever the session's language."""
-    return f"CONVERT(nvarchar(40), {expression}, 126)"
 
 
 def sample_statement(source: str, key: Sequence[SourceColumn], rows: int) -> str:

@@ -110,6 +110,9 @@ class MssqlHomeSettings(HomeSettings):
     must be unique and never NULL. ``batch_rows`` and ``batch_mb`` (MiB of Arrow data) bound one batch, whichever is
     reached first. ``keep_offset`` adds ``<name>__offset``, in minutes, for each datetimeoffset column.
 
+    ``as_text`` names columns of type datetime2 or datetimeoffset that land as text, in ISO 8601 with all their digits
+    (a datetimeoffset in UTC): a key must not lose the seventh.
+
     ``readers`` read ranges of a large table's key side by side, each over a connection of its own and with its share of
     ``batch_mb``; only for whole tables with a key. Where the number is not given it is one, and two where no other
     entity waits for the connection. ``consistency: snapshot`` reads all rows of a slice as of one
@@ -126,6 +129,7 @@ class MssqlHomeSettings(HomeSettings):
     batch_rows: int = Field(default=50_000, ge=1)
     batch_mb: int = Field(default=16, ge=1)
     keep_offset: bool = False
+    as_text: tuple[str, ...] = ()
     readers: int | None = Field(default=None, ge=1, le=16)
     consistency: Literal["read_committed", "snapshot"] = "read_committed"
     max_rows_per_second: int | None = Field(default=None, ge=1)

@@ -62,7 +62,7 @@ _SYNONYMS = {"timestamp": "rowversion", "sysname": "nvarchar"}
 @dataclass(frozen=True)
 class SourceColumn:
     """A column as the catalogue has it. ``max_length`` counts bytes, -1 for (max); ``collation`` is empty where the
-    column has none, or where nobody knows it."""
+    column has none, or where nobody knows it. ``as_text``: a timestamp that lands as text, with all its digits."""
 
     name: str
     type_name: str
@@ -71,6 +71,7 @@ class SourceColumn:
     scale: int = 0
     nullable: bool = True
     collation: str = ""
+    as_text: bool = False
 
     @property
     def base_type(self) -> str:
@@ -114,6 +115,8 @@ class SourceColumn:
         """Upper bound of what one value takes in the driver's buffers, which hold text as UTF-16; 0 if unbounded."""
         if self.is_unbounded:
             return 0
+        if self.as_text:
+            return 2 * _TEXT_FORM_CHARACTERS
         if self.base_type in ("char", "varchar"):
             return 2 * self.max_length
         if self.base_type in ("hierarchyid", "time", "uniqueidentifier"):
@@ -130,6 +133,8 @@ _TEXT_FORM_CHARACTERS = 40
 def arrow_type(column: SourceColumn) -> pa.DataType:
     """What a column becomes. Raises UnsupportedType."""
     name = column.base_type
+    if column.as_text:
+        return pa.string()
     if name in _PLAIN:
         return _PLAIN[name]
     if name in _DECIMAL:
@@ -147,7 +152,7 @@ def arrow_type(column: SourceColumn) -> pa.DataType:
 def loss(column: SourceColumn, *, keeps_offset: bool = False) -> str:
     """What of a column's values does not survive, as a phrase for the schema manifest; empty where all does."""
     lost: list[str] = []
-    if column.has_tenths_of_microseconds:
+    if column.has_tenths_of_microseconds and not column.as_text:
         lost.append("digits below a microsecond are cut")
     match column.base_type:
         case "datetimeoffset" if not keeps_offset:
@@ -159,9 +164,24 @@ def loss(column: SourceColumn, *, keeps_offset: bool = False) -> str:
     return "; ".join(lost)
 
 
+def keeps_apart(column: SourceColumn) -> bool:
+    """Whether values that the server tells apart still differ in the destination. Of a datetimeoffset it compares the
+    instant, and that is kept."""
+    if column.base_type in ("sql_variant", "geometry", "geography"):
+        return False
+    return column.as_text or not column.has_tenths_of_microseconds
+
+
+def exact_text(expression: str) -> str:
+    """A timestamp with all its digits: style 126 is ISO 8601 whatever the session's language."""
+    return f"CONVERT(nvarchar(40), {expression}, 126)"
+
+
 def select_expression(column: SourceColumn) -> str:
     """The column as a driver can fetch it."""
     name = quote(column.name)
+    if column.as_text:
+        return exact_text(name)
     match column.base_type:
         case "sql_variant" | "xml" | "json" | "vector":
             return f"CAST({name} AS nvarchar(max))"
