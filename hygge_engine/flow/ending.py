@@ -21,8 +21,10 @@ def replace_table(table: Destination[Any], landing: Landing) -> Wait | None:
     Asks nothing of the source. None once the reload has ended, else what has to be waited for.
     """
     opened = landing.open
-    if opened is not None and opened.phase == "dropping" and not table.drop(landing):
-        return Wait("somebody is at work in the folder that is to be dropped", DROP_PAUSE_SECONDS)
+    if opened is not None and opened.phase == "dropping":
+        landing.sweep()  # nobody may still publish what an earlier load, now given up, had staged
+        if not table.drop(landing):
+            return Wait("somebody is at work in the folder that is to be dropped", DROP_PAUSE_SECONDS)
     if wait := table.drop_wait(landing):
         return wait
     if landing.open is not None and landing.open.staged:

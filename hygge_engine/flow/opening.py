@@ -52,6 +52,10 @@ class Opening:
         """Notes for the journal, empty where there is nothing to say."""
         return "; ".join(self._notes)
 
+    def note(self, text: str) -> None:
+        """Say something in the journal."""
+        self._notes.append(text)
+
     @property
     def key_columns(self) -> tuple[str, ...]:
         """The key columns that the store's settings name."""

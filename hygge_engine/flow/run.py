@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from hygge_engine.errors import (
+    ExpectationError,
     ExpectationFailed,
+    HomeError,
     HyggeError,
     LakeError,
     LandingBroken,
@@ -146,8 +148,7 @@ class _Slice:
                 hint="Restore the setting, or load the new table with run_type full_drop; the old one stays as it is.",
             )
         if self._landing.open is not None:
-            self._landing.take_over()
-            self._settle_predecessor(resumable=not moved_from)
+            self._take_over(resumable=not moved_from)
         while not self._landing.finished:
             if self._opening.has_expired():
                 self._landing.discard()
@@ -161,20 +162,60 @@ class _Slice:
                 cut = self._reload(opened) if opened.mode == "reload" else self._append(opened)
             except SourceChanged as changed:
                 cut = self._start_over(opened, changed)
+            except (HomeError, StoreError, ExpectationError) as error:
+                self._clear_the_way(opened, error)
+                continue
             if isinstance(cut, SliceResult):
                 return cut
             # Where an adopted load has ended, this load's own share begins now.
         return self._done()
 
-    def _settle_predecessor(self, *, resumable: bool) -> None:
-        """Go on with the open load, or forget it: where it cannot be resumed, or has begun in another place."""
+    def _take_over(self, *, resumable: bool) -> None:
+        """Own the table, and go on with the open load, or forget it: where it cannot be resumed, has begun in another
+        place, or stands in the way of a reload.
+
+        Of another's reload only what has yet to be read is given up: past that its rows are all there is of the table.
+        """
+        try:
+            self._landing.take_over()
+        except StoreError as broken:
+            # An intent that cannot be finished leaves a table that only a reload mends.
+            if broken.transient or not self._opening.reloads:
+                raise
+            self._give_up(broken)
         opened = self._landing.open
         if opened is None or (resumable and opened.load_id == self._task.load_id):
             return
-        if resumable and is_resumable(opened, self._task.load_id):
+        whole = opened.mode == "reload" and opened.phase != "staging"
+        if resumable and is_resumable(opened, self._task.load_id) and (whole or not self._opening.reloads):
             self._landing.adopt()
         else:
-            self._landing.discard()
+            self._discard(opened)
+
+    def _clear_the_way(self, opened: OpenLoad, error: HyggeError) -> None:
+        """Forget another's open load that cannot be finished, where this load's own share does not build on it; else
+        raise what it failed with.
+
+        A reload builds on nothing. A window that somebody asked for is no part of what is new: its own load has said
+        why it failed, and it can be asked for again.
+        """
+        if error.transient or not opened.adopted or not (self._opening.reloads or opened.backfill):
+            raise error
+        self._give_up(error)
+
+    def _give_up(self, error: HyggeError) -> None:
+        opened = self._landing.open
+        if opened is not None:
+            what = "a window that was to be loaded again" if opened.backfill else "an earlier load"
+            self._opening.note(f"{what}, begun {opened.started}, could not be finished and was given up: {error}")
+            self._discard(opened)
+
+    def _discard(self, opened: OpenLoad) -> None:
+        """Forget an open load. Where rows that landed would double when they are read again, only a reload may follow,
+        and the watermark goes with it: no increment may come instead if the reload never ends."""
+        landed = opened.mode != "reload" and bool(opened.files or opened.position or opened.intent)
+        merges = self._table.merges and bool(self._landing.state.key_columns)
+        self._landing.discard(forget_watermark=landed and not merges)
 
     def _start_over(self, opened: OpenLoad, changed: SourceChanged) -> SliceResult:
         """Begin an open load again that cannot go on where it stopped, if no row doubles by that; else raise.
@@ -186,7 +227,7 @@ class _Slice:
         merges = self._table.merges and bool(self._landing.state.key_columns)
         if opened.mode != "reload" and not merges and not self._opening.reloads:
             raise changed
-        self._landing.discard(forget_watermark=opened.mode != "reload" and not merges)
+        self._discard(opened)
         answer = self._result(
             "continue", message=f"{changed.message} Begun again.", not_before=seconds_from_now(CHANGED_PAUSE_SECONDS)
         )
@@ -223,7 +264,9 @@ class _Slice:
         landed, polish = self._opening.landed(), self._opening.polish
         names = [column.name for column in landed.columns]
         stamp = LoadStamp(opened.load_id, datetime.fromisoformat(opened.started))
-        known = self._landing.state.watermark.boundary if self._landing.state.watermark else None
+        mark = self._landing.state.watermark
+        # A window is loaded again whether its rows have landed or not.
+        known = mark.boundary if mark and not opened.backfill else None
         window = Window(
             cursor=opened.upper.column if opened.upper else None,
             lower=opened.lower,
@@ -294,7 +337,7 @@ class _Slice:
 
         Text is compared by the source's collation, which Arrow does not know.
         """
-        if opened.upper is None or opened.upper.type not in ("datetime", "int") or not source.key:
+        if opened.upper is None or opened.upper.type not in ("datetime", "int") or not source.key or opened.backfill:
             return None
         if opened.upper.column == FILE_MODIFIED:  # the home knows its files by name
             return None

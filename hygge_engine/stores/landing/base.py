@@ -157,10 +157,14 @@ class Landing(ABC):
     def discard(self, *, forget_watermark: bool = False) -> None:
         """Forget an open load that cannot be resumed. What it has published stays; what it has staged is swept.
 
-        ``forget_watermark`` keeps increments away from a table that has rows beyond its watermark.
+        ``forget_watermark`` keeps increments away from a table that has rows beyond its watermark. What this load has
+        landed of one that it had adopted stays its own (`carried`).
         """
         watermark = None if forget_watermark else self.state.watermark
-        self._write(replace(self.state, open=None, watermark=watermark))
+        opened, finished = self.state.open, self.state.finished
+        if opened is not None and opened.adopted and opened.load_id == self._load_id:
+            finished = _totals(opened)
+        self._write(replace(self.state, open=None, watermark=watermark, finished=finished))
         self.sweep()
 
     def record_drop(self, folder_etag: str) -> None:
@@ -295,7 +299,12 @@ def ended(state: LandingState) -> LandingState:
     if opened.upper is not None and opened.upper.value is not None and not opened.backfill:
         reached = replace(opened.upper, boundary=opened.boundary or opened.upper.boundary)
     kept = None if opened.mode == "reload" else state.watermark
-    totals = Finished(
+    newest = ({} if opened.mode == "reload" else state.newest) | opened.checked.newest
+    return replace(state, open=None, owner=None, watermark=reached or kept, finished=_totals(opened), newest=newest)
+
+
+def _totals(opened: OpenLoad) -> Finished:
+    return Finished(
         opened.load_id,
         opened.mode,
         opened.rows,
@@ -305,8 +314,6 @@ def ended(state: LandingState) -> LandingState:
         opened.checked,
         opened.message,
     )
-    newest = ({} if opened.mode == "reload" else state.newest) | opened.checked.newest
-    return replace(state, open=None, owner=None, watermark=reached or kept, finished=totals, newest=newest)
 
 
 def is_resumable(opened: OpenLoad, load_id: str) -> bool:
