@@ -125,7 +125,10 @@ def _check_sources(project: Project, name: str, entities: list[Entity]) -> _Answ
         for entity in entities:
             mark = entity.watermark if entity.effective_run_type == "incremental" else None
             if isinstance(entity.home, MssqlHomeSettings):
-                found[entity.id] = check_source(session, entity.home, mark, key_columns=entity.store.key_columns)
+                fold = entity.polish.fold if entity.polish is not None else False
+                found[entity.id] = check_source(
+                    session, entity.home, mark, key_columns=entity.store.key_columns, fold=fold
+                )
         return section, found
     finally:
         session.close()

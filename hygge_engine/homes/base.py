@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import pyarrow as pa
 
@@ -16,10 +16,16 @@ from hygge_engine.watermark import Boundary, CursorType
 Position = list[str]
 
 
+# Which texts a source takes for one, though a destination tells them apart: those that differ in trailing blanks, or in
+# case too; turkic: a dotless i is none with a dot. Empty: none that is known.
+Folding = Literal["", "blanks", "case", "turkic"]
+
+
 @dataclass(frozen=True)
 class Column:
     """One column as the destination will hold it. ``loss`` says what does not survive, empty where all does;
-    ``keeps_apart`` whether values that differ stay different all the same (None: only where nothing is lost)."""
+    ``keeps_apart`` whether values that differ stay different all the same (None: only where nothing is lost),
+    ``folding`` which of its texts are one to the source."""
 
     name: str
     type: pa.DataType
@@ -27,6 +33,7 @@ class Column:
     nullable: bool = True
     loss: str = ""
     keeps_apart: bool | None = None
+    folding: Folding = ""
 
     @property
     def blurs(self) -> bool:

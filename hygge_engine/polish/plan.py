@@ -13,7 +13,7 @@ from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.base import Column, Table
 from hygge_engine.polish.names import convert_case
 from hygge_engine.polish.polish import BLURRED_HINT, Landed, Polish, spelt
-from hygge_engine.polish.values import has_exact_text, has_text, hashed, joined, masked
+from hygge_engine.polish.values import folded, has_exact_text, has_text, hashed, joined, masked
 from hygge_engine.project.polish import PolishSettings
 from hygge_engine.project.problems import suggest
 
@@ -36,6 +36,8 @@ class _Planner:
     def __init__(self, source: Table, settings: PolishSettings) -> None:
         self._source = source
         self._settings = settings
+        self._trimmed: set[str] = set()
+        self._folded: set[str] = set()
         self._salted = hashlib.sha256(settings.salt).hexdigest()[:_SALT_DIGITS] if settings.salt else ""
 
     def plan(self) -> Polish:
@@ -43,7 +45,8 @@ class _Planner:
         dropped = {self._find(name, "drop") for name in settings.drop}
         masks = self._resolved(settings.mask, "mask")
         renames = self._resolved(settings.rename, "rename")
-        trimmed = self._trimmed()
+        self._trimmed = self._find_trimmed()
+        self._folded = self._find_folded()
         for setting, named in (("mask", masks), ("rename", renames)):
             for name in named:
                 if name in dropped:
@@ -53,23 +56,33 @@ class _Planner:
         for column in self._source.columns:
             if column.name in dropped:
                 continue
-            landed = self._landed(column, trim=column.name in trimmed, mask=masks.get(column.name, ""))
+            landed = self._landed(column, mask=masks.get(column.name, ""))
             names[column.name] = self._name(column.name, renames)
             columns.append(replace(landed, column=replace(landed.column, name=names[column.name])))
-        columns += self._added(trimmed)
+        columns += self._added()
         self._check_names(columns)
         table = replace(self._source, columns=tuple(each.column for each in columns), key=())
         found = Polish(self._source, table, tuple(columns), tuple(sorted(dropped)), names)
         key = self._source.key if all(name in names for name in self._source.key) else ()
         return replace(found, table=replace(table, key=tuple(names[name] for name in key)))
 
-    def _landed(self, column: Column, *, trim: bool, mask: str) -> Landed:
+    def _text(self, column: Column) -> pl.Expr:
+        """A column's texts as masks and hashes take them: trimmed and folded, where that is wanted."""
+        text = pl.col(column.name)
+        if column.name in self._trimmed:
+            text = text.str.strip_chars()
+        return folded(text, column.folding) if column.name in self._folded else text
+
+    def _landed(self, column: Column, *, mask: str) -> Landed:
         source, inputs = column.name, (column.name,)
-        text = pl.col(column.name).str.strip_chars() if trim else pl.col(column.name)
+        text = self._text(column)
+        is_folded, trim = column.name in self._folded, column.name in self._trimmed
         as_text = replace(column, type=pa.string())
         match mask:
             case "":
-                return Landed(column, source, inputs, text if trim else None, trimmed=trim)
+                made = text if is_folded or trim else None
+                treatment = f"folded ({column.folding})" if is_folded else ""
+                return Landed(column, source, inputs, made, treatment=treatment, trimmed=trim)
             case "empty":
                 nothing = pa.scalar(None, column.type)
                 source_type = f"{column.source_type}, emptied"
@@ -89,7 +102,7 @@ class _Planner:
                 landed = replace(as_text, source_type=f"{column.source_type}, masked ({mask})", loss="")
                 return Landed(landed, source, inputs, masked(text, mask), treatment=f"mask {mask}")
 
-    def _added(self, trimmed: set[str]) -> list[Landed]:
+    def _added(self) -> list[Landed]:
         settings = self._settings
         added: list[Landed] = []
         by_name = {column.name: column for column in self._source.columns}
@@ -99,9 +112,7 @@ class _Planner:
             inputs = [by_name[self._find(each, "hash_ids")] for each in given]
             for column in inputs:
                 self._check_hash(column, "hash_ids")
-            texts = [
-                pl.col(each.name).str.strip_chars() if each.name in trimmed else pl.col(each.name) for each in inputs
-            ]
+            texts = [self._text(each) for each in inputs]
             source_type = f"hash of {', '.join(each.name for each in inputs)}"
             added.append(
                 Landed(
@@ -109,7 +120,7 @@ class _Planner:
                     inputs=tuple(each.name for each in inputs),
                     expression=hashed(joined(texts), settings.salt),
                     treatment=self._hash_of(inputs),
-                    trimmed=any(each.name in trimmed for each in inputs),
+                    trimmed=any(each.name in self._trimmed for each in inputs),
                 )
             )
         for name, value in settings.constants.items():
@@ -125,7 +136,20 @@ class _Planner:
             return renames[name]
         return convert_case(name, self._settings.case) if self._settings.case else name
 
-    def _trimmed(self) -> set[str]:
+    def _find_folded(self) -> set[str]:
+        fold, key = self._settings.fold, self._source.key
+        foldable = {column.name for column in self._source.columns if column.folding}
+        if isinstance(fold, bool):
+            return foldable & set(key) if fold else set()
+        named = {self._find(name, "fold") for name in fold}
+        for name in sorted(named - foldable):
+            raise ConfigurationError(
+                f"polish cannot fold `{name}` of {self._source.name}: its source may tell apart what would be one",
+                hint="Only texts of SQL Server, whose collation is known, can be folded.",
+            )
+        return named
+
+    def _find_trimmed(self) -> set[str]:
         trim, key = self._settings.trim, self._source.key
         texts = {column.name for column in self._source.columns if pa.types.is_string(column.type)}
         if isinstance(trim, bool):
@@ -143,7 +167,10 @@ class _Planner:
 
     def _hash_of(self, inputs: Sequence[Column]) -> str:
         """Names and types count: a number of another scale has another text."""
-        made_of = ", ".join(f"{column.name} {column.type}" for column in inputs)
+        made_of = ", ".join(
+            f"{column.name} {column.type}{f' folded ({column.folding})' if column.name in self._folded else ''}"
+            for column in inputs
+        )
         return f"hash of {made_of}" + (f", salt {self._salted}" if self._salted else "")
 
     def _check_hash(self, column: Column, setting: str) -> None:

@@ -194,6 +194,8 @@ def _in_words(column: Landed) -> str:
     if column.treatment:
         kind = column.treatment.removeprefix("mask ")
         done = {"empty": "emptied"}.get(kind, "hashed" if kind.startswith("hash") else f"masked ({kind})")
+        if kind.startswith("folded"):
+            done = kind
     renamed = f"{column.source} → {name}" if column.source != name else ""
     return " ".join(word for word in (renamed or (done and name), done) if word)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, cast
 
 import polars as pl
 import pyarrow as pa
+
+from hygge_engine.homes.base import Folding
 
 # What stands for a value of which nothing is to be seen, however long it is.
 HIDDEN = "***"
@@ -59,6 +63,32 @@ def masked(text: pl.Expr, mask: str) -> pl.Expr:
         case _:
             seen = pl.lit(HIDDEN)
     return pl.when(text.is_not_null()).then(seen)
+
+
+def folded(text: pl.Expr, folding: Folding) -> pl.Expr:
+    """One spelling for all texts that differ in trailing blanks alone, or in case too: capital letters, no blanks.
+
+    Never one for more than that: a letter whose capital is not its alone, as that of the dotless i, stays as it is.
+    """
+    blanks_cut = text.str.strip_chars_end(" ")
+    if folding == "blanks":
+        return blanks_cut
+    capitals = _capitals(turkic=folding == "turkic")
+
+    def spelt(texts: pl.Series) -> pl.Series:
+        found = [None if each is None else each.translate(capitals) for each in texts.to_list()]
+        return pl.Series(texts.name, found, dtype=pl.String)
+
+    return blanks_cut.map_batches(spelt, return_dtype=pl.String)
+
+
+@cache
+def _capitals(*, turkic: bool) -> dict[int, str]:
+    pairs = ((chr(point), chr(point).upper()) for point in range(sys.maxunicode + 1))
+    found = {ord(small): capital for small, capital in pairs if small != capital and capital.lower() == small}
+    if turkic:
+        del found[ord("i")]
+    return found
 
 
 def hashed(text: pl.Expr, salt: bytes) -> pl.Expr:

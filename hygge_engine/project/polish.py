@@ -29,15 +29,16 @@ Mask = Annotated[str, AfterValidator(check_mask)]
 
 
 class PolishSettings(Settings):
-    """``polish``: what happens to the source's columns before they land, in this order: drop, trim, mask, rename, case,
-    add.
+    """``polish``: what happens to the source's columns before they land, in this order: drop, trim, fold, mask, rename,
+    case, add.
 
-    ``drop``, ``trim``, ``mask``, ``rename`` and ``hash_ids`` name columns as the source does, in any case.
+    ``drop``, ``trim``, ``fold``, ``mask``, ``rename`` and ``hash_ids`` name columns as the source does, in any case.
     ``constants``, ``hash_ids`` and ``load_columns`` add columns, each by its name.
     """
 
     drop: tuple[ColumnName, ...] = ()
     trim: bool | tuple[ColumnName, ...] = False
+    fold: bool | tuple[ColumnName, ...] = False
     mask: dict[ColumnName, Mask] = Field(default_factory=dict)
     hash_salt: SecretStr | None = Field(default=None, min_length=_SALT_MINIMUM_CHARACTERS)
     rename: dict[ColumnName, ColumnName] = Field(default_factory=dict)

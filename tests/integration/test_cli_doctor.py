@@ -149,6 +149,26 @@ def test_a_source_that_cannot_be_loaded_is_explained(project: Path, server: SqlS
     assert (log["key"], log["watermark"], log["select"]) == ("warning", "failed", "ok")
 
 
+def test_a_key_whose_spelling_may_change_is_named_until_it_is_folded(
+    project: Path, server: SqlServer, lake: OneLake
+) -> None:
+    for name, kind in {"plain": "int", "ci": "nvarchar(9)", "bin": "varchar(9) COLLATE Latin1_General_BIN2"}.items():
+        table = f"dbo.spelt_{name}"
+        server.execute(
+            f"CREATE TABLE {table} (code {kind} NOT NULL PRIMARY KEY, modified datetime2(3) NOT NULL)", "shop"
+        )
+    flow = FLOW.replace("[orders, customers]", "[spelt_plain, spelt_ci, spelt_bin]")
+    write(project, server, lake, flow=flow)
+    found = doctor(project, 0)
+    assert "spelling of the key" not in results(found, "shop_to_fabric.spelt_plain")
+    assert "case or trailing blanks" in found["shop_to_fabric.spelt_ci", "spelling of the key"]["found"]
+    assert " in trailing blanks alone" in found["shop_to_fabric.spelt_bin", "spelling of the key"]["found"]
+    assert "fold: true" in found["shop_to_fabric.spelt_ci", "spelling of the key"]["remedy"]
+    for changed in (f"{flow}polish: {{{{ fold: true }}}}\n", flow.replace("incremental", "full_drop")):
+        write(project, server, lake, flow=changed)
+        assert not any(check == "spelling of the key" for _, check in doctor(project, 0))
+
+
 def test_a_table_that_may_not_be_read(project: Path, server: SqlServer, lake: OneLake) -> None:
     server.execute("CREATE USER reader FOR LOGIN reader; GRANT SELECT ON dbo.orders TO reader", "shop")
     write(project, server, lake, user="reader", password="Reader!2025")

@@ -340,6 +340,17 @@ def test_a_key_of_text_may_be_as_long_as_an_index_takes(server: ServerProcess) -
     assert not caught.value.transient
 
 
+@pytest.mark.parametrize("mode", ["changes", "reload"])
+def test_of_two_keys_that_are_one_to_the_server_none_vanishes(server: ServerProcess, mode: Mode) -> None:
+    table = make_table(connect(server))
+    land(table, pa.record_batch({"id": ["x", "y"]}), key=("id",))
+    land(table, pa.record_batch({"id": ["X"]}), key=("id",))
+    with pytest.raises(StoreError, match="abc") as caught:
+        land(table, pa.record_batch({"id": ["abc", "ABC", "z"]}), key=("id",), mode=mode)
+    assert "without case" in caught.value.hint
+    assert server.run(f"SELECT id FROM dbo.{table.table_name} ORDER BY id")[0] == [("X",), ("y",)]
+
+
 def test_null_in_a_key_is_refused_and_lands_nothing(server: ServerProcess) -> None:
     table = make_table(connect(server))
     land(table, numbers(1), key=("id",))

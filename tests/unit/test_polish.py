@@ -339,3 +339,42 @@ def test_mistakes_are_told_with_their_place(tmp_path: Path, section: str, messag
     assert message in str(problem)
     assert problem.line == FLOW.count("\n") + 1
     assert "abc" not in problem.render()
+
+
+def folding(folding: str, *texts: str | None, **keys: Any) -> list[Any]:
+    column = Column("code", pa.string(), "nvarchar(9)", folding=folding)  # type: ignore[arg-type]
+    table = Table("dbo.t", (column,), key=("code",))
+    found = polish_of(table, PolishSettings.model_validate({"fold": True} | keys))
+    batch = pa.RecordBatch.from_pydict({"code": list(texts)}, schema=table.schema)
+    return list(found.apply(batch, STAMP).column(0).to_pylist())
+
+
+def test_texts_that_are_one_to_the_source_land_as_one() -> None:
+    assert folding("case", "abc", "Abc ", "żÓŁĆ  ", None) == ["ABC", "ABC", "ŻÓŁĆ", None]
+    assert folding("blanks", "abc ", "Abc") == ["abc", "Abc"]
+    assert folding("turkic", "a\u0131i", "aI\u0130") == ["A\u0131i", "AI\u0130"]
+
+
+@examples(max_examples=300, deadline=None)
+@given(st.text(max_size=5), st.text(max_size=5), st.sampled_from(["case", "turkic", "blanks"]))
+def test_folding_makes_no_two_texts_one_that_differ_in_more_than_case_and_blanks(
+    one: str, other: str, how: str
+) -> None:
+    for left, right in ((one, other), (one, one.swapcase()), (one, one.upper()), (one, one.lower() + " ")):
+        first, second = folding(how, left, right)
+        assert first != second or left.rstrip(" ").lower() == right.rstrip(" ").lower()
+
+
+def test_a_text_whose_source_tells_all_apart_is_not_folded() -> None:
+    assert folding("", "abc", "ABC ") == ["abc", "ABC "]
+    with pytest.raises(ConfigurationError, match="cannot fold `code`"):
+        folding("", "abc", fold=["code"])
+
+
+def test_a_folded_key_may_be_hashed_and_another_folding_counts_as_another_treatment() -> None:
+    hashes = folding("case", "abc", "ABC ", mask={"code": "hash"}, hash_salt=SALT)
+    assert hashes == [hashlib.sha256(f"{SALT}ABC".encode()).hexdigest()] * 2
+    column = Column("code", pa.string(), "nvarchar(9)", folding="case")
+    table = Table("dbo.t", (column,), key=("code",))
+    assert polish_of(table, settings(fold=True)).treatments == {"code": "folded (case)"}
+    assert polish_of(table, settings(fold=True)).describe() == ["code folded (case)"]

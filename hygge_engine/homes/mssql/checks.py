@@ -66,10 +66,11 @@ def check_source(
     watermark: WatermarkSettings | None = None,
     *,
     key_columns: Sequence[str] = (),
+    fold: bool | Sequence[str] = False,
 ) -> list[Check]:
     """Whether one table, view or query can be read, and how: permission, key, watermark, size, Change Tracking.
 
-    ``key_columns`` are those that the store names.
+    ``key_columns`` are those that the store names, ``fold`` those whose texts polish makes one.
     """
     how = "the catalogue" if settings.table else "sp_describe_first_result_set"
     try:
@@ -80,6 +81,8 @@ def check_source(
     strangers = [name for name in key_columns if _find(source, name) is None]
     checks += [_no_column("store.key_columns", source, name, how) for name in strangers]
     tracks = watermark is not None and watermark.change_tracking
+    if watermark is not None:
+        checks += _check_spellings(source, key_columns or settings.key or source.key, fold)
     if watermark is not None and not tracks:
         checks.append(_check_watermark(session, source, watermark.column, lag=watermark.lag > 0))
     checks.append(_check_rows(source))
@@ -206,6 +209,28 @@ def _check_key(source: Source, settings: MssqlHomeSettings) -> Check:
         return Check("key", "ok", ", ".join(key), how)
     remedy = "Give the table a primary key or unique index, or name its unique columns in home.key."
     return Check("key", "warning", "none, so that all rows must move within one slice", how, remedy)
+
+
+def _check_spellings(source: Source, key: Sequence[str], fold: bool | Sequence[str]) -> list[Check]:
+    """Keys that may change without becoming others to the server, which the destination takes for others."""
+    how = "the collation of the key's columns"
+    columns = [column for name in key if (column := _find(source, name)) is not None and column.folding]
+    if isinstance(fold, bool):
+        kept = [] if fold else columns
+    else:
+        named = {name.casefold() for name in fold}
+        kept = [column for column in columns if column.name.casefold() not in named]
+    found = [f"{column.name} ({column.collation})" for column in kept]
+    if found:
+        differs = "case or trailing blanks" if any(column.folding != "blanks" for column in kept) else "trailing blanks"
+        text = f"{', '.join(found)}: a key that changes in {differs} alone is the same row to the server, and two rows"
+        remedy = "Set fold: true below polish, or reload the table now and then."
+        return [Check("spelling of the key", "warning", f"{text} at the destination", how, remedy)]
+    blind = [f"{column.name} ({column.collation})" for column in columns if "_ai" in column.collation.lower()]
+    if blind:
+        text = f"{', '.join(blind)}: a key that changes in its accents alone leaves two rows at the destination"
+        return [Check("spelling of the key", "warning", text, how, "Reload the table now and then.")]
+    return []
 
 
 def _check_watermark(session: Session, source: Source, name: str, *, lag: bool) -> Check:

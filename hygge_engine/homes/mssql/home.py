@@ -92,6 +92,7 @@ class MssqlHome:
                 column.nullable,
                 loss(column, keeps_offset=keeps_offset),
                 keeps_apart(column),
+                column.folding,
             )
             for column in source.columns
         ]

@@ -28,10 +28,13 @@ def changes_source(source: str, columns: Sequence[SourceColumn], key: Sequence[s
     """What stands after FROM to read changes, with placeholders for the version to begin after and the last one.
 
     A row that changed again later is left to the load that reads up to there. One that was deleted later has no values
-    any more: its change is left to its delete.
+    any more: its change is left to its delete. The key is spelt as the row has it, where there is one: the change may
+    still have it as it was, in another case.
     """
     selected = ["c.SYS_CHANGE_OPERATION"]
-    selected += [f"{'c' if column.name in key else 't'}.{quote(column.name)}" for column in columns]
+    for column in columns:
+        name = quote(column.name)
+        selected.append(f"COALESCE(t.{name}, c.{name}) AS {name}" if column.name in key else f"t.{name}")
     joined = " AND ".join(f"t.{quote(name)} = c.{quote(name)}" for name in key)
     changes = f"CHANGETABLE(CHANGES {source}, ?) AS c LEFT JOIN {source} AS t ON {joined}"
     has_row = f"(c.SYS_CHANGE_OPERATION = N'{_DELETED}' OR t.{quote(key[0])} IS NOT NULL)"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from hygge_engine.errors import CursorUnusable, UnsupportedType
+from hygge_engine.homes.base import Folding
 from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.watermark import CursorType
 
@@ -42,6 +43,9 @@ _PLAIN: dict[str, pa.DataType] = {
     "geography": pa.binary(),
 }
 _TEXT = frozenset({"char", "varchar", "nchar", "nvarchar", "text", "ntext", "xml", "json", "vector"})
+_CHARACTERS = frozenset({"char", "varchar", "nchar", "nvarchar"})
+# Collations to which i and I are two letters.
+_TURKIC = ("turkish_", "azeri_", "sql_turkish_", "sql_cp1254_")
 _BINARY = frozenset({"binary", "varbinary", "image", "rowversion"})
 _DECIMAL = frozenset({"decimal", "numeric"})
 
@@ -109,6 +113,16 @@ class SourceColumn:
     def has_tenths_of_microseconds(self) -> bool:
         """Whether the column holds a seventh digit of the second, which a timestamp in Arrow does not."""
         return self.base_type in ("datetime2", "datetimeoffset") and self.scale > MICROSECOND_SCALE
+
+    @property
+    def folding(self) -> Folding:
+        """Which of its texts the server takes for one, as far as the name of its collation tells."""
+        if self.base_type not in _CHARACTERS or not self.collation:
+            return ""
+        name = self.collation.lower()
+        if "_ci" not in name:
+            return "blanks"
+        return "turkic" if name.startswith(_TURKIC) else "case"
 
     @property
     def fetch_bytes(self) -> int:

@@ -225,7 +225,7 @@ class MssqlTransaction:
                 doing=doing,
             )
         if key:
-            same = " AND ".join(f"n.{quote(name)} = s.{quote(name)}" for name in key)
+            same = " AND ".join(_same_bytes(field) for field in schema if field.name in key)
             newer = f"{same} AND n.{quote(ROW_NUMBER)} > s.{quote(ROW_NUMBER)}"
             last = f" WHERE NOT EXISTS (SELECT 1 FROM {self._name(stage)} AS n WHERE {newer})"  # noqa: S608 - quoted
             if DELETED.casefold() in self._columns(stage):
@@ -238,6 +238,16 @@ class MssqlTransaction:
 
     def _name(self, table: str) -> str:
         return qualify(self._schema, table)
+
+
+def _same_bytes(field: pa.Field[pa.DataType]) -> str:
+    """Whether two rows of a stage have the same key. Texts that the server takes for one may be those of two rows, of
+    which none may vanish: the table's own key tells that it cannot hold them both."""
+    name = quote(field.name)
+    same = f"n.{name} = s.{name}"
+    if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+        same += f" AND CAST(n.{name} AS varbinary(900)) = CAST(s.{name} AS varbinary(900))"
+    return same
 
 
 def _declaration(field: pa.Field[pa.DataType], key: Sequence[str] = ()) -> str:
