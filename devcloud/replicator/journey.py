@@ -227,6 +227,7 @@ class TableJourney:
     def _stream(self, run: _Run, file: DataFile) -> _Run:
         """Append a large file without holding it in memory."""
         self._count(run, file)
+        run.state.last_sync = time.time()
         failures: list[Violation] = []
 
         def decode() -> Iterator[pa.RecordBatch]:

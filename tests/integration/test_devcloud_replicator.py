@@ -485,6 +485,17 @@ def test_a_large_initial_file_is_streamed(item: Path) -> None:
     assert sum(row[1] == "b" for row in rows_of(replicator)) == 5
 
 
+@pytest.mark.parametrize("apply_bytes", [1, 1 << 30], ids=["streamed", "at once"])
+def test_the_status_says_when_the_table_was_synchronised_however_large_its_file(item: Path, apply_bytes: int) -> None:
+    replicator = Replicator.on_disk(item, options=ReplicatorOptions(apply_bytes=apply_bytes))
+    Publisher(item).begin().publish([(number, "a") for number in range(100)])
+    replicator.tick()
+    (table,) = json.loads((item / "Files" / "Monitoring" / "tables.json").read_text())["tables"]
+    metrics = table["metrics"]
+    assert metrics["processedRowCount"] == 100
+    assert metrics["lastSyncTimeUtc"] >= metrics["lastSourceCommitTimeUtc"] > "2000"
+
+
 def test_a_torn_page_stops_the_table_and_leaves_no_rows(item: Path) -> None:
     replicator = Replicator.on_disk(item, options=ReplicatorOptions(apply_bytes=1))
     flights = Publisher(item).begin()
