@@ -12,6 +12,10 @@ from hygge_engine.lake.settings import LakeSettings
 # What a token for ADLS Gen2 and OneLake is asked for.
 STORAGE_SCOPE = "https://storage.azure.com/.default"
 
+# By itself object_store tries ten times over three minutes, and nobody hears of it meanwhile. What is worth more
+# patience is tried again by `hygge_engine.retry`.
+_OBJECT_STORE_PATIENCE = {"connect_timeout": "5s", "timeout": "30s", "retry_timeout": "30s", "max_retries": "5"}
+
 
 def credential_of(settings: LakeSettings) -> Any:
     """What the SDK's clients take as ``credential``.
@@ -47,7 +51,8 @@ def object_store_options(settings: LakeSettings) -> dict[str, str]:
     A token is asked for here and lasts about an hour: enough for a commit, so ask again for the next.
     """
     url = urlsplit(settings.account_url)
-    options = {"azure_storage_account_name": settings.account_name or (url.hostname or "").split(".", 1)[0]}
+    account = settings.account_name or (url.hostname or "").split(".", 1)[0]
+    options = {"azure_storage_account_name": account, **_OBJECT_STORE_PATIENCE}
     if ".dfs." in (url.hostname or ""):
         options["azure_storage_endpoint"] = settings.account_url.replace(".dfs.", ".blob.", 1).rstrip("/")
     else:

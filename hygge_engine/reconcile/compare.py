@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -18,13 +18,14 @@ from hygge_engine.memory import give_memory_back
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import LoadStamp
 from hygge_engine.reconcile.bounds import EVERYTHING, Bound, bound_of
-from hygge_engine.reconcile.difference import Difference, find_difference
+from hygge_engine.reconcile.difference import Difference, add_changed, find_difference
 from hygge_engine.reconcile.hashing import Frame, Hashing, frame_of
 from hygge_engine.reconcile.naming import Finder, Span, examples
 from hygge_engine.reconcile.ranges import HashedRows
 from hygge_engine.reconcile.result import Reconciliation, Watch
-from hygge_engine.stores.base import ReadBack
-from hygge_engine.stores.landing.state import LandingState
+from hygge_engine.retry import call_with_retries
+from hygge_engine.stores.base import Destination, ReadBack
+from hygge_engine.stores.landing.state import LandingState, StagedFile
 from hygge_engine.stores.landing.types import schema_of
 
 if TYPE_CHECKING:
@@ -33,11 +34,17 @@ if TYPE_CHECKING:
 # In place of the load that has landed the rows.
 _NO_LOAD = LoadStamp("", datetime.min.replace(tzinfo=UTC))
 
+# A table that is written to while it is compared is read again, so often in all.
+ATTEMPTS = 3
+
 _LOAD = "Load it: hygge go --entity {}"
 _RELOAD = "Reload the table: hygge go --entity {} --run-type full_drop"
 _LOAD_AGAIN = "Load these rows again: hygge go --entity {} --from {} --to {}"
 _LATE = "what differs has come late, within the lag: the next load reads these rows again"
 _COMPARE_ROWS = "Which rows: hygge reconcile --entity {}"
+_MOVED = f"it was written to each of the {ATTEMPTS} times it was compared"
+_AGAIN = "Compare again once nobody writes to it."
+_CHANGING = "the rows that differ have changed while they were compared"
 _WAIT = "Wait for Fabric, then compare again; `hygge doctor` shows what it says."
 
 
@@ -52,24 +59,110 @@ def reconcile(
     give_memory_back()
     found = Reconciliation(entity.flow, entity.name, "failed")
     try:
-        table = open_table(project, entity)
-        state = table.state()
-        unready = _unready(state)
-        if unready or state is None:
-            found = replace(found, verdict="behind", message=unready, hint=_LOAD.format(entity.id))
-        else:
-            destination = table.read_back()
-            with open_home(project, entity) as home:
-                bound = EVERYTHING if all_rows else bound_of(home, entity, state)
-                comparison = _Comparison(home, destination, entity, state, bound, watch)
-                found = comparison.counts(found) if counts_only else comparison.rows(found)
-            if found.verdict == "differs":
-                found = _explained(found, state, table.state(), destination)
+        found = _Task(project, entity, watch, counts_only, all_rows).run(found)
     except NotReadable as error:
         found = replace(found, verdict="not readable", message=error.message, hint=error.hint, error=error.code)
     except HyggeError as error:
         found = replace(found, verdict="failed", message=error.message, hint=error.hint, error=error.code)
     return replace(found, seconds=time.monotonic() - began)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A comparison of one entity, tried again while somebody writes to the table.
+
+    That rows differ is said of one moment only: the destination had applied all that had landed before its rows were
+    read, and neither it nor what had landed was another one afterwards. Equal rows need no such proof.
+    """
+
+    project: Project
+    entity: Entity
+    watch: Watch
+    counts_only: bool
+    all_rows: bool
+
+    def run(self, found: Reconciliation) -> Reconciliation:
+        """The verdict. Raises HyggeError where a side could not be asked."""
+        table = open_table(self.project, self.entity)
+        for left in reversed(range(ATTEMPTS)):
+            state = table.state()
+            unready = _unready(state)
+            if unready or state is None:
+                return _behind(found, unready, self._load)
+            judged = self._attempt(found, table, state, is_last=not left)
+            if judged is not None:
+                return judged
+        raise AssertionError("the last attempt always ends with a verdict")
+
+    @property
+    def _load(self) -> str:
+        return _LOAD.format(self.entity.id)
+
+    def _attempt(
+        self, found: Reconciliation, table: Destination[Any], state: LandingState, *, is_last: bool
+    ) -> Reconciliation | None:
+        """Compare once; None where somebody wrote meanwhile, unless it is the last attempt."""
+        destination = table.read_back()
+        pending = call_with_retries(lambda: destination.pending(state))
+        version = destination.version()
+        failure: HyggeError | None = None
+        try:
+            found, compares_all = self._compare(found, destination, state)
+        except NotReadable:
+            raise
+        except HyggeError as error:
+            failure, compares_all = error, False  # perhaps because the table moved
+        if found.verdict == "equal" and not self.counts_only:
+            return found
+        after = table.state()
+        moved = after is None or _landed(after) != _landed(state) or destination.version() != version
+        if moved and not is_last:
+            return None
+        if failure is not None:
+            raise failure
+        if after is None or moved:
+            return _behind(found, pending or _MOVED, _WAIT if pending else _AGAIN)
+        if found.verdict != "differs":
+            return found
+        if pending := pending or call_with_retries(lambda: destination.pending(after)):
+            return _behind(found, pending, _WAIT)
+        if after.open is not None and (after.open.intent or compares_all):
+            return _behind(found, f"the load that {after.open.load_id} has begun has not ended yet", self._load)
+        return found
+
+    def _compare(
+        self, found: Reconciliation, destination: ReadBack, state: LandingState
+    ) -> tuple[Reconciliation, bool]:
+        """What rows or their numbers say, and whether those that have changed since the last load were among them."""
+        with open_home(self.project, self.entity) as home:
+            bound = EVERYTHING if self.all_rows else bound_of(home, self.entity, state)
+            comparison = _Comparison(home, destination, self.entity, state, bound, self.watch)
+            return comparison.counts(found) if self.counts_only else comparison.rows(found), bound is EVERYTHING
+
+
+def _behind(found: Reconciliation, message: str, hint: str) -> Reconciliation:
+    """A difference that is not one yet; the rows that it names may be on their way."""
+    return replace(found, verdict="behind", message=message, hint=hint, examples=())
+
+
+class _Landed(NamedTuple):
+    """How far a table has come: while it stays the same, no load changes what readers see."""
+
+    generation: int
+    next_sequence: int
+    phase: str
+    intent: tuple[StagedFile, ...]
+
+
+def _landed(state: LandingState) -> _Landed:
+    opened = state.open
+    is_replacing = opened is not None and opened.phase in ("dropping", "waiting")
+    return _Landed(
+        state.generation,
+        state.next_sequence,
+        opened.phase if opened is not None and is_replacing else "",
+        opened.intent if opened is not None else (),
+    )
 
 
 def _unready(state: LandingState | None) -> str:
@@ -81,18 +174,6 @@ def _unready(state: LandingState | None) -> str:
         return "" if state.has_history or state.finished else "nothing has been landed yet"
     kind = "first load" if opened.mode == "initial" else "reload"
     return f"the {kind} that {opened.load_id} has begun has not ended yet"
-
-
-def _explained(
-    found: Reconciliation, before: LandingState, after: LandingState | None, destination: ReadBack
-) -> Reconciliation:
-    """A difference that is not one yet: of rows that are still on their way."""
-    if after is None or (after.generation, after.next_sequence) != (before.generation, before.next_sequence):
-        message = "a load has landed rows while they were compared"
-        return replace(found, verdict="behind", message=message, hint="Compare again once it has ended.")
-    if delay := destination.delay():
-        return replace(found, verdict="behind", message=delay, hint=_WAIT)
-    return found
 
 
 class _Comparison:
@@ -133,8 +214,54 @@ class _Comparison:
                 self._watch.read("destination", destination.rows)
             self._gather(moving, self._bound.moved(self._home))
             difference = find_difference(source, destination, moving, keeps_versions=self._keeps_versions)
-            late = self._is_late(difference, source, destination)
-        found = replace(
+            if difference.is_equal:
+                return self._counted(found, difference)
+            if self._is_late(difference, source, destination):
+                found = self._counted(found, difference)
+                return replace(found, verdict="behind", message=_LATE, hint=_LOAD.format(self._entity.id))
+            return self._confirmed(found, difference, source, destination)
+
+    def _confirmed(
+        self, found: Reconciliation, difference: Difference, source: HashedRows, destination: HashedRows
+    ) -> Reconciliation:
+        """Read both sides once more, for the names of rows that differ, and to leave out those that have changed since
+        they were read."""
+        keys = difference.named if self._hashing.key else {}
+        at_source, landed = (Finder(self._hashing, keys) for _ in range(2))
+        span = Span(self._hashing, difference.to_load if difference.is_whole else (), self._cursor)
+        with HashedRows() as moving:
+            with HashedRows() as again:
+                for rows in self._source():
+                    again.add(self._hashing.rows(rows))
+                    at_source.look(rows)
+                    span.look(rows)
+                add_changed(moving, source, again)
+            with HashedRows() as again:
+                for rows in self._landed(self._hashing.schema.names):
+                    again.add(self._hashing.rows(rows))
+                    landed.look(rows)
+                add_changed(moving, destination, again)
+            self._gather(moving, self._bound.moved(self._home))
+            lasting = find_difference(source, destination, moving, keeps_versions=self._keeps_versions)
+            named = {key: kind for key, kind in keys.items() if not moving.has(key)}
+        found = self._counted(found, lasting)
+        if lasting.is_equal:
+            return replace(found, verdict="behind", message=_CHANGING, hint=_AGAIN)
+        if not self._hashing.key:
+            message = "the table has no key: rows that differ cannot be named"
+            return replace(found, message=message, hint=_RELOAD.format(self._entity.id))
+        found_rows = examples(named, at_source, landed, self._hashing.schema.names)
+        return replace(found, examples=found_rows, hint=self._remedy(lasting, span))
+
+    def _remedy(self, difference: Difference, span: Span) -> str:
+        """How to mend what differs."""
+        bounds = span.bounds if self._entity.store.upserts() and not difference.counts["extra"] else None
+        if bounds:
+            return _LOAD_AGAIN.format(self._entity.id, *bounds)
+        return _RELOAD.format(self._entity.id)
+
+    def _counted(self, found: Reconciliation, difference: Difference) -> Reconciliation:
+        return replace(
             found,
             verdict="equal" if difference.is_equal else "differs",
             source_rows=difference.source.rows,
@@ -148,9 +275,6 @@ class _Comparison:
             extra=difference.counts["extra"],
             different=difference.counts["different"],
         )
-        if late:
-            return replace(found, verdict="behind", message=_LATE, hint=_LOAD.format(self._entity.id))
-        return found if difference.is_equal else self._named(found, difference)
 
     def counts(self, found: Reconciliation) -> Reconciliation:
         """Compare numbers of rows. Those that are moving may be in the destination already, or not yet."""
@@ -178,24 +302,6 @@ class _Comparison:
             moving=moved,
             hint=_COMPARE_ROWS.format(self._entity.id),
         )
-
-    def _named(self, found: Reconciliation, difference: Difference) -> Reconciliation:
-        """Name some of the rows that differ, and say what to do about them."""
-        reload = _RELOAD.format(self._entity.id)
-        if not self._hashing.key:
-            message = "the table has no key: rows that differ cannot be named"
-            return replace(found, message=message, hint=reload)
-        source, destination = (Finder(self._hashing, difference.named) for _ in range(2))
-        span = Span(self._hashing, difference.to_load if difference.is_whole else (), self._cursor)
-        for rows in self._source():
-            source.look(rows)
-            span.look(rows)
-        for rows in self._landed(self._hashing.schema.names):
-            destination.look(rows)
-        named = examples(difference.named, source, destination, self._hashing.schema.names)
-        bounds = span.bounds if self._entity.store.upserts() and not difference.counts["extra"] else None
-        hint = _LOAD_AGAIN.format(self._entity.id, *bounds) if bounds else reload
-        return replace(found, examples=named, hint=hint)
 
     def _is_late(self, difference: Difference, source: HashedRows, destination: HashedRows) -> bool:
         """Whether all that differs are rows which the lag makes the next load read again."""

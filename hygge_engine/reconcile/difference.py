@@ -63,6 +63,17 @@ def find_difference(
     return difference
 
 
+def add_changed(moving: HashedRows, before: HashedRows, after: HashedRows) -> None:
+    """Add to ``moving`` the keys of the rows that one side had otherwise when it was read again."""
+    for number in range(RANGES):
+        there, here = before.range(number), after.range(number)
+        if there is None and here is None:
+            continue
+        changed = _surplus(there, here).select(KEY).unique()
+        if changed.height:
+            moving.add(changed)
+
+
 def _compare(difference: Difference, source: Frame | None, destination: Frame | None) -> None:
     sums = [NO_ROWS if rows is None else checksum(rows) for rows in (source, destination)]
     difference.source = difference.source.plus(sums[0])

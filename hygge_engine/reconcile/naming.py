@@ -35,6 +35,8 @@ class Finder:
 
     def look(self, frame: Frame) -> None:
         """Look through some rows."""
+        if self._keys.list.len().item() == 0:
+            return
         rows = _rows_of(self._keys, self._hashing, frame)
         keys = rows.select(self._hashing.key).to_dicts()
         for key, (hash_, rank, *values) in zip(keys, self._hashing.columns(rows).iter_rows(), strict=True):

@@ -91,6 +91,11 @@ class HashedRows:
             parts.append(self._sorted[number])
         return pl.concat(parts) if parts else None
 
+    def has(self, key: int) -> bool:
+        """Whether there is a row with this hash of its key."""
+        part = self.range(key // _RANGE_SIZE)
+        return part is not None and key in part.get_column(KEY)
+
     def distinct_keys(self) -> int:
         """How many different keys there are."""
         parts = (self.range(number) for number in range(RANGES))

@@ -46,6 +46,9 @@ class RowWriter(Protocol):
 class ReadBack(ABC):
     """What a destination's readers see. Every method raises StoreError or LakeError.
 
+    Where the store can hold on to one version of a table, all reads of one object are of the version that the first has
+    found.
+
     ``keeps_versions``: the table has every version of a row, and the newest of each key counts. ``floats`` are those
     that the store can hold; it has NULL in place of the others.
     """
@@ -66,8 +69,15 @@ class ReadBack(ABC):
         digits for numbers, Base64 for bytes.
         """
 
-    def delay(self) -> str:
-        """Why what was landed last may not be seen yet, as a clause; empty where it is."""
+    def version(self) -> str:
+        """What readers see just now, under a name that nothing else ever had; empty where the store keeps no versions.
+
+        To be asked before and after rows are read: the same name means that nobody has written between.
+        """
+        return ""
+
+    def pending(self, landed: LandingState) -> str:
+        """Why not all of what ``landed`` names may be seen yet, as a clause; empty only where all of it provably is."""
         return ""
 
 

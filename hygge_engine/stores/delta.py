@@ -16,6 +16,16 @@ from hygge_engine.stores.base import ReadBack
 
 _QUERY = re.compile(r"\?[^\s\"')]+")
 
+# The package draws its errors as a tree, in colour, with a report of its own retries and the service's whole answer.
+_DRAWING = re.compile(r"\x1b\[[0-9;]*m|↳")
+_ATTEMPTS = re.compile(r"Error performing \S+ \S+ in .*? - ")
+_ANSWER = re.compile(r"<\?xml.*?(?:<Code>([^<]*)</Code>.*|$)", re.DOTALL)
+_LONGEST_WORDS = 240
+
+
+# What `ReadBack.version` says where there is no table.
+NO_TABLE = "none"
+
 
 class DeltaLocation(NamedTuple):
     """Where the Delta package finds a lake: its address, and what it takes to get in, asked for at each use because
@@ -32,15 +42,22 @@ class DeltaReadBack(ReadBack):
         self.keeps_versions = keeps_versions
         self.location = location
         self._folder = folder
+        self._found = False
+        self._version: int | None = None
+
+    def version(self) -> str:
+        with reading(self._folder):
+            table = open_table(self.location, self._folder)
+            return NO_TABLE if table is None else version_of(table)
 
     def count(self) -> int:
         with reading(self._folder):
-            table = open_table(self.location, self._folder)
+            table = self._opened()
             return 0 if table is None else int(table.count())
 
     def read(self, columns: Sequence[str]) -> Generator[pa.RecordBatch]:
         with reading(self._folder):
-            table = open_table(self.location, self._folder)
+            table = self._opened()
             if table is None:
                 return
             there = {field.name for field in table.schema().fields}
@@ -51,6 +68,16 @@ class DeltaReadBack(ReadBack):
             # Arrow waits for the next batch without Python's lock, which the query itself would keep.
             yield from pa.RecordBatchReader.from_stream(query)
 
+    def _opened(self) -> DeltaTable | None:
+        """The version that was found first, opened anew: a token lasts for an hour."""
+        if self._found and self._version is None:
+            return None
+        table = open_table(self.location, self._folder, self._version)
+        if table is None and self._found:
+            raise StoreUnavailable(f"the Delta table {self._folder} was dropped while it was read")
+        self._found, self._version = True, None if table is None else table.version()
+        return table
+
 
 @contextmanager
 def reading(folder: str) -> Iterator[None]:
@@ -58,22 +85,32 @@ def reading(folder: str) -> Iterator[None]:
     try:
         yield
     except DeltaError as error:
-        raise StoreError(f"the Delta table {folder} cannot be read: {without_query(str(error))}") from error
+        raise StoreError(f"the Delta table {folder} cannot be read: {own_words(error)}") from error
     except OSError as error:
-        raise StoreUnavailable(f"the Delta table {folder} could not be read ({type(error).__name__})") from error
+        raise StoreUnavailable(f"the Delta table {folder} could not be read: {own_words(error)}") from error
 
 
-def without_query(text: str) -> str:
-    """An error's text without the queries of addresses: a SAS token is one."""
-    return _QUERY.sub("?…", text)
+def own_words(error: Exception) -> str:
+    """What the Delta package says went wrong, on one line and short, without the queries of addresses: a SAS token is
+    one."""
+    lines = (" ".join(line.split()) for line in _DRAWING.sub("", str(error)).splitlines())
+    text = ": ".join(line for line in lines if line)
+    text = _ANSWER.sub(lambda answer: answer[1] or "", _ATTEMPTS.sub("", text)).rstrip(" :")
+    text = _QUERY.sub("?…", text) or type(error).__name__
+    return text if len(text) <= _LONGEST_WORDS else f"{text[: _LONGEST_WORDS - 1]}…"
 
 
-def open_table(location: DeltaLocation, folder: str) -> DeltaTable | None:
-    """The newest version of a table; None where there is none."""
+def open_table(location: DeltaLocation, folder: str, version: int | None = None) -> DeltaTable | None:
+    """A table, in its newest version where none is named; None where there is none."""
     try:
-        return DeltaTable(f"{location.root}/{folder}", storage_options=location.options())
+        return DeltaTable(f"{location.root}/{folder}", version=version, storage_options=location.options())
     except TableNotFoundError:
         return None
+
+
+def version_of(table: DeltaTable) -> str:
+    """Its name among all versions of all tables that were ever in its place."""
+    return f"{table.metadata().id} {table.version()}"
 
 
 def _quote(name: str) -> str:

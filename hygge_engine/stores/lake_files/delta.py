@@ -21,7 +21,7 @@ from hygge_engine.errors import StoreError, StoreUnavailable
 from hygge_engine.lake.base import Lake
 from hygge_engine.retry import call_with_retries
 from hygge_engine.stores.base import ReadBack
-from hygge_engine.stores.delta import DeltaLocation, open_table, without_query
+from hygge_engine.stores.delta import DeltaLocation, open_table, own_words
 from hygge_engine.stores.folder import Places
 from hygge_engine.stores.lake_files.table import FilesTable
 from hygge_engine.stores.landing.protocol import TableLanding
@@ -106,9 +106,9 @@ class DeltaLog:
             # The package has no error of its own for a table that somebody created a moment ago.
             if self._committed(version):
                 return
-            raise StoreError(f"{self._where} does not take the rows: {without_query(str(error))}") from error
+            raise StoreError(f"{self._where} does not take the rows: {own_words(error)}") from error
         except OSError as error:
-            raise StoreUnavailable(f"{self._where} could not be read or written ({type(error).__name__})") from error
+            raise StoreUnavailable(f"{self._where} could not be read or written: {own_words(error)}") from error
 
     @property
     def _where(self) -> str:

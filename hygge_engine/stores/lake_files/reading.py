@@ -7,6 +7,7 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Literal
 
 import polars as pl
@@ -18,7 +19,7 @@ from hygge_engine.errors import NotReadable, StoreError, StoreUnavailable
 from hygge_engine.lake.base import Lake, PathInfo
 from hygge_engine.lake.ranged import RangedFile
 from hygge_engine.stores.base import ReadBack
-from hygge_engine.stores.delta import DeltaLocation, open_table, reading
+from hygge_engine.stores.delta import NO_TABLE, DeltaLocation, open_table, reading, version_of
 
 # Rows of a Parquet file that are decoded at once, and bytes of lines of JSON.
 BATCH_ROWS = 65_536
@@ -125,7 +126,14 @@ class FilesReadBack(ReadBack):
         self._lake = lake
         self._folder = folder
         self._decoder = decoder
+        self._found: list[PathInfo] | None = None
         self.floats = decoder.floats
+
+    def version(self) -> str:
+        files = sha256()
+        for info in self._list():
+            files.update(f"{info.path}\n{info.etag}\n{info.length}\n".encode())
+        return files.hexdigest()
 
     def count(self) -> int:
         rows = 0
@@ -140,6 +148,12 @@ class FilesReadBack(ReadBack):
                 yield from self._decoder.read(RangedFile(self._lake, info), columns)
 
     def _files(self) -> list[PathInfo]:
+        """The files that were there when they were first asked for."""
+        if self._found is None:
+            self._found = self._list()
+        return self._found
+
+    def _list(self) -> list[PathInfo]:
         files = [entry for entry in self._lake.list(self._folder) if not entry.is_directory and entry.length]
         names = [entry for entry in files if entry.name[0] not in "._"]
         return sorted((each for each in names if each.name.endswith(f".{self._decoder.extension}")), key=_path_of)
@@ -153,7 +167,12 @@ class DeltaFilesReadBack(FilesReadBack):
         super().__init__(lake, folder, DECODERS["parquet"])
         self._location = location
 
-    def _files(self) -> list[PathInfo]:
+    def version(self) -> str:
+        with reading(self._folder):
+            table = open_table(self._location, self._folder)
+            return NO_TABLE if table is None else version_of(table)
+
+    def _list(self) -> list[PathInfo]:
         with reading(self._folder):
             table = open_table(self._location, self._folder)
             if table is None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from deltalake import DeltaTable
-
-from hygge_engine.errors import LakeNotFound
+from hygge_engine.errors import LakeConditionNotMet, LakeNotFound
 from hygge_engine.lake.base import Lake, PathInfo
+from hygge_engine.lake.ranged import RangedFile
 from hygge_engine.stores.delta import DeltaLocation, DeltaReadBack, open_table, reading
+from hygge_engine.stores.lake_files.reading import DECODERS
+from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.open_mirroring.fabric import TableStatus, read_status_file, table_statuses
 from hygge_engine.stores.open_mirroring.layout import SEQUENCE_DIGITS, Layout
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
@@ -23,55 +24,67 @@ class MirroredReadBack(DeltaReadBack):
         self._settings = settings
         self._layout = layout
 
-    def delay(self) -> str:
-        """Why Fabric may not have applied what was landed last.
+    def pending(self, landed: LandingState) -> str:
+        """Why Fabric may not have applied all files that have landed. No clock is asked: they are known to the second,
+        and there are several.
 
-        A processed file leaves the table's folder, except the last one: two files mean that one waits. Of a single one
-        the time of the last synchronisation decides: Fabric's status says it, else the mirrored table's last commit.
+        Fabric moves a file away once it has applied the one after it, so that the last file alone in its folder has
+        been applied, unless it is also the first one. Of a first file Fabric's status counts the rows. Where there
+        is no status, the mirrored table tells whether it is younger than the file that opens the generation.
         """
-        status = self._status()
+        tables = self._tables()
+        own = (self._layout.schema_name, self._layout.table_name)
+        status = next((each for each in tables or () if (each.schema_name, each.table_name) == own), None)
         if status is not None and (status.error or status.status == "Failed"):
             return f"Fabric has stopped with the table: {status.error or status.status}"
-        files = self._data_files()
+        if not landed.has_history:
+            return "Fabric has not dropped the old table yet" if status is not None else ""
+        files = self._data_files(landed.next_sequence)
         if len(files) > 1:
             return f"Fabric has not finished with {len(files)} files of the landing zone"
-        synced = self._synced(status)
-        if synced is None:
-            return "Fabric has not applied anything yet" if files else ""
-        if files and files[-1].modified > synced:
-            moment = synced.isoformat(sep=" ", timespec="seconds")
-            return f"Fabric has not applied the newest file yet (last synchronised at {moment})"
-        return ""
+        if landed.next_sequence > 2 or not files:
+            return ""
+        return self._first_pending(files[0], tables, status)
 
-    def _data_files(self) -> list[PathInfo]:
-        entries = self._lake.list(self._layout.folder)
-        return [
-            entry
-            for entry in entries
-            if not entry.is_directory and len(entry.name.partition(".")[0]) == SEQUENCE_DIGITS and entry.name[0] != "_"
-        ]
+    def _first_pending(self, file: PathInfo, tables: list[TableStatus] | None, status: TableStatus | None) -> str:
+        """Why the only file of a generation may not have been applied."""
+        if tables is None:
+            return "" if self._is_of_this_generation() else "Fabric has not applied anything yet"
+        try:
+            rows = DECODERS["parquet"].count(RangedFile(self._lake, file))
+        except (LakeNotFound, LakeConditionNotMet):
+            return "Fabric is at work in the table's folder"
+        applied = 0 if status is None else status.rows
+        if not applied:
+            return "Fabric has not applied anything yet"
+        return f"Fabric has applied {applied:,} of the {rows:,} rows that landed first" if applied < rows else ""
 
-    def _status(self) -> TableStatus | None:
-        """What Fabric says of the table; None where nobody can tell."""
-        if self._settings.fabric_api_url:
-            tables = table_statuses(self._settings)
-        else:
-            try:
-                tables = read_status_file(self._lake.read(self._layout.status).data)
-            except (LakeNotFound, ValueError):
-                return None
-        own = (self._layout.schema_name, self._layout.table_name)
-        return next((table for table in tables if (table.schema_name, table.table_name) == own), None)
-
-    def _synced(self, status: TableStatus | None) -> datetime | None:
-        if status is not None and status.synced:
-            # Fabric gives seven digits of a second.
-            return datetime.fromisoformat(status.synced.rstrip("Z")[:26]).replace(tzinfo=UTC)
+    def _is_of_this_generation(self) -> bool:
+        """Whether the mirrored table was created after the generation's metadata had been written."""
+        opening = self._lake.info(self._layout.metadata)
         with reading(self._layout.mirrored):
             table = open_table(self.location, self._layout.mirrored)
-            return None if table is None else _last_commit(table)
+            created = None if table is None else table.metadata().created_time
+        if opening is None or created is None:
+            return False
+        return datetime.fromtimestamp(created / 1000, UTC) >= opening.modified
+
+    def _data_files(self, next_sequence: int) -> list[PathInfo]:
+        """The files of the table's folder with a number below this one."""
+        entries = self._lake.list(self._layout.folder)
+        return [entry for entry in entries if not entry.is_directory and _number(entry.name) in range(next_sequence)]
+
+    def _tables(self) -> list[TableStatus] | None:
+        """What Fabric says of its tables; None where nobody can tell."""
+        if self._settings.fabric_api_url:
+            return table_statuses(self._settings)
+        try:
+            return read_status_file(self._lake.read(self._layout.status).data)
+        except (LakeNotFound, ValueError):
+            return None
 
 
-def _last_commit(table: DeltaTable) -> datetime | None:
-    commits = table.history(1)
-    return datetime.fromtimestamp(commits[0]["timestamp"] / 1000, UTC) if commits else None
+def _number(name: str) -> int | None:
+    """The sequence number in a data file's name; None in any other."""
+    digits = name.partition(".")[0]
+    return int(digits) if len(digits) == SEQUENCE_DIGITS and digits.isascii() and digits.isdigit() else None
