@@ -42,6 +42,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from hygge_engine.masking import mask
+
 if TYPE_CHECKING:
     from hygge_engine.project.problems import Problem
 
@@ -49,7 +51,8 @@ if TYPE_CHECKING:
 class HyggeError(Exception):
     """Base of all errors that hygge-engine raises on purpose.
 
-    ``message`` says what happened, ``hint`` what the user can do about it. Neither ever holds a secret. ``transient``
+    ``message`` says what happened, ``hint`` what the user can do about it. Neither ever holds a secret: those that are
+    known by their value (`hygge_engine.masking`) are taken out here, whoever wrote the message. ``transient``
     tells whether the same call may succeed later; ``retry_after_seconds`` is the service's own wish, if it had one;
     ``patience_seconds`` is how long one call waits for it to pass, where that is less than usual. ``code`` names the
     error in documents and journals and never changes.
@@ -60,9 +63,10 @@ class HyggeError(Exception):
     patience_seconds: float | None = None
 
     def __init__(self, message: str, *, hint: str = "", retry_after_seconds: float | None = None) -> None:
+        message = mask(message)
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = mask(hint)
         self.retry_after_seconds = retry_after_seconds
 
     def __str__(self) -> str:
@@ -87,6 +91,14 @@ class ConfigurationError(HyggeError):
     ) -> None:
         super().__init__(message, hint=hint, retry_after_seconds=retry_after_seconds)
         self.problems = problems
+
+    @property
+    def brief(self) -> str:
+        """The message without what the files say, for those who do not write them."""
+        if not self.problems:
+            return str(self)
+        count = "one problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        return f"The project's files have {count}; the app's log and `hygge validate` say which."
 
 
 class HomeError(HyggeError):
@@ -267,7 +279,7 @@ class ExpectationFailed(ExpectationError):
 
     def __init__(self, message: str, *, hint: str = "", outcome: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.outcome = outcome
+        self.outcome = mask(outcome)
 
 
 class JournalError(HyggeError):
@@ -289,7 +301,7 @@ class InvalidRequest(LoadError):
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("The load request is not valid: " + " ".join(problems))
-        self.problems = problems
+        self.problems = [mask(problem) for problem in problems]
 
 
 class UnknownSelection(LoadError):

@@ -9,6 +9,7 @@ import typer
 
 from hygge_engine.cli.completion import complete_entity, complete_flow
 from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, reporting
+from hygge_engine.cli.output import echo
 
 RunTypeChoice = Literal["full_drop", "incremental"]
 
@@ -41,7 +42,7 @@ def _show_version(wanted: bool) -> None:
         return
     from importlib.metadata import version
 
-    typer.echo(f"hygge-engine {version('hygge-engine')}")
+    echo(f"hygge-engine {version('hygge-engine')}")
     raise typer.Exit
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
-import typer
 
 from hygge_engine.cli.messages import EXIT_SETTLED
+from hygge_engine.cli.output import echo, echo_json
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.orchestration.places import Place, entities_at, places_of
 from hygge_engine.orchestration.settling import compact_journals, retention_of
@@ -60,9 +59,9 @@ def _expired(project: Project, place: Place, kept: timedelta | None) -> int:
 
 def _tell(place: Place, counts: dict[str, int], *, json_: bool) -> None:
     if json_:
-        typer.echo(json.dumps({"journal": place.key, **counts}))
+        echo_json({"journal": place.key, **counts})
         return
     if "would_retire" in counts:
-        typer.echo(f"{place.key}: {counts['would_retire']:,} loads would leave.")
+        echo(f"{place.key}: {counts['would_retire']:,} loads would leave.")
     else:
-        typer.echo(f"{place.key}: {counts['folded']:,} files folded, {counts['retired']:,} rows taken out.")
+        echo(f"{place.key}: {counts['folded']:,} files folded, {counts['retired']:,} rows taken out.")

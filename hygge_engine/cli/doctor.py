@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
@@ -10,12 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
 from hygge_engine.checks import Check, attempt, failure
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, remedy_of
+from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.errors import HyggeError
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.homes.files.checks import check_files
@@ -54,7 +53,7 @@ def run(directory: Path, *, flows: list[str], overrides: list[str], json_: bool)
     """Check everything and return the exit code. Raises ConfigurationError, UnknownSelection."""
     project = load_project(directory, overrides=overrides)
     entities = select(project, flows)
-    console = Console(highlight=False)
+    console = open_console()
     sections: list[Section] = []
     waiting = console.status("checking …") if console.is_terminal and not json_ else nullcontext()
     with waiting:
@@ -65,7 +64,7 @@ def run(directory: Path, *, flows: list[str], overrides: list[str], json_: bool)
     counts = {result: sum(c.result == result for s in sections for c in s.checks) for result in _MARKS}
     if json_:
         found = [_section_object(section) for section in sections]
-        typer.echo(json.dumps({"project": project.name, "counts": counts, "sections": found}))
+        echo_json({"project": project.name, "counts": counts, "sections": found})
     else:
         texts = [f"{counts['ok']} fine", f"{counts['warning']} to look at", f"{counts['failed']} failed"]
         console.print(Text(", ".join(texts) + f", {counts['unknown']} unknown", style="bold"))
@@ -249,7 +248,7 @@ def _show(console: Console, section: Section) -> None:
         line = (
             Text(f"  {mark} ", style=colour)
             .append(f"{check.name}: ", style="bold")
-            .append(check.found, style="default")
+            .append(hanging(check.found, 6), style="default")
         )
         console.print(line, soft_wrap=True)
         if check.result == "ok":
@@ -258,4 +257,4 @@ def _show(console: Console, section: Section) -> None:
             console.print(Text(f"      how: {check.how}", style="dim"), soft_wrap=True)
         if remedy := _remedy(check):
             see = f" See {page_of(check.code)}." if check.code else ""
-            console.print(Text(f"      do:  {remedy}{see}"), soft_wrap=True)
+            console.print(Text(f"      do:  {hanging(remedy, 11)}{see}"), soft_wrap=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -24,6 +23,7 @@ from hygge_engine.cli.messages import (
     setting_place,
 )
 from hygge_engine.cli.observers import Display, choose_display, write_event
+from hygge_engine.cli.output import echo, open_console
 from hygge_engine.orchestration.local import LocalLoad
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.verdict import ATTEMPTS
@@ -58,7 +58,7 @@ def run(
         window_to=window_to,
     )
     select(project, flows, entities, run_type, backfill=request.is_backfill)
-    console = Console(highlight=False)
+    console = open_console()
     with choose_display(console, json_=json_, verbose=verbose) as display:
         load = LocalLoad(project, request, display, display.slice_answered, display.journal_unsettled)
         with _cancel_on_interrupt(load, display):
@@ -142,4 +142,4 @@ def _show_failure(name: str, code: str, message: str, hint: str = "", place: str
     # The message of a failed entity has the hint in it, for the journal.
     why = message.replace(hint, "").replace("  ", " ").strip() if hint else message
     first, *rest = error_lines(code, why, hint, place)
-    typer.echo("\n".join([f"{name}: {first}" if name else first, *rest]), err=True)
+    echo("\n".join([f"{name}: {first}" if name else first, *rest]), err=True)

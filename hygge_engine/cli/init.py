@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import typer
 
 from hygge_engine.cli.messages import EXIT_SETTLED, is_terminal
+from hygge_engine.cli.output import echo
 from hygge_engine.cli.scaffold import SCHEMA_DIRECTORY, Answers, find_guids, render, split_tables
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.files.settings import format_of
@@ -247,12 +248,12 @@ def _write(path: Path, text: str) -> None:
 def _show_next(directory: Path, files: dict[str, str], *, needs_password: bool) -> None:
     for name in files:
         if not name.startswith(SCHEMA_DIRECTORY):
-            typer.echo(f"wrote {directory / name}")
-    typer.echo("\nNext:")
+            echo(f"wrote {directory / name}")
+    echo("\nNext:")
     if directory != Path.cwd():
-        typer.echo(f"  cd {directory}")
+        echo(f"  cd {directory}")
     if needs_password:
-        typer.echo(f"  set SQL_PASSWORD in {LOCAL_SETTINGS}, or in the environment")
-    typer.echo("  hygge doctor    # does everything work that a load needs?")
-    typer.echo("  hygge plan      # what would move?")
-    typer.echo("  hygge go        # move it")
+        echo(f"  set SQL_PASSWORD in {LOCAL_SETTINGS}, or in the environment")
+    echo("  hygge doctor    # does everything work that a load needs?")
+    echo("  hygge plan      # what would move?")
+    echo("  hygge go        # move it")

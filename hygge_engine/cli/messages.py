@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from hygge_engine.cli.output import echo, echo_json, hanging
 from hygge_engine.errors import ConfigurationError, HyggeError
+from hygge_engine.plain_text import lines_of
 from hygge_engine.telemetry import add_ids_to_logs
+from hygge_engine.telemetry.log_ids import JsonFormatter, trace_of
 
 if TYPE_CHECKING:
     from hygge_engine.project import Entity
@@ -106,7 +107,7 @@ def page_of(code: str) -> str:
 def error_lines(code: str, message: str, hint: str = "", place: str = "") -> list[str]:
     """What, why, in which place of the project's files, and what to do."""
     what = describe_code(code)
-    why, *more = [line.strip() for line in message.splitlines() if line.strip()] or [""]
+    why, *more = [line.strip() for line in lines_of(message).split("\n") if line.strip()] or [""]
     lines = [f"error: {what}" if what else "error"]
     lines += [f"  why: {why}", *(f"       {line}" for line in more)]
     if place:
@@ -114,7 +115,7 @@ def error_lines(code: str, message: str, hint: str = "", place: str = "") -> lis
     todo = hint or remedy_of(code)
     see = f"See {page_of(code)}." if what else ""
     if todo and todo not in message:
-        lines.append(f"  do:  {todo} {see}".rstrip())
+        lines.append(f"  do:  {hanging(todo, 7)} {see}".rstrip())
     elif see:
         lines.append(f"  do:  {see}")
     return lines
@@ -132,13 +133,13 @@ def show_error(error: HyggeError) -> None:
     """Write an error to standard error."""
     if isinstance(error, ConfigurationError) and error.problems:
         for problem in error.problems:
-            typer.echo(problem.render(), err=True)
-            typer.echo("", err=True)
+            echo(problem.render(), err=True)
+            echo("", err=True)
         count = len(error.problems)
         message = f"{count} problem{'s' if count > 1 else ''} in the project's files"
-        typer.echo("\n".join(error_lines(error.code, message, error.hint)), err=True)
+        echo("\n".join(error_lines(error.code, message, error.hint)), err=True)
         return
-    typer.echo("\n".join(error_lines(error.code, error.message, error.hint)), err=True)
+    echo("\n".join(error_lines(error.code, error.message, error.hint)), err=True)
 
 
 def error_object(error: HyggeError) -> dict[str, Any]:
@@ -152,14 +153,14 @@ def error_object(error: HyggeError) -> dict[str, Any]:
 @contextmanager
 def reporting(*, json_: bool, verbose: bool) -> Iterator[None]:
     """Around a command: log as asked, and turn errors into words and exit code 2."""
-    _set_up_logging(verbose=verbose)
+    _set_up_logging(verbose=verbose, json_=json_)
     try:
         yield
     except HyggeError as error:
         if verbose:
-            traceback.print_exc()
+            echo(trace_of(error), err=True)
         if json_:
-            typer.echo(json.dumps(error_object(error)))
+            echo_json(error_object(error))
         else:
             show_error(error)
         raise typer.Exit(EXIT_NOTHING_STARTED) from None
@@ -169,13 +170,16 @@ def reporting(*, json_: bool, verbose: bool) -> Iterator[None]:
         raise typer.Exit(EXIT_ENTITY_FAILED) from None
 
 
-def _set_up_logging(*, verbose: bool) -> None:
-    """Without --verbose only results and errors are shown, and no library's warnings."""
+def _set_up_logging(*, verbose: bool, json_: bool) -> None:
+    """Without --verbose only results and errors are shown, and no library's warnings. With --json each line of the log
+    is an object, too."""
     root = logging.getLogger()
     if not verbose:
         root.addHandler(logging.NullHandler())
         return
     layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     add_ids_to_logs()
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=layout)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if json_ else logging.Formatter(layout))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("hygge_engine").setLevel(logging.DEBUG)

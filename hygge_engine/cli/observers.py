@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -11,16 +10,17 @@ from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import typer
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from hygge_engine.cli.figures import bytes_text, rate_text, rows_text, seconds_between, seconds_text
 from hygge_engine.cli.messages import is_terminal
+from hygge_engine.cli.output import echo_json, hanging
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.orchestration.local import Observer
 from hygge_engine.orchestration.verdict import ATTEMPTS
+from hygge_engine.plain_text import lines_of
 
 STOPPING = "Stopping: what is whole is committed. Press Ctrl-C again to leave at once."
 
@@ -113,7 +113,7 @@ class _Pauses:
     def _line(self, name: str, message: str) -> Text | None:
         message = ATTEMPTS.sub("", message)
         before, self._said[name] = self._said.get(name, ""), message
-        return Text(f"  {name}: {message}", style="yellow") if message and message != before else None
+        return Text(f"  {name}: {hanging(message)}", style="yellow") if message and message != before else None
 
 
 def settled_line(flow: str, entity: str, result: Mapping[str, Any], width: int) -> Text:
@@ -131,7 +131,7 @@ def settled_line(flow: str, entity: str, result: Mapping[str, Any], width: int) 
         columns = zip(figures, _FIGURE_CHARACTERS, strict=True)
         line.append("  " + "  ".join(figure.rjust(width) for figure, width in columns).rstrip())
     # Why an entity failed is told at the end, in full; why it was cancelled is known.
-    message = result.get("error", "") if status == "failed" else result.get("message", "").partition("\n")[0]
+    message = result.get("error", "") if status == "failed" else lines_of(result.get("message", "")).partition("\n")[0]
     message = "" if status == "cancelled" else message
     if message:
         line.append(f"  {message}", style="dim")
@@ -338,7 +338,7 @@ def quiet_control_characters() -> Iterator[None]:
 
 def write_event(event: str, **values: Any) -> None:
     """Write one object, at once: whoever reads it follows the load."""
-    typer.echo(json.dumps({"event": event, **values}))
+    echo_json({"event": event, **values})
     sys.stdout.flush()
 
 

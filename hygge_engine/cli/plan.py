@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import typer
-from rich.console import Console
 from rich.text import Text
 
 from hygge_engine.cli.figures import rows_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, setting_place
+from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.errors import HyggeError
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.factory import open_home, open_table
@@ -74,7 +72,7 @@ def run(
     _warn_of_twins(lines, selected)
     if json_:
         value = {"project": project.name, "settings_hash": project.settings_hash()}
-        typer.echo(json.dumps(value | {"entities": [asdict(line) for line in lines]}))
+        echo_json(value | {"entities": [asdict(line) for line in lines]})
     else:
         _show(lines)
     return EXIT_ENTITY_FAILED if any(line.errors for line in lines) else EXIT_SETTLED
@@ -156,7 +154,7 @@ def _add_state(line: Line, state: LandingState) -> None:
 
 def _show(lines: list[Line]) -> None:
     """Blocks rather than a table: destinations are long, terminals are not."""
-    console = Console(highlight=False)
+    console = open_console()
     for line in lines:
         since = f" after {line.committed}" if line.committed else ""
         by = f" by {line.watermark}{since}" if line.watermark else ""
@@ -174,6 +172,8 @@ def _show(lines: list[Line]) -> None:
                 soft_wrap=True,
             )
         for text in line.warnings:
-            console.print(Text("    warning: ", style="yellow").append(text, style="default"), soft_wrap=True)
+            console.print(
+                Text("    warning: ", style="yellow").append(hanging(text, 6), style="default"), soft_wrap=True
+            )
         for text in line.errors:
-            console.print(Text("    error: ", style="red").append(text, style="default"), soft_wrap=True)
+            console.print(Text("    error: ", style="red").append(hanging(text, 6), style="default"), soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from hygge_engine.cli.figures import rows_text, seconds_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_INTERRUPTED, EXIT_SETTLED, page_of, remedy_of
+from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.project import Entity, load_project, select
 from hygge_engine.reconcile.compare import reconcile
 from hygge_engine.reconcile.result import Example, Reconciliation, Side, Watch
@@ -51,7 +50,7 @@ def run(
     """Compare and return the exit code. Raises ConfigurationError, UnknownSelection."""
     project = load_project(directory, overrides=overrides)
     selected = select(project, flows, entities)
-    console = Console(highlight=False)
+    console = open_console()
     with _Display(console, silent=json_) as display, ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
 
         def compare(entity: Entity) -> Reconciliation:
@@ -66,7 +65,7 @@ def run(
             pool.shutdown(cancel_futures=True)
             return EXIT_INTERRUPTED
     if json_:
-        typer.echo(json.dumps({"project": project.name, "entities": [result.to_json() for result in found]}))
+        echo_json({"project": project.name, "entities": [result.to_json() for result in found]})
     else:
         show(console, found)
     return EXIT_SETTLED if all(result.verdict == "equal" for result in found) else EXIT_ENTITY_FAILED
@@ -82,7 +81,7 @@ def show(console: Console, found: Sequence[Reconciliation]) -> None:
         if result.compared:
             console.print(Text(f"    {result.compared}", style="dim"), soft_wrap=True)
         for line in _details(result):
-            console.print(Text(f"    {line}"), soft_wrap=True)
+            console.print(Text(f"    {hanging(line, 6)}"), soft_wrap=True)
 
 
 def _cells(result: Reconciliation) -> tuple[str, ...]:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import typer
-from rich.console import Console
 from rich.text import Text
 
 from hygge_engine.cli.figures import seconds_text
 from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, EXIT_SETTLED, error_lines
+from hygge_engine.cli.output import echo, echo_json, hanging, open_console
 from hygge_engine.journal.summaries import Level
 from hygge_engine.orchestration.places import journals_of
+from hygge_engine.plain_text import lines_of
 from hygge_engine.project import Project, load_project
 from hygge_engine.project.problems import suggest
 
@@ -55,7 +54,7 @@ def run(
     if load_id is not None and rows.is_empty():
         what = f"the load {load_id}" if entity is None and flow is None else f"such a part of the load {load_id}"
         message = f"No journal of this project knows {what}."
-        typer.echo("\n".join(error_lines("load.not_found", message, "`hygge runs` lists the loads.")), err=True)
+        echo("\n".join(error_lines("load.not_found", message, "`hygge runs` lists the loads.")), err=True)
         return EXIT_NOTHING_STARTED
     if load_id is not None:
         _show_load(rows, failed=failed, json_=json_)
@@ -72,11 +71,11 @@ def _parse_entity(project: Project, flow: str | None, text: str) -> tuple[str | 
 
 def _show_summary(by: Level, found: list[dict[str, Any]], *, failed: bool, json_: bool) -> None:
     if json_:
-        typer.echo(json.dumps(found, default=str))
+        echo_json(found)
         return
     if not found:
         nothing = "There are no loads yet; `hygge go` makes one."
-        typer.echo(f"No {by} has failed." if failed else nothing)
+        echo(f"No {by} has failed." if failed else nothing)
         return
     header, rows = (_LOAD_HEADER, map(_load_cells, found)) if by == "load" else (_PART_HEADER, map(_part_cells, found))
     _print_table((by, *header), list(rows), [line["message"] or "" for line in found])
@@ -116,7 +115,7 @@ def _show_load(rows: pl.DataFrame, *, failed: bool, json_: bool) -> None:
         rows = rows.filter(pl.col("status") == "fail")
     found = rows.to_dicts()
     if json_:
-        typer.echo(json.dumps(found, default=str))
+        echo_json(found)
         return
     cells = [
         (
@@ -140,12 +139,12 @@ def _show_entity(project: Project, entity: str, rows: pl.DataFrame, *, failed: b
         rows = rows.filter(pl.col("status") == "fail")
     found = rows.sort("start_time", descending=True, nulls_last=True, maintain_order=True).head(limit).to_dicts()
     if json_:
-        typer.echo(json.dumps(found, default=str))
+        echo_json(found)
         return
     if not found:
         names = {other.name for other in project.entities} | {other.id for other in project.entities}
         hint = "" if entity in names else suggest(entity, names)
-        typer.echo(f"No run of {entity} {'has failed' if known else 'is remembered'}. {hint}".rstrip())
+        echo(f"No run of {entity} {'has failed' if known else 'is remembered'}. {hint}".rstrip())
         return
     cells = [
         (
@@ -171,15 +170,15 @@ def _print_table(
 
     On a terminal they are cut to one line, unless they are wanted ``whole``.
     """
-    console = Console(highlight=False)
+    console = open_console()
     widths = [max(map(len, cells)) for cells in zip(header, *rows, strict=True)]
     console.print(_line(header, header, widths, "bold"), soft_wrap=True)
     for row, message in zip(rows, messages, strict=True):
         console.print(_line(header, row, widths, ""), soft_wrap=True)
         if message and (whole or not console.is_terminal):
-            console.print(Text(f"    {message}", style="dim"), soft_wrap=True)
+            console.print(Text(f"    {hanging(message)}", style="dim"), soft_wrap=True)
         elif message:
-            first, _, _ = message.partition("\n")
+            first, _, _ = lines_of(message).partition("\n")
             console.print(Text(f"    {first}", style="dim"), no_wrap=True, overflow="ellipsis")
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import typer
-
+from hygge_engine.cli.output import echo, echo_json
 from hygge_engine.project import load_project
 
 
@@ -16,9 +14,9 @@ def run(directory: Path, *, overrides: list[str], json_: bool) -> None:
     if json_:
         flows = {flow.name: list(flow.entities) for flow in project.flows.values()}
         value = {"project": project.name, "settings_hash": project.settings_hash(), "flows": flows}
-        typer.echo(json.dumps(value))
+        echo_json(value)
         return
     for flow in project.flows.values():
         when = flow.schedule or "every tick"
-        typer.echo(f"{flow.name}: {len(flow.entities)} entities, {flow.run_type}, {when}")
-    typer.echo(f"The project {project.name} is valid.")
+        echo(f"{flow.name}: {len(flow.entities)} entities, {flow.run_type}, {when}")
+    echo(f"The project {project.name} is valid.")

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hygge_engine.errors import JournalError
+from hygge_engine.masking import mask, mask_places
 
 RunStatus = Literal["success", "fail", "skip", "cancel"]
 
@@ -142,7 +143,8 @@ def entity_run_row(
 ) -> EntityRunRow:
     """The row for an entity run that has settled.
 
-    ``started`` and ``finished`` (ISO 8601) stand in where the outcome has none, as for an entity that was cancelled
+    Its message holds neither secrets nor addresses: journals are read by more people than logs. ``started`` and
+    ``finished`` (ISO 8601) stand in where the outcome has none, as for an entity that was cancelled
     before it began. Raises JournalError where the outcome is not an end (``continue``).
     """
     status = _JOURNAL_STATUS.get(outcome.status)
@@ -167,13 +169,13 @@ def entity_run_row(
         watermark_column=outcome.watermark_column,
         watermark_type=outcome.watermark_type,
         watermark=outcome.watermark,
-        message=outcome.message[:MESSAGE_LIMIT_CHARACTERS],
+        message=mask_places(outcome.message)[:MESSAGE_LIMIT_CHARACTERS],
         bytes=outcome.bytes,
         files=outcome.files,
         error=outcome.error,
         attempts=attempts,
         requested_by=requested_by,
-        expectations=outcome.expectations,
+        expectations=mask(outcome.expectations),
     )
 
 
@@ -203,7 +205,7 @@ def load_row(
         finish_time=at.isoformat(),
         status=status,
         run_type=run_type,
-        message=message[:MESSAGE_LIMIT_CHARACTERS],
+        message=mask_places(message)[:MESSAGE_LIMIT_CHARACTERS],
         error=error,
         attempts=0,
         requested_by=requested_by,

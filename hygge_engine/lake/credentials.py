@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from hygge_engine.lake.settings import LakeSettings
+from hygge_engine.masking import remember_secret
 
 # What a token for ADLS Gen2 and OneLake is asked for.
 STORAGE_SCOPE = "https://storage.azure.com/.default"
@@ -65,7 +66,9 @@ def object_store_options(settings: LakeSettings) -> dict[str, str]:
         case "sas":
             options["azure_storage_sas_token"] = _secret(settings.sas_token)
         case _:
-            options["azure_storage_token"] = credential_of(settings).get_token(STORAGE_SCOPE).token
+            token = credential_of(settings).get_token(STORAGE_SCOPE).token
+            remember_secret(token)
+            options["azure_storage_token"] = token
     return options
 
 

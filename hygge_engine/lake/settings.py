@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr, model_validator
@@ -109,6 +109,11 @@ class LakeSettings(Settings):
     host serves both. Plain ``http`` is accepted with an account key or a SAS token only: the SDK refuses to send a
     bearer token without TLS.
     """
+
+    place_keys: ClassVar[tuple[str, ...]] = (
+        *("account_url", "filesystem", "mirror_name", "lakehouse", "fabric_api_url"),
+        *("account_name", "tenant_id", "client_id"),
+    )
 
     account_url: AccountUrl
     filesystem: FabricIdentifier

@@ -12,7 +12,7 @@ from dataclasses import fields
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from hygge_engine.errors import HyggeError, SettingsChanged, UnknownSelection
+from hygge_engine.errors import ConfigurationError, HyggeError, SettingsChanged, UnknownSelection
 from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
 from hygge_engine.orchestration.events import log_failed_attempt
 from hygge_engine.orchestration.identifiers import entity_run_id
@@ -153,6 +153,10 @@ def _as_failure[T](attempt: int, work: Callable[[], T]) -> T | SliceResult:
     """What ``work`` returns, or its exception as a failed result."""
     try:
         return work()
+    except ConfigurationError as error:
+        # The answer stays in the orchestration's history, and callers of the API read it.
+        _log.error("The project cannot be used: %s", error)
+        return SliceResult("failed", message=error.brief, error=error.code)
     except HyggeError as error:
         pause = backoff_seconds(attempt, error.retry_after_seconds) if error.transient else None
         return SliceResult.failure(error, retry_after_seconds=pause)

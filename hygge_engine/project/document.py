@@ -37,7 +37,8 @@ def resolve_scalar(text: str) -> str | int | float | bool:
 
 @dataclass(frozen=True, eq=False)
 class Scalar:
-    """A value. ``text`` is what was written, variables replaced; ``variables`` are the names it came from.
+    """A value. ``text`` is what was written, variables replaced; ``variables`` are the names it came from, ``held``
+    those of them that had a value, which no message shows.
 
     ``broken`` marks a value whose problem is reported already, so that nothing is said about it twice.
     """
@@ -48,6 +49,7 @@ class Scalar:
     text: str
     value: ScalarValue
     variables: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
     broken: bool = False
 
 

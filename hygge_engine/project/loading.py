@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hygge_engine.errors import ConfigurationError
+from hygge_engine.masking import remember_place
 from hygge_engine.project.checks import Checks, EntityTree, text_of
 from hygge_engine.project.document import Entry, Mapping, Node, Scalar, Sequence, read_document
 from hygge_engine.project.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
@@ -47,6 +48,7 @@ from hygge_engine.project.overrides import Overrides
 from hygge_engine.project.polish import PolishSettings
 from hygge_engine.project.problems import Problem, Problems, Source
 from hygge_engine.project.reporting import is_broken, is_misspelt, misspelt
+from hygge_engine.project.secrets import SecretUses
 from hygge_engine.project.sections import Sections
 from hygge_engine.project.settings import (
     HOMES,
@@ -73,9 +75,13 @@ def load_project(
     """
     load_types()
     problems = Problems()
-    project = _Loader(directory, os.environ if environment is None else environment, problems, overrides).load()
+    # Relative ones are any text.
+    remember_place("project", str(directory.resolve()))
+    loader = _Loader(directory, os.environ if environment is None else environment, problems, overrides)
+    project = loader.load()
+    loader.secrets.check(problems)
     if problems or project is None:
-        raise _summarise(directory, problems.sorted())
+        raise _summarise(directory, tuple(loader.variables.hide(problem).masked() for problem in problems.sorted()))
     return project
 
 
@@ -125,9 +131,10 @@ class _Loader:
         self._problems = problems
         self._keys = KeyKnowledge.gather()
         self._sections = Sections(self._keys, problems)
-        self._variables = Variables(environment, directory, problems)
+        self.variables = Variables(environment, directory, problems)
+        self.secrets = SecretUses(self._keys, self.variables.held)
         self._overrides = Overrides(
-            overrides, problems, self._keys.is_secret, lambda node: self._variables.expand(node, problems)
+            overrides, problems, self._keys.is_secret, lambda node: self.variables.expand(node, problems)
         )
         self._checks = Checks(None, problems)
         self._journal = JournalSection(problems, self._keys, self._sections.load_journal_place)
@@ -184,7 +191,11 @@ class _Loader:
         if empty and tree is not None and not tree.entries:
             self._problems.add(Problem(file, 1, 1, "the file is empty", hint=empty))
             return None
-        return self._variables.expand(tree, self._problems) if tree else None
+        if tree is None:
+            return None
+        expanded = self.variables.expand(tree, self._problems)
+        self.secrets.collect(expanded)
+        return expanded
 
     def _validate[T: Settings](
         self,

@@ -9,7 +9,8 @@ from typing import Any
 
 from rapidfuzz import fuzz, process
 
-MASK = "***"
+from hygge_engine.masking import MASK, mask
+from hygge_engine.plain_text import is_commanding, one_line
 
 # What stands for an entity's and its flow's name in the texts of `home` and `store`, in braces.
 PLACEHOLDERS = ("entity", "flow")
@@ -20,8 +21,8 @@ EXCERPT_WIDTH_CHARACTERS = 110
 # More names than these are a list to search in, not a suggestion.
 _MOST_SUGGESTIONS = 3
 
-# What a terminal would obey or swallow instead of showing it, and what looks like a blank and is none.
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\xa0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff]")
+# What looks like a blank and is none.
+_ODD_BLANKS = frozenset("\u00a0\u1680\u202f\u205f\u3000").union(map(chr, range(0x2000, 0x200B)))
 
 # Below this share of common characters (0 to 100) a suggestion misleads more often than it helps.
 _SIMILARITY_PERCENT = 60.0
@@ -77,12 +78,13 @@ def has_secret_name(name: str) -> bool:
 
 def mask_text(text: str) -> str:
     """``text`` without the passwords and signatures of connection strings and URLs."""
-    for start, end in reversed(list(_secrets_in(text))):
+    for start, end in reversed(list(secrets_in(text))):
         text = text[:start] + MASK + text[end:]
     return text
 
 
-def _secrets_in(text: str) -> Iterator[tuple[int, int]]:
+def secrets_in(text: str) -> Iterator[tuple[int, int]]:
+    """Where the passwords, keys and signatures of connection strings and URLs stand in ``text``."""
     for pattern in (_SECRET_IN_TEXT, _SECRET_IN_URL):
         for match in pattern.finditer(text):
             yield match.span("secret")
@@ -115,18 +117,27 @@ class Problem:
             parts.append(f"found {self.found}")
         if self.expected:
             parts.append(f"expected {self.expected}")
-        return f"{self.place}: {'; '.join(parts)}. {self.hint}".strip()
+        return one_line(f"{self.place}: {'; '.join(parts)}. {self.hint}".strip())
 
     def render(self) -> str:
-        """Several lines for a terminal."""
-        lines = [f"{self.place}: {self.message}"]
+        """Several lines for a terminal. What the files say is text in them, whatever it is."""
+        lines = [f"{one_line(self.place)}: {one_line(self.message)}"]
         lines += [f"  {line}" for line in self.excerpt.splitlines()]
         for label, text in (("found", self.found), ("expected", self.expected)):
             if text:
-                lines.append(f"  {label}: {text}")
+                lines.append(f"  {label}: {one_line(text)}")
         if self.hint:
-            lines.append(f"  {self.hint}")
+            lines.append(f"  {one_line(self.hint)}")
         return "\n".join(lines)
+
+    def masked(self) -> Problem:
+        """The problem without any secret that is known by its value."""
+        return Problem(
+            self.file,
+            self.line,
+            self.column,
+            *(mask(text) for text in (self.message, self.found, self.expected, self.hint, self.excerpt)),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""
@@ -187,14 +198,14 @@ class Source:
         shown += text[end_of_last:]
         caret = min(caret + shift, len(shown))
         cut = max(0, caret - EXCERPT_WIDTH_CHARACTERS * 2 // 3)
-        visible = _UNPRINTABLE.sub(lambda match: " " if match[0] == "\t" else "\ufffd", shown)
+        visible = "".join(_visible(character) for character in shown)
         visible = visible[cut : cut + EXCERPT_WIDTH_CHARACTERS]
         gutter = f"{line:>4} | "
         return f"{gutter}{visible}\n{' ' * (len(gutter) - 2)}| {' ' * (caret - cut)}^"
 
     def _masked_parts(self, line: int, text: str) -> list[tuple[int, int]]:
         parts = [part for span in self.secrets if (part := span.on_line(line, len(text)))]
-        parts += _secrets_in(text)
+        parts += secrets_in(text)
         if not self.parsed:
             match = _SECRET_IN_LINE.search(text)
             while match:
@@ -211,6 +222,13 @@ class Source:
         return Problem(
             self.file, line, column, message, mask_text(found), expected, hint, excerpt=self.excerpt(line, column)
         )
+
+
+def _visible(character: str) -> str:
+    """A character of a file, in one column so that the caret stays where it belongs."""
+    if character == "\t":
+        return " "
+    return "\ufffd" if is_commanding(character) or character in _ODD_BLANKS else character
 
 
 class Problems:

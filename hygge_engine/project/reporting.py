@@ -110,7 +110,7 @@ def report(
     choices: list[str] = []
     kind, context = finding["type"], finding.get("ctx", {})
     if kind == "value_error":
-        message = finding["msg"].removeprefix("Value error, ")
+        message = _without_fragments(finding["msg"].removeprefix("Value error, "), node)
         if not loc:
             node, hint = _place_of_rule(tree, message)
             message = f"{section}: {message}"
@@ -143,6 +143,13 @@ def report(
     problems.add(problem, topic=f"{name} of {section}" if loc else "")
 
 
+def _without_fragments(message: str, node: Node) -> str:
+    """A rule's message without the parts that it quotes of what a variable holds."""
+    if not isinstance(node, Scalar) or not node.held:
+        return message
+    return re.sub(r"([`'\"])(.+?)\1", lambda quoted: "`…`" if quoted[2] in node.text else quoted[0], message)
+
+
 def _name_of(loc: Sequence[str | int]) -> str:
     """A finding's path as people say it: items of a list count from one."""
     keys = ".".join(str(step) for step in loc if isinstance(step, str))
@@ -173,9 +180,9 @@ def _hint(loc: Sequence[str | int], kind: str, node: Node) -> str:
 
 
 def describe_value(node: Scalar) -> str:
-    """A value for people, with the variable it came from; nothing of a variable that seems to hold a secret."""
-    if any(has_secret_name(name) for name in node.variables):
-        return f"what `{node.variables[0]}` holds"
+    """A value for people, with the variable whose default it is; nothing of what a variable holds."""
+    if node.held or any(has_secret_name(name) for name in node.variables):
+        return f"what `{(node.held or node.variables)[0]}` holds"
     origin = f" (from {', '.join(node.variables)})" if node.variables else ""
     return f"`{node.text}`{origin}" if node.text else f"nothing{origin}"
 

@@ -9,9 +9,10 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 from hygge_engine.errors import ConfigurationError
+from hygge_engine.masking import remember_place, remember_secret
 
 if TYPE_CHECKING:
     from hygge_engine.homes.base import Home
@@ -40,9 +41,23 @@ _LOCATION_KEYS = ("account_url", "filesystem", "mirror_name", "lakehouse", "path
 
 
 class Settings(BaseModel):
-    """A mapping of the project's files: unknown keys are refused, values cannot change afterwards."""
+    """A mapping of the project's files: unknown keys are refused, values cannot change afterwards.
+
+    ``place_keys`` are those that say where something is or who logs in there. Their values, and all secrets, are
+    remembered by `hygge_engine.masking`, so that nothing that leaves this process shows them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+
+    place_keys: ClassVar[tuple[str, ...]] = ()
+
+    def model_post_init(self, context: Any, /) -> None:
+        for value in self.__dict__.values():
+            if isinstance(value, SecretStr):
+                remember_secret(value.get_secret_value())
+        for key in self.place_keys:
+            if isinstance(value := getattr(self, key, None), str):
+                remember_place(key, value)
 
 
 class ConnectionSettings(Settings):

@@ -8,6 +8,7 @@ from collections.abc import Mapping as MappingType
 from dataclasses import replace
 from pathlib import Path
 
+from hygge_engine.masking import STANDS_ALONE_CHARACTERS
 from hygge_engine.project.document import Mapping, Node, Scalar, Sequence, resolve_scalar
 from hygge_engine.project.problems import PLACEHOLDERS, Problem, Problems, nearest
 
@@ -44,6 +45,28 @@ class Variables:
         self._environment = environment
         self._local, where = _read_local_settings(directory / LOCAL_SETTINGS, problems)
         self._places = f"the environment, {where}"
+        # The values of the variables that the files name.
+        self.held: dict[str, str] = {}
+
+    def hide(self, problem: Problem) -> Problem:
+        """``problem`` with ``${NAME}`` in place of each value that a variable holds: nobody knows which are secret. A
+        short one, which may be any word, counts where it is all that stands in quotes."""
+        return replace(
+            problem,
+            message=self._hidden(problem.message),
+            found=self._hidden(problem.found),
+            expected=self._hidden(problem.expected),
+            hint=self._hidden(problem.hint),
+        )
+
+    def _hidden(self, text: str) -> str:
+        for name, value in sorted(self.held.items(), key=lambda item: -len(item[1])):
+            if value in text:
+                pattern = re.escape(value)
+                if len(value) < STANDS_ALONE_CHARACTERS:
+                    pattern = rf"(?<=[`'\"]){pattern}(?=[`'\"])"
+                text = re.sub(pattern, f"${{{name}}}", text)
+        return text
 
     def expand[T: Node](self, node: T, problems: Problems) -> T:
         """``node`` with every reference replaced. What cannot be replaced is a problem, and the value is broken."""
@@ -73,7 +96,8 @@ class Variables:
             return replace(node, text=text, value=text)
         # A variable that is set to nothing means that the setting is not made.
         value = None if text == "" else resolve_scalar(text)
-        return replace(node, text=text, value=value, variables=tuple(names))
+        held = tuple(name for name in names if self.held.get(name))
+        return replace(node, text=text, value=value, variables=tuple(names), held=held)
 
     def _expand_text(self, text: str, names: list[str]) -> str:
         parts: list[str] = []
@@ -112,6 +136,8 @@ class Variables:
                 else "Check the vault's name, and that the app's identity may read its secrets "
                 "(role Key Vault Secrets User); then restart the app.",
             )
+        if value:
+            self.held[name] = value
         if separator:
             return value or self._expand_text(default, names)
         if value is None:

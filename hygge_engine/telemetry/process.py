@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from hygge_engine import __version__
+from hygge_engine.masking import remember_secret
 from hygge_engine.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def _signals(environment: Mapping[str, str]) -> Signals | None:
     spans: list[SpanExporter] = []
     metrics: list[MetricExporter] = []
     if connection_string := environment.get(CONNECTION_STRING):
+        remember_secret(connection_string)
         from hygge_engine.telemetry.application_insights import LateMetricExporter, LateSpanExporter
 
         spans.append(LateSpanExporter(connection_string))

@@ -19,6 +19,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from hygge_engine import __version__
 from hygge_engine.flow.slices import SliceResult, SliceTask
+from hygge_engine.masking import mask_places
 from hygge_engine.telemetry import names
 from hygge_engine.telemetry.facts import EntityRun, LoadRun
 from hygge_engine.telemetry.trace_ids import context_below, entity_span_id, load_span_id, trace_id_of
@@ -96,7 +97,7 @@ class Signals:
         if result.status != "failed":
             return
         span.set_attribute(names.ERROR_TYPE, result.error)
-        span.set_status(Status(StatusCode.ERROR, result.message))
+        span.set_status(Status(StatusCode.ERROR, mask_places(result.message)))
         if result.transient:
             kind = {names.FLOW: task.flow, names.ENTITY: task.entity, names.ERROR_TYPE: result.error}
             self._retries.add(1, kind)
@@ -179,7 +180,7 @@ class Signals:
         finally:
             _CHOSEN.reset(token)
         if failure:
-            span.set_status(Status(StatusCode.ERROR, failure))
+            span.set_status(Status(StatusCode.ERROR, mask_places(failure)))
         span.end(_nanoseconds(times[1]))
 
 

@@ -3,29 +3,54 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 from hygge_engine.errors import ConfigurationError, HyggeError, InvalidRequest, LakeError, UnknownSelection
+from hygge_engine.masking import mask, mask_places
+
+_log = logging.getLogger(__name__)
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 
 
+# What holds words of ours, of servers or of drivers; the other texts are names, times and addresses of the app itself.
+_MESSAGES = frozenset({"message", "detail", "problems", "hint"})
+
+
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer, before it takes the form of any web framework."""
+    """An HTTP answer, before it takes the form of any web framework.
+
+    Its payload holds no secret, and its messages hold no address, whoever wrote them: they are masked here.
+    """
 
     status: int
     payload: Any
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = JSON
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "payload", _shown(self.payload))
+
     @property
     def body(self) -> str:
         """The payload as JSON text."""
         return json.dumps(self.payload, ensure_ascii=False)
+
+
+def _shown(value: Any, *, is_message: bool = False) -> Any:
+    """A payload without what nobody outside may see."""
+    if isinstance(value, str):
+        return mask_places(value) if is_message else mask(value)
+    if isinstance(value, dict):
+        return {key: _shown(inner, is_message=is_message or key in _MESSAGES) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_shown(inner, is_message=is_message) for inner in value]
+    return value
 
 
 def problem(status: HTTPStatus, detail: str, *, code: str = "", **more: Any) -> Answer:
@@ -37,15 +62,23 @@ def problem(status: HTTPStatus, detail: str, *, code: str = "", **more: Any) -> 
 
 
 def problem_of(error: HyggeError) -> Answer:
-    """The answer to a request that failed with one of our own errors, whose messages never hold a secret."""
+    """The answer to a request that failed with one of our own errors.
+
+    Who calls is told what is his to put right. What is wrong with the project or its lake is the operator's: the answer
+    has the code, of the project the number of problems, and the log the details.
+    """
     if isinstance(error, InvalidRequest):
         return problem(HTTPStatus.BAD_REQUEST, error.message, code=error.code, problems=error.problems)
     if isinstance(error, UnknownSelection):
         return problem(HTTPStatus.NOT_FOUND, str(error), code=error.code)
     if isinstance(error, ConfigurationError):
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), code=error.code)
+        _log.error("The project cannot be used: %s", error)
+        count = max(1, len(error.problems))
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, error.brief, code=error.code, problem_count=count)
     if isinstance(error, LakeError) or error.transient:
         headers = {} if error.retry_after_seconds is None else {"Retry-After": f"{error.retry_after_seconds:.0f}"}
-        answer = problem(HTTPStatus.BAD_GATEWAY, str(error), code=error.code)
+        _log.error("A request failed: %s", error)
+        detail = f"What the app stands on did not do its part ({error.code}). The app's log says more."
+        answer = problem(HTTPStatus.BAD_GATEWAY, detail, code=error.code)
         return Answer(answer.status, answer.payload, headers, answer.content_type)
     return problem(HTTPStatus.BAD_REQUEST, str(error), code=error.code)

@@ -282,18 +282,25 @@ def test_health_counts_flows_and_names_nothing(api: Api, tmp_path: Path, monkeyp
     assert answer.payload == {"status": "unhealthy", "version": hygge_engine.__version__, "problems": 1}
 
 
-def test_a_broken_project_is_explained_to_callers_with_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_broken_project_callers_learn_the_code_and_the_count_and_the_log_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.delenv("SHOP_PASSWORD", raising=False)
     broken = Api(ProjectSource(write_project(tmp_path)))
     for answer in (broken.flows(), broken.runs(None, None), start(broken, {})):
         assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
-        assert "SHOP_PASSWORD" in answer.payload["detail"]
+        assert (answer.payload["code"], answer.payload["problem_count"]) == ("configuration", 1)
+        assert "SHOP_PASSWORD" not in answer.body
+        assert str(tmp_path) not in answer.body
+    assert "the variable `SHOP_PASSWORD` is not set" in caplog.text
 
 
 def test_a_lake_that_does_not_answer_is_a_bad_gateway() -> None:
-    answer = problem_of(LakeUnavailable("OneLake answered 429", status=429, retry_after_seconds=12.0))
+    error = LakeUnavailable("cannot read item/x in https://lake/ws: 429", status=429, retry_after_seconds=12.0)
+    answer = problem_of(error)
     assert (answer.status, answer.headers) == (HTTPStatus.BAD_GATEWAY, {"Retry-After": "12"})
     assert answer.payload["code"] == "lake.unavailable"
+    assert "lake/ws" not in answer.body
 
 
 def test_a_project_is_read_again_when_its_files_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

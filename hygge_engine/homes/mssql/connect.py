@@ -13,6 +13,7 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from hygge_engine.errors import HomeLoginFailed, HomeUnavailable
 from hygge_engine.homes.mssql.errors import mask
 from hygge_engine.homes.mssql.settings import MssqlConnection
+from hygge_engine.masking import remember_secret
 
 APPLICATION_NAME: Final = "hygge-engine"
 
@@ -101,7 +102,7 @@ def _entra_token(connection: MssqlConnection) -> str:
     host = connection.server.partition(",")[0].lower()
     scope = next((audience for suffix, audience in _AUDIENCES.items() if host.endswith(suffix)), _AUDIENCE)
     try:
-        return _credential(connection).get_token(scope).token
+        token = _credential(connection).get_token(scope).token
     except ClientAuthenticationError as error:
         reason = mask(error.message, secrets_of(connection))
         raise HomeLoginFailed(
@@ -111,6 +112,8 @@ def _entra_token(connection: MssqlConnection) -> str:
     except (ServiceRequestError, ServiceResponseError) as error:
         reason = mask(error.message, secrets_of(connection))
         raise HomeUnavailable(f"Entra did not answer the request for a token: {reason}") from error
+    remember_secret(token)
+    return token
 
 
 def _credential(connection: MssqlConnection) -> _Credential:

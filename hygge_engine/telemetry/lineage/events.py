@@ -8,6 +8,7 @@ from typing import Any, Literal
 from uuid import UUID, uuid5
 
 from hygge_engine import __version__
+from hygge_engine.masking import mask_places
 from hygge_engine.telemetry.lineage.datasets import Dataset
 
 EventType = Literal["START", "COMPLETE", "FAIL", "ABORT"]
@@ -42,7 +43,7 @@ def run_event(
     parent = {"run": {"runId": load_run_id(load_id)}, "job": {"namespace": namespace, "name": flow}}
     facets: dict[str, Any] = {"parent": _facet("1-2-0/ParentRunFacet", parent), "processing_engine": _ENGINE}
     if error:
-        text = {"message": error, "programmingLanguage": "python"}
+        text = {"message": mask_places(error), "programmingLanguage": "python"}
         facets["errorMessage"] = _facet("1-0-1/ErrorMessageRunFacet", text)
     written: dict[str, Any] = {}
     if rows is not None:

@@ -15,6 +15,7 @@ from azure.core import PipelineClient
 from azure.core.exceptions import AzureError
 from azure.core.rest import HttpRequest
 
+from hygge_engine.masking import masked_in
 from hygge_engine.telemetry.lineage.settings import LineageSettings
 
 _log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Sender:
     def send(self, event: Mapping[str, Any]) -> None:
         """Send an event soon, or not at all."""
         try:
-            self._waiting.put_nowait(event)
+            self._waiting.put_nowait(masked_in(event))
         except queue.Full:
             self.dropped += 1
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
 
+from hygge_engine.masking import remember_secret
+
 URL = "OPENLINEAGE_URL"
 ENDPOINT = "OPENLINEAGE_ENDPOINT"
 API_KEY = "OPENLINEAGE_API_KEY"
@@ -49,6 +51,7 @@ def lineage_settings(environment: Mapping[str, str]) -> LineageSettings | None:
     if parts.username is not None or parts.query or parts.fragment:
         raise LineageRefused(f"{URL} for {parts.hostname} is only an address: a key stands in {API_KEY}")
     key = environment.get(API_KEY, "")
+    remember_secret(key)
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise LineageRefused(f"{URL} for {parts.hostname} must begin with https://")
     endpoint = environment.get(ENDPOINT) or _DEFAULT_ENDPOINT

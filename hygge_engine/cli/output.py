@@ -1,0 +1,42 @@
+"""The one way to the terminal: whatever is shown there shows no secret, and commands nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import typer
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from hygge_engine.masking import mask, masked_in
+from hygge_engine.plain_text import lines_of
+
+
+class PlainConsole(Console):
+    """A console whose texts are text: only what rich itself writes moves a cursor or gives a colour."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=lines_of(mask(segment.text)))
+
+
+def open_console() -> Console:
+    """A console on standard output."""
+    return PlainConsole(highlight=False)
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Write lines to standard output or error."""
+    typer.echo(lines_of(mask(text)), err=err)
+
+
+def echo_json(value: Any) -> None:
+    """Write a value as one line of JSON, whose own rules escape what a terminal would obey."""
+    typer.echo(json.dumps(masked_in(value), default=str))
+
+
+def hanging(text: str, indent: int = 4) -> str:
+    """``text`` with its further lines indented like its first, so that none looks like a line of ours."""
+    return f"\n{' ' * indent}".join(lines_of(text).split("\n"))

@@ -1,0 +1,169 @@
+"""What must not be shown, known by its value: one registry for the whole process, and the masks that every boundary
+puts over it.
+
+Secrets (``remember_secret``) are shown nowhere: `mask` takes them out of every error, log line, journal row, API
+answer, trace, lineage event and line on a terminal. Places (``remember_place``), which are addresses and the names of
+accounts, logins and items, help whoever sits in front of a terminal and are nobody else's business: `mask_places` takes
+them out of what is kept or sent on. Settings enter both by themselves when they are validated.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+from urllib.parse import quote, quote_plus, unquote, urlsplit
+
+MASK: Final = "***"
+
+# Below this a text is no secret that could be kept: it is a word of every message.
+SHORTEST_CHARACTERS: Final = 4
+
+# Below this a value occurs inside ordinary words and numbers: masked there, it would garble them and tell itself.
+STANDS_ALONE_CHARACTERS: Final = 8
+
+# Secrets and places that are kept: far above what a project has. Tokens come and go; the oldest are forgotten first.
+LIMIT: Final = 4_096
+
+# A file's worth of text is no secret, and would make every mask slow.
+LENGTH_LIMIT_CHARACTERS: Final = 16_384
+
+_NAME: Final = re.compile(r"[\w $-]+")
+_GUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+# Spellings of a value, each with the expression that finds it in a text.
+type _Spell = Callable[[str], Iterator[tuple[str, str]]]
+
+
+class _Values:
+    """Values with what stands for them, and one expression that finds any of them."""
+
+    def __init__(self, spell: _Spell) -> None:
+        self._spell = spell
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, str] = OrderedDict()
+        self._stands_for: dict[str, str] = {}
+        self._expression: re.Pattern[str] | None = None
+
+    def add(self, value: str, name: str) -> None:
+        value = value.strip()
+        if not value or len(value) > LENGTH_LIMIT_CHARACTERS:
+            return
+        with self._lock:
+            if value not in self._known:
+                self._expression = None
+            self._known[value] = name
+            self._known.move_to_end(value)
+            while len(self._known) > LIMIT:
+                self._known.popitem(last=False)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._known.clear()
+            self._expression = None
+
+    def __contains__(self, value: str) -> bool:
+        return value.strip() in self._known
+
+    def replace(self, text: str) -> str:
+        if not self._known or not text:
+            return text
+        with self._lock:
+            expression = self._expression or self._compile()
+            stands_for = self._stands_for
+        return expression.sub(lambda match: stands_for[match[0]], text)
+
+    def _compile(self) -> re.Pattern[str]:
+        found: dict[str, str] = {}
+        self._stands_for = {}
+        for value, name in self._known.items():
+            for spelt, pattern in self._spell(value):
+                found[spelt] = pattern
+                self._stands_for[spelt] = name
+        # What begins like another one is tried before it.
+        self._expression = re.compile("|".join(found[spelt] for spelt in sorted(found, key=len, reverse=True)))
+        return self._expression
+
+
+def _spell_secret(value: str) -> Iterator[tuple[str, str]]:
+    """A secret as it is, and as URLs, JSON, Python, SQL and connection strings write it; and the parts that are secret
+    by themselves: the lines of one that has several, the signature of a SAS token."""
+    signatures = re.findall(r"(?:^|[?&;])sig=([^&;\s]{4,})", value)
+    lines = [line for text in value.splitlines() if len(line := text.strip()) >= STANDS_ALONE_CHARACTERS]
+    for part in dict.fromkeys([value, *signatures, *lines]):
+        escaped = [json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1], repr(part)[1:-1]]
+        in_urls = [quote(part, safe=""), quote(part), quote_plus(part), unquote(part)]
+        doubled = [part.replace("}", "}}"), part.replace("'", "''"), part.replace("]", "]]")]
+        for spelt in dict.fromkeys([part, *escaped, *in_urls, *doubled]):
+            literal = re.escape(spelt)
+            stands_alone = len(spelt) < STANDS_ALONE_CHARACTERS
+            yield spelt, rf"(?<!\w){literal}(?!\w)" if stands_alone else literal
+
+
+def _spell_place(value: str) -> Iterator[tuple[str, str]]:
+    """An address as it is, and its host alone, as drivers name it. A mere name, which may be any word, counts in quotes
+    and in paths."""
+    spellings = [value]
+    if "://" in value:
+        address = urlsplit(value)
+        spellings += [value.rstrip("/"), address.netloc, address.netloc.rpartition(":")[0]]
+    elif "," in value:
+        spellings += [value.partition(",")[0]]
+    for spelt in dict.fromkeys(spellings):
+        literal = re.escape(spelt)
+        if _NAME.fullmatch(spelt) and not _GUID.fullmatch(spelt):
+            yield spelt, rf"""(?<=['"`/\[\\]){literal}(?=['"`/\]\\:]|$)"""
+        elif spelt:
+            yield spelt, rf"(?<![\w-]){literal}(?![\w-])"
+
+
+_secrets = _Values(_spell_secret)
+_places = _Values(_spell_place)
+
+
+def remember_secret(value: str) -> None:
+    """From now on ``value`` is shown nowhere. One that is shorter than `STANDS_ALONE_CHARACTERS` is masked where it
+    stands alone; less than `SHORTEST_CHARACTERS`, and a file's worth of text, are no secret."""
+    if len(value.strip()) >= SHORTEST_CHARACTERS:
+        _secrets.add(value, MASK)
+
+
+def is_secret(value: str) -> bool:
+    """Whether a value is one that is shown nowhere."""
+    return value in _secrets
+
+
+def remember_place(key: str, value: str) -> None:
+    """From now on ``value``, which the key of this name holds, reads ``<key>`` in what is kept or sent on."""
+    _places.add(value, f"<{key}>")
+
+
+def mask(text: str) -> str:
+    """``text`` without secrets."""
+    return _secrets.replace(text)
+
+
+def mask_places(text: str) -> str:
+    """``text`` without secrets and without places."""
+    return _places.replace(mask(text))
+
+
+def masked_in(value: Any, mask_: Callable[[str], str] = mask) -> Any:
+    """A JSON-serialisable value in which ``mask_`` has gone over every text."""
+    if isinstance(value, str):
+        return mask_(value)
+    if isinstance(value, dict):
+        return {key: masked_in(inner, mask_) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [masked_in(inner, mask_) for inner in value]
+    return value
+
+
+def forget_everything() -> None:
+    """Begin anew, as a process does. For tests, whose secrets are ordinary words of others."""
+    _secrets.clear()
+    _places.clear()

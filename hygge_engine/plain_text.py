@@ -1,0 +1,48 @@
+"""Text from elsewhere (rows, names, messages of servers) as it may be shown: as characters, never as commands.
+
+A terminal obeys escape sequences, a log takes a line break for the end of an entry, and a reader is fooled by marks
+that turn the direction of writing or have no width. What does any of that is written out instead, as ``\\u001b``.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+# Control and format characters, lone surrogates, private and unassigned ones, the separators of lines and paragraphs.
+_COMMANDING: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+_SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+_ASCII_PLAIN: Final = re.compile(r"[ -~]*")
+
+
+def one_line(text: str) -> str:
+    """``text`` on one line: line breaks and tabs are written out too."""
+    if _ASCII_PLAIN.fullmatch(text):
+        return text
+    return "".join(written_out(character) if is_commanding(character) else character for character in text)
+
+
+def lines_of(text: str) -> str:
+    """``text`` with its line breaks and tabs, and no other command."""
+    return "\n".join("\t".join(one_line(part) for part in line.split("\t")) for line in _broken(text).split("\n"))
+
+
+def is_commanding(character: str) -> bool:
+    """Whether a character does something else than being seen."""
+    return unicodedata.category(character) in _COMMANDING
+
+
+def written_out(character: str) -> str:
+    """A character as JSON writes it, so that JSON stays what it is: ``\\n``, ``\\u001b``, ``\\u202e``."""
+    if character in _SHORT:
+        return _SHORT[character]
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
+
+
+def _broken(text: str) -> str:
+    """Every line break as one of Unix: a carriage return alone would overwrite the line."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")

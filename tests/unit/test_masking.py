@@ -1,0 +1,144 @@
+"""The registry of secrets: what is in it is shown by nothing, however it is written."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from hygge_engine.errors import HyggeError, InvalidRequest
+from hygge_engine.masking import LIMIT, MASK, mask, mask_places, remember_place, remember_secret
+from hygge_engine.plain_text import is_commanding, lines_of, one_line
+from hygge_engine.telemetry import add_ids_to_logs
+from hygge_engine.telemetry.log_ids import JsonFormatter
+from hygge_engine.web.answers import Answer
+
+SECRET = "p}ä'ss \"w]rd\\%+x"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        SECRET,
+        quote(SECRET),
+        quote(SECRET, safe=""),
+        quote_plus(SECRET),
+        json.dumps(SECRET),
+        json.dumps(SECRET, ensure_ascii=False),
+        repr(SECRET),
+        SECRET.replace("}", "}}"),
+        SECRET.replace("'", "''"),
+        SECRET.replace("]", "]]"),
+    ],
+)
+def test_a_secret_is_found_however_it_is_written(written: str) -> None:
+    remember_secret(SECRET)
+    shown = mask(f"before {written} after")
+    assert MASK in shown
+    assert "w]rd" not in shown
+    assert shown.startswith("before ")
+    assert shown.endswith(" after")
+
+
+def test_the_signature_of_a_token_is_a_secret_of_its_own() -> None:
+    remember_secret("?sv=2024&sp=r&sig=aB%2Fcd%3D")
+    assert mask("sig=aB/cd= and sig=aB%2Fcd%3D") == f"sig={MASK} and sig={MASK}"
+
+
+def test_a_short_secret_is_masked_where_it_stands_alone() -> None:
+    remember_secret("test1")
+    remember_secret("a")
+    assert mask("a test1, 'test1' and latest1x") == f"a {MASK}, '{MASK}' and latest1x"
+
+
+def test_places_are_told_by_the_name_of_their_key() -> None:
+    remember_place("account_url", "http://10.0.0.4:10000/")
+    remember_place("server", "sql.example.com,1433")
+    remember_place("database", "orders")
+    remember_place("filesystem", "11111111-1111-1111-1111-111111111111")
+    text = (
+        "cannot reach http://10.0.0.4:10000/11111111-1111-1111-1111-111111111111: database 'orders' on sql.example.com"
+    )
+    assert mask_places(text) == "cannot reach <account_url>/<filesystem>: database '<database>' on <server>"
+    assert mask_places("shop.orders has orders") == "shop.orders has orders"
+    assert mask(text) == text
+
+
+def test_the_registry_has_a_bound() -> None:
+    for number in range(LIMIT + 10):
+        remember_secret(f"secret-number-{number:06}")
+    assert mask("secret-number-000001") == "secret-number-000001"
+    assert mask(f"secret-number-{LIMIT:06}") == MASK
+
+
+def test_an_error_that_quotes_a_secret_does_not_show_it() -> None:
+    remember_secret("hunter22!")
+    error = HyggeError("the server says: hunter22!", hint="Try hunter22! again.")
+    assert "hunter22!" not in f"{error}{error!r}{error.args}{error.message}{error.hint}"
+    assert "hunter22!" not in str(InvalidRequest(["unknown hunter22!"]).problems)
+
+
+def test_an_answer_shows_no_secret_and_its_messages_no_address() -> None:
+    remember_secret("hunter22!")
+    remember_place("account_url", "http://10.0.0.4:10000")
+    url = "http://10.0.0.4:10000/api/loads/1"
+    payload = {"status_url": url, "entity_runs": [{"entity": "hunter22!", "message": f"cannot reach {url}"}]}
+    assert Answer(200, payload).payload == {
+        "status_url": url,
+        "entity_runs": [{"entity": MASK, "message": "cannot reach <account_url>/api/loads/1"}],
+    }
+
+
+# Terminals' commands, line breaks of every kind, marks of direction, characters without width, what is no character.
+HOSTILE = (
+    *("\x1b[2K\x1b[1A", "\x9b2J", "\x07", "\x08\x08", "\x7f", "\r", "\n", "\v", "\f", "\x85", "\u2028", "\u2029"),
+    *("\u202e", "\u2066", "\u200f", "\u061c", "\u200b", "\ufeff", "\u00ad", "\U000e0041", "\ud800", "\x00"),
+)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_text_is_written_out(hostile: str) -> None:
+    shown = one_line(f"a{hostile}b")
+    assert not any(is_commanding(character) for character in shown)
+    assert shown.startswith("a\\")
+    assert shown.endswith("b")
+    shown = lines_of(f"a{hostile}b")
+    assert not any(is_commanding(character) for character in shown.replace("\n", ""))
+
+
+def test_ordinary_text_of_any_language_stays_as_it_is() -> None:
+    text = "Zürich 東京 Ελλάδα العربية 🙂 a\u0301"
+    assert one_line(text) == lines_of(text) == text
+
+
+@pytest.fixture
+def record_factory() -> Iterator[None]:
+    before = logging.getLogRecordFactory()
+    add_ids_to_logs()
+    yield
+    logging.setLogRecordFactory(before)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.usefixtures("record_factory")
+def test_a_log_line_is_one_line_and_shows_no_secret(caplog: pytest.LogCaptureFixture, hostile: str) -> None:
+    remember_secret("hunter22!")
+    log = logging.getLogger("hygge_engine.test")
+    try:
+        raise ValueError(f"x{hostile}2026-01-01 ERROR root: forged hunter22!")
+    except ValueError:
+        log.exception("The server says %s", f"{hostile}ERROR root: forged hunter22!")
+    [record] = caplog.records
+    first, *trace = logging.Formatter("%(levelname)s %(message)s").format(record).split("\n")
+    assert "ERROR The server says \\" in first
+    assert trace
+    assert all(line.startswith("  ") for line in trace)
+    shown = "\n".join([first, *trace])
+    assert "hunter22!" not in shown
+    assert not any(is_commanding(character) for character in shown.replace("\n", ""))
+    entry = json.loads(JsonFormatter().format(record))
+    assert (entry["event"], entry["level"]) == ("log", "ERROR")
+    assert "hunter22!" not in entry["message"] + entry["trace"]
