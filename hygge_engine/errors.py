@@ -11,6 +11,7 @@
     │   ├── HomeNotFound              no such database, table, view or column
     │   ├── KeyUnusable               the key does not tell every row from the others
     │   ├── CursorUnusable            the watermark column cannot serve as a cursor
+    │   ├── BoundUnusable             a bound of a window does not fit the watermark column
     │   ├── ChangesExpired            the source has forgotten changes since the last load
     │   ├── SourceChanged             a file that was read in part is not the same any more
     │   ├── Unreadable                a file is not what its format, or the types of its columns, say
@@ -142,6 +143,12 @@ class CursorUnusable(HomeError):
     """The watermark column cannot serve as a cursor; never answered by a silent full load."""
 
     code = "home.cursor_unusable"
+
+
+class BoundUnusable(HomeError):
+    """A bound of a window is none that the watermark column could have."""
+
+    code = "home.bound_unusable"
 
 
 class ChangesExpired(HomeError):

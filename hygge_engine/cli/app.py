@@ -151,13 +151,13 @@ def go(
     entity: EntityOption = None,
     run_type: RunTypeOption = None,
     window_from: Annotated[
-        str,
+        str | None,
         typer.Option("--from", help="Load again: rows whose watermark column is not below this.", metavar="VALUE"),
-    ] = "",
+    ] = None,
     window_to: Annotated[
-        str,
+        str | None,
         typer.Option("--to", help="Load again: rows whose watermark column is not above this.", metavar="VALUE"),
-    ] = "",
+    ] = None,
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", "-c", min=1, max=256, help="Entities moved at once.", metavar="N")
     ] = None,

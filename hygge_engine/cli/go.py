@@ -24,6 +24,8 @@ from hygge_engine.cli.messages import (
 )
 from hygge_engine.cli.observers import Display, choose_display, write_event
 from hygge_engine.cli.output import echo, open_console
+from hygge_engine.errors import BoundUnusable
+from hygge_engine.flow.bounds import check_window
 from hygge_engine.orchestration.local import LocalLoad
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.verdict import ATTEMPTS
@@ -37,14 +39,15 @@ def run(
     flows: list[str],
     entities: list[str],
     run_type: RunType | None,
-    window_from: str,
-    window_to: str,
+    window_from: str | None,
+    window_to: str | None,
     concurrency: int | None,
     overrides: list[str],
     json_: bool,
     verbose: bool,
 ) -> int:
-    """Run a load, show it, and return the exit code. Raises ConfigurationError, UnknownSelection."""
+    """Run a load, show it, and return the exit code. Raises ConfigurationError, UnknownSelection, LoadError, and
+    BoundUnusable for a window that an entity's watermark cannot have."""
     project = load_project(directory, overrides=overrides)
     if concurrency is not None:
         project = replace(project, options=project.options.model_copy(update={"concurrency": concurrency}))
@@ -54,10 +57,12 @@ def run(
         tuple(entities),
         run_type,
         requested_by="hygge go",
-        window_from=window_from,
-        window_to=window_to,
+        window_from=_bound("--from", window_from),
+        window_to=_bound("--to", window_to),
     )
-    select(project, flows, entities, run_type, backfill=request.is_backfill)
+    selected = select(project, flows, entities, run_type, backfill=request.is_backfill)
+    if request.is_backfill:
+        check_window(project, selected, request.window_from, request.window_to)
     console = open_console()
     with choose_display(console, json_=json_, verbose=verbose) as display:
         load = LocalLoad(project, request, display, display.slice_answered, display.journal_unsettled)
@@ -68,6 +73,14 @@ def run(
     else:
         _show_summary(console, summary, project)
     return exit_code(summary)
+
+
+def _bound(option: str, value: str | None) -> str:
+    """A bound that was given, empty where none was. An empty one, of a variable that is not set, would make an ordinary
+    load of a window."""
+    if value is not None and not value.strip():
+        raise BoundUnusable(f"{option} is empty.", hint="Leave it out for a window without that end.")
+    return value or ""
 
 
 def exit_code(summary: Mapping[str, Any]) -> int:

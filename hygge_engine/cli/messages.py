@@ -34,6 +34,7 @@ _REMEDIES = {
     "home.permission_denied": "Grant the login SELECT on the object.",
     "home.not_found": "Check the names of database, table and columns; `hygge plan` asks the source for them.",
     "home.cursor_unusable": "Choose another `watermark.column`, or load with run type full_drop.",
+    "home.bound_unusable": "Write `--from` and `--to` as the watermark column has its values.",
     "home.changes_expired": "Reload the table: `hygge go --run-type full_drop --entity …`.",
     "home.unsupported_type": "Leave the column out with a `query`, or convert it there.",
     "lake": "`hygge doctor` tries every operation that a load needs.",

@@ -14,6 +14,7 @@ from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, setting_
 from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.errors import HyggeError
 from hygge_engine.expectations.rules import rules_of
+from hygge_engine.flow.bounds import cursor_type_of
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.opening import spelling_of
 from hygge_engine.homes.base import Table
@@ -22,6 +23,7 @@ from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.project.settings import RunType
 from hygge_engine.stores.landing.base import mode_of
 from hygge_engine.stores.landing.state import LandingState
+from hygge_engine.watermark import Watermark
 
 _MODES = {
     "initial": "first load",
@@ -95,6 +97,9 @@ def plan_entity(project: Project, entity: Entity, *, offline: bool) -> Line:
     try:
         with open_home(project, entity) as home:
             _add_source(line, home.describe(), entity, project)
+            if entity.watermark and entity.watermark.lag_seconds and run_type == "incremental":
+                cursor = entity.watermark.cursor
+                Watermark(cursor, cursor_type_of(home, cursor)).check_lag()
     except HyggeError as error:
         place = setting_place(entity, error.code, error.message)
         line.errors.append(f"the source: {error}" + (f" ({place})" if place else ""))

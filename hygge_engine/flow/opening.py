@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hygge_engine.errors import ChangesExpired, ConfigurationError, CursorUnusable, HomeNotFound, SchemaChanged
 from hygge_engine.expectations.rules import rules_of
+from hygge_engine.flow.bounds import window_bounds
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.homes.base import HighWater, Home, Table
@@ -192,6 +193,8 @@ class Opening:
                 f"{high.null_cursors} rows have no {cursor}: an incremental load never sees their changes"
             )
         upper = Watermark(cursor, high.type, high.value, high.ties, high.boundary)
+        if settings.lag_seconds and not self.reloads:
+            upper.check_lag()  # also before the first load: each one after it would fail
         if mode != "changes":
             return replace(opened, upper=upper)
         reached = self._reached(upper)
@@ -237,12 +240,10 @@ class Opening:
         Where no upper bound is asked for, it is fixed here as for every load.
         """
         high = self._home.high_water(cursor)
+        lower, last = window_bounds(self._home, cursor, high.type, self._task.window_from, self._task.window_to)
         if high.value is None:
             return None
-        upper = Watermark(cursor, high.type, high.value)
-        lower = upper.at(self._task.window_from).value if self._task.window_from else None
-        if self._task.window_to:
-            upper = upper.at(self._task.window_to)
+        upper = Watermark(cursor, high.type, last or high.value)
         self._notes.append(
             f"loaded again: {cursor} from {lower or 'the beginning'} to {upper.value}; the watermark stays"
         )

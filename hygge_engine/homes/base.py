@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 import pyarrow as pa
 
@@ -122,6 +122,20 @@ class Batch:
     position: Position | None = None
     warnings: Sequence[str] = ()
     deleted: pa.RecordBatch | None = None
+
+
+@runtime_checkable
+class ChecksCursors(Protocol):
+    """What a home may know besides about its cursors, without reading a row. Every home of this engine does."""
+
+    def cursor_type(self, cursor: str) -> CursorType:
+        """The type that `Home.high_water` answers with. Raises CursorUnusable, HomeNotFound for an unknown column."""
+        ...
+
+    def bound(self, cursor: str, text: str, *, upper: bool) -> str:
+        """A bound of a window that somebody wrote, in the home's own exact text form, so that the rows at this very
+        value are in the window. Raises BoundUnusable where the column cannot have it."""
+        ...
 
 
 class Home(Protocol):

@@ -110,6 +110,8 @@ def _window(body: dict[str, Any], problems: list[str]) -> dict[str, str]:
         return {}
     wrong = [key for key, bound in value.items() if isinstance(bound, bool) or not isinstance(bound, str | int)]
     problems.extend(f"'window.{key}' must be a string or a whole number; found {_kind(value[key])}." for key in wrong)
+    empty = [key for key, bound in value.items() if isinstance(bound, str) and not bound.strip()]
+    problems.extend(f"'window.{key}' is empty; leave it out for a window without that end." for key in empty)
     return {key: str(bound) for key, bound in value.items() if key not in wrong}
 
 

@@ -11,8 +11,6 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from hygge_engine.errors import CursorUnusable
-
 # The journal's watermark types; `binary` is SQL Server's rowversion, written as 0x… in hexadecimal, `version` what
 # Change Tracking counts.
 CursorType = Literal["datetime", "int", "string", "binary", "version"]
@@ -25,31 +23,6 @@ _TIMESTAMP = re.compile(
 
 # Digits of a second that are compared: SQL Server has seven, a file of nanoseconds nine.
 _DIGITS = 9
-
-_EXPECTED = {
-    "datetime": "a date or time (2024-01-31, 2024-01-31T12:00:00)",
-    "int": "a whole number",
-    "version": "a whole number",
-    "binary": "hexadecimal digits after 0x",
-}
-
-
-def checked(text: str, type_: CursorType) -> str:
-    """A bound that somebody wrote, as homes take it. Raises CursorUnusable where it is none of the cursor's values."""
-    try:
-        match type_:
-            case "datetime":
-                return datetime.fromisoformat(text).isoformat()
-            case "int" | "version":
-                return str(int(text))
-            case "binary":
-                return f"0x{bytes.fromhex(text.removeprefix('0x')).hex().upper()}"
-            case "string":
-                return text
-    except ValueError:
-        raise CursorUnusable(
-            f"{text!r} is no bound for a watermark of type {type_}.", hint=f"Write {_EXPECTED[type_]}."
-        ) from None
 
 
 def order_of(text: str, type_: CursorType) -> tuple[Any, ...]:

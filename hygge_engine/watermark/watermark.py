@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from hygge_engine.errors import CursorUnusable
-from hygge_engine.watermark.values import CursorType, checked, earlier, order_of
+from hygge_engine.watermark.values import CursorType, earlier, order_of
 
 # Types whose values never repeat, so that nothing can appear later at a value that has been reached.
 _UNIQUE: frozenset[CursorType] = frozenset({"binary", "version"})
@@ -72,18 +72,17 @@ class Watermark:
                 hint="Restore the watermark, or reload the table with run_type full_drop.",
             )
 
-    def at(self, text: str) -> Self:
-        """The same cursor at a value that somebody wrote: ISO 8601 for a time, digits for a number, 0x… for a
-        rowversion. Raises CursorUnusable where the text is none of the cursor's values."""
-        return replace(self, value=checked(text, self.type), ties=0, boundary=None)
-
-    def lagged(self, value: str, seconds: float) -> str:
-        """``value`` of this cursor, so many seconds back. Raises CursorUnusable where the cursor is no time."""
+    def check_lag(self) -> None:
+        """Raise CursorUnusable where the cursor is no time, so that no lag can go back in it."""
         if self.type != "datetime":
             raise CursorUnusable(
                 f"A watermark of type {self.type} has no minutes that a lag could go back.",
                 hint="Remove lag, or use a time of last change as the watermark.",
             )
+
+    def lagged(self, value: str, seconds: float) -> str:
+        """``value`` of this cursor, so many seconds back. Raises CursorUnusable where the cursor is no time."""
+        self.check_lag()
         return earlier(value, seconds)
 
     def is_within(self, oldest: str | None, newest: str | None) -> bool:

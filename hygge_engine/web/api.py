@@ -160,7 +160,11 @@ class Api:
 
     def _validate(self, body: bytes, requested_by: str) -> LoadRequest:
         request = parse_request(_decode(body), requested_by=requested_by)
-        self._select(request)
+        entities = self._select(request)
+        if request.is_backfill:
+            from hygge_engine.flow.bounds import check_window
+
+            check_window(self._open_project(), entities, request.window_from, request.window_to)
         return request
 
     def _select(self, request: LoadRequest) -> list[Entity]:

@@ -121,6 +121,17 @@ def test_a_wrong_password_is_one_clear_error_and_no_secret(variables: dict[str, 
     assert "cAnArY" not in shown
 
 
+def test_a_window_that_the_column_cannot_have_opens_nothing_and_blocks_nothing(variables: dict[str, str]) -> None:
+    assert hygge(variables, "go", "-e", "airports").returncode == 0
+    refused = hygge(variables, "go", "-e", "airports", "--from", "2013-01-01T05:30:00Z")
+    assert refused.returncode == 2
+    assert "2013-01-01T05:30:00." in refused.stderr
+    assert "Traceback" not in refused.stderr
+    again = hygge(variables, "go", "--json", "-e", "airports", "--from", "2013-01-01T05:30:00")
+    assert settled(again.stdout)["airports"]["rows"] == 1
+    assert settled(hygge(variables, "go", "--json", "-e", "airports").stdout)["airports"]["rows"] == 0
+
+
 def test_a_missing_table_fails_alone(server: SqlServer, variables: dict[str, str]) -> None:
     server.execute("DROP TABLE dbo.weather", "nycflights")
     result = hygge(variables, "go")

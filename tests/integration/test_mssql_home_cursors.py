@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hygge_engine.errors import CursorUnusable
+from hygge_engine.errors import BoundUnusable, CursorUnusable
 from hygge_engine.homes.base import Window
 from hygge_engine.watermark import Watermark
 from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home, read_all
@@ -130,3 +130,59 @@ class TestCursors:
             pytest.raises(CursorUnusable, match=r"'changed' of type .* cannot be a watermark"),
         ):
             home.high_water("changed")
+
+
+# A cursor's type, and three values of it: a window from the second to the second holds exactly that row.
+INCLUSIVE = {
+    "int": ("1", "2", "3"),
+    "decimal(20, 0)": ("1", "2", "12345678901234567890"),
+    "date": ("2013-01-01", "2013-01-02", "2013-01-03"),
+    "datetime": ("2013-01-01T00:00:00", "2013-01-01T00:00:00.003", "2013-01-01T00:00:00.007"),
+    "smalldatetime": ("2013-01-01", "2013-01-01T00:01", "2013-01-01T00:02"),
+    "datetime2(7)": tuple(f"2013-01-01T00:00:00.{digits}" for digits in ("1234566", "1234567", "1234568")),
+    "datetimeoffset(7)": ("2013-01-01T00:00:00Z", "2013-01-01T02:00:00.0000001+02:00", "2013-01-01T03:00:00+02:00"),
+    "varchar(10)": ("a", "b", "c"),
+    "nvarchar(10)": ("ä", "ö", "ü"),
+}
+
+
+@pytest.mark.parametrize("cursor_type", INCLUSIVE)
+def test_a_window_has_the_rows_at_both_of_its_bounds(server: ServerProcess, driver: str, cursor_type: str) -> None:
+    values = INCLUSIVE[cursor_type]
+    server.run(
+        "DROP TABLE IF EXISTS dbo.bounded",
+        f"CREATE TABLE dbo.bounded (id int NOT NULL PRIMARY KEY, changed {cursor_type} NOT NULL)",
+        *(f"INSERT INTO dbo.bounded VALUES ({n}, N'{value}')" for n, value in enumerate(values)),
+    )
+    with open_home(server, "dbo.bounded", driver) as home:
+        for first, last in ((0, 2), (1, 1), (1, 2)):
+            lower = home.bound("changed", values[first], upper=False)
+            upper = home.bound("changed", values[last], upper=True)
+            found = read_all(home, Window("changed", lower, upper, lower_inclusive=True))
+            assert [row["id"] for row in found] == list(range(first, last + 1))
+
+
+def test_a_window_of_rowversions_has_both_bounds(server: ServerProcess, driver: str) -> None:
+    server.run(
+        "DROP TABLE IF EXISTS dbo.bounded",
+        "CREATE TABLE dbo.bounded (id int NOT NULL PRIMARY KEY, version rowversion)",
+        *(f"INSERT INTO dbo.bounded (id) VALUES ({n})" for n in range(3)),
+    )
+    with open_home(server, "dbo.bounded", driver) as home:
+        versions = [f"0x{row['version'].hex()}" for row in read_all(home)]
+        lower = home.bound("version", versions[1], upper=False)
+        upper = home.bound("version", versions[2], upper=True)
+        window = Window("version", lower, upper, lower_inclusive=True)
+        assert [row["id"] for row in read_all(home, window)] == [1, 2]
+
+
+def test_a_bound_in_letters_of_another_code_page_is_refused(server: ServerProcess, driver: str) -> None:
+    server.run(
+        "DROP TABLE IF EXISTS dbo.bounded",
+        "CREATE TABLE dbo.bounded (id int NOT NULL PRIMARY KEY, changed varchar(10) NOT NULL)",
+        "INSERT INTO dbo.bounded VALUES (1, 'a')",
+    )
+    with open_home(server, "dbo.bounded", driver) as home:
+        assert home.bound("changed", "Straße", upper=True) == "Straße"
+        with pytest.raises(BoundUnusable, match="cannot hold"):
+            home.bound("changed", "Ωmega", upper=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hygge_engine.flow import bounds as flow_bounds
 from hygge_engine.flow import factory
 from hygge_engine.flow import run as flow_run
 from hygge_engine.lake import opening
@@ -33,7 +34,8 @@ class LoadWorld:
         self.sources = {entity.name: Source() for entity in self.project.entities}
         self.before_read: Callable[[str, int], None] = lambda entity, batch: None
         monkeypatch.setattr(opening, "open_lake", lambda settings: LocalLake(self.lake_directory))
-        monkeypatch.setattr(flow_run, "open_home", self._open_home)
+        for module in (flow_run, flow_bounds):
+            monkeypatch.setattr(module, "open_home", self._open_home)
 
     def fill(self, **rows: int) -> None:
         """Give each named table so many rows."""

@@ -75,13 +75,33 @@ def test_a_window_is_loaded_again_and_the_watermark_stays(world: LoadWorld) -> N
     ("arguments", "words"),
     [
         (["--run-type", "full_drop", "--from", "2"], "is reloaded as a whole"),
-        (["--from", "yesterday"], "'yesterday' is no bound for a watermark of type int"),
+        (["--from", "yesterday"], "'yesterday' is no whole number"),
+        (["--from", "3", "--to", "2"], "The window begins at 3 and ends at 2"),
+        (["--from", ""], "--from is empty"),
+        (["--from", "1", "--to", " "], "--to is empty"),
     ],
 )
 def test_a_window_that_cannot_be_loaded_is_refused(world: LoadWorld, arguments: list[str], words: str) -> None:
+    assert hygge(world, "go").exit_code == 0
     result = hygge(world, "go", "--entity", "orders", *arguments)
-    assert result.exit_code != 0
+    assert result.exit_code == 2
     assert words in " ".join(result.output.split())
+    assert len(world.journal()) == 3  # nothing was begun
+
+
+def test_a_lag_beside_a_number_is_refused_before_the_first_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = FLOW_YML.replace("watermark:\n", "watermark:\n  lag: 5m\n")
+    assert flow != FLOW_YML
+    world = LoadWorld(tmp_path, monkeypatch, flow=flow)
+    world.fill(orders=5)
+    monkeypatch.setattr(cli_plan, "open_home", world._open_home)
+    for command in ("plan", "go"):
+        result = hygge(world, command, "--entity", "orders")
+        assert result.exit_code == 1
+        assert "no minutes that a lag could go back" in " ".join(result.output.split())
+    assert world.landed_files() == []
 
 
 def plan_of(world: LoadWorld) -> dict[str, Any]:

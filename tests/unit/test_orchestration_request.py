@@ -51,7 +51,9 @@ def test_a_window_is_a_request_for_its_rows() -> None:
     assert not parse_request({}, requested_by="http").is_backfill
 
 
-@pytest.mark.parametrize("window", ["2024", {}, {"since": "2024"}, {"from": None}, {"to": True}])
+@pytest.mark.parametrize(
+    "window", ["2024", {}, {"since": "2024"}, {"from": None}, {"to": True}, {"from": ""}, {"to": " "}]
+)
 def test_a_window_that_says_nothing_is_refused(window: object) -> None:
     with pytest.raises(InvalidRequest, match="window"):
         parse_request({"window": window}, requested_by="http")

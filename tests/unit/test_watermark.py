@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hygge_engine.errors import CursorUnusable
+from hygge_engine.errors import BoundUnusable, CursorUnusable
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.watermark import Boundary, CursorType, Watermark
+from hygge_engine.watermark.bounds import check_order, checked
 from hygge_engine.watermark.values import order_of
 
 # A landing state as versions wrote it that remembered no boundary, and had no open load.
@@ -75,19 +76,31 @@ def test_values_compare_by_their_type(type_: CursorType, oldest: str, value: str
     [
         ("datetime", "2024-01-31", "2024-01-31T00:00:00"),
         ("int", " 7 ", "7"),
-        ("binary", "0x0a", "0x0A"),
+        ("datetime", "2024-01-31T12:00:00.1234567+01:00", "2024-01-31T12:00:00.1234567+01:00"),
+        ("binary", "0x0a", "0x000000000000000A"),
         ("string", "as it is", "as it is"),
     ],
 )
 def test_bounds_that_people_write_become_values(type_: CursorType, text: str, value: str) -> None:
-    assert Watermark("c", type_, "before", 3).at(text) == Watermark("c", type_, value)
+    assert checked(text, type_) == value
 
 
 @pytest.mark.parametrize(("type_", "text"), [("datetime", "yesterday"), ("int", "7.5"), ("binary", "0xZZ")])
 def test_what_is_no_value_is_refused_with_what_would_be_one(type_: CursorType, text: str) -> None:
-    with pytest.raises(CursorUnusable, match="is no bound for a watermark") as caught:
-        Watermark("c", type_).at(text)
+    with pytest.raises(BoundUnusable, match="is no ") as caught:
+        checked(text, type_)
     assert caught.value.hint.startswith("Write ")
+
+
+@pytest.mark.parametrize(
+    ("type_", "lower", "upper"),
+    [("int", "10", "9"), ("datetime", "2024-01-02", "2024-01-01"), ("binary", "0x0B", "0x0A")],
+)
+def test_a_window_that_ends_before_it_begins_is_refused(type_: CursorType, lower: str, upper: str) -> None:
+    check_order(upper, lower, type_)
+    check_order(lower, lower, type_)
+    with pytest.raises(BoundUnusable, match="begins at"):
+        check_order(lower, upper, type_)
 
 
 def test_only_a_time_has_a_lag() -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 import hygge_engine
-from hygge_engine.errors import LakeUnavailable
+from hygge_engine.errors import HomeUnavailable, LakeUnavailable
+from hygge_engine.flow import bounds as flow_bounds
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.source import ProjectSource
@@ -121,6 +122,24 @@ def test_unknown_entities_are_not_found_either(api: Api) -> None:
     answer = start(api, {"entities": ["order"]})
     assert answer.status == HTTPStatus.NOT_FOUND
     assert "`orders`" in answer.payload["detail"]
+
+
+@pytest.mark.parametrize("window", [{"from": "2024-01-01"}, {"to": "1.5"}, {"from": 3, "to": 2}])
+def test_a_window_that_no_watermark_could_have_is_a_bad_request(api: Api, window: dict[str, Any]) -> None:
+    answer = start(api, {"entities": ["orders"], "window": window})
+    assert answer.status == HTTPStatus.BAD_REQUEST
+    assert answer.payload["code"] == "home.bound_unusable"
+    assert "orders_to_fabric.orders" in answer.payload["detail"]
+
+
+def test_a_source_that_does_not_answer_is_the_loads_business(
+    api: Api, world: LoadWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise HomeUnavailable("nobody answers")
+
+    monkeypatch.setattr(flow_bounds, "open_home", lost)
+    assert start(api, {"entities": ["orders"], "window": {"from": 1}}).status == HTTPStatus.ACCEPTED
 
 
 def test_a_running_load_shows_each_entity_and_its_rows_so_far(api: Api, world: LoadWorld) -> None:

@@ -11,15 +11,18 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hygge_engine.errors import CursorUnusable
+from hygge_engine.errors import BoundUnusable, CursorUnusable
 from hygge_engine.homes.base import Column, Window
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.lake.base import PathInfo
 from hygge_engine.watermark import Boundary, CursorType
+from hygge_engine.watermark.bounds import check_digits, moment, number, plain_text, shown, with_digits
 from hygge_engine.watermark.rows import REMEMBERED_ROWS
 from hygge_engine.watermark.values import order_of
 
 _DIGEST_BYTES = 8
+
+_MICROSECOND_DIGITS = 6
 
 # Text that stands for something else in the file, whose order is not that of the changes.
 _NO_TEXT = {"JSON": "it holds JSON", "time32": "it starts again every day", "time64": "it starts again every day"}
@@ -62,6 +65,30 @@ def comparable(text: str, type_: pa.DataType) -> Any:
         return int(text) if pa.types.is_integer(type_) else text
     except (ValueError, ArithmeticError):
         raise CursorUnusable(f"{text!r} is no value of a {type_}.", hint="Check the window's bounds.") from None
+
+
+def bound_text(text: str, of: str, type_: pa.DataType) -> str:
+    """A window's bound as `comparable` takes it; a time without an offset is in UTC, as the rows' are. ``of`` names the
+    column. Raises BoundUnusable."""
+    if pa.types.is_integer(type_):
+        bits = type_.bit_width - pa.types.is_signed_integer(type_)
+        return number(text, -(1 << bits) if pa.types.is_signed_integer(type_) else 0, (1 << bits) - 1, of)
+    if pa.types.is_decimal(type_):
+        most = int(10 ** cast("Any", type_).precision) - 1
+        return number(text, -most, most, of)
+    if pa.types.is_string(type_):
+        return plain_text(text)
+    found = moment(text)
+    if pa.types.is_date(type_):
+        if found.has_clock or found.offset is not None:
+            hint = f"Write a day: {found.whole:%Y-%m-%d}."
+            raise BoundUnusable(f"{shown(text)} lies within a day, and {of} has whole days.", hint=hint)
+        return found.whole.date().isoformat()
+    check_digits(text, found, _MICROSECOND_DIGITS, of)
+    try:
+        return f"{with_digits(found.in_utc(), found.fraction, _MICROSECOND_DIGITS)}+00:00"
+    except OverflowError:
+        raise BoundUnusable(f"{shown(text)} is beyond what {of} can hold.", hint="Write it in UTC.") from None
 
 
 def text_of(value: Any) -> str:

@@ -22,6 +22,7 @@ from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, W
 from hygge_engine.homes.files.convert import arrow_type, fitting, to_values
 from hygge_engine.homes.files.csv import CsvFormat
 from hygge_engine.homes.files.cursor import (
+    bound_text,
     boundary_of,
     comparable,
     cursor_type,
@@ -38,6 +39,7 @@ from hygge_engine.homes.files.settings import ColumnSettings, FilesHomeSettings
 from hygge_engine.lake.base import Lake
 from hygge_engine.project.problems import suggest
 from hygge_engine.project.settings import CHANGE_TRACKING, FILE_MODIFIED
+from hygge_engine.watermark import CursorType
 
 # The last part of the position after a file's last row.
 _END = "end"
@@ -129,6 +131,18 @@ class FilesHome:
             return HighWater(None, kind, null_cursors=nulls)
         value = text_of(largest)
         return HighWater(value, kind, self.count_at(cursor, value), nulls)
+
+    def cursor_type(self, cursor: str) -> CursorType:
+        """The type of a watermark, by the columns alone. Raises CursorUnusable, HomeNotFound."""
+        return "datetime" if cursor == FILE_MODIFIED else cursor_type(self._find(self.describe().columns, cursor))
+
+    def bound(self, cursor: str, text: str, *, upper: bool) -> str:
+        """A window's bound as the values of a column are compared. Raises BoundUnusable, HomeNotFound."""
+        if cursor == FILE_MODIFIED:
+            return bound_text(text, "the time of a file's last change", pa.timestamp("us", tz="UTC"))
+        column = self._find(self.describe().columns, cursor)
+        cursor_type(column)
+        return bound_text(text, f"{column.name} ({column.source_type})", column.type)
 
     def count(self, window: Window) -> int:
         """How many rows `read` yields of a window; of whole Parquet files their footers say it, others are read."""

@@ -9,9 +9,17 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from hygge_engine.errors import ConfigurationError, CursorUnusable, HomeError, HomeNotFound, HomeUnavailable
+from hygge_engine.errors import (
+    BoundUnusable,
+    ConfigurationError,
+    CursorUnusable,
+    HomeError,
+    HomeNotFound,
+    HomeUnavailable,
+)
 from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, Window
 from hygge_engine.homes.mssql.batching import read_batches
+from hygge_engine.homes.mssql.bounds import bound_text
 from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_table
 from hygge_engine.homes.mssql.convert import convert
 from hygge_engine.homes.mssql.drivers import loads_pyodbc
@@ -37,6 +45,8 @@ from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type
 from hygge_engine.homes.mssql.values import Parameter, parameter, to_text
 from hygge_engine.project.problems import suggest
 from hygge_engine.project.settings import CHANGE_TRACKING
+from hygge_engine.watermark import CursorType
+from hygge_engine.watermark.bounds import shown
 
 _MIB = 1 << 20
 
@@ -139,6 +149,26 @@ class MssqlHome:
             "the server does not find what it has sent.",
             hint="Use another column as the watermark, or compare the column's collation and type with the database's.",
         )
+
+    def cursor_type(self, cursor: str) -> CursorType:
+        """The type of a watermark, by the catalogue alone. Raises CursorUnusable, HomeNotFound."""
+        return "version" if cursor == CHANGE_TRACKING else cursor_type(self._column(cursor))
+
+    def bound(self, cursor: str, text: str, *, upper: bool) -> str:
+        """A window's bound in the column's exact text form. Raises BoundUnusable, CursorUnusable, HomeNotFound."""
+        column = self._column(cursor)
+        cursor_type(column)
+        exact = bound_text(column, text, upper=upper)
+        if column.base_type in ("char", "varchar"):
+            placeholder, value = parameter(column, exact)
+            kept = str(self._ask(f"SELECT CAST({placeholder} AS nvarchar(max))", value)[0][0])
+            if kept.rstrip(" ") != exact.rstrip(" "):
+                raise BoundUnusable(
+                    f"{shown(exact)} has letters that {column.name} ({column.declaration}) cannot hold: "
+                    f"the server makes {shown(kept)} of it.",
+                    hint="Write a bound in the letters of the column's code page.",
+                )
+        return exact
 
     def count(self, window: Window) -> int:
         """How many rows `read` yields of a window that is not one of Change Tracking."""
