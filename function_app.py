@@ -15,6 +15,7 @@ from azure.functions.timer import TimerRequest
 
 from hygge_engine.orchestration import load as orchestrators
 from hygge_engine.orchestration.activities import Activities
+from hygge_engine.orchestration.retention import purge_histories
 from hygge_engine.orchestration.schedule import read_tick, start_due_loads
 from hygge_engine.orchestration.source import ProjectSource
 from hygge_engine.telemetry import add_ids_to_logs
@@ -36,6 +37,11 @@ _RUNNING = [
     df.OrchestrationRuntimeStatus.Running,
     df.OrchestrationRuntimeStatus.Suspended,
 ]
+_ENDED = [
+    df.OrchestrationRuntimeStatus.Completed,
+    df.OrchestrationRuntimeStatus.Failed,
+    df.OrchestrationRuntimeStatus.Terminated,
+]
 
 
 @app.timer_trigger(schedule="%HYGGE_SCHEDULE%", arg_name="timer")
@@ -44,6 +50,13 @@ async def load_on_schedule(timer: TimerRequest, client: df.DurableOrchestrationC
     """Start the flows that came due since the last tick."""
     tick = read_tick(timer.schedule_status, past_due=timer.past_due, now=datetime.now(UTC))
     await start_due_loads(project, tick, client, _RUNNING)
+
+
+@app.timer_trigger(schedule="0 23 * * * *", arg_name="timer")
+@app.durable_client_input(client_name="client")
+async def purge_old_histories(timer: TimerRequest, client: df.DurableOrchestrationClient) -> None:
+    """Forget the orchestrations of loads that ended long ago."""
+    await purge_histories(project, client, _ENDED, datetime.now(UTC))
 
 
 @app.route(route="loads", methods=["POST"])

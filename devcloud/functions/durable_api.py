@@ -18,6 +18,7 @@ from devcloud.functions.durable_model import Instance, InstanceExistsError
 WEBHOOK_PATH = "/runtime/webhooks/durabletask"
 RPC_PATH = "/durabletask"
 STATUS_RETRY_SECONDS = 5  # what the extension asks pollers to wait
+PAGE_SIZE = 100  # instances on a page of a listing that names no size
 CONNECTION = "Storage"
 
 
@@ -145,10 +146,10 @@ class DurableApi:
 
     def _list(self, request: web.Request) -> web.Response:
         found = self._query_instances(request)
-        size = int(request.query.get("top") or 100)
+        size = int(request.query.get("top") or PAGE_SIZE)
         offset = int(request.headers.get("x-ms-continuation-token") or 0)
-        page = found[offset : offset + size] if "top" in request.query else found
-        more = "top" in request.query and offset + size < len(found)
+        page = found[offset : offset + size]
+        more = offset + size < len(found)
         content = [_describe(instance, show_input=_flag(request, "showInput", False)) for instance in page]
         return web.json_response(content, headers={"x-ms-continuation-token": str(offset + size) if more else ""})
 

@@ -4,6 +4,7 @@ runs."""
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +13,9 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
+from hygge_engine.errors import HyggeError, LakeConditionNotMet
 from hygge_engine.orchestration.request import LoadRequest
+from hygge_engine.orchestration.ticks import Served, TickFile, tick_file_of
 from hygge_engine.telemetry import in_trace_of
 
 if TYPE_CHECKING:
@@ -88,14 +91,18 @@ def time_zone() -> tzinfo:
     return ZoneInfo(name) if name else UTC
 
 
-def requests_of(project: Project, tick: Tick, running: Iterable[tuple[str, Mapping[str, Any]]]) -> list[LoadRequest]:
+def requests_of(
+    project: Project, tick: Tick, running: Iterable[tuple[str, Mapping[str, Any]]], missed: Iterable[str] = ()
+) -> list[LoadRequest]:
     """The loads that a tick starts: one for the due flows that are free, one to remember those that are not.
 
-    ``running`` are the loads under way: id and request of each.
+    ``running`` are the loads under way: id and request of each. ``missed`` flows came due earlier, and their loads were
+    never started.
     """
     from hygge_engine.project.selection import due_flows
 
-    due = [flow.name for flow in due_flows(project, tick.previous, tick.due)]
+    came_due = {flow.name for flow in due_flows(project, tick.previous, tick.due)} | set(missed)
+    due = [name for name in project.flows if name in came_due]
     busy: dict[str, str] = {}
     for load_id, request in running:
         if load_id.startswith(ID_PREFIX) and not request.get("skip_reason"):
@@ -117,7 +124,7 @@ class ScheduleClient(Protocol):
 
     async def start_new(self, orchestration_function_name: str, instance_id: str, client_input: Any) -> Any: ...
 
-    async def get_status(self, instance_id: str) -> Any: ...
+    async def get_status(self, instance_id: str, *, show_input: bool = False) -> Any: ...
 
     async def get_status_by(self, *, runtime_status: Any) -> Any: ...
 
@@ -125,14 +132,28 @@ class ScheduleClient(Protocol):
 async def start_due_loads(
     open_project: Callable[[], Project], tick: Tick, client: ScheduleClient, running_statuses: Sequence[Any]
 ) -> list[str]:
-    """Start what a tick starts and return the loads' ids. A tick that arrives twice starts nothing the second time."""
-    from hygge_engine.web.loads import request_of
+    """Start what a tick starts and return the loads' ids.
 
+    What came due is what nobody has served yet (`ticks`): a tick that dies before or in the midst of this is made up
+    for by the next one, and one that arrives twice starts nothing the second time.
+    """
     project = await asyncio.to_thread(open_project)
-    statuses = await client.get_status_by(runtime_status=list(running_statuses))
-    running = [(str(status.instance_id), request_of(status)) for status in statuses]
+    file, served = await asyncio.to_thread(_read_served, project)
+    if served is not None:
+        if served.until >= tick.due:
+            _log.info("What came due until %s is served already.", tick.due.isoformat())
+            return []
+        tick = replace(tick, previous=served.until.astimezone(tick.due.tzinfo))
+    kept = timedelta(seconds=project.options.history_retention)
+    known, missed = await _look_after(served, client, purged=served is not None and tick.due - served.until >= kept)
+    running = await _listed(client, running_statuses, known)
+    requests = requests_of(project, tick, running.items(), missed)
+    begun = {str(each.coordinator_run_id): each.flows for each in requests if not each.skip_reason}
+    now_served = Served(tick.due, {load: tuple(request["flows"]) for load, request in known.items()} | begun)
+    if file is not None and not await asyncio.to_thread(_write_served, file, now_served, served):
+        return []
     started = []
-    for request in requests_of(project, tick, running):
+    for request in requests:
         load_id = str(request.coordinator_run_id)
         if await client.get_status(load_id):
             _log.info("The tick of %s has started load %s already.", tick.due.isoformat(), load_id)
@@ -141,3 +162,64 @@ async def start_due_loads(
             await client.start_new("load", load_id, request.to_json())
         started.append(load_id)
     return started
+
+
+async def _look_after(
+    served: Served | None, client: ScheduleClient, *, purged: bool
+) -> tuple[dict[str, Mapping[str, Any]], set[str]]:
+    """Of the loads that earlier ticks meant to start: those that run, and the flows of those that were never started.
+
+    ``purged``: so long ago that one which is not to be found may have ended since.
+    """
+    from hygge_engine.web.loads import is_running
+
+    running: dict[str, Mapping[str, Any]] = {}
+    missed: set[str] = set()
+    for load_id, flows in (served.loads if served else {}).items():
+        status = await client.get_status(load_id)
+        if status and is_running(status):
+            running[load_id] = {"flows": list(flows)}
+        elif not status and not purged:
+            missed |= set(flows)
+    return running, missed
+
+
+async def _listed(
+    client: ScheduleClient, running_statuses: Sequence[Any], known: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """The scheduled loads under way: those ``known``, and those that a listing shows besides, with SDK 1.7 on its first
+    page alone."""
+    from hygge_engine.web.loads import request_of
+
+    query: dict[str, Any] = {"runtime_status": list(running_statuses)}
+    if "instance_id_prefix" in inspect.signature(client.get_status_by).parameters:
+        query["instance_id_prefix"] = ID_PREFIX
+    running = dict(known)
+    for listed in await client.get_status_by(**query):
+        load_id = str(listed.instance_id)
+        if load_id.startswith(ID_PREFIX) and load_id not in known:
+            # A listing may leave inputs out, and without its own a load would seem to be one of all flows.
+            running[load_id] = request_of(listed) or request_of(await client.get_status(load_id, show_input=True))
+    return running
+
+
+def _read_served(project: Project) -> tuple[TickFile | None, Served | None]:
+    """The file that says what is served, None where it cannot be used now; and what it says."""
+    try:
+        file = tick_file_of(project)
+        return file, file.read() if file is not None else None
+    except HyggeError as error:
+        _log.warning("What earlier ticks have started cannot be read, so the host's word counts: %s", error)
+        return None, None
+
+
+def _write_served(file: TickFile, served: Served, before: Served | None) -> bool:
+    """Say what is about to be started; False where another host serves this tick."""
+    try:
+        file.write(served, over=before)
+    except LakeConditionNotMet:
+        _log.info("Another host serves the tick of %s.", served.until.isoformat())
+        return False
+    except HyggeError as error:
+        _log.warning("What this tick starts cannot be written down; the next one may not know of it: %s", error)
+    return True

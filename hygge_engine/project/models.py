@@ -37,6 +37,9 @@ _NAME_LIMIT_CHARACTERS = 128  # SQL Server's own limit for an identifier.
 # The shortest time that runs are remembered: below it, whoever looks on Monday for what failed on Friday finds nothing.
 MIN_RETENTION_SECONDS = 7 * 86_400.0
 
+# The shortest time that histories of orchestrations are kept: longer than any load runs, and than any tick is missed.
+MIN_HISTORY_RETENTION_SECONDS = 2 * 86_400.0
+
 
 def check_flow_name(name: str) -> str:
     """Return ``name`` if it can name a flow; raise ValueError otherwise."""
@@ -60,10 +63,12 @@ Schedule = Annotated[str, AfterValidator(check_schedule)]
 class Options(Settings):
     """``options``: how loads run. ``concurrency`` bounds the entities moved at once; ``slice_minutes`` the time that
     one activity works before it lets another carry on (below the platform's limit for a function, five minutes on the
-    Consumption plan)."""
+    Consumption plan). ``history_retention`` (seconds, or text such as ``30d``) is how long the histories of
+    orchestrations are kept after these were started."""
 
     concurrency: int = Field(default=8, ge=1, le=256)
     slice_minutes: float = Field(default=4.0, gt=0)
+    history_retention: Annotated[Duration, Field(ge=MIN_HISTORY_RETENTION_SECONDS)] = 14 * 86_400.0
 
 
 class JournalSettings(Settings):

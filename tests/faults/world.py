@@ -130,6 +130,10 @@ class FragileLake:
         self.lose_answer_at: int | None = None
         self.shift = timedelta(0)
 
+    def revive(self) -> None:
+        """Let the next process find the lake as the dead one has left it."""
+        self._dead, self.die_at = False, None
+
     @property
     def url(self) -> str:
         return self._lake.url
