@@ -12,6 +12,7 @@
     │   ├── KeyUnusable               the key does not tell every row from the others
     │   ├── CursorUnusable            the watermark column cannot serve as a cursor
     │   ├── BoundUnusable             a bound of a window does not fit the watermark column
+    │   ├── CursorMovedBack           the source's newest value is below what was loaded before
     │   ├── ChangesExpired            the source has forgotten changes since the last load
     │   ├── SourceChanged             a file that was read in part is not the same any more
     │   ├── Unreadable                a file is not what its format, or the types of its columns, say
@@ -149,6 +150,12 @@ class BoundUnusable(HomeError):
     """A bound of a window is none that the watermark column could have."""
 
     code = "home.bound_unusable"
+
+
+class CursorMovedBack(HomeError):
+    """The source's newest value is below what was loaded before, so that rows which came since would never be read."""
+
+    code = "home.cursor_moved_back"
 
 
 class ChangesExpired(HomeError):

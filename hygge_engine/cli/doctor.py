@@ -12,11 +12,13 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from hygge_engine.checks import Check, attempt, failure
+from hygge_engine.checks import Check, Result, attempt, failure
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, remedy_of
 from hygge_engine.cli.output import echo_json, hanging, open_console
-from hygge_engine.errors import HyggeError
+from hygge_engine.errors import CursorMovedBack, HyggeError
 from hygge_engine.flow.factory import open_home, open_table
+from hygge_engine.flow.opening import BACK_HINT
+from hygge_engine.flow.reach import look
 from hygge_engine.homes.files.checks import check_files
 from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import FilesHomeSettings
@@ -35,6 +37,8 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", 
 
 # A section of its own, and what belongs to the sections of entities, by their ids.
 type _Answer = tuple[Section | None, dict[str, list[Check]]]
+
+_NOT_LOOKED_AT = "not looked at"
 
 # Sources and destinations checked at once: they wait for the network, not for this machine.
 _AT_ONCE = 8
@@ -91,6 +95,10 @@ def examine(project: Project, entities: list[Entity]) -> Iterator[Section]:
                 by_entity[name] += checks
             if section is not None:
                 yield section
+        # Last, and only where both sides answer: the newest value is compared with what has landed.
+        sound = [entity for entity in entities if not any(map(_stops, by_entity[entity.id]))]
+        for entity, checks in zip(sound, pool.map(lambda entity: _check_reach(project, entity), sound), strict=True):
+            by_entity[entity.id] += checks
     for name, checks in by_entity.items():
         yield Section("entity", name, checks)
 
@@ -117,7 +125,7 @@ def _check_sources(project: Project, name: str, entities: list[Entity]) -> _Answ
     section = Section("connection", name)
     section.checks, session = check_connection(connection)
     if session is None:
-        unknown = Check("source", "unknown", f"not looked at: the connection {name} does not work")
+        unknown = Check("source", "unknown", f"{_NOT_LOOKED_AT}: the connection {name} does not work")
         return section, {entity.id: [unknown] for entity in entities}
     try:
         found: dict[str, list[Check]] = {}
@@ -131,6 +139,32 @@ def _check_sources(project: Project, name: str, entities: list[Entity]) -> _Answ
         return section, found
     finally:
         session.close()
+
+
+def _stops(check: Check) -> bool:
+    """Whether source or destination need not be asked for more."""
+    return check.result == "failed" or check.found.startswith(_NOT_LOOKED_AT)
+
+
+def _check_reach(project: Project, entity: Entity) -> list[Check]:
+    """Whether the source's newest value is a bound that the next load can read up to."""
+    name, how = "newest value", "the source's largest watermark, and the landing state's"
+    try:
+        state = open_table(project, entity).state()
+        mark = state.watermark if state is not None and state.has_history else None
+        with open_home(project, entity) as home:
+            reach = look(home, entity, mark)
+    except HyggeError as error:
+        return [failure(name, how, error)]
+    if reach is None or entity.watermark is None:
+        return []
+    if reach.back:
+        result: Result = "failed" if entity.watermark.on_backwards == "fail" else "warning"
+        return [Check(name, result, reach.back, how, BACK_HINT, CursorMovedBack.code)]
+    if reach.ahead:
+        remedy = "Correct these rows, or raise watermark.max_ahead if such times are right."
+        return [Check(name, "warning", reach.ahead, how, remedy)]
+    return [Check(name, "ok", f"{reach.upper.column} {reach.upper.value}", how)]
 
 
 def _check_home(project: Project, entity: Entity) -> list[Check]:
@@ -183,11 +217,11 @@ def _check_store(project: Project, name: str, entities: list[Entity]) -> _Answer
         place = Place(*settings.journal(project, first))
     except HyggeError as error:
         section.checks.append(failure("reachable", "connect to account_url", error))
-        unknown = Check("destination", "unknown", "not looked at: the store does not work")
+        unknown = Check("destination", "unknown", f"{_NOT_LOOKED_AT}: the store does not work")
         return section, {entity.id: [unknown] for entity in entities}
     section.checks += probe(place.lake, place.root)
     if any(check.result == "failed" for check in section.checks):
-        unknown = Check("destination", "unknown", "not looked at: the store does not work")
+        unknown = Check("destination", "unknown", f"{_NOT_LOOKED_AT}: the store does not work")
         return section, {entity.id: [unknown] for entity in entities}
     section.checks.append(clock_check("clock", place.lake.now(), "the Date header of its answers"))
     if not isinstance(settings, OpenMirroringSettings):

@@ -16,7 +16,8 @@ from hygge_engine.errors import HyggeError
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.bounds import cursor_type_of
 from hygge_engine.flow.factory import open_home, open_table
-from hygge_engine.flow.opening import spelling_of
+from hygge_engine.flow.opening import BACK_HINT, spelling_of
+from hygge_engine.flow.reach import Reach, look
 from hygge_engine.homes.base import Table
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.project import Entity, Project, load_project, select
@@ -94,19 +95,22 @@ def plan_entity(project: Project, entity: Entity, *, offline: bool) -> Line:
     )
     if offline:
         return line
+    state = LandingState()
+    try:
+        state = open_table(project, entity).state() or state
+    except HyggeError as error:
+        line.errors.append(f"the destination: {error}")
+    _add_state(line, state)
     try:
         with open_home(project, entity) as home:
             _add_source(line, home.describe(), entity, project)
             if entity.watermark and entity.watermark.lag_seconds and run_type == "incremental":
                 cursor = entity.watermark.cursor
                 Watermark(cursor, cursor_type_of(home, cursor)).check_lag()
+            _add_reach(line, look(home, entity, state.watermark if state.has_history else None), entity)
     except HyggeError as error:
         place = setting_place(entity, error.code, error.message)
         line.errors.append(f"the source: {error}" + (f" ({place})" if place else ""))
-    try:
-        _add_state(line, open_table(project, entity).state() or LandingState())
-    except HyggeError as error:
-        line.errors.append(f"the destination: {error}")
     return line
 
 
@@ -155,6 +159,20 @@ def _add_state(line: Line, state: LandingState) -> None:
         line.committed = state.watermark.value or ""
     if state.open is not None:
         line.warnings.append("an earlier load has begun and not ended; it is finished first")
+
+
+def _add_reach(line: Line, reach: Reach | None, entity: Entity) -> None:
+    if reach is None or entity.watermark is None:
+        return
+    line.warnings += [reach.ahead] if reach.ahead else []
+    match entity.watermark.on_backwards if reach.back else "":
+        case "fail":
+            line.errors.append(f"the source: {reach.back}. {BACK_HINT}")
+        case "reload":
+            line.mode = "reload"
+            line.warnings.append(f"{reach.back}: the table is reloaded")
+        case "ignore":
+            line.warnings.append(f"{reach.back}: rows that come below are not read")
 
 
 def _show(lines: list[Line]) -> None:

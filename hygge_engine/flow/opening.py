@@ -7,10 +7,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from hygge_engine.errors import ChangesExpired, ConfigurationError, CursorUnusable, HomeNotFound, SchemaChanged
+from hygge_engine.errors import (
+    ChangesExpired,
+    ConfigurationError,
+    CursorMovedBack,
+    CursorUnusable,
+    HomeNotFound,
+    SchemaChanged,
+)
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.bounds import window_bounds
 from hygge_engine.flow.drift import RELOAD_HINT, compare
+from hygge_engine.flow.reach import reach_of
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.homes.base import HighWater, Home, Table
 from hygge_engine.journal.manifest import Manifest
@@ -24,6 +32,9 @@ from hygge_engine.watermark import Watermark
 
 if TYPE_CHECKING:
     from hygge_engine.project import Entity
+
+
+BACK_HINT = "Reload the table with run_type full_drop, or set watermark.on_backwards to reload or ignore."
 
 
 class Opening:
@@ -112,7 +123,7 @@ class Opening:
         opened = self._window(mode, merges=self._table.merges and bool(keys))
         if opened is None:
             return None
-        if mode != "reload":
+        if opened.mode != "reload":
             self._table.check_history(self._landing)
         self._record_columns(polish.table, columns, change)
         opened = replace(opened, message=self.message)
@@ -192,24 +203,44 @@ class Opening:
             self._notes.append(
                 f"{high.null_cursors} rows have no {cursor}: an incremental load never sees their changes"
             )
-        upper = Watermark(cursor, high.type, high.value, high.ties, high.boundary)
+        reach = reach_of(self._home, high, settings, self._mark(cursor, high) if mode == "changes" else None)
+        upper = reach.upper
         if settings.lag_seconds and not self.reloads:
             upper.check_lag()  # also before the first load: each one after it would fail
+        if reach.ahead:
+            self._notes.append(reach.ahead)
+        # Where rows that are read again replace themselves, a whole read leaves none out, whatever their time.
+        whole = replace(opened, upper=upper, unbounded=bool(reach.ahead) and merges)
         if mode != "changes":
-            return replace(opened, upper=upper)
-        reached = self._reached(upper)
+            return whole
+        if reach.back:
+            return self._back(whole, reach.back)
+        reached = self._landing.state.watermark.value if self._landing.state.watermark else None
         if reached is None:
-            return self._without_watermark(replace(opened, upper=upper), merges=merges)
+            return self._without_watermark(whole, merges=merges)
         lower, inclusive = reached, False
+        if reach.waits:
+            return None
         if settings.lag_seconds:
             lower = upper.lagged(reached, settings.lag_seconds)
         else:
-            inclusive = self._reads_again(cursor, reached, high, merges=merges)
-            if high.value == reached and not inclusive:
+            inclusive = self._reads_again(cursor, reached, upper, merges=merges)
+            if upper.value == reached and not inclusive:
                 return None
-        if high.value is None:
+        if upper.value is None:
             return None
         return replace(opened, upper=upper, lower=lower, lower_inclusive=inclusive)
+
+    def _back(self, opened: OpenLoad, found: str) -> OpenLoad | None:
+        """What the settings want where the source has fallen behind. Raises CursorMovedBack."""
+        name, policy = self.describe().name, self._entity.watermark and self._entity.watermark.on_backwards
+        if policy == "reload":
+            self._notes.append(f"{found}: reloaded")
+            return replace(opened, mode="reload", phase="staging")
+        if policy == "ignore":
+            self._notes.append(f"{found}: rows that come below are not read")
+            return None
+        raise CursorMovedBack(f"{name}: {found}; what has come below would never be read.", hint=BACK_HINT)
 
     @property
     def _tracks_changes(self) -> bool:
@@ -264,12 +295,12 @@ class Opening:
         self._notes.append("no watermark yet: everything is read once more and merged by key")
         return opened
 
-    def _reads_again(self, cursor: str, reached: str, high: HighWater, *, merges: bool) -> bool:
+    def _reads_again(self, cursor: str, reached: str, upper: Watermark, *, merges: bool) -> bool:
         """Whether the rows at exactly the committed watermark have to be read again, because some may be new."""
         mark = self._landing.state.watermark
         if mark is None or not mark.repeats:
             return False
-        if mark.remembers and high.value != reached:
+        if mark.remembers and upper.value != reached:
             return True  # a row in another's place is not found by counting
         if self._home.count_at(cursor, reached) <= mark.ties:
             return False
@@ -281,13 +312,12 @@ class Opening:
         )
         return False
 
-    def _reached(self, upper: Watermark) -> str | None:
+    def _mark(self, cursor: str, high: HighWater) -> Watermark | None:
         """The committed watermark. Raises CursorUnusable where it belongs to another cursor."""
-        watermark = self._landing.state.watermark
-        if watermark is None:
-            return None
-        watermark.check_cursor(upper)
-        return watermark.value
+        mark = self._landing.state.watermark
+        if mark is not None:
+            mark.check_cursor(Watermark(cursor, high.type))
+        return mark
 
     def _keys(self, polish: Polish, mode: Mode) -> tuple[str, ...]:
         """The key columns that the destination merges by, as they land: the configured ones, else the source's own."""

@@ -270,7 +270,7 @@ class _Slice:
         window = Window(
             cursor=opened.upper.column if opened.upper else None,
             lower=opened.lower,
-            upper=opened.upper.value if opened.upper else None,
+            upper=opened.upper.value if opened.upper and not opened.unbounded else None,
             lower_inclusive=opened.lower_inclusive,
             landed=known,
             known=opened.upper.boundary if opened.upper else None,
@@ -337,7 +337,9 @@ class _Slice:
 
         Text is compared by the source's collation, which Arrow does not know.
         """
-        if opened.upper is None or opened.upper.type not in ("datetime", "int") or not source.key or opened.backfill:
+        if opened.upper is None or opened.upper.type not in ("datetime", "int") or not source.key:
+            return None
+        if opened.backfill or opened.unbounded:
             return None
         if opened.upper.column == FILE_MODIFIED:  # the home knows its files by name
             return None

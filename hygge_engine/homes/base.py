@@ -101,6 +101,9 @@ class HighWater:
     cursor is NULL: an incremental read never sees them. ``oldest`` is the oldest value after which all changes are
     still known; None where that is any. ``boundary`` names what is at exactly that value, where the home knows it
     without reading rows.
+
+    Of a cursor of times, ``clock`` is the source's own time, as one of its values; None where it has none. Where rows
+    lie after it, ``later`` counts them, and ``present`` is the upper bound without them.
     """
 
     value: str | None
@@ -109,6 +112,9 @@ class HighWater:
     null_cursors: int = 0
     oldest: str | None = None
     boundary: Boundary | None = None
+    clock: str | None = None
+    later: int = 0
+    present: HighWater | None = None
 
 
 @dataclass(frozen=True)

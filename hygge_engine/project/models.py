@@ -97,6 +97,10 @@ class WatermarkSettings(Settings):
     ``lag`` do not count then. ``on_expired`` says what to do when the source no longer keeps all changes since the last
     load: ``fail``, or ``reload`` the table.
 
+    ``on_backwards`` says what to do when the source's newest value is below what was loaded before: ``fail``,
+    ``reload`` the table, or ``ignore`` it and wait for newer values. Values that lie further ahead of the source's own
+    clock than ``max_ahead`` do not count as its newest.
+
     With ``file_modified: true`` whole files are new that were added or changed since the last load; ``column`` does not
     count then.
     """
@@ -107,6 +111,8 @@ class WatermarkSettings(Settings):
     change_tracking: bool = False
     on_expired: Literal["fail", "reload"] = "fail"
     file_modified: bool = False
+    on_backwards: Literal["fail", "reload", "ignore"] = "fail"
+    max_ahead: Duration = 86_400.0
 
     @property
     def cursor(self) -> str:

@@ -66,10 +66,11 @@ class Landing:
         pool_size: int = 4,
         home: Mapping[str, Any] = MappingProxyType({}),
         slice_minutes: float = 4.0,
+        database: str = DATABASE,
         **flow: Any,
     ) -> None:
         """Describe the flow anew."""
-        connection = {"type": "mssql", "server": self._server.address, "database": DATABASE, "encrypt": False}
+        connection = {"type": "mssql", "server": self._server.address, "database": database, "encrypt": False}
         connection |= {"username": "sa", "password": DEFAULT_LOGINS["sa"], "driver": driver, "pool_size": pool_size}
         home = {"type": "mssql", "connection": "source", "table": "dbo.{entity}", **home}
         store = {"type": "local", "path": "out", "format": "parquet"}

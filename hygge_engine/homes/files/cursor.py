@@ -95,7 +95,9 @@ def text_of(value: Any) -> str:
     """The exact text of a column's value."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
-    return value.isoformat() if isinstance(value, date) else str(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    return format(value, "f" if isinstance(value, Decimal) else "")
 
 
 def within(column: pa.Array[Any], window: Window) -> pa.Array[Any] | None:

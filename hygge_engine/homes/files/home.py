@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC
 from typing import Any, Protocol, Self, cast
 
 import polars as pl
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hygge_engine.errors import (
+    CursorUnusable,
     HomeError,
     HomeNotFound,
     HomeUnavailable,
@@ -107,16 +110,63 @@ class FilesHome:
         if cursor == CHANGE_TRACKING:
             return self._no_change_tracking()
         if cursor == FILE_MODIFIED:
-            value = max(modified_text(file.info) for file in self.files)
-            boundary = boundary_of(self.files, value)
-            return HighWater(value, "datetime", self.count_at(cursor, value), boundary=boundary)
+            return self._newest_files()
         column = self._find(self.describe().columns, cursor)
         kind = cursor_type(column)
+        largest, nulls = self._largest(column)
+        if largest is None:
+            return HighWater(None, kind, null_cursors=nulls)
+        high = self._bound(column, kind, largest, nulls)
+        if kind != "datetime":
+            return high
+        now = self._lake.now().astimezone(UTC)
+        clock: Any = now if pa.types.is_timestamp(column.type) else now.date()
+        if largest <= clock:
+            return replace(high, clock=text_of(clock))
+        later = self.count(Window(cursor, text_of(clock)))
+        newest, _ = self._largest(column, clock)
+        present = self._bound(column, kind, newest, nulls)
+        return replace(high, clock=text_of(clock), later=later, present=present)
+
+    def _newest_files(self) -> HighWater:
+        """The bound of a read by times of last change; the lake's own clock says what is in the future."""
+        clock = text_of(self._lake.now())
+
+        def bound(files: Sequence[SourceFile]) -> HighWater:
+            value = max((modified_text(file.info) for file in files), default=None)
+            if value is None:
+                return HighWater(None, "datetime")
+            return HighWater(value, "datetime", self.count_at(FILE_MODIFIED, value), boundary=boundary_of(files, value))
+
+        present = [file for file in self.files if modified_text(file.info) <= clock]
+        high = replace(bound(self.files), clock=clock)
+        later = len(self.files) - len(present)
+        return replace(high, later=later, present=bound(present)) if later else high
+
+    def _bound(self, column: Column, kind: CursorType, largest: Any, nulls: int) -> HighWater:
+        """The upper bound at a column's largest value. Raises CursorUnusable where no row is found at what was read."""
+        if largest is None:
+            return HighWater(None, kind, null_cursors=nulls)
+        value = text_of(largest)
+        ties = self.count_at(column.name, value)
+        if not ties:
+            raise CursorUnusable(
+                f"The largest value of {column.name!r} is {value!r}, and no row has it: its text is not exact.",
+                hint="Use another column as the watermark, or watermark: {file_modified: true}.",
+            )
+        return HighWater(value, kind, ties, nulls)
+
+    def _largest(self, column: Column, up_to: Any = None) -> tuple[Any, int]:
+        """The largest value of a column, None where it has none, and how many rows have NULL; ``up_to`` bounds it."""
         largest: Any = None
         nulls = 0
         with self._unchanged():
             for file, groups in self._cursor_groups(column):
-                exact = [group for group in groups if group.high is not None and group.nulls is not None]
+                exact = [
+                    group
+                    for group in groups
+                    if group.high is not None and group.nulls is not None and (up_to is None or group.high <= up_to)
+                ]
                 for group in exact:
                     largest = group.high if largest is None else max(largest, group.high)
                     nulls += group.nulls or 0
@@ -124,13 +174,13 @@ class FilesHome:
                 nulls += sum(group.rows for group in groups if group.nulls == group.rows and group not in exact)
                 for values in self._values(file, column, rest):
                     nulls += values.null_count
-                    top = pc.max(values).as_py()
+                    reached = values
+                    if up_to is not None:
+                        reached = values.filter(pc.less_equal(values, pa.scalar(up_to, values.type)))
+                    top = pc.max(reached).as_py()
                     if top is not None:
                         largest = top if largest is None else max(largest, top)
-        if largest is None:
-            return HighWater(None, kind, null_cursors=nulls)
-        value = text_of(largest)
-        return HighWater(value, kind, self.count_at(cursor, value), nulls)
+        return largest, nulls
 
     def cursor_type(self, cursor: str) -> CursorType:
         """The type of a watermark, by the columns alone. Raises CursorUnusable, HomeNotFound."""

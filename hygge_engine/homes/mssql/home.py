@@ -47,6 +47,7 @@ from hygge_engine.project.problems import suggest
 from hygge_engine.project.settings import CHANGE_TRACKING
 from hygge_engine.watermark import CursorType
 from hygge_engine.watermark.bounds import shown
+from hygge_engine.watermark.values import order_of
 
 _MIB = 1 << 20
 
@@ -124,19 +125,48 @@ class MssqlHome:
         if kind == "binary":
             return HighWater(self._oldest_uncommitted(column), kind, null_cursors=nulls)
         value, ties = self._largest(column)
-        return HighWater(value, kind, ties, nulls)
+        clock = self._clock(column) if kind == "datetime" and value is not None else None
+        if clock is None or value is None or order_of(value, kind) <= order_of(clock, kind):
+            return HighWater(value, kind, ties, nulls, clock=clock)
+        placeholder, bound = parameter(column, clock)
+        later = self._count(f"{quote(column.name)} > {placeholder}", bound)
+        newest, ties_then = self._largest(column, clock)
+        present = HighWater(newest, kind, ties_then, nulls)
+        return HighWater(value, kind, ties, nulls, clock=clock, later=later, present=present)
 
-    def _largest(self, column: SourceColumn) -> tuple[str | None, int]:
-        """The largest value of a column, None where it has none, and how many rows have it.
+    def _clock(self, column: SourceColumn) -> str | None:
+        """The server's own time as a value of a column, None from a server that does not tell.
+
+        Where a column knows no offset, nobody knows whether it counts in the server's zone or in UTC: the later of the
+        two has no row in the future that is none.
+        """
+        now = "SYSDATETIMEOFFSET()"
+        if column.base_type != "datetimeoffset":
+            now = "CASE WHEN SYSDATETIME() > SYSUTCDATETIME() THEN SYSDATETIME() ELSE SYSUTCDATETIME() END"
+        value = f"CAST({now} AS {column.declaration})"
+        try:
+            rows = self._ask(f"SELECT {exact_text(value) if column.has_tenths_of_microseconds else value}")
+        except HomeError as error:
+            if error.transient:
+                raise
+            return None
+        return to_text(column, rows[0][0])
+
+    def _largest(self, column: SourceColumn, up_to: str | None = None) -> tuple[str | None, int]:
+        """The largest value of a column, None where it has none, and how many rows have it; ``up_to`` bounds it.
 
         Raises CursorUnusable where none has, again and again: what has been read is not what the server compares with,
         so that a bound made of it would leave rows out.
         """
         value: str | None = None
+        condition, bounds = "", []
+        if up_to is not None:
+            placeholder, bound = parameter(column, up_to)
+            condition, bounds = f"{quote(column.name)} <= {placeholder}", [bound]
         for _ in range(_LOOKS):
             largest = f"MAX({quote(column.name)})"
             text = exact_text(largest) if column.has_tenths_of_microseconds else largest
-            rows = self._ask(select(text, self._described().sql))
+            rows = self._ask(select(text, self._described().sql, condition), *bounds)
             if not rows or rows[0][0] is None:
                 return None, 0
             value = to_text(column, rows[0][0])

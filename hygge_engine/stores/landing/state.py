@@ -78,8 +78,9 @@ class OpenLoad:
 
     ``position`` is the home's, after the last row that is committed (staging: staged). ``after_intent`` is the
     position that holds once the intent is rolled forward, ``last`` whether nothing is left to read then. A
-    ``backfill`` leaves the table's watermark where it was. ``rows``,
-    ``bytes`` and ``files`` are totals over all slices. ``message`` is what the journal should say of its beginning.
+    ``backfill`` leaves the table's watermark where it was; an ``unbounded`` load reads rows beyond ``upper`` as
+    well. ``rows``, ``bytes`` and ``files`` are totals over all slices. ``message`` is what the journal should say of
+    its beginning.
     """
 
     load_id: str
@@ -98,6 +99,7 @@ class OpenLoad:
     dropped_at: str = ""
     adopted: bool = False
     backfill: bool = False
+    unbounded: bool = False
     rows: int = 0
     bytes: int = 0
     files: int = 0

@@ -1,0 +1,241 @@
+"""A source whose newest value goes back, or lies far in the future: nothing is passed over without a word."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from hygge_engine.cli.app import app
+from tests.integration.mssql_server import ServerProcess
+from tests.integration.test_mssql_landing import SQLITE, Landing
+
+# Types of a watermark, an early value, a later one, and one far in the future where there is such a thing.
+CURSORS: dict[str, tuple[str, str, str]] = {
+    "int": ("3", "5", ""),
+    "bigint": ("3", "50", ""),
+    "decimal(20, 0)": ("3", "50", ""),
+    "varchar(10)": ("'b'", "'d'", ""),
+    "date": ("'2024-01-03'", "'2024-01-05'", "'2099-01-01'"),
+    "datetime": ("'2024-01-01T00:00:00.003'", "'2024-01-01T00:00:00.007'", "'2099-01-01'"),
+    "smalldatetime": ("'2024-01-01T00:01:00'", "'2024-01-01T00:02:00'", "'2078-01-01'"),
+    "datetime2(0)": ("'2024-01-01T00:00:01'", "'2024-01-01T00:00:02'", "'2099-01-01'"),
+    "datetime2(7)": ("'2024-01-01T00:00:00.1234567'", "'2024-01-01T00:00:00.1234568'", "'9999-12-31T23:59:59.9999999'"),
+    "datetimeoffset(7)": ("'2024-01-01T00:00:00+02:00'", "'2024-01-01T00:00:00+01:00'", "'2099-01-01T00:00:00+14:00'"),
+}
+TIMES = [type_ for type_, (_, _, far) in CURSORS.items() if far]
+
+
+class Moving(Landing):
+    """The table dbo.moving (id, at), landed in SQLite."""
+
+    def __init__(self, server: ServerProcess, directory: Path) -> None:
+        super().__init__(server, directory)
+        self._server = server
+
+    def create(self, type_: str, **watermark: Any) -> None:
+        self.sql(
+            "DROP TABLE IF EXISTS dbo.moving", f"CREATE TABLE dbo.moving (id int PRIMARY KEY, at {type_} NOT NULL)"
+        )
+        self.say(**watermark)
+
+    def say(self, **watermark: Any) -> None:
+        """Describe the flow, its watermark above all, anew."""
+        self.write("moving", store=SQLITE, run_type="incremental", watermark={"column": "at", **watermark})
+
+    def sql(self, *statements: str) -> None:
+        self._server.run(*statements)
+
+    def put(self, *rows: tuple[int, str]) -> None:
+        self.sql(*(f"INSERT INTO dbo.moving VALUES ({id_}, {at})" for id_, at in rows))
+
+    def landed(self) -> list[int]:
+        return [int(id_) for (id_,) in self.ask("SELECT id FROM moving ORDER BY id")]
+
+    def run(self, command: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, [command, "--project", str(self.directory)])
+        return result.exit_code, " ".join(result.output.split())
+
+
+@pytest.fixture
+def moving(mssql_server: ServerProcess, tmp_path: Path) -> Moving:
+    return Moving(mssql_server, tmp_path / "project")
+
+
+@pytest.mark.parametrize(("type_", "emptied"), [*((type_, False) for type_ in CURSORS), ("int", True)])
+def test_a_source_that_falls_back_stops_the_load_or_reloads_the_table(
+    moving: Moving, type_: str, emptied: bool
+) -> None:
+    early, late, _ = CURSORS[type_]
+    moving.create(type_)
+    moving.put((1, early), (2, late))
+    assert moving.load()["rows"] == 2
+    moving.sql("TRUNCATE TABLE dbo.moving")
+    if not emptied:
+        moving.put((7, early), (8, early))
+    error = moving.fail()
+    assert (error["error"], "on_backwards" in error["message"]) == ("home.cursor_moved_back", True)
+    assert moving.landed() == [1, 2]
+    moving.say(on_backwards="reload")
+    assert "reloaded" in moving.load()["message"]
+    assert (moving.landed() if moving.tables() else []) == ([] if emptied else [7, 8])
+    moving.put((9, late))
+    assert moving.load()["rows"] >= 1
+    assert 9 in moving.landed()
+
+
+def test_who_wants_it_ignored_is_told_each_time(moving: Moving) -> None:
+    moving.create("int", on_backwards="ignore")
+    moving.put((1, "3"), (2, "5"))
+    moving.load()
+    moving.sql("DELETE FROM dbo.moving WHERE id = 2")
+    for _ in range(2):
+        settled = moving.load()
+        assert (settled["rows"], "rows that come below are not read" in settled["message"]) == (0, True)
+    moving.put((3, "6"))
+    assert moving.load()["rows"] == 1
+
+
+def test_plan_and_doctor_tell_of_it_beforehand(moving: Moving) -> None:
+    moving.create("int")
+    moving.put((1, "3"), (2, "5"))
+    moving.load()
+    assert moving.run("plan")[0] == moving.run("doctor")[0] == 0
+    moving.sql("DELETE FROM dbo.moving WHERE id = 2")
+    for command in ("plan", "doctor"):
+        code, output = moving.run(command)
+        assert (code, "loaded up to at 5, and now its newest is 3" in output) == (1, True)
+    moving.say(on_backwards="reload")
+    for command in ("plan", "doctor"):
+        code, output = moving.run(command)
+        assert (code, "loaded up to at 5, and now its newest is 3" in output) == (0, True)
+
+
+@pytest.mark.parametrize("type_", TIMES)
+def test_a_row_far_in_the_future_holds_nothing_up(moving: Moving, type_: str) -> None:
+    early, late, far = CURSORS[type_]
+    moving.create(type_)
+    moving.put((1, early))
+    moving.load()
+    moving.put((2, far), (3, late))
+    settled = moving.load()
+    assert (settled["rows"], "after the source's clock" in settled["message"]) == (1, True)
+    moving.put((4, "SYSDATETIME()"))
+    assert moving.load()["rows"] == 1
+    moving.sql("UPDATE dbo.moving SET at = SYSDATETIME() WHERE id = 2")
+    settled = moving.load()
+    assert (settled["rows"] >= 1, settled.get("message", "")) == (True, "")
+    assert moving.landed() == [1, 2, 3, 4]
+
+
+def test_a_whole_read_leaves_no_row_out_whatever_its_time(moving: Moving) -> None:
+    moving.create("datetime2(3)")
+    moving.put((1, "'2024-01-01'"), (2, "'2099-01-01'"))
+    assert moving.load()["rows"] == 2
+    for command in ("plan", "doctor"):
+        code, output = moving.run(command)
+        assert (code, "1 rows have a at after the source's clock" in output) == (0, True)
+    moving.put((3, "'2024-01-02'"))
+    assert moving.load()["rows"] == 1
+    assert moving.load("--run-type", "full_drop")["rows"] == 3
+    moving.put((4, "'2024-01-03'"))
+    assert moving.load()["rows"] == 1
+    assert moving.landed() == [1, 2, 3, 4]
+
+
+def test_how_far_ahead_a_time_may_lie_is_a_setting(moving: Moving) -> None:
+    moving.create("datetime2(3)", max_ahead="1h")
+    moving.put((1, "'2024-01-01'"))
+    moving.load()
+    moving.put((2, "DATEADD(hour, 2, SYSUTCDATETIME())"))
+    assert moving.load()["rows"] == 0
+    moving.say(max_ahead="3h")
+    assert moving.load()["rows"] == 1
+    moving.say(max_ahead="1h")
+    error = moving.fail()  # what was loaded with another setting is a leap by this one
+    assert (error["error"], "far ahead of the source's clock" in error["message"]) == ("home.cursor_moved_back", True)
+
+
+def test_only_a_row_far_in_the_future_is_no_bound_at_all(moving: Moving) -> None:
+    moving.create("datetime2(3)")
+    moving.put((1, "'2099-01-01'"))
+    assert moving.load()["rows"] == 1
+    moving.put((2, "'2024-01-01'"))
+    moving.load()
+    moving.put((3, "'2024-01-02'"))
+    moving.load()
+    assert moving.landed() == [1, 2, 3]
+
+
+def test_a_rowversion_that_went_back_with_a_restored_database_is_noticed(
+    mssql_server: ServerProcess, moving: Moving
+) -> None:
+    for name in ("before", "restored"):
+        mssql_server.run(f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name}")
+        mssql_server.run("CREATE TABLE dbo.moving (id int PRIMARY KEY, v rowversion)", database=name)
+        for id_ in range(9 if name == "before" else 3):
+            mssql_server.run(f"INSERT INTO dbo.moving (id) VALUES ({id_})", database=name)
+    flow: dict[str, Any] = {"store": SQLITE, "run_type": "incremental"}
+    moving.write("moving", database="before", watermark={"column": "v"}, **flow)
+    moving.load()
+    moving.write("moving", database="restored", watermark={"column": "v"}, **flow)
+    assert moving.fail()["error"] == "home.cursor_moved_back"
+    moving.write("moving", database="restored", watermark={"column": "v", "on_backwards": "reload"}, **flow)
+    moving.load()
+    assert moving.landed() == [0, 1, 2]
+
+
+NOW = datetime.now(UTC)
+
+
+def age(path: Path, **back: float) -> None:
+    moment = (NOW - timedelta(**back)).timestamp()
+    os.utime(path, (moment, moment))
+
+
+@pytest.mark.parametrize("watermark", [{"file_modified": True}, {"column": "at"}])
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+def test_files_that_go_back_or_leap_ahead(
+    mssql_server: ServerProcess, tmp_path: Path, watermark: dict[str, Any], format_: str
+) -> None:
+    moving = Moving(mssql_server, tmp_path / "project")
+    files = moving.directory / "in"
+
+    def put(name: str, **back: float) -> Path:
+        files.mkdir(parents=True, exist_ok=True)
+        path = files / f"{name}.{format_}"
+        rows = pl.DataFrame({"id": [int(name)], "at": [(NOW - timedelta(**back)).replace(microsecond=0)]})
+        rows.write_csv(path) if format_ == "csv" else rows.write_parquet(path)
+        age(path, **back)
+        return path
+
+    def say(**more: Any) -> None:
+        home = {"type": "local", "path": f"in/*.{format_}", "format": format_, "key": ["id"]}
+        moving.directory.mkdir(exist_ok=True)
+        (moving.directory / "hygge.yml").write_text("name: files\n")
+        flow = {"home": home, "store": SQLITE, "run_type": "incremental", "entities": ["moving"]}
+        (moving.directory / "flows/files").mkdir(parents=True, exist_ok=True)
+        (moving.directory / "flows/files/flow.yml").write_text(yaml.safe_dump({**flow, "watermark": watermark | more}))
+
+    put("1", days=9)
+    say()
+    moving.load()
+    far = put("2", days=-9000)
+    put("3", days=8)
+    settled = moving.load()
+    assert (settled["rows"], "after the source's clock" in settled["message"]) == (1, True)
+    far.unlink()
+    newest = put("2", days=7)
+    assert moving.load()["rows"] == 1
+    newest.unlink()
+    assert moving.fail()["error"] == "home.cursor_moved_back"
+    assert moving.run("plan")[0] == moving.run("doctor")[0] == 1
+    say(on_backwards="reload")
+    moving.load()
+    assert moving.landed() == [1, 3]
