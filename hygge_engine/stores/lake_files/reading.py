@@ -130,10 +130,8 @@ class FilesReadBack(ReadBack):
         self.floats = decoder.floats
 
     def version(self) -> str:
-        files = sha256()
-        for info in self._list():
-            files.update(f"{info.path}\n{info.etag}\n{info.length}\n".encode())
-        return files.hexdigest()
+        listed = "".join(f"{info.path}\n{info.etag}\n{info.length}\n" for info in self._list())
+        return sha256(listed.encode()).hexdigest()
 
     def count(self) -> int:
         rows = 0
