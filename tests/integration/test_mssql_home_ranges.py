@@ -12,9 +12,12 @@ import pytest
 from hygge_engine.errors import HomeError, HomeUnavailable
 from hygge_engine.homes.base import Window
 from hygge_engine.homes.mssql import home as mssql_home
+from hygge_engine.homes.mssql import session as mssql_session
 from hygge_engine.homes.mssql.home import MssqlHome
+from hygge_engine.homes.mssql.query import sample_statement
 from hygge_engine.homes.mssql.ranges import KeyRange, position_of, ranges_of, split
-from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home, read_all
+from hygge_engine.homes.mssql.session import open_session
+from tests.integration.mssql_server import DRIVERS, ServerProcess, connect, open_home, read_all
 
 ROWS = 500
 
@@ -83,6 +86,54 @@ def test_reading_goes_on_from_any_batch_also_with_fewer_readers(
     with open_home(server, f"ranged.{table}", readers=readers, batch_rows=20) as home:
         rows += read_all(home, after=position)
     assert counted(rows) == expected
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+def test_what_is_left_of_one_range_ends_where_it_ends(server: ServerProcess, readers: int) -> None:
+    position: list[str] | None = position_of([KeyRange(["10"], ["100"])], 1)
+    read: list[Any] = []
+    while position is not None:
+        with open_home(server, "ranged.numbers", readers=readers, batch_rows=20) as home:
+            batch = next(home.read(Window(), position), None)
+        position = batch.position if batch else None
+        read += batch.rows["id"].to_pylist() if batch else []
+    assert read == list(range(11, 101))
+
+
+def test_a_server_that_takes_no_samples_is_asked_for_no_more_than_one(
+    server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mssql_home, "_SAMPLE_ROWS", 10)
+    asked: list[str] = []
+
+    def whole(source: str, key: Any, rows: int, most: int) -> str:
+        asked.append(sample_statement(source, key, rows, most))
+        return asked[-1].replace("TABLESAMPLE SYSTEM (10 ROWS)", "").replace(f"TOP ({most}) ", "")
+
+    monkeypatch.setattr(mssql_home, "sample_statement", whole)
+    with open_with_readers(server, "ranged.numbers") as home:
+        batches = list(home.read(Window()))
+    assert "SELECT TOP (" in asked[0]
+    assert [row["id"] for batch in batches for row in batch.rows.to_pylist()] == list(range(1, ROWS + 1))
+    assert batches[0].position == ["20"]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize(("limit", "value"), [("ANSWER_ROWS", 99), ("ANSWER_BYTES", 20_000)])
+def test_an_answer_that_no_question_has_is_not_taken(
+    server: ServerProcess, driver: str, limit: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statement = f"SELECT REPLICATE(N'x', 200) FROM GENERATE_SERIES(1, {ROWS})"
+    session = open_session(connect(server.address, driver))
+    try:
+        assert len(session.fetch_all(statement, doing="Asking")) == ROWS
+        assert len(session.fetch_some(statement, 7, doing="Asking")) == 7
+        monkeypatch.setattr(mssql_session, limit, value)
+        with pytest.raises(HomeError, match="Asking: the server answers with more than"):
+            session.fetch_all(statement, doing="Asking")
+        assert session.fetch_all("SELECT 1", doing="Asking") == [(1,)]
+    finally:
+        session.close()
 
 
 def test_what_a_reader_meets_ends_the_reading(server: ServerProcess) -> None:

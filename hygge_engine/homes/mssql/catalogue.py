@@ -70,6 +70,8 @@ _UTF16_BYTES = 2
 
 _NO_ROWS = "1 = 0"
 
+_SUGGESTED_FROM = 10_000
+
 _SYNONYM_KIND = "SN"
 
 # The most that a column outside of (max) holds, in bytes.
@@ -306,8 +308,18 @@ def _arrow_column(field: pa.Field[pa.DataType]) -> SourceColumn:
     return SourceColumn(field.name, "varbinary" if binary else "nvarchar", max_length=_UNKNOWN_LENGTH)
 
 
+def _names(session: Session) -> list[tuple[Any, ...]]:
+    """Names to suggest one of, as many as are worth the while."""
+    try:
+        return session.fetch_some(_NAMES, _SUGGESTED_FROM, doing="Reading the catalogue of the database")
+    except HomeError as error:
+        if error.transient:
+            raise
+        return []
+
+
 def _not_found(session: Session, schema: str, name: str, error: HomeNotFound) -> HomeNotFound:
-    names = [f"{row[0]}.{row[1]}" for row in _ask(session, _NAMES, (), "the database") or ()]
+    names = [f"{row[0]}.{row[1]}" for row in _names(session)]
     like = nearest(f"{schema}.{name}", names)
     hint = f"Did you mean `{like}`?" if like else "The database has no such table or view that this login may see."
     return HomeNotFound(f"There is no table or view {schema}.{name}: {error.message}", hint=hint)

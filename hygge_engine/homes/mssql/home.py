@@ -37,7 +37,7 @@ from hygge_engine.homes.mssql.query import (
     select,
     window_condition,
 )
-from hygge_engine.homes.mssql.ranges import RANGES_PER_READER, KeyRange, ranges_of, split
+from hygge_engine.homes.mssql.ranges import RANGES_PER_READER, KeyRange, position_of, ranges_of, split
 from hygge_engine.homes.mssql.session import Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import OPERATION, VERSIONS, changes_source, part
@@ -56,6 +56,9 @@ ROWS_WORTH_A_READER = 250_000
 
 # Keys that the bounds of ranges are taken from: with 64 ranges, some 150 for each.
 _SAMPLE_ROWS = 10_000
+
+# Samples come page by page, and by the server's statistics: this many times what was asked for is none any more.
+_SAMPLES_AT_MOST = 4
 
 # How often a largest value is looked for that no row has: it may have changed between the two questions.
 _LOOKS = 3
@@ -227,8 +230,14 @@ class MssqlHome:
         readers = min(self._settings.readers or 1, len(ranges))
         if window.cursor == CHANGE_TRACKING and window.lower is not None:
             yield from self._read_changes(window.lower, window.upper or window.lower, ranges[0])
-        elif len(ranges) == 1:
+        elif len(ranges) == 1 and ranges[0].to is None:
             yield from self._read_range(window, ranges[0])
+        elif len(ranges) == 1:
+            # Its end has to be part of every position.
+            for batch in self._read_range(window, ranges[0]):
+                left = replace(ranges[0], after=batch.position)
+                yield replace(batch, position=position_of([left], len(self._described().key)))
+                del batch
         else:
             self.__exit__()  # the readers have connections of their own
             key_columns = len(self._described().key)
@@ -243,12 +252,16 @@ class MssqlHome:
         readers = min(self._settings.readers or 1, worth)
         if readers < 2 or not source.key or window.lower is not None:
             return [KeyRange()]
+        most = _SAMPLES_AT_MOST * _SAMPLE_ROWS
         try:
-            rows = self._ask(sample_statement(source.sql, self._key, _SAMPLE_ROWS))
+            statement, doing = sample_statement(source.sql, self._key, _SAMPLE_ROWS, most), f"Sampling {source.name}"
+            rows = self._open().fetch_some(statement, most, doing=doing)
         except HomeError as error:
             if error.transient:
                 raise
             return [KeyRange()]  # a view, or a server that takes no samples
+        if len(rows) >= most:
+            return [KeyRange()]  # the first keys, not a sample
         sample = [[to_text(column, value) for column, value in zip(self._key, row, strict=True)] for row in rows]
         return split(sample, readers * RANGES_PER_READER)
 

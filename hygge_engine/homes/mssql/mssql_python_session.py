@@ -27,6 +27,7 @@ from hygge_engine.homes.mssql.errors import (
     diagnose_mssql_python,
     translate,
 )
+from hygge_engine.homes.mssql.session import gather
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.homes.mssql.values import Parameter
 
@@ -73,9 +74,18 @@ class MssqlPythonSession:
     def fetch_all(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> list[tuple[Any, ...]]:
         with self._errors(doing), self._connection.cursor() as cursor:
             _execute(cursor, sql, parameters)
-            rows = [tuple(row) for row in cursor.fetchall()]
+            rows = gather(cursor.fetchmany, doing)
             self._check_messages(cursor, doing)
             return rows
+
+    def fetch_some(
+        self, sql: str, rows: int, parameters: Sequence[Parameter] = (), *, doing: str
+    ) -> list[tuple[Any, ...]]:
+        with self._errors(doing), self._connection.cursor() as cursor:
+            _execute(cursor, sql, parameters)
+            found = gather(cursor.fetchmany, doing, rows)
+            self._check_messages(cursor, doing)
+            return found
 
     def stream(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> _Stream:
         with self._errors(doing):

@@ -17,6 +17,7 @@ from hygge_engine.homes.mssql.connect import APPLICATION_NAME, connection_string
 from hygge_engine.homes.mssql.drivers import SYSTEM_DRIVER, packaged_driver
 from hygge_engine.homes.mssql.errors import Translate, diagnose_pyodbc, translate
 from hygge_engine.homes.mssql.identifiers import quote
+from hygge_engine.homes.mssql.session import gather
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.homes.mssql.values import Parameter
 
@@ -64,7 +65,16 @@ class PyodbcSession:
     def fetch_all(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> list[tuple[Any, ...]]:
         with self._errors(doing), self._connection.cursor() as cursor:
             cursor.execute(sql, *parameters)
-            return [tuple(row) for row in cursor.fetchall()]
+            return gather(cursor.fetchmany, doing)
+
+    def fetch_some(
+        self, sql: str, rows: int, parameters: Sequence[Parameter] = (), *, doing: str
+    ) -> list[tuple[Any, ...]]:
+        with self._errors(doing), self._connection.cursor() as cursor:
+            cursor.execute(sql, *parameters)
+            found = gather(cursor.fetchmany, doing, rows)
+            cursor.cancel()  # or the driver would read the rest before the connection is of use again
+            return found
 
     def stream(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> _Stream:
         with self._errors(doing):

@@ -90,13 +90,16 @@ def position_texts(key: Sequence[SourceColumn]) -> list[SourceColumn]:
     return [column for column in key if column.has_tenths_of_microseconds]
 
 
-def sample_statement(source: str, key: Sequence[SourceColumn], rows: int) -> str:
-    """The keys of about so many rows, in the server's order: of whole pages here and there, and only these sorted."""
+def sample_statement(source: str, key: Sequence[SourceColumn], rows: int, most: int) -> str:
+    """The keys of about so many rows, in the server's order: of whole pages here and there, and only these sorted.
+
+    A sample is a request. Of a server that sends every row, or whose statistics are wrong, ``most`` are wanted.
+    """
     texts = position_texts(key)
     values = [exact_text(quote(column.name)) if column in texts else quote(column.name) for column in key]
     names = [f"{value} AS {quote(f'key {number}')}" for number, value in enumerate(values)]
     order = ", ".join(quote(column.name) for column in key)
-    return select(", ".join(names), f"{source} TABLESAMPLE SYSTEM ({rows} ROWS)", order=order)
+    return select(f"TOP ({most}) {', '.join(names)}", f"{source} TABLESAMPLE SYSTEM ({rows} ROWS)", order=order)
 
 
 def _window_conditions(cursor: SourceColumn, window: Window, parameters: list[Parameter]) -> list[str]:

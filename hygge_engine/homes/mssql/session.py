@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
 
+from hygge_engine.errors import HomeError
 from hygge_engine.homes.mssql.connect import check_reachable
 from hygge_engine.homes.mssql.errors import Translate, translate
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.homes.mssql.values import Parameter
+
+# What a question about a source is answered with at most. The largest that is asked for are the columns of a table,
+# some thirty thousand, and a sample of its keys; a server that sends more has not understood it.
+ANSWER_ROWS = 100_000
+ANSWER_BYTES = 64 << 20
+
+_ROWS_AT_ONCE = 1_000
+
+
+def gather(fetch: Callable[[int], Iterable[Iterable[Any]]], doing: str, most: int | None = None) -> list[Any]:
+    """The rows of a small result, as tuples: all of them, or as many as are wanted. ``fetch`` returns the next rows, at
+    most so many, and none at the end.
+
+    Raises HomeError for a result that is larger than any that is asked for, and stops reading there.
+    """
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    wanted = ANSWER_ROWS + 1 if most is None else most
+    while len(rows) < wanted and (fetched := [tuple(row) for row in fetch(min(_ROWS_AT_ONCE, wanted - len(rows)))]):
+        rows += fetched
+        size += sum(len(value) for row in fetched for value in row if isinstance(value, str | bytes))
+        if size > ANSWER_BYTES or len(rows) > ANSWER_ROWS:
+            limit = f"{ANSWER_BYTES >> 20} MiB" if size > ANSWER_BYTES else f"{ANSWER_ROWS} rows"
+            raise HomeError(
+                f"{doing}: the server answers with more than {limit}, which is no answer to that.",
+                hint="Check what the connection leads to: a proxy, or a server that is not SQL Server.",
+            )
+    return rows
 
 
 class Stream(Protocol):
@@ -43,7 +72,13 @@ class Session(Protocol):
     """One connection to the server. Every method raises what its translation makes of errors: HomeError by default."""
 
     def fetch_all(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> list[tuple[Any, ...]]:
-        """All rows of a small result. ``doing`` says in an error what was attempted."""
+        """All rows of a small result, see `gather`. ``doing`` says in an error what was attempted."""
+        ...
+
+    def fetch_some(
+        self, sql: str, rows: int, parameters: Sequence[Parameter] = (), *, doing: str
+    ) -> list[tuple[Any, ...]]:
+        """The first rows of a result, at most so many, however many there are."""
         ...
 
     def stream(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> Stream:
