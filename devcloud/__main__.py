@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -37,7 +38,28 @@ def main(arguments: list[str] | None = None) -> int:
         "--schedule", default="0 */15 * * * *", help="HYGGE_SCHEDULE, six fields (default: every 15 minutes)"
     )
     options = parser.parse_args(arguments)
+    if taken := _taken_ports(options):
+        print("The laptop cloud could not start. Is it running already?", *taken, sep="\n", file=sys.stderr)
+        return 2
     return _serve(options)
+
+
+def _taken_ports(options: argparse.Namespace) -> list[str]:
+    """A line for each port that somebody else listens on, with the option that chooses another."""
+    lines = []
+    for option in ("functions_port", "sql_port", "lake_port"):
+        port = getattr(options, option)
+        with socket.socket() as listener:
+            # As the servers do: a port whose last connections are still closing is free.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError as error:
+                name = option.replace("_", "-")
+                lines.append(
+                    f"  port {port}: {error.strerror}; choose another with --{name} PORT (0: any that is free)"
+                )
+    return lines
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -59,7 +81,7 @@ def _serve(options: argparse.Namespace) -> int:
             _explain(cloud, _write_settings(options.project.resolve(), cloud.settings()))
             ended.wait()
     except (OSError, RuntimeError) as error:
-        print(f"The laptop cloud could not start: {error}. Is it running already?", file=sys.stderr)
+        print(f"The laptop cloud could not start: {error}.", file=sys.stderr)
         return 2
     print("Stopped; the data stays in", options.directory)
     return 0

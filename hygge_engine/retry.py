@@ -5,8 +5,10 @@ Used within a verb (a lake request) and between slices (an activity's ``retry_af
 
 from __future__ import annotations
 
+import math
 import random
 import time
+from collections import deque
 from collections.abc import Callable
 
 from hygge_engine.errors import HyggeError
@@ -30,6 +32,9 @@ VERB_BUDGET_SECONDS = 60.0
 # The same where nobody is there at all: a service that is being moved is back within seconds, a wrong address never,
 # and whoever waits wants to hear of it.
 UNREACHABLE_BUDGET_SECONDS = 5.0
+
+# When a call last succeeded, by the monotonic clock; from any thread.
+_last_success: deque[float] = deque(maxlen=1)
 
 
 def backoff_seconds(attempt: int, retry_after: float | None = None) -> float:
@@ -59,7 +64,7 @@ def call_with_retries[T](
     attempt = 1
     while True:
         try:
-            return call()
+            result = call()
         except HyggeError as error:
             if not error.transient:
                 raise
@@ -71,3 +76,11 @@ def call_with_retries[T](
             sleep(pause)
             waited += pause
             attempt += 1
+        else:
+            _last_success.append(time.monotonic())
+            return result
+
+
+def seconds_since_success() -> float:
+    """Seconds since any call of this process last succeeded; infinite before the first one."""
+    return time.monotonic() - _last_success[-1] if _last_success else math.inf

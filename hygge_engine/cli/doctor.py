@@ -15,6 +15,7 @@ from rich.text import Text
 from hygge_engine.checks import Check, Result, attempt, failure
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, remedy_of
 from hygge_engine.cli.output import echo_json, hanging, open_console
+from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import CursorMovedBack, HyggeError
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.opening import BACK_HINT
@@ -25,9 +26,8 @@ from hygge_engine.homes.files.settings import FilesHomeSettings
 from hygge_engine.homes.mssql.checks import check_connection, check_source
 from hygge_engine.homes.mssql.drivers import check_driver
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
-from hygge_engine.lake.probe import check_reachable, clock_check, probe
-from hygge_engine.lake.settings import LakeSettings
-from hygge_engine.orchestration.places import Place, places_of
+from hygge_engine.lake.probe import clock_check, probe
+from hygge_engine.orchestration.places import Place, place_of, places_of
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.stores.open_mirroring.checks import ask_replication, check_landing_zone, check_table, check_telemetry
 from hygge_engine.stores.open_mirroring.layout import layout_of
@@ -80,14 +80,18 @@ def examine(project: Project, entities: list[Entity]) -> Iterator[Section]:
     yield _settings(project, entities)
     connections = _by(entities, _connection_of)
     yield from _drivers(project, connections)
+    reachable = Reachability(project, entities)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         answers: list[Future[_Answer]] = []
-        answers += [pool.submit(_check_sources, project, name, members) for name, members in connections.items()]
         answers += [
-            pool.submit(_check_store, project, name, members) for name, members in _by(entities, _store_of).items()
+            pool.submit(_check_sources, project, name, members, reachable) for name, members in connections.items()
+        ]
+        answers += [
+            pool.submit(_check_store, project, name, members, reachable)
+            for name, members in _by(entities, _store_of).items()
         ]
         apart = [entity for entity in entities if project.flows[entity.flow].journal.location != "store"]
-        answers += [pool.submit(_check_journal, place) for place in places_of(project, apart).values()]
+        answers += [pool.submit(_check_journal, *found) for found in _journals(project, apart, reachable).items()]
         by_entity: dict[str, list[Check]] = {entity.id: [] for entity in entities}
         for answer in answers:
             section, found = answer.result()
@@ -118,10 +122,10 @@ def _drivers(project: Project, connections: Iterable[str]) -> Iterator[Section]:
         yield Section("drivers", driver, check_driver(driver))
 
 
-def _check_sources(project: Project, name: str, entities: list[Entity]) -> _Answer:
+def _check_sources(project: Project, name: str, entities: list[Entity], reachable: Reachability) -> _Answer:
     connection = project.connections.get(name)
     if not isinstance(connection, MssqlConnection):
-        return None, {entity.id: _check_home(project, entity) for entity in entities}
+        return None, {entity.id: _check_home(project, entity, reachable) for entity in entities}
     section = Section("connection", name)
     section.checks, session = check_connection(connection)
     if session is None:
@@ -167,9 +171,11 @@ def _check_reach(project: Project, entity: Entity) -> list[Check]:
     return [Check(name, "ok", f"{reach.upper.column} {reach.upper.value}", how)]
 
 
-def _check_home(project: Project, entity: Entity) -> list[Check]:
+def _check_home(project: Project, entity: Entity, reachable: Reachability) -> list[Check]:
     """What can be said of a source without a connection."""
     home = entity.home
+    if error := reachable.source(entity):
+        return [failure("source", "connect to account_url", error)]
     if not isinstance(home, FilesHomeSettings):
         return [_describe(project, entity)]
     mark = entity.watermark if entity.effective_run_type == "incremental" else None
@@ -203,16 +209,20 @@ def _look_at(project: Project, entity: Entity) -> Check:
     return attempt("destination", how, look)
 
 
-def _check_store(project: Project, name: str, entities: list[Entity]) -> _Answer:
+def _check_store(project: Project, name: str, entities: list[Entity], reachable: Reachability) -> _Answer:
     """The lake of a store, the mirrored database in it, and the entities' tables there."""
     section = Section("store", name)
     first = entities[0]
     settings = first.store
+    error = reachable.destination(first)
     if not settings.keeps_journal():
+        if error:
+            down = failure("destination", "connect to the server", error)
+            return None, {entity.id: [down] for entity in entities}
         return None, {entity.id: [_look_at(project, entity)] for entity in entities}
     try:
-        if isinstance(settings, LakeSettings):
-            check_reachable(settings.account_url)
+        if error:
+            raise error
         # Beside the destination lie the landing states, wherever the journal is.
         place = Place(*settings.journal(project, first))
     except HyggeError as error:
@@ -239,8 +249,15 @@ def _check_store(project: Project, name: str, entities: list[Entity]) -> _Answer
     return section, found
 
 
-def _check_journal(place: Place) -> _Answer:
-    """A place that the journal has for itself."""
+def _journals(project: Project, entities: list[Entity], reachable: Reachability) -> dict[Place, HyggeError | None]:
+    """The places that journals have for themselves, and why they cannot be reached."""
+    first = {place_of(project, entity).key: entity for entity in reversed(entities)}
+    return {place: reachable.journal(first[key]) for key, place in places_of(project, entities).items()}
+
+
+def _check_journal(place: Place, error: HyggeError | None) -> _Answer:
+    if error:
+        return Section("journal", place.key, [failure("reachable", "connect to account_url", error)]), {}
     return Section("journal", place.key, probe(place.lake, place.root)), {}
 
 

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from hygge_engine.cli.figures import rows_text, seconds_text
+from hygge_engine.cli.interrupt import EXIT_INTERRUPTED, ends_soon
 from hygge_engine.cli.messages import (
     EXIT_ENTITY_FAILED,
-    EXIT_INTERRUPTED,
     EXIT_NOTHING_STARTED,
     EXIT_SETTLED,
     error_lines,
     setting_place,
 )
-from hygge_engine.cli.observers import Display, choose_display, write_event
+from hygge_engine.cli.observers import choose_display, write_event
 from hygge_engine.cli.output import echo, open_console
-from hygge_engine.errors import BoundUnusable
+from hygge_engine.cli.reachability import Reachability
+from hygge_engine.errors import BoundUnusable, HyggeError
 from hygge_engine.flow.bounds import check_window
 from hygge_engine.orchestration.local import LocalLoad
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.verdict import ATTEMPTS
-from hygge_engine.project import Project, load_project, select
+from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.project.settings import RunType
 
 
@@ -61,13 +59,31 @@ def run(
         window_to=_bound("--to", window_to),
     )
     selected = select(project, flows, entities, run_type, backfill=request.is_backfill)
-    if request.is_backfill:
-        check_window(project, selected, request.window_from, request.window_to)
     console = open_console()
+    reachable = Reachability(project, selected)
+    homeless = {entity.id: error for entity in selected if (error := _lost(reachable, entity))}
+    if homeless:
+        request = _without(request, selected, homeless)
+    if request.is_backfill:
+        asked = [entity for entity in selected if not (entity.id in homeless or reachable.source(entity))]
+        check_window(project, asked, request.window_from, request.window_to)
     with choose_display(console, json_=json_, verbose=verbose) as display:
-        load = LocalLoad(project, request, display, display.slice_answered, display.journal_unsettled)
-        with _cancel_on_interrupt(load, display):
+        load = LocalLoad(
+            project,
+            request,
+            display,
+            display.slice_answered,
+            display.journal_unsettled,
+            unreachable={entity.id: error for entity in selected if (error := reachable.source(entity))},
+        )
+
+        def stop() -> None:
+            display.stopping()
+            load.request_cancel()
+
+        with ends_soon(stop, silence_seconds=load.silence_seconds, leaving=display.leaving):
             summary = load.run()
+    _add_failures(summary, homeless)
     if json_:
         write_event("summary", **summary)
     else:
@@ -83,6 +99,31 @@ def _bound(option: str, value: str | None) -> str:
     return value or ""
 
 
+def _lost(reachable: Reachability, entity: Entity) -> HyggeError | None:
+    """Why an entity's rows or its runs have no place to go to."""
+    return reachable.destination(entity) or reachable.journal(entity)
+
+
+def _without(request: LoadRequest, selected: Sequence[Entity], homeless: Mapping[str, HyggeError]) -> LoadRequest:
+    """The request for what is left. Raises the first error where nothing is."""
+    left = tuple(entity.id for entity in selected if entity.id not in homeless)
+    if not left:
+        raise next(iter(homeless.values()))
+    return replace(request, flows=(), entities=left)
+
+
+def _add_failures(summary: dict[str, Any], homeless: Mapping[str, HyggeError]) -> None:
+    """Count what could not even begin; no journal knows of it."""
+    for name, error in homeless.items():
+        flow, _, entity = name.partition(".")
+        failure = {"flow": flow, "entity": entity, "status": "fail", "rows": 0, "message": str(error)}
+        summary["results"].append(failure | {"error": error.code, "hint": error.hint})
+    if homeless:
+        summary["fail"] += len(homeless)
+        summary["entities"] += len(homeless)
+        summary["status"] = "cancel" if summary["status"] == "cancel" else "fail"
+
+
 def exit_code(summary: Mapping[str, Any]) -> int:
     """The exit code that a load's summary stands for."""
     if summary["status"] == "cancel":
@@ -92,23 +133,6 @@ def exit_code(summary: Mapping[str, Any]) -> int:
     if summary["fail"] or summary["status"] == "fail" or summary.get("journal", {}).get("status") == "failed":
         return EXIT_ENTITY_FAILED
     return EXIT_SETTLED
-
-
-@contextmanager
-def _cancel_on_interrupt(load: LocalLoad, display: Display) -> Iterator[None]:
-    """The first SIGINT or SIGTERM asks the load to stop; the second ends the process, which no table minds."""
-
-    def cancel(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        display.stopping()
-        load.request_cancel()
-
-    before = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _show_summary(console: Console, summary: Mapping[str, Any], project: Project) -> None:

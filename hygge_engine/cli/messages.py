@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from hygge_engine.cli.interrupt import EXIT_INTERRUPTED, ends_soon, interrupt_main_thread
 from hygge_engine.cli.output import echo, echo_json, hanging
 from hygge_engine.errors import ConfigurationError, HyggeError
 from hygge_engine.plain_text import lines_of
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 EXIT_SETTLED = 0
 EXIT_ENTITY_FAILED = 1
 EXIT_NOTHING_STARTED = 2
-EXIT_INTERRUPTED = 130  # As shells report a program that SIGINT has ended.
 
 # What to do, by error code, where the error itself has no better advice.
 _REMEDIES = {
@@ -153,10 +153,13 @@ def error_object(error: HyggeError) -> dict[str, Any]:
 
 @contextmanager
 def reporting(*, json_: bool, verbose: bool) -> Iterator[None]:
-    """Around a command: log as asked, and turn errors into words and exit code 2."""
+    """Around a command: log as asked, turn errors into words and exit code 2, and end soon after Ctrl-C."""
     _set_up_logging(verbose=verbose, json_=json_)
     try:
-        yield
+        with ends_soon(interrupt_main_thread):
+            yield
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     except HyggeError as error:
         if verbose:
             echo(trace_of(error), err=True)

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -23,6 +23,8 @@ from hygge_engine.orchestration.verdict import ATTEMPTS
 from hygge_engine.plain_text import lines_of
 
 STOPPING = "Stopping: what is whole is committed. Press Ctrl-C again to leave at once."
+
+LEFT = "Left what did not answer. What was committed stays; the next load goes on from there."
 
 # Seconds between two reports about one entity. A line stays, an object is read by a program, a bar is redrawn.
 LINE_INTERVAL_SECONDS = 10.0
@@ -50,6 +52,10 @@ class Display(Observer, Protocol):
     def stopping(self) -> None:
         """The load has been asked to stop. Called by a signal handler, which may interrupt any print and must not
         print itself."""
+        ...
+
+    def leaving(self) -> None:
+        """The process ends now, whatever still runs."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -188,6 +194,10 @@ class BarDisplay:
         # Drawn with the bars, by the thread that draws them.
         self._progress.note = STOPPING
 
+    def leaving(self) -> None:
+        self.__exit__(None, None, None)
+        _tell(LEFT)
+
     def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
         self._width = _width(entities)
         self._count = len(entities)
@@ -248,7 +258,10 @@ class LineDisplay:
         return
 
     def stopping(self) -> None:
-        _tell_of_stopping()
+        _tell(STOPPING)
+
+    def leaving(self) -> None:
+        _tell(LEFT)
 
     def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
         self._width = _width(entities)
@@ -293,7 +306,10 @@ class JsonDisplay:
         return
 
     def stopping(self) -> None:
-        _tell_of_stopping()
+        _tell(STOPPING)
+
+    def leaving(self) -> None:
+        _tell(LEFT)
 
     def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
         write_event("planned", entities=list(entities))
@@ -315,8 +331,10 @@ class JsonDisplay:
         write_event("waiting", flow="", entity="", message=message, error=error)
 
 
-def _tell_of_stopping() -> None:
-    os.write(2, f"\n{STOPPING}\n".encode())
+def _tell(text: str) -> None:
+    """Say something at once, from wherever it comes; whoever has closed the stream does not want to know."""
+    with suppress(OSError):
+        os.write(2, f"\n{text}\n".encode())
 
 
 @contextmanager

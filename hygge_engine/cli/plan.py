@@ -11,7 +11,8 @@ from rich.text import Text
 
 from hygge_engine.cli.figures import rows_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, setting_place
-from hygge_engine.cli.output import echo_json, hanging, open_console
+from hygge_engine.cli.output import echo, echo_json, hanging, open_console
+from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import HyggeError
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.bounds import cursor_type_of
@@ -70,18 +71,21 @@ def run(
     """Show the plan and return the exit code. Raises ConfigurationError, UnknownSelection."""
     project = load_project(directory, overrides=overrides)
     selected = select(project, flows, entities, run_type)
+    reachable = Reachability(project, [] if offline else selected)
     with ThreadPoolExecutor(max_workers=project.options.concurrency) as pool:
-        lines = list(pool.map(lambda entity: plan_entity(project, entity, offline=offline), selected))
+        lines = list(pool.map(lambda entity: plan_entity(project, entity, reachable, offline=offline), selected))
     _warn_of_twins(lines, selected)
     if json_:
         value = {"project": project.name, "settings_hash": project.settings_hash()}
         echo_json(value | {"entities": [asdict(line) for line in lines]})
     else:
         _show(lines)
+        for hint in reachable.hints:
+            echo(f"do: {hint}", err=True)
     return EXIT_ENTITY_FAILED if any(line.errors for line in lines) else EXIT_SETTLED
 
 
-def plan_entity(project: Project, entity: Entity, *, offline: bool) -> Line:
+def plan_entity(project: Project, entity: Entity, reachable: Reachability, *, offline: bool) -> Line:
     """One line of the plan; what source or destination cannot tell is an error of the line."""
     run_type = entity.effective_run_type
     line = Line(
@@ -96,11 +100,17 @@ def plan_entity(project: Project, entity: Entity, *, offline: bool) -> Line:
     if offline:
         return line
     state = LandingState()
-    try:
-        state = open_table(project, entity).state() or state
-    except HyggeError as error:
-        line.errors.append(f"the destination: {error}")
+    if unreachable := reachable.destination(entity):
+        line.errors.append(f"the destination: {unreachable.message}")
+    else:
+        try:
+            state = open_table(project, entity).state() or state
+        except HyggeError as error:
+            line.errors.append(f"the destination: {error}")
     _add_state(line, state)
+    if unreachable := reachable.source(entity):
+        line.errors.append(f"the source: {unreachable.message}")
+        return line
     try:
         with open_home(project, entity) as home:
             _add_source(line, home.describe(), entity, project)

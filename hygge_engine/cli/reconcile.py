@@ -14,7 +14,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from hygge_engine.cli.figures import rows_text, seconds_text
-from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_INTERRUPTED, EXIT_SETTLED, page_of, remedy_of
+from hygge_engine.cli.interrupt import EXIT_INTERRUPTED
+from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, remedy_of
 from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.project import Entity, load_project, select
 from hygge_engine.reconcile.compare import reconcile

@@ -10,10 +10,13 @@ import polars as pl
 from rich.text import Text
 
 from hygge_engine.cli.figures import seconds_text
-from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, EXIT_SETTLED, error_lines
+from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_NOTHING_STARTED, EXIT_SETTLED, error_lines
 from hygge_engine.cli.output import echo, echo_json, hanging, open_console
+from hygge_engine.cli.reachability import Reachability
+from hygge_engine.errors import HyggeError
+from hygge_engine.journal import Journals
 from hygge_engine.journal.summaries import Level
-from hygge_engine.orchestration.places import journals_of
+from hygge_engine.orchestration.places import entities_of, journals_of
 from hygge_engine.plain_text import lines_of
 from hygge_engine.project import Project, load_project
 from hygge_engine.project.problems import suggest
@@ -42,14 +45,16 @@ def run(
     project = load_project(directory, overrides=overrides)
     if entity is not None:
         flow, entity = _parse_entity(project, flow, entity)
-    journals = journals_of(project)
+    journals, unread = _journals(project, flow)
+    _show_unread(unread)
+    ended = EXIT_ENTITY_FAILED if unread else EXIT_SETTLED
     if load_id is None and (by != "load" or entity is None):
         # What has failed is looked for in the whole history.
         found = journals.summary(by, flow=flow, entity=entity, limit=None if failed else limit)
         if failed:
             found = found.filter(pl.col("failed") > 0)
         _show_summary(by, found.head(limit).to_dicts(), failed=failed, json_=json_)
-        return EXIT_SETTLED
+        return ended
     rows = journals.read(load_id, flow=flow, entity=entity)
     if load_id is not None and rows.is_empty():
         what = f"the load {load_id}" if entity is None and flow is None else f"such a part of the load {load_id}"
@@ -60,7 +65,26 @@ def run(
         _show_load(rows, failed=failed, json_=json_)
     elif entity is not None:
         _show_entity(project, entity, rows, failed=failed, limit=limit, json_=json_)
-    return EXIT_SETTLED
+    return ended
+
+
+def _journals(project: Project, flow: str | None) -> tuple[Journals, dict[str, HyggeError]]:
+    """What is remembered of a flow (None: of all), and the entities whose journals cannot be reached. Raises the first
+    of these errors where there is no other journal."""
+    entities = entities_of(project, [flow] if flow else [])
+    reachable = Reachability(project, entities)
+    errors = {entity.id: error for entity in entities if (error := reachable.journal(entity))}
+    if len(errors) == len(entities) and errors:
+        raise next(iter(errors.values()))
+    return journals_of(project, [entity for entity in entities if entity.id not in errors]), errors
+
+
+def _show_unread(errors: dict[str, HyggeError]) -> None:
+    """Say which journals are missing from what is shown, each once."""
+    for error in dict.fromkeys(errors.values()):
+        names = ", ".join(name for name, other in errors.items() if other is error)
+        lines = error_lines(error.code, error.message, error.hint)
+        echo("\n".join([f"not shown: {names}: {lines[0]}", *lines[1:]]), err=True)
 
 
 def _parse_entity(project: Project, flow: str | None, text: str) -> tuple[str | None, str]:

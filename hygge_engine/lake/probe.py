@@ -3,11 +3,12 @@ overwrite; a lake that ignores the conditions would lose or double rows when two
 
 from __future__ import annotations
 
-import socket
+import ssl
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -33,20 +34,34 @@ _IGNORED = (
 )
 
 
-def check_reachable(account_url: str) -> None:
-    """Raise LakeUnavailable where nobody listens at the account's address, which the SDK would learn only after many
-    attempts. Behind a proxy nothing can be said, and nothing is raised."""
+def check_answers(account_url: str, timeout_seconds: float = CONNECT_TIMEOUT_SECONDS) -> None:
+    """Raise LakeUnavailable where nobody answers a request at the account's address, which the SDK would learn only
+    after many attempts. Any answer will do, and any certificate: what is wrong with them shows when they are used.
+    Behind a proxy nothing can be said, and nothing is raised."""
     parts = urlsplit(account_url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     if parts.scheme in getproxies() and not proxy_bypass(host):
         return
+    if parts.scheme == "https":
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection: HTTPConnection = HTTPSConnection(host, port, timeout=timeout_seconds, context=context)
+    else:
+        connection = HTTPConnection(host, port, timeout=timeout_seconds)
     try:
-        socket.create_connection((host, port), CONNECT_TIMEOUT_SECONDS).close()
+        connection.request("HEAD", "/")
+        connection.getresponse()
     except OSError as error:
+        if isinstance(error, ssl.SSLError):
+            return
         raise LakeUnavailable(
             f"cannot reach {host} on port {port}: {error.strerror or 'no answer'}",
             hint="Check account_url, DNS, and the firewalls and private endpoints in between.",
         ) from error
+    except HTTPException:
+        return  # It answered, with something that this client does not know.
+    finally:
+        connection.close()
 
 
 def probe(lake: Lake, root: str) -> list[Check]:

@@ -7,17 +7,23 @@ their landing state.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, Self
 from uuid import uuid4
 
+from hygge_engine.errors import HyggeError
 from hygge_engine.flow.slices import SliceResult, SliceTask
-from hygge_engine.orchestration.activities import Activities
+from hygge_engine.orchestration.activities import Activities, compact
 from hygge_engine.orchestration.in_process import LocalContext, run_orchestrator
 from hygge_engine.orchestration.load import CANCEL_EVENT, load_steps
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project.models import Entity, Project
+from hygge_engine.retry import seconds_since_success
 from hygge_engine.telemetry import Telemetry, telemetry_of_process
+
+# So much processor time is work; waiting for an answer, and showing that, takes a tenth of it in a second.
+BUSY_SECONDS = 0.25
 
 
 class Observer(Protocol):
@@ -67,7 +73,8 @@ class _LocalWatch:
 
 class LocalLoad:
     """One load in this process. ``on_slice`` is told of every answer of an entity, not only of the last, and
-    ``on_unsettled`` why the journal could not be written yet; both are called like the observer."""
+    ``on_unsettled`` why the journal could not be written yet; both are called like the observer. ``unreachable`` has
+    the errors of entities, by id, whose sources are known not to answer: they fail at once, for somebody is waiting."""
 
     def __init__(
         self,
@@ -77,16 +84,20 @@ class LocalLoad:
         on_slice: Callable[[str, str, SliceResult], None] = lambda flow, entity, result: None,
         on_unsettled: Callable[[str, str], None] = lambda message, error: None,
         telemetry: Callable[[], Telemetry] = telemetry_of_process,
+        unreachable: Mapping[str, HyggeError] | None = None,
     ) -> None:
         self._observer = observer
         self._on_slice = on_slice
         self._on_unsettled = on_unsettled
+        self._unreachable = unreachable or {}
+        self._moved = time.monotonic()
+        self._used = time.process_time()
         self._cancelled = threading.Event()
         self._activities = Activities(lambda: project, watch=self._watch, telemetry=telemetry)
         load_id = request.coordinator_run_id or str(uuid4())
         activities = {
             "plan_load": self._plan,
-            "run_flow": self._activities.run_flow,
+            "run_flow": self._run_flow,
             "settle_load": self._settle,
         }
         # One thread more than the window: a timer or a settling activity never queues behind the entities.
@@ -102,10 +113,23 @@ class LocalLoad:
         self._cancelled.set()
         self._context.raise_event(CANCEL_EVENT)
 
+    def silence_seconds(self) -> float:
+        """Seconds since a batch was read, a request answered or work of our own done, the last of these."""
+        used = time.process_time()
+        if used - self._used >= BUSY_SECONDS:
+            self._used, self._moved = used, time.monotonic()
+        return min(time.monotonic() - self._moved, seconds_since_success())
+
     def _plan(self, input_: dict[str, Any]) -> dict[str, Any]:
         plan = self._activities.plan_load(input_)
         self._context.post(lambda: self._observer.planned(plan.get("entities", [])))
         return plan
+
+    def _run_flow(self, input_: dict[str, Any]) -> dict[str, Any]:
+        error = self._unreachable.get(f"{input_['flow']}.{input_['entity']}")
+        if error is None:
+            return self._activities.run_flow(input_)
+        return {**compact(SliceResult.failure(error)), "transient": False}
 
     def _settle(self, input_: dict[str, Any]) -> dict[str, Any]:
         answer = self._activities.settle_load(input_)
@@ -118,6 +142,7 @@ class LocalLoad:
 
     def _watch(self, project: Project, entity: Entity, task: SliceTask) -> _LocalWatch:
         def report(rows: int, bytes_: int) -> None:
+            self._moved = time.monotonic()
             self._context.post(lambda: self._observer.entity_progress(task.flow, task.entity, rows, bytes_))
 
         def answered(result: SliceResult) -> None:

@@ -54,9 +54,10 @@ def entities_at(project: Project, place: Place) -> list[Entity]:
     return [entity for entity in project.entities if place_of(project, entity).key == place.key]
 
 
-def journals_of(project: Project) -> Journals:
-    """All that a project remembers, as one journal."""
-    return Journals([place.journal for place in places_of(project, project.entities).values()])
+def journals_of(project: Project, entities: Iterable[Entity] | None = None) -> Journals:
+    """All that a project remembers, as one journal; only of some ``entities`` where these are given."""
+    chosen = project.entities if entities is None else entities
+    return Journals([place.journal for place in places_of(project, chosen).values()])
 
 
 def entities_of(project: Project, flows: Iterable[str]) -> list[Entity]:

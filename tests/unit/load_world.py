@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hygge_engine.cli import reachability
 from hygge_engine.flow import bounds as flow_bounds
 from hygge_engine.flow import factory
 from hygge_engine.flow import run as flow_run
@@ -36,6 +37,9 @@ class LoadWorld:
         monkeypatch.setattr(opening, "open_lake", lambda settings: LocalLake(self.lake_directory))
         for module in (flow_run, flow_bounds):
             monkeypatch.setattr(module, "open_home", self._open_home)
+        monkeypatch.setattr(flow_run, "open_home", self._open_home)
+        # The addresses of this world lead nowhere.
+        monkeypatch.setattr(reachability, "asks_of", lambda settings: {})
 
     def fill(self, **rows: int) -> None:
         """Give each named table so many rows."""

@@ -1,0 +1,87 @@
+"""Ctrl-C: a command ends soon after the first one, whatever it waits for, and at once with the second."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+EXIT_INTERRUPTED = 130  # As shells report a program that SIGINT has ended.
+
+# How long what is under way may stay silent after the first Ctrl-C before the command leaves it. What is lost is what
+# a crash would lose, which no table minds.
+GRACE_SECONDS = 2.0
+
+_LOOK_SECONDS = 0.05
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def ends_soon(
+    stop: Callable[[], None],
+    *,
+    silence_seconds: Callable[[], float] = lambda: math.inf,
+    leaving: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
+    """Within this, the first SIGINT or SIGTERM calls ``stop``, which must neither print nor block, and the second ends
+    the process. So do `GRACE_SECONDS` after the first one, once nothing has moved for as long, by ``silence_seconds``
+    (since something last moved); ``leaving`` is called before, from a thread of its own.
+
+    That thread is told by the system itself: Python's handlers run on the main thread, and polars and Arrow have a
+    waiting main thread sleep on through a signal (SA_RESTART).
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop()
+
+    ear, mouth = socket.socketpair()
+    mouth.setblocking(False)
+    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    before_mouth = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+    watch = threading.Thread(target=_watch, args=(ear, silence_seconds, leaving), name="hygge-interrupt", daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before_mouth)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        mouth.close()
+        watch.join()
+        ear.close()
+
+
+def interrupt_main_thread() -> None:
+    """Stop whatever the main thread does; to be called by a signal handler."""
+    raise KeyboardInterrupt
+
+
+def _watch(ear: socket.socket, silence_seconds: Callable[[], float], leaving: Callable[[], None]) -> None:
+    """Leave the process at the second signal, or some time after the first; return where it is no longer wanted."""
+    asked: float | None = None
+    while True:
+        ear.settimeout(None if asked is None else _LOOK_SECONDS)
+        with suppress(TimeoutError):
+            heard = ear.recv(1)
+            if not heard:
+                return
+            if heard[0] in _SIGNALS:
+                if asked is not None:
+                    os._exit(EXIT_INTERRUPTED)
+                asked = time.monotonic()
+        if asked is not None and min(silence_seconds(), time.monotonic() - asked) >= GRACE_SECONDS:
+            leaving()
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError):
+                    if stream is not None:
+                        stream.flush()
+            os._exit(EXIT_INTERRUPTED)

@@ -1,0 +1,132 @@
+"""Which places can be reached at all, before a command asks them for something: each is tried once, all at one time.
+
+What cannot be reached would otherwise be found out by each entity for itself, with all the patience that a load has
+when nobody is waiting for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+
+from hygge_engine.errors import HomeUnavailable, HyggeError, LakeUnavailable
+from hygge_engine.homes.mssql.connect import check_reachable as check_server
+from hygge_engine.homes.mssql.settings import MssqlConnection
+from hygge_engine.lake.probe import check_answers
+from hygge_engine.lake.settings import LakeSettings
+from hygge_engine.orchestration.activities import connection_of
+from hygge_engine.project import Entity, Project
+from hygge_engine.project.settings import ConnectionSettings, Settings
+from hygge_engine.project.variables import LOCAL_SETTINGS
+
+# Somebody is waiting at a terminal. A server that takes longer for its first packet is found by the attempts of a load.
+FIRST_ANSWER_SECONDS = 5
+
+# Places tried at once: they wait for the network, not for this machine.
+_AT_ONCE = 16
+
+# Who writes local.settings.json for a cloud on this machine, and what starts that cloud.
+_LAPTOP_CLOUD = "devcloud"
+_START_IT = "The laptop cloud that {file} leads to is not running: start it with `hygge dev` in another terminal."
+
+# Raises HyggeError where nobody answers.
+type _Ask = Callable[[], None]
+
+
+class Reachability:
+    """What is known of the places that entities need. Ask `source`, `destination` or `journal` for the error of a place
+    that could not be reached; None where it could, or where nothing can be said."""
+
+    def __init__(self, project: Project, entities: Sequence[Entity]) -> None:
+        self._project = project
+        asks: dict[str, _Ask] = {}
+        for entity in entities:
+            for settings in (self._home(entity), self._store(entity), self._location(entity)):
+                asks |= asks_of(settings)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            answers = dict(zip(asks, pool.map(_error_of, asks.values()), strict=True))
+        self._errors = {place: error for place, error in answers.items() if error is not None}
+        self._explain_laptop_cloud()
+
+    @property
+    def hints(self) -> list[str]:
+        """What to do about the places that could not be reached, each advice once."""
+        return list(dict.fromkeys(error.hint for error in self._errors.values()))
+
+    def source(self, entity: Entity) -> HyggeError | None:
+        """Why the entity's rows cannot be read."""
+        return self._error(self._home(entity))
+
+    def destination(self, entity: Entity) -> HyggeError | None:
+        """Why the entity's rows cannot settle."""
+        return self._error(self._store(entity))
+
+    def journal(self, entity: Entity) -> HyggeError | None:
+        """Why the entity's runs cannot be remembered."""
+        return self._error(self._location(entity))
+
+    def _error(self, settings: Settings) -> HyggeError | None:
+        return next((self._errors[place] for place in asks_of(settings) if place in self._errors), None)
+
+    def _home(self, entity: Entity) -> Settings:
+        return self._project.connections.get(connection_of(entity), entity.home)
+
+    def _store(self, entity: Entity) -> Settings:
+        return _connection(self._project.connections, entity.store) or entity.store
+
+    def _location(self, entity: Entity) -> Settings:
+        location = self._project.flows[entity.flow].journal.location
+        if not isinstance(location, str):
+            return location
+        return self._home(entity) if location == "home" else self._store(entity)
+
+    def _explain_laptop_cloud(self) -> None:
+        if not _is_of_laptop_cloud(self._project.directory / LOCAL_SETTINGS):
+            return
+        for place, error in self._errors.items():
+            if _is_loopback(place):
+                error.hint = _START_IT.format(file=LOCAL_SETTINGS)
+
+
+def _connection(connections: Mapping[str, ConnectionSettings], settings: Settings) -> ConnectionSettings | None:
+    name = settings.model_dump(include={"connection"}).get("connection")
+    return connections.get(str(name))
+
+
+def asks_of(settings: Settings) -> dict[str, _Ask]:
+    """The place that settings name, as ``host:port``, with what tries it; empty for one that needs no network."""
+    if isinstance(settings, LakeSettings):
+        return {settings.account_url: partial(check_answers, settings.account_url, FIRST_ANSWER_SECONDS)}
+    if isinstance(settings, MssqlConnection):
+        quick = min(settings.login_timeout_seconds, FIRST_ANSWER_SECONDS)
+        hurried = settings.model_copy(update={"login_timeout_seconds": quick})
+        return {f"//{settings.address.replace(',', ':')}": partial(check_server, hurried)}
+    return {}
+
+
+def _error_of(ask: _Ask) -> HyggeError | None:
+    try:
+        ask()
+    except (HomeUnavailable, LakeUnavailable) as error:
+        return error
+    return None
+
+
+def _is_loopback(place: str) -> bool:
+    host = place.rpartition("//")[2].rpartition(":")[0] or place.rpartition("//")[2]
+    with suppress(ValueError):
+        return ip_address(host.strip("[]")).is_loopback
+    return host == "localhost"
+
+
+def _is_of_laptop_cloud(file: Path) -> bool:
+    try:
+        written = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(written, dict) and written.get("MadeBy") == _LAPTOP_CLOUD

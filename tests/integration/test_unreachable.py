@@ -1,0 +1,190 @@
+"""Places that nobody answers at: told within seconds, asked once, and no reason to leave out what can be reached."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.unit.project_files import FLOW
+
+HYGGE = Path(sys.executable).parent / "hygge"
+REPOSITORY = Path(__file__).parents[2]
+
+# Below the minutes that a load takes to give up, above what a busy machine needs.
+_SOON_SECONDS = 90
+
+
+def hygge(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(HYGGE), *arguments]
+    return subprocess.run(
+        command, cwd=directory, env=ENVIRONMENT, capture_output=True, text=True, timeout=_SOON_SECONDS, check=False
+    )
+
+
+ENVIRONMENT = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
+
+
+class Silent:
+    """Listens on a port and says nothing, once ``answers`` connections have had an answer of HTTP; or hangs up."""
+
+    def __init__(self, answers: int = 0, *, hangs_up: bool = False) -> None:
+        self._answers = answers
+        self._hangs_up = hangs_up
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.connections: list[socket.socket] = []
+        self.asked = threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections.append(connection)
+            if len(self.connections) <= self._answers:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                connection.close()
+            elif self._hangs_up:
+                connection.close()
+            else:
+                self.asked.set()
+
+    def close(self) -> None:
+        self._listener.close()
+        for connection in self.connections:
+            connection.close()
+
+
+@contextmanager
+def silent(answers: int = 0, *, hangs_up: bool = False) -> Iterator[Silent]:
+    server = Silent(answers, hangs_up=hangs_up)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def write_project(directory: Path, lake: str, lake_flows: int = 9, *, made_by: str = "") -> None:
+    """A flow from file to folder, and others from the same file to a lake."""
+    (directory / "hygge.yml").write_text("name: shop\n")
+    (directory / "orders.csv").write_text("id\n1\n")
+    home = "home: {type: local, path: orders.csv, format: csv}"
+    stores = {"here": "store: {type: local}"}
+    store = f"type: adls, account_url: '{lake}', filesystem: raw, credential: account_key, account_name: a"
+    for number in range(lake_flows):
+        stores[f"lake{number}"] = f"store: {{{store}, account_key: a2V5, path: shop{number}}}"
+    for name, text in stores.items():
+        (directory / f"flows/{name}").mkdir(parents=True)
+        (directory / f"flows/{name}/flow.yml").write_text(f"{home}\n{text}\nentities: [orders]\n")
+    if made_by:
+        (directory / "local.settings.json").write_text(json.dumps({"MadeBy": made_by, "Values": {}}))
+
+
+def test_one_place_is_asked_once_and_the_rest_loads(tmp_path: Path) -> None:
+    with silent(hangs_up=True) as lake:
+        write_project(tmp_path, f"http://127.0.0.1:{lake.port}")
+        planned = hygge(tmp_path, "plan")
+        assert (planned.returncode, planned.stdout.count("cannot reach")) == (1, 9)
+        assert len(lake.connections) == 1
+        gone = hygge(tmp_path, "go")
+        assert gone.returncode == 1
+        assert "1 settled, 9 failed: 1 row" in gone.stdout
+        assert gone.stderr.count("cannot reach") == 1
+        assert len(lake.connections) == 2
+        one = hygge(tmp_path, "runs", "--flow", "here")
+        assert (one.returncode, one.stderr) == (0, "")
+        assert len(lake.connections) == 2
+        every = hygge(tmp_path, "runs")
+        assert every.returncode == 1
+        assert "success" in every.stdout
+        assert every.stderr.count("cannot reach") == 1
+    assert list(tmp_path.glob("warehouse/orders/*.parquet"))
+
+
+@pytest.mark.parametrize("command", [["go"], ["go", "--json"], ["plan"], ["runs"], ["doctor"]], ids=" ".join)
+def test_a_laptop_cloud_that_was_stopped_is_said_to_be_missing(tmp_path: Path, command: Sequence[str]) -> None:
+    write_project(tmp_path, f"http://127.0.0.1:{closed_port()}", 1, made_by="devcloud")
+    arguments = ["--flow", "lake0"]
+    ended = hygge(tmp_path, *command, *arguments)
+    assert ended.returncode == (2 if command[0] in ("go", "runs") else 1)
+    assert "hygge dev" in ended.stdout + ended.stderr
+
+
+def test_a_place_that_accepts_and_says_nothing_is_given_up(tmp_path: Path) -> None:
+    with silent() as lake:
+        write_project(tmp_path, f"http://127.0.0.1:{lake.port}")
+        planned = hygge(tmp_path, "plan", "--flow", "lake0")
+        assert (planned.returncode, len(lake.connections)) == (1, 1)
+    assert "no answer" in planned.stdout
+
+
+def test_a_source_that_is_down_is_remembered_by_the_journal(tmp_path: Path) -> None:
+    hygge_yml = "name: shop\nconnections: {shop_db: {type: mssql, server: '127.0.0.1,%d', database: d, auth: sql, "
+    (tmp_path / "hygge.yml").write_text(hygge_yml % closed_port() + "username: u, password: p}}\n")
+    flow = (
+        FLOW[: FLOW.index("store:")] + "store: {type: local}\nwatermark: {column: v}\nentities: [orders, customers]\n"
+    )
+    (tmp_path / "flows/orders_to_fabric").mkdir(parents=True)
+    (tmp_path / "flows/orders_to_fabric/flow.yml").write_text(flow)
+    gone = hygge(tmp_path, "go")
+    assert gone.returncode == 1
+    assert "2 failed" in gone.stdout
+    assert "Connection refused" in hygge(tmp_path, "runs", "--failed").stdout
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_ctrl_c_ends_a_load_that_waits_for_somebody_silent(tmp_path: Path, signals: int) -> None:
+    with silent(answers=1) as lake:
+        write_project(tmp_path, f"http://127.0.0.1:{lake.port}", 1)
+        load = subprocess.Popen([HYGGE, "go"], cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+        assert lake.asked.wait(_SOON_SECONDS)
+        assert load.stderr is not None
+        load.send_signal(signal.SIGINT)
+        while "Stopping" not in load.stderr.readline():
+            assert load.poll() is None
+        if signals == 2:
+            load.send_signal(signal.SIGINT)
+        # Its request waits for a minute, and is made again.
+        _, said = load.communicate(timeout=_SOON_SECONDS)
+    assert load.returncode in (130, -signal.SIGINT)
+    assert ("Left what did not answer" in said) == (signals == 1)
+
+
+@pytest.mark.parametrize("command", ["plan", "runs", "doctor"])
+def test_ctrl_c_ends_every_command(tmp_path: Path, command: str) -> None:
+    with silent(answers=1) as lake:
+        write_project(tmp_path, f"http://127.0.0.1:{lake.port}", 1)
+        process = subprocess.Popen([HYGGE, command], cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+        assert lake.asked.wait(_SOON_SECONDS)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=_SOON_SECONDS)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+
+
+def test_a_port_that_is_taken_is_told_with_the_option_that_chooses_another(tmp_path: Path) -> None:
+    with silent() as other:
+        arguments = ["--sql-port", str(other.port), "--lake-port", "0", "--functions-port", "0"]
+        command = [sys.executable, "-m", "devcloud", "up", "--directory", str(tmp_path), *arguments]
+        started = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)
+    assert started.returncode == 2
+    assert f"port {other.port}: Address already in use; choose another with --sql-port" in started.stderr
+    assert "--lake-port" not in started.stderr
