@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from hygge_engine.errors import HomeUnavailable
+from hygge_engine.homes.mssql.connect import connection_string
 from hygge_engine.homes.mssql.session import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection
 
@@ -30,3 +31,11 @@ def test_a_server_that_is_down_is_said_to_be_so_without_waiting_for_the_login_ti
         open_session(connection)
     assert caught.value.transient
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("intent", "shown"), [("read_only", True), ("read_write", False)])
+def test_a_reader_says_so_to_the_listener(intent: str, shown: bool) -> None:
+    connection = MssqlConnection.model_validate(
+        {"server": "sql.example", "database": "shop", "username": "u", "password": "p", "application_intent": intent}
+    )
+    assert ("ApplicationIntent=ReadOnly;" in connection_string(connection)) is shown

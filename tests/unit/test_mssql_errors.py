@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from hygge_engine.errors import (
@@ -11,7 +13,15 @@ from hygge_engine.errors import (
     HomePermissionDenied,
     HomeUnavailable,
 )
-from hygge_engine.homes.mssql.errors import diagnose_messages, diagnose_mssql_python, diagnose_pyodbc, translate
+from hygge_engine.homes.mssql import errors
+from hygge_engine.homes.mssql.errors import (
+    NUMBERS,
+    SQLSTATES,
+    diagnose_messages,
+    diagnose_mssql_python,
+    diagnose_pyodbc,
+    translate,
+)
 
 SERVER = "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]"
 
@@ -25,7 +35,7 @@ CASES = [
         "Syntax error or access violation",
         'Cannot open database "x" requested by the login.',
         4060,
-        HomeNotFound,
+        HomeUnavailable,
     ),
     (
         "42000",
@@ -60,6 +70,76 @@ def test_both_drivers_errors_mean_the_same(
     odbc = translate(diagnose_pyodbc((state, f"[{state}] {SERVER}{text} ({number}) (SQLExecDirectW)")), "Reading")
     assert type(native) is type(odbc) is expected
     assert native.message == odbc.message == f"Reading: {text} (SQL Server error {number})"
+
+
+# What passes by itself, with the text of sys.messages: a driver may give the one without the other.
+PASSING = {
+    596: "Cannot continue the execution because the session is in the kill state.",
+    845: "Time-out occurred while waiting for buffer latch type 2 for page (1:42), database ID 5.",
+    921: "Database 'shop' has not been recovered yet. Wait and try again.",
+    922: "Database 'shop' is being recovered. Waiting until recovery is finished.",
+    927: "Database 'shop' cannot be opened. It is in the middle of a restore.",
+    952: "Database 'shop' is in transition. Try the statement later.",
+    976: "The target database, 'shop', is participating in an availability group and is currently not accessible for "
+    "queries. Either data movement is suspended or the availability replica is not enabled for read access.",
+    978: "The target database ('shop') is in an availability group and is currently accessible for connections when "
+    "the application intent is set to read only.",
+    979: "The target database ('shop') is in an availability group and currently does not allow read only connections.",
+    983: "Unable to access availability database 'shop' because the database replica is not in the PRIMARY or "
+    "SECONDARY role. Try the operation again later.",
+    988: "Unable to access database 'shop' because it lacks a quorum of nodes for high availability. Try the operation "
+    "again later.",
+    1203: "Process ID 51 attempted to unlock a resource it does not own: OBJECT: 5. Retry the transaction.",
+    1205: "Transaction (Process ID 51) was deadlocked on lock resources with another process and has been chosen as "
+    "the deadlock victim. Rerun the transaction.",
+    3958: "Transaction aborted when accessing versioned row in table 'dbo.t' in database 'shop'. Requested versioned "
+    "row was not found. Your tempdb is probably out of space.",
+    3961: "Snapshot isolation transaction failed in database 'shop' because the object accessed by the statement has "
+    "been modified by a DDL statement in another concurrent transaction since the start of this transaction.",
+    4060: 'Cannot open database "shop" requested by the login. The login failed.',
+    8628: "A time out occurred while waiting to optimize the query. Rerun the query.",
+    8645: "A timeout occurred while waiting for memory resources to execute the query in resource pool 'default' (2).",
+    10922: "SELECT failed. Rerun the statement.",
+    10928: "Resource ID: 1. The request limit for the database is 60 and has been reached.",
+    10930: "The service is currently too busy. Please try again later.",
+    17142: "SQL Server service has been paused. No new connections will be allowed.",
+    18401: "Login failed for user 'sa'. Reason: Server is in script upgrade mode. Only administrator can connect at "
+    "this time.",
+    18461: "Login failed for user 'sa'. Reason: Server is in single user mode. Only one administrator can connect at "
+    "this time.",
+    40197: "The service has encountered an error processing your request. Please try again. Error code 40197.",
+    40501: "The service is currently busy. Retry the request after 10 seconds.",
+    40549: "Session is terminated because you have a long-running transaction. Try shortening your transaction.",
+    40550: "The session has been terminated because it has acquired too many locks.",
+    40553: "The session has been terminated because of excessive memory usage.",
+    40613: "Database 'shop' on server 's' is not currently available. Please retry the connection later.",
+    41839: "Transaction exceeded the maximum number of commit dependencies and the last statement was aborted. Retry "
+    "the statement.",
+    49918: "Cannot process request. Not enough resources to process request.",
+}
+
+
+@pytest.mark.parametrize("number", PASSING)
+def test_what_passes_by_itself_is_tried_again_whichever_driver_reports_it(number: int) -> None:
+    text = PASSING[number]
+    native = translate(diagnose_mssql_python("General error", f"[Microsoft][SQL Server]{text}"), "Reading")
+    odbc = translate(diagnose_pyodbc(("42000", f"[42000] {SERVER}{text} ({number}) (SQLExecDirectW)")), "Reading")
+    login = translate(diagnose_pyodbc(("28000", f"[28000] {SERVER}{text} ({number}) (SQLDriverConnect)")), "Reading")
+    for error in (native, odbc, login):
+        assert isinstance(error, HomeUnavailable)
+        assert f"SQL Server error {number}" in error.message
+        assert error.hint
+
+
+def test_each_number_has_its_source() -> None:
+    sources = {int(number) for number in re.findall(r"\[(\d)\]", errors.__doc__ or "")}
+    assert sources == {meaning.source for meaning in [*NUMBERS.values(), *SQLSTATES.values()]}
+    assert [number for number, meaning in NUMBERS.items() if not meaning.hint] == []
+
+
+def test_a_wrong_password_stays_one() -> None:
+    error = translate(diagnose_mssql_python("General error", "[Microsoft][SQL Server]Login failed for user 'sa'."), "R")
+    assert isinstance(error, HomeLoginFailed)
 
 
 def test_throttling_says_when_to_come_back() -> None:

@@ -25,7 +25,7 @@ CONNECT_TIMEOUT_SECONDS = 10
 
 NOT_AVAILABLE = "not available on this server"
 
-_LOOPBACK = ("127.", "localhost", "::1", "[::1]", "(local)")
+_LOOPBACK = ("127.", "localhost", "::1")
 
 _VERSION = """\
 SELECT CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128)), CAST(SERVERPROPERTY('Edition') AS nvarchar(128))"""
@@ -117,7 +117,7 @@ def _check_version(session: Session) -> Check:
 
 
 def _check_encryption(session: Session, connection: MssqlConnection) -> Check:
-    local = connection.server.lower().startswith(_LOOPBACK)
+    local = connection.host.lower().startswith(_LOOPBACK)
     found = _ask(session, _ENCRYPTION)
     encrypted = str(found[0][0]).upper() == "TRUE" if found else connection.encrypt
     how = "sys.dm_exec_connections" if found else "the settings; the login may not see sys.dm_exec_connections"

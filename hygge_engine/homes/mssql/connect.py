@@ -45,6 +45,8 @@ def connection_string(connection: MssqlConnection) -> str:
         "Encrypt": "yes" if connection.encrypt else "no",
         "TrustServerCertificate": "yes" if connection.trust_server_certificate else "no",
     }
+    if connection.application_intent == "read_only":
+        parts["ApplicationIntent"] = "ReadOnly"
     if connection.auth == "sql" and connection.username is not None and connection.password is not None:
         parts["UID"] = _escape(connection.username)
         parts["PWD"] = _escape(connection.password.get_secret_value())
@@ -78,14 +80,14 @@ def check_reachable(connection: MssqlConnection) -> None:
     The driver would find out too, but it tries a refused connection again and again until the login timeout is over. A
     named instance is left to the driver, which has to ask for its port first.
     """
-    host, comma, port = connection.address.partition(",")
+    _, comma, port = connection.address.partition(",")
     if not comma:
         return
-    host = host.strip().removeprefix("tcp:")
+    host = connection.host
     try:
         socket.create_connection((host, int(port)), connection.login_timeout_seconds).close()
-    except OSError as error:
-        reason = error.strerror or "no answer"
+    except (OSError, UnicodeError) as error:  # a name that no resolver can be asked for
+        reason = getattr(error, "strerror", None) or "no answer"
         raise HomeUnavailable(
             f"Cannot reach {host} on port {port.strip()}: {reason}.",
             hint="Check the server's name and port, whether it runs, and the firewalls in between.",
@@ -99,7 +101,7 @@ def secrets_of(connection: MssqlConnection) -> tuple[str, ...]:
 
 
 def _entra_token(connection: MssqlConnection) -> str:
-    host = connection.server.partition(",")[0].lower()
+    host = connection.host.lower()
     scope = next((audience for suffix, audience in _AUDIENCES.items() if host.endswith(suffix)), _AUDIENCE)
     try:
         token = _credential(connection).get_token(scope).token

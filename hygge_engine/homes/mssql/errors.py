@@ -2,7 +2,8 @@
 
 Sources: [1] Microsoft Learn, "Transient errors in Azure SQL Database"; [2] Microsoft Learn, "Database engine events
 and errors"; [3] Microsoft Learn, "ODBC error codes" (SQLSTATE); [4] Microsoft Learn, "Resource governance errors in
-Azure SQL Database".
+Azure SQL Database"; [5] Microsoft Learn, "SqlConfigurableRetryFactory.BaselineTransientErrors"; [6] the numbers that
+Microsoft's EF Core tries again (SqlServerTransientExceptionDetector).
 
 pyodbc reports the server's error number. mssql-python keeps only the SQLSTATE's name and the message, so there the
 number is found again by the text of the message in sys.messages.
@@ -52,40 +53,100 @@ _GRANT = "Grant SELECT on it to the login."
 _CREDENTIAL = "Check auth, username and password of the connection, and that its database exists."
 _LIMIT = "Lower pool_size or concurrency."
 _SNAPSHOT = "ALTER DATABASE … SET ALLOW_SNAPSHOT_ISOLATION ON, or set consistency: read_committed."
+# A database that fails over or is being restored cannot be opened for a while; one that is not there never can.
+_OPEN = "Check the connection's database, and that the login may open it; while it fails over it passes by itself."
+_RECOVERY = "The database is being started or restored; the load tries again."
+_READ_ONLY = (
+    "Set application_intent: read_only on the connection to read from a secondary; a fail-over passes by itself."
+)
+_NO_READERS = "Allow read-only connections to the secondary, or remove application_intent from the connection."
+_REPLICA = "The replica answers no queries: see whether its data movement is suspended, and whether it may be read."
+_TRANSACTION = "Lower slice_minutes or batch_rows; under consistency: snapshot a slice is one transaction."
 _CREDENTIAL_STATE = "The login exists but cannot be used as it is; ask the server's administrator."
 
 NUMBERS: Final[dict[int, Meaning]] = {
     20: Meaning(HomeUnavailable, _PLAIN, 1, r"Encryption not supported on SQL Server|does not support encryption"),
     64: Meaning(HomeUnavailable, _RETRY, 1, r"The specified network name is no longer available"),
     233: Meaning(HomeUnavailable, _RETRY, 1, r"No process is on the other end of the pipe"),
+    596: Meaning(HomeUnavailable, _RETRY, 2, r"the session is in the kill state"),
     601: Meaning(HomeUnavailable, _RETRY, 2, r"Could not continue scan with NOLOCK due to data movement"),
     615: Meaning(HomeUnavailable, _RETRY, 2, r"Could not find database ID \d+"),
+    617: Meaning(HomeUnavailable, _RETRY, 6, r"A work table is missing an entry"),
+    669: Meaning(HomeUnavailable, _RETRY, 6, r"The row object is inconsistent"),
     701: Meaning(HomeUnavailable, _RETRY, 2, r"There is insufficient system memory"),
+    802: Meaning(HomeUnavailable, _RETRY, 2, r"insufficient memory available in the buffer pool"),
+    845: Meaning(HomeUnavailable, _RETRY, 2, r"Time-?out occurred while waiting for buffer latch"),
+    921: Meaning(HomeUnavailable, _RECOVERY, 6, r"Database '.*' has not been recovered yet"),
+    922: Meaning(HomeUnavailable, _RECOVERY, 2, r"Database '.*' is being recovered"),
+    927: Meaning(HomeUnavailable, _RECOVERY, 6, r"It is in the middle of a restore"),
+    941: Meaning(HomeUnavailable, _RECOVERY, 6, r"cannot be opened because it is not started"),
+    952: Meaning(HomeUnavailable, _RECOVERY, 6, r"Database '.*' is in transition"),
+    976: Meaning(HomeUnavailable, _REPLICA, 2, r"is participating in an availability group and is currently not"),
+    978: Meaning(HomeUnavailable, _READ_ONLY, 2, r"accessible for connections when the application intent is set to"),
+    979: Meaning(HomeUnavailable, _NO_READERS, 2, r"currently does not allow read.only connections"),
+    982: Meaning(HomeUnavailable, _NO_READERS, 6, r"no online secondary replicas are enabled for read-only access"),
+    983: Meaning(HomeUnavailable, _RETRY, 2, r"replica is not in the PRIMARY or SECONDARY role|role is RESOLVING"),
+    988: Meaning(HomeUnavailable, _RETRY, 6, r"lacks a quorum of nodes for high availability"),
+    997: Meaning(HomeUnavailable, _RETRY, 5, r"Overlapped I/O operation is in progress"),
+    1203: Meaning(HomeUnavailable, _RETRY, 6, r"attempted to unlock a resource it does not own"),
     1204: Meaning(HomeUnavailable, _RETRY, 2, r"cannot obtain a LOCK resource"),
     1205: Meaning(HomeUnavailable, _RETRY, 2, r"deadlocked on .* resources"),
     1222: Meaning(HomeUnavailable, "Somebody holds a lock on it.", 2, r"Lock request time out"),
+    1221: Meaning(HomeUnavailable, _RETRY, 6, r"attempting to release a group of locks that are not currently held"),
+    3947: Meaning(HomeUnavailable, _RETRY, 6, r"aborted because the secondary compute failed to catch up redo"),
+    3948: Meaning(HomeUnavailable, _RETRY, 6, r"terminated because of the availability replica config/state change"),
+    3950: Meaning(HomeUnavailable, _RETRY, 6, r"Version store scan timed out"),
     3952: Meaning(HomeError, _SNAPSHOT, 2, r"snapshot isolation is not allowed"),
+    3953: Meaning(HomeUnavailable, _RECOVERY, 6, r"was not recovered when the current transaction was started"),
+    3957: Meaning(HomeUnavailable, _RETRY, 6, r"did not allow snapshot isolation when the current transaction started"),
+    3958: Meaning(HomeUnavailable, _RETRY, 2, r"Requested versioned row was not found"),
+    3960: Meaning(HomeUnavailable, _RETRY, 6, r"Snapshot isolation transaction aborted due to update conflict"),
     3961: Meaning(HomeUnavailable, _RETRY, 2, r"modified by a DDL statement in another concurrent transaction"),
+    3966: Meaning(HomeUnavailable, _RETRY, 6, r"Transaction is rolled back when accessing version store"),
+    4060: Meaning(HomeUnavailable, _OPEN, 5, r"Cannot open database"),
     4221: Meaning(HomeUnavailable, _RETRY, 1, r"Login to read-secondary failed"),
+    6005: Meaning(HomeUnavailable, _RETRY, 2, r"SHUTDOWN is in progress"),
+    8628: Meaning(HomeUnavailable, _RETRY, 6, r"A time ?out occurred while waiting to optimize the query"),
     8645: Meaning(HomeUnavailable, _RETRY, 2, r"A timeout occurred while waiting for memory resources"),
     8651: Meaning(HomeUnavailable, _RETRY, 2, r"Could not perform the operation because the requested memory grant"),
     10053: Meaning(HomeUnavailable, _RETRY, 1, r"transport-level error"),
     10054: Meaning(HomeUnavailable, _RETRY, 1, r"forcibly closed by the remote host"),
     10060: Meaning(HomeUnavailable, _NETWORK, 1, r"A network-related or instance-specific error"),
+    10922: Meaning(HomeUnavailable, _RETRY, 6, r"^\S+ failed\. Rerun the statement"),
     10928: Meaning(HomeUnavailable, _LIMIT, 4, r"limit for the database is \d+ and has been reached"),
     10929: Meaning(HomeUnavailable, _LIMIT, 4, r"too busy to support requests greater than"),
+    10930: Meaning(HomeUnavailable, _LIMIT, 6, r"The service is currently too busy"),
     10936: Meaning(HomeUnavailable, _LIMIT, 4, r"limit for the elastic pool is \d+ and has been"),
     11001: Meaning(HomeUnavailable, _NETWORK, 1, r"No such host is known"),
+    17142: Meaning(HomeUnavailable, "Resume the server's service.", 2, r"SQL Server service has been paused"),
+    17197: Meaning(HomeUnavailable, _RETRY, 6, r"Login failed due to timeout"),
+    17809: Meaning(HomeUnavailable, _LIMIT, 2, r"maximum number of '\d+' user connections has already been reached"),
+    17889: Meaning(HomeUnavailable, _LIMIT, 6, r"maximum number of connections on session ID \d+ has been reached"),
+    18401: Meaning(HomeUnavailable, _RECOVERY, 6, r"Server is in script upgrade mode"),
+    18451: Meaning(HomeUnavailable, _RETRY, 2, r"Only administrators may connect at this time"),
+    18461: Meaning(HomeUnavailable, _RETRY, 2, r"Server is in single user mode"),
     40143: Meaning(HomeUnavailable, _RETRY, 1),
     40197: Meaning(HomeUnavailable, _RETRY, 1, r"The service has encountered an error processing your request"),
     40501: Meaning(HomeUnavailable, _RETRY, 1, r"The service is currently busy"),
-    40540: Meaning(HomeUnavailable, _RETRY, 1),
+    40540: Meaning(HomeUnavailable, _RETRY, 1, r"database is moved to read-only mode"),
+    40549: Meaning(HomeUnavailable, _TRANSACTION, 4, r"terminated because you have a long.running transaction"),
+    40550: Meaning(HomeUnavailable, _TRANSACTION, 4, r"terminated because it has acquired too many locks"),
+    40551: Meaning(HomeUnavailable, _RETRY, 4, r"session has been terminated because of excessive TEMPDB usage"),
+    40552: Meaning(HomeUnavailable, _TRANSACTION, 4, r"terminated because of excessive transaction log space usage"),
+    40553: Meaning(HomeUnavailable, _RETRY, 4, r"session has been terminated because of excessive memory usage"),
     40613: Meaning(HomeUnavailable, _RETRY, 1, r"is not currently available"),
+    41301: Meaning(HomeUnavailable, _RETRY, 6, r"that the current transaction took a dependency on has aborted"),
+    41302: Meaning(HomeUnavailable, _RETRY, 6, r"attempted to update a record that has been updated since"),
+    41305: Meaning(HomeUnavailable, _RETRY, 6, r"failed to commit due to a repeatable read validation failure"),
+    41325: Meaning(HomeUnavailable, _RETRY, 6, r"failed to commit due to a serializable validation failure"),
+    41839: Meaning(HomeUnavailable, _RETRY, 6, r"exceeded the maximum number of commit dependencies"),
     42108: Meaning(HomeUnavailable, "The pool is paused or resuming.", 1, r"SQL pool since it is paused"),
     42109: Meaning(HomeUnavailable, "The pool is warming up.", 1, r"The SQL pool is warming up"),
     49918: Meaning(HomeUnavailable, _RETRY, 1, r"Not enough resources to process request"),
     49919: Meaning(HomeUnavailable, _RETRY, 1, r"Too many create or update operations in progress"),
     49920: Meaning(HomeUnavailable, _RETRY, 1, r"Cannot process request\. Too many operations in progress"),
+    49977: Meaning(HomeUnavailable, _RETRY, 6, r"elastic pool '.*' is busy with another operation"),
+    49983: Meaning(HomeUnavailable, _RETRY, 6, r"operation failed to complete\. Retry the operation"),
     18452: Meaning(HomeLoginFailed, _CREDENTIAL, 2, r"The login is from an untrusted domain"),
     18456: Meaning(HomeLoginFailed, _CREDENTIAL, 2, r"Login failed for user"),
     18470: Meaning(HomeLoginFailed, _CREDENTIAL_STATE, 2, r"The account is disabled"),
@@ -105,9 +166,7 @@ NUMBERS: Final[dict[int, Meaning]] = {
     5313: Meaning(HomeNotFound, "Read the table itself, or mend the synonym.", 2, r"Synonym .* refers to an invalid"),
     7202: Meaning(HomeNotFound, "Check the linked servers.", 2, r"Could not find server .* in sys\.servers"),
     911: Meaning(HomeNotFound, "Check the connection's database.", 2, r"Database '.*' does not exist"),
-    4060: Meaning(
-        HomeNotFound, "Check the connection's database, and that the login may open it.", 2, r"Cannot open database"
-    ),
+    22117: Meaning(HomeError, "Read the primary.", 2, r"change tracking is not supported.*primary replica"),
     40532: Meaning(HomeNotFound, "Check the connection's server.", 2, r"Cannot open server .* requested by the login"),
 }  # fmt: skip
 

@@ -67,6 +67,8 @@ _BEGIN_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; BEGIN TRANSACTION; 
 # A pooled connection would keep both for whoever takes it next.
 _END_SNAPSHOT = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION; SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SELECT 1"
 
+_UPDATEABILITY = "SELECT CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128))"
+
 # A timestamp with a digit that no driver's own type holds, to see whether the server's text keeps it.
 _PROBE = "2001-02-03T04:05:06.1234567"
 
@@ -81,6 +83,7 @@ class MssqlHome:
         self._connection = connection
         self._settings = settings
         self._session: Session | None = None
+        self._bounded: Session | None = None  # the one that an upper bound was read by
         self._source: Source | None = None
 
     def __enter__(self) -> Self:
@@ -128,6 +131,7 @@ class MssqlHome:
         if kind == "binary":
             return HighWater(self._oldest_uncommitted(column), kind, null_cursors=nulls)
         value, ties = self._largest(column)
+        self._bounded = self._session
         clock = self._clock(column) if kind == "datetime" and value is not None else None
         if clock is None or value is None or order_of(value, kind) <= order_of(clock, kind):
             return HighWater(value, kind, ties, nulls, clock=clock)
@@ -283,6 +287,7 @@ class MssqlHome:
         if window.cursor is not None and window.cursor != CHANGE_TRACKING:
             cursor = self._column(window.cursor)
             cursor_type(cursor)
+            self._check_reached(cursor, window)
         keep_offset = self._settings.keep_offset
         if range_.after and self._settings.key:
             self._check_alone(range_.after)
@@ -397,6 +402,12 @@ class MssqlHome:
         except HomeError as error:
             if error.transient:
                 raise
+            if self._is_read_only():
+                raise CursorUnusable(
+                    "This database is a copy for readers, and Change Tracking answers on its primary alone. "
+                    f"{error.message}",
+                    hint="Remove application_intent from the connection, or use a time of last change with a lag.",
+                ) from error
             raise CursorUnusable(
                 f"This server has no Change Tracking. {error.message}",
                 hint="Use a rowversion or a time of last change as the watermark, or run_type full_drop.",
@@ -413,6 +424,38 @@ class MssqlHome:
                 f"and GRANT VIEW CHANGE TRACKING ON {source.tracked} TO the login.",
             )
         return HighWater(str(current), "version", oldest=str(oldest))
+
+    def _check_reached(self, cursor: SourceColumn, window: Window) -> None:
+        """Secondaries lag, each by a time of its own: rows up to a bound that another one has shown may not have come
+        to the one that answers now. A transient error, for they will."""
+        if (
+            self._connection.application_intent == "read_write"
+            or window.upper is None
+            or cursor.base_type == "rowversion"
+        ):
+            return
+        if self._bounded is not None and self._bounded is self._session:
+            return
+        placeholder, bound = parameter(cursor, window.upper)
+        if not self._ask(
+            select("TOP (1) 1 AS reached", self._described().sql, f"{quote(cursor.name)} >= {placeholder}"), bound
+        ):
+            raise HomeUnavailable(
+                f"{self._described().name}: the secondary that answers has no row of {cursor.name} as new as "
+                f"{window.upper}, where this load's window ends.",
+                hint="It lags behind the one that was read before, or the newest rows are gone: if it lasts, remove "
+                "application_intent from the connection, or reload the table with run_type full_drop.",
+            )
+
+    def _is_read_only(self) -> bool:
+        """Whether the database takes no writes, as the secondary of an availability group or a geo-replica."""
+        try:
+            rows = self._ask(_UPDATEABILITY)
+        except HomeError as error:
+            if error.transient:
+                raise
+            return False
+        return bool(rows) and rows[0][0] == "READ_ONLY"
 
     def _check_versions(self, lower: str) -> None:
         """A transient error: the next slice finds the same before it reads, and does what the settings say."""
@@ -512,6 +555,12 @@ class MssqlHome:
 
     def _oldest_uncommitted(self, column: SourceColumn) -> str:
         """The lowest rowversion that a transaction still running may have taken: below it nothing will change."""
+        if self._is_read_only():
+            raise CursorUnusable(
+                f"Column {column.name!r} is a rowversion, and this database is a copy for readers, which does not know "
+                "the transactions that are still running on its primary: their rows would be lost.",
+                hint="Remove application_intent from the connection, or use a time of last change with a lag.",
+            )
         try:
             rows = self._ask("SELECT MIN_ACTIVE_ROWVERSION()")
         except HomeError as error:

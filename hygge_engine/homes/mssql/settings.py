@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -18,6 +20,11 @@ Authentication = Literal["sql", "managed_identity", "service_principal", "defaul
 
 DEFAULT_PORT = 1433
 
+# What Windows calls the machine itself; the names mean nothing to a resolver.
+_THIS_MACHINE = (".", "(local)")
+
+_COLON_AND_PORT = re.compile(r"([^:]+|\[[^\]]*\]):(\d+)")
+
 # Readers of a table that nobody else waits beside: one keeps a core busy, and larger instances have two.
 _READERS_AT_LEISURE = 2
 
@@ -31,11 +38,42 @@ _LOGIN_NEEDS: dict[str, tuple[str, ...]] = {
 }
 
 
+def _checked_host(host: str) -> str:
+    """A host as every driver and socket takes it. Raises ValueError with the reason where it is none."""
+    if host[:4].lower() == "tcp:":
+        host = host[4:].strip()
+    if host.lower() in _THIS_MACHINE:
+        return "localhost"
+    if ":" in host:
+        found = _COLON_AND_PORT.fullmatch(host)
+        if found and not _is_ipv6(host):
+            raise ValueError(f"a comma stands before the port of a SQL Server, no colon: {found[1]},{found[2]}")
+        if not _is_ipv6(host):
+            raise ValueError(f"{host!r} is no host: expected a name or an address, without a protocol before it")
+        return host
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        host = ""
+    if not host or any(character.isspace() for character in host) or host.startswith("."):
+        raise ValueError("expected a host name or address: sql.example.com, or sql.example.com,1433")
+    return host
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
 @register_connection
 class MssqlConnection(ConnectionSettings):
     """How to reach a database of SQL Server, Azure SQL or Fabric SQL.
 
-    ``server`` is a host, ``host,port`` or ``host\\instance``. The traffic is encrypted and the certificate verified
+    ``server`` is a host, ``host,port``, ``host\\instance`` or ``host\\instance,port``, of which the port counts. The
+    traffic is encrypted and the certificate verified
     unless the settings say otherwise.
     ``query_timeout_seconds`` bounds the wait for the server's next answer, 0 for no bound; the default is the
     five minutes after which a Functions app on a consumption plan is stopped anyway. ``login_timeout_seconds`` leaves
@@ -57,6 +95,7 @@ class MssqlConnection(ConnectionSettings):
     access_token: SecretStr | None = None
     encrypt: bool = True
     trust_server_certificate: bool = False
+    application_intent: Literal["read_write", "read_only"] = "read_write"
     driver: Literal["mssql-python", "pyodbc"] = "mssql-python"
     pool_size: int = Field(default=4, ge=1)
     query_timeout_seconds: int = Field(default=300, ge=0)
@@ -64,10 +103,15 @@ class MssqlConnection(ConnectionSettings):
 
     @property
     def address(self) -> str:
-        """The server as the driver wants it: ``host,port``, or ``host\\instance``."""
-        if "," in self.server or "\\" in self.server:
+        """The server as the driver wants it: ``host,port``, ``host\\instance`` or both."""
+        if "," in self.server or ("\\" in self.server and self.port is None):
             return self.server
         return f"{self.server},{self.port or DEFAULT_PORT}"
+
+    @property
+    def host(self) -> str:
+        """The server's host alone, as sockets want it."""
+        return self.server.partition(",")[0].partition("\\")[0].strip("[]")
 
     @field_validator("username", "password", "client_id", "client_secret", "tenant_id", "access_token", mode="before")
     @classmethod
@@ -84,14 +128,17 @@ class MssqlConnection(ConnectionSettings):
             raise ValueError(
                 "expected a host, without ; { or }; other parts of a connection string are keys of their own"
             )
-        host, comma, port = (part.strip() for part in value.partition(","))
-        if not host or (comma and not (port.isdigit() and 1 <= int(port) <= 65535)):
+        place, comma, port = (part.strip() for part in value.partition(","))
+        if comma and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
             raise ValueError("expected a host, or host,port with a port between 1 and 65535")
-        return host + comma + port
+        host, backslash, instance = (part.strip() for part in place.partition("\\"))
+        if backslash and (not instance or "\\" in instance):
+            raise ValueError("expected the name of an instance after the backslash: sql.example.com\\name")
+        return _checked_host(host) + backslash + instance + comma + port
 
     @model_validator(mode="after")
     def _port_is_given_once(self) -> Self:
-        if self.port is not None and ("," in self.server or "\\" in self.server):
+        if self.port is not None and "," in self.server:
             raise ValueError(f"port {self.port} and server {self.server!r} both say where the server listens; keep one")
         return self
 
