@@ -146,7 +146,7 @@ async def start_due_loads(
         tick = replace(tick, previous=served.until.astimezone(tick.due.tzinfo))
     kept = timedelta(seconds=project.options.history_retention)
     known, missed = await _look_after(served, client, purged=served is not None and tick.due - served.until >= kept)
-    running = await _listed(client, running_statuses, known)
+    running = await running_loads(client, running_statuses, known)
     requests = requests_of(project, tick, running.items(), missed)
     begun = {str(each.coordinator_run_id): each.flows for each in requests if not each.skip_reason}
     now_served = Served(tick.due, {load: tuple(request["flows"]) for load, request in known.items()} | begun)
@@ -184,7 +184,7 @@ async def _look_after(
     return running, missed
 
 
-async def _listed(
+async def running_loads(
     client: ScheduleClient, running_statuses: Sequence[Any], known: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Mapping[str, Any]]:
     """The scheduled loads under way: those ``known``, and those that a listing shows besides, with SDK 1.7 on its first

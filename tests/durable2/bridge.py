@@ -57,7 +57,7 @@ class Bridge:
 
     def __enter__(self) -> Self:
         os.environ.update(self._settings)
-        address = self._backend.start()
+        self.address = address = self._backend.start()
         self._channel = grpc.insecure_channel(address, UNLIMITED)
         self._stub = stubs.TaskHubSidecarServiceStub(self._channel)
         self.client = TaskHubGrpcClient(host_address=address)

@@ -24,5 +24,5 @@ def test_a_load_that_cannot_be_planned_says_why_and_settles(bridge: Bridge) -> N
     assert state.runtime_status == OrchestrationStatus.COMPLETED, state.failure_details
     summary = json.loads(state.serialized_output or "null")
     assert (summary["status"], summary["error"], summary["requested_by"]) == ("fail", "configuration", "tests")
-    assert "hygge.yml" in summary["message"]
+    assert "hygge validate" in summary["message"]
     assert summary["journal"]["status"] == "failed"
