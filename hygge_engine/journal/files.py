@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hygge_engine.errors import JournalError, LakeNotFound
+from hygge_engine.journal.kept import Kept
 from hygge_engine.journal.names import file_name
 from hygge_engine.journal.rows import SCHEMA, conform, select
 from hygge_engine.lake.base import Lake, PathInfo
@@ -27,6 +28,11 @@ ROW_GROUP_ROWS = 65_536
 
 # Files read at the same time: enough to hide a data lake's latency, few enough to be no burden.
 READERS = 8
+
+# Rows of small files that a process keeps, in bytes: those of a few hundred loads, which somebody who looks at the
+# newest ones would otherwise have read again and again.
+RUNS_KEPT_BYTES = 16 * 1024**2
+_RUNS: Kept[pa.Table] = Kept(RUNS_KEPT_BYTES)
 
 # In the canonical file's metadata: how many rows have been retired before its first.
 FIRST_ROW_KEY = b"hygge.first_row"
@@ -131,6 +137,16 @@ class JournalFiles:
         names = {file_name(load) for load in only}
         return [entry for entry in files if entry.name.removesuffix(".parquet").split("~")[0] in names]
 
+    def state(self) -> object:
+        """A value that is another one once a row has been added or moved: what an answer can be kept by."""
+        runs = frozenset((entry.path, entry.etag) for entry in self.list_runs())
+        return self.where, runs, self.canonical_etag()
+
+    def canonical_etag(self) -> str | None:
+        """The canonical file's etag; None where there is no such file yet."""
+        info = self.lake.info(self.canonical_path)
+        return None if info is None else info.etag
+
     def read_run(self, path: str) -> pa.Table | None:
         """A load's rows as they were written, or None where the file has been folded since it was listed."""
         try:
@@ -140,13 +156,20 @@ class JournalFiles:
         return decode(data, path).read()
 
     def read_runs(self, files: Sequence[PathInfo]) -> dict[str, pa.Table]:
-        """The rows of the files that are still there, by path."""
+        """The rows of the files that are still there, by path. A file never changes, so that each is read once."""
+
+        def read(entry: PathInfo) -> pa.Table | None:
+            key = (self.where, entry.path, entry.etag)
+            table = _RUNS.get(key)
+            if table is None and (table := self.read_run(entry.path)) is not None and entry.etag:
+                _RUNS.put(key, table, table.nbytes)
+            return table
+
         if not files:
             return {}
-        paths = [entry.path for entry in files]
-        with ThreadPoolExecutor(READERS) as readers:
-            tables = readers.map(self.read_run, paths)
-            return {path: table for path, table in zip(paths, tables, strict=True) if table is not None}
+        with ThreadPoolExecutor(min(READERS, len(files)), thread_name_prefix="journal") as readers:
+            tables = list(readers.map(read, files))
+        return {entry.path: table for entry, table in zip(files, tables, strict=True) if table is not None}
 
     def read_canonical(self) -> Canonical:
         """The canonical file. Raises JournalError where it is not Parquet."""

@@ -23,12 +23,21 @@ from hygge_engine.journal.files import (
     matching,
     rows_in_order,
 )
+from hygge_engine.journal.kept import Kept
 from hygge_engine.journal.reading import JournalReader
 from hygge_engine.journal.rows import SCHEMA, EntityRunRow, conform, fingerprint, load_row, table_of
+from hygge_engine.journal.summaries import summarize
 from hygge_engine.lake.base import Lake
 
 # How often an append or a fold begins anew because somebody else was faster.
 ATTEMPTS = 10
+
+# Small files that are looked at for the newest loads, at least: several times as many as there are between two folds.
+RECENT_FILES = 256
+
+# The newest loads of canonical files that a process keeps, in bytes.
+FOLDED_KEPT_BYTES = 16 * 1024**2
+_FOLDED: Kept[pa.Table] = Kept(FOLDED_KEPT_BYTES)
 
 # A fold rewrites the whole history, so it waits until this many loads share its cost.
 FOLD_AFTER_LOADS = 64
@@ -107,9 +116,24 @@ class Journal(JournalReader):
         return _merged(canonical, recent, only)
 
     def newest(self, loads: int, *, flow: str | None = None) -> pl.DataFrame:
-        """Of a long history only as much is read as it takes; it is in the order in which loads were folded."""
+        """Of a long history only as much is read as it takes; it is in the order in which loads were folded.
+
+        Of the small files only the newest are read, in the order in which loads ended, so that a journal which
+        nobody can fold stays readable.
+        """
         only = {} if flow is None else {"flow": [flow]}
-        recent = rows_in_order(self._files.read_runs(self._files.list_runs()).values())
+        files = sorted(self._files.list_runs(), key=lambda entry: (entry.modified, entry.path))
+        recent = rows_in_order(self._files.read_runs(files[-max(RECENT_FILES, 2 * loads) :]).values())
+        return _merged(self._newest_folded(loads, only), recent, only)
+
+    def state(self) -> object:
+        return self._files.state()
+
+    def _newest_folded(self, loads: int, only: Only) -> pa.Table:
+        """The rows of the newest loads in the canonical file, kept until that is another one."""
+        key = (self._files.where, self._files.canonical_etag(), loads, str(only))
+        if (kept := _FOLDED.get(key)) is not None:
+            return kept
         canonical = self._files.read_canonical()
         rows = max(ROW_GROUP_ROWS, loads)
         while True:
@@ -119,10 +143,14 @@ class Journal(JournalReader):
                 # The first load may have begun before the rows that were read.
                 cut = canonical.value(start, "coordinator_run_id")
                 found = found.filter(pc.field("coordinator_run_id") != cut)
-            merged = _merged(found, recent, only)
-            if start == canonical.first or merged["coordinator_run_id"].n_unique() >= loads:
-                return merged
+            if start == canonical.first or pc.count_distinct(found.column("coordinator_run_id")).as_py() >= loads:
+                break
             rows *= 4
+        newest = summarize(pl.DataFrame(found)).head(loads)["coordinator_run_id"].to_arrow()
+        found = found.filter(pc.field("coordinator_run_id").isin(newest.cast(pa.string())))
+        if canonical.etag == key[1]:
+            _FOLDED.put(key, found, found.nbytes)
+        return found
 
     def fold(self, *, after_loads: int = FOLD_AFTER_LOADS, only: Collection[str] | None = None) -> int:
         """Move the small files' rows into the canonical file once there are ``after_loads`` of them, and return how

@@ -7,8 +7,13 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from hygge_engine.journal.kept import Kept
 from hygge_engine.journal.rows import SCHEMA
 from hygge_engine.journal.summaries import Level, summarize
+
+# Answers that a process keeps, in bytes.
+ANSWERS_KEPT_BYTES = 4 * 1024**2
+_ANSWERS: Kept[pl.DataFrame] = Kept(ANSWERS_KEPT_BYTES)
 
 
 class JournalReader(ABC):
@@ -25,6 +30,10 @@ class JournalReader(ABC):
     def newest(self, loads: int, *, flow: str | None = None) -> pl.DataFrame:
         """The rows of the newest loads, at least so many of them as far as there are; with ``flow`` only its rows."""
 
+    @abstractmethod
+    def state(self) -> object:
+        """A value that is another one, and hashable, once something has been added."""
+
     def summary(
         self,
         by: Level = "load",
@@ -36,14 +45,20 @@ class JournalReader(ABC):
     ) -> pl.DataFrame:
         """One row for each load, flow or entity, the latest first (`summaries.summarize`); at most ``limit`` rows.
 
-        Of a long history the newest loads are found without reading all of it.
+        Of a long history the newest loads are found without reading all of it, and as long as nothing is added, the
+        same question is answered from memory.
         """
+        key = (self.state(), by, coordinator_run_id, flow, entity, limit)
+        if (kept := _ANSWERS.get(key)) is not None:
+            return kept
         if by == "load" and limit is not None and coordinator_run_id is None and entity is None:
             rows = self.newest(limit, flow=flow)
         else:
             rows = self.read(coordinator_run_id, flow=flow, entity=entity)
         found = summarize(rows, by)
-        return found if limit is None else found.head(limit)
+        found = found if limit is None else found.head(limit)
+        _ANSWERS.put(key, found, int(found.estimated_size()))
+        return found
 
 
 class Journals(JournalReader):
@@ -60,6 +75,9 @@ class Journals(JournalReader):
     def newest(self, loads: int, *, flow: str | None = None) -> pl.DataFrame:
         """A load that is among the newest of all is among the newest of each journal that knows it."""
         return _as_one([journal.newest(loads, flow=flow) for journal in self._journals])
+
+    def state(self) -> object:
+        return tuple(journal.state() for journal in self._journals)
 
 
 def _as_one(rows: Sequence[pl.DataFrame]) -> pl.DataFrame:
