@@ -29,6 +29,8 @@
     │   ├── StoreUnavailable          transient: the destination did not answer, or somebody else writes to it
     │   ├── FabricUnavailable         transient: Fabric's REST API did not answer
     │   ├── LandingBroken             state and landing zone disagree, or somebody else writes there
+    │   ├── NotOurs                   what is in the place has not been written by a load of this entity
+    │   ├── ColumnRefused             the destination cannot bear a column's name
     │   ├── SchemaChanged             the source's columns no longer fit the mirrored table
     │   └── NotReadable               what has been landed cannot be read back
     ├── ExpectationError            rows that arrive are not what the settings expect
@@ -263,6 +265,18 @@ class LandingBroken(StoreError):
     """Landing state and landing zone disagree, or somebody else writes to the table's folder."""
 
     code = "store.landing_broken"
+
+
+class NotOurs(StoreError):
+    """Where the rows are to settle is something that no load of this entity has written, and that is never touched."""
+
+    code = "store.not_ours"
+
+
+class ColumnRefused(StoreError):
+    """The destination cannot bear a column of this name beside the others."""
+
+    code = "store.column_refused"
 
 
 class SchemaChanged(StoreError):

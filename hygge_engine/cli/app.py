@@ -343,6 +343,37 @@ def compact(
         raise typer.Exit(run(project, retention=retention, dry_run=dry_run, overrides=var or [], json_=json_))
 
 
+@app.command(short_help="Hand over a table that was there before its first load.")
+def adopt(
+    entity: Annotated[
+        str,
+        typer.Argument(help="Whose table: `flow.entity`.", metavar="ENTITY", autocompletion=complete_entity),
+    ],
+    project: ProjectOption = Path(),
+    confirm: Annotated[
+        str,
+        typer.Option("--confirm", help="The table's name, to hand it over without being asked.", metavar="NAME"),
+    ] = "",
+    var: VarOption = None,
+    json_: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Hand over a folder or table that was there before its first load, and that loads therefore refuse.
+
+    Shows what is there, what the next full_drop would replace and what stays, and asks for the table's name. Without it
+    nothing is changed, and the command ends with 2. Loads of other run types wait for that full_drop.
+
+    \b
+    Examples:
+      hygge adopt orders_to_fabric.orders        what would become of it?
+      hygge adopt orders_to_fabric.orders --confirm orders  hand it over
+    """
+    with reporting(json_=json_, verbose=verbose):
+        from hygge_engine.cli.adopt import run
+
+        raise typer.Exit(run(project, entity=entity, confirm=confirm, overrides=var or [], json_=json_))
+
+
 @app.command(short_help="Compare destinations with their sources.")
 def reconcile(
     project: ProjectOption = Path(),

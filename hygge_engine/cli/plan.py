@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.text import Text
 
@@ -17,12 +18,14 @@ from hygge_engine.errors import HyggeError
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.bounds import cursor_type_of
 from hygge_engine.flow.factory import open_home, open_table
-from hygge_engine.flow.opening import BACK_HINT, spelling_of
+from hygge_engine.flow.opening import BACK_HINT, look_at_place, spelling_of
 from hygge_engine.flow.reach import Reach, look
 from hygge_engine.homes.base import Table
 from hygge_engine.polish.plan import polish_of
+from hygge_engine.polish.polish import Polish
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.project.settings import RunType
+from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.base import mode_of
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.watermark import Watermark
@@ -99,28 +102,37 @@ def plan_entity(project: Project, entity: Entity, reachable: Reachability, *, of
     )
     if offline:
         return line
-    state = LandingState()
+    state: LandingState | None = None
     if unreachable := reachable.destination(entity):
         line.errors.append(f"the destination: {unreachable.message}")
     else:
         try:
-            state = open_table(project, entity).state() or state
+            table = open_table(project, entity)
+            state = table.state() or LandingState()
+            _add_state(line, state)
         except HyggeError as error:
             line.errors.append(f"the destination: {error}")
-    _add_state(line, state)
     if unreachable := reachable.source(entity):
         line.errors.append(f"the source: {unreachable.message}")
         return line
+    polish: Polish | None = None
     try:
         with open_home(project, entity) as home:
-            _add_source(line, home.describe(), entity, project)
+            polish = _add_source(line, home.describe(), entity, project)
             if entity.watermark and entity.watermark.lag_seconds and run_type == "incremental":
                 cursor = entity.watermark.cursor
                 Watermark(cursor, cursor_type_of(home, cursor)).check_lag()
-            _add_reach(line, look(home, entity, state.watermark if state.has_history else None), entity)
+            _add_reach(
+                line, look(home, entity, state.watermark if state is not None and state.has_history else None), entity
+            )
     except HyggeError as error:
         place = setting_place(entity, error.code, error.message)
         line.errors.append(f"the source: {error}" + (f" ({place})" if place else ""))
+    try:
+        if state is not None and polish is not None:
+            _add_destination(line, table, state, polish)
+    except HyggeError as error:
+        line.errors.append(f"the destination: {error}")
     return line
 
 
@@ -144,7 +156,7 @@ def _source_of(entity: Entity) -> str:
     return ": ".join(str(part) for part in settings.values()) or entity.home.type
 
 
-def _add_source(line: Line, table: Table, entity: Entity, project: Project) -> None:
+def _add_source(line: Line, table: Table, entity: Entity, project: Project) -> Polish:
     line.rows = table.approximate_rows
     polish = polish_of(table, entity.polish)
     line.columns = len(polish.table.columns)
@@ -161,6 +173,13 @@ def _add_source(line: Line, table: Table, entity: Entity, project: Project) -> N
         polish.check_identity(key)
     rules = rules_of(entity.expectations, polish, key)
     line.expectations = rules.names if rules else []
+    return polish
+
+
+def _add_destination(line: Line, table: Destination[Any], state: LandingState, polish: Polish) -> None:
+    """Whether the source's rows can settle where they are to."""
+    mode = mode_of(state, reload=line.run_type == "full_drop")
+    line.warnings += look_at_place(table, state, polish, [column.name for column in polish.table.columns], mode)
 
 
 def _add_state(line: Line, state: LandingState) -> None:

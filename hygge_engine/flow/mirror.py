@@ -100,6 +100,7 @@ def _land_changes(table: OpenMirroringTable, landing: TableLanding, telemetry: T
         return resumed
     replaces = changes.snapshot and landing.state.has_history
     mode: Mode = "reload" if replaces else "changes" if landing.state.has_history else "initial"
+    table.check_place(landing.state, changes.upserts.schema, reload=replaces)
     landing.begin(
         OpenLoad(
             load_id=load_id,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from hygge_engine.errors import (
     ChangesExpired,
@@ -13,6 +15,7 @@ from hygge_engine.errors import (
     CursorMovedBack,
     CursorUnusable,
     HomeNotFound,
+    LandingBroken,
     SchemaChanged,
 )
 from hygge_engine.expectations.rules import rules_of
@@ -27,7 +30,7 @@ from hygge_engine.polish.polish import Polish
 from hygge_engine.project.settings import CHANGE_TRACKING, effective_run_type
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.base import Landing, mode_of
-from hygge_engine.stores.landing.state import Checked, Mode, OpenLoad
+from hygge_engine.stores.landing.state import Checked, LandingState, Mode, OpenLoad
 from hygge_engine.watermark import Watermark
 
 if TYPE_CHECKING:
@@ -125,6 +128,7 @@ class Opening:
             return None
         if opened.mode != "reload":
             self._table.check_history(self._landing)
+        self._notes += look_at_place(self._table, self._landing.state, polish, columns, opened.mode)
         self._record_columns(polish.table, columns, change)
         opened = replace(opened, message=self.message)
         self._landing.begin(opened, key_columns=keys, columns=columns, treatments=polish.treatments)
@@ -285,12 +289,12 @@ class Opening:
         if self._tracks_changes:
             raise CursorUnusable(
                 "the table has rows that were not loaded by Change Tracking, so that deletes since then are not known",
-                hint="Reload the table with run_type full_drop; the increments after it go on by Change Tracking.",
+                hint=f"{RELOAD_HINT} The increments after it go on by Change Tracking.",
             )
         if not merges:
             raise CursorUnusable(
                 "the table has rows but no watermark, and this store would keep what is read again twice",
-                hint="Reload the table with run_type full_drop; the increments after it have a watermark.",
+                hint=f"{RELOAD_HINT} The increments after it have a watermark.",
             )
         self._notes.append("no watermark yet: everything is read once more and merged by key")
         return opened
@@ -333,7 +337,7 @@ class Opening:
         if not keys and mode != "reload" and self._table.needs_key:
             raise ConfigurationError(
                 f"{source.name} has no unique key, so changed rows cannot be merged into the table",
-                hint="Set key_columns on the store, or use run_type full_drop.",
+                hint="Set key_columns on the store, or use run_type full_drop, which replaces what has landed.",
             )
         return keys
 
@@ -345,6 +349,21 @@ class Opening:
                 f"the key was ({', '.join(state.key_columns)}), is ({', '.join(keys)}); which cannot be changed",
                 hint=RELOAD_HINT,
             )
+
+
+def look_at_place(
+    table: Destination[Any], state: LandingState, polish: Polish, columns: Collection[str], mode: Mode
+) -> list[str]:
+    """Whether rows of these columns can settle where they are to, before the first of them is read; also what is there
+    of somebody else, and stays. Raises ColumnRefused, NotOurs, LandingBroken."""
+    if state.adopted and mode != "reload":
+        raise LandingBroken(
+            f"{table.table_name} was handed over on {state.adopted[:10]}, and its rows are not from this source",
+            hint="Load it once with run_type full_drop, which replaces them; increments go on from there.",
+        )
+    table.check_columns(list(columns), state.columns)
+    schema = pa.schema([field for field in polish.table.schema if field.name in columns])
+    return table.check_place(state, schema, reload=mode == "reload")
 
 
 def spelling_of(source: Table, names: Sequence[str], setting: str) -> tuple[str, ...]:

@@ -148,7 +148,7 @@ class _Slice:
                 hint="Restore the setting, or load the new table with run_type full_drop; the old one stays as it is.",
             )
         if self._landing.open is not None:
-            self._take_over(resumable=not moved_from)
+            self._take_over(resumable=not self._landing.began_elsewhere)
         while not self._landing.finished:
             if self._opening.has_expired():
                 self._landing.discard()

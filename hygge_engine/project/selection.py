@@ -51,7 +51,8 @@ def select(
     if without_watermark:
         raise LoadError(
             f"An incremental load needs a watermark, and there is none for {', '.join(without_watermark)}.",
-            hint="Add `watermark: {column: …}` to the flow or entity, or load with run type full_drop.",
+            hint="Add `watermark: {column: …}` to the flow or entity, or load with run type full_drop, "
+            "which replaces what has landed.",
         )
     if backfill:
         _check_backfill(candidates)
@@ -69,13 +70,14 @@ def _check_backfill(entities: Sequence[Entity]) -> None:
     if tracked:
         raise LoadError(
             f"Change Tracking has no window that could be read again: {', '.join(tracked)}.",
-            hint="Choose other entities, or reload these with run type full_drop.",
+            hint="Choose other entities, or replace what has landed of these: run type full_drop.",
         )
     doubled = [entity.id for entity in entities if not entity.store.upserts()]
     if doubled:
         raise LoadError(
             f"A window is read again, and the store of {', '.join(doubled)} would keep its rows twice.",
-            hint="Choose entities whose store replaces rows by key, or reload these with run type full_drop.",
+            hint="Choose entities whose store replaces rows by key, or replace what has landed of these: "
+            "run type full_drop.",
         )
 
 

@@ -38,7 +38,7 @@ _NO_LOAD = LoadStamp("", datetime.min.replace(tzinfo=UTC))
 ATTEMPTS = 3
 
 _LOAD = "Load it: hygge go --entity {}"
-_RELOAD = "Reload the table: hygge go --entity {} --run-type full_drop"
+_RELOAD = "Replace what has landed: hygge go --entity {} --run-type full_drop"
 _LOAD_AGAIN = "Load these rows again: hygge go --entity {} --from {} --to {}"
 _LATE = "what differs has come late, within the lag: the next load reads these rows again"
 _COMPARE_ROWS = "Which rows: hygge reconcile --entity {}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import pyarrow as pa
 
-from hygge_engine.errors import NotReadable
+from hygge_engine.errors import NotReadable, StoreError
+from hygge_engine.stores.column_names import ColumnNames
 from hygge_engine.stores.landing.base import Landing
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 
@@ -41,6 +43,18 @@ class RowWriter(Protocol):
     def abandon(self) -> None:
         """Drop what was staged; never raises. What cannot be deleted now is swept by the next load."""
         ...
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """What taking a table over would mean: ``found`` is what is there, ``replaced`` what the next full_drop takes away,
+    ``kept`` what stays; all for people. ``confirm`` writes the landing state that says so."""
+
+    name: str
+    found: str
+    replaced: str
+    kept: str
+    confirm: Callable[[], None]
 
 
 class ReadBack(ABC):
@@ -87,11 +101,12 @@ class Destination[L: Landing](ABC):
     ``schema_name`` (empty where the store has none) and ``table_name`` name it in the schema manifest. ``key_columns``
     are those that the settings name. ``merges`` tells whether a row that lands again replaces the one with its key;
     where it does not, each version of a row lands once. ``needs_key`` refuses increments of a source without a key.
-    ``L`` is the kind of hold that the store has on its tables.
+    ``names`` says which columns it can bear. ``L`` is the kind of hold that the store has on its tables.
     """
 
     schema_name: str = ""
     table_name: str
+    names: ColumnNames = ColumnNames()
     key_columns: tuple[str, ...] = ()
     merges: bool = False
     needs_key: bool = False
@@ -99,6 +114,23 @@ class Destination[L: Landing](ABC):
     @abstractmethod
     def state(self) -> LandingState | None:
         """How far the table has come, without a claim on it; None where nothing ever landed."""
+
+    def check_columns(self, columns: Sequence[str], landed: Collection[str] = ()) -> None:
+        """Raise ColumnRefused for names that the table cannot bear; those that have ``landed`` have shown it can."""
+        self.names.check(columns, landed)
+
+    def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
+        """Look at the place where rows of ``schema`` are to settle, before the first of them is read.
+
+        Returns what is there, has not been written by the engine, and stays. Raises NotOurs where the engine would have
+        to add to it or replace it, LandingBroken where what it has written is no longer as it was.
+        """
+        return []
+
+    def adopt(self) -> Adoption:
+        """What lies in the place and has no landing state, and how it could be taken over. Raises StoreError where
+        that is not possible."""
+        raise StoreError(f"{self.table_name} cannot be taken over: its store does not know how")
 
     @abstractmethod
     def attach(self, load_id: str, attempt: int) -> L:

@@ -1,20 +1,29 @@
-"""A table that is a folder of numbered files in a lake: what every store of files shares."""
+"""A table that is a folder of numbered files in a lake: what every store of files shares.
+
+Whatever is in the folder and has another name than the landing state gives its files is somebody else's, and is never
+touched.
+"""
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
-from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LandingBroken
+import pyarrow as pa
+
+from hygge_engine.errors import LandingBroken, NotOurs
 from hygge_engine.lake.base import Lake, PathInfo
-from hygge_engine.stores.base import Destination
+from hygge_engine.stores.base import Adoption, Destination
+from hygge_engine.stores.landing.base import NOT_OURS_HINT, RELOAD, RENEWAL_SECONDS
 from hygge_engine.stores.landing.protocol import TableLanding
 from hygge_engine.stores.landing.state import LandingState, StagedFile, StateFile
 
-# A folder's etag may move while Fabric moves files out of it; after so many changes in a row it is left in peace for a
-# while.
-DROP_ATTEMPTS = 5
+# How many names a message shows, and up to how many are counted.
+NAMED_ENTRIES = 5
+COUNTED_ENTRIES = 1_000
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,12 @@ class Places:
     state: str
     staging: str
 
+    @property
+    def entity(self) -> str:
+        """``flow.entity``, as the landing state's path tells it."""
+        flow, name = self.state.removesuffix(".json").split("/")[-2:]
+        return f"{flow}.{name}"
+
 
 def places_of(folder: str, journal: str, flow: str, entity: str) -> Places:
     """The places of an entity's table; ``journal`` is the folder of everything that is ours."""
@@ -34,6 +49,9 @@ def places_of(folder: str, journal: str, flow: str, entity: str) -> Places:
 
 class FolderTable(Destination[TableLanding]):
     """The landing protocol on a folder. Subclasses say what a file is called and how one is written."""
+
+    # What kind of files the settings ask for; empty where there is only one.
+    format: str = ""
 
     def __init__(self, lake: Lake, places: Places) -> None:
         self.lake = lake
@@ -54,24 +72,53 @@ class FolderTable(Destination[TableLanding]):
             folder=self.places.folder,
             load_id=load_id,
             attempt=attempt,
+            file_format=self.format,
         )
 
     def check_history(self, landing: TableLanding) -> None:
         """Raises LandingBroken where the state and the folder tell different stories."""
-        folder = self.places.folder
-        exists = self._folder() is not None
-        if landing.state.has_history and not exists:
+        if landing.state.has_history and self._folder() is None:
             raise LandingBroken(
-                f"the table's folder {folder} is missing, though {landing.state.next_sequence - 1} "
+                f"the table's folder {self.places.folder} is missing, though {landing.state.next_sequence - 1} "
                 "files have been landed in it",
-                hint="If it was deleted on purpose, reload the table with run_type full_drop.",
+                hint=f"If it was deleted on purpose, {RELOAD}",
             )
-        if landing.is_new and exists:
-            raise LandingBroken(
-                f"{folder} exists already, but its landing state {self.places.state} does not: "
-                "another publisher may be writing there",
-                hint="Stop the other publisher, then reload the table with run_type full_drop.",
-            )
+
+    def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
+        """An increment of a table of ours looks at nothing: it adds files under names that nobody has."""
+        folder = self.places.folder
+        if not state.owns(folder):
+            self._check_unclaimed()
+            return []
+        self._check_format(state, reload=reload)
+        return self._strangers(state) if reload else []
+
+    def adopt(self) -> Adoption:
+        """The files that bear the names of ours become the table's; all others stay somebody else's."""
+        state = self.state()
+        if state is not None and state.owns(self.places.folder):
+            raise LandingBroken(f"{self.places.folder} is this entity's table already, as {self.places.state} says")
+        entries = list(self.lake.list(self.places.folder))
+        if not entries:
+            raise LandingBroken(f"there is nothing at {self.places.folder}: a load just makes it")
+        ours = [entry for entry in entries if not entry.is_directory and self.claimed(entry.name)]
+        adopted = self.state_of(ours)
+        others = [entry for entry in entries if entry not in ours]
+        return Adoption(
+            self.table_name,
+            named(entries),
+            named(ours) or "nothing",
+            named(others) or "nothing",
+            lambda: self._write_adopted(state, adopted),
+        )
+
+    def claimed(self, name: str) -> bool:
+        """Whether a file of this name could be one of ours, whatever the landing state says."""
+        return False
+
+    def state_of(self, files: Sequence[PathInfo]) -> LandingState:
+        """The landing state of a table that consists of ``files``, each of them `claimed`."""
+        return LandingState()
 
     def publish(
         self,
@@ -97,29 +144,63 @@ class FolderTable(Destination[TableLanding]):
         return []
 
     def drop(self, landing: TableLanding) -> bool:
-        """Delete the table's folder, on the etag that the state holds; False where somebody is at work in it just now.
+        """Delete the files that the landing state names, and nothing else.
 
-        A zombie's delete cannot hit the table's next generation: it would have to write the state first.
+        A zombie's delete cannot hit the table's next generation, whose files have other names.
         """
-        for _ in range(DROP_ATTEMPTS):
-            folder = self._folder()
-            if folder is None:
-                if not landing.state.folder_etag:  # there never was a table to drop, nor to wait for
-                    landing.update(phase="waiting")
-                    return True
-                break
-            landing.record_drop(folder.etag)
-            try:
-                self.lake.delete_directory(self.places.folder, if_match=folder.etag or None)
-            except LakeConditionNotMet:
-                continue
-            except LakeConflict:
-                return False
-            break
-        else:
-            return False
-        landing.update(phase="waiting", dropped_at=self.lake.now().isoformat())
+        renewed = time.monotonic()
+        ours = self._ours(landing.state) if landing.owns_place else set()
+        for entry in [entry for entry in self.lake.list(self.places.folder) if entry.path in ours]:
+            self.lake.delete(entry.path)
+            if time.monotonic() - renewed > RENEWAL_SECONDS:
+                landing.renew()
+                renewed = time.monotonic()
+        landing.update(phase="waiting")
         return True
+
+    def landed_paths(self, state: LandingState) -> set[str]:
+        """The final paths of the files that the landing state says we have written in this generation."""
+        return {self.data_file(state, number) for number in range(1, state.next_sequence)}
+
+    def _ours(self, state: LandingState) -> set[str]:
+        return self.landed_paths(state) | set(state.left_over)
+
+    def _check_unclaimed(self) -> None:
+        """Raises NotOurs where the folder, of which nothing is ours, is not empty."""
+        folder = self.places.folder
+        info = self.lake.info(folder)
+        if info is not None and not info.is_directory:
+            raise NotOurs(f"{folder} is a file, and the table needs a folder", hint=self._not_ours_hint())
+        if found := named(self.lake.list(folder)):
+            raise NotOurs(
+                f"{folder} exists, and no load of {self.places.entity} has written it; in it: {found}",
+                hint=self._not_ours_hint(),
+            )
+
+    def _check_format(self, state: LandingState, *, reload: bool) -> None:
+        """Raises LandingBroken where an increment would add files of another kind than those that are there."""
+        if state.file_format in ("", self.format) or reload or not state.has_history:
+            return
+        raise LandingBroken(
+            f"{self.places.folder} has been landed as {state.file_format}, the settings now say {self.format}",
+            hint=f"Restore format, or {RELOAD}",
+        )
+
+    def _strangers(self, state: LandingState) -> list[str]:
+        """What is in the folder and is not ours; it stays there."""
+        ours = self._ours(state)
+        others = named(entry for entry in self.lake.list(self.places.folder) if entry.path not in ours)
+        return [f"in {self.places.folder}, not by this engine, and left there: {others}"] if others else []
+
+    def _write_adopted(self, before: LandingState | None, adopted: LandingState) -> None:
+        states = StateFile(self.lake, self.places.state)
+        states.read()
+        epoch = before.epoch + 1 if before is not None else 1
+        now = self.lake.now().isoformat()
+        states.write(replace(adopted, epoch=epoch, place=self.places.folder, landed_in=self.places.folder, adopted=now))
+
+    def _not_ours_hint(self) -> str:
+        return NOT_OURS_HINT.format(self.places.entity)
 
     def _folder(self) -> PathInfo | None:
         """The table's folder; its parent's listing decides where a service does not answer HEAD for folders."""
@@ -128,3 +209,13 @@ class FolderTable(Destination[TableLanding]):
             return found
         parent = self.places.folder.rpartition("/")[0]
         return next((entry for entry in self.lake.list(parent) if entry.path == self.places.folder), None)
+
+
+def named(entries: Iterable[PathInfo]) -> str:
+    """The first few names of a listing and how many more there are; empty where there is nothing."""
+    found = list(islice(entries, COUNTED_ENTRIES + 1))
+    names = [f"{entry.name}/" if entry.is_directory else entry.name for entry in found[:NAMED_ENTRIES]]
+    more = len(found) - len(names)
+    if len(found) > COUNTED_ENTRIES:
+        return f"{', '.join(names)} and more than {COUNTED_ENTRIES - NAMED_ENTRIES:,} others"
+    return ", ".join(names) + (f" and {more} more" if more else "")

@@ -69,7 +69,7 @@ class Watermark:
             raise CursorUnusable(
                 f"the table was loaded by {self.column} ({self.type}) so far, "
                 f"the configuration now says {other.column} ({other.type})",
-                hint="Restore the watermark, or reload the table with run_type full_drop.",
+                hint="Restore the watermark, or replace what has landed: run_type full_drop.",
             )
 
     def check_lag(self) -> None:

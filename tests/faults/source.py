@@ -49,6 +49,11 @@ class Source:
         clock = self.clock + 1
         self._change({id_: (id_, f"v{clock}", clock) for id_ in ids}, clock)
 
+    def put_values(self, values: dict[int, str]) -> None:
+        """Insert or update rows with values of their own, all in one change."""
+        clock = self.clock + 1
+        self._change({id_: (id_, value, clock) for id_, value in values.items()}, clock)
+
     def put_late(self, *ids: int) -> None:
         """Insert rows that bear the time of the change before."""
         self._change({id_: (id_, "late", self.clock) for id_ in ids}, self.clock)

@@ -108,14 +108,14 @@ def test_another_table_name_takes_a_reload_and_leaves_the_old_folder_alone(wareh
     warehouse.source.put(1, 2, 3)
     warehouse.load()
     old, before = warehouse.folder, warehouse.rows()
-    warehouse.settle_in("others")
+    warehouse.settle_in(f"others_of_{warehouse.folder.name}")
     refused = warehouse.run("moved", "incremental")
     assert (refused.error, refused.transient) == ("store.landing_broken", False)
     assert "others" in refused.message
     warehouse.source.put(4)
     warehouse.load("full_drop")
     assert warehouse.rows() == before
-    warehouse.folder = old.parent / "others"
+    warehouse.folder = old.parent / f"others_of_{old.name}"
     assert warehouse.rows() == warehouse.source.rows
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from devcloud.sqlserver import DEFAULT_LOGINS
-from hygge_engine.errors import LandingBroken, StoreError, StoreUnavailable
+from hygge_engine.errors import NotOurs, StoreError, StoreUnavailable
 from hygge_engine.homes.mssql.session import Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.project.settings import RunType
@@ -373,8 +373,10 @@ def test_a_login_without_rights_is_told_which_it_needs(server: ServerProcess) ->
 def test_a_table_of_somebody_else_is_left_alone(server: ServerProcess) -> None:
     table = make_table(connect(server))
     server.run(f"CREATE TABLE dbo.{table.table_name} (id int)")
-    with pytest.raises(LandingBroken, match="not by this engine"):
-        table.check_history(table.attach("load", 1))
+    server.run(f"INSERT INTO dbo.{table.table_name} VALUES (1)")
+    for reload in (False, True):
+        with pytest.raises(NotOurs, match="a table of 1 row with the columns id"):
+            table.check_place(table.attach("load", 1).state, numbers().schema, reload=reload)
 
 
 def test_a_server_that_is_not_there_is_a_passing_fault(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from hygge_engine.errors import LandingBroken, StoreError, StoreUnavailable
+from hygge_engine.errors import LandingBroken, NotOurs, StoreError, StoreUnavailable
 from hygge_engine.stores.database.table import DatabaseTable
 from hygge_engine.stores.landing.state import Mode, OpenLoad
 from hygge_engine.stores.sqlite import database as sqlite_database
@@ -141,8 +141,12 @@ def test_a_reload_keeps_what_others_have_built_on_the_table(table: DatabaseTable
     land(table, numbers(3, n=["c"]), key=("id",), mode="reload")
     assert ask(file, "SELECT n FROM named") == [("c",)]
     assert ask(file, "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL") == [("by_n",)]
-    land(table, numbers(4, m=[1.5]), key=("id",), mode="reload")
-    assert ask(file, "SELECT * FROM orders") == [(4, 1.5)]
+    land(table, numbers(4, n=["d"], m=[1.5]), key=("id",), mode="reload")  # made anew, with another column
+    assert ask(file, "SELECT id, n, m FROM orders") == [(4, "d", 1.5)]
+    assert ask(file, "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL") == [("by_n",)]
+    with pytest.raises(StoreError, match="the index by_n on orders does not fit"):
+        land(table, numbers(5, m=[2.5]), key=("id",), mode="reload")
+    assert ask(file, "SELECT id, n, m FROM orders") == [(4, "d", 1.5)]
 
 
 def test_readers_read_on_while_a_load_writes(table: DatabaseTable, file: Path) -> None:
@@ -218,8 +222,11 @@ def test_null_in_a_key_is_refused_and_lands_nothing(table: DatabaseTable, file: 
 def test_a_table_of_somebody_else_is_left_alone(table: DatabaseTable, file: Path) -> None:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE orders (id)")
-    with pytest.raises(LandingBroken, match="not by this engine"):
-        table.check_history(table.attach("load", 1))
+    before = file.read_bytes()
+    for reload in (False, True):
+        with pytest.raises(NotOurs, match=r"orders exists, and no load of .* a table of 0 rows with the columns id"):
+            table.check_place(table.attach("load", 1).state, numbers().schema, reload=reload)
+    assert file.read_bytes() == before
 
 
 def test_a_table_that_vanished_is_not_silently_begun_anew(table: DatabaseTable, file: Path) -> None:

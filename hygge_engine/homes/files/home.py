@@ -47,7 +47,7 @@ from hygge_engine.watermark import CursorType
 # The last part of the position after a file's last row.
 _END = "end"
 
-_RELOAD = "Reload the table with run_type full_drop."
+_RELOAD = "Reload the table with run_type full_drop, which replaces what has landed by what the source has now."
 
 
 class Format(Protocol):

@@ -246,7 +246,9 @@ def _check_watermark(session: Session, source: Source, name: str, *, lag: bool) 
             raise CursorUnusable(reason, hint="Remove lag, or use a time of last change as the watermark.")
         if kind == "binary" and _ask(session, "SELECT MIN_ACTIVE_ROWVERSION()") is None:
             reason = f"{name} is a rowversion, and this server has no MIN_ACTIVE_ROWVERSION()"
-            raise CursorUnusable(reason, hint="Use a time of last change with a lag, or a full_drop.")
+            raise CursorUnusable(
+                reason, hint="Use a time of last change with a lag, or a full_drop, which replaces the table."
+            )
         if column.nullable:
             remedy = "Make the column NOT NULL, or reload the table now and then."
             found = f"{name} ({column.declaration}) may be NULL; such rows are read by the first load alone"

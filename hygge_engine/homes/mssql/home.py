@@ -410,7 +410,8 @@ class MssqlHome:
                 ) from error
             raise CursorUnusable(
                 f"This server has no Change Tracking. {error.message}",
-                hint="Use a rowversion or a time of last change as the watermark, or run_type full_drop.",
+                hint="Use a rowversion or a time of last change as the watermark, or run_type full_drop, which "
+                "replaces the table each time.",
             ) from error
         if current is None:
             raise CursorUnusable(
@@ -569,7 +570,7 @@ class MssqlHome:
             raise CursorUnusable(
                 f"Column {column.name!r} is a rowversion, and this server has no MIN_ACTIVE_ROWVERSION(), without "
                 f"which rows of transactions that are still running would be lost. {error.message}",
-                hint="Use a time of last change with a lag, or a full_drop.",
+                hint="Use a time of last change with a lag, or a full_drop, which replaces the table each time.",
             ) from error
         return to_text(column, rows[0][0])
 

@@ -130,7 +130,8 @@ def compare(
     if len(bound) != len(key):
         raise CursorUnusable(
             f"the load stopped at a row with a key of {len(bound)} columns, and now the key has {len(key)}",
-            hint="The key has changed while the table was being loaded: reload it with run_type full_drop.",
+            hint="The key has changed while the table was being loaded: reload it with run_type full_drop, which "
+            "replaces what has landed.",
         )
 
     def term(number: int, operator: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -11,6 +12,7 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from hygge_engine.stores.base import ReadBack
+from hygge_engine.stores.column_names import ColumnNames
 
 # Tables that are ours: the landing states of all tables of a database, and what is staged beside each table.
 LANDING_TABLE = "__hygge_landing"
@@ -21,6 +23,14 @@ ROW_NUMBER = "__hygge_row"
 
 # In a stage of changes: true for a row that the source no longer has, of which only the key is filled.
 DELETED = "__hygge_deleted"
+
+
+# How many columns a message names, and up to how many rows it counts.
+NAMED_COLUMNS = 8
+COUNTED_ROWS = 1_000
+
+# The end of a stage's name.
+_STAGE_END = re.compile(r"(?P<epoch>\d{8,})_\d{4,}_\d{5,}")
 
 
 class StoredState(NamedTuple):
@@ -63,7 +73,12 @@ class Transaction(Protocol):
 
 
 class Database(ABC):
-    """One database. Each method opens its own connection: what a load holds between two calls is only its state."""
+    """One database. Each method opens its own connection: what a load holds between two calls is only its state.
+
+    ``names`` are those that columns may have.
+    """
+
+    names: ColumnNames = ColumnNames(taken=(ROW_NUMBER, DELETED))
 
     @abstractmethod
     def now(self) -> datetime:
@@ -80,6 +95,14 @@ class Database(ABC):
     @abstractmethod
     def has_table(self, table: str) -> bool:
         """Whether there is such a table."""
+
+    def columns(self, table: str) -> list[str]:
+        """The columns of a table that hold values of their own, in order; none where there is no such table."""
+        return []
+
+    def describe_table(self, table: str) -> str:
+        """What a table that somebody else has made is and holds, in a few words."""
+        return ", ".join(self.columns(table)[:NAMED_COLUMNS])
 
     @abstractmethod
     def create_stage(self, stage: str, schema: pa.Schema, key: Sequence[str]) -> Inserter:
@@ -105,5 +128,14 @@ def stage_name(table: str, epoch: int, attempt: int, number: int) -> str:
 
 def epoch_of(table: str, stage: str) -> int | None:
     """The epoch in a stage's name; None for a name that no stage of the table has."""
-    epoch = stage.removeprefix(f"{table}{STAGE_MARK}").partition("_")[0]
-    return int(epoch) if stage.startswith(f"{table}{STAGE_MARK}") and epoch.isdigit() else None
+    prefix = f"{table}{STAGE_MARK}"
+    found = _STAGE_END.fullmatch(stage.removeprefix(prefix)) if stage.startswith(prefix) else None
+    return int(found["epoch"]) if found else None
+
+
+def described(kind: str, columns: Sequence[str], rows: int) -> str:
+    """A table of somebody else, for messages; ``rows`` are counted up to one more than `COUNTED_ROWS`."""
+    more = ", …" if len(columns) > NAMED_COLUMNS else ""
+    count = f"more than {COUNTED_ROWS:,}" if rows > COUNTED_ROWS else f"{rows:,}"
+    noun = "row" if rows == 1 else "rows"
+    return f"a {kind} of {count} {noun} with the columns {', '.join(columns[:NAMED_COLUMNS])}{more}"

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from hygge_engine.errors import LandingBroken, LandingFenced, StoreUnavailable
+from hygge_engine.errors import LandingBroken, LandingFenced, NotOurs, StoreUnavailable
 from hygge_engine.retry import call_with_retries
 from hygge_engine.stores.database.base import Database, StoredState, Transaction, epoch_of, stage_name
-from hygge_engine.stores.landing.base import Landing
+from hygge_engine.stores.landing.base import NOT_OURS_HINT, Landing
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 from hygge_engine.stores.landing.types import schema_of
 
@@ -114,11 +114,13 @@ class DatabaseLanding(Landing):
         new_generation: bool = False,
     ) -> None:
         """Publish and commit in one transaction; the intent is never seen by anybody else."""
-        before = self.state
+        before, owns_place = self.state, self.owns_place
 
         def land() -> LandingFenced | None:
             """Returns what is not to be tried again."""
             self.state = before
+            if not owns_place:
+                check_unclaimed(self._database, self._table, self._row.name)
             try:
                 with self._row.together() as transaction:
                     self._transaction = transaction
@@ -168,3 +170,12 @@ class DatabaseLanding(Landing):
             return
         for file in files:
             self._transaction.merge(file.staged, self._table, schema, key)
+
+
+def check_unclaimed(database: Database, table: str, entity: str) -> None:
+    """Raise NotOurs where there is a table of this name, of which the landing state of ``entity`` knows nothing."""
+    if database.has_table(table):
+        raise NotOurs(
+            f"{table} exists, and no load of {entity} has written it: {database.describe_table(table)}",
+            hint=NOT_OURS_HINT.format(entity),
+        )

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from hygge_engine.errors import HyggeError, LandingBroken, StoreError
-from hygge_engine.stores.base import Destination, ReadBack
-from hygge_engine.stores.database.base import DELETED, Database, Inserter
-from hygge_engine.stores.database.landing import DatabaseLanding, StateRow
+from hygge_engine.errors import HyggeError, LandingBroken, NotOurs, StoreError
+from hygge_engine.stores.base import Adoption, Destination, ReadBack
+from hygge_engine.stores.database.base import DELETED, NAMED_COLUMNS, Database, Inserter
+from hygge_engine.stores.database.landing import DatabaseLanding, StateRow, check_unclaimed
+from hygge_engine.stores.landing.base import RELOAD
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 
 
@@ -31,6 +32,7 @@ class DatabaseTable(Destination[DatabaseLanding]):
         self._name = name
         self.schema_name = schema_name
         self.table_name = table
+        self.names = database.names
         self.key_columns = key_columns
 
     def state(self) -> LandingState | None:
@@ -41,17 +43,43 @@ class DatabaseTable(Destination[DatabaseLanding]):
 
     def check_history(self, landing: DatabaseLanding) -> None:
         """Raises LandingBroken where the state and the database tell different stories."""
-        exists = self._database.has_table(self.table_name)
-        if landing.state.has_history and not exists:
+        if landing.state.has_history and not self._database.has_table(self.table_name):
             raise LandingBroken(
                 f"the table {self.table_name} is missing, though rows have been landed in it",
-                hint="If it was dropped on purpose, reload the table with run_type full_drop.",
+                hint=f"If it was dropped on purpose, {RELOAD}",
             )
-        if landing.is_new and exists:
-            raise LandingBroken(
-                f"the table {self.table_name} exists already, but not by this engine",
-                hint="Give the store another table_name, or replace the table with run_type full_drop.",
+
+    def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
+        """Raises NotOurs also for columns of a table of ours that somebody has added: their values would be lost."""
+        if not state.owns(self.table_name):
+            check_unclaimed(self._database, self.table_name, self._name)
+            return []
+        known = {name.casefold() for name in (*state.columns, *state.removed_columns)}
+        added = [name for name in self._database.columns(self.table_name) if name.casefold() not in known]
+        if added and not state.adopted:
+            raise NotOurs(
+                f"the table {self.table_name} has columns that no load of {self._name} has written, and whose values "
+                f"would be lost: {', '.join(added[:NAMED_COLUMNS])}",
+                hint="Keep them in a table of their own, beside this one, and drop them here.",
             )
+        return []
+
+    def adopt(self) -> Adoption:
+        """The table as it is becomes this entity's, to be replaced by its next full_drop."""
+        state = self.state()
+        if state is not None and state.owns(self.table_name):
+            raise LandingBroken(f"the table {self.table_name} is that of {self._name} already")
+        if not self._database.has_table(self.table_name):
+            raise LandingBroken(f"there is no table {self.table_name}: a load just makes it")
+        found = self._database.describe_table(self.table_name)
+        return Adoption(self.table_name, found, "all of it", "nothing", lambda: self._write_adopted(state))
+
+    def _write_adopted(self, before: LandingState | None) -> None:
+        row = StateRow(self._database, self._name)
+        row.read()
+        epoch = before.epoch + 1 if before is not None else 1
+        now, place = self._database.now().isoformat(), self.table_name
+        row.write(LandingState(epoch=epoch, place=place, landed_in=place, adopted=now))
 
     def writer(self, landing: DatabaseLanding, schema: pa.Schema, *, marked: bool) -> StagedRows:
         return StagedRows(self._database, landing, schema, marked=marked)
@@ -103,7 +131,7 @@ class StagedRows:
         if unknown := [name for name in self._key if rows.column(name).null_count]:
             raise StoreError(
                 f"of deleted rows the source knows only its own key, and the table's has {', '.join(unknown)}",
-                hint="Leave key_columns out, and reload the table with run_type full_drop.",
+                hint=f"Leave key_columns out, and {RELOAD}",
             )
         self._insert(rows, deleted=True)
 

@@ -12,20 +12,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from deltalake import CommitProperties, Transaction
+from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.schema import Field, Schema
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
-from hygge_engine.errors import StoreError, StoreUnavailable
+from hygge_engine.errors import LandingBroken, NotOurs, StoreError, StoreUnavailable
 from hygge_engine.lake.base import Lake
 from hygge_engine.retry import call_with_retries
-from hygge_engine.stores.base import ReadBack
-from hygge_engine.stores.delta import DeltaLocation, open_table, own_words
+from hygge_engine.stores.base import Adoption, ReadBack
+from hygge_engine.stores.column_names import DELTA_REFUSED, ColumnNames
+from hygge_engine.stores.delta import DeltaLocation, open_table, own_words, reading
 from hygge_engine.stores.folder import Places
+from hygge_engine.stores.lake_files.delta_rules import describe, reasons_against
 from hygge_engine.stores.lake_files.table import FilesTable
+from hygge_engine.stores.landing.base import RELOAD
 from hygge_engine.stores.landing.protocol import TableLanding
-from hygge_engine.stores.landing.state import StagedFile
+from hygge_engine.stores.landing.state import LandingState, StagedFile
 from hygge_engine.stores.landing.types import schema_of
 
 if TYPE_CHECKING:
@@ -42,7 +45,56 @@ class DeltaFilesTable(FilesTable):
     def __init__(self, lake: Lake, places: Places, settings: FilesSettings, location: DeltaLocation, name: str) -> None:
         super().__init__(lake, places, settings)
         self._location = location
+        self.names = ColumnNames("Delta", refused=DELTA_REFUSED)
         self._log = DeltaLog(lake, places.folder, location, f"hygge-engine:{name}")
+
+    def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
+        """Raises NotOurs for a table of somebody else, LandingBroken for one of ours that somebody has changed so that
+        its rows would not be what was written."""
+        table = self._log.open()
+        if not state.owns(self.places.folder):
+            if table is not None:
+                raise NotOurs(
+                    f"{self.places.folder} is {describe(table)}, and no load of {self.places.entity} has written it",
+                    hint=self._not_ours_hint(),
+                )
+            self._check_unclaimed()
+            return []
+        self._check_format(state, reload=False)  # a Delta table never takes the place of other files, nor they its
+        if table is None:
+            return []
+        if not state.adopted and not self._log.knows(table):
+            raise NotOurs(
+                f"the table at {self.places.folder} has been replaced: {describe(table)}, and no load of "
+                f"{self.places.entity} has written it",
+                hint=f"Move it away, and name this place to nobody else. Then {RELOAD}",
+            )
+        if reasons := reasons_against(table, schema, replaces=reload):
+            raise LandingBroken(
+                f"rows cannot be written to the Delta table {self.places.folder}: {'; '.join(reasons)}",
+                hint="Name another table_name, or take that off the table.",
+            )
+        return []
+
+    def adopt(self) -> Adoption:
+        """The table as it is becomes this entity's; its versions stay until somebody vacuums it."""
+        state, table = self.state(), self._log.open()
+        if table is None:
+            raise LandingBroken(f"there is no Delta table at {self.places.folder}")
+        if state is not None and state.owns(self.places.folder):
+            raise LandingBroken(f"{self.places.folder} is this entity's table already, as {self.places.state} says")
+        if reasons := reasons_against(table, pa.schema([]), replaces=True):
+            raise LandingBroken(
+                f"rows cannot be written to the Delta table {self.places.folder}: {'; '.join(reasons)}",
+                hint="Name another table_name, or take that off the table.",
+            )
+        # A commit of ours counts as made where the log knows its number: it has to begin beyond all of them.
+        generation = self._log.newest(table) // GENERATION_STRIDE + 1
+        adopted = LandingState(generation=generation, file_format=self.format)
+        kept = "its older versions, until somebody vacuums the table"
+        return Adoption(
+            self.table_name, describe(table), "all of its rows", kept, lambda: self._write_adopted(state, adopted)
+        )
 
     def attach(self, load_id: str, attempt: int) -> TableLanding:
         return DeltaLanding(self.lake, self.places, self._log, load_id=load_id, attempt=attempt)
@@ -72,6 +124,7 @@ class DeltaLanding(TableLanding):
             folder=places.folder,
             load_id=load_id,
             attempt=attempt,
+            file_format="delta",
         )
         self._log = log
 
@@ -80,7 +133,8 @@ class DeltaLanding(TableLanding):
         state = self.state
         version = state.generation * GENERATION_STRIDE + state.next_sequence + len(files)
         replaces = state.open is not None and state.open.mode == "reload"
-        call_with_retries(lambda: self._log.commit(files, schema_of(state.columns), version, replaces=replaces))
+        schema, adopted = schema_of(state.columns), bool(state.adopted)
+        call_with_retries(lambda: self._log.commit(files, schema, version, replaces=replaces, adopted=adopted))
 
 
 class DeltaLog:
@@ -92,14 +146,30 @@ class DeltaLog:
         self._location = location
         self._application = application
 
-    def commit(self, files: Sequence[StagedFile], schema: pa.Schema, version: int, *, replaces: bool) -> None:
+    def open(self) -> DeltaTable | None:
+        """The newest version of the table; None where there is none."""
+        with reading(self._folder):
+            return open_table(self._location, self._folder)
+
+    def newest(self, table: DeltaTable) -> int:
+        """The number of the newest commit of ours in the table's log, 0 where there is none."""
+        return table.transaction_version(self._application) or 0
+
+    def knows(self, table: DeltaTable) -> bool:
+        """Whether we have written to the table."""
+        return table.transaction_version(self._application) is not None
+
+    def commit(
+        self, files: Sequence[StagedFile], schema: pa.Schema, version: int, *, replaces: bool, adopted: bool
+    ) -> None:
         """Add ``files`` to the table, or put them in place of all that it holds, once for each ``version``.
 
-        Raises StoreUnavailable (transient) where the log cannot be reached or somebody else has just written to it,
-        StoreError where the table does not take such files.
+        A table that we have never written to, and that nobody has handed over (``adopted``), is somebody else's.
+        Raises NotOurs for that, StoreUnavailable (transient) where the log cannot be reached or somebody else has just
+        written to it, StoreError where the table does not take such files.
         """
         try:
-            self._commit(files, schema, version, replaces=replaces)
+            self._commit(files, schema, version, replaces=replaces, adopted=adopted)
         except CommitFailedError as error:
             raise StoreUnavailable(f"{self._where} changed while it was being written") from error
         except DeltaError as error:
@@ -114,7 +184,9 @@ class DeltaLog:
     def _where(self) -> str:
         return f"the Delta table {self._lake.url}/{self._folder}"
 
-    def _commit(self, files: Sequence[StagedFile], schema: pa.Schema, version: int, *, replaces: bool) -> None:
+    def _commit(
+        self, files: Sequence[StagedFile], schema: pa.Schema, version: int, *, replaces: bool, adopted: bool
+    ) -> None:
         properties = CommitProperties(app_transactions=[Transaction(self._application, version)])
         added = [self._action(file) for file in files]
         wanted = Schema.from_arrow(schema)
@@ -128,8 +200,10 @@ class DeltaLog:
                 commit_properties=properties,
             )
             return
-        if (table.transaction_version(self._application) or 0) >= version:
+        if self.newest(table) >= version:
             return
+        if not adopted and not self.knows(table):
+            raise NotOurs(f"{self._where} has come up while its first rows were being landed: {describe(table)}")
         if not replaces:
             known = {field.name for field in table.schema().fields}
             fresh = [field for field in wanted.fields if field.name not in known]
@@ -141,7 +215,7 @@ class DeltaLog:
 
     def _committed(self, version: int) -> bool:
         table = open_table(self._location, self._folder)
-        return table is not None and (table.transaction_version(self._application) or 0) >= version
+        return table is not None and self.newest(table) >= version
 
     def _action(self, file: StagedFile) -> AddAction:
         name = file.final.rpartition("/")[2]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from hygge_engine.lake.base import Lake
-from hygge_engine.stores.base import ReadBack
+from hygge_engine.errors import LandingBroken
+from hygge_engine.lake.base import Lake, PathInfo
+from hygge_engine.stores.base import Adoption, ReadBack
+from hygge_engine.stores.column_names import ColumnNames
 from hygge_engine.stores.files import Format, StagedFiles
 from hygge_engine.stores.folder import FolderTable, Places
 from hygge_engine.stores.landing.protocol import TableLanding
@@ -26,6 +30,12 @@ _FORMATS: dict[str, Format] = {
 }
 _EXTENSIONS = {"delta": "parquet"}
 
+# The names that `FilesTable.data_file` gives.
+_DATA_FILE = re.compile(r"part-(?P<generation>\d{5,})-(?P<sequence>\d{8,})\.(?P<extension>parquet|csv|ndjson)")
+
+# What makes a folder a Delta table.
+DELTA_LOG = "_delta_log"
+
 
 class FilesTable(FolderTable):
     """Files are added, never changed: each version of a row lands once, and the newest is the one in the last file."""
@@ -34,13 +44,50 @@ class FilesTable(FolderTable):
         super().__init__(lake, places)
         self.table_name = places.folder.rpartition("/")[2]
         self.key_columns = settings.key_columns
-        self._format_name = settings.format
+        self.names = ColumnNames(f"files of format {settings.format}", case_sensitive=True)
+        self.format = settings.format
         self._format = _FORMATS[settings.format]
         self._extension = _EXTENSIONS.get(settings.format, settings.format)
 
     def data_file(self, state: LandingState, sequence: int) -> str:
         """Named by generation and number, so that no name means two things in its life."""
-        return f"{self.places.folder}/part-{state.generation:05d}-{sequence:08d}.{self._extension}"
+        return self._named(state, sequence, self._extension)
+
+    def landed_paths(self, state: LandingState) -> set[str]:
+        extension = _EXTENSIONS.get(state.file_format, state.file_format) or self._extension
+        return {self._named(state, number, extension) for number in range(1, state.next_sequence)}
+
+    def claimed(self, name: str) -> bool:
+        return _DATA_FILE.fullmatch(name) is not None
+
+    def state_of(self, files: Sequence[PathInfo]) -> LandingState:
+        """The newest generation's files; those of older ones, left by nobody knows what, stay."""
+        found = [match for match in (_DATA_FILE.fullmatch(file.name) for file in files) if match]
+        generation = max((int(match["generation"]) for match in found), default=1)
+        newest = [match for match in found if int(match["generation"]) == generation]
+        last = max((int(match["sequence"]) for match in newest), default=0)
+        return LandingState(generation=generation, next_sequence=last + 1, file_format=self.format)
+
+    def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
+        found = super().check_place(state, schema, reload=reload)
+        if reload:
+            self._check_is_no_delta_table()
+        return found
+
+    def adopt(self) -> Adoption:
+        self._check_is_no_delta_table()
+        return super().adopt()
+
+    def _check_is_no_delta_table(self) -> None:
+        """Its log would go on naming files that are deleted."""
+        if self.lake.info(f"{self.places.folder}/{DELTA_LOG}") is not None:
+            raise LandingBroken(
+                f"{self.places.folder} holds a Delta table, and the settings ask for {self.format} files in its folder",
+                hint="Restore format: delta, or name another table_name.",
+            )
+
+    def _named(self, state: LandingState, sequence: int, extension: str) -> str:
+        return f"{self.places.folder}/part-{state.generation:05d}-{sequence:08d}.{extension}"
 
     def writer(self, landing: TableLanding, schema: pa.Schema, *, marked: bool) -> StagedFiles:
         return StagedFiles(lambda: self.lake.stage(landing.staged_path(self._extension)), schema, self._format)
@@ -48,4 +95,4 @@ class FilesTable(FolderTable):
     def read_back(self) -> ReadBack:
         from hygge_engine.stores.lake_files.reading import DECODERS, FilesReadBack
 
-        return FilesReadBack(self.lake, self.places.folder, DECODERS[self._format_name])
+        return FilesReadBack(self.lake, self.places.folder, DECODERS[self.format])

@@ -28,6 +28,15 @@ from hygge_engine.stores.landing.state import (
 OWNERSHIP_SECONDS = 120.0
 RENEWAL_SECONDS = 30.0
 
+# What every hint says that leads to a reload; it begins in the middle of a sentence.
+RELOAD = "reload the table with run_type full_drop: what has landed is then replaced by what the source has now."
+
+# What can be done where the place of a table, `flow.entity`, holds something that is not ours.
+NOT_OURS_HINT = (
+    "Name another place in the store's settings. Or, if what is there is to become this table: `hygge adopt {}` says "
+    "what would be replaced, and asks."
+)
+
 
 class StateStore(Protocol):
     """Where a landing state is kept: read once, then replaced on condition that nobody else has."""
@@ -79,8 +88,22 @@ class Landing(ABC):
     @property
     def moved_from(self) -> str:
         """Where rows settled so far, if that is not where they would settle now; else nothing."""
-        settled = self.state.has_history or self.state.open is not None
-        return self.state.place if settled and self.state.place != self.place else ""
+        return "" if self.state.settled_in is None or self.owns_place else self.state.settled_in or ""
+
+    @property
+    def owns_place(self) -> bool:
+        """Whether what is where the rows settle has been written by us, or was handed over to us."""
+        return self.state.owns(self.place)
+
+    @property
+    def file_format(self) -> str:
+        """What kind of files the rows are in; empty where they are in none."""
+        return ""
+
+    @property
+    def began_elsewhere(self) -> bool:
+        """Whether the open load began when the settings named another place."""
+        return self.state.open is not None and self.state.place not in ("", self.place)
 
     @property
     def finished(self) -> Finished | None:
@@ -132,12 +155,13 @@ class Landing(ABC):
     ) -> None:
         """Open a load of the table: one write, which also takes the table over."""
         epoch = self.state.epoch if self._owned else self.state.epoch + 1
-        known = {} if opened.mode == "reload" else {**self.state.removed_columns, **self.state.columns}
+        known = {**self.state.removed_columns, **self.state.columns}
         self._write(
             replace(
                 self.state,
                 epoch=epoch,
                 place=self.place,
+                landed_in=self.state.settled_in,
                 open=opened,
                 key_columns=tuple(key_columns),
                 columns=dict(columns),
@@ -221,7 +245,7 @@ class Landing(ABC):
 
     def drop_finished(self) -> None:
         """End a reload whose source was empty: the table is gone, and its next generation has no file yet."""
-        self._end(_next_generation(self.state))
+        self._end(replace(_next_generation(self.state), landed_in=self.place, file_format=self.file_format))
 
     def release(self) -> None:
         """Give the table up between loads; an open load stays open for whoever comes next.
@@ -244,6 +268,7 @@ class Landing(ABC):
         self, files: Sequence[StagedFile], *, position: list[str] | None, last: bool, new_generation: bool
     ) -> LandingState:
         state = with_open(self.state, phase="landing", staged=(), intent=tuple(files), after_intent=position, last=last)
+        state = replace(state, landed_in=self.place, file_format=self.file_format)
         return _next_generation(state) if new_generation else state
 
     def _roll_forward(self) -> None:
@@ -300,7 +325,16 @@ def ended(state: LandingState) -> LandingState:
         reached = replace(opened.upper, boundary=opened.boundary or opened.upper.boundary)
     kept = None if opened.mode == "reload" else state.watermark
     newest = ({} if opened.mode == "reload" else state.newest) | opened.checked.newest
-    return replace(state, open=None, owner=None, watermark=reached or kept, finished=_totals(opened), newest=newest)
+    adopted = "" if opened.mode == "reload" else state.adopted
+    return replace(
+        state,
+        open=None,
+        owner=None,
+        watermark=reached or kept,
+        finished=_totals(opened),
+        newest=newest,
+        adopted=adopted,
+    )
 
 
 def _totals(opened: OpenLoad) -> Finished:
@@ -337,4 +371,6 @@ def mode_of(state: LandingState, *, reload: bool) -> Mode:
 
 
 def _next_generation(state: LandingState) -> LandingState:
-    return replace(state, generation=state.generation + 1, next_sequence=1, folder_etag="")
+    return replace(
+        state, generation=state.generation + 1, next_sequence=1, folder_etag="", removed_columns={}, left_over=()
+    )

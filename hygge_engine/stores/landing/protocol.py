@@ -15,20 +15,36 @@ The rules, and why nothing is lost or doubled when an attempt dies between any t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from hygge_engine.errors import LakeConflict, LakeNotFound, LandingBroken
 from hygge_engine.lake.base import Lake, Staged
-from hygge_engine.stores.landing.base import Landing
+from hygge_engine.stores.landing.base import RELOAD, Landing
 from hygge_engine.stores.landing.state import StagedFile, StateFile
+
+# The names that `TableLanding.staged_path` gives.
+_STAGED = re.compile(r"(?P<epoch>\d{8,})-\d{4,}-\d{5,}\.\w+")
 
 
 class TableLanding(Landing):
     """A hold on a table that is a folder of files. ``folder`` is where readers look, ``staging`` where they do not."""
 
-    def __init__(self, lake: Lake, *, state_path: str, staging: str, folder: str, load_id: str, attempt: int) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        *,
+        state_path: str,
+        staging: str,
+        folder: str,
+        load_id: str,
+        attempt: int,
+        file_format: str = "",
+    ) -> None:
         self._lake = lake
+        self._file_format = file_format
         self._staging = staging
         self._folder = folder
         self._staged_files = 0
@@ -38,10 +54,21 @@ class TableLanding(Landing):
     def place(self) -> str:
         return self._folder
 
+    @property
+    def file_format(self) -> str:
+        return self._file_format
+
     def staged_path(self, extension: str = "parquet") -> str:
         """A path of this epoch that nobody else writes to."""
         self._staged_files += 1
         return f"{self._staging}/{self.state.epoch:08d}-{self._attempt:04d}-{self._staged_files:05d}.{extension}"
+
+    def discard(self, *, forget_watermark: bool = False) -> None:
+        """See `Landing.discard`. Files of its intent that have been renamed stay ours, though no number covers them."""
+        intent = self.state.open.intent if self.state.open is not None else ()
+        renamed = [file.final for file in intent if self._lake.info(file.staged) is None]
+        self.state = replace(self.state, left_over=(*self.state.left_over, *renamed))
+        super().discard(forget_watermark=forget_watermark)
 
     def sweep(self) -> None:
         """Delete staged files that no intent can name any more.
@@ -54,8 +81,8 @@ class TableLanding(Landing):
         named = {file.staged for file in (*opened.staged, *opened.intent)} if opened else set()
         newest = self.state.epoch if self._owned else self.state.epoch - 1
         for entry in self._lake.list(self._staging):
-            epoch = entry.name.split("-", 1)[0]
-            if epoch.isdigit() and int(epoch) <= newest and entry.path not in named:
+            staged = _STAGED.fullmatch(entry.name)
+            if staged is not None and int(staged["epoch"]) <= newest and entry.path not in named:
                 self._lake.delete(entry.path)
 
     def _now(self) -> datetime:
@@ -76,11 +103,11 @@ class TableLanding(Landing):
             if isinstance(error, LakeConflict):
                 raise LandingBroken(
                     f"{file.final} exists already, and not by this engine: another publisher writes to the table",
-                    hint="Stop the other publisher, then reload the table with run_type full_drop.",
+                    hint=f"Stop the other publisher and move its files away. Then {RELOAD}",
                 ) from error
             raise LandingBroken(
                 f"the table's folder {self._folder} has disappeared while it was being written",
-                hint="Reload the table with run_type full_drop.",
+                hint=f"Find out who deleted it. Then {RELOAD}",
             ) from error
 
 

@@ -129,10 +129,15 @@ class LandingState:
     """All that is known of one table in its destination.
 
     ``next_sequence`` numbers the next file, from 1; ``folder_etag`` is set while the table's folder is being dropped.
-    ``place`` is where rows settle (`Landing.place`), empty in documents of earlier versions.
-    ``columns`` maps each landed column to its Arrow type, ``removed_columns`` those that the source no longer has;
-    ``treatments`` says what is done to the values of columns that do not land as they are, ``newest`` how new those of
-    a column were whose freshness is expected.
+    ``place`` is where rows settle (`Landing.place`), empty in documents of earlier versions. ``landed_in`` is where the
+    rows of this generation are, and ``file_format`` in what kind of files: what lies there and was not written by us is
+    somebody else's. None and empty where nothing has landed yet, and in documents of earlier versions. ``adopted`` (ISO
+    8601, UTC) is when somebody said that what lies there may be replaced; a reload that has ended takes it back.
+    ``left_over`` are final paths of files of ours that no number of this generation covers: of an intent that was given
+    up.
+    ``columns`` maps each landed column to its Arrow type, ``removed_columns`` those that the table has and the source
+    no longer; ``treatments`` says what is done to the values of columns that do not land as they are, ``newest`` how
+    new those of a column were whose freshness is expected.
     """
 
     epoch: int = 0
@@ -140,6 +145,10 @@ class LandingState:
     next_sequence: int = 1
     folder_etag: str = ""
     place: str = ""
+    landed_in: str | None = None
+    file_format: str = ""
+    adopted: str = ""
+    left_over: tuple[str, ...] = ()
     key_columns: tuple[str, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
     removed_columns: dict[str, str] = field(default_factory=dict)
@@ -172,6 +181,20 @@ class LandingState:
         moved = json.dumps([self.generation, self.next_sequence, under_way])
         return hashlib.blake2b(moved.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
+    @property
+    def settled_in(self) -> str | None:
+        """Where what we have written is, an emptied table included; None where nothing is, "" where nobody knows.
+
+        Documents of earlier versions have only ``place`` to say it.
+        """
+        if self.landed_in is None and (self.has_history or self.generation > 1):
+            return self.place
+        return self.landed_in
+
+    def owns(self, place: str) -> bool:
+        """Whether what is at ``place`` has been written by us, or was handed over to us."""
+        return self.settled_in in ("", place)
+
     def to_json(self, nonce: str) -> bytes:
         """The document, readable by people."""
         return json.dumps({"format": FORMAT, "nonce": nonce, **asdict(self)}, indent=1).encode()
@@ -184,14 +207,14 @@ class LandingState:
             if value.pop("format") != FORMAT:
                 raise LandingBroken(
                     f"{path} was written by another version of hygge-engine",
-                    hint="Run the version that wrote it, or reload the table with run_type full_drop.",
+                    hint="Run the version that wrote it, or a newer one.",
                 )
             nonce = str(value.pop("nonce"))
             return _decode(value), nonce
         except (ValueError, KeyError, TypeError) as error:
             raise LandingBroken(
                 f"{path} is not a landing state: {error}",
-                hint="Restore it, or delete it and reload the table with run_type full_drop.",
+                hint="Restore it from a copy. Where there is none, delete it; `hygge adopt` then says how to go on.",
             ) from error
 
 
@@ -223,6 +246,7 @@ def _decode(value: dict[str, Any]) -> LandingState:
         **value
         | {
             "key_columns": tuple(value["key_columns"]),
+            "left_over": tuple(value.get("left_over", ())),
             "watermark": watermark(value["watermark"]),
             "owner": None if value["owner"] is None else Owner(**value["owner"]),
             "open": opened,

@@ -21,12 +21,25 @@ from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.homes.mssql.values import Parameter
 from hygge_engine.retry import call_with_retries
 from hygge_engine.stores.base import ReadBack
-from hygge_engine.stores.database.base import DELETED, LANDING_TABLE, ROW_NUMBER, STAGE_MARK, Database, StoredState
+from hygge_engine.stores.column_names import ColumnNames
+from hygge_engine.stores.database.base import (
+    COUNTED_ROWS,
+    DELETED,
+    LANDING_TABLE,
+    ROW_NUMBER,
+    STAGE_MARK,
+    Database,
+    StoredState,
+    described,
+)
 from hygge_engine.stores.mssql.errors import as_store_error, translate
 from hygge_engine.stores.mssql.types import declared_type, prepared
 
 # How long a sweep waits for a stage that somebody is still writing to; it is left for the next one then.
 SWEEP_LOCK_MILLISECONDS = 5_000
+
+# Characters that a name may have.
+MOST_CHARACTERS = 128
 
 # What a table is called until it takes the place of the old one. Short enough for the longest stage's name.
 _NEW_MARK = "__hygge_new"
@@ -34,6 +47,8 @@ _NEW_MARK = "__hygge_new"
 
 class MssqlDatabase(Database):
     """The tables of one ``schema``, over sessions of the driver's pool."""
+
+    names = ColumnNames("SQL Server", taken=(ROW_NUMBER, DELETED), longest=MOST_CHARACTERS)
 
     def __init__(self, connection: MssqlConnection, schema: str) -> None:
         self._connection = connection
@@ -71,8 +86,23 @@ class MssqlDatabase(Database):
                 raise
 
     def has_table(self, table: str) -> bool:
-        rows = self._ask("SELECT OBJECT_ID(?, 'U')", (self._name(table),), f"looking for the table {table}")
+        """Views and whatever else has the name count, too: a table could not be made beside them."""
+        rows = self._ask("SELECT OBJECT_ID(?)", (self._name(table),), f"looking for the table {table}")
         return rows[0][0] is not None
+
+    def columns(self, table: str) -> list[str]:
+        """Without computed ones, whose values nobody can lose."""
+        select = "SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(?) AND is_computed = 0 ORDER BY column_id"
+        rows = self._ask(select, (self._name(table),), f"describing {table}")
+        return [str(name) for (name,) in rows]
+
+    def describe_table(self, table: str) -> str:
+        counted = f"SELECT COUNT(*) FROM (SELECT TOP ({COUNTED_ROWS + 1}) 1 AS one FROM {self._name(table)}) AS counted"  # noqa: S608
+        try:
+            ((rows,),) = self._ask(counted, (), f"counting the rows of {table}")
+        except StoreError as error:  # no table at all, or none that may be read
+            return f"its rows cannot be counted ({error.message})"
+        return described("table", self.columns(table), int(rows))
 
     def create_stage(self, stage: str, schema: pa.Schema, key: Sequence[str]) -> MssqlInserter:
         columns = [_declaration(field, key) for field in schema]

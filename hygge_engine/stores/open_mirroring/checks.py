@@ -22,7 +22,7 @@ from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 TELEMETRY_TABLES = ("journal", "loads", "schema_manifest")
 
 _START = "Start replication of the mirrored database in Fabric; it looks for new files about every 20 seconds."
-_RELOAD = "Look at the table's error in Fabric's monitoring, then reload it: hygge go --run-type full_drop --entity …"
+_RELOAD = "Look at the table's error in Fabric's monitoring, then replace it: hygge go --run-type full_drop --entity …"
 _RENAME = "Fabric may ignore names that begin with an underscore: set mirror_schema to one that does not."
 
 

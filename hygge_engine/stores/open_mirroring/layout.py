@@ -15,6 +15,8 @@ from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 # Digits of a sequential file name; the first file is number 1.
 SEQUENCE_DIGITS = 20
 
+METADATA_FILE = "_metadata.json"
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -49,7 +51,7 @@ class Layout:
     @property
     def metadata(self) -> str:
         """The table's ``_metadata.json``."""
-        return f"{self.folder}/_metadata.json"
+        return f"{self.folder}/{METADATA_FILE}"
 
     @property
     def partner_events(self) -> str:

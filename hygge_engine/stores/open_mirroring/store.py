@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import pyarrow as pa
 
-from hygge_engine.errors import HyggeError, LakeConditionNotMet, LakeNotFound, StoreError
-from hygge_engine.lake.base import Lake, StagingWriter
-from hygge_engine.stores.base import ReadBack, Wait
+from hygge_engine.errors import HyggeError, LakeConditionNotMet, LakeConflict, LakeNotFound, NotOurs, StoreError
+from hygge_engine.lake.base import Lake, PathInfo, StagingWriter
+from hygge_engine.stores.base import Adoption, ReadBack, Wait
+from hygge_engine.stores.column_names import DELTA_REFUSED, ColumnNames
 from hygge_engine.stores.files import StagedFiles
-from hygge_engine.stores.folder import FolderTable
+from hygge_engine.stores.folder import FolderTable, named
 from hygge_engine.stores.landing.protocol import TableLanding, staged_file
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 from hygge_engine.stores.open_mirroring.fabric import mirrored_tables
-from hygge_engine.stores.open_mirroring.layout import Layout, metadata_document, partner_events_document
+from hygge_engine.stores.open_mirroring.layout import (
+    METADATA_FILE,
+    SEQUENCE_DIGITS,
+    Layout,
+    metadata_document,
+    partner_events_document,
+)
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 from hygge_engine.stores.parquet import ParquetEncoder
 
@@ -31,6 +40,16 @@ ROW_MARKER = "__rowMarker__"
 
 # What Fabric does with a row: 2 takes the row with its key away.
 DELETE = 2
+
+# A folder's etag may move while Fabric moves files out of it; after so many changes in a row it is left in peace for a
+# while.
+DROP_ATTEMPTS = 5
+
+# Where Fabric puts files that it has read, and documents beside them that begin alike.
+FABRICS_FOLDERS = ("_FilesReadyToDelete", "_ProcessedFiles")
+
+# The names that `Layout.data_file` gives.
+_DATA_FILE = re.compile(rf"\d{{{SEQUENCE_DIGITS}}}\.parquet")
 
 _WAITING = Wait("waiting for Fabric to drop the table", DROP_POLL_SECONDS)
 
@@ -47,6 +66,7 @@ class OpenMirroringTable(FolderTable):
         self.key_columns = settings.key_columns
         self.merges = settings.upserts()
         self.needs_key = settings.row_marker != 0
+        self.names = ColumnNames("Fabric", refused=DELTA_REFUSED, taken=(ROW_MARKER.casefold(),))
 
     def data_file(self, state: LandingState, sequence: int) -> str:
         return self.layout.data_file(sequence)
@@ -70,6 +90,86 @@ class OpenMirroringTable(FolderTable):
         """The table's metadata; the partner's own document comes once per mirrored database."""
         self._announce_partner(landing)
         return [self._stage_metadata(landing)]
+
+    def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
+        """A reload is refused, too, where the folder holds something of somebody else: only a folder that is gone tells
+        Fabric to drop the table. Raises NotOurs."""
+        if not state.owns(self.places.folder):
+            self._check_unclaimed()
+        elif reload:
+            self._check_all_is_ours(state)
+        return []
+
+    def adopt(self) -> Adoption:
+        """The numbered files of whoever published the table until now; the next full_drop drops it in Fabric."""
+        found = super().adopt()
+        if others := [entry for entry in self.lake.list(self.places.folder) if not self._is_fabrics(entry)]:
+            strangers = [entry for entry in others if not self.claimed(entry.name)]
+            if strangers:
+                raise NotOurs(
+                    f"{self.places.folder} holds what no publisher of a table writes: {named(strangers)}",
+                    hint="Move it away: Fabric drops a table only with its whole folder.",
+                )
+        return replace(
+            found, replaced=f"the whole folder, and with it the table in Fabric: {found.found}", kept="nothing"
+        )
+
+    def claimed(self, name: str) -> bool:
+        return _DATA_FILE.fullmatch(name) is not None
+
+    def state_of(self, files: Sequence[PathInfo]) -> LandingState:
+        last = max((int(file.name.partition(".")[0]) for file in files), default=0)
+        return LandingState(next_sequence=last + 1)
+
+    def drop(self, landing: TableLanding) -> bool:
+        """Delete the table's folder, on the etag that the state holds; False where somebody is at work in it just now.
+
+        A zombie's delete cannot hit the table's next generation: it would have to write the state first. Raises NotOurs
+        where the folder holds something that we have not written.
+        """
+        for _ in range(DROP_ATTEMPTS):
+            folder = self._folder()
+            if folder is None or not landing.owns_place:
+                if folder is not None:
+                    self._check_unclaimed()
+                if not landing.state.folder_etag:  # there never was a table to drop, nor to wait for
+                    landing.update(phase="waiting")
+                    return True
+                break
+            self._check_all_is_ours(landing.state)
+            landing.record_drop(folder.etag)
+            try:
+                self.lake.delete_directory(self.places.folder, if_match=folder.etag or None)
+            except LakeConditionNotMet:
+                continue
+            except LakeConflict:
+                return False
+            break
+        else:
+            return False
+        landing.update(phase="waiting", dropped_at=self.lake.now().isoformat())
+        return True
+
+    def _check_all_is_ours(self, state: LandingState) -> None:
+        """Raises NotOurs for a folder that holds anything but our files and what Fabric makes of them."""
+        ours = {path.rpartition("/")[2] for path in self._ours(state)} | {METADATA_FILE}
+        strangers = (
+            entry
+            for entry in self.lake.list(self.places.folder, recursive=True)
+            if not entry.is_directory and entry.name not in ours and not self._is_fabrics(entry)
+        )
+        if found := named(strangers):
+            raise NotOurs(
+                f"{self.places.folder} also holds what no load of {self.places.entity} has written: {found}",
+                hint="Move it elsewhere: a reload deletes the whole folder, which tells Fabric to drop the table.",
+            )
+
+    def _is_fabrics(self, entry: PathInfo) -> bool:
+        """Whether Fabric or the protocol itself has made an entry of the table's folder."""
+        below = entry.path.removeprefix(f"{self.places.folder}/").split("/")
+        if below == [METADATA_FILE]:
+            return True
+        return below[0].startswith(FABRICS_FOLDERS) and (len(below) == 1 or _DATA_FILE.fullmatch(below[-1]) is not None)
 
     def drop_wait(self, landing: TableLanding) -> Wait | None:
         """The wait for Fabric to drop the table, None once it has: by its status, else by the time that has passed.

@@ -17,7 +17,17 @@ import pyarrow as pa
 from hygge_engine.errors import StoreError
 from hygge_engine.retry import call_with_retries
 from hygge_engine.stores.base import ReadBack
-from hygge_engine.stores.database.base import DELETED, LANDING_TABLE, ROW_NUMBER, STAGE_MARK, Database, StoredState
+from hygge_engine.stores.column_names import ColumnNames
+from hygge_engine.stores.database.base import (
+    COUNTED_ROWS,
+    DELETED,
+    LANDING_TABLE,
+    ROW_NUMBER,
+    STAGE_MARK,
+    Database,
+    StoredState,
+    described,
+)
 from hygge_engine.stores.sqlite.errors import translate
 from hygge_engine.stores.sqlite.types import declared_type, rows_of
 
@@ -27,7 +37,10 @@ BUSY_SECONDS = 30.0
 
 
 class SqliteDatabase(Database):
-    """The database in a file, which the first write creates together with its directory."""
+    """The database in a file, which the first write creates together with its directory. What only reads changes
+    nothing, be it somebody else's file."""
+
+    names = ColumnNames("SQLite", refused="\0", taken=(ROW_NUMBER, DELETED))
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -39,7 +52,7 @@ class SqliteDatabase(Database):
     def read_state(self, name: str) -> StoredState | None:
         if not self.has_table(LANDING_TABLE):
             return None
-        with self._connected("reading the landing state") as connection:
+        with self._reading("reading the landing state") as connection:
             select = f"SELECT state, nonce FROM {LANDING_TABLE} WHERE name = ?"  # noqa: S608 - a constant of ours
             found = connection.execute(select, (name,)).fetchone()
         return None if found is None else StoredState(*found)
@@ -52,10 +65,22 @@ class SqliteDatabase(Database):
             connection.execute("COMMIT")  # otherwise closing the connection undoes it
 
     def has_table(self, table: str) -> bool:
+        return bool(self.columns(table))
+
+    def columns(self, table: str) -> list[str]:
         if not self._path.exists():
-            return False
-        with self._connected(f"looking for the table {table}") as connection:
-            return bool(_columns(connection, table))
+            return []
+        with self._reading(f"looking for the table {table}") as connection:
+            return [name for name, *_ in _columns(connection, table)]
+
+    def describe_table(self, table: str) -> str:
+        with self._reading(f"describing the table {table}") as connection:
+            counted = f"SELECT count(*) FROM (SELECT 1 FROM {quote(table)} LIMIT {COUNTED_ROWS + 1})"  # noqa: S608 - quoted
+            (rows,) = connection.execute(counted).fetchone()
+            find = "SELECT type FROM sqlite_schema WHERE lower(name) = lower(?) AND type IN ('table', 'view')"
+            found = connection.execute(find, (table,)).fetchone()
+            columns = [name for name, *_ in _columns(connection, table)]
+        return described(found[0] if found else "table", columns, rows)
 
     def create_stage(self, stage: str, schema: pa.Schema, key: Sequence[str]) -> SqliteInserter:
         columns = [_declaration(field, required=field.name in key) for field in schema]
@@ -68,7 +93,7 @@ class SqliteDatabase(Database):
             return []
         prefix = f"{table}{STAGE_MARK}"
         select = "SELECT name FROM sqlite_schema WHERE type = 'table' AND substr(name, 1, ?) = ?"
-        with self._connected(f"listing the stages of {table}") as connection:
+        with self._reading(f"listing the stages of {table}") as connection:
             return [str(name) for (name,) in connection.execute(select, (len(prefix), prefix))]
 
     def drop_stage(self, stage: str) -> None:
@@ -93,6 +118,18 @@ class SqliteDatabase(Database):
     def _execute(self, statement: str, doing: str) -> None:
         with self._connected(doing) as connection:
             connection.execute(statement)
+
+    @contextmanager
+    def _reading(self, doing: str) -> Iterator[sqlite3.Connection]:
+        doing = f"{self._path.name}: {doing}"
+        if self._path.is_dir():
+            raise StoreError(f"{doing}: it is a directory", hint="Check the store's path.")
+        try:
+            uri = f"{self._path.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise translate(error, doing) from error
 
     @contextmanager
     def _connected(self, doing: str) -> Iterator[sqlite3.Connection]:
@@ -154,14 +191,35 @@ class SqliteTransaction:
         self._move(stage, table, schema, key)
 
     def replace(self, stages: Sequence[str], table: str, schema: pa.Schema, key: Sequence[str]) -> None:
-        """A table that has the columns already is emptied, so that its indexes, triggers and views stay."""
+        """A table that has the columns already is emptied, one that has not is made anew; its indexes and triggers
+        stay in either case, and views with them. Raises StoreError where one of them needs a column that is gone."""
         if _columns(self._connection, table) == _wanted(schema, key):
             self._connection.execute(f"DELETE FROM {quote(table)}")  # noqa: S608 - names are quoted
         else:
+            built = self._built_on(table)
             self._connection.execute(f"DROP TABLE IF EXISTS {quote(table)}")
             self._create(table, schema, key)
+            self._build_again(table, built)
         for stage in stages:
             self._move(stage, table, schema, key)
+
+    def _built_on(self, table: str) -> list[tuple[str, str, str]]:
+        """Kind, name and statement of the indexes and triggers that somebody has made on a table."""
+        select = (
+            "SELECT type, name, sql FROM sqlite_schema WHERE lower(tbl_name) = lower(?) "
+            "AND type IN ('index', 'trigger') AND sql IS NOT NULL ORDER BY type, name"
+        )
+        return list(self._connection.execute(select, (table,)))
+
+    def _build_again(self, table: str, built: Sequence[tuple[str, str, str]]) -> None:
+        for kind, name, statement in built:
+            try:
+                self._connection.execute(statement)
+            except sqlite3.OperationalError as error:
+                raise StoreError(
+                    f"the {kind} {name} on {table} does not fit the table's new columns, and would be lost: {error}",
+                    hint=f"Drop the {kind}, or make it fit the new columns, then start the load again.",
+                ) from error
 
     def _create(self, table: str, schema: pa.Schema, key: Sequence[str]) -> None:
         columns = [_declaration(field, required=field.name in key) for field in schema]
@@ -174,20 +232,17 @@ class SqliteTransaction:
         last, so that a row may have come before, or come back."""
         execute = self._connection.execute
         names = ", ".join(quote(name) for name in schema.names)
-        marked = any(name == DELETED for name, *_ in _columns(self._connection, stage))
-        kept = f"WHERE NOT {quote(DELETED)} " if marked else ""
-        execute(
-            f"INSERT OR REPLACE INTO {quote(table)} ({names}) "  # noqa: S608 - names are quoted
-            f"SELECT {names} FROM {quote(stage)} {kept}ORDER BY {quote(ROW_NUMBER)}"
-        )
-        if marked:
-            keys = ", ".join(quote(name) for name in key)
+        keys = ", ".join(quote(name) for name in key)
+        rows = f"SELECT {names} FROM {quote(stage)} ORDER BY {quote(ROW_NUMBER)}"  # noqa: S608 - names are quoted
+        if key:
+            # Not INSERT OR REPLACE: a row that breaks somebody else's unique index would take other rows away.
+            execute(f"DELETE FROM {quote(table)} WHERE ({keys}) IN (SELECT {keys} FROM {quote(stage)})")  # noqa: S608
+            marked = any(name == DELETED for name, *_ in _columns(self._connection, stage))
+            columns, kept = (f"{names}, {quote(DELETED)}", f" WHERE NOT {quote(DELETED)}") if marked else (names, "")
             # Beside MAX, SQLite takes the other columns from the row that has it.
-            last = f"SELECT {keys}, {quote(DELETED)}, MAX({quote(ROW_NUMBER)}) FROM {quote(stage)} GROUP BY {keys}"  # noqa: S608
-            execute(
-                f"DELETE FROM {quote(table)} WHERE ({keys}) IN "  # noqa: S608 - names are quoted
-                f"(SELECT {keys} FROM ({last}) WHERE {quote(DELETED)})"
-            )
+            last = f"SELECT {columns}, MAX({quote(ROW_NUMBER)}) FROM {quote(stage)} GROUP BY {keys}"  # noqa: S608
+            rows = f"SELECT {names} FROM ({last}){kept}"  # noqa: S608 - names are quoted
+        execute(f"INSERT INTO {quote(table)} ({names}) {rows}")
         execute(f"DROP TABLE {quote(stage)}")
 
 

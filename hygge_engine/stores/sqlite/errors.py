@@ -15,7 +15,7 @@ _PRIMARY: Final = 0xFF
 
 _WAIT: Final = "Somebody else is writing to the database; the load tries again."
 _ACCESS: Final = "Give the user that runs the load the right to write the file and its directory."
-_DAMAGED: Final = "Restore the file from a copy, or move it away and load all of its tables with run_type full_drop."
+_DAMAGED: Final = "Restore the file from a copy, or move it away; the next loads make a new one from their sources."
 
 # By primary or extended code; the extended one counts first.
 _MEANINGS: Final[dict[int, tuple[type[StoreError], str]]] = {
@@ -34,6 +34,11 @@ _MEANINGS: Final[dict[int, tuple[type[StoreError], str]]] = {
     sqlite3.SQLITE_NOTADB: (LandingBroken, "The store's path names a file that is no SQLite database."),
     sqlite3.SQLITE_CORRUPT: (LandingBroken, _DAMAGED),
     sqlite3.SQLITE_CONSTRAINT_NOTNULL: (StoreError, "A row has NULL in a key column: name another key in key_columns."),
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE: (
+        StoreError,
+        "A unique index on the table, which is not the engine's, refuses a row; nothing was changed. Drop the index, "
+        "or correct the rows in the source.",
+    ),
     sqlite3.SQLITE_CONSTRAINT: (StoreError, "The table has a constraint that the rows break; it is not the engine's."),
 }
 

@@ -1,0 +1,46 @@
+"""``hygge adopt``: hand a table over that was there before its first load."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import typer
+
+from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, EXIT_SETTLED
+from hygge_engine.errors import UnknownSelection
+from hygge_engine.flow.factory import open_table
+from hygge_engine.project import load_project, select
+
+
+def run(directory: Path, *, entity: str, confirm: str, overrides: list[str], json_: bool) -> int:
+    """Say what would become of a table, and hand it over where its name is given; else nothing is changed.
+
+    Raises ConfigurationError, UnknownSelection, and StoreError or LakeError where there is nothing to hand over.
+    """
+    project = load_project(directory, overrides=overrides)
+    selected = select(project, [], [entity], None)
+    if len(selected) != 1:
+        names = ", ".join(each.id for each in selected)
+        raise UnknownSelection(f"{entity} is in several flows: {names}.", hint="Name one of them, as flow.entity.")
+    (found,) = selected
+    adoption = open_table(project, found).adopt()
+    if not json_:
+        typer.echo(f"{found.store.destination(found.name)}")
+        typer.echo(f"  there now:  {adoption.found}")
+        typer.echo(f"  replaced by the next full_drop of {found.id}:  {adoption.replaced}")
+        typer.echo(f"  left as it is:  {adoption.kept}")
+        if not confirm and sys.stdin is not None and sys.stdin.isatty():
+            confirm = typer.prompt(f"Type {adoption.name} to hand it over; anything else changes nothing", default="")
+    adopted = confirm == adoption.name
+    if adopted:
+        adoption.confirm()
+    if json_:
+        parts = {"found": adoption.found, "replaced": adoption.replaced, "kept": adoption.kept}
+        typer.echo(json.dumps({"entity": found.id, "adopted": adopted, **parts}))
+    elif adopted:
+        typer.echo(f"Handed over to {found.id}. Its first load has to be a full_drop.")
+    else:
+        typer.echo("Nothing was changed: the name of the table was not given (--confirm).")
+    return EXIT_SETTLED if adopted else EXIT_NOTHING_STARTED

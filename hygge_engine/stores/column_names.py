@@ -1,0 +1,55 @@
+"""Which names of columns a destination can bear, found before the first row, not by whatever refuses them later."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from hygge_engine.errors import ColumnRefused
+
+# How many columns at fault one message names.
+NAMED_FAULTS = 5
+
+# What Delta refuses in the names of columns, but for tables with column mapping, which are not written here.
+DELTA_REFUSED = " ,;{}()\n\t="
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """Which names of columns a destination can bear: none with one of ``refused`` in it or longer than ``longest``
+    characters, none that is ``taken``, and no two that differ in case alone, unless it is ``case_sensitive``. ``where``
+    is what refuses them, for messages."""
+
+    where: str = "the destination"
+    refused: str = ""
+    taken: tuple[str, ...] = ()
+    longest: int = 0
+    case_sensitive: bool = False
+
+    def check(self, columns: Sequence[str], landed: Collection[str] = ()) -> None:
+        """Raises ColumnRefused, which names all columns at fault."""
+        seen: dict[str, str] = {}
+        faults = []
+        for name in columns:
+            key = name if self.case_sensitive else name.lower()
+            first = seen.setdefault(key, name)
+            if first is not name:
+                alike = "is there twice" if first == name else f"differs from {first!r} in case alone"
+                faults.append(f"{name!r} {alike}")
+            elif name not in landed and (reason := self._reason(name)):
+                faults.append(f"{name!r} {reason}")
+        if faults:
+            more = f"; {len(faults) - NAMED_FAULTS} more" if len(faults) > NAMED_FAULTS else ""
+            raise ColumnRefused(
+                f"{self.where} cannot bear these names of columns: {'; '.join(faults[:NAMED_FAULTS])}{more}",
+                hint="Give them other names with polish.rename, or leave them out with polish.drop.",
+            )
+
+    def _reason(self, name: str) -> str:
+        if not name:
+            return "is empty"
+        if found := sorted(set(name) & set(self.refused)):
+            return f"has {', '.join(repr(mark) for mark in found)} in it"
+        if name.lower() in self.taken:
+            return "is taken"
+        return f"has more than {self.longest} characters" if self.longest and len(name) > self.longest else ""

@@ -1,0 +1,469 @@
+"""What was there before, or has come since, and was not written by a load, is there after every load: in each store,
+by each run type, whatever dies. Folders are compared byte by byte, databases by what a driver of its own reads."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from typer.testing import CliRunner
+
+from devcloud.onelake import OneLake
+from hygge_engine.cli.app import app
+from hygge_engine.errors import HomeUnavailable
+from hygge_engine.lake import opening
+from hygge_engine.lake.local import LocalLake
+from hygge_engine.project.settings import RunType
+from tests.faults.world import FragileLake, Killed, World
+from tests.integration.mssql_server import ServerProcess
+from tests.integration.onelake_clients import ITEM, WORKSPACE
+from tests.integration.test_database_stores import SqliteWarehouse
+from tests.integration.test_file_stores import FORMATS, FileWarehouse
+from tests.integration.warehouse import DatabaseWarehouse, MssqlWarehouse, Watching
+
+RUN_TYPES: tuple[RunType, ...] = ("incremental", "full_drop")
+OTHERS = {
+    "a.csv": b"id\n1\n",
+    "notes.xlsx": b"\x00notes",
+    "archive/2023.csv": b"id\n9\n",
+    "copy of part-00001-00000001.csv": b"x",
+}
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneLake]:
+    with OneLake(tmp_path_factory.mktemp("onelake")) as server:
+        server.create_workspace(WORKSPACE)
+        server.create_item(WORKSPACE, ITEM)
+        server.create_filesystem("raw")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with ServerProcess() as server:
+        yield server
+
+
+PLACES = [*(f"local-{each}" for each in FORMATS), "adls-csv", "adls-delta", "onelake-parquet", "onelake-delta"]
+
+
+@pytest.fixture(params=PLACES)
+def warehouse(
+    request: pytest.FixtureRequest, tmp_path: Path, lake: OneLake, monkeypatch: pytest.MonkeyPatch
+) -> FileWarehouse:
+    kind, format_ = request.param.split("-")
+    name = f"n{abs(hash(request.node.name)):x}"
+    store: dict[str, Any] = {"type": kind, "format": format_}
+    account = {"account_url": lake.url, "credential": "account_key"} | lake.credential
+    if kind == "local":
+        return FileWarehouse(tmp_path, monkeypatch, name, store | {"path": "out"}, tmp_path / "project/out" / name)
+    if kind == "adls":
+        store |= account | {"filesystem": "raw", "path": "landing"}
+        return FileWarehouse(tmp_path, monkeypatch, name, store, lake.path("raw", "landing", name))
+    folder = lake.path(WORKSPACE, ITEM, "Tables" if format_ == "delta" else "Files", name)
+    store |= account | {"filesystem": WORKSPACE, "lakehouse": ITEM}
+    return FileWarehouse(tmp_path, monkeypatch, name, store, folder)
+
+
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str) -> FileWarehouse:
+    store = {"type": "local", "format": format_, "path": "out"}
+    return FileWarehouse(tmp_path, monkeypatch, "things", store, tmp_path / "project/out/things")
+
+
+def put_others(folder: Path) -> None:
+    for name, content in OTHERS.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def others_of(folder: Path) -> dict[str, bytes]:
+    return {name: content for name, content in contents(folder).items() if name in OTHERS}
+
+
+@pytest.mark.parametrize("run_type", RUN_TYPES)
+def test_a_folder_that_holds_something_is_refused_with_what_is_in_it(
+    warehouse: FileWarehouse, run_type: RunType
+) -> None:
+    warehouse.source.put(1, 2)
+    put_others(warehouse.folder)
+    refused = warehouse.run("first", run_type)
+    assert (refused.status, refused.error, refused.transient) == ("failed", "store.not_ours", False)
+    assert "a.csv" in refused.message
+    assert "archive/" in refused.message
+    assert "hygge adopt" in refused.hint
+    assert "full_drop" not in refused.hint
+    assert contents(warehouse.folder) == OTHERS
+
+
+@pytest.mark.parametrize("rows_left", [True, False])
+def test_a_reload_leaves_files_of_others_in_its_folder(warehouse: FileWarehouse, rows_left: bool) -> None:
+    warehouse.source.put(1, 2, 3)
+    warehouse.load()
+    put_others(warehouse.folder)
+    warehouse.source.put(4)
+    warehouse.run("second", "incremental")
+    warehouse.source.remove(1)
+    if not rows_left:
+        warehouse.source.remove(2, 3, 4)
+    result = warehouse.run("third", "full_drop")
+    assert result.status == "done", result
+    assert others_of(warehouse.folder) == OTHERS
+    if warehouse.format == "delta":
+        assert warehouse.rows() == warehouse.source.rows
+        return
+    assert "left there: a.csv, archive/, copy of part-00001-00000001.csv, notes.xlsx" in result.message
+    ours = {name for name in contents(warehouse.folder) if name not in OTHERS}
+    assert len(ours) == rows_left
+    assert all(name.startswith("part-00002-") for name in ours)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize("format_", ["csv", "delta"])
+def test_whatever_dies_in_a_reload_files_of_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str
+) -> None:
+    died = 0
+    for crash in range(1, 60):
+        (tmp_path / str(crash)).mkdir()
+        warehouse = local(tmp_path / str(crash), monkeypatch, format_)
+        warehouse.source.put(1, 2)
+        assert warehouse.run("first", "incremental").status == "done"
+        warehouse.source.put(2, 3)
+        assert warehouse.run("second", "incremental").status == "done"
+        put_others(warehouse.folder)
+        fragile = FragileLake(LocalLake(tmp_path / str(crash) / "project/out"))
+        fragile.die_at = crash
+        with monkeypatch.context() as patched:
+            patched.setattr(opening, "open_directory", lambda path, lake=fragile: lake)
+            try:
+                result = warehouse.run("third", "full_drop")
+            except Killed:
+                died += 1
+                assert others_of(warehouse.folder) == OTHERS
+            else:
+                assert result.status == "done"
+                break
+        result = warehouse.slice("third", "full_drop", 2)
+        assert result.status == "done", result
+        assert others_of(warehouse.folder) == OTHERS
+        assert warehouse.rows() == warehouse.source.rows
+    assert died > 5
+
+
+def forget(path: Path, *names: str) -> None:
+    """Turn a landing state into one of an earlier version, which knew nothing of these fields."""
+    state = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in state.items() if key not in names}))
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("run_type", RUN_TYPES)
+@pytest.mark.parametrize("missing", [(), ("place",)])
+def test_what_earlier_versions_have_landed_keeps_loading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str, run_type: RunType, missing: tuple[str, ...]
+) -> None:
+    warehouse = local(tmp_path, monkeypatch, format_)
+    warehouse.source.put(1, 2)
+    warehouse.load()
+    (state,) = (tmp_path / "project/out/.hygge_journal/landing").rglob("*.json")
+    forget(state, "landed_in", "file_format", "adopted", *missing)
+    warehouse.source.put(3)
+    warehouse.load(run_type)
+    assert warehouse.rows() == warehouse.source.rows
+
+
+def test_files_of_two_formats_are_never_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse = local(tmp_path, monkeypatch, "parquet")
+    warehouse.source.put(1, 2)
+    warehouse.load()
+    for format_ in ("csv", "delta"):
+        other = local(tmp_path, monkeypatch, format_)
+        other.source.put(3)
+        refused = other.run(f"{format_} increment", "incremental")
+        assert refused.error == "store.landing_broken"
+        assert f"landed as parquet, the settings now say {format_}" in refused.message
+    assert other.run("delta reload", "full_drop").error == "store.landing_broken"
+    text = local(tmp_path, monkeypatch, "csv")
+    text.load("full_drop")
+    assert [path.suffix for path in text.folder.iterdir()] == [".csv"]
+    assert text.rows() == text.source.rows
+
+
+ROWS = pa.table({"id": pa.array([7], pa.int64()), "value": ["theirs"], "modified": pa.array([0], pa.int64())})
+
+
+SHORT = ROWS.schema.set(0, pa.field("id", pa.int32()))
+
+
+def declare(protocol: dict[str, Any], properties: dict[str, str]) -> Callable[[DeltaTable], object]:
+    """What other writers may say of a table in its log, and the Delta package cannot."""
+
+    def commit(table: DeltaTable) -> None:
+        log = Path(table.table_uri.removeprefix("file://")) / "_delta_log"
+        lines = [json.loads(line) for path in sorted(log.glob("*.json")) for line in path.read_text().splitlines()]
+        metadata = [line["metaData"] for line in lines if "metaData" in line][-1]
+        if "delta.columnMapping.mode" in properties:
+            schema = json.loads(metadata["schemaString"])
+            for number, field in enumerate(schema["fields"], start=1):
+                names = {"delta.columnMapping.id": number, "delta.columnMapping.physicalName": f"col-{number}"}
+                field["metadata"] |= names
+            metadata |= {"schemaString": json.dumps(schema)}
+        actions = [{"protocol": protocol}, {"metaData": metadata | {"configuration": properties}}]
+        text = "".join(json.dumps(action) + "\n" for action in actions)
+        (log / f"{table.version() + 1:020}.json").write_text(text)
+
+    return commit
+
+
+@pytest.mark.parametrize("run_type", RUN_TYPES)
+@pytest.mark.parametrize(
+    ("rows", "options", "change", "reason"),
+    [
+        (ROWS, {"partition_by": ["value"]}, None, "it is partitioned by value"),
+        (ROWS, {}, lambda table: table.alter.add_constraint({"positive": "id > 0"}), "CHECK constraint positive"),
+        (ROWS, {}, declare({"minReaderVersion": 2, "minWriterVersion": 5}, {"delta.columnMapping.mode": "name"}),
+         "mapped to other names"),
+        (ROWS, {}, declare({"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["icebergCompatV1"]}, {}),
+         "features that are not written here: icebergCompatV1"),
+        (ROWS.cast(SHORT), {}, None, "its column id is integer, the rows have long"),
+        (ROWS.append_column(pa.field("more", pa.int64(), nullable=False), [[1]]), {}, None, "more may not be NULL"),
+        (ROWS.rename_columns(["ID", "value", "modified"]), {}, None, "its column ID would be written as id"),
+    ],
+    ids=["partitioned", "constraint", "mapped", "feature", "type", "required", "case"],
+)  # fmt: skip
+def test_a_delta_table_that_is_not_as_the_engine_makes_them_is_refused_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_type: RunType, rows: pa.Table, options: dict[str, Any],
+    change: Callable[[DeltaTable], object] | None, reason: str,
+) -> None:  # fmt: skip
+    warehouse = local(tmp_path, monkeypatch, "delta")
+    warehouse.source.put(1)
+    warehouse.load()  # a table of ours, which somebody then writes anew in another way
+    ours = CommitProperties(app_transactions=[Transaction("hygge-engine:orders_to_store.things", 10**8 + 1)])
+    write_deltalake(
+        str(warehouse.folder), rows, mode="overwrite", schema_mode="overwrite", commit_properties=ours, **options
+    )
+    if change is not None:
+        change(DeltaTable(str(warehouse.folder)))
+    before = contents(warehouse.folder)
+    warehouse.source.put(2)
+    refused = warehouse.run("second", run_type)
+    if run_type == "full_drop" and reason.startswith(("its column", "more may")):
+        assert refused.status == "done"  # a reload brings its own columns
+        return
+    assert refused.error == "store.landing_broken", refused
+    assert reason in refused.message
+    assert contents(warehouse.folder) == before
+
+
+@pytest.mark.parametrize("run_type", RUN_TYPES)
+def test_a_delta_table_of_somebody_else_is_refused_and_one_that_has_replaced_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_type: RunType
+) -> None:
+    warehouse = local(tmp_path, monkeypatch, "delta")
+    warehouse.source.put(1)
+    write_deltalake(str(warehouse.folder), ROWS, partition_by=["value"])
+    before = contents(warehouse.folder)
+    refused = warehouse.run("first", run_type)
+    assert refused.error == "store.not_ours"
+    assert "columns id, value, modified, partitioned by value" in refused.message
+    assert contents(warehouse.folder) == before
+    warehouse.folder.rename(warehouse.folder.with_name("theirs"))
+    warehouse.load()
+    warehouse.folder.rename(warehouse.folder.with_name("ours"))
+    warehouse.folder.with_name("theirs").rename(warehouse.folder)
+    warehouse.source.put(2)
+    assert warehouse.run("second", run_type).error == "store.not_ours"
+    assert contents(warehouse.folder) == before
+
+
+@pytest.fixture(params=["sqlite", "mssql"])
+def database(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[DatabaseWarehouse]:
+    if request.param == "sqlite":
+        yield SqliteWarehouse(tmp_path, monkeypatch)
+        return
+    yield MssqlWarehouse(tmp_path, monkeypatch, request.getfixturevalue("server"))
+
+
+def execute(database: DatabaseWarehouse, *statements: str) -> None:
+    for statement in statements:
+        if isinstance(database, SqliteWarehouse):
+            path = database.directory / "project/out/shop.db"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(path)) as connection, connection:
+                connection.execute(statement)
+        elif isinstance(database, MssqlWarehouse):
+            database.server.run(statement, database=database.database)
+
+
+@pytest.mark.parametrize(("run_type", "died"), [("incremental", False), ("full_drop", True)])
+def test_a_table_that_no_load_has_written_is_refused_and_stays(
+    database: DatabaseWarehouse, run_type: RunType, died: bool
+) -> None:
+    database.source.put(1, 2)
+    if died:  # before it landed anything, and somebody made the table meanwhile
+        assert database.slice("first", run_type, watch=Dying()).status == "failed"
+    execute(database, "CREATE TABLE things (id int, value varchar(20), modified int)")
+    execute(database, "INSERT INTO things VALUES (7, 't', 0)")
+    refused = database.slice("first", run_type, 2)
+    assert (refused.status, refused.error) == ("failed", "store.not_ours"), refused
+    assert "of 1 row with the columns id, value, modified" in refused.message
+    assert [tuple(row) for row in database.ask("SELECT id, value, modified FROM things")] == [(7, "t", 0)]
+    if not died:
+        assert [name for name in database.tables() if name != "__hygge_landing"] == ["things"]
+
+
+class Dying(Watching):
+    """Ends a slice with an error after its first batch."""
+
+    def progress(self, rows: int, bytes_: int) -> None:
+        raise HomeUnavailable("the source went away")
+
+
+def test_columns_that_somebody_has_added_to_a_table_are_never_lost(database: DatabaseWarehouse) -> None:
+    database.source.put(1, 2)
+    database.load()
+    execute(database, "ALTER TABLE things ADD note varchar(20)", "UPDATE things SET note = 'mine'")
+    database.source.put(2, 3)
+    for run_type in RUN_TYPES:
+        refused = database.run(f"a {run_type}", run_type)
+        assert refused.error == "store.not_ours"
+        assert "note" in refused.message
+    assert {note for (note,) in database.ask("SELECT note FROM things")} == {"mine"}
+
+
+def test_a_unique_index_of_somebody_else_costs_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse = SqliteWarehouse(tmp_path, monkeypatch)
+    warehouse.source.put_values({1: "a", 2: "b", 3: "c"})
+    warehouse.load()
+    execute(warehouse, "CREATE UNIQUE INDEX mine ON things (value)")
+    warehouse.source.put_values({1: "b", 2: "a"})  # changed places: no two are alike in the end
+    warehouse.load()
+    assert [row[:2] for row in warehouse.rows()] == [(1, "b"), (2, "a"), (3, "c")]
+    warehouse.source.put_values({1: "c"})
+    refused = warehouse.run("broken", "incremental")
+    assert refused.error == "store"
+    assert "Drop the index" in refused.hint
+    assert [row[:2] for row in warehouse.rows()] == [(1, "b"), (2, "a"), (3, "c")]
+
+
+@pytest.mark.parametrize("run_type", RUN_TYPES)
+def test_a_mirror_folder_of_somebody_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_type: RunType
+) -> None:
+    world = World(tmp_path, monkeypatch, run_type=run_type)
+    world.source.put(1)
+    folder = tmp_path / world.layout.folder
+    put_others(folder)
+    (folder / "_metadata.json").write_text("{}")
+    before = contents(folder)
+    refused = world.slice("first")
+    assert refused.error == "store.not_ours"
+    assert "_metadata.json" in refused.message
+    assert contents(folder) == before
+
+
+def test_a_mirror_folder_with_files_of_others_is_not_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path, monkeypatch, run_type="full_drop")
+    world.source.put(1, 2)
+    assert world.load("first").status == "done"
+    folder = tmp_path / world.layout.folder
+    (folder / "notes.xlsx").write_bytes(b"notes")
+    before = contents(folder)
+    refused = world.slice("second")
+    assert refused.error == "store.not_ours"
+    assert "notes.xlsx" in refused.message
+    assert contents(folder) == before
+    (folder / "notes.xlsx").unlink()
+    world.source.put(3)
+    assert world.load("third").status == "done"
+    world.check()
+
+
+def hygge(directory: Path, *arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [*arguments, "--project", str(directory)])
+    return result.exit_code, result.output
+
+
+FLOW = """\
+run_type: {run_type}
+home: {{ type: local, path: "in/{{entity}}.csv", format: csv }}
+store: {store}
+entities: [orders]
+"""
+
+
+def project(directory: Path, store: str, run_type: str = "full_drop") -> None:
+    (directory / "flows/shop").mkdir(parents=True, exist_ok=True)
+    (directory / "in").mkdir(exist_ok=True)
+    (directory / "hygge.yml").write_text("name: shop\n")
+    (directory / "flows/shop/flow.yml").write_text(FLOW.format(store=store, run_type=run_type))
+    (directory / "in/orders.csv").write_text("id,v\n1,a\n2,b\n")
+
+
+def test_adopting_a_folder_takes_what_bears_the_engines_names_once_its_name_is_given(tmp_path: Path) -> None:
+    project(tmp_path, "{ type: local, path: out, format: csv }")
+    assert hygge(tmp_path, "go")[0] == 0
+    (tmp_path / "out/orders/notes.xlsx").write_bytes(b"notes")
+    (state,) = (tmp_path / "out/.hygge_journal/landing").rglob("*.json")
+    state.unlink()  # the landing state is lost
+    code, said = hygge(tmp_path, "plan")
+    assert (code, "no load of shop.orders has written it" in said) == (1, True)
+    before = contents(tmp_path / "out/orders")
+    for arguments in ((), ("--confirm", "order"), ("--confirm", "shop.orders")):
+        code, said = hygge(tmp_path, "adopt", "shop.orders", *arguments)
+        assert code == 2
+        assert "part-00002-00000001.csv" in said
+        assert "left as it is:  notes.xlsx" in said
+        assert hygge(tmp_path, "go")[0] == 1
+    assert hygge(tmp_path, "adopt", "shop.orders", "--confirm", "orders")[0] == 0
+    assert contents(tmp_path / "out/orders") == before
+    assert hygge(tmp_path, "adopt", "shop.orders", "--confirm", "orders")[0] == 2
+    assert hygge(tmp_path, "go", "--run-type", "full_drop")[0] == 0
+    assert sorted(contents(tmp_path / "out/orders")) == ["notes.xlsx", "part-00003-00000001.csv"]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "delta"])
+def test_an_adopted_table_waits_for_the_full_drop_that_replaces_it(tmp_path: Path, kind: str) -> None:
+    theirs = pa.table({"x": [1, 2, 3]})
+    if kind == "delta":
+        project(tmp_path, "{ type: local, path: out, format: delta }")
+        # Whose log knows a commit of ours with a high number, from a state that is lost.
+        old = CommitProperties(app_transactions=[Transaction("hygge-engine:shop.orders", 41 * 10**8 + 1)])
+        write_deltalake(str(tmp_path / "out/orders"), theirs, commit_properties=old)
+    else:
+        project(tmp_path, "{ type: sqlite, path: shop.db }")
+        with closing(sqlite3.connect(tmp_path / "shop.db")) as connection, connection:
+            connection.execute("CREATE TABLE orders (x)")
+    assert hygge(tmp_path, "go")[0] == 1
+    assert hygge(tmp_path, "adopt", "orders", "--confirm", "orders")[0] == 0
+    assert hygge(tmp_path, "go", "--run-type", "full_drop")[0] == 0
+    if kind == "delta":
+        assert sorted(pl.read_delta(str(tmp_path / "out/orders"))["v"]) == ["a", "b"]
+    else:
+        with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+            assert connection.execute("SELECT v FROM orders ORDER BY id").fetchall() == [("a",), ("b",)]
+
+
+def test_asking_about_a_database_of_somebody_else_changes_nothing(tmp_path: Path) -> None:
+    project(tmp_path, "{ type: sqlite, path: shop.db }")
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection, connection:
+        connection.execute("CREATE TABLE orders (x)")
+    before = contents(tmp_path)
+    assert hygge(tmp_path, "plan")[0] == 1
+    assert hygge(tmp_path, "adopt", "orders")[0] == 2
+    assert contents(tmp_path) == before
