@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -30,6 +31,9 @@ class LocalJournal(JournalPlaceSettings):
     kind: ClassVar[str] = "local"
     type: Literal["local"] = "local"
     path: str = Field(min_length=1)
+
+    def directories(self) -> Mapping[str, str]:
+        return {"path": f"{self.path}/{JOURNAL_FOLDER}"}
 
     def open(self, project: Project) -> tuple[Lake, str]:
         from hygge_engine.lake.opening import open_directory

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr, model_validator
 
+from hygge_engine.project.bounds import is_host, is_loopback
 from hygge_engine.project.settings import Settings
 
 if TYPE_CHECKING:
@@ -77,9 +79,11 @@ def check_account_url(value: str) -> str:
         usable = bool(url.hostname) and not re.search(r"\s", value) and (url.port is None or url.port > 0)
     except ValueError:
         usable = False
-    if not usable:
+    if not usable or not is_host(url.hostname or ""):
         raise ValueError("account_url has no host and port that can be reached: https://<account>.dfs.core.windows.net")
     host = url.hostname or ""
+    if url.scheme == "http" and not is_loopback(host):
+        raise ValueError("account_url must begin with https://: without TLS a lake is reached on this machine only")
     if host.startswith("app."):
         raise ValueError("account_url is the portal's address; OneLake's is https://onelake.dfs.fabric.microsoft.com")
     if url.query or url.username is not None:
@@ -125,6 +129,9 @@ class LakeSettings(Settings):
     tenant_id: str | None = None
     client_id: str | None = None
     client_secret: SecretStr | None = None
+
+    def addresses(self) -> Mapping[str, str]:
+        return {"account_url": self.account_url}
 
     @model_validator(mode="after")
     def _credential_is_complete(self) -> Self:

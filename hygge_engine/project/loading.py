@@ -11,6 +11,7 @@ from typing import Any
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.masking import remember_place
+from hygge_engine.project.bounds import MICROSOFT_HOSTS, Bounds
 from hygge_engine.project.checks import Checks, EntityTree, text_of
 from hygge_engine.project.document import Entry, Mapping, Node, Scalar, Sequence, read_document
 from hygge_engine.project.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
@@ -137,6 +138,8 @@ class _Loader:
             overrides, problems, self._keys.is_secret, lambda node: self.variables.expand(node, problems)
         )
         self._checks = Checks(None, problems)
+        self._bounds = Bounds(directory, MICROSOFT_HOSTS, None, environment, problems)
+        self._environment = environment
         self._journal = JournalSection(problems, self._keys, self._sections.load_journal_place)
         self._flow_files: dict[str, str] = {}
 
@@ -153,6 +156,9 @@ class _Loader:
         document = self._validate(ProjectDocument, tree, PROJECT_FILE, elsewhere=NO_PROJECT_KEYS)
         connections = self._sections.load_connections(tree)
         self._checks = Checks(connections, self._problems)
+        if document is not None:
+            hosts, local_paths = document.options.lake_hosts, document.options.local_paths
+            self._bounds = Bounds(self._directory, hosts, local_paths, self._environment, self._problems)
         defaults = tree.get("defaults")
         if isinstance(defaults, Mapping):
             self._validate(DefaultsDocument, defaults, "defaults")
@@ -161,6 +167,7 @@ class _Loader:
         journal = self._journal.read(section if isinstance(section, Mapping) else None)
         if document is None or connections is None or journal is None:
             return None
+        self._check_journal(journal, section)
         return Project(
             name=document.name,
             directory=self._directory,
@@ -239,6 +246,7 @@ class _Loader:
         entity_trees = self._overrides.apply_to_entities(self._collect_entities(directory, tree), names)
         journal_tree = self._journal.merge(project, tree)
         journal = self._journal.read(journal_tree)
+        self._check_journal(journal, journal_tree, name)
         entities: dict[str, Entity] = {}
         for item in entity_trees:
             entity = self._load_entity(name, item, inherited)
@@ -259,6 +267,11 @@ class _Loader:
             entities,
             journal or JournalSettings(),
         )
+
+    def _check_journal(self, journal: JournalSettings | None, tree: Node | None, flow: str = "") -> None:
+        """Whether a journal that has a place of its own lies within the bounds."""
+        if journal is not None and isinstance(journal.location, Settings) and isinstance(tree, Mapping):
+            self._bounds.check(journal.location, tree.get("location") or tree, flow)
 
     def _is_second(self, directory: Path, tree: Mapping) -> bool:
         """Whether another flow has this one's name, which is then among the problems."""
@@ -361,9 +374,13 @@ class _Loader:
         if home_tree is not None:
             home = self._sections.load(HOMES, home_tree, "home", values, item, NO_SECTION_KEYS)
             self._checks.check_connection(home_tree)
+            if home is not None:
+                self._bounds.check(home, home_tree, flow)
         if store_tree is not None:
             store = self._sections.load(STORES, store_tree, "store", values, item, NO_STORE_KEYS)
             self._checks.check_connection(store_tree)
+            if store is not None:
+                self._bounds.check(store, store_tree, flow)
         optional: dict[str, Settings] = {}
         places = self._places_of(home_tree) | self._places_of(store_tree)
         broken = False

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SerializeAsAny, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, SerializeAsAny, StringConstraints, WithJsonSchema, model_validator
 
+from hygge_engine.project.bounds import MICROSOFT_HOSTS, LocalPaths
 from hygge_engine.project.duration import Duration
 from hygge_engine.project.expectations import ExpectationsSettings
 from hygge_engine.project.polish import PolishSettings
@@ -60,15 +61,26 @@ EntityName = Annotated[str, AfterValidator(check_entity_name)]
 Schedule = Annotated[str, AfterValidator(check_schedule)]
 
 
+# A host, or all hosts below one.
+_HOST_PATTERN = r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$"
+
+
 class Options(Settings):
     """``options``: how loads run. ``concurrency`` bounds the entities moved at once; ``slice_minutes`` the time that
     one activity works before it lets another carry on (below the platform's limit for a function, five minutes on the
     Consumption plan). ``history_retention`` (seconds, or text such as ``30d``) is how long the histories of
-    orchestrations are kept after these were started."""
+    orchestrations are kept after these were started.
+
+    ``lake_hosts`` and ``local_paths`` bound what flows reach: the hosts that credentials of lakes are sent to
+    (``*.example.com`` stands for all below it), and the directories of this machine: ``none``, those below the
+    ``project``'s own, or ``anywhere``. This machine is always a host; without ``local_paths`` it is ``project``, and in
+    Azure ``none``."""
 
     concurrency: int = Field(default=8, ge=1, le=256)
     slice_minutes: float = Field(default=4.0, gt=0)
     history_retention: Annotated[Duration, Field(ge=MIN_HISTORY_RETENTION_SECONDS)] = 14 * 86_400.0
+    lake_hosts: tuple[Annotated[str, StringConstraints(pattern=_HOST_PATTERN)], ...] = MICROSOFT_HOSTS
+    local_paths: LocalPaths | None = None
 
 
 class JournalSettings(Settings):

@@ -5,6 +5,7 @@ Homes and stores register their models here, so that ``project`` knows their key
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -50,6 +51,15 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
 
     place_keys: ClassVar[tuple[str, ...]] = ()
+
+    def addresses(self) -> Mapping[str, str]:
+        """The addresses that a credential is sent to, by key; ``options.lake_hosts`` bounds them."""
+        return {}
+
+    def directories(self) -> Mapping[str, str]:
+        """The paths of this machine that are read or written, by key, relative to the project's directory or absolute;
+        ``options.local_paths`` bounds them. They may be patterns."""
+        return {}
 
     def model_post_init(self, context: Any, /) -> None:
         for value in self.__dict__.values():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from decimal import Decimal
+from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -11,6 +14,9 @@ import pytest
 from hygge_engine.errors import HomeError, HomeNotFound
 from hygge_engine.homes.base import Position, Window
 from hygge_engine.homes.mssql import catalogue
+from hygge_engine.homes.mssql import home as home_module
+from hygge_engine.homes.mssql.session import Session, open_session
+from hygge_engine.homes.mssql.settings import MssqlConnection
 from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home, read_all
 
 
@@ -69,6 +75,31 @@ class TestSources:
         with open_home(server, None, driver, query=query, key=["id"]) as home:
             assert home.describe().schema.names == ["id", "lines", "last_item"]
             assert read_all(home, after=["1"]) == [{"id": 2, "lines": 1, "last_item": "c"}]
+
+    def test_a_query_is_described_without_being_run_and_read_in_a_transaction_that_is_rolled_back(
+        self, server: ServerProcess, driver: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+        query = "SELECT @@TRANCOUNT AS depth -- ) AS a; DROP TABLE dbo.orders"
+
+        def open_noting(connection: MssqlConnection) -> Session:
+            session = open_session(connection)
+            for verb in ("fetch_all", "stream"):
+                monkeypatch.setattr(session, verb, partial(note, getattr(session, verb)))
+            return session
+
+        def note(verb: Callable[..., Any], sql: str, *arguments: Any, **keys: Any) -> Any:
+            asked.append(sql)
+            return verb(sql, *arguments, **keys)
+
+        monkeypatch.setattr(home_module, "open_session", open_noting)
+        with open_home(server, None, driver, query=query) as home:
+            assert home.describe().schema.names == ["depth"]
+            assert not [sql for sql in asked if "@@TRANCOUNT AS depth" in sql]
+            assert read_all(home) == [{"depth": 1}]
+        assert asked[0].startswith("BEGIN TRANSACTION")
+        assert [sql for sql in asked if "@@TRANCOUNT AS depth" in sql]
+        assert "ROLLBACK TRANSACTION" in asked[-1]
 
     def test_a_query_that_the_server_refuses_is_an_error_with_its_reason(
         self, server: ServerProcess, driver: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -210,6 +211,9 @@ class LocalHomeSettings(FilesHomeSettings):
 
     kind: ClassVar[str] = "local"
     type: Literal["local"] = "local"
+
+    def directories(self) -> Mapping[str, str]:
+        return {"path": self.path}
 
     def place(self, project: Project) -> tuple[Lake, str]:
         from hygge_engine.lake.opening import open_directory

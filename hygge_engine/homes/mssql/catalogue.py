@@ -19,6 +19,7 @@ from hygge_engine.errors import HomeError, HomeNotFound
 from hygge_engine.homes.mssql.identifiers import DEFAULT_SCHEMA, qualify, quote, split_name
 from hygge_engine.homes.mssql.query import select
 from hygge_engine.homes.mssql.session import Session
+from hygge_engine.homes.mssql.single_select import without_end
 from hygge_engine.homes.mssql.types import SourceColumn
 from hygge_engine.project.problems import nearest
 
@@ -163,8 +164,10 @@ def _base_of(rows: Sequence[tuple[Any, ...]]) -> tuple[str, str, str] | None:
 
 
 def describe_query(session: Session, query: str) -> Source:
-    """The columns of a query's result; it has no key that a catalogue knows."""
-    sql = f"({query.strip().rstrip(';')}) AS [source]"
+    """The columns of a query's result, which the server tells without running it; it has no key that a catalogue
+    knows."""
+    # On lines of their own, so that a comment at the query's end ends there.
+    sql = f"(\n{without_end(query).strip()}\n) AS [source]"
     columns = _describe_result(session, query, sql)
     unnamed = [number for number, column in enumerate(columns, start=1) if not column.name]
     if unnamed:

@@ -63,6 +63,8 @@ _SAMPLES_AT_MOST = 4
 # How often a largest value is looked for that no row has: it may have changed between the two questions.
 _LOOKS = 3
 
+# A query is its author's own text. Whatever it might change is taken back.
+_BEGIN_READING = "BEGIN TRANSACTION; SELECT 1"
 _BEGIN_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; BEGIN TRANSACTION; SELECT 1"
 # A pooled connection would keep both for whoever takes it next.
 _END_SNAPSHOT = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION; SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SELECT 1"
@@ -92,9 +94,9 @@ class MssqlHome:
     def __exit__(self, *exc_info: object) -> None:
         if self._session is not None:
             session, self._session = self._session, None
-            if self._settings.consistency == "snapshot":
+            if self._in_transaction:
                 with suppress(HomeError):  # a connection that is lost has forgotten both by itself
-                    session.fetch_all(_END_SNAPSHOT, doing="Ending the snapshot")
+                    session.fetch_all(_END_SNAPSHOT, doing="Ending the reading")
             session.close()
 
     def describe(self) -> Table:
@@ -528,11 +530,17 @@ class MssqlHome:
             self.__exit__()
             self._connection = self._connection.model_copy(update={"driver": "pyodbc"})
 
+    @property
+    def _in_transaction(self) -> bool:
+        return self._settings.consistency == "snapshot" or self._settings.query is not None
+
     def _open(self) -> Session:
         if self._session is None:
             self._session = open_session(self._connection)
             if self._settings.consistency == "snapshot":
                 self._session.fetch_all(_BEGIN_SNAPSHOT, doing="Beginning a snapshot")
+            elif self._in_transaction:
+                self._session.fetch_all(_BEGIN_READING, doing="Beginning to read")
         return self._session
 
     def _ask(self, sql: str, *parameters: str | bytes | int | float) -> list[tuple[object, ...]]:

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.mssql.identifiers import parse_table_name
+from hygge_engine.homes.mssql.single_select import check_query
 from hygge_engine.project.settings import ConnectionSettings, HomeSettings, register_connection, register_home
 
 if TYPE_CHECKING:
@@ -188,6 +189,11 @@ class MssqlHomeSettings(HomeSettings):
         if value is not None:
             parse_table_name(value)
         return value
+
+    @field_validator("query")
+    @classmethod
+    def _query_is_one_select(cls, value: str | None) -> str | None:
+        return value if value is None else check_query(value)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -83,6 +84,9 @@ class LocalSettings(FilesSettings):
     kind: ClassVar[str] = "local"
     type: Literal["local"] = "local"
     path: str = Field(default="warehouse", min_length=1)
+
+    def directories(self) -> Mapping[str, str]:
+        return {"path": self.path}
 
     def open_lake(self, project: Project) -> Lake:
         from hygge_engine.lake.opening import open_directory

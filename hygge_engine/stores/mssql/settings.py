@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
@@ -41,6 +42,12 @@ class JournalFolderSettings(Settings):
     tenant_id: str | None = None
     client_id: str | None = None
     client_secret: SecretStr | None = None
+
+    def addresses(self) -> Mapping[str, str]:
+        return {} if self.account_url is None else {"account_url": self.account_url}
+
+    def directories(self) -> Mapping[str, str]:
+        return {"path": self.path} if self.account_url is None else {}
 
     @model_validator(mode="after")
     def _is_one_place(self) -> Self:

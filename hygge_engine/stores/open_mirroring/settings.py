@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, PathPart, is_fabric, is_guid
+from hygge_engine.project.bounds import is_host, is_loopback
 from hygge_engine.project.settings import StoreSettings, register_store
 
 if TYPE_CHECKING:
@@ -45,6 +48,23 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
     fabric_api_url: str | None = None
     mirror_journal: bool = False
     mirror_schema: PathPart = "__hygge"
+
+    def addresses(self) -> Mapping[str, str]:
+        api = {"fabric_api_url": self.fabric_api_url} if self.fabric_api_url else {}
+        return {**super().addresses(), **api}
+
+    @field_validator("fabric_api_url")
+    @classmethod
+    def _api_is_an_address(cls, value: str | None) -> str | None:
+        url = urlsplit(value or "")
+        host = url.hostname or ""
+        if not value:
+            return None
+        if url.scheme not in ("https", "http") or not is_host(host) or url.username is not None or url.query:
+            raise ValueError("fabric_api_url must be an address: https://api.fabric.microsoft.com")
+        if url.scheme == "http" and not is_loopback(host):
+            raise ValueError("fabric_api_url must begin with https://: without TLS it is reached on this machine only")
+        return value
 
     @model_validator(mode="after")
     def _identifiers_are_alike(self) -> Self:

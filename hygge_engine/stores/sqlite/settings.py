@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -37,6 +38,9 @@ class SqliteSettings(StoreSettings):
     type: Literal["sqlite"] = "sqlite"
     path: str = Field(default="warehouse.db", min_length=1)
     table_name: Annotated[str, AfterValidator(_check_table_name)] = "{entity}"
+
+    def directories(self) -> Mapping[str, str]:
+        return {"path": self.path}
 
     def deletes(self) -> bool:
         """A table of a key only; a load of one without is refused."""

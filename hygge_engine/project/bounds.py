@@ -1,0 +1,157 @@
+"""How far a flow reaches: the hosts that a lake's credential is sent to, and the directories of this machine.
+
+An author of a flow is trusted with what moves where, not with the machine and the identity that move it. So the bounds
+are ``options`` of hygge.yml, which has another author, and what lies beyond them is a problem of the flow.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
+from typing import Literal
+from urllib.parse import urlsplit
+
+from hygge_engine.project.document import Mapping as Tree
+from hygge_engine.project.document import Node
+from hygge_engine.project.problems import Problems
+from hygge_engine.project.settings import Settings
+
+LocalPaths = Literal["none", "project", "anywhere"]
+
+# OneLake, Fabric's REST API and storage accounts, in Microsoft's clouds.
+MICROSOFT_HOSTS = (
+    "*.fabric.microsoft.com",
+    "*.dfs.core.windows.net",
+    "*.storage.azure.net",
+    "*.dfs.core.usgovcloudapi.net",
+    "*.dfs.core.chinacloudapi.cn",
+)
+
+# Set by the platform in Azure, and by nobody on a laptop.
+AZURE_INSTANCE = "WEBSITE_INSTANCE_ID"
+
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.IGNORECASE)
+
+# What a project consists of, in its directory; names that begin with a dot are tools' own.
+_OWN_FILES = ("hygge.yml", "local.settings.json", "host.json", "function_app.py", "requirements.txt", "hygge_engine")
+_FLOWS = "flows"
+_JOURNAL_FOLDER = ".hygge_journal"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name or its address as people write it."""
+    if host.casefold() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def is_host(host: str) -> bool:
+    """Whether a URL's host is one that all readers of URLs take for the same."""
+    if ":" in host:
+        return is_loopback(host) or _is_address(host)
+    return _HOST.fullmatch(host) is not None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+class Bounds:
+    """The bounds of a project, as its ``options`` have them. ``environment`` tells whether this is Azure."""
+
+    def __init__(
+        self,
+        directory: Path,
+        hosts: tuple[str, ...],
+        local_paths: LocalPaths | None,
+        environment: Mapping[str, str],
+        problems: Problems,
+    ) -> None:
+        self._directory = directory.absolute()
+        self._hosts = hosts
+        self._in_azure = bool(environment.get(AZURE_INSTANCE))
+        self._local_paths: LocalPaths = local_paths or ("none" if self._in_azure else "project")
+        self._problems = problems
+
+    def check(self, settings: Settings, tree: Node, flow: str = "") -> None:
+        """Put among the problems what of ``settings``, which ``tree`` says, lies beyond the bounds of ``flow``."""
+        for part, node in _parts(settings, tree):
+            for key, address in part.addresses().items():
+                self._check_host(key, address, _place(node, key))
+            for key, path in part.directories().items():
+                self._check_path(key, path, flow, _place(node, key))
+
+    def _check_host(self, key: str, address: str, place: Node) -> None:
+        host = (urlsplit(address).hostname or "").casefold()
+        if is_loopback(host) or any(fnmatchcase(host, pattern.casefold()) for pattern in self._hosts):
+            return
+        self._problems.add(
+            place.source.problem(
+                place.line,
+                place.column,
+                f"`{key}` sends a credential to a host that `options.lake_hosts` does not name",
+                found=f"`{host}`",
+                expected=f"one of {', '.join(self._hosts)}, or this machine",
+                hint="A host of your own is added to `options.lake_hosts` of hygge.yml.",
+            )
+        )
+
+    def _check_path(self, key: str, path: str, flow: str, place: Node) -> None:
+        message, hint = self._objection(key, path, flow)
+        if message:
+            expected = "a path below the project's directory"
+            self._problems.add(
+                place.source.problem(place.line, place.column, message, found=f"`{path}`", expected=expected, hint=hint)
+            )
+
+    def _objection(self, key: str, path: str, flow: str) -> tuple[str, str]:
+        if self._local_paths == "none":
+            where = "in Azure, where disks do not last" if self._in_azure else "here"
+            message = f"`{key}` is a path of this machine, and `options.local_paths` allows none {where}"
+            return message, "To read or write there even so, say `options: {local_paths: project}` in hygge.yml."
+        within = os.path.relpath(os.path.normpath(self._directory / path), self._directory)
+        parts = PurePath(within).parts
+        if ".." in parts[:1] or PurePath(within).is_absolute():
+            if self._local_paths == "anywhere":
+                return "", ""
+            message = f"`{key}` leads out of the project's directory"
+            return message, "If that is meant, say `options: {local_paths: anywhere}` in hygge.yml."
+        if _is_own(parts, flow):
+            hint = "Give the rows a folder of their own below the project's directory, as `data` or `warehouse`."
+            return f"`{key}` leads to the project's own files", hint
+        return "", ""
+
+
+def _parts(settings: Settings, tree: Node) -> Iterator[tuple[Settings, Node]]:
+    """A section, and the sections within it."""
+    yield settings, tree
+    for key in type(settings).model_fields:
+        inner = getattr(settings, key)
+        if isinstance(inner, Settings):
+            yield from _parts(inner, _place(tree, key))
+
+
+def _place(tree: Node, key: str) -> Node:
+    return (tree.get(key) or tree) if isinstance(tree, Tree) else tree
+
+
+def _is_own(parts: tuple[str, ...], flow: str) -> bool:
+    """Whether a path, or pattern, within the project's directory is one of what the project consists of. A flow's own
+    folder is its own, but for what it consists of itself."""
+    first, *rest = (part.casefold() for part in parts or (".",))
+    if first == _FLOWS and len(rest) > 1 and rest[0] == flow.casefold():
+        return rest[1] == "entities" or fnmatchcase("flow.yml", rest[1])
+    if first == _JOURNAL_FOLDER:
+        return False
+    return first.startswith(".") or any(fnmatchcase(name, first) for name in (*_OWN_FILES, _FLOWS))

@@ -1,0 +1,219 @@
+"""What an author of a flow can reach: no other machine, no file beyond the project, none of the project's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from hygge_engine.errors import ConfigurationError
+from hygge_engine.project import Problem, load_project
+from hygge_engine.project.bounds import AZURE_INSTANCE
+from tests.unit.project_files import ENVIRONMENT, FLOW, HYGGE, write_project
+
+STORE = FLOW[FLOW.index("store:") : FLOW.index("watermark:")]
+
+# Addresses that are not this machine and not Microsoft's, as careless readers of URLs might take them.
+ELSEWHERE = [
+    "http://evil.example.com",
+    "https://evil.example.com",
+    "http://onelake.dfs.fabric.microsoft.com",
+    "http://10.0.0.4:10000",
+    "http://0.0.0.0:10000",
+    "http://127.0.0.1.evil.example.com",
+    "http://localhost.evil.example.com",
+    "http://127.0.0.1@evil.example.com",
+    "http://2130706433",
+    "https://fabric.microsoft.com.evil.example.com",
+    "https://evilfabric.microsoft.com",
+    "https://evil.example.com\\\\.dfs.core.windows.net",
+    "https://evil.example.com#.dfs.core.windows.net",
+    "https://evil.example.com?.dfs.core.windows.net",
+    "https://evil.example.com/.dfs.core.windows.net",
+    "https://169.254.169.254/metadata",
+    "https://[::ffff:169.254.169.254]",
+    "file:///etc/passwd",
+    "ftp://evil.example.com",
+]
+ALLOWED = [
+    "https://onelake.dfs.fabric.microsoft.com",
+    "https://ONELAKE.dfs.fabric.microsoft.com/",
+    "https://westeurope-onelake.dfs.fabric.microsoft.com",
+    "https://shop.dfs.core.windows.net",
+    "https://shop.z12.dfs.storage.azure.net",
+    "http://127.0.0.1:10000",
+    "http://localhost:10000",
+    "http://[::1]:10000",
+    "https://127.0.0.1:10000/account",
+]
+
+LAKE = "filesystem: data, credential: account_key, account_name: shop, account_key: aGFsbG8="
+
+
+def problems_of(
+    directory: Path, files: Mapping[str, str], environment: Mapping[str, str] = ENVIRONMENT
+) -> list[Problem]:
+    write_project(directory, **files)
+    try:
+        load_project(directory, environment)
+    except ConfigurationError as error:
+        return list(error.problems)
+    return []
+
+
+def flow(*, home: str = "", store: str = "", more: str = "") -> str:
+    text = FLOW.replace(STORE, f"store: {store}\n") if store else FLOW
+    if home:
+        begin, end = text.index("home:"), text.index("store:")
+        text = f"{text[:begin]}home: {home}\n{text[end:]}".replace("run_type: incremental", "run_type: full_drop")
+    return text + more
+
+
+def lakes(address: str) -> dict[str, dict[str, str]]:
+    """Every key of the files that names a lake, or Fabric."""
+    url = json.dumps(address)
+    lake = f"account_url: {url}, {LAKE}"
+    api = STORE.replace("  key_columns", f"  fabric_api_url: {url}\n  key_columns")
+    journal = f"\njournal: {{ location: {{ type: adls, {lake} }} }}\n"
+    database = f"{{ type: mssql, connection: shop_db, journal_folder: {{ path: j, {lake} }} }}"
+    files = {
+        "home": flow(home=f"{{ type: adls, {lake}, format: csv }}"),
+        "store": flow(store=f"{{ type: adls, {lake}, key_columns: [id] }}"),
+        "mirror": flow(store=f"{{ type: open_mirroring, mirror_name: m, {lake}, key_columns: [id] }}"),
+        "fabric": FLOW.replace(STORE, api),
+        "flow's journal": flow(more=journal),
+        "database's journal": flow(store=database),
+    }
+    return {
+        **{name: {"flows__orders_to_fabric__flow": text} for name, text in files.items()},
+        "journal": {"hygge": HYGGE + journal},
+    }
+
+
+@pytest.mark.parametrize("address", ELSEWHERE)
+def test_no_credential_goes_to_a_host_of_somebody_else(tmp_path: Path, address: str) -> None:
+    for name, files in lakes(address).items():
+        found = problems_of(tmp_path / name, files)
+        assert found, name
+        assert any("account_url" in problem.message or "fabric_api_url" in problem.message for problem in found), name
+
+
+@pytest.mark.parametrize("address", ALLOWED)
+def test_lakes_of_microsoft_and_of_this_machine_are_reached(tmp_path: Path, address: str) -> None:
+    for name, files in lakes(address).items():
+        found = problems_of(tmp_path / name, files)
+        # OneLake has rules of its own for what lies where.
+        assert [problem for problem in found if "only folders below Files/" not in problem.message] == [], name
+
+
+def test_a_host_of_ones_own_is_named_in_hygge_yml(tmp_path: Path) -> None:
+    hygge = HYGGE + 'options: {{ lake_hosts: ["*.lake.example.com", shop.dfs.core.windows.net] }}\n'.format()
+    files = lakes("https://a.lake.example.com")["store"]
+    assert problems_of(tmp_path / "a", {"hygge": hygge, **files}) == []
+    [problem] = problems_of(tmp_path / "b", files)
+    assert "a.lake.example.com" in problem.found
+    assert "options.lake_hosts" in problem.message
+    # The list is the whole list: who names one account has excluded all others.
+    assert problems_of(tmp_path / "c", {"hygge": hygge, **lakes("https://other.dfs.core.windows.net")["store"]})
+    assert problems_of(tmp_path / "d", {"hygge": hygge, **lakes("https://lake.example.com")["store"]})
+
+
+BEYOND = ["/etc/passwd", "../victim", "a/../../victim", "..", "/", "data/../../x/{entity}"]
+OWN = [
+    *(".", "./", "local.settings.json", "LOCAL.settings.json", "*.json", "l*", "**/*.json", "hygge.yml", "host.json"),
+    *("function_app.py", "flows", "flows/other/flow.yml", "flows/orders_to_fabric/flow.yml", "fl*/x", ".git/config"),
+    *("data/../local.settings.json", ".env", "hygge_engine/errors.py", "flows/orders_to_fabric/entities/x.yml", "*"),
+]
+GOOD = ["data", "data/{entity}", "data/*.csv", "*.csv", "{entity}.csv", "a/../b", "flows/orders_to_fabric/data"]
+
+
+def places(path: str) -> dict[str, dict[str, str]]:
+    """Every key of the files that names a file or directory of this machine."""
+    text = json.dumps(path)
+    database = f"{{ type: mssql, connection: shop_db, journal_folder: {{ path: {text} }} }}"
+    return {
+        name: {"flows__orders_to_fabric__flow": content}
+        for name, content in {
+            "home": flow(home=f"{{ type: local, path: {text}, format: csv }}"),
+            "store": flow(store=f"{{ type: local, path: {text} }}"),
+            "sqlite": flow(store=f"{{ type: sqlite, path: {text} }}"),
+            "database's journal": flow(store=database),
+        }.items()
+    }
+
+
+@pytest.mark.parametrize("path", [*BEYOND, *OWN])
+def test_no_path_leads_beyond_the_project_or_to_its_own_files(tmp_path: Path, path: str) -> None:
+    for name, files in places(path).items():
+        [problem] = problems_of(tmp_path / name, files)
+        assert "`path` leads" in problem.message, name
+
+
+@pytest.mark.parametrize("path", GOOD)
+def test_folders_below_the_project_are_as_good_as_ever(tmp_path: Path, path: str) -> None:
+    for name, files in places(path).items():
+        assert problems_of(tmp_path / name, files) == [], name
+
+
+@pytest.mark.parametrize("path", ["../victim", "/var/victim"])
+def test_the_journal_stays_in_the_project_too(tmp_path: Path, path: str) -> None:
+    journal = f"journal: {{ location: {path} }}\n"
+    assert problems_of(tmp_path / "hygge", {"hygge": HYGGE + journal})
+    assert problems_of(tmp_path / "flow", {"flows__orders_to_fabric__flow": FLOW + journal})
+    assert (
+        problems_of(tmp_path / "below", {"flows__orders_to_fabric__flow": FLOW + "journal: { location: ./journal }\n"})
+        == []
+    )
+    assert problems_of(tmp_path / "here", {"flows__orders_to_fabric__flow": FLOW + "journal: { location: ./ }\n"}) == []
+
+
+def test_hygge_yml_says_how_far_paths_lead(tmp_path: Path) -> None:
+    in_azure = {**ENVIRONMENT, AZURE_INSTANCE: "3f2a"}
+    for number, (option, environment, path, allowed) in enumerate(
+        [
+            ("anywhere", ENVIRONMENT, "../data", True),
+            ("anywhere", ENVIRONMENT, "local.settings.json", False),
+            ("anywhere", in_azure, "/mnt/share", True),
+            ("project", in_azure, "data", True),
+            ("project", in_azure, "../data", False),
+            ("none", ENVIRONMENT, "data", False),
+            ("", in_azure, "data", False),
+            ("", ENVIRONMENT, "data", True),
+        ]
+    ):
+        hygge = HYGGE + (f"options: {{ local_paths: {option} }}\n" if option else "")
+        for name, files in places(path).items():
+            found = problems_of(tmp_path / f"{number}{name}", {"hygge": hygge, **files}, environment)
+            assert bool(found) is not allowed, (option, path, name)
+            assert all(
+                "local_paths" in problem.message + problem.hint or "own files" in problem.message for problem in found
+            )
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ("store: { type: adls, account_url: https://a.dfs.core.windows.net, filesystem: f, credential: sas, sas_token: "
+         '"sv=1&sig=${LAKE_ACCOUNT_KEY}" }\n', "`sas_token` is made of a variable and other text"),
+        ("store: { type: adls, account_url: https://a.dfs.core.windows.net, filesystem: f, credential: sas, sas_token: "
+         '"${SHOP_PASSWORD}" }\n', "`SHOP_PASSWORD` is the secret of `password`, and `sas_token` is another one"),
+        ('polish: { constants: { leak: "${SHOP_PASSWORD}" } }\n', "`constants`"),
+        ('polish: { constants: { password: "${SHOP_PASSWORD}" } }\n', "no key for secrets"),
+        ('polish: { hash_salt: "${SHOP_PASSWORD}", mask: { id: hash } }\n', "`hash_salt` is another one"),
+        ('polish: { constants: { leak: "${AzureWebJobsStorage}" } }\n', "`AzureWebJobsStorage` holds a secret"),
+    ],
+)  # fmt: skip
+def test_a_flow_makes_nothing_of_a_secret(tmp_path: Path, made: str, message: str) -> None:
+    text = FLOW.replace(STORE, "") + made if made.startswith("store") else FLOW + made
+    environment = {
+        **ENVIRONMENT,
+        "LAKE_ACCOUNT_KEY": "aGFsbG8=",
+        "AzureWebJobsStorage": "AccountName=a;AccountKey=hello=",
+    }
+    found = problems_of(tmp_path, {"flows__orders_to_fabric__flow": text}, environment)
+    assert any(
+        message in problem.message or (message == "`constants`" and "leak" in problem.message) for problem in found
+    ), found
+    assert not [value for value in environment.values() if any(value in problem.render() for problem in found)]

@@ -1,0 +1,106 @@
+"""A query is one SELECT that has no way out of the parentheses it is put in."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from hygge_engine.homes.mssql.settings import MssqlHomeSettings
+from hygge_engine.homes.mssql.single_select import check_query, without_end
+
+REFUSED = {
+    "a statement behind": "SELECT 1 AS a) q; CREATE TABLE dbo.pwned (a int) --",
+    "a statement behind a semicolon": "SELECT 1 AS a; DROP TABLE x",
+    "a parenthesis too many": "SELECT 1 AS a) AS b, (SELECT 2 AS c",
+    "one that closes and opens": "SELECT 1 AS a) AS q CROSS JOIN (SELECT 2 AS b",
+    "a parenthesis too few": "SELECT (1 AS a",
+    "no semicolon": "SELECT 1 AS a DROP TABLE x",
+    "a table made": "SELECT * INTO dbo.copy FROM dbo.orders",
+    "a comment within the word's place": "SELECT * /* x */ INTO/**/dbo.copy FROM dbo.orders",
+    "a number before the word": "SELECT 1INTO x",
+    "something else": "DELETE FROM dbo.orders",
+    "a procedure": "EXEC xp_cmdshell 'id'",
+    "another server": "SELECT * FROM OPENQUERY(other, 'DELETE FROM t')",
+    "another server's source": "SELECT * FROM OpenDataSource('x', 'y').a.b.c",
+    "a file of the server": "SELECT * FROM OPENROWSET(BULK '/etc/passwd', SINGLE_CLOB) AS x",
+    "a sequence": "SELECT NEXT VALUE FOR dbo.numbers AS n",
+    "a common table expression": "WITH a AS (SELECT 1 AS b) SELECT * FROM a",
+    "a comment that nothing ends": "SELECT 1 AS a /* ",
+    "a comment that is ended once": "SELECT 1 AS a /* /* */ ",
+    "a text that nothing ends": "SELECT 'a AS b",
+    "a name that nothing ends": "SELECT 1 AS [a",
+    "a quote that nothing ends": 'SELECT 1 AS "a',
+    "a line that ends for some": "SELECT 1 AS a --\r) q; DROP TABLE x --\n",
+    "NUL": "SELECT 1 AS a\0",
+    "nothing": "  -- nothing\n",
+}
+TAKEN = [
+    "SELECT 1 AS a",
+    "select a, b from dbo.orders where c = 'it''s; DROP TABLE x) --'",
+    'SELECT 1 AS [a; DROP TABLE x)]]], 2 AS "b)"""',
+    "SELECT 1 AS a;",
+    "SELECT 1 AS a; -- the end",
+    "SELECT 1 AS a -- ) q; DROP TABLE x",
+    "SELECT 1 AS a /* /* ) */ ; */\r\nFROM b",
+    "-- first\n(SELECT 1 AS a) UNION ALL (SELECT 2)",
+    "SELECT updated_at, [set], x.deleted, into_at, IIF(a = 1, 2, 3) AS dropped FROM x AS inserted",
+    "SELECT a FROM b CROSS APPLY OPENJSON(c) WITH (d int) AS e",
+    "SELECT a FROM b WITH (NOLOCK) OPTION (MAXDOP 1)",
+]
+
+
+@pytest.mark.parametrize("query", REFUSED.values(), ids=REFUSED)
+def test_what_is_no_single_select_is_refused(query: str) -> None:
+    with pytest.raises(ValidationError, match="query"):
+        MssqlHomeSettings(connection="shop", query=query)
+
+
+@pytest.mark.parametrize("query", TAKEN)
+def test_selects_are_taken_as_they_are(query: str) -> None:
+    assert MssqlHomeSettings(connection="shop", query=query).query == query
+
+
+# Whatever opens, closes, hides or ends something, in any order.
+PARTS = st.sampled_from(["'", '"', "[", "]", "(", ")", ";", "--", "\n", "/*", "*/", "SELECT", " ", "a", "DROP", "1"])
+
+
+@given(st.lists(PARTS, max_size=25))
+def test_a_query_that_is_taken_stays_in_its_parentheses(parts: list[str]) -> None:
+    query = "SELECT 1 " + "".join(parts)
+    try:
+        check_query(query)
+    except ValueError:
+        return
+    assert _ends_alone(f"({without_end(query).strip()}\n)")
+
+
+def _ends_alone(text: str) -> bool:
+    """Whether the parenthesis that begins ``text`` is closed by its last character: read letter by letter, as SQL
+    Server's manual tells it, and not as the engine reads."""
+    depth, comments, at, closes = 0, 0, 0, {"'": "'", '"': '"', "[": "]"}
+    while at < len(text):
+        if comments:
+            step = 1 if text.startswith("/*", at) else -1 if text.startswith("*/", at) else 0
+            comments, at = comments + step, at + (2 if step else 1)
+        elif text.startswith("/*", at):
+            comments, at = 1, at + 2
+        elif text.startswith("--", at):
+            at = text.find("\n", at) if "\n" in text[at:] else len(text)
+        elif text[at] in closes:
+            close = closes[text[at]]
+            end = at + 1
+            while (end := text.find(close, end)) >= 0 and text[end : end + 2] == close * 2:
+                end += 2
+            if end < 0:
+                return False
+            at = end + 1
+        else:
+            depth += {"(": 1, ")": -1}.get(text[at], 0)
+            at += 1
+            if depth == 0:
+                return at == len(text)
+            if text[at : at + 1] == ";":
+                return False
+    return False
