@@ -44,7 +44,7 @@ _LATE = "what differs has come late, within the lag: the next load reads these r
 _COMPARE_ROWS = "Which rows: hygge reconcile --entity {}"
 _MOVED = f"it was written to each of the {ATTEMPTS} times it was compared"
 _AGAIN = "Compare again once nobody writes to it."
-_CHANGING = "the rows that differ have changed while they were compared"
+_CHANGING = "rows changed while they were compared"
 _WAIT = "Wait for Fabric, then compare again; `hygge doctor` shows what it says."
 
 
@@ -135,8 +135,9 @@ class _Task:
     ) -> tuple[Reconciliation, bool]:
         """What rows or their numbers say, and whether those that have changed since the last load were among them."""
         with open_home(self.project, self.entity) as home:
-            bound = EVERYTHING if self.all_rows else bound_of(home, self.entity, state)
-            comparison = _Comparison(home, destination, self.entity, state, bound, self.watch)
+            landed = bound_of(home, self.entity, state)
+            bound = EVERYTHING if self.all_rows else landed
+            comparison = _Comparison(home, destination, self.entity, state, bound, landed, self.watch)
             return comparison.counts(found) if self.counts_only else comparison.rows(found), bound is EVERYTHING
 
 
@@ -177,15 +178,24 @@ def _unready(state: LandingState | None) -> str:
 
 
 class _Comparison:
-    """Both sides of one entity, with the columns that both have."""
+    """Both sides of one entity, with the columns that both have. ``bound`` says which rows are compared, and
+    ``landed_bound`` which of them the last load has seen."""
 
     def __init__(
-        self, home: Home, destination: ReadBack, entity: Entity, state: LandingState, bound: Bound, watch: Watch
+        self,
+        home: Home,
+        destination: ReadBack,
+        entity: Entity,
+        state: LandingState,
+        bound: Bound,
+        landed_bound: Bound,
+        watch: Watch,
     ) -> None:
         self._home = home
         self._destination = destination
         self._entity = entity
         self._bound = bound
+        self._landed_bound = landed_bound
         self._watch = watch
         self._polish = polish_of(home.describe(), entity.polish)
         names = [column.name for column in self._polish.table.columns]
@@ -243,6 +253,8 @@ class _Comparison:
                 add_changed(moving, destination, again)
             self._gather(moving, self._bound.moved(self._home))
             lasting = find_difference(source, destination, moving, keeps_versions=self._keeps_versions)
+            since = self._landed_bound.moved(self._home) if self._bound is EVERYTHING else None
+            is_next = self._is_in(since, lasting, source, destination)
             named = {key: kind for key, kind in keys.items() if not moving.has(key)}
         found = self._counted(found, lasting)
         if lasting.is_equal:
@@ -251,7 +263,8 @@ class _Comparison:
             message = "the table has no key: rows that differ cannot be named"
             return replace(found, message=message, hint=_RELOAD.format(self._entity.id))
         found_rows = examples(named, at_source, landed, self._hashing.schema.names)
-        return replace(found, examples=found_rows, hint=self._remedy(lasting, span))
+        hint = _LOAD.format(self._entity.id) if is_next else self._remedy(lasting, span)
+        return replace(found, examples=found_rows, hint=hint)
 
     def _remedy(self, difference: Difference, span: Span) -> str:
         """How to mend what differs."""
@@ -293,7 +306,7 @@ class _Comparison:
             moved = moving.distinct_keys()
         # With Change Tracking the source's rows are those of now; any other bound leaves out what has changed since.
         least = source - moved if self._bound.tracks_changes else source
-        return replace(
+        found = replace(
             found,
             verdict="equal" if least <= destination <= source + moved else "differs",
             source_rows=source,
@@ -302,14 +315,23 @@ class _Comparison:
             moving=moved,
             hint=_COMPARE_ROWS.format(self._entity.id),
         )
+        if found.verdict == "differs" and self._home.count(self._bound.settled) != source:
+            return _behind(found, _CHANGING, _AGAIN)
+        return found
 
     def _is_late(self, difference: Difference, source: HashedRows, destination: HashedRows) -> bool:
         """Whether all that differs are rows which the lag makes the next load read again."""
-        if difference.is_equal or difference.counts["extra"] or self._bound.late is None:
+        return not difference.counts["extra"] and self._is_in(self._bound.late, difference, source, destination)
+
+    def _is_in(
+        self, window: Window | None, difference: Difference, source: HashedRows, destination: HashedRows
+    ) -> bool:
+        """Whether all that differs are rows of a window."""
+        if difference.is_equal or window is None:
             return False
-        with HashedRows() as late:
-            self._gather(late, self._bound.late)
-            return find_difference(source, destination, late, keeps_versions=self._keeps_versions).is_equal
+        with HashedRows() as inside:
+            self._gather(inside, window)
+            return find_difference(source, destination, inside, keeps_versions=self._keeps_versions).is_equal
 
     def _gather(self, moving: HashedRows, window: Window | None) -> None:
         """The keys of the rows in a window, and of what is gone in it."""

@@ -173,6 +173,19 @@ def test_files_that_a_load_is_publishing_are_no_difference(
         never_differs(each)
 
 
+def test_numbers_of_a_source_that_grows_while_it_is_counted_are_no_difference(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = choose(request, tmp_path, monkeypatch, "local", "parquet")
+    place.source.put(*range(6))
+    place.load()
+    new = iter(range(100, 200))
+    growing = SourceHome(place.source, before_batch=lambda number: place.source.put(next(new)))
+    place.source.put(next(new))
+    monkeypatch.setattr(compare, "open_home", lambda project, entity: growing)
+    never_differs(place.reconcile(all_rows=True, counts_only=True))
+
+
 @pytest.mark.parametrize("kind", ["local-parquet", "sqlite"])
 def test_a_source_that_changes_all_the_time_is_not_a_difference(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
