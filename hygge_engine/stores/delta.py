@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
+from urllib.parse import quote
 
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
@@ -13,6 +14,11 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from hygge_engine.errors import StoreError, StoreUnavailable
 from hygge_engine.stores.base import ReadBack
+
+# What the package decodes once too often, or takes for a part of an address. It asks lakes for blanks in a way that not
+# all of them understand.
+_REFUSED_ON_DISK = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]^|]")
+_REFUSED_IN_LAKES = re.compile(r"%[0-9A-Fa-f]{2}|\s")
 
 _QUERY = re.compile(r"\?[^\s\"')]+")
 
@@ -33,6 +39,19 @@ class DeltaLocation(NamedTuple):
 
     root: str
     options: Callable[[], dict[str, str]]
+
+    def address(self, folder: str) -> str:
+        """A table's address. Raises StoreError for one that the package would take for another, or fail at late."""
+        path = f"{self.root}/{folder}"
+        remote = "://" in self.root
+        refused = _REFUSED_IN_LAKES if remote else _REFUSED_ON_DISK
+        if found := refused.search(path.partition("://")[2] if remote else path):
+            raise StoreError(
+                f"{path} cannot be the path of a Delta table: the Delta package does not find tables with "
+                f"{found[0]!r} in it",
+                hint="Name another path, schema_name or table_name, or another format.",
+            )
+        return f"{self.root}/{quote(folder)}" if remote else path
 
 
 class DeltaReadBack(ReadBack):
@@ -103,7 +122,7 @@ def own_words(error: Exception) -> str:
 def open_table(location: DeltaLocation, folder: str, version: int | None = None) -> DeltaTable | None:
     """A table, in its newest version where none is named; None where there is none."""
     try:
-        return DeltaTable(f"{location.root}/{folder}", version=version, storage_options=location.options())
+        return DeltaTable(location.address(folder), version=version, storage_options=location.options())
     except TableNotFoundError:
         return None
 

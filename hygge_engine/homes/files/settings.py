@@ -218,8 +218,11 @@ class LocalHomeSettings(FilesHomeSettings):
     def place(self, project: Project) -> tuple[Lake, str]:
         from hygge_engine.lake.opening import open_directory
 
-        parts = Path(project.directory / self.path).absolute().parts
-        fixed = next((number for number, part in enumerate(parts) if _WILDCARD.search(part)), len(parts) - 1)
+        # The project's own directory is no pattern, whatever it is called.
+        path, own = Path(project.directory / self.path).absolute(), project.directory.absolute()
+        parts, literal = path.parts, len(own.parts) if path.is_relative_to(own) else 0
+        wild = (number for number, part in enumerate(parts) if number >= literal and _WILDCARD.search(part))
+        fixed = next(wild, len(parts) - 1)
         return open_directory(Path(*parts[:fixed])), "/".join(parts[fixed:])
 
     def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:

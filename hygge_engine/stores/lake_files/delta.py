@@ -193,7 +193,7 @@ class DeltaLog:
         table = open_table(self._location, self._folder)
         if table is None:
             create_table_with_add_actions(
-                f"{self._location.root}/{self._folder}",
+                self._location.address(self._folder),
                 wanted,
                 added,
                 storage_options=self._location.options(),
