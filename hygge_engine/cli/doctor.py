@@ -179,7 +179,9 @@ def _check_home(project: Project, entity: Entity, reachable: Reachability) -> li
     if not isinstance(home, FilesHomeSettings):
         return [_describe(project, entity)]
     mark = entity.watermark if entity.effective_run_type == "incremental" else None
-    return check_files(FilesHome(*home.place(project), home), home, mark, key_columns=entity.store.key_columns)
+    return check_files(
+        FilesHome(*home.place(project), home, home.fixed_folder()), home, mark, key_columns=entity.store.key_columns
+    )
 
 
 def _describe(project: Project, entity: Entity) -> Check:

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -66,6 +67,13 @@ def rows(home: FilesHome, window: Window | None = None, after: Position | None =
         assert batch.rows.schema == schema
         found += batch.rows.to_pylist()
     return found
+
+
+def rows_or_refusal(home: FilesHome) -> list[dict[str, Any]] | str:
+    try:
+        return rows(home)
+    except Unreadable as error:
+        return error.message
 
 
 def types(home: FilesHome) -> dict[str, str]:
@@ -212,8 +220,41 @@ class TestParquet:
 
     def test_no_parquet_file_is_said_with_its_name(self, tmp_path: Path) -> None:
         write(tmp_path, "t.parquet", "id\n1\n")
-        with pytest.raises(Unreadable, match=r"t\.parquet is no Parquet file"):
+        with pytest.raises(Unreadable, match=r"t\.parquet is no whole Parquet file"):
             home_of(tmp_path).describe()
+
+    def test_old_timestamps_keep_their_years(self, tmp_path: Path) -> None:
+        moments = [datetime(1, 1, 1), datetime(1500, 2, 28, 1, 2, 3, 4), datetime(2300, 1, 1), datetime(9999, 12, 31)]
+        table = pa.table({"at": pa.array(moments, pa.timestamp("us"))})
+        pq.write_table(table, tmp_path / "t.parquet", use_deprecated_int96_timestamps=True)
+        home = home_of(tmp_path)
+        assert [row["at"] for row in rows(home)] == [moment.replace(tzinfo=UTC) for moment in moments]
+        assert home.describe().columns[0].loss == "digits below a microsecond are cut"
+
+    @pytest.mark.parametrize(
+        ("column", "message"),
+        [
+            (pa.array([b"fine", b"\xff\xfe"]).view(pa.string()), "t.parquet, rows 1 to 2, column 'v': .*UTF8"),
+            (pa.array([[1.0], [float("nan")]]), "t.parquet, rows 1 to 2, column 'v': NaN or infinity"),
+            (pa.array([{"a": {"b": b"x"}}]), "'v' has the type .*: bytes within nested values"),
+            (pa.array([[("k", 1.0), ("l", float("inf"))]], pa.map_(pa.string(), pa.float64())), "NaN or infinity"),
+        ],
+    )
+    def test_what_has_no_text_is_refused_with_its_place(
+        self, tmp_path: Path, column: pa.Array[Any], message: str
+    ) -> None:
+        write_parquet(tmp_path, "t.parquet", {"v": column})
+        with pytest.raises((Unreadable, UnsupportedType), match=message):
+            rows(home_of(tmp_path))
+
+    @pytest.mark.parametrize("at", [0, 4, 20, 200, -300, -9, -5])
+    def test_damaged_files_are_told_with_their_name(self, tmp_path: Path, at: int) -> None:
+        path = write_parquet(tmp_path, "t.parquet", {"v": [str(n) for n in range(100)]}, write_page_checksum=True)
+        whole = path.read_bytes()
+        for damaged in (whole[:at] or b"x", whole[:at] + bytes(8) + whole[at:][8:]):
+            path.write_bytes(damaged)
+            found = rows_or_refusal(home_of(tmp_path))
+            assert found == [{"v": str(n)} for n in range(100)] or str(found).startswith("t.parquet")
 
 
 class TestCsv:
@@ -265,12 +306,13 @@ class TestCsv:
         [
             (["1", "-2"], "int64"),
             (["007", "1"], "string"),
-            (["1", "2.5", "1e3"], "double"),
+            (["1", "2.5"], "double"),
+            (["1.0", "2.5", "1e-05"], "double"),
             (["12345678901234567890"], "string"),
-            (["true", "False"], "bool"),
+            (["true", "false"], "bool"),
             (["1", "true"], "string"),
             (["2024-01-31"], "date32[day]"),
-            (["2024-01-31", "2024-01-31 10:00:00.5+02:00"], "timestamp[us, tz=UTC]"),
+            (["2024-01-31 10:00:00", "2024-01-31 10:00:00.5"], "timestamp[us, tz=UTC]"),
             (["2024-02-31"], "string"),
             ([""], "string"),
         ],
@@ -342,6 +384,107 @@ class TestCsv:
         assert found == [{"id": n, "v": f'é\n{n}, "x"'} for n in range(20)]
 
 
+LONG = "id,note\n" + "".join(f"{n},x\n" for n in range(2, 1_001)) + '1001,"opened\n' + "1,x\n" * 49_000
+
+
+REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
+    ("a.csv", LONG, {}, 'in/a.csv, line 1001: a quote " opens a field here, and is never closed'),
+    ("a.csv", 'id,v\n1,"a "quoted" word"\n', {}, 'in/a.csv, line 2: the quote " closes a field here, and more'),
+    ("a.csv", 'id,v\r1,x\r2,"y" z\r', {}, "in/a.csv, line 3: the quote"),
+    ("a.csv", "sep=;\nid;v\n1;2\n", {}, "in/a.csv, line 1: its fields are delimited by ';'"),
+    ("a.csv", "id;v\n1;2\n", {}, "in/a.csv, line 1: one field by the delimiter ',', and 2 by ';'"),
+    ("a.csv", "1|2|3\n4|5|6\n", {"header": False}, "in/a.csv, line 1: one field by the delimiter ',', and 3 by"),
+    (
+        "a.csv",
+        "1,2\n",
+        {"header": False, "columns": {"a": "int64", "b": "int64", "c": "int64"}},
+        "in/a.csv has 2 col",
+    ),
+    ("a.csv", "a,b\n1,2\n3\n", {"header": False}, "in/a.csv, line 3: 1 fields where others have 2"),
+    ("a.csv", "v\n1\n24-01-02\n", {"columns": {"v": {"type": "date", "format": "%Y-%m-%d"}}}, "line 2, column 'v'"),
+    (
+        "a.csv",
+        "v\n1,5\n1.234\n",
+        {"decimal": ",", "delimiter": ";", "columns": {"v": "float64"}},
+        "line 3, column 'v'",
+    ),
+    ("a.csv", "v\n1e400\n", {"columns": {"v": "float64"}}, "line 2, column 'v': '1e400' is no float64"),
+    (
+        "a.csv",
+        "v\n60\n",
+        {"columns": {"v": {"type": "date", "epoch": 1900}}},
+        "line 2, column 'v': '60' is no date",
+    ),
+    ("a.csv", "id,v\n1,é\n".encode("utf-16-le"), {}, "in/a.csv is text in utf-16-le, and has no byte order mark"),
+    ("a.csv", "id,v\n1,é\n".encode("utf-16-be"), {"encoding": "utf-16-le"}, "in/a.csv is text in utf-16-be"),
+    ("a.csv", "id,v\n".encode("utf-32"), {}, "in/a.csv is text in UTF-32"),
+    ("a.csv", gzip.compress(b"id\n1\n"), {}, "in/a.csv is gzip-compressed"),
+    ("a.csv", bz2.compress(b"id\n1\n"), {}, "in/a.csv is bz2-compressed"),
+    (
+        "a.csv.gz",
+        gzip.compress(b"id\n1\n" * 99)[:-9],
+        {},
+        "in/a.csv.gz cannot be decompressed as its ending .gz says",
+    ),
+    ("a.csv.GZ", b"id\n1\n", {}, "in/a.csv.GZ cannot be decompressed as its ending .gz says"),
+    ("a.csv.bz2", gzip.compress(b"id\n1\n"), {}, "in/a.csv.bz2 cannot be decompressed"),
+    ("a.csv.zst", bz2.compress(b"id\n1\n"), {}, "in/a.csv.zst cannot be decompressed"),
+    ("a.ndjson", '{"a":1}\n{"a":2,"a":3}\n', {}, "in/a.ndjson, line 2: the key 'a' comes twice"),
+    ("a.ndjson", '{"a":1}\n{"a":"x \\ud83d y"}\n', {}, r"in/a.ndjson, line 2, key 'a': \ud83d is half a character"),
+    ("a.ndjson", '{"a":1}\n\n{"a":{"b":NaN}}\n', {}, "in/a.ndjson, line 3, key 'a': NaN within a nested value"),
+    ("a.ndjson", '{"a":1}\n{"a":1},{"a":2}\n', {}, "in/a.ndjson, line 2: "),
+    ("a.ndjson", '{"a":[1\n2]}\n', {}, "in/a.ndjson, line 1: "),
+    ("a.ndjson", '{"a":1}\n{"a":"tab\there"}\n', {}, "in/a.ndjson, line 2: "),
+    ("a.ndjson", '{"a":' + "[" * 100_000 + "]" * 100_000 + "}\n", {}, "in/a.ndjson, line 1: .* nested too deeply"),
+    ("a.ndjson", '{"a":' + "9" * 5_000 + "}\n", {"columns": {"a": "int64"}}, "in/a.ndjson, line 1, column 'a'"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "keys", "message"), REFUSED, ids=[message for *_, message in REFUSED])
+def test_what_cannot_be_read_as_it_is_says_so_with_its_place(
+    tmp_path: Path, name: str, content: str | bytes, keys: dict[str, Any], message: str
+) -> None:
+    write(tmp_path, f"in/{name}", content)
+    settings = LocalHomeSettings(type="local", path="in/*", format="ndjson" if "ndjson" in name else "csv", **keys)
+    with pytest.raises(Unreadable) as caught:
+        rows(FilesHome(LocalLake(tmp_path / "in"), "*", settings, settings.fixed_folder()))
+    assert re.match(message, caught.value.message) or message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("format_", "declared", "nearest"),
+    [("csv", "ammount", "amount"), ("ndjson", "ammount", "amount"), ("parquet", "ammount", "amount")],
+)
+@pytest.mark.parametrize("infer", [True, False])
+def test_a_declared_column_that_no_file_has_is_told_with_the_nearest_name(
+    tmp_path: Path, format_: str, declared: str, nearest: str, infer: bool
+) -> None:
+    match format_:
+        case "csv":
+            write(tmp_path, "a.csv", "id,amount\n1,2\n")
+        case "ndjson":
+            write(tmp_path, "a.ndjson", '{"id":1,"amount":2}\n')
+        case _:
+            write_parquet(tmp_path, "a.parquet", {"id": [1], "amount": [2]})
+    with pytest.raises(HomeNotFound, match=declared) as caught:
+        home_of(tmp_path, format=format_, infer=infer, columns={declared: "int64"}).describe()
+    assert nearest in caught.value.hint
+    found = rows(home_of(tmp_path, format=format_, infer=infer, columns={"AMOUNT": "int64"}))
+    assert found == [{"id": 1, "amount": 2} if infer else {"amount": 2}]
+
+
+def test_values_that_other_readers_change(tmp_path: Path) -> None:
+    write(tmp_path, "a.csv", "sep=,\nNA,id,v\nx,1,\\N\nNA,2,\ufeffy\n")
+    home = home_of(tmp_path, format="csv", null_values=["NA", "\\N"])
+    assert rows(home) == [{"NA": "x", "id": 1, "v": None}, {"NA": None, "id": 2, "v": "\ufeffy"}]
+    write(tmp_path, "b.ndjson", '{"id":9007199254740993,"v":{"path":"C:\\\\temp\\\\new", "n":1.10}}\n{"id":1.5}\n')
+    home = home_of(tmp_path, "b.ndjson", format="ndjson")
+    assert rows(home) == [
+        {"id": "9007199254740993", "v": '{"path":"C:\\\\temp\\\\new", "n":1.10}'},
+        {"id": "1.5", "v": None},
+    ]
+
+
 FIELD = st.text(st.sampled_from('a,"\n\r é'), max_size=6)
 
 
@@ -377,7 +520,7 @@ class TestNdjson:
 
     def test_objects_and_scalars_under_one_key_are_text(self, tmp_path: Path) -> None:
         write(tmp_path, "a.ndjson", '{"v":{"a":1}}\n{"v":[2]}\n{"v":"t"}\n{"v":true}\n')
-        assert [row["v"] for row in rows(home_of(tmp_path, format="ndjson"))] == ['{"a": 1}', "[2]", "t", "true"]
+        assert [row["v"] for row in rows(home_of(tmp_path, format="ndjson"))] == ['{"a":1}', "[2]", "t", "true"]
 
     def test_times_in_text_are_times(self, tmp_path: Path) -> None:
         write(tmp_path, "a.ndjson", '{"at":"2024-01-31T10:00:00Z","day":"2024-01-31","d":"1.10"}\n')

@@ -28,10 +28,35 @@ type Compression = Literal["gzip", "zstd", "bz2", "lz4"]
 COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-_BOM_BYTES = 3
+# Finds the end of the last whole record in UTF-8 bytes, 0 where there is none; of the last bytes of a file, all of them
+# are one. Raises BrokenRecord.
+RecordEnd = Callable[[bytes, bool], int]
 
-# Finds the end of the last whole record in UTF-8 bytes, 0 where there is none.
-RecordEnd = Callable[[bytes], int]
+# What files begin with that are no text, whatever their names say.
+_NO_TEXT = {
+    b"\x1f\x8b\x08": "gzip-compressed; names of such files end in .gz",
+    b"\x28\xb5\x2f\xfd": "zstd-compressed; names of such files end in .zst",
+    b"\x04\x22\x4d\x18": "lz4-compressed; names of such files end in .lz4",
+    **{b"BZh%d1AY&SY" % level: "bz2-compressed; names of such files end in .bz2" for level in range(1, 10)},
+    b"PK\x03\x04": "a ZIP archive, as spreadsheets are; take the text out of it",
+    b"PAR1\x15": "a Parquet file; set format: parquet",
+    b"\xff\xfe\x00\x00": "text in UTF-32; write it as UTF-8",
+    b"\x00\x00\xfe\xff": "text in UTF-32; write it as UTF-8",
+}
+_HEAD_BYTES = 512
+
+# Every so many bytes of UTF-16 one is zero at least, where the text has digits, marks and line ends.
+_ZERO_EVERY = 16
+
+
+class BrokenRecord(Exception):
+    """A record that is none, at a place in the bytes that were looked at."""
+
+    def __init__(self, at: int, reason: str, hint: str) -> None:
+        super().__init__(reason)
+        self.at = at
+        self.reason = reason
+        self.hint = hint
 
 
 @dataclass(frozen=True)
@@ -53,37 +78,39 @@ def read_blocks(
 ) -> Iterator[Block]:
     """The records of a file from ``offset`` on, in blocks of about `BLOCK_BYTES`. Raises Unreadable for bytes that are
     no text of the encoding, and for a record without an end."""
-    stream, mark = _open(lake, file, offset)
-    bom, codec = next(((len(b), name) for b, name in _BOMS if mark.startswith(b)), (0, encoding))
-    if codec == "utf-16":
-        codec = "utf-16-le"
+    stream, head = _open(lake, file, offset)
+    bom, codec = _codec_of(file, head, encoding)
     at = offset
     if not offset:
         at = bom
-        stream.read(bom)
+        _read(stream, bom, file)
     decode = _decoder(codec, file)
     held = b""
     while True:
-        fresh = stream.read(BLOCK_BYTES)
+        fresh = _read(stream, BLOCK_BYTES, file)
         raw = held + fresh
-        last = len(fresh) < BLOCK_BYTES and not (more := stream.read(1))
+        last = len(fresh) < BLOCK_BYTES and not (more := _read(stream, 1, file))
         if len(fresh) < BLOCK_BYTES and not last:
             raw += more
         if not raw:
             return
         text, raw_length = decode(raw, line, last)
-        end = len(text) if last else record_end(text)
+        try:
+            end = record_end(text, last)
+        except BrokenRecord as broken:
+            where = f"{file.name}, line {line + count_lines(text[: broken.at]) + 1}"
+            raise Unreadable(f"{where}: {broken.reason}.", hint=broken.hint) from None
         if end == 0:
             if len(raw) > RECORD_LIMIT_BYTES:
                 raise Unreadable(
-                    f"{file.path}, line {line + 1}: no end of this record within {RECORD_LIMIT_BYTES >> 20} MiB.",
-                    hint="A quote that is never closed looks like that: check quote and escape.",
+                    f"{file.name}, line {line + 1}: no end of this record within {RECORD_LIMIT_BYTES >> 20} MiB.",
+                    hint="In CSV, a quote that is never closed looks like that: check quote and escape.",
                 )
             held = raw
             continue
         data = text[:end]
         used = len(raw) if last else raw_length(data)
-        lines = line + data.count(b"\n")
+        lines = line + count_lines(data)
         yield Block(_to_utf8(data, codec, file, line), offset, line, at + used, lines, last)
         if last:
             return
@@ -91,21 +118,65 @@ def read_blocks(
         offset = at
 
 
+def count_lines(data: bytes) -> int:
+    """How many lines end in these bytes, with LF, CRLF or CR."""
+    returns = data.count(b"\r")
+    return data.count(b"\n") + (returns - data.count(b"\r\n") if returns else 0)
+
+
+def _codec_of(file: SourceFile, head: bytes, encoding: str) -> tuple[int, str]:
+    """The length of a byte order mark, and the codec. Raises Unreadable for what is no text, or of another encoding."""
+    kind = next((kind for mark, kind in _NO_TEXT.items() if head.startswith(mark)), None)
+    if kind is not None:
+        what, _, hint = kind.partition("; ")
+        raise Unreadable(f"{file.name} is {what}.", hint=f"{hint[0].upper()}{hint[1:]}.")
+    for mark, codec in _BOMS:
+        if head.startswith(mark):
+            return len(mark), codec
+    found = _utf16_of(head)
+    if encoding == "utf-16":
+        return 0, found or "utf-16-le"
+    if found not in (None, encoding):
+        raise Unreadable(f"{file.name} is text in {found}, and has no byte order mark.", hint=f"Set encoding: {found}.")
+    return 0, encoding
+
+
+def _utf16_of(head: bytes) -> str | None:
+    """Which UTF-16 it is, by the zeros of ASCII characters; None for other text."""
+    low, high = head[::2].count(0), head[1::2].count(0)
+    if max(low, high) < max(2, len(head) // _ZERO_EVERY) or min(low, high):
+        return None
+    return "utf-16-be" if low else "utf-16-le"
+
+
+def _read(stream: io.BufferedIOBase | pa.NativeFile, length: int, file: SourceFile) -> bytes:
+    """The next bytes. Raises Unreadable where they cannot be decompressed."""
+    try:
+        return stream.read(length)
+    except OSError as error:
+        ending = next(ending for ending in COMPRESSIONS if file.path.lower().endswith(ending))
+        raise Unreadable(
+            f"{file.name} cannot be decompressed as its ending {ending} says: {error}.",
+            hint="The file is damaged, incomplete, or named for another format; write it again.",
+        ) from error
+
+
 def _open(lake: Lake, file: SourceFile, offset: int) -> tuple[io.BufferedIOBase | pa.NativeFile, bytes]:
     """A stream that stands at ``offset``, and the first bytes of the file."""
-    compression = next((name for ending, name in COMPRESSIONS.items() if file.path.endswith(ending)), None)
+    endings = COMPRESSIONS.items()
+    compression = next((name for ending, name in endings if file.path.lower().endswith(ending)), None)
     if compression is None:
         buffered = _buffered(lake, file)
-        mark = buffered.peek(_BOM_BYTES)[:_BOM_BYTES]
+        head = buffered.read(_HEAD_BYTES)
         buffered.seek(offset)
-        return buffered, mark
+        return buffered, head
     # Compressed bytes have no places: what was read before is read again and dropped.
-    mark = _uncompressed(lake, file, compression).read(_BOM_BYTES)
+    head = _read(_uncompressed(lake, file, compression), _HEAD_BYTES, file)
     stream = _uncompressed(lake, file, compression)
     left = offset
     while left:
-        left -= len(stream.read(min(left, BLOCK_BYTES))) or left
-    return stream, mark
+        left -= len(_read(stream, min(left, BLOCK_BYTES), file)) or left
+    return stream, head
 
 
 def _uncompressed(lake: Lake, file: SourceFile, compression: Compression) -> pa.NativeFile:
@@ -127,7 +198,8 @@ def _decoder(codec: str, file: SourceFile) -> Callable[[bytes, int, bool], tuple
         try:
             text = codecs.getincrementaldecoder(codec)().decode(raw, last)
         except UnicodeDecodeError as error:
-            raise _no_text(file, codec, line + raw.count(b"\n", 0, error.start) + 1, error) from error
+            before = raw[: error.start].decode(codec, errors="ignore").encode()
+            raise _no_text(file, codec, line + count_lines(before) + 1, error) from error
         return text.encode(), lambda part: len(part.decode().encode(codec))
 
     return utf16 if codec.startswith("utf-16") else ascii_based
@@ -143,13 +215,13 @@ def _to_utf8(data: bytes, codec: str, file: SourceFile, line: int) -> bytes:
     except UnicodeDecodeError as error:
         if codec == "auto":
             return data.decode(errors=_FALLBACK).encode()
-        raise _no_text(file, codec, line + data.count(b"\n", 0, error.start) + 1, error) from error
+        raise _no_text(file, codec, line + count_lines(data[: error.start]) + 1, error) from error
 
 
 def _no_text(file: SourceFile, encoding: str, line: int, error: UnicodeDecodeError) -> Unreadable:
     found = error.object[error.start : error.start + 1].hex().upper()
     return Unreadable(
-        f"{file.path}, line {line}: the byte 0x{found} is no {encoding} text.",
+        f"{file.name}, line {line}: the byte 0x{found} is no {encoding} text.",
         hint="Set encoding to what the file is in, for example cp1252.",
     )
 
@@ -169,33 +241,59 @@ def _as_windows_1252(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_FALLBACK, _as_windows_1252)
 
 
-def line_end(text: bytes) -> int:
+def line_end(text: bytes, last: bool) -> int:
     """The end of the last whole line."""
-    return text.rfind(b"\n") + 1
+    return len(text) if last else text.rfind(b"\n") + 1
 
 
 def csv_record_end(delimiter: str, quote: str, escape: str) -> RecordEnd:
     """What finds the end of the last whole record of CSV, whose quoted fields may hold line ends.
 
-    A quote counts where a field begins, as for Arrow's reader; one in the middle of a field is a character.
+    A quote counts where a field begins; one in the middle of a field is a character. Behind the quote that closes a
+    field the field has to end: what comes of anything else depends on the reader.
     """
-    if not quote:
-        return line_end
-    records = _records(delimiter, quote, escape, "*+")
-    mark = quote.encode()
+    marks = [mark.encode() for mark in (quote, escape) if mark]
+    records = _compiled(f"(?:{_record(delimiter, quote, escape)})*+")
+    fields = _compiled(f"(?:{_field(delimiter, quote, escape)}{re.escape(delimiter)})*+")
+    tail = _compiled(f"{_field(delimiter, quote, escape)}\\r?\\Z")
+    quoted = _compiled(_quoted(quote, escape)) if quote else None
 
-    def end(text: bytes) -> int:
-        if mark not in text:
-            return line_end(text) or _lone_returns(text)
+    def end(text: bytes, last: bool) -> int:
+        if not any(mark in text for mark in marks):
+            return len(text) if last else text.rfind(b"\n") + 1 or _lone_returns(text)
         found = records.match(text)
-        return found.end() if found else 0
+        at = found.end() if found else 0
+        if at == len(text):
+            return at
+        broken = fields.match(text, at)
+        begin = broken.end() if broken else at
+        if last and tail.match(text, begin):
+            return len(text)
+        closed = quoted.match(text, begin) if quoted else None
+        if closed and closed.end() < len(text):
+            follows = text[closed.end() : closed.end() + 1]
+            if follows not in (b"\r", b"\n"):
+                raise BrokenRecord(closed.end(), _AFTER_QUOTE.format(quote), _DOUBLE_QUOTES)
+        if last and quote and text[begin : begin + 1] == quote.encode():
+            raise BrokenRecord(begin, _UNCLOSED.format(quote), _DOUBLE_QUOTES)
+        if last:
+            raise BrokenRecord(begin, f"the file ends behind an escape character {escape}", "Check escape.")
+        return at
 
     return end
 
 
 def csv_records(delimiter: str, quote: str, escape: str) -> re.Pattern[bytes]:
     """One record of CSV with its end."""
-    return _records(delimiter, quote, escape, "")
+    return _compiled(_record(delimiter, quote, escape))
+
+
+_END = r"(?:\r\n|\n|\r(?!\Z))"
+_AFTER_QUOTE = "the quote {} closes a field here, and more of it follows"
+_UNCLOSED = "a quote {} opens a field here, and is never closed"
+_DOUBLE_QUOTES = (
+    "Quotes within a quoted field are doubled; check quote and escape, or set quote: '' if quotes mean nothing."
+)
 
 
 def _lone_returns(text: bytes) -> int:
@@ -203,15 +301,25 @@ def _lone_returns(text: bytes) -> int:
     return text.rfind(b"\r", 0, -1) + 1
 
 
-def _records(delimiter: str, quote: str, escape: str, times: str) -> re.Pattern[bytes]:
-    d, q = re.escape(delimiter), re.escape(quote)
-    if escape:
-        e = re.escape(escape)
-        plain = rf"[^{q}{e}\r\n]++|{e}."
-        quoted = rf"(?<![^{d}\r\n]){q}[^{q}{e}]*+(?:(?:{q}{q}|{e}.)[^{q}{e}]*+)*+{q}"
-    else:
-        plain = rf"[^{q}\r\n]++"
-        quoted = rf"(?<![^{d}\r\n]){q}[^{q}]*+(?:{q}{q}[^{q}]*+)*+{q}"
-    within = rf"(?<=[^{d}\r\n]){q}"
-    pattern = rf"(?:(?:{plain}|{quoted}|{within})*+(?:\r\n|\n|\r(?!\Z))){times}"
+def _record(delimiter: str, quote: str, escape: str) -> str:
+    field = _field(delimiter, quote, escape)
+    return f"(?:{field}{re.escape(delimiter)})*+{field}{_END}"
+
+
+def _field(delimiter: str, quote: str, escape: str) -> str:
+    """An expression for one field, which may be empty."""
+    d, e = re.escape(delimiter), re.escape(escape)
+    q = re.escape(quote)
+    first, others = rf"[^{d}{q}{e}\r\n]", rf"[^{d}{e}\r\n]*+"
+    plain = rf"(?:{first}|{e}.){others}(?:{e}.{others})*+" if escape else f"{first}{others}"
+    return f"(?:{_quoted(quote, escape)}|{plain}|)" if quote else f"(?:{plain}|)"
+
+
+def _quoted(quote: str, escape: str) -> str:
+    q, e = re.escape(quote), re.escape(escape)
+    pair = rf"(?:{q}{q}|{e}.)" if escape else f"{q}{q}"
+    return rf"{q}[^{q}{e}]*+(?:{pair}[^{q}{e}]*+)*+{q}"
+
+
+def _compiled(pattern: str) -> re.Pattern[bytes]:
     return re.compile(pattern.encode(), re.DOTALL)

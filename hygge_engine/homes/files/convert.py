@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -11,14 +13,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hygge_engine.homes.files.settings import ColumnSettings
+from hygge_engine.homes.files.strftime import has_time, has_zone, pattern_of, spelt
 from hygge_engine.homes.files.types import TIMESTAMP
 
-_INTEGER = r"^[+-]?(?:0|[1-9]\d*)$"
-_NUMBER = r"^[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$"
-# More digits than a float64 holds, and no mark that says that it is one: an identifier.
-_LONG_INTEGER = r"^[+-]?\d{16,}$"
-_DATE = r"^\d{4}-\d\d-\d\d$"
-_MOMENT = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?\s*(?:Z|[+-]\d\d:?\d\d)?$"
+# The form of text that is a moment with an offset.
+INSTANT = "instant"
+
+_INTEGER = r"^(?:0|-?[1-9][0-9]*)$"
+_JSON_INTEGER = r"^-?(?:0|[1-9][0-9]*)$"
+_NUMBER = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$"
+# Decimal numbers of so few digits come back from a float64 as they were; all others are tried one by one.
+_SHORT_FRACTION = r"^-?(?:0\.[0-9]{0,3}[1-9]|0\.0{0,3}[1-9][0-9]{0,9}[1-9]|[1-9][0-9]{0,8}\.[0-9]{0,5}[1-9])$"
+_SHORT_NUMBER = r"^-?[0-9]{1,9}(?:\.[0-9]{1,6})?$"
+
+_YEAR = r"(?:[0-9]{3}[1-9]|[0-9][0-9][1-9]0|[0-9][1-9]00|[1-9]000)"
+_DAY = rf"{_YEAR}-[0-9][0-9]-[0-9][0-9]"
+_DATE = rf"^{_DAY}$"
+_MINUTE = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+_SECOND = rf"{_MINUTE}:[0-5][0-9]"
+_OFFSET = r"(?:Z|[+-][0-9][0-9](?::?[0-9][0-9])?)"
+# Digits below a microsecond have no place: only zeros may stand there.
+_MOMENT = rf"^{_DAY}[T ]{_MINUTE}(?::[0-5][0-9](?:[.,][0-9]{{1,6}}0*)?)?\s*{_OFFSET}?$"
+_INSTANT = rf"^{_DAY}[T ]{_MINUTE}(?::[0-5][0-9](?:\.[0-9]{{1,6}})?)?{_OFFSET}$"
 
 _TRUE = ["true", "t", "yes", "y", "1"]
 _FALSE = ["false", "f", "no", "n", "0"]
@@ -29,8 +45,44 @@ _EPOCH_1900 = "1899-12-31"
 _FALSE_LEAP_DAY = 60
 _DAY_MICROSECONDS = 86_400_000_000
 
+# Digits that are not all zero.
+_THREE = "(?:[1-9][0-9][0-9]|[0-9][1-9][0-9]|[0-9][0-9][1-9])"
+_SIX = f"(?:{_THREE}[0-9]{{3}}|[0-9]{{3}}{_THREE})"
+
+_CLOCKS = {
+    "minutes": _MINUTE,
+    "seconds": _SECOND,
+    **{f"{digits} digits": rf"{_SECOND}\.[0-9]{{{digits}}}" for digits in range(1, 7)},
+    **{f"{digits} digits": rf"{_SECOND}\.[0-9]{{6}}{'0' * (digits - 6)}" for digits in range(7, 10)},
+    "none or 6 digits": rf"{_SECOND}(?:\.{_SIX})?",
+    "none, 3 or 6 digits": rf"{_SECOND}(?:\.(?:{_THREE}|[0-9]{{3}}{_THREE}))?",
+    "no zeros": rf"{_SECOND}(?:\.[0-9]{{0,5}}[1-9])?",
+}
+
+# Forms of text that a type gives back exactly, by name: what a whole column is written in, or it stays text.
+_FORMS = {
+    "bool": "^(?:true|false)$",
+    "bool True": "^(?:True|False)$",
+    "bool TRUE": "^(?:TRUE|FALSE)$",
+    "int64": _INTEGER,
+    "float64 2": _NUMBER,
+    "float64 2.0": _NUMBER,
+    "date": _DATE,
+    **{
+        f"timestamp{mark}{clock}{offset}": rf"^{_DAY}{mark}{pattern}{re.escape(offset)}$"
+        for mark in ("T", " ")
+        for clock, pattern in _CLOCKS.items()
+        for offset in ("", "Z", "+00:00")
+    },
+    # Text, because the offset has no place; but its order is not that of the moments.
+    INSTANT: _INSTANT,
+}
+
 # From the narrowest: the first that fits all values is a column's type.
-CANDIDATES = ("bool", "int64", "float64", "date", "timestamp", "string")
+CANDIDATES = (*_FORMS, "string")
+TIME_CANDIDATES = tuple(name for name in _FORMS if name.startswith(("date", "timestamp", INSTANT)))
+
+_TYPE = re.compile(r"[a-z0-9]+")
 
 _PLAIN: dict[str, pa.DataType] = {
     "bool": pa.bool_(),
@@ -44,6 +96,9 @@ _PLAIN: dict[str, pa.DataType] = {
     "date": pa.date32(),
     "timestamp": TIMESTAMP,
 }
+# From here on a float64 may miss whole numbers, and is written with an exponent.
+_WHOLE_DIGITS = 1e16
+
 _WHOLE = {"int16": pl.Int16, "int32": pl.Int32, "int64": pl.Int64}
 
 
@@ -70,30 +125,71 @@ def to_values(texts: pl.Series, settings: ColumnSettings, decimal: str = ".") ->
 
 
 def fitting(texts: pl.Series, candidates: Sequence[str], decimal: str = ".") -> tuple[str, ...]:
-    """Those of the candidates that all texts of a column are values of."""
+    """Those of the candidates that give all texts of a column back as they are."""
     texts = texts.drop_nulls()
     if texts.is_empty():
         return tuple(candidates)
+    if not texts.str.contains(_MOMENT).all():
+        candidates = [name for name in candidates if name != INSTANT and not name.startswith("timestamp")]
     return tuple(name for name in candidates if _fits(texts, name, decimal))
+
+
+def fitting_numbers(texts: pl.Series) -> tuple[str, ...]:
+    """What numbers of JSON can be without a change of value."""
+    fits = []
+    if texts.str.contains(_JSON_INTEGER).all() and texts.cast(pl.Int64, strict=False).is_not_null().all():
+        fits.append("int64")
+    long = texts.filter(~texts.str.contains(_SHORT_NUMBER))
+    if all(_is_exact(text) for text in long):
+        fits.append("float64")
+    return tuple(fits) or ("string",)
+
+
+def type_of(candidate: str) -> str:
+    """The type of the text's form."""
+    return "string" if candidate == INSTANT else _TYPE.match(candidate)[0]  # type: ignore[index]
 
 
 def _fits(texts: pl.Series, name: str, decimal: str) -> bool:
     if name == "string":
         return True
-    texts = texts.str.strip_chars()
-    if name == "bool":
-        return bool(texts.str.to_lowercase().is_in(["true", "false"]).all())
-    if name == "date" and not texts.str.contains(_DATE).all():
+    type_ = type_of(name)
+    if type_ == "float64":
+        return _gives_back(_plain_number(texts, decimal), name)
+    if not texts.str.contains(_FORMS[name]).all():
         return False
-    if name == "timestamp" and not texts.str.contains(f"{_DATE}|{_MOMENT}").all():
+    return not isinstance(to_values(texts, ColumnSettings(type=type_), decimal), int)
+
+
+def _gives_back(numbers: pl.Series, form: str) -> bool:
+    """Whether floats come back as their texts: the shortest digits, whole numbers as the form has them throughout."""
+    if not numbers.str.contains(_NUMBER).fill_null(False).all():
         return False
-    if name == "int64" and not texts.str.contains(_INTEGER).all():
-        return False
-    if name == "float64":
-        plain = _plain_number(texts, decimal)
-        if not plain.str.contains(_NUMBER).all() or plain.str.contains(_LONG_INTEGER).any():
-            return False
-    return not isinstance(to_values(texts, ColumnSettings(type=name), decimal), int)
+    if form == "float64 2.0":
+        return all(repr(float(text)) == text for text in numbers.filter(~numbers.str.contains(_SHORT_FRACTION)))
+    return all(
+        _shortest(text) == text
+        for text in numbers.filter(
+            ~numbers.str.contains(_SHORT_FRACTION) & ~numbers.str.contains(r"^-?[1-9][0-9]{0,8}$")
+        )
+    )
+
+
+def _shortest(number: str) -> str:
+    """The fewest digits that mean the same float64, without an exponent and without zeros behind the point."""
+    value = float(number)
+    if not abs(value) < _WHOLE_DIGITS:
+        return ""
+    digits = format(Decimal(repr(value)), "f")
+    return digits.removesuffix(".0") if value else "0"
+
+
+def _is_exact(number: str) -> bool:
+    """Whether the number is that of a float64, as far as the digits go that one writes for it."""
+    if number in ("NaN", "Infinity", "-Infinity"):
+        return True
+    value = float(number)
+    return math.isfinite(value) and Decimal(repr(value)) == Decimal(number)
 
 
 def _parse(texts: pl.Series, settings: ColumnSettings, decimal: str) -> pl.Series:
@@ -106,14 +202,15 @@ def _parse(texts: pl.Series, settings: ColumnSettings, decimal: str) -> pl.Serie
             return texts.cast(_WHOLE[settings.type], strict=False)
         case "float32" | "float64":
             type_ = pl.Float32 if settings.type == "float32" else pl.Float64
-            return _plain_number(texts, decimal).cast(type_, strict=False)
+            return _finite(_plain_number(texts, decimal), type_)
         case "binary":
             return texts.str.decode("base64", strict=False)
         case "date":
             if settings.epoch:
                 days = _serial(texts, settings.epoch, decimal)
-                return days.floor().cast(pl.Int32, strict=False).cast(pl.Date) if len(days) else days.cast(pl.Date)
-            return texts.str.to_date(settings.format or "%Y-%m-%d", strict=False)
+                return _where(days == days.floor(), days).cast(pl.Int32, strict=False).cast(pl.Date)
+            matching = _matching(texts, pattern_of(settings.format) if settings.format else _DATE)
+            return matching.str.to_date(settings.format or "%Y-%m-%d", strict=False)
         case "timestamp":
             return _timestamps(texts, settings, decimal)
         case _:
@@ -121,8 +218,7 @@ def _parse(texts: pl.Series, settings: ColumnSettings, decimal: str) -> pl.Serie
             plain = _plain_number(texts, decimal)
             # Only as many digits as there is room for: a value is never rounded.
             exact = plain.str.contains(rf"^[+-]?\d*(?:\.\d{{0,{scale}}}0*)?$" if scale else r"^[+-]?\d+(?:\.0*)?$")
-            kept = pl.select(pl.when(exact).then(plain)).to_series()
-            return kept.cast(pl.Decimal(digits, scale), strict=False)
+            return _where(exact, plain).cast(pl.Decimal(digits, scale), strict=False)
 
 
 def _timestamps(texts: pl.Series, settings: ColumnSettings, decimal: str) -> pl.Series:
@@ -131,27 +227,45 @@ def _timestamps(texts: pl.Series, settings: ColumnSettings, decimal: str) -> pl.
         micros = (days * _DAY_MICROSECONDS).round().cast(pl.Int64, strict=False)
         return micros.cast(pl.Datetime("us", "UTC"))
     if settings.format:
-        if "%z" in settings.format or "%:z" in settings.format:
-            return texts.str.to_datetime(settings.format, time_unit="us", time_zone="UTC", strict=False)
-        day_only = not re.search(r"%[HIMSTRcXps+]", settings.format)
-        if day_only:
-            found = texts.str.to_date(settings.format, strict=False).cast(pl.Datetime("us"))
+        matching, format_ = _matching(texts, pattern_of(settings.format)), spelt(settings.format)
+        if has_zone(format_):
+            return matching.str.to_datetime(format_, time_unit="us", time_zone="UTC", strict=False)
+        if has_time(format_):
+            found = matching.str.to_datetime(format_, time_unit="us", strict=False)
         else:
-            found = texts.str.to_datetime(settings.format, time_unit="us", strict=False)
+            found = matching.str.to_date(format_, strict=False).cast(pl.Datetime("us"))
         return found.dt.replace_time_zone("UTC")
-    whole = texts.str.replace(r"^(\d{4}-\d\d-\d\d) ?(\d\d:)", "${1}T${2}").str.replace(",", ".", literal=True)
+    whole = _matching(texts, f"{_DATE}|{_MOMENT}").str.replace("^(.{10}) ", "${1}T")
+    whole = whole.str.replace(",", ".", literal=True)
     whole = whole.str.replace(_DATE, "${0}T00:00:00").str.replace(r"\s*Z$", "+00:00")
+    whole = whole.str.replace(r"(T[\d:.]+)\s*([+-]\d\d)$", "${1}${2}:00")
     whole = whole.str.replace(r"(T\d\d:\d\d)($|\s*[+-])", "${1}:00${2}")
     whole = whole.str.replace(r"(T[\d:.]+)$", "${1}+00:00").str.replace(r"\s+([+-])", "${1}")
     return whole.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", time_zone="UTC", strict=False)
 
 
 def _serial(texts: pl.Series, epoch: int, decimal: str) -> pl.Series:
-    """Days since 1970, with their fractions, from a spreadsheet's serial days."""
-    days = _plain_number(texts, decimal).cast(pl.Float64, strict=False)
+    """Days since 1970, with their fractions, from a spreadsheet's serial days; NULL on the day that never was."""
+    days = _finite(_plain_number(texts, decimal), pl.Float64)
     if epoch == 1904:
         return days + _days_of(_EPOCH_1904)
-    return days - (days > _FALSE_LEAP_DAY).cast(pl.Float64) + _days_of(_EPOCH_1900)
+    real = _where((days < _FALSE_LEAP_DAY) | (days >= _FALSE_LEAP_DAY + 1), days)
+    return real - (real > _FALSE_LEAP_DAY).cast(pl.Float64) + _days_of(_EPOCH_1900)
+
+
+def _matching(texts: pl.Series, pattern: str) -> pl.Series:
+    """The texts that match; NULL for the others."""
+    return _where(texts.str.contains(pattern), texts)
+
+
+def _where(condition: pl.Series, values: pl.Series) -> pl.Series:
+    return pl.select(pl.when(condition).then(values)).to_series()
+
+
+def _finite(texts: pl.Series, type_: type[pl.Float32 | pl.Float64]) -> pl.Series:
+    """Numbers; NULL where one is beyond the type's range, which would make it infinite."""
+    values = texts.cast(type_, strict=False)
+    return _where(~values.is_infinite() | texts.str.contains("(?i)^[+-]?inf"), values)
 
 
 def _days_of(day: str) -> int:
@@ -159,7 +273,10 @@ def _days_of(day: str) -> int:
 
 
 def _plain_number(texts: pl.Series, decimal: str) -> pl.Series:
-    return texts if decimal == "." else texts.str.replace(decimal, ".", literal=True)
+    """With a decimal point; NULL where the text has one although its decimal mark is another."""
+    if decimal == ".":
+        return texts
+    return _where(~texts.str.contains(".", literal=True), texts).str.replace(decimal, ".", literal=True)
 
 
 def _digits(type_: str) -> tuple[int, int]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal, cast
 
 import polars as pl
@@ -12,12 +15,21 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from hygge_engine.errors import Unreadable
-from hygge_engine.homes.files.blocks import Block, csv_record_end, csv_records, read_blocks
+from hygge_engine.homes.files.blocks import Block, count_lines, csv_record_end, csv_records, read_blocks
 from hygge_engine.homes.files.convert import CANDIDATES, fitting
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import FilesHomeSettings
 from hygge_engine.homes.files.text import Found, TextFormat
 from hygge_engine.lake.base import Lake
+
+# What a spreadsheet may write before the header, for itself.
+_SEPARATOR_LINE = re.compile(rb'"?sep=([^\r\n])"?(?:\r\n|\n|\r)', re.IGNORECASE)
+
+# What else fields may be delimited by, and the number of records that tell it where no header does.
+_OTHER_DELIMITERS = ";,\t|"
+_TELLING_RECORDS = 20
+
+_CHECK_MARKS = "Correct the file, or check delimiter, quote and escape."
 
 
 class CsvFormat(TextFormat):
@@ -27,58 +39,115 @@ class CsvFormat(TextFormat):
         super().__init__(lake, settings)
         marks = (settings.delimiter, settings.quote, settings.escape)
         self._record_end = csv_record_end(*marks)
-        self._record = csv_records(*marks) if settings.quote else re.compile(rb"[^\n]*\n")
-        self._headers: dict[tuple[str, str], list[str]] = {}
+        self._record = csv_records(*marks)
+        self._names: dict[tuple[str, str], list[str]] = {}
 
     def _blocks(self, file: SourceFile, offset: int = 0, line: int = 0) -> Iterator[Block]:
         for block in read_blocks(self._lake, file, self._settings.encoding, self._record_end, offset=offset, line=line):
-            if block.offset == 0 and self._settings.header:
-                end = self._end_of_header(block.data)
-                header = block.data[:end]
-                self._header_of(file, header)
-                block = Block(
-                    block.data[end:], block.offset, block.line, block.next_offset, block.next_line, block.last
-                )
-            yield block
+            yield replace(block, data=self._rows_of(file, block)) if block.offset == 0 else block
 
-    def _end_of_header(self, data: bytes) -> int:
-        found = self._record.match(data)
+    def _rows_of(self, file: SourceFile, block: Block) -> bytes:
+        """The first block without what comes before the rows."""
+        begin = self._begin(file, block.data)
+        end = self._end_of_record(block.data, begin)
+        self._remember_names(file, block.data, begin, end)
+        return block.data[end if self._settings.header else begin :]
+
+    def _begin(self, file: SourceFile, data: bytes) -> int:
+        """Where the first record begins: behind a spreadsheet's own line and empty ones. Raises Unreadable."""
+        begin = 0
+        if found := _SEPARATOR_LINE.match(data):
+            delimiter = found[1].decode(errors="replace")
+            if delimiter != self._settings.delimiter:
+                raise Unreadable(
+                    f"{file.name}, line 1: its fields are delimited by {delimiter!r}, as this line says.",
+                    hint=f"Set delimiter: {delimiter!r}.",
+                )
+            begin = found.end()
+        while data[begin : begin + 1] in (b"\r", b"\n"):
+            begin += 1
+        return begin
+
+    def _end_of_record(self, data: bytes, begin: int) -> int:
+        found = self._record.match(data, begin)
         return found.end() if found else len(data)
 
-    def _header_of(self, file: SourceFile, header: bytes = b"") -> list[str]:
-        """The names of a file's columns. Raises Unreadable for a name that comes twice."""
-        key = (file.path, file.info.etag)
-        if key not in self._headers:
-            if not header:
-                first = next(read_blocks(self._lake, file, self._settings.encoding, self._record_end), None)
-                header = first.data[: self._end_of_header(first.data)] if first else b""
-            row = self._read_csv(file, header, None, 0).row(0) if header.strip() else ()
-            names = [str(name).strip() if name else f"column_{number}" for number, name in enumerate(row, start=1)]
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise Unreadable(
-                    f"{file.path} has more than one column {twice[0]!r}.", hint="Give each column a name of its own."
-                )
-            self._headers[key] = names
-        return self._headers[key]
+    def _names_of(self, file: SourceFile) -> list[str]:
+        """The names of a file's columns. Raises Unreadable."""
+        if (file.path, file.info.etag) not in self._names:
+            first = next(read_blocks(self._lake, file, self._settings.encoding, self._record_end), None)
+            data = first.data if first else b""
+            begin = self._begin(file, data)
+            self._remember_names(file, data, begin, self._end_of_record(data, begin))
+        return self._names[file.path, file.info.etag]
 
-    def _names(self, file: SourceFile, data: bytes) -> list[str]:
-        if self._settings.header:
-            return self._header_of(file)
+    def _remember_names(self, file: SourceFile, data: bytes, begin: int, end: int) -> None:
+        line = count_lines(data[:begin]) + 1
+        row = self._fields(file, data[begin:end], line)
+        names = self._named(file, row) if self._settings.header else self._numbered(file, len(row))
+        if len(names) == 1:
+            self._expect_one_column(file, data[begin:end] if self._settings.header else data[begin:], line)
+        self._names[file.path, file.info.etag] = names
+
+    def _named(self, file: SourceFile, row: Sequence[str]) -> list[str]:
+        names = [name.strip() or f"column_{number}" for number, name in enumerate(row, start=1)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise Unreadable(
+                f"{file.name} has more than one column {twice[0]!r}.", hint="Give each column a name of its own."
+            )
+        return names
+
+    def _numbered(self, file: SourceFile, width: int) -> list[str]:
         declared = list(self._settings.columns)
-        found = self._record.match(data)
-        width = self._read_csv(file, found[0] if found else data, None, 0).width
-        return [*declared[:width], *(f"column_{number}" for number in range(len(declared) + 1, width + 1))]
+        if 0 < width < len(declared):
+            raise Unreadable(
+                f"{file.name} has {width} columns, and `columns` names {len(declared)}.",
+                hint="Without a header, they are named in their order; check delimiter, quote and escape as well.",
+            )
+        return [*declared, *(f"column_{number}" for number in range(len(declared) + 1, width + 1))]
+
+    def _fields(self, file: SourceFile, record: bytes, line: int) -> list[str]:
+        """One record's fields. Raises Unreadable."""
+        settings = self._settings
+        rows = csv.reader(
+            io.StringIO(record.decode(), newline=""),
+            delimiter=settings.delimiter,
+            quotechar=settings.quote or None,
+            escapechar=settings.escape or None,
+            quoting=csv.QUOTE_MINIMAL if settings.quote else csv.QUOTE_NONE,
+        )
+        try:
+            return next(rows, [])
+        except csv.Error as error:
+            raise Unreadable(f"{file.name}, line {line}: {error}.", hint=_CHECK_MARKS) from error
+
+    def _expect_one_column(self, file: SourceFile, records: bytes, line: int) -> None:
+        """Raises Unreadable for a header of one field, or some records, that have more by another delimiter."""
+        lines = [text for text in records.decode().splitlines() if text][:_TELLING_RECORDS]
+        enough = 1 if self._settings.header else 2
+        known = self.is_declared(lines[0]) if self._settings.header and lines else bool(self._settings.columns)
+        if len(lines) < enough or known or any(text[0] == self._settings.quote for text in lines):
+            return
+        for mark in _OTHER_DELIMITERS.replace(self._settings.delimiter, ""):
+            fields = {text.count(mark) + 1 for text in lines}
+            if len(fields) == 1 and fields != {1}:
+                raise Unreadable(
+                    f"{file.name}, line {line}: one field by the delimiter {self._settings.delimiter!r}, and "
+                    f"{fields.pop()} by {mark!r}.",
+                    hint=f"Set delimiter: {mark!r}; if it is one column, quote its name, or name it in columns.",
+                )
+
+    def _names_in(self, file: SourceFile) -> tuple[list[str], bool]:
+        return self._names_of(file), True
 
     def _parse(self, file: SourceFile, block: Block) -> pl.DataFrame:
-        if not block.data.strip():
+        if not block.data.strip(b"\r\n"):
             return pl.DataFrame()
-        return self._read_csv(file, block.data, self._names(file, block.data), block.line, block)
+        return self._read_csv(file, block, self._names_of(file))
 
-    def _read_csv(
-        self, file: SourceFile, data: bytes, names: Sequence[str] | None, line: int, block: Block | None = None
-    ) -> pl.DataFrame:
-        """Fields as text. Raises Unreadable for a record of another width than the others."""
+    def _read_csv(self, file: SourceFile, block: Block, names: Sequence[str]) -> pl.DataFrame:
+        """Fields as text. Raises Unreadable for a record of another width than the header's, or the first one's."""
         wrong: list[pcsv.InvalidRow] = []
 
         def refuse(row: pcsv.InvalidRow) -> Literal["skip", "error"]:
@@ -86,24 +155,21 @@ class CsvFormat(TextFormat):
             return "error"
 
         settings = self._settings
+        # The reader takes a byte order mark away wherever it begins, and one here is the first field's own.
+        data = codecs.BOM_UTF8 + block.data if block.data.startswith(codecs.BOM_UTF8) else block.data
         try:
             table = pcsv.read_csv(
                 io.BytesIO(data),
-                read_options=pcsv.ReadOptions(
-                    use_threads=False,
-                    block_size=len(data) + 1,
-                    column_names=None if names is None else list(names),
-                    autogenerate_column_names=names is None,
-                ),
+                read_options=pcsv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=list(names)),
                 parse_options=pcsv.ParseOptions(
                     delimiter=settings.delimiter,
                     quote_char=settings.quote or False,
                     escape_char=settings.escape or False,
-                    newlines_in_values=bool(settings.quote),
+                    newlines_in_values=bool(settings.quote or settings.escape),
                     invalid_row_handler=refuse,
                 ),
                 convert_options=pcsv.ConvertOptions(
-                    column_types=None if names is None else dict.fromkeys(names, pa.string()),
+                    column_types=dict.fromkeys(names, pa.string()),
                     strings_can_be_null=True,
                     quoted_strings_can_be_null=False,
                     null_values=list(settings.null_values),
@@ -113,22 +179,17 @@ class CsvFormat(TextFormat):
         except pa.ArrowInvalid as error:
             if wrong:
                 row = wrong[0]
-                at = self._line_of(block, (row.number or 1) - 1) if block else line + 1
                 raise Unreadable(
-                    f"{file.path}, line {at}: {row.actual_columns} fields where others have {row.expected_columns}.",
-                    hint="Correct the file, or check delimiter, quote and escape.",
+                    f"{file.name}, line {self._line_of(block, (row.number or 1) - 1)}: {row.actual_columns} fields "
+                    f"where others have {row.expected_columns}.",
+                    hint=_CHECK_MARKS,
                 ) from error
-            raise Unreadable(
-                f"{file.path}, after line {line}: {error}.", hint="Check delimiter, quote and escape."
-            ) from error
-        return cast(
-            "pl.DataFrame", pl.from_arrow(table.cast(pa.schema([(n, pa.string()) for n in table.schema.names])))
-        )
+            raise Unreadable(f"{file.name}, after line {block.line}: {error}.", hint=_CHECK_MARKS) from error
+        return cast("pl.DataFrame", pl.from_arrow(table))
 
     def _line_of(self, block: Block, row: int) -> int:
-        data, at, header = block.data, 0, 0
-        if block.offset == 0 and self._settings.header:
-            header = block.next_line - block.line - data.count(b"\n")
+        data, at = block.data, 0
+        header = block.next_line - block.line - count_lines(data) if block.offset == 0 else 0
         while row > 0:
             found = self._record.match(data, at)
             if found is None or found.end() == at:
@@ -137,22 +198,17 @@ class CsvFormat(TextFormat):
             row -= 1 if found[0].strip(b"\r\n") else 0
         while (found := self._record.match(data, at)) and not found[0].strip(b"\r\n"):
             at = found.end()
-        return block.line + header + data.count(b"\n", 0, at) + 1
+        return block.line + header + count_lines(data[:at]) + 1
 
     def _examine(self, file: SourceFile) -> Found:
-        found: dict[str, tuple[str, ...]] = {}
-        if self._settings.header:
-            found = {name: tuple(CANDIDATES) for name in self._header_of(file)}
+        found = {name: tuple(CANDIDATES) for name in self._names_of(file)}
         rows = 0
         for block in self._blocks(file):
             frame = self._parse(file, block)
             rows += frame.height
             for name in frame.columns:
-                if name not in self._settings.columns:
-                    known = found.get(name, tuple(CANDIDATES))
+                if not self.is_declared(name):
                     # Where a type does not fit the first rows, the others need not be looked at.
-                    known = fitting(frame[name].head(100), known, self._settings.decimal)
+                    known = fitting(frame[name].head(100), found[name], self._settings.decimal)
                     found[name] = fitting(frame[name], known, self._settings.decimal)
-                else:
-                    found.setdefault(name, ("string",))
         return Found(found, rows)

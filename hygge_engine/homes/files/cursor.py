@@ -25,7 +25,12 @@ _DIGEST_BYTES = 8
 _MICROSECOND_DIGITS = 6
 
 # Text that stands for something else in the file, whose order is not that of the changes.
-_NO_TEXT = {"JSON": "it holds JSON", "time32": "it starts again every day", "time64": "it starts again every day"}
+_NO_TEXT = {
+    "JSON": "it holds JSON",
+    "instant": "its text has offsets, so that its order is not that of the times; declare it as a timestamp",
+    "time32": "it starts again every day",
+    "time64": "it starts again every day",
+}
 
 
 def cursor_type(column: Column) -> CursorType:

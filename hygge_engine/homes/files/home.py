@@ -35,6 +35,7 @@ from hygge_engine.homes.files.cursor import (
     text_of,
     within,
 )
+from hygge_engine.homes.files.declared import spelling
 from hygge_engine.homes.files.listing import SourceFile, list_files, partition_names
 from hygge_engine.homes.files.ndjson import NdjsonFormat
 from hygge_engine.homes.files.parquet import Group, ParquetFormat
@@ -63,12 +64,14 @@ class Format(Protocol):
 class FilesHome:
     """One entity's rows; a `hygge_engine.homes.base.Home`. Files come in the order of their paths.
 
-    A position is (path, etag, place within the file). ``pattern`` is a path in ``lake``, see `list_files`.
+    A position is (path, etag, place within the file). ``pattern`` is a path in ``lake``, see `list_files`. ``folder``
+    is where the lake's root is, as errors call it.
     """
 
-    def __init__(self, lake: Lake, pattern: str, settings: FilesHomeSettings) -> None:
+    def __init__(self, lake: Lake, pattern: str, settings: FilesHomeSettings, folder: str = "") -> None:
         self._lake = lake
         self._pattern = pattern
+        self._folder = folder
         self._settings = settings
         self._parquet = ParquetFormat(lake, settings) if settings.format == "parquet" else None
         texts = {"csv": CsvFormat, "ndjson": NdjsonFormat}
@@ -88,7 +91,8 @@ class FilesHome:
     def files(self) -> list[SourceFile]:
         """The files as they were found first, by path. Raises HomeNotFound where there are none."""
         if self._files is None:
-            self._files = list_files(self._lake, self._pattern, partitions=self._settings.partitions)
+            partitions = self._settings.partitions
+            self._files = list_files(self._lake, self._pattern, partitions=partitions, folder=self._folder)
         return self._files
 
     def describe(self) -> Table:
@@ -321,7 +325,8 @@ class FilesHome:
         """Partition columns, with the type that fits all folders, or the declared one."""
         columns = []
         for name in partition_names(self.files):
-            declared = self._settings.columns.get(name)
+            spelt = spelling(name, self._settings.columns)
+            declared = self._settings.columns[spelt] if spelt is not None else None
             texts = [file.partitions[name] for file in self.files]
             settings = declared or ColumnSettings(type=_folder_type(texts))
             self._to_values(name, texts, settings, self.files)
@@ -334,7 +339,7 @@ class FilesHome:
     ) -> pa.Array[Any]:
         values = to_values(pl.Series(name, texts, pl.String), settings)
         if isinstance(values, int):
-            found = f"{files[values].path}: the folder's {name!r} is {texts[values]!r}, which is no {settings.type}."
+            found = f"{files[values].name}: the folder's {name!r} is {texts[values]!r}, which is no {settings.type}."
             raise HomeError(found, hint=f"Declare it: columns: {{{name}: string}}.")
         return values
 

@@ -25,13 +25,20 @@ class SourceFile:
 
     info: PathInfo
     partitions: Mapping[str, str | None]
+    folder: str = ""
 
     @property
     def path(self) -> str:
+        """Where the file is in its lake."""
         return self.info.path
 
+    @property
+    def name(self) -> str:
+        """What errors call it: with the folder that settings name."""
+        return f"{self.folder}/{self.path}" if self.folder else self.path
 
-def list_files(lake: Lake, pattern: str, *, partitions: bool) -> list[SourceFile]:
+
+def list_files(lake: Lake, pattern: str, *, partitions: bool, folder: str = "") -> list[SourceFile]:
     """The files that ``pattern`` means, by path: a file, a folder with all that is below it, or a glob.
 
     Left out are empty files, and names that begin with ``_`` or ``.`` below the pattern's fixed part, by the rule of
@@ -56,7 +63,7 @@ def list_files(lake: Lake, pattern: str, *, partitions: bool) -> list[SourceFile
                 hint="Read it through its SQL endpoint, or name other files.",
             )
         if entry.length and not any(_is_hidden(part) for part in parts):
-            kept.append(SourceFile(entry, _partitions(parts[:-1]) if partitions else {}))
+            kept.append(SourceFile(entry, _partitions(parts[:-1]) if partitions else {}, folder))
     if not kept:
         raise HomeNotFound(
             f"There are no files at {lake.url}/{pattern}.",
@@ -71,7 +78,7 @@ def partition_names(files: Sequence[SourceFile]) -> list[str]:
     for file in files:
         if list(file.partitions) != names:
             raise HomeError(
-                f"The folders of {file.path} and {files[0].path} name different columns: "
+                f"The folders of {file.name} and {files[0].name} name different columns: "
                 f"{', '.join(file.partitions) or 'none'}, and {', '.join(names) or 'none'}.",
                 hint="Name files of one layout in path, or set partitions: false.",
             )

@@ -2,134 +2,228 @@
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterator
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple, NoReturn, cast
 
 import polars as pl
-from polars.exceptions import PolarsError
+import pyarrow as pa
 
 from hygge_engine.errors import Unreadable
 from hygge_engine.homes.files.blocks import Block, line_end, read_blocks
-from hygge_engine.homes.files.convert import fitting
+from hygge_engine.homes.files.convert import TIME_CANDIDATES, fitting, fitting_numbers
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.text import EXCERPT_CHARACTERS, JSON, Found, TextFormat, merge
 
-# What a JSON value may be.
-_JSON_TEXT = ("date", "timestamp", "string")
-_JSON_NUMBER = ("int64", "float64")
+# What a JSON text may be.
+_TEXT_CANDIDATES = (*TIME_CANDIDATES, "string")
+
+# So many lines are parsed at once: a call for each would take twice as long, and many objects at once keep Python's
+# collector of cycles busy.
+_LINES_AT_ONCE = 250
+
+_ONE_OBJECT = "NDJSON has one whole object on each line."
+_BLANKS = " \t\r\n"
+_SPACE = re.compile(rf"[{_BLANKS}]*")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class _Number(str):
+    """A number as its text: none of its digits is lost before it is known what becomes of it."""
+
+    __slots__ = ()
+
+
+# Objects as tuples of pairs, lists as lists, numbers as texts.
+_DECODER = json.JSONDecoder(object_pairs_hook=tuple, parse_int=_Number, parse_float=_Number, parse_constant=_Number)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} within a nested value is no JSON")
+
+
+_STRICT_DECODER = json.JSONDecoder(
+    object_pairs_hook=tuple, parse_int=_Number, parse_float=_Number, parse_constant=_refuse
+)
+
+
+class _Rows(NamedTuple):
+    """Lines with their numbers, and each key's values, row by row: None where a row has none."""
+
+    lines: list[tuple[int, str]]
+    values: dict[str, list[Any]]
 
 
 class NdjsonFormat(TextFormat):
-    """NDJSON: one object a line. Objects and lists within are kept as JSON text; a key that is missing is NULL."""
+    """NDJSON: one object a line. Objects and lists within are kept as JSON text, as they are written; a key that is
+    missing is NULL."""
 
     def _blocks(self, file: SourceFile, offset: int = 0, line: int = 0) -> Iterator[Block]:
         return read_blocks(self._lake, file, self._settings.encoding, line_end, offset=offset, line=line)
 
+    def _names_in(self, file: SourceFile) -> tuple[list[str], bool]:
+        block = next(self._blocks(file), None)
+        if block is None:
+            return [], True
+        return list(self._rows(file, block).values), block.last
+
     def _parse(self, file: SourceFile, block: Block) -> pl.DataFrame:
-        schema = dict.fromkeys(self._known().settings, pl.String())
-        return self._texts(file, block, schema)
+        rows = self._rows(file, block)
+        keys = {name: spelling for name in self._known().settings if (spelling := self.spelling(name, rows.values))}
+        return self._frame(file, rows, {name: self._texts(file, rows, key) for name, key in keys.items()})
 
-    def _texts(self, file: SourceFile, block: Block, schema: dict[str, pl.String]) -> pl.DataFrame:
-        if not block.data.strip():
-            return pl.DataFrame()
-        if not schema:
-            return pl.DataFrame({"": [None] * sum(1 for text in block.data.splitlines() if text.strip())})
-        try:
-            return pl.read_ndjson(io.BytesIO(block.data), schema=schema)
-        except PolarsError as error:
-            raise self._wrong_line(file, block, error) from error
+    def _rows(self, file: SourceFile, block: Block) -> _Rows:
+        """A block's objects, key by key. Raises Unreadable."""
+        lines = enumerate(block.data.decode().split("\n"), start=block.line + 1)
+        rows = _Rows([(number, text) for number, text in lines if text.strip(_BLANKS)], {})
+        for first in range(0, len(rows.lines), _LINES_AT_ONCE):
+            lines_at_once = rows.lines[first : first + _LINES_AT_ONCE]
+            objects = _objects([text for _, text in lines_at_once])
+            if objects is None:
+                self._refuse_line(file, lines_at_once)
+            for name in dict.fromkeys(chain.from_iterable(objects)):
+                if name not in rows.values and (half := _SURROGATE.search(name)):
+                    number = next(line for (line, _), row in zip(lines_at_once, objects, strict=True) if name in row)
+                    raise _half_character(file, number, name, half[0])
+                rows.values.setdefault(name, [None] * first)
+            for name, values in rows.values.items():
+                values.extend([row.get(name) for row in objects])
+        return rows
 
-    def _wrong_line(self, file: SourceFile, block: Block, error: PolarsError) -> Unreadable:
-        for number, text in enumerate(block.data.splitlines(), start=block.line + 1):
+    def _refuse_line(self, file: SourceFile, lines: Sequence[tuple[int, str]]) -> NoReturn:
+        """Raise Unreadable for the first line that is no object, or has a key twice."""
+        for number, text in lines:
+            shown = text if len(text) <= EXCERPT_CHARACTERS else text[:EXCERPT_CHARACTERS] + "…"
+            where = f"{file.name}, line {number}"
             try:
-                whole = not text.strip() or isinstance(json.loads(text), dict)
-            except ValueError:
-                whole = False
-            if not whole:
-                shown = text[:EXCERPT_CHARACTERS].decode(errors="replace")
-                return Unreadable(
-                    f"{file.path}, line {number}: {shown!r} is no JSON object.",
-                    hint="NDJSON has one whole object on each line.",
+                pairs = _DECODER.decode(text)
+            except json.JSONDecodeError as error:
+                why = f"{error.msg.lower()} at character {error.colno}"
+                raise Unreadable(f"{where}: {shown!r} is no JSON object ({why}).", hint=_ONE_OBJECT) from None
+            except RecursionError:
+                raise Unreadable(f"{where}: {shown!r} is nested too deeply.", hint=_ONE_OBJECT) from None
+            if not isinstance(pairs, tuple):
+                raise Unreadable(f"{where}: {shown!r} is no JSON object.", hint=_ONE_OBJECT)
+            names = [name for name, _ in pairs]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise Unreadable(
+                    f"{where}: the key {twice!r} comes twice, so that its value cannot be told.",
+                    hint="Give each key one value.",
                 )
-        return Unreadable(f"{file.path}, after line {block.line}: {error}")
+        raise Unreadable(f"{file.name}, line {lines[0][0]}: it is an object only together with others.")
+
+    def _texts(self, file: SourceFile, rows: _Rows, key: str) -> list[str | None]:
+        """A key's values as text: numbers, objects and lists as they are written in the file."""
+        values = rows.values[key]
+        if set(map(type, values)) <= {str, _Number, type(None)}:
+            return values
+        return [
+            value
+            if isinstance(value, str | None)
+            else ("true" if value else "false")
+            if isinstance(value, bool)
+            else self._source_of(file, line, key)
+            for line, value in zip(rows.lines, values, strict=True)
+        ]
+
+    def _source_of(self, file: SourceFile, line: tuple[int, str], key: str) -> str:
+        number, text = line
+        try:
+            return _source_of(text, key)
+        except ValueError as error:
+            raise Unreadable(f"{file.name}, line {number}, key {key!r}: {error}.", hint=_ONE_OBJECT) from None
+
+    def _frame(self, file: SourceFile, rows: _Rows, texts: dict[str, list[str | None]]) -> pl.DataFrame:
+        if not texts:
+            return pl.DataFrame(height=len(rows.lines))
+        try:
+            arrays = [pa.array(values, pa.string()) for values in texts.values()]
+        except UnicodeEncodeError:
+            self._refuse_surrogate(file, rows, texts)
+        return cast("pl.DataFrame", pl.from_arrow(pa.table(arrays, names=list(texts))))
+
+    def _refuse_surrogate(self, file: SourceFile, rows: _Rows, texts: dict[str, list[str | None]]) -> NoReturn:
+        for key, values in texts.items():
+            for (number, _), value in zip(rows.lines, values, strict=True):
+                half = _SURROGATE.search(value or "")
+                if half:
+                    raise _half_character(file, number, key, half[0]) from None
+        raise ValueError("all texts can be encoded")
 
     def _line_of(self, block: Block, row: int) -> int:
-        for number, text in enumerate(block.data.splitlines(), start=block.line + 1):
-            row -= 1 if text.strip() else 0
-            if row < 0:
-                return number
-        return block.next_line
+        lines = enumerate(block.data.decode().split("\n"), start=block.line + 1)
+        return [number for number, text in lines if text.strip(_BLANKS)][row]
 
     def _examine(self, file: SourceFile) -> Found:
         found: dict[str, tuple[str, ...]] = {}
-        rows = 0
+        count = 0
         for block in self._blocks(file):
-            kinds = self._kinds(file, block)
-            texts = [
-                name for name, types in kinds.items() if types == _JSON_TEXT and name not in self._settings.columns
-            ]
-            frame = self._texts(file, block, dict.fromkeys(texts or list(kinds)[:1], pl.String()))
-            rows += frame.height
-            for name in texts:
-                still = found.get(name) or _JSON_TEXT
-                kinds[name] = fitting(
-                    frame[name], [type_ for type_ in _JSON_TEXT if type_ in still or type_ == "string"]
-                )
-            merge(found, kinds)
-        return Found(found, rows)
+            rows = self._rows(file, block)
+            count += len(rows.lines)
+            for key in rows.values:
+                merge(found, {key: self._kinds(file, rows, key, found.get(key, ()))})
+        return Found(found, count)
 
-    def _kinds(self, file: SourceFile, block: Block) -> dict[str, tuple[str, ...]]:
-        """What the values of each key are in this block; nothing for a key that has only nulls."""
-        if not block.data.strip():
-            return {}
-        try:
-            frame = pl.read_ndjson(io.BytesIO(block.data), infer_schema_length=None)
-        except PolarsError:
-            return self._mixed_kinds(file, block)
-        return {name: _kind_of(type_) for name, type_ in frame.schema.items()}
-
-    def _mixed_kinds(self, file: SourceFile, block: Block) -> dict[str, tuple[str, ...]]:
-        """Line by line, for keys whose values are of kinds that polars finds no common type for."""
-        found: dict[str, tuple[str, ...]] = {}
-        for text in block.data.splitlines():
-            if not text.strip():
-                continue
-            try:
-                row = json.loads(text)
-            except ValueError as error:
-                raise self._wrong_line(file, block, PolarsError(str(error))) from error
-            if not isinstance(row, dict):
-                raise self._wrong_line(file, block, PolarsError("no object"))
-            merge(found, {name: _kind_of_value(value) for name, value in row.items()})
-        return found
-
-
-def _kind_of(type_: pl.DataType) -> tuple[str, ...]:
-    if type_ == pl.Boolean:
-        return ("bool",)
-    if type_ == pl.Int64:
-        return _JSON_NUMBER
-    if type_.is_float():
-        return ("float64",)
-    if type_.is_nested():
-        return (JSON,)
-    if type_ == pl.Null:
-        return ()
-    return _JSON_TEXT if type_ == pl.String else ("string",)
-
-
-def _kind_of_value(value: object) -> tuple[str, ...]:
-    match value:
-        case None:
+    def _kinds(self, file: SourceFile, rows: _Rows, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
+        """What the values of a key can be; nothing where all are null."""
+        values = rows.values[key]
+        kinds = set(map(type, values)) - {type(None)}
+        if not kinds:
             return ()
-        case bool():
-            return ("bool",)
-        case int():
-            return _JSON_NUMBER if -(2**63) <= value < 2**63 else ("string",)
-        case float():
-            return ("float64",)
-        case str():
-            return ("string",)
-        case _:
+        if kinds & {tuple, list}:
             return (JSON,)
+        if kinds == {bool}:
+            return ("bool",)
+        if len(kinds) > 1 or self.is_declared(key):
+            return ("string",)
+        texts = self._frame(file, rows, {key: values})[key].drop_nulls()
+        if kinds == {_Number}:
+            return fitting_numbers(texts)
+        candidates = [candidate for candidate in _TEXT_CANDIDATES if candidate in (known or _TEXT_CANDIDATES)]
+        return fitting(texts, fitting(texts.head(100), candidates)) or ("string",)
+
+
+def _half_character(file: SourceFile, line: int, key: str, half: str) -> Unreadable:
+    return Unreadable(
+        f"{file.name}, line {line}, key {key!r}: \\u{ord(half):04x} is half a character without its other half.",
+        hint="Correct the file.",
+    )
+
+
+def _objects(lines: Sequence[str]) -> list[dict[str, Any]] | None:
+    """The lines' objects; None where one of them is none, or has a key twice."""
+    # Between two lines stands what no file knows: lines that are whole only together are not taken for objects.
+    fence = secrets.token_hex(8)
+    try:
+        found = _DECODER.decode("[" + f',"{fence}",'.join(lines) + "]")
+    except (ValueError, RecursionError):
+        return None
+    if len(found) != 2 * len(lines) - 1 or found[1::2] != [fence] * (len(lines) - 1):
+        return None
+    pairs = found[::2]
+    if set(map(type, pairs)) != {tuple}:
+        return None
+    rows = [dict(row) for row in pairs]
+    return rows if list(map(len, rows)) == list(map(len, pairs)) else None
+
+
+def _source_of(text: str, name: str) -> str:
+    """The nested value of a key as it is written in a line. Raises ValueError for what is no JSON by the standard."""
+    at = _after_blanks(text, text.index("{") + 1)
+    while True:
+        key, at = _DECODER.raw_decode(text, at)
+        begin = _after_blanks(text, _after_blanks(text, at) + 1)
+        decoder = _STRICT_DECODER if key == name else _DECODER
+        _, end = decoder.raw_decode(text, begin)
+        if key == name:
+            return text[begin:end]
+        at = _after_blanks(text, _after_blanks(text, end) + 1)
+
+
+def _after_blanks(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 
 from hygge_engine.errors import HomeError, Unreadable
 from hygge_engine.homes.base import Column
+from hygge_engine.homes.files.declared import declared_columns
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import FilesHomeSettings
-from hygge_engine.homes.files.types import convert, destination_type, keeps_apart, widen
+from hygge_engine.homes.files.types import CUT_TO_MICROSECONDS, convert, destination_type, keeps_apart, widen
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.ranged import RangedFile
 
@@ -58,12 +59,14 @@ class ParquetFormat:
         with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
             for file, (schema, footer) in zip(files, pool.map(self._footer, files), strict=True):
                 self._schemas[file.path], self._footers[file.path] = schema, footer
+        names = dict.fromkeys(field.name for file in files for field in self._schemas[file.path])
+        declared = declared_columns(self._settings.columns, list(names), files)
         found: dict[str, tuple[Column, SourceFile]] = {}
         for file in files:
             for field in self._schemas[file.path]:
-                if not self._settings.infer and field.name not in self._settings.columns:
+                if not self._settings.infer and field.name not in declared:
                     continue
-                column = self._column(field)
+                column = self._column(field, self._footers[file.path])
                 known, first = found.get(field.name, (column, file))
                 type_ = widen(known.type, column.type)
                 if pa.types.is_null(field.type):
@@ -72,8 +75,8 @@ class ParquetFormat:
                     known, type_ = column, column.type
                 if type_ is None:
                     raise HomeError(
-                        f"Column {field.name!r} is {column.source_type} in {file.path}, and {known.source_type} in "
-                        f"{first.path}: no type holds both.",
+                        f"Column {field.name!r} is {column.source_type} in {file.name}, and {known.source_type} in "
+                        f"{first.name}: no type holds both.",
                         hint="Read the files by two entities, or write one of them anew.",
                     )
                 wider = known if known.type == type_ else column
@@ -135,7 +138,7 @@ class ParquetFormat:
         if not names:
             yield self._nulls(schema, total - skip), total, True
             return
-        for fetched in parquet.iter_batches(batch_size=rows, row_groups=[number], columns=names):
+        for fetched in self._fetched(parquet, file, number, names, rows):
             before, read = read, read + fetched.num_rows
             if read <= skip:
                 continue
@@ -147,8 +150,21 @@ class ParquetFormat:
             for offset in range(0, fetched.num_rows, size):
                 part = fetched.slice(offset, size)
                 until = start + offset + part.num_rows
-                yield self._converted(part, schema, file), until, until == total
+                first = until - part.num_rows + self._rows_before(parquet, number)
+                yield self._converted(part, schema, file, first), until, until == total
             del fetched
+
+    def _fetched(
+        self, parquet: pq.ParquetFile, file: SourceFile, number: int, names: list[str], rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from parquet.iter_batches(batch_size=rows, row_groups=[number], columns=names)
+        except (pa.ArrowException, OSError) as error:
+            where = f"{file.name}, in the row group that begins with row {self._rows_before(parquet, number) + 1:,}"
+            raise Unreadable(f"{where}: {error}", hint="The file is damaged; write it again.") from error
+
+    def _rows_before(self, parquet: pq.ParquetFile, number: int) -> int:
+        return sum(parquet.metadata.row_group(before).num_rows for before in range(number))
 
     def _row_bytes(self, parquet: pq.ParquetFile, number: int, names: Sequence[str]) -> int:
         """What a row takes in memory, by what the footer says of its encoding."""
@@ -160,13 +176,15 @@ class ParquetFormat:
         )
         return max(1, encoded // max(1, group.num_rows), 8 * len(names))
 
-    def _converted(self, rows: pa.RecordBatch, schema: pa.Schema, file: SourceFile) -> pa.RecordBatch:
-        arrays = [
-            convert(rows.column(field.name), field.type, f"{file.path}, column {field.name!r}")
-            if field.name in rows.schema.names
-            else pa.nulls(rows.num_rows, field.type)
-            for field in schema
-        ]
+    def _converted(self, rows: pa.RecordBatch, schema: pa.Schema, file: SourceFile, first: int) -> pa.RecordBatch:
+        """Rows of a file, of which ``first`` come before, as the destination's types."""
+        arrays = []
+        for field in schema:
+            if field.name not in rows.schema.names:
+                arrays.append(pa.nulls(rows.num_rows, field.type))
+                continue
+            where = f"{file.name}, rows {first + 1:,} to {first + rows.num_rows:,}, column {field.name!r}"
+            arrays.append(convert(rows.column(field.name), field.type, where))
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def _nulls(self, schema: pa.Schema, rows: int) -> pa.RecordBatch:
@@ -180,8 +198,10 @@ class ParquetFormat:
             raise ValueError("a file is described before it is read")
         return self._schema if only is None else pa.schema([self._schema.field(name) for name in only])
 
-    def _column(self, field: pa.Field[Any]) -> Column:
+    def _column(self, field: pa.Field[Any], footer: pq.FileMetaData) -> Column:
         type_, loss = destination_type(field.name, field.type)
+        if _is_int96(footer, field.name):
+            return Column(field.name, type_, "int96", True, CUT_TO_MICROSECONDS, False)
         return Column(field.name, type_, str(field.type), True, loss, keeps_apart(field.type))
 
     def _footer(self, file: SourceFile) -> tuple[pa.Schema, pq.FileMetaData]:
@@ -190,7 +210,7 @@ class ParquetFormat:
             names = schema.names
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
-                raise Unreadable(f"{file.path} has more than one column {twice[0]!r}.")
+                raise Unreadable(f"{file.name} has more than one column {twice[0]!r}.")
             return schema, parquet.metadata
 
     def _open(self, file: SourceFile) -> pq.ParquetFile:
@@ -198,9 +218,22 @@ class ParquetFormat:
         buffer = max(_SMALLEST_BUFFER_BYTES, min(_LARGEST_BUFFER_BYTES, _BUFFERS_BYTES // max(1, columns)))
         stream = pa.PythonFile(RangedFile(self._lake, file.info), mode="r")
         try:
-            return pq.ParquetFile(stream, buffer_size=buffer, pre_buffer=False, metadata=self._footers.get(file.path))
-        except pa.ArrowInvalid as error:
-            raise Unreadable(f"{file.path} is no Parquet file: {error}", hint="Check path and format.") from error
+            return pq.ParquetFile(
+                stream,
+                buffer_size=buffer,
+                pre_buffer=False,
+                page_checksum_verification=True,
+                metadata=self._footers.get(file.path),
+                coerce_int96_timestamp_unit="us",  # in nanoseconds, years beyond 2262 would wrap
+            )
+        except (pa.ArrowException, OSError) as error:
+            raise Unreadable(f"{file.name} is no whole Parquet file: {error}", hint="Check path and format.") from error
+
+
+def _is_int96(footer: pq.FileMetaData, name: str) -> bool:
+    """Whether a column holds the timestamps of old writers, which count nanoseconds of a day."""
+    columns = (footer.schema.column(number) for number in range(len(footer.schema)))
+    return any(column.path == name and column.physical_type == "INT96" for column in columns)
 
 
 def _group(footer: pq.FileMetaData, number: int, column: str, type_: pa.DataType) -> Group:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
+from hygge_engine.homes.files.strftime import check_format
 from hygge_engine.lake.onelake import JOURNAL_FOLDER, ONELAKE_URL, journal_folder
 from hygge_engine.lake.settings import LakeSettings, PathPart, is_fabric
 from hygge_engine.project.settings import HomeSettings, Settings, register_home
@@ -87,6 +88,8 @@ class ColumnSettings(Settings):
             raise ValueError("format and epoch are for date and timestamp")
         if self.format and self.epoch:
             raise ValueError("expected one of format and epoch: serial days have no format")
+        if self.format:
+            check_format(self.type, self.format)
         return self
 
 
@@ -159,6 +162,13 @@ class FilesHomeSettings(HomeSettings):
     def _tab_by_its_name(cls, value: object) -> object:
         return "\t" if value in ("tab", "\\t") else value
 
+    @field_validator("delimiter", "quote", "escape")
+    @classmethod
+    def _marks_are_plain(cls, value: str) -> str:
+        if value and (not value.isascii() or value in "\r\n\0"):
+            raise ValueError("expected an ASCII character that ends no line")
+        return value
+
     @model_validator(mode="after")
     def _format_fits_the_path(self) -> Self:
         """Who names a format knows better than a file's name; who names none has mostly forgotten it."""
@@ -179,13 +189,19 @@ class FilesHomeSettings(HomeSettings):
             bool(mark) for mark in (self.delimiter, self.quote, self.escape)
         ):
             raise ValueError("delimiter, quote and escape have to differ")
+        if self.escape and any(self.escape in text for text in self.null_values):
+            raise ValueError("null_values cannot hold the escape character: it is gone before they are compared")
         return self
 
     def open(self, project: Project, entity: Entity) -> Home:
         from hygge_engine.homes.files.home import FilesHome
 
         lake, path = self.place(project)
-        return FilesHome(lake, path, self)
+        return FilesHome(lake, path, self, self.fixed_folder())
+
+    def fixed_folder(self) -> str:
+        """The folder within ``path`` that the lake of `place` begins in."""
+        return ""
 
     @abstractmethod
     def place(self, project: Project) -> tuple[Lake, str]:
@@ -220,10 +236,13 @@ class LocalHomeSettings(FilesHomeSettings):
 
         # The project's own directory is no pattern, whatever it is called.
         path, own = Path(project.directory / self.path).absolute(), project.directory.absolute()
-        parts, literal = path.parts, len(own.parts) if path.is_relative_to(own) else 0
-        wild = (number for number, part in enumerate(parts) if number >= literal and _WILDCARD.search(part))
-        fixed = next(wild, len(parts) - 1)
+        parts = path.parts
+        fixed = _fixed(parts, len(own.parts) if path.is_relative_to(own) else 0)
         return open_directory(Path(*parts[:fixed])), "/".join(parts[fixed:])
+
+    def fixed_folder(self) -> str:
+        parts = Path(self.path).parts
+        return Path(*parts[: _fixed(parts)]).as_posix() if parts[1:] else ""
 
     def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
         from hygge_engine.lake.opening import open_directory
@@ -232,6 +251,13 @@ class LocalHomeSettings(FilesHomeSettings):
 
     def journal_address(self, entity: str) -> str:
         return f"home, {self.shared_folder(entity) or '.'}"
+
+
+def _fixed(parts: Sequence[str], literal: int = 0) -> int:
+    """How many parts are folders for certain: those before the first pattern, else all but the last. The first
+    ``literal`` parts are none."""
+    wild = (number for number, part in enumerate(parts) if number >= literal and _WILDCARD.search(part))
+    return next(wild, len(parts) - 1)
 
 
 class _LakeHomeSettings(FilesHomeSettings, LakeSettings):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -13,7 +13,8 @@ import pyarrow as pa
 from hygge_engine.errors import Unreadable
 from hygge_engine.homes.base import Column
 from hygge_engine.homes.files.blocks import Block
-from hygge_engine.homes.files.convert import CANDIDATES, arrow_type, to_values
+from hygge_engine.homes.files.convert import CANDIDATES, INSTANT, arrow_type, to_values, type_of
+from hygge_engine.homes.files.declared import declared_columns, spelling
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import ColumnSettings, FilesHomeSettings
 from hygge_engine.lake.base import Lake
@@ -55,7 +56,7 @@ class TextFormat(ABC):
     def describe(self, files: Sequence[SourceFile]) -> tuple[list[Column], int | None]:
         """Columns, in the order of their first appearance, and the number of rows where all were seen."""
         if self._columns is None:
-            self._columns = self._declared() if not self._settings.infer else self._inferred(files)
+            self._columns = self._declared(files) if not self._settings.infer else self._inferred(files)
         return list(self._columns.columns), self._columns.rows
 
     def read(
@@ -96,6 +97,10 @@ class TextFormat(ABC):
         """A block's records as text, column by column. Raises Unreadable."""
 
     @abstractmethod
+    def _names_in(self, file: SourceFile) -> tuple[list[str], bool]:
+        """The columns that a first look at a file finds, and whether it has no others."""
+
+    @abstractmethod
     def _examine(self, file: SourceFile) -> Found:
         """One pass over a file, for its columns' types."""
 
@@ -108,9 +113,25 @@ class TextFormat(ABC):
             raise ValueError("a file is described before it is read")
         return self._columns
 
-    def _declared(self) -> TextColumns:
-        declared = self._settings.columns
-        return TextColumns(tuple(self._column(name, spec) for name, spec in declared.items()), dict(declared), None)
+    def is_declared(self, name: str) -> bool:
+        """Whether the settings say what a column is, in whichever case they spell it."""
+        return spelling(name, self._settings.columns) is not None
+
+    def spelling(self, name: str, known: Collection[str]) -> str | None:
+        """How a file calls a column: where the files are not looked through, case may differ from file to file."""
+        return spelling(name, known) if not self._settings.infer else name if name in known else None
+
+    def _declared(self, files: Sequence[SourceFile]) -> TextColumns:
+        found: dict[str, None] = {}
+        complete = True
+        for file in files:
+            names, whole = self._names_in(file)
+            found |= dict.fromkeys(names)
+            complete &= whole
+            if all(spelling(name, found) for name in self._settings.columns):
+                break
+        settings = declared_columns(self._settings.columns, list(found), files, complete=complete)
+        return TextColumns(tuple(self._column(name, spec) for name, spec in settings.items()), settings, None)
 
     def _inferred(self, files: Sequence[SourceFile]) -> TextColumns:
         found: dict[str, tuple[str, ...]] = {}
@@ -125,17 +146,18 @@ class TextFormat(ABC):
                 _found[key] = seen
             merge(found, seen.columns)
             rows += seen.rows
-        declared = self._settings.columns
+        declared = declared_columns(self._settings.columns, list(found), files)
         settings = {name: declared.get(name) or ColumnSettings(type=_narrowest(types)) for name, types in found.items()}
-        settings |= {
-            name: spec for name, spec in declared.items() if name not in settings and name not in files[0].partitions
-        }
-        columns = tuple(self._column(name, spec, nested=JSON in found.get(name, ())) for name, spec in settings.items())
+        columns = tuple(
+            self._column(name, spec, () if name in declared else found[name]) for name, spec in settings.items()
+        )
         return TextColumns(columns, settings, rows)
 
-    def _column(self, name: str, settings: ColumnSettings, *, nested: bool = False) -> Column:
-        source = "JSON" if nested else f"{self._settings.format} {settings.type}"
-        return Column(name, arrow_type(settings), source, True, "nested values are JSON text" if nested else "")
+    def _column(self, name: str, settings: ColumnSettings, types: Sequence[str] = ()) -> Column:
+        if JSON in types:
+            return Column(name, arrow_type(settings), "JSON", True, "nested values are JSON text")
+        source = f"{self._settings.format} {settings.type}"
+        return Column(name, arrow_type(settings), INSTANT if INSTANT in types[:1] else source, True, "")
 
     def _typed(
         self, file: SourceFile, block: Block, frame: pl.DataFrame, first: int, names: Sequence[str]
@@ -143,15 +165,16 @@ class TextFormat(ABC):
         arrays: list[pa.Array[Any]] = []
         for name in names:
             settings = self._known().settings[name]
-            if name not in frame.columns:
+            spelt = self.spelling(name, frame.columns)
+            if spelt is None:
                 arrays.append(cast("pa.Array[Any]", pa.nulls(frame.height, cast("Any", arrow_type(settings)))))
                 continue
-            values = to_values(frame[name], settings, self._settings.decimal)
+            values = to_values(frame[spelt], settings, self._settings.decimal)
             if isinstance(values, int):
-                found = str(frame[name][values])
+                found = str(frame[spelt][values])
                 excerpt = found if len(found) <= EXCERPT_CHARACTERS else found[:EXCERPT_CHARACTERS] + "…"
                 raise Unreadable(
-                    f"{file.path}, line {self._line_of(block, first + values)}, column {name!r}: {excerpt!r} is no "
+                    f"{file.name}, line {self._line_of(block, first + values)}, column {name!r}: {excerpt!r} is no "
                     f"{_described(settings)}.",
                     hint=f"Correct the file, or declare the column: columns: {{{name}: string}}.",
                 )
@@ -179,7 +202,7 @@ def _narrowest(types: Sequence[str]) -> str:
     """Without a single value nothing is known, and text takes whatever comes."""
     if not types or len(types) == len(CANDIDATES) or types[0] == JSON:
         return "string"
-    return types[0]
+    return type_of(types[0])
 
 
 def _described(settings: ColumnSettings) -> str:

@@ -31,6 +31,9 @@ _UNCHANGED = frozenset(
 # Types that hold all values of those before them in their row.
 _WIDENING: tuple[list[pa.DataType], ...] = ([pa.int16(), pa.int32(), pa.int64()], [pa.float32(), pa.float64()])
 
+CUT_TO_MICROSECONDS = "digits below a microsecond are cut"
+_LEAVE_OUT = "Leave it out: name the other columns in `columns`, with infer: false."
+
 _JSON_PREFIX = '{"v":'
 
 
@@ -60,13 +63,32 @@ def destination_type(name: str, type_: pa.DataType) -> tuple[pa.DataType, str]:
         cut = "; digits below a microsecond are cut" if cast("Any", type_).unit == "ns" else ""
         return pa.int64(), f"counted in microseconds{cut}"
     if pa.types.is_nested(type_):
+        if _holds_bytes(type_):
+            raise UnsupportedType(
+                f"Column {name!r} has the type {type_}: bytes within nested values have no place in JSON text.",
+                hint=_LEAVE_OUT,
+            )
         return pa.string(), "nested values are JSON text"
     if pa.types.is_decimal(type_) and cast("Any", type_).precision <= _MOST_DIGITS:
         decimal = cast("pa.Decimal128Type[Any, Any]", type_)
         return pa.decimal128(decimal.precision, decimal.scale), ""
     raise UnsupportedType(
         f"Column {name!r} has the type {type_}, which has no place in the destination.",
-        hint="Leave it out: name the other columns in `columns`, with infer: false.",
+        hint=_LEAVE_OUT,
+    )
+
+
+def _holds_bytes(type_: pa.DataType) -> bool:
+    """Whether bytes are somewhere within a nested type."""
+    if pa.types.is_nested(type_):
+        return any(_holds_bytes(type_.field(number).type) for number in range(type_.num_fields))
+    if pa.types.is_dictionary(type_):
+        return _holds_bytes(cast("Any", type_).value_type)
+    return bool(
+        pa.types.is_binary(type_)
+        or pa.types.is_large_binary(type_)
+        or pa.types.is_fixed_size_binary(type_)
+        or pa.types.is_binary_view(type_)
     )
 
 
@@ -82,7 +104,7 @@ def keeps_apart(type_: pa.DataType) -> bool:
 
 
 def _timestamp_loss(type_: pa.TimestampType[Any, Any]) -> str:
-    lost = ["digits below a microsecond are cut"] if type_.unit == "ns" else []
+    lost = [CUT_TO_MICROSECONDS] if type_.unit == "ns" else []
     if type_.tz not in (None, "UTC", "Etc/UTC", "+00:00", "Z"):
         lost.append(f"the zone {type_.tz} is not kept, the instant is")
     return "; ".join(lost)
@@ -112,10 +134,18 @@ def convert(column: pa.Array[Any], type_: pa.DataType, where: str) -> pa.Array[A
         column = column.storage
     if isinstance(column, pa.DictionaryArray):
         column = column.dictionary_decode()
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        hint = "Its writer has put bytes that are no UTF-8 into a text; have it write them as binary."
+        raise Unreadable(f"{where}: {error}.", hint=hint) from error
     if column.type == type_:
         return column
     try:
         if pa.types.is_nested(column.type):
+            if _has_no_number(column):
+                hint = "Write NULL or a text instead."
+                raise Unreadable(f"{where}: NaN or infinity within a nested value has no place in JSON.", hint=hint)
             return _json_text(column)
         if pa.types.is_duration(column.type):
             return pc.cast(pc.cast(column, pa.duration("us"), safe=False), pa.int64())
@@ -137,6 +167,19 @@ def _instants(column: pa.Array[Any]) -> pa.Array[Any]:
     if unit == "ns":
         column = pc.floor_temporal(column, unit="microsecond")
     return pc.cast(pc.cast(column, pa.timestamp("us", tz=cast("Any", column.type).tz)), TIMESTAMP)
+
+
+def _has_no_number(column: pa.Array[Any]) -> bool:
+    """Whether one of the floats within nested values is NaN or infinite."""
+    if isinstance(column, pa.MapArray):
+        first, last = column.offsets[0].as_py(), column.offsets[-1].as_py()
+        return _has_no_number(column.items.slice(first, last - first))
+    if isinstance(column, pa.StructArray | pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
+        parts = column.flatten()
+        return any(_has_no_number(part) for part in (parts if isinstance(parts, list) else [parts]))
+    if not pa.types.is_floating(column.type):
+        return False
+    return pc.all(pc.is_finite(column)).as_py() is False
 
 
 def _json_text(column: pa.Array[Any]) -> pa.Array[Any]:
