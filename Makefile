@@ -1,5 +1,5 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Each sets up what it needs first.
-.PHONY: setup demo test test-durable2 bench docs check format lock audit clean
+.PHONY: setup demo test test-durable2 bench docs faults soak check format lock audit clean
 
 setup:
 	@scripts/setup
@@ -30,6 +30,10 @@ docs:
 # Every crash point of every kind of load, and a thousand random schedules (docs/faults.md). FAULTS="--help" for more.
 faults: setup
 	@.venv/bin/python -m tests.faults.prover $(FAULTS)
+
+# The app under changes, loads, deaths and faults for a while, and what is left of it; SOAK="--minutes 60" (docs/faults.md).
+soak: setup
+	@.venv/bin/python -m tests.soak $(SOAK)
 
 check: setup
 	@.venv/bin/ruff check
