@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import deltalake
@@ -99,3 +100,11 @@ def test_pyarrow_and_polars_are_given_files_of_ours_and_no_address() -> None:
 
 def test_what_keeps_the_lock_is_not_called() -> None:
     assert "history" not in calls_of("deltalake") | listed("deltalake")
+
+
+def test_the_page_is_about_the_versions_that_are_installed() -> None:
+    measured = re.findall(r"\b(deltalake|mssql-python|pyodbc|pyarrow|polars) (\d[\d.]*\d)", PAGE.read_text())
+    assert len(measured) == 5
+    assert dict(measured) == {package: version(package) for package, _ in measured}, (
+        f"run python -m benchmarks.native_calls, and bring {PAGE.name} up to date"
+    )
