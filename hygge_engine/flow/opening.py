@@ -17,6 +17,7 @@ from hygge_engine.errors import (
     HomeNotFound,
     LandingBroken,
     SchemaChanged,
+    SourceChanged,
 )
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.bounds import window_bounds
@@ -130,9 +131,49 @@ class Opening:
             self._table.check_history(self._landing)
         self._notes += look_at_place(self._table, self._landing.state, polish, columns, opened.mode)
         self._record_columns(polish.table, columns, change)
-        opened = replace(opened, message=self.message)
+        opened = replace(opened, message=self.message, order=_reading_order(source))
         self._landing.begin(opened, key_columns=keys, columns=columns, treatments=polish.treatments)
         return self._landing.open
+
+    def must_begin_again(self, opened: OpenLoad) -> bool:
+        """Look before an open load reads on, whoever has begun it, at what is looked at before one begins: types, key,
+        policies and expectations. True where it is to be discarded, so that the next one begins with the source as it
+        is now.
+
+        Raises SchemaChanged where rows of it have landed that the rest would not fit, SourceChanged where reading
+        cannot go on from where it stopped, and what `begin` raises.
+        """
+        if opened.mode == "reload" and opened.has_landed:
+            return False  # nothing is left to read
+        source, polish, state = self.describe(), self.polish, self._landing.state
+        keys = self._keys(polish, opened.mode)
+        rules_of(self._entity.expectations, polish, keys)
+        if opened.adopted and opened.mode != "reload":
+            self._table.check_history(self._landing)
+            look_at_place(self._table, state, polish, state.columns, opened.mode)
+        columns = {column.name: str(column.type) for column in polish.table.columns}
+        drift = compare(state, columns, self._entity.schema_changes, polish.treatments)
+        is_other_order = opened.position is not None and opened.order not in ((), _reading_order(source))
+        is_other = is_other_order or keys != state.key_columns
+        if not opened.has_landed or not state.has_history:
+            treatments = {name: text for name, text in polish.treatments.items() if name in state.columns}
+            return is_other or drift.columns != state.columns or treatments != state.treatments
+        if not (drift.refused or drift.rebuilds or is_other):
+            return False
+        if not drift.rebuilds and (state.treatments or not polish.is_plain):
+            self.landed()  # says that polish has changed, where it has
+        if keys != state.key_columns:
+            self._check_key(keys)
+        if drift.refused or (drift.rebuilds and self._task.is_backfill):
+            raise SchemaChanged(drift.message, hint=RELOAD_HINT)
+        if not drift.rebuilds:
+            order = ", ".join(_reading_order(source))
+            raise SourceChanged(
+                f"{source.name} was read by ({', '.join(opened.order)}) and has the key ({order}) now, so that reading "
+                "cannot go on from where it stopped.",
+                hint=RELOAD_HINT,
+            )
+        return True
 
     def has_expired(self) -> bool:
         """Whether the open load reads changes of which the source has forgotten some, and is to be given up for a
@@ -364,6 +405,14 @@ def look_at_place(
     table.check_columns(list(columns), state.columns)
     schema = pa.schema([field for field in polish.table.schema if field.name in columns])
     return table.check_place(state, schema, reload=mode == "reload")
+
+
+def _reading_order(source: Table) -> tuple[str, ...]:
+    """What a position in the source is one of: its key columns and their types; empty where it is something else."""
+    if source.resumes_without_key:
+        return ()
+    types = {column.name: column.source_type for column in source.columns}
+    return tuple(f"{name} {types[name]}" for name in source.key)
 
 
 def spelling_of(source: Table, names: Sequence[str], setting: str) -> tuple[str, ...]:

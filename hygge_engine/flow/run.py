@@ -159,6 +159,9 @@ class _Slice:
                 self._landing.release()
                 return checked_result(self._landing, self._started, checked, self._opening.message, *self._notes)
             try:
+                if self._opening.must_begin_again(opened):
+                    self._discard(opened)
+                    continue
                 cut = self._reload(opened) if opened.mode == "reload" else self._append(opened)
             except SourceChanged as changed:
                 cut = self._start_over(opened, changed)

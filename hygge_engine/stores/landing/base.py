@@ -162,7 +162,7 @@ class Landing(ABC):
                 epoch=epoch,
                 place=self.place,
                 landed_in=self.state.settled_in,
-                open=opened,
+                open=replace(opened, before=self.state.shape),
                 key_columns=tuple(key_columns),
                 columns=dict(columns),
                 removed_columns={name: type_ for name, type_ in known.items() if name not in columns},
@@ -174,7 +174,7 @@ class Landing(ABC):
     def adopt(self) -> None:
         """Go on with another load's open load as if it were our own.
 
-        what that load landed is in its own journal row.
+        What that load landed is in its own journal row.
         """
         self.update(load_id=self._load_id, adopted=True, rows=0, bytes=0, files=0)
 
@@ -186,9 +186,12 @@ class Landing(ABC):
         """
         watermark = None if forget_watermark else self.state.watermark
         opened, finished = self.state.open, self.state.finished
+        before = self.state.shape
+        if opened is not None and opened.before is not None and not opened.has_landed:
+            before = opened.before  # or the next increment would take what was only meant to land for what has
         if opened is not None and opened.adopted and opened.load_id == self._load_id:
             finished = _totals(opened)
-        self._write(replace(self.state, open=None, watermark=watermark, finished=finished))
+        self._write(replace(self.state, **vars(before), open=None, watermark=watermark, finished=finished))
         self.sweep()
 
     def record_drop(self, folder_etag: str) -> None:

@@ -73,6 +73,16 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """What has landed is made of: fields of the landing state by the same names."""
+
+    key_columns: tuple[str, ...] = ()
+    columns: dict[str, str] = field(default_factory=dict)
+    removed_columns: dict[str, str] = field(default_factory=dict)
+    treatments: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class OpenLoad:
     """A load of the table that has begun and not ended.
 
@@ -80,7 +90,9 @@ class OpenLoad:
     position that holds once the intent is rolled forward, ``last`` whether nothing is left to read then. A
     ``backfill`` leaves the table's watermark where it was; an ``unbounded`` load reads rows beyond ``upper`` as
     well. ``rows``, ``bytes`` and ``files`` are totals over all slices. ``message`` is what the journal should say of
-    its beginning.
+    its beginning. ``order`` are the source's key columns with their types, in which ``position`` means something; empty
+    where it means something else, or in documents of earlier versions. ``before`` is what the state said when the load
+    began, which holds again if it is discarded before anything of it has landed.
     """
 
     load_id: str
@@ -100,11 +112,20 @@ class OpenLoad:
     adopted: bool = False
     backfill: bool = False
     unbounded: bool = False
+    order: tuple[str, ...] = ()
+    before: Shape | None = None
     rows: int = 0
     bytes: int = 0
     files: int = 0
     checked: Checked = field(default_factory=Checked)
     message: str = ""
+
+    @property
+    def has_landed(self) -> bool:
+        """Whether rows of it may be visible already, or rows before it gone."""
+        if self.mode == "reload":
+            return self.phase != "staging"
+        return self.position is not None or bool(self.intent)
 
 
 @dataclass(frozen=True)
@@ -158,6 +179,11 @@ class LandingState:
     owner: Owner | None = None
     open: OpenLoad | None = None
     finished: Finished | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """What has landed is made of, as far as this state knows."""
+        return Shape(self.key_columns, self.columns, self.removed_columns, self.treatments)
 
     @property
     def has_history(self) -> bool:
@@ -230,6 +256,9 @@ def _decode(value: dict[str, Any]) -> LandingState:
             return Checked()  # written before anything was expected of rows
         return Checked(**entry | {"examples": {name: tuple(texts) for name, texts in entry["examples"].items()}})
 
+    def shape(entry: dict[str, Any] | None) -> Shape | None:
+        return None if entry is None else Shape(**entry | {"key_columns": tuple(entry["key_columns"])})
+
     opened, finished = value["open"], value["finished"]
     if opened is not None:
         opened = OpenLoad(
@@ -240,6 +269,8 @@ def _decode(value: dict[str, Any]) -> LandingState:
                 "staged": files(opened["staged"]),
                 "intent": files(opened["intent"]),
                 "checked": checked(opened.get("checked")),
+                "order": tuple(opened.get("order", ())),
+                "before": shape(opened.get("before")),
             }
         )
     return LandingState(

@@ -1,0 +1,158 @@
+"""An open load that somebody goes on with meets a source, or settings, that are not those it was begun with."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import pytest
+
+from hygge_engine.errors import HomeUnavailable
+from hygge_engine.homes.base import Batch, Column, Position, Table, Window
+from hygge_engine.project.expectations import ExpectationsSettings
+from hygge_engine.project.models import SchemaChangesSettings
+from tests.faults.test_blocked_tables import BlockedWorld, finish, open_slice
+from tests.faults.world import Source, SourceHome, Watching
+
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+COLUMNS: dict[str, pa.DataType] = {"id": pa.int64(), "value": pa.string(), "modified": pa.int64()}
+
+
+class Shaped(SourceHome):
+    """The source with other columns: of another type, new ones (NULL), or fewer; ``key`` is what it is read by."""
+
+    def __init__(self, source: Source, *, key: Sequence[str] = ("id",), **columns: pa.DataType) -> None:
+        super().__init__(source)
+        self._columns = {name: type_ for name, type_ in (COLUMNS | columns).items() if type_ != pa.null()}
+        self._key = tuple(key)
+
+    def describe(self) -> Table:
+        columns = tuple(Column(name, type_, str(type_)) for name, type_ in self._columns.items())
+        return Table("dbo.things", columns, self._key)
+
+    def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
+        for batch in super().read(window, after):
+            rows = batch.rows
+            arrays = [
+                rows.column(name).cast(type_)
+                if name in rows.schema.names
+                else pa.nulls(rows.num_rows, cast("Any", type_))
+                for name, type_ in self._columns.items()
+            ]
+            yield replace(batch, rows=pa.RecordBatch.from_arrays(arrays, schema=self.describe().schema))
+
+
+CHANGES: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
+    "a type": ({"modified": pa.int32()}, {}, "modified was int64, is int32"),
+    "a new column that is not wanted": ({"note": pa.string()}, {"added": "fail"}, "new columns: note"),
+    "a column that is gone and is wanted": ({"value": pa.null()}, {"removed": "fail"}, "no longer the columns value"),
+    "the source's key": ({"key": ["modified"]}, {}, "is (modified)"),
+}
+
+
+@pytest.fixture(params=["initial", "changes"])
+def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BlockedWorld:
+    """A load has landed two of its rows, and is never heard of again."""
+    world = BlockedWorld(tmp_path, monkeypatch, slice_minutes=0)
+    world.settings = world.settings.model_copy(update={"key_columns": ()})
+    world.source.put(*range(7))
+    if request.param == "changes":
+        world.load("before")
+        world.source.put(*range(7))
+    open_slice(world)
+    return world
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_nothing_lands_that_would_not_have_begun(world: BlockedWorld, change: str) -> None:
+    columns, policy, words = CHANGES[change]
+    world.entity = replace(world.entity, schema_changes=SchemaChangesSettings.model_validate(policy))
+    world.home = Shaped(world.source, **columns)
+    landed = world.ids()
+    for load in ("next", "another"):
+        result = finish(world, load, "incremental")
+        assert (result.status, result.error) == ("failed", "store.schema_changed")
+        assert words in result.message
+    assert world.ids() == landed
+    assert world.slice("open", 3).error == "store.schema_changed"  # its own later slices neither
+    world.home = SourceHome(world.source)
+    assert finish(world, "last", "incremental").status == "done"
+    world.check()
+
+
+def test_a_rebuild_is_one_for_an_open_load_as_well(world: BlockedWorld) -> None:
+    world.entity = replace(
+        world.entity, schema_changes=SchemaChangesSettings.model_validate({"retyped": "rebuild", "added": "rebuild"})
+    )
+    world.home = Shaped(world.source, modified=pa.int32(), note=pa.string())
+    assert finish(world, "next", "incremental").status == "done"
+    world.check()
+    assert world.state().columns == {"id": "int64", "value": "string", "modified": "int32", "note": "string"}
+
+
+def test_what_policies_allow_is_left_to_the_next_load(world: BlockedWorld) -> None:
+    world.home = Shaped(world.source, note=pa.string())
+    result = finish(world, "next", "incremental")
+    world.source.put(1)
+    assert (result.status, finish(world, "last", "incremental").status) == ("done", "done")
+    world.check()
+    assert "note" in world.state().columns
+
+
+def test_expectations_that_do_not_fit_stop_an_open_load_before_its_first_row(world: BlockedWorld) -> None:
+    landed = world.ids()
+    world.entity = replace(
+        world.entity, expectations=ExpectationsSettings.model_validate({"not_null": {"columns": ["nothing"]}})
+    )
+    assert finish(world, "next", "incremental").error == "configuration"
+    assert world.ids() == landed
+
+
+def test_a_load_that_has_landed_nothing_begins_again_with_what_the_source_has_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = BlockedWorld(tmp_path, monkeypatch)
+
+    def fail(number: int) -> None:
+        if number:
+            raise HomeUnavailable("the value is no int")
+
+    world.source.put(*range(7))
+    world.home = SourceHome(world.source, before_batch=fail)
+    assert world.slice("open").status == "failed"
+    world.home = Shaped(world.source, modified=pa.int32())
+    assert finish(world, "next", "incremental").status == "done"
+    world.check()
+    assert world.state().columns["modified"] == "int32"
+
+
+@pytest.mark.parametrize("how", ["dies", "is cancelled"])
+@pytest.mark.parametrize(
+    ("columns", "policy"), [({"modified": pa.int32()}, {"retyped": "rebuild"}), ({"key": ["modified"]}, {})]
+)
+def test_what_a_reload_meant_to_land_is_not_taken_for_what_has_landed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, columns: dict[str, Any], policy: dict[str, str]
+) -> None:
+    """A reload with other columns, or another key, ends before the old table is touched."""
+    world = BlockedWorld(tmp_path, monkeypatch, slice_minutes=0)
+    world.settings = world.settings.model_copy(update={"key_columns": ()})
+    world.entity = replace(world.entity, schema_changes=SchemaChangesSettings.model_validate(policy))
+    world.source.put(*range(7))
+    world.load("before")
+    world.source.put(*range(7))
+    landed = world.mirrored()
+    world.home = Shaped(world.source, **columns)
+    world._run_type = "incremental" if policy else "full_drop"
+    world.slice("reload", watch=Watching(cancel_after=2 if how == "is cancelled" else None))
+    assert world.mirrored() == landed
+    world._run_type = "incremental"
+    result = finish(world, "next", "incremental")
+    if policy:
+        assert (result.status, result.rows) == ("done", 7)
+        world.check()
+    else:
+        assert (result.error, world.mirrored()) == ("store.schema_changed", landed)
