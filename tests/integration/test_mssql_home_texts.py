@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hygge_engine.errors import CursorUnusable
+from hygge_engine.errors import CursorUnusable, HomeError
 from hygge_engine.homes.base import Window
 from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home, read_all
 
@@ -92,3 +92,17 @@ def test_a_server_that_does_not_find_its_own_largest_value_is_caught(
         pytest.raises(CursorUnusable, match=r"no row of dbo\.blind has it"),
     ):
         home.high_water("code")
+
+
+@pytest.mark.parametrize("end", ["-- a comment", "; -- a comment; ", "/* a comment */;"])
+def test_a_query_may_end_in_a_comment(server: ServerProcess, driver: str, end: str) -> None:
+    with open_home(server, None, driver, query=f"SELECT 1 AS id -- one\n, 'a--b' AS note {end}", key=["id"]) as home:
+        assert read_all(home) == [{"id": 1, "note": "a--b"}]
+
+
+def test_a_query_that_names_a_column_twice_says_which(server: ServerProcess, driver: str) -> None:
+    with (
+        open_home(server, None, driver, query="SELECT 1 AS id, 2 AS note, 3 AS id", key=["id"]) as home,
+        pytest.raises(HomeError, match="several columns of the name 'id'"),
+    ):
+        home.describe()

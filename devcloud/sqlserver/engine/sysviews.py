@@ -105,6 +105,9 @@ _COLUMN: Final = {
     "is_filestream": "bit 0",
     "is_sparse": "bit 0",
     "is_hidden": "bit 0",
+    "is_masked": "bit 0",
+    "encryption_type": "int NULL",
+    "graph_type": "int NULL",
     "default_object_id": "int coalesce(c.default_id, 0)",
 }
 

@@ -32,8 +32,22 @@ _SYNONYM = "SELECT base_object_name, DB_NAME() FROM sys.synonyms WHERE object_id
 # A type's own row for CLR types, which share one system_type_id; the system type's row for aliases of it.
 _COLUMNS = """\
 SELECT c.name, t.name AS system_type, u.name AS user_type, c.max_length, c.precision, c.scale, c.is_nullable, \
-c.collation_name FROM sys.columns AS c LEFT JOIN sys.types AS t ON t.user_type_id = c.system_type_id \
+{facts} FROM sys.columns AS c LEFT JOIN sys.types AS t ON t.user_type_id = c.system_type_id \
 LEFT JOIN sys.types AS u ON u.user_type_id = c.user_type_id WHERE c.object_id = ? ORDER BY c.column_id"""
+
+# What sys.columns tells since SQL Server 2017, 2016, and before; a server that only speaks the protocol may have less.
+_FACTS = (
+    "c.collation_name, c.is_masked, c.encryption_type, c.graph_type",
+    "c.collation_name, c.is_masked, c.encryption_type, NULL",
+    "c.collation_name, 0, NULL, NULL",
+    "NULL, 0, NULL, NULL",
+)
+
+# Columns of graph tables that no statement may name: the ids of nodes and objects. The texts made of them may be read.
+_GRAPH_INTERNAL = (1, 3, 4, 6, 7)
+
+_UNMASK = """\
+SELECT HAS_PERMS_BY_NAME(?, 'OBJECT', 'UNMASK', ?, 'COLUMN'), HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'UNMASK')"""
 
 _UNIQUE_INDEXES = """\
 SELECT i.index_id, i.has_filter, i.is_disabled, c.name FROM sys.indexes AS i \
@@ -128,6 +142,9 @@ def _described_by_catalogue(
     def ask(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return _ask(session, sql.replace("sys.", views), parameters, label) or []
 
+    def unmasks(place: str, column: SourceColumn) -> bool:
+        return any(permission == 1 for row in ask(_UNMASK, place, column.name) for permission in row)
+
     found = ask(_OBJECT, schema, name)
     if not found:
         return None
@@ -137,9 +154,12 @@ def _described_by_catalogue(
         base = _base_of(ask(_SYNONYM, object_id)) if follow else None
         described = base and _described_by_catalogue(session, *base[1:], label, base[0], follow=False)
         return replace(described, name=label, sql=sql) if described else None
-    columns = tuple(_column(row) for row in ask(_COLUMNS, object_id))
+    described_columns = (ask(_COLUMNS.replace("{facts}", facts), object_id) for facts in _FACTS)
+    columns = tuple(_column(row) for row in next(filter(None, described_columns), ()) if row[-1] not in _GRAPH_INTERNAL)
     if not columns:
         return None
+    place = f"{quote(database)}.{sql}" if database else sql
+    columns = tuple(replace(column, masked=column.masked and not unmasks(place, column)) for column in columns)
     key = _key(ask(_UNIQUE_INDEXES, object_id), columns)
     if not key and kind != "V" and not database:
         key = _standard_key(session, schema, name, columns)
@@ -172,6 +192,11 @@ def describe_query(session: Session, query: str) -> Source:
     unnamed = [number for number, column in enumerate(columns, start=1) if not column.name]
     if unnamed:
         raise HomeError(f"Column {unnamed[0]} of the query has no name.", hint="Name it with AS.")
+    names = [column.name for column in columns]
+    if repeated := [name for number, name in enumerate(names) if name in names[:number]]:
+        raise HomeError(
+            f"The query has several columns of the name {repeated[0]!r}.", hint="Give each a name of its own with AS."
+        )
     return Source("query", sql, columns)
 
 
@@ -186,10 +211,17 @@ def _ask(session: Session, sql: str, parameters: Sequence[Any], label: str) -> l
 
 
 def _column(row: tuple[Any, ...]) -> SourceColumn:
-    name, system_type, user_type, max_length, precision, scale, nullable, collation = row
-    type_name = system_type or user_type or ""
+    name, system_type, user_type, max_length, precision, scale, nullable, collation, masked, encryption, _ = row
     return SourceColumn(
-        name, type_name, int(max_length), int(precision), int(scale), bool(nullable), _collation(collation)
+        name,
+        system_type or user_type or "",
+        int(max_length),
+        int(precision),
+        int(scale),
+        bool(nullable),
+        _collation(collation),
+        masked=bool(masked),
+        encrypted=encryption is not None,
     )
 
 

@@ -15,7 +15,7 @@ from hygge_engine.homes.mssql.query import select
 from hygge_engine.homes.mssql.session import Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import VERSIONS
-from hygge_engine.homes.mssql.types import SourceColumn, cursor_type, loss
+from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
 from hygge_engine.lake.probe import clock_check
 from hygge_engine.project.models import WatermarkSettings
 from hygge_engine.project.problems import suggest
@@ -78,6 +78,7 @@ def check_source(
     except HyggeError as error:
         return [failure("table", how, error)]
     checks = [_check_columns(source, settings, how), _check_select(session, source), _check_key(source, settings)]
+    checks += _check_masks(source)
     strangers = [name for name in key_columns if _find(source, name) is None]
     checks += [_no_column("store.key_columns", source, name, how) for name in strangers]
     tracks = watermark is not None and watermark.change_tracking
@@ -179,8 +180,23 @@ def _describe(session: Session, settings: MssqlHomeSettings) -> Source:
 
 def _check_columns(source: Source, settings: MssqlHomeSettings, how: str) -> Check:
     """What does not survive is said, and no warning: nearly every datetime2 has a seventh digit that nobody uses."""
-    lost = [text for column in source.columns if (text := _loss(column, settings))]
-    return Check("table", "ok", "; ".join([f"{source.name}, {len(source.columns)} columns", *lost]), how)
+
+    def look() -> Check:
+        for column in source.columns:
+            arrow_type(column)
+        lost = [text for column in source.columns if (text := _loss(column, settings))]
+        return Check("table", "ok", "; ".join([f"{source.name}, {len(source.columns)} columns", *lost]), how)
+
+    return attempt("table", how, look)
+
+
+def _check_masks(source: Source) -> list[Check]:
+    masked = [column.name for column in source.columns if column.masked]
+    if not masked:
+        return []
+    found = f"{', '.join(masked)}: this login lacks UNMASK, so that masks land in place of the values"
+    remedy = "GRANT UNMASK to the login, or leave the columns out by a query."
+    return [Check("masks", "warning", found, "HAS_PERMS_BY_NAME", remedy)]
 
 
 def _loss(column: SourceColumn, settings: MssqlHomeSettings) -> str:

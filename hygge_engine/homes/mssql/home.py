@@ -555,7 +555,12 @@ class MssqlHome:
         source = self._described()
         exact = [column for column in source.columns if column.name == name]
         found = exact or [column for column in source.columns if column.name.casefold() == name.casefold()]
-        if len(found) != 1:
+        if len(found) > 1:
+            raise HomeNotFound(
+                f"{source.name} has several columns that differ from {name!r} in case alone.",
+                hint=f"Write one of them as it is: {', '.join(column.name for column in found)}.",
+            )
+        if not found:
             raise HomeNotFound(
                 f"{source.name} has no column {name!r}.",
                 hint=suggest(name, [column.name for column in source.columns]),

@@ -66,7 +66,8 @@ _SYNONYMS = {"timestamp": "rowversion", "sysname": "nvarchar"}
 @dataclass(frozen=True)
 class SourceColumn:
     """A column as the catalogue has it. ``max_length`` counts bytes, -1 for (max); ``collation`` is empty where the
-    column has none, or where nobody knows it. ``as_text``: a timestamp that lands as text, with all its digits."""
+    column has none, or where nobody knows it. ``as_text``: a timestamp that lands as text, with all its digits.
+    ``masked``: this login gets masks in place of its values; ``encrypted``: the server itself cannot read them."""
 
     name: str
     type_name: str
@@ -76,6 +77,8 @@ class SourceColumn:
     nullable: bool = True
     collation: str = ""
     as_text: bool = False
+    masked: bool = False
+    encrypted: bool = False
 
     @property
     def base_type(self) -> str:
@@ -146,6 +149,11 @@ _TEXT_FORM_CHARACTERS = 40
 
 def arrow_type(column: SourceColumn) -> pa.DataType:
     """What a column becomes. Raises UnsupportedType."""
+    if column.encrypted:
+        raise UnsupportedType(
+            f"Column {column.name!r} is kept by Always Encrypted, whose keys only its own applications have.",
+            hint="Leave it out: name the other columns in a query: home, with its key in key.",
+        )
     name = column.base_type
     if column.as_text:
         return pa.string()
@@ -166,6 +174,8 @@ def arrow_type(column: SourceColumn) -> pa.DataType:
 def loss(column: SourceColumn, *, keeps_offset: bool = False) -> str:
     """What of a column's values does not survive, as a phrase for the schema manifest; empty where all does."""
     lost: list[str] = []
+    if column.masked:
+        lost.append("this login lacks UNMASK, so that masks land in place of the values")
     if column.has_tenths_of_microseconds and not column.as_text:
         lost.append("digits below a microsecond are cut")
     match column.base_type:
@@ -181,7 +191,7 @@ def loss(column: SourceColumn, *, keeps_offset: bool = False) -> str:
 def keeps_apart(column: SourceColumn) -> bool:
     """Whether values that the server tells apart still differ in the destination. Of a datetimeoffset it compares the
     instant, and that is kept."""
-    if column.base_type in ("sql_variant", "geometry", "geography"):
+    if column.masked or column.base_type in ("sql_variant", "geometry", "geography"):
         return False
     return column.as_text or not column.has_tenths_of_microseconds
 
