@@ -27,7 +27,7 @@ EXIT_NOTHING_STARTED = 2
 
 # What to do, by error code, where the error itself has no better advice.
 _REMEDIES = {
-    "configuration": "Put the places above right, then run `hygge validate`.",
+    "configuration": "Correct the project's files, then run `hygge validate`.",
     "home": "`hygge doctor` says what is wrong with driver, connection or source.",
     "home.unavailable": "Check that the server runs and can be reached from here, then start the load again.",
     "home.login_failed": "Check `auth` and its credential in `connections` of hygge.yml.",
@@ -140,7 +140,8 @@ def show_error(error: HyggeError) -> None:
             echo("", err=True)
         count = len(error.problems)
         message = f"{count} problem{'s' if count > 1 else ''} in the project's files"
-        echo("\n".join(error_lines(error.code, message, error.hint)), err=True)
+        hint = error.hint or "Put the places above right, then run `hygge validate`."
+        echo("\n".join(error_lines(error.code, message, hint)), err=True)
         return
     echo("\n".join(error_lines(error.code, error.message, error.hint)), err=True)
 

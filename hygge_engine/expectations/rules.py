@@ -139,6 +139,7 @@ class _Planner:
         """Values that somebody wrote, as the column holds them."""
         type_ = self._types[column]
         words = [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
+        quoted = ", ".join(f"`{word}`" for word in words)
         texts = pa.array(words, pa.string())
         try:
             # A time without an offset is one in UTC, as everywhere.
@@ -146,7 +147,7 @@ class _Planner:
             return cast("pl.Series", pl.from_arrow(cast("Any", plain).cast(type_)))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise ConfigurationError(
-                f"expectations: `{setting}` compares `{column}`, which is {type_}, with {', '.join(words)}"
+                f"expectations: `{setting}` compares `{column}`, which is {type_}, with {quoted}"
             ) from error
 
     def _checked(self, pattern: str, column: str) -> str:

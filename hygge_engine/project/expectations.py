@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import datetime
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hygge_engine.project.duration import Duration
 from hygge_engine.project.polish import ColumnName
@@ -48,6 +50,13 @@ class AcceptedValues(ColumnsExpectation):
         min_length=1, description="a mapping of columns to lists of values"
     )
 
+    @field_validator("columns")
+    @classmethod
+    def _accepts_something(cls, value: dict[str, tuple[Value, ...]]) -> dict[str, tuple[Value, ...]]:
+        if empty := [name for name, values in value.items() if not values]:
+            raise ValueError(f"`{empty[0]}` accepts no value; expected at least one")
+        return value
+
 
 class Bounds(Settings):
     """The smallest and the largest value, both included."""
@@ -59,7 +68,19 @@ class Bounds(Settings):
     def _bounds_something(self) -> Self:
         if self.min is None and self.max is None:
             raise ValueError("expected `min`, `max` or both")
+        if _is_above(self.min, self.max):
+            raise ValueError(f"`min` is above `max`: nothing lies between {self.min} and {self.max}")
         return self
+
+
+def _is_above(low: Value | None, high: Value | None) -> bool:
+    """Whether bounds surely leave nothing between them: numbers and times do not depend on the column's type, texts may
+    be anything."""
+    if isinstance(low, str) and isinstance(high, str):
+        with suppress(ValueError, TypeError):
+            return datetime.fromisoformat(low) > datetime.fromisoformat(high)
+        return False
+    return isinstance(low, (int, float)) and isinstance(high, (int, float)) and low > high
 
 
 class Range(ColumnsExpectation):
@@ -96,6 +117,8 @@ class RowCount(Expectation):
     def _bounds_something(self) -> Self:
         if self.min is None and self.max is None:
             raise ValueError("expected `min`, `max` or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"`min` is above `max`: no number of rows is between {self.min} and {self.max}")
         return self
 
 

@@ -93,7 +93,15 @@ def _line_before(source: Source, line: int) -> int:
 
 def _words(error: yaml.MarkedYAMLError, text: str) -> dict[str, str]:
     finding = error.problem or ""
-    if _PLACEHOLDER.search(text) and "tab" not in finding:
+    if "unknown escape character" in finding or "escape sequence" in finding:
+        hint = "Write paths with `/`, or put the value into single quotes, where a backslash is just that."
+        return {"found": "a backslash in double quotes, where it begins an escape sequence", "hint": hint}
+    if "unexpected end of stream" in finding or error.context == "while scanning a quoted scalar":
+        return {"found": "a quote that nothing closes"}
+    if "mapping values are not allowed" in finding and text.count(": ") > 1 and "{" not in text.partition(": ")[0]:
+        return {"found": "a second `: ` on the line", "hint": "Quote the value."}
+    in_flow = (error.context or "").startswith("while parsing a flow")
+    if (_PLACEHOLDER.search(text) or (in_flow and "${" in text)) and "tab" not in finding:
         hint = 'A value with braces needs quotes: `table: "dbo.{entity}"`.'
         return {"found": "braces that YAML takes for a mapping", "hint": hint}
     if "undefined alias" in finding or error.context == "while scanning an alias":
@@ -110,8 +118,6 @@ def _words(error: yaml.MarkedYAMLError, text: str) -> dict[str, str]:
         if text.count(": ") + text.rstrip().endswith(":") == 1:
             return {"found": _TOO_DEEP, "hint": "Give it as many blanks as the other keys of its section."}
         return {"found": "a second `: ` on the line", "hint": "Quote the value."}
-    if "unexpected end of stream" in finding:
-        return {"found": "a quote that nothing closes"}
     if "could not find expected ':'" in finding:
         hint = "A comment begins with `#`." if text.lstrip().startswith(_COMMENTS_ELSEWHERE) else ""
         return {"found": "a key without a colon", "expected": "`key: value`", "hint": hint}

@@ -28,6 +28,8 @@ def missing_project(directory: Path) -> Problem:
         return Problem(
             str(directory), 0, 0, "there is no such directory", hint="Name the project's directory with --project."
         )
+    if (directory / PROJECT_FILE).is_symlink() or (directory / PROJECT_FILE).exists():
+        return not_a_file(directory, directory / PROJECT_FILE)
     hint = _misnamed(directory, PROJECT_FILE)
     above = next((parent for parent in directory.resolve().parents if (parent / PROJECT_FILE).is_file()), None)
     if not hint and above is not None:
@@ -36,16 +38,32 @@ def missing_project(directory: Path) -> Problem:
     return Problem(PROJECT_FILE, 0, 0, "there is no such file", hint=hint)
 
 
+def not_a_file(root: Path, path: Path) -> Problem:
+    """Why what is there cannot be read as a file: a directory, or a link that leads nowhere."""
+    file = path.relative_to(root).as_posix()
+    if path.is_dir():
+        return Problem(file, 0, 0, "this is a directory", expected="a file")
+    if path.is_symlink():
+        found = f"`{path.readlink()}`"
+        return Problem(file, 0, 0, "the link leads nowhere", found=found, hint="Point it at a file, or delete it.")
+    return Problem(file, 0, 0, "this is no ordinary file", expected="a file")
+
+
 def flow_directories(root: Path) -> tuple[list[Path], list[Problem]]:
     """The directories of the flows, and what is wrong with the names around them."""
     directory = root / FLOWS
+    if directory.exists() and not directory.is_dir():
+        return [], [Problem(FLOWS, 0, 0, "this is a file", expected="a directory", hint=_FLOW_PLACE)]
     if not directory.is_dir():
         others = [path.name for path in root.iterdir() if path.is_dir()]
         similar = nearest(FLOWS, others)
         hint = f"Rename {similar}/ to {FLOWS}/." if similar else _FLOW_PLACE
         return [], [Problem(FLOWS, 0, 0, "there is no such directory", hint=hint)]
     paths = sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
-    problems = [] if paths else [Problem(FLOWS, 0, 0, "there are no flows", hint=_FLOW_PLACE)]
+    lost = [path for path in sorted(directory.iterdir()) if _is_lost_link(path)]
+    problems = [not_a_file(root, path) for path in lost]
+    if not paths and not problems:
+        problems.append(Problem(FLOWS, 0, 0, "there are no flows", hint=_FLOW_PLACE))
     problems += strays(root, directory, (), _FLOW_PLACE)
     if (root / FLOW_FILE).is_file():
         problems.append(Problem(FLOW_FILE, 0, 0, "the file is not read", hint=_FLOW_PLACE))
@@ -56,6 +74,9 @@ def flow_directories(root: Path) -> tuple[list[Path], list[Problem]]:
     for path in paths:
         if (path / FLOW_FILE).is_file():
             whole.append(path)
+            continue
+        if (path / FLOW_FILE).exists() or (path / FLOW_FILE).is_symlink():
+            problems.append(not_a_file(root, path / FLOW_FILE))
             continue
         hint = _misnamed(path, FLOW_FILE)
         hint = hint or f"Each directory in {FLOWS}/ is a flow, unless its name begins with an underscore."
@@ -85,6 +106,13 @@ def entity_files(root: Path, flow: Path) -> tuple[list[Path], list[Problem]]:
     directory = flow / ENTITIES
     paths = sorted(directory.iterdir()) if directory.is_dir() else []
     problems = []
+    if directory.is_file():
+        hint = f"Give each entity a file in {ENTITIES}/, or list them in {FLOW_FILE}."
+        file = directory.relative_to(root).as_posix()
+        problems.append(Problem(file, 0, 0, "this is a file", expected="a directory", hint=hint))
+    for path in [directory, *paths]:
+        if _is_lost_link(path):
+            problems.append(not_a_file(root, path))
     for path in paths:
         file = path.relative_to(root).as_posix()
         if path.is_dir():
@@ -95,6 +123,11 @@ def entity_files(root: Path, flow: Path) -> tuple[list[Path], list[Problem]]:
             hint = f"Rename it to {_OTHER_EXTENSION.sub('', path.name)}.yml."
             problems.append(Problem(file, 0, 0, "the file is not read", hint=hint))
     return [path for path in paths if path.suffix == ".yml" and path.is_file()], problems
+
+
+def _is_lost_link(path: Path) -> bool:
+    """Whether a link leads nowhere, or in a circle."""
+    return path.is_symlink() and not path.exists()
 
 
 def _misnamed(directory: Path, name: str) -> str:

@@ -92,6 +92,10 @@ def _summarise(directory: Path, problems: tuple[Problem, ...]) -> ConfigurationE
     return ConfigurationError(f"The project in {directory} has {count}.\n{lines}", problems=problems)
 
 
+def _place(node: Scalar | Entry) -> str:
+    return f"{node.source.file}:{node.line}:{node.column}"
+
+
 @dataclass(frozen=True)
 class _EntitySections:
     """An entity's merged sections, and the trees that they came from."""
@@ -182,6 +186,10 @@ class _Loader:
         file = path.relative_to(self._directory).as_posix()
         try:
             text = path.read_text(encoding="utf-8-sig")
+        except IsADirectoryError:
+            hint = f"It has to be a file: put its text into {path.name} itself."
+            self._problems.add(Problem(file, 0, 0, "this is a directory", hint=hint))
+            return None
         except UnicodeDecodeError as error:
             line = error.object.count(b"\n", 0, error.start) + 1
             hint = "Save it as UTF-8."
@@ -400,16 +408,17 @@ class _Loader:
         return _EntitySections(home, store, optional, store_tree, watermark_tree, places)
 
     def _places_of(self, node: Node | None) -> dict[str, str]:
-        """Where each text below a node stands; secrets are left out."""
+        """Where each key and text below a node stands; secrets are left out."""
         if isinstance(node, Scalar):
-            return {node.text: f"{node.source.file}:{node.line}:{node.column}"} if node.text else {}
+            return {node.text: _place(node)} if node.text else {}
         if isinstance(node, Sequence):
-            children = list(node.items)
-        elif isinstance(node, Mapping):
-            children = [entry.node for key, entry in node.entries.items() if not self._keys.is_secret(key)]
-        else:
-            children = []
-        return {text: place for child in children for text, place in self._places_of(child).items()}
+            return {text: place for item in node.items for text, place in self._places_of(item).items()}
+        places: dict[str, str] = {}
+        for key, entry in node.entries.items() if node is not None else ():
+            places[key] = _place(entry)
+            if not self._keys.is_secret(key):
+                places |= self._places_of(entry.node)
+        return places
 
     def _merge_section(self, name: str, inherited: Mapping, item: EntityTree) -> Mapping | None:
         """A section of an entity; None where it has none, or none that can be read."""

@@ -22,16 +22,25 @@ from hygge_engine.project.settings import HOMES, STORES, Settings
 _EXPECTED = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
+    "finite_number": "a number",
     "dict_type": "a mapping of keys",
     "float_parsing": "a number",
     "float_type": "a number",
     "int_from_float": "a whole number",
     "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number of fewer digits",
     "int_type": "a whole number",
     "list_type": "a list, for example [a, b]",
     "model_type": "a mapping of keys",
     "string_type": "text",
     "tuple_type": "a list, for example [a, b]",
+}
+# The same where the model's own bound is part of it; pydantic names the key.
+_EXPECTED_BOUNDS = {
+    "string_too_long": ("max_length", "at most {} characters"),
+    "string_too_short": ("min_length", "at least {} characters"),
+    "too_long": ("max_length", "at most {} items"),
+    "too_short": ("min_length", "at least {} items"),
 }
 # Sections that people write as one value, as they should have been written.
 _EXAMPLES = {
@@ -63,6 +72,37 @@ def locate(tree: Mapping, loc: Sequence[str | int]) -> Node | Entry | None:
         else:
             return None
     return node
+
+
+def path_in(tree: Mapping, finding: ErrorDetails) -> tuple[str | int, ...]:
+    """The keys and items of a finding's path that the file has, and the missing key at its end; without pydantic's
+    names for the kinds of value that one place may have."""
+    node: Node | None = tree
+    path: list[str | int] = []
+    loc = finding["loc"]
+    missing = len(loc) - 1 if finding["type"] == "missing" else -1
+    for number, step in enumerate(loc):
+        if isinstance(node, Mapping) and step in node.entries:
+            node = node.entries[str(step)].node
+        elif isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.items):
+            node = node.items[step]
+        elif number != missing:
+            continue
+        path.append(step)
+    return tuple(path)
+
+
+def expectation(kind: str, context: MappingType[str, Any]) -> str:
+    """What pydantic has expected, by the type of its finding; empty where that says nothing to people."""
+    if kind in _EXPECTED_BOUNDS:
+        bound, words = _EXPECTED_BOUNDS[kind]
+        return words.format(context[bound]).replace("1 characters", "one character").replace("1 items", "one item")
+    if kind in _BOUNDS:
+        bound, words = _BOUNDS[kind]
+        return words.format(f"{context[bound]:g}")
+    if kind in ("literal_error", "enum"):
+        return re.sub(r"'([^']+)'", r"`\1`", str(context["expected"]))
+    return str(context["expected"]) if kind == "either" else _EXPECTED.get(kind, "")
 
 
 def is_broken(node: Node) -> bool:
@@ -116,14 +156,9 @@ def report(
             message = f"{section}: {message}"
         elif any(keys.is_secret(str(step)) for step in loc):
             message = f"{name} of {section} is not valid"
-    elif kind == "literal_error":
-        choices = re.findall(r"'([^']+)'", str(context["expected"]))
-        expected = re.sub(r"'([^']+)'", r"`\1`", str(context["expected"]))
-    elif kind in _BOUNDS:
-        bound, words = _BOUNDS[kind]
-        expected = words.format(f"{context[bound]:g}")
     else:
-        expected = _EXPECTED.get(kind, finding["msg"])
+        expected = expectation(kind, context)
+        choices = re.findall(r"'([^']+)'", str(context["expected"])) if kind == "literal_error" else []
     found = ""
     if isinstance(node, Scalar) and loc and not any(keys.is_secret(str(step)) for step in loc):
         found = describe_value(node)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingType
 from dataclasses import replace
 from typing import Any
@@ -16,7 +16,7 @@ from hygge_engine.project.document import Sequence as SequenceNode
 from hygge_engine.project.elsewhere import intended
 from hygge_engine.project.knowledge import KeyKnowledge
 from hygge_engine.project.problems import Problems, nearest
-from hygge_engine.project.reporting import fields_at, locate, report
+from hygge_engine.project.reporting import expectation, fields_at, locate, path_in, report
 from hygge_engine.project.settings import Settings
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
@@ -115,6 +115,7 @@ def validate[T: Settings](
         if others.keys() <= readings.keys():
             break
         readings |= others
+    findings = _without_branches(tree, findings)
     # A misspelt key is both forbidden and missing; one problem says it.
     meant = {
         (*finding["loc"][:-1], intended(str(finding["loc"][-1]), fields_at(model, finding["loc"][:-1])))
@@ -126,6 +127,29 @@ def validate[T: Settings](
             continue
         report(model, tree, section, finding, problems, keys, elsewhere or {})
     return None
+
+
+def _without_branches(tree: Mapping, findings: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """One finding for each place: a value that may be of several kinds is refused by each of them, under pydantic's own
+    name for it. The deepest places count: there somebody has chosen a kind."""
+    found: dict[tuple[str | int, ...], list[ErrorDetails]] = {}
+    branched: set[tuple[str | int, ...]] = set()
+    for finding in findings:
+        loc = path_in(tree, finding)
+        found.setdefault(loc, []).append({**finding, "loc": loc})
+        if loc != finding["loc"]:
+            branched.add(loc)
+    for loc in branched:
+        if any(other[: len(loc)] == loc and other != loc for other in found):
+            found.pop(loc, None)
+    return [alike[0] if len(alike) == 1 else _either(alike) for alike in found.values()]
+
+
+def _either(findings: Sequence[ErrorDetails]) -> ErrorDetails:
+    """What is expected where one of several kinds of value is; its choices, where there are any."""
+    choice = next((finding for finding in findings if finding["type"] == "literal_error"), None)
+    words = dict.fromkeys(expectation(finding["type"], finding.get("ctx", {})) for finding in findings)
+    return choice or {**findings[0], "type": "either", "ctx": {"expected": ", or ".join(words)}}
 
 
 def _other_reading(tree: Mapping, finding: ErrorDetails) -> Iterator[tuple[Scalar, ScalarValue]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping as MappingType
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,9 @@ LOCAL_SETTINGS = "local.settings.json"
 _FOREIGN = re.compile(r"\$(?P<a>[A-Z][A-Z0-9_]+)|%(?P<b>[A-Z][A-Z0-9_]+)%|#\{(?P<c>[A-Za-z_]\w*)\}#")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+# A value that is a reference as a whole; one that only has such characters in it may be a password.
+_REFERENCE = re.compile(r"\s*\$\{[A-Za-z_]\w*(:-[^}]*)?\}\s*")
 
 _WELL_FORMED = "`${NAME}` or `${NAME:-default}`"
 
@@ -138,6 +142,13 @@ class Variables:
             )
         if value:
             self.held[name] = value
+        if value is not None and _REFERENCE.fullmatch(value):
+            raise _Unresolved(
+                name,
+                f"the variable `{name}` holds a reference to another variable, which nobody resolves",
+                expected="the value itself",
+                hint="Name the other variable in the project's file instead.",
+            )
         if separator:
             return value or self._expand_text(default, names)
         if value is None:
@@ -207,15 +218,26 @@ def _column_of(node: Scalar, name: str) -> int:
 def _read_local_settings(path: Path, problems: Problems) -> tuple[dict[str, str], str]:
     """The file's ``Values``, and how to name the place in an error. Its lines hold secrets and are never shown."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        repeated: list[str] = []
+        document = json.loads(text, object_pairs_hook=lambda pairs: _unrepeated(pairs, repeated))
     except FileNotFoundError:
         return {}, f"{path.name} (there is none in the project's directory)"
     except json.JSONDecodeError as error:
         problems.add(Problem(path.name, error.lineno, error.colno, f"this is not valid JSON: {error.msg}"))
         return {}, f"{path.name} (not readable)"
-    except (OSError, UnicodeDecodeError) as error:
-        problems.add(Problem(path.name, 0, 0, "the file cannot be read", found=type(error).__name__))
+    except UnicodeDecodeError:
+        problems.add(Problem(path.name, 1, 1, "the file is not UTF-8", hint="Save it as UTF-8."))
         return {}, f"{path.name} (not readable)"
+    except OSError as error:
+        problems.add(Problem(path.name, 0, 0, "the file cannot be read", found=error.strerror or ""))
+        return {}, f"{path.name} (not readable)"
+    for name in dict.fromkeys(repeated):
+        line, column = _last_place(text, json.dumps(name, ensure_ascii=False))
+        message = f"the key `{name}` is given twice"
+        problems.add(
+            Problem(path.name, line, column, message, hint="Only the last one would count: delete the others.")
+        )
     if isinstance(document, dict) and "Values" not in document:
         return {}, f"{path.name} (it has no `Values`)"
     values = document["Values"] if isinstance(document, dict) else None
@@ -227,6 +249,19 @@ def _read_local_settings(path: Path, problems: Problems) -> tuple[dict[str, str]
         problems.add(Problem(path.name, 1, 1, "the file is encrypted", hint=hint))
         return {}, f"{path.name} (encrypted)"
     return {name: _as_text(value) for name, value in values.items()}, f"`Values` of {path.name}"
+
+
+def _unrepeated(pairs: list[tuple[str, object]], repeated: list[str]) -> dict[str, object]:
+    """A JSON object; keys that it has twice are noted."""
+    counts = Counter(name for name, _ in pairs)
+    repeated += [name for name, count in counts.items() if count > 1]
+    return dict(pairs)
+
+
+def _last_place(text: str, part: str) -> tuple[int, int]:
+    """Line and column, from 1, where a part of a text begins for the last time."""
+    before = text[: max(text.rfind(part), 0)]
+    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
 
 
 def _as_text(value: object) -> str:

@@ -17,6 +17,17 @@ STORE = FLOW[FLOW.index("store:") : FLOW.index("watermark:")]
 ENTITIES = "entities: [orders, customers]"
 CANARY = "cAnArY-1f9e"
 
+FILES_FLOW = """\
+run_type: full_drop
+home:
+  type: local
+  path: 'in/{entity}.csv'
+  format: csv
+  infer: true
+store: {type: local}
+entities: [orders]
+"""
+
 type Files = Mapping[str, bytes | None]
 
 
@@ -56,6 +67,94 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         flow('type: mssql\n  connection: shop_db\n  table: dbo.{entity}', 'type: local\n  path: "in/{entity}.CSV.gz"'),
         (FLOW_FILE, 6),
         ["`path` ends like csv", "add `format: csv`"],
+    ),
+    # What YAML makes of it.
+    "a quote that is not closed": (
+        flow("dbo.{entity}", '"dbo.{entity}'),
+        (FLOW_FILE, 7),
+        ["a quote that nothing closes"],
+    ),
+    "a backslash in double quotes": (
+        flow("dbo.{entity}", '"dbo\\{entity}"'),
+        (FLOW_FILE, 7),
+        ["backslash", "single quotes"],
+    ),
+    "a second colon": (
+        flow("dbo.{entity}", "dbo: a: b/{entity}"),
+        (FLOW_FILE, 7),
+        ["a second `: `", "Quote the value"],
+    ),
+    "a variable in a mapping, unquoted": (
+        flow("[orders, customers]", "[{name: orders, store: {table_name: ${A}}}]"),
+        (FLOW_FILE, 17),
+        ["braces that YAML takes for a mapping", "needs quotes"],
+    ),
+    # Values that cannot mean what they say.
+    "bounds with nothing between": (
+        flow(ENTITIES, f"{ENTITIES}\nexpectations: {{range: {{columns: {{v: {{min: 5, max: 1}}}}}}}}"),
+        (FLOW_FILE, 18),
+        ["`min` is above `max`", "between 5 and 1"],
+    ),
+    "times with nothing between": (
+        flow(ENTITIES, ENTITIES + "\nexpectations: {range: {columns: {v: {min: 2024-02-01, max: 2024-01-31}}}}"),
+        (FLOW_FILE, 18),
+        ["`min` is above `max`"],
+    ),
+    "row counts with nothing between": (
+        flow(ENTITIES, f"{ENTITIES}\nexpectations: {{row_count: {{min: 5, max: 1}}}}"),
+        (FLOW_FILE, 18),
+        ["`min` is above `max`"],
+    ),
+    "no accepted value": (
+        flow(ENTITIES, f"{ENTITIES}\nexpectations: {{accepted_values: {{columns: {{v: []}}}}}}"),
+        (FLOW_FILE, 18),
+        ["`v` accepts no value"],
+    ),
+    "a misspelt severity": (
+        flow(ENTITIES, f"{ENTITIES}\nexpectations: {{not_null: {{columns: [v], severity: wran}}}}"),
+        (FLOW_FILE, 18),
+        ["`not_null.severity`", "`warn` or `fail`", "Did you mean `warn`?"],
+    ),
+    "constants as a list": (
+        flow(ENTITIES, f"{ENTITIES}\npolish: {{constants: [a, b]}}"),
+        (FLOW_FILE, 18),
+        ["`constants` of polish", "found: a list", "a mapping of keys"],
+    ),
+    "another tool's date format": (
+        {FLOW_FILE: FILES_FLOW.replace("infer: true", "columns: {d: {type: date, format: dd.mm.yyyy}}").encode()},
+        (FLOW_FILE, 6),
+        ["directives", "`%d.%m.%Y`"],
+    ),
+    "a key of another format": (
+        {FLOW_FILE: FILES_FLOW.replace("csv\n", "parquet\n").replace("infer: true", "delimiter: ;").encode()},
+        (FLOW_FILE, 6),
+        ["`delimiter` means nothing to files of parquet"],
+    ),
+    "a bracket that is not closed": (
+        {FLOW_FILE: FILES_FLOW.replace("in/{entity}", "in/[{entity}").encode()},
+        (FLOW_FILE, 4),
+        ["opens a bracket that nothing closes"],
+    ),
+    "a Windows path": (
+        {FLOW_FILE: FILES_FLOW.replace("in/{entity}.csv", "C:\\in\\{entity}.csv").encode()},
+        (FLOW_FILE, 4),
+        ["separated by `/`"],
+    ),
+    # Files that are none.
+    "settings in UTF-16": (
+        {"local.settings.json": '{"Values": {}}'.encode("utf-16")},
+        ("local.settings.json", 1),
+        ["not UTF-8", "Save it as UTF-8"],
+    ),
+    "a setting given twice": (
+        {"local.settings.json": b'{"Values": {\n"A": "b",\n"A": "c"}}'},
+        ("local.settings.json", 3),
+        ["`A` is given twice"],
+    ),
+    "entities as a file": (
+        {"flows/orders_to_fabric/entities": b""},
+        ("flows/orders_to_fabric/entities", 0),
+        ["a directory"],
     ),
     # How the bytes are written.
     "Windows line ends": (
@@ -405,6 +504,46 @@ def test_a_project_is_found_above(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="There is one in") as caught:
         load_project(tmp_path / "flows/orders_to_fabric", ENVIRONMENT)
     assert str(tmp_path) in caught.value.problems[0].hint
+
+
+@pytest.mark.parametrize("name", ["hygge.yml", FLOW_FILE, "local.settings.json"])
+def test_a_directory_in_place_of_a_file(tmp_path: Path, name: str) -> None:
+    write_project(tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).mkdir()
+    with pytest.raises(ConfigurationError) as caught:
+        load_project(tmp_path, ENVIRONMENT)
+    (problem,) = caught.value.problems
+    assert problem.file == name
+    assert "directory" in problem.render().lower()
+
+
+@pytest.mark.parametrize("name", ["hygge.yml", FLOW_FILE, "flows/second", ENTITY_FILE])
+@pytest.mark.parametrize("target", ["nowhere.yml", "."], ids=["dangling", "looping"])
+def test_a_link_that_leads_nowhere(tmp_path: Path, name: str, target: str) -> None:
+    write_project(tmp_path)
+    link = tmp_path / name
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(link.name if target == "." else target)
+    with pytest.raises(ConfigurationError) as caught:
+        load_project(tmp_path, ENVIRONMENT)
+    assert [(problem.file, problem.message) for problem in caught.value.problems] == [(name, "the link leads nowhere")]
+
+
+def test_a_variable_that_holds_another_one(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    with pytest.raises(ConfigurationError, match="holds a reference to another variable") as caught:
+        load_project(tmp_path, {"SHOP_PASSWORD": "${OTHER}", "OTHER": CANARY})
+    assert [(problem.file, problem.line) for problem in caught.value.problems] == [("hygge.yml", 9)]
+    assert load_project(tmp_path, {"SHOP_PASSWORD": "a${b}c"}).name == "shop"
+
+
+def test_a_host_in_quotes_that_a_variable_holds(tmp_path: Path) -> None:
+    write_project(tmp_path, hygge=HYGGE.replace("sql.example.com", '"${HOST}"'))
+    with pytest.raises(ConfigurationError, match="without quotes") as caught:
+        load_project(tmp_path, ENVIRONMENT | {"HOST": '"sql.example.com"'})
+    assert [(problem.file, problem.line) for problem in caught.value.problems] == [("hygge.yml", 5)]
 
 
 def test_a_directory_of_flows_with_another_name(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -55,10 +56,28 @@ _WILDCARD = re.compile(r"[*?\[]")
 _MOST_DIGITS = 38
 
 
+# The keys of `FilesHomeSettings` that are about CSV alone.
+_OF_CSV = ("delimiter", "quote", "escape", "header", "null_values", "decimal")
+
+
 def format_of(path: str) -> FileFormat | None:
     """The format that the name of a file or a pattern ends in, also where the file is compressed; None where it ends in
     none."""
     return _EXTENSIONS.get(PurePosixPath(_COMPRESSED.sub("", path.lower())).suffix)
+
+
+# Letters of other tools' patterns, the longer ones first, and what they are called here.
+_DIRECTIVES = {
+    "yyyy": "%Y",
+    "YYYY": "%Y",
+    "MM": "%m",
+    "dd": "%d",
+    "DD": "%d",
+    "HH": "%H",
+    "mm": "%M",
+    "ss": "%S",
+    "yy": "%y",
+}
 
 
 class ColumnSettings(Settings):
@@ -81,6 +100,20 @@ class ColumnSettings(Settings):
             if not 1 <= digits <= _MOST_DIGITS or scale > digits:
                 raise ValueError("expected decimal(p,s) with p from 1 to 38, and s of at most p")
         return value
+
+    @field_validator("format")
+    @classmethod
+    def _format_has_directives(cls, value: str | None) -> str | None:
+        """Java's and .NET's patterns are the ones that people know best."""
+        if value is None or "%" in value:
+            return value
+        # Without hours, mm is somebody's month.
+        meant = value if re.search(r"[hH]", value) else value.replace("mm", "MM")
+        for letters, directive in _DIRECTIVES.items():
+            meant = meant.replace(letters, directive)
+        raise ValueError(
+            "expected a format with directives such as %Y, %m and %d" + (f": `{meant}`" if "%" in meant else "")
+        )
 
     @model_validator(mode="after")
     def _only_times_have_a_form(self) -> Self:
@@ -151,6 +184,15 @@ class FilesHomeSettings(HomeSettings):
     batch_rows: int = Field(default=50_000, ge=1)
     batch_mb: int = Field(default=16, ge=1)
 
+    @field_validator("path")
+    @classmethod
+    def _path_can_be_matched(cls, value: str) -> str:
+        if os.sep == "/" and "\\" in value:
+            raise ValueError("expected folders separated by `/`; a backslash is a part of a name here")
+        if unclosed := re.search(r"\[[^\]]*$", value):
+            raise ValueError(f"`{unclosed[0]}` opens a bracket that nothing closes; a bracket itself is written `[[]`")
+        return value
+
     @field_validator("encoding", mode="before")
     @classmethod
     def _encoding_by_any_name(cls, value: object) -> object:
@@ -179,6 +221,17 @@ class FilesHomeSettings(HomeSettings):
             raise ValueError(
                 f"`path` ends like {named}, and without `format` files are {self.format}: add `format: {named}`"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _keys_are_of_the_format(self) -> Self:
+        """A key that the format has no use for is one that somebody counts on."""
+        of_text = ("encoding",) if self.format == "ndjson" else ()
+        for name in (*_OF_CSV, "encoding"):
+            if self.format != "csv" and name in self.model_fields_set and name not in of_text:
+                raise ValueError(
+                    f"`{name}` means nothing to files of {self.format}: take it away, with `{name}: null` if inherited"
+                )
         return self
 
     @model_validator(mode="after")

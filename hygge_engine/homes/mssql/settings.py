@@ -129,6 +129,8 @@ class MssqlConnection(ConnectionSettings):
             raise ValueError(
                 "expected a host, without ; { or }; other parts of a connection string are keys of their own"
             )
+        if any(character in value for character in "\"'`"):
+            raise ValueError("expected a host without quotes, also where a variable holds it")
         place, comma, port = (part.strip() for part in value.partition(","))
         if comma and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
             raise ValueError("expected a host, or host,port with a port between 1 and 65535")
