@@ -22,7 +22,7 @@ from hygge_engine.reconcile.difference import Difference, add_changed, find_diff
 from hygge_engine.reconcile.hashing import Frame, Hashing, frame_of
 from hygge_engine.reconcile.naming import Finder, Span, examples
 from hygge_engine.reconcile.ranges import HashedRows
-from hygge_engine.reconcile.result import Reconciliation, Watch
+from hygge_engine.reconcile.result import Reconciliation, Side, Watch
 from hygge_engine.retry import call_with_retries
 from hygge_engine.stores.base import Destination, ReadBack
 from hygge_engine.stores.landing.state import LandingState, StagedFile
@@ -101,13 +101,14 @@ class _Task:
     def _attempt(
         self, found: Reconciliation, table: Destination[Any], state: LandingState, *, is_last: bool
     ) -> Reconciliation | None:
-        """Compare once; None where somebody wrote meanwhile, unless it is the last attempt."""
+        """Compare once; None where somebody wrote meanwhile or reading broke off, unless it is the last attempt."""
         destination = table.read_back()
         pending = call_with_retries(lambda: destination.pending(state))
         version = destination.version()
         failure: HyggeError | None = None
+        reading = _Reading(self.watch)
         try:
-            found, compares_all = self._compare(found, destination, state)
+            found, compares_all = self._compare(found, destination, state, reading)
         except NotReadable:
             raise
         except HyggeError as error:
@@ -116,7 +117,8 @@ class _Task:
             return found
         after = table.state()
         moved = after is None or _landed(after) != _landed(state) or destination.version() != version
-        if moved and not is_last:
+        broke_off = failure is not None and failure.transient and reading.has_begun
+        if (moved or broke_off) and not is_last:
             return None
         if failure is not None:
             raise failure
@@ -131,14 +133,27 @@ class _Task:
         return found
 
     def _compare(
-        self, found: Reconciliation, destination: ReadBack, state: LandingState
+        self, found: Reconciliation, destination: ReadBack, state: LandingState, watch: Watch
     ) -> tuple[Reconciliation, bool]:
         """What rows or their numbers say, and whether those that have changed since the last load were among them."""
         with open_home(self.project, self.entity) as home:
             landed = bound_of(home, self.entity, state)
             bound = EVERYTHING if self.all_rows else landed
-            comparison = _Comparison(home, destination, self.entity, state, bound, landed, self.watch)
+            comparison = _Comparison(home, destination, self.entity, state, bound, landed, watch)
             return comparison.counts(found) if self.counts_only else comparison.rows(found), bound is EVERYTHING
+
+
+class _Reading:
+    """Passes on what has been read, and remembers whether anything was: a file that changes in the midst, or a
+    connection that breaks, is worth another attempt, a server that is not there is not."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self.has_begun = False
+
+    def read(self, side: Side, rows: int) -> None:
+        self.has_begun = True
+        self._watch.read(side, rows)
 
 
 def _behind(found: Reconciliation, message: str, hint: str) -> Reconciliation:

@@ -13,6 +13,7 @@ import pytest
 
 from devcloud.onelake import OneLake
 from devcloud.replicator.journey import TableJourney
+from hygge_engine.errors import HomeUnavailable
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.reconcile import compare
 from hygge_engine.reconcile.result import Reconciliation
@@ -199,6 +200,25 @@ def test_a_source_that_changes_all_the_time_is_not_a_difference(
     found = place.reconcile(all_rows=True)
     never_differs(found)
     assert "changed while they were compared" in found.message
+
+
+@pytest.mark.parametrize(("breaks", "verdict"), [(1, "equal"), (100, "failed")])
+def test_a_source_that_breaks_off_in_the_midst_is_read_again(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: int, verdict: str
+) -> None:
+    place = choose(request, tmp_path, monkeypatch, "sqlite")
+    place.source.put(*range(6))
+    place.load()
+    left = iter(range(breaks))
+
+    def break_off(number: int) -> None:
+        if number and next(left, None) is not None:
+            raise HomeUnavailable("A file changed while it was being read.")
+
+    breaking = SourceHome(place.source, before_batch=break_off)
+    monkeypatch.setattr(compare, "open_home", lambda project, entity: breaking)
+    assert place.reconcile().verdict == verdict
+    assert next(left, breaks) == (breaks if breaks == 1 else compare.ATTEMPTS)
 
 
 def test_a_row_that_is_lost_is_a_difference_whatever_else_moves(
