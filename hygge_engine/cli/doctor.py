@@ -17,6 +17,7 @@ from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of,
 from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import CursorMovedBack, HyggeError
+from hygge_engine.flow.blocked import is_at_work, try_to_go_on
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.opening import BACK_HINT
 from hygge_engine.flow.reach import look
@@ -197,7 +198,7 @@ def _describe(project: Project, entity: Entity) -> Check:
     return attempt("source", how, look)
 
 
-def _look_at(project: Project, entity: Entity) -> Check:
+def _look_at(project: Project, entity: Entity) -> list[Check]:
     """A destination of a type that has no checks of its own: what a load would ask it first."""
     how = f"read the landing state of the {entity.store.type}"
 
@@ -208,7 +209,27 @@ def _look_at(project: Project, entity: Entity) -> Check:
         mark = f", up to {state.watermark.column} {state.watermark.value}" if state.watermark else ""
         return Check("destination", "ok", f"loaded before{mark}", how)
 
-    return attempt("destination", how, look)
+    return [attempt("destination", how, look), *_check_open_load(project, entity)]
+
+
+def _check_open_load(project: Project, entity: Entity) -> list[Check]:
+    """Whether a load that has begun and not ended can go on; each later one would have to finish it first."""
+    name, how = "open load", "read what it would read next"
+    try:
+        state = open_table(project, entity).state()
+        if state is None or state.open is None:
+            return []
+        since = f"begun {state.open.started}, {state.open.files} files so far"
+        if is_at_work(state):
+            return [Check(name, "ok", f"under way: {since}", "the owner in the landing state")]
+        try_to_go_on(project, entity, state)
+    except HyggeError as error:
+        if error.transient:
+            return [Check(name, "unknown", error.message, how)]
+        freed = f"`hygge go --entity {entity.id} --run-type full_drop` discards it and loads the table anew"
+        remedy = f"The table is blocked. {error.hint} {freed}.".replace("  ", " ")
+        return [Check(name, "failed", f"cannot go on: {error.message}", how, remedy, error.code)]
+    return [Check(name, "ok", f"{since}; the next load goes on from there", how)]
 
 
 def _check_store(project: Project, name: str, entities: list[Entity], reachable: Reachability) -> _Answer:
@@ -221,7 +242,7 @@ def _check_store(project: Project, name: str, entities: list[Entity], reachable:
         if error:
             down = failure("destination", "connect to the server", error)
             return None, {entity.id: [down] for entity in entities}
-        return None, {entity.id: [_look_at(project, entity)] for entity in entities}
+        return None, {entity.id: _look_at(project, entity) for entity in entities}
     try:
         if error:
             raise error
@@ -237,7 +258,7 @@ def _check_store(project: Project, name: str, entities: list[Entity], reachable:
         return section, {entity.id: [unknown] for entity in entities}
     section.checks.append(clock_check("clock", place.lake.now(), "the Date header of its answers"))
     if not isinstance(settings, OpenMirroringSettings):
-        return section, {entity.id: [_look_at(project, entity)] for entity in entities}
+        return section, {entity.id: _look_at(project, entity) for entity in entities}
     layout = layout_of(settings, first.flow, first.name)
     section.checks.append(check_landing_zone(place.lake, layout))
     replication = ask_replication(place.lake, settings, layout)
@@ -247,7 +268,10 @@ def _check_store(project: Project, name: str, entities: list[Entity], reachable:
     for entity in entities:
         if isinstance(entity.store, OpenMirroringSettings):
             own = layout_of(entity.store, entity.flow, entity.name)
-            found[entity.id] = check_table(place.lake, own, replication)
+            found[entity.id] = [
+                *check_table(place.lake, own, replication),
+                *_check_open_load(project, entity),
+            ]
     return section, found
 
 

@@ -24,7 +24,7 @@ from hygge_engine.flow.bounds import window_bounds
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.reach import reach_of
 from hygge_engine.flow.slices import SliceTask
-from hygge_engine.homes.base import HighWater, Home, Table
+from hygge_engine.homes.base import HighWater, Home, Table, Window
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import Polish
@@ -186,16 +186,7 @@ class Opening:
     def landed(self) -> Table:
         """The polished source with those columns only that the open load lands: others were left out, or have come
         since. Raises SchemaChanged where it was begun with another polish."""
-        table, state = self.polish.table, self._landing.state
-        columns, names = state.columns, {column.name for column in table.columns}
-        needed = state.key_columns if self.polish.is_plain else tuple(columns)
-        landed = {name: text for name, text in self.polish.treatments.items() if name in columns}
-        if not names.issuperset(needed) or state.treatments != landed:
-            raise SchemaChanged(
-                "polish has changed while a load was under way, and the rest of its rows would land otherwise",
-                hint=f"Restore it until that load has ended. {RELOAD_HINT}",
-            )
-        return replace(table, columns=tuple(column for column in table.columns if column.name in columns))
+        return landed_table(self.polish, self._landing.state)
 
     def _record_columns(self, polished: Table, landed: dict[str, str], change: str) -> None:
         """Tell the schema manifest what is about to be landed, and what of it does not survive."""
@@ -413,6 +404,35 @@ def _reading_order(source: Table) -> tuple[str, ...]:
         return ()
     types = {column.name: column.source_type for column in source.columns}
     return tuple(f"{name} {types[name]}" for name in source.key)
+
+
+def landed_table(polish: Polish, state: LandingState) -> Table:
+    """The polished source with the columns of a state's open load: see `Opening.landed`."""
+    table, columns = polish.table, state.columns
+    names = {column.name for column in table.columns}
+    needed = state.key_columns if polish.is_plain else tuple(columns)
+    landed = {name: text for name, text in polish.treatments.items() if name in columns}
+    if not names.issuperset(needed) or state.treatments != landed:
+        raise SchemaChanged(
+            "polish has changed while a load was under way, and the rest of its rows would land otherwise",
+            hint=f"Restore it until that load has ended. {RELOAD_HINT}",
+        )
+    return replace(table, columns=tuple(column for column in table.columns if column.name in columns))
+
+
+def window_of(opened: OpenLoad, state: LandingState, polish: Polish) -> Window:
+    """The rows that an open load reads."""
+    mark = state.watermark
+    return Window(
+        cursor=opened.upper.column if opened.upper else None,
+        lower=opened.lower,
+        upper=opened.upper.value if opened.upper and not opened.unbounded else None,
+        lower_inclusive=opened.lower_inclusive,
+        # A window is loaded again whether its rows have landed or not.
+        landed=mark.boundary if mark and not opened.backfill else None,
+        known=opened.upper.boundary if opened.upper else None,
+        identified_by=polish.sources_of(state.key_columns),
+    )
 
 
 def spelling_of(source: Table, names: Sequence[str], setting: str) -> tuple[str, ...]:

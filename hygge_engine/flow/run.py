@@ -34,9 +34,9 @@ from hygge_engine.flow.ending import (
 )
 from hygge_engine.flow.factory import journal_of, open_home, open_table
 from hygge_engine.flow.identity import Identity
-from hygge_engine.flow.opening import Opening, spelling_of
+from hygge_engine.flow.opening import Opening, spelling_of, window_of
 from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
-from hygge_engine.homes.base import Home, Table, Window
+from hygge_engine.homes.base import Home, Table
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.memory import give_memory_back
 from hygge_engine.polish.polish import LoadStamp
@@ -267,18 +267,8 @@ class _Slice:
         landed, polish = self._opening.landed(), self._opening.polish
         names = [column.name for column in landed.columns]
         stamp = LoadStamp(opened.load_id, datetime.fromisoformat(opened.started))
-        mark = self._landing.state.watermark
-        # A window is loaded again whether its rows have landed or not.
-        known = mark.boundary if mark and not opened.backfill else None
-        window = Window(
-            cursor=opened.upper.column if opened.upper else None,
-            lower=opened.lower,
-            upper=opened.upper.value if opened.upper and not opened.unbounded else None,
-            lower_inclusive=opened.lower_inclusive,
-            landed=known,
-            known=opened.upper.boundary if opened.upper else None,
-            identified_by=polish.sources_of(self._landing.state.key_columns),
-        )
+        window = window_of(opened, self._landing.state, polish)
+        known = window.landed
         position = opened.position
         rows = opened.rows + sum(file.rows for file in opened.staged)
         size = opened.bytes + sum(file.length for file in opened.staged)

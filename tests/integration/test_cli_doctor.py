@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from devcloud.replicator import Replicator
 from devcloud.sqlserver import DEFAULT_LOGINS, SqlServer
 from hygge_engine.cli.app import app
 from hygge_engine.homes.mssql import checks
+from hygge_engine.stores.landing.state import LandingState, OpenLoad, Owner
 
 WORKSPACE, MIRROR = "0fab0000-0000-4000-8000-00000000000a", "0fab0000-0000-4000-8000-00000000000b"
 
@@ -81,7 +83,7 @@ def write(directory: Path, server: SqlServer, lake: OneLake, flow: str = FLOW, *
 def doctor(project: Path, expected: int) -> dict[tuple[str, str], dict[str, Any]]:
     """The checks by (section, check)."""
     result = CliRunner().invoke(app, ["doctor", "--json", "--project", str(project)])
-    assert result.exit_code == expected, result.output
+    assert (result.exit_code, bool(result.stdout)) == (expected, True), (result.output, result.exception)
     return {
         (section["name"], check["name"]): check
         for section in json.loads(result.stdout)["sections"]
@@ -118,6 +120,34 @@ def test_all_is_well_before_and_after_a_load_and_nothing_is_left(project: Path, 
     assert found["shop_to_fabric.orders", "replication"]["found"].startswith("Replicating, 1 changes processed")
     assert found[store, "__hygge.journal"]["result"] == "ok"
     assert "2025-01-01" in found["shop_to_fabric.orders", "landing"]["found"]
+
+
+@pytest.mark.parametrize(
+    ("position", "owned", "result", "words"),
+    [
+        (["0"], False, "ok", "the next load goes on from there"),
+        (["0"], True, "ok", "under way"),
+        (["0", "0"], False, "failed", "a key of 2 columns"),
+    ],
+)
+def test_a_table_that_is_blocked_is_seen_and_freed(
+    project: Path, lake: OneLake, position: list[str], owned: bool, result: str, words: str
+) -> None:
+    assert CliRunner().invoke(app, ["go", "--project", str(project)]).exit_code == 0
+    path = lake.path(WORKSPACE, MIRROR) / "Files/.hygge_journal/landing/shop_to_fabric/orders.json"
+    state = LandingState.from_json(path.read_bytes(), "")[0]
+    started = "2025-02-01T00:00:00+00:00"
+    opened = OpenLoad("open", "changes", "landing", started, "2024-01-01T00:00:00.000", upper=state.watermark)
+    owner = Owner("open", 1, "9999-12-31T00:00:00+00:00") if owned else None
+    path.write_bytes(replace(state, open=replace(opened, position=position), owner=owner).to_json("nonce"))
+    check = doctor(project, int(result == "failed"))["shop_to_fabric.orders", "open load"]
+    assert (check["result"], words in check["found"]) == (result, True)
+    if result == "failed":
+        assert "--entity shop_to_fabric.orders --run-type full_drop" in check["remedy"]
+        no_wait = "flow.shop_to_fabric.store.folder_deletion_wait_seconds=0"
+        go = ["go", "--project", str(project), "-e", "orders", "-t", "full_drop", "--var", no_wait]
+        assert CliRunner().invoke(app, go).exit_code == 0
+        assert ("shop_to_fabric.orders", "open load") not in doctor(project, 0)
 
 
 def test_the_lake_is_checked_though_the_login_fails(project: Path, server: SqlServer, lake: OneLake) -> None:

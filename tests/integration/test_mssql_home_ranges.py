@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hygge_engine.errors import HomeError, HomeUnavailable
+from hygge_engine.errors import CursorUnusable, HomeError, HomeUnavailable
 from hygge_engine.homes.base import Window
 from hygge_engine.homes.mssql import home as mssql_home
 from hygge_engine.homes.mssql import session as mssql_session
@@ -158,6 +158,12 @@ def test_a_table_of_few_rows_has_one_reader(server: ServerProcess, monkeypatch: 
     monkeypatch.setattr(mssql_home, "ROWS_WORTH_A_READER", ROWS)
     with open_with_readers(server, "ranged.numbers") as home:
         assert next(home.read(Window())).position == ["20"]
+
+
+@pytest.mark.parametrize("position", [["0", "0"], ["7", ""], ["a", ""], ["[1]", ""], ["null", ""], ["0", "0", "0"]])
+def test_a_position_in_another_key_is_refused(server: ServerProcess, position: list[str]) -> None:
+    with open_home(server, "ranged.numbers") as home, pytest.raises(CursorUnusable, match="the key has 1"):
+        read_all(home, after=position)
 
 
 def test_ranges_meet_without_gap_or_overlap() -> None:

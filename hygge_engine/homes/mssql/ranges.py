@@ -35,7 +35,11 @@ def position_of(ranges: Sequence[KeyRange], key_columns: int) -> Position:
 
 
 def ranges_of(position: Position, key_columns: int) -> list[KeyRange] | None:
-    """The inverse of `position_of`; None for the position of a single reader."""
-    if len(position) != key_columns + 1:
+    """The inverse of `position_of`; None for the position of a single reader, also where that has read by another key:
+    one column longer, it is as long as one of ranges."""
+    if len(position) != key_columns + 1 or any(position[1:]):
         return None
-    return [KeyRange(after, to) for after, to in json.loads(position[0])]
+    try:
+        return [KeyRange(after, to) for after, to in json.loads(position[0])]
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,66 @@
+"""Whether a load that has begun and not ended can go on: tried by reading what it would read next, changing nothing."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from hygge_engine.errors import LandingBroken, SchemaChanged
+from hygge_engine.flow.drift import RELOAD_HINT, compare
+from hygge_engine.flow.factory import open_home, open_table
+from hygge_engine.flow.opening import landed_table, window_of
+from hygge_engine.polish.plan import polish_of
+from hygge_engine.polish.polish import LoadStamp
+from hygge_engine.stores.base import Destination
+from hygge_engine.stores.folder import FolderTable
+from hygge_engine.stores.landing.process import has_ended
+from hygge_engine.stores.landing.state import LandingState, OpenLoad, expired
+
+if TYPE_CHECKING:
+    from hygge_engine.project import Entity, Project
+
+
+def is_at_work(state: LandingState) -> bool:
+    """Whether somebody owns the table, by the clock of this machine."""
+    owner = state.owner
+    return owner is not None and not expired(owner, datetime.now(UTC)) and not has_ended(owner.process)
+
+
+def try_to_go_on(project: Project, entity: Entity, state: LandingState) -> None:
+    """Do what the next load would do first with the open load of a table, as far as that changes nothing.
+
+    Raises the HyggeError that the next load would fail with.
+    """
+    opened = state.open
+    if opened is None:
+        return
+    _check_intent(open_table(project, entity), opened)
+    if opened.mode == "reload" and opened.phase != "staging":
+        return  # it has been read to its end
+    with open_home(project, entity) as home:
+        polish = polish_of(home.describe(), entity.polish)
+        columns = {column.name: str(column.type) for column in polish.table.columns}
+        drift = compare(state, columns, entity.schema_changes, polish.treatments)
+        if drift.refused and state.has_history and opened.mode != "reload":
+            raise SchemaChanged(drift.message, hint=RELOAD_HINT)
+        names = [column.name for column in landed_table(polish, state).columns]
+        stamp = LoadStamp(opened.load_id, datetime.fromisoformat(opened.started))
+        with closing(home.read(window_of(opened, state, polish), opened.position)) as batches:
+            batch = next(batches, None)
+            if batch is not None:
+                polish.apply(batch.rows, stamp).select(names)
+
+
+def _check_intent(table: Destination[Any], opened: OpenLoad) -> None:
+    """Whether what was to be published can be."""
+    if not isinstance(table, FolderTable):
+        return
+    for file in opened.intent:
+        if table.lake.info(file.staged) is None:
+            continue  # published already
+        if table.lake.info(file.final) is not None:
+            raise LandingBroken(
+                f"{file.final} exists already, and not by this engine: another publisher writes to the table",
+                hint="Stop the other publisher, then reload the table with run_type full_drop.",
+            )
