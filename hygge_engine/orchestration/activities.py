@@ -17,6 +17,7 @@ from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
 from hygge_engine.orchestration.events import log_failed_attempt
 from hygge_engine.orchestration.identifiers import entity_run_id
 from hygge_engine.orchestration.verdict import UNEXPECTED
+from hygge_engine.panics import is_panic
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.telemetry import Telemetry, telemetry_of_process
 from hygge_engine.telemetry.names import SPAN_PLAN, SPAN_SETTLE
@@ -160,7 +161,9 @@ def _as_failure[T](attempt: int, work: Callable[[], T]) -> T | SliceResult:
     except HyggeError as error:
         pause = backoff_seconds(attempt, error.retry_after_seconds) if error.transient else None
         return SliceResult.failure(error, retry_after_seconds=pause)
-    except Exception as error:  # noqa: BLE001 - the last line before the host; one entity must not bring the load down
+    except BaseException as error:  # the last line before the host; one entity must not bring the load down
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
         _log.exception("An activity failed in a way that nobody foresaw.")
         # The text of such an exception may hold anything, so only its kind leaves this process.
         message = f"Unexpected {type(error).__name__}; the log of the process that ran it says more."

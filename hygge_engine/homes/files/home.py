@@ -20,6 +20,7 @@ from hygge_engine.errors import (
     LakeConditionNotMet,
     LakeNotFound,
     SourceChanged,
+    Unreadable,
 )
 from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, Window
 from hygge_engine.homes.files.convert import arrow_type, fitting, to_values
@@ -41,12 +42,15 @@ from hygge_engine.homes.files.ndjson import NdjsonFormat
 from hygge_engine.homes.files.parquet import Group, ParquetFormat
 from hygge_engine.homes.files.settings import ColumnSettings, FilesHomeSettings
 from hygge_engine.lake.base import Lake
+from hygge_engine.panics import panics_as
 from hygge_engine.project.problems import suggest
 from hygge_engine.project.settings import CHANGE_TRACKING, FILE_MODIFIED
 from hygge_engine.watermark import CursorType
 
 # The last part of the position after a file's last row.
 _END = "end"
+
+_REPORT = "Leave the column out, or write the file with other types; and report what the file holds."
 
 _RELOAD = "Reload the table with run_type full_drop, which replaces what has landed by what the source has now."
 
@@ -98,7 +102,7 @@ class FilesHome:
     def describe(self) -> Table:
         """The columns of all files and their folders. Raises HomeNotFound, HomeError, Unreadable, UnsupportedType."""
         if self._table is None:
-            with self._unchanged():
+            with self._reading():
                 columns, rows = self._format.describe(self.files)
             folders = self._folder_columns()
             names = {column.name for column in folders}
@@ -164,7 +168,7 @@ class FilesHome:
         """The largest value of a column, None where it has none, and how many rows have NULL; ``up_to`` bounds it."""
         largest: Any = None
         nulls = 0
-        with self._unchanged():
+        with self._reading():
             for file, groups in self._cursor_groups(column):
                 exact = [
                     group
@@ -211,7 +215,7 @@ class FilesHome:
         column = self._find(self.describe().columns, cursor)
         sought = comparable(value, column.type)
         count = 0
-        with self._unchanged():
+        with self._reading():
             for file, groups in self._cursor_groups(column):
                 maybe = [group for group in groups if _may_hold(group, sought, sought)]
                 count += sum(equal_to(values, value) for values in self._values(file, column, maybe))
@@ -233,7 +237,7 @@ class FilesHome:
             place = after[2:] if after is not None and file.path == after[0] else []
             if place == [_END]:
                 continue
-            with self._unchanged():
+            with self._reading(file):
                 for rows, reached in self._read_file(file, place, column, window):
                     batch = self._with_folders(rows, file, table)
                     if column is not None:
@@ -357,12 +361,20 @@ class FilesHome:
         raise HomeError("Files have no Change Tracking.", hint="Use watermark.column or watermark.file_modified.")
 
     @contextmanager
-    def _unchanged(self) -> Iterator[None]:
-        """A file that changes while it is read is a matter of trying again, from the last commit on."""
+    def _reading(self, file: SourceFile | None = None) -> Iterator[None]:
+        """A file that changes while it is read is a matter of trying again, from the last commit on; one that its
+        reader panics at is not."""
+        name = file.name if file is not None else f"{self._lake.url}/{self._pattern}"
         try:
-            yield
+            with panics_as(lambda text: Unreadable(f"{name}: its reader gave up: {text}", hint=_REPORT)):
+                yield
         except (LakeConditionNotMet, LakeNotFound) as error:
             raise HomeUnavailable(f"A file changed while it was being read: {error.message}") from error
+        except OverflowError as error:
+            raise Unreadable(
+                f"{name}: a date or time lies outside the years 1 to 9999: {error}.",
+                hint="Such a column cannot be a watermark or be compared; correct the file.",
+            ) from error
 
 
 def _folder_type(texts: Sequence[str | None]) -> str:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hygge_engine.errors import Unreadable, UnsupportedType
+from hygge_engine.panics import panics_as
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
@@ -146,7 +147,8 @@ def convert(column: pa.Array[Any], type_: pa.DataType, where: str) -> pa.Array[A
             if _has_no_number(column):
                 hint = "Write NULL or a text instead."
                 raise Unreadable(f"{where}: NaN or infinity within a nested value has no place in JSON.", hint=hint)
-            return _json_text(column)
+            with panics_as(lambda text: Unreadable(f"{where}: it cannot be written as JSON: {text}", hint=_LEAVE_OUT)):
+                return _json_text(column)
         if pa.types.is_duration(column.type):
             return pc.cast(pc.cast(column, pa.duration("us"), safe=False), pa.int64())
         if pa.types.is_timestamp(column.type):

@@ -1,0 +1,123 @@
+"""What a native library does not survive costs one entity: the others land, and the journal remembers all of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from polars.exceptions import PanicException
+
+from hygge_engine.errors import StoreError
+from hygge_engine.flow import run
+from hygge_engine.flow.factory import journal_of
+from hygge_engine.homes.files import types
+from hygge_engine.journal.journal import Journal
+from hygge_engine.orchestration import activities
+from hygge_engine.orchestration.local import run_load
+from hygge_engine.orchestration.request import LoadRequest
+from hygge_engine.project import Project, load_project
+from hygge_engine.stores.sqlite.types import rows_of
+from tests.integration.warehouse import Nobody
+
+FAR = pa.array([2_932_897], pa.int32()).view(pa.date32())
+
+
+def project_of(directory: Path, store: dict[str, Any], **columns: pa.Array[Any]) -> Project:
+    """A project whose entities are Parquet files of one column, ``v``."""
+    for name, column in columns.items():
+        (directory / "in").mkdir(exist_ok=True)
+        pq.write_table(pa.table({"v": column}), directory / f"in/{name}.parquet")
+    (directory / "flows/f").mkdir(parents=True)
+    (directory / "hygge.yml").write_text("name: panics\n")
+    flow = {
+        "home": {"type": "local", "path": "in/{entity}.parquet"},
+        "store": store,
+        "entities": list(columns),
+    }
+    (directory / "flows/f/flow.yml").write_text(json.dumps(flow))
+    return load_project(directory, {})
+
+
+def load(project: Project) -> dict[str, tuple[str, str, str]]:
+    """How each entity ended, with its error and message; the journal has to say the same."""
+    summary = run_load(project, LoadRequest(requested_by="tests"), Nobody())
+    found = {
+        entry["entity"]: (entry["status"], entry.get("error", ""), entry.get("message", ""))
+        for entry in summary["results"]
+    }
+    runs = Journal(*journal_of(project, project.entities[0])).read().to_dicts()
+    assert {row["entity"]: row["status"] for row in runs} == {name: status for name, (status, *_) in found.items()}
+    return found
+
+
+def panic(*_: object, **__: object) -> None:
+    raise PanicException("not yet implemented")
+
+
+def test_a_reader_that_panics_costs_one_entity_and_names_file_and_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(types, "_json_text", panic)
+    project = project_of(tmp_path, {"type": "local", "path": "out"}, bad=pa.array([[1]]), good=pa.array([1]))
+    found = load(project)
+    assert found["good"][0] == "success"
+    assert found["bad"][:2] == ("fail", "home.unreadable")
+    assert "in/bad.parquet, rows 1 to 1, column 'v'" in found["bad"][2]
+
+
+def test_values_that_libraries_panic_at_are_refused_by_name(tmp_path: Path) -> None:
+    text = pa.array([b"\xff\xfe"]).view(pa.string())
+    columns = {"bytes": pa.array([{"a": b"x"}]), "far": FAR, "text": text, "good": pa.array([1])}
+    found = load(project_of(tmp_path, {"type": "sqlite", "path": "out.db"}, **columns))
+    assert {name: error for name, (_, error, _) in found.items()} == {
+        "bytes": "home.unsupported_type",
+        "far": "store",
+        "text": "home.unreadable",
+        "good": "",
+    }
+    assert "column 'v' has a date" in found["far"][2].replace("Column", "column")
+    assert "in/text.parquet, rows 1 to 1, column 'v'" in found["text"][2]
+
+
+@pytest.mark.parametrize("store", ["local", "sqlite"])
+def test_a_panic_that_nobody_foresaw_costs_one_entity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    written = run._Slice.run
+
+    def run_or_panic(self: Any) -> Any:
+        if self._task.entity == "bad":
+            panic()
+        return written(self)
+
+    monkeypatch.setattr(run._Slice, "run", run_or_panic)
+    monkeypatch.setattr(activities, "backoff_seconds", lambda attempt, asked=None: 0.0)
+    project = project_of(tmp_path, {"type": store, "path": "out"}, bad=pa.array([1]), good=pa.array([1]))
+    found = load(project)
+    assert found["good"][0] == "success"
+    assert found["bad"][:2] == ("fail", "load.unexpected")
+    assert "PanicException" in found["bad"][2]
+
+
+def test_what_ends_a_process_still_ends_it() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        activities._as_failure(1, interrupt)
+
+
+@pytest.mark.parametrize("type_", [pa.date32(), pa.timestamp("s"), pa.timestamp("ms"), pa.timestamp("us")])
+def test_sqlite_takes_every_time_that_sorts_as_text(type_: pa.DataType) -> None:
+    def written(day: int) -> str:
+        column: Any = pa.array([day], pa.int32()).view(pa.date32()).cast(type_)
+        return str(rows_of(pa.record_batch({"v": column}))[0][0])
+
+    assert (written(-719_162)[:10], written(2_932_896)[:10]) == ("0001-01-01", "9999-12-31")
+    for day in (-719_163, 2_932_897):
+        with pytest.raises(StoreError, match="years 1 to 9999"):
+            written(day)
