@@ -24,7 +24,7 @@ from typing import BinaryIO
 
 from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeError, LakeNotFound
 from hygge_engine.lake.base import Content, PathInfo, Staged, StagingWriter
-from hygge_engine.lake.local_os import lake_errors, lock_files, move_without_replacing, sync_directory
+from hygge_engine.lake.local_os import lake_errors, lock_files, move_without_replacing, root_errors, sync_directory
 
 # Locks, unfinished writes and deleted folders live here, below the lake's root and on the same filesystem.
 WORK_FOLDER = ".hygge_lake"
@@ -216,7 +216,8 @@ class LocalLake:
     def _locked(self, *paths: str) -> Iterator[Path]:
         """Hold the locks of some paths, and yield where the holder of the first may write an unfinished file."""
         numbers = [int.from_bytes(hashlib.sha256(path.encode()).digest()[:8]) % LOCK_COUNT for path in paths]
-        self._make_parents(self._work / "any")
+        with root_errors(self._root):
+            self._make_parents(self._work / "any")
         # In one order for everybody, so that two renames cannot wait for each other.
         with lock_files([self._work / f"{number:02}.lock" for number in sorted(set(numbers))]):
             yield self._work / f"{numbers[0]:02}.unfinished"

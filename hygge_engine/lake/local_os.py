@@ -49,6 +49,22 @@ if sys.platform != "win32":
 
 
 @contextlib.contextmanager
+def root_errors(root: Path) -> Iterator[None]:
+    """Turn what keeps the directory of a lake from being made into a LakeError that says what is in the way, and
+    where."""
+    try:
+        yield
+    except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        nearest = next(path for path in (root, *root.parents) if os.path.lexists(path))
+        if not nearest.is_dir():
+            hint = "Give the store or the journal another path, or move the file away."
+            raise LakeError(f"{root} cannot be a folder: {nearest} is a file.", hint=hint) from error
+        hint = "Check the owner and mode of the folder, or give the store or the journal another path."
+        message = f"{root} cannot be made in {nearest}: {error.strerror or error}."
+        raise LakeDenied(message, status=403, hint=hint) from error
+
+
+@contextlib.contextmanager
 def lake_errors(path: str) -> Iterator[None]:
     """Turn the operating system's errors into the LakeError family; ``path`` is what the message names."""
     try:

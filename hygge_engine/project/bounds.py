@@ -110,7 +110,9 @@ class Bounds:
     def _check_path(self, key: str, path: str, flow: str, place: Node) -> None:
         message, hint = self._objection(key, path, flow)
         if message:
-            expected = "a path below the project's directory"
+            expected = (
+                "a path below the project's directory" if self._local_paths != "anywhere" else "a path of folders"
+            )
             self._problems.add(
                 place.source.problem(place.line, place.column, message, found=f"`{path}`", expected=expected, hint=hint)
             )
@@ -124,13 +126,21 @@ class Bounds:
         parts = PurePath(within).parts
         if ".." in parts[:1] or PurePath(within).is_absolute():
             if self._local_paths == "anywhere":
-                return "", ""
+                return self._obstacle(key, path)
             message = f"`{key}` leads out of the project's directory"
             return message, "If that is meant, say `options: {local_paths: anywhere}` in hygge.yml."
         if _is_own(parts, flow):
             hint = "Give the rows a folder of their own below the project's directory, as `data` or `warehouse`."
             return f"`{key}` leads to the project's own files", hint
-        return "", ""
+        return self._obstacle(key, path)
+
+    def _obstacle(self, key: str, path: str) -> tuple[str, str]:
+        """A file where a path needs a folder."""
+        above = (self._directory / path).parents
+        file = next((parent for parent in above if parent.is_file()), None)
+        if file is None:
+            return "", ""
+        return f"`{key}` leads through a file", f"{os.path.relpath(file, self._directory)} is no folder."
 
 
 def _parts(settings: Settings, tree: Node) -> Iterator[tuple[Settings, Node]]:

@@ -140,6 +140,19 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         (FLOW_FILE, 4),
         ["separated by `/`"],
     ),
+    "a store below a file": (
+        {FLOW_FILE: FILES_FLOW.replace("{type: local}", "{type: local, path: hygge.d/x}").encode(), "hygge.d": b""},
+        (FLOW_FILE, 7),
+        ["leads through a file", "hygge.d is no folder"],
+    ),
+    "a journal in a file": (
+        {
+            FLOW_FILE: FILES_FLOW.encode() + b"journal: {location: {type: local, path: in.csv}}\n",
+            "in.csv": b"id\n1\n",
+        },
+        (FLOW_FILE, 9),
+        ["leads through a file", "in.csv is no folder"],
+    ),
     # Files that are none.
     "settings in UTF-16": (
         {"local.settings.json": '{"Values": {}}'.encode("utf-16")},

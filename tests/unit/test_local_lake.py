@@ -181,3 +181,17 @@ def test_a_killed_writer_blocks_nobody_and_changes_nothing(
     lake.put("state", b"after", if_match=etag)
     assert lake.read("state").data == b"after"
     assert not list((tmp_path / "lake" / WORK_FOLDER).glob("*.unfinished"))
+
+
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_a_file_in_the_way_is_named(tmp_path: Path, below: str) -> None:
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(LakeError, match="taken is a file") as refused:
+        LocalLake(tmp_path / "taken" / below).put("a", b"b")
+    assert "another path" in refused.value.hint
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_written_is_named() -> None:
+    with pytest.raises(LakeError, match=r"/proc/shop cannot be made in /proc"):
+        LocalLake(Path("/proc/shop")).put("a", b"b")
