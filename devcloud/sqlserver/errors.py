@@ -30,6 +30,7 @@ _MESSAGES: dict[int, tuple[int, str]] = {
     213: (16, "Column name or number of supplied values does not match table definition."),
     220: (16, "Arithmetic overflow error for data type {0}, value = {1}."),
     229: (14, "The {0} permission was denied on the object '{1}', database '{2}', schema '{3}'."),
+    230: (14, "The {0} permission was denied on the column '{1}' of the object '{2}', database '{3}', schema '{4}'."),
     241: (16, "Conversion failed when converting date and/or time from character string."),
     242: (16, "The conversion of a {0} data type to a {1} data type resulted in an out-of-range value."),
     245: (16, "Conversion failed when converting the {0} value '{1}' to data type {2}."),
@@ -181,6 +182,7 @@ _MESSAGES: dict[int, tuple[int, str]] = {
         "No item by the name of '{0}' could be found in the current database '{1}', given that @itemtype was input as "
         "'(null)'.",
     ),
+    15248: (11, "Either the parameter @objname is ambiguous or the claimed @objtype (COLUMN) is wrong."),
     15335: (
         11,
         "Error: The new name '{0}' is already in use as a OBJECT name and would cause a duplicate that is not "

@@ -12,6 +12,7 @@ from devcloud.sqlserver.engine.backend import used_parameters
 from devcloud.sqlserver.engine.definitions import Definer
 from devcloud.sqlserver.engine.moments import parse_moment
 from devcloud.sqlserver.engine.outputs import BoundQuery
+from devcloud.sqlserver.engine.tracking import forget_versions
 from devcloud.sqlserver.engine.tracking_definitions import TRACKING_OPTIONS, check_tracking
 from devcloud.sqlserver.engine.value_binder import declared_type
 from devcloud.sqlserver.engine.values import Scalar, from_storage
@@ -292,6 +293,8 @@ class Executor(Execution):
             if not session.has_change_tracking:
                 raise refuse("ALTER DATABASE … CHANGE_TRACKING")
             check_tracking(session.catalogue(database.name), database.settings, named.get("CHANGE_TRACKING"))
+        if named.get("CHANGE_TRACKING") == "OFF":
+            forget_versions(session.connection, database.name)
         session.instance.change_settings(database, database.settings.changed(statement.options))
         self.results.done()
 

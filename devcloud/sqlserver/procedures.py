@@ -164,9 +164,13 @@ def _data_types(executor: Executor, arguments: Arguments) -> None:
 def _rename(executor: Executor, arguments: Arguments) -> None:
     given = read_arguments("sp_rename", arguments, ("objname", "newname", "objtype"))
     kind = str(given.get("objtype") or "OBJECT").upper()
+    name = split_name(str(given.get("objname") or ""))
+    if kind == "COLUMN":
+        executor.results.message(make_error(15477))
+        executor.define(lambda definer: definer.rename_column(name[:-1], name[-1], str(given.get("newname") or "")))
+        return
     if kind != "OBJECT":
         raise refuse(f"sp_rename of a {kind}")
-    name = split_name(str(given.get("objname") or ""))
     executor.results.message(make_error(15477))
     executor.define(lambda definer: definer.rename_table(name, str(given.get("newname") or "")))
 

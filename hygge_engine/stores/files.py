@@ -71,11 +71,10 @@ class StagedFiles:
         self._thread.start()
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Hand a batch over.
+        """Hand a batch over, to be encoded and uploaded by another thread.
 
-        blocks while another is waiting, and for one with very large values until it has been encoded: the next of its
-        kind must not be read meanwhile. Raises what encoding or uploading an earlier one
-        raised.
+        Blocks while another batch is waiting, and for one with very large values until it has been encoded: the next of
+        its kind must not be read meanwhile. Raises what encoding or uploading an earlier batch has raised.
         """
         self._raise_failure()
         if batch.num_rows:

@@ -159,14 +159,29 @@ class Catalogue:
             return True
         schema_id = self.schemas[table.schema.lower()][0]
         targets = {("object", table.object_id), ("schema", schema_id), ("database", 0)}
-        states = {
+        states = self._states(user, permission, targets)
+        return "GRANT" in states and "DENY" not in states
+
+    def denied_columns(self, user: str, permission: str, table: Table) -> set[int]:
+        """Return the ids of the columns on which a user lacks a permission, which may be given or denied on each."""
+        if user == "dbo":
+            return set()
+        whole = self.allows(user, permission, table)
+        denied = set()
+        for column in table.columns:
+            states = self._states(user, permission, {(f"column {column.column_id}", table.object_id)})
+            if "DENY" in states or not (whole or "GRANT" in states):
+                denied.add(column.column_id)
+        return denied
+
+    def _states(self, user: str, permission: str, targets: set[tuple[str, int]]) -> set[str]:
+        return {
             state
             for principal, scope, target, given, state in self.permissions
             if principal.lower() in (user.lower(), "public")
             and (scope, target) in targets
             and given in (permission, "CONTROL")
         }
-        return "GRANT" in states and "DENY" not in states
 
 
 def create_catalogue(connection: duckdb.DuckDBPyConnection, database: str) -> None:

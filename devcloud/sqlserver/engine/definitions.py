@@ -7,6 +7,8 @@ altering drops them first and creates them again.
 
 from __future__ import annotations
 
+from itertools import product
+
 from devcloud.sqlserver.engine.catalogue import Catalogue, ColumnInfo, Table
 from devcloud.sqlserver.engine.moments import ticks_to_datetime
 from devcloud.sqlserver.engine.tracking_definitions import TrackingDefiner
@@ -119,7 +121,9 @@ class Definer(TrackingDefiner):
                 self._run(f"DROP SEQUENCE {WriteBinder.identity_sequence(catalogue, table)}")
         self._forget(catalogue, table)
         self._run(
-            f"DELETE FROM {self._where(catalogue)}.permissions WHERE scope = 'object' AND target = ?", table.object_id
+            f"DELETE FROM {self._where(catalogue)}.permissions WHERE (scope = 'object' OR scope LIKE 'column %') "
+            "AND target = ?",
+            table.object_id,
         )
 
     def _drop_index(self, statement: Drop, name: Name) -> None:
@@ -164,6 +168,7 @@ class Definer(TrackingDefiner):
         catalogue = self._environment.catalogue(self._environment.database)
         self._require_administrator(catalogue)
         target = 0
+        scopes = [statement.scope]
         if statement.scope == "schema" and statement.securable is not None:
             found = catalogue.schemas.get(statement.securable[-1].lower())
             if found is None:
@@ -175,18 +180,26 @@ class Definer(TrackingDefiner):
             if table is None:
                 raise make_error(15151, "object", own)
             target = table.object_id
+            scopes = [f"column {self._granted(table, name)}" for name in statement.columns] or scopes
         where = self._where(catalogue)
         for principal in statement.principals:
             if principal.lower() not in catalogue.principals:
                 raise make_error(15151, "user", principal)
-            for permission in statement.permissions:
+            for permission, scope in product(statement.permissions, scopes):
                 self._run(
                     f"DELETE FROM {where}.permissions WHERE lower(principal) = ? AND scope = ? AND target = ? "
                     "AND permission = ?",
-                    *(principal.lower(), statement.scope, target, permission),
+                    *(principal.lower(), scope, target, permission),
                 )
                 if statement.verb != "REVOKE":
                     self._run(
                         f"INSERT INTO {where}.permissions VALUES (?, ?, ?, ?, ?)",
-                        *(principal, statement.scope, target, permission, statement.verb),
+                        *(principal, scope, target, permission, statement.verb),
                     )
+
+    def _granted(self, table: Table, name: str) -> int:
+        """Return the id of a column. Raises SqlError 1911."""
+        column = table.column(name)
+        if column is None:
+            raise SqlError(1911, f"Column name '{name}' does not exist in the target table or view.")
+        return column.column_id

@@ -100,12 +100,14 @@ class Scope:
     common: dict[str, CommonBinding] = field(default_factory=dict)
 
     def resolve(self, parts: Name) -> tuple[Value, Scope]:
-        """Return the column of that name and the scope it belongs to. Raises SqlError 207, 209 or 4104."""
+        """Return the column of that name and the scope it belongs to. Raises SqlError 207, 209, 230 or 4104."""
         scope: Scope | None = self
         while scope is not None:
             found = scope._find(parts)
             if len(found) > 1:
                 raise make_error(209, parts[-1])
+            if found and found[0].denied:
+                raise make_error(230, *found[0].denied)
             if found:
                 return found[0], scope
             scope = scope.parent

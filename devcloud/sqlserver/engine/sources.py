@@ -71,7 +71,7 @@ class SourceBinder(ExpressionBinder):
         table = catalogue.find(schema, table_name)
         if table is None:
             raise make_error(208, ".".join(part for part in name if part))
-        if not self._inside_view and not catalogue.allows(self.environment.user, permission, table):
+        if not self._inside_view and not self._may_read_any(catalogue, permission, table):
             raise make_error(229, permission, table.name, catalogue.database, table.schema, state=5)
         if table.kind == "SN":
             catalogue, schema, table_name = self.locate(split_name(table.body or ""))
@@ -82,6 +82,12 @@ class SourceBinder(ExpressionBinder):
         self.environment.check_isolation(catalogue.database)
         self.tables.append(table)
         return catalogue, table
+
+    def _may_read_any(self, catalogue: Catalogue, permission: str, table: Table) -> bool:
+        user = self.environment.user
+        if catalogue.allows(user, permission, table):
+            return True
+        return permission == "SELECT" and len(catalogue.denied_columns(user, permission, table)) < len(table.columns)
 
     # Sources
 
@@ -141,6 +147,7 @@ class SourceBinder(ExpressionBinder):
 
     def table_source(self, table: Table, catalogue: Catalogue, alias: str, name: str | None = None) -> Source:
         """Return a table as a source under a DuckDB alias; computed columns stand as their expressions."""
+        denied = set() if self._inside_view else catalogue.denied_columns(self.environment.user, "SELECT", table)
         columns = [
             (
                 column.name,
@@ -149,6 +156,9 @@ class SourceBinder(ExpressionBinder):
                     column.type,
                     column.nullable,
                     identity=column.identity is not None,
+                    denied=("SELECT", column.name, table.name, catalogue.database, table.schema)
+                    if column.column_id in denied
+                    else (),
                 ),
             )
             for column in table.stored

@@ -9,6 +9,7 @@ from devcloud.sqlserver.engine.keys import KeyDefiner
 from devcloud.sqlserver.engine.moments import ticks_to_datetime
 from devcloud.sqlserver.engine.outputs import OutputColumn, name_columns
 from devcloud.sqlserver.engine.scope import Scope, Source
+from devcloud.sqlserver.engine.tracking import key_names
 from devcloud.sqlserver.engine.value_binder import declared_type
 from devcloud.sqlserver.engine.values import Value, quote, quote_text
 from devcloud.sqlserver.engine.writes import WriteBinder
@@ -264,6 +265,29 @@ class TableDefiner(KeyDefiner):
         self._run(f"ALTER TABLE {self._storage(catalogue, table)} RENAME TO {quote(new)}")
         self._run(f"UPDATE {self._where(catalogue)}.objects SET name = ? WHERE object_id = ?", new, table.object_id)
         table = replace(table, name=new)
+        for key in table.keys:
+            self._build_index(catalogue, table, key)
+
+    def rename_column(self, table_name: Name, old: str, new: str) -> None:
+        """Carry out sp_rename of a column. Raises SqlError 15248, 15335 or 4902."""
+        catalogue, table = self._existing(table_name)
+        column = table.column(old)
+        if column is None:
+            raise make_error(15248)
+        if table.column(new) not in (None, column):
+            raise make_error(15335, new)
+        if table.tracked and column.name in key_names(table):
+            raise refuse("sp_rename of a key column of a tracked table")
+        if any(other.computed is not None for other in table.columns):
+            raise refuse("sp_rename of a column of a table with computed columns")
+        self._drop_indexes(catalogue, table)
+        self._run(f"ALTER TABLE {self._storage(catalogue, table)} RENAME COLUMN {quote(column.name)} TO {quote(new)}")
+        self._run(
+            f"UPDATE {self._where(catalogue)}.columns SET name = ? WHERE object_id = ? AND column_id = ?",
+            *(new, table.object_id, column.column_id),
+        )
+        columns = tuple(replace(each, name=new) if each is column else each for each in table.columns)
+        table = replace(table, columns=columns)
         for key in table.keys:
             self._build_index(catalogue, table, key)
 

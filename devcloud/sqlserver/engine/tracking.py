@@ -43,6 +43,11 @@ def current_version(connection: duckdb.DuckDBPyConnection, database: str) -> int
     return int(rows[0][0])
 
 
+def forget_versions(connection: duckdb.DuckDBPyConnection, database: str) -> None:
+    """Let versions begin again, as they do when Change Tracking of a database is switched off; no table is tracked."""
+    connection.execute(f"DELETE FROM {_where(database)}.tracked_commits")
+
+
 def min_valid_version(connection: duckdb.DuckDBPyConnection, database: str, object_id: int) -> int | None:
     """Return the oldest version since which all changes of a table are kept; None where it is not tracked."""
     rows = connection.execute(

@@ -32,6 +32,8 @@ class Value:
     identity: bool = False
     computed: bool = False
     undeclared: str | None = None
+    denied: tuple[str, ...] = ()
+    """Permission, column, table, database and schema, where this user may not read the column."""
 
 
 class Parameters(dict[str, object]):

@@ -195,13 +195,15 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """GRANT, DENY or REVOKE; ``securable`` None means the database, ``scope`` is object or schema."""
+    """GRANT, DENY or REVOKE; ``securable`` None means the database, ``scope`` is object or schema; ``columns`` of an
+    object, none for the whole."""
 
     verb: str
     permissions: tuple[str, ...]
     securable: Name | None
     scope: str
     principals: tuple[str, ...]
+    columns: tuple[str, ...]
     line: int = 1
 
 

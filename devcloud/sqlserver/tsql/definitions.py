@@ -304,6 +304,7 @@ class DefinitionParser(DatabaseParser):
         line = self.token.line
         verb = self.advance().upper
         permissions = [self._parse_permission_name()]
+        columns = self.parse_names() if self.at("(") else ()
         while self.accept(","):
             permissions.append(self._parse_permission_name())
         securable: Name | None = None
@@ -317,6 +318,7 @@ class DefinitionParser(DatabaseParser):
             elif self.accept("DATABASE", "::"):
                 scope = "database"
             securable = self.parse_name()
+            columns = self.parse_names() if self.at("(") else columns
         else:
             scope = "database"
         if not (self.accept("TO") or (verb == "REVOKE" and self.accept("FROM"))):
@@ -327,7 +329,13 @@ class DefinitionParser(DatabaseParser):
         if self.at("WITH", "GRANT"):
             raise self.refused("WITH GRANT OPTION")
         return Permission(
-            verb, tuple(permissions), securable if scope != "database" else None, scope, tuple(principals), line
+            verb,
+            tuple(permissions),
+            securable if scope != "database" else None,
+            scope,
+            tuple(principals),
+            columns,
+            line,
         )
 
     def _parse_principal(self) -> str:
@@ -335,7 +343,7 @@ class DefinitionParser(DatabaseParser):
 
     def _parse_permission_name(self) -> str:
         words = [self.advance().upper]
-        while self.token.kind is Kind.NAME and not self.at_any("ON", "TO", "FROM"):
+        while self.token.kind is Kind.NAME and not self.at_any("ON", "TO", "FROM", "("):
             words.append(self.advance().upper)
         name = " ".join(words)
         if name not in _PERMISSIONS:

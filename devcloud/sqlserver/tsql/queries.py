@@ -269,7 +269,9 @@ class QueryParser(ExpressionParser):
                 raise self.unexpected()
             values = tuple(tuple(item or Literal(None) for item in row) for row in rows)
             return ValuesSource(values, alias, self.parse_names())
-        if self.at_any("SELECT", "WITH") or self.at("(", "SELECT"):
+        if self.at("WITH"):
+            raise self.unexpected()  # common tables stand before a statement, or after AS in a view
+        if self.at("SELECT") or self.at("(", "SELECT"):
             query = self.parse_query()
             self.expect(")")
             alias = self._parse_alias()

@@ -174,7 +174,7 @@ class Landing(ABC):
     def adopt(self) -> None:
         """Go on with another load's open load as if it were our own.
 
-        What that load landed is in its own journal row.
+        Rows, bytes and files are counted from here on: what that load has landed is in its own row of the journal.
         """
         self.update(load_id=self._load_id, adopted=True, rows=0, bytes=0, files=0)
 
@@ -195,9 +195,9 @@ class Landing(ABC):
         self.sweep()
 
     def record_drop(self, folder_etag: str) -> None:
-        """Remember which folder is about to be deleted.
+        """Remember by its etag which folder is about to be deleted.
 
-        fails, and nothing is deleted, where another attempt took over.
+        Raises LandingFenced where another attempt has taken over, so that nothing is deleted then.
         """
         self._write(replace(with_open(self.state, phase="dropping"), folder_etag=folder_etag))
 
