@@ -177,6 +177,30 @@ def test_a_cancelled_load_stops_at_its_commits_and_is_settled(app: App) -> None:
     assert app.settled(app.start(entities=["customers", "stock"]))["status"] == "success"
 
 
+def test_a_reload_that_is_cancelled_while_its_old_table_is_dropped_brings_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = FLOW_YML.replace("key_columns: [id]", "key_columns: [id]\n  folder_deletion_wait_seconds: 3")
+    world = LoadWorld(tmp_path, monkeypatch, flow=flow)
+    world.fill(orders=5)
+    settings = {**SETTINGS, "HYGGE_PROJECT": str(world.directory)}
+    with FunctionsHost(APP, tmp_path / "state", settings=settings, worker="inline") as host:
+        app = App(host, world)
+        app.settled(app.start(entities=["orders"]))
+        load_id = app.start(entities=["orders"], run_type="full_drop")
+        app.wait(lambda: not world.landed_files() and app.status(load_id)["entities"][0]["status"] == "waiting")
+        answer = app.http.post(f"/api/loads/{load_id}/cancel")
+        assert answer.json()["state"] == "cancelling"
+        status = app.settled(load_id)
+        assert (status["status"], status["entities"][0]["status"]) == ("cancel", "success")
+        assert "was finished" in status["entities"][0]["message"]
+        assert world.landed_files() == ["orders/00000000000000000001.parquet"]
+        # Nobody owns the table any more, so that the next load does not wait.
+        again = app.settled(app.start(entities=["orders"]))
+        assert (again["status"], again["entities"][0].get("message", "")) == ("success", "")
+        app.close()
+
+
 def test_a_tick_starts_what_is_due_and_the_next_is_skipped_while_it_runs(app: App) -> None:
     gate = threading.Event()
 

@@ -68,7 +68,7 @@ class Schedule:
             self._kill: 3,
             self._mislead: 4,
             self._pass_time: 1,
-            self._cancel: 1,
+            self._cancel: 2,
             self._fold: 1,
             world.tick: 1,
         }
@@ -147,7 +147,10 @@ class Schedule:
     def _cancel(self) -> None:
         unsettled = [load for load in self._world.loads.values() if not load.settled]
         if unsettled:
-            self._world.cancel(self._random.choice(unsettled))
+            load = self._random.choice(unsettled)
+            self._world.cancel(load)
+            # Whoever is handed it next only lets go, though others may still be at work on it or asleep.
+            load.closing = self._random.random() < 0.5
 
     def _fold(self) -> None:
         if len(self._alive) < WORKERS_LIMIT:
