@@ -69,6 +69,26 @@ def test_readers_share_a_table_of_any_key(server: ServerProcess, table: str, dri
     assert len(ranges_of(batches[0].position, len(home.describe().key)) or []) == 12
 
 
+@pytest.mark.parametrize("advice", [[], ["take"], ["", "take", "", "give back"], ["take", "give back"]])
+def test_readers_that_come_and_go_leave_nothing_out(
+    server: ServerProcess, advice: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Told:
+        def __init__(self) -> None:
+            self.left = list(advice)
+
+        def arrived(self, rows: int) -> str:
+            return self.left.pop(0) if self.left else ""
+
+    monkeypatch.setattr(mssql_home, "Trial", Told)
+    home = open_home(server, "ranged.numbers", batch_rows=20)
+    home._settings = home._settings.with_connections(2)
+    with home:
+        batches = list(home.read(Window()))
+    assert sorted(row["id"] for batch in batches for row in batch.rows.to_pylist()) == list(range(1, ROWS + 1))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("range reader")]
+
+
 @pytest.mark.parametrize("table", ["ticks", "pairs"])
 @pytest.mark.parametrize("taken", [1, 7, 20])
 @pytest.mark.parametrize("readers", [1, 3])

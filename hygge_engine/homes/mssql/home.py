@@ -41,6 +41,7 @@ from hygge_engine.homes.mssql.ranges import RANGES_PER_READER, KeyRange, positio
 from hygge_engine.homes.mssql.session import Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import OPERATION, VERSIONS, changes_source, part
+from hygge_engine.homes.mssql.trial import Trial
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, exact_text, keeps_apart, loss
 from hygge_engine.homes.mssql.values import Parameter, parameter, to_text
 from hygge_engine.project.problems import suggest
@@ -247,7 +248,8 @@ class MssqlHome:
         else:
             self.__exit__()  # the readers have connections of their own
             key_columns = len(self._described().key)
-            yield from read_ranges(ranges, readers, lambda: self._reader(window, readers), key_columns)
+            trial = Trial() if self._settings.readers_on_trial and readers > 1 else None
+            yield from read_ranges(ranges, readers, lambda: self._reader(window, readers), key_columns, trial)
 
     def _ranges(self, window: Window, after: Position | None) -> list[KeyRange]:
         """What is to be read: what a position leaves of it, else the whole, shared out where that is worth while."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from hygge_engine.homes.base import Batch
 from hygge_engine.homes.mssql.ranges import KeyRange, position_of
+from hygge_engine.homes.mssql.trial import Trial
 
 # How a reader reads one range.
 type Read = Callable[[KeyRange], Generator[Batch]]
@@ -19,12 +20,17 @@ _POLL_SECONDS = 0.1
 
 
 def read_ranges(
-    ranges: Sequence[KeyRange], readers: int, open_reader: Callable[[], AbstractContextManager[Read]], key_columns: int
+    ranges: Sequence[KeyRange],
+    readers: int,
+    open_reader: Callable[[], AbstractContextManager[Read]],
+    key_columns: int,
+    trial: Trial | None = None,
 ) -> Generator[Batch]:
     """The rows of all ranges, each batch with the position that says what is left once it has been taken.
 
     ``open_reader`` is entered once in each reader's thread. Closing the generator cancels all statements and waits for
-    the threads. The first error of a reader is raised here.
+    the threads. The first error of a reader is raised here. With a ``trial`` one reader begins, the others come when it
+    says so, and one of them leaves at the end of its range where it says that they do not help.
     """
     gathering = _Gathering(ranges, readers)
     threads = [
@@ -33,12 +39,18 @@ def read_ranges(
     ]
     left: dict[int, KeyRange] = dict(enumerate(ranges))
     try:
-        for thread in threads:
+        for thread in threads[: 1 if trial else readers]:
             thread.start()
         for number, batch in gathering.arrivals():
             if batch is None:
                 del left[number]
                 continue
+            match trial.arrived(batch.rows.num_rows) if trial else "":
+                case "take":
+                    for thread in threads[1:]:
+                        thread.start()
+                case "give back":
+                    gathering.give_one_back()
             left[number] = replace(left[number], after=batch.position)
             yield Batch(batch.rows, position_of(list(left.values()), key_columns), batch.warnings)
     finally:
@@ -56,6 +68,7 @@ class _Gathering:
         self._lock = threading.Lock()
         self._unread = len(ranges)
         self._stopped = threading.Event()
+        self._surplus = 0
         # Together with the batch that each reader holds: twice what a single reader would hold.
         self._arrived: queue.Queue[tuple[int, Batch | None] | BaseException] = queue.Queue(readers)
 
@@ -84,6 +97,11 @@ class _Gathering:
             yield arrived
             del arrived
 
+    def give_one_back(self) -> None:
+        """Let the first reader leave that comes to the end of its range; another one reads what is left."""
+        with self._lock:
+            self._surplus = 1
+
     def stop(self) -> None:
         """Tell the readers that nobody takes their batches any more."""
         self._stopped.set()
@@ -91,6 +109,9 @@ class _Gathering:
     def _ranges(self) -> Iterator[tuple[int, KeyRange]]:
         while not self._stopped.is_set():
             with self._lock:
+                if self._surplus:
+                    self._surplus -= 1
+                    return
                 next_ = next(self._waiting, None)
             if next_ is None:
                 return

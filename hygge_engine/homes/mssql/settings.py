@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.mssql.identifiers import parse_table_name
@@ -182,6 +182,7 @@ class MssqlHomeSettings(HomeSettings):
     keep_offset: bool = False
     as_text: tuple[str, ...] = ()
     readers: int | None = Field(default=None, ge=1, le=16)
+    _on_trial: bool = PrivateAttr(default=False)
     consistency: Literal["read_committed", "snapshot"] = "read_committed"
     max_rows_per_second: int | None = Field(default=None, ge=1)
 
@@ -220,6 +221,11 @@ class MssqlHomeSettings(HomeSettings):
     def tracks_changes(self) -> bool:
         return self.table is not None
 
+    @property
+    def readers_on_trial(self) -> bool:
+        """Whether nobody asked for several readers: all but one are given back where they do not help."""
+        return self._on_trial
+
     def connections_at_once(self) -> int:
         return self.readers or 1
 
@@ -228,4 +234,8 @@ class MssqlHomeSettings(HomeSettings):
         return self.readers or (1 if alone else _READERS_AT_LEISURE)
 
     def with_connections(self, count: int) -> Self:
-        return self if self.readers else self.model_copy(update={"readers": count})
+        if self.readers:
+            return self
+        given = self.model_copy(update={"readers": count})
+        given._on_trial = True
+        return given
