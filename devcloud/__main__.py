@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 from devcloud.cloud import MIRROR, WORKSPACE, LaptopCloud
+from devcloud.doors import write_private
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -92,7 +93,8 @@ def _write_settings(project: Path, settings: dict[str, str]) -> str:
     if file.exists() and not _is_ours(file):
         variables = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in settings.items())
         return f"{file} is yours and was left alone; what leads to this cloud:\n{variables}"
-    file.write_text(json.dumps({"IsEncrypted": False, "MadeBy": MADE_BY, "Values": settings}, indent=2) + "\n")
+    text = json.dumps({"IsEncrypted": False, "MadeBy": MADE_BY, "Values": settings}, indent=2) + "\n"
+    write_private(file, text)  # it holds the keys of the whole cloud
     return f"{file} now points at this cloud, so `hygge go` and `hygge runs` work here"
 
 

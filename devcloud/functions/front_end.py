@@ -1,7 +1,6 @@
 """The host's HTTP server: function routes, admin verbs, the durable webhooks and the orders for faults."""
 
 import asyncio
-import hmac
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -10,6 +9,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from devcloud.doors import is_from_elsewhere, matches
 from devcloud.functions.durable_api import RPC_PATH, WEBHOOK_PATH, DurableApi
 from devcloud.functions.faults import Faults
 from devcloud.functions.keys import Keys
@@ -35,6 +35,10 @@ HTTP_ANSWER_LIMIT_SECONDS = 230.0
 _HOP_BY_HOP = {"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"}
 
 Invoke = Callable[[Function, list[Input]], Awaitable[Outcome]]
+
+
+# What is the host's own and not the app's: nothing that a page of another origin may reach.
+_OWN_PATHS = (f"{RPC_PATH}/", f"{WEBHOOK_PATH}/", "/admin/", "/devcloud/")
 
 
 class FrontEnd:
@@ -76,10 +80,12 @@ class FrontEnd:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path
+        if path.startswith(_OWN_PATHS) and is_from_elsewhere(request.headers):
+            return web.Response(status=403)
         if path.startswith(f"{RPC_PATH}/"):
             return await self._durable.handle(request, path.removeprefix(RPC_PATH))
         if path.startswith(f"{WEBHOOK_PATH}/"):
-            if not _matches(self._given_key(request), self._keys.system, self._keys.master):
+            if not matches(self._given_key(request), self._keys.system, self._keys.master):
                 return web.Response(status=401)
             return await self._durable.handle(request, path.removeprefix(WEBHOOK_PATH))
         if path.startswith("/admin/"):
@@ -102,8 +108,8 @@ class FrontEnd:
         if route.auth_level == "anonymous":
             return True
         if route.auth_level == "admin":
-            return _matches(key, self._keys.master)
-        return _matches(key, self._keys.function, self._keys.master)
+            return matches(key, self._keys.master)
+        return matches(key, self._keys.function, self._keys.master)
 
     async def _run(self, function: Function, request: web.Request, parameters: dict[str, str]) -> web.Response:
         message = HttpMessage(
@@ -141,7 +147,7 @@ class FrontEnd:
 
     def _administer(self, request: web.Request, parts: list[str]) -> web.Response:
         """Answer ``/admin/...``, which needs the master key as on Azure."""
-        if not _matches(self._given_key(request), self._keys.master):
+        if not matches(self._given_key(request), self._keys.master):
             return web.Response(status=401)
         match request.method, parts:
             case "GET", ["host", "status"]:
@@ -154,7 +160,10 @@ class FrontEnd:
                 return web.Response(status=404)
 
     async def _order(self, request: web.Request, parts: list[str]) -> web.Response:
-        """Carry out ``/devcloud/...``: what no Azure host has, for tests of programs in other processes."""
+        """Carry out ``/devcloud/...``, which needs the master key: what no Azure host has, for tests of programs in
+        other processes."""
+        if not matches(self._given_key(request), self._keys.master):
+            return web.Response(status=401)
         match request.method, parts:
             case "GET", ["state"]:
                 return web.json_response(self._control("state") | {"faults": self._faults.describe()})
@@ -172,10 +181,6 @@ class FrontEnd:
                 return web.json_response(self._control(f"kill_{victim}"))
             case _:
                 return web.Response(status=404)
-
-
-def _matches(given: str, *keys: str) -> bool:
-    return any(hmac.compare_digest(given.encode(), key.encode()) for key in keys)
 
 
 def _encode_answer(value: str | HttpAnswer | None) -> web.Response:

@@ -5,6 +5,8 @@ import secrets
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from devcloud.doors import write_private
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -23,5 +25,5 @@ def load_keys(path: Path, function_key: str | None) -> Keys:
         keys = Keys(*(secrets.token_urlsafe(40) for _ in range(3)))
     if function_key is not None:
         keys = replace(keys, function=function_key)
-    path.write_text(json.dumps(asdict(keys)))
+    write_private(path, json.dumps(asdict(keys)))
     return keys

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import quote, unquote
 
+from devcloud.doors import matches
 from devcloud.onelake.behaviour import Behaviour
 from devcloud.onelake.errors import ServiceError
 from devcloud.onelake.exchange import Request, parse_query
@@ -81,7 +82,7 @@ class Authenticator:
         if account == self._account_name:
             for text in strings_to_sign(request, account):
                 expected = b64encode(hmac.digest(self._key, text.encode(), "sha256")).decode()
-                if hmac.compare_digest(expected, signature):
+                if matches(signature, expected):
                     return
         raise ServiceError("AuthenticationFailed", "The signature does not match the account name and key.")
 

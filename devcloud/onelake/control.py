@@ -1,4 +1,5 @@
-"""The server's own endpoints under `/devcloud/`: operations, faults, clock, workspaces. JSON, without credentials."""
+"""The server's own endpoints under `/devcloud/`: operations, faults, clock, workspaces. JSON; they take the account's
+key in a header of its own."""
 
 from __future__ import annotations
 
@@ -11,6 +12,9 @@ from devcloud.onelake.errors import ServiceError
 from devcloud.onelake.exchange import Answer
 from devcloud.onelake.faults import Faults
 from devcloud.onelake.operations import OperationsLog
+
+# No header that a form or an image of a web page could send.
+CONTROL_KEY_HEADER = "x-devcloud-key"
 
 _JSON = {"Content-Type": "application/json"}
 

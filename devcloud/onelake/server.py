@@ -15,10 +15,11 @@ from typing import Final, Literal, Self
 
 from aiohttp import web
 
+from devcloud.doors import is_from_elsewhere, matches
 from devcloud.onelake.account import RESERVED_FILESYSTEM, Account
 from devcloud.onelake.auth import DEFAULT_ACCOUNT_KEY, DEFAULT_ACCOUNT_NAME, Authenticator
 from devcloud.onelake.behaviour import Behaviour, Mode
-from devcloud.onelake.control import Control
+from devcloud.onelake.control import CONTROL_KEY_HEADER, Control
 from devcloud.onelake.errors import NotModifiedError, ServiceError, default_code, error_body
 from devcloud.onelake.exchange import BODY_VERBS, MUTATING_VERBS, Answer, Request, http_date, parse_query, parse_target
 from devcloud.onelake.faults import Fault, Faults
@@ -200,6 +201,10 @@ class OneLake:
         if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None:
             http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if http.raw_path.startswith(f"/{RESERVED_FILESYSTEM}/"):
+            if is_from_elsewhere(http.headers):
+                return web.Response(status=403)
+            if not matches(http.headers.get(CONTROL_KEY_HEADER, ""), self.account_key):
+                return web.Response(status=401)
             path, _, query = http.raw_path.partition("?")
             answer = self._control.answer(http.method, path, parse_query(query), await http.read())
             return await send(http, answer, Pace())

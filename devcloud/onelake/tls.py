@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from devcloud.doors import write_private
+
 # A year: a devcloud folder is thrown away long before.
 _VALIDITY = timedelta(days=365)
 
@@ -47,7 +49,6 @@ def _make_certificate(certificate: Path, key_file: Path) -> None:
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    write_private(key_file, pem.decode())
     certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))

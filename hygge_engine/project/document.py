@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import yaml
 
@@ -16,6 +17,14 @@ from hygge_engine.project.findings import explain, explain_character, find_odd_b
 from hygge_engine.project.problems import Problems, Source, Span
 
 ScalarValue = str | int | float | bool | None
+
+# What a file may be: far above any project's, and below what would keep a reader busy.
+SIZE_LIMIT_CHARACTERS = 1_000_000
+DEPTH_LIMIT = 50
+VALUES_LIMIT = 50_000
+
+# Numbers with more digits are text: Python refuses to read them.
+_DIGITS_LIMIT = 1_000
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)\.[0-9]+")
@@ -28,6 +37,8 @@ def resolve_scalar(text: str) -> str | int | float | bool:
     """The value of a plain scalar that is not null."""
     if text in _BOOLEANS:
         return _BOOLEANS[text]
+    if len(text) > _DIGITS_LIMIT:
+        return text
     if _INTEGER.fullmatch(text):
         return int(text)
     if _FLOAT.fullmatch(text):
@@ -98,12 +109,17 @@ def read_document(source: Source, problems: Problems, is_secret: Callable[[str],
 
     ``is_secret`` tells which keys hold secrets; their values appear in no excerpt. An empty file is an empty mapping.
     """
+    if len(source.text) > SIZE_LIMIT_CHARACTERS:
+        found = f"{len(source.text):,} characters"
+        expected = f"at most {SIZE_LIMIT_CHARACTERS:,}"
+        problems.add(source.problem(1, 1, "the file is too long", found=found, expected=expected))
+        return None
     if odd := find_odd_blanks(source):
         for problem in odd:
             problems.add(problem)
         return None
     try:
-        root = yaml.compose(source.text, Loader=yaml.SafeLoader)
+        root = yaml.compose(source.text, Loader=_BoundedLoader)
     except yaml.MarkedYAMLError as error:
         problems.add(explain(source, error))
         return None
@@ -113,8 +129,10 @@ def read_document(source: Source, problems: Problems, is_secret: Callable[[str],
     if root is None:
         source.parsed = True
         return Mapping(source, 1, 1, {})
-    node = _Reader(source, problems, is_secret).read(root)
+    node = _tree_of(root, source, 1, 1, problems, is_secret)
     source.parsed = True
+    if node is None:
+        return None
     if isinstance(node, Mapping):
         return replace(node, line=1, column=1)
     if not (isinstance(node, Scalar) and node.broken):
@@ -135,7 +153,7 @@ def read_value(
     # Blanks in front put the parser's marks where the value stands.
     padded = "\n" * (line - 1) + " " * (column - 1) + stripped
     try:
-        root = yaml.compose(padded, Loader=yaml.SafeLoader)
+        root = yaml.compose(padded, Loader=_BoundedLoader)
     except yaml.YAMLError:
         if any(is_secret(word) for word in re.findall(r"[\w-]+", stripped)):
             source.secrets.append(Span(line - 1, column - 1, line - 1, column - 1 + len(stripped)))
@@ -143,7 +161,43 @@ def read_value(
             source.problem(line, column, "the value is not valid YAML", hint="Look at its brackets, commas and quotes.")
         )
         return None
-    return None if root is None else _Reader(source, problems, is_secret).read(root)
+    return None if root is None else _tree_of(root, source, line, column, problems, is_secret)
+
+
+def _tree_of(
+    root: yaml.Node, source: Source, line: int, column: int, problems: Problems, is_secret: Callable[[str], bool]
+) -> Node | None:
+    """The tree below ``root``; None where aliases make too much of it, which is then a problem of the place."""
+    try:
+        return _Reader(source, problems, is_secret).read(root)
+    except _TooManyValues:
+        expected = f"at most {VALUES_LIMIT:,}, and at most {DEPTH_LIMIT} within each other"
+        hint = "Aliases (`*name`) repeat all that their anchor holds: write it once less, or less of it."
+        problems.add(source.problem(line, column, "there are too many values", expected=expected, hint=hint))
+        return None
+
+
+class _BoundedLoader(yaml.SafeLoader):
+    """PyYAML's own, which stops where there are more values, or they lie deeper within each other, than anybody
+    writes."""
+
+    _depth = 0
+    _values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._depth += 1
+        self._values += 1
+        if self._depth > DEPTH_LIMIT or self._values > VALUES_LIMIT:
+            finding = f"found more than {VALUES_LIMIT:,} values, or more than {DEPTH_LIMIT} within each other"
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, finding, mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+class _TooManyValues(Exception):
+    """Aliases make more of a file than it is."""
 
 
 class _Reader:
@@ -152,10 +206,14 @@ class _Reader:
         self._problems = problems
         self._is_secret = is_secret
         self._open: set[int] = set()
+        self._values = 0
 
     def read(self, node: yaml.Node, key: yaml.Node | None = None) -> Node:
         """The tree below ``node``; ``key`` is the key that it is the value of."""
         line, column = node.start_mark.line + 1, node.start_mark.column + 1
+        self._values += 1
+        if self._values > VALUES_LIMIT or len(self._open) > DEPTH_LIMIT:
+            raise _TooManyValues
         if id(node) in self._open:
             self._problems.add(self._source.problem(line, column, "a value refers to itself"))
             return Scalar(self._source, line, column, "", None, broken=True)

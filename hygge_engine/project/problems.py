@@ -18,6 +18,12 @@ PLACEHOLDERS = ("entity", "flow")
 # An excerpt is for the eye: long lines are cut to this many characters around the caret.
 EXCERPT_WIDTH_CHARACTERS = 110
 
+# As much of a value as tells which one it is.
+FOUND_LIMIT_CHARACTERS = 200
+
+# A longer line is no line of a file that people write, and is not searched for secrets to be masked, but left out.
+LINE_LIMIT_CHARACTERS = 2_000
+
 # More names than these are a list to search in, not a suggestion.
 _MOST_SUGGESTIONS = 3
 
@@ -179,9 +185,10 @@ class Source:
         return lines[line - 1] if 0 < line <= len(lines) else ""
 
     def excerpt(self, line: int, column: int) -> str:
-        """The line with its secrets masked, and a caret below ``column`` (both counted from 1)."""
+        """The line with its secrets masked, and a caret below ``column`` (both counted from 1); nothing of a line that
+        nobody reads."""
         text = self.line(line)
-        if not text.strip():
+        if not text.strip() or len(text) > LINE_LIMIT_CHARACTERS:
             return ""
         caret = max(column - 1, 0)
         shown, shift = "", 0
@@ -220,8 +227,19 @@ class Source:
     ) -> Problem:
         """A problem at a place of this file."""
         return Problem(
-            self.file, line, column, message, mask_text(found), expected, hint, excerpt=self.excerpt(line, column)
+            self.file,
+            line,
+            column,
+            message,
+            _shortened(mask_text(found)),
+            expected,
+            hint,
+            excerpt=self.excerpt(line, column),
         )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= FOUND_LIMIT_CHARACTERS else f"{text[:FOUND_LIMIT_CHARACTERS]}…"
 
 
 def _visible(character: str) -> str:

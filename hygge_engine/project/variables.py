@@ -18,6 +18,10 @@ LOCAL_SETTINGS = "local.settings.json"
 # How other tools write a variable: $NAME, %NAME%, #{NAME}#. Names of variables are upper case there, too.
 _FOREIGN = re.compile(r"\$(?P<a>[A-Z][A-Z0-9_]+)|%(?P<b>[A-Z][A-Z0-9_]+)%|#\{(?P<c>[A-Za-z_]\w*)\}#")
 
+# How many defaults may stand within each other, and how much all variables may become: more is no setting any more.
+DEFAULTS_LIMIT = 10
+EXPANDED_LIMIT_CHARACTERS = 10_000_000
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # A value that is a reference as a whole; one that only has such characters in it may be a password.
@@ -51,6 +55,7 @@ class Variables:
         self._places = f"the environment, {where}"
         # The values of the variables that the files name.
         self.held: dict[str, str] = {}
+        self._expanded = 0
 
     def hide(self, problem: Problem) -> Problem:
         """``problem`` with ``${NAME}`` in place of each value that a variable holds: nobody knows which are secret. A
@@ -103,7 +108,9 @@ class Variables:
         held = tuple(name for name in names if self.held.get(name))
         return replace(node, text=text, value=value, variables=tuple(names), held=held)
 
-    def _expand_text(self, text: str, names: list[str]) -> str:
+    def _expand_text(self, text: str, names: list[str], depth: int = 0) -> str:
+        if depth > DEFAULTS_LIMIT:
+            raise _Unresolved("", f"a variable's default has more than {DEFAULTS_LIMIT} others within it")
         parts: list[str] = []
         position = 0
         while (start := text.find("${", position)) >= 0:
@@ -114,11 +121,11 @@ class Variables:
                 continue
             end = _closing_brace(text, start + 2)
             parts.append(text[position:start])
-            parts.append(self._replace_reference(text[start + 2 : end], names))
+            parts.append(self._replace_reference(text[start + 2 : end], names, depth))
             position = end + 1
         return "".join(parts) + text[position:]
 
-    def _replace_reference(self, body: str, names: list[str]) -> str:
+    def _replace_reference(self, body: str, names: list[str], depth: int) -> str:
         name, separator, default = body.partition(":-")
         if not _NAME.fullmatch(name):
             vault = re.match(r"(kv|akv|keyvault|vault|secret)\W", name, re.IGNORECASE)
@@ -142,6 +149,9 @@ class Variables:
             )
         if value:
             self.held[name] = value
+            self._expanded += len(value)
+            if self._expanded > EXPANDED_LIMIT_CHARACTERS:
+                raise _Unresolved(name, "the project's variables become too long", expected="shorter ones, or fewer")
         if value is not None and _REFERENCE.fullmatch(value):
             raise _Unresolved(
                 name,
@@ -150,7 +160,7 @@ class Variables:
                 hint="Name the other variable in the project's file instead.",
             )
         if separator:
-            return value or self._expand_text(default, names)
+            return value or self._expand_text(default, names, depth + 1)
         if value is None:
             similar = nearest(name, {*self._environment, *self._local})
             raise _Unresolved(
@@ -228,6 +238,9 @@ def _read_local_settings(path: Path, problems: Problems) -> tuple[dict[str, str]
         return {}, f"{path.name} (not readable)"
     except UnicodeDecodeError:
         problems.add(Problem(path.name, 1, 1, "the file is not UTF-8", hint="Save it as UTF-8."))
+        return {}, f"{path.name} (not readable)"
+    except (ValueError, RecursionError) as error:
+        problems.add(Problem(path.name, 0, 0, "the file cannot be read", found=type(error).__name__))
         return {}, f"{path.name} (not readable)"
     except OSError as error:
         problems.add(Problem(path.name, 0, 0, "the file cannot be read", found=error.strerror or ""))

@@ -271,7 +271,7 @@ class World:
             mirror_name=ITEM,
             credential="account_key",
             account_name="unused",
-            account_key=SecretStr("unused"),
+            account_key=SecretStr("dW51c2Vk"),
             key_columns=("id",),
             folder_deletion_wait_seconds=drop_wait_seconds,
         )

@@ -36,13 +36,32 @@ def _window(count: int, size: int = 2, **fields: Any) -> dict[str, Any]:
     return {"size": size, "items": [{"name": f"item {number}", **fields} for number in range(count)]}
 
 
+def master_of(client: SampleClient) -> dict[str, str]:
+    return {"x-functions-key": client.host.master_key}
+
+
+def test_orders_take_the_master_key_and_no_page_of_another_origin(client: SampleClient) -> None:
+    url = f"{client.host.url}/devcloud/worker/kill"
+    worker = client.host.worker_pid
+    own = client.host.function_key.encode()
+    for key in (b"", b"wrong", own, "schl\u00fcssel".encode(), b"\xff\xfe"):
+        headers = [(b"x-functions-key", key)]
+        assert httpx.post(url, headers=headers).status_code == 401
+        assert httpx.get(f"{client.host.url}/devcloud/state", headers=headers).status_code == 401
+        if key != own:
+            assert httpx.post(f"{client.host.url}/api/start/window/x", headers=headers).status_code == 401
+    for foreign in ({"Origin": "https://evil.example.com"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+        assert httpx.post(url, headers={**master_of(client), **foreign}).status_code == 403
+    assert client.host.worker_pid == worker
+
+
 def test_a_worker_killed_in_mid_activity_is_replaced_and_the_activity_delivered_again(client: SampleClient) -> None:
     links = client.start("window", _window(1, gate="gate"))
     wait_until(lambda: client.trace == ["start item 0"])
     killed = client.host.worker_pid
     client.host.kill_worker()
     wait_until(lambda: client.trace == ["start item 0"] * 2)
-    state = httpx.get(f"{client.host.url}/devcloud/state").json()
+    state = httpx.get(f"{client.host.url}/devcloud/state", headers=master_of(client)).json()
     assert [(activity["name"], activity["deliveries"]) for activity in state["open_activities"]] == [("work", 2)]
     client.open_gate()
     assert client.finish(links)["output"]["results"] == [{"name": "item 0", "status": "done"}]
@@ -52,7 +71,12 @@ def test_a_worker_killed_in_mid_activity_is_replaced_and_the_activity_delivered_
 @pytest.mark.parametrize("moment", ["start", "finish"])
 def test_a_worker_that_dies_at_a_chosen_moment_costs_only_a_delivery(client: SampleClient, moment: str) -> None:
     order = {"activity": "work", "moment": moment, "skip": 1}
-    assert httpx.post(f"{client.host.url}/devcloud/faults/kill_worker_on", json=order).status_code == 200
+    assert (
+        httpx.post(
+            f"{client.host.url}/devcloud/faults/kill_worker_on", json=order, headers=master_of(client)
+        ).status_code
+        == 200
+    )
     output = client.run("window", _window(4))["output"]
     assert output["settled"] == 4
     # The second delivery is lost: whether it got as far as running is the question of the moment.
@@ -152,25 +176,25 @@ def test_a_host_process_that_is_killed_resumes_and_leaves_no_worker_behind(tmp_p
     command = [sys.executable, "-m", "devcloud.functions", "--app", str(SAMPLE_APP), "--port", "0"]
     command += ["--state", str(tmp_path / "state"), "--function-key", "open"]
 
-    def serve() -> tuple[subprocess.Popen[str], str]:
+    def serve() -> tuple[subprocess.Popen[str], str, str]:
         run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         assert run.stdout is not None
         lines = iter(run.stdout.readline, "")
         url = next(line for line in lines if "health: [GET] " in line).split()[-1].removesuffix("/api/health")
-        assert any("Master key" in line for line in lines)
-        return run, url
+        master = next(line for line in lines if "Master key" in line).split()[-1]
+        return run, url, master
 
     def status(url: str) -> dict[str, Any]:
         answer: dict[str, Any] = httpx.get(f"{url}/api/client/status/load?code=open", timeout=DEADLINE_SECONDS).json()
         return answer
 
-    run, url = serve()
+    run, url, master = serve()
     try:
         request = {"size": 2, "items": [{"name": "a", "gate": "gate"}, {"name": "b", "gate": "gate"}]}
         httpx.post(f"{url}/api/start/window/load?code=open", json=request, timeout=DEADLINE_SECONDS)
         trace = tmp_path / "trace.txt"
         wait_until(lambda: trace.is_file() and len(trace.read_text().splitlines()) == 2)
-        worker = httpx.get(f"{url}/devcloud/state").json()["worker_pid"]
+        worker = httpx.get(f"{url}/devcloud/state", headers={"x-functions-key": master}).json()["worker_pid"]
         run.send_signal(signal.SIGKILL)
         run.wait(DEADLINE_SECONDS)
         wait_until(lambda: not Path(f"/proc/{worker}").exists())
@@ -178,7 +202,7 @@ def test_a_host_process_that_is_killed_resumes_and_leaves_no_worker_behind(tmp_p
         run.kill()
         run.communicate()
     (tmp_path / "gate").touch()
-    run, url = serve()
+    run, url, _ = serve()
     try:
         wait_until(lambda: status(url)["runtimeStatus"] == "Completed")
         assert status(url)["output"]["settled"] == 2

@@ -193,6 +193,13 @@ def test_the_log_tells_what_happened(lake: OneLake, clients: Clients, tmp_path: 
 
 def test_everything_is_in_reach_over_http(lake: OneLake, clients: Clients) -> None:
     http = clients.http
+    assert http.get("/devcloud/faults").status_code == 401
+    for key in (b"wrong", "schl\u00fcssel".encode(), b""):
+        assert http.get("/devcloud/faults", headers=[(b"x-devcloud-key", key)]).status_code == 401
+    http.headers["x-devcloud-key"] = lake.account_key
+    foreign = {"Origin": "https://evil.example.com"}
+    assert http.post("/devcloud/clock", headers=foreign, json={"offset_seconds": 1}).status_code == 403
+    assert http.post("/devcloud/clock", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
     rule = http.post("/devcloud/faults", json={"verb": "delete", "code": "ServerBusy", "times": None})
     assert (rule.status_code, rule.json()["status"]) == (201, 503)
     clients.write(f"{FILES}/file")

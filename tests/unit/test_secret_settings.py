@@ -171,7 +171,8 @@ class World(LoadWorld):
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
         connection = "".join(f"    {key}: {CANARY}\n" for key in secrets_of(CONNECTIONS["mssql"]) if key != "password")
         hygge = HYGGE.replace("${SHOP_PASSWORD}", CANARY) + connection
-        store = "".join(f"  {key}: {CANARY}\n" for key in secrets_of(STORES[kind]))
+        shown_as = {"sas_token": f"'sv=1&sig={CANARY}'"}
+        store = "".join(f"  {key}: {shown_as.get(key, CANARY)}\n" for key in secrets_of(STORES[kind]))
         flow = FLOW_YML.replace("  key_columns", f"  credential: sas\n{store}  key_columns")
         flow += f"polish: {{ mask: {{ value: hash, id: hash }}, hash_salt: {CANARY} }}\n"
         if kind != "open_mirroring":

@@ -1,0 +1,34 @@
+"""Who may come in: what every server of the laptop cloud asks of a caller beyond its own protocol."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+OWNER_ONLY = 0o600
+
+
+def is_from_elsewhere(headers: Mapping[str, str]) -> bool:
+    """Whether a browser sends this request for a page of another origin, which any page can make it do."""
+    origin = headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc.casefold() != headers.get("Host", "").casefold():
+        return True
+    return headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
+
+
+def matches(given: str, *keys: str) -> bool:
+    """Whether a key is one of these; any text may be given."""
+    offered = given.encode("utf-8", "backslashreplace")
+    return any(hmac.compare_digest(offered, key.encode()) for key in keys)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that its owner alone may read, whatever was there before."""
+    staged = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY), "w", encoding="utf-8") as file:
+        file.write(text)
+    staged.replace(path)

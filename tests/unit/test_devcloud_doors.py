@@ -1,0 +1,61 @@
+"""Keys, origins and private files of the laptop cloud."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from devcloud.__main__ import _write_settings
+from devcloud.doors import is_from_elsewhere, matches, write_private
+from devcloud.functions.keys import load_keys
+
+
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("given", ["", "ke", "key ", "schl\u00fcssel", "\udcff\udcfe", "\ud800", "\0", "\u202e"])
+def test_any_text_may_be_offered_as_a_key(given: str) -> None:
+    assert not matches(given, "key", "other")
+    assert matches("key", "other", "key")
+
+
+def test_files_with_keys_are_their_owners_alone(tmp_path: Path) -> None:
+    for path in (tmp_path / "keys.json", tmp_path / "local.settings.json", tmp_path / "new"):
+        path.write_text('{"MadeBy": "somebody"}') if path.name != "new" else None
+        if path.exists():
+            path.chmod(0o644)
+        write_private(path, "{}")
+        assert (mode_of(path), path.read_text()) == (0o600, "{}")
+    keys = tmp_path / "host" / "keys.json"
+    keys.parent.mkdir()
+    made = load_keys(keys, None)
+    assert mode_of(keys) == 0o600
+    assert load_keys(keys, None) == made
+    project = tmp_path / "project"
+    project.mkdir()
+    _write_settings(project, {"LAKE_ACCOUNT_KEY": "a2V5"})
+    settings = project / "local.settings.json"
+    assert mode_of(settings) == 0o600
+    assert json.loads(settings.read_text())["Values"] == {"LAKE_ACCOUNT_KEY": "a2V5"}
+    assert sorted(path.name for path in project.iterdir()) == ["local.settings.json"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "elsewhere"),
+    [
+        ({}, False),
+        ({"Host": "127.0.0.1:7071", "Origin": "http://127.0.0.1:7071"}, False),
+        ({"Host": "127.0.0.1:7071", "Sec-Fetch-Site": "same-origin"}, False),
+        ({"Host": "127.0.0.1:7071", "Sec-Fetch-Site": "none"}, False),
+        ({"Host": "127.0.0.1:7071", "Origin": "http://127.0.0.1:7072"}, True),
+        ({"Host": "127.0.0.1:7071", "Origin": "https://evil.example.com"}, True),
+        ({"Host": "127.0.0.1:7071", "Origin": "null"}, True),
+        ({"Host": "127.0.0.1:7071", "Sec-Fetch-Site": "cross-site"}, True),
+        ({"Host": "127.0.0.1:7071", "Sec-Fetch-Site": "same-site"}, True),
+    ],
+)
+def test_pages_of_other_origins_are_told(headers: dict[str, str], elsewhere: bool) -> None:
+    assert is_from_elsewhere(headers) is elsewhere

@@ -1,0 +1,102 @@
+"""Files that are small to write and endless to read: each is a problem at once, and no stack trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hygge_engine.errors import ConfigurationError
+from hygge_engine.project import load_project
+from tests.unit.project_files import ENVIRONMENT, FLOW, HYGGE, write_project
+
+ALIASES = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
+CHAIN = "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 1_500))
+MERGES = "".join(f"a{n}: &a{n}\n  <<: [{', '.join([f'*a{n - 1}'] * 9)}]\n  b{n}: 1\n" for n in range(1, 30))
+
+BOMBS = {
+    "aliases of aliases": f"a0: &a0 [x]\n{ALIASES}",
+    "a chain of aliases": f"a0: &a0 [x]\n{CHAIN}",
+    "merges of merges": f"a0: &a0 {{x: 1}}\n{MERGES}",
+    "lists within lists": "a: " + "[" * 20_000,
+    "closed lists within lists": "a: " + "[" * 20_000 + "]" * 20_000,
+    "mappings within mappings": "a: " + "{a: " * 20_000,
+    "indented mappings": "".join(f"{' ' * n}a:\n" for n in range(1_300)),
+    "items of items": "a:\n  " + "- " * 20_000,
+    "keys of keys": "? " * 20_000,
+    "a long file": "#" * 1_000_001,
+    "many values": "a: [" + "1," * 60_000 + "]",
+    "defaults within defaults": 'name: "' + "${A:-" * 5_000 + "x" + "}" * 5_000 + '"\n',
+    "defaults that nothing closes": 'name: "' + "${A:-" * 20_000 + '"\n',
+    "a long variable again and again": 'name: "' + "${LONG}" * 10_000 + '"\n',
+    "a number with many digits": f"options: {{ concurrency: {'9' * 5_000} }}\n",
+    "a fraction with many digits": f"options: {{ slice_minutes: {'9' * 5_000}.0 }}\n",
+}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
+def test_a_bomb_is_a_problem_at_once(tmp_path: Path, text: str) -> None:
+    files = {"hygge": text} if "options" in text else {"flows__orders_to_fabric__entities__items": text}
+    write_project(tmp_path, **files)
+    with pytest.raises(ConfigurationError) as caught:
+        load_project(tmp_path, {**ENVIRONMENT, "LONG": "x" * 100_000})
+    assert len(str(caught.value)) < 20_000
+    assert all(len(problem.render()) < 5_000 for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"Values": {"A": ' + "9" * 5_000 + "}}"])
+def test_local_settings_are_no_bomb_either(tmp_path: Path, text: str) -> None:
+    write_project(tmp_path)
+    (tmp_path / "local.settings.json").write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load_project(tmp_path, ENVIRONMENT)
+    assert [problem.file for problem in caught.value.problems] == ["local.settings.json"]
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "flow.run_type=" + "[" * 50_000,
+        "flow.run_type=" + "[" * 50_000 + "]" * 50_000,
+        "options.concurrency=" + "9" * 5_000,
+    ],
+)
+def test_the_command_line_is_no_bomb_either(tmp_path: Path, override: str) -> None:
+    write_project(tmp_path)
+    with pytest.raises(ConfigurationError):
+        load_project(tmp_path, ENVIRONMENT, [override])
+
+
+def test_what_people_write_is_within_the_bounds(tmp_path: Path) -> None:
+    entities = "\n".join(f"  - name: table_{n}\n    home: {{ table: dbo.table_{n} }}" for n in range(300))
+    flow = FLOW.replace("entities: [orders, customers]", f"entities:\n{entities}")
+    hygge = HYGGE.replace("name: shop", 'name: "${A:-${B:-${C:-shop}}}"')
+    write_project(tmp_path, hygge=hygge, flows__orders_to_fabric__flow=flow)
+    assert len(load_project(tmp_path, ENVIRONMENT).entities) == 300
+
+
+@pytest.mark.parametrize(
+    ("credential", "expected"),
+    [
+        ("credential: sas, sas_token: not-a-token", "no SAS token"),
+        ("credential: sas, sas_token: aGFsbG8", "no SAS token"),
+        ("credential: sas, sas_token: 'https://a.dfs.core.windows.net/?sv=1&sig=x'", "no SAS token"),
+        ("credential: sas, sas_token: 'sv=2024-11-04&sp=r'", "no SAS token"),
+        ("credential: account_key, account_key: no base64!", "not base64"),
+        ("credential: account_key, account_key: abcde", "not base64"),
+        ("credential: sas, sas_token: '?sv=2024-11-04&sp=r&sig=aB%2F%3D'", ""),
+        ("credential: account_key, account_key: aGFsbG8=", ""),
+    ],
+)
+def test_keys_and_tokens_of_a_lake_look_like_such(tmp_path: Path, credential: str, expected: str) -> None:
+    begin, end = FLOW.index("store:"), FLOW.index("watermark:")
+    lake = "account_url: https://shop.dfs.core.windows.net, filesystem: data"
+    flow = f"{FLOW[:begin]}store: {{ type: adls, {lake}, {credential}, key_columns: [id] }}\n{FLOW[end:]}"
+    write_project(tmp_path, flows__orders_to_fabric__flow=flow)
+    if not expected:
+        load_project(tmp_path, ENVIRONMENT)
+        return
+    with pytest.raises(ConfigurationError, match=expected) as caught:
+        load_project(tmp_path, ENVIRONMENT)
+    secret = credential.rpartition(": ")[2].strip("'")
+    assert secret not in "".join(problem.render() for problem in caught.value.problems)
