@@ -13,13 +13,15 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class PathInfo:
-    """One file or folder. ``length`` in bytes, 0 for a folder; ``etag`` changes whenever a file's content does."""
+    """One file or folder. ``length`` in bytes, 0 for a folder; ``etag`` changes whenever a file's content does, and is
+    empty where there is none. ``link`` is where a symbolic link of a local directory leads."""
 
     path: str
     is_directory: bool
     length: int
     etag: str
     modified: datetime
+    link: str = ""
 
     @property
     def name(self) -> str:

@@ -162,16 +162,40 @@ class LocalLake:
                         content.unlink()
 
     def list(self, directory: str, *, recursive: bool = False) -> Iterator[PathInfo]:
-        found = []
-        pending = [directory]
-        while pending:
-            for path in self._names(pending.pop()):
-                entry = self.info(path)
+        """Links are followed, and folders that several of them lead to are listed once; a link that leads nowhere is a
+        file without an etag."""
+        found: list[PathInfo] = []
+        seen: set[str] = set()
+        pending, links = [directory], list[str]()
+        while pending or links:
+            # What is there itself comes before what links lead to.
+            folder = pending.pop() if pending else links.pop(0)
+            if recursive and not self._is_first(folder, seen):
+                continue
+            for path in self._names(folder):
+                entry = self.info(path) or self._dangling(path)
                 if entry is not None:  # otherwise deleted since the names were read
                     found.append(entry)
                     if recursive and entry.is_directory:
-                        pending.append(path)
+                        (links if entry.link else pending).append(path)
         yield from sorted(found, key=lambda entry: entry.path)
+
+    def _is_first(self, directory: str, seen: set[str]) -> bool:
+        """Whether a folder has not been seen under another path."""
+        status = _stat(self._locate(directory))
+        if status is None:
+            return False
+        identity = _directory_etag(status)
+        if identity in seen:
+            return False
+        seen.add(identity)
+        return True
+
+    def _dangling(self, path: str) -> PathInfo | None:
+        target = self._locate(path)
+        if not target.is_symlink():
+            return None
+        return PathInfo(path, False, 0, "", datetime.fromtimestamp(0, UTC), os.readlink(target))
 
     def _names(self, directory: str) -> Sequence[str]:
         try:
@@ -317,6 +341,7 @@ def _path_info(path: str, target: Path) -> PathInfo:
         length=0 if is_directory else status.st_size,
         etag=_directory_etag(status) if is_directory else _etag(status),
         modified=datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC),
+        link=os.readlink(target) if target.is_symlink() else "",
     )
 
 

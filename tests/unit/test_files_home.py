@@ -112,6 +112,27 @@ class TestListing:
         }.items():
             assert [row["v"] for row in rows(home_of(tmp_path, pattern, format="csv"))] == names
 
+    def test_links_are_followed_and_each_file_counts_once(self, tmp_path: Path) -> None:
+        write(tmp_path, "elsewhere/more.csv", "id\n3\n")
+        write(tmp_path, "in/real/a.csv", "id\n1\n")
+        write(tmp_path, "in/b.csv", "id\n2\n")
+        for link, leads_to in {
+            "in/again": "real",  # the same folder once more, and before it in the order of names
+            "in/real/loop": "..",
+            "in/a-link.csv": "b.csv",
+            "in/c-link.csv": "../elsewhere/more.csv",
+            "in/d-link.csv": "c-link.csv",
+            "in/far": str(tmp_path / "elsewhere"),
+        }.items():
+            (tmp_path / link).symlink_to(leads_to)
+        home = home_of(tmp_path, "in", format="csv")
+        assert sorted(row["id"] for row in rows(home)) == [1, 2, 3]
+        assert [file.path for file in home.files if "real" in file.path] == ["in/real/a.csv"]
+        assert len(home.links) == 1
+        (tmp_path / "in/gone.csv").symlink_to("/nowhere/gone.csv")
+        with pytest.raises(HomeError, match=r"in/gone.csv is a link to /nowhere/gone.csv, which is not there"):
+            home_of(tmp_path, "in/*.csv", format="csv").describe()
+
     def test_folders_become_columns_of_the_type_that_fits_them_all(self, tmp_path: Path) -> None:
         for folder in ("day=2024-01-31/region=de%2Fby/n=1", "day=2024-02-01/region=__HIVE_DEFAULT_PARTITION__/n=x"):
             write(tmp_path, f"{folder}/f.csv", "id\n1\n")

@@ -38,6 +38,8 @@ def check_files(
         return [failure("files", "list path", error)]
     size = sum(file.info.length for file in files)
     checks = [Check("files", "ok", f"{len(files):,}, {size / _MIB:,.1f} MiB, the first {files[0].path}", "list path")]
+    if links := home.links:
+        checks.append(Check("links", "ok", f"followed: {', '.join(links)}; each file counts once", "list path"))
     how = "the footers of all files" if settings.format == "parquet" else "all files, once"
     if settings.format != "parquet" and settings.infer and size > _LARGE_TEXT_BYTES:
         remedy = "Declare the columns, and set infer: false, or write Parquet."

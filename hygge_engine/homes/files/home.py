@@ -37,11 +37,12 @@ from hygge_engine.homes.files.cursor import (
     within,
 )
 from hygge_engine.homes.files.declared import spelling
-from hygge_engine.homes.files.listing import SourceFile, list_files, partition_names
+from hygge_engine.homes.files.listing import SourceFile, followed_links, list_files, partition_names
 from hygge_engine.homes.files.ndjson import NdjsonFormat
 from hygge_engine.homes.files.parquet import Group, ParquetFormat
 from hygge_engine.homes.files.settings import ColumnSettings, FilesHomeSettings
 from hygge_engine.lake.base import Lake
+from hygge_engine.lake.local import LocalLake
 from hygge_engine.panics import panics_as
 from hygge_engine.project.problems import suggest
 from hygge_engine.project.settings import CHANGE_TRACKING, FILE_MODIFIED
@@ -98,6 +99,11 @@ class FilesHome:
             partitions = self._settings.partitions
             self._files = list_files(self._lake, self._pattern, partitions=partitions, folder=self._folder)
         return self._files
+
+    @property
+    def links(self) -> list[str]:
+        """The symbolic links that files were found through, with where they lead."""
+        return followed_links(self._lake, self.files) if isinstance(self._lake, LocalLake) else []
 
     def describe(self) -> Table:
         """The columns of all files and their folders. Raises HomeNotFound, HomeError, Unreadable, UnsupportedType."""

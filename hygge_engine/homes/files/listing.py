@@ -43,8 +43,9 @@ def list_files(lake: Lake, pattern: str, *, partitions: bool, folder: str = "") 
 
     Left out are empty files, and names that begin with ``_`` or ``.`` below the pattern's fixed part, by the rule of
     Spark: markers, checksums and unfinished work (``_SUCCESS``, ``_committed_…``, ``.part.crc``), but not partition
-    folders such as ``_year=2024``. Raises HomeNotFound where nothing is left, HomeError for a Delta table, whose folder
-    also holds files that do not belong to it any more.
+    folders such as ``_year=2024``. Symbolic links are followed; a file that is reached in several ways counts once.
+    Raises HomeNotFound where nothing is left, HomeError for a link that leads nowhere, and for a Delta table, whose
+    folder also holds files that do not belong to it any more.
     """
     base, glob = _split(lake, pattern)
     found = [] if glob is None else [entry for entry in lake.list(base, recursive=True) if not entry.is_directory]
@@ -62,14 +63,46 @@ def list_files(lake: Lake, pattern: str, *, partitions: bool, folder: str = "") 
                 f"{lake.url}/{pattern} holds a Delta table, whose folder keeps files that are no part of it any more.",
                 hint="Read it through its SQL endpoint, or name other files.",
             )
-        if entry.length and not any(_is_hidden(part) for part in parts):
+        if any(_is_hidden(part) for part in parts):
+            continue
+        if not entry.etag:
+            raise HomeError(
+                f"{SourceFile(entry, {}, folder).name} is a link to {entry.link}, which is not there.",
+                hint="Restore what it leads to, or remove the link.",
+            )
+        if entry.length:
             kept.append(SourceFile(entry, _partitions(parts[:-1]) if partitions else {}, folder))
+    kept = _each_once(kept)
     if not kept:
         raise HomeNotFound(
             f"There are no files at {lake.url}/{pattern}.",
             hint="Check path; files whose names begin with _ or . and empty ones do not count.",
         )
     return kept
+
+
+def _each_once(files: Sequence[SourceFile]) -> list[SourceFile]:
+    """Without links to files that are there under another name."""
+    links = [file for file in files if file.info.link]
+    seen = {file.info.etag for file in files if not file.info.link}
+    doubled = set()
+    for file in links:
+        if file.info.etag in seen:
+            doubled.add(file.path)
+        seen.add(file.info.etag)
+    return [file for file in files if file.path not in doubled]
+
+
+def followed_links(lake: Lake, files: Sequence[SourceFile]) -> list[str]:
+    """The symbolic links that lead to some of the files, with where they lead."""
+    found: dict[str, None] = {}
+    for file in files:
+        parts = file.path.split("/")
+        for length in range(1, len(parts) + 1):
+            info = file.info if length == len(parts) else lake.info("/".join(parts[:length]))
+            if info is not None and info.link:
+                found[f"{info.path} → {info.link}"] = None
+    return list(found)
 
 
 def partition_names(files: Sequence[SourceFile]) -> list[str]:
