@@ -21,11 +21,13 @@ COLUMNS = ("id", "value", "modified")
 
 
 class Content(NamedTuple):
-    """``versions`` is what Change Tracking knows: the version of each row's last change, also of rows that are gone."""
+    """``versions`` is what Change Tracking knows: the version of each row's last change, also of rows that are gone.
+    ``narrow``: the time of change is an int now, and was a bigint."""
 
     clock: int
     rows: dict[int, Row]
     versions: dict[int, int]
+    narrow: bool = False
 
 
 class Source:
@@ -66,13 +68,26 @@ class Source:
     def remove(self, *ids: int) -> None:
         self._change(dict.fromkeys(ids), self.clock)
 
-    def _change(self, changes: dict[int, Row | None], clock: int) -> None:
+    def restore(self, *ids: int) -> None:
+        """Go back to the beginning of time, with these rows and no others: a truncated table, or a restored one."""
+        self._change({**dict.fromkeys(self.content.rows), **{id_: (id_, "restored", 1) for id_ in ids}}, 1)
+
+    def narrow(self) -> None:
+        """Give a column another type."""
+        self._change({}, self.clock, narrow=True)
+
+    def _change(self, changes: dict[int, Row | None], clock: int, *, narrow: bool = False) -> None:
         before = self.content
         version = max(before.versions.values(), default=0) + 1
         rows = {id_: row for id_, row in (before.rows | changes).items() if row is not None}
         changed = {id_: version for id_, row in changes.items() if row is not None or id_ in before.rows}
         self.history |= set(rows.values())
-        document = {"clock": clock, "rows": list(rows.values()), "versions": list((before.versions | changed).items())}
+        document = {
+            "clock": clock,
+            "rows": list(rows.values()),
+            "versions": list((before.versions | changed).items()),
+            "narrow": before.narrow or narrow,
+        }
         unfinished = self._path.with_suffix(".unfinished")
         unfinished.write_text(json.dumps(document))
         os.replace(unfinished, self._path)
@@ -84,7 +99,7 @@ class Source:
             return Content(0, {}, {})
         document = json.loads(self._path.read_bytes())
         rows = {id_: (id_, value, modified) for id_, value, modified in document["rows"]}
-        return Content(document["clock"], rows, dict(document["versions"]))
+        return Content(document["clock"], rows, dict(document["versions"]), document["narrow"])
 
 
 class SourceHome:
@@ -111,7 +126,9 @@ class SourceHome:
             (
                 Column("id", pa.int64(), "bigint", nullable=False),
                 Column("value", pa.string(), "nvarchar(20)"),
-                Column("modified", pa.int64(), "bigint"),
+                Column("modified", pa.int32(), "int")
+                if self._source.content.narrow
+                else Column("modified", pa.int64(), "bigint"),
             ),
             key=("id",),
         )

@@ -12,6 +12,7 @@ from tests.faults.prover.scenario import (
     CASES,
     EMPTYING_RELOAD,
     FILE_LAKES,
+    GOING_BACK,
     INCREMENT,
     INITIAL,
     LOCAL,
@@ -20,6 +21,7 @@ from tests.faults.prover.scenario import (
     NEXT_CASES,
     ONELAKE,
     OPEN_WINDOW,
+    REBUILD,
     RELOAD,
     RELOAD_OVER_CHANGES,
     TRACKED_CHANGES,
@@ -316,6 +318,23 @@ def reloaded_over(case: Case) -> Scenario:
     return Scenario(f"{case.name}: reloaded over", before_and_after, run, case.count, LOCAL)
 
 
+def reshaped(case: Case) -> Scenario:
+    """The worker is killed, a column changes its type, and another load comes: no file brings both types."""
+
+    def run(world: World, point: Point) -> None:
+        load = case.begin(world)
+        world.run(world.deliver(load), at(point.number, point.detail, "die"))
+        world.expire()
+        world.source.narrow()
+        world.source.put(0, 9)
+        world.load("incremental")
+        if case.deletes:
+            world.load("full_drop")
+        conclude(world, rows_once=False)
+
+    return Scenario(f"{case.name}: another shape", before_and_after, run, case.count, LOCAL)
+
+
 FILE_STORES: tuple[StoreKind, ...] = ("parquet", "delta")
 
 
@@ -391,6 +410,9 @@ LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *(scenario(OPEN_WINDOW) for scenario in (killed, misled_for_good)),
     *(beside_a_window(case.sliced) for case in (INITIAL, INCREMENT, RELOAD, WINDOW)),
     *(reloaded_over(case.sliced) for case in (INITIAL, INCREMENT, RELOAD, WINDOW)),
+    *(reshaped(case.sliced) for case in (INITIAL, INCREMENT, RELOAD, WINDOW)),
+    *(scenario(REBUILD.sliced) for scenario in (killed, abandoned, cancelled)),
+    *(scenario(GOING_BACK.sliced) for scenario in (killed, abandoned, asleep_while_others_load, cancelled)),
     *_file_scenarios(),
     *_tracked_scenarios(),
 )

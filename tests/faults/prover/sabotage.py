@@ -9,10 +9,13 @@ from typing import Any
 from unittest.mock import patch
 
 from hygge_engine.errors import LakeConditionNotMet
+from hygge_engine.flow import reach
 from hygge_engine.flow import run as flow_run
+from hygge_engine.flow.opening import Opening
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal.journal import Journal
 from hygge_engine.lake.base import Lake
+from hygge_engine.stores.landing.base import Landing
 from hygge_engine.stores.landing.protocol import TableLanding
 from hygge_engine.stores.landing.state import LandingState, StagedFile, StateFile, with_open
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
@@ -229,7 +232,38 @@ def _overwrite_the_journal() -> None:
     patch.object(Journal, "fold", fold).start()
 
 
+def _look_at_nothing() -> None:
+    patch.object(Opening, "must_begin_again", lambda self, opened: False).start()
+
+
+def _keep_what_was_meant() -> None:
+    begin = Landing.begin
+
+    def begin_without(self: Self, *arguments: Any, **keys: Any) -> None:
+        begin(self, *arguments, **keys)
+        self.update(before=None)
+
+    patch.object(Landing, "begin", begin_without).start()
+
+
+def _never_look_back() -> None:
+    patch.object(reach, "_is_below", lambda home, newest, mark: False).start()
+
+
 SABOTAGES: dict[str, Sabotage] = {
+    "unlooked-at": Sabotage(
+        "an open load reads on whatever the source has become", "initial in slices: another shape", _look_at_nothing
+    ),
+    "meant-to-land": Sabotage(
+        "what a discarded load meant to land is taken for what has landed",
+        "rebuild in slices: abandoned",
+        _keep_what_was_meant,
+    ),
+    "never-back": Sabotage(
+        "the source's newest value is not compared with what was loaded",
+        "going back in slices: killed",
+        _never_look_back,
+    ),
     "any-nonce": Sabotage(
         "a refused state write is taken for one's own, whatever nonce is there",
         "increment: asleep while delivered again",

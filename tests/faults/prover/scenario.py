@@ -156,6 +156,21 @@ def _prepare_window(world: World) -> None:
     world.source.correct(3, 5, 6)
 
 
+def _prepare_restored(world: World) -> None:
+    """A long history, and then a source that knows nothing of it."""
+    for id_ in range(20):
+        world.source.put(id_ % 7)
+    world.load("incremental", unobserved=True)
+    world.source.restore(1, 3, 7)
+
+
+def _prepare_retyped(world: World) -> None:
+    world.source.put(*range(5))
+    world.load("incremental", unobserved=True)
+    world.source.narrow()
+    world.source.put(1, 3, 7)
+
+
 # More slices than an orchestrator lets go by in which nothing moves.
 MANY = 23
 
@@ -168,6 +183,8 @@ RELOAD_OVER_CHANGES = Case("reload over changes", "full_drop", _prepare_rows)
 LONG_RELOAD = Case("long reload", "full_drop", _prepare_many).sliced
 WINDOW = Case("window", "incremental", _prepare_window, window=("2", "3"))
 OPEN_WINDOW = Case("open window", "incremental", _prepare_window, window=("2", ""))
+GOING_BACK = Case("going back", "incremental", _prepare_restored)
+REBUILD = Case("rebuild", "incremental", _prepare_retyped)
 TRACKED_CHANGES = Case("changes", "incremental", _prepare_tracked)
 WHOLE_CASES = (INITIAL, INCREMENT, FIRST_RELOAD, RELOAD)
 CASES = (*WHOLE_CASES, *(case.sliced for case in WHOLE_CASES), EMPTYING_RELOAD)

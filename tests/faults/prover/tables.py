@@ -67,6 +67,7 @@ class MirroredTable:
             raise Refuted(f"the replicator cannot read: {report.unavailable}")
         if any(table.table == ENTITY for table in report.dropped):
             self._check_drop(world)
+            self._seen.clear()  # what a source has now may be older than what it had
         rows = sum(applied.rows for applied in report.applied if applied.table.table == ENTITY)
         if not rows:
             return 0

@@ -28,7 +28,15 @@ from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.orchestration.places import place_of
 from hygge_engine.orchestration.summary import JOURNAL_STATUS
-from hygge_engine.project.models import Entity, Flow, JournalSettings, Options, Project, WatermarkSettings
+from hygge_engine.project.models import (
+    Entity,
+    Flow,
+    JournalSettings,
+    Options,
+    Project,
+    SchemaChangesSettings,
+    WatermarkSettings,
+)
 from hygge_engine.project.settings import HomeSettings, StoreSettings
 from hygge_engine.stores.lake_files.settings import (
     AdlsSettings,
@@ -140,8 +148,11 @@ def _connect(place: Place, settings: StoreSettings, gate: Gate) -> Lake:
 
 
 def _project(job: Job, settings: StoreSettings) -> Project:
-    watermark = WatermarkSettings(column="modified", primary_key="id", change_tracking=job.tracked)
-    entity = Entity(ENTITY, FLOW, job.run_type, HomeSettings(type="source"), settings, watermark)
+    watermark = WatermarkSettings(
+        column="modified", primary_key="id", change_tracking=job.tracked, on_backwards="reload"
+    )
+    changes = SchemaChangesSettings(retyped="rebuild")
+    entity = Entity(ENTITY, FLOW, job.run_type, HomeSettings(type="source"), settings, watermark, changes)
     return Project(
         name="prover",
         directory=Path(job.place.directory),
