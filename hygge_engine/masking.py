@@ -3,8 +3,9 @@ puts over it.
 
 Secrets (``remember_secret``) are shown nowhere: `mask` takes them out of every error, log line, journal row, API
 answer, trace, lineage event and line on a terminal. Places (``remember_place``), which are addresses and the names of
-accounts, logins and items, help whoever sits in front of a terminal and are nobody else's business: `mask_places` takes
-them out of what is kept or sent on. Settings enter both by themselves when they are validated.
+accounts and items, help whoever sits in front of a terminal and are nobody else's business: `mask_places` takes them
+out of what is kept or sent on. Names (``remember_name``) of logins and databases help whoever reads the journal, too:
+`mask_names` takes them out of answers to callers. Settings enter all of them by themselves when they are validated.
 """
 
 from __future__ import annotations
@@ -123,6 +124,7 @@ def _spell_place(value: str) -> Iterator[tuple[str, str]]:
 
 _secrets = _Values(_spell_secret)
 _places = _Values(_spell_place)
+_names = _Values(_spell_place)
 
 
 def remember_secret(value: str) -> None:
@@ -142,6 +144,11 @@ def remember_place(key: str, value: str) -> None:
     _places.add(value, f"<{key}>")
 
 
+def remember_name(key: str, value: str) -> None:
+    """From now on ``value``, which the key of this name holds, reads ``<key>`` in answers to callers."""
+    _names.add(value, f"<{key}>")
+
+
 def mask(text: str) -> str:
     """``text`` without secrets."""
     return _secrets.replace(text)
@@ -150,6 +157,11 @@ def mask(text: str) -> str:
 def mask_places(text: str) -> str:
     """``text`` without secrets and without places."""
     return _places.replace(mask(text))
+
+
+def mask_names(text: str) -> str:
+    """``text`` without secrets, places and names."""
+    return _names.replace(mask_places(text))
 
 
 def masked_in(value: Any, mask_: Callable[[str], str] = mask) -> Any:
@@ -167,3 +179,4 @@ def forget_everything() -> None:
     """Begin anew, as a process does. For tests, whose secrets are ordinary words of others."""
     _secrets.clear()
     _places.clear()
+    _names.clear()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from hygge_engine.errors import ConfigurationError
-from hygge_engine.masking import remember_place, remember_secret
+from hygge_engine.masking import remember_name, remember_place, remember_secret
 
 if TYPE_CHECKING:
     from hygge_engine.homes.base import Home
@@ -44,13 +44,14 @@ _LOCATION_KEYS = ("account_url", "filesystem", "mirror_name", "lakehouse", "path
 class Settings(BaseModel):
     """A mapping of the project's files: unknown keys are refused, values cannot change afterwards.
 
-    ``place_keys`` are those that say where something is or who logs in there. Their values, and all secrets, are
-    remembered by `hygge_engine.masking`, so that nothing that leaves this process shows them.
+    ``place_keys`` are those that say where something is, ``name_keys`` who logs in there and what for. Their values,
+    and all secrets, are remembered by `hygge_engine.masking`, which keeps them from whom they do not concern.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
 
     place_keys: ClassVar[tuple[str, ...]] = ()
+    name_keys: ClassVar[tuple[str, ...]] = ()
 
     def addresses(self) -> Mapping[str, str]:
         """The addresses that a credential is sent to, by key; ``options.lake_hosts`` bounds them."""
@@ -68,6 +69,9 @@ class Settings(BaseModel):
         for key in self.place_keys:
             if isinstance(value := getattr(self, key, None), str):
                 remember_place(key, value)
+        for key in self.name_keys:
+            if isinstance(value := getattr(self, key, None), str):
+                remember_name(key, value)
 
 
 class ConnectionSettings(Settings):

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from hygge_engine.errors import ConfigurationError, HyggeError, InvalidRequest, LakeError, UnknownSelection
-from hygge_engine.masking import mask, mask_places
+from hygge_engine.masking import mask, mask_names
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Answer:
 def _shown(value: Any, *, is_message: bool = False) -> Any:
     """A payload without what nobody outside may see."""
     if isinstance(value, str):
-        return mask_places(value) if is_message else mask(value)
+        return mask_names(value) if is_message else mask(value)
     if isinstance(value, dict):
         return {key: _shown(inner, is_message=is_message or key in _MESSAGES) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -10,7 +10,16 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from hygge_engine.errors import HyggeError, InvalidRequest
-from hygge_engine.masking import LIMIT, MASK, mask, mask_places, remember_place, remember_secret
+from hygge_engine.masking import (
+    LIMIT,
+    MASK,
+    mask,
+    mask_names,
+    mask_places,
+    remember_name,
+    remember_place,
+    remember_secret,
+)
 from hygge_engine.plain_text import is_commanding, lines_of, one_line
 from hygge_engine.telemetry import add_ids_to_logs
 from hygge_engine.telemetry.log_ids import JsonFormatter
@@ -57,13 +66,14 @@ def test_a_short_secret_is_masked_where_it_stands_alone() -> None:
 def test_places_are_told_by_the_name_of_their_key() -> None:
     remember_place("account_url", "http://10.0.0.4:10000/")
     remember_place("server", "sql.example.com,1433")
-    remember_place("database", "orders")
+    remember_name("database", "orders")
     remember_place("filesystem", "11111111-1111-1111-1111-111111111111")
     text = (
         "cannot reach http://10.0.0.4:10000/11111111-1111-1111-1111-111111111111: database 'orders' on sql.example.com"
     )
-    assert mask_places(text) == "cannot reach <account_url>/<filesystem>: database '<database>' on <server>"
-    assert mask_places("shop.orders has orders") == "shop.orders has orders"
+    assert mask_places(text) == "cannot reach <account_url>/<filesystem>: database 'orders' on <server>"
+    assert mask_names(text) == "cannot reach <account_url>/<filesystem>: database '<database>' on <server>"
+    assert mask_names("shop.orders has orders") == "shop.orders has orders"
     assert mask(text) == text
 
 

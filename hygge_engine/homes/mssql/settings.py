@@ -82,7 +82,8 @@ class MssqlConnection(ConnectionSettings):
     """
 
     kind: ClassVar[str] = "mssql"
-    place_keys: ClassVar[tuple[str, ...]] = ("server", "database", "username", "client_id", "tenant_id")
+    place_keys: ClassVar[tuple[str, ...]] = ("server", "client_id", "tenant_id")
+    name_keys: ClassVar[tuple[str, ...]] = ("database", "username")
     type: Literal["mssql"] = "mssql"
     server: str = Field(min_length=1)
     port: int | None = Field(default=None, ge=1, le=65535)
