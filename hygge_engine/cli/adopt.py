@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import typer
 
 from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, EXIT_SETTLED
+from hygge_engine.cli.output import echo, echo_json
 from hygge_engine.errors import UnknownSelection
 from hygge_engine.flow.factory import open_table
 from hygge_engine.project import load_project, select
@@ -27,10 +27,10 @@ def run(directory: Path, *, entity: str, confirm: str, overrides: list[str], jso
     (found,) = selected
     adoption = open_table(project, found).adopt()
     if not json_:
-        typer.echo(f"{found.store.destination(found.name)}")
-        typer.echo(f"  there now:  {adoption.found}")
-        typer.echo(f"  replaced by the next full_drop of {found.id}:  {adoption.replaced}")
-        typer.echo(f"  left as it is:  {adoption.kept}")
+        echo(f"{found.store.destination(found.name)}")
+        echo(f"  there now:  {adoption.found}")
+        echo(f"  replaced by the next full_drop of {found.id}:  {adoption.replaced}")
+        echo(f"  left as it is:  {adoption.kept}")
         if not confirm and sys.stdin is not None and sys.stdin.isatty():
             confirm = typer.prompt(f"Type {adoption.name} to hand it over; anything else changes nothing", default="")
     adopted = confirm == adoption.name
@@ -38,9 +38,9 @@ def run(directory: Path, *, entity: str, confirm: str, overrides: list[str], jso
         adoption.confirm()
     if json_:
         parts = {"found": adoption.found, "replaced": adoption.replaced, "kept": adoption.kept}
-        typer.echo(json.dumps({"entity": found.id, "adopted": adopted, **parts}))
+        echo_json({"entity": found.id, "adopted": adopted, **parts})
     elif adopted:
-        typer.echo(f"Handed over to {found.id}. Its first load has to be a full_drop.")
+        echo(f"Handed over to {found.id}. Its first load has to be a full_drop.")
     else:
-        typer.echo("Nothing was changed: the name of the table was not given (--confirm).")
+        echo("Nothing was changed: the name of the table was not given (--confirm).")
     return EXIT_SETTLED if adopted else EXIT_NOTHING_STARTED
