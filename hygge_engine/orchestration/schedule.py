@@ -36,6 +36,10 @@ EARLY = timedelta(seconds=1)
 # A timer function that runs longer than this after its tick was started by hand.
 LATE = timedelta(seconds=60)
 
+# A tick is served twice within this time at most; what claims to be served further ahead was written by a wrong clock,
+# and would keep everything from being started until then.
+AHEAD = timedelta(hours=1)
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -140,6 +144,9 @@ async def start_due_loads(
     project = await asyncio.to_thread(open_project)
     file, served = await asyncio.to_thread(_read_served, project)
     if served is not None:
+        if served.until - tick.due > AHEAD:
+            _log.warning("The schedules are said to be served until %s, which is no past.", served.until.isoformat())
+            served = replace(served, until=tick.previous)
         if served.until >= tick.due:
             _log.info("What came due until %s is served already.", tick.due.isoformat())
             return []

@@ -242,6 +242,18 @@ def test_a_file_that_says_nothing_is_replaced(project: Project, lake: FragileLak
     assert "schedule-20240501T070000Z" in path.read_text()
 
 
+def test_a_clock_that_was_wrong_for_once_does_not_stop_the_schedules(project: Project, lake: FragileLake) -> None:
+    client = Client([])
+    fire(project, client, "06:45:00", "06:30:00")
+    client.ended.update(client.started)
+    [path] = Path(lake.url.removeprefix("file://")).rglob("schedule/shop.json")
+    path.write_text(path.read_text().replace("2024-05-01T06:45:00", "2094-05-01T06:45:00"))
+    fire(project, client, "07:00:00", "06:45:00")
+    client.ended.update(client.started)
+    fire(project, client, "07:15:00", "07:00:00")
+    assert started_flows(client) == {"orders_to_fabric": 3, "always": 3, "hourly": 1}
+
+
 def test_a_lost_answer_loses_no_tick(project: Project, lake: FragileLake) -> None:
     client = Client([])
     fire(project, client, "06:45:00", "06:30:00")
