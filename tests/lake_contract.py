@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeError, LakeNotFound
+from hygge_engine.lake import base
 from hygge_engine.lake.base import Lake, Staged
 
 
@@ -46,6 +47,16 @@ class LakeContract:
 
     def path(self, name: str) -> str:
         return f"{self.area}/{name}"
+
+    def test_a_file_that_is_too_large_for_a_document_is_not_read(
+        self, lake: Lake, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lake.put(self.path("large.json"), b"x" * 101)
+        lake.put(self.path("small.json"), b"x" * 100)
+        monkeypatch.setattr(base, "READ_LIMIT_BYTES", 100)
+        assert len(lake.read(self.path("small.json")).data) == 100
+        with pytest.raises(LakeError, match="has 101 bytes"):
+            lake.read(self.path("large.json"))
 
     def test_a_file_is_read_back_with_its_etag(self, lake: Lake) -> None:
         etag = lake.put(self.path("a/b.json"), b"one")

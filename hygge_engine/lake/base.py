@@ -10,6 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from hygge_engine.errors import LakeError
+
+# What is read whole are documents, and the journal's canonical file: a million runs take a fifth of this.
+READ_LIMIT_BYTES = 512 << 20
+
+
+def check_length(path: str, length: int) -> None:
+    """Raise LakeError for a file that is too large to be read whole."""
+    if length > READ_LIMIT_BYTES:
+        raise LakeError(
+            f"{path} has {length:,} bytes, more than anything that hygge-engine writes there.",
+            hint="Somebody else has put it there: move it elsewhere, and load again.",
+        )
+
 
 @dataclass(frozen=True)
 class PathInfo:

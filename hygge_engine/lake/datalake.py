@@ -21,7 +21,7 @@ from azure.core.pipeline import PipelineResponse
 
 from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeDenied, LakeError, LakeNotFound, LakeUnavailable
 from hygge_engine.lake.answers import Etags, bare_etag, complete_range, lake_error, moment_of
-from hygge_engine.lake.base import Content, PathInfo
+from hygge_engine.lake.base import Content, PathInfo, check_length
 from hygge_engine.lake.credentials import credential_of
 from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.lake.storage_sdk import (
@@ -86,6 +86,7 @@ class DataLake:
 
         def request() -> Content:
             download = self._blob_client(path).download_blob()
+            check_length(path, download.size)
             return Content(download.readall(), bare_etag(download.properties.etag))
 
         return self._download(path, request)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeError, LakeNotFound
-from hygge_engine.lake.base import Content, PathInfo, Staged, StagingWriter
+from hygge_engine.lake.base import Content, PathInfo, Staged, StagingWriter, check_length
 from hygge_engine.lake.local_os import lake_errors, lock_files, move_without_replacing, root_errors, sync_directory
 
 # Locks, unfinished writes and deleted folders live here, below the lake's root and on the same filesystem.
@@ -58,7 +58,9 @@ class LocalLake:
     def read(self, path: str) -> Content:
         with lake_errors(path), self._locate(path).open("rb") as file:
             # Both from one open file: a replacement in between goes to another inode.
-            return Content(file.read(), _etag(os.fstat(file.fileno())))
+            found = os.fstat(file.fileno())
+            check_length(path, found.st_size)
+            return Content(file.read(), _etag(found))
 
     def read_range(self, path: str, offset: int, length: int, *, if_match: str) -> bytes:
         with lake_errors(path), self._locate(path).open("rb") as file:

@@ -30,7 +30,7 @@ from hygge_engine.errors import (
     UnsupportedType,
 )
 from hygge_engine.homes.base import Position, Window
-from hygge_engine.homes.files import blocks
+from hygge_engine.homes.files import blocks, listing
 from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import LocalHomeSettings
 from hygge_engine.lake.local import LocalLake
@@ -679,3 +679,13 @@ def test_the_key_is_one_of_the_columns(tmp_path: Path) -> None:
     assert (table.key, table.resumable) == (("id",), True)
     with pytest.raises(HomeNotFound, match="no column 'nr'"):
         home_of(tmp_path, key=["nr"]).describe()
+
+
+def test_more_files_than_a_slice_can_keep_in_mind_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}.csv").write_text("id\n1\n")
+    monkeypatch.setattr(listing, "FILES_LIMIT", 4)
+    assert len(listing.list_files(LocalLake(tmp_path), "*.csv", partitions=False)) == 4
+    monkeypatch.setattr(listing, "FILES_LIMIT", 3)
+    with pytest.raises(HomeError, match="more than 3 files"):
+        listing.list_files(LocalLake(tmp_path), "*.csv", partitions=False)

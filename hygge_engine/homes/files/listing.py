@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
@@ -15,6 +16,9 @@ _WILDCARD = re.compile(r"[*?\[]")
 
 # What Hive, and Spark after it, write as the value of a partition whose column is NULL.
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+# Each slice lists its files anew and keeps what it finds: so many take a hundred megabytes.
+FILES_LIMIT = 200_000
 
 _DELTA_LOG = "_delta_log"
 
@@ -48,7 +52,7 @@ def list_files(lake: Lake, pattern: str, *, partitions: bool, folder: str = "") 
     folder also holds files that do not belong to it any more.
     """
     base, glob = _split(lake, pattern)
-    found = [] if glob is None else [entry for entry in lake.list(base, recursive=True) if not entry.is_directory]
+    found = [] if glob is None else _listed(lake, base)
     if glob is None:
         info = lake.info(pattern)
         found = [info] if info is not None and not info.is_directory else []
@@ -103,6 +107,18 @@ def followed_links(lake: Lake, files: Sequence[SourceFile]) -> list[str]:
             if info is not None and info.link:
                 found[f"{info.path} → {info.link}"] = None
     return list(found)
+
+
+def _listed(lake: Lake, folder: str) -> list[PathInfo]:
+    """All files below a folder. Raises HomeError where they are more than a slice can keep in mind."""
+    files = (entry for entry in lake.list(folder, recursive=True) if not entry.is_directory)
+    found = list(islice(files, FILES_LIMIT + 1))
+    if len(found) > FILES_LIMIT:
+        raise HomeError(
+            f"There are more than {FILES_LIMIT:,} files below {lake.url}/{folder}.",
+            hint="Name fewer in path, such as one folder for each entity, or join small files.",
+        )
+    return found
 
 
 def partition_names(files: Sequence[SourceFile]) -> list[str]:
