@@ -7,8 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from hygge_engine.errors import (
     ChangesExpired,
     ConfigurationError,
@@ -388,6 +386,8 @@ def look_at_place(
 ) -> list[str]:
     """Whether rows of these columns can settle where they are to, before the first of them is read; also what is there
     of somebody else, and stays. Raises ColumnRefused, NotOurs, LandingBroken."""
+    import pyarrow as pa  # not with the module, which answers about loads import, too
+
     if state.adopted and mode != "reload":
         raise LandingBroken(
             f"{table.table_name} was handed over on {state.adopted[:10]}, and its rows are not from this source",

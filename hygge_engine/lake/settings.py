@@ -166,3 +166,9 @@ class LakeSettings(Settings):
         from hygge_engine.lake.opening import open_lake
 
         return open_lake(self)
+
+
+def lake_root(settings: LakeSettings) -> str:
+    """What paths of a lake begin at: the same for all who name the same filesystem."""
+    url = urlsplit(settings.account_url)
+    return f"{(url.netloc + url.path).rstrip('/')}/{settings.filesystem}"

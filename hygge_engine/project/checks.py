@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
+from pathlib import Path
 
 from hygge_engine.project.document import Mapping, Node, Scalar
 from hygge_engine.project.documents import FlowDocument
 from hygge_engine.project.journal_section import BESIDE, address_of
+from hygge_engine.project.locations import Surroundings
 from hygge_engine.project.models import Entity, JournalSettings
+from hygge_engine.project.overlaps import Overlaps
 from hygge_engine.project.problems import Problems, nearest
 from hygge_engine.project.reporting import is_misspelt
 from hygge_engine.project.settings import HOMES, STORES, ConnectionSettings
@@ -47,8 +50,11 @@ class Checks:
     ``connections`` are those of hygge.yml, None for one that has problems, and None altogether where nobody knows.
     """
 
-    def __init__(self, connections: MappingType[str, ConnectionSettings | None] | None, problems: Problems) -> None:
+    def __init__(
+        self, directory: Path, connections: MappingType[str, ConnectionSettings | None] | None, problems: Problems
+    ) -> None:
         self._connections = connections
+        self._overlaps = Overlaps(Surroundings(directory, connections or {}), problems)
         self._problems = problems
         self._destinations: dict[str, _Claim] = {}
         self._agreements: dict[tuple[str, str], _Claim] = {}
@@ -69,6 +75,7 @@ class Checks:
         if entity.watermark and entity.watermark.file_modified and watermark is not None:
             self._check_file_modified(entity, watermark)
         self._check_destination(entity, item)
+        self._overlaps.add(entity, store.get("path") or item.place)
         self._stores[entity.id] = store
         self._landings.append(_Landing(entity, entity.store.destination(entity.name).casefold(), item.place))
 
@@ -90,6 +97,11 @@ class Checks:
                 topic=f"journal of a {beside.type}",
             )
         self._check_agreements(entity, journal, location, item)
+
+    def check_overlaps(self) -> None:
+        """No entity lands where a home of its flow reads, or in another one's folder. Called when all entities are
+        known."""
+        self._overlaps.check()
 
     def check_telemetry(self) -> None:
         """No entity lands where another one's journal is mirrored. Called when all entities are known."""

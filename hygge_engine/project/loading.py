@@ -141,7 +141,7 @@ class _Loader:
         self._overrides = Overrides(
             overrides, problems, self._keys.is_secret, lambda node: self.variables.expand(node, problems)
         )
-        self._checks = Checks(None, problems)
+        self._checks = Checks(directory, None, problems)
         self._bounds = Bounds(directory, MICROSOFT_HOSTS, None, environment, problems)
         self._environment = environment
         self._journal = JournalSection(problems, self._keys, self._sections.load_journal_place)
@@ -159,7 +159,7 @@ class _Loader:
         tree = self._sections.with_named_connections(self._overrides.apply_to_project(tree))
         document = self._validate(ProjectDocument, tree, PROJECT_FILE, elsewhere=NO_PROJECT_KEYS)
         connections = self._sections.load_connections(tree)
-        self._checks = Checks(connections, self._problems)
+        self._checks = Checks(self._directory, connections, self._problems)
         if document is not None:
             hosts, local_paths = document.options.lake_hosts, document.options.local_paths
             self._bounds = Bounds(self._directory, hosts, local_paths, self._environment, self._problems)
@@ -233,6 +233,7 @@ class _Loader:
             if flow is not None:
                 flows[flow.name] = flow
         self._checks.check_telemetry()
+        self._checks.check_overlaps()
         self._overrides.report_unused(path.name for path in paths)
         return flows
 

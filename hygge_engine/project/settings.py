@@ -5,7 +5,7 @@ Homes and stores register their models here, so that ``project`` knows their key
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -18,6 +18,7 @@ from hygge_engine.masking import remember_name, remember_place, remember_secret
 if TYPE_CHECKING:
     from hygge_engine.homes.base import Home
     from hygge_engine.lake.base import Lake
+    from hygge_engine.project.locations import Location, Surroundings
     from hygge_engine.project.models import Entity, Project
     from hygge_engine.stores.base import Destination
 
@@ -108,6 +109,10 @@ class HomeSettings(Settings):
         """The entity's source, not yet connected. Import what that takes here: every command reads settings."""
         raise NotImplementedError
 
+    def reads(self, surroundings: Surroundings, entity: str) -> Sequence[Location]:
+        """Where the entity's rows come from, as far as the settings tell: no store of its flow may write there."""
+        return ()
+
     def keeps_journal(self) -> bool:
         """Whether the journal may lie beside these rows, as ``journal.location: home`` asks for."""
         return False
@@ -154,6 +159,10 @@ class StoreSettings(Settings):
     def open(self, project: Project, entity: Entity) -> Destination[Any]:
         """The entity's destination, not yet connected. Import what that takes here: every command reads settings."""
         raise NotImplementedError
+
+    def writes(self, surroundings: Surroundings, entity: str) -> Location | None:
+        """Where the entity's table is, as far as the settings tell: no home of its flow may read there."""
+        return None
 
     def keeps_journal(self) -> bool:
         """Whether the journal may lie beside these rows, as ``journal.location: store`` asks for."""

@@ -77,7 +77,7 @@ def lakes(address: str) -> dict[str, dict[str, str]]:
     lake = f"account_url: {url}, {LAKE}"
     api = STORE.replace("  key_columns", f"  fabric_api_url: {url}\n  key_columns")
     journal = f"\njournal: {{ location: {{ type: adls, {lake} }} }}\n"
-    database = f"{{ type: mssql, connection: shop_db, journal_folder: {{ path: j, {lake} }} }}"
+    database = f"{{ type: mssql, connection: shop_db, schema_name: landed, journal_folder: {{ path: j, {lake} }} }}"
     files = {
         "home": flow(home=f"{{ type: adls, {lake}, format: csv }}"),
         "store": flow(store=f"{{ type: adls, {lake}, key_columns: [id] }}"),
@@ -132,7 +132,7 @@ GOOD = ["data", "data/{entity}", "data/*.csv", "*.csv", "{entity}.csv", "a/../b"
 def places(path: str) -> dict[str, dict[str, str]]:
     """Every key of the files that names a file or directory of this machine."""
     text = json.dumps(path)
-    database = f"{{ type: mssql, connection: shop_db, journal_folder: {{ path: {text} }} }}"
+    database = f"{{ type: mssql, connection: shop_db, schema_name: landed, journal_folder: {{ path: {text} }} }}"
     return {
         name: {"flows__orders_to_fabric__flow": content}
         for name, content in {

@@ -13,7 +13,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 
 from hygge_engine.homes.files.strftime import check_format
 from hygge_engine.lake.onelake import JOURNAL_FOLDER, ONELAKE_URL, journal_folder
-from hygge_engine.lake.settings import LakeSettings, PathPart, is_fabric
+from hygge_engine.lake.settings import LakeSettings, PathPart, is_fabric, lake_root
+from hygge_engine.project.locations import Location, Surroundings, folder_on_disk, location, pattern_on_disk
 from hygge_engine.project.settings import HomeSettings, Settings, register_home
 
 if TYPE_CHECKING:
@@ -287,11 +288,22 @@ class LocalHomeSettings(FilesHomeSettings):
     def place(self, project: Project) -> tuple[Lake, str]:
         from hygge_engine.lake.opening import open_directory
 
-        # The project's own directory is no pattern, whatever it is called.
-        path, own = Path(project.directory / self.path).absolute(), project.directory.absolute()
+        base, rest = self._split(project.directory)
+        return open_directory(base), "/".join(rest)
+
+    def reads(self, surroundings: Surroundings, entity: str) -> Sequence[Location]:
+        base, rest = self._split(surroundings.directory)
+        if any(_WILDCARD.search(part) for part in rest):
+            return pattern_on_disk(base, rest)
+        return [folder_on_disk(base.joinpath(*rest)), *pattern_on_disk(base.joinpath(*rest), ["**"])]
+
+    def _split(self, directory: Path) -> tuple[Path, tuple[str, ...]]:
+        """The folder to look in, and the name or pattern below it. The project's own directory is no pattern, whatever
+        it is called."""
+        path, own = Path(directory / self.path).absolute(), directory.absolute()
         parts = path.parts
         fixed = _fixed(parts, len(own.parts) if path.is_relative_to(own) else 0)
-        return open_directory(Path(*parts[:fixed])), "/".join(parts[fixed:])
+        return Path(*parts[:fixed]), parts[fixed:]
 
     def fixed_folder(self) -> str:
         parts = Path(self.path).parts
@@ -320,6 +332,9 @@ class _LakeHomeSettings(FilesHomeSettings, LakeSettings):
 
     def place(self, project: Project) -> tuple[Lake, str]:
         return self.lake(), self.pattern()
+
+    def reads(self, surroundings: Surroundings, entity: str) -> Sequence[Location]:
+        return [location(lake_root(self), self.pattern())]
 
     def pattern(self) -> str:
         """The path or pattern within the filesystem."""

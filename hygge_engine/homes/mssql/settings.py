@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
@@ -11,6 +12,7 @@ from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_valid
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.mssql.identifiers import parse_table_name
 from hygge_engine.homes.mssql.single_select import check_query
+from hygge_engine.project.locations import Location, Surroundings, alike
 from hygge_engine.project.settings import ConnectionSettings, HomeSettings, register_connection, register_home
 
 if TYPE_CHECKING:
@@ -154,6 +156,12 @@ class MssqlConnection(ConnectionSettings):
         return self
 
 
+def table_location(connection: MssqlConnection, schema: str, table: str) -> Location:
+    """A table of a server, whatever connection it is reached by."""
+    root = f"{connection.address}/{connection.database}"
+    return Location(alike(root), (schema, table), 2)
+
+
 @register_home
 class MssqlHomeSettings(HomeSettings):
     """A table or view (``schema.table``), or the result of a ``query``.
@@ -186,6 +194,13 @@ class MssqlHomeSettings(HomeSettings):
     _on_trial: bool = PrivateAttr(default=False)
     consistency: Literal["read_committed", "snapshot"] = "read_committed"
     max_rows_per_second: int | None = Field(default=None, ge=1)
+
+    def reads(self, surroundings: Surroundings, entity: str) -> Sequence[Location]:
+        """A query may read anything; what it does is not known here."""
+        connection = surroundings.connections.get(self.connection)
+        if self.table is None or not isinstance(connection, MssqlConnection):
+            return ()
+        return (table_location(connection, *parse_table_name(self.table)),)
 
     @field_validator("table")
     @classmethod

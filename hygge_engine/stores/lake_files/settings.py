@@ -16,7 +16,8 @@ from hygge_engine.lake.onelake import (
     check_below_files,
     journal_folder,
 )
-from hygge_engine.lake.settings import AccountUrl, FabricIdentifier, LakeSettings, PathPart
+from hygge_engine.lake.settings import AccountUrl, FabricIdentifier, LakeSettings, PathPart, lake_root
+from hygge_engine.project.locations import Location, Surroundings, folder_in, folder_on_disk
 from hygge_engine.project.settings import StoreSettings, register_store
 
 if TYPE_CHECKING:
@@ -104,9 +105,15 @@ class LocalSettings(FilesSettings):
     def journal_folder(self) -> str:
         return JOURNAL_FOLDER
 
+    def writes(self, surroundings: Surroundings, entity: str) -> Location | None:
+        return folder_on_disk(surroundings.directory / self.path / self.table_name.replace("{entity}", entity))
+
 
 class _LakeFilesSettings(FilesSettings, LakeSettings):
     """A store of files in a data lake."""
+
+    def writes(self, surroundings: Surroundings, entity: str) -> Location | None:
+        return folder_in(lake_root(self), _join(self.tables_folder(), self.table_name.replace("{entity}", entity)))
 
     def open_lake(self, project: Project) -> Lake:
         return self.lake()

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from hygge_engine.errors import ConfigurationError
-from hygge_engine.homes.mssql.settings import MssqlConnection
+from hygge_engine.homes.mssql.settings import MssqlConnection, table_location
 from hygge_engine.lake.onelake import check_adls_path
 from hygge_engine.lake.settings import AccountUrl, LakeCredential, LakeSettings, PathPart
+from hygge_engine.project.locations import Location, Surroundings
 from hygge_engine.project.settings import Settings, StoreSettings, register_store
 
 if TYPE_CHECKING:
@@ -96,6 +97,11 @@ class MssqlStoreSettings(StoreSettings):
 
     def destination(self, entity: str) -> str:
         return f"{self.connection}/{self.schema_name}.{self.table_name.replace('{entity}', entity)}"
+
+    def writes(self, surroundings: Surroundings, entity: str) -> Location | None:
+        connection = surroundings.connections.get(self.connection)
+        table = self.table_name.replace("{entity}", entity)
+        return table_location(connection, self.schema_name, table) if isinstance(connection, MssqlConnection) else None
 
     def open(self, project: Project, entity: Entity) -> DatabaseTable:
         from hygge_engine.stores.database.table import DatabaseTable

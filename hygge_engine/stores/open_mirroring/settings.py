@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, PathPart, is_fabric, is_guid
+from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, PathPart, is_fabric, is_guid, lake_root
 from hygge_engine.project.bounds import is_host, is_loopback
+from hygge_engine.project.locations import Location, Surroundings, folder_in
 from hygge_engine.project.settings import StoreSettings, register_store
 
 if TYPE_CHECKING:
@@ -108,6 +109,12 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
             return ""
         table = self.model_copy(update={"schema_name": self.mirror_schema, "table_name": ""})
         return table.destination("")
+
+    def writes(self, surroundings: Surroundings, entity: str) -> Location | None:
+        """The folder of `Layout.folder`, which cannot be asked here: it would bring pyarrow into every command."""
+        table = self.table_name.replace("{entity}", entity)
+        folder = f"{self.mirror_name}/Files/LandingZone/{self.schema_name}.schema/{table}"
+        return folder_in(lake_root(self), f"{self.path.strip('/')}/{folder}")
 
     def open(self, project: Project, entity: Entity) -> OpenMirroringTable:
         from hygge_engine.stores.open_mirroring.layout import layout_of

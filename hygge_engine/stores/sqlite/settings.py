@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from hygge_engine.project.locations import Location, Surroundings, folder_on_disk
 from hygge_engine.project.settings import StoreSettings, register_store
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ class SqliteSettings(StoreSettings):
 
         table = self.table_name.replace("{entity}", entity.name)
         return DatabaseTable(SqliteDatabase(self._file(project)), entity.id, table, key_columns=self.key_columns)
+
+    def writes(self, surroundings: Surroundings, entity: str) -> Location | None:
+        return folder_on_disk(surroundings.directory / self.path, table=self.table_name.replace("{entity}", entity))
 
     def keeps_journal(self) -> bool:
         return True

@@ -1,0 +1,106 @@
+"""Homes and stores that overlap: a load would read what it writes, or write where it reads."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hygge_engine.project.document import Node
+from hygge_engine.project.locations import Location, Surroundings
+from hygge_engine.project.models import Entity
+from hygge_engine.project.problems import Problems
+
+_HINT = (
+    "Let the store write where no home of its flow reads: another `path`, `table_name` or `schema_name`, "
+    "or a narrower pattern for the home."
+)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """Where an entity's table is, and the place that says so."""
+
+    entity: Entity
+    at: Location
+    place: Node
+
+
+class Overlaps:
+    """Gathers where the entities of a project read and write, and compares all of them at the end."""
+
+    def __init__(self, surroundings: Surroundings, problems: Problems) -> None:
+        self._surroundings = surroundings
+        self._problems = problems
+        self._read: list[tuple[Entity, Location]] = []
+        self._written: list[_Written] = []
+
+    def add(self, entity: Entity, place: Node) -> None:
+        """Remember an entity; ``place`` is where its store's place is written."""
+        self._read += [(entity, at) for at in entity.home.reads(self._surroundings, entity.name)]
+        at = entity.store.writes(self._surroundings, entity.name)
+        if at is not None:
+            self._written.append(_Written(entity, at, place))
+
+    def check(self) -> None:
+        """Add a problem for each table that a home of its flow reads, and for each that lies in another's folder.
+
+        A home may read what another flow has landed: flows follow each other.
+        """
+        by_path = sorted(self._written, key=lambda written: (written.at.root, written.at.fixed, written.at.table))
+        told = set()
+        for entity, at in self._read:
+            for written in _near(by_path, at):
+                if written.entity.flow == entity.flow and written.entity.id not in told and at.reaches(written.at):
+                    told.add(written.entity.id)
+                    whose = "its own home" if written.entity.id == entity.id else f"the home of `{entity.id}`"
+                    self._add(written, f"`{written.entity.id}` would land where {whose} reads", _HINT)
+        self._check_tables(by_path)
+
+    def _check_tables(self, by_path: list[_Written]) -> None:
+        folders: dict[tuple[str, tuple[str, ...], str], _Written] = {}
+        for written in by_path:
+            at = written.at
+            first = folders.setdefault((at.root, at.fixed, at.table), written)
+            if first is not written and not _is_told_already(first.entity, written.entity):
+                self._add(
+                    written,
+                    f"`{written.entity.id}` lands in the same place as `{first.entity.id}`, in other words",
+                    "Give one of them another destination, for example with `table_name` or `schema_name`.",
+                )
+            above = (folders.get((at.root, at.fixed[:depth], "")) for depth in range(1, len(at.fixed)))
+            if not at.table and (outer := next((found for found in above if found is not None), None)):
+                self._add(
+                    written,
+                    f"the table of `{written.entity.id}` lies in the folder of that of `{outer.entity.id}`",
+                    "Give one of them another destination: a table's folder is its own.",
+                )
+
+    def _add(self, written: _Written, message: str, hint: str) -> None:
+        place = written.place
+        self._problems.add(place.source.problem(place.line, place.column, message, hint=hint))
+
+
+def _is_told_already(one: Entity, other: Entity) -> bool:
+    return one.store.destination(one.name).casefold() == other.store.destination(other.name).casefold()
+
+
+def _near(by_path: list[_Written], at: Location) -> Iterator[_Written]:
+    """The tables at, above and below the fixed part of what is read: only they could be reached."""
+    fixed = at.fixed
+    for depth in range(1, len(fixed) + 1):
+        yield from _at(by_path, at.root, fixed[:depth])
+    start = bisect_left(by_path, (at.root, fixed), key=lambda written: (written.at.root, written.at.fixed))
+    for written in by_path[start:]:
+        if written.at.root != at.root or written.at.fixed[: len(fixed)] != fixed:
+            return
+        if written.at.fixed != fixed:
+            yield written
+
+
+def _at(by_path: list[_Written], root: str, fixed: tuple[str, ...]) -> Iterator[_Written]:
+    start = bisect_left(by_path, (root, fixed), key=lambda written: (written.at.root, written.at.fixed))
+    for written in by_path[start:]:
+        if (written.at.root, written.at.fixed) != (root, fixed):
+            return
+        yield written
