@@ -194,7 +194,7 @@ WAYS: list[Callable[[Any], str]] = [
             *(lambda text, length=length: text[:length] for length in (16, 19, *range(21, 27))),
             lambda text: text.removesuffix(".000000"),
             lambda text: text.removesuffix("000").removesuffix(".000"),
-            lambda text: text + "000",
+            *(lambda text, zeros=zeros: text + zeros for zeros in ("0", "00", "000")),
             lambda text: text.rstrip("0").removesuffix(".") if not text.endswith(":00.000000") else text[:19],
         )
     ),

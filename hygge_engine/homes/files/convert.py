@@ -96,6 +96,9 @@ _PLAIN: dict[str, pa.DataType] = {
     "date": pa.date32(),
     "timestamp": TIMESTAMP,
 }
+# More forms than these are worth a look at what all of them have in common.
+_FEW_FORMS = 4
+
 # From here on a float64 may miss whole numbers, and is written with an exponent.
 _WHOLE_DIGITS = 1e16
 
@@ -129,9 +132,14 @@ def fitting(texts: pl.Series, candidates: Sequence[str], decimal: str = ".") -> 
     texts = texts.drop_nulls()
     if texts.is_empty():
         return tuple(candidates)
-    if not texts.str.contains(_MOMENT).all():
-        candidates = [name for name in candidates if name != INSTANT and not name.startswith("timestamp")]
-    return tuple(name for name in candidates if _fits(texts, name, decimal))
+    times = {name for name in candidates if type_of(name) == "timestamp" or name == INSTANT}
+    if len(times) > _FEW_FORMS and not texts.str.contains(_MOMENT).all():
+        candidates = [name for name in candidates if name not in times]
+    written = [name for name in candidates if _is_written_as(texts, name, decimal)]
+    # A text may look like a value and be none: 2024-02-31, or too many digits.
+    checked = {type_of(name) for name in written} & {"int64", "date", "timestamp"}
+    wrong = {type_ for type_ in checked if isinstance(to_values(texts, ColumnSettings(type=type_), decimal), int)}
+    return tuple(name for name in written if type_of(name) not in wrong)
 
 
 def fitting_numbers(texts: pl.Series) -> tuple[str, ...]:
@@ -150,15 +158,12 @@ def type_of(candidate: str) -> str:
     return "string" if candidate == INSTANT else _TYPE.match(candidate)[0]  # type: ignore[index]
 
 
-def _fits(texts: pl.Series, name: str, decimal: str) -> bool:
+def _is_written_as(texts: pl.Series, name: str, decimal: str) -> bool:
     if name == "string":
         return True
-    type_ = type_of(name)
-    if type_ == "float64":
+    if type_of(name) == "float64":
         return _gives_back(_plain_number(texts, decimal), name)
-    if not texts.str.contains(_FORMS[name]).all():
-        return False
-    return not isinstance(to_values(texts, ColumnSettings(type=type_), decimal), int)
+    return bool(texts.str.contains(_FORMS[name]).all())
 
 
 def _gives_back(numbers: pl.Series, form: str) -> bool:

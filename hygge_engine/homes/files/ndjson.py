@@ -213,6 +213,11 @@ def _objects(lines: Sequence[str]) -> list[dict[str, Any]] | None:
 
 def _source_of(text: str, name: str) -> str:
     """The nested value of a key as it is written in a line. Raises ValueError for what is no JSON by the standard."""
+    token = f'"{name}"'
+    if "\\" not in text and text.count(token) == 1:
+        # Without escapes it can only be the key itself.
+        begin = _after_blanks(text, _after_blanks(text, text.index(token) + len(token)) + 1)
+        return text[begin : _STRICT_DECODER.raw_decode(text, begin)[1]]
     at = _after_blanks(text, text.index("{") + 1)
     while True:
         key, at = _DECODER.raw_decode(text, at)
