@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
 
+from hygge_engine.errors import LakeDenied
 from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.masking import remember_secret
 
@@ -29,7 +30,7 @@ def credential_of(settings: LakeSettings) -> Any:
             name = settings.account_name or (urlsplit(settings.account_url).hostname or "").split(".", 1)[0]
             return {"account_name": name, "account_key": _secret(settings.account_key)}
         case "sas":
-            return _secret(settings.sas_token).lstrip("?")
+            return _sas(settings)
         case "client_secret":
             from azure.identity import ClientSecretCredential
 
@@ -70,6 +71,17 @@ def object_store_options(settings: LakeSettings) -> dict[str, str]:
             remember_secret(token)
             options["azure_storage_token"] = token
     return options
+
+
+def _sas(settings: LakeSettings) -> str:
+    """The SAS token. Raises LakeDenied for what is none, which the SDK would take for an account key."""
+    token = _secret(settings.sas_token).strip().lstrip("?")
+    if not {"sig", "sv"} <= parse_qs(token).keys():
+        raise LakeDenied(
+            f"sas_token is no SAS token, so {settings.account_url} cannot be asked with it",
+            hint="It has the form sv=…&sig=…, without an address before it.",
+        )
+    return token
 
 
 def _secret(value: SecretStr | None) -> str:

@@ -82,7 +82,7 @@ def load_project(
     project = loader.load()
     loader.secrets.check(problems)
     if problems or project is None:
-        raise _summarise(directory, tuple(loader.variables.hide(problem).masked() for problem in problems.sorted()))
+        raise _summarise(directory, tuple(loader.presentable(problem) for problem in problems.sorted()))
     return project
 
 
@@ -146,6 +146,10 @@ class _Loader:
         self._environment = environment
         self._journal = JournalSection(problems, self._keys, self._sections.load_journal_place)
         self._flow_files: dict[str, str] = {}
+
+    def presentable(self, problem: Problem) -> Problem:
+        """A problem that shows neither secrets nor what variables hold."""
+        return self.variables.hide(problem, self._keys.plain | self._keys.secret).masked()
 
     def load(self) -> Project | None:
         root = self._directory / PROJECT_FILE

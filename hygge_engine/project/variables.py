@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Collection
 from collections.abc import Mapping as MappingType
 from dataclasses import replace
 from pathlib import Path
@@ -57,20 +58,20 @@ class Variables:
         self.held: dict[str, str] = {}
         self._expanded = 0
 
-    def hide(self, problem: Problem) -> Problem:
+    def hide(self, problem: Problem, words: Collection[str]) -> Problem:
         """``problem`` with ``${NAME}`` in place of each value that a variable holds: nobody knows which are secret. A
-        short one, which may be any word, counts where it is all that stands in quotes."""
+        short one, which may be any word, counts where it is all that stands in quotes; ``words`` are the files' own."""
         return replace(
             problem,
-            message=self._hidden(problem.message),
-            found=self._hidden(problem.found),
-            expected=self._hidden(problem.expected),
-            hint=self._hidden(problem.hint),
+            message=self._hidden(problem.message, words),
+            found=self._hidden(problem.found, words),
+            expected=self._hidden(problem.expected, words),
+            hint=self._hidden(problem.hint, words),
         )
 
-    def _hidden(self, text: str) -> str:
+    def _hidden(self, text: str, words: Collection[str]) -> str:
         for name, value in sorted(self.held.items(), key=lambda item: -len(item[1])):
-            if value in text:
+            if value in text and value not in words:
                 pattern = re.escape(value)
                 if len(value) < STANDS_ALONE_CHARACTERS:
                     pattern = rf"(?<=[`'\"]){pattern}(?=[`'\"])"
