@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -108,20 +110,25 @@ class Warehouse(ABC):
         watch: Watching | None = None,
         *,
         slice_minutes: float = 4.0,
+        busy: int = 0,
     ) -> SliceResult:
         if run_type not in self._projects:
             self._projects[run_type] = self.project(run_type)
         project = replace(self._projects[run_type], options=Options(slice_minutes=slice_minutes))
         (entity,) = project.entities
-        task = SliceTask(load_id, f"run-{load_id}", entity.flow, entity.name, run_type, "hash", attempt)
+        task = SliceTask(load_id, f"run-{load_id}", entity.flow, entity.name, run_type, "hash", attempt, busy=busy)
         return flow_run.run_slice(project, entity, task, watch or Watching())
 
     def run(self, load_id: str, run_type: RunType, slice_minutes: float = 4.0) -> SliceResult:
         """All slices of a load, as the orchestrator schedules them."""
+        busy = 0
         for attempt in range(1, 50):
-            result = self.slice(load_id, run_type, attempt, slice_minutes=slice_minutes)
+            result = self.slice(load_id, run_type, attempt, slice_minutes=slice_minutes, busy=busy)
             if result.status != "continue":
                 return result
+            busy = busy + 1 if result.busy else 0
+            if result.not_before:
+                time.sleep(max((datetime.fromisoformat(result.not_before) - datetime.now(UTC)).total_seconds(), 0))
         raise AssertionError(result)
 
     @abstractmethod
