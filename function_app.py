@@ -63,9 +63,9 @@ async def purge_old_histories(timer: TimerRequest, client: df.DurableOrchestrati
 @app.durable_client_input(client_name="client")
 async def start_load(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     """Start a load."""
-    traceparent = req.headers.get("traceparent", "")
-    answer = await api.start_load(req.get_body(), req.url, client, requested_by=_caller(req), traceparent=traceparent)
-    return _response(answer)
+    headers = {"content_type": "content-type", "traceparent": "traceparent"}
+    given = {name: req.headers.get(header, "") for name, header in headers.items()}
+    return _response(await api.start_load(req.get_body(), client, requested_by=_caller(req), **given))
 
 
 @app.route(route="loads/{load_id}", methods=["GET"])
@@ -79,7 +79,7 @@ async def load_status(req: func.HttpRequest, client: df.DurableOrchestrationClie
 @app.durable_client_input(client_name="client")
 async def cancel_load(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     """Ask a load to stop at its last commits."""
-    return _response(await api.cancel_load(req.route_params["load_id"], req.url, client))
+    return _response(await api.cancel_load(req.route_params["load_id"], client))
 
 
 @app.route(route="flows", methods=["GET"])

@@ -116,7 +116,7 @@ def _explain(cloud: LaptopCloud, settings: str) -> None:
   settings             {settings}
 
 Try:
-  curl -X POST '{cloud.host.url}/api/loads' -H 'x-functions-key: {key}' -d '{{}}'
+  curl -X POST '{cloud.host.url}/api/loads' -H 'x-functions-key: {key}' -H 'content-type: application/json' -d '{{}}'
   curl '{cloud.host.url}/api/runs' -H 'x-functions-key: {key}'
 Ctrl-C stops everything.""",
         flush=True,

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -81,7 +82,16 @@ class HostService:
 
     async def start(self) -> None:
         """Index the app and serve it; raises FunctionAppError, or OSError if the port is taken."""
-        self.functions = await self.worker.start()
+        # The socket comes first: its port is part of the links that the app and the durable API give out.
+        listening = await self._bind()
+        try:
+            await self._start_on(listening)
+        except BaseException:
+            listening.close()
+            raise
+
+    async def _start_on(self, listening: socket.socket) -> None:
+        self.functions = await self.worker.start({"WEBSITE_HOSTNAME": self.url.removeprefix("http://")})
         self.routes = build_routes(self.functions, self._settings.route_prefix)
         timers = [function for function in self.functions if function.kind == TIMER_TRIGGER]
         self.schedules = {function.name: read_schedule(function, self._options.settings) for function in timers}
@@ -90,18 +100,19 @@ class HostService:
         )
         loop = asyncio.get_running_loop()
         self._faults.on_change(lambda: loop.call_soon_threadsafe(engine.wake))
-        await self._listen(engine)
+        await self._listen(engine, listening)
         self._keep(engine.run())
         for function in timers:
             self._keep(self._run_timer(function))
 
-    async def _listen(self, engine: DurableEngine) -> None:
-        # The socket comes first: its port is part of the links that the durable API gives out.
+    async def _bind(self) -> socket.socket:
         server = await asyncio.get_running_loop().create_server(asyncio.Protocol, LOOPBACK, self._options.port)
         listening = server.sockets[0].dup()
         server.close()
-        port = listening.getsockname()[1]
-        self.url = f"http://{LOOPBACK}:{port}"
+        self.url = f"http://{LOOPBACK}:{listening.getsockname()[1]}"
+        return listening
+
+    async def _listen(self, engine: DurableEngine, listening: socket.socket) -> None:
         durable = DurableApi(engine, self.url, self._settings.task_hub, self.keys.system)
         self._front_end = FrontEnd(
             self.routes,

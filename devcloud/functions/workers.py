@@ -95,8 +95,10 @@ class ProcessWorker:
         """Return the process id of the running worker."""
         return self._process.pid if self._process is not None else None
 
-    async def start(self) -> list[Function]:
-        """Start the process and wait until it has indexed the app."""
+    async def start(self, platform: Mapping[str, str] | None = None) -> list[Function]:
+        """Start the process and wait until it has indexed the app. ``platform`` are the variables that the platform
+        sets by itself."""
+        self._environment |= platform or {}
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-m", "devcloud.functions.worker", "--app", str(self._app_directory)]
@@ -264,8 +266,9 @@ class InlineWorker:
 
     pid = None
 
-    async def start(self) -> list[Function]:
-        """Index the app in this process."""
+    async def start(self, platform: Mapping[str, str] | None = None) -> list[Function]:
+        """Index the app in this process; ``platform`` as in `ProcessWorker.start`."""
+        self._settings |= platform or {}
         from devcloud.functions import runtime  # the library takes a second to import; the host may never need it
 
         self._runtime = runtime

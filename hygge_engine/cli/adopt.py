@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, EXIT_SETTLED
+from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, EXIT_SETTLED, is_terminal
 from hygge_engine.cli.output import echo, echo_json
 from hygge_engine.errors import UnknownSelection
 from hygge_engine.flow.factory import open_table
@@ -31,7 +31,7 @@ def run(directory: Path, *, entity: str, confirm: str, overrides: list[str], jso
         echo(f"  there now:  {adoption.found}")
         echo(f"  replaced by the next full_drop of {found.id}:  {adoption.replaced}")
         echo(f"  left as it is:  {adoption.kept}")
-        if not confirm and sys.stdin is not None and sys.stdin.isatty():
+        if not confirm and is_terminal(sys.stdin):
             confirm = typer.prompt(f"Type {adoption.name} to hand it over; anything else changes nothing", default="")
     adopted = confirm == adoption.name
     if adopted:

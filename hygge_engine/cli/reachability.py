@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hygge_engine.errors import HomeUnavailable, HyggeError, LakeUnavailable
 from hygge_engine.homes.mssql.connect import check_reachable as check_server
 from hygge_engine.homes.mssql.settings import MssqlConnection
+from hygge_engine.hosts import is_loopback
 from hygge_engine.lake.probe import check_answers
 from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.orchestration.activities import connection_of
@@ -89,7 +89,7 @@ class Reachability:
         if not _is_of_laptop_cloud(self._project.directory / LOCAL_SETTINGS):
             return
         for place, error in self._errors.items():
-            if _is_loopback(place):
+            if is_loopback(_host_of(place)):
                 error.hint = _START_IT.format(file=LOCAL_SETTINGS)
 
 
@@ -117,11 +117,9 @@ def _error_of(ask: _Ask) -> HyggeError | None:
     return None
 
 
-def _is_loopback(place: str) -> bool:
-    host = place.rpartition("//")[2].rpartition(":")[0] or place.rpartition("//")[2]
-    with suppress(ValueError):
-        return ip_address(host.strip("[]")).is_loopback
-    return host == "localhost"
+def _host_of(place: str) -> str:
+    """The host of an address, or of ``//host:port``."""
+    return urlsplit(place).hostname or ""
 
 
 def _is_of_laptop_cloud(file: Path) -> bool:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr, model_validator
 
-from hygge_engine.project.bounds import is_host, is_loopback
+from hygge_engine.hosts import is_host, is_loopback
 from hygge_engine.project.settings import Settings
 
 if TYPE_CHECKING:

@@ -6,15 +6,14 @@ are ``options`` of hygge.yml, which has another author, and what lies beyond the
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import Literal
 from urllib.parse import urlsplit
 
+from hygge_engine.hosts import is_loopback
 from hygge_engine.project.document import Mapping as Tree
 from hygge_engine.project.document import Node
 from hygge_engine.project.problems import Problems
@@ -34,37 +33,11 @@ MICROSOFT_HOSTS = (
 # Set by the platform in Azure, and by nobody on a laptop.
 AZURE_INSTANCE = "WEBSITE_INSTANCE_ID"
 
-_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.IGNORECASE)
 
 # What a project consists of, in its directory; names that begin with a dot are tools' own.
 _OWN_FILES = ("hygge.yml", "local.settings.json", "host.json", "function_app.py", "requirements.txt", "hygge_engine")
 _FLOWS = "flows"
 _JOURNAL_FOLDER = ".hygge_journal"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, by its name or its address as people write it."""
-    if host.casefold() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def is_host(host: str) -> bool:
-    """Whether a URL's host is one that all readers of URLs take for the same."""
-    if ":" in host:
-        return is_loopback(host) or _is_address(host)
-    return _HOST.fullmatch(host) is not None
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 class Bounds:

@@ -21,6 +21,13 @@ PROBLEM_JSON = "application/problem+json"
 _MESSAGES = frozenset({"message", "detail", "problems", "hint"})
 
 
+# What an answer says changes from one second to the next, is for its caller alone, and is JSON whatever it looks like.
+_ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+# Problems of one request that its answer lists; the number says how many there are.
+PROBLEMS_LIMIT = 100
+
+
 @dataclass(frozen=True)
 class Answer:
     """An HTTP answer, before it takes the form of any web framework.
@@ -35,11 +42,12 @@ class Answer:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "payload", _shown(self.payload))
+        object.__setattr__(self, "headers", _ALWAYS | self.headers)
 
     @property
     def body(self) -> str:
         """The payload as JSON text."""
-        return json.dumps(self.payload, ensure_ascii=False)
+        return json.dumps(self.payload, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 def _shown(value: Any, *, is_message: bool = False) -> Any:
@@ -68,7 +76,10 @@ def problem_of(error: HyggeError) -> Answer:
     has the code, of the project the number of problems, and the log the details.
     """
     if isinstance(error, InvalidRequest):
-        return problem(HTTPStatus.BAD_REQUEST, error.message, code=error.code, problems=error.problems)
+        shown, count = error.problems[:PROBLEMS_LIMIT], len(error.problems)
+        detail = "The load request is not valid: " + " ".join(shown)
+        detail += f" And {count - len(shown):,} more." if count > len(shown) else ""
+        return problem(HTTPStatus.BAD_REQUEST, detail, code=error.code, problems=shown, problem_count=count)
     if isinstance(error, UnknownSelection):
         return problem(HTTPStatus.NOT_FOUND, str(error), code=error.code)
     if isinstance(error, ConfigurationError):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import wraps
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from hygge_engine import __version__
-from hygge_engine.errors import ConfigurationError, HyggeError, InvalidRequest, UnknownSelection
+from hygge_engine.errors import ConfigurationError, HyggeError, UnknownSelection
 from hygge_engine.orchestration.load import CANCEL_EVENT
 from hygge_engine.orchestration.request import LoadRequest, parse_request, usable_traceparent
+from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.telemetry import in_trace_of
 from hygge_engine.web.answers import Answer, problem, problem_of
+from hygge_engine.web.door import Refused, decode_body, is_load_id, is_text, whole_number
 from hygge_engine.web.loads import (
     DurableStatus,
     accepted,
@@ -54,30 +56,71 @@ class DurableClient(Protocol):
     async def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None: ...
 
 
+def _answers[**P](route: Callable[P, Answer]) -> Callable[P, Answer]:
+    """The route, which answers also where something fails that nobody foresaw."""
+
+    @wraps(route)
+    def answer(*args: P.args, **kwargs: P.kwargs) -> Answer:
+        try:
+            return route(*args, **kwargs)
+        except Exception:  # noqa: BLE001 - the last line before the host, whose own answer would be an empty one
+            return _unexpected()
+
+    return answer
+
+
+def _answers_later[**P](
+    route: Callable[P, Coroutine[Any, Any, Answer]],
+) -> Callable[P, Coroutine[Any, Any, Answer]]:
+    """The same for a route that waits."""
+
+    @wraps(route)
+    async def answer(*args: P.args, **kwargs: P.kwargs) -> Answer:
+        try:
+            return await route(*args, **kwargs)
+        except Exception:  # noqa: BLE001 - as above
+            return _unexpected()
+
+    return answer
+
+
+def _unexpected() -> Answer:
+    _log.exception("A request failed in a way that nobody foresaw.")
+    detail = "Something failed that nobody foresaw. The app's log says more."
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, code=UNEXPECTED)
+
+
 class Api:
-    """The routes below ``/api``. Failures are answers, never exceptions, as far as they are errors of ours."""
+    """The routes below ``/api``. Failures are answers, never exceptions."""
 
     def __init__(self, open_project: Callable[[], Project]) -> None:
         self._open_project = open_project
 
+    @_answers_later
     async def start_load(
-        self, body: bytes, url: str, client: DurableClient, *, requested_by: str, traceparent: str = ""
+        self, body: bytes, client: DurableClient, *, requested_by: str, content_type: str = "", traceparent: str = ""
     ) -> Answer:
-        """``POST /api/loads``. ``traceparent``: the caller's header of that name."""
+        """``POST /api/loads``. ``content_type`` and ``traceparent``: the caller's headers of these names."""
         try:
-            request = await asyncio.to_thread(self._validate, body, requested_by)
+            decoded = decode_body(body, content_type)
+            request = await asyncio.to_thread(self._validate, decoded, requested_by)
+        except Refused as refused:
+            return refused.answer
         except UnknownSelection as error:
-            return await asyncio.to_thread(self._unknown, error, body)
+            return await asyncio.to_thread(self._unknown, error, decoded)
         except HyggeError as error:
             return problem_of(error)
         request = replace(request, traceparent=usable_traceparent(traceparent))
         load_id = str(uuid4())
         with in_trace_of(load_id):
             await client.start_new("load", load_id, request.to_json())
-        return accepted(load_id, url)
+        return accepted(load_id)
 
+    @_answers_later
     async def load_status(self, load_id: str, client: DurableClient) -> Answer:
         """``GET /api/loads/{id}``."""
+        if not is_load_id(load_id):
+            return not_found(load_id)
         status = await client.get_status(load_id, show_input=True)
         try:
             payload = await asyncio.to_thread(self._describe, load_id, status)
@@ -85,8 +128,11 @@ class Api:
             return problem_of(error)
         return not_found(load_id) if payload is None else Answer(HTTPStatus.OK, payload)
 
-    async def cancel_load(self, load_id: str, url: str, client: DurableClient) -> Answer:
+    @_answers_later
+    async def cancel_load(self, load_id: str, client: DurableClient) -> Answer:
         """``POST /api/loads/{id}/cancel``: the event stops new slices, the marker those that run."""
+        if not is_load_id(load_id):
+            return not_found(load_id)
         status = await client.get_status(load_id, show_input=True)
         if not status:
             return not_found(load_id)
@@ -100,23 +146,25 @@ class Api:
                 await asyncio.to_thread(self._mark_cancelled, load_id, status)
             except HyggeError as error:
                 # The event is on its way: no new slice begins, and the running ones end by themselves within minutes.
-                answer = cancelling(load_id, url)
+                answer = cancelling(load_id)
                 return Answer(answer.status, {**answer.payload, "message": str(error)}, answer.headers)
             status = await client.get_status(load_id, show_input=True)
             if can_stop(status):
-                return cancelling(load_id, url)
+                return cancelling(load_id)
             # The load may have cleared its files before the marker was among them.
             await asyncio.to_thread(self._forget_marker, load_id, status)
         if is_running(status):
-            return cancelling(load_id, url) if was_cancelled(status) else settling(load_id)
+            return cancelling(load_id) if was_cancelled(status) else settling(load_id)
         return already_ended(load_id)
 
+    @_answers
     def flows(self) -> Answer:
         """``GET /api/flows``."""
         from hygge_engine.web.listings import flows_payload
 
         return self._with_project(lambda project: Answer(HTTPStatus.OK, flows_payload(project)))
 
+    @_answers
     def runs(self, limit: str | None, flow: str | None, by: str | None = None) -> Answer:
         """``GET /api/runs?limit=&flow=&by=``."""
         from hygge_engine.journal.summaries import LEVELS
@@ -125,16 +173,20 @@ class Api:
         level = next((level for level in LEVELS if level == (by or "load")), None)
         if level is None:
             return problem(HTTPStatus.BAD_REQUEST, f"'by' must be one of {', '.join(LEVELS)}.")
-
-        number = RUNS_DEFAULT if limit is None else int(limit) if limit.isdecimal() else 0
-        if not 1 <= number <= RUNS_LIMIT:
+        number = RUNS_DEFAULT if limit is None else whole_number(limit, RUNS_LIMIT)
+        if flow is not None and not is_text(flow):
+            return problem(HTTPStatus.BAD_REQUEST, "'flow' is no name.")
+        if number is None:
             return problem(HTTPStatus.BAD_REQUEST, f"'limit' must be a number from 1 to {RUNS_LIMIT}.")
         return self._with_project(
             lambda project: Answer(HTTPStatus.OK, runs_payload(_journals(project), level, number, flow or None))
         )
 
+    @_answers
     def run(self, load_id: str) -> Answer:
         """``GET /api/runs/{coordinator_run_id}``."""
+        if not is_load_id(load_id):
+            return not_found(load_id)
         from hygge_engine.web.listings import run_payload
 
         def answer(project: Project) -> Answer:
@@ -143,6 +195,7 @@ class Api:
 
         return self._with_project(answer)
 
+    @_answers
     def health(self) -> Answer:
         """``GET /api/health``: open to everybody, so it counts and names nothing."""
         try:
@@ -158,8 +211,8 @@ class Api:
         except HyggeError as error:
             return problem_of(error)
 
-    def _validate(self, body: bytes, requested_by: str) -> LoadRequest:
-        request = parse_request(_decode(body), requested_by=requested_by)
+    def _validate(self, body: Any, requested_by: str) -> LoadRequest:
+        request = parse_request(body, requested_by=requested_by)
         entities = self._select(request)
         if request.is_backfill:
             from hygge_engine.flow.bounds import check_window
@@ -174,11 +227,11 @@ class Api:
             self._open_project(), request.flows, request.entities, request.run_type, backfill=request.is_backfill
         )
 
-    def _unknown(self, error: UnknownSelection, body: bytes) -> Answer:
+    def _unknown(self, error: UnknownSelection, body: Any) -> Answer:
         from hygge_engine.project.problems import nearest
 
         known = self._open_project().flows
-        asked = parse_request(_decode(body), requested_by="").flows
+        asked = parse_request(body, requested_by="").flows
         unknown = [{"flow": name, "nearest": nearest(name, known)} for name in asked if name not in known]
         return problem(HTTPStatus.NOT_FOUND, str(error), code=error.code, unknown_flows=unknown)
 
@@ -217,15 +270,6 @@ class Api:
             return self._select(LoadRequest.from_json(request_of(status)))
         except UnknownSelection:
             return self._open_project().entities
-
-
-def _decode(body: bytes) -> Any:
-    if not body.strip():
-        return None
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        raise InvalidRequest([f"The body is not JSON: {error}."]) from error
 
 
 def _journals(project: Project) -> Journals:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 from hygge_engine.orchestration.summary import JOURNAL_STATUS
 from hygge_engine.web.answers import Answer, problem
+from hygge_engine.web.door import base_url, is_load_id
 
 # How soon a client should look again, in seconds: progress files are written every second.
 POLL_SECONDS = 2
@@ -45,30 +46,29 @@ class DurableStatus(Protocol):
     def custom_status(self) -> Any: ...
 
 
-def links(load_id: str, request_url: str) -> dict[str, str]:
-    """Where a load can be looked at and cancelled, seen from where the request was sent. No key is part of them."""
-    parts = urlsplit(request_url)
-    prefix, _, _ = parts.path.partition("/loads")
-    status = f"{parts.scheme}://{parts.netloc}{prefix}/loads/{load_id}"
+def links(load_id: str) -> dict[str, str]:
+    """Where a load can be looked at and cancelled. No key is part of them."""
+    status = f"{base_url()}/api/loads/{quote(load_id, safe='')}"
     return {"status_url": status, "cancel_url": f"{status}/cancel"}
 
 
-def accepted(load_id: str, request_url: str) -> Answer:
+def accepted(load_id: str) -> Answer:
     """The answer to a load that has been started."""
-    urls = links(load_id, request_url)
+    urls = links(load_id)
     headers = {"Location": urls["status_url"], "Retry-After": str(POLL_SECONDS)}
     return Answer(HTTPStatus.ACCEPTED, {"load_id": load_id, "state": "pending", **urls}, headers)
 
 
-def cancelling(load_id: str, request_url: str) -> Answer:
+def cancelling(load_id: str) -> Answer:
     """The answer to a cancellation that the load will obey."""
-    payload = {"load_id": load_id, "state": "cancelling", "status_url": links(load_id, request_url)["status_url"]}
+    payload = {"load_id": load_id, "state": "cancelling", "status_url": links(load_id)["status_url"]}
     return Answer(HTTPStatus.ACCEPTED, payload, {"Retry-After": str(POLL_SECONDS)})
 
 
 def not_found(load_id: str) -> Answer:
     """The answer where neither the orchestrations nor the journal know a load."""
-    return problem(HTTPStatus.NOT_FOUND, f"There is no load '{load_id}'.", code="load.not_found")
+    detail = f"There is no load '{load_id}'." if is_load_id(load_id) else "No load has such an id."
+    return problem(HTTPStatus.NOT_FOUND, detail, code="load.not_found")
 
 
 def already_ended(load_id: str) -> Answer:

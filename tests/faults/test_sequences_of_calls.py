@@ -229,7 +229,7 @@ class Calls(RuleBasedStateMachine):
     )
     def start(self, run_type: str, tables: tuple[str, ...]) -> str:
         body = json.dumps({"entities": tables, "run_type": run_type}).encode()
-        answer = asyncio.run(self.api.start_load(body, URL, self.hub, requested_by="test"))
+        answer = asyncio.run(self.api.start_load(body, self.hub, requested_by="test"))
         assert answer.status == HTTPStatus.ACCEPTED
         return str(answer.payload["load_id"])
 
@@ -249,7 +249,7 @@ class Calls(RuleBasedStateMachine):
     @rule(load=loads)
     def cancel(self, load: str) -> None:
         had_ended = self.hub.loads[load].ended
-        answer = asyncio.run(self.api.cancel_load(load, URL, self.hub))
+        answer = asyncio.run(self.api.cancel_load(load, self.hub))
         assert answer.status in ((HTTPStatus.CONFLICT,) if had_ended else (HTTPStatus.ACCEPTED, HTTPStatus.CONFLICT))
         self._look(load)
 

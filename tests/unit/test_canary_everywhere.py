@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from hygge_engine.web.api import Api
 from tests.unit.project_files import HYGGE, write_project
 from tests.unit.test_broken_projects import PROJECTS
 from tests.unit.test_secret_settings import SECRETS, SECTIONS, with_section
-from tests.unit.test_web import URL, Client
+from tests.unit.test_web import Client
 
 CANARY = "cAnArY.oF[tHe]mInE"
 ENVIRONMENT = {"SHOP_PASSWORD": "correct horse", "MY_THING": CANARY}
@@ -61,7 +62,7 @@ def told_by(directory: Path) -> str:
     told = [str(found), repr(found), found.brief]
     told += [text for problem in found.problems for text in (problem.render(), repr(problem), str(problem))]
     api = Api(fail)
-    started = asyncio.run(api.start_load(b"{}", URL, Client(), requested_by="a test"))
+    started = asyncio.run(api.start_load(b"{}", Client(), requested_by="a test"))
     answers = [started, api.flows(), api.runs(None, None), api.run("x"), api.health()]
     assert {answer.status for answer in answers} == {503}
     assert not [answer for answer in answers if str(directory) in answer.body]
@@ -132,6 +133,8 @@ def test_no_broken_project_shows_it(
     write_project(tmp_path, flows__orders_to_fabric__entities__extra=entity)
     for file, content in files.items():
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        if (tmp_path / file).is_dir():
+            shutil.rmtree(tmp_path / file)
         (tmp_path / file).unlink(missing_ok=True) if content is None else (tmp_path / file).write_bytes(content)
     told = told_by(tmp_path)
     result = CliRunner().invoke(app, ["validate", "--verbose", "--project", str(tmp_path)])

@@ -46,7 +46,7 @@ class Client:
         return instance_id
 
 async def start():
-    return await function_app.api.start_load(b"{}", "http://localhost/api/loads", Client(), requested_by="test")
+    return await function_app.api.start_load(b"{}", Client(), requested_by="test")
 
 found = {"import": None, "health": function_app.api.health(), "flows": function_app.api.flows()}
 found["start"] = asyncio.run(start())

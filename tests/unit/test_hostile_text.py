@@ -24,7 +24,7 @@ from hygge_engine.telemetry import add_ids_to_logs
 from hygge_engine.web.api import Api
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import find_problems
-from tests.unit.test_web import URL, Client
+from tests.unit.test_web import Client
 
 # A line erased and another written over it; a line forged; a direction turned; what has no width; half a character.
 HOSTILE = "no\x1b[2K\x1b[1A\x9b2J\x07\r\nFORGED 2026-01-01 success\u2028FORGED\x85FORGED\u202e\u200b\ufeff\ud800\x00end"
@@ -93,7 +93,7 @@ def test_what_is_for_machines_stays_json(world: LoadWorld, caplog: pytest.LogCap
         assert "load_id" in fields
     api = Api(lambda: world.project)
     answers = [api.runs(None, None), api.run(world.journal()[0]["coordinator_run_id"])]
-    answers.append(asyncio.run(api.start_load(b'{"entities": ["\\u001b[2K"]}', URL, Client(), requested_by="a test")))
+    answers.append(asyncio.run(api.start_load(b'{"entities": ["\\u001b[2K"]}', Client(), requested_by="a test")))
     for answer in answers:
         json.loads(answer.body)
         assert not any(character in answer.body for character in "\x1b\r\n\x00")

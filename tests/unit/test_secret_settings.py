@@ -228,7 +228,7 @@ def test_no_command_answer_log_file_or_history_shows_one(
     api, client = Api(lambda: world.project), Client()
     answers = [api.flows(), api.health(), api.runs(None, None)]
     for body in (b"{}", b'{"entities": ["nothing"]}', b'{"run_type": 1}'):
-        answers.append(asyncio.run(api.start_load(body, "http://localhost/api/loads", client, requested_by="a test")))
+        answers.append(asyncio.run(api.start_load(body, client, requested_by="a test")))
     shown += [json.dumps(answer.payload, default=str) for answer in answers]
     shown += [repr(client.instances), json.dumps(world.history), json.dumps(world.journal(), default=str), caplog.text]
     assert len(world.history) > 10

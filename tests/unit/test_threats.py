@@ -21,7 +21,7 @@ from hygge_engine.orchestration.request import parse_request
 from hygge_engine.web.api import Api
 from tests.unit.load_world import FLOW_YML, LoadWorld
 from tests.unit.project_files import ENVIRONMENT, FLOW, HYGGE, find_problems, load
-from tests.unit.test_web import URL, Client
+from tests.unit.test_web import Client
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "threat-model.md"
 
@@ -114,7 +114,7 @@ def test_configuration_runs_no_code(tmp_path: Path) -> None:
 
 
 def start(api: Api, body: Any) -> HTTPStatus:
-    return HTTPStatus(asyncio.run(api.start_load(json.dumps(body).encode(), URL, Client(), requested_by="http")).status)
+    return HTTPStatus(asyncio.run(api.start_load(json.dumps(body).encode(), Client(), requested_by="http")).status)
 
 
 # Whatever names a server, a path, a credential or a statement in the project's files.
@@ -172,7 +172,7 @@ def test_the_id_of_a_load_is_never_a_path(world: LoadWorld, load_id: str) -> Non
     # Even an orchestration that somebody managed to start under such an id.
     client.put(load_id, input_="{}")
 
-    cancelled = asyncio.run(api.cancel_load(load_id, URL, client))
+    cancelled = asyncio.run(api.cancel_load(load_id, client))
     shown = api.run(load_id)
 
     assert cancelled.status == HTTPStatus.ACCEPTED

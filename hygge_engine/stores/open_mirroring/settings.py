@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from hygge_engine.hosts import is_host, is_loopback
 from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, PathPart, is_fabric, is_guid, lake_root
-from hygge_engine.project.bounds import is_host, is_loopback
 from hygge_engine.project.locations import Location, Surroundings, folder_in
 from hygge_engine.project.settings import StoreSettings, register_store
 

@@ -1,0 +1,33 @@
+"""Hosts as people and URLs name them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.IGNORECASE)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name or its address as people write it."""
+    if host.casefold() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def is_host(host: str) -> bool:
+    """Whether a URL's host is one that all readers of URLs take for the same."""
+    if ":" in host:
+        return is_loopback(host) or _is_address(host)
+    return _HOST.fullmatch(host) is not None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

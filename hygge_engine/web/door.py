@@ -1,0 +1,117 @@
+"""What may come in: a request's body and parameters, before anything of the project is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from http import HTTPStatus
+from typing import Any
+
+from hygge_engine.errors import InvalidRequest
+from hygge_engine.hosts import is_loopback
+from hygge_engine.web.answers import Answer, problem
+
+# A request names some of the flows and entities; who wants all of them names none.
+BODY_LIMIT_BYTES = 64 * 1024
+
+# Our ids have 36 characters; a timer's have some more, and an operator's may have any.
+_LOAD_ID_LIMIT_CHARACTERS = 200
+
+# Where the app is reached, if not under the platform's name for it: behind a gateway or a domain of one's own.
+PUBLIC_URL = "HYGGE_PUBLIC_URL"
+_PLATFORM_HOST = "WEBSITE_HOSTNAME"
+
+_JSON_TYPE = re.compile(r"application/(?:[\w.-]+\+)?json", re.IGNORECASE)
+
+
+class Refused(Exception):
+    """A request that is answered before it is understood."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.payload["detail"])
+        self.answer = answer
+
+
+def decode_body(body: bytes, content_type: str) -> Any:
+    """The JSON of a body, None where there is none.
+
+    Raises Refused where the body is too long (413) or says that it is no JSON (415), InvalidRequest where it is not
+    what it says, has a key twice, or text that is no Unicode.
+    """
+    if len(body) > BODY_LIMIT_BYTES:
+        detail = f"The body has {len(body):,} bytes; at most {BODY_LIMIT_BYTES:,} are read."
+        raise Refused(problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, code=InvalidRequest.code))
+    if not body:
+        return None
+    if content_type and not _JSON_TYPE.fullmatch(content_type.partition(";")[0].strip()):
+        detail = "The body has to be JSON, with the header `Content-Type: application/json`."
+        raise Refused(problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, code=InvalidRequest.code))
+    if not body.strip():
+        raise InvalidRequest(["The body is blank. Send no body at all, or {}, to load everything."])
+    try:
+        value = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(["The body is not UTF-8."]) from error
+    except RecursionError as error:
+        raise InvalidRequest(["The body is nested too deeply."]) from error
+    except json.JSONDecodeError as error:
+        raise InvalidRequest([f"The body is not JSON: {error}."]) from error
+    except ValueError as error:  # ours, or Python's about the digits of a number
+        raise InvalidRequest([f"The body cannot be used: {error}."]) from error
+    if not _is_unicode(value):
+        raise InvalidRequest(["The body has text that is no Unicode: half of a surrogate pair."])
+    return value
+
+
+def is_load_id(text: str) -> bool:
+    """Whether a load could have this id; what no load can have is looked for nowhere."""
+    return len(text) <= _LOAD_ID_LIMIT_CHARACTERS and _is_unicode(text)
+
+
+def whole_number(text: str, limit: int) -> int | None:
+    """A number from 1 to ``limit`` in decimal digits; None for anything else."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(limit))):
+        return None
+    return number if 1 <= (number := int(text)) <= limit else None
+
+
+def is_text(text: str) -> bool:
+    """Whether a parameter is Unicode that can be written down: no half of a surrogate pair, no control character."""
+    return _is_unicode(text) and text.isprintable()
+
+
+def base_url() -> str:
+    """Where callers reach the app, without a slash at the end; empty where nobody has said.
+
+    Never taken from a request, whose Host header is the caller's own.
+    """
+    public = os.environ.get(PUBLIC_URL, "").rstrip("/")
+    if public:
+        return public
+    host = os.environ.get(_PLATFORM_HOST, "")
+    scheme = "http" if is_loopback(host.rpartition(":")[0] or host) else "https"
+    return f"{scheme}://{host}" if host else ""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("an object has a key twice")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no value of JSON")
+
+
+def _is_unicode(value: Any) -> bool:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return False
+        return True
+    if isinstance(value, dict):
+        return all(_is_unicode(key) and _is_unicode(inner) for key, inner in value.items())
+    return all(map(_is_unicode, value)) if isinstance(value, list) else True
