@@ -62,7 +62,7 @@ class SecretUses:
                 remember_secret(use.scalar.text)
             for name in use.scalar.held:
                 value = self._held.get(name, "")
-                if is_secret or _SECRET_VARIABLE.search(name):
+                if is_secret or (_SECRET_VARIABLE.search(name) and use.key not in _CHOICES):
                     remember_secret(value)
                 for start, end in secrets_in(value):
                     remember_secret(value[start:end])
