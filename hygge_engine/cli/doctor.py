@@ -17,7 +17,7 @@ from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of,
 from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import CursorMovedBack, HyggeError
-from hygge_engine.flow.blocked import is_at_work, try_to_go_on
+from hygge_engine.flow.blocked import has_moved_on, is_at_work, try_to_go_on
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.opening import BACK_HINT
 from hygge_engine.flow.reach import look
@@ -30,6 +30,7 @@ from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.lake.probe import clock_check, probe
 from hygge_engine.orchestration.places import Place, place_of, places_of
 from hygge_engine.project import Entity, Project, load_project, select
+from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.open_mirroring.checks import ask_replication, check_landing_zone, check_table, check_telemetry
 from hygge_engine.stores.open_mirroring.layout import layout_of
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
@@ -215,6 +216,7 @@ def _look_at(project: Project, entity: Entity) -> list[Check]:
 def _check_open_load(project: Project, entity: Entity) -> list[Check]:
     """Whether a load that has begun and not ended can go on; each later one would have to finish it first."""
     name, how = "open load", "read what it would read next"
+    state: LandingState | None = None
     try:
         state = open_table(project, entity).state()
         if state is None or state.open is None:
@@ -226,6 +228,8 @@ def _check_open_load(project: Project, entity: Entity) -> list[Check]:
     except HyggeError as error:
         if error.transient:
             return [Check(name, "unknown", error.message, how)]
+        if state is not None and has_moved_on(project, entity, state):
+            return [Check(name, "ok", "under way: a load has gone on with it meanwhile", how)]
         freed = f"`hygge go --entity {entity.id} --run-type full_drop` discards it and loads the table anew"
         remedy = f"The table is blocked. {error.hint} {freed}.".replace("  ", " ")
         return [Check(name, "failed", f"cannot go on: {error.message}", how, remedy, error.code)]

@@ -16,6 +16,7 @@ from hygge_engine.cli.output import echo, echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import HyggeError
 from hygge_engine.expectations.rules import rules_of
+from hygge_engine.flow.blocked import has_moved_on
 from hygge_engine.flow.bounds import cursor_type_of
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.opening import BACK_HINT, look_at_place, spelling_of
@@ -29,6 +30,9 @@ from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.base import mode_of
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.watermark import Watermark
+
+# Times that a table is looked at whose loads go on meanwhile.
+LOOKS_LIMIT = 3
 
 _MODES = {
     "initial": "first load",
@@ -89,7 +93,22 @@ def run(
 
 
 def plan_entity(project: Project, entity: Entity, reachable: Reachability, *, offline: bool) -> Line:
-    """One line of the plan; what source or destination cannot tell is an error of the line."""
+    """One line of the plan; what source or destination cannot tell is an error of the line.
+
+    Where a load goes on with the table meanwhile, what was found wrong may only be the echo of that: it is looked at
+    again.
+    """
+    for _ in range(LOOKS_LIMIT - 1):
+        line, state = _plan_entity(project, entity, reachable, offline=offline)
+        if not line.errors or state is None or not has_moved_on(project, entity, state):
+            return line
+    return _plan_entity(project, entity, reachable, offline=offline)[0]
+
+
+def _plan_entity(
+    project: Project, entity: Entity, reachable: Reachability, *, offline: bool
+) -> tuple[Line, LandingState | None]:
+    """A line, and the landing state that it rests on; None where it rests on none."""
     run_type = entity.effective_run_type
     line = Line(
         flow=entity.flow,
@@ -100,9 +119,9 @@ def plan_entity(project: Project, entity: Entity, reachable: Reachability, *, of
         mode=run_type,
         watermark=entity.watermark.cursor if entity.watermark and run_type == "incremental" else "",
     )
-    if offline:
-        return line
     state: LandingState | None = None
+    if offline:
+        return line, state
     if unreachable := reachable.destination(entity):
         line.errors.append(f"the destination: {unreachable.message}")
     else:
@@ -114,7 +133,7 @@ def plan_entity(project: Project, entity: Entity, reachable: Reachability, *, of
             line.errors.append(f"the destination: {error}")
     if unreachable := reachable.source(entity):
         line.errors.append(f"the source: {unreachable.message}")
-        return line
+        return line, state
     polish: Polish | None = None
     try:
         with open_home(project, entity) as home:
@@ -133,7 +152,7 @@ def plan_entity(project: Project, entity: Entity, reachable: Reachability, *, of
             _add_destination(line, table, state, polish)
     except HyggeError as error:
         line.errors.append(f"the destination: {error}")
-    return line
+    return line, state
 
 
 def _warn_of_twins(lines: Sequence[Line], entities: Sequence[Entity]) -> None:

@@ -6,7 +6,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from hygge_engine.errors import LandingBroken, SchemaChanged
+from hygge_engine.errors import HyggeError, LandingBroken, SchemaChanged
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.opening import landed_table, window_of
@@ -25,6 +25,15 @@ def is_at_work(state: LandingState) -> bool:
     """Whether somebody owns the table, by the clock of this machine."""
     owner = state.owner
     return owner is not None and not expired(owner, datetime.now(UTC)) and not has_ended(owner.process)
+
+
+def has_moved_on(project: Project, entity: Entity, state: LandingState) -> bool:
+    """Whether somebody has changed the landing state since it was read, so that what was found wrong meanwhile says
+    nothing of the table. False where it cannot be read any more."""
+    try:
+        return (open_table(project, entity).state() or LandingState()) != state
+    except HyggeError:
+        return False
 
 
 def try_to_go_on(project: Project, entity: Entity, state: LandingState) -> None:

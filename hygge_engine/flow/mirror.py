@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from hygge_engine.errors import LakeError, LandingBusy, LandingFenced
+from hygge_engine.errors import LakeError, LandingBusy, LandingFenced, StoreError
 from hygge_engine.journal.changes import Changes
 from hygge_engine.journal.journal import Journal
 from hygge_engine.journal.manifest import Manifest
@@ -76,8 +76,8 @@ def _publish_table(lake: Lake, settings: OpenMirroringSettings, telemetry: Telem
     landing = _attach(table, load_id)
     try:
         return _land_changes(table, landing, telemetry, load_id)
-    except LakeError as error:
-        if landing.is_fenced():
+    except (LakeError, StoreError) as error:
+        if landing.is_outdated():
             raise LandingFenced(f"another load publishes {own.schema_name}.{telemetry.name}") from error
         raise
 

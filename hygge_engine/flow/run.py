@@ -60,6 +60,9 @@ BUSY_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, *[30.0] * 9)
 # A fenced attempt comes back this soon, to find out how its successor is doing.
 FENCED_PAUSE_SECONDS = 5.0
 
+# What an attempt says that has found something wrong with a table which others have gone on with since it looked.
+MOVED_ON = "waiting: another load has gone on with this table meanwhile"
+
 # How soon to begin again with files that have just changed.
 CHANGED_PAUSE_SECONDS = 2.0
 
@@ -94,11 +97,11 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
             return SliceResult("continue", message=message, not_before=due, busy=True, **times_since(started))
         return SliceResult("skipped", message=f"busy: {busy.message}", error=busy.code, **times_since(started))
     except LandingFenced as fenced:
-        return _withdrawn(landing, fenced, started)
+        return _withdrawn(landing, fenced.message, started)
     except HyggeError as error:
         if landing is not None:
-            if isinstance(error, LakeError | StoreError) and landing.is_fenced():
-                return _withdrawn(landing, error, started)
+            if _rests_on_state(error) and landing.is_outdated():
+                return _withdrawn(landing, MOVED_ON, started)
             if landing.open is not None:
                 totals = {"rows": landing.open.rows, "bytes": landing.open.bytes, "files": landing.open.files}
                 totals["reached"] = landing.state.reached
@@ -359,16 +362,22 @@ class _Slice:
         return slice_result(self._landing, status, self._started, message=message, not_before=not_before)
 
 
-def _withdrawn(landing: Landing | None, error: HyggeError, started: datetime) -> SliceResult:
-    """The answer of a fenced attempt, which leaves nothing behind if it can help it."""
+def _rests_on_state(error: HyggeError) -> bool:
+    """Whether a failure may follow from the landing state that was read; one of the source that passes by itself does
+    not."""
+    return not error.transient or isinstance(error, LakeError | StoreError)
+
+
+def _withdrawn(landing: Landing | None, message: str, started: datetime) -> SliceResult:
+    """The answer of an attempt whose table others have gone on with: it leaves nothing behind if it can help it, and
+    looks again."""
     try:
         if landing is not None:
             landing.withdraw()
     except HyggeError as failure:
         _log.warning("what a fenced attempt has staged stays until the next load sweeps it: %s", failure)
-    return SliceResult(
-        "continue", message=error.message, not_before=seconds_from_now(FENCED_PAUSE_SECONDS), **times_since(started)
-    )
+    due = seconds_from_now(FENCED_PAUSE_SECONDS)
+    return SliceResult("continue", message=message, not_before=due, **times_since(started))
 
 
 def _release(landing: Landing) -> None:

@@ -217,9 +217,15 @@ class Landing(ABC):
         if self._owned:
             self._write(self.state)
 
-    def is_fenced(self) -> bool:
-        """Whether an error is only the echo of a successor, who sweeps what a fenced attempt has staged."""
+    def is_outdated(self) -> bool:
+        """Whether somebody else has changed the state since this attempt has read or written it.
+
+        What it has found wrong is then no more than the echo of that, and says nothing of the table: the folder that
+        the old state speaks of may just have been dropped, the one that it knows nothing of just landed in.
+        """
         try:
+            if not self._owned:
+                return (self._states.read() or LandingState()) != self.state
             self.renew()
         except LandingFenced:
             return True
