@@ -47,6 +47,7 @@ class Table:
 
     ``key`` are the columns of a unique, non-null, orderable key, empty where there is none; only a table with a key
     can be read in slices, unless ``resumes_without_key`` says that reading goes on by another position.
+    ``key_is_declared``: by the settings, and nobody has promised that it is unique.
     ``approximate_rows`` comes from the catalogue's statistics and is None where it keeps none.
     """
 
@@ -55,6 +56,7 @@ class Table:
     key: tuple[str, ...] = ()
     approximate_rows: int | None = None
     resumes_without_key: bool = False
+    key_is_declared: bool = False
 
     @property
     def resumable(self) -> bool:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, cast
 
 import polars as pl
 import pyarrow as pa
 
 from hygge_engine.homes.base import Folding
+from hygge_engine.homes.folding import fold
 
 # What stands for a value of which nothing is to be seen, however long it is.
 HIDDEN = "***"
@@ -66,29 +65,15 @@ def masked(text: pl.Expr, mask: str) -> pl.Expr:
 
 
 def folded(text: pl.Expr, folding: Folding) -> pl.Expr:
-    """One spelling for all texts that differ in trailing blanks alone, or in case too: capital letters, no blanks.
-
-    Never one for more than that: a letter whose capital is not its alone, as that of the dotless i, stays as it is.
-    """
-    blanks_cut = text.str.strip_chars_end(" ")
+    """One spelling for all texts that the source takes for one, as `hygge_engine.homes.folding.fold` has it."""
     if folding == "blanks":
-        return blanks_cut
-    capitals = _capitals(turkic=folding == "turkic")
+        return text.str.strip_chars_end(" ")
 
     def spelt(texts: pl.Series) -> pl.Series:
-        found = [None if each is None else each.translate(capitals) for each in texts.to_list()]
+        found = [None if each is None else fold(each, folding) for each in texts.to_list()]
         return pl.Series(texts.name, found, dtype=pl.String)
 
-    return blanks_cut.map_batches(spelt, return_dtype=pl.String)
-
-
-@cache
-def _capitals(*, turkic: bool) -> dict[int, str]:
-    pairs = ((chr(point), chr(point).upper()) for point in range(sys.maxunicode + 1))
-    found = {ord(small): capital for small, capital in pairs if small != capital and capital.lower() == small}
-    if turkic:
-        del found[ord("i")]
-    return found
+    return text.map_batches(spelt, return_dtype=pl.String)
 
 
 def hashed(text: pl.Expr, salt: bytes) -> pl.Expr:

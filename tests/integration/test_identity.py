@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from hygge_engine.cli.app import app
 from hygge_engine.errors import HomeError
+from hygge_engine.homes.mssql import keys
 from hygge_engine.homes.mssql.types import SourceColumn
 from hygge_engine.homes.mssql.values import to_text
 from tests.integration.mssql_server import ServerProcess
@@ -74,6 +75,44 @@ def test_a_declared_key_that_repeats_is_found_in_whatever_batches_and_slices_it_
     landing.write("variants", home={**KEY, "batch_rows": batch_rows}, slice_minutes=slice_minutes)
     error = landing.fail()
     assert (error["error"], "(item, variant)" in error["message"]) == ("home.key_unusable", True)
+
+
+@pytest.mark.parametrize("slice_minutes", [4.0, 1e-9])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        # To the server these are one key, and come in any order among themselves.
+        "(1,'red',1), (1,'RED',2), (1,'red',3), (2,'red',4)",
+        "(1,'red',1), (1,'Red  ',2), (2,'blue',3)",
+        "(1,'zażółć',1), (1,'ZAŻÓŁĆ',2)",
+    ],
+)
+def test_a_declared_key_repeats_where_the_server_takes_its_texts_for_one(
+    mssql_server: ServerProcess, landing: Landing, rows: str, slice_minutes: float
+) -> None:
+    stock(mssql_server, rows.replace("'z", "N'z").replace("'Z", "N'Z"))
+    home = {**KEY, "batch_rows": 1 if slice_minutes < 1 else 50}
+    landing.write("variants", home=home, store=SQLITE, slice_minutes=slice_minutes)
+    error = landing.fail()
+    assert (error["error"], "(item, variant)" in error["message"]) == ("home.key_unusable", True)
+    assert "variants" not in landing.tables()
+
+
+def test_a_declared_key_that_repeats_among_spellings_that_only_the_server_takes_for_one_is_found(
+    mssql_server: ServerProcess, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A collation knows more of them than case: accents, width, ß and ss.
+    monkeypatch.setattr(keys, "fold", lambda text, folding: text)
+    stock(mssql_server, "(1,'red',1), (1,'RED',2), (1,'red',3)")
+    landing.write("variants", home=KEY, store=SQLITE)
+    assert "1 rows have the same key as another one" in landing.fail()["message"]
+
+
+def test_texts_that_the_server_tells_apart_are_keys_of_their_own(mssql_server: ServerProcess, landing: Landing) -> None:
+    stock(mssql_server, "(1,'l',1), (1,N'ł',2), (1,'s',3), (1,N'ß',4), (1,' s',5)")
+    landing.write("variants", home=KEY, store=SQLITE)
+    assert landing.load()["rows"] == 5
+    assert landing.ask("SELECT count(*) FROM variants") == [(5,)]
 
 
 @pytest.mark.parametrize(

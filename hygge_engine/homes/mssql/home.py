@@ -122,7 +122,8 @@ class MssqlHome:
                 for column in source.columns
                 if column.base_type == "datetimeoffset"
             ]
-        return Table(source.name, tuple(columns), source.key, source.approximate_rows)
+        is_declared = bool(self._settings.key)
+        return Table(source.name, tuple(columns), source.key, source.approximate_rows, key_is_declared=is_declared)
 
     def high_water(self, cursor: str) -> HighWater:
         """Fix the upper bound of an incremental read. Raises CursorUnusable, HomeNotFound for an unknown column."""
@@ -339,7 +340,7 @@ class MssqlHome:
         stream = self._open().stream(statement.sql, statement.parameters, doing=doing)
         rows = 0
         key, source = self._key, self._described().name
-        watch = KeyWatch(source, [column.name for column in key], declared=bool(self._settings.key))
+        watch = KeyWatch(source, key, declared=bool(self._settings.key))
         try:
             fetched_columns = [*columns, *position_texts(self._key)]
             limit_rows, limit_bytes = pace.at_once(self._settings.batch_rows), self._settings.batch_mb * _MIB

@@ -1,7 +1,8 @@
 """What a key has to be for rows to be read by it: never NULL, and never the same twice.
 
 The catalogue's own keys are. A declared one is looked at as its rows go by: they come in its order, so that rows which
-share it stand beside each other.
+share it stand beside each other. They share it where the server takes their texts for one, in whatever case they are
+written: reading goes on after a key by the server's own comparison, and what it takes for that key would be left out.
 """
 
 from __future__ import annotations
@@ -14,18 +15,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hygge_engine.errors import KeyUnusable
+from hygge_engine.homes.base import Folding
+from hygge_engine.homes.folding import fold
+from hygge_engine.homes.mssql.types import SourceColumn
 
 NULL_HINT = "Fill it in by a query, or name columns that are never NULL."
 REPEAT_HINT = "Name more columns, until every row has a key of its own."
 
 
 class KeyWatch:
-    """Looks at the key of each batch of one read. ``names`` are those of its columns; only where ``declared`` does it
-    look for rows that share a key."""
+    """Looks at the key of each batch of one read. ``key`` are its columns; only where ``declared`` does it look for
+    rows that share a key."""
 
-    def __init__(self, source: str, names: Sequence[str], *, declared: bool) -> None:
+    def __init__(self, source: str, key: Sequence[SourceColumn], *, declared: bool) -> None:
         self._source = source
-        self._names = names
+        self._names = [column.name for column in key]
+        self._foldings = [column.folding for column in key]
         self._declared = declared
         self._last: list[pa.Array[Any]] | None = None
 
@@ -41,12 +46,26 @@ class KeyWatch:
         joined = list(columns)
         if self._last is not None:
             joined = [pa.concat_arrays(pair) for pair in zip(self._last, columns, strict=True)]
-        alike = [pc.equal(column.slice(1), column.slice(0, len(column) - 1)) for column in joined]
+        alike = [_like_the_one_before(column, folding) for column, folding in zip(joined, self._foldings, strict=True)]
         repeats = reduce(pc.and_, alike).true_count
         if repeats:
             raise repeated_key(self._source, repeats, self._names)
         # A copy: a slice would hold the whole batch.
         self._last = [column.take(pa.array([len(column) - 1])) for column in columns]
+
+
+def _like_the_one_before(column: pa.Array[Any], folding: Folding) -> pa.BooleanArray:
+    """For each value but the first, whether the source takes it for the same as the one before."""
+    if not folding:
+        return pc.equal(column.slice(1), column.slice(0, len(column) - 1))
+    # Nearly all pairs differ by Arrow's quick capitals already; those that do not are looked at letter by letter.
+    quick = pc.utf8_upper(pc.utf8_rtrim(column, characters=" "))
+    alike = pc.equal(quick.slice(1), quick.slice(0, len(quick) - 1)).to_pylist()
+    for number, likely in enumerate(alike):
+        if likely:
+            before, text = column[number].as_py(), column[number + 1].as_py()
+            alike[number] = fold(before, folding) == fold(text, folding)
+    return pa.array(alike, pa.bool_())
 
 
 def null_in_key(source: str, nulls: dict[str, int], key: Sequence[str]) -> KeyUnusable:
