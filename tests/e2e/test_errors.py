@@ -151,8 +151,7 @@ def test_a_plan_names_what_a_load_would_fail_of(site: Site, load: Outcome) -> No
     outcome = site.run("plan", "--json")
     assert outcome.code == 1
     lines = {line["entity"]: line for line in outcome.summary["entities"]}
-    # Whether rows may be read is known when they are: `hygge doctor` tries.
-    assert {name for name, line in lines.items() if line["errors"]} == set(FAILURES) - {"no_permission"}
+    assert {name for name, line in lines.items() if line["errors"]} == set(FAILURES)
     assert lines["healthy"]["rows"] == 1
 
 
