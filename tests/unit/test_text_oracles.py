@@ -168,7 +168,7 @@ MOMENT = st.builds(
     st.datetimes(),
     st.sampled_from(["T", " "]),
     st.sampled_from(["auto", "minutes", "seconds", "milliseconds", "microseconds"]),
-    st.sampled_from(["", "", "Z", "+00:00", "+02:00", "00"]),
+    st.sampled_from(["", "", "Z", "+00:00", "+0000", "+00", "-00:00", "+02:00", "+0200", "+02", "00"]),
 )
 CELL = st.one_of(
     NUMBER,
@@ -189,7 +189,7 @@ WAYS: list[Callable[[Any], str]] = [
     *(
         lambda value, sep=sep, cut=cut, zone=zone: cut(value.replace(tzinfo=None).isoformat(sep, "microseconds")) + zone
         for sep in ("T", " ")
-        for zone in ("", "Z", "+00:00")
+        for zone in ("", "Z", "+00:00", "+0000", "+00")
         for cut in (
             *(lambda text, length=length: text[:length] for length in (16, 19, *range(21, 27))),
             lambda text: text.removesuffix(".000000"),

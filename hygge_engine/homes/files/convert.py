@@ -72,7 +72,7 @@ _FORMS = {
         f"timestamp{mark}{clock}{offset}": rf"^{_DAY}{mark}{pattern}{re.escape(offset)}$"
         for mark in ("T", " ")
         for clock, pattern in _CLOCKS.items()
-        for offset in ("", "Z", "+00:00")
+        for offset in ("", "Z", "+00:00", "+0000", "+00")
     },
     # Text, because the offset has no place; but its order is not that of the moments.
     INSTANT: _INSTANT,
