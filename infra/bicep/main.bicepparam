@@ -1,6 +1,7 @@
 using 'main.bicep'
 
-// Values come from the environment: `azd env set NAME VALUE`, or `export NAME=VALUE` for plain az.
+// Values come from the environment: `azd env set NAME VALUE`, or `export NAME=VALUE` for plain az. Whoever adds one adds
+// it to both pipelines and to docs/deploy: a variable that a pipeline does not pass would put its default back.
 param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'hygge')
 param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
 param sqlServer = readEnvironmentVariable('SQL_SERVER', '')

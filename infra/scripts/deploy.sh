@@ -1,18 +1,38 @@
 #!/bin/sh
 # Deploy everything with the Azure CLI: the template, then the package. What azd does, for pipelines and for those
-# who would rather see each command. Can be run again at any time.
+# who would rather see each command. Can be run again at any time. --what-if shows what would change, and stops.
 #
 # Needs a login (az login), Python 3.10, and these variables; docs/deploy/az.md explains them:
 #   AZURE_ENV_NAME AZURE_LOCATION SQL_SERVER SQL_DATABASE WORKSPACE_ID MIRROR_ID
+# The others that infra/bicep/main.bicepparam reads may be set: docs/deploy/azd.md.
 set -eu
 
-usage() { sed -n '2,7s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,8s/^# \{0,1\}//p' "$0"; }
+mode=create
 case ${1:-} in
 -h | --help)
     usage
     exit 0
     ;;
+--what-if) mode=what-if ;;
+'') ;;
+*)
+    echo "deploy: there is no option $1" >&2
+    usage >&2
+    exit 2
+    ;;
 esac
+
+cd "$(dirname "$0")/../.."
+
+# A pipeline passes every variable, those that nobody has set too: GitHub as nothing, Azure DevOps as $(NAME). The
+# parameter file would take either for a value, not for the default.
+for name in $(sed -n "s/.*readEnvironmentVariable('\([A-Z_]*\)'.*/\1/p" infra/bicep/main.bicepparam); do
+    eval "value=\${$name:-}"
+    case $value in
+    '' | "\$($name)") unset "$name" ;;
+    esac
+done
 
 for name in AZURE_ENV_NAME AZURE_LOCATION SQL_SERVER SQL_DATABASE WORKSPACE_ID MIRROR_ID; do
     eval "value=\${$name:-}"
@@ -31,16 +51,26 @@ case $AZURE_ENV_NAME in
     ;;
 esac
 
-cd "$(dirname "$0")/../.."
 deployment=hygge-$AZURE_ENV_NAME
 
 output() {
     az deployment sub show --name "$deployment" --query "properties.outputs.$1.value" --output tsv
 }
 
+template() {
+    command=$1
+    shift
+    az deployment sub "$command" --name "$deployment" --location "$AZURE_LOCATION" \
+        --template-file infra/bicep/main.bicep --parameters infra/bicep/main.bicepparam "$@"
+}
+
+if [ "$mode" = what-if ]; then
+    template what-if
+    exit
+fi
+
 echo "deploy: creating or updating the resources" >&2
-az deployment sub create --name "$deployment" --location "$AZURE_LOCATION" --output none \
-    --template-file infra/bicep/main.bicep --parameters infra/bicep/main.bicepparam
+template create --output none
 
 package=$(mktemp -d)/package.zip
 trap 'rm -rf "$(dirname "$package")"' EXIT

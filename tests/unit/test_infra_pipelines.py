@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from tests.unit.test_deployment_package import files_to_deploy
+from tests.unit.test_infra_parity import snake
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -95,15 +97,77 @@ def test_nothing_is_deployed_that_was_not_tested_and_approved(path: Path) -> Non
         assert stages["deploy"]["jobs"][0]["environment"] == "production"
 
 
-def test_both_deploy_pipelines_give_deploy_sh_what_it_needs() -> None:
-    github = read(ROOT / ".github/workflows/deploy.yml")["env"]
-    page = (ROOT / "docs/deploy/pipelines.md").read_text()
+def names_by_place(root: Path) -> dict[str, dict[str, str]]:
+    """The variables of a deployment as each place lists them: name, and what the place makes of it."""
+    parameters = re.findall(
+        r"^param (\w+) = .*readEnvironmentVariable\('(\w+)'", (root / "infra/bicep/main.bicepparam").read_text(), re.M
+    )
+    (step,) = read(root / "azure-pipelines/templates/deploy-step.yml")["steps"]
+    page = (root / "docs/deploy/pipelines.md").read_text()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    return {
+        "parameter file": {variable: parameter for parameter, variable in parameters},
+        "GitHub": {
+            name: value.removeprefix("${{ vars.").removesuffix(" }}")
+            for name, value in read(root / ".github/workflows/deploy.yml")["env"].items()
+        },
+        "Azure DevOps": {name: value.removeprefix("$(").removesuffix(")") for name, value in step["env"].items()},
+        "page": {name: name for row in rows for name in re.findall(r"`([A-Z_]+)`", row)},
+    }
 
-    assert set(VARIABLES) <= github.keys()
-    assert all(f"`{name}`" in page for name in VARIABLES)
+
+def disagreements(root: Path) -> list[str]:
+    """Where the places that name the variables of a deployment do not say the same."""
+    places = names_by_place(root)
+    parameters = places.pop("parameter file")
+    found = [f"{place}: {name}" for place, names in places.items() for name in sorted(names.keys() ^ parameters.keys())]
+    found += [
+        f"{place}: {name} is {value}"
+        for place, names in places.items()
+        for name, value in names.items()
+        if name != value
+    ]
+    declared = re.findall(r'^variable "(\w+)"', (root / "infra/terraform/variables.tf").read_text(), re.M)
+    return found + [f"Terraform: {name}" for name in map(snake, parameters.values()) if name not in declared]
 
 
-def run_deploy(tmp_path: Path, az: str, **more: str) -> subprocess.CompletedProcess[str]:
+def test_every_place_that_names_the_variables_names_them_all() -> None:
+    assert set(VARIABLES) < names_by_place(ROOT)["parameter file"].keys()
+    assert disagreements(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "written", "instead", "named"),
+    [
+        (".github/workflows/deploy.yml", "  PRIVATE_NETWORK: ${{ vars.PRIVATE_NETWORK }}\n", "", "PRIVATE_NETWORK"),
+        (".github/workflows/deploy.yml", "vars.PUBLIC_API", "vars.PRIVATE_NETWORK", "PUBLIC_API"),
+        ("azure-pipelines/templates/deploy-step.yml", "      KEY_VAULT: $(KEY_VAULT)\n", "", "KEY_VAULT"),
+        ("infra/bicep/main.bicepparam", "'ALERT_EMAIL'", "'ALERT_MAIL'", "ALERT_MAIL"),
+        ("infra/terraform/variables.tf", 'variable "key_vault"', 'variable "vault"', "key_vault"),
+        ("docs/deploy/pipelines.md", "`HYGGE_SCHEDULE`", "the schedule", "HYGGE_SCHEDULE"),
+    ],
+)
+def test_a_variable_that_one_place_lacks_is_found(
+    tmp_path: Path, file: str, written: str, instead: str, named: str
+) -> None:
+    for folder in (".github", "azure-pipelines", "infra", "docs/deploy"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    text = (tmp_path / file).read_text()
+    assert text.count(written) == 1
+    (tmp_path / file).write_text(text.replace(written, instead))
+
+    assert any(named in line for line in disagreements(tmp_path))
+
+
+@pytest.mark.parametrize("path", [".github/workflows/deploy.yml", "azure-pipelines/deploy.yml"])
+def test_what_is_shown_and_what_is_deployed_come_of_the_same_script(path: str) -> None:
+    text = (ROOT / path).read_text()
+
+    assert text.count("--what-if") == 1
+    assert "az deployment" not in text
+
+
+def run_deploy(tmp_path: Path, az: str, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
     """deploy.sh with a stand-in for the Azure CLI, a shell script."""
     tool = tmp_path / "az"
     tool.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/az.seen\n{az}\n')
@@ -114,9 +178,8 @@ def run_deploy(tmp_path: Path, az: str, **more: str) -> subprocess.CompletedProc
         "DEPLOY_PAUSE_SECONDS": "0",
         **more,
     }
-    kept = {name: value for name, value in environment.items() if value}
-    command = ["sh", str(ROOT / "infra/scripts/deploy.sh")]
-    return subprocess.run(command, env=kept, capture_output=True, text=True, check=False, timeout=60)
+    command = ["sh", str(ROOT / "infra/scripts/deploy.sh"), *options]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_deploy_sh_creates_then_publishes_what_funcignore_leaves(tmp_path: Path) -> None:
@@ -156,3 +219,28 @@ def test_deploy_sh_says_what_is_missing_and_does_nothing(tmp_path: Path, missing
     assert done.returncode == 2
     assert f"{missing} is not set" in done.stderr
     assert not (tmp_path / "az.seen").exists()
+
+
+def test_deploy_sh_takes_what_a_pipeline_passes_unset_for_not_set(tmp_path: Path) -> None:
+    unset = {"PRIVATE_NETWORK": "", "PUBLIC_API": "$(PUBLIC_API)", "HYGGE_SCHEDULE": ""}
+
+    done = run_deploy(tmp_path, f"env >>{tmp_path}/env.seen", **unset, KEY_VAULT="true")
+
+    assert done.returncode == 0, done.stderr
+    seen = (tmp_path / "env.seen").read_text()
+    assert "KEY_VAULT=true" in seen
+    assert not any(f"{name}=" in seen for name in unset)
+
+
+@pytest.mark.parametrize("value", ["", "$(MIRROR_ID)"])
+def test_deploy_sh_misses_what_a_pipeline_passes_unset(tmp_path: Path, value: str) -> None:
+    assert "MIRROR_ID is not set" in run_deploy(tmp_path, "true", MIRROR_ID=value).stderr
+
+
+def test_deploy_sh_can_show_and_change_nothing(tmp_path: Path) -> None:
+    done = run_deploy(tmp_path, "true", "--what-if")
+
+    assert done.returncode == 0, done.stderr
+    (call,) = (tmp_path / "az.seen").read_text().splitlines()
+    assert call.startswith("deployment sub what-if --name hygge-shop")
+    assert run_deploy(tmp_path, "true", "--whatif").returncode == 2
