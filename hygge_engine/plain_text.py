@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Final
+from typing import Any, Final
 
 # Control and format characters, lone surrogates, private and unassigned ones, the separators of lines and paragraphs.
 _COMMANDING: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+# Halves of characters, which no encoding takes.
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+
+# Longest text that a load carries from one place to the next: beyond all that anybody reads, far below what a history,
+# a journal or a log refuses.
+CARRIED_LIMIT_CHARACTERS: Final = 32_768
 
 _ASCII_PLAIN: Final = re.compile(r"[ -~]*")
 
@@ -28,6 +35,25 @@ def one_line(text: str) -> str:
 def lines_of(text: str) -> str:
     """``text`` with its line breaks and tabs, and no other command."""
     return "\n".join("\t".join(one_line(part) for part in line.split("\t")) for line in _broken(text).split("\n"))
+
+
+def carried(text: str) -> str:
+    """``text`` as every journal, log and answer takes it: halves of characters are written out, and what is beyond
+    `CARRIED_LIMIT_CHARACTERS` is left out. All else stays as it is."""
+    if len(text) > CARRIED_LIMIT_CHARACTERS:
+        text = text[: CARRIED_LIMIT_CHARACTERS - 1] + "…"
+    return _SURROGATES.sub(lambda half: written_out(half[0]), text)
+
+
+def carried_in(value: Any) -> Any:
+    """A JSON-serialisable value in which every text, and every key, is `carried`."""
+    if isinstance(value, str):
+        return carried(value)
+    if isinstance(value, dict):
+        return {carried(key): carried_in(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [carried_in(inner) for inner in value]
+    return value
 
 
 def is_commanding(character: str) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hygge_engine.errors import HyggeError
+from hygge_engine.plain_text import carried
 
 if TYPE_CHECKING:
     from hygge_engine.project.settings import RunType
@@ -91,6 +92,12 @@ class SliceResult:
     table_gone: bool | None = None
     busy: bool = False
 
+    def __post_init__(self) -> None:
+        """Whatever a source, a driver or a row has put into them, the texts can be written down everywhere."""
+        for name, value in vars(self).items():
+            if isinstance(value, str) and (plain := carried(value)) != value:
+                object.__setattr__(self, name, plain)
+
     def with_expectations(self, outcome: str) -> SliceResult:
         """The same, with what has come of the expectations."""
         return replace(self, expectations=outcome)
@@ -109,7 +116,7 @@ class SliceResult:
         """An expected failure as a value."""
         return cls(
             status="failed",
-            message=str(error),
+            message=str(error).strip() or f"{type(error).__name__}, without a word",
             error=error.code,
             hint=error.hint,
             transient=error.transient,

@@ -18,6 +18,7 @@ from hygge_engine.orchestration.events import log_failed_attempt
 from hygge_engine.orchestration.identifiers import entity_run_id
 from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.panics import is_panic
+from hygge_engine.plain_text import carried_in
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.telemetry import Telemetry, telemetry_of_process
 from hygge_engine.telemetry.names import SPAN_PLAN, SPAN_SETTLE
@@ -145,7 +146,7 @@ def _guarded(input_: dict[str, Any], work: Callable[[dict[str, Any]], dict[str, 
     attempt = int(input_.get("attempt", 1))
     result = _as_failure(attempt, lambda: work(input_))
     if isinstance(result, dict):
-        return result
+        return {key: carried_in(value) for key, value in result.items()}
     answer = compact(result)
     return {**answer, "transient": attempt == 1} if answer["error"] == UNEXPECTED else answer
 

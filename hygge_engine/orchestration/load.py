@@ -18,6 +18,7 @@ from hygge_engine.orchestration.progress import Progress
 from hygge_engine.orchestration.summary import summarize
 from hygge_engine.orchestration.verdict import CRASH_PAUSE_SECONDS, CRASHED, CRASHES_LIMIT, close, judge, told
 from hygge_engine.orchestration.window import Journey
+from hygge_engine.plain_text import carried_in
 
 # The external event that asks a load to stop.
 CANCEL_EVENT = "cancel"
@@ -56,7 +57,8 @@ def load(context: Context) -> Steps:
 def load_steps(context: Context, on_settled: OnSettled, activities_per_history: int | None = None) -> Steps:
     """`load`, for a host that wants to show each entity as it settles, or that keeps no history (None: no limit)."""
     input_ = context.get_input() or {}
-    request = {key: value for key, value in input_.items() if key != CARRIED}
+    # Whoever started the load: nothing that it asks with can keep its end from being written.
+    request = carried_in({key: value for key, value in input_.items() if key != CARRIED})
     load_id = request.get("coordinator_run_id") or context.instance_id
     # Holds the event that is still waited for; empty once it has come.
     cancel = [context.wait_for_external_event(CANCEL_EVENT)]

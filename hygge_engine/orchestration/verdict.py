@@ -110,7 +110,7 @@ def judge(journey: Journey, answer: Mapping[str, Any] | None, now: datetime) -> 
         return _after_continue(journey, progressed, now)
     if answer["status"] == "failed":
         journey.troubles += 1
-        journey.trouble = answer["message"]
+        journey.trouble = answer.get("message", "")
         if progressed:
             # It got ahead before it failed: the budget is for failing in a row.
             _forgive(journey)
@@ -158,7 +158,7 @@ def _after_closing(journey: Journey, ending: Mapping[str, Any], now: datetime, *
     reached = {key: answer[key] for key in _REACHED if key in answer}
     settled = {**ending, "table_gone": None, **reached}
     if answer["status"] == "failed":
-        settled["message"] = f"{ending['message']} The table could not be given up: {answer['message']}"
+        settled["message"] = f"{ending.get('message', '')} The table could not be given up: {answer.get('message', '')}"
     return Verdict(answer=settled)
 
 
@@ -207,7 +207,7 @@ def _after_failure(journey: Journey, now: datetime) -> Verdict:
     if not given_up:
         return Verdict(due=now + timedelta(seconds=pause))
     times, seconds = journey.failures + journey.crashes, (now - since).total_seconds()
-    message = f"{answer['message']} Gave up after {times} attempts in {seconds:.0f} s."
+    message = f"{answer.get('message', '')} Gave up after {times} attempts in {seconds:.0f} s."
     return Verdict(answer={**answer, "message": message}, holding=True)
 
 

@@ -13,7 +13,7 @@ from hygge_engine.flow.slices import JOURNAL_STATUS
 @dataclass(frozen=True)
 class EntityRun:
     """One entity's part in a load. ``status`` in the journal's words; ``started`` is None where it never began.
-    ``lag_seconds``: how far the watermark is behind the run's end, None where the cursor is no time."""
+    ``lag_seconds``: how far the watermark is behind the run's end, None where it is no time."""
 
     entity_run_id: str
     flow: str
@@ -104,7 +104,10 @@ def _lag(answer: Mapping[str, Any], finished: datetime | None) -> float | None:
     watermark = answer.get("watermark")
     if finished is None or not watermark or answer.get("watermark_type") != "datetime":
         return None
-    time = datetime.fromisoformat(watermark)
+    try:
+        time = datetime.fromisoformat(watermark)
+    except ValueError:
+        return None
     time = time if time.tzinfo else time.replace(tzinfo=UTC)
     return round((finished - time).total_seconds(), 3)
 
