@@ -67,7 +67,7 @@ def slice_result(
     landing: Landing, status: SliceStatus, started: datetime, *, message: str = "", not_before: str | None = None
 ) -> SliceResult:
     """An answer with what the entity run has landed so far."""
-    totals = landing.finished or landing.open or landing.carried
+    totals = landing.finished or (landing.open if landing.owns_open else None) or landing.carried
     state = landing.state
     watermark = state.watermark
     return SliceResult(

@@ -102,7 +102,7 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
         if landing is not None:
             if _rests_on_state(error) and landing.is_outdated():
                 return _withdrawn(landing, MOVED_ON, started)
-            if landing.open is not None:
+            if landing.open is not None and landing.owns_open:
                 totals = {"rows": landing.open.rows, "bytes": landing.open.bytes, "files": landing.open.files}
                 totals["reached"] = landing.state.reached
             totals["table_gone"] = is_table_gone(landing)
@@ -154,7 +154,7 @@ class _Slice:
             self._take_over(resumable=not self._landing.began_elsewhere)
         while not self._landing.finished:
             if self._opening.has_expired():
-                self._landing.discard()
+                self._landing.discard(for_reload=True)
             opened = self._landing.open or self._opening.begin()
             if opened is None:
                 checked = self._checking.judge_nothing()
@@ -163,7 +163,8 @@ class _Slice:
                 return checked_result(self._landing, self._started, checked, self._opening.message, *self._notes)
             try:
                 if self._opening.must_begin_again(opened):
-                    self._discard(opened)
+                    # What has landed rows is begun again by a reload alone.
+                    self._landing.discard(for_reload=self._opening.reloads or opened.has_landed)
                     continue
                 cut = self._reload(opened) if opened.mode == "reload" else self._append(opened)
             except SourceChanged as changed:
@@ -181,6 +182,7 @@ class _Slice:
         place, or stands in the way of a reload.
 
         Of another's reload only what has yet to be read is given up: past that its rows are all there is of the table.
+        What that reload had set aside is then open again.
         """
         try:
             self._landing.take_over()
@@ -189,14 +191,12 @@ class _Slice:
             if broken.transient or not self._opening.reloads:
                 raise
             self._give_up(broken)
-        opened = self._landing.open
-        if opened is None or (resumable and opened.load_id == self._task.load_id):
-            return
-        whole = opened.mode == "reload" and opened.phase != "staging"
-        if resumable and is_resumable(opened, self._task.load_id) and (whole or not self._opening.reloads):
-            self._landing.adopt()
-        else:
-            self._discard(opened)
+        while (opened := self._landing.open) and not (resumable and self._landing.owns_open):
+            whole = opened.mode == "reload" and opened.phase != "staging"
+            if resumable and is_resumable(opened, self._task.load_id) and (whole or not self._opening.reloads):
+                self._landing.adopt()
+            else:
+                self._discard()
 
     def _clear_the_way(self, opened: OpenLoad, error: HyggeError) -> None:
         """Forget another's open load that cannot be finished, where this load's own share does not build on it; else
@@ -214,26 +214,21 @@ class _Slice:
         if opened is not None:
             what = "a window that was to be loaded again" if opened.backfill else "an earlier load"
             self._opening.note(f"{what}, begun {opened.started}, could not be finished and was given up: {error}")
-            self._discard(opened)
+            self._discard()
 
-    def _discard(self, opened: OpenLoad) -> None:
-        """Forget an open load. Where rows that landed would double when they are read again, only a reload may follow,
-        and the watermark goes with it: no increment may come instead if the reload never ends."""
-        landed = opened.mode != "reload" and bool(opened.files or opened.position or opened.intent)
-        merges = self._table.merges and bool(self._landing.state.key_columns)
-        self._landing.discard(forget_watermark=landed and not merges)
+    def _discard(self) -> None:
+        self._landing.discard(for_reload=self._opening.reloads)
 
     def _start_over(self, opened: OpenLoad, changed: SourceChanged) -> SliceResult:
         """Begin an open load again that cannot go on where it stopped, if no row doubles by that; else raise.
 
         What a reload has staged nobody has seen, and a store that merges by key takes rows again. Elsewhere only a
-        reload helps: it forgets the watermark, so that no later increment takes the half-read window for unread if the
-        reload never ends.
+        reload helps.
         """
         merges = self._table.merges and bool(self._landing.state.key_columns)
         if opened.mode != "reload" and not merges and not self._opening.reloads:
             raise changed
-        self._discard(opened)
+        self._discard()
         answer = self._result(
             "continue", message=f"{changed.message} Begun again.", not_before=seconds_from_now(CHANGED_PAUSE_SECONDS)
         )

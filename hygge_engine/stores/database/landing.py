@@ -150,8 +150,7 @@ class DatabaseLanding(Landing):
         """
         if self._transaction is not None:
             return
-        opened = self.state.open
-        named = {file.staged for file in (*opened.staged, *opened.intent)} if opened else set()
+        named = self.state.staged_paths
         newest = self.state.epoch if self._owned else self.state.epoch - 1
         for stage in self._database.stages(self._table):
             epoch = epoch_of(self._table, stage)

@@ -163,6 +163,7 @@ class Landing(ABC):
                 place=self.place,
                 landed_in=self.state.settled_in,
                 open=replace(opened, before=self.state.shape),
+                set_aside=self.state.set_aside if opened.mode == "reload" else None,
                 key_columns=tuple(key_columns),
                 columns=dict(columns),
                 removed_columns={name: type_ for name, type_ in known.items() if name not in columns},
@@ -178,20 +179,25 @@ class Landing(ABC):
         """
         self.update(load_id=self._load_id, adopted=True, rows=0, bytes=0, files=0)
 
-    def discard(self, *, forget_watermark: bool = False) -> None:
+    def discard(self, *, for_reload: bool = False) -> None:
         """Forget an open load that cannot be resumed. What it has published stays; what it has staged is swept.
 
-        ``forget_watermark`` keeps increments away from a table that has rows beyond its watermark. What this load has
+        ``for_reload``: a reload is begun next. A load that has landed rows is only set aside for it, because the reload
+        may end before it takes their place: then increments have to go on from its position, not from the watermark
+        behind its rows. Without, what was set aside for the load that is forgotten is open again. What this load has
         landed of one that it had adopted stays its own (`carried`).
         """
-        watermark = None if forget_watermark else self.state.watermark
         opened, finished = self.state.open, self.state.finished
         before = self.state.shape
         if opened is not None and opened.before is not None and not opened.has_landed:
             before = opened.before  # or the next increment would take what was only meant to land for what has
         if opened is not None and opened.adopted and opened.load_id == self._load_id:
             finished = _totals(opened)
-        self._write(replace(self.state, **vars(before), open=None, watermark=watermark, finished=finished))
+        aside = self.state.set_aside
+        if for_reload and opened is not None and opened.mode != "reload" and opened.has_landed:
+            aside = opened
+        state = replace(self.state, **vars(before), open=None, set_aside=aside, finished=finished)
+        self._write(state if for_reload else state.reopened)
         self.sweep()
 
     def record_drop(self, folder_etag: str) -> None:
@@ -300,6 +306,8 @@ class Landing(ABC):
         self.sweep()
 
     def _write(self, state: LandingState, *, keep_owner: bool = True) -> None:
+        if state.open is not None and state.open.has_landed:
+            state = replace(state, set_aside=None)  # the reload takes the old rows' place: there is no way back
         self.state = self._states.write(self._with_owner(state) if keep_owner else state)
 
     def _with_owner(self, state: LandingState) -> LandingState:

@@ -63,12 +63,12 @@ class TableLanding(Landing):
         self._staged_files += 1
         return f"{self._staging}/{self.state.epoch:08d}-{self._attempt:04d}-{self._staged_files:05d}.{extension}"
 
-    def discard(self, *, forget_watermark: bool = False) -> None:
+    def discard(self, *, for_reload: bool = False) -> None:
         """See `Landing.discard`. Files of its intent that have been renamed stay ours, though no number covers them."""
         intent = self.state.open.intent if self.state.open is not None else ()
         renamed = [file.final for file in intent if self._lake.info(file.staged) is None]
-        self.state = replace(self.state, left_over=(*self.state.left_over, *renamed))
-        super().discard(forget_watermark=forget_watermark)
+        self.state = replace(self.state, left_over=tuple(dict.fromkeys((*self.state.left_over, *renamed))))
+        super().discard(for_reload=for_reload)
 
     def sweep(self) -> None:
         """Delete staged files that no intent can name any more.
@@ -77,8 +77,7 @@ class TableLanding(Landing):
         rest. The state's own epoch belongs to its owner, who may have staged files that only the next intent will name:
         deleted by somebody else, they would count as published.
         """
-        opened = self.state.open
-        named = {file.staged for file in (*opened.staged, *opened.intent)} if opened else set()
+        named = self.state.staged_paths
         newest = self.state.epoch if self._owned else self.state.epoch - 1
         for entry in self._lake.list(self._staging):
             staged = _STAGED.fullmatch(entry.name)

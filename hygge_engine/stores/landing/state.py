@@ -155,7 +155,8 @@ class LandingState:
     somebody else's. None and empty where nothing has landed yet, and in documents of earlier versions. ``adopted`` (ISO
     8601, UTC) is when somebody said that what lies there may be replaced; a reload that has ended takes it back.
     ``left_over`` are final paths of files of ours that no number of this generation covers: of an intent that was given
-    up.
+    up. ``set_aside`` is an open load that has landed rows and makes way for a reload, which is open meanwhile or about
+    to begin; where that ends before it takes the old rows' place, the load set aside is the open one again.
     ``columns`` maps each landed column to its Arrow type, ``removed_columns`` those that the table has and the source
     no longer; ``treatments`` says what is done to the values of columns that do not land as they are, ``newest`` how
     new those of a column were whose freshness is expected.
@@ -178,12 +179,26 @@ class LandingState:
     watermark: Watermark | None = None
     owner: Owner | None = None
     open: OpenLoad | None = None
+    set_aside: OpenLoad | None = None
     finished: Finished | None = None
 
     @property
     def shape(self) -> Shape:
         """What has landed is made of, as far as this state knows."""
         return Shape(self.key_columns, self.columns, self.removed_columns, self.treatments)
+
+    @property
+    def staged_paths(self) -> set[str]:
+        """Staged files that may still become visible."""
+        loads = [opened for opened in (self.open, self.set_aside) if opened is not None]
+        return {file.staged for opened in loads for file in (*opened.staged, *opened.intent)}
+
+    @property
+    def reopened(self) -> LandingState:
+        """The state with what was set aside open again where no reload is; it settles where its rows are."""
+        if self.open is not None or self.set_aside is None:
+            return self
+        return replace(self, open=self.set_aside, set_aside=None, place=self.settled_in or self.place)
 
     @property
     def has_history(self) -> bool:
@@ -236,7 +251,7 @@ class LandingState:
                     hint="Run the version that wrote it, or a newer one.",
                 )
             nonce = str(value.pop("nonce"))
-            return _decode(value), nonce
+            return _decode(value).reopened, nonce
         except (ValueError, KeyError, TypeError) as error:
             raise LandingBroken(
                 f"{path} is not a landing state: {error}",
@@ -259,20 +274,23 @@ def _decode(value: dict[str, Any]) -> LandingState:
     def shape(entry: dict[str, Any] | None) -> Shape | None:
         return None if entry is None else Shape(**entry | {"key_columns": tuple(entry["key_columns"])})
 
-    opened, finished = value["open"], value["finished"]
-    if opened is not None:
-        opened = OpenLoad(
-            **opened
+    def load(entry: dict[str, Any] | None) -> OpenLoad | None:
+        if entry is None:
+            return None
+        return OpenLoad(
+            **entry
             | {
-                "upper": watermark(opened["upper"]),
-                "boundary": Boundary.from_json(opened["boundary"]) if opened.get("boundary") else None,
-                "staged": files(opened["staged"]),
-                "intent": files(opened["intent"]),
-                "checked": checked(opened.get("checked")),
-                "order": tuple(opened.get("order", ())),
-                "before": shape(opened.get("before")),
+                "upper": watermark(entry["upper"]),
+                "boundary": Boundary.from_json(entry["boundary"]) if entry.get("boundary") else None,
+                "staged": files(entry["staged"]),
+                "intent": files(entry["intent"]),
+                "checked": checked(entry.get("checked")),
+                "order": tuple(entry.get("order", ())),
+                "before": shape(entry.get("before")),
             }
         )
+
+    finished = value["finished"]
     return LandingState(
         **value
         | {
@@ -280,7 +298,8 @@ def _decode(value: dict[str, Any]) -> LandingState:
             "left_over": tuple(value.get("left_over", ())),
             "watermark": watermark(value["watermark"]),
             "owner": None if value["owner"] is None else Owner(**value["owner"]),
-            "open": opened,
+            "open": load(value["open"]),
+            "set_aside": load(value.get("set_aside")),
             "finished": None
             if finished is None
             else Finished(**finished | {"checked": checked(finished.get("checked"))}),

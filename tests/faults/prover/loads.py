@@ -318,6 +318,26 @@ def reloaded_over(case: Case) -> Scenario:
     return Scenario(f"{case.name}: reloaded over", before_and_after, run, case.count, LOCAL)
 
 
+def given_up_over(case: Case) -> Scenario:
+    """The worker is killed and nobody delivers its load again; a reload comes, and is cancelled while it reads: the
+    next increment goes on from where the first load had come to."""
+
+    def run(world: World, point: Point) -> None:
+        load = case.begin(world)
+        world.run(world.deliver(load), at(point.number, point.detail, "die"))
+        world.expire()
+        world.source.put(0, 9)
+        reload = world.new_load("full_drop")
+        world.run(world.deliver(reload), lambda event: "die" if event.label == "slice" else "go")
+        world.let_go(reload)
+        world.load("incremental")
+        if case.deletes:
+            world.load("full_drop")
+        conclude(world, rows_once=False)
+
+    return Scenario(f"{case.name}: a reload given up over it", before_and_after, run, case.count, LOCAL)
+
+
 def reshaped(case: Case) -> Scenario:
     """The worker is killed, a column changes its type, and another load comes: no file brings both types."""
 
@@ -362,6 +382,9 @@ def _file_scenarios() -> Iterator[Scenario]:
             yield landing_in(store, cancelled_between(case))
             yield landing_in(store, misled_for_good(case))
         yield landing_in("parquet", misled(case), ("adls",))
+    for case in (INITIAL.sliced, INCREMENT.sliced):
+        for store in FILE_STORES:
+            yield landing_in(store, given_up_over(case))
     yield landing_in("parquet", killed_twice(INCREMENT))
     yield landing_in("delta", killed_twice(INCREMENT))
     yield landing_in("parquet", awake_again(RELOAD.sliced, stride=4))
@@ -385,6 +408,7 @@ def _tracked_scenarios() -> Iterator[Scenario]:
         yield following(cancelled(case))
         yield following(cancelled_between(case))
         yield following(misled_for_good(case))
+        yield following(given_up_over(case))
     yield following(purged(TRACKED_CHANGES))
     yield following(killed_twice(TRACKED_CHANGES))
     yield following(awake_again(TRACKED_CHANGES.sliced, stride=4))
@@ -410,6 +434,7 @@ LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *(scenario(OPEN_WINDOW) for scenario in (killed, misled_for_good)),
     *(beside_a_window(case.sliced) for case in (INITIAL, INCREMENT, RELOAD, WINDOW)),
     *(reloaded_over(case.sliced) for case in (INITIAL, INCREMENT, RELOAD, WINDOW)),
+    *(given_up_over(case.sliced) for case in (INITIAL, INCREMENT, RELOAD)),
     *(reshaped(case.sliced) for case in (INITIAL, INCREMENT, RELOAD, WINDOW)),
     *(scenario(REBUILD.sliced) for scenario in (killed, abandoned, cancelled)),
     *(scenario(GOING_BACK.sliced) for scenario in (killed, abandoned, asleep_while_others_load, cancelled)),

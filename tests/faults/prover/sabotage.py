@@ -166,6 +166,10 @@ def _withdraw_everything() -> None:
     patch.object(TableLanding, "withdraw", withdraw).start()
 
 
+def _forget_what_was_set_aside() -> None:
+    patch.object(LandingState, "reopened", property(lambda self: replace(self, set_aside=None))).start()
+
+
 def _drop_first() -> None:
     reload = flow_run._Slice._reload
 
@@ -308,6 +312,11 @@ SABOTAGES: dict[str, Sabotage] = {
     "no-sweep": Sabotage("nobody sweeps", "increment: killed", _never_sweep),
     "withdraw-all": Sabotage(
         "a fenced attempt deletes all that it has staged", "random schedules", _withdraw_everything
+    ),
+    "forget-aside": Sabotage(
+        "a load that makes way for a reload is forgotten at once",
+        "parquet, initial in slices: a reload given up over it",
+        _forget_what_was_set_aside,
     ),
     "drop-first": Sabotage("a reload drops the table before it reads the source", "reload: killed", _drop_first),
     "drop-any": Sabotage(
