@@ -134,7 +134,7 @@ def _is_own(parts: tuple[str, ...], flow: str) -> bool:
     folder is its own, but for what it consists of itself."""
     first, *rest = (part.casefold() for part in parts or (".",))
     if first == _FLOWS and len(rest) > 1 and rest[0] == flow.casefold():
-        return rest[1] == "entities" or fnmatchcase("flow.yml", rest[1])
+        return any(fnmatchcase(name, rest[1]) for name in ("entities", "flow.yml"))
     if first == _JOURNAL_FOLDER:
         return False
     return first.startswith(".") or any(fnmatchcase(name, first) for name in (*_OWN_FILES, _FLOWS))

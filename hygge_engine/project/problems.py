@@ -36,11 +36,22 @@ _SIMILARITY_PERCENT = 60.0
 # Names that hold secrets by convention; they decide only where no registered model knows the key.
 _SECRET_NAME = re.compile(r"pass|pwd|secret|token|credential|(^|_)sas($|_)|(^|_)key$|(^|_)salt", re.IGNORECASE)
 
-# Secrets inside other text: connection strings, query strings of signed URLs.
+# Secrets inside other text: connection strings, whose values may stand in braces, and query strings of signed URLs.
 _SECRET_IN_TEXT = re.compile(
-    r"""\b(?:password|pwd|account_?key|shared_?access_?key|access_?token|client_?secret|sig)\s*=\s*
-        (?P<secret>[^\s;&"',}@]+)""",
+    r"""(?:\b(?:password|pwd|account_?key|shared_?access_?key|access_?token|client_?secret|api[_-]?key|sig)\s*=|[?&]code=)
+        \s*(?P<secret>\{(?:[^}]|\}\})*\}|[^\s;&"',}@]+)""",
     re.IGNORECASE | re.VERBOSE,
+)
+
+# What is a secret by its form: a token, with or without its scheme, the key of a storage account or of an app, the
+# secret of an identity, a private key.
+_SECRET_BY_FORM = re.compile(
+    r"""(?P<secret>
+        (?<=\bBearer\ )[\w.~+/-]{8,}=* | \beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
+        | (?<![\w+/])[A-Za-z0-9+/]{86}== | (?<![\w-])[\w-]{44}AzFu[\w-]{6}==
+        | (?<![\w.~-])[\w.~-]{3}\dQ~[\w.~-]{31,34}(?![\w.~-])
+        | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----.*)""",
+    re.VERBOSE | re.DOTALL,
 )
 
 # The user information of a URL; a port is none.
@@ -83,15 +94,19 @@ def has_secret_name(name: str) -> bool:
 
 
 def mask_text(text: str) -> str:
-    """``text`` without the passwords and signatures of connection strings and URLs."""
-    for start, end in reversed(list(secrets_in(text))):
-        text = text[:start] + MASK + text[end:]
-    return text
+    """``text`` without what `secrets_in` finds in it."""
+    shown, end_of_last = "", 0
+    for start, end in sorted(secrets_in(text)):
+        if end > end_of_last:
+            shown += text[end_of_last:start] + MASK
+            end_of_last = end
+    return shown + text[end_of_last:]
 
 
 def secrets_in(text: str) -> Iterator[tuple[int, int]]:
-    """Where the passwords, keys and signatures of connection strings and URLs stand in ``text``."""
-    for pattern in (_SECRET_IN_TEXT, _SECRET_IN_URL):
+    """Where the passwords, keys and signatures of connection strings and URLs stand in ``text``, and what is a secret
+    by its form."""
+    for pattern in (_SECRET_IN_TEXT, _SECRET_IN_URL, _SECRET_BY_FORM):
         for match in pattern.finditer(text):
             yield match.span("secret")
 

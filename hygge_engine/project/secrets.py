@@ -28,12 +28,24 @@ _CHOICES = frozenset({"credential", "auth", "type"})
 # A shorter secret may be an ordinary word, and stand elsewhere by chance.
 _TELLING_CHARACTERS = 12
 
-# Variables that are named like this hold a secret, or are named wrongly.
+# Variables that are named like this hold a secret, or are named wrongly. The platform's own are among them.
 _SECRET_VARIABLE = re.compile(
-    r"(password|passwd|passphrase|pwd|secret|token|salt|connection_?string|conn_?str|AzureWebJobs\w*|"
-    r"(access|account|api|shared|storage|master|host|function|private|encryption)_?key|(^|_)(sas|conn|cred|credential)s?)$",
+    r"(password|passwd|passphrase|pwd|secret|token|salt|connection_?string|conn_?str|AzureWebJobs\w*|headers?|jwt|"
+    r"(access|account|api|shared|storage|master|host|function|private|(en|de)cryption|signing|instrumentation)_?key|"
+    r"pgpass|(^|_)(sas|conn|cred|credential|pass|pat|key)s?)$",
     re.IGNORECASE,
 )
+
+# But these hold the name of a column.
+_COLUMN_VARIABLE = re.compile(
+    r"(primary|foreign|unique|business|natural|surrogate|sort|order|partition|merge|row|key)_?keys?$", re.IGNORECASE
+)
+
+
+def holds_secret(name: str, value: str) -> bool:
+    """Whether a variable's name or its value says that it holds a secret."""
+    is_named = _SECRET_VARIABLE.search(name) and not _COLUMN_VARIABLE.search(name)
+    return bool(is_named) or next(secrets_in(value), None) is not None
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,7 @@ class SecretUses:
                 remember_secret(use.scalar.text)
             for name in use.scalar.held:
                 value = self._held.get(name, "")
-                if is_secret or (_SECRET_VARIABLE.search(name) and use.key not in _CHOICES):
+                if is_secret or (use.key not in _CHOICES and holds_secret(name, value)):
                     remember_secret(value)
                 for start, end in secrets_in(value):
                     remember_secret(value[start:end])
@@ -104,10 +116,11 @@ class SecretUses:
     def _check_other(self, use: _Use, owners: Mapping[str, str], literals: set[str], problems: Problems) -> None:
         secret = next((name for name in use.scalar.held if name in owners), None)
         if secret is None and use.key not in _CHOICES:
-            secret = next((name for name in use.scalar.held if _SECRET_VARIABLE.search(name)), None)
+            held = use.scalar.held
+            secret = next((name for name in held if holds_secret(name, self._held.get(name, ""))), None)
         if secret is not None:
             message = f"`{secret}` holds a secret, and `{use.key}` is no key for secrets"
-            expected = "a variable that holds none, with a name that does not say so"
+            expected = "a variable that holds none, and neither by its name nor by its value looks as if it did"
             self._report(use, message, expected, problems)
         elif any(literal in use.scalar.text for literal in literals):
             message = f"a secret of this project stands in `{use.key}`, which is no key for secrets"

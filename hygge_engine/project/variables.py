@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hygge_engine.masking import STANDS_ALONE_CHARACTERS
-from hygge_engine.project.document import Mapping, Node, Scalar, Sequence, resolve_scalar
+from hygge_engine.project.document import Entry, Mapping, Node, Scalar, Sequence, resolve_scalar
 from hygge_engine.project.problems import PLACEHOLDERS, Problem, Problems, nearest
 
 LOCAL_SETTINGS = "local.settings.json"
@@ -82,7 +82,9 @@ class Variables:
         """``node`` with every reference replaced. What cannot be replaced is a problem, and the value is broken."""
         if isinstance(node, Mapping):
             entries = {
-                name: replace(entry, node=self.expand(entry.node, problems)) for name, entry in node.entries.items()
+                name: replace(entry, node=self.expand(entry.node, problems))
+                for name, entry in node.entries.items()
+                if not _report_unusable(name, entry, problems)
             }
             return replace(node, entries=entries)
         if isinstance(node, Sequence):
@@ -90,7 +92,8 @@ class Variables:
         if not isinstance(node.value, str):
             return node
         if "${" not in node.value:
-            return replace(node, value=None, broken=True) if _report_literal(node, problems) else node
+            reported = _report_literal(node, problems) or _report_unusable(node.text, node, problems)
+            return replace(node, value=None, broken=True) if reported else node
         names: list[str] = []
         try:
             text = self._expand_text(node.value, names)
@@ -101,6 +104,8 @@ class Variables:
                     node.line, column, error.message, found=error.found, expected=error.expected, hint=error.hint
                 )
             )
+            return replace(node, value=None, broken=True)
+        if _report_unusable(text, node, problems):
             return replace(node, value=None, broken=True)
         if not names:
             return replace(node, text=text, value=text)
@@ -205,6 +210,17 @@ def _report_literal(node: Scalar, problems: Problems) -> bool:
             )
         )
     return match is not None
+
+
+def _report_unusable(text: str, place: Scalar | Entry, problems: Problems) -> bool:
+    """Whether a key or a value has a character that no file, server or journal can take; that is then among the
+    problems. Variables of the environment have such where their bytes are no UTF-8."""
+    unusable = next((character for character in text if character == "\0" or "\ud800" <= character <= "\udfff"), None)
+    if unusable is not None:
+        message = "a text has a character that can be written nowhere"
+        found = "NUL" if unusable == "\0" else "half of a surrogate pair, or bytes that are no UTF-8"
+        problems.add(place.source.problem(place.line, place.column, message, found=found, expected="a text without it"))
+    return unusable is not None
 
 
 def _closing_brace(text: str, start: int) -> int:

@@ -124,6 +124,7 @@ BEYOND = ["/etc/passwd", "../victim", "a/../../victim", "..", "/", "data/../../x
 OWN = [
     *(".", "./", "local.settings.json", "LOCAL.settings.json", "*.json", "l*", "**/*.json", "hygge.yml", "host.json"),
     *("function_app.py", "flows", "flows/other/flow.yml", "flows/orders_to_fabric/flow.yml", "fl*/x", ".git/config"),
+    *("flows/orders_to_fabric/ent*", "flows/orders_to_fabric/[e]ntities/*.yml"),
     *("data/../local.settings.json", ".env", "hygge_engine/errors.py", "flows/orders_to_fabric/entities/x.yml", "*"),
 ]
 GOOD = ["data", "data/{entity}", "data/*.csv", "*.csv", "{entity}.csv", "a/../b", "flows/orders_to_fabric/data"]
@@ -217,3 +218,49 @@ def test_a_flow_makes_nothing_of_a_secret(tmp_path: Path, made: str, message: st
         message in problem.message or (message == "`constants`" and "leak" in problem.message) for problem in found
     ), found
     assert not [value for value in environment.values() if any(value in problem.render() for problem in found)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SOURCE_URL", "Server=tcp:db.example.com;User Id=reader;Password=p4ssw0rd-XYZ;"),
+        ("SOURCE_DSN", "Driver=x;UID=sa;PWD={p4ss}}word;XYZ};"),
+        ("SOURCE", "mssql://reader:p4ssw0rd-XYZ@db.example.com/shop"),
+        ("FILES", "https://a.blob.core.windows.net/c?sv=2024&sig=aB%2Fcd%3D"),
+        ("HOOK", "https://shop.azurewebsites.net/api/loads?code=aBcDeFgHiJkL"),
+        ("CALLER", "Bearer abcdefgh12345678"),
+        ("CALL", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc-def"),
+        ("SIGNER", "-----BEGIN PRIVATE KEY-----\nMIIEabcdefgh\n-----END PRIVATE KEY-----"),
+        ("THING", "a" * 86 + "=="),
+        ("OTHER_THING", "abc8Q~" + "d" * 34),
+        *(
+            (name, "harmless-text")
+            for name in ("IDENTITY_HEADER", "OTEL_EXPORTER_OTLP_HEADERS", "PGPASS", "GITHUB_PAT")
+        ),
+        *((name, "harmless-text") for name in ("WEBSITE_AUTH_SIGNING_KEY", "MACHINEKEY_DecryptionKey", "LAKE_KEY")),
+    ],
+)
+def test_what_looks_like_a_secret_by_its_name_or_value_is_not_landed(tmp_path: Path, name: str, value: str) -> None:
+    environment = {**ENVIRONMENT, name: value}
+    for number, made in enumerate(
+        [
+            f'polish: {{ constants: {{ leak: "${{{name}}}" }} }}\n',
+            f'polish: {{ constants: {{ leak: "a ${{NO_SUCH:-${{{name}}}}} b" }} }}\n',
+            f'expectations: {{ accepted_values: {{ columns: {{ id: ["${{{name}}}"] }} }} }}\n',
+        ]
+    ):
+        [problem] = problems_of(tmp_path / str(number), {"flows__orders_to_fabric__flow": FLOW + made}, environment)
+        assert f"`{name}` holds a secret" in problem.message
+        assert value not in problem.render()
+
+
+def test_what_is_a_columns_name_or_an_address_is_landed_as_ever(tmp_path: Path) -> None:
+    harmless = {
+        "PRIMARY_KEY": "id",
+        "SORT_KEY": "id",
+        "REGION": "west",
+        "SITE": "https://shop.example.com:8443/x?page=1",
+    }
+    for name in harmless:
+        text = FLOW + f'polish: {{ constants: {{ tag: "${{{name}}}" }} }}\n'
+        assert problems_of(tmp_path / name, {"flows__orders_to_fabric__flow": text}, {**ENVIRONMENT, **harmless}) == []

@@ -89,3 +89,36 @@ def test_a_sas_token_that_is_none_is_told_as_such(token: str) -> None:
     assert token not in str(caught.value)
     whole = settings.model_copy(update={"sas_token": SecretStr("?sv=2024-11-04&sig=aB%2F%3D")})
     assert credential_of(whole) == "sv=2024-11-04&sig=aB%2F%3D"
+
+
+UNUSABLE = ["\\0", "\\ud800", "\\uDFFF"]
+PLACES = {
+    "a path": FLOW.replace("type: mssql\n  connection: shop_db\n  table: dbo.{entity}", 'type: local\n  path: "a?b"'),
+    "a table": FLOW.replace("table: dbo.{entity}", 'table: "dbo.a?b"'),
+    "a name of a table": FLOW.replace("key_columns", 'table_name: "t?"\n  key_columns'),
+    "a key of its own": FLOW + 'polish: { constants: { "a?b": 1 } }\n',
+    "a value that lands": FLOW + 'polish: { constants: { a: "b?" } }\n',
+    "a default": FLOW + 'polish: { constants: { a: "${NO_SUCH:-b?}" } }\n',
+    "a column": FLOW.replace("modified_at", '"m?"'),
+    "a key that nobody knows": FLOW + '"x?": 1\n',
+}
+
+
+@pytest.mark.parametrize("character", UNUSABLE)
+def test_text_that_can_be_written_nowhere_is_a_problem_of_its_place(tmp_path: Path, character: str) -> None:
+    for name, text in PLACES.items():
+        flow = text.replace("?", character)
+        with pytest.raises(ConfigurationError) as caught:
+            load_project(write_project(tmp_path / name, flows__orders_to_fabric__flow=flow), ENVIRONMENT)
+        [problem] = caught.value.problems
+        assert "can be written nowhere" in problem.message, name
+        problem.render().encode()
+
+
+@pytest.mark.parametrize("held", ["a\0b", "caf\udce9"])
+def test_so_is_what_a_variable_holds(tmp_path: Path, held: str) -> None:
+    flow = FLOW + 'polish: { constants: { a: "${REGION}" } }\n'
+    with pytest.raises(ConfigurationError) as caught:
+        load_project(write_project(tmp_path, flows__orders_to_fabric__flow=flow), {**ENVIRONMENT, "REGION": held})
+    [problem] = caught.value.problems
+    assert "can be written nowhere" in problem.message
