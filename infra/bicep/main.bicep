@@ -59,10 +59,13 @@ param sliceMinutes int = 4
 @minValue(1)
 param sqlPoolSize int = 4
 
+@description('Where callers reach the app, if that is not its own address: a gateway or a domain of your own.')
+param publicUrl string = ''
+
 @description('App settings of your own: the variables of your project\'s files. No secrets; those go to `secretSettings`.')
 param extraSettings object = {}
 
-@description('App settings whose values are secrets of the key vault: name of the setting → name of the secret. Needs `keyVault`.')
+@description('App settings whose values are secrets of the key vault: name of the setting → name of the secret. Needs `keyVault`, and wins over a setting of the same name.')
 param secretSettings object = {}
 
 @description('Memory of one instance, in MB.')
@@ -70,14 +73,14 @@ param secretSettings object = {}
 param instanceMemoryMB int = 2048
 
 @description('Instances at most. Each may run `maxConcurrentActivityFunctions` of host.json activities at once.')
-@minValue(40)
+@minValue(1)
 @maxValue(1000)
 param maximumInstanceCount int = 40
 
-@description('Instances kept warm for the durable functions. 0: scale to zero between loads.')
-@minValue(0)
+@description('Instances kept warm for the durable functions. 0: scale to zero between loads. -1: one with the Durable Task Scheduler (two with `zoneRedundant`), none without.')
+@minValue(-1)
 @maxValue(20)
-param alwaysReadyInstances int = 0
+param alwaysReadyInstances int = -1
 
 @description('Spread plan and storage over availability zones. The plan then wants at least two instances that are always ready.')
 param zoneRedundant bool = false
@@ -103,6 +106,9 @@ param sqlServerResourceId string = ''
 @description('Create a key vault that the app may read secrets from.')
 param keyVault bool = false
 
+@description('Bring back the key vault of a deployment that was deleted: its name is taken for 90 days. For one deployment.')
+param recoverKeyVault bool = false
+
 @description('Keep durable state in a Durable Task Scheduler instead of in the storage account.')
 param durableTaskScheduler bool = false
 
@@ -113,7 +119,7 @@ param schedulerSku string = 'Consumption'
 @description('Where alerts go. Empty: they show in the portal only.')
 param alertEmail string = ''
 
-@description('Alert when no load has succeeded for this long.')
+@description('Alert when no load has succeeded for this long: longer than the longest pause of the schedule, and a load.')
 @allowed(['PT1H', 'PT2H', 'PT3H', 'PT4H', 'PT5H', 'PT6H', 'P1D', 'P2D'])
 param noSuccessWindow string = 'PT2H'
 
@@ -142,13 +148,36 @@ var vaultZone = 'privatelink.vaultcore.azure.net'
 var vaultZones = keyVault ? [vaultZone] : []
 var schedulerZone = 'privatelink.durabletask.io'
 var schedulerZones = durableTaskScheduler ? [schedulerZone] : []
-var sqlZone = 'privatelink${environment().suffixes.sqlServerHostname}'
+// A managed instance is NAME.PREFIX.database.windows.net, and PREFIX is part of its zone.
+var sqlHostParts = split(split(sqlServer, ',')[0], '.')
+var sqlIsInstance = contains(toLower(sqlServerResourceId), '/managedinstances/')
+var sqlZone = sqlIsInstance
+  ? 'privatelink.${join(skip(sqlHostParts, 1), '.')}'
+  : 'privatelink${environment().suffixes.sqlServerHostname}'
 var sqlZones = empty(sqlServerResourceId) ? [] : [sqlZone]
 var appZone = 'privatelink.azurewebsites.net'
 var appZones = publicApi ? [] : [appZone]
 
+var schedulerInstances = durableTaskScheduler ? (zoneRedundant ? 2 : 1) : 0
+var warmInstances = alwaysReadyInstances == -1 ? schedulerInstances : alwaysReadyInstances
+
+// What would be deployed and not work is refused before anything is created.
+var checkedName = !publicApi && !privateNetwork
+  ? fail('publicApi: false needs privateNetwork: nobody could reach the app.')
+  : !empty(sqlServerResourceId) && !privateNetwork
+  ? fail('sqlServerResourceId needs privateNetwork: there is no network to put the endpoint into.')
+  : sqlIsInstance && length(sqlHostParts) != 5
+  ? fail('sqlServer must be the host of the managed instance, NAME.PREFIX.database.windows.net, and not its public endpoint.')
+  : !empty(secretSettings) && !keyVault
+  ? fail('secretSettings needs keyVault: there is no vault to hold the secrets.')
+  : zoneRedundant && warmInstances == 1
+  ? fail('zoneRedundant wants no alwaysReadyInstances, or two at least.')
+  : warmInstances > maximumInstanceCount
+  ? fail('alwaysReadyInstances is more than maximumInstanceCount.')
+  : environmentName
+
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
-  name: 'rg-${environmentName}'
+  name: 'rg-${checkedName}'
   location: location
   tags: allTags
 }
@@ -210,6 +239,7 @@ module vault 'modules/vault.bicep' = if (keyVault) {
     location: location
     tags: allTags
     name: vaultName
+    recover: recoverKeyVault
     privateNetwork: privateNetwork
     logWorkspaceId: monitoring.outputs.workspaceId
   }
@@ -294,7 +324,7 @@ module sqlEndpoint 'modules/endpoint.bicep' = if (privateNetwork && !empty(sqlSe
     name: 'pep-sql-${environmentName}-${token}'
     subnetId: network!.outputs.endpointSubnetId
     targetId: sqlServerResourceId
-    group: contains(sqlServerResourceId, '/managedInstances/') ? 'managedInstance' : 'sqlServer'
+    group: sqlIsInstance ? 'managedInstance' : 'sqlServer'
     zoneName: sqlZone
   }
 }
@@ -348,6 +378,9 @@ var schedulerSettings = durableTaskScheduler ? {
   DURABLE_TASK_SCHEDULER_CONNECTION_STRING: 'Endpoint=${scheduler!.outputs.endpoint};Authentication=ManagedIdentity;ClientID=${identity.outputs.clientId}'
 } : {}
 
+var publicSettings = empty(publicUrl) ? {} : { HYGGE_PUBLIC_URL: publicUrl }
+var settingsFromVault = mapValues(secretSettings, secret => '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${secret})')
+
 module app 'modules/app.bicep' = {
   name: 'app'
   scope: group
@@ -360,13 +393,11 @@ module app 'modules/app.bicep' = {
     packageContainerUrl: '${storage.outputs.blobEndpoint}${packageContainerName}'
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
-    alwaysReadyInstances: alwaysReadyInstances
+    alwaysReadyInstances: warmInstances
     zoneRedundant: zoneRedundant
     publicAccess: publicApi
     subnetId: privateNetwork ? network!.outputs.appSubnetId : ''
-    secretSettings: secretSettings
-    vaultName: vaultName
-    settings: union(baseSettings, schedulerSettings, extraSettings)
+    settings: union(baseSettings, schedulerSettings, publicSettings, extraSettings, settingsFromVault)
   }
   // A host that starts before it can and may read its storage fails until somebody restarts it.
   dependsOn: [access, storageEndpoints, vaultEndpoint, schedulerEndpoint]

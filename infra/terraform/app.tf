@@ -34,9 +34,13 @@ locals {
       AzureFunctionsJobHost__extensions__durableTask__storageProvider__type                 = "azureManaged"
       DURABLE_TASK_SCHEDULER_CONNECTION_STRING                                              = "Endpoint=${azapi_resource.scheduler[0].output.properties.endpoint};Authentication=ManagedIdentity;ClientID=${azurerm_user_assigned_identity.app.client_id}"
     } : {},
-    { for name, secret in var.secret_settings : name => "@Microsoft.KeyVault(VaultName=${local.vault_name};SecretName=${secret})" },
+    var.public_url == "" ? {} : { HYGGE_PUBLIC_URL = var.public_url },
     var.extra_settings,
+    { for name, secret in var.secret_settings : name => "@Microsoft.KeyVault(VaultName=${local.vault_name};SecretName=${secret})" },
   )
+
+  scheduler_instances = var.durable_task_scheduler ? (var.zone_redundant ? 2 : 1) : 0
+  warm_instances      = var.always_ready_instances == -1 ? local.scheduler_instances : var.always_ready_instances
 }
 
 resource "azurerm_service_plan" "main" {
@@ -90,11 +94,10 @@ resource "azapi_resource" "app" {
           instanceMemoryMB     = var.instance_memory_mb
           maximumInstanceCount = var.maximum_instance_count
           # All durable functions scale as the one group `durable`.
-          alwaysReady = var.always_ready_instances > 0 ? [{ name = "durable", instanceCount = var.always_ready_instances }] : []
+          alwaysReady = local.warm_instances > 0 ? [{ name = "durable", instanceCount = local.warm_instances }] : []
         }
       }
       siteConfig = {
-        ftpsState        = "Disabled"
         http20Enabled    = true
         minTlsVersion    = "1.2"
         scmMinTlsVersion = "1.2"

@@ -1,11 +1,16 @@
 # A virtual network with a subnet for the app, one for private endpoints, and one address to leave by.
 
 locals {
+  # A managed instance is NAME.PREFIX.database.windows.net, and PREFIX is part of its zone.
+  sql_host_parts  = split(".", split(",", var.sql_server)[0])
+  sql_is_instance = strcontains(lower(var.sql_server_resource_id), "/managedinstances/")
+  sql_zone        = local.sql_is_instance ? "privatelink.${join(".", slice(local.sql_host_parts, 1, length(local.sql_host_parts)))}" : "privatelink.database.windows.net"
+
   zone_names = var.private_network ? toset(concat(
     ["privatelink.blob.core.windows.net", "privatelink.queue.core.windows.net", "privatelink.table.core.windows.net"],
     var.key_vault ? ["privatelink.vaultcore.azure.net"] : [],
     var.durable_task_scheduler ? ["privatelink.durabletask.io"] : [],
-    var.sql_server_resource_id == "" ? [] : ["privatelink.database.windows.net"],
+    var.sql_server_resource_id == "" ? [] : [local.sql_zone],
     var.public_api ? [] : ["privatelink.azurewebsites.net"],
   )) : toset([])
 
@@ -25,8 +30,8 @@ locals {
     var.sql_server_resource_id == "" ? {} : {
       sql = {
         resource_id = var.sql_server_resource_id
-        group       = strcontains(var.sql_server_resource_id, "/managedInstances/") ? "managedInstance" : "sqlServer"
-        zone_name   = "privatelink.database.windows.net"
+        group       = local.sql_is_instance ? "managedInstance" : "sqlServer"
+        zone_name   = local.sql_zone
       }
     },
   ) : {}

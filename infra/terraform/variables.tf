@@ -110,6 +110,12 @@ variable "sql_pool_size" {
   }
 }
 
+variable "public_url" {
+  description = "Where callers reach the app, if that is not its own address: a gateway or a domain of your own."
+  type        = string
+  default     = ""
+}
+
 variable "extra_settings" {
   description = "App settings of your own: the variables of your project's files. No secrets; those go to `secret_settings`."
   type        = map(string)
@@ -117,9 +123,14 @@ variable "extra_settings" {
 }
 
 variable "secret_settings" {
-  description = "App settings whose values are secrets of the key vault: name of the setting => name of the secret. Needs `key_vault`."
+  description = "App settings whose values are secrets of the key vault: name of the setting => name of the secret. Needs `key_vault`, and wins over a setting of the same name."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = length(var.secret_settings) == 0 || var.key_vault
+    error_message = "secret_settings needs key_vault: there is no vault to hold the secrets."
+  }
 }
 
 variable "instance_memory_mb" {
@@ -139,19 +150,29 @@ variable "maximum_instance_count" {
   default     = 40
 
   validation {
-    condition     = var.maximum_instance_count >= 40 && var.maximum_instance_count <= 1000
-    error_message = "40 to 1000."
+    condition     = var.maximum_instance_count >= 1 && var.maximum_instance_count <= 1000
+    error_message = "1 to 1000."
   }
 }
 
 variable "always_ready_instances" {
-  description = "Instances kept warm for the durable functions. 0: scale to zero between loads."
+  description = "Instances kept warm for the durable functions. 0: scale to zero between loads. -1: one with the Durable Task Scheduler (two with `zone_redundant`), none without."
   type        = number
-  default     = 0
+  default     = -1
 
   validation {
-    condition     = var.always_ready_instances >= 0 && var.always_ready_instances <= 20
-    error_message = "0 to 20."
+    condition     = var.always_ready_instances >= -1 && var.always_ready_instances <= 20
+    error_message = "-1 to 20."
+  }
+
+  validation {
+    condition     = !var.zone_redundant || var.always_ready_instances != 1
+    error_message = "zone_redundant wants no always_ready_instances, or two at least."
+  }
+
+  validation {
+    condition     = var.maximum_instance_count >= (var.always_ready_instances == -1 ? (var.durable_task_scheduler ? (var.zone_redundant ? 2 : 1) : 0) : var.always_ready_instances)
+    error_message = "always_ready_instances is more than maximum_instance_count."
   }
 }
 
@@ -171,6 +192,11 @@ variable "public_api" {
   description = "Whether the app answers calls from the internet. With false it needs `private_network`, and is deployed from inside the network."
   type        = bool
   default     = true
+
+  validation {
+    condition     = var.public_api || var.private_network
+    error_message = "public_api = false needs private_network: nobody could reach the app."
+  }
 }
 
 variable "network_prefix" {
@@ -195,6 +221,16 @@ variable "sql_server_resource_id" {
   description = "Resource id of an Azure SQL server or managed instance to reach through a private endpoint. Empty: none. Needs `private_network`, and the right to approve connections there."
   type        = string
   default     = ""
+
+  validation {
+    condition     = var.sql_server_resource_id == "" || var.private_network
+    error_message = "sql_server_resource_id needs private_network: there is no network to put the endpoint into."
+  }
+
+  validation {
+    condition     = !strcontains(lower(var.sql_server_resource_id), "/managedinstances/") || length(split(".", split(",", var.sql_server)[0])) == 5
+    error_message = "sql_server must be the host of the managed instance, NAME.PREFIX.database.windows.net, and not its public endpoint."
+  }
 }
 
 variable "key_vault" {
@@ -227,7 +263,7 @@ variable "alert_email" {
 }
 
 variable "no_success_window" {
-  description = "Alert when no load has succeeded for this long."
+  description = "Alert when no load has succeeded for this long: longer than the longest pause of the schedule, and a load."
   type        = string
   default     = "PT2H"
 

@@ -32,6 +32,15 @@ provider "azurerm" {
   ]
 
   features {
+    application_insights {
+      # Azure would add a rule "Failure Anomalies" that nobody here knows of, and `terraform destroy` would stop at it.
+      disable_generated_rule = true
+    }
+    key_vault {
+      # A vault with purge protection cannot be purged, only brought back when it is wanted again.
+      purge_soft_delete_on_destroy    = false
+      recover_soft_deleted_key_vaults = true
+    }
     storage {
       # With a private network this machine may not reach the account's data; nothing here needs to.
       data_plane_available = false

@@ -264,6 +264,8 @@ def _vault(instance: Instance, arguments: Arguments, links: Links) -> list[Resou
         "sku": {"family": "A", "name": arguments.pop("sku_name")},
         "enableRbacAuthorization": arguments.pop("rbac_authorization_enabled"),
         "enablePurgeProtection": arguments.pop("purge_protection_enabled"),
+        # The provider brings back a deleted vault by itself.
+        "createMode": "default",
         # The provider never makes a vault without.
         "enableSoftDelete": True,
         "softDeleteRetentionInDays": arguments.pop("soft_delete_retention_days"),

@@ -234,6 +234,9 @@ class Template:
                 return self._binary(node, scope)
             case "call_expression":
                 return self._call(node, scope)
+            case "lambda_expression":
+                variable, body = children
+                return lambda value: self.evaluate(body, {**scope, _text(variable): value})
             case "for_statement":
                 return [self.evaluate(children[-1], inner) for inner in self._rounds(node, dict(scope))]
         raise ValueError(f"{self.path.name}, line {node.start_point.row + 1}: {node.type} is not understood")
@@ -364,6 +367,10 @@ def _once[T](work: Callable[[], T]) -> Callable[[], T]:
     return call
 
 
+def _fail(message: str) -> Any:
+    raise ValueError(message)
+
+
 def _unique_string(*values: str) -> str:
     if values != TOKEN_OF:
         raise ValueError(f"the suffix is made from {values}")
@@ -380,8 +387,14 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "contains": lambda holder, item: item in holder,
     "empty": lambda value: not value,
     "environment": lambda: {"suffixes": _SUFFIXES},
+    "fail": _fail,
     "guid": lambda *values: "guid of " + " ".join(str(value) for value in values),
     "items": lambda value: [{"key": key, "value": value[key]} for key in sorted(value)],
+    "join": lambda parts, separator: separator.join(parts),
+    "length": len,
+    "mapValues": lambda value, function: {key: function(item) for key, item in value.items()},
+    "skip": lambda items, count: items[count:],
+    "split": lambda text, separator: text.split(separator),
     "string": lambda value: str(value),
     "subscription": lambda: {"subscriptionId": SUBSCRIPTION_ID, "id": f"/subscriptions/{SUBSCRIPTION_ID}"},
     "subscriptionResourceId": lambda type_, name: f"/subscriptions/{SUBSCRIPTION_ID}/providers/{type_}/{name}",

@@ -96,5 +96,8 @@ def tree_of(resources: list[Resource]) -> dict[str, Any]:
         tree[key] = plain(body)
         settings = tree[key].get("properties", {}).get("siteConfig", {}).get("appSettings")
         if settings is not None:
+            names = [each["name"].lower() for each in settings]
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise ValueError(f"{key} has settings twice: {', '.join(sorted(twice))}")
             tree[key]["properties"]["siteConfig"]["appSettings"] = {each["name"]: each["value"] for each in settings}
     return tree

@@ -363,6 +363,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "lower": lambda value: value.lower() if isinstance(value, str) else value.at("lower case"),
     "merge": lambda *maps: {key: value for each in maps for key, value in each.items()},
     "sha256": _sha256,
+    "slice": lambda items, start, end: items[start:end],
+    "split": lambda separator, text: text.split(separator),
     "strcontains": lambda text, part: part in text,
     "substr": lambda text, start, length: text[start : start + length],
     "toset": lambda items: sorted(set(items)),

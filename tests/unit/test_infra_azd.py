@@ -77,7 +77,7 @@ def test_the_parameter_file_gives_what_the_template_needs_and_nothing_else() -> 
         assert default is not None, name
         if not parameters[name].required:
             expected = parameters[name].default
-            assert default[1] == (str(expected).lower() if isinstance(expected, bool) else expected), name
+            assert default[1] == (str(expected).lower() if isinstance(expected, bool) else str(expected)), name
 
 
 def test_before_it_says_what_is_missing(fabric: Fabric, tmp_path: Path) -> None:

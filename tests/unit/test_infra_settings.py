@@ -14,6 +14,7 @@ from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.orchestration.schedule import SCHEDULE_SETTING, TIME_ZONE_SETTING
 from hygge_engine.orchestration.source import DIRECTORY_SETTING
 from hygge_engine.project import load_project
+from hygge_engine.web.door import PUBLIC_URL
 from tests.unit.infra_bicep import Template, read_parameters
 from tests.unit.infra_resources import tree_of
 from tests.unit.test_infra_parity import INFRA, REQUIRED, SCENARIOS
@@ -89,7 +90,7 @@ def test_every_variable_that_must_be_set_is_set(scenario: str) -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_every_setting_is_read_by_somebody(scenario: str) -> None:
-    read = variables().keys() | PLATFORM | {SCHEDULE_SETTING, DIRECTORY_SETTING}
+    read = variables().keys() | PLATFORM | {SCHEDULE_SETTING, DIRECTORY_SETTING, PUBLIC_URL}
     own = SCENARIOS[scenario].get("extraSettings", {}).keys() | SCENARIOS[scenario].get("secretSettings", {}).keys()
     unread = {name for name in app_settings(scenario) if name not in read and not name.startswith(HOST_JSON_PREFIX)}
 
@@ -131,6 +132,37 @@ def test_no_setting_is_forbidden_or_holds_a_secret(scenario: str) -> None:
             assert re.fullmatch(r"@Microsoft\.KeyVault\(VaultName=[^;]+;SecretName=[^)]+\)", value), name
         assert "AccountKey=" not in value
         assert "SharedAccess" not in value
+
+
+# What Flex Consumption takes of a site's configuration: what the Terraform provider's own resource for these sites and
+# Microsoft's quickstarts send. The rest is refused in some regions (error 51021), or taken over by functionAppConfig.
+SITE_CONFIG = {"appSettings", "http20Enabled", "minTlsVersion", "scmMinTlsVersion"}
+SITE_PROPERTIES = {
+    "functionAppConfig",
+    "httpsOnly",
+    "keyVaultReferenceIdentity",
+    "publicNetworkAccess",
+    "serverFarmId",
+    "siteConfig",
+    "virtualNetworkSubnetId",
+}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_site_has_only_properties_that_flex_consumption_takes(scenario: str) -> None:
+    (site,) = (body for key, body in resources(scenario).items() if key.startswith("Microsoft.Web/sites "))
+
+    assert site["properties"].keys() <= SITE_PROPERTIES
+    assert site["properties"]["siteConfig"].keys() <= SITE_CONFIG
+    policies = {key.split()[1].rpartition("/")[2] for key in resources(scenario) if "CredentialsPolicies" in key}
+    assert policies == {"scm", "ftp"}
+
+
+def test_a_secret_wins_over_a_setting_of_its_name() -> None:
+    settings = app_settings("a secret in the place of a setting")
+
+    assert "SecretName=shop-key" in settings["SHOP_KEY"]
+    assert "SecretName=server" in settings["SQL_SERVER"]
 
 
 def test_a_setting_of_your_own_wins() -> None:

@@ -18,17 +18,7 @@ param subnetId string
 @description('App settings: name → value.')
 param settings object
 
-@description('App settings that stand for secrets of the key vault: name → name of the secret.')
-param secretSettings object
-param vaultName string
-
-var plainSettings = [for setting in items(settings): { name: setting.key, value: setting.value }]
-var settingsFromVault = [
-  for setting in items(secretSettings): {
-    name: setting.key
-    value: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${setting.value})'
-  }
-]
+var appSettings = [for setting in items(settings): { name: setting.key, value: setting.value }]
 
 resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
   // checkov:skip=CKV_AZURE_225: With zoneRedundant. A load that dies with its zone goes on where it had got to.
@@ -45,6 +35,7 @@ resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
 
 resource site 'Microsoft.Web/sites@2024-04-01' = {
   // checkov:skip=CKV_AZURE_17: Callers show a function key; without publicApi they also have to come through the private endpoint.
+  // checkov:skip=CKV_AZURE_78: Flex Consumption refuses ftpsState in some regions; the policy `ftp` below closes FTP.
   // checkov:skip=CKV_AZURE_212: Flex Consumption has no worker count; alwaysReadyInstances keeps instances warm.
   // checkov:skip=CKV_AZURE_213: Flex Consumption has no health check; the alert on missing loads does its work.
   // checkov:skip=CKV_AZURE_222: Disabled without publicApi.
@@ -83,11 +74,10 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
       }
     }
     siteConfig: {
-      ftpsState: 'Disabled'
       http20Enabled: true
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
-      appSettings: concat(plainSettings, settingsFromVault)
+      appSettings: appSettings
     }
   }
 }

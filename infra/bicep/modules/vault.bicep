@@ -3,6 +3,7 @@ metadata description = 'A key vault for the secrets that other people\'s systems
 param location string
 param tags object
 param name string
+param recover bool
 param privateNetwork bool
 param logWorkspaceId string
 
@@ -15,6 +16,7 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
   properties: {
     tenantId: tenant().tenantId
     sku: { family: 'A', name: 'standard' }
+    createMode: recover ? 'recover' : 'default'
     enableRbacAuthorization: true
     enablePurgeProtection: true
     enableSoftDelete: true
