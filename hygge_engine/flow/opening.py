@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from hygge_engine.errors import (
     ChangesExpired,
     ConfigurationError,
@@ -129,7 +131,8 @@ class Opening:
             self._table.check_history(self._landing)
         self._notes += look_at_place(self._table, self._landing.state, polish, columns, opened.mode)
         self._record_columns(polish.table, columns, change)
-        opened = replace(opened, message=self.message, order=_reading_order(source))
+        told_apart = _told_apart(polish.table, keys)
+        opened = replace(opened, message=self.message, order=_reading_order(source), told_apart=told_apart)
         self._landing.begin(opened, key_columns=keys, columns=columns, treatments=polish.treatments)
         return self._landing.open
 
@@ -404,6 +407,15 @@ def _reading_order(source: Table) -> tuple[str, ...]:
         return ()
     types = {column.name: column.source_type for column in source.columns}
     return tuple(f"{name} {types[name]}" for name in source.key)
+
+
+def _told_apart(table: Table, keys: Collection[str]) -> dict[str, str]:
+    """The key's columns of text of which the source tells more apart than case and blanks: see `OpenLoad`."""
+    return {
+        column.name: column.folding
+        for column in table.columns
+        if column.name in keys and pa.types.is_string(column.type) and column.folding in ("", "blanks")
+    }
 
 
 def landed_table(polish: Polish, state: LandingState) -> Table:

@@ -4,12 +4,13 @@ do."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -248,11 +249,18 @@ def make_table(connection: MssqlConnection) -> DatabaseTable:
     return DatabaseTable(MssqlDatabase(connection, "dbo"), f"flow.{name}", name, key_columns=())
 
 
-def land(table: DatabaseTable, rows: pa.RecordBatch, *, key: tuple[str, ...] = (), mode: Mode = "changes") -> None:
+def land(
+    table: DatabaseTable,
+    rows: pa.RecordBatch,
+    *,
+    key: tuple[str, ...] = (),
+    mode: Mode = "changes",
+    told_apart: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """One load in one slice."""
     load_id = uuid.uuid4().hex
     landing = table.attach(load_id, 1)
-    opened = OpenLoad(load_id, mode, "landing", datetime.now(UTC).isoformat())
+    opened = OpenLoad(load_id, mode, "landing", datetime.now(UTC).isoformat(), told_apart=dict(told_apart))
     landing.begin(opened, key_columns=key, columns={field.name: str(field.type) for field in rows.schema})
     writer = table.writer(landing, rows.schema, marked=False)
     writer.write(rows)
@@ -338,6 +346,35 @@ def test_a_key_of_text_may_be_as_long_as_an_index_takes(server: ServerProcess) -
         land(table, pa.record_batch({"id": ["k" * 451]}), key=("id",))
     assert "450 characters" in caught.value.hint
     assert not caught.value.transient
+
+
+@pytest.mark.parametrize(
+    ("folding", "spelling", "is_same"),
+    [
+        (None, "ABC", True),
+        (None, "abc ", True),
+        ("blanks", "ABC", False),
+        ("blanks", "abc ", True),
+        ("", "ABC", False),
+        ("", "abc ", False),
+        ("", "abc", True),
+    ],
+)
+def test_a_row_takes_another_one_s_place_only_where_the_source_takes_their_keys_for_one(
+    server: ServerProcess, folding: str | None, spelling: str, is_same: bool
+) -> None:
+    table = make_table(connect(server))
+    told_apart = {} if folding is None else {"id": folding}
+    land(table, pa.record_batch({"id": ["abc"], "v": [1]}), key=("id",))
+    later = pa.record_batch({"id": [spelling], "v": [2]})
+    if is_same:
+        land(table, later, key=("id",), told_apart=told_apart)
+    else:
+        with pytest.raises(StoreError, match="Violation of PRIMARY KEY") as caught:
+            land(table, later, key=("id",), told_apart=told_apart)
+        assert "a collation that tells them apart" in caught.value.hint
+    rows = server.run(f"SELECT v FROM dbo.{table.table_name}")[0]
+    assert rows == [(2 if is_same else 1,)]
 
 
 @pytest.mark.parametrize("mode", ["changes", "reload"])

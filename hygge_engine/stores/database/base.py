@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -59,16 +59,22 @@ class Transaction(Protocol):
         """
         ...
 
-    def merge(self, stage: str, table: str, schema: pa.Schema, key: Sequence[str]) -> None:
+    def merge(
+        self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
+    ) -> None:
         """Move all rows of a stage into a table, in place of those with the same key; the stage is gone then.
 
-        The table is created, or gets the columns that it lacks. Of the versions of a row in the stage the last one
-        counts; where the stage has a column `DELETED` and that is true, the row is taken away.
+        Of the columns of ``told_apart`` (`hygge_engine.stores.landing.state.OpenLoad`) texts are the same only where
+        the source takes them for the same, whatever the database does. The table is created, or gets the columns that
+        it lacks. Of the versions of a row in the stage the last one counts; where the stage has a column `DELETED`
+        and that is true, the row is taken away.
         """
         ...
 
-    def replace(self, stages: Sequence[str], table: str, schema: pa.Schema, key: Sequence[str]) -> None:
-        """Put the rows of all stages in place of a table; the stages are gone then."""
+    def replace(
+        self, stages: Sequence[str], table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
+    ) -> None:
+        """Put the rows of all stages in place of a table; the stages are gone then. ``told_apart`` as in `merge`."""
         ...
 
 

@@ -164,11 +164,12 @@ class DatabaseLanding(Landing):
         if self._transaction is None or self.state.open is None:
             raise LandingBroken(f"the landing state of {self._row.name} holds an intent, which no database ever does")
         schema, key = schema_of(self.state.columns), self.state.key_columns
+        told_apart = self.state.open.told_apart
         if self.state.open.mode == "reload":
-            self._transaction.replace([file.staged for file in files], self._table, schema, key)
+            self._transaction.replace([file.staged for file in files], self._table, schema, key, told_apart)
             return
         for file in files:
-            self._transaction.merge(file.staged, self._table, schema, key)
+            self._transaction.merge(file.staged, self._table, schema, key, told_apart)
 
 
 def check_unclaimed(database: Database, table: str, entity: str) -> None:

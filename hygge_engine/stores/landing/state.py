@@ -91,8 +91,9 @@ class OpenLoad:
     ``backfill`` leaves the table's watermark where it was; an ``unbounded`` load reads rows beyond ``upper`` as
     well. ``rows``, ``bytes`` and ``files`` are totals over all slices. ``message`` is what the journal should say of
     its beginning. ``order`` are the source's key columns with their types, in which ``position`` means something; empty
-    where it means something else, or in documents of earlier versions. ``before`` is what the state said when the load
-    began, which holds again if it is discarded before anything of it has landed.
+    where it means something else, or in documents of earlier versions. ``told_apart`` are the key's columns of text in
+    which the source takes "a" and "A" for two, each with what it takes for one all the same (`Folding`). ``before`` is
+    what the state said when the load began, which holds again if it is discarded before anything of it has landed.
     """
 
     load_id: str
@@ -113,6 +114,7 @@ class OpenLoad:
     backfill: bool = False
     unbounded: bool = False
     order: tuple[str, ...] = ()
+    told_apart: dict[str, str] = field(default_factory=dict)
     before: Shape | None = None
     rows: int = 0
     bytes: int = 0

@@ -7,7 +7,7 @@ statements after it need no hints of their own.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -209,7 +209,9 @@ class MssqlTransaction:
         rows = self._session.fetch_all(f"SELECT nonce FROM {table} WHERE name = ?", (name,), doing=doing)  # noqa: S608
         return str(rows[0][0]) if rows else None
 
-    def merge(self, stage: str, table: str, schema: pa.Schema, key: Sequence[str]) -> None:
+    def merge(
+        self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
+    ) -> None:
         doing = f"merging {stage} into {table}"
         known = self._columns(table)
         if not known:
@@ -218,15 +220,17 @@ class MssqlTransaction:
         if fresh:
             added = ", ".join(_declaration(field) for field in fresh)
             self._session.execute(f"ALTER TABLE {self._name(table)} ADD {added}", doing=doing)
-        self._move(stage, table, schema, key, replacing=bool(known))
+        self._move(stage, table, schema, key, told_apart if known else None)
 
-    def replace(self, stages: Sequence[str], table: str, schema: pa.Schema, key: Sequence[str]) -> None:
+    def replace(
+        self, stages: Sequence[str], table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
+    ) -> None:
         """The new table is filled beside the old one, so that readers wait only for the change of names."""
         doing = f"replacing {table}"
         new = f"{table}{_NEW_MARK}"
         self._create(new, schema, key)
         for number, stage in enumerate(stages):
-            self._move(stage, new, schema, key, replacing=number > 0)
+            self._move(stage, new, schema, key, told_apart if number else None)
         self._session.execute(f"DROP TABLE IF EXISTS {self._name(table)}", doing=doing)
         self._session.execute("EXEC sp_rename ?, ?", (self._name(new), table), doing=doing)
 
@@ -241,14 +245,16 @@ class MssqlTransaction:
             columns.append(f"PRIMARY KEY ({', '.join(quote(name) for name in key)})")
         self._session.execute(f"CREATE TABLE {self._name(table)} ({', '.join(columns)})", doing=f"creating {table}")
 
-    def _move(self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], *, replacing: bool) -> None:
-        """Of two rows with the same key the one that was staged last counts, be it a deleted one; ``replacing``: over
-        the table's own."""
+    def _move(
+        self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str] | None
+    ) -> None:
+        """Of two rows with the same key the one that was staged last counts, be it a deleted one, over the table's own;
+        ``told_apart`` is None where the table has none."""
         doing = f"moving {stage} into {table}"
         names = ", ".join(quote(name) for name in schema.names)
         last = ""
-        if key and replacing:
-            same = " AND ".join(f"s.{quote(name)} = t.{quote(name)}" for name in key)
+        if key and told_apart is not None:
+            same = " AND ".join(_same_key(name, told_apart.get(name)) for name in key)
             self._session.execute(
                 f"DELETE FROM t FROM {self._name(table)} AS t "  # noqa: S608 - names are quoted
                 f"WHERE EXISTS (SELECT 1 FROM {self._name(stage)} AS s WHERE {same})",
@@ -268,6 +274,26 @@ class MssqlTransaction:
 
     def _name(self, table: str) -> str:
         return qualify(self._schema, table)
+
+
+def _same_key(name: str, folding: str | None) -> str:
+    """Whether rows of a stage and of the table have the same key, as far as one column goes.
+
+    The database may take two of the source's texts for one. Where the source tells them apart (``folding`` says by
+    what), the row that is there is not the one that comes: it stays, and the table's key tells that it cannot hold
+    both.
+    """
+    column = quote(name)
+    same = f"s.{column} = t.{column}"
+    if folding is None:
+        return same
+
+    def exact(of: str) -> str:
+        text = f"CAST({of}.{column} AS {declared_type(pa.string(), in_key=True)})"
+        text = f"RTRIM({text})" if folding == "blanks" else text
+        return f"CAST({text} AS {declared_type(pa.binary(), in_key=True)})"
+
+    return f"{same} AND {exact('s')} = {exact('t')}"
 
 
 def _same_bytes(field: pa.Field[pa.DataType]) -> str:

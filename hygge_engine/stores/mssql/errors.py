@@ -26,7 +26,10 @@ _GRANT: Final = (
     "Grant the login CREATE TABLE on the database, and ALTER, SELECT, INSERT, UPDATE and DELETE on the store's schema."
 )
 _SPACE: Final = "Make room in the database: a reload needs it for the table twice."
-_KEY: Final = "Name columns in key_columns that identify a row as SQL Server compares them: without case, by default."
+_KEY: Final = (
+    "Name columns in key_columns that identify a row as SQL Server compares them: without case, by default; "
+    "or give the database a collation that tells them apart."
+)
 _RACE: Final = "Another load has just created it; this one tries again."
 
 _NUMBERS: Final[dict[int, _Meaning]] = {

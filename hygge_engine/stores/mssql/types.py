@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 # Bytes that the key of a clustered index may have; text takes two for each character.
-_KEY_BYTES = 900
+KEY_BYTES = 900
 
 _PLAIN: dict[pa.DataType, str] = {
     pa.bool_(): "bit",
@@ -51,8 +51,8 @@ def declared_type(type_: pa.DataType, *, in_key: bool = False) -> str:
     if pa.types.is_duration(type_):
         return "bigint"
     if pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_):
-        return f"varbinary({_KEY_BYTES if in_key else 'max'})"
-    return f"nvarchar({_KEY_BYTES // 2 if in_key else 'max'})"
+        return f"varbinary({KEY_BYTES if in_key else 'max'})"
+    return f"nvarchar({KEY_BYTES // 2 if in_key else 'max'})"
 
 
 def prepared(batch: pa.RecordBatch) -> pa.RecordBatch:

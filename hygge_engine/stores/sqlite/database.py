@@ -7,7 +7,7 @@ take turns; what makes a slice visible is one transaction.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -181,7 +181,10 @@ class SqliteTransaction:
         found = execute(f"SELECT nonce FROM {LANDING_TABLE} WHERE name = ?", (name,)).fetchone()  # noqa: S608
         return None if found is None else str(found[0])
 
-    def merge(self, stage: str, table: str, schema: pa.Schema, key: Sequence[str]) -> None:
+    def merge(
+        self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
+    ) -> None:
+        """SQLite tells all texts apart."""
         known = {name.casefold() for name, *_ in _columns(self._connection, table)}
         if not known:
             self._create(table, schema, key)
@@ -190,7 +193,9 @@ class SqliteTransaction:
                 self._connection.execute(f"ALTER TABLE {quote(table)} ADD COLUMN {_declaration(field)}")
         self._move(stage, table, schema, key)
 
-    def replace(self, stages: Sequence[str], table: str, schema: pa.Schema, key: Sequence[str]) -> None:
+    def replace(
+        self, stages: Sequence[str], table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
+    ) -> None:
         """A table that has the columns already is emptied, one that has not is made anew; its indexes and triggers
         stay in either case, and views with them. Raises StoreError where one of them needs a column that is gone."""
         if _columns(self._connection, table) == _wanted(schema, key):
