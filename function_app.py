@@ -15,7 +15,7 @@ from azure.functions.timer import TimerRequest
 
 from hygge_engine.orchestration import load as orchestrators
 from hygge_engine.orchestration.activities import Activities
-from hygge_engine.orchestration.retention import purge_histories
+from hygge_engine.orchestration.retention import forget
 from hygge_engine.orchestration.schedule import read_tick, start_due_loads
 from hygge_engine.orchestration.source import ProjectSource
 from hygge_engine.telemetry import add_ids_to_logs
@@ -28,10 +28,6 @@ add_ids_to_logs()
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
 
-project = ProjectSource(Path(__file__).parent)
-activities = Activities(project)
-api = Api(project)
-
 _RUNNING = [
     df.OrchestrationRuntimeStatus.Pending,
     df.OrchestrationRuntimeStatus.Running,
@@ -42,6 +38,10 @@ _ENDED = [
     df.OrchestrationRuntimeStatus.Failed,
     df.OrchestrationRuntimeStatus.Terminated,
 ]
+
+project = ProjectSource(Path(__file__).parent)
+activities = Activities(project)
+api = Api(project, _RUNNING)
 
 
 @app.timer_trigger(schedule="%HYGGE_SCHEDULE%", arg_name="timer")
@@ -55,8 +55,8 @@ async def load_on_schedule(timer: TimerRequest, client: df.DurableOrchestrationC
 @app.timer_trigger(schedule="0 23 * * * *", arg_name="timer")
 @app.durable_client_input(client_name="client")
 async def purge_old_histories(timer: TimerRequest, client: df.DurableOrchestrationClient) -> None:
-    """Forget the orchestrations of loads that ended long ago."""
-    await purge_histories(project, client, _ENDED, datetime.now(UTC))
+    """Forget the orchestrations of loads that ended long ago, and what others left that never settled."""
+    await forget(project, client, _ENDED, datetime.now(UTC))
 
 
 @app.route(route="loads", methods=["POST"])

@@ -1,4 +1,5 @@
-"""``hygge compact``: fold the journal and take out what is older than its retention, now."""
+"""``hygge compact``: fold the journal and take out what is older than its retention, now; sweep what loads left that
+never settled."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from hygge_engine.cli.messages import EXIT_SETTLED
 from hygge_engine.cli.output import echo, echo_json
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.orchestration.places import Place, entities_at, places_of
+from hygge_engine.orchestration.retention import sweep_progress
 from hygge_engine.orchestration.settling import compact_journals, retention_of
 from hygge_engine.project import Project, load_project
 from hygge_engine.project.duration import parse_duration
@@ -28,6 +30,7 @@ def run(directory: Path, *, retention: str, dry_run: bool, overrides: list[str],
         return EXIT_SETTLED
     for place, done in compact_journals(project, retention=kept):
         _tell(place, {"folded": done.folded, "retired": done.retired}, json_=json_)
+    sweep_progress(project)
     return EXIT_SETTLED
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +27,9 @@ CANCEL_INTERVAL_SECONDS = 2.0
 
 # How long the end of a slice waits for a request that is on its way; a stuck one is left behind.
 LAST_REQUEST_SECONDS = 5.0
+
+# Folders of forgotten loads that one sweep looks into: a few requests for each, so that it ends within a minute.
+SWEPT_AT_ONCE = 200
 
 _log = logging.getLogger(__name__)
 
@@ -73,13 +77,20 @@ class Progress:
         """Remove everything about a load that has settled."""
         self._lake.delete_directory(self._load_folder(load_id))
 
-    def sweep(self, older_than: timedelta) -> None:
-        """Remove what loads have left behind whose settling never came to clear it."""
+    def sweep(self, older_than: timedelta) -> int:
+        """Remove what loads have left behind whose settling never came to clear it; returns how many loads that were.
+
+        Only into folders that are old themselves is looked, and into `SWEPT_AT_ONCE` of them at most: loads under way
+        cost nothing here, however many there are, and what is left is found the next time.
+        """
         limit = self._lake.now() - older_than
-        for load in list(self._lake.list(self._folder)):
-            entries = [entry for entry in self._lake.list(load.path, recursive=True) if not entry.is_directory]
-            if all(entry.modified < limit for entry in [load, *entries]):
-                self._lake.delete_directory(load.path)
+        old = (load for load in self._lake.list(self._folder) if load.modified < limit)
+        swept = 0
+        for load in list(islice(old, SWEPT_AT_ONCE)):
+            files = (entry for entry in self._lake.list(load.path, recursive=True) if not entry.is_directory)
+            if all(entry.modified < limit for entry in files):
+                swept += self._lake.delete_directory(load.path)
+        return swept
 
     def _load_folder(self, load_id: str) -> str:
         return f"{self._folder}/{file_name(load_id)}"

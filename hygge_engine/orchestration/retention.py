@@ -1,4 +1,7 @@
-"""Forgetting orchestrations: what a load did is in the journal, and its history is of use to nobody for long."""
+"""Forgetting what is of use to nobody for long: histories of orchestrations, and what loads left that never settled.
+
+What a load did is in the journal. None of this is done by a load itself, which would stand in the way of others.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,15 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hygge_engine.errors import HyggeError
+
 if TYPE_CHECKING:
     from hygge_engine.project.models import Project
 
 _log = logging.getLogger(__name__)
+
+# Progress files of a load that never settled are removed after this time: longer than any load runs.
+FORGOTTEN_AFTER = timedelta(days=7)
 
 # Before there was anything to forget.
 BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
@@ -41,3 +49,25 @@ async def purge_histories(
     if purged:
         _log.info("Purged the histories of %d orchestrations that began before %s.", purged, limit.isoformat())
     return purged
+
+
+def sweep_progress(project: Project) -> int:
+    """Remove the progress files of loads that never settled; returns how many loads these were. A place that cannot be
+    reached is left for the next time."""
+    from hygge_engine.orchestration.places import places_of
+
+    swept = 0
+    for place in places_of(project, project.entities).values():
+        try:
+            swept += place.progress.sweep(FORGOTTEN_AFTER)
+        except HyggeError as error:
+            _log.warning("What loads have left in %s cannot be swept now: %s", place.key, error)
+    return swept
+
+
+async def forget(
+    open_project: Callable[[], Project], client: PurgeClient, ended_statuses: Sequence[Any], now: datetime
+) -> None:
+    """All of it: what the app's hourly timer does."""
+    await purge_histories(open_project, client, ended_statuses, now)
+    await asyncio.to_thread(lambda: sweep_progress(open_project()))

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# Progress files of a load that never settled are removed after this time: longer than any load runs.
-FORGOTTEN_AFTER = timedelta(days=7)
-
 _ANSWER_FIELDS = frozenset(each.name for each in fields(SliceResult))
 
 
@@ -119,7 +116,6 @@ def _settle_share(project: Project, share: _Share, load_id: str, errors: list[Hy
         lambda: share.publish(load_id),
         lambda: share.compact(project, load_id),
         lambda: place.progress.clear(load_id),
-        lambda: place.progress.sweep(FORGOTTEN_AFTER),
     ]
     for step in steps:
         try:

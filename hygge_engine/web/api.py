@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import wraps
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
-from uuid import uuid4
 
 from hygge_engine import __version__
 from hygge_engine.errors import ConfigurationError, HyggeError, UnknownSelection
@@ -17,6 +16,7 @@ from hygge_engine.orchestration.load import CANCEL_EVENT
 from hygge_engine.orchestration.request import LoadRequest, parse_request, usable_traceparent
 from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.telemetry import in_trace_of
+from hygge_engine.web.admission import Admission
 from hygge_engine.web.answers import Answer, problem, problem_of
 from hygge_engine.web.door import Refused, decode_body, is_load_id, is_text, whole_number
 from hygge_engine.web.loads import (
@@ -52,6 +52,8 @@ class DurableClient(Protocol):
     async def start_new(self, orchestration_function_name: str, instance_id: str, client_input: Any) -> Any: ...
 
     async def get_status(self, instance_id: str, *, show_input: bool = False) -> DurableStatus: ...
+
+    async def get_status_by(self, *, runtime_status: Any) -> Sequence[DurableStatus]: ...
 
     async def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None: ...
 
@@ -93,8 +95,9 @@ def _unexpected() -> Answer:
 class Api:
     """The routes below ``/api``. Failures are answers, never exceptions."""
 
-    def __init__(self, open_project: Callable[[], Project]) -> None:
+    def __init__(self, open_project: Callable[[], Project], running_statuses: Sequence[Any] = ()) -> None:
         self._open_project = open_project
+        self._admission = Admission(running_statuses, self._is_cancelled)
 
     @_answers_later
     async def start_load(
@@ -104,16 +107,21 @@ class Api:
         try:
             decoded = decode_body(body, content_type)
             request = await asyncio.to_thread(self._validate, decoded, requested_by)
+            limit = (await asyncio.to_thread(self._open_project)).options.unfinished_loads
+            load_id, is_new = await self._admission.admit(request, client, limit)
         except Refused as refused:
             return refused.answer
         except UnknownSelection as error:
             return await asyncio.to_thread(self._unknown, error, decoded)
         except HyggeError as error:
             return problem_of(error)
-        request = replace(request, traceparent=usable_traceparent(traceparent))
-        load_id = str(uuid4())
-        with in_trace_of(load_id):
-            await client.start_new("load", load_id, request.to_json())
+        if is_new:
+            request = replace(request, traceparent=usable_traceparent(traceparent))
+            try:
+                with in_trace_of(load_id):
+                    await client.start_new("load", load_id, request.to_json())
+            finally:
+                self._admission.started(load_id)
         return accepted(load_id)
 
     @_answers_later
@@ -247,6 +255,13 @@ class Api:
         entities = self._entities_of(status)
         progress = [state for place in self._places_of(entities) for state in place.progress.read(load_id)]
         return status_payload(load_id, status, [(entity.flow, entity.name) for entity in entities], progress)
+
+    def _is_cancelled(self, load_id: str, status: DurableStatus) -> bool:
+        """Whether a load is to stop, or nobody can tell."""
+        try:
+            return any(place.progress.is_cancelled(load_id) for place in self._places_of(self._entities_of(status)))
+        except HyggeError:
+            return True
 
     def _mark_cancelled(self, load_id: str, status: DurableStatus) -> None:
         for place in self._places_of(self._entities_of(status)):

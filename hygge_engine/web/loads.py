@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from hygge_engine.orchestration.load import CARRIED
 from hygge_engine.orchestration.summary import JOURNAL_STATUS
 from hygge_engine.web.answers import Answer, problem
 from hygge_engine.web.door import base_url, is_load_id
@@ -85,6 +86,12 @@ def settling(load_id: str) -> Answer:
 def can_stop(status: DurableStatus) -> bool:
     """Whether a load has tables that have not ended."""
     return is_running(status) and _custom_status(status).get("phase") not in ("settling", "settled")
+
+
+def waits(status: DurableStatus) -> bool:
+    """Whether a load has yet to look at its first table."""
+    has_begun = CARRIED in request_of(status) or _custom_status(status).get("phase") not in (None, "planning")
+    return is_running(status) and not has_begun
 
 
 def was_cancelled(status: DurableStatus) -> bool:

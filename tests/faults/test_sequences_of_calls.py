@@ -136,6 +136,9 @@ class Hub:
             custom_status=found.custom_status,
         )
 
+    async def get_status_by(self, *, runtime_status: Any) -> Any:
+        return [await self.get_status(load_id) for load_id, load in self.loads.items() if not load.ended]
+
     async def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None:
         found = self.loads[instance_id]
         for task in found.context.open("event"):

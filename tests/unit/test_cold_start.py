@@ -42,6 +42,9 @@ import asyncio, json, sys
 import function_app
 
 class Client:
+    async def get_status_by(self, *, runtime_status):
+        return []
+
     async def start_new(self, name, instance_id=None, client_input=None):
         return instance_id
 

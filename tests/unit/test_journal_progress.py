@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from hygge_engine.errors import LakeUnavailable
 from hygge_engine.flow.slices import Watch
 from hygge_engine.journal import Journal, Progress, ProgressWatch
+from hygge_engine.journal import progress as progress_module
 from hygge_engine.lake.base import PathInfo
 from hygge_engine.lake.local import LocalLake
 from tests.journal_rows import ROOT, make_row
@@ -84,6 +85,33 @@ def test_what_a_lost_load_left_behind_is_swept(
     monkeypatch.setattr(LocalLake, "now", lambda self: later)
     progress.sweep(timedelta(hours=1))
     assert list(lake.list(f"{ROOT}/progress")) == []
+
+
+class Listing(LocalLake):
+    """Remembers the folders that it was asked for."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.asked: list[str] = []
+
+    def list(self, directory: str, *, recursive: bool = False) -> Iterator[PathInfo]:
+        self.asked.append(directory)
+        return super().list(directory, recursive=recursive)
+
+
+def test_a_sweep_looks_into_old_folders_alone_and_into_so_many_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Listing(tmp_path)
+    progress = Progress(lake, ROOT)
+    monkeypatch.setattr(progress_module, "SWEPT_AT_ONCE", 2)
+    for number in range(5):
+        progress.write(f"load-{number}", "flights", "planes", {"rows": 1})
+    assert progress.sweep(timedelta(hours=1)) == 0
+    assert lake.asked == [f"{ROOT}/progress"]  # loads under way cost nothing, however many there are
+    later = lake.now() + timedelta(hours=2)
+    monkeypatch.setattr(LocalLake, "now", lambda self: later)
+    assert [progress.sweep(timedelta(hours=1)) for _ in range(4)] == [2, 2, 1, 0]
 
 
 def test_progress_is_no_part_of_the_journal(progress: Progress, lake: LocalLake) -> None:

@@ -44,6 +44,9 @@ class Client:
     async def get_status(self, instance_id: str, *, show_input: bool = False) -> Any:
         return self.instances.get(instance_id)
 
+    async def get_status_by(self, *, runtime_status: Any) -> list[Any]:
+        return list(self.instances.values())
+
     async def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None:
         self.events.append((instance_id, event_name))
         self.on_event()

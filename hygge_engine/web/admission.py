@@ -1,0 +1,112 @@
+"""Which loads are let in by the API: so many that the app gets on with them, and none that waits already.
+
+Loads of the schedule have places of their own: they are neither counted here nor refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID, uuid4
+
+from hygge_engine.orchestration.request import LoadRequest
+from hygge_engine.orchestration.schedule import ID_PREFIX
+from hygge_engine.web.answers import Answer, problem
+from hygge_engine.web.door import Refused
+from hygge_engine.web.loads import DurableStatus, is_running, request_of, waits
+
+# How soon a caller should come again who was refused, in seconds: by then some load will have ended.
+RETRY_SECONDS = 30
+
+# How long a load that was started here is remembered, in seconds: longer than any listing of loads takes.
+REMEMBERED_SECONDS = 60.0
+
+# Bytes of a load's id that tell what was asked for.
+_DIGEST_BYTES = 6
+
+# What two requests may differ in and still ask for the same.
+_NO_PART = ("traceparent", "coordinator_run_id")
+
+
+class ListingClient(Protocol):
+    """What admission needs of the durable client of either SDK generation."""
+
+    async def get_status(self, instance_id: str, *, show_input: bool = False) -> DurableStatus: ...
+
+    async def get_status_by(self, *, runtime_status: Any) -> Sequence[DurableStatus]: ...
+
+
+class Admitted(NamedTuple):
+    """The id of a load, and whether it is still to be started: an identical one may wait already."""
+
+    load_id: str
+    is_new: bool
+
+
+class Admission:
+    """``running_statuses``: the SDK's words for orchestrations that have not ended. Belongs to one event loop; each
+    process has its own, so that several of them may let in a few loads more. ``is_cancelled`` tells whether somebody
+    has asked a load to stop; it may block."""
+
+    def __init__(self, running_statuses: Sequence[Any], is_cancelled: Callable[[str, DurableStatus], bool]) -> None:
+        self._statuses = list(running_statuses)
+        self._is_cancelled = is_cancelled
+        # Loads that this process has let in, and since when a listing shows them; None while they are being started.
+        self._let_in: dict[str, float | None] = {}
+
+    async def admit(self, request: LoadRequest, client: ListingClient, limit: int) -> Admitted:
+        """Let a load in, while fewer than ``limit`` of them have not ended; who starts it tells `started` afterwards.
+
+        Raises Refused (429) where it is one too many.
+        """
+        asked_at = time.monotonic()
+        listed = await client.get_status_by(runtime_status=self._statuses)
+        running = {str(status.instance_id) for status in listed if is_running(status)}
+        mark = _mark(request)
+        for load_id in sorted(running):
+            if load_id.startswith(mark) and await self._waits_for_the_same(load_id, request, client):
+                return Admitted(load_id, is_new=False)
+        # Between the count and the entry nothing else runs.
+        unfinished = {load_id for load_id in running if not load_id.startswith(ID_PREFIX)}
+        unfinished |= {load_id for load_id, since in self._let_in.items() if since is None or since >= asked_at}
+        if len(unfinished) >= limit:
+            raise Refused(_too_many(len(unfinished)))
+        load_id = str(UUID(bytes=_digest(request) + uuid4().bytes[_DIGEST_BYTES:], version=4))
+        self._let_in[load_id] = None
+        return Admitted(load_id, is_new=True)
+
+    async def _waits_for_the_same(self, load_id: str, request: LoadRequest, client: ListingClient) -> bool:
+        """Whether a load that asks for the same has not begun: it will read all that there is by now."""
+        status = await client.get_status(load_id, show_input=True)
+        if not status or not waits(status) or _digest(LoadRequest.from_json(request_of(status))) != _digest(request):
+            return False
+        return not await asyncio.to_thread(self._is_cancelled, load_id, status)
+
+    def started(self, load_id: str) -> None:
+        """A load that was let in has been started, or could not be: listings that are asked for from now on know."""
+        now = time.monotonic()
+        self._let_in[load_id] = now
+        for known in [known for known, since in self._let_in.items() if since and since < now - REMEMBERED_SECONDS]:
+            del self._let_in[known]
+
+
+def _digest(request: LoadRequest) -> bytes:
+    asked = {key: value for key, value in request.to_json().items() if key not in _NO_PART}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()[:_DIGEST_BYTES]
+
+
+def _mark(request: LoadRequest) -> str:
+    """How the ids begin of loads that ask for the same."""
+    digits = _digest(request).hex()
+    return f"{digits[:8]}-{digits[8:]}-"
+
+
+def _too_many(count: int) -> Answer:
+    detail = f"{count} loads have not ended, and no more are let in. Come back in {RETRY_SECONDS} seconds."
+    answer = problem(HTTPStatus.TOO_MANY_REQUESTS, detail, code="load.too_many")
+    return Answer(answer.status, answer.payload, {"Retry-After": str(RETRY_SECONDS)}, answer.content_type)

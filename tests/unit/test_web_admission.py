@@ -1,0 +1,119 @@
+"""How many loads the API lets in, which of them are one, and that the schedule keeps its time beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hygge_engine.orchestration.schedule import ID_PREFIX, Tick, start_due_loads
+from hygge_engine.web.answers import Answer
+from hygge_engine.web.api import Api
+from tests.unit.load_world import LoadWorld
+from tests.unit.project_files import HYGGE
+from tests.unit.test_web import Client
+
+LIMIT = 5
+NAMES = ("orders", "customers", "stock")
+
+
+class SlowClient(Client):
+    """A durable client whose answers take a while, in which others ask it too; listings show no inputs."""
+
+    async def start_new(self, orchestration_function_name: str, instance_id: str, client_input: Any) -> Any:
+        await asyncio.sleep(0)
+        return await super().start_new(orchestration_function_name, instance_id, client_input)
+
+    async def get_status_by(self, *, runtime_status: Any) -> list[Any]:
+        found = await super().get_status_by(runtime_status=runtime_status)
+        await asyncio.sleep(0)
+        return found
+
+    def go_on(self, load_id: str, phase: str = "loading", runtime_status: str = "Running") -> None:
+        """A load has come so far."""
+        input_ = self.instances[load_id].input_
+        self.put(load_id, runtime_status, input_=input_, custom_status=json.dumps({"phase": phase}))
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadWorld:
+    return LoadWorld(tmp_path, monkeypatch, hygge=f"{HYGGE}options: {{ unfinished_loads: {LIMIT} }}\n")
+
+
+@pytest.fixture
+def api(world: LoadWorld) -> Api:
+    return Api(lambda: world.project)
+
+
+async def post(api: Api, client: Client, **body: Any) -> Answer:
+    return await api.start_load(json.dumps(body).encode(), client, requested_by="http", traceparent="")
+
+
+def test_of_hundreds_of_loads_at_once_so_many_are_let_in_and_the_schedule_is_on_time(
+    world: LoadWorld, api: Api
+) -> None:
+    client = SlowClient()
+    due = datetime(2026, 11, 30, 6, 15, tzinfo=UTC)
+
+    async def all_at_once() -> tuple[list[Answer], list[str]]:
+        posts = [post(api, client, entities=[NAMES[number % 3]], requested_by=str(number)) for number in range(400)]
+        answers = await asyncio.gather(*posts)
+        tick = Tick(due, due - timedelta(minutes=15))
+        return answers, await start_due_loads(lambda: world.project, tick, client, [])
+
+    answers, scheduled = asyncio.run(all_at_once())
+    assert Counter(answer.status for answer in answers) == {HTTPStatus.ACCEPTED: LIMIT, 429: 400 - LIMIT}
+    (refused, *_) = [answer for answer in answers if answer.status == HTTPStatus.TOO_MANY_REQUESTS]
+    assert refused.payload["code"] == "load.too_many"
+    assert int(refused.headers["Retry-After"]) > 0
+    assert scheduled == [f"{ID_PREFIX}20261130T061500Z"]
+    assert len(client.instances) == LIMIT + 1
+
+
+def test_scheduled_loads_take_no_place_of_others(api: Api) -> None:
+    client = SlowClient()
+    for number in range(3 * LIMIT):
+        client.put(f"{ID_PREFIX}{number}")
+    assert asyncio.run(post(api, client)).status == HTTPStatus.ACCEPTED
+
+
+def test_a_load_that_ends_leaves_its_place_to_another(api: Api) -> None:
+    client = SlowClient()
+    for number in range(LIMIT):
+        assert asyncio.run(post(api, client, requested_by=str(number))).status == HTTPStatus.ACCEPTED
+    assert asyncio.run(post(api, client)).status == HTTPStatus.TOO_MANY_REQUESTS
+    client.go_on(next(iter(client.instances)), "settled", "Completed")
+    assert asyncio.run(post(api, client)).status == HTTPStatus.ACCEPTED
+
+
+def test_a_load_that_could_not_be_started_takes_no_place(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = SlowClient()
+    for _ in range(2 * LIMIT):
+        with monkeypatch.context() as broken:
+            broken.setattr(Client, "start_new", lambda *args: 1 / 0)
+            assert asyncio.run(post(api, client)).status == HTTPStatus.INTERNAL_SERVER_ERROR
+    assert asyncio.run(post(api, client)).status == HTTPStatus.ACCEPTED
+
+
+def test_an_identical_request_is_answered_with_the_load_that_waits(world: LoadWorld, api: Api) -> None:
+    client = SlowClient()
+
+    def ask(**body: Any) -> str:
+        return str(asyncio.run(post(api, client, **body)).payload["load_id"])
+
+    first = ask(entities=["orders"])
+    client.go_on(first, "planning")
+    assert ask(entities=["orders"]) == first
+    assert ask(entities=["stock"]) != first
+    assert ask(entities=["orders"], run_type="full_drop") != first
+    world.place().progress.request_cancel(first)
+    second = ask(entities=["orders"])
+    assert second != first
+    client.go_on(second)  # it may have looked for the newest rows already
+    assert ask(entities=["orders"]) not in (first, second)
