@@ -29,7 +29,7 @@ from tests.unit.project_files import HYGGE, load
 FLOW = """\
 name: orders_to_store
 run_type: {run_type}
-home: {{ type: mssql, connection: shop_db, table: "dbo.{{entity}}" }}
+home: {{ type: mssql, connection: shop_db, table: "source.{{entity}}" }}
 store: {store}
 watermark: {watermark}
 entities: [{entity}]

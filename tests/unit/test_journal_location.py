@@ -25,7 +25,7 @@ SECOND = WITH_MIRROR.replace("orders_to_fabric", "second").replace("[orders, cus
 
 HOME = FLOW[FLOW.index("home:") : FLOW.index("store:")]
 SQLITE = "store: {type: sqlite}\n"
-MSSQL = "store: {type: mssql, connection: shop_db}\n"
+MSSQL = "store: {type: mssql, connection: shop_db, schema_name: landed}\n"
 
 
 def with_store(store: str) -> str:

@@ -17,7 +17,7 @@ STORE = FLOW[FLOW.index("store:") : FLOW.index("watermark:")]
 REQUIRED = {
     "adls": "account_url: https://shop.dfs.core.windows.net, filesystem: raw",
     "local": "path: out",
-    "mssql": "connection: shop_db, journal_folder: {path: out}",
+    "mssql": "connection: shop_db, schema_name: landed, journal_folder: {path: out}",
     "onelake": "filesystem: w, lakehouse: l",
     "open_mirroring": "account_url: https://shop.dfs.core.windows.net, filesystem: w, mirror_name: m",
     "sqlite": "path: out.db",
