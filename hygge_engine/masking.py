@@ -10,12 +10,14 @@ out of what is kept or sent on. Names (``remember_name``) of logins and database
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 MASK: Final = "***"
@@ -40,32 +42,43 @@ _GUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 type _Spell = Callable[[str], Iterator[tuple[str, str]]]
 
 
+class _Spelling(NamedTuple):
+    """One way to write a value: its text, the same in lower case, and the expression that finds it."""
+
+    text: str
+    lowered: str
+    pattern: str
+
+
 class _Values:
-    """Values with what stands for them, and one expression that finds any of them."""
+    """Values with what stands for them, in all their spellings."""
 
     def __init__(self, spell: _Spell) -> None:
         self._spell = spell
         self._lock = threading.Lock()
         self._known: OrderedDict[str, str] = OrderedDict()
+        self._spellings: dict[str, list[_Spelling]] = {}
         self._stands_for: dict[str, str] = {}
-        self._expression: re.Pattern[str] | None = None
+        self._longest_first: list[_Spelling] | None = None
 
     def add(self, value: str, name: str) -> None:
         value = value.strip()
         if not value or len(value) > LENGTH_LIMIT_CHARACTERS:
             return
         with self._lock:
-            if value not in self._known:
-                self._expression = None
+            if self._known.get(value) != name:
+                self._longest_first = None
             self._known[value] = name
             self._known.move_to_end(value)
             while len(self._known) > LIMIT:
-                self._known.popitem(last=False)
+                oldest, _ = self._known.popitem(last=False)
+                self._spellings.pop(oldest, None)
 
     def clear(self) -> None:
         with self._lock:
             self._known.clear()
-            self._expression = None
+            self._spellings.clear()
+            self._longest_first = None
 
     def __contains__(self, value: str) -> bool:
         return value.strip() in self._known
@@ -74,35 +87,66 @@ class _Values:
         if not self._known or not text:
             return text
         with self._lock:
-            expression = self._expression or self._compile()
+            spellings = self._longest_first if self._longest_first is not None else self._collect()
             stands_for = self._stands_for
-        return expression.sub(lambda match: stands_for[match[0]], text)
+        # Most texts hold none of them, which is found out much faster than by an expression of all.
+        lowered = text.lower()
+        found = [spelling.pattern for spelling in spellings if spelling.lowered in lowered]
+        if not found:
+            return text
+        return re.sub("|".join(found), lambda match: stands_for.get(match[0], MASK), text)
 
-    def _compile(self) -> re.Pattern[str]:
-        found: dict[str, str] = {}
+    def _collect(self) -> list[_Spelling]:
+        """Every spelling once, the long ones first: what begins like another one is tried before it."""
+        found: dict[str, _Spelling] = {}
         self._stands_for = {}
         for value, name in self._known.items():
-            for spelt, pattern in self._spell(value):
-                found[spelt] = pattern
-                self._stands_for[spelt] = name
-        # What begins like another one is tried before it.
-        self._expression = re.compile("|".join(found[spelt] for spelt in sorted(found, key=len, reverse=True)))
-        return self._expression
+            if value not in self._spellings:
+                self._spellings[value] = [_Spelling(text, text.lower(), by) for text, by in self._spell(value)]
+            for spelling in self._spellings[value]:
+                found[spelling.text] = spelling
+                self._stands_for[spelling.text] = name
+        self._longest_first = sorted(found.values(), key=lambda spelling: len(spelling.text), reverse=True)
+        return self._longest_first
 
 
 def _spell_secret(value: str) -> Iterator[tuple[str, str]]:
-    """A secret as it is, and as URLs, JSON, Python, SQL and connection strings write it; and the parts that are secret
-    by themselves: the lines of one that has several, the signature of a SAS token."""
+    """A secret as it is, and as URLs, JSON, HTML, Python, SQL, CSV and connection strings write it, in any case, and
+    within JSON or URLs once more; as hexadecimal digits and within Base64; and the parts that are secret by themselves:
+    the lines of one that has several, the signature of a SAS token."""
     signatures = re.findall(r"(?:^|[?&;])sig=([^&;\s]{4,})", value)
     lines = [line for text in value.splitlines() if len(line := text.strip()) >= STANDS_ALONE_CHARACTERS]
     for part in dict.fromkeys([value, *signatures, *lines]):
         escaped = [json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1], repr(part)[1:-1]]
-        in_urls = [quote(part, safe=""), quote(part), quote_plus(part), unquote(part)]
-        doubled = [part.replace("}", "}}"), part.replace("'", "''"), part.replace("]", "]]")]
-        for spelt in dict.fromkeys([part, *escaped, *in_urls, *doubled]):
+        escaped += [repr(_bytes(part))[2:-1], json.dumps(part)[1:-1].replace("/", "\\/"), html.escape(part)]
+        in_urls = [quote(part, safe=""), quote(part), quote_plus(part), unquote(part), quote(quote(part, safe=""))]
+        doubled = [part.replace(mark, 2 * mark) for mark in "}']\""]
+        twice = [json.dumps(json.dumps(part)[1:-1])[1:-1]]
+        for spelt in dict.fromkeys([part, *escaped, *in_urls, *doubled, *twice]):
             literal = re.escape(spelt)
             stands_alone = len(spelt) < STANDS_ALONE_CHARACTERS
-            yield spelt, rf"(?<!\w){literal}(?!\w)" if stands_alone else literal
+            yield spelt, rf"(?<!\w){literal}(?!\w)" if stands_alone else f"(?i:{literal})"
+        if len(part) >= STANDS_ALONE_CHARACTERS:
+            for spelt in (_bytes(part).hex(), part.encode("utf-16-le", "replace").hex()):
+                yield spelt, f"(?i:{spelt})"
+            for spelt in dict.fromkeys(
+                [*_within_base64(_bytes(part)), *_within_base64(part.encode("utf-16-le", "replace"))]
+            ):
+                yield spelt, re.escape(spelt)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
+
+
+def _within_base64(value: bytes) -> Iterator[str]:
+    """What stands in Base64 of any bytes with ``value`` among them: at each of the three places in a group of bytes,
+    the characters that these bytes alone decide, in both alphabets."""
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + value).decode()
+        decided = encoded[-(-before * 8 // 6) : (before + len(value)) * 8 // 6]
+        yield decided
+        yield decided.replace("+", "-").replace("/", "_")
 
 
 def _spell_place(value: str) -> Iterator[tuple[str, str]]:

@@ -112,13 +112,18 @@ class FrontEnd:
         return matches(key, self._keys.function, self._keys.master)
 
     async def _run(self, function: Function, request: web.Request, parameters: dict[str, str]) -> web.Response:
+        try:
+            body = await request.read()
+        except web.RequestPayloadError as error:
+            # Not what its own headers say of it.
+            return web.Response(status=400, text=str(error))
         message = HttpMessage(
             method=request.method,
             url=str(request.url),
             headers={name.lower(): value for name, value in request.headers.items()},
             query=dict(request.query),
             route=parameters,
-            body=await request.read(),
+            body=body,
         )
         inputs = [Input(function.trigger["name"], "http", message), *self.client_inputs(function)]
         running = asyncio.ensure_future(self._invoke(function, inputs))

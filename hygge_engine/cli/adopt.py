@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import typer
-
 from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, EXIT_SETTLED, is_terminal
-from hygge_engine.cli.output import echo, echo_json
+from hygge_engine.cli.output import ask, echo, echo_json
 from hygge_engine.errors import UnknownSelection
 from hygge_engine.flow.factory import open_table
 from hygge_engine.project import load_project, select
@@ -32,7 +30,7 @@ def run(directory: Path, *, entity: str, confirm: str, overrides: list[str], jso
         echo(f"  replaced by the next full_drop of {found.id}:  {adoption.replaced}")
         echo(f"  left as it is:  {adoption.kept}")
         if not confirm and is_terminal(sys.stdin):
-            confirm = typer.prompt(f"Type {adoption.name} to hand it over; anything else changes nothing", default="")
+            confirm = ask(f"Type {adoption.name} to hand it over; anything else changes nothing")
     adopted = confirm == adoption.name
     if adopted:
         adoption.confirm()

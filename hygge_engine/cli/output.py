@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from hygge_engine.masking import mask, masked_in
-from hygge_engine.plain_text import lines_of
+from hygge_engine.plain_text import lines_of, one_line
 
 
 class PlainConsole(Console):
@@ -30,6 +30,11 @@ def open_console() -> Console:
 def echo(text: str, *, err: bool = False) -> None:
     """Write lines to standard output or error."""
     typer.echo(lines_of(mask(text)), err=err)
+
+
+def ask(question: str) -> str:
+    """What somebody types in answer to a question; empty where it is nothing."""
+    return str(typer.prompt(one_line(mask(question)), default="", show_default=False))
 
 
 def echo_json(value: Any) -> None:

@@ -78,21 +78,22 @@ class Variables:
                 text = re.sub(pattern, f"${{{name}}}", text)
         return text
 
-    def expand[T: Node](self, node: T, problems: Problems) -> T:
-        """``node`` with every reference replaced. What cannot be replaced is a problem, and the value is broken."""
+    def expand[T: Node](self, node: T, problems: Problems, key: str = "") -> T:
+        """``node``, the value of ``key``, with every reference replaced. What cannot be replaced is a problem, and the
+        value is broken."""
         if isinstance(node, Mapping):
             entries = {
-                name: replace(entry, node=self.expand(entry.node, problems))
+                name: replace(entry, node=self.expand(entry.node, problems, name))
                 for name, entry in node.entries.items()
-                if not _report_unusable(name, entry, problems)
+                if not _report_unusable(name, entry, "a key", problems)
             }
             return replace(node, entries=entries)
         if isinstance(node, Sequence):
-            return replace(node, items=tuple(self.expand(item, problems) for item in node.items))
+            return replace(node, items=tuple(self.expand(item, problems, key) for item in node.items))
         if not isinstance(node.value, str):
             return node
         if "${" not in node.value:
-            reported = _report_literal(node, problems) or _report_unusable(node.text, node, problems)
+            reported = _report_literal(node, problems) or _report_unusable(node.text, node, f"`{key}`", problems)
             return replace(node, value=None, broken=True) if reported else node
         names: list[str] = []
         try:
@@ -105,7 +106,7 @@ class Variables:
                 )
             )
             return replace(node, value=None, broken=True)
-        if _report_unusable(text, node, problems):
+        if _report_unusable(text, node, f"`{key}`", problems):
             return replace(node, value=None, broken=True)
         if not names:
             return replace(node, text=text, value=text)
@@ -212,12 +213,12 @@ def _report_literal(node: Scalar, problems: Problems) -> bool:
     return match is not None
 
 
-def _report_unusable(text: str, place: Scalar | Entry, problems: Problems) -> bool:
+def _report_unusable(text: str, place: Scalar | Entry, what: str, problems: Problems) -> bool:
     """Whether a key or a value has a character that no file, server or journal can take; that is then among the
     problems. Variables of the environment have such where their bytes are no UTF-8."""
     unusable = next((character for character in text if character == "\0" or "\ud800" <= character <= "\udfff"), None)
     if unusable is not None:
-        message = "a text has a character that can be written nowhere"
+        message = f"{what} has a character that can be written nowhere"
         found = "NUL" if unusable == "\0" else "half of a surrogate pair, or bytes that are no UTF-8"
         problems.add(place.source.problem(place.line, place.column, message, found=found, expected="a text without it"))
     return unusable is not None

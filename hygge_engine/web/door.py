@@ -15,8 +15,9 @@ from hygge_engine.web.answers import Answer, problem
 # A request names some of the flows and entities; who wants all of them names none.
 BODY_LIMIT_BYTES = 64 * 1024
 
-# Our ids have 36 characters; a timer's have some more, and an operator's may have any.
-_LOAD_ID_LIMIT_CHARACTERS = 200
+# Our ids are UUIDs, a timer's name its tick, and an operator's may be any word. The SDK puts an id into a URL as it
+# is, where anything else would be a path, a query or a fragment.
+_LOAD_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}")
 
 # Where the app is reached, if not under the platform's name for it: behind a gateway or a domain of one's own.
 PUBLIC_URL = "HYGGE_PUBLIC_URL"
@@ -66,7 +67,7 @@ def decode_body(body: bytes, content_type: str) -> Any:
 
 def is_load_id(text: str) -> bool:
     """Whether a load could have this id; what no load can have is looked for nowhere."""
-    return len(text) <= _LOAD_ID_LIMIT_CHARACTERS and _is_unicode(text)
+    return _LOAD_ID.fullmatch(text) is not None
 
 
 def whole_number(text: str, limit: int) -> int | None:

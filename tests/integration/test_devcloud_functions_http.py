@@ -121,6 +121,11 @@ def _write_app(folder: Path, text: str, host_json: str = "{}") -> Path:
 _TWO_LINES = "import azure.functions as func\napp = func.FunctionApp()\n"
 
 
+def test_a_body_that_is_not_what_its_headers_say_is_the_callers_mistake(client: SampleClient) -> None:
+    answer = client.call("POST", "api/echo/x", content=b"no gzip", headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 400
+
+
 @pytest.mark.parametrize(
     ("text", "host_json", "reason"),
     [

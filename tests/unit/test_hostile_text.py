@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from typer.testing import CliRunner
 from hygge_engine.cli import doctor as cli_doctor
 from hygge_engine.cli import plan as cli_plan
 from hygge_engine.cli.app import app
-from hygge_engine.cli.output import PlainConsole, echo, echo_json
+from hygge_engine.cli.output import PlainConsole, ask, echo, echo_json
 from hygge_engine.errors import HomeNotFound
+from hygge_engine.masking import remember_secret
 from hygge_engine.plain_text import is_commanding
 from hygge_engine.telemetry import add_ids_to_logs
 from hygge_engine.web.api import Api
@@ -129,6 +131,15 @@ def test_the_other_ways_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> Non
     assert not any(is_commanding(character) for character in (shown.out + shown.err).replace("\n", ""))
 
 
+def test_a_question_is_text_whatever_it_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remember_secret("hunter22-of-the-table")
+    monkeypatch.setattr("sys.stdin", StringIO("yes\n"))
+    assert ask("Type a\x1b[2J\u202eb\nhunter22-of-the-table") == "yes"
+    assert capsys.readouterr().out.rstrip() == "Type a\\u001b[2J\\u202eb\\n***:"
+
+
 def test_there_is_no_other_way_to_a_terminal() -> None:
     """Every command writes through `hygge_engine.cli.output`."""
     directory = Path(cli_plan.__file__).parent
@@ -136,6 +147,7 @@ def test_there_is_no_other_way_to_a_terminal() -> None:
         text = path.read_text()
         if path.name not in ("output.py", "dev.py"):
             assert "typer.echo(" not in text, path
+            assert path.name == "init.py" or "typer.prompt(" not in text, path  # which asks in words of its own
             assert " Console(" not in text, path
             assert "print(" not in text.replace("console.print(", "").replace("._print(", "").replace(
                 "def _print", ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -41,6 +43,18 @@ SECRET = "p}ä'ss \"w]rd\\%+x"
         SECRET.replace("}", "}}"),
         SECRET.replace("'", "''"),
         SECRET.replace("]", "]]"),
+        SECRET.replace('"', '""'),
+        SECRET.upper(),
+        SECRET.lower(),
+        quote(SECRET, safe="").lower(),
+        quote(quote(SECRET, safe=""), safe=""),
+        json.dumps(json.dumps(SECRET))[1:-1],
+        json.dumps(SECRET).replace("/", "\\/"),
+        html.escape(SECRET),
+        repr(SECRET.encode())[1:],
+        SECRET.encode().hex(),
+        SECRET.encode().hex().upper(),
+        SECRET.encode("utf-16-le").hex(),
     ],
 )
 def test_a_secret_is_found_however_it_is_written(written: str) -> None:
@@ -50,6 +64,20 @@ def test_a_secret_is_found_however_it_is_written(written: str) -> None:
     assert "w]rd" not in shown
     assert shown.startswith("before ")
     assert shown.endswith(" after")
+
+
+@pytest.mark.parametrize("before", ["", "u", "me", "reader:", "Server=db;PWD="])
+@pytest.mark.parametrize("after", ["", ";", "; and more"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16-le"])
+def test_a_secret_is_found_within_base64(
+    before: str, after: str, encode: Callable[[bytes], bytes], charset: str
+) -> None:
+    remember_secret(SECRET)
+    shown = mask(encode(f"{before}{SECRET}{after}".encode(charset)).decode())
+    assert MASK in shown
+    # What is left is at most the ends, which other bytes share.
+    assert len(shown.replace(MASK, "")) * 6 / 8 <= len(f"{before}{after}".encode(charset)) + 4
 
 
 def test_the_signature_of_a_token_is_a_secret_of_its_own() -> None:
