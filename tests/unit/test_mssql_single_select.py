@@ -35,6 +35,8 @@ REFUSED = {
     "a line that ends for some": "SELECT 1 AS a --\r) q; DROP TABLE x --\n",
     "NUL": "SELECT 1 AS a\0",
     "nothing": "  -- nothing\n",
+    "a comment within a comment": "SELECT 1 AS a /* /* */ ) q; DROP TABLE dbo.orders -- */",
+    **{f"a line break of its own, {ord(end):x}": f"SELECT 1 AS a --{end}) q" for end in "\x0b\x0c\x85\u2028\u2029"},
 }
 TAKEN = [
     "SELECT 1 AS a",
@@ -43,7 +45,7 @@ TAKEN = [
     "SELECT 1 AS a;",
     "SELECT 1 AS a; -- the end",
     "SELECT 1 AS a -- ) q; DROP TABLE x",
-    "SELECT 1 AS a /* /* ) */ ; */\r\nFROM b",
+    "SELECT 1 AS a /* ) ; */\r\nFROM b",
     "-- first\n(SELECT 1 AS a) UNION ALL (SELECT 2)",
     "SELECT updated_at, [set], x.deleted, into_at, IIF(a = 1, 2, 3) AS dropped FROM x AS inserted",
     "SELECT a FROM b CROSS APPLY OPENJSON(c) WITH (d int) AS e",
@@ -73,16 +75,19 @@ def test_a_query_that_is_taken_stays_in_its_parentheses(parts: list[str]) -> Non
         check_query(query)
     except ValueError:
         return
-    assert _ends_alone(f"({without_end(query).strip()}\n)")
+    for nests in (True, False):
+        assert _ends_alone(f"({without_end(query).strip()}\n)", nests=nests)
 
 
-def _ends_alone(text: str) -> bool:
+def _ends_alone(text: str, *, nests: bool) -> bool:
     """Whether the parenthesis that begins ``text`` is closed by its last character: read letter by letter, as SQL
-    Server's manual tells it, and not as the engine reads."""
+    Server's manual tells it, and not as the engine reads. Comments are within comments where a server ``nests``
+    them."""
     depth, comments, at, closes = 0, 0, 0, {"'": "'", '"': '"', "[": "]"}
     while at < len(text):
         if comments:
             step = 1 if text.startswith("/*", at) else -1 if text.startswith("*/", at) else 0
+            step = min(step, 0) if not nests else step
             comments, at = comments + step, at + (2 if step else 1)
         elif text.startswith("/*", at):
             comments, at = 1, at + 2

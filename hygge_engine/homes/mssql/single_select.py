@@ -10,16 +10,18 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-# What T-SQL reads as one thing. A comment within a comment is part of it, so these are counted and not matched.
+# What T-SQL reads as one thing.
 _TOKEN: Final = re.compile(
     r"""
-    (?P<line_comment>--[^\n]*) | (?P<comment>/\*)
+    (?P<comment>--[^\n]*|/\*(?:(?!/\*|\*/).)*\*/)
     | (?P<text>'(?:[^']|'')*') | (?P<name>"(?:[^"]|"")*"|\[(?:[^\]]|\]\])*\])
     | (?P<word>[^\W\d][\w@\#$]*) | (?P<open>\() | (?P<close>\)) | (?P<end>;)
-    | (?P<unclosed>['"\[]) | (?P<other>.)""",
+    | (?P<unclosed>/\*|['"\[]) | (?P<other>.)""",
     re.VERBOSE | re.DOTALL,
 )
-_COMMENT_MARK: Final = re.compile(r"/\*|\*/")
+
+# A line break to some readers and none to others, and what ends a text for some.
+_DOUBTFUL: Final = re.compile("\r(?!\n)|[\0\x0b\x0c\x85\u2028\u2029]")
 
 # Reserved words that a SELECT has no use for: statements, and what reaches other servers and files.
 _FORBIDDEN: Final = frozenset(
@@ -35,15 +37,17 @@ _FORBIDDEN: Final = frozenset(
 
 def check_query(query: str) -> str:
     """Return ``query`` if it is one SELECT that can stand in parentheses; raise ValueError otherwise."""
-    if re.search(r"\r(?!\n)|\0", query):
-        raise ValueError("a query has no carriage returns and no NUL characters of their own")
+    if _DOUBTFUL.search(query):
+        raise ValueError("a query has no line breaks but those of Unix and Windows, and no NUL characters")
     depth = 0
     words: list[str] = []
     ended = False
     for kind, text, _ in _tokens(query):
         if ended:
             raise ValueError("a query is one statement: nothing comes after its `;`")
-        if kind in ("unclosed", "comment"):
+        if text == "/*":
+            raise ValueError("a query ends its comments, and has none within another: servers differ in where they end")
+        if kind == "unclosed":
             raise ValueError(f"a query ends what it begins, and nothing ends its `{text}`")
         ended = kind == "end"
         depth += (kind == "open") - (kind == "close")
@@ -67,25 +71,8 @@ def without_end(query: str) -> str:
 
 
 def _tokens(query: str) -> Iterator[tuple[str, str, int]]:
-    """What the server reads, without comments and blanks, each with where it begins. A comment that nothing ends is
-    one."""
-    at = 0
-    while match := _TOKEN.match(query, at):
-        kind, at = match.lastgroup or "", match.end()
-        if kind == "comment":
-            end = _end_of_comment(query, at)
-            if end is None:
-                yield kind, match[0], match.start()
-                return
-            at = end
-        elif kind != "line_comment" and not match[0].isspace():
+    """What the server reads, without comments and blanks, each with where it begins."""
+    for match in _TOKEN.finditer(query):
+        kind = match.lastgroup or ""
+        if kind != "comment" and not match[0].isspace():
             yield kind, match[0], match.start()
-
-
-def _end_of_comment(query: str, at: int) -> int | None:
-    depth = 1
-    for mark in _COMMENT_MARK.finditer(query, at):
-        depth += 1 if mark[0] == "/*" else -1
-        if depth == 0:
-            return mark.end()
-    return None
