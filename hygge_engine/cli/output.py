@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 from hygge_engine.masking import mask, masked_in
 from hygge_engine.plain_text import lines_of, one_line
@@ -18,8 +19,20 @@ class PlainConsole(Console):
     """A console whose texts are text: only what rich itself writes moves a cursor or gives a colour."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        # Before it is broken into lines, across which no secret would be found.
+        if isinstance(renderable, Text):
+            renderable = _masked(renderable)
+        elif isinstance(renderable, str):
+            renderable = mask(renderable)
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=lines_of(mask(segment.text)))
+
+
+def _masked(text: Text) -> Text:
+    shown = mask(text.plain)
+    if shown == text.plain:
+        return text
+    return Text(shown, text.style, justify=text.justify, overflow=text.overflow, no_wrap=text.no_wrap, end=text.end)
 
 
 def open_console() -> Console:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from rich.progress import Progress
+from rich.table import Table
 from rich.text import Text
 from typer.testing import CliRunner
 
@@ -138,6 +139,20 @@ def test_a_question_is_text_whatever_it_names(
     monkeypatch.setattr("sys.stdin", StringIO("yes\n"))
     assert ask("Type a\x1b[2J\u202eb\nhunter22-of-the-table") == "yes"
     assert capsys.readouterr().out.rstrip() == "Type a\\u001b[2J\\u202eb\\n***:"
+
+
+@pytest.mark.parametrize("width", [12, 30, 50, 80])
+def test_a_secret_is_masked_before_it_is_broken_into_lines(width: int) -> None:
+    secret = "hunter22-of-the-long-kind-0123456789"
+    remember_secret(secret)
+    shown = StringIO()
+    table = Table()
+    table.add_row("a login failed", f"its password was {secret}, and that is wrong")
+    table.add_row(Text(f"x {secret}"), Text.assemble(("red", "red"), secret))
+    console = PlainConsole(file=shown, width=width, highlight=False)
+    for line in (table, f"The login failed for {secret} here", Text(f"{'y' * 15} {secret}")):
+        console.print(line)
+    assert not [secret[at : at + 6] for at in range(len(secret) - 6) if secret[at : at + 6] in shown.getvalue()]
 
 
 def test_there_is_no_other_way_to_a_terminal() -> None:
