@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
@@ -11,12 +11,28 @@ from hygge_engine.errors import LakeDenied
 from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.masking import remember_secret
 
+if TYPE_CHECKING:
+    from azure.core.credentials import AccessToken, TokenCredential
+
 # What a token for ADLS Gen2 and OneLake is asked for.
 STORAGE_SCOPE = "https://storage.azure.com/.default"
 
 # By itself object_store tries ten times over three minutes, and nobody hears of it meanwhile. What is worth more
 # patience is tried again by `hygge_engine.retry`.
 _OBJECT_STORE_PATIENCE = {"connect_timeout": "5s", "timeout": "30s", "retry_timeout": "30s", "max_retries": "5"}
+
+
+class _Remembered:
+    """A credential whose tokens are secrets of this process from the moment they come, whoever asks for them."""
+
+    def __init__(self, credential: TokenCredential) -> None:
+        self._credential = credential
+
+    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        """A token for ``scopes``; raises what azure-identity raises."""
+        token = self._credential.get_token(*scopes, **options)
+        remember_secret(token.token)
+        return token
 
 
 def credential_of(settings: LakeSettings) -> Any:
@@ -34,17 +50,19 @@ def credential_of(settings: LakeSettings) -> Any:
         case "client_secret":
             from azure.identity import ClientSecretCredential
 
-            return ClientSecretCredential(
-                settings.tenant_id or "", settings.client_id or "", _secret(settings.client_secret)
+            return _Remembered(
+                ClientSecretCredential(
+                    settings.tenant_id or "", settings.client_id or "", _secret(settings.client_secret)
+                )
             )
         case "managed_identity":
             from azure.identity import ManagedIdentityCredential
 
-            return ManagedIdentityCredential(client_id=settings.client_id)
+            return _Remembered(ManagedIdentityCredential(client_id=settings.client_id))
         case "default":
             from azure.identity import DefaultAzureCredential
 
-            return DefaultAzureCredential(managed_identity_client_id=settings.client_id)
+            return _Remembered(DefaultAzureCredential(managed_identity_client_id=settings.client_id))
 
 
 def object_store_options(settings: LakeSettings) -> dict[str, str]:
@@ -67,9 +85,7 @@ def object_store_options(settings: LakeSettings) -> dict[str, str]:
         case "sas":
             options["azure_storage_sas_token"] = _secret(settings.sas_token)
         case _:
-            token = credential_of(settings).get_token(STORAGE_SCOPE).token
-            remember_secret(token)
-            options["azure_storage_token"] = token
+            options["azure_storage_token"] = credential_of(settings).get_token(STORAGE_SCOPE).token
     return options
 
 

@@ -7,11 +7,20 @@ import html
 import json
 import logging
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
+from azure.core.credentials import AccessToken
+from azure.core.pipeline import PipelineContext, PipelineRequest
+from azure.core.pipeline.policies import BearerTokenCredentialPolicy
+from azure.core.rest import HttpRequest
+from pydantic import SecretStr
 
 from hygge_engine.errors import HyggeError, InvalidRequest
+from hygge_engine.lake.credentials import credential_of
+from hygge_engine.lake.settings import LakeCredential, LakeSettings
 from hygge_engine.masking import (
     LIMIT,
     MASK,
@@ -78,6 +87,34 @@ def test_a_secret_is_found_within_base64(
     assert MASK in shown
     # What is left is at most the ends, which other bytes share.
     assert len(shown.replace(MASK, "")) * 6 / 8 <= len(f"{before}{after}".encode(charset)) + 4
+
+
+@pytest.mark.parametrize(
+    ("credential", "name"),
+    [
+        ("managed_identity", "ManagedIdentityCredential"),
+        ("default", "DefaultAzureCredential"),
+        ("client_secret", "ClientSecretCredential"),
+    ],
+)
+def test_a_token_is_a_secret_from_the_moment_it_comes(
+    credential: LakeCredential, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it is the SDK that asks for it."""
+    token = f"a-token-for-{credential}-0123456789"
+    given = SimpleNamespace(get_token=lambda *_, **__: AccessToken(token, 4_102_444_800))
+    monkeypatch.setattr(f"azure.identity.{name}", lambda *_, **__: given)
+    identity: dict[str, Any] = {"tenant_id": "t", "client_id": "c", "client_secret": SecretStr("of the client")}
+    settings = LakeSettings(
+        account_url="https://shop.dfs.core.windows.net", filesystem="data", credential=credential, **identity
+    )
+    policy: BearerTokenCredentialPolicy[Any, Any] = BearerTokenCredentialPolicy(
+        credential_of(settings), "https://s/.default"
+    )
+    request = PipelineRequest(HttpRequest("GET", settings.account_url), PipelineContext(None))
+    policy.on_request(request)
+    assert request.http_request.headers["Authorization"] == f"Bearer {token}"
+    assert mask(f"the service says {token}") == f"the service says {MASK}"
 
 
 def test_the_signature_of_a_token_is_a_secret_of_its_own() -> None:
