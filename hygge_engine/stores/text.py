@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
+from hygge_engine.errors import StoreError
 from hygge_engine.lake.base import StagingWriter
+from hygge_engine.stores.years import check_years
 
 
 class CsvEncoder:
@@ -25,6 +27,8 @@ class CsvEncoder:
         self._writer = pcsv.CSVWriter(cast("IO[bytes]", sink), self._schema, write_options=options)
 
     def write(self, table: pa.Table) -> None:
+        """Raises StoreError for years that four digits cannot write."""
+        _check_years(table, "CSV")
         self._writer.write_table(_without_decimals(_without_bytes(table)).cast(self._schema))
 
     def close(self) -> None:
@@ -32,12 +36,16 @@ class CsvEncoder:
 
 
 class NdjsonEncoder:
-    """One file of JSON objects, a line each (NDJSON); decimals are strings, so that no reader rounds them."""
+    """One file of JSON objects, a line each (NDJSON); decimals are strings, so that no reader rounds them, and NaN is
+    null."""
 
     def __init__(self, sink: StagingWriter, schema: pa.Schema) -> None:
         self._sink = sink
 
     def write(self, table: pa.Table) -> None:
+        """Raises StoreError for infinite numbers, and for years that four digits cannot write."""
+        _check_years(table, "NDJSON")
+        _check_finite(table)
         frame = cast("pl.DataFrame", pl.from_arrow(_without_bytes(table)))
         timed = [name for name, type_ in frame.schema.items() if isinstance(type_, pl.Datetime)]
         frame = frame.with_columns(pl.col(timed).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
@@ -45,6 +53,21 @@ class NdjsonEncoder:
 
     def close(self) -> None:
         return
+
+
+def _check_years(table: pa.Table, destination: str) -> None:
+    for batch in table.to_batches():
+        check_years(batch, destination)
+
+
+def _check_finite(table: pa.Table) -> None:
+    """Raises StoreError for an infinite number, which would become null: JSON has none."""
+    for field in table.schema:
+        if pa.types.is_floating(field.type) and pc.any(pc.is_inf(table.column(field.name))).as_py():
+            raise StoreError(
+                f"Column {field.name!r} has an infinite number, which NDJSON has no room for.",
+                hint="Correct the source, leave the column out, or land it in another `format`.",
+            )
 
 
 def _csv_type(type_: pa.DataType) -> pa.DataType:

@@ -121,3 +121,29 @@ def test_sqlite_takes_every_time_that_sorts_as_text(type_: pa.DataType) -> None:
     for day in (-719_163, 2_932_897):
         with pytest.raises(StoreError, match="years 1 to 9999"):
             written(day)
+
+
+@pytest.mark.parametrize("format_", ["csv", "ndjson"])
+def test_text_files_hold_no_year_and_no_number_that_nobody_reads_back(tmp_path: Path, format_: str) -> None:
+    columns: dict[str, pa.Array[Any]] = {
+        "far": FAR,
+        "farthest": pa.array([2**31 - 1], pa.int32()).view(pa.date32()),
+        "before": pa.array([-62_135_596_800_000_001], pa.timestamp("us")),
+        "beyond": pa.array([1.0, float("-inf")]),
+        "none": pa.array([1.5, float("nan")]),
+        "last": pa.array([-719_162, 2_932_896], pa.int32()).view(pa.date32()),
+    }
+    found = load(project_of(tmp_path, {"type": "local", "path": "out", "format": format_}, **columns))
+    for name in ("far", "farthest", "before"):
+        assert found[name][:2] == ("fail", "store")
+        assert "'v' has a date or time outside the years 1 to 9999" in found[name][2]
+    [none] = (tmp_path / "out/none").glob("part-*")
+    [last] = (tmp_path / "out/last").glob("part-*")
+    assert ("0001-01-01" in last.read_text(), "9999-12-31" in last.read_text()) == (True, True)
+    if format_ == "ndjson":
+        assert "'v' has an infinite number" in found["beyond"][2]
+        assert none.read_text() == '{"v":1.5}\n{"v":null}\n'
+    else:
+        [beyond] = (tmp_path / "out/beyond").glob("part-*")
+        assert [float(line) for line in beyond.read_text().split()[1:]] == [1.0, float("-inf")]
+        assert none.read_text().split()[1:] == ["1.5", "nan"]

@@ -37,7 +37,7 @@ class Decoder(ABC):
     """Reads one file of one format. Raises ArrowInvalid, PolarsError or ValueError for what is none."""
 
     extension: str
-    floats: Literal["all", "finite"] = "all"
+    floats: Literal["all", "without NaN"] = "all"
 
     @abstractmethod
     def count(self, file: RangedFile) -> int:
@@ -98,7 +98,7 @@ class NdjsonDecoder(Decoder):
     """NDJSON: all values as text, like those of CSV."""
 
     extension = "ndjson"
-    floats = "finite"
+    floats = "without NaN"  # which JSON has as null
 
     def count(self, file: RangedFile) -> int:
         return sum(1 for line in _buffered(file) if line.strip())
