@@ -259,6 +259,20 @@ class TestParquet:
             (pa.array([[1.0], [float("nan")]]), "t.parquet, rows 1 to 2, column 'v': NaN or infinity"),
             (pa.array([{"a": {"b": b"x"}}]), "'v' has the type .*: bytes within nested values"),
             (pa.array([[("k", 1.0), ("l", float("inf"))]], pa.map_(pa.string(), pa.float64())), "NaN or infinity"),
+            (
+                pa.array([[(1, "a")]], pa.map_(pa.int64(), pa.string())),
+                "'v' has the type .*: the keys of an object are",
+            ),
+            (
+                pa.array(
+                    [[[("k", 1)], None, [("k", 2), ("j", 3), ("k", 4)]]], pa.list_(pa.map_(pa.string(), pa.int64()))
+                ),
+                "t.parquet, rows 1 to 1, column 'v': a key comes twice",
+            ),
+            (
+                pa.array([[None]], pa.list_(pa.struct([("a", pa.int8()), ("a", pa.int8())]))),
+                "'v' has the type .*: it has the field 'a' twice",
+            ),
         ],
     )
     def test_what_has_no_text_is_refused_with_its_place(
@@ -267,6 +281,11 @@ class TestParquet:
         write_parquet(tmp_path, "t.parquet", {"v": column})
         with pytest.raises((Unreadable, UnsupportedType), match=message):
             rows(home_of(tmp_path))
+
+    def test_maps_with_the_same_keys_in_other_rows_are_whole(self, tmp_path: Path) -> None:
+        maps = [[("k", 1)], None, [], [("k", 2), ("j", 3)]]
+        write_parquet(tmp_path, "t.parquet", {"v": pa.array(maps, pa.map_(pa.string(), pa.int64()))})
+        assert [row["v"] for row in rows(home_of(tmp_path))] == ['{"k":1}', None, "{}", '{"k":2,"j":3}']
 
     @pytest.mark.parametrize("at", [0, 4, 20, 200, -300, -9, -5])
     def test_damaged_files_are_told_with_their_name(self, tmp_path: Path, at: int) -> None:

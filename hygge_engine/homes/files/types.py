@@ -69,6 +69,8 @@ def destination_type(name: str, type_: pa.DataType) -> tuple[pa.DataType, str]:
                 f"Column {name!r} has the type {type_}: bytes within nested values have no place in JSON text.",
                 hint=_LEAVE_OUT,
             )
+        if why := _no_json(type_):
+            raise UnsupportedType(f"Column {name!r} has the type {type_}: {why}.", hint=_LEAVE_OUT)
         return pa.string(), "nested values are JSON text"
     if pa.types.is_decimal(type_) and cast("Any", type_).precision <= _MOST_DIGITS:
         decimal = cast("pa.Decimal128Type[Any, Any]", type_)
@@ -91,6 +93,28 @@ def _holds_bytes(type_: pa.DataType) -> bool:
         or pa.types.is_fixed_size_binary(type_)
         or pa.types.is_binary_view(type_)
     )
+
+
+def _no_json(type_: pa.DataType) -> str:
+    """Why nested values of a type have no JSON that says the same; empty where they have."""
+    if pa.types.is_map(type_):
+        map_ = cast("Any", type_)
+        if not _is_text(map_.key_type):
+            return f"the keys of an object are text in JSON, and these are {map_.key_type}"
+        return _no_json(map_.item_type)
+    if pa.types.is_struct(type_):
+        fields = list(type_)
+        names = [field.name for field in fields]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            return f"it has the field {twice!r} twice, and of two in one object JSON keeps one"
+        return next((why for field in fields if (why := _no_json(field.type))), "")
+    return _no_json(cast("Any", type_).value_type) if pa.types.is_nested(type_) else ""
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    if pa.types.is_dictionary(type_):
+        return _is_text(cast("Any", type_).value_type)
+    return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
 
 
 def keeps_apart(type_: pa.DataType) -> bool:
@@ -147,8 +171,11 @@ def convert(column: pa.Array[Any], type_: pa.DataType, where: str) -> pa.Array[A
             if _has_no_number(column):
                 hint = "Write NULL or a text instead."
                 raise Unreadable(f"{where}: NaN or infinity within a nested value has no place in JSON.", hint=hint)
-            with panics_as(lambda text: Unreadable(f"{where}: it cannot be written as JSON: {text}", hint=_LEAVE_OUT)):
-                return _json_text(column)
+            if _repeats_key(column):
+                raise Unreadable(
+                    f"{where}: a key comes twice in one map, and JSON keeps one of the two.", hint=_LEAVE_OUT
+                )
+            return _as_json(column, where)
         if pa.types.is_duration(column.type):
             return pc.cast(pc.cast(column, pa.duration("us"), safe=False), pa.int64())
         if pa.types.is_timestamp(column.type):
@@ -182,6 +209,34 @@ def _has_no_number(column: pa.Array[Any]) -> bool:
     if not pa.types.is_floating(column.type):
         return False
     return pc.all(pc.is_finite(column)).as_py() is False
+
+
+def _repeats_key(column: pa.Array[Any]) -> bool:
+    """Whether a map within has a key twice."""
+    if isinstance(column, pa.MapArray):
+        first, last = column.offsets[0].as_py(), column.offsets[-1].as_py()
+        of_rows = pa.ListArray.from_arrays(cast("Any", column.offsets), column.keys)
+        keys = pl.DataFrame(
+            {"row": pl.from_arrow(pc.list_parent_indices(of_rows)), "key": pl.from_arrow(pc.list_flatten(of_rows))}
+        )
+        return keys.n_unique() < keys.height or _repeats_key(column.items.slice(first, last - first))
+    if isinstance(column, pa.StructArray | pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
+        parts = column.flatten()
+        return any(_repeats_key(part) for part in (parts if isinstance(parts, list) else [parts]))
+    return False
+
+
+def _as_json(column: pa.Array[Any], where: str) -> pa.Array[Any]:
+    """JSON text of nested values. Raises Unreadable for what it, or the library that writes it, has no form for."""
+
+    def unwritable(text: str) -> Unreadable:
+        return Unreadable(f"{where}: it cannot be written as JSON: {text}", hint=_LEAVE_OUT)
+
+    try:
+        with panics_as(unwritable):
+            return _json_text(column)
+    except pl.exceptions.PolarsError as error:
+        raise unwritable(str(error).splitlines()[0]) from error
 
 
 def _json_text(column: pa.Array[Any]) -> pa.Array[Any]:
