@@ -138,8 +138,8 @@ var appName = 'func-${environmentName}-${token}'
 var storageName = 'st${token}'
 var vaultName = 'kv-${token}'
 var packageContainerName = 'app-package'
-// One hub for each deployment: never shared, so that no two apps take each other's work.
-var taskHubName = 'hygge'
+// One hub for each deployment: never shared, so that no two apps take each other's work. The name of host.json.
+var taskHubName = 'HyggeEngine'
 
 // The private DNS zones of what has a private endpoint.
 var storageServices = ['blob', 'queue', 'table']
@@ -370,11 +370,9 @@ var baseSettings = {
   WORKSPACE_ID: workspaceId
 }
 
-// Overrules host.json, so that the package is the same with either backend.
+// The backend itself stands in the package's host.json (infra/scripts/package.py): settings that overrule that file are
+// not seen by the platform's scale controller.
 var schedulerSettings = durableTaskScheduler ? {
-  AzureFunctionsJobHost__extensions__durableTask__hubName: taskHubName
-  AzureFunctionsJobHost__extensions__durableTask__storageProvider__connectionStringName: 'DURABLE_TASK_SCHEDULER_CONNECTION_STRING'
-  AzureFunctionsJobHost__extensions__durableTask__storageProvider__type: 'azureManaged'
   DURABLE_TASK_SCHEDULER_CONNECTION_STRING: 'Endpoint=${scheduler!.outputs.endpoint};Authentication=ManagedIdentity;ClientID=${identity.outputs.clientId}'
 } : {}
 

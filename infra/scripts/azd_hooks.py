@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What `azd up` does beside the template: before it, the mirrored database; after it, the roles outside Azure.
+"""What `azd up` does beside the template: before it, the mirrored database; after it, the roles outside Azure;
+and before it packs, what host.json says of the backend.
 
 azd runs this by itself (see azure.yaml) with the values of its environment. Each step looks first and changes only what
 is missing, so it can be run again at any time.
@@ -8,6 +9,7 @@ is missing, so it can be run again at any time.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -24,6 +26,10 @@ NEEDED = {
     "WORKSPACE_ID": "GUID of the Fabric workspace",
 }
 
+
+# The backends of durable state, as host.json names them.
+STORAGE = {"maxQueuePollingInterval": "00:00:05"}
+SCHEDULER = {"type": "azureManaged", "connectionStringName": "DURABLE_TASK_SCHEDULER_CONNECTION_STRING"}
 
 # What every resource that bears the name takes; azd itself takes more.
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")
@@ -69,6 +75,19 @@ def after() -> int:
     return run_sql(statements.stdout)
 
 
+def package() -> int:
+    """Write the backend of durable state into host.json, which azd packs as it is."""
+    host = SCRIPTS.parents[1] / "host.json"
+    settings = json.loads(host.read_text())
+    durable = settings["extensions"]["durableTask"]
+    wanted = SCHEDULER if os.environ.get("DURABLE_TASK_SCHEDULER", "").lower() == "true" else STORAGE
+    if durable["storageProvider"] != wanted:
+        durable["storageProvider"] = wanted
+        host.write_text(json.dumps(settings, indent=2) + "\n")
+        say("host.json now says where this deployment keeps durable state (DURABLE_TASK_SCHEDULER). Commit it.")
+    return 0
+
+
 def run_sql(statements: str) -> int:
     """Run the statements in the source; where that is not possible from here, show them."""
     server, database = os.environ["SQL_SERVER"], os.environ["SQL_DATABASE"]
@@ -108,8 +127,10 @@ def say(text: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run a hook."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("hook", choices=("before", "after"), help="before or after `azd provision`")
-    return before() if parser.parse_args(arguments).hook == "before" else after()
+    parser.add_argument(
+        "hook", choices=("before", "after", "package"), help="before or after `azd provision`, or before it packs"
+    )
+    return {"before": before, "after": after, "package": package}[parser.parse_args(arguments).hook]()
 
 
 if __name__ == "__main__":

@@ -74,7 +74,18 @@ template create --output none
 
 package=$(mktemp -d)/package.zip
 trap 'rm -rf "$(dirname "$package")"' EXIT
-python3 infra/scripts/package.py "$package"
+set --
+# The platform's scale controller reads the backend from host.json in the package, from nowhere else.
+case ${DURABLE_TASK_SCHEDULER:-} in
+[Tt]rue | TRUE) set -- "$@" --durable-task-scheduler ;;
+esac
+# For the day on which the platform builds with another Python: docs/troubleshooting.md.
+build_remote=true
+if [ "${DEPLOY_BUILD:-remote}" = local ]; then
+    build_remote=false
+    set -- "$@" --with-dependencies
+fi
+python3 infra/scripts/package.py "$@" "$package"
 
 app=$(output AZURE_FUNCTION_APP_NAME)
 group=$(output AZURE_RESOURCE_GROUP)
@@ -82,7 +93,7 @@ echo "deploy: publishing to $app" >&2
 # A role that was granted a minute ago may not be known everywhere yet, and the platform stores the package with it.
 attempt=1
 until az functionapp deployment source config-zip --resource-group "$group" --name "$app" --src "$package" \
-    --build-remote true --timeout 1800 --output none; do
+    --build-remote "$build_remote" --timeout 1800 --output none; do
     if [ "$attempt" -ge "${DEPLOY_ATTEMPTS:-3}" ]; then
         echo "deploy: the package could not be published" >&2
         exit 1

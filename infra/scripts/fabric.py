@@ -48,6 +48,10 @@ class FabricError(Exception):
     """Fabric did not do what it was asked for; the text says what, and what may help."""
 
 
+class FabricRefusal(FabricError):
+    """Fabric said that the caller may not (403)."""
+
+
 class Fabric:
     """Fabric's REST API. Plain http is for a stand-in on this machine, and is sent no token."""
 
@@ -72,7 +76,8 @@ class Fabric:
                     return decoded
             except urllib.error.HTTPError as error:
                 if error.code != 429:
-                    raise FabricError(_explain(error, f"{method} {path}")) from None
+                    kind = FabricRefusal if error.code == 403 else FabricError
+                    raise kind(_explain(error, f"{method} {path}")) from None
                 time.sleep(float(error.headers.get("Retry-After") or POLL_SECONDS))
             except urllib.error.URLError as error:
                 raise FabricError(f"{self._url} cannot be reached: {error.reason}") from None
@@ -180,7 +185,10 @@ def grant_role(fabric: Fabric, workspace: str, principal: str, role: str) -> Non
     elif ROLES.index(has) > ROLES.index(role):
         say(f"The identity is {has}, which is more than {role}. Nothing was changed; take it back if nobody needs it.")
     else:
-        fabric.ask("PATCH", f"{path}/{principal}", {"role": role})
+        try:
+            fabric.ask("PATCH", f"{path}/{principal}", {"role": role})
+        except FabricRefusal as error:
+            raise FabricError(f"The identity is {has}, and only an Admin may raise it to {role}.\n{error}") from None
         say(f"The identity was {has} and is now {role}.")
 
 
@@ -207,7 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="give the app's identity its role in the workspace",
         description="Give the app's identity a role in the workspace. Contributor is the least that lets it write into "
         "the landing zone and read the mirroring status; to grant less, share the one item with it in the portal "
-        "instead (read and write). You need the role Member or Admin.",
+        "instead (read and write). You need the role Member or Admin; to raise a role that it has, Admin.",
     )
     role.add_argument(
         "--principal-id", required=True, help="object id of the identity: HYGGE_IDENTITY_PRINCIPAL_ID of the deployment"

@@ -28,11 +28,9 @@ locals {
       WORKSPACE_ID                   = var.workspace_id
     },
     var.durable_task_scheduler ? {
-      # Overrules host.json, so that the package is the same with either backend.
-      AzureFunctionsJobHost__extensions__durableTask__hubName                               = local.task_hub_name
-      AzureFunctionsJobHost__extensions__durableTask__storageProvider__connectionStringName = "DURABLE_TASK_SCHEDULER_CONNECTION_STRING"
-      AzureFunctionsJobHost__extensions__durableTask__storageProvider__type                 = "azureManaged"
-      DURABLE_TASK_SCHEDULER_CONNECTION_STRING                                              = "Endpoint=${azapi_resource.scheduler[0].output.properties.endpoint};Authentication=ManagedIdentity;ClientID=${azurerm_user_assigned_identity.app.client_id}"
+      # The backend itself stands in the package's host.json (infra/scripts/package.py): settings that overrule that file
+      # are not seen by the platform's scale controller.
+      DURABLE_TASK_SCHEDULER_CONNECTION_STRING = "Endpoint=${azapi_resource.scheduler[0].output.properties.endpoint};Authentication=ManagedIdentity;ClientID=${azurerm_user_assigned_identity.app.client_id}"
     } : {},
     var.public_url == "" ? {} : { HYGGE_PUBLIC_URL = var.public_url },
     var.extra_settings,

@@ -11,8 +11,8 @@ locals {
 
   vault_name             = "kv-${local.token}"
   package_container_name = "app-package"
-  # One hub for each deployment: never shared, so that no two apps take each other's work.
-  task_hub_name = "hygge"
+  # One hub for each deployment: never shared, so that no two apps take each other's work. The name of host.json.
+  task_hub_name = "HyggeEngine"
 }
 
 resource "azurerm_resource_group" "main" {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,7 +58,7 @@ def test_azure_yaml_names_what_exists() -> None:
 
     assert (ROOT / settings["infra"]["path"] / f"{settings['infra']['module']}.bicep").is_file()
     assert (ROOT / settings["services"]["app"]["project"] / "host.json").is_file()
-    for hook in settings["hooks"].values():
+    for hook in [*settings["hooks"].values(), *settings["services"]["app"]["hooks"].values()]:
         for system in hook.values():
             program, script, _which = system["run"].split()
             assert program in ("python", "python3")
@@ -143,3 +146,27 @@ def test_after_it_fails_where_fabric_refuses(fabric: Fabric, tmp_path: Path) -> 
 
     assert done.returncode == 1
     assert "Member or Admin" in done.stderr
+
+
+@pytest.mark.parametrize("scheduler", ["true", "false", ""])
+def test_before_it_packs_it_writes_the_backend_into_host_json(fabric: Fabric, tmp_path: Path, scheduler: str) -> None:
+    (tmp_path / "infra/scripts").mkdir(parents=True)
+    for name in ("azd_hooks.py", "package.py"):
+        shutil.copy(ROOT / "infra/scripts" / name, tmp_path / "infra/scripts")
+    for name in ("host.json", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    as_it_was = (tmp_path / "host.json").read_bytes()
+    command = [sys.executable, str(tmp_path / "infra/scripts/azd_hooks.py"), "package"]
+
+    for _ in range(2):
+        subprocess.run(command, check=True, env={"DURABLE_TASK_SCHEDULER": scheduler}, timeout=60)
+    written = (tmp_path / "host.json").read_bytes()
+    subprocess.run(command, check=True, env={}, timeout=60)
+
+    # What azd packs is what package.py packs, and there is a way back.
+    options = ["--durable-task-scheduler"] if scheduler == "true" else []
+    pack = [sys.executable, str(ROOT / "infra/scripts/package.py"), *options, str(tmp_path / "package.zip")]
+    subprocess.run(pack, check=True, timeout=60)
+    with zipfile.ZipFile(tmp_path / "package.zip") as package:
+        assert json.loads(written) == json.loads(package.read("host.json"))
+    assert (tmp_path / "host.json").read_bytes() == as_it_was

@@ -81,6 +81,18 @@ def test_every_alert_and_query_file_is_documented() -> None:
     assert all(path.name in page for path in (INFRA / "monitoring").glob("*.kql"))
 
 
+def test_no_query_takes_an_empty_id_for_an_id() -> None:
+    """An id that is missing equals every other that is missing: a query by such ids shows everybody's lines."""
+    queries = [query for page in PAGES for query in re.findall(r"```kusto\n(.+?)```", page.read_text(), re.DOTALL)] + [
+        path.read_text() for path in (INFRA / "monitoring").glob("*.kql")
+    ]
+
+    assert len(queries) > 5
+    for query in queries:
+        for looked_up in re.findall(r"(\w*Id) in \(", query):
+            assert f"isnotempty({looked_up})" in query
+
+
 def test_the_sums_of_the_cost_page_are_right() -> None:
     text = (ROOT / "docs/deploy/cost.md").read_text().replace(",", "").replace("\N{MULTIPLICATION SIGN}", "*")
     # `2880 * 60 s * 2 GB + 8640 * 1 s * 2 GB = 362880 GB-s`, units left out.

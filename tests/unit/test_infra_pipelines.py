@@ -248,3 +248,31 @@ def test_deploy_sh_can_show_and_change_nothing(tmp_path: Path) -> None:
     (call,) = (tmp_path / "az.seen").read_text().splitlines()
     assert call.startswith("deployment sub what-if --name hygge-shop")
     assert run_deploy(tmp_path, "true", "--whatif").returncode == 2
+
+
+def test_deploy_sh_can_build_here_for_the_platform(tmp_path: Path) -> None:
+    # A stand-in for pip, which notes what it is asked for and installs one file.
+    (tmp_path / "modules/pip").mkdir(parents=True)
+    (tmp_path / "modules/pip/__main__.py").write_text(
+        "import pathlib, sys\n"
+        f"pathlib.Path({str(tmp_path / 'pip.seen')!r}).write_text(' '.join(sys.argv[1:]))\n"
+        "target = pathlib.Path(sys.argv[sys.argv.index('--target') + 1])\n"
+        "target.joinpath('module.py').write_text('')\n"
+    )
+    (tmp_path / "modules/pip/__init__.py").touch()
+    keep = f'for word in "$@"; do case $word in *.zip) cp "$word" {tmp_path}/seen.zip;; esac; done'
+    az = f'case "$*" in *--src*) {keep};; *show*) echo an-output;; esac'
+
+    done = run_deploy(
+        tmp_path, az, DEPLOY_BUILD="local", DURABLE_TASK_SCHEDULER="true", PYTHONPATH=str(tmp_path / "modules")
+    )
+
+    assert done.returncode == 0, done.stderr
+    asked = (tmp_path / "pip.seen").read_text()
+    assert "--python-version 3.13" in asked
+    assert "--platform manylinux" in asked
+    assert "--only-binary :all:" in asked
+    assert "--build-remote false" in (tmp_path / "az.seen").read_text()
+    with zipfile.ZipFile(tmp_path / "seen.zip") as package:
+        assert set(package.namelist()) == {*files_to_deploy(), ".python_packages/lib/site-packages/module.py"}
+        assert b"azureManaged" in package.read("host.json")

@@ -30,6 +30,7 @@ class Fabric:
         self.roles: dict[str, str] = {}
         self.throttled = 0
         self.refused: tuple[int, str] | None = None
+        self.refused_methods: set[str] = set()
 
         fabric = self
 
@@ -64,6 +65,8 @@ class Fabric:
         if self.throttled:
             self.throttled -= 1
             return 429, {"Retry-After": "0"}, {}
+        if method in self.refused_methods:
+            return 403, {}, {"errorCode": "InsufficientPrivileges", "message": "no"}
         if self.refused:
             code, text = self.refused
             return code, {}, {"errorCode": text, "message": "no"}
@@ -206,6 +209,17 @@ def test_a_role_is_raised_but_never_taken_away(fabric: Fabric, has: str, ends: s
     assert done.returncode == 0
     assert fabric.roles[PRINCIPAL] == ends
     assert has in done.stderr
+
+
+def test_a_role_that_only_an_admin_may_raise_is_named(fabric: Fabric) -> None:
+    fabric.roles[PRINCIPAL] = "Viewer"
+    fabric.refused_methods = {"PATCH"}
+
+    done = grant_role(fabric)
+
+    assert done.returncode == 1
+    assert "The identity is Viewer, and only an Admin may raise it to Contributor." in done.stderr
+    assert fabric.roles == {PRINCIPAL: "Viewer"}
 
 
 def test_a_refusal_says_what_may_help(fabric: Fabric) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +95,7 @@ def test_every_variable_that_must_be_set_is_set(scenario: str) -> None:
 def test_every_setting_is_read_by_somebody(scenario: str) -> None:
     read = variables().keys() | PLATFORM | {SCHEDULE_SETTING, DIRECTORY_SETTING, PUBLIC_URL}
     own = SCENARIOS[scenario].get("extraSettings", {}).keys() | SCENARIOS[scenario].get("secretSettings", {}).keys()
-    unread = {name for name in app_settings(scenario) if name not in read and not name.startswith(HOST_JSON_PREFIX)}
+    unread = app_settings(scenario).keys() - read
 
     assert unread <= own
 
@@ -179,18 +182,26 @@ def test_threads_are_left_for_replay_and_requests_and_slices_end_in_time() -> No
     assert host["functionTimeout"] > f"00:{longest + 1:02}:00" or host["functionTimeout"] == f"00:{longest + 1:02}:00"
 
 
-def test_settings_that_overrule_host_json_name_what_is_in_it_or_beside_it() -> None:
-    settings = app_settings("scheduler")
-    overruled = {
-        name.removeprefix(HOST_JSON_PREFIX).split("__")[:2] == ["extensions", "durableTask"]
-        for name in settings
-        if name.startswith(HOST_JSON_PREFIX)
-    }
-    connection = settings[f"{HOST_JSON_PREFIX}extensions__durableTask__storageProvider__connectionStringName"]
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_backend_of_the_package_is_that_of_the_template(scenario: str, tmp_path: Path) -> None:
+    settings = app_settings(scenario)
+    scheduler = SCENARIOS[scenario].get("durableTaskScheduler", False)
+    options = ["--durable-task-scheduler"] if scheduler else []
+    command = [sys.executable, str(ROOT / "infra/scripts/package.py"), *options, str(tmp_path / "package.zip")]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    with zipfile.ZipFile(tmp_path / "package.zip") as package:
+        durable = json.loads(package.read("host.json"))["extensions"]["durableTask"]
+    provider = durable["storageProvider"]
+    hubs = [
+        key.split()[1] for key in resources(scenario) if key.startswith("Microsoft.DurableTask/schedulers/taskHubs ")
+    ]
 
-    assert overruled == {True}
-    assert "Authentication=ManagedIdentity" in settings[connection]
-    assert not any(name.startswith(HOST_JSON_PREFIX) for name in app_settings("as it comes"))
+    # The scale controller reads the file: nothing that it looks for may stand in a setting.
+    assert not any(name.startswith(HOST_JSON_PREFIX) for name in settings)
+    assert [hub.rpartition("/")[2] for hub in hubs] == ([durable["hubName"]] if scheduler else [])
+    assert (provider.get("type") == "azureManaged") == scheduler
+    if scheduler:
+        assert "Authentication=ManagedIdentity" in settings[provider["connectionStringName"]]
 
 
 # Role → type of the resource it is granted on, by scenario.
