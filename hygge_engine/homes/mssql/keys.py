@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from hygge_engine.errors import KeyUnusable
-from hygge_engine.homes.base import Folding
 from hygge_engine.homes.folding import fold
 from hygge_engine.homes.mssql.types import SourceColumn
 
@@ -46,26 +45,30 @@ class KeyWatch:
         joined = list(columns)
         if self._last is not None:
             joined = [pa.concat_arrays(pair) for pair in zip(self._last, columns, strict=True)]
-        alike = [_like_the_one_before(column, folding) for column, folding in zip(joined, self._foldings, strict=True)]
-        repeats = reduce(pc.and_, alike).true_count
+        repeats = self._repeats(joined)
         if repeats:
             raise repeated_key(self._source, repeats, self._names)
         # A copy: a slice would hold the whole batch.
         self._last = [column.take(pa.array([len(column) - 1])) for column in columns]
 
+    def _repeats(self, columns: Sequence[pa.Array[Any]]) -> int:
+        """How many rows have a key that the source takes for that of the row before.
 
-def _like_the_one_before(column: pa.Array[Any], folding: Folding) -> pa.BooleanArray:
-    """For each value but the first, whether the source takes it for the same as the one before."""
-    if not folding:
-        return pc.equal(column.slice(1), column.slice(0, len(column) - 1))
-    # Nearly all pairs differ by Arrow's quick capitals already; those that do not are looked at letter by letter.
-    quick = pc.utf8_upper(pc.utf8_rtrim(column, characters=" "))
-    alike = pc.equal(quick.slice(1), quick.slice(0, len(quick) - 1)).to_pylist()
-    for number, likely in enumerate(alike):
-        if likely:
-            before, text = column[number].as_py(), column[number + 1].as_py()
-            alike[number] = fold(before, folding) == fold(text, folding)
-    return pa.array(alike, pa.bool_())
+        Nearly all differ by Arrow's quick capitals already; those that do not are looked at letter by letter.
+        """
+        texts = [(column, folding) for column, folding in zip(columns, self._foldings, strict=True) if folding]
+        quick = [
+            pc.utf8_upper(pc.utf8_rtrim(column, characters=" ")) if folding else column
+            for column, folding in zip(columns, self._foldings, strict=True)
+        ]
+        alike = reduce(pc.and_, [pc.equal(column.slice(1), column.slice(0, len(column) - 1)) for column in quick])
+        if not texts:
+            return alike.true_count
+        rows = cast("list[int]", pc.indices_nonzero(alike).to_pylist())
+        return sum(
+            all(fold(text[row].as_py(), folding) == fold(text[row + 1].as_py(), folding) for text, folding in texts)
+            for row in rows
+        )
 
 
 def null_in_key(source: str, nulls: dict[str, int], key: Sequence[str]) -> KeyUnusable:
