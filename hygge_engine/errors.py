@@ -29,6 +29,7 @@
     │   ├── StoreUnavailable          transient: the destination did not answer, or somebody else writes to it
     │   ├── FabricUnavailable         transient: Fabric's REST API did not answer
     │   ├── LandingBroken             state and landing zone disagree, or somebody else writes there
+    │   │   └── LandingUnreadable     the state is damaged, or was written by another version
     │   ├── NotOurs                   what is in the place has not been written by a load of this entity
     │   ├── ColumnRefused             the destination cannot bear a column's name
     │   ├── SchemaChanged             the source's columns no longer fit the mirrored table
@@ -265,6 +266,12 @@ class LandingBroken(StoreError):
     """Landing state and landing zone disagree, or somebody else writes to the table's folder."""
 
     code = "store.landing_broken"
+
+
+class LandingUnreadable(LandingBroken):
+    """What is known of a table is damaged, or was written by another version, so that nobody can go on from it."""
+
+    code = "store.landing_unreadable"
 
 
 class NotOurs(StoreError):

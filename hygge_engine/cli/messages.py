@@ -43,6 +43,7 @@ _REMEDIES = {
     "lake.unavailable": "Check the store's `account_url`, then start the load again.",
     "store": "`hygge doctor` says how far each table has come, and what Fabric makes of it.",
     "store.landing_broken": "Stop other publishers; replace the rows: `hygge go --run-type full_drop --entity …`.",
+    "store.landing_unreadable": "Restore the document from a copy, or replace the table: `hygge adopt` says how.",
     "store.not_ours": "Name another place in the store's settings; `hygge adopt` says how to take this one over.",
     "store.column_refused": "Give columns other names with polish.rename, or leave them out with polish.drop.",
     "store.unavailable": "Check that the destination can be reached, then start the load again.",

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import pyarrow as pa
 
-from hygge_engine.errors import NotReadable, StoreError
+from hygge_engine.errors import LandingUnreadable, NotReadable, StoreError
 from hygge_engine.stores.column_names import ColumnNames
 from hygge_engine.stores.landing.base import Landing
 from hygge_engine.stores.landing.state import LandingState, StagedFile
@@ -127,9 +127,16 @@ class Destination[L: Landing](ABC):
         """
         return []
 
+    def state_to_replace(self) -> tuple[LandingState | None, bool]:
+        """The landing state that an adoption replaces, None where there is none; and whether one cannot be read."""
+        try:
+            return self.state(), False
+        except LandingUnreadable:
+            return None, True
+
     def adopt(self) -> Adoption:
-        """What lies in the place and has no landing state, and how it could be taken over. Raises StoreError where
-        that is not possible."""
+        """What lies in the place and has no landing state, or one that cannot be read, and how it could be taken over.
+        Raises StoreError where that is not possible."""
         raise StoreError(f"{self.table_name} cannot be taken over: its store does not know how")
 
     @abstractmethod

@@ -9,17 +9,18 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import pyarrow as pa
 
-from hygge_engine.errors import LandingBroken, NotOurs
+from hygge_engine.errors import LandingBroken, LandingUnreadable, NotOurs
 from hygge_engine.lake.base import Lake, PathInfo
 from hygge_engine.stores.base import Adoption, Destination
 from hygge_engine.stores.landing.base import NOT_OURS_HINT, RELOAD, RENEWAL_SECONDS
 from hygge_engine.stores.landing.protocol import TableLanding
-from hygge_engine.stores.landing.state import LandingState, StagedFile, StateFile
+from hygge_engine.stores.landing.state import LandingState, StagedFile, StateFile, fresh_epoch
 
 # How many names a message shows, and up to how many are counted.
 NAMED_ENTRIES = 5
@@ -95,18 +96,18 @@ class FolderTable(Destination[TableLanding]):
 
     def adopt(self) -> Adoption:
         """The files that bear the names of ours become the table's; all others stay somebody else's."""
-        state = self.state()
+        state, unreadable = self.state_to_replace()
         if state is not None and state.owns(self.places.folder):
             raise LandingBroken(f"{self.places.folder} is this entity's table already, as {self.places.state} says")
         entries = list(self.lake.list(self.places.folder))
-        if not entries:
+        if not entries and not unreadable:
             raise LandingBroken(f"there is nothing at {self.places.folder}: a load just makes it")
         ours = [entry for entry in entries if not entry.is_directory and self.claimed(entry.name)]
         adopted = self.state_of(ours)
         others = [entry for entry in entries if entry not in ours]
         return Adoption(
             self.table_name,
-            named(entries),
+            named(entries) or "nothing",
             named(ours) or "nothing",
             named(others) or "nothing",
             lambda: self._write_adopted(state, adopted),
@@ -194,10 +195,11 @@ class FolderTable(Destination[TableLanding]):
 
     def _write_adopted(self, before: LandingState | None, adopted: LandingState) -> None:
         states = StateFile(self.lake, self.places.state)
-        states.read()
-        epoch = before.epoch + 1 if before is not None else 1
-        now = self.lake.now().isoformat()
-        states.write(replace(adopted, epoch=epoch, place=self.places.folder, landed_in=self.places.folder, adopted=now))
+        with suppress(LandingUnreadable):
+            states.read()
+        now, folder = self.lake.now(), self.places.folder
+        epoch = fresh_epoch(before, now)
+        states.write(replace(adopted, epoch=epoch, place=folder, landed_in=folder, adopted=now.isoformat()))
 
     def _not_ours_hint(self) -> str:
         return NOT_OURS_HINT.format(self.places.entity)

@@ -35,7 +35,7 @@ class StateRow:
         self._transaction: Transaction | None = None
 
     def read(self) -> LandingState | None:
-        """The state, or None where the table has none yet. Raises LandingBroken for an unreadable document."""
+        """The state, or None where the table has none yet. Raises LandingUnreadable for an unreadable document."""
         stored = call_with_retries(lambda: self._database.read_state(self.name))
         self._nonce = stored.nonce if stored else None
         return LandingState.from_json(stored.document.encode(), self.name)[0] if stored else None

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from hygge_engine.errors import HyggeError, LandingBroken, NotOurs, StoreError
+from hygge_engine.errors import HyggeError, LandingBroken, LandingUnreadable, NotOurs, StoreError
 from hygge_engine.stores.base import Adoption, Destination, ReadBack
 from hygge_engine.stores.database.base import DELETED, NAMED_COLUMNS, Database, Inserter
 from hygge_engine.stores.database.landing import DatabaseLanding, StateRow, check_unclaimed
 from hygge_engine.stores.landing.base import RELOAD
-from hygge_engine.stores.landing.state import LandingState, StagedFile
+from hygge_engine.stores.landing.state import LandingState, StagedFile, fresh_epoch
 
 
 class DatabaseTable(Destination[DatabaseLanding]):
@@ -66,20 +66,22 @@ class DatabaseTable(Destination[DatabaseLanding]):
 
     def adopt(self) -> Adoption:
         """The table as it is becomes this entity's, to be replaced by its next full_drop."""
-        state = self.state()
+        state, unreadable = self.state_to_replace()
         if state is not None and state.owns(self.table_name):
             raise LandingBroken(f"the table {self.table_name} is that of {self._name} already")
-        if not self._database.has_table(self.table_name):
+        exists = self._database.has_table(self.table_name)
+        if not exists and not unreadable:
             raise LandingBroken(f"there is no table {self.table_name}: a load just makes it")
-        found = self._database.describe_table(self.table_name)
+        found = self._database.describe_table(self.table_name) if exists else "nothing"
         return Adoption(self.table_name, found, "all of it", "nothing", lambda: self._write_adopted(state))
 
     def _write_adopted(self, before: LandingState | None) -> None:
         row = StateRow(self._database, self._name)
-        row.read()
-        epoch = before.epoch + 1 if before is not None else 1
-        now, place = self._database.now().isoformat(), self.table_name
-        row.write(LandingState(epoch=epoch, place=place, landed_in=place, adopted=now))
+        with suppress(LandingUnreadable):
+            row.read()
+        now, place = self._database.now(), self.table_name
+        epoch = fresh_epoch(before, now)
+        row.write(LandingState(epoch=epoch, place=place, landed_in=place, adopted=now.isoformat()))
 
     def writer(self, landing: DatabaseLanding, schema: pa.Schema, *, marked: bool) -> StagedRows:
         return StagedRows(self._database, landing, schema, marked=marked)

@@ -78,22 +78,26 @@ class DeltaFilesTable(FilesTable):
 
     def adopt(self) -> Adoption:
         """The table as it is becomes this entity's; its versions stay until somebody vacuums it."""
-        state, table = self.state(), self._log.open()
-        if table is None:
+        (state, unreadable), table = self.state_to_replace(), self._log.open()
+        if table is None and not unreadable:
             raise LandingBroken(f"there is no Delta table at {self.places.folder}")
         if state is not None and state.owns(self.places.folder):
             raise LandingBroken(f"{self.places.folder} is this entity's table already, as {self.places.state} says")
-        if reasons := reasons_against(table, pa.schema([]), replaces=True):
+        if table is not None and (reasons := reasons_against(table, pa.schema([]), replaces=True)):
             raise LandingBroken(
                 f"rows cannot be written to the Delta table {self.places.folder}: {'; '.join(reasons)}",
                 hint="Name another table_name, or take that off the table.",
             )
         # A commit of ours counts as made where the log knows its number: it has to begin beyond all of them.
-        generation = self._log.newest(table) // GENERATION_STRIDE + 1
+        generation = self._log.newest(table) // GENERATION_STRIDE + 1 if table is not None else 1
         adopted = LandingState(generation=generation, file_format=self.format)
         kept = "its older versions, until somebody vacuums the table"
         return Adoption(
-            self.table_name, describe(table), "all of its rows", kept, lambda: self._write_adopted(state, adopted)
+            self.table_name,
+            describe(table) if table is not None else "nothing",
+            "all of its rows",
+            kept,
+            lambda: self._write_adopted(state, adopted),
         )
 
     def attach(self, load_id: str, attempt: int) -> TableLanding:

@@ -42,7 +42,7 @@ class StateStore(Protocol):
     """Where a landing state is kept: read once, then replaced on condition that nobody else has."""
 
     def read(self) -> LandingState | None:
-        """The state; None where the table has none yet. Raises LandingBroken for an unreadable one."""
+        """The state; None where the table has none yet. Raises LandingUnreadable for an unreadable one."""
         ...
 
     def write(self, state: LandingState) -> LandingState:

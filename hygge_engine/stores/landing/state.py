@@ -13,7 +13,13 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from hygge_engine.errors import LakeConditionNotMet, LakeNotFound, LandingBroken, LandingFenced
+from hygge_engine.errors import (
+    LakeConditionNotMet,
+    LakeNotFound,
+    LandingBroken,
+    LandingFenced,
+    LandingUnreadable,
+)
 from hygge_engine.lake.base import Lake
 from hygge_engine.watermark import Boundary, Watermark
 
@@ -21,6 +27,9 @@ from hygge_engine.watermark import Boundary, Watermark
 FORMAT = 1
 
 _DIGEST_BYTES = 8
+
+# What can be done with a table of which nothing can be known any more; goes on in the middle of a sentence.
+_REPLACE = "`hygge adopt FLOW.ENTITY` says what would be replaced, and makes way for a full_drop."
 
 # initial: the table's first rows, without a row marker. changes: rows merged by key. reload: a new generation of the
 # table.
@@ -244,21 +253,33 @@ class LandingState:
 
     @classmethod
     def from_json(cls, data: bytes, path: str) -> tuple[LandingState, str]:
-        """State and nonce. Raises LandingBroken for a document that this version cannot read."""
+        """State and nonce. Raises LandingUnreadable for a document that this version cannot read."""
         try:
             value = json.loads(data)
+            if not isinstance(value, dict):
+                raise ValueError("it holds no JSON object")
             if value.pop("format") != FORMAT:
-                raise LandingBroken(
+                raise LandingUnreadable(
                     f"{path} was written by another version of hygge-engine",
-                    hint="Run the version that wrote it, or a newer one.",
+                    hint=f"Run the version that wrote it, or a newer one. Otherwise {_REPLACE}",
                 )
             nonce = str(value.pop("nonce"))
-            return _decode(value).reopened, nonce
-        except (ValueError, KeyError, TypeError) as error:
-            raise LandingBroken(
-                f"{path} is not a landing state: {error}",
-                hint="Restore it from a copy. Where there is none, delete it; `hygge adopt` then says how to go on.",
+            state = _decode(value).reopened
+            _check_numbers(state)
+            return state, nonce
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise LandingUnreadable(
+                f"{path} is not a landing state: {type(error).__name__}: {error}",
+                hint=f"Restore it from a copy. Where there is none, {_REPLACE}",
             ) from error
+
+
+def _check_numbers(state: LandingState) -> None:
+    """Raises ValueError where files could not be numbered, or attempts not be told apart."""
+    numbers = {"epoch": state.epoch, "generation": state.generation, "next_sequence": state.next_sequence}
+    for name, number in numbers.items():
+        if type(number) is not int or number < 0:
+            raise ValueError(f"{name} is {number!r}")
 
 
 def _decode(value: dict[str, Any]) -> LandingState:
@@ -309,6 +330,12 @@ def _decode(value: dict[str, Any]) -> LandingState:
     )
 
 
+def fresh_epoch(before: LandingState | None, now: datetime) -> int:
+    """The epoch of a state that replaces ``before``, or one that is lost or cannot be read: no attempt has had it,
+    since epochs are counted from 1."""
+    return before.epoch + 1 if before is not None else int(now.timestamp())
+
+
 class StateFile:
     """Reads and conditionally replaces one landing state.
 
@@ -321,7 +348,7 @@ class StateFile:
         self._etag: str | None = None
 
     def read(self) -> LandingState | None:
-        """The state, or None where the table has none yet. Raises LandingBroken for an unreadable document."""
+        """The state, or None where the table has none yet. Raises LandingUnreadable for an unreadable document."""
         try:
             content = self._lake.read(self.path)
         except LakeNotFound:

@@ -119,7 +119,8 @@ class OpenMirroringTable(FolderTable):
 
     def state_of(self, files: Sequence[PathInfo]) -> LandingState:
         last = max((int(file.name.partition(".")[0]) for file in files), default=0)
-        return LandingState(next_sequence=last + 1)
+        # Where the folder is gone, Fabric may not have dropped the table yet: it is waited for all the same.
+        return LandingState(next_sequence=last + 1, folder_etag="" if files else "gone")
 
     def drop(self, landing: TableLanding) -> bool:
         """Delete the table's folder, on the etag that the state holds; False where somebody is at work in it just now.
