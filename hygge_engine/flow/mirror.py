@@ -7,6 +7,7 @@ was published last; the position in the journal commits together with the rows, 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from hygge_engine.errors import LakeError, LandingBusy, LandingFenced, StoreError
+from hygge_engine.errors import HyggeError, LakeError, LandingBusy, LandingFenced, StoreError
 from hygge_engine.journal.changes import Changes
 from hygge_engine.journal.journal import Journal
 from hygge_engine.journal.manifest import Manifest
@@ -29,6 +30,8 @@ from hygge_engine.watermark import Watermark
 
 if TYPE_CHECKING:
     from hygge_engine.lake.base import Lake
+
+_log = logging.getLogger(__name__)
 
 # Two loads that settle at once take turns; publishing a table takes a second, so half a minute is plenty.
 TURN_SECONDS = 30.0
@@ -76,10 +79,19 @@ def _publish_table(lake: Lake, settings: OpenMirroringSettings, telemetry: Telem
     landing = _attach(table, load_id)
     try:
         return _land_changes(table, landing, telemetry, load_id)
-    except (LakeError, StoreError) as error:
-        if landing.is_outdated():
+    except HyggeError as error:
+        if isinstance(error, LakeError | StoreError) and landing.is_outdated():
             raise LandingFenced(f"another load publishes {own.schema_name}.{telemetry.name}") from error
+        _release(landing)
         raise
+
+
+def _release(landing: TableLanding) -> None:
+    """Give a table up, so that the next load that settles need not wait for two minutes."""
+    try:
+        landing.release()
+    except HyggeError as error:
+        _log.warning("the ownership of a telemetry table could not be given up and will expire by itself: %s", error)
 
 
 def _land_changes(table: OpenMirroringTable, landing: TableLanding, telemetry: TelemetryTable, load_id: str) -> int:

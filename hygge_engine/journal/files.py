@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ from hygge_engine.errors import JournalError, LakeNotFound
 from hygge_engine.journal.kept import Kept
 from hygge_engine.journal.names import file_name
 from hygge_engine.journal.rows import SCHEMA, conform, select
-from hygge_engine.lake.base import Lake, PathInfo
+from hygge_engine.lake.base import Lake, PathInfo, bounded
 
 # Rows of the canonical file that are in memory at once while it is copied or searched; also its row group.
 ROW_GROUP_ROWS = 65_536
@@ -129,13 +130,17 @@ class JournalFiles:
         """
         return f"{self.root}/runs/{file_name(coordinator_run_id)}~{contents}.parquet"
 
-    def list_runs(self, only: Collection[str] | None = None) -> list[PathInfo]:
-        """The files of loads that have not been folded, or of some of them."""
-        files = [entry for entry in self.lake.list(f"{self.root}/runs") if entry.name.endswith(".parquet")]
-        if only is None:
-            return files
-        names = {file_name(load) for load in only}
-        return [entry for entry in files if entry.name.removesuffix(".parquet").split("~")[0] in names]
+    def list_runs(self, only: Collection[str] | None = None, *, at_most: int | None = None) -> list[PathInfo]:
+        """The files of loads that have not been folded, or of some of them; any ``at_most`` of them.
+
+        Raises LakeError where they are more than can be kept in mind.
+        """
+        folder = f"{self.root}/runs"
+        found = (entry for entry in self.lake.list(folder) if entry.name.endswith(".parquet"))
+        if only is not None:
+            names = {file_name(load) for load in only}
+            found = (entry for entry in found if entry.name.removesuffix(".parquet").split("~")[0] in names)
+        return bounded(found, folder) if at_most is None else list(islice(found, at_most))
 
     def state(self) -> object:
         """A value that is another one once a row has been added or moved: what an answer can be kept by."""

@@ -42,6 +42,9 @@ _FOLDED: Kept[pa.Table] = Kept(FOLDED_KEPT_BYTES)
 # A fold rewrites the whole history, so it waits until this many loads share its cost.
 FOLD_AFTER_LOADS = 64
 
+# Small files that one fold moves at most: their rows are in memory together, some 30 KB a file.
+FOLD_FILES_LIMIT = 2_000
+
 # Where old loads are to leave, loads are folded at least this often, however few they are: only the canonical file
 # knows which are the oldest.
 FOLD_AFTER = timedelta(days=1)
@@ -156,12 +159,12 @@ class Journal(JournalReader):
         """Move the small files' rows into the canonical file once there are ``after_loads`` of them, and return how
         many were moved.
 
-        ``only`` restricts it to some loads. Nobody has to be kept out: the canonical file is replaced on condition
-        that it is what was read, and a small file goes only after its rows are there. Where others are faster ten
-        times in a row, the rest is left to them.
+        ``only`` restricts it to some loads. Of very many files it moves some, the next fold others. Nobody has to be
+        kept out: the canonical file is replaced on condition that it is what was read, and a small file goes only after
+        its rows are there. Where others are faster ten times in a row, the rest is left to them.
         """
         for _ in range(ATTEMPTS):
-            files = self._files.list_runs(only)
+            files = self._files.list_runs(only, at_most=FOLD_FILES_LIMIT)
             if not files or len(files) < after_loads:
                 return 0
             tables = self._files.read_runs(files)

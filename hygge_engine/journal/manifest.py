@@ -18,7 +18,7 @@ from hygge_engine.errors import JournalError, LakeConditionNotMet, LakeNotFound
 from hygge_engine.journal.changes import Changes
 from hygge_engine.journal.files import READERS
 from hygge_engine.journal.names import file_name
-from hygge_engine.lake.base import Lake
+from hygge_engine.lake.base import Lake, bounded
 
 # Key: (table, column, version). `table` is the qualified name at the destination, times are ISO 8601 in UTC.
 _MANIFEST_COLUMNS: dict[str, pa.DataType] = {
@@ -103,7 +103,8 @@ class Manifest:
         A position remembers each table's etag and version: only tables whose file has changed are read.
         """
         known: Mapping[str, Any] = {} if position is None else position
-        listed = {entry.name: entry for entry in self._lake.list(self._folder) if entry.name.endswith(".json")}
+        found = (entry for entry in self._lake.list(self._folder) if entry.name.endswith(".json"))
+        listed = {entry.name: entry for entry in bounded(found, self._folder)}
         changed = [name for name, entry in listed.items() if name not in known or known[name][0] != entry.etag]
         with ThreadPoolExecutor(READERS) as readers:
             contents = list(readers.map(self._lake.read, [listed[name].path for name in changed]))

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from hygge_engine.errors import LakeError, LakeNotFound
 from hygge_engine.journal.names import file_name
-from hygge_engine.lake.base import Lake
+from hygge_engine.lake.base import Lake, bounded
 
 # How often a running slice tells how far it is, and how often it looks whether it should stop: often enough to watch,
 # seldom enough that a hundred tables are no load for the lake.
@@ -55,7 +55,8 @@ class Progress:
     def read(self, load_id: str) -> list[dict[str, Any]]:
         """The states of a load's entities, by flow and entity; those written at this very moment may be missing."""
         states = []
-        for entry in self._lake.list(self._load_folder(load_id), recursive=True):
+        folder = self._load_folder(load_id)
+        for entry in bounded(self._lake.list(folder, recursive=True), folder):
             if entry.is_directory or entry.path == self._marker(load_id):
                 continue
             try:

@@ -5,15 +5,21 @@ Paths are relative to the lake's root (a filesystem, or a folder in it), with ``
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Protocol
 
 from hygge_engine.errors import LakeError
 
-# What is read whole are documents, and the journal's canonical file: a million runs take a fifth of this.
-READ_LIMIT_BYTES = 512 << 20
+# What is read whole are documents of kilobytes, and the journal's canonical file: a million runs take 100 MB. Bytes and
+# what is made of them are in memory together, some three times this, which an instance of 2 GB still has beside a load.
+READ_LIMIT_BYTES = 128 << 20
+
+# Entries of one of our own folders that are kept in mind at once, some 400 bytes each: 40 MB. A table has so many files
+# after three years of loads every quarter of an hour, the journal so many small ones if its fold has never run.
+LIST_LIMIT = 100_000
 
 
 def check_length(path: str, length: int) -> None:
@@ -23,6 +29,17 @@ def check_length(path: str, length: int) -> None:
             f"{path} has {length:,} bytes, more than anything that hygge-engine writes there.",
             hint="Somebody else has put it there: move it elsewhere, and load again.",
         )
+
+
+def bounded(entries: Iterable[PathInfo], folder: str) -> list[PathInfo]:
+    """What a listing has, as a list. Raises LakeError where it has more than can be kept in mind."""
+    found = list(islice(entries, LIST_LIMIT + 1))
+    if len(found) > LIST_LIMIT:
+        raise LakeError(
+            f"{folder} holds more than {LIST_LIMIT:,} files and folders, more than are kept in mind at once.",
+            hint="Move away what is not needed there, or fold the journal: `hygge compact`.",
+        )
+    return found
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from itertools import islice
 import pyarrow as pa
 
 from hygge_engine.errors import LandingBroken, LandingUnreadable, NotOurs
-from hygge_engine.lake.base import Lake, PathInfo
+from hygge_engine.lake.base import Lake, PathInfo, bounded
 from hygge_engine.stores.base import Adoption, Destination
 from hygge_engine.stores.landing.base import NOT_OURS_HINT, RELOAD, RENEWAL_SECONDS
 from hygge_engine.stores.landing.protocol import TableLanding
@@ -99,7 +99,7 @@ class FolderTable(Destination[TableLanding]):
         state, unreadable = self.state_to_replace()
         if state is not None and state.owns(self.places.folder):
             raise LandingBroken(f"{self.places.folder} is this entity's table already, as {self.places.state} says")
-        entries = list(self.lake.list(self.places.folder))
+        entries = bounded(self.lake.list(self.places.folder), self.places.folder)
         if not entries and not unreadable:
             raise LandingBroken(f"there is nothing at {self.places.folder}: a load just makes it")
         ours = [entry for entry in entries if not entry.is_directory and self.claimed(entry.name)]

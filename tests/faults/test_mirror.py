@@ -9,10 +9,12 @@ import pytest
 import hygge_engine.flow.mirror as mirror
 import hygge_engine.lake.opening as opening
 from devcloud.replicator import Replicator, check_landing_zone
+from hygge_engine.errors import StoreError
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import Journal, entity_run_row
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
+from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 from tests.faults.world import FragileLake
 
 ITEM = "mirror"
@@ -88,4 +90,22 @@ def test_folding_in_between_changes_nothing(tmp_path: Path, monkeypatch: pytest.
     assert telemetry.publish("b") == 3
     telemetry.journal.fold(after_loads=1)
     assert telemetry.publish("b") == 0
+    telemetry.check()
+
+
+def test_a_publication_that_fails_for_good_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry = Telemetry(tmp_path, monkeypatch)
+    telemetry.run_load("a")
+
+    def fail(*arguments: object, **keys: object) -> None:
+        raise StoreError("the folder is not what it was")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(OpenMirroringTable, "publish", fail)
+        with pytest.raises(StoreError, match="not what it was"):
+            telemetry.publish("a")
+    monkeypatch.setattr(mirror, "TURN_SECONDS", 0.0)  # whoever finds the table owned gives up at once
+    assert telemetry.publish("b") == 3
     telemetry.check()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devcloud.replicator import Replicator
 from devcloud.replicator.status_api import StatusServer
 from hygge_engine.errors import FabricUnavailable, StoreError
+from hygge_engine.stores.open_mirroring import fabric
 from hygge_engine.stores.open_mirroring.fabric import mirrored_tables
 from tests.faults.world import World
 
@@ -49,3 +54,34 @@ def test_a_throttled_or_mistaken_question_says_so(world: World, status: StatusSe
     status.throttle(0, 0)
     with pytest.raises(StoreError, match="404"):
         mirrored_tables(world.settings.model_copy(update={"mirror_name": "unknown"}))
+
+
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        ({"data": [], "continuationToken": "again"}, "has no end"),
+        ({"data": [{"sourceSchemaName": "x" * 2000, "sourceTableName": "y"}]}, "more than 1,000 bytes"),
+    ],
+)
+def test_an_answer_without_end_is_not_read_to_its_end(
+    world: World, monkeypatch: pytest.MonkeyPatch, page: dict[str, Any], found: str
+) -> None:
+    monkeypatch.setattr(fabric, "ANSWER_LIMIT_BYTES", 1000)
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.dumps(page).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(StoreError, match=found):
+            mirrored_tables(world.settings.model_copy(update={"fabric_api_url": url}))
+        server.shutdown()

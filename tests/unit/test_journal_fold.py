@@ -14,7 +14,9 @@ import pytest
 
 from hygge_engine.errors import LakeError
 from hygge_engine.journal import Journal
+from hygge_engine.journal import journal as journal_module
 from hygge_engine.journal.files import ROW_GROUP_ROWS
+from hygge_engine.lake import base
 from hygge_engine.lake.local import LocalLake
 from tests.journal_rows import EPOCH, ROOT, InterruptedLake, Killed, LostAnswers, make_row
 
@@ -62,6 +64,19 @@ def test_a_fold_waits_until_it_is_worth_its_cost(journal: Journal, lake: LocalLa
     assert len(list(lake.list(f"{ROOT}/runs"))) == 4
     fill(journal, range(4, 5))
     assert journal.fold(after_loads=5) == 5
+
+
+def test_more_files_than_can_be_kept_in_mind_are_folded_in_parts(
+    journal: Journal, lake: LocalLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(journal, range(9))
+    monkeypatch.setattr(base, "LIST_LIMIT", 5)
+    monkeypatch.setattr(journal_module, "FOLD_FILES_LIMIT", 3)
+    with pytest.raises(LakeError, match="hygge compact"):
+        journal.read()
+    moved = [journal.fold(after_loads=1) for _ in range(4)]
+    assert moved == [3, 3, 3, 0]
+    assert identifiers(journal) == expected(range(9))
 
 
 def test_a_fold_can_be_restricted_to_some_loads(journal: Journal, lake: LocalLake) -> None:

@@ -16,7 +16,7 @@ import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
 from hygge_engine.errors import NotReadable, StoreError, StoreUnavailable
-from hygge_engine.lake.base import Lake, PathInfo
+from hygge_engine.lake.base import Lake, PathInfo, bounded
 from hygge_engine.lake.ranged import RangedFile
 from hygge_engine.stores.base import ReadBack
 from hygge_engine.stores.delta import NO_TABLE, DeltaLocation, open_table, reading, version_of
@@ -152,7 +152,8 @@ class FilesReadBack(ReadBack):
         return self._found
 
     def _list(self) -> list[PathInfo]:
-        files = [entry for entry in self._lake.list(self._folder) if not entry.is_directory and entry.length]
+        found = (entry for entry in self._lake.list(self._folder) if not entry.is_directory and entry.length)
+        files = bounded(found, self._folder)
         names = [entry for entry in files if entry.name[0] not in "._"]
         return sorted((each for each in names if each.name.endswith(f".{self._decoder.extension}")), key=_path_of)
 

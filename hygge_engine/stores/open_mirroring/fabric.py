@@ -20,6 +20,13 @@ from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 FABRIC_SCOPE = "https://api.fabric.microsoft.com/.default"
 
 
+# A page of the list has some hundred tables of half a kilobyte; a mirrored database has 1,000 tables at most.
+ANSWER_LIMIT_BYTES = 16 << 20
+TABLES_LIMIT = 100_000
+
+_CHECK_URL = "Check fabric_api_url: it is something else that answers there."
+
+
 @dataclass(frozen=True)
 class TableStatus:
     """How a table is doing: ``status`` is Fabric's own word, ``error`` its message, ``rows`` the changes it has
@@ -50,9 +57,11 @@ def table_statuses(settings: OpenMirroringSettings) -> list[TableStatus]:
             parameters = {"continuationToken": token} if token else {}
             answer = _post(client, _url(settings, "getTablesMirroringStatus"), parameters)
             found += [_from_api(table) for table in answer["data"]]
-            token = answer.get("continuationToken") or ""
+            before, token = token, answer.get("continuationToken") or ""
             if not token:
                 return found
+            if token == before or len(found) > TABLES_LIMIT:
+                raise StoreError("Fabric's list of mirrored tables has no end", hint=_CHECK_URL)
 
 
 def mirroring_status(settings: OpenMirroringSettings) -> str:
@@ -109,9 +118,14 @@ def _url(settings: OpenMirroringSettings, action: str) -> str:
 def _post(client: PipelineClient[Any, Any], url: str, parameters: dict[str, str]) -> dict[str, Any]:
     what = "cannot ask Fabric for the status of the mirrored tables"
     try:
-        response = client.send_request(HttpRequest("POST", url, params=parameters))
-        response.raise_for_status()
-        answer: dict[str, Any] = response.json()
+        with client.send_request(HttpRequest("POST", url, params=parameters), stream=True) as response:
+            response.raise_for_status()
+            data = bytearray()
+            for chunk in response.iter_bytes():
+                data += chunk
+                if len(data) > ANSWER_LIMIT_BYTES:
+                    raise StoreError(f"{what}: its answer has more than {ANSWER_LIMIT_BYTES:,} bytes", hint=_CHECK_URL)
+        answer: dict[str, Any] = json.loads(data)
         return answer
     except HttpResponseError as error:
         message = f"{what}: {error.status_code} {error.reason}"
