@@ -15,9 +15,10 @@ from hygge_engine.errors import HomeError, HomeNotFound
 from hygge_engine.homes.base import Position, Window
 from hygge_engine.homes.mssql import catalogue
 from hygge_engine.homes.mssql import home as home_module
+from hygge_engine.homes.mssql.checks import check_connection, check_source
 from hygge_engine.homes.mssql.session import Session, open_session
-from hygge_engine.homes.mssql.settings import MssqlConnection
-from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home, read_all
+from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
+from tests.integration.mssql_server import DRIVERS, ServerProcess, connect, open_home, read_all
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,33 @@ class TestSources:
         assert asked[0].startswith("BEGIN TRANSACTION")
         assert [sql for sql in asked if "@@TRANCOUNT AS depth" in sql]
         assert "ROLLBACK TRANSACTION" in asked[-1]
+
+    def test_hygge_doctor_looks_at_a_query_in_a_transaction_that_is_rolled_back(
+        self, server: ServerProcess, driver: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+
+        def note(verb: Callable[..., Any], sql: str, *arguments: Any, **keys: Any) -> Any:
+            asked.append(sql)
+            return verb(sql, *arguments, **keys)
+
+        for query, result in [
+            ("SELECT id AS here FROM dbo.orders", "ok"),
+            ("SELECT nope AS here FROM dbo.x", "failed"),
+        ]:
+            asked.clear()
+            checks, session = check_connection(connect(server.address, driver))
+            assert session is not None, checks
+            with closing(session):
+                for verb in ("fetch_all", "stream"):
+                    monkeypatch.setattr(session, verb, partial(note, getattr(session, verb)))
+                found = check_source(session, MssqlHomeSettings(connection="shop", query=query))
+            assert found[0].result == result
+            run = [number for number, sql in enumerate(asked) if "AS here" in sql]
+            assert "BEGIN TRANSACTION" in asked[0]
+            assert "ROLLBACK TRANSACTION" in asked[-1]
+            assert all(0 < number < len(asked) - 1 for number in run)
+            assert run or result == "failed"
 
     def test_a_query_that_the_server_refuses_is_an_error_with_its_reason(
         self, server: ServerProcess, driver: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
@@ -12,7 +13,7 @@ from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_
 from hygge_engine.homes.mssql.connect import check_reachable
 from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
 from hygge_engine.homes.mssql.query import select
-from hygge_engine.homes.mssql.session import Session, open_session
+from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import VERSIONS
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
@@ -74,9 +75,26 @@ def check_source(
     """
     how = "the catalogue" if settings.table else "sp_describe_first_result_set"
     try:
-        source = _describe(session, settings)
+        if settings.query:
+            session.fetch_all(BEGIN_READING, doing="Beginning to read")
+        return _check_source(session, settings, watermark, how, key_columns, fold)
     except HyggeError as error:
         return [failure("table", how, error)]
+    finally:
+        if settings.query:
+            with suppress(HyggeError):  # a connection that is lost has forgotten the transaction by itself
+                session.fetch_all(END_READING, doing="Ending the reading")
+
+
+def _check_source(
+    session: Session,
+    settings: MssqlHomeSettings,
+    watermark: WatermarkSettings | None,
+    how: str,
+    key_columns: Sequence[str],
+    fold: bool | Sequence[str],
+) -> list[Check]:
+    source = _describe(session, settings)
     checks = [_check_columns(source, settings, how), _check_select(session, source), _check_key(source, settings)]
     checks += _check_masks(source)
     strangers = [name for name in key_columns if _find(source, name) is None]

@@ -38,7 +38,7 @@ from hygge_engine.homes.mssql.query import (
     window_condition,
 )
 from hygge_engine.homes.mssql.ranges import RANGES_PER_READER, KeyRange, position_of, ranges_of, split
-from hygge_engine.homes.mssql.session import Session, open_session
+from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import OPERATION, VERSIONS, changes_source, part
 from hygge_engine.homes.mssql.trial import Trial
@@ -64,11 +64,7 @@ _SAMPLES_AT_MOST = 4
 # How often a largest value is looked for that no row has: it may have changed between the two questions.
 _LOOKS = 3
 
-# A query is its author's own text. Whatever it might change is taken back.
-_BEGIN_READING = "BEGIN TRANSACTION; SELECT 1"
 _BEGIN_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; BEGIN TRANSACTION; SELECT 1"
-# A pooled connection would keep both for whoever takes it next.
-_END_SNAPSHOT = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION; SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SELECT 1"
 
 _UPDATEABILITY = "SELECT CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128))"
 
@@ -97,7 +93,7 @@ class MssqlHome:
             session, self._session = self._session, None
             if self._in_transaction:
                 with suppress(HomeError):  # a connection that is lost has forgotten both by itself
-                    session.fetch_all(_END_SNAPSHOT, doing="Ending the reading")
+                    session.fetch_all(END_READING, doing="Ending the reading")
             session.close()
 
     def describe(self) -> Table:
@@ -543,7 +539,7 @@ class MssqlHome:
             if self._settings.consistency == "snapshot":
                 self._session.fetch_all(_BEGIN_SNAPSHOT, doing="Beginning a snapshot")
             elif self._in_transaction:
-                self._session.fetch_all(_BEGIN_READING, doing="Beginning to read")
+                self._session.fetch_all(BEGIN_READING, doing="Beginning to read")
         return self._session
 
     def _ask(self, sql: str, *parameters: str | bytes | int | float) -> list[tuple[object, ...]]:

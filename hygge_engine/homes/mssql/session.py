@@ -18,6 +18,11 @@ from hygge_engine.homes.mssql.values import Parameter
 ANSWER_ROWS = 100_000
 ANSWER_BYTES = 64 << 20
 
+# A query is its author's own text. Whatever it might change is taken back: it is read between these two.
+BEGIN_READING = "BEGIN TRANSACTION; SELECT 1"
+# A pooled connection would keep a transaction, or a level of isolation, for whoever takes it next.
+END_READING = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION; SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SELECT 1"
+
 _ROWS_AT_ONCE = 1_000
 
 
