@@ -141,6 +141,8 @@ class _Loader:
         self._overrides = Overrides(
             overrides, problems, self._keys.is_secret, lambda node: self.variables.expand(node, problems)
         )
+        for given in self._overrides.trees():
+            self.secrets.collect(given)
         self._checks = Checks(directory, None, problems)
         self._bounds = Bounds(directory, MICROSOFT_HOSTS, None, environment, problems)
         self._environment = environment

@@ -9,7 +9,7 @@ listed or in a file of its own. Without a flow's name (``flow.run_type``) it mea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hygge_engine.project.checks import EntityTree
@@ -95,6 +95,11 @@ class Overrides:
         value_column = len(_OPTION) + match.start("value") + 1
         value = read_value(self._source, match["value"], line, value_column, self._problems, self._is_secret)
         return _Override(self._source, line, tuple(steps), expand(value)) if value is not None else None
+
+    def trees(self) -> Iterator[Mapping]:
+        """What is given, each as if a file said it and nothing else."""
+        for override in (*self._project, *self._flows):
+            yield override.applied(Mapping(override.source, override.line, 1, {}), override.path)
 
     def apply_to_project(self, tree: Mapping) -> Mapping:
         """hygge.yml with what is given for it."""

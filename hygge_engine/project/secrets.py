@@ -15,6 +15,7 @@ from hygge_engine.project.document import Mapping as Tree
 from hygge_engine.project.document import Node, Scalar, Sequence
 from hygge_engine.project.knowledge import KeyKnowledge
 from hygge_engine.project.layout import PROJECT_FILE
+from hygge_engine.project.overrides import PLACE as COMMAND_LINE
 from hygge_engine.project.problems import Problems, secrets_in
 
 # Keys whose own keys are names of columns, which may be called like a secret and hold none.
@@ -109,7 +110,8 @@ class SecretUses:
             if owner != use.key:
                 message = f"`{name}` is the secret of `{owner}`, and `{use.key}` is another one"
                 self._report(use, message, f"a variable of its own for `{use.key}`", problems)
-        if scalar.held and scalar.source.file != PROJECT_FILE and scalar.text != self._held.get(scalar.held[0]):
+        is_trusted = scalar.source.file in (PROJECT_FILE, COMMAND_LINE)
+        if scalar.held and not is_trusted and scalar.text != self._held.get(scalar.held[0]):
             message = f"`{use.key}` is made of a variable and other text"
             self._report(use, message, "`${NAME}` alone", problems)
 

@@ -92,8 +92,9 @@ class Variables:
             return replace(node, items=tuple(self.expand(item, problems, key) for item in node.items))
         if not isinstance(node.value, str):
             return node
+        what = f"`{key}`" if key else "a value"
         if "${" not in node.value:
-            reported = _report_literal(node, problems) or _report_unusable(node.text, node, f"`{key}`", problems)
+            reported = _report_literal(node, problems) or _report_unusable(node.text, node, what, problems)
             return replace(node, value=None, broken=True) if reported else node
         names: list[str] = []
         try:
@@ -106,7 +107,7 @@ class Variables:
                 )
             )
             return replace(node, value=None, broken=True)
-        if _report_unusable(text, node, f"`{key}`", problems):
+        if _report_unusable(text, node, what, problems):
             return replace(node, value=None, broken=True)
         if not names:
             return replace(node, text=text, value=text)

@@ -160,3 +160,27 @@ def test_a_mistake_shows_no_secret(directory: Path, override: str) -> None:
 def test_a_flow_that_cannot_be_read_is_not_said_to_be_unknown(directory: Path) -> None:
     (directory / "flows/zoo/flow.yml").write_text("name: [")
     assert problem(directory, "flow.zoo.run_type=full_drop").file == "flows/zoo/flow.yml"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "flow.polish.constants.leak=${SHOP_PASSWORD}",
+        "flow.zoo.polish.constants={leak: 'a ${SHOP_PASSWORD} b'}",
+        "flow.zoo.store.table_name=${SOURCE}",
+        "name=${SOURCE}",
+    ],
+)
+def test_a_secret_of_the_command_line_stands_in_its_own_key_too(directory: Path, override: str) -> None:
+    environment = {**ENVIRONMENT, "SOURCE": f"Server=a;Password={CANARY};"}
+    found = problem(directory, override, environment=environment)
+    assert "holds a secret" in found.message
+    assert CANARY not in found.render()
+
+
+def test_a_password_of_the_command_line_may_be_made_of_parts(directory: Path) -> None:
+    load(directory, "connections.shop_db.password=${SHOP_PASSWORD}-2")
+
+
+def test_text_of_the_command_line_that_can_be_written_nowhere_is_a_problem(directory: Path) -> None:
+    assert "can be written nowhere" in problem(directory, "name=caf\udce9").message
