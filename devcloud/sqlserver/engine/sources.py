@@ -135,19 +135,27 @@ class SourceBinder(ExpressionBinder):
         view = SYSTEM_VIEWS.get((schema.lower(), name.lower()))
         if view is not None and (self.environment.has_change_tracking or "change_tracking" not in name.lower()):
             return self._bind_system_view(view, catalogue, source)
+        named = catalogue.find(schema, name)
         catalogue, table = self.find_table(source.name)
         if table.kind == "V":
             if source.sample is not None:
                 raise make_error(494)
             return self._bind_view(table, catalogue, source)
         alias = self.new_alias()
-        bound = self.table_source(table, catalogue, alias, source.alias)
+        by_synonym = named is not None and named.kind == "SN"
+        bound = self.table_source(table, catalogue, alias, source.alias, chained=by_synonym)
         sample = f" TABLESAMPLE {_sample(source.sample)}" if source.sample else ""
         return f'{self.storage_name(catalogue, table)} AS "{alias}"{sample}', bound
 
-    def table_source(self, table: Table, catalogue: Catalogue, alias: str, name: str | None = None) -> Source:
-        """Return a table as a source under a DuckDB alias; computed columns stand as their expressions."""
-        denied = set() if self._inside_view else catalogue.denied_columns(self.environment.user, "SELECT", table)
+    def table_source(
+        self, table: Table, catalogue: Catalogue, alias: str, name: str | None = None, *, chained: bool = False
+    ) -> Source:
+        """Return a table as a source under a DuckDB alias; computed columns stand as their expressions.
+
+        ``chained``: it is reached by a synonym, whose permissions alone count, as those of a view do.
+        """
+        user = self.environment.user
+        denied = set() if chained or self._inside_view else catalogue.denied_columns(user, "SELECT", table)
         columns = [
             (
                 column.name,
