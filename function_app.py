@@ -21,6 +21,7 @@ from hygge_engine.orchestration.source import ProjectSource
 from hygge_engine.telemetry import add_ids_to_logs
 from hygge_engine.web.answers import Answer
 from hygge_engine.web.api import Api
+from hygge_engine.web.door import authenticated
 
 # The storage SDK logs every request with its headers at INFO: thousands of lines a load, which cost money to keep.
 logging.getLogger("azure").setLevel(logging.WARNING)
@@ -65,7 +66,9 @@ async def start_load(req: func.HttpRequest, client: df.DurableOrchestrationClien
     """Start a load."""
     headers = {"content_type": "content-type", "traceparent": "traceparent"}
     given = {name: req.headers.get(header, "") for name, header in headers.items()}
-    return _response(await api.start_load(req.get_body(), client, requested_by=_caller(req), **given))
+    return _response(
+        await api.start_load(req.get_body(), client, requested_by="http", principal=authenticated(req.headers), **given)
+    )
 
 
 @app.route(route="loads/{load_id}", methods=["GET"])
@@ -134,8 +137,3 @@ def _response(answer: Answer) -> func.HttpResponse:
     return func.HttpResponse(
         answer.body, status_code=answer.status, headers=answer.headers, mimetype=answer.content_type
     )
-
-
-def _caller(req: func.HttpRequest) -> str:
-    # Set by the platform where it authenticates callers itself; with a function key nobody has a name.
-    return str(req.headers.get("x-ms-client-principal-name", "http"))

@@ -16,9 +16,9 @@ from hygge_engine.masking import mask, mask_places
 
 RunStatus = Literal["success", "fail", "skip", "cancel"]
 
-# 1.0 has the columns up to `schema_version`; 1.1 adds those after it, 1.2 `expectations`. Readers of 1.0 find all they
-# know.
-SCHEMA_VERSION = "1.2"
+# 1.0 has the columns up to `schema_version`; 1.1 adds those after it, 1.2 `expectations`, 1.3 `principal`. Readers of
+# 1.0 find all they know.
+SCHEMA_VERSION = "1.3"
 
 # Longest message that is kept: enough for an error with what was tried, small enough for a table that people read.
 MESSAGE_LIMIT_CHARACTERS = 4_000
@@ -48,6 +48,7 @@ _COLUMNS: dict[str, pa.DataType] = {
     "attempts": pa.int64(),
     "requested_by": pa.string(),
     "expectations": pa.string(),
+    "principal": pa.string(),
 }
 SCHEMA = pa.schema(_COLUMNS)
 
@@ -65,8 +66,9 @@ class EntityRunRow:
 
     Times are ISO 8601 in UTC, ``duration`` is in seconds, ``row_count``, ``bytes`` and ``files`` count what was landed,
     ``error`` is the code of `hygge_engine.errors`, ``attempts`` the slices that were scheduled, ``expectations`` says
-    as JSON how many were met and which were not. A row without flow and
-    entity speaks of a load as a whole: one that was skipped, or that failed before it had any entities.
+    as JSON how many were met and which were not. ``requested_by`` is what the caller says of himself, ``principal``
+    whom the platform has authenticated. A row without flow and entity speaks of a load as a whole: one that was
+    skipped, or that failed before it had any entities.
     """
 
     entity_run_id: str
@@ -93,6 +95,7 @@ class EntityRunRow:
     attempts: int = 1
     requested_by: str = ""
     expectations: str = ""
+    principal: str = ""
 
 
 class Outcome(Protocol):
@@ -138,6 +141,7 @@ def entity_run_row(
     run_type: str,
     attempts: int = 1,
     requested_by: str = "",
+    principal: str = "",
     started: str = "",
     finished: str = "",
 ) -> EntityRunRow:
@@ -176,6 +180,7 @@ def entity_run_row(
         attempts=attempts,
         requested_by=requested_by,
         expectations=mask(outcome.expectations),
+        principal=principal,
     )
 
 
@@ -189,6 +194,7 @@ def load_row(
     error: str = "",
     run_type: str = "",
     requested_by: str = "",
+    principal: str = "",
 ) -> EntityRunRow:
     """The row for a load that has no entities to speak for it: skipped, or failed or cancelled before its plan stood.
 
@@ -209,6 +215,7 @@ def load_row(
         error=error,
         attempts=0,
         requested_by=requested_by,
+        principal=principal,
     )
 
 

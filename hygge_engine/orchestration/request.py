@@ -33,7 +33,8 @@ class LoadRequest:
     inclusive: its rows are read again, and the watermark stays where it is. ``coordinator_run_id`` names the load in
     the journal; without it the orchestration's instance id does.
     ``skip_reason`` is set where the load must only be remembered, not run. ``traceparent`` (W3C Trace Context) is the
-    caller's span, to which the load's trace links.
+    caller's span, to which the load's trace links. ``requested_by`` is what the caller says of himself,
+    ``principal`` whom the platform has authenticated (empty: nobody).
     """
 
     flows: tuple[str, ...] = ()
@@ -45,6 +46,7 @@ class LoadRequest:
     window_from: str = ""
     window_to: str = ""
     traceparent: str = ""
+    principal: str = ""
 
     @property
     def is_backfill(self) -> bool:

@@ -173,6 +173,7 @@ def _entity_row(project: Project, summary: Mapping[str, Any], answer: Mapping[st
         run_type=answer["run_type"],
         attempts=answer["attempts"],
         requested_by=summary["requested_by"],
+        principal=summary.get("principal", ""),
         started=summary["started"],
         finished=summary["finished"],
     )
@@ -189,4 +190,5 @@ def _load_row(project: Project, summary: Mapping[str, Any], request: Mapping[str
         error=summary["error"],
         run_type=request.get("run_type") or "",
         requested_by=summary["requested_by"],
+        principal=summary.get("principal", ""),
     )

@@ -27,6 +27,7 @@ def summarize(load_id: str, request: Mapping[str, Any], progress: Progress, *, f
         "message": skipped or failed.get("message", ""),
         "error": failed.get("error", ""),
         "requested_by": request.get("requested_by", ""),
+        "principal": request.get("principal", ""),
         "started": started.isoformat(),
         "finished": finished.isoformat(),
         "duration": round((finished - started).total_seconds(), 3),

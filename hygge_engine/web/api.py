@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hygge_engine import __version__
 from hygge_engine.errors import ConfigurationError, HyggeError, UnknownSelection
 from hygge_engine.orchestration.load import CANCEL_EVENT
-from hygge_engine.orchestration.request import LoadRequest, parse_request, usable_traceparent
+from hygge_engine.orchestration.request import (
+    REQUESTED_BY_LIMIT_CHARACTERS,
+    LoadRequest,
+    parse_request,
+    usable_traceparent,
+)
 from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.telemetry import in_trace_of
 from hygge_engine.web.admission import Admission
@@ -101,12 +106,21 @@ class Api:
 
     @_answers_later
     async def start_load(
-        self, body: bytes, client: DurableClient, *, requested_by: str, content_type: str = "", traceparent: str = ""
+        self,
+        body: bytes,
+        client: DurableClient,
+        *,
+        requested_by: str,
+        principal: str = "",
+        content_type: str = "",
+        traceparent: str = "",
     ) -> Answer:
-        """``POST /api/loads``. ``content_type`` and ``traceparent``: the caller's headers of these names."""
+        """``POST /api/loads``. ``content_type`` and ``traceparent``: the caller's headers of these names;
+        ``requested_by`` stands where the body names nobody, ``principal`` is whom the platform has authenticated."""
         try:
             decoded = decode_body(body, content_type)
             request = await asyncio.to_thread(self._validate, decoded, requested_by)
+            request = replace(request, principal=principal[:REQUESTED_BY_LIMIT_CHARACTERS])
             limit = (await asyncio.to_thread(self._open_project)).options.unfinished_loads
             load_id, is_new = await self._admission.admit(request, client, limit)
         except Refused as refused:

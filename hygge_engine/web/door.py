@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -22,6 +23,9 @@ _LOAD_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}")
 # Where the app is reached, if not under the platform's name for it: behind a gateway or a domain of one's own.
 PUBLIC_URL = "HYGGE_PUBLIC_URL"
 _PLATFORM_HOST = "WEBSITE_HOSTNAME"
+
+# Set by App Service where its own authentication stands before the app.
+_AUTHENTICATES = "WEBSITE_AUTH_ENABLED"
 
 _JSON_TYPE = re.compile(r"application/(?:[\w.-]+\+)?json", re.IGNORECASE)
 
@@ -80,6 +84,13 @@ def whole_number(text: str, limit: int) -> int | None:
 def is_text(text: str) -> bool:
     """Whether a parameter is Unicode that can be written down: no half of a surrogate pair, no control character."""
     return _is_unicode(text) and text.isprintable()
+
+
+def authenticated(headers: Mapping[str, str]) -> str:
+    """Whom the platform has authenticated, empty where it authenticates nobody: anybody may send this header, and only
+    where the platform stands before the app does it take theirs away."""
+    knows = os.environ.get(_AUTHENTICATES, "").casefold() in ("true", "1")
+    return headers.get("x-ms-client-principal-name", "") if knows else ""
 
 
 def base_url() -> str:

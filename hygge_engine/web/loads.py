@@ -195,7 +195,7 @@ def _entity_state(flow: str, entity: str, state: Mapping[str, Any] | None) -> di
 
 
 def _shown_request(request: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: request.get(key) for key in ("flows", "entities", "run_type", "requested_by")}
+    return {key: request.get(key) for key in ("flows", "entities", "run_type", "requested_by", "principal")}
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -193,7 +193,7 @@ def test_a_journal_of_the_original_framework_is_carried_on(journal: Journal, lak
     journal.append("load-3", [make_row(3)])
     assert journal.fold(after_loads=1) == 1
     rows = journal.read()
-    assert rows["schema_version"].to_list() == ["1.0", "1.0", "1.0", "1.2"]
+    assert rows["schema_version"].to_list() == ["1.0", "1.0", "1.0", "1.3"]
     assert rows["bytes"].to_list() == [None, None, None, 100]
     assert journal.summary()["coordinator_run_id"].to_list() == ["load-3", "load-2", "load-1", "load-0"]
     # The original framework still finds every column of its own, by name and in its order.

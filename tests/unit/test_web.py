@@ -22,6 +22,7 @@ from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.source import ProjectSource
 from hygge_engine.web.answers import Answer, problem_of
 from hygge_engine.web.api import Api
+from hygge_engine.web.door import authenticated
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import write_project
 from tests.unit.test_orchestration_local import Recorder
@@ -339,3 +340,34 @@ def test_a_project_is_read_again_when_its_files_change(tmp_path: Path, monkeypat
 def test_the_version_is_the_packages() -> None:
     pyproject = tomllib.loads((Path(hygge_engine.__file__).parents[1] / "pyproject.toml").read_text())
     assert pyproject["project"]["version"] == hygge_engine.__version__
+
+
+@pytest.mark.parametrize("claimed", [{}, {"requested_by": "the boss"}])
+def test_who_was_authenticated_stands_beside_who_is_claimed(
+    api: Api, world: LoadWorld, claimed: dict[str, str]
+) -> None:
+    client = Client()
+    body = json.dumps({"entities": ["orders"], **claimed}).encode()
+    asyncio.run(api.start_load(body, client, requested_by="http", principal="mallory@example.com"))
+    [(load_id, instance)] = client.instances.items()
+    request = LoadRequest.from_json(json.loads(instance.input_))
+    run_load(world.project, request, Recorder())
+    [row] = world.journal()
+    who = (row["requested_by"], row["principal"])
+    assert who == (claimed.get("requested_by", "http"), "mallory@example.com")
+    shown = asyncio.run(api.load_status(load_id, client)).payload["request"]
+    assert (shown["requested_by"], shown["principal"]) == who
+
+
+def test_no_body_names_a_principal(api: Api) -> None:
+    assert start(api, {"principal": "root"}).status == HTTPStatus.BAD_REQUEST
+
+
+@pytest.mark.parametrize(("setting", "believed"), [(None, ""), ("False", ""), ("True", "ann@example.com")])
+def test_the_header_of_a_principal_counts_where_the_platform_authenticates(
+    monkeypatch: pytest.MonkeyPatch, setting: str | None, believed: str
+) -> None:
+    monkeypatch.delenv("WEBSITE_AUTH_ENABLED", raising=False)
+    if setting is not None:
+        monkeypatch.setenv("WEBSITE_AUTH_ENABLED", setting)
+    assert authenticated({"x-ms-client-principal-name": "ann@example.com"}) == believed
