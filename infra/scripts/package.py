@@ -58,7 +58,8 @@ def host_json(*, scheduler: bool) -> bytes:
 def install_dependencies(folder: Path) -> int:
     """Install requirements.txt for the platform, whatever this machine is; wheels only. The exit code of pip."""
     command = [sys.executable, "-m", "pip", "install", "--target", str(folder), "--no-deps", "--no-compile", "--quiet"]
-    command += ["--only-binary", ":all:", "--python-version", PYTHON_VERSION]
+    # Requirements are pinned for that Python. pip would compare them with the one that it runs on itself.
+    command += ["--only-binary", ":all:", "--python-version", PYTHON_VERSION, "--ignore-requires-python"]
     command += [word for platform in PLATFORMS for word in ("--platform", platform)]
     return subprocess.run([*command, "-r", str(ROOT / "requirements.txt")], check=False).returncode  # noqa: S603
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -241,12 +242,39 @@ def test_deploy_sh_misses_what_a_pipeline_passes_unset(tmp_path: Path, value: st
     assert "MIRROR_ID is not set" in run_deploy(tmp_path, "true", MIRROR_ID=value).stderr
 
 
+def test_who_may_look_may_change_nothing() -> None:
+    role = json.loads((ROOT / "infra/roles/what-if.json").read_text())
+    (step,) = read(ROOT / "azure-pipelines/templates/deploy-step.yml")["steps"]
+    text = (ROOT / "azure-pipelines/deploy.yml").read_text()
+
+    for action in role["Actions"]:
+        assert "*" not in action
+        assert action.rpartition("/")[0].endswith(("/validate", "/whatIf")) or action.endswith("/read")
+    assert step["inputs"]["azureSubscription"] == "${{ parameters.connection }}"
+    assert re.findall(r"connection: (.+)", text) == ["$(PREVIEW_CONNECTION)", "$(SERVICE_CONNECTION)"]
+
+
+def test_who_deploys_grants_the_roles_of_the_template_and_no_other() -> None:
+    condition = (ROOT / "infra/roles/deploy-condition.txt").read_text()
+    granted = re.findall(r"= '([0-9a-f-]{36})'", (ROOT / "infra/bicep/modules/access.bicep").read_text())
+    rules = condition.split("\nAND\n(\n")
+
+    assert len(rules) == 2
+    for rule, action in zip(rules, ("write", "delete"), strict=True):
+        assert f"roleAssignments/{action}'" in rule
+        assert re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", rule) == granted
+        assert "{'ServicePrincipal'}" in rule
+    assert "infra/roles/deploy-condition.txt" in (ROOT / "docs/deploy/pipelines.md").read_text()
+
+
 def test_deploy_sh_can_show_and_change_nothing(tmp_path: Path) -> None:
     done = run_deploy(tmp_path, "true", "--what-if")
 
     assert done.returncode == 0, done.stderr
     (call,) = (tmp_path / "az.seen").read_text().splitlines()
     assert call.startswith("deployment sub what-if --name hygge-shop")
+    # Otherwise whoever asks must be allowed to do all that would be done.
+    assert call.endswith("--validation-level ProviderNoRbac")
     assert run_deploy(tmp_path, "true", "--whatif").returncode == 2
 
 
@@ -272,6 +300,7 @@ def test_deploy_sh_can_build_here_for_the_platform(tmp_path: Path) -> None:
     assert "--python-version 3.13" in asked
     assert "--platform manylinux" in asked
     assert "--only-binary :all:" in asked
+    assert "--ignore-requires-python" in asked
     assert "--build-remote false" in (tmp_path / "az.seen").read_text()
     with zipfile.ZipFile(tmp_path / "seen.zip") as package:
         assert set(package.namelist()) == {*files_to_deploy(), ".python_packages/lib/site-packages/module.py"}
