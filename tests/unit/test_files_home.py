@@ -708,3 +708,25 @@ def test_more_files_than_a_slice_can_keep_in_mind_are_refused(tmp_path: Path, mo
     monkeypatch.setattr(listing, "FILES_LIMIT", 3)
     with pytest.raises(HomeError, match="more than 3 files"):
         listing.list_files(LocalLake(tmp_path), "*.csv", partitions=False)
+
+
+@pytest.mark.parametrize(
+    ("column", "blurs"),
+    [
+        ({"type": "timestamp"}, False),
+        ({"type": "timestamp", "format": "%Y-%m-%dT%H:%M:%S.%f"}, False),
+        ({"type": "timestamp", "epoch": 1900}, True),
+        ({"type": "date", "epoch": 1900}, False),
+        ({"type": "decimal(20,6)"}, False),
+    ],
+)
+def test_no_text_that_could_be_a_key_loses_digits_unseen(tmp_path: Path, column: dict[str, Any], blurs: bool) -> None:
+    serial = column["type"] != "timestamp" or "epoch" in column
+    last = "45000.1234567891234" if serial else "2024-01-01T00:00:00.1234567"
+    first = "45000" if serial else "2024-01-01T00:00:00.123456"
+    (tmp_path / "t.csv").write_text(f"v\n{first}\n{last}\n")
+    home = home_of(tmp_path, "t.csv", format="csv", columns={"v": column})
+    assert [each.blurs for each in home.describe().columns] == [blurs]
+    if not blurs:
+        with pytest.raises(Unreadable, match=r"t\.csv"):
+            rows(home)  # a value that has no place is refused, not rounded

@@ -19,6 +19,9 @@ from hygge_engine.homes.files.types import TIMESTAMP
 # The form of text that is a moment with an offset.
 INSTANT = "instant"
 
+# What does not survive of serial days with fractions.
+ROUNDED_TO_MICROSECONDS = "fractions of a day are rounded to microseconds"
+
 _INTEGER = r"^(?:0|-?[1-9][0-9]*)$"
 _JSON_INTEGER = r"^-?(?:0|[1-9][0-9]*)$"
 _NUMBER = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$"

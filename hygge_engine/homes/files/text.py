@@ -13,7 +13,14 @@ import pyarrow as pa
 from hygge_engine.errors import Unreadable
 from hygge_engine.homes.base import Column
 from hygge_engine.homes.files.blocks import Block
-from hygge_engine.homes.files.convert import CANDIDATES, INSTANT, arrow_type, to_values, type_of
+from hygge_engine.homes.files.convert import (
+    CANDIDATES,
+    INSTANT,
+    ROUNDED_TO_MICROSECONDS,
+    arrow_type,
+    to_values,
+    type_of,
+)
 from hygge_engine.homes.files.declared import declared_columns, spelling
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import ColumnSettings, FilesHomeSettings
@@ -157,7 +164,9 @@ class TextFormat(ABC):
         if JSON in types:
             return Column(name, arrow_type(settings), "JSON", True, "nested values are JSON text")
         source = f"{self._settings.format} {settings.type}"
-        return Column(name, arrow_type(settings), INSTANT if INSTANT in types[:1] else source, True, "")
+        # Of a day's fraction a spreadsheet shows ten digits, which stay apart; a file may have more.
+        loss = ROUNDED_TO_MICROSECONDS if settings.type == "timestamp" and settings.epoch else ""
+        return Column(name, arrow_type(settings), INSTANT if INSTANT in types[:1] else source, True, loss)
 
     def _typed(
         self, file: SourceFile, block: Block, frame: pl.DataFrame, first: int, names: Sequence[str]
