@@ -147,3 +147,18 @@ def test_text_files_hold_no_year_and_no_number_that_nobody_reads_back(tmp_path: 
         [beyond] = (tmp_path / "out/beyond").glob("part-*")
         assert [float(line) for line in beyond.read_text().split()[1:]] == [1.0, float("-inf")]
         assert none.read_text().split()[1:] == ["1.5", "nan"]
+
+
+def test_a_key_without_a_name_is_refused_as_such(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/bad.ndjson").write_text('{"id":1,"":2}\n')
+    (tmp_path / "in/good.ndjson").write_text('{"id":1}\n')
+    (tmp_path / "hygge.yml").write_text("name: panics\n")
+    (tmp_path / "flows/f").mkdir(parents=True)
+    home = {"type": "local", "path": "in/{entity}.ndjson", "format": "ndjson"}
+    flow = {"home": home, "store": {"type": "local", "path": "out"}, "entities": ["bad", "good"]}
+    (tmp_path / "flows/f/flow.yml").write_text(json.dumps(flow))
+    found = load(load_project(tmp_path, {}))
+    assert found["good"][0] == "success"
+    assert found["bad"][:2] == ("fail", "store.column_refused")
+    assert "'' is empty" in found["bad"][2]

@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn
 
 import polars as pl
 import pyarrow as pa
@@ -144,7 +144,8 @@ class NdjsonFormat(TextFormat):
             arrays = [pa.array(values, pa.string()) for values in texts.values()]
         except UnicodeEncodeError:
             self._refuse_surrogate(file, rows, texts)
-        return cast("pl.DataFrame", pl.from_arrow(pa.table(arrays, names=list(texts))))
+        # Of a whole table Polars would give a column without a name one of its own.
+        return pl.DataFrame({key: pl.from_arrow(array) for key, array in zip(texts, arrays, strict=True)})
 
     def _refuse_surrogate(self, file: SourceFile, rows: _Rows, texts: dict[str, list[str | None]]) -> NoReturn:
         for key, values in texts.items():
