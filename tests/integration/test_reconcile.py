@@ -443,7 +443,7 @@ def test_sql_servers_types_and_tracked_changes_are_compared(
         address=mssql_server.address, database=database, password=DEFAULT_LOGINS["sa"], driver="mssql-python"
     )
     watermark = "{ change_tracking: true }" if tracks else "{ column: version }"
-    flow = FLOW.format(run_type="incremental", store=store, watermark=watermark, entity="things")
+    flow = FLOW.format(schema="dbo", run_type="incremental", store=store, watermark=watermark, entity="things")
     project = load_project_files(tmp_path, hygge=hygge, flow=flow)
     assert run_load(project, LoadRequest(requested_by="tests"), Nobody())["status"] == "success"
     (entity,) = project.entities

@@ -142,7 +142,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
             address=server.address, database=database, password=DEFAULT_LOGINS["sa"], driver="mssql-python"
         )
         settings_ = "{ type: mssql, connection: shop_db, journal_folder: { path: out/.hygge_journal } }"
-    flow = FLOW.format(run_type="full_drop", store=settings_, watermark="null", entity="things")
+    flow = FLOW.format(schema="source", run_type="full_drop", store=settings_, watermark="null", entity="things")
     flow = flow.replace("watermark: null\n", "")
     return Store(load(tmp_path, hygge=hygge, flow=flow), home)
 

@@ -29,7 +29,7 @@ from tests.unit.project_files import HYGGE, load
 FLOW = """\
 name: orders_to_store
 run_type: {run_type}
-home: {{ type: mssql, connection: shop_db, table: "source.{{entity}}" }}
+home: {{ type: mssql, connection: shop_db, table: "{schema}.{{entity}}" }}
 store: {store}
 watermark: {watermark}
 entities: [{entity}]
@@ -88,7 +88,9 @@ class Warehouse(ABC):
 
     def project(self, run_type: RunType, incremental: bool | None = None) -> Project:
         store = self._store if incremental is None else self._store | {"incremental": incremental}
-        text = FLOW.format(run_type=run_type, store=json.dumps(store), watermark=self.watermark, entity=self.name)
+        settings = {"store": json.dumps(store), "watermark": self.watermark, "entity": self.name}
+        # Rows come from elsewhere, and the store may not write where the home says that it reads.
+        text = FLOW.format(schema="source", run_type=run_type, **settings)
         return load(self.directory / "project", hygge=self.hygge, flow=text + self.more)
 
     def settle_in(self, table_name: str) -> None:
