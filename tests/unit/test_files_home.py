@@ -429,6 +429,7 @@ LONG = "id,note\n" + "".join(f"{n},x\n" for n in range(2, 1_001)) + '1001,"opene
 
 REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     ("a.csv", LONG, {}, 'in/a.csv, line 1001: a quote " opens a field here, and is never closed'),
+    ("a.csv", b"\0" * 1000, {}, "in/a.csv, line 1: a name of a column holds a NUL character"),
     ("a.csv", 'id,v\n1,"a "quoted" word"\n', {}, 'in/a.csv, line 2: the quote " closes a field here, and more'),
     ("a.csv", 'id,v\r1,x\r2,"y" z\r', {}, "in/a.csv, line 3: the quote"),
     ("a.csv", "sep=;\nid;v\n1;2\n", {}, "in/a.csv, line 1: its fields are delimited by ';'"),

@@ -91,6 +91,9 @@ class CsvFormat(TextFormat):
 
     def _named(self, file: SourceFile, row: Sequence[str]) -> list[str]:
         names = [name.strip() or f"column_{number}" for number, name in enumerate(row, start=1)]
+        if any("\0" in name for name in names):
+            hint = "The file is no text, or text in another encoding: write it again as CSV, or set encoding."
+            raise Unreadable(f"{file.name}, line 1: a name of a column holds a NUL character.", hint=hint)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise Unreadable(
