@@ -88,6 +88,7 @@ class FolderTable(Destination[TableLanding]):
     def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
         """An increment of a table of ours looks at nothing: it adds files under names that nobody has."""
         folder = self.places.folder
+        self._check_is_no_link()
         if not state.owns(folder):
             self._check_unclaimed()
             return []
@@ -149,6 +150,7 @@ class FolderTable(Destination[TableLanding]):
 
         A zombie's delete cannot hit the table's next generation, whose files have other names.
         """
+        self._check_is_no_link()
         renewed = time.monotonic()
         ours = self._ours(landing.state) if landing.owns_place else set()
         for entry in [entry for entry in self.lake.list(self.places.folder) if entry.path in ours]:
@@ -165,6 +167,15 @@ class FolderTable(Destination[TableLanding]):
 
     def _ours(self, state: LandingState) -> set[str]:
         return self.landed_paths(state) | set(state.left_over)
+
+    def _check_is_no_link(self) -> None:
+        """Raises NotOurs where the folder is a link: another folder's files may bear the names of ours."""
+        info = self.lake.info(self.places.folder)
+        if info is not None and info.link:
+            raise NotOurs(
+                f"{self.places.folder} is a link to {info.link}, and may lead to files that no load has written",
+                hint="Put the folder itself in its place, or let the store's path lead where the link leads.",
+            )
 
     def _check_unclaimed(self) -> None:
         """Raises NotOurs where the folder, of which nothing is ours, is not empty."""

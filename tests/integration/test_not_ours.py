@@ -346,6 +346,111 @@ def test_columns_that_somebody_has_added_to_a_table_are_never_lost(database: Dat
     assert {note for (note,) in database.ask("SELECT note FROM things")} == {"mine"}
 
 
+THEIRS = [(7, "theirs", 0)]
+
+
+def put_in_place(database: DatabaseWarehouse, kind: str) -> None:
+    """Somebody's own table, with the columns of ours, under the name of ours."""
+    columns = "id INTEGER NOT NULL, value TEXT, modified INTEGER, PRIMARY KEY (id)"
+    if isinstance(database, MssqlWarehouse):
+        columns = "id bigint NOT NULL PRIMARY KEY, value nvarchar(100), modified bigint"
+    table = "things" if kind == "a table" else "kept"
+    execute(database, "DROP TABLE things", f"CREATE TABLE {table} ({columns})")
+    execute(database, f"INSERT INTO {table} (id, value, modified) VALUES (7, 'theirs', 0)")
+    if kind == "a view":
+        execute(database, "CREATE VIEW things AS SELECT id, value, modified FROM kept")
+
+
+class PuttingInPlace(Watching):
+    """Lets somebody put a table in the place of ours while a load reads."""
+
+    def __init__(self, database: DatabaseWarehouse) -> None:
+        super().__init__()
+        self._database: DatabaseWarehouse | None = database
+
+    def progress(self, rows: int, bytes_: int) -> None:
+        if self._database is not None:
+            put_in_place(self._database, "a table")
+            self._database = None
+
+
+@pytest.mark.parametrize("run_type", RUN_TYPES)
+@pytest.mark.parametrize("kind", ["a table", "a view", "a table, while a load reads"])
+def test_a_table_in_place_of_ours_is_refused_and_stays(
+    database: DatabaseWarehouse, run_type: RunType, kind: str
+) -> None:
+    database.source.put(1, 2)
+    database.load("full_drop")
+    database.source.put(2, 3)
+    database.load()  # what we change ourselves stays ours
+    database.source.put(3, 4)
+    watch = None
+    if kind.endswith("reads"):
+        watch = PuttingInPlace(database)
+    else:
+        put_in_place(database, kind)
+    refused = database.slice("third", run_type, watch=watch)
+    assert (refused.status, refused.error) == ("failed", "store.not_ours"), refused
+    assert "hygge adopt" in refused.hint
+    assert database.rows() == THEIRS
+
+
+def test_what_sqlite_tools_do_to_a_table_leaves_it_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse = SqliteWarehouse(tmp_path, monkeypatch)
+    warehouse.source.put(1, 2)
+    warehouse.load()
+    execute(
+        warehouse, "ALTER TABLE things ADD note", "ALTER TABLE things DROP note", "CREATE INDEX mine ON things (value)"
+    )
+    file = tmp_path / "project/out/shop.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("VACUUM")
+        dumped = "".join(connection.iterdump())
+    file.unlink()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(dumped)
+    for run_type in RUN_TYPES:
+        warehouse.source.put(2, 3)
+        warehouse.load(run_type)
+        assert warehouse.rows() == warehouse.source.rows
+
+
+def test_a_table_in_place_of_ours_can_be_adopted(tmp_path: Path) -> None:
+    project(tmp_path, "{ type: sqlite, path: shop.db }")
+    assert hygge(tmp_path, "go")[0] == 0
+    assert hygge(tmp_path, "adopt", "orders", "--confirm", "orders")[0] == 2  # it is ours already
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection, connection:
+        connection.execute("DROP TABLE orders")
+        connection.execute("CREATE TABLE orders (id, v)")
+    code, said = hygge(tmp_path, "plan")
+    assert (code, "not the table any more" in said) == (1, True)
+    assert hygge(tmp_path, "adopt", "orders", "--confirm", "orders")[0] == 0
+    assert hygge(tmp_path, "go")[0] == 0
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+        assert connection.execute("SELECT v FROM orders ORDER BY id").fetchall() == [("a",), ("b",)]
+
+
+@pytest.mark.parametrize("run_type", RUN_TYPES)
+def test_a_link_in_place_of_our_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_type: RunType
+) -> None:
+    warehouse = local(tmp_path, monkeypatch, "csv")
+    warehouse.source.put(1)
+    warehouse.load("full_drop")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for name in contents(warehouse.folder):
+        (theirs / name).write_text("theirs")
+    before = contents(theirs)
+    warehouse.folder.rename(tmp_path / "ours")
+    warehouse.folder.symlink_to(theirs)
+    warehouse.source.put(2)
+    refused = warehouse.run("second", run_type)
+    assert refused.error == "store.not_ours"
+    assert "is a link to" in refused.message
+    assert contents(theirs) == before
+
+
 def test_a_unique_index_of_somebody_else_costs_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     warehouse = SqliteWarehouse(tmp_path, monkeypatch)
     warehouse.source.put_values({1: "a", 2: "b", 3: "c"})

@@ -59,6 +59,11 @@ class Transaction(Protocol):
         """
         ...
 
+    def table_id(self, table: str) -> str | None:
+        """What tells a table or view from any other that ever had its name; None where there is none, and empty where
+        nothing tells, as of a table that an earlier version has made."""
+        ...
+
     def merge(
         self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
     ) -> None:
@@ -101,6 +106,10 @@ class Database(ABC):
     @abstractmethod
     def has_table(self, table: str) -> bool:
         """Whether there is such a table."""
+
+    @abstractmethod
+    def table_id(self, table: str) -> str | None:
+        """As `Transaction.table_id`."""
 
     def columns(self, table: str) -> list[str]:
         """The columns of a table that hold values of their own, in order; none where there is no such table."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 
 from hygge_engine.errors import LandingBroken, LandingFenced, NotOurs, StoreUnavailable
@@ -93,6 +94,7 @@ class DatabaseLanding(Landing):
         self._row = StateRow(database, name)
         self._table = table
         self._transaction: Transaction | None = None
+        self._table_id = ""
         self._stages = 0
         super().__init__(self._row, load_id=load_id, attempt=attempt)
 
@@ -115,6 +117,7 @@ class DatabaseLanding(Landing):
     ) -> None:
         """Publish and commit in one transaction; the intent is never seen by anybody else."""
         before, owns_place = self.state, self.owns_place
+        self._table_id = before.table_id if owns_place else ""
 
         def land() -> LandingFenced | None:
             """Returns what is not to be tried again."""
@@ -163,13 +166,16 @@ class DatabaseLanding(Landing):
     def _make_visible(self, files: Sequence[StagedFile]) -> None:
         if self._transaction is None or self.state.open is None:
             raise LandingBroken(f"the landing state of {self._row.name} holds an intent, which no database ever does")
+        # Again, and in the transaction: a load may take hours, and somebody may have changed the table meanwhile.
+        check_same(self._transaction, self._table, self._row.name, self._table_id)
         schema, key = schema_of(self.state.columns), self.state.key_columns
         told_apart = self.state.open.told_apart
         if self.state.open.mode == "reload":
             self._transaction.replace([file.staged for file in files], self._table, schema, key, told_apart)
-            return
-        for file in files:
-            self._transaction.merge(file.staged, self._table, schema, key, told_apart)
+        else:
+            for file in files:
+                self._transaction.merge(file.staged, self._table, schema, key, told_apart)
+        self.state = replace(self.state, table_id=self._transaction.table_id(self._table) or "")
 
 
 def check_unclaimed(database: Database, table: str, entity: str) -> None:
@@ -177,5 +183,15 @@ def check_unclaimed(database: Database, table: str, entity: str) -> None:
     if database.has_table(table):
         raise NotOurs(
             f"{table} exists, and no load of {entity} has written it: {database.describe_table(table)}",
+            hint=NOT_OURS_HINT.format(entity),
+        )
+
+
+def check_same(database: Database | Transaction, table: str, entity: str, table_id: str) -> None:
+    """Raise NotOurs where there is another table than that of ``table_id``, which is empty where nobody knows."""
+    if table_id and database.table_id(table) not in (None, table_id):
+        raise NotOurs(
+            f"{table} is not the table any more that loads of {entity} have written: somebody has put another table or "
+            "view in its place",
             hint=NOT_OURS_HINT.format(entity),
         )

@@ -11,7 +11,7 @@ import pyarrow as pa
 from hygge_engine.errors import HyggeError, LandingBroken, LandingUnreadable, NotOurs, StoreError
 from hygge_engine.stores.base import Adoption, Destination, ReadBack
 from hygge_engine.stores.database.base import DELETED, NAMED_COLUMNS, Database, Inserter
-from hygge_engine.stores.database.landing import DatabaseLanding, StateRow, check_unclaimed
+from hygge_engine.stores.database.landing import DatabaseLanding, StateRow, check_same, check_unclaimed
 from hygge_engine.stores.landing.base import RELOAD
 from hygge_engine.stores.landing.state import LandingState, StagedFile, fresh_epoch
 
@@ -54,6 +54,7 @@ class DatabaseTable(Destination[DatabaseLanding]):
         if not state.owns(self.table_name):
             check_unclaimed(self._database, self.table_name, self._name)
             return []
+        check_same(self._database, self.table_name, self._name, state.table_id)
         known = {name.casefold() for name in (*state.columns, *state.removed_columns)}
         added = [name for name in self._database.columns(self.table_name) if name.casefold() not in known]
         if added and not state.adopted:
@@ -67,13 +68,17 @@ class DatabaseTable(Destination[DatabaseLanding]):
     def adopt(self) -> Adoption:
         """The table as it is becomes this entity's, to be replaced by its next full_drop."""
         state, unreadable = self.state_to_replace()
-        if state is not None and state.owns(self.table_name):
+        if state is not None and state.owns(self.table_name) and self._is_the_same(state):
             raise LandingBroken(f"the table {self.table_name} is that of {self._name} already")
         exists = self._database.has_table(self.table_name)
         if not exists and not unreadable:
             raise LandingBroken(f"there is no table {self.table_name}: a load just makes it")
         found = self._database.describe_table(self.table_name) if exists else "nothing"
         return Adoption(self.table_name, found, "all of it", "nothing", lambda: self._write_adopted(state))
+
+    def _is_the_same(self, state: LandingState) -> bool:
+        """Whether the table is the one that was landed, as far as the state can tell."""
+        return not state.table_id or self._database.table_id(self.table_name) in (None, state.table_id)
 
     def _write_adopted(self, before: LandingState | None) -> None:
         row = StateRow(self._database, self._name)

@@ -163,8 +163,10 @@ class LandingState:
     ``next_sequence`` numbers the next file, from 1; ``folder_etag`` is set while the table's folder is being dropped.
     ``place`` is where rows settle (`Landing.place`), empty in documents of earlier versions. ``landed_in`` is where the
     rows of this generation are, and ``file_format`` in what kind of files: what lies there and was not written by us is
-    somebody else's. None and empty where nothing has landed yet, and in documents of earlier versions. ``adopted`` (ISO
-    8601, UTC) is when somebody said that what lies there may be replaced; a reload that has ended takes it back.
+    somebody else's. None and empty where nothing has landed yet, and in documents of earlier versions. ``table_id``
+    tells a table of a database from any other of its name; empty elsewhere, and where an earlier version made the
+    table. ``adopted`` (ISO 8601, UTC) is when somebody said that what lies there may be replaced; a reload that has
+    ended takes it back.
     ``left_over`` are final paths of files of ours that no number of this generation covers: of an intent that was given
     up. ``set_aside`` is an open load that has landed rows and makes way for a reload, which is open meanwhile or about
     to begin; where that ends before it takes the old rows' place, the load set aside is the open one again.
@@ -180,6 +182,7 @@ class LandingState:
     place: str = ""
     landed_in: str | None = None
     file_format: str = ""
+    table_id: str = ""
     adopted: str = ""
     left_over: tuple[str, ...] = ()
     key_columns: tuple[str, ...] = ()

@@ -90,6 +90,9 @@ class MssqlDatabase(Database):
         rows = self._ask("SELECT OBJECT_ID(?)", (self._name(table),), f"looking for the table {table}")
         return rows[0][0] is not None
 
+    def table_id(self, table: str) -> str | None:
+        return _table_id(self._ask("SELECT OBJECT_ID(?)", (self._name(table),), f"looking for the table {table}"))
+
     def columns(self, table: str) -> list[str]:
         """Without computed ones, whose values nobody can lose."""
         select = "SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(?) AND is_computed = 0 ORDER BY column_id"
@@ -209,6 +212,10 @@ class MssqlTransaction:
         rows = self._session.fetch_all(f"SELECT nonce FROM {table} WHERE name = ?", (name,), doing=doing)  # noqa: S608
         return str(rows[0][0]) if rows else None
 
+    def table_id(self, table: str) -> str | None:
+        doing = f"looking for the table {table}"
+        return _table_id(self._session.fetch_all("SELECT OBJECT_ID(?)", (self._name(table),), doing=doing))
+
     def merge(
         self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
     ) -> None:
@@ -274,6 +281,12 @@ class MssqlTransaction:
 
     def _name(self, table: str) -> str:
         return qualify(self._schema, table)
+
+
+def _table_id(rows: Sequence[tuple[Any, ...]]) -> str | None:
+    """The server never gives an object's number to another one, and keeps it when the object is renamed."""
+    ((number,),) = rows
+    return None if number is None else str(number)
 
 
 def _same_key(name: str, folding: str | None) -> str:

@@ -6,7 +6,9 @@ take turns; what makes a slice visible is one transaction.
 
 from __future__ import annotations
 
+import re
 import sqlite3
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -34,6 +36,9 @@ from hygge_engine.stores.sqlite.types import declared_type, rows_of
 # How long a statement waits for another writer: longer than staging a batch takes, and than publishing all but very
 # large slices.
 BUSY_SECONDS = 30.0
+
+# A comment at the beginning of a table's statement, which SQLite keeps through VACUUM, dumps and changes of columns.
+_TABLE_ID = re.compile(r"\(/\* hygge-engine ([0-9a-f]{32}) \*/")
 
 
 class SqliteDatabase(Database):
@@ -66,6 +71,12 @@ class SqliteDatabase(Database):
 
     def has_table(self, table: str) -> bool:
         return bool(self.columns(table))
+
+    def table_id(self, table: str) -> str | None:
+        if not self._path.exists():
+            return None
+        with self._reading(f"looking for the table {table}") as connection:
+            return _table_id(connection, table)
 
     def columns(self, table: str) -> list[str]:
         if not self._path.exists():
@@ -181,6 +192,9 @@ class SqliteTransaction:
         found = execute(f"SELECT nonce FROM {LANDING_TABLE} WHERE name = ?", (name,)).fetchone()  # noqa: S608
         return None if found is None else str(found[0])
 
+    def table_id(self, table: str) -> str | None:
+        return _table_id(self._connection, table)
+
     def merge(
         self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
     ) -> None:
@@ -196,9 +210,10 @@ class SqliteTransaction:
     def replace(
         self, stages: Sequence[str], table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
     ) -> None:
-        """A table that has the columns already is emptied, one that has not is made anew; its indexes and triggers
-        stay in either case, and views with them. Raises StoreError where one of them needs a column that is gone."""
-        if _columns(self._connection, table) == _wanted(schema, key):
+        """A table that has the columns already is emptied; one that has not, or that has no id yet, is made anew. Its
+        indexes and triggers stay in either case, and views with them. Raises StoreError where one of them needs a
+        column that is gone."""
+        if self.table_id(table) and _columns(self._connection, table) == _wanted(schema, key):
             self._connection.execute(f"DELETE FROM {quote(table)}")  # noqa: S608 - names are quoted
         else:
             built = self._built_on(table)
@@ -230,7 +245,8 @@ class SqliteTransaction:
         columns = [_declaration(field, required=field.name in key) for field in schema]
         if key:
             columns.append(f"PRIMARY KEY ({', '.join(quote(name) for name in key)})")
-        self._connection.execute(f"CREATE TABLE {quote(table)} ({', '.join(columns)})")
+        mark = f"/* hygge-engine {uuid.uuid4().hex} */"
+        self._connection.execute(f"CREATE TABLE {quote(table)} ({mark} {', '.join(columns)})")
 
     def _move(self, stage: str, table: str, schema: pa.Schema, key: Sequence[str]) -> None:
         """A row replaces the one with its key, the last one staged before it included. What is deleted in the end goes
@@ -268,6 +284,15 @@ def _columns(connection: sqlite3.Connection, table: str) -> list[_Column]:
     """The columns of a table, in order; none where there is no such table."""
     select = 'SELECT name, type, "notnull", pk FROM pragma_table_info(?)'
     return [(name, type_, required, place) for name, type_, required, place in connection.execute(select, (table,))]
+
+
+def _table_id(connection: sqlite3.Connection, table: str) -> str | None:
+    select = "SELECT sql FROM sqlite_schema WHERE lower(name) = lower(?) AND type IN ('table', 'view')"
+    found = connection.execute(select, (table,)).fetchone()
+    if found is None:
+        return None
+    marked = _TABLE_ID.search(found[0])
+    return marked[1] if marked else ""
 
 
 def _wanted(schema: pa.Schema, key: Sequence[str]) -> list[_Column]:
