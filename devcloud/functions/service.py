@@ -200,7 +200,13 @@ class HostService:
         await asyncio.gather(*self._background, return_exceptions=True)
         await self.worker.stop()
         if self._runner is not None:
+            server = self._runner.server
             await self._runner.cleanup()
+            if server is not None:
+                # A connection that was accepted meanwhile is one more to close; its transport ends a turn later.
+                await asyncio.sleep(0)
+                await server.shutdown(0)
+                await asyncio.sleep(0)
         self.hub.close()
 
 
