@@ -482,18 +482,28 @@ def test_a_mirror_folder_of_somebody_else_is_refused(
     assert contents(folder) == before
 
 
-def test_a_mirror_folder_with_files_of_others_is_not_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["notes.xlsx", "archive/00000000000000000001.parquet", "archive/_metadata.json", "_ProcessedFiles/notes.xlsx",
+     "copy of 00000000000000000001.parquet", "00000000000000000099.parquet"],
+)  # fmt: skip
+def test_a_mirror_folder_with_files_of_others_is_not_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     world = World(tmp_path, monkeypatch, run_type="full_drop")
     world.source.put(1, 2)
     assert world.load("first").status == "done"
     folder = tmp_path / world.layout.folder
-    (folder / "notes.xlsx").write_bytes(b"notes")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"theirs")
     before = contents(folder)
     refused = world.slice("second")
     assert refused.error == "store.not_ours"
-    assert "notes.xlsx" in refused.message
+    assert name.rpartition("/")[2] in refused.message
     assert contents(folder) == before
-    (folder / "notes.xlsx").unlink()
+    (folder / name).unlink()
+    if name.startswith("archive/"):
+        (folder / "archive").rmdir()
     world.source.put(3)
     assert world.load("third").status == "done"
     world.check()

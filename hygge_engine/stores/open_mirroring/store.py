@@ -153,11 +153,11 @@ class OpenMirroringTable(FolderTable):
 
     def _check_all_is_ours(self, state: LandingState) -> None:
         """Raises NotOurs for a folder that holds anything but our files and what Fabric makes of them."""
-        ours = {path.rpartition("/")[2] for path in self._ours(state)} | {METADATA_FILE}
+        ours = self._ours(state)
         strangers = (
             entry
             for entry in self.lake.list(self.places.folder, recursive=True)
-            if not entry.is_directory and entry.name not in ours and not self._is_fabrics(entry)
+            if not entry.is_directory and entry.path not in ours and not self._is_fabrics(entry)
         )
         if found := named(strangers):
             raise NotOurs(
