@@ -12,6 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
+
+from hygge_engine.cli.terminal import give_back
 
 EXIT_INTERRUPTED = 130  # As shells report a program that SIGINT has ended.
 
@@ -35,12 +38,15 @@ def ends_soon(
     the process. So do `GRACE_SECONDS` after the first one, once nothing has moved for as long, by ``silence_seconds``
     (since something last moved); ``leaving`` is called before, from a thread of its own.
 
-    That thread is told by the system itself: Python's handlers run on the main thread, and polars and Arrow have a
-    waiting main thread sleep on through a signal (SA_RESTART).
+    However it ends, the terminal is given back as it was. The thread that ends it is told by the system itself:
+    Python's handlers run on the main thread, and polars and Arrow have a waiting main thread sleep on through a signal
+    (SA_RESTART).
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        # The next one ends the process whatever holds the interpreter, so the terminal is given back before it comes.
         signal.signal(number, signal.SIG_DFL)
+        give_back()
         stop()
 
     ear, mouth = socket.socketpair()
@@ -76,7 +82,7 @@ def _watch(ear: socket.socket, silence_seconds: Callable[[], float], leaving: Ca
                 return
             if heard[0] in _SIGNALS:
                 if asked is not None:
-                    os._exit(EXIT_INTERRUPTED)
+                    _end()
                 asked = time.monotonic()
         if asked is not None and min(silence_seconds(), time.monotonic() - asked) >= GRACE_SECONDS:
             leaving()
@@ -84,4 +90,9 @@ def _watch(ear: socket.socket, silence_seconds: Callable[[], float], leaving: Ca
                 with suppress(OSError, ValueError):
                     if stream is not None:
                         stream.flush()
-            os._exit(EXIT_INTERRUPTED)
+            _end()
+
+
+def _end() -> NoReturn:
+    give_back()
+    os._exit(EXIT_INTERRUPTED)

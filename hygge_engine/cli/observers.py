@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
 from hygge_engine.cli.figures import bytes_text, rate_text, rows_text, seconds_between, seconds_text
-from hygge_engine.cli.messages import is_terminal
 from hygge_engine.cli.output import echo_json, hanging
+from hygge_engine.cli.terminal import quiet_control_characters
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.orchestration.local import Observer
 from hygge_engine.orchestration.verdict import ATTEMPTS
@@ -335,23 +335,6 @@ def _tell(text: str) -> None:
     """Say something at once, from wherever it comes; whoever has closed the stream does not want to know."""
     with suppress(OSError):
         os.write(2, f"\n{text}\n".encode())
-
-
-@contextmanager
-def quiet_control_characters() -> Iterator[None]:
-    """Keep the terminal from showing ``^C`` where Ctrl-C is pressed: the line that this begins tears the bars apart."""
-    if sys.platform == "win32" or not is_terminal(sys.stdin):
-        yield
-        return
-    import termios
-
-    before = termios.tcgetattr(sys.stdin)
-    quiet = [*before[:3], before[3] & ~termios.ECHOCTL, *before[4:]]
-    termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
 
 def write_event(event: str, **values: Any) -> None:

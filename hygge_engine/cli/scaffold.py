@@ -195,7 +195,10 @@ def _files_home(answers: Answers, directory: Path) -> tuple[str, list[str], str]
         try:
             check_entity_name(name)
         except ValueError as error:
-            raise ConfigurationError(f"The file {name}{ending} cannot give a table its name: {error}.") from error
+            raise ConfigurationError(
+                f"The file {name}{ending} cannot give a table its name: {error}.",
+                hint="Rename the file, or choose others with `--files`.",
+            ) from error
     path = f"{folder}/{{entity}}{ending}".lstrip("/")
     home = _FILES_HOME.format(path=json.dumps(path, ensure_ascii=False), format=format_of(pattern))
     return home, [f"  - {_scalar(name)}" for name in names], "dbo"

@@ -52,7 +52,10 @@ def check_flow_name(name: str) -> str:
 def check_entity_name(name: str) -> str:
     """Return ``name`` if it can name an entity; raise ValueError otherwise."""
     if not _ENTITY_NAME.fullmatch(name) or len(name) > _NAME_LIMIT_CHARACTERS:
-        raise ValueError("an entity's name is letters, digits, '_', '-', '$', '.' and inner blanks (128 at most)")
+        raise ValueError(
+            "an entity's name is letters, digits, '_', '-', '$' and inner '.' and blanks, and begins with a letter, a "
+            "digit or '_' (128 at most)"
+        )
     return name
 
 
