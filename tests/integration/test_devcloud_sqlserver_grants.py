@@ -67,6 +67,40 @@ def test_a_login_reads_the_columns_that_it_may(server: ServerProcess, driver: st
         read_all(home)
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        "INSERT INTO dbo.s OUTPUT inserted.w VALUES (3, 3, 3)",
+        "UPDATE dbo.s SET v = w OUTPUT inserted.w WHERE s.w = 2",
+        "UPDATE s SET v = w OUTPUT inserted.w FROM dbo.s JOIN dbo.other AS o ON o.id = s.w",
+        "UPDATE x SET v = x.w OUTPUT inserted.w FROM dbo.s AS x WHERE x.w = 2",
+        "DELETE dbo.s OUTPUT deleted.w FROM dbo.s WHERE s.w = 2",
+    ],
+)
+def test_by_a_synonym_a_login_writes_what_its_grants_on_the_synonym_allow(server: ServerProcess, write: str) -> None:
+    server.run(
+        "CREATE TABLE dbo.hidden (id int NOT NULL PRIMARY KEY, v int, w int)",
+        "INSERT INTO dbo.hidden VALUES (1, 1, 1), (2, 2, 2)",
+        "CREATE TABLE dbo.other (id int NOT NULL PRIMARY KEY)",
+        "INSERT INTO dbo.other VALUES (2)",
+        "CREATE SYNONYM dbo.s FOR dbo.hidden",
+        *(f"GRANT {verb} ON dbo.s TO reader" for verb in ("INSERT", "UPDATE", "DELETE", "SELECT")),
+        "GRANT SELECT ON dbo.other TO reader",
+        "DENY SELECT ON dbo.hidden (w) TO reader",
+        database=DATABASE,
+    )
+    login = {"username": "reader", "password": READER_PASSWORD}
+    session = open_session(connect(server.address, database=DATABASE, **login))
+    try:
+        assert len(session.fetch_all(write, doing="writing")) == 1
+        server.run("REVOKE SELECT ON dbo.s TO reader", database=DATABASE)
+        with pytest.raises(HomePermissionDenied, match="object 's'"):
+            session.fetch_all(write, doing="writing")
+    finally:
+        session.close()
+        server.run("DROP SYNONYM dbo.s", "DROP TABLE dbo.hidden", "DROP TABLE dbo.other", database=DATABASE)
+
+
 def test_a_column_has_its_new_name(server: ServerProcess) -> None:
     server.run(
         "CREATE TABLE dbo.renamed (id int NOT NULL PRIMARY KEY, [old]];name] int UNIQUE)",

@@ -66,11 +66,8 @@ class SourceBinder(ExpressionBinder):
         return self.environment.catalogue(database or self.environment.database), schema or "dbo", table
 
     def find_table(self, name: Name, permission: str = "SELECT") -> tuple[Catalogue, Table]:
-        """Return a table or view by its name. Raises SqlError 208 or 229."""
-        catalogue, schema, table_name = self.locate(name)
-        table = catalogue.find(schema, table_name)
-        if table is None:
-            raise make_error(208, ".".join(part for part in name if part))
+        """Return a table or view by its name, or by a synonym's. Raises SqlError 208, 229 or 5313."""
+        catalogue, table = self._find(name)
         if not self._inside_view and not self._may_read_any(catalogue, permission, table):
             raise make_error(229, permission, table.name, catalogue.database, table.schema, state=5)
         if table.kind == "SN":
@@ -81,6 +78,14 @@ class SourceBinder(ExpressionBinder):
             table = base
         self.environment.check_isolation(catalogue.database)
         self.tables.append(table)
+        return catalogue, table
+
+    def _find(self, name: Name) -> tuple[Catalogue, Table]:
+        """Return what has a name, be it a synonym. Raises SqlError 208."""
+        catalogue, schema, table_name = self.locate(name)
+        table = catalogue.find(schema, table_name)
+        if table is None:
+            raise make_error(208, ".".join(part for part in name if part))
         return catalogue, table
 
     def _may_read_any(self, catalogue: Catalogue, permission: str, table: Table) -> bool:
@@ -135,27 +140,23 @@ class SourceBinder(ExpressionBinder):
         view = SYSTEM_VIEWS.get((schema.lower(), name.lower()))
         if view is not None and (self.environment.has_change_tracking or "change_tracking" not in name.lower()):
             return self._bind_system_view(view, catalogue, source)
-        named = catalogue.find(schema, name)
         catalogue, table = self.find_table(source.name)
         if table.kind == "V":
             if source.sample is not None:
                 raise make_error(494)
             return self._bind_view(table, catalogue, source)
         alias = self.new_alias()
-        by_synonym = named is not None and named.kind == "SN"
-        bound = self.table_source(table, catalogue, alias, source.alias, chained=by_synonym)
+        bound = self.table_source(table, alias, source.name, source.alias)
         sample = f" TABLESAMPLE {_sample(source.sample)}" if source.sample else ""
         return f'{self.storage_name(catalogue, table)} AS "{alias}"{sample}', bound
 
-    def table_source(
-        self, table: Table, catalogue: Catalogue, alias: str, name: str | None = None, *, chained: bool = False
-    ) -> Source:
+    def table_source(self, table: Table, alias: str, name: Name, called: str | None = None) -> Source:
         """Return a table as a source under a DuckDB alias; computed columns stand as their expressions.
 
-        ``chained``: it is reached by a synonym, whose permissions alone count, as those of a view do.
+        ``name`` is the one by which it was found: of a synonym the permissions alone count, as those of a view do.
         """
-        user = self.environment.user
-        denied = set() if chained or self._inside_view else catalogue.denied_columns(user, "SELECT", table)
+        catalogue, named = self._find(name)
+        denied = set() if self._inside_view else self._denied(catalogue, named, table)
         columns = [
             (
                 column.name,
@@ -164,7 +165,7 @@ class SourceBinder(ExpressionBinder):
                     column.type,
                     column.nullable,
                     identity=column.identity is not None,
-                    denied=("SELECT", column.name, table.name, catalogue.database, table.schema)
+                    denied=("SELECT", column.name, named.name, catalogue.database, named.schema)
                     if column.column_id in denied
                     else (),
                 ),
@@ -181,9 +182,17 @@ class SourceBinder(ExpressionBinder):
                 else:
                     value = self.convert(self.bind(parse_expression(column.computed), plain), column.type)
                     columns.append((column.name, replace(value, nullable=column.nullable, computed=True)))
-        full_name = (catalogue.database, table.schema, table.name) if name is None else (name,)
+        full_name = (catalogue.database, named.schema, named.name) if called is None else (called,)
         qualifiers = qualifiers_of(full_name) | {("\0" + alias,)}
         return Source(qualifiers, tuple(columns), alias, table)
+
+    def _denied(self, catalogue: Catalogue, named: Table, table: Table) -> set[int]:
+        """Return the ids of a table's columns that the user may not read, by the name of it or of a synonym."""
+        if named.kind != "SN":
+            return catalogue.denied_columns(self.environment.user, "SELECT", table)
+        if catalogue.allows(self.environment.user, "SELECT", named):
+            return set()
+        return {column.column_id for column in table.columns}
 
     @staticmethod
     def storage_name(catalogue: Catalogue, table: Table) -> str:

@@ -138,7 +138,7 @@ class WriteBinder(QueryBinder):
         sql = f"INSERT INTO {self.storage_name(catalogue, table)} ({listed}) {body}"
         columns: tuple[OutputColumn, ...] = ()
         if insert.output:
-            returning, columns = self._bind_output(insert.output, table, catalogue, "INSERTED", table.name)
+            returning, columns = self._bind_output(insert.output, table, insert.table, "INSERTED", table.name)
             sql += returning
         identity = table.identity
         return BoundWrite(
@@ -218,10 +218,10 @@ class WriteBinder(QueryBinder):
     # OUTPUT
 
     def _bind_output(
-        self, items: tuple[SelectItem, ...], table: Table, catalogue: Catalogue, allowed: str, alias: str
+        self, items: tuple[SelectItem, ...], table: Table, name: Name, allowed: str, alias: str
     ) -> tuple[str, tuple[OutputColumn, ...]]:
         """Return RETURNING for an OUTPUT clause that refers to ``inserted`` or ``deleted``, whichever is allowed."""
-        source = self.table_source(table, catalogue, alias, allowed)
+        source = self.table_source(table, alias, name, allowed)
         scope = Scope([source])
         shown: list[str] = []
         columns: list[OutputColumn] = []
@@ -252,7 +252,9 @@ class WriteBinder(QueryBinder):
         sql += condition
         columns: tuple[OutputColumn, ...] = ()
         if update.output:
-            returning, columns = self._bind_output(update.output, table, catalogue, "INSERTED", alias)
+            returning, columns = self._bind_output(
+                update.output, table, _target_name(update.source, update.target), "INSERTED", alias
+            )
             sql += returning
         # A row whose key changes is another row to those who follow the changes.
         moves = any(name in assignments for name in key_names(table))
@@ -298,7 +300,9 @@ class WriteBinder(QueryBinder):
         sql += condition
         columns: tuple[OutputColumn, ...] = ()
         if delete.output:
-            returning, columns = self._bind_output(delete.output, table, catalogue, "DELETED", alias)
+            returning, columns = self._bind_output(
+                delete.output, table, _target_name(delete.source, delete.target), "DELETED", alias
+            )
             sql += returning
         capture = self._capture(catalogue, table)
         if capture is not None:
@@ -335,7 +339,7 @@ class WriteBinder(QueryBinder):
             catalogue, table = self.find_table(target, verb)
             self._check_target(table, verb)
             alias = self.new_alias()
-            scope.sources = [self.table_source(table, catalogue, alias)]
+            scope.sources = [self.table_source(table, alias, target)]
             return catalogue, table, scope, alias, ""
         named = _find_target(source, target)
         if named is None:
@@ -344,7 +348,9 @@ class WriteBinder(QueryBinder):
         self._check_target(table, verb)
         sql, sources = self.bind_source(source, scope)
         scope.sources = sources
-        inner = next(bound for bound in sources if bound.table is table and _is_called(bound, target))
+        inner = next((bound for bound in sources if bound.table is table and _is_called(bound, target)), None)
+        if inner is None:
+            raise refuse(f"{verb} of a common table expression")
         alias = self.new_alias()
         # Every column of FROM, and the target's row number, become columns of one derived table.
         columns: list[str] = []
@@ -407,6 +413,12 @@ def _find_target(source: SourceSyntax, target: Name) -> TableSource | None:
         return source
     same = tuple(part.lower() for part in source.name[-len(target) :]) == tuple(part.lower() for part in target)
     return source if source.alias is None and same else None
+
+
+def _target_name(source: SourceSyntax | None, target: Name) -> Name:
+    """Return the name in FROM of what a write is aimed at, which may be called by an alias."""
+    named = None if source is None else _find_target(source, target)
+    return target if named is None else named.name
 
 
 def _is_called(source: Source, target: Name) -> bool:
