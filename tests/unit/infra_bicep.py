@@ -75,7 +75,7 @@ class Template:
                     value = node.named_children[-1]
                     self.outputs[_text(node.named_children[0])] = _once(partial(self.evaluate, value, {}))
                 case "resource_declaration":
-                    self._declare_resource(node, None, {})
+                    self._declare_resource(node, None, {}, "")
                 case "module_declaration":
                     self._declare_module(node)
                 case "target_scope_assignment" | "metadata_declaration" | "comment" | "diagnostic_comment":
@@ -129,11 +129,14 @@ class Template:
 
         self._made.append(make)
 
-    def _declare_resource(self, node: Node, parent: Callable[[], Reference] | None, outer: dict[str, Any]) -> None:
+    def _declare_resource(
+        self, node: Node, parent: Callable[[], Reference] | None, outer: dict[str, Any], version: str
+    ) -> None:
         children = node.named_children
         symbol, typed, body = _text(children[0]), self.evaluate(children[1], outer), children[-1]
         existing = any(child.type == "existing" or _text(child) == "existing" for child in node.children)
-        type_, _, _version = typed.partition("@")
+        type_, _, own_version = typed.partition("@")
+        version = own_version or version
         loop, condition, body = _unwrap(body)
 
         def instance(scope: dict[str, Any]) -> Reference:
@@ -154,7 +157,7 @@ class Template:
         def make() -> list[Resource]:
             scopes = [outer] if loop is None else self._rounds(loop, outer)
             return [
-                self._make(instance(scope), body, scope)
+                self._make(instance(scope), version, body, scope)
                 for scope in scopes
                 if condition is None or self.evaluate(condition, scope)
             ]
@@ -163,15 +166,15 @@ class Template:
             self._made.append(make)
         for child in body.named_children:
             if child.named_children and child.named_children[-1].type == "resource_declaration":
-                self._declare_resource(child.named_children[-1], symbol_value, outer)
+                self._declare_resource(child.named_children[-1], symbol_value, outer, version)
 
-    def _make(self, reference: Reference, body: Node, scope: dict[str, Any]) -> Resource:
+    def _make(self, reference: Reference, version: str, body: Node, scope: dict[str, Any]) -> Resource:
         given = self._evaluate_body(body, scope)
         extended = given.pop("scope", None)
         for key in ("name", "parent"):
             given.pop(key, None)
         on = str(extended.at("id")) if isinstance(extended, Reference) else ""
-        return Resource(reference.type, reference.name, given, on)
+        return Resource(reference.type, reference.name, given, on, version)
 
     def _evaluate_body(self, body: Node, scope: Mapping[str, Any]) -> dict[str, Any]:
         """All properties but ``dependsOn``, which may name what is not deployed."""

@@ -35,12 +35,16 @@ class Reference:
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource as ARM is asked for it. ``name`` of a child holds its parents'; ``scope`` is that of extensions."""
+    """A resource as ARM is asked for it. ``name`` of a child holds its parents'; ``scope`` is that of extensions.
+
+    ``version`` is that of the API, where the template names it.
+    """
 
     type: str
     name: str
     body: Mapping[str, Any]
     scope: str = ""
+    version: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
