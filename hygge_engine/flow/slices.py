@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hygge_engine.errors import HyggeError
+from hygge_engine.masking import mask
 from hygge_engine.plain_text import carried
 
 if TYPE_CHECKING:
@@ -93,9 +94,10 @@ class SliceResult:
     busy: bool = False
 
     def __post_init__(self) -> None:
-        """Whatever a source, a driver or a row has put into them, the texts can be written down everywhere."""
+        """Whatever a source, a driver or a row has put into them, the texts show no secret and can be written down
+        everywhere."""
         for name, value in vars(self).items():
-            if isinstance(value, str) and (plain := carried(value)) != value:
+            if isinstance(value, str) and (plain := carried(mask(value))) != value:
                 object.__setattr__(self, name, plain)
 
     def with_expectations(self, outcome: str) -> SliceResult:

@@ -172,15 +172,15 @@ def entity_run_row(
         primary_key=outcome.primary_key,
         watermark_column=outcome.watermark_column,
         watermark_type=outcome.watermark_type,
-        watermark=outcome.watermark,
+        watermark=mask(outcome.watermark),
         message=mask_places(outcome.message)[:MESSAGE_LIMIT_CHARACTERS],
         bytes=outcome.bytes,
         files=outcome.files,
         error=outcome.error,
         attempts=attempts,
-        requested_by=requested_by,
+        requested_by=mask(requested_by),
         expectations=mask(outcome.expectations),
-        principal=principal,
+        principal=mask(principal),
     )
 
 
@@ -214,8 +214,8 @@ def load_row(
         message=mask_places(message)[:MESSAGE_LIMIT_CHARACTERS],
         error=error,
         attempts=0,
-        requested_by=requested_by,
-        principal=principal,
+        requested_by=mask(requested_by),
+        principal=mask(principal),
     )
 
 

@@ -28,6 +28,7 @@ _LOADS_COLUMNS: dict[str, pa.DataType] = {
     "requested_by": pa.string(),
     "run_type": pa.string(),
     "message": pa.string(),
+    "principal": pa.string(),
 }
 LOADS_SCHEMA = pa.schema(_LOADS_COLUMNS)
 
@@ -68,6 +69,7 @@ def _loads(rows: pl.DataFrame) -> pl.DataFrame:
             run_type=pl.when(pl.col("run_type").n_unique() > 1)
             .then(pl.lit("mixed"))
             .otherwise(pl.col("run_type").first()),
+            principal=pl.col("principal").drop_nulls().first(),
             message=pl.coalesce(_first_message("fail"), _first_message("skip", "cancel")),
         )
         .with_columns(duration=_seconds(pl.col("started"), pl.col("finished")))

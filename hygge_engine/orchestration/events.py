@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hygge_engine.masking import masked_in
 from hygge_engine.orchestration.summary import JOURNAL_STATUS, SUMMARY_MESSAGE_LIMIT_CHARACTERS
 from hygge_engine.telemetry.facts import entity_run_of
 
@@ -21,7 +22,8 @@ _log = logging.getLogger(__name__)
 
 # What of a summary stands in its event; ``results`` would make the line long, and has events of its own.
 _LOAD_KEYS = (
-    *("load_id", "status", "message", "error", "requested_by", "started", "finished", "duration", "rows", "entities"),
+    *("load_id", "status", "message", "error", "requested_by", "principal", "started", "finished", "duration"),
+    *("rows", "entities"),
     *JOURNAL_STATUS.values(),
 )
 
@@ -66,7 +68,9 @@ def log_failed_attempt(task: SliceTask, result: SliceResult) -> None:
 
 
 def _write(name: str, fields: Mapping[str, Any], level: int = logging.INFO) -> None:
+    shown = masked_in(dict(fields))
+    # Masked before it is cut: of half a secret nobody knows that it is one.
     shortened = {
-        key: value[:SUMMARY_MESSAGE_LIMIT_CHARACTERS] if key == "message" else value for key, value in fields.items()
+        key: value[:SUMMARY_MESSAGE_LIMIT_CHARACTERS] if key == "message" else value for key, value in shown.items()
     }
     _log.log(level, "%s %s", name, json.dumps(shortened, ensure_ascii=False))

@@ -45,11 +45,13 @@ class EntityRun:
 
 @dataclass(frozen=True)
 class LoadRun:
-    """A load that has ended."""
+    """A load that has ended. ``requested_by`` is what the caller says of himself, ``principal`` whom the platform has
+    authenticated (empty: nobody)."""
 
     load_id: str
     status: str
     requested_by: str
+    principal: str
     started: datetime
     finished: datetime
     error: str
@@ -70,6 +72,7 @@ def load_run_of(summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
         load_id=summary["load_id"],
         status=summary["status"],
         requested_by=summary["requested_by"],
+        principal=summary.get("principal", ""),
         started=datetime.fromisoformat(summary["started"]),
         finished=datetime.fromisoformat(summary["finished"]),
         error=summary.get("error", ""),

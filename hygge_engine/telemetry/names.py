@@ -37,9 +37,10 @@ ROW_COUNT = "hygge.row_count"
 BYTE_COUNT = "hygge.byte_count"
 FILE_COUNT = "hygge.file_count"
 REQUESTED_BY = "hygge.requested_by"
+PRINCIPAL = "hygge.principal"
 # OpenTelemetry's own name for the class of an error (semantic conventions, "error.type").
 ERROR_TYPE = "error.type"
 ATTRIBUTES = (
     *(LOAD_ID, ENTITY_RUN_ID, FLOW, ENTITY, RUN_TYPE, STATUS, ATTEMPT, ATTEMPTS, ENTITY_COUNT),
-    *(ROW_COUNT, BYTE_COUNT, FILE_COUNT, REQUESTED_BY, ERROR_TYPE),
+    *(ROW_COUNT, BYTE_COUNT, FILE_COUNT, REQUESTED_BY, PRINCIPAL, ERROR_TYPE),
 )

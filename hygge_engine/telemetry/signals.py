@@ -19,7 +19,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from hygge_engine import __version__
 from hygge_engine.flow.slices import SliceResult, SliceTask
-from hygge_engine.masking import mask_places
+from hygge_engine.masking import mask_places, masked_in
 from hygge_engine.telemetry import names
 from hygge_engine.telemetry.facts import EntityRun, LoadRun
 from hygge_engine.telemetry.trace_ids import context_below, entity_span_id, load_span_id, trace_id_of
@@ -68,7 +68,8 @@ class Signals:
         """The span of planning or settling, below that of the load."""
         context = context_below(load_id, load_span_id(load_id))
         attributes: dict[str, Any] = {names.LOAD_ID: load_id, names.ATTEMPT: attempt}
-        with self._tracer.start_as_current_span(name, context, attributes=attributes, **_WITHOUT_EXCEPTIONS):
+        shown = masked_in(attributes)
+        with self._tracer.start_as_current_span(name, context, attributes=shown, **_WITHOUT_EXCEPTIONS):
             yield
 
     @contextmanager
@@ -84,7 +85,7 @@ class Signals:
             names.ATTEMPT: task.attempt,
         }
         with self._tracer.start_as_current_span(
-            names.SPAN_SLICE, context, attributes=attributes, **_WITHOUT_EXCEPTIONS
+            names.SPAN_SLICE, context, attributes=masked_in(attributes), **_WITHOUT_EXCEPTIONS
         ) as span:
             yield span
 
@@ -100,7 +101,7 @@ class Signals:
         span.set_status(Status(StatusCode.ERROR, mask_places(result.message)))
         if result.transient:
             kind = {names.FLOW: task.flow, names.ENTITY: task.entity, names.ERROR_TYPE: result.error}
-            self._retries.add(1, kind)
+            self._retries.add(1, masked_in(kind))
 
     def ended(self, load: LoadRun, traceparent: str = "") -> None:
         """The spans of a load that has ended and of its entity runs, and what they amount to. ``traceparent`` (W3C
@@ -111,6 +112,7 @@ class Signals:
             names.LOAD_ID: load.load_id,
             names.STATUS: load.status,
             names.REQUESTED_BY: load.requested_by,
+            **_principal(load.principal),
             names.ENTITY_COUNT: len(load.entities),
             names.ROW_COUNT: sum(run.rows for run in load.entities),
             names.BYTE_COUNT: sum(run.bytes for run in load.entities),
@@ -150,7 +152,7 @@ class Signals:
         ids = (trace_id_of(load.load_id), entity_span_id(run.entity_run_id))
         times = (run.started or load.finished, run.finished or load.finished)
         self._span(names.SPAN_ENTITY, ids, load_span_id(load.load_id), times, attributes, run.failure, load.load_id)
-        kind = {names.FLOW: run.flow, names.ENTITY: run.entity}
+        kind = masked_in({names.FLOW: run.flow, names.ENTITY: run.entity})
         self._entities.add(1, {**kind, names.STATUS: run.status})
         self._rows.add(run.rows, kind)
         self._bytes.add(run.bytes, kind)
@@ -175,7 +177,11 @@ class Signals:
         token = _CHOSEN.set(ids)
         try:
             span = self._tracer.start_span(
-                name, context, attributes=attributes, links=_links(caller), start_time=_nanoseconds(times[0])
+                name,
+                context,
+                attributes=masked_in(dict(attributes)),
+                links=_links(caller),
+                start_time=_nanoseconds(times[0]),
             )
         finally:
             _CHOSEN.reset(token)
@@ -190,6 +196,10 @@ def _links(traceparent: str) -> list[Link]:
     context = TraceContextTextMapPropagator().extract({"traceparent": traceparent}, Context())
     caller = get_current_span(context).get_span_context()
     return [Link(caller)] if caller.is_valid else []
+
+
+def _principal(principal: str) -> dict[str, str]:
+    return {names.PRINCIPAL: principal} if principal else {}
 
 
 def _error_type(error: str) -> dict[str, str]:

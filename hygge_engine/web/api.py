@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hygge_engine import __version__
 from hygge_engine.errors import ConfigurationError, HyggeError, UnknownSelection
+from hygge_engine.masking import masked_in
 from hygge_engine.orchestration.load import CANCEL_EVENT
 from hygge_engine.orchestration.request import (
     REQUESTED_BY_LIMIT_CHARACTERS,
@@ -120,7 +121,8 @@ class Api:
         try:
             decoded = decode_body(body, content_type)
             request = await asyncio.to_thread(self._validate, decoded, requested_by)
-            request = replace(request, principal=principal[:REQUESTED_BY_LIMIT_CHARACTERS])
+            who = masked_in({"requested_by": request.requested_by, "principal": principal})
+            request = replace(request, **{key: name[:REQUESTED_BY_LIMIT_CHARACTERS] for key, name in who.items()})
             limit = (await asyncio.to_thread(self._open_project)).options.unfinished_loads
             load_id, is_new = await self._admission.admit(request, client, limit)
         except Refused as refused:

@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -26,9 +27,11 @@ from hygge_engine.plain_text import CARRIED_LIMIT_CHARACTERS, carried
 from hygge_engine.telemetry.lineage.lineage import Lineage
 from hygge_engine.telemetry.lineage.settings import LineageSettings
 from hygge_engine.telemetry.telemetry import Telemetry
+from hygge_engine.web.answers import Answer
 from hygge_engine.web.api import Api
 from tests.unit.load_world import FLOW_YML, LoadWorld
 from tests.unit.telemetry_world import Machine
+from tests.unit.test_orchestration_events import events
 from tests.unit.test_orchestration_local import Recorder
 from tests.unit.test_web import Client
 
@@ -73,10 +76,22 @@ class Remembered:
         (row,) = [row for row in self.world.journal() if row["coordinator_run_id"] == load_id]
         return row
 
-    def mirrored(self) -> set[str]:
-        """The loads that the mirrored journal knows."""
-        files = self.world.lake_directory.rglob("LandingZone/*/journal/*.parquet")
-        return {load_id for path in files for load_id in pl.read_parquet(path)["coordinator_run_id"].to_list()}
+    def mirrored(self, table: str = "journal") -> dict[str, dict[str, Any]]:
+        """The loads that a mirrored table knows, each with one of its rows."""
+        files = self.world.lake_directory.rglob(f"LandingZone/*/{table}/*.parquet")
+        return {row["coordinator_run_id"]: row for path in files for row in pl.read_parquet(path).to_dicts()}
+
+    def documents(self, request: LoadRequest, summary: Mapping[str, Any]) -> list[Any]:
+        """All that is said of a load in JSON: rows, mirrored rows, answers, attributes of spans, lineage."""
+        load_id = str(request.coordinator_run_id)
+        self.telemetry.flush()
+        said: list[Any] = [self.row(load_id), self.mirrored()[load_id], self.mirrored("loads")[load_id]]
+        said += [dict(span.attributes or {}) for span in self.machine.spans()]
+        said += [json.loads(line) for line in self.lineage.read_bytes().decode().splitlines()]
+        api, client = Api(lambda: self.world.project), Client()
+        client.put(load_id, "Completed", input_=json.dumps(request.to_json()), output=json.dumps(summary))
+        said += [asyncio.run(api.load_status(load_id, client)), api.run(load_id), api.runs("5", None)]
+        return [json.loads(each.body) if isinstance(each, Answer) else each for each in said]
 
 
 @pytest.fixture(scope="module")
@@ -99,13 +114,18 @@ def test_a_load_is_remembered_whatever_it_carries(remembered: Remembered, text: 
     world.before_read = fail
     skip = f"busy: {text}" if kind == "skipped" else ""
     request = LoadRequest(
-        ("orders_to_fabric",), ("orders",), requested_by=text, coordinator_run_id=load_id, skip_reason=skip
+        ("orders_to_fabric",),
+        ("orders",),
+        requested_by=text,
+        principal=text,
+        coordinator_run_id=load_id,
+        skip_reason=skip,
     )
     summary = remembered.run(request)
     json.dumps(summary, ensure_ascii=False).encode()
     assert summary["journal"]["status"] == "settled", summary["journal"]
     row = remembered.row(load_id)
-    assert row["requested_by"] == carried(text)
+    assert (row["requested_by"], row["principal"]) == (carried(text), carried(text))
     assert row["status"] == ("skip" if kind == "skipped" else "fail")
     assert load_id in remembered.mirrored()
     for span in remembered.machine.spans():
@@ -122,6 +142,37 @@ def test_a_load_is_remembered_whatever_it_carries(remembered: Remembered, text: 
         shown = CliRunner().invoke(app, [arguments[0], "--project", str(world.directory), *arguments[1:]])
         assert shown.exit_code == 0, shown.output
         shown.output.encode()
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """All objects of a JSON document."""
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from objects(inner)
+
+
+def test_whoever_is_told_what_a_caller_claims_is_told_who_has_signed_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    remembered = Remembered(tmp_path, monkeypatch)
+    who_asks = "the boss, with correct horse"
+    request = LoadRequest(
+        entities=("orders",), coordinator_run_id="c1", requested_by=who_asks, principal="mallory@example.com"
+    )
+    told = remembered.documents(request, remembered.run(request))
+    told += events(caplog)["hygge.load"]
+
+    who = [
+        (each[key], each.get(key.replace("requested_by", "principal")))
+        for each in objects(told)
+        for key in each
+        if key.endswith("requested_by")
+    ]
+    # Row, two mirrored tables, span, status (request and summary), run (load and entity run), list of runs, log.
+    assert who == [("the boss, with ***", "mallory@example.com")] * 10
+    assert "correct horse" not in caplog.text + json.dumps(told)
 
 
 @given(TEXT)

@@ -399,6 +399,7 @@ def test_loads_are_summed_up_newest_first(journal: Journal) -> None:
         "requested_by": "http",
         "run_type": "mixed",
         "message": "error in 2",
+        "principal": "",
     }
 
 
