@@ -1,5 +1,18 @@
 """The command line: ``hygge init``, ``validate``, ``doctor``, ``plan``, ``go``, ``runs``, ``dev``."""
 
-from hygge_engine.cli.app import main
+import os
+import signal
 
 __all__ = ["main"]
+
+_EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """The entry point of the ``hygge`` command."""
+    # Wherever no command knows better, before its imports and after its end, Ctrl-C ends the process without a word.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # Else it is ignored, as after `nohup`.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(_EXIT_INTERRUPTED))
+    from hygge_engine.cli.app import app
+
+    app()

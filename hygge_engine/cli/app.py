@@ -458,9 +458,4 @@ def dev(context: typer.Context, project: ProjectOption = Path()) -> None:
     raise typer.Exit(run(project, context.args))
 
 
-def main() -> None:
-    """The entry point of the ``hygge`` command."""
-    app()
-
-
-__all__ = ["EXIT_NOTHING_STARTED", "app", "main"]
+__all__ = ["EXIT_NOTHING_STARTED", "app"]

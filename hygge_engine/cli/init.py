@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import typer
 
 from hygge_engine.cli.messages import EXIT_SETTLED, is_terminal
-from hygge_engine.cli.output import echo
+from hygge_engine.cli.output import echo, unanswered
 from hygge_engine.cli.scaffold import SCHEMA_DIRECTORY, Answers, find_guids, render, split_tables
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.files.settings import format_of
@@ -41,6 +41,19 @@ def run(directory: Path, given: Answers, *, ask: bool = True) -> int:
     directory = directory.resolve()
     _refuse_existing(directory, ["hygge.yml", "flows", LOCAL_SETTINGS])
     _refuse_two_sources(given)
+    with unanswered():
+        files, needs_password = _answered_files(directory, given, ask=ask)
+    _refuse_existing(directory, list(files))
+    if (directory / ".gitignore").exists():
+        files.pop(".gitignore")
+    for name, text in files.items():
+        _write(directory / name, text)
+    _show_next(directory, files, needs_password=needs_password)
+    return EXIT_SETTLED
+
+
+def _answered_files(directory: Path, given: Answers, *, ask: bool) -> tuple[dict[str, str], bool]:
+    """The project's files, and whether a password is still to be set. Raises ConfigurationError."""
     asking = ask and _is_terminal() and bool(_missing(given, directory))
     answers = _ask(given, directory) if asking else _complete(given, directory)
     password = os.environ.get("SQL_PASSWORD", "")
@@ -49,13 +62,7 @@ def run(directory: Path, given: Answers, *, ask: bool = True) -> int:
         password = str(typer.prompt(question, default="", hide_input=True, show_default=False))
     files = render(answers, password, directory)
     _validate(files)
-    _refuse_existing(directory, list(files))
-    if (directory / ".gitignore").exists():
-        files.pop(".gitignore")
-    for name, text in files.items():
-        _write(directory / name, text)
-    _show_next(directory, files, needs_password=bool(answers.username and not password))
-    return EXIT_SETTLED
+    return files, bool(answers.username and not password)
 
 
 def _is_terminal() -> bool:

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
@@ -40,10 +40,13 @@ def ends_soon(
 
     However it ends, the terminal is given back as it was. The thread that ends it is told by the system itself:
     Python's handlers run on the main thread, and polars and Arrow have a waiting main thread sleep on through a signal
-    (SA_RESTART).
+    (SA_RESTART). A signal that comes between a look for signals and the wait that follows, as where a question is about
+    to be asked, wakes nobody either, so the thread wakes the main thread until that has heard.
     """
+    heard: list[int] = []  # Not an event, whose lock a second signal's handler would wait for.
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
         # The next one ends the process whatever holds the interpreter, so the terminal is given back before it comes.
         signal.signal(number, signal.SIG_DFL)
         give_back()
@@ -52,8 +55,12 @@ def ends_soon(
     ear, mouth = socket.socketpair()
     mouth.setblocking(False)
     before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    if sys.platform != "win32":
+        before[signal.SIGURG] = signal.signal(signal.SIGURG, lambda *_: None)
     before_mouth = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
-    watch = threading.Thread(target=_watch, args=(ear, silence_seconds, leaving), name="hygge-interrupt", daemon=True)
+    watch = threading.Thread(
+        target=_watch, args=(ear, heard, silence_seconds, leaving), name="hygge-interrupt", daemon=True
+    )
     watch.start()
     try:
         yield
@@ -71,19 +78,24 @@ def interrupt_main_thread() -> None:
     raise KeyboardInterrupt
 
 
-def _watch(ear: socket.socket, silence_seconds: Callable[[], float], leaving: Callable[[], None]) -> None:
+def _watch(
+    ear: socket.socket, heard: Sequence[int], silence_seconds: Callable[[], float], leaving: Callable[[], None]
+) -> None:
     """Leave the process at the second signal, or some time after the first; return where it is no longer wanted."""
     asked: float | None = None
     while True:
         ear.settimeout(None if asked is None else _LOOK_SECONDS)
-        with suppress(TimeoutError):
-            heard = ear.recv(1)
-            if not heard:
+        try:
+            number = ear.recv(1)
+            if not number:
                 return
-            if heard[0] in _SIGNALS:
+            if number[0] in _SIGNALS:
                 if asked is not None:
                     _end()
                 asked = time.monotonic()
+        except TimeoutError:
+            if not heard:
+                _wake_main_thread()
         if asked is not None and min(silence_seconds(), time.monotonic() - asked) >= GRACE_SECONDS:
             leaving()
             for stream in (sys.stdout, sys.stderr):
@@ -91,6 +103,14 @@ def _watch(ear: socket.socket, silence_seconds: Callable[[], float], leaving: Ca
                     if stream is not None:
                         stream.flush()
             _end()
+
+
+def _wake_main_thread() -> None:
+    """End the system call that the main thread waits in, so that it looks for signals."""
+    if sys.platform != "win32":
+        main = threading.main_thread().ident
+        if main is not None:
+            signal.pthread_kill(main, signal.SIGURG)
 
 
 def _end() -> NoReturn:

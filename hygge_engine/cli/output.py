@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -11,6 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from hygge_engine.errors import ConfigurationError
 from hygge_engine.masking import mask, masked_in
 from hygge_engine.plain_text import lines_of, one_line
 
@@ -47,7 +49,32 @@ def echo(text: str, *, err: bool = False) -> None:
 
 def ask(question: str) -> str:
     """What somebody types in answer to a question; empty where it is nothing."""
-    return str(typer.prompt(one_line(mask(question)), default="", show_default=False))
+    with unanswered():
+        return str(typer.prompt(one_line(mask(question)), default="", show_default=False))
+
+
+@contextmanager
+def unanswered() -> Iterator[None]:
+    """Around questions before anything is written: say so, on a line of its own, where Ctrl-C or the input's end comes
+    instead of an answer. Raises KeyboardInterrupt, ConfigurationError."""
+    try:
+        yield
+    except typer.Abort as abort:  # Stands for both.
+        if isinstance(abort.__context__, EOFError):
+            echo("", err=True)
+            raise ConfigurationError(
+                "The input ended before the last answer; nothing was written.",
+                hint="Give the answers as options; the command's --help explains each.",
+            ) from None
+        _say_unanswered()
+        raise KeyboardInterrupt from None
+    except KeyboardInterrupt:
+        _say_unanswered()
+        raise
+
+
+def _say_unanswered() -> None:
+    echo("Stopped before the last answer; nothing was written.", err=True)
 
 
 def echo_json(value: Any) -> None:

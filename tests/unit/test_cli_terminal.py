@@ -20,13 +20,13 @@ PATIENCE_SECONDS = 30
 BETWEEN_SECONDS = 0.2
 GRACE_SECONDS = 5.0
 READY = "ready to be stopped"
-CTRL_C = "\x03"
+CTRL_C, CTRL_D = "\x03", "\x04"
 
 
 HEARING = f"import time; print({READY!r}, flush=True); [time.sleep(0.1) for _ in range(600)]"
 # A main thread that does not hear a signal, as one that waits within polars or Arrow does not.
 DEAF = (
-    "import ctypes, signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}); "
+    "import ctypes, signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGURG}); "
     f"print({READY!r}, flush=True); ctypes.CDLL(None).sleep(60)"
 )
 
@@ -60,6 +60,9 @@ except typer.Exit as end:
 
 # Runs a command as a shell does, with the terminal as the one that its keys come from.
 IN_FRONT = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+HYGGE = "from hygge_engine.cli import main; main()"
 
 
 @dataclass
@@ -121,3 +124,68 @@ def test_the_cursor_and_the_echo_are_back_after_ctrl_c(script: str, body: str, p
     assert left.as_before
     assert left.screen.rfind("\x1b[?25h") > left.screen.rfind("\x1b[?25l") >= 0
     assert "Traceback" not in left.screen
+
+
+def slow_import(module: str) -> str:
+    """The command, with a module of it that takes long to import."""
+    return (
+        "import sys, time\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        f"            print({READY!r}, flush=True); time.sleep(60)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        (slow_import("hygge_engine.cli.app") + HYGGE, ["runs"]),
+        (slow_import("hygge_engine.cli.dev") + HYGGE, ["dev"]),
+        (slow_import("hygge_engine.cli.plan") + HYGGE, ["plan"]),
+        (slow_import("devcloud.up") + "import runpy; runpy.run_module('devcloud', run_name='__main__')", ["up"]),
+        (f"import atexit, time; atexit.register(lambda: (print({READY!r}), time.sleep(60)));" + HYGGE, ["--version"]),
+    ],
+)
+def test_ctrl_c_outside_of_a_command_is_quiet(tmp_path: Path, script: str, arguments: list[str]) -> None:
+    left = interrupted(script, *arguments, keys=CTRL_C, directory=tmp_path)
+    assert left.code == 130
+    assert "Traceback" not in left.screen
+    assert "Abort" not in left.screen
+
+
+# Another thread takes the signal, so that nothing wakes the main thread; one that comes between Python's last look for
+# signals and readline's wait for a key has the same effect.
+UNWOKEN = """
+import signal, threading, time
+from hygge_engine.cli import interrupt
+interrupt.GRACE_SECONDS = 60
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+"""
+
+
+def test_a_question_hears_ctrl_c_even_where_that_wakes_nobody(tmp_path: Path) -> None:
+    left = interrupted(UNWOKEN + HYGGE, "init", "shop", ready="[sql]: ", keys=CTRL_C, directory=tmp_path)
+    assert left.code == 130
+    assert "\r\nStopped before the last answer; nothing was written.\r\n" in left.screen
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "words"),
+    [
+        (CTRL_C, 130, "Stopped before the last answer; nothing was written."),
+        (CTRL_D, 2, "why: The input ended before the last answer; nothing was written."),
+    ],
+)
+@pytest.mark.parametrize(("given", "ready"), [([], "[sql]: "), (["--server", "sql"], "[shop]: ")])
+def test_a_question_without_an_answer_writes_nothing(
+    tmp_path: Path, key: str, code: int, words: str, given: list[str], ready: str
+) -> None:
+    left = interrupted(HYGGE, "init", "shop", *given, ready=ready, keys=key, directory=tmp_path)
+    assert left.code == code, left.screen
+    assert words in [line.strip() for line in left.screen.split("\r\n")]
+    assert "Abort" not in left.screen
+    assert not list(tmp_path.iterdir())

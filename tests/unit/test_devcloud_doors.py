@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from devcloud.__main__ import _write_settings
 from devcloud.doors import is_from_elsewhere, matches, write_private
 from devcloud.functions.keys import load_keys
+from devcloud.up import _write_settings
 
 
 def mode_of(path: Path) -> int:

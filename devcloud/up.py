@@ -1,0 +1,123 @@
+"""`python -m devcloud up`: the laptop cloud, left running until Ctrl-C. `hygge dev` starts it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from devcloud.cloud import MIRROR, WORKSPACE, LaptopCloud
+from devcloud.doors import write_private
+
+REPOSITORY = Path(__file__).parent.parent
+
+# Where the settings of the running cloud go; `hygge` commands on this project find them there.
+SETTINGS_FILE = "local.settings.json"
+
+# Says that a settings file is this program's own, to be written again; a user's own file is never touched.
+MADE_BY = "devcloud"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and serve."""
+    parser = argparse.ArgumentParser(prog="python -m devcloud", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="start everything and leave it running")
+    up.add_argument("--project", type=Path, default=Path.cwd(), help="the project to load (default: this directory)")
+    up.add_argument(
+        "--directory", type=Path, default=Path(".devcloud"), help="where its data lives (default: .devcloud)"
+    )
+    up.add_argument("--functions-port", type=int, default=7071)
+    up.add_argument("--sql-port", type=int, default=14330)
+    up.add_argument("--lake-port", type=int, default=10004)
+    up.add_argument(
+        "--schedule", default="0 */15 * * * *", help="HYGGE_SCHEDULE, six fields (default: every 15 minutes)"
+    )
+    options = parser.parse_args(arguments)
+    if taken := _taken_ports(options):
+        print("The laptop cloud could not start. Is it running already?", *taken, sep="\n", file=sys.stderr)
+        return 2
+    return _serve(options)
+
+
+def _taken_ports(options: argparse.Namespace) -> list[str]:
+    """A line for each port that somebody else listens on, with the option that chooses another."""
+    lines = []
+    for option in ("functions_port", "sql_port", "lake_port"):
+        port = getattr(options, option)
+        with socket.socket() as listener:
+            # As the servers do: a port whose last connections are still closing is free.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError as error:
+                name = option.replace("_", "-")
+                lines.append(
+                    f"  port {port}: {error.strerror}; choose another with --{name} PORT (0: any that is free)"
+                )
+    return lines
+
+
+def _serve(options: argparse.Namespace) -> int:
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    cloud = LaptopCloud(
+        options.directory.resolve(),
+        options.project.resolve(),
+        say=lambda part, where, seconds: print(f"  {part:<20} {where:<26} ({seconds:.1f} s)", flush=True),
+        schedule=options.schedule,
+        functions_port=options.functions_port,
+        sql_port=options.sql_port,
+        lake_port=options.lake_port,
+    )
+    print("Starting the laptop cloud:", flush=True)
+    try:
+        with cloud:
+            _explain(cloud, _write_settings(options.project.resolve(), cloud.settings()))
+            ended.wait()
+    except (OSError, RuntimeError) as error:
+        print(f"The laptop cloud could not start: {error}.", file=sys.stderr)
+        return 2
+    print("Stopped; the data stays in", options.directory)
+    return 0
+
+
+def _write_settings(project: Path, settings: dict[str, str]) -> str:
+    file = project / SETTINGS_FILE
+    if file.exists() and not _is_ours(file):
+        variables = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in settings.items())
+        return f"{file} is yours and was left alone; what leads to this cloud:\n{variables}"
+    text = json.dumps({"IsEncrypted": False, "MadeBy": MADE_BY, "Values": settings}, indent=2) + "\n"
+    write_private(file, text)  # it holds the keys of the whole cloud
+    return f"{file} now points at this cloud, so `hygge go` and `hygge runs` work here"
+
+
+def _is_ours(file: Path) -> bool:
+    try:
+        return bool(json.loads(file.read_text())["MadeBy"] == MADE_BY)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _explain(cloud: LaptopCloud, settings: str) -> None:
+    key = cloud.host.function_key
+    print(
+        f"""
+  app                  {cloud.host.url}/api   key: {key}
+  landing zone         {cloud.item / "Files" / "LandingZone"}
+  mirrored tables      {cloud.item / "Tables"}   (Delta)
+  replication status   {cloud.status.url}/v1/workspaces/{WORKSPACE}/mirroredDatabases/{MIRROR}/getTablesMirroringStatus
+  settings             {settings}
+
+Try:
+  curl -X POST '{cloud.host.url}/api/loads' -H 'x-functions-key: {key}' -H 'content-type: application/json' -d '{{}}'
+  curl '{cloud.host.url}/api/runs' -H 'x-functions-key: {key}'
+Ctrl-C stops everything.""",
+        flush=True,
+    )
