@@ -95,14 +95,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON for machines inst
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log to standard error, with stack traces.")]
 
 
-@app.command(short_help="Begin a project.")
+@app.command(short_help="Begin a project.", context_settings={"allow_extra_args": True})
 def init(
+    context: typer.Context,
     directory: Annotated[Path, typer.Argument(help="Where the project begins.", metavar="DIR")] = Path(),
     name: Annotated[str, typer.Option("--name", help="The project's name; else the directory's.")] = "",
     files: Annotated[
-        str,
+        str | None,
         typer.Option("--files", help="Instead of a database: files below DIR, as 'exports/*.csv'.", metavar="PATTERN"),
-    ] = "",
+    ] = None,
     server: Annotated[str, typer.Option("--server", help="SQL Server: host, or host,port.")] = "",
     database: Annotated[str, typer.Option("--database", help="The database to read.")] = "",
     tables: Annotated[
@@ -137,10 +138,13 @@ def init(
         --watermark modified_at --workspace ADDRESS_OF_THE_MIRRORED_DATABASE
     """
     with reporting(json_=False, verbose=verbose):
-        from hygge_engine.cli.init import run
+        from hygge_engine.cli.init import refuse_expanded, run
         from hygge_engine.cli.scaffold import Answers
 
-        answers = Answers(name, files, server, database, tables, workspace, mirror, watermark, username)
+        refuse_expanded(directory, files, context.args)
+        if context.args:
+            context.fail(f"Got unexpected extra arguments ({' '.join(context.args)})")
+        answers = Answers(name, files or "", server, database, tables, workspace, mirror, watermark, username)
         raise typer.Exit(run(directory, answers, ask=not yes))
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -67,6 +67,21 @@ def _answered_files(directory: Path, given: Answers, *, ask: bool) -> tuple[dict
 
 def _is_terminal() -> bool:
     return is_terminal(sys.stdin) and is_terminal(sys.stdout)
+
+
+def refuse_expanded(directory: Path, files: str | None, rest: Sequence[str]) -> None:
+    """Refuse what a shell makes of a pattern without quotes, whose first file is the option and the others arguments,
+    and of a variable that is not set. Raises ConfigurationError."""
+    hint = "Put the pattern in quotes: `hygge init --files 'exports/*.csv'`."
+    if files is not None and not files.strip():
+        raise ConfigurationError("`--files` is empty.", hint=hint)
+    if files and (rest or directory.is_file()):
+        first = str(rest[0] if rest else directory)
+        raise ConfigurationError(
+            f"`--files` takes one pattern, and {first!r} is given besides {files!r}; without quotes the shell puts the "
+            "files' names in its place.",
+            hint=hint,
+        )
 
 
 def _refuse_existing(directory: Path, names: list[str]) -> None:

@@ -188,6 +188,34 @@ def test_files_that_are_not_there_or_not_ours_write_nothing(tmp_path: Path, give
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("directory", [[], ["shop"]])
+def test_a_pattern_that_the_shell_has_replaced_belongs_in_quotes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, directory: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = [f"{number}.csv" for number in range(count)]
+    for file in files:
+        Path(file).write_text("id\n1\n")
+    result = CliRunner().invoke(app, ["init", *directory, "--files", *files])
+    assert result.exit_code == 2
+    assert "Put the pattern in quotes" in result.stderr
+    assert len(list(tmp_path.iterdir())) == count
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_pattern_is_told(tmp_path: Path, empty: str) -> None:
+    result = CliRunner().invoke(app, ["init", str(tmp_path), "--files", empty])
+    assert result.exit_code == 2
+    assert "`--files` is empty" in result.stderr
+
+
+def test_a_directory_too_many_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["init", str(tmp_path / "a"), str(tmp_path / "b")])
+    assert result.exit_code == 2
+    assert "unexpected extra argument" in result.stderr
+
+
 def test_files_are_offered_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli_init, "_is_terminal", lambda: True)
     (tmp_path / "orders.csv").write_text("id\n1\n")
