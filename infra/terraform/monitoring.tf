@@ -13,11 +13,11 @@ resource "azurerm_log_analytics_workspace" "main" {
 }
 
 resource "azurerm_application_insights" "main" {
-  name                          = "appi-${local.suffix}"
-  resource_group_name           = azurerm_resource_group.main.name
-  location                      = var.location
-  tags                          = local.tags
-  application_type              = "web"
-  workspace_id                  = azurerm_log_analytics_workspace.main.id
-  local_authentication_disabled = true
+  name                         = "appi-${local.suffix}"
+  resource_group_name          = azurerm_resource_group.main.name
+  location                     = var.location
+  tags                         = local.tags
+  application_type             = "web"
+  workspace_id                 = azurerm_log_analytics_workspace.main.id
+  local_authentication_enabled = false
 }

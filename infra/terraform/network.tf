@@ -134,13 +134,12 @@ resource "azurerm_private_dns_zone" "main" {
 }
 
 resource "azurerm_private_dns_zone_virtual_network_link" "main" {
-  for_each              = local.zone_names
-  name                  = "vnet-${local.suffix}"
-  resource_group_name   = azurerm_resource_group.main.name
-  private_dns_zone_name = azurerm_private_dns_zone.main[each.value].name
-  virtual_network_id    = azurerm_virtual_network.main[0].id
-  registration_enabled  = false
-  tags                  = local.tags
+  for_each             = local.zone_names
+  name                 = "vnet-${local.suffix}"
+  private_dns_zone_id  = azurerm_private_dns_zone.main[each.value].id
+  virtual_network_id   = azurerm_virtual_network.main[0].id
+  registration_enabled = false
+  tags                 = local.tags
 }
 
 resource "azurerm_private_endpoint" "main" {

@@ -4,11 +4,11 @@ terraform {
   required_providers {
     azurerm = {
       source  = "hashicorp/azurerm"
-      version = "~> 4.55"
+      version = "~> 5.10"
     }
     azapi = {
       source  = "azure/azapi"
-      version = "~> 2.4"
+      version = "~> 2.11"
     }
   }
 }

@@ -184,7 +184,7 @@ def _insights(instance: Instance, arguments: Arguments, links: Links) -> list[Re
     properties = {
         "Application_Type": kind,
         "WorkspaceResourceId": arguments.pop("workspace_id"),
-        "DisableLocalAuth": arguments.pop("local_authentication_disabled"),
+        "DisableLocalAuth": not arguments.pop("local_authentication_enabled"),
     }
     return [_common(instance, arguments, kind=kind, properties=properties)]
 
@@ -308,7 +308,7 @@ def _zone(instance: Instance, arguments: Arguments, links: Links) -> list[Resour
 
 
 def _zone_link(instance: Instance, arguments: Arguments, links: Links) -> list[Resource]:
-    zone, name = arguments.pop("private_dns_zone_name"), arguments.pop("name")
+    zone, name = arguments.pop("private_dns_zone_id").name, arguments.pop("name")
     properties = {
         "registrationEnabled": arguments.pop("registration_enabled"),
         "virtualNetwork": {"id": arguments.pop("virtual_network_id")},
