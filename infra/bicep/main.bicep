@@ -131,6 +131,10 @@ param logRetentionDays int = 30
 @description('Gigabytes of logs a day at most, as a bound on cost; -1 for none. Logs beyond it are lost for that day.')
 param dailyLogQuotaGb int = 1
 
+@description('What Azure logs of the resources themselves: `changes`, with every access to blobs and every query of the logs; `all`, with reads of queues and tables and the host; `none`, where a policy of yours does it. A key vault is always logged.')
+@allowed(['none', 'changes', 'all'])
+param auditLogs string = 'changes'
+
 // The suffix keeps globally unique names apart; abbreviations are those of the Cloud Adoption Framework.
 var token = toLower(uniqueString(subscription().subscriptionId, environmentName, location))
 var allTags = union(tags, { 'azd-env-name': environmentName })
@@ -192,6 +196,7 @@ module monitoring 'modules/monitoring.bicep' = {
     componentName: 'appi-${environmentName}-${token}'
     retentionDays: logRetentionDays
     dailyQuotaGb: dailyLogQuotaGb
+    auditLogs: auditLogs
   }
 }
 
@@ -215,6 +220,8 @@ module storage 'modules/storage.bicep' = {
     packageContainerName: packageContainerName
     zoneRedundant: zoneRedundant
     privateNetwork: privateNetwork
+    auditLogs: auditLogs
+    logWorkspaceId: monitoring.outputs.workspaceId
   }
 }
 
@@ -229,6 +236,8 @@ module network 'modules/network.bicep' = if (privateNetwork) {
     appPrefix: appSubnetPrefix
     endpointPrefix: endpointSubnetPrefix
     zoneNames: concat(storageZones, vaultZones, schedulerZones, sqlZones, appZones)
+    auditLogs: auditLogs
+    logWorkspaceId: monitoring.outputs.workspaceId
   }
 }
 
@@ -255,6 +264,8 @@ module scheduler 'modules/scheduler.bicep' = if (durableTaskScheduler) {
     skuName: schedulerSku
     taskHubName: taskHubName
     privateNetwork: privateNetwork
+    auditLogs: auditLogs
+    logWorkspaceId: monitoring.outputs.workspaceId
   }
 }
 
@@ -395,6 +406,8 @@ module app 'modules/app.bicep' = {
     zoneRedundant: zoneRedundant
     publicAccess: publicApi
     subnetId: privateNetwork ? network!.outputs.appSubnetId : ''
+    auditLogs: auditLogs
+    logWorkspaceId: monitoring.outputs.workspaceId
     settings: union(baseSettings, schedulerSettings, publicSettings, extraSettings, settingsFromVault)
   }
   // A host that starts before it can and may read its storage fails until somebody restarts it.

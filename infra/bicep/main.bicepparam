@@ -20,3 +20,4 @@ param alwaysReadyInstances = int(readEnvironmentVariable('ALWAYS_READY_INSTANCES
 param publicUrl = readEnvironmentVariable('HYGGE_PUBLIC_URL', '')
 param noSuccessWindow = readEnvironmentVariable('NO_SUCCESS_WINDOW', 'PT2H')
 param recoverKeyVault = bool(readEnvironmentVariable('RECOVER_KEY_VAULT', 'false'))
+param auditLogs = readEnvironmentVariable('AUDIT_LOGS', 'changes')

@@ -1,7 +1,7 @@
 # Storage of the Functions host, the deployed package and the durable state. Keys are switched off.
 
 resource "azurerm_storage_account" "main" {
-  #checkov:skip=CKV_AZURE_33: Log Analytics would take in every poll of every queue. What matters of them the app logs itself.
+  #checkov:skip=CKV_AZURE_33: Looks for the account's old analytics; audit.tf sends what changes to the log workspace.
   #checkov:skip=CKV_AZURE_35: Denied with private_network. Without it, Entra ID and roles alone decide; there are no keys.
   #checkov:skip=CKV_AZURE_59: No container can be made public; network access is disabled with private_network.
   #checkov:skip=CKV_AZURE_206: Zone-redundant with zone_redundant. What is here can be deployed again or is rebuilt.
@@ -41,7 +41,7 @@ resource "azurerm_storage_account" "main" {
 }
 
 resource "azurerm_storage_container" "package" {
-  #checkov:skip=CKV2_AZURE_21: Read by the platform at every start, and by nobody else.
+  #checkov:skip=CKV2_AZURE_21: Looks for the account's old analytics; audit.tf sends every access to the log workspace.
   name                  = local.package_container_name
   storage_account_id    = azurerm_storage_account.main.id
   container_access_type = "private"

@@ -289,3 +289,14 @@ variable "daily_log_quota_gb" {
   type        = number
   default     = 1
 }
+
+variable "audit_logs" {
+  description = "What Azure logs of the resources themselves: `changes`, with every access to blobs and every query of the logs; `all`, with reads of queues and tables and the host; `none`, where a policy of yours does it. A key vault is always logged."
+  type        = string
+  default     = "changes"
+
+  validation {
+    condition     = contains(["none", "changes", "all"], var.audit_logs)
+    error_message = "none, changes or all."
+  }
+}

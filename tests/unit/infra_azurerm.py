@@ -6,6 +6,7 @@ about cannot make the two templates differ unseen.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -277,9 +278,14 @@ def _vault(instance: Instance, arguments: Arguments, links: Links) -> list[Resou
 
 
 def _diagnostics(instance: Instance, arguments: Arguments, links: Links) -> list[Resource]:
-    logs = [{**each, "enabled": True} for each in arguments.pop("enabled_log")]
+    names = {"category": "category", "category_group": "categoryGroup"}
+    logs = [
+        {names[name]: value for name, value in each.items()} | {"enabled": True}
+        for each in arguments.pop("enabled_log")
+    ]
     body = {"properties": {"workspaceId": arguments.pop("log_analytics_workspace_id"), "logs": logs}}
-    scope = str(arguments.pop("target_resource_id"))
+    # An id that is put together, of a service of a storage account.
+    scope = re.sub(r"<(\S+) (\S+): id>/(\w+)/(\w+)", r"<\1/\3 \2/\4: id>", str(arguments.pop("target_resource_id")))
     return [Resource("Microsoft.Insights/diagnosticSettings", arguments.pop("name"), body, scope)]
 
 

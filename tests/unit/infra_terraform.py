@@ -92,17 +92,28 @@ class Instance:
 
     def arguments(self) -> dict[str, Any]:
         """All arguments; each kind of inner block is a list of such mappings."""
-        return self._arguments(self._block)
+        return self._arguments(self._block, self._scope)
 
-    def _arguments(self, block: Block) -> dict[str, Any]:
+    def _arguments(self, block: Block, scope: Mapping[str, Any]) -> dict[str, Any]:
         found = {
-            name: self.module.evaluate(expression, self._scope)
+            name: self.module.evaluate(expression, scope)
             for name, expression in block.attributes()
             if name not in _META_ARGUMENTS
         }
         for inner in block.blocks():
-            found.setdefault(inner.type, []).append(self._arguments(inner))
+            if inner.type == "dynamic":
+                found.setdefault(inner.labels[0], []).extend(self._dynamic(inner, scope))
+            else:
+                found.setdefault(inner.type, []).append(self._arguments(inner, scope))
         return found
+
+    def _dynamic(self, block: Block, scope: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The blocks that a ``dynamic`` block stands for."""
+        items, (content,) = block.attribute("for_each"), block.blocks()
+        return [
+            self._arguments(content, {**scope, block.labels[0]: {"value": value}})
+            for value in self.module.evaluate(items, scope)
+        ]
 
 
 class Module:

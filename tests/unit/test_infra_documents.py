@@ -110,7 +110,9 @@ def test_the_sums_of_the_cost_page_are_right() -> None:
         assert total == int(result), formula
     hours = (362_880 - 100_000) * 0.000026
     assert f"${hours:.2f}" in text
-    assert f"${2.7 * 2.3:.2f}" in text
+    assert f"${4.7 * 2.3:.2f}" in text
+    assert f"${2.0 * 2.3:.2f}" in text
+    assert f"${4.0 * 2.3:.2f}" in text
     assert f"${(0.045 + 0.005 + 3 * 0.01) * 730 + 3 * 0.5:.2f}" in text
     assert f"${2 * 2_592_000 * 0.000004:.2f}" in text
     assert f"${(584_640 - 250_000) * 0.4 / 1e6:.2f}" in text

@@ -63,7 +63,9 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "noSuccessWindow": "P1D",
         "logRetentionDays": 90,
         "dailyLogQuotaGb": -1,
+        "auditLogs": "all",
     },
+    "logged by a policy": {"auditLogs": "none", "keyVault": True, "privateNetwork": True, "durableTaskScheduler": True},
 }
 
 
@@ -188,6 +190,12 @@ PLANTED = {
         "          natGateway: { id: gateway.id }\n",
         "",
         "natGateway",
+    ),
+    "a log less": (
+        "terraform/audit.tf",
+        'categories = ["Audit"]',
+        'categories = ["SummaryLogs"]',
+        "Microsoft.OperationalInsights/workspaces",
     ),
     "an output": (
         "terraform/outputs.tf",

@@ -271,6 +271,43 @@ def test_a_private_deployment_opens_nothing_to_the_internet(scenario: str) -> No
             assert body["properties"]["virtualNetworkSubnetId"]
 
 
+# What has a log of its own that says who did something, and what of it is kept: by default, and with everything.
+LOGS = {
+    "Microsoft.OperationalInsights/workspaces": (["Audit"], []),
+    "Microsoft.Storage/storageAccounts/blobServices": (["StorageRead", "StorageWrite", "StorageDelete"], []),
+    "Microsoft.Storage/storageAccounts/queueServices": (["StorageWrite", "StorageDelete"], ["StorageRead"]),
+    "Microsoft.Storage/storageAccounts/tableServices": (["StorageWrite", "StorageDelete"], ["StorageRead"]),
+    "Microsoft.Web/sites": (["AppServiceAuthenticationLogs"], ["FunctionAppLogs"]),
+    "Microsoft.DurableTask/schedulers": (["allLogs"], []),
+    "Microsoft.Network/networkSecurityGroups": (["NetworkSecurityGroupEvent", "NetworkSecurityGroupRuleCounter"], []),
+    "Microsoft.KeyVault/vaults": (["AuditEvent"], []),
+}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_what_azure_can_log_of_a_resource_is_logged(scenario: str) -> None:
+    found = resources(scenario)
+    wanted = SCENARIOS[scenario].get("auditLogs", "changes")
+    kept: dict[str, list[str]] = {}
+    for key, body in found.items():
+        if key.startswith("Microsoft.Insights/diagnosticSettings "):
+            scope = re.search(r"<(\S+) [^<>]+: id>$", key)
+            assert scope is not None, key
+            assert body["properties"]["workspaceId"].startswith("<Microsoft.OperationalInsights/workspaces ")
+            assert all(log["enabled"] for log in body["properties"]["logs"])
+            kept[scope[1]] = [log.get("category") or log["categoryGroup"] for log in body["properties"]["logs"]]
+    kinds = {key.split()[0] for key in found} | {kind for kind in LOGS if "/storageAccounts/" in kind}
+    expected = {
+        kind: usual + (more if wanted == "all" else []) for kind, (usual, more) in LOGS.items() if kind in kinds
+    }
+    if wanted == "none":
+        expected = {kind: names for kind, names in expected.items() if kind == "Microsoft.KeyVault/vaults"}
+
+    assert {kind: sorted(names) for kind, names in kept.items()} == {
+        kind: sorted(names) for kind, names in expected.items()
+    }
+
+
 def test_no_secret_is_written_anywhere_in_infra() -> None:
     suspicious = re.compile(
         r"AccountKey=|SharedAccessSignature|listKeys|primary_access_key|primary_connection_string|-----BEGIN|@secure"

@@ -18,6 +18,9 @@ param subnetId string
 @description('App settings: name → value.')
 param settings object
 
+param auditLogs string
+param logWorkspaceId string
+
 var appSettings = [for setting in items(settings): { name: setting.key, value: setting.value }]
 
 resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
@@ -93,6 +96,19 @@ resource publishingByFtp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies
   parent: site
   name: 'ftp'
   properties: { allow: false }
+}
+
+// What the app itself logs goes to Application Insights, and the host's own log beside it would say it twice.
+resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (auditLogs != 'none') {
+  name: 'audit'
+  scope: site
+  properties: {
+    workspaceId: logWorkspaceId
+    logs: concat(
+      [{ category: 'AppServiceAuthenticationLogs', enabled: true }],
+      auditLogs == 'all' ? [{ category: 'FunctionAppLogs', enabled: true }] : []
+    )
+  }
 }
 
 output id string = site.id

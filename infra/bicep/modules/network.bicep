@@ -7,12 +7,27 @@ param prefix string
 param appPrefix string
 param endpointPrefix string
 param zoneNames array
+param auditLogs string
+param logWorkspaceId string
 
 // Neither subnet takes connections from the internet: those are the platform's default rules, made visible.
 resource securityGroup 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
   name: 'nsg-${suffix}'
   location: location
   tags: tags
+}
+
+// Which rule has let through or turned away how much. Flow logs do not see what functions send.
+resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (auditLogs != 'none') {
+  name: 'audit'
+  scope: securityGroup
+  properties: {
+    workspaceId: logWorkspaceId
+    logs: [
+      { category: 'NetworkSecurityGroupEvent', enabled: true }
+      { category: 'NetworkSecurityGroupRuleCounter', enabled: true }
+    ]
+  }
 }
 
 // OneLake, Entra ID and Application Insights are on the internet; subnets no longer reach it by default.

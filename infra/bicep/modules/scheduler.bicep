@@ -6,6 +6,8 @@ param name string
 param skuName string
 param taskHubName string
 param privateNetwork bool
+param auditLogs string
+param logWorkspaceId string
 
 resource scheduler 'Microsoft.DurableTask/schedulers@2026-02-01' = {
   name: name
@@ -22,6 +24,16 @@ resource scheduler 'Microsoft.DurableTask/schedulers@2026-02-01' = {
 resource taskHub 'Microsoft.DurableTask/schedulers/taskHubs@2026-02-01' = {
   parent: scheduler
   name: taskHubName
+}
+
+// It has one kind of log, which the group names.
+resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (auditLogs != 'none') {
+  name: 'audit'
+  scope: scheduler
+  properties: {
+    workspaceId: logWorkspaceId
+    logs: [{ categoryGroup: 'allLogs', enabled: true }]
+  }
 }
 
 output id string = scheduler.id

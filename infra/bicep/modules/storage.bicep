@@ -6,6 +6,13 @@ param name string
 param packageContainerName string
 param zoneRedundant bool
 param privateNetwork bool
+param auditLogs string
+param logWorkspaceId string
+
+var changes = ['StorageWrite', 'StorageDelete']
+var everything = concat(['StorageRead'], changes)
+// Queues are polled and tables read all the time; nothing but durable state is in them.
+var ofDurableState = auditLogs == 'all' ? everything : changes
 
 resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
   // checkov:skip=CKV_AZURE_35: Denied with privateNetwork. Without it, Entra ID and roles alone decide; there are no keys.
@@ -30,19 +37,58 @@ resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
       defaultAction: privateNetwork ? 'Deny' : 'Allow'
     }
   }
+}
 
-  resource blobs 'blobServices' = {
-    name: 'default'
-    properties: {
-      // A package or a function key deleted by mistake can be fetched back for a week.
-      containerDeleteRetentionPolicy: { enabled: true, days: 7 }
-      deleteRetentionPolicy: { enabled: true, days: 7 }
-    }
+resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2024-01-01' = {
+  parent: account
+  name: 'default'
+  properties: {
+    // A package or a function key deleted by mistake can be fetched back for a week.
+    containerDeleteRetentionPolicy: { enabled: true, days: 7 }
+    deleteRetentionPolicy: { enabled: true, days: 7 }
+  }
 
-    resource package 'containers' = {
-      name: packageContainerName
-      properties: { publicAccess: 'None' }
-    }
+  resource package 'containers' = {
+    name: packageContainerName
+    properties: { publicAccess: 'None' }
+  }
+}
+
+resource queues 'Microsoft.Storage/storageAccounts/queueServices@2024-01-01' existing = {
+  parent: account
+  name: 'default'
+}
+
+resource tables 'Microsoft.Storage/storageAccounts/tableServices@2024-01-01' existing = {
+  parent: account
+  name: 'default'
+}
+
+// The package and the function keys are blobs: who reads them is worth knowing, too.
+resource blobAudit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (auditLogs != 'none') {
+  name: 'audit'
+  scope: blobs
+  properties: {
+    workspaceId: logWorkspaceId
+    logs: [for category in everything: { category: category, enabled: true }]
+  }
+}
+
+resource queueAudit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (auditLogs != 'none') {
+  name: 'audit'
+  scope: queues
+  properties: {
+    workspaceId: logWorkspaceId
+    logs: [for category in ofDurableState: { category: category, enabled: true }]
+  }
+}
+
+resource tableAudit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (auditLogs != 'none') {
+  name: 'audit'
+  scope: tables
+  properties: {
+    workspaceId: logWorkspaceId
+    logs: [for category in ofDurableState: { category: category, enabled: true }]
   }
 }
 
