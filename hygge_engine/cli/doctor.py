@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hygge_engine.checks import Check, Result, attempt, failure
+from hygge_engine.cli.figures import unended_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, remedy_of
 from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
@@ -28,7 +29,7 @@ from hygge_engine.homes.mssql.checks import check_connection, check_source
 from hygge_engine.homes.mssql.drivers import check_driver
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.lake.probe import clock_check, probe
-from hygge_engine.orchestration.places import Place, place_of, places_of
+from hygge_engine.orchestration.places import Place, place_of, places_of, unended_at
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.open_mirroring.checks import ask_replication, check_landing_zone, check_table, check_telemetry
@@ -39,6 +40,8 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", 
 
 # A section of its own, and what belongs to the sections of entities, by their ids.
 type _Answer = tuple[Section | None, dict[str, list[Check]]]
+
+_FORGET_IT = "Start the load again, if none runs; `hygge compact` forgets this one after seven days."
 
 _NOT_LOOKED_AT = "not looked at"
 
@@ -261,6 +264,7 @@ def _check_store(project: Project, name: str, entities: list[Entity], reachable:
         unknown = Check("destination", "unknown", f"{_NOT_LOOKED_AT}: the store does not work")
         return section, {entity.id: [unknown] for entity in entities}
     section.checks.append(clock_check("clock", place.lake.now(), "the Date header of its answers"))
+    section.checks += _check_unended(place)
     if not isinstance(settings, OpenMirroringSettings):
         return section, {entity.id: _look_at(project, entity) for entity in entities}
     layout = layout_of(settings, first.flow, first.name)
@@ -288,7 +292,16 @@ def _journals(project: Project, entities: list[Entity], reachable: Reachability)
 def _check_journal(place: Place, error: HyggeError | None) -> _Answer:
     if error:
         return Section("journal", place.key, [failure("reachable", "connect to account_url", error)]), {}
-    return Section("journal", place.key, probe(place.lake, place.root)), {}
+    return Section("journal", place.key, [*probe(place.lake, place.root), *_check_unended(place)]), {}
+
+
+def _check_unended(place: Place) -> list[Check]:
+    """Loads that no journal tells of, though they have begun."""
+    name, how = "load without an end", "the marks of loads under way, and the journal"
+    try:
+        return [Check(name, "warning", unended_text(load), how, _FORGET_IT) for load in unended_at(place)]
+    except HyggeError as error:
+        return [failure(name, how, error)]
 
 
 def _connection_of(entity: Entity) -> str:

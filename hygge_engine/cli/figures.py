@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hygge_engine.journal import Begun
 
 _BYTES_PER_UNIT = 1000.0
 _SHORTEST_RATE_SECONDS = 0.2
@@ -41,3 +45,13 @@ def seconds_between(started: str, finished: str) -> float:
     if not started or not finished:
         return 0.0
     return max(0.0, (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds())
+
+
+def unended_text(load: Begun) -> str:
+    """A sentence about a load whose end is not written."""
+    by = f" by {load.requested_by}" if load.requested_by else ""
+    begun = load.begun[:19].replace("T", " ")
+    return (
+        f"load {load.load_id}, begun {begun}{by}: its end is not written. It still runs, or it died or was left; then "
+        "what it committed stays, and the next load goes on from there."
+    )

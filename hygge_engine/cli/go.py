@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hygge_engine.cli.figures import rows_text, seconds_text
-from hygge_engine.cli.interrupt import EXIT_INTERRUPTED, ends_soon
+from hygge_engine.cli.interrupt import EXIT_INTERRUPTED, GRACE_SECONDS, ends_soon
 from hygge_engine.cli.messages import (
     EXIT_ENTITY_FAILED,
     EXIT_NOTHING_STARTED,
@@ -19,9 +19,9 @@ from hygge_engine.cli.messages import (
     error_lines,
     setting_place,
 )
-from hygge_engine.cli.observers import choose_display, write_event
+from hygge_engine.cli.observers import Display, choose_display, write_event
 from hygge_engine.cli.output import echo, open_console
-from hygge_engine.cli.reachability import Reachability
+from hygge_engine.cli.reachability import Pulse, Reachability
 from hygge_engine.errors import BoundUnusable, HyggeError
 from hygge_engine.flow.bounds import check_window
 from hygge_engine.orchestration.local import LocalLoad
@@ -29,6 +29,9 @@ from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.verdict import ATTEMPTS
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.project.settings import RunType
+
+# Longest time without any progress that a load which was asked to stop goes on to write its journal.
+_SETTLING_SECONDS = 30.0
 
 
 def run(
@@ -81,7 +84,8 @@ def run(
             display.stopping()
             load.request_cancel()
 
-        with ends_soon(stop, silence_seconds=load.silence_seconds, leaving=display.leaving):
+        patience = Patience(load, display, reachable.pulse_of_journals(selected))
+        with ends_soon(stop, silence_seconds=patience.silence_seconds, leaving=display.leaving):
             summary = load.run()
     _add_failures(summary, homeless)
     if json_:
@@ -89,6 +93,26 @@ def run(
     else:
         _show_summary(console, summary, project)
     return exit_code(summary)
+
+
+class Patience:
+    """How long a load that was asked to stop has been silent. While its journal is written, that is as long as its
+    lake has been: a machine or a lake that is slow is no reason to leave a load without its rows."""
+
+    def __init__(self, load: LocalLoad, display: Display, journals: Pulse) -> None:
+        self._load = load
+        self._display = display
+        self._journals = journals
+        self._told = False
+
+    def silence_seconds(self) -> float:
+        silent, journals = self._load.silence_seconds(), self._journals.silence_seconds()
+        if not (self._load.is_settling and GRACE_SECONDS <= silent < _SETTLING_SECONDS):
+            return silent
+        if journals < GRACE_SECONDS and not self._told:
+            self._told = True
+            self._display.settling()
+        return journals
 
 
 def _bound(option: str, value: str | None) -> str:

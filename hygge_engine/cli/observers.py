@@ -24,6 +24,8 @@ from hygge_engine.plain_text import lines_of
 
 STOPPING = "Stopping: what is whole is committed. Press Ctrl-C again to leave at once."
 
+SETTLING = "The journal is still being written: what it lies in answers, though slowly. Press Ctrl-C to leave at once."
+
 LEFT = "Left what did not answer. What was committed stays; the next load goes on from there."
 
 # Seconds between two reports about one entity. A line stays, an object is read by a program, a bar is redrawn.
@@ -52,6 +54,10 @@ class Display(Observer, Protocol):
     def stopping(self) -> None:
         """The load has been asked to stop. Called by a signal handler, which may interrupt any print and must not
         print itself."""
+        ...
+
+    def settling(self) -> None:
+        """The load has ended, and its journal takes long. Called from a thread of its own."""
         ...
 
     def leaving(self) -> None:
@@ -194,6 +200,9 @@ class BarDisplay:
         # Drawn with the bars, by the thread that draws them.
         self._progress.note = STOPPING
 
+    def settling(self) -> None:
+        self._progress.note = SETTLING
+
     def leaving(self) -> None:
         self.__exit__(None, None, None)
         _tell(LEFT)
@@ -260,6 +269,9 @@ class LineDisplay:
     def stopping(self) -> None:
         _tell(STOPPING)
 
+    def settling(self) -> None:
+        _tell(SETTLING)
+
     def leaving(self) -> None:
         _tell(LEFT)
 
@@ -307,6 +319,9 @@ class JsonDisplay:
 
     def stopping(self) -> None:
         _tell(STOPPING)
+
+    def settling(self) -> None:
+        _tell(SETTLING)
 
     def leaving(self) -> None:
         _tell(LEFT)

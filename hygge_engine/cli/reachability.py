@@ -7,6 +7,8 @@ when nobody is waiting for it.
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -29,6 +31,9 @@ FIRST_ANSWER_SECONDS = 5
 
 # Places tried at once: they wait for the network, not for this machine.
 _AT_ONCE = 16
+
+# Pause between two questions whether a place still answers.
+_PULSE_SECONDS = 0.25
 
 # Who writes local.settings.json for a cloud on this machine, and what starts that cloud.
 _LAPTOP_CLOUD = "devcloud"
@@ -70,6 +75,13 @@ class Reachability:
         """Why the entity's runs cannot be remembered."""
         return self._error(self._location(entity))
 
+    def pulse_of_journals(self, entities: Sequence[Entity]) -> Pulse:
+        """Whether the places still answer that a load of these entities is remembered in, mirrors of it among them."""
+        asks: dict[str, _Ask] = {}
+        for entity in entities:
+            asks |= asks_of(self._location(entity)) | asks_of(self._store(entity))
+        return Pulse(list(asks.values()))
+
     def _error(self, settings: Settings) -> HyggeError | None:
         return next((self._errors[place] for place in asks_of(settings) if place in self._errors), None)
 
@@ -91,6 +103,29 @@ class Reachability:
         for place, error in self._errors.items():
             if is_loopback(_host_of(place)):
                 error.hint = _START_IT.format(file=LOCAL_SETTINGS)
+
+
+class Pulse:
+    """How long the most silent of some places has said nothing, each asked for any answer again and again from the
+    first question on. A place that needs no network counts as one that answers."""
+
+    def __init__(self, asks: Sequence[_Ask]) -> None:
+        self._asks = asks
+        self._answered: list[float] = []
+
+    def silence_seconds(self) -> float:
+        """Seconds since the place that has been silent longest answered. To be called from one thread."""
+        now = time.monotonic()
+        if not self._answered:
+            self._answered = [now for _ in self._asks]
+            for number, ask in enumerate(self._asks):
+                threading.Thread(target=self._listen, args=(number, ask), name="hygge-pulse", daemon=True).start()
+        return max((now - answered for answered in self._answered), default=0.0)
+
+    def _listen(self, number: int, ask: _Ask) -> None:
+        while _error_of(ask) is None:
+            self._answered[number] = time.monotonic()
+            time.sleep(_PULSE_SECONDS)
 
 
 def _connection(connections: Mapping[str, ConnectionSettings], settings: Settings) -> ConnectionSettings | None:

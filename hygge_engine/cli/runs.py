@@ -9,14 +9,14 @@ from typing import Any
 import polars as pl
 from rich.text import Text
 
-from hygge_engine.cli.figures import seconds_text
+from hygge_engine.cli.figures import seconds_text, unended_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_NOTHING_STARTED, EXIT_SETTLED, error_lines
 from hygge_engine.cli.output import echo, echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import HyggeError
 from hygge_engine.journal import Journals
 from hygge_engine.journal.summaries import Level
-from hygge_engine.orchestration.places import entities_of, journals_of
+from hygge_engine.orchestration.places import Place, entities_of, places_of, unended_at
 from hygge_engine.plain_text import lines_of
 from hygge_engine.project import Project, load_project
 from hygge_engine.project.problems import suggest
@@ -45,8 +45,10 @@ def run(
     project = load_project(directory, overrides=overrides)
     if entity is not None:
         flow, entity = _parse_entity(project, flow, entity)
-    journals, unread = _journals(project, flow)
+    places, unread = _places(project, flow)
+    journals = Journals([place.journal for place in places])
     _show_unread(unread)
+    _show_unended(places)
     ended = EXIT_ENTITY_FAILED if unread else EXIT_SETTLED
     if load_id is None and (by != "load" or entity is None):
         # What has failed is looked for in the whole history.
@@ -68,15 +70,21 @@ def run(
     return ended
 
 
-def _journals(project: Project, flow: str | None) -> tuple[Journals, dict[str, HyggeError]]:
-    """What is remembered of a flow (None: of all), and the entities whose journals cannot be reached. Raises the first
-    of these errors where there is no other journal."""
+def _places(project: Project, flow: str | None) -> tuple[list[Place], dict[str, HyggeError]]:
+    """The journals of a flow (None: of all), and the entities whose journals cannot be reached. Raises the first of
+    these errors where there is no other journal."""
     entities = entities_of(project, [flow] if flow else [])
     reachable = Reachability(project, entities)
     errors = {entity.id: error for entity in entities if (error := reachable.journal(entity))}
     if len(errors) == len(entities) and errors:
         raise next(iter(errors.values()))
-    return journals_of(project, [entity for entity in entities if entity.id not in errors]), errors
+    return list(places_of(project, [entity for entity in entities if entity.id not in errors]).values()), errors
+
+
+def _show_unended(places: Sequence[Place]) -> None:
+    """Say which loads no journal tells of, though they have begun."""
+    for load in dict.fromkeys(load for place in places for load in unended_at(place)):
+        echo(f"not shown: {unended_text(load)}", err=True)
 
 
 def _show_unread(errors: dict[str, HyggeError]) -> None:

@@ -1,6 +1,7 @@
 """Progress of running slices, and the marker that asks a load to stop: small files that come and go with a load.
 
 ``progress/<load>/<flow>/<entity>.json`` is replaced while a slice runs; ``progress/<load>/cancel.json`` is the marker.
+``progress/<load>/begun.json`` says that a load began which nobody else keeps in mind, as a host does with its own.
 Nothing here is needed for a load to be right: what cannot be written is logged, and the load goes on.
 """
 
@@ -11,6 +12,8 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from types import TracebackType
@@ -31,7 +34,18 @@ LAST_REQUEST_SECONDS = 5.0
 # Folders of forgotten loads that one sweep looks into: a few requests for each, so that it ends within a minute.
 SWEPT_AT_ONCE = 200
 
+_BEGUN = "begun.json"
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A load whose end is not written: it still runs, or it died. ``begun`` is a time in ISO 8601."""
+
+    load_id: str
+    requested_by: str
+    begun: str
 
 
 class Progress:
@@ -57,13 +71,28 @@ class Progress:
         states = []
         folder = self._load_folder(load_id)
         for entry in bounded(self._lake.list(folder, recursive=True), folder):
-            if entry.is_directory or entry.path == self._marker(load_id):
+            if entry.is_directory or entry.path in (self._marker(load_id), self._beginning(load_id)):
                 continue
             try:
                 states.append(json.loads(self._lake.read(entry.path).data))
             except LakeNotFound:
                 continue  # cleared since it was listed
         return sorted(states, key=lambda state: (state["flow"], state["entity"]))
+
+    def begin(self, load_id: str, requested_by: str) -> None:
+        """Say that a load begins, until `clear`: one that dies before its end is written is seen by this."""
+        value = {"load_id": load_id, "requested_by": requested_by, "begun": self._lake.now().isoformat("T", "seconds")}
+        self._lake.put(self._beginning(load_id), json.dumps(value).encode())
+
+    def begun(self) -> list[Begun]:
+        """The loads that have begun and whose end is not written, oldest first; of many, some."""
+        found = []
+        for folder in islice(self._lake.list(self._folder), SWEPT_AT_ONCE):
+            # A load of a host, one that has just ended, or a file that is not ours.
+            with suppress(LakeNotFound, ValueError, KeyError, TypeError):
+                value = json.loads(self._lake.read(f"{folder.path}/{_BEGUN}").data)
+                found.append(Begun(str(value["load_id"]), str(value["requested_by"]), str(value["begun"])))
+        return sorted(found, key=lambda load: load.begun)
 
     def request_cancel(self, load_id: str) -> None:
         """Ask a load to stop; its slices see it within seconds."""
@@ -95,6 +124,9 @@ class Progress:
 
     def _load_folder(self, load_id: str) -> str:
         return f"{self._folder}/{file_name(load_id)}"
+
+    def _beginning(self, load_id: str) -> str:
+        return f"{self._load_folder(load_id)}/{_BEGUN}"
 
     def _marker(self, load_id: str) -> str:
         return f"{self._load_folder(load_id)}/cancel.json"

@@ -6,6 +6,7 @@ their landing state.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +18,13 @@ from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.orchestration.activities import Activities, compact
 from hygge_engine.orchestration.in_process import LocalContext, run_orchestrator
 from hygge_engine.orchestration.load import CANCEL_EVENT, load_steps
+from hygge_engine.orchestration.places import places_of
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project.models import Entity, Project
 from hygge_engine.retry import seconds_since_success
 from hygge_engine.telemetry import Telemetry, telemetry_of_process
+
+_log = logging.getLogger(__name__)
 
 # So much processor time is work; waiting for an answer, and showing that, takes a tenth of it in a second.
 BUSY_SECONDS = 0.25
@@ -93,6 +97,8 @@ class LocalLoad:
         self._moved = time.monotonic()
         self._used = time.process_time()
         self._cancelled = threading.Event()
+        self._settling = False
+        self._project = project
         self._activities = Activities(lambda: project, watch=self._watch, telemetry=telemetry)
         load_id = request.coordinator_run_id or str(uuid4())
         activities = {
@@ -113,6 +119,11 @@ class LocalLoad:
         self._cancelled.set()
         self._context.raise_event(CANCEL_EVENT)
 
+    @property
+    def is_settling(self) -> bool:
+        """Whether all that is left to do is to write the journal, and that has not failed yet."""
+        return self._settling
+
     def silence_seconds(self) -> float:
         """Seconds since a batch was read, a request answered or work of our own done, the last of these."""
         used = time.process_time()
@@ -123,7 +134,17 @@ class LocalLoad:
     def _plan(self, input_: dict[str, Any]) -> dict[str, Any]:
         plan = self._activities.plan_load(input_)
         self._context.post(lambda: self._observer.planned(plan.get("entities", [])))
+        self._begin(input_, plan)
         return plan
+
+    def _begin(self, input_: dict[str, Any], plan: dict[str, Any]) -> None:
+        """Leave a mark beside each journal until the load is written there: a process may end at any time."""
+        planned = [self._project.flows[each["flow"]].entities[each["entity"]] for each in plan.get("entities", [])]
+        for place in places_of(self._project, planned).values():
+            try:
+                place.progress.begin(input_["load_id"], input_["request"].get("requested_by", ""))
+            except HyggeError as error:
+                _log.warning("Cannot say in %s that load %s has begun: %s", place.key, input_["load_id"], error)
 
     def _run_flow(self, input_: dict[str, Any]) -> dict[str, Any]:
         error = self._unreachable.get(f"{input_['flow']}.{input_['entity']}")
@@ -132,7 +153,9 @@ class LocalLoad:
         return {**compact(SliceResult.failure(error)), "transient": False}
 
     def _settle(self, input_: dict[str, Any]) -> dict[str, Any]:
+        self._settling = int(input_.get("attempt", 1)) == 1
         answer = self._activities.settle_load(input_)
+        self._settling = False
         if answer.get("transient"):
             self._context.post(lambda: self._on_unsettled(answer["message"], answer["error"]))
         return answer

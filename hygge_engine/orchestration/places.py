@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hygge_engine.flow.factory import journal_of
-from hygge_engine.journal import Journal, Journals, Progress
+from hygge_engine.journal import Begun, Journal, Journals, Progress
 from hygge_engine.lake.base import Lake
 
 if TYPE_CHECKING:
@@ -58,6 +58,11 @@ def journals_of(project: Project, entities: Iterable[Entity] | None = None) -> J
     """All that a project remembers, as one journal; only of some ``entities`` where these are given."""
     chosen = project.entities if entities is None else entities
     return Journals([place.journal for place in places_of(project, chosen).values()])
+
+
+def unended_at(place: Place) -> list[Begun]:
+    """The loads of this place that have begun and whose end is not written: they still run, or they died."""
+    return [load for load in place.progress.begun() if place.journal.read(load.load_id).is_empty()]
 
 
 def entities_of(project: Project, flows: Iterable[str]) -> list[Entity]:

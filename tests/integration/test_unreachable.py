@@ -164,8 +164,13 @@ def test_ctrl_c_ends_a_load_that_waits_for_somebody_silent(tmp_path: Path, signa
             load.send_signal(signal.SIGINT)
         # Its request waits for a minute, and is made again.
         _, said = load.communicate(timeout=_SOON_SECONDS)
-    assert load.returncode in (130, -signal.SIGINT)
-    assert ("Left what did not answer" in said) == (signals == 1)
+        assert load.returncode in (130, -signal.SIGINT)
+        assert ("Left what did not answer" in said) == (signals == 1)
+        # No row tells of it, but the mark that it left beside the journal that it could reach.
+        assert "its end is not written" in hygge(tmp_path, "runs", "--flow", "here").stderr
+        assert "its end is not written" in hygge(tmp_path, "doctor", "--flow", "here").stdout
+        assert hygge(tmp_path, "go", "--flow", "here").returncode == 0
+        assert hygge(tmp_path, "runs", "--flow", "here").stderr.count("its end is not written") == 1
 
 
 @pytest.mark.parametrize("command", ["plan", "runs", "doctor"])

@@ -8,10 +8,12 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -19,7 +21,10 @@ from typer.testing import CliRunner, Result
 
 from hygge_engine.cli import plan as cli_plan
 from hygge_engine.cli.app import app
+from hygge_engine.cli.go import Patience
+from hygge_engine.cli.interrupt import GRACE_SECONDS
 from hygge_engine.cli.observers import BarDisplay
+from hygge_engine.cli.reachability import Pulse
 from hygge_engine.errors import HomeLoginFailed, HomeNotFound, HomeUnavailable, LakeUnavailable
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import Journal
@@ -520,3 +525,40 @@ def test_compact_folds_and_takes_out_what_is_old_at_once(world: LoadWorld) -> No
     assert world.journal() == []
     world.place().lake.put(f"{world.place().root}/journal.parquet", journal)
     assert world.journal() == before
+
+
+@pytest.mark.parametrize(
+    ("silent", "settling", "journals", "left", "told"),
+    [
+        (0.5, True, 9.0, False, False),
+        (9.0, False, 0.0, True, False),  # a source or lake that rows wait for
+        (9.0, True, 0.0, False, True),  # a slow machine, or a slow lake
+        (9.0, True, 9.0, True, False),  # a lake that is gone
+        (99.0, True, 0.0, True, False),  # one that says something to every question but ours
+    ],
+)
+def test_a_load_that_only_writes_its_journal_is_not_left_while_that_answers(
+    silent: float, settling: bool, journals: float, left: bool, told: bool
+) -> None:
+    load, display, pulse = Mock(is_settling=settling), Mock(), Mock()
+    load.silence_seconds.return_value, pulse.silence_seconds.return_value = silent, journals
+    patience = Patience(load, display, pulse)
+    assert [patience.silence_seconds() >= GRACE_SECONDS for _ in range(2)] == [left, left]
+    assert display.settling.call_count == int(told)
+
+
+def test_the_pulse_of_several_places_is_that_of_the_most_silent() -> None:
+    gone, hung = threading.Event(), threading.Event()
+
+    def hangs() -> None:
+        hung.set()
+        gone.wait()
+
+    mixed = Pulse([lambda: None, hangs])
+    try:
+        assert Pulse([]).silence_seconds() == 0.0
+        first = mixed.silence_seconds()
+        assert hung.wait(30)
+        assert mixed.silence_seconds() > first
+    finally:
+        gone.set()
