@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.infra_bicep import Template, read_parameters
-from tests.unit.test_infra_parity import INFRA, REQUIRED
+from tests.unit.infra_scenarios import INFRA, REQUIRED
 
 ROOT = INFRA.parent
 PAGES = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,88 +10,9 @@ import pytest
 
 from tests.unit.infra_azurerm import create
 from tests.unit.infra_bicep import Parameter, Template, read_parameters
-from tests.unit.infra_resources import TOKEN_OF, differences, plain, tree_of
+from tests.unit.infra_resources import differences, plain, tree_of
+from tests.unit.infra_scenarios import BICEP_ONLY, INFRA, REFUSED, REQUIRED, SCENARIOS, snake
 from tests.unit.infra_terraform import Module
-
-INFRA = Path(__file__).parents[2] / "infra"
-
-REQUIRED = {
-    "environmentName": TOKEN_OF[1],
-    "location": TOKEN_OF[2],
-    "sqlServer": "sql.example.com",
-    "sqlDatabase": "shop",
-    "workspaceId": "11111111-1111-1111-1111-111111111111",
-    "mirrorId": "22222222-2222-2222-2222-222222222222",
-}
-
-SQL_SERVER_ID = "/subscriptions/x/resourceGroups/y/providers/Microsoft.Sql/servers/z"
-
-SCENARIOS: dict[str, dict[str, Any]] = {
-    "as it comes": {},
-    "private": {"privateNetwork": True, "alertEmail": "oncall@example.com", "appSubnetPrefix": "10.30.0.128/25"},
-    "closed": {"privateNetwork": True, "publicApi": False, "keyVault": True, "sqlServerResourceId": SQL_SERVER_ID},
-    "managed instance": {
-        "privateNetwork": True,
-        "sqlServer": "shop.a1b2c3d4e5f6.database.windows.net,1433",
-        "sqlServerResourceId": SQL_SERVER_ID.replace("/servers/", "/managedInstances/"),
-    },
-    "a secret in the place of a setting": {
-        "keyVault": True,
-        "extraSettings": {"SHOP_KEY": "plain"},
-        "secretSettings": {"SHOP_KEY": "shop-key", "SQL_SERVER": "server"},
-    },
-    "scheduler": {"durableTaskScheduler": True, "alwaysReadyInstances": 2, "zoneRedundant": True},
-    "everything": {
-        "tags": {"owner": "data"},
-        "extraSettings": {"SHOP_REGION": "eu", "HYGGE_SLICE_MINUTES": "2"},
-        "secretSettings": {"SQL_PASSWORD": "sql-password"},
-        "schedule": "0 0 * * * *",
-        "concurrency": 16,
-        "sliceMinutes": 3,
-        "sqlPoolSize": 8,
-        "publicUrl": "https://loads.example.com",
-        "instanceMemoryMB": 4096,
-        "maximumInstanceCount": 10,
-        "privateNetwork": True,
-        "publicApi": False,
-        "sqlServerResourceId": SQL_SERVER_ID,
-        "keyVault": True,
-        "durableTaskScheduler": True,
-        "schedulerSku": "Dedicated",
-        "alertEmail": "oncall@example.com",
-        "noSuccessWindow": "P1D",
-        "logRetentionDays": 90,
-        "dailyLogQuotaGb": -1,
-        "auditLogs": "all",
-    },
-    "logged by a policy": {"auditLogs": "none", "keyVault": True, "privateNetwork": True, "durableTaskScheduler": True},
-}
-
-
-# Parameters that Terraform has no use for, and why.
-BICEP_ONLY = {"recoverKeyVault": "the provider azurerm brings back a deleted vault by itself"}
-
-# What would be deployed and not work: the parameters, and what the refusal names.
-REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "an app that nobody reaches": ({"publicApi": False}, "publicApi"),
-    "an endpoint without a network": ({"sqlServerResourceId": SQL_SERVER_ID}, "sqlServerResourceId"),
-    "secrets without a vault": ({"secretSettings": {"SQL_PASSWORD": "x"}}, "secretSettings"),
-    "an instance's public endpoint": (
-        SCENARIOS["managed instance"] | {"sqlServer": "shop.public.a1b2c3d4e5f6.database.windows.net,3342"},
-        "managed instance",
-    ),
-    "an instance by its address": (SCENARIOS["managed instance"] | {"sqlServer": "10.0.0.4"}, "managed instance"),
-    "one warm instance in two zones": ({"zoneRedundant": True, "alwaysReadyInstances": 1}, "zoneRedundant"),
-    "more warm than there may be": ({"alwaysReadyInstances": 3, "maximumInstanceCount": 2}, "maximumInstanceCount"),
-    "two zones and one instance": (
-        {"zoneRedundant": True, "durableTaskScheduler": True, "maximumInstanceCount": 1},
-        "maximumInstanceCount",
-    ),
-}
-
-
-def snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
 
 
 def compare(infra: Path, scenario: dict[str, Any]) -> list[str]:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.unit.infra_scenarios import BICEP_ONLY, snake
 from tests.unit.test_deployment_package import files_to_deploy
-from tests.unit.test_infra_parity import BICEP_ONLY, snake
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -20,7 +20,7 @@ from hygge_engine.project import load_project
 from hygge_engine.web.door import PUBLIC_URL
 from tests.unit.infra_bicep import Template, read_parameters
 from tests.unit.infra_resources import tree_of
-from tests.unit.test_infra_parity import INFRA, REQUIRED, SCENARIOS
+from tests.unit.infra_scenarios import INFRA, REQUIRED, SCENARIOS
 
 ROOT = INFRA.parent
 

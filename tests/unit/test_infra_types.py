@@ -12,8 +12,8 @@ import pytest
 
 from scripts.azure_types import main, table_of
 from tests.unit.infra_bicep import Template
+from tests.unit.infra_scenarios import INFRA, REQUIRED, SCENARIOS
 from tests.unit.infra_types import faults, types
-from tests.unit.test_infra_parity import INFRA, REQUIRED, SCENARIOS
 
 
 def faults_of(infra: Path, scenario: dict[str, Any]) -> list[str]:
