@@ -88,9 +88,13 @@ def is_text(text: str) -> bool:
 
 def authenticated(headers: Mapping[str, str]) -> str:
     """Whom the platform has authenticated, empty where it authenticates nobody: anybody may send this header, and only
-    where the platform stands before the app does it take theirs away."""
-    knows = os.environ.get(_AUTHENTICATES, "").casefold() in ("true", "1")
-    return headers.get("x-ms-client-principal-name", "") if knows else ""
+    where the platform stands before the app does it take theirs away.
+
+    A person's name for signing in; of an application, whose token has none, the id of its object in the directory.
+    """
+    if os.environ.get(_AUTHENTICATES, "").casefold() not in ("true", "1"):
+        return ""
+    return headers.get("x-ms-client-principal-name", "") or headers.get("x-ms-client-principal-id", "")
 
 
 def base_url() -> str:

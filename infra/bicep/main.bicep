@@ -91,6 +91,12 @@ param privateNetwork bool = false
 @description('Whether the app answers calls from the internet. With false it needs `privateNetwork`, and is deployed from inside the network.')
 param publicApi bool = true
 
+@description('Client id of an app registration in Entra ID: callers then show a token for it, beside the function key. Empty: the key alone.')
+param entraClientId string = ''
+
+@description('Client ids of the applications whose tokens are taken. Empty: any that gets one for the registration. Needs `entraClientId`.')
+param entraAllowedClients array = []
+
 @description('Address space of the virtual network.')
 param networkPrefix string = '10.30.0.0/24'
 
@@ -172,6 +178,8 @@ var checkedName = !publicApi && !privateNetwork
   ? fail('sqlServerResourceId needs privateNetwork: there is no network to put the endpoint into.')
   : sqlIsInstance && length(sqlHostParts) != 5
   ? fail('sqlServer must be the host of the managed instance, NAME.PREFIX.database.windows.net, and not its public endpoint.')
+  : !empty(entraAllowedClients) && empty(entraClientId)
+  ? fail('entraAllowedClients needs entraClientId: nobody would ask for a token.')
   : !empty(secretSettings) && !keyVault
   ? fail('secretSettings needs keyVault: there is no vault to hold the secrets.')
   : zoneRedundant && warmInstances == 1
@@ -405,6 +413,8 @@ module app 'modules/app.bicep' = {
     alwaysReadyInstances: warmInstances
     zoneRedundant: zoneRedundant
     publicAccess: publicApi
+    entraClientId: entraClientId
+    entraAllowedClients: entraAllowedClients
     subnetId: privateNetwork ? network!.outputs.appSubnetId : ''
     auditLogs: auditLogs
     logWorkspaceId: monitoring.outputs.workspaceId

@@ -129,3 +129,38 @@ resource "azapi_update_resource" "publishing" {
   parent_id = azapi_resource.app.id
   body      = { properties = { allow = false } }
 }
+
+# Entra ID before the app, where there is a registration; the function key is asked for all the same. It stands here also
+# when it is off, so that it can be switched off. Nobody signs in at a page of the app, so it needs no secret.
+resource "azapi_update_resource" "authentication" {
+  type      = "Microsoft.Web/sites/config@2024-04-01"
+  name      = "authsettingsV2"
+  parent_id = azapi_resource.app.id
+
+  body = {
+    properties = {
+      platform = { enabled = var.entra_client_id != "" }
+      globalValidation = {
+        requireAuthentication       = var.entra_client_id != ""
+        unauthenticatedClientAction = var.entra_client_id == "" ? "AllowAnonymous" : "Return401"
+        # Probes have no token; `az functionapp deployment source config-zip` has none either, and waits for the second.
+        excludedPaths = ["/api/health", "/admin/host/status"]
+      }
+      identityProviders = {
+        azureActiveDirectory = {
+          enabled = var.entra_client_id != ""
+          registration = {
+            clientId     = var.entra_client_id
+            openIdIssuer = "https://login.microsoftonline.com/${data.azurerm_subscription.current.tenant_id}/v2.0"
+          }
+          validation = {
+            allowedAudiences           = var.entra_client_id == "" ? [] : [var.entra_client_id, "api://${var.entra_client_id}"]
+            defaultAuthorizationPolicy = { allowedApplications = var.entra_allowed_clients }
+          }
+        }
+      }
+      login        = { tokenStore = { enabled = false } }
+      httpSettings = { requireHttps = true }
+    }
+  }
+}

@@ -199,6 +199,23 @@ variable "public_api" {
   }
 }
 
+variable "entra_client_id" {
+  description = "Client id of an app registration in Entra ID: callers then show a token for it, beside the function key. Empty: the key alone."
+  type        = string
+  default     = ""
+}
+
+variable "entra_allowed_clients" {
+  description = "Client ids of the applications whose tokens are taken. Empty: any that gets one for the registration. Needs `entra_client_id`."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = length(var.entra_allowed_clients) == 0 || var.entra_client_id != ""
+    error_message = "entra_allowed_clients needs entra_client_id: nobody would ask for a token."
+  }
+}
+
 variable "network_prefix" {
   description = "Address space of the virtual network."
   type        = string

@@ -6,6 +6,8 @@ Anything else is an error, so that nothing is skipped unseen.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +21,7 @@ from tests.unit.infra_resources import SUBSCRIPTION_ID, TENANT_ID, TOKEN, TOKEN_
 
 _LANGUAGE = Language(tree_sitter_bicep.language())
 
+_LOGIN = "https://login.microsoftonline.com/"
 _SUFFIXES = {"storage": "core.windows.net", "sqlServerHostname": ".database.windows.net"}
 
 
@@ -332,6 +335,17 @@ def read_parameters(path: Path) -> dict[str, Parameter]:
     return found
 
 
+def read_values(path: Path, folder: Path) -> dict[str, Any]:
+    """What a parameter file (.bicepparam) gives its template, in the environment of this process.
+
+    The grammar knows no such files; each line that gives a value is read as a variable, in a file of ``folder``.
+    """
+    lines = [re.sub(r"^param (\w+) =", r"var \1 =", line) for line in path.read_text().splitlines()]
+    copy = folder / "values.bicep"
+    copy.write_text("\n".join(line for line in lines if not line.startswith("using ")) + "\n")
+    return {name: value() for name, value in Template(copy, {}).names.items()}
+
+
 def _unwrap(body: Node) -> tuple[Node | None, Node | None, Node]:
     """The loop and the condition around a body, and the body."""
     loop = body if body.type == "for_statement" else None
@@ -389,13 +403,16 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "concat": lambda *lists: [item for each in lists for item in each],
     "contains": lambda holder, item: item in holder,
     "empty": lambda value: not value,
-    "environment": lambda: {"suffixes": _SUFFIXES},
+    "environment": lambda: {"suffixes": _SUFFIXES, "authentication": {"loginEndpoint": _LOGIN}},
     "fail": _fail,
+    "filter": lambda items, keep: [item for item in items if keep(item)],
     "guid": lambda *values: "guid of " + " ".join(str(value) for value in values),
+    "int": int,
     "items": lambda value: [{"key": key, "value": value[key]} for key in sorted(value)],
     "join": lambda parts, separator: separator.join(parts),
     "length": len,
     "mapValues": lambda value, function: {key: function(item) for key, item in value.items()},
+    "readEnvironmentVariable": os.environ.get,
     "skip": lambda items, count: items[count:],
     "split": lambda text, separator: text.split(separator),
     "string": lambda value: str(value),

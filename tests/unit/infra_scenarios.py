@@ -21,6 +21,8 @@ REQUIRED = {
 
 SQL_SERVER_ID = "/subscriptions/x/resourceGroups/y/providers/Microsoft.Sql/servers/z"
 
+CLIENT_ID = "33333333-3333-3333-3333-333333333333"
+
 SCENARIOS: dict[str, dict[str, Any]] = {
     "as it comes": {},
     "private": {"privateNetwork": True, "alertEmail": "oncall@example.com", "appSubnetPrefix": "10.30.0.128/25"},
@@ -58,7 +60,10 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "logRetentionDays": 90,
         "dailyLogQuotaGb": -1,
         "auditLogs": "all",
+        "entraClientId": CLIENT_ID,
+        "entraAllowedClients": ["44444444-4444-4444-4444-444444444444"],
     },
+    "callers of the tenant": {"entraClientId": CLIENT_ID},
     "logged by a policy": {"auditLogs": "none", "keyVault": True, "privateNetwork": True, "durableTaskScheduler": True},
 }
 
@@ -71,6 +76,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an app that nobody reaches": ({"publicApi": False}, "publicApi"),
     "an endpoint without a network": ({"sqlServerResourceId": SQL_SERVER_ID}, "sqlServerResourceId"),
     "secrets without a vault": ({"secretSettings": {"SQL_PASSWORD": "x"}}, "secretSettings"),
+    "clients without a registration": ({"entraAllowedClients": [CLIENT_ID]}, "entraAllowedClients"),
     "an instance's public endpoint": (
         SCENARIOS["managed instance"] | {"sqlServer": "shop.public.a1b2c3d4e5f6.database.windows.net,3342"},
         "managed instance",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.unit.infra_azurerm import create
-from tests.unit.infra_bicep import Parameter, Template, read_parameters
+from tests.unit.infra_bicep import Parameter, Template, read_parameters, read_values
 from tests.unit.infra_resources import differences, plain, tree_of
-from tests.unit.infra_scenarios import BICEP_ONLY, INFRA, REFUSED, REQUIRED, SCENARIOS, snake
+from tests.unit.infra_scenarios import BICEP_ONLY, CLIENT_ID, INFRA, REFUSED, REQUIRED, SCENARIOS, SQL_SERVER_ID, snake
 from tests.unit.infra_terraform import Module
 
 
@@ -167,7 +168,7 @@ def test_an_argument_that_nobody_has_thought_about_is_an_error(file: str, tmp_pa
 def test_both_templates_take_the_same_parameters() -> None:
     parameters = read_parameters(INFRA / "bicep" / "main.bicep")
     module = Module(INFRA / "terraform", {}, lambda instance, name: None)
-    types = {"string": "string", "int": "number", "bool": "bool", "object": "map(string)"}
+    types = {"string": "string", "int": "number", "bool": "bool", "object": "map(string)", "array": "list(string)"}
 
     shared = {name: parameter for name, parameter in parameters.items() if name not in BICEP_ONLY}
 
@@ -183,6 +184,29 @@ def test_both_templates_take_the_same_parameters() -> None:
             assert module.evaluate(written["default"], {}) == parameter.default, name
         described = module.evaluate(written["description"], {})
         assert described == terraform_words(parameter, parameters), name
+
+
+def test_a_variable_that_is_not_set_means_the_templates_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = INFRA / "bicep" / "main.bicepparam"
+    for name in re.findall(r"readEnvironmentVariable\('(\w+)'", file.read_text()):
+        monkeypatch.delenv(name, raising=False)
+    parameters = read_parameters(INFRA / "bicep" / "main.bicep")
+
+    given = read_values(file, tmp_path)
+
+    assert {name: value for name, value in given.items() if not parameters[name].required} == {
+        name: parameters[name].default for name in given if not parameters[name].required
+    }
+
+
+def test_a_variable_holds_a_list_with_commas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENTRA_ALLOWED_CLIENTS", f"{CLIENT_ID},{SQL_SERVER_ID},")
+
+    given = read_values(INFRA / "bicep" / "main.bicepparam", tmp_path)
+
+    assert given["entraAllowedClients"] == [CLIENT_ID, SQL_SERVER_ID]
 
 
 def terraform_words(parameter: Parameter, parameters: dict[str, Parameter]) -> str:

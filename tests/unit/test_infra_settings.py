@@ -19,7 +19,7 @@ from hygge_engine.orchestration.source import DIRECTORY_SETTING
 from hygge_engine.project import load_project
 from hygge_engine.web.door import PUBLIC_URL
 from tests.unit.infra_bicep import Template, read_parameters
-from tests.unit.infra_resources import tree_of
+from tests.unit.infra_resources import TENANT_ID, tree_of
 from tests.unit.infra_scenarios import INFRA, REQUIRED, SCENARIOS
 
 ROOT = INFRA.parent
@@ -159,6 +159,29 @@ def test_the_site_has_only_properties_that_flex_consumption_takes(scenario: str)
     assert site["properties"]["siteConfig"].keys() <= SITE_CONFIG
     policies = {key.split()[1].rpartition("/")[2] for key in resources(scenario) if "CredentialsPolicies" in key}
     assert policies == {"scm", "ftp"}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_callers_show_a_token_where_there_is_a_registration(scenario: str) -> None:
+    client = SCENARIOS[scenario].get("entraClientId", "")
+    (settings,) = (
+        body["properties"] for key, body in resources(scenario).items() if key.startswith("Microsoft.Web/sites/config ")
+    )
+    rules, directory = settings["globalValidation"], settings["identityProviders"]["azureActiveDirectory"]
+
+    assert settings["platform"]["enabled"] is rules["requireAuthentication"] is directory["enabled"] is bool(client)
+    # A health probe and the deployment's own look at the host have no token. Of the two the first needs no key either.
+    assert rules["excludedPaths"] == ["/api/health", "/admin/host/status"]
+    assert (settings["login"]["tokenStore"]["enabled"], settings["httpSettings"]["requireHttps"]) == (False, True)
+    if client:
+        assert rules["unauthenticatedClientAction"] == "Return401"
+        assert directory["registration"] == {
+            "clientId": client,
+            "openIdIssuer": f"https://login.microsoftonline.com/{TENANT_ID}/v2.0",
+        }
+        assert directory["validation"]["allowedAudiences"] == [client, f"api://{client}"]
+        taken = directory["validation"]["defaultAuthorizationPolicy"]["allowedApplications"]
+        assert taken == SCENARIOS[scenario].get("entraAllowedClients", [])
 
 
 def test_a_secret_wins_over_a_setting_of_its_name() -> None:

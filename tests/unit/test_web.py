@@ -363,11 +363,20 @@ def test_no_body_names_a_principal(api: Api) -> None:
     assert start(api, {"principal": "root"}).status == HTTPStatus.BAD_REQUEST
 
 
-@pytest.mark.parametrize(("setting", "believed"), [(None, ""), ("False", ""), ("True", "ann@example.com")])
+@pytest.mark.parametrize("setting", [None, "False", "True"])
+@pytest.mark.parametrize(
+    ("headers", "who"),
+    [
+        ({"x-ms-client-principal-name": "ann@example.com", "x-ms-client-principal-id": "1"}, "ann@example.com"),
+        ({"x-ms-client-principal-id": "9d0f"}, "9d0f"),
+        ({"x-ms-client-principal-name": "", "x-ms-client-principal-id": "9d0f"}, "9d0f"),
+        ({"authorization": "Bearer x"}, ""),
+    ],
+)
 def test_the_header_of_a_principal_counts_where_the_platform_authenticates(
-    monkeypatch: pytest.MonkeyPatch, setting: str | None, believed: str
+    monkeypatch: pytest.MonkeyPatch, setting: str | None, headers: dict[str, str], who: str
 ) -> None:
     monkeypatch.delenv("WEBSITE_AUTH_ENABLED", raising=False)
     if setting is not None:
         monkeypatch.setenv("WEBSITE_AUTH_ENABLED", setting)
-    assert authenticated({"x-ms-client-principal-name": "ann@example.com"}) == believed
+    assert authenticated(headers) == (who if setting == "True" else "")

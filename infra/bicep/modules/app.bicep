@@ -12,6 +12,10 @@ param alwaysReadyInstances int
 param zoneRedundant bool
 param publicAccess bool
 
+@description('Empty: nobody is asked for a token.')
+param entraClientId string
+param entraAllowedClients array
+
 @description('Empty: the app is in no virtual network.')
 param subnetId string
 
@@ -37,7 +41,7 @@ resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
 }
 
 resource site 'Microsoft.Web/sites@2024-04-01' = {
-  // checkov:skip=CKV_AZURE_17: Callers show a function key; without publicApi they also have to come through the private endpoint.
+  // checkov:skip=CKV_AZURE_17: Callers show a function key, and a token with entraClientId; certificates are nobody's here.
   // checkov:skip=CKV_AZURE_78: Flex Consumption refuses ftpsState in some regions; the policy `ftp` below closes FTP.
   // checkov:skip=CKV_AZURE_212: Flex Consumption has no worker count; alwaysReadyInstances keeps instances warm.
   // checkov:skip=CKV_AZURE_213: Flex Consumption has no health check; the alert on missing loads does its work.
@@ -96,6 +100,37 @@ resource publishingByFtp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies
   parent: site
   name: 'ftp'
   properties: { allow: false }
+}
+
+// Entra ID before the app, where there is a registration; the function key is asked for all the same. It stands here also
+// when it is off, so that it can be switched off. Nobody signs in at a page of the app, so it needs no secret.
+resource authentication 'Microsoft.Web/sites/config@2024-04-01' = {
+  parent: site
+  name: 'authsettingsV2'
+  properties: {
+    platform: { enabled: !empty(entraClientId) }
+    globalValidation: {
+      requireAuthentication: !empty(entraClientId)
+      unauthenticatedClientAction: empty(entraClientId) ? 'AllowAnonymous' : 'Return401'
+      // Probes have no token; `az functionapp deployment source config-zip` has none either, and waits for the second.
+      excludedPaths: ['/api/health', '/admin/host/status']
+    }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: !empty(entraClientId)
+        registration: {
+          clientId: entraClientId
+          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+        }
+        validation: {
+          allowedAudiences: empty(entraClientId) ? [] : [entraClientId, 'api://${entraClientId}']
+          defaultAuthorizationPolicy: { allowedApplications: entraAllowedClients }
+        }
+      }
+    }
+    login: { tokenStore: { enabled: false } }
+    httpSettings: { requireHttps: true }
+  }
 }
 
 // What the app itself logs goes to Application Insights, and the host's own log beside it would say it twice.
