@@ -139,12 +139,14 @@ def measure_driver(driver: str, port: int) -> None:
     many = "SELECT a.id, b.id AS other FROM large AS a CROSS JOIN large AS b"
     parameters = ("SELECT id FROM large WHERE id < ?", (3,))
     measure(f"{driver} fetch_all", lambda: session.fetch_all(*parameters, doing="measuring"))
-    for what, sql in (("small values", many), ("large values", "SELECT text FROM large")):
+    large = "SELECT text FROM large"
+    measure(f"{driver} fetch_all of large values", lambda: session.fetch_all(large, doing="measuring"))
+    for what, sql, limit in (("small values", many, None), ("large values", large, CHUNK_BYTES * 5)):
         stream = measure(f"{driver} stream of {what}", lambda sql=sql: session.stream(sql, doing="measuring"))
-        measure(f"{driver} fetch of {what}", lambda stream=stream: stream.fetch(5))
+        measure(f"{driver} fetch of {what}", lambda stream=stream, limit=limit: stream.fetch(5, limit))
         measure(f"{driver} close of {what}", stream.close)
     measure(f"{driver} execute", lambda: session.execute("SET LOCK_TIMEOUT 100; SELECT 1", doing="measuring"))
-    batch = pa.RecordBatch.from_pydict({"id": list(range(1000)), "text": ["x"] * 1000})
+    batch = pa.RecordBatch.from_pydict({"id": list(range(1000)), "text": ["x", None] * 500})
     measure(f"{driver} insert", lambda: session.insert("target", batch, doing="measuring"))
     measure(f"{driver} close", session.close)
 

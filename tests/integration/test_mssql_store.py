@@ -293,6 +293,12 @@ VALUES: list[tuple[pa.DataType, object, str, str]] = [
     (pa.timestamp("us", tz="UTC"), NOON, "datetime2", "2026-11-20 12:00:00.000120"),
     (pa.timestamp("us", tz="Europe/Oslo"), NOON, "datetime2", "2026-11-20 12:00:00.000120"),
     (pa.timestamp("us"), datetime(1, 1, 1), "datetime2", "0001-01-01 00:00:00.000000"),
+    (pa.timestamp("us"), datetime.max, "datetime2", "9999-12-31 23:59:59.999999"),
+    (pa.timestamp("s"), datetime(2026, 1, 1), "datetime2", "2026-01-01 00:00:00"),
+    (pa.timestamp("ns"), 1, "datetime2", "1970-01-01 00:00:00.0000000"),
+    (pa.timestamp("ns"), 1_234_567_899, "datetime2", "1970-01-01 00:00:01.2345678"),
+    (pa.time64("ns"), 1_234_567_899, "time", "00:00:01.2345678"),
+    (pa.time32("s"), time(1, 2, 3), "time", "01:02:03"),
     (pa.duration("us"), timedelta(microseconds=7), "bigint", "7"),
 ]
 
@@ -315,6 +321,22 @@ def test_values_are_kept_exactly_and_null_is_null(server: ServerProcess, driver:
         f"WHERE TABLE_NAME = '{table.table_name}' ORDER BY ORDINAL_POSITION"
     )[0]
     assert [name for (name,) in declared] == ["bigint", "varbinary", *(name for _, _, name, _ in VALUES)]
+
+
+@pytest.mark.parametrize("driver", ["mssql-python", "pyodbc"])
+def test_rows_that_travel_together_keep_each_its_own_digits_and_length(server: ServerProcess, driver: str) -> None:
+    rest = [None] * 447
+    columns: list[pa.Array[Any]] = [
+        pa.array(range(450)),
+        pa.array([Decimal("1E-20"), None, Decimal("123456789012345678.5"), *rest], pa.decimal128(38, 20)),
+        pa.array(["", "x" * 4001, "é", *rest]),
+        pa.array([b"", None, b"\x00" * 8001, *rest], pa.binary()),
+        pa.array([0.1, -2.5e-308, 1.7976931348623157e308, *rest]),
+    ]
+    table = make_table(connect(server, driver))
+    land(table, pa.RecordBatch.from_arrays(columns, ["id", "amount", "text", "blob", "size"]), key=("id",))
+    rows = server.run(f"SELECT amount, text, blob, size FROM dbo.{table.table_name} ORDER BY id")[0]
+    assert rows == list(zip(*(column.to_pylist() for column in columns[1:]), strict=True))
 
 
 def numbers(*ids: int | None, **columns: list[Any]) -> pa.RecordBatch:

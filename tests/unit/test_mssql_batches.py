@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import accumulate
 
 import pyarrow as pa
 import pytest
@@ -22,7 +23,8 @@ DOCUMENT = SourceColumn("document", "varbinary", -1)
 class Rows:
     """A stream of binary values of the given sizes; remembers how many were asked for at once."""
 
-    def __init__(self, sizes: Iterable[int]) -> None:
+    def __init__(self, sizes: Iterable[int], *, is_unbounded: bool = False) -> None:
+        self.is_unbounded = is_unbounded
         self._values = [b"x" * size for size in sizes]
         self.asked: list[int] = []
 
@@ -30,12 +32,11 @@ class Rows:
     def schema(self) -> pa.Schema:
         return pa.schema([("document", pa.large_binary())])
 
-    @property
-    def counts_bytes(self) -> bool:
-        return False
-
     def fetch(self, rows: int, limit_bytes: int | None = None) -> pa.RecordBatch:
         self.asked.append(rows)
+        if limit_bytes is not None:
+            sizes = accumulate(len(value) for value in self._values[:rows])
+            rows = sum(1 for held in sizes if held < limit_bytes) + 1
         taken, self._values = self._values[:rows], self._values[rows:]
         return pa.record_batch([pa.array(taken, pa.large_binary())], schema=self.schema)
 
@@ -66,9 +67,11 @@ def test_long_columns_are_fetched_few_rows_at_a_time_though_their_values_are_sho
     assert max(stream.asked) <= (64 << 20) // (20 * 8000)
 
 
-def test_large_values_are_fetched_one_by_one_once_they_have_shown_themselves() -> None:
-    stream = Rows([10] * 30 + [9 << 20] * 5)
-    list(read_batches(stream, [DOCUMENT], 1000, 1 << 24))
+def test_large_values_that_the_catalogue_does_not_know_of_are_fetched_one_by_one_once_they_have_shown_themselves() -> (
+    None
+):
+    stream = Rows([10] * 30 + [17 << 20] * 5, is_unbounded=True)
+    assert sum(batch.num_rows for batch in read_batches(stream, [LETTERS], 1000, 1 << 24)) == 35
     assert stream.asked[0] == 1
     assert max(stream.asked) == 8
     assert stream.asked[-1] == 1

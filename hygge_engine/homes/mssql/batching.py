@@ -1,8 +1,8 @@
 """How many rows to ask a driver for at once, so that batches are neither large nor many.
 
 mssql-python turns rows into Arrow as it fetches them: what a fetch takes is what its rows hold, known when it is too
-late. So a fetch is bounded by what its columns could hold at most, and then by what the rows so far have held. pyodbc
-takes row after row, and stops where they are enough.
+late. So a fetch is bounded by what its columns could hold at most, and then by what the rows so far have held. Rows
+with values of any length have no such bound: they come one by one, or a few, as Python objects, until they are enough.
 """
 
 from __future__ import annotations
@@ -25,10 +25,8 @@ _DECLARED_BYTES = 64 * _MIB
 _CACHED_BYTES = 4 * _MIB
 _ENOUGH_ROWS = 500
 
-# Rows with (max) columns have no such bound. Eight at a time cost a fifth of what they cost one by one, and eight
-# together is what may come in one fetch before the first large one has shown itself.
-_UNBOUNDED_ROWS = 8
-_UNBOUNDED_BYTES = 8 * _MIB
+# What may come in one fetch before the first large value has shown itself that no column was declared for.
+_SURPRISING_ROWS = 8
 
 
 def read_batches(
@@ -36,16 +34,15 @@ def read_batches(
 ) -> Iterator[pa.RecordBatch]:
     """The stream in batches of at most ``limit_rows`` rows, and of ``limit_bytes`` plus what one fetch may bring."""
     unbounded = any(column.is_unbounded for column in columns)
-    counts_bytes = unbounded and stream.counts_bytes
-    declared = max(1, sum(column.fetch_bytes for column in columns))
-    most = _UNBOUNDED_ROWS if unbounded else _rows_at_once(declared)
-    at_once = 1 if unbounded else most
-    largest_fetch = 1
+    # A view's catalogue may not know yet what its tables have become.
+    surprising = stream.is_unbounded and not unbounded
+    most = _SURPRISING_ROWS if surprising else _rows_at_once(max(1, sum(column.fetch_bytes for column in columns)))
+    at_once = 1 if surprising else most
     largest_row = 1.0
     held: list[pa.RecordBatch] = []
     held_rows = held_bytes = 0
     while True:
-        if counts_bytes:
+        if unbounded:
             fetched = stream.fetch(limit_rows - held_rows, limit_bytes - held_bytes)
         else:
             fetched = stream.fetch(min(at_once, limit_rows - held_rows))
@@ -56,18 +53,14 @@ def read_batches(
             held_bytes += size
         del fetched  # Or the last rows would still be held while the next ones are fetched.
         if held and (not rows or held_rows >= limit_rows or held_bytes >= limit_bytes):
-            joined = held[0] if counts_bytes and len(held) == 1 else _join(held)
+            joined = held[0] if unbounded and len(held) == 1 else _join(held)
             held, held_rows, held_bytes = [], 0, 0
             yield joined
             del joined
         if not rows:
             return
-        if unbounded:
-            largest_fetch = max(largest_fetch, size)
-            at_once = max(1, min(most, _UNBOUNDED_BYTES // largest_fetch))
-        else:
-            largest_row = max(largest_row, size / rows)
-            at_once = max(1, min(most, int(limit_bytes / largest_row)))
+        largest_row = max(largest_row, size / rows)
+        at_once = max(1, min(most, int(limit_bytes / largest_row)))
 
 
 def _rows_at_once(declared: int) -> int:

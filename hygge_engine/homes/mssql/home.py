@@ -289,11 +289,17 @@ class MssqlHome:
             cursor = self._column(window.cursor)
             cursor_type(cursor)
             self._check_reached(cursor, window)
-        keep_offset = self._settings.keep_offset
         if range_.after and self._settings.key:
             self._check_alone(range_.after)
         statement = read_statement(
-            source.sql, source.columns, self._key, window, cursor, range_, keep_offset=keep_offset
+            source.sql,
+            source.columns,
+            self._key,
+            window,
+            cursor,
+            range_,
+            keep_offset=self._settings.keep_offset,
+            ticks_as_text=self._ticks_as_text(),
         )
         for rows, position in self._fetch(statement, source.columns, self.describe().schema):
             yield Batch(rows, position)
@@ -317,6 +323,7 @@ class MssqlHome:
             None,
             range_,
             keep_offset=self._settings.keep_offset,
+            ticks_as_text=self._ticks_as_text(),
             source_parameters=(int(lower), int(upper)),
         )
         for fetched, position in self._fetch(statement, columns, schema):
@@ -330,8 +337,6 @@ class MssqlHome:
     ) -> Generator[tuple[pa.RecordBatch, Position | None]]:
         """The rows of a statement of `read_statement`, in batches of ``schema``, each with the position after it."""
         doing = f"Reading {self._described().name}"
-        if self._settings.consistency != "snapshot":
-            self._choose_driver()
         pace = Pace(self._settings.max_rows_per_second)
         stream = self._open().stream(statement.sql, statement.parameters, doing=doing)
         rows = 0
@@ -518,16 +523,25 @@ class MssqlHome:
                 )
         return tuple(replace(column, as_text=column.name in named) for column in columns)
 
+    @property
+    def _is_unbounded(self) -> bool:
+        return any(column.is_unbounded for column in self._described().columns)
+
     def _choose_driver(self) -> None:
         """Go over to pyodbc, where it loads, for a source with values of any length.
 
-        mssql-python fetches such rows one by one into Python objects too, holds the interpreter's lock meanwhile, and
-        takes eight times a text's length where pyodbc takes three times.
+        mssql-python makes Python objects of such rows too, without the seventh digit of a time, and takes more memory
+        for them.
         """
-        unbounded = any(column.is_unbounded for column in self._described().columns)
-        if unbounded and self._connection.driver == "mssql-python" and loads_pyodbc():
+        if self._is_unbounded and self._connection.driver == "mssql-python" and loads_pyodbc():
             self.__exit__()
             self._connection = self._connection.model_copy(update={"driver": "pyodbc"})
+
+    def _ticks_as_text(self) -> bool:
+        """Whether a time has to be asked for as text, for the driver that is to read."""
+        if self._settings.consistency != "snapshot":
+            self._choose_driver()
+        return self._is_unbounded and self._connection.driver == "mssql-python"
 
     @property
     def _in_transaction(self) -> bool:

@@ -11,13 +11,14 @@ from functools import cache
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyodbc
 
 from hygge_engine.homes.mssql.connect import APPLICATION_NAME, connection_string, secrets_of, token_attributes
 from hygge_engine.homes.mssql.drivers import SYSTEM_DRIVER, packaged_driver
 from hygge_engine.homes.mssql.errors import Translate, diagnose_pyodbc, translate
 from hygge_engine.homes.mssql.identifiers import quote
-from hygge_engine.homes.mssql.session import gather
+from hygge_engine.homes.mssql.session import batch_of, gather, is_unbounded
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.homes.mssql.values import Parameter
 
@@ -44,6 +45,28 @@ _ARROW_TYPES: dict[type, pa.DataType] = {
 # The decimal digits that ODBC says tinyint, smallint, int and bigint have; the bits of a real.
 _INTEGERS: tuple[tuple[int, pa.DataType], ...] = ((3, pa.uint8()), (5, pa.int16()), (10, pa.int32()), (20, pa.int64()))
 _REAL_BITS = 24
+
+
+# What one INSERT takes: rows of VALUES, and parameters, two of which the driver needs.
+_MOST_ROWS = 1_000
+_MOST_PARAMETERS = 2_098
+
+_PARAMETER_TYPES: dict[pa.DataType, tuple[int, int, int]] = {
+    pa.bool_(): (pyodbc.SQL_BIT, 0, 0),
+    pa.uint8(): (pyodbc.SQL_TINYINT, 0, 0),
+    pa.int16(): (pyodbc.SQL_SMALLINT, 0, 0),
+    pa.int32(): (pyodbc.SQL_INTEGER, 0, 0),
+    pa.int64(): (pyodbc.SQL_BIGINT, 0, 0),
+    pa.float32(): (pyodbc.SQL_REAL, 0, 0),
+    pa.float64(): (pyodbc.SQL_DOUBLE, 0, 0),
+    pa.date32(): (pyodbc.SQL_TYPE_DATE, 0, 0),
+}
+# Which lengths of text and binary values are told apart: short ones, what a key takes, what is no (max).
+_TEXT_SIZES = (50, 450, 4_000)
+_BINARY_SIZES = (100, 900, 8_000)
+# The columns of a datetime2(7) and a time(7) as text, and their digits.
+_TIMESTAMP = (pyodbc.SQL_TYPE_TIMESTAMP, 27, 7)
+_TIME_OF_DAY = (_TIME, 16, 7)
 
 
 class PyodbcSession:
@@ -89,14 +112,22 @@ class PyodbcSession:
                 pass
 
     def insert(self, table: str, rows: pa.RecordBatch, *, doing: str) -> None:
-        """One statement for many rows, in the driver's arrays of parameters."""
+        """Statements of many rows each, with a parameter for each value.
+
+        The driver's arrays of parameters (``fast_executemany``) take longer, and keep the interpreter's lock while the
+        server works.
+        """
         names = ", ".join(quote(name) for name in rows.schema.names)
-        places = ", ".join("?" * rows.num_columns)
-        values = list(zip(*(column.to_pylist() for column in rows.columns), strict=True))
+        places = f"({', '.join('?' * rows.num_columns)})"
+        types = [_parameter_type(column) for column in rows.columns]
+        at_once = max(1, min(_MOST_ROWS, _MOST_PARAMETERS // rows.num_columns))
         with self._errors(doing), self._connection.cursor() as cursor:
-            cursor.fast_executemany = True
             cursor.execute("BEGIN TRANSACTION")
-            cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({places})", values)  # noqa: S608 - quoted names
+            for first in range(0, rows.num_rows, at_once):
+                part = rows.slice(first, at_once)
+                cursor.setinputsizes(types * part.num_rows)
+                listed = ", ".join([places] * part.num_rows)
+                cursor.execute(f"INSERT INTO {table} ({names}) VALUES {listed}", _values(part))  # noqa: S608 - quoted
             cursor.execute("COMMIT TRANSACTION")
 
     def close(self) -> None:
@@ -134,8 +165,8 @@ class _Stream:
         return self._schema
 
     @property
-    def counts_bytes(self) -> bool:
-        return True
+    def is_unbounded(self) -> bool:
+        return is_unbounded(self._cursor.description)
 
     def fetch(self, rows: int, limit_bytes: int | None = None) -> pa.RecordBatch:
         with self._session._errors(self._doing):
@@ -146,9 +177,7 @@ class _Stream:
             if rows and not fetched:
                 # The server's own report may follow the last row: a deadlock victim learns of it here.
                 self._cursor.nextset()
-        columns = zip(*fetched, strict=True) if fetched else [()] * len(self._schema)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
-        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        return batch_of(fetched, self._schema)
 
     def _fetch_within(self, rows: int, limit_bytes: int) -> list[pyodbc.Row]:
         fetched: list[pyodbc.Row] = []
@@ -173,6 +202,46 @@ def _arrow_type(kind: type, precision: int, scale: int) -> pa.DataType:
     if kind is float and precision <= _REAL_BITS:
         return pa.float32()
     return _ARROW_TYPES.get(kind, pa.large_string())
+
+
+def _parameter_type(column: pa.Array[Any]) -> tuple[int, int, int]:
+    """The type, size and digits of a column's parameters. Rows of one statement have to agree on them: of several the
+    server makes one, and a decimal would lose digits."""
+    type_ = column.type
+    if pa.types.is_decimal(type_):
+        return (pyodbc.SQL_DECIMAL, type_.precision, type_.scale)
+    if pa.types.is_timestamp(type_):
+        return _TIMESTAMP
+    if pa.types.is_time(type_):
+        return _TIME_OF_DAY
+    if pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_):
+        return (pyodbc.SQL_VARBINARY, _size(column, _BINARY_SIZES), 0)
+    if type_ in _PARAMETER_TYPES:
+        return _PARAMETER_TYPES[type_]
+    return (pyodbc.SQL_WVARCHAR, _size(column, _TEXT_SIZES), 0)
+
+
+def _size(column: Any, sizes: Sequence[int]) -> int:
+    """The first size that is enough, 0 for (max): each makes another statement for the server. No text has more UTF-16
+    units than bytes in UTF-8."""
+    longest = 0 if pa.types.is_null(column.type) else pc.max(pc.binary_length(column)).as_py() or 0
+    return next((size for size in sizes if longest <= size), 0)
+
+
+def _values(rows: pa.RecordBatch) -> list[Any]:
+    """The values of rows, one row after the other. A plain None would have the driver ask the server for its type."""
+    columns = [_moments(column).to_pylist() for column in rows.columns]
+    return [pyodbc.BinaryNull if value is None else value for row in zip(*columns, strict=True) for value in row]
+
+
+def _moments(column: pa.Array[Any]) -> pa.Array[Any]:
+    """Timestamps and times as text, with no more than the seven digits that SQL Server has: Python's have six, and
+    pyodbc sends those of a time without any."""
+    if pa.types.is_timestamp(column.type):
+        return pc.utf8_slice_codeunits(column.cast(pa.string()), 0, _TIMESTAMP[1])
+    if pa.types.is_time(column.type):
+        return pc.utf8_slice_codeunits(column.cast(pa.string()), 0, _TIME_OF_DAY[1])
+    return column
 
 
 def _clock(raw: bytes) -> str:

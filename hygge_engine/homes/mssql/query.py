@@ -36,6 +36,7 @@ def read_statement(
     range_: KeyRange,
     *,
     keep_offset: bool,
+    ticks_as_text: bool = False,
     source_parameters: Sequence[Parameter] = (),
 ) -> Statement:
     """All rows of ``window`` in a range of the key, in key order.
@@ -45,7 +46,7 @@ def read_statement(
     those of the table, then the offsets of its datetimeoffset columns if they are kept, then one text for each of
     `position_texts`. ``source_parameters`` are those of placeholders in ``source``.
     """
-    selected = [f"{select_expression(column)} AS {quote(column.name)}" for column in columns]
+    selected = [f"{select_expression(column, ticks_as_text)} AS {quote(column.name)}" for column in columns]
     if keep_offset:
         selected += [
             f"DATEPART(TZOFFSET, {quote(column.name)}) AS {quote(column.name + OFFSET_SUFFIX)}"

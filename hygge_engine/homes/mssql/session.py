@@ -25,6 +25,9 @@ END_READING = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION; SET TRANSACTION ISOLATIO
 
 _ROWS_AT_ONCE = 1_000
 
+# What a column holds that is not (max) or of a type like it.
+_BOUNDED_CHARACTERS = 8_000
+
 
 def gather(fetch: Callable[[int], Iterable[Iterable[Any]]], doing: str, most: int | None = None) -> list[Any]:
     """The rows of a small result, as tuples: all of them, or as many as are wanted. ``fetch`` returns the next rows, at
@@ -47,6 +50,21 @@ def gather(fetch: Callable[[int], Iterable[Iterable[Any]]], doing: str, most: in
     return rows
 
 
+def batch_of(rows: Sequence[Iterable[Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """Rows of Python values, column by column as a batch."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def is_unbounded(description: Sequence[Sequence[Any]] | None) -> bool:
+    """Whether a column of a result, as DB-API describes it, holds text or binary values of any length."""
+    return any(
+        kind in (str, bytes, bytearray) and not 0 < size <= _BOUNDED_CHARACTERS
+        for _, kind, _, size, *_ in description or ()
+    )
+
+
 class Stream(Protocol):
     """The rows of one statement that is being read."""
 
@@ -56,15 +74,16 @@ class Stream(Protocol):
         ...
 
     @property
-    def counts_bytes(self) -> bool:
-        """Whether `fetch` can end a batch by its bytes, because it takes row after row."""
+    def is_unbounded(self) -> bool:
+        """Whether the server says that a column holds values of any length."""
         ...
 
     def fetch(self, rows: int, limit_bytes: int | None = None) -> pa.RecordBatch:
         """The next rows, at most so many; an empty batch once, when the server has sent its last row.
 
-        With ``limit_bytes``, where the stream counts them, no more rows than it takes to hold so many bytes of text and
-        binary values. Raises HomeError, also for what the server reports after its last row.
+        With ``limit_bytes`` no more rows, or a few, than it takes to hold so many bytes of text and binary values;
+        they come as Python objects, whose times have six digits. Raises HomeError, also for what the server reports
+        after its last row.
         """
         ...
 

@@ -197,14 +197,15 @@ def keeps_apart(column: SourceColumn) -> bool:
 
 
 def exact_text(expression: str) -> str:
-    """A timestamp with all its digits: style 126 is ISO 8601 whatever the session's language."""
+    """A timestamp or time with all its digits: style 126 is ISO 8601 whatever the session's language."""
     return f"CONVERT(nvarchar(40), {expression}, 126)"
 
 
-def select_expression(column: SourceColumn) -> str:
-    """The column as a driver can fetch it."""
+def select_expression(column: SourceColumn, ticks_as_text: bool = False) -> str:
+    """The column as a driver can fetch it; with ``ticks_as_text`` a time(7) as text, for a Python time has six
+    digits."""
     name = quote(column.name)
-    if column.as_text:
+    if column.as_text or (ticks_as_text and column.base_type == "time" and column.scale > MICROSECOND_SCALE):
         return exact_text(name)
     match column.base_type:
         case "sql_variant" | "xml" | "json" | "vector":
