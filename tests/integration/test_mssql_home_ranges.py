@@ -11,6 +11,7 @@ import pytest
 
 from hygge_engine.errors import CursorUnusable, HomeError, HomeUnavailable
 from hygge_engine.homes.base import Window
+from hygge_engine.homes.mssql import catalogue
 from hygge_engine.homes.mssql import home as mssql_home
 from hygge_engine.homes.mssql import session as mssql_session
 from hygge_engine.homes.mssql.home import MssqlHome
@@ -136,6 +137,44 @@ def test_a_server_that_takes_no_samples_is_asked_for_no_more_than_one(
     assert "SELECT TOP (" in asked[0]
     assert [row["id"] for batch in batches for row in batch.rows.to_pylist()] == list(range(1, ROWS + 1))
     assert batches[0].position == ["20"]
+
+
+def keys(*values: str) -> str:
+    """A statement that answers with these keys, in this order."""
+    listed = ", ".join(f"({number}, {value})" for number, value in enumerate(values))
+    return f"SELECT TOP (100) k FROM (VALUES {listed}) AS v (n, k) ORDER BY n"
+
+
+LYING_SAMPLES = {
+    "no key at all": "SELECT id FROM ranged.numbers WHERE id < 0",
+    "the same key again and again": keys(*["7"] * 40),
+    "out of order": keys("400", "300", "200", "100"),
+    "one out of order": keys("50", "100", "150", "90", "200", "250", "300", "350", "400", "450", "460", "470"),
+    "repeating ends": keys("1", "1", "250", "250", "500", "500"),
+    "keys that no row has": keys("-5", "100000", "2147483647"),
+    "NULL": keys("10", "NULL", "300"),
+    "texts": keys("N'a'", "N'b'", "N'c'"),
+    "texts of numbers, out of order": keys("N'9'", "N'80'", "N'700'"),
+    "fractions": keys("1.5", "20.25", "300.75"),
+    "numbers beyond the type": keys("CAST(1000000000000000000 AS bigint)", "CAST(5 AS bigint)"),
+    "two columns": "SELECT id, id FROM ranged.numbers",
+    "bytes": keys("0x01", "0x02"),
+    "days": keys("CAST('2024-01-01' AS date)", "CAST('2025-01-01' AS date)"),
+}
+LYING_COUNTS = ["NULL", "0", "-1", "1000000000000000000", "1.7E308", "N'many'", "CAST(1.5 AS decimal(5, 2))"]
+
+
+@pytest.mark.parametrize(
+    ("sample", "count"), [*((sample, "1000000") for sample in LYING_SAMPLES), *(("", count) for count in LYING_COUNTS)]
+)
+def test_what_a_server_says_of_its_rows_never_changes_which_rows_are_read(
+    server: ServerProcess, sample: str, count: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "_ROWS", f"SELECT {count} WHERE ? IS NOT NULL")
+    if sample:
+        monkeypatch.setattr(mssql_home, "sample_statement", lambda *_: LYING_SAMPLES[sample])
+    with open_with_readers(server, "ranged.numbers") as home:
+        assert sorted(row["id"] for row in read_all(home)) == list(range(1, ROWS + 1))
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

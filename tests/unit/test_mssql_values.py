@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from hygge_engine.errors import CursorUnusable, HomeError
+from hygge_engine.homes.mssql.session import whole
 from hygge_engine.homes.mssql.types import SourceColumn
 from hygge_engine.homes.mssql.values import parameter, to_text
 from hygge_engine.watermark.values import earlier
@@ -95,3 +97,32 @@ def test_a_value_goes_back_as_the_columns_own_type(
 )
 def test_a_lag_goes_back_at_least_as_far_as_asked_in_the_same_form(text: str, seconds: float, expected: str) -> None:
     assert earlier(text, seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (column("int"), "many"),
+        (column("bit"), ""),
+        (column("float"), "1,5"),
+        (column("varbinary", max_length=8), "0xZZ"),
+        (column("rowversion"), "None"),
+        (column("datetime"), "yesterday"),
+    ],
+)
+def test_the_text_of_another_types_value_is_refused_by_the_columns_name(source: SourceColumn, text: str) -> None:
+    with pytest.raises(CursorUnusable, match="which is what 'c' holds"):
+        parameter(source, text)
+
+
+@pytest.mark.parametrize(
+    "answer", [None, "many", 1.5, float("inf"), Decimal("0.5"), Decimal("NaN"), b"1", datetime.min]
+)
+def test_what_a_server_answers_in_place_of_a_number_is_refused(answer: object) -> None:
+    with pytest.raises(HomeError, match=r"Counting: the server answers .* where a whole number"):
+        whole(answer, "Counting")
+
+
+def test_a_timestamp_that_is_none_is_refused_by_the_columns_name() -> None:
+    with pytest.raises(HomeError, match="'c' holds 'noon', which is no datetime2"):
+        to_text(column("datetime2", scale=7), "noon")

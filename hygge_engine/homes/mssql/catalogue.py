@@ -7,9 +7,11 @@ keys, and says no more than it knows.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
@@ -18,7 +20,7 @@ import pyarrow as pa
 from hygge_engine.errors import HomeError, HomeNotFound
 from hygge_engine.homes.mssql.identifiers import DEFAULT_SCHEMA, qualify, quote, split_name
 from hygge_engine.homes.mssql.query import select
-from hygge_engine.homes.mssql.session import Session
+from hygge_engine.homes.mssql.session import Session, whole
 from hygge_engine.homes.mssql.single_select import without_end
 from hygge_engine.homes.mssql.types import SourceColumn
 from hygge_engine.project.problems import nearest
@@ -164,8 +166,7 @@ def _described_by_catalogue(
     if not key and kind != "V" and not database:
         key = _standard_key(session, schema, name, columns)
     rows = ask(_ROWS, object_id)
-    count = None if not rows or rows[0][0] is None else int(rows[0][0])
-    return Source(label, sql, columns, key, count, "" if database else sql)
+    return Source(label, sql, columns, key, _statistic(rows), "" if database else sql)
 
 
 def _base_of(rows: Sequence[tuple[Any, ...]]) -> tuple[str, str, str] | None:
@@ -215,14 +216,23 @@ def _column(row: tuple[Any, ...]) -> SourceColumn:
     return SourceColumn(
         name,
         system_type or user_type or "",
-        int(max_length),
-        int(precision),
-        int(scale),
+        *_sizes(name, max_length, precision, scale),
         bool(nullable),
         _collation(collation),
         masked=bool(masked),
         encrypted=encryption is not None,
     )
+
+
+def _sizes(name: str | None, max_length: object, precision: object, scale: object) -> tuple[int, int, int]:
+    doing = f"Describing the column {name!r}"
+    return whole(max_length, doing), whole(precision, doing), whole(scale, doing)
+
+
+def _statistic(rows: Sequence[tuple[Any, ...]]) -> int | None:
+    """How many rows a table has by the server's statistics, which may be wrong, or none at all."""
+    value = rows[0][0] if rows else None
+    return int(value) if isinstance(value, int | Decimal) and 0 <= value < math.inf else None
 
 
 def _collation(name: str | None) -> str:
@@ -249,13 +259,12 @@ def _identifies(names: Sequence[str], columns: Sequence[SourceColumn]) -> bool:
 
 def _standard_column(row: tuple[Any, ...]) -> SourceColumn:
     name, type_name, characters, precision, scale, datetime_precision, nullable, collation = row
-    length = int(characters or 0)
+    length, precision, digits = _sizes(
+        name, characters or 0, precision or 0, (datetime_precision if scale is None else scale) or 0
+    )
     if length > 0 and type_name.lower() in ("nchar", "nvarchar"):
         length *= _UTF16_BYTES
-    digits = datetime_precision if scale is None else scale
-    return SourceColumn(
-        name, type_name, length, int(precision or 0), int(digits or 0), nullable != "NO", _collation(collation)
-    )
+    return SourceColumn(name, type_name, length, precision, digits, nullable != "NO", _collation(collation))
 
 
 def _standard_key(session: Session, schema: str, name: str, columns: Sequence[SourceColumn]) -> tuple[str, ...]:
@@ -272,9 +281,7 @@ def _result_column(row: tuple[Any, ...]) -> SourceColumn:
     return SourceColumn(
         name or "",
         match[1] if match else "",
-        int(max_length),
-        int(precision),
-        int(scale),
+        *_sizes(name, max_length, precision, scale),
         bool(nullable),
         _collation(collation),
     )

@@ -38,7 +38,7 @@ from hygge_engine.homes.mssql.query import (
     window_condition,
 )
 from hygge_engine.homes.mssql.ranges import RANGES_PER_READER, KeyRange, position_of, ranges_of, split
-from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session, open_session
+from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session, open_session, whole
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import OPERATION, VERSIONS, changes_source, part
 from hygge_engine.homes.mssql.trial import Trial
@@ -261,14 +261,30 @@ class MssqlHome:
         try:
             statement, doing = sample_statement(source.sql, self._key, _SAMPLE_ROWS, most), f"Sampling {source.name}"
             rows = self._open().fetch_some(statement, most, doing=doing)
+            if len(rows) >= most:
+                return [KeyRange()]  # the first keys, not a sample
+            sample = [[to_text(column, value) for column, value in zip(self._key, row, strict=False)] for row in rows]
+            ranges = split(sample, readers * RANGES_PER_READER)
+            return ranges if self._follow_each_other(ranges) else [KeyRange()]
         except HomeError as error:
             if error.transient:
                 raise
-            return [KeyRange()]  # a view, or a server that takes no samples
-        if len(rows) >= most:
-            return [KeyRange()]  # the first keys, not a sample
-        sample = [[to_text(column, value) for column, value in zip(self._key, row, strict=True)] for row in rows]
-        return split(sample, readers * RANGES_PER_READER)
+            return [KeyRange()]  # a view, a server that takes no samples, or one whose samples are no keys
+
+    def _follow_each_other(self, ranges: Sequence[KeyRange]) -> bool:
+        """Whether the server finds every bound, and after the one before it: ranges by bounds that are out of order
+        overlap, and their rows would come twice."""
+        found: list[str] = []
+        parameters: list[Parameter] = []
+        for range_ in ranges:
+            if range_.after and range_.to:
+                conditions = [compare(self._key, "=", range_.to, parameters)]
+                conditions.append(compare(self._key, ">", range_.after, parameters))
+                found.append(select("1 AS one", self._described().sql, " AND ".join(conditions)))
+        if not found:
+            return True
+        rows = self._ask(select("COUNT(*)", f"({' UNION ALL '.join(found)}) AS found"), *parameters)
+        return whole(rows[0][0], "Comparing bounds") == len(found)
 
     @contextmanager
     def _reader(self, window: Window, readers: int) -> Iterator[Read]:
@@ -377,7 +393,8 @@ class MssqlHome:
         if window.cursor is not None and window.cursor != CHANGE_TRACKING:
             condition, parameters = window_condition(self._column(window.cursor), window)
         found = self._ask(select(counts, source.sql, condition), *parameters)[0]
-        nulls = {column.name: int(str(count or 0)) for column, count in zip(nullable, found, strict=True)}
+        doing = f"Counting the rows of {source.name} that have no key"
+        nulls = {column.name: whole(count or 0, doing) for column, count in zip(nullable, found, strict=True)}
         for names in (source.key, window.identified_by):
             if missing := {name: nulls[name] for name in names if nulls.get(name)}:
                 raise null_in_key(source.name, missing, names)
@@ -485,8 +502,8 @@ class MssqlHome:
             return
         if isinstance(counted, int) and counted > rows:
             again = self._ask(select("COUNT_BIG(*)", statement.source, statement.condition), *statement.parameters)
-            if int(str(again[0][0])) > rows:
-                name = self._described().name
+            name = self._described().name
+            if whole(again[0][0], f"Counting the rows of {name}") > rows:
                 raise HomeUnavailable(f"Reading {name}: the server sent {counted} rows, {rows} arrived.")
 
     @property
@@ -561,7 +578,7 @@ class MssqlHome:
 
     def _count(self, condition: str, *parameters: str | bytes | int | float) -> int:
         rows = self._ask(select("COUNT_BIG(*)", self._described().sql, condition), *parameters)
-        return int(str(rows[0][0]))
+        return whole(rows[0][0], f"Counting the rows of {self._described().name}")
 
     def _column(self, name: str) -> SourceColumn:
         """The column of this name, or of one that differs in case alone. Raises HomeNotFound."""

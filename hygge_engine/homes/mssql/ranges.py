@@ -24,7 +24,8 @@ class KeyRange:
 def split(sample: Sequence[Position], count: int) -> list[KeyRange]:
     """At most ``count`` ranges that hold about equally many rows, by a sample of keys in the server's own order."""
     count = min(count, len(sample) + 1)
-    bounds = [list(sample[number * len(sample) // count]) for number in range(1, count)]
+    chosen = [list(sample[number * len(sample) // count]) for number in range(1, count)]
+    bounds = [bound for number, bound in enumerate(chosen) if bound not in chosen[:number]]
     edges: list[Position | None] = [None, *bounds, None]
     return [KeyRange(after, to) for after, to in pairwise(edges)]
 

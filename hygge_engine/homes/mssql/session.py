@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -24,6 +25,8 @@ BEGIN_READING = "BEGIN TRANSACTION; SELECT 1"
 END_READING = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION; SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SELECT 1"
 
 _ROWS_AT_ONCE = 1_000
+
+_SHOWN_CHARACTERS = 80
 
 # What a column holds that is not (max) or of a type like it.
 _BOUNDED_CHARACTERS = 8_000
@@ -48,6 +51,18 @@ def gather(fetch: Callable[[int], Iterable[Iterable[Any]]], doing: str, most: in
                 hint="Check what the connection leads to: a proxy, or a server that is not SQL Server.",
             )
     return rows
+
+
+def whole(value: object, doing: str) -> int:
+    """A count or a length that a server has answered with. Raises HomeError for what is none."""
+    if isinstance(value, int) or (
+        isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value()
+    ):
+        return int(value)
+    raise HomeError(
+        f"{doing}: the server answers {str(value)[:_SHOWN_CHARACTERS]!r} where a whole number is asked for.",
+        hint="Check what the connection leads to: a proxy, or a server that is not SQL Server.",
+    )
 
 
 def batch_of(rows: Sequence[Iterable[Any]], schema: pa.Schema) -> pa.RecordBatch:

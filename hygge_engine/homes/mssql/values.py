@@ -26,8 +26,10 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from hygge_engine.errors import HomeError
+from hygge_engine.errors import CursorUnusable, HomeError
 from hygge_engine.homes.mssql.types import SourceColumn
+
+_SHOWN_CHARACTERS = 40
 
 Parameter = str | bytes | int | float
 
@@ -43,7 +45,21 @@ _EARLIEST = {"datetime": datetime(1753, 1, 1), "smalldatetime": datetime(1900, 1
 
 
 def parameter(column: SourceColumn, text: str) -> tuple[str, Parameter]:
-    """The placeholder that compares with ``column``, and the value to bind to it."""
+    """The placeholder that compares with ``column``, and the value to bind to it.
+
+    Raises CursorUnusable for the text of a value of another type.
+    """
+    try:
+        return _parameter(column, text)
+    except ValueError as error:
+        raise CursorUnusable(
+            f"{text[:_SHOWN_CHARACTERS]!r} is no {column.declaration}, which is what {column.name!r} holds.",
+            hint="If the column's type has changed, reload the table with run_type full_drop. If not, check what the "
+            "connection leads to.",
+        ) from error
+
+
+def _parameter(column: SourceColumn, text: str) -> tuple[str, Parameter]:
     match column.base_type:
         case "tinyint" | "smallint" | "int" | "bigint":
             return "?", int(text)
@@ -105,7 +121,7 @@ def to_text(column: SourceColumn, value: Any) -> str:
 def _timestamp_text(column: SourceColumn, text: str) -> str:
     match = _TIMESTAMP.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is not a timestamp")
+        raise HomeError(f"Column {column.name!r} holds {text[:_SHOWN_CHARACTERS]!r}, which is no {column.base_type}.")
     day, clock, offset = match["date"], match["time"] or "00:00", match["offset"]
     seconds, fraction = match["seconds"] or "00", match["fraction"] or ""
     if column.base_type == "smalldatetime":
