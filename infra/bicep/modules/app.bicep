@@ -25,6 +25,7 @@ param settings object
 param auditLogs string
 param logWorkspaceId string
 
+var audited = concat(['AppServiceAuthenticationLogs'], auditLogs == 'all' ? ['FunctionAppLogs'] : [])
 var appSettings = [for setting in items(settings): { name: setting.key, value: setting.value }]
 
 resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
@@ -105,6 +106,13 @@ resource publishingByFtp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies
 // Entra ID before the app, where there is a registration; the function key is asked for all the same. It stands here also
 // when it is off, so that it can be switched off. Nobody signs in at a page of the app, so it needs no secret.
 resource authentication 'Microsoft.Web/sites/config@2024-04-01' = {
+  // checkov:skip=CKV_AZURE_13: Asks a site's general configuration, which this is not.
+  // checkov:skip=CKV_AZURE_63: Asks a site's general configuration, which this is not.
+  // checkov:skip=CKV_AZURE_65: Asks a site's general configuration, which this is not.
+  // checkov:skip=CKV_AZURE_66: Asks a site's general configuration, which this is not.
+  // checkov:skip=CKV_AZURE_80: Asks a site's general configuration, which this is not.
+  // checkov:skip=CKV_AZURE_88: Asks a site's general configuration, which this is not.
+  // checkov:skip=CKV_AZURE_222: Asks a site's general configuration, which this is not.
   parent: site
   name: 'authsettingsV2'
   properties: {
@@ -139,10 +147,7 @@ resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (
   scope: site
   properties: {
     workspaceId: logWorkspaceId
-    logs: concat(
-      [{ category: 'AppServiceAuthenticationLogs', enabled: true }],
-      auditLogs == 'all' ? [{ category: 'FunctionAppLogs', enabled: true }] : []
-    )
+    logs: [for category in audited: { category: category, enabled: true }]
   }
 }
 
