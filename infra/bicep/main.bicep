@@ -97,6 +97,18 @@ param entraClientId string = ''
 @description('Client ids of the applications whose tokens are taken. Empty: any that gets one for the registration. Needs `entraClientId`.')
 param entraAllowedClients array = []
 
+@description('Id of a subnet of your own that the app leaves by, delegated to Microsoft.App/environments, with service endpoints for Microsoft.Storage and Microsoft.KeyVault: both then let in that subnet and `dataAllowList` only. Not with `privateNetwork`.')
+param appSubnetId string = ''
+
+@description('Who may reach storage account and key vault from outside, beside the app: IPv4 addresses, ranges, and ids of subnets. Needs `privateNetwork` or `appSubnetId`.')
+param dataAllowList array = []
+
+@description('Who may reach the SCM site, which takes packages: IPv4 addresses, ranges, and ids of subnets. Empty: everybody who logs in; with `privateNetwork` nobody from outside.')
+param deployAllowList array = []
+
+@description('Who may call the app: IPv4 addresses, ranges, and ids of subnets, with those of `deployAllowList`. Empty: everybody with a key.')
+param apiAllowList array = []
+
 @description('Address space of the virtual network.')
 param networkPrefix string = '10.30.0.0/24'
 
@@ -166,10 +178,19 @@ var sqlZone = sqlIsInstance
   : 'privatelink${environment().suffixes.sqlServerHostname}'
 var sqlZones = empty(sqlServerResourceId) ? [] : [sqlZone]
 var appZone = 'privatelink.azurewebsites.net'
-var appZones = publicApi ? [] : [appZone]
 
 var schedulerInstances = durableTaskScheduler ? (zoneRedundant ? 2 : 1) : 0
 var warmInstances = alwaysReadyInstances == -1 ? schedulerInstances : alwaysReadyInstances
+
+// Without a subnet of its own the app leaves by addresses that change, and cannot be told from everybody else.
+var everybodyReachesData = !privateNetwork && empty(appSubnetId)
+// Storage takes an address alone where others take a range of one.
+var dataAddresses = map(filter(dataAllowList, entry => !startsWith(entry, '/')), entry => replace(entry, '/32', ''))
+var dataSubnetIds = concat(filter(dataAllowList, entry => startsWith(entry, '/')), empty(appSubnetId) ? [] : [appSubnetId])
+var dataFirewall = {
+  publicNetworkAccess: privateNetwork && empty(dataAllowList) ? 'Disabled' : 'Enabled'
+  defaultAction: everybodyReachesData ? 'Allow' : 'Deny'
+}
 
 // What would be deployed and not work is refused before anything is created.
 var checkedName = !publicApi && !privateNetwork
@@ -178,6 +199,12 @@ var checkedName = !publicApi && !privateNetwork
   ? fail('sqlServerResourceId needs privateNetwork: there is no network to put the endpoint into.')
   : sqlIsInstance && length(sqlHostParts) != 5
   ? fail('sqlServer must be the host of the managed instance, NAME.PREFIX.database.windows.net, and not its public endpoint.')
+  : !empty(appSubnetId) && privateNetwork
+  ? fail('appSubnetId is for deployments without privateNetwork, which makes a subnet of its own.')
+  : !empty(dataAllowList) && everybodyReachesData
+  ? fail('dataAllowList needs privateNetwork or appSubnetId: the app itself, which has no address of its own, would be kept out.')
+  : !empty(concat(apiAllowList, deployAllowList)) && !publicApi
+  ? fail('publicApi: false lets nobody in from outside: apiAllowList and deployAllowList would let in nobody either.')
   : !empty(entraAllowedClients) && empty(entraClientId)
   ? fail('entraAllowedClients needs entraClientId: nobody would ask for a token.')
   : !empty(secretSettings) && !keyVault
@@ -227,7 +254,9 @@ module storage 'modules/storage.bicep' = {
     name: storageName
     packageContainerName: packageContainerName
     zoneRedundant: zoneRedundant
-    privateNetwork: privateNetwork
+    firewall: dataFirewall
+    addresses: dataAddresses
+    subnetIds: dataSubnetIds
     auditLogs: auditLogs
     logWorkspaceId: monitoring.outputs.workspaceId
   }
@@ -243,7 +272,7 @@ module network 'modules/network.bicep' = if (privateNetwork) {
     prefix: networkPrefix
     appPrefix: appSubnetPrefix
     endpointPrefix: endpointSubnetPrefix
-    zoneNames: concat(storageZones, vaultZones, schedulerZones, sqlZones, appZones)
+    zoneNames: concat(storageZones, vaultZones, schedulerZones, sqlZones, [appZone])
     auditLogs: auditLogs
     logWorkspaceId: monitoring.outputs.workspaceId
   }
@@ -257,7 +286,9 @@ module vault 'modules/vault.bicep' = if (keyVault) {
     tags: allTags
     name: vaultName
     recover: recoverKeyVault
-    privateNetwork: privateNetwork
+    firewall: dataFirewall
+    addresses: dataAddresses
+    subnetIds: dataSubnetIds
     logWorkspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -348,7 +379,8 @@ module sqlEndpoint 'modules/endpoint.bicep' = if (privateNetwork && !empty(sqlSe
   }
 }
 
-module appEndpoint 'modules/endpoint.bicep' = if (privateNetwork && !publicApi) {
+// Packages come this way where the SCM site is closed.
+module appEndpoint 'modules/endpoint.bicep' = if (privateNetwork) {
   name: 'endpoint-app'
   scope: group
   params: {
@@ -413,9 +445,12 @@ module app 'modules/app.bicep' = {
     alwaysReadyInstances: warmInstances
     zoneRedundant: zoneRedundant
     publicAccess: publicApi
+    callers: empty(apiAllowList) ? [] : concat(apiAllowList, deployAllowList)
+    deployers: deployAllowList
+    deployersOnly: privateNetwork || !empty(deployAllowList)
     entraClientId: entraClientId
     entraAllowedClients: entraAllowedClients
-    subnetId: privateNetwork ? network!.outputs.appSubnetId : ''
+    subnetId: privateNetwork ? network!.outputs.appSubnetId : appSubnetId
     auditLogs: auditLogs
     logWorkspaceId: monitoring.outputs.workspaceId
     settings: union(baseSettings, schedulerSettings, publicSettings, extraSettings, settingsFromVault)

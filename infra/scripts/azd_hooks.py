@@ -49,6 +49,9 @@ def before() -> int:
         for name, text in missing.items():
             say(f"  azd env set {name} …    # {text}")
         return 1
+    if os.environ.get("PRIVATE_NETWORK", "").lower() == "true" and not os.environ.get("DEPLOY_ALLOW_LIST"):
+        say("PRIVATE_NETWORK: the app will take its package from inside the network, or from an address of")
+        say("DEPLOY_ALLOW_LIST, which is empty (docs/deploy/network.md).")
     if os.environ.get("MIRROR_ID"):
         return 0
     created = fabric("create-mirror", "--name", os.environ["MIRROR_NAME"], output=True)

@@ -97,6 +97,9 @@ until az functionapp deployment source config-zip --resource-group "$group" --na
     --build-remote "$build_remote" --timeout 1800 --output none; do
     if [ "$attempt" -ge "${DEPLOY_ATTEMPTS:-3}" ]; then
         echo "deploy: the package could not be published" >&2
+        case ${PRIVATE_NETWORK:-} in
+        [Tt]rue | TRUE) echo "deploy: an app in a private network takes it from inside, or from DEPLOY_ALLOW_LIST: docs/deploy/network.md" >&2 ;;
+        esac
         exit 1
     fi
     attempt=$((attempt + 1))

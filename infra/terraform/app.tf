@@ -38,7 +38,24 @@ locals {
   )
 
   scheduler_instances = var.durable_task_scheduler ? (var.zone_redundant ? 2 : 1) : 0
-  warm_instances      = var.always_ready_instances == -1 ? local.scheduler_instances : var.always_ready_instances
+  # Who may call the app, and who may reach its SCM site.
+  allow_lists = {
+    callers   = length(var.api_allow_list) == 0 ? [] : concat(var.api_allow_list, var.deploy_allow_list)
+    deployers = var.deploy_allow_list
+  }
+  allow_rules = {
+    for who, entries in local.allow_lists : who => [
+      for index, entry in entries : {
+        name                 = "allowed-${index}"
+        priority             = 100 + index
+        action               = "Allow"
+        ipAddress            = startswith(entry, "/") ? null : strcontains(entry, "/") ? entry : "${entry}/32"
+        vnetSubnetResourceId = startswith(entry, "/") ? entry : null
+      }
+    ]
+  }
+
+  warm_instances = var.always_ready_instances == -1 ? local.scheduler_instances : var.always_ready_instances
 }
 
 resource "azurerm_service_plan" "main" {
@@ -75,7 +92,7 @@ resource "azapi_resource" "app" {
       httpsOnly                 = true
       keyVaultReferenceIdentity = azurerm_user_assigned_identity.app.id
       publicNetworkAccess       = var.public_api ? "Enabled" : "Disabled"
-      virtualNetworkSubnetId    = var.private_network ? azurerm_subnet.app[0].id : null
+      virtualNetworkSubnetId    = var.private_network ? azurerm_subnet.app[0].id : var.app_subnet_id == "" ? null : var.app_subnet_id
       functionAppConfig = {
         deployment = {
           storage = {
@@ -99,7 +116,14 @@ resource "azapi_resource" "app" {
         http20Enabled    = true
         minTlsVersion    = "1.2"
         scmMinTlsVersion = "1.2"
-        appSettings      = [for name, value in local.settings : { name = name, value = value }]
+
+        ipSecurityRestrictions                 = local.allow_rules.callers
+        ipSecurityRestrictionsDefaultAction    = length(local.allow_rules.callers) == 0 ? "Allow" : "Deny"
+        scmIpSecurityRestrictions              = local.allow_rules.deployers
+        scmIpSecurityRestrictionsDefaultAction = var.private_network || length(var.deploy_allow_list) > 0 ? "Deny" : "Allow"
+        scmIpSecurityRestrictionsUseMain       = false
+
+        appSettings = [for name, value in local.settings : { name = name, value = value }]
       }
     }
   }

@@ -11,7 +11,7 @@ locals {
     var.key_vault ? ["privatelink.vaultcore.azure.net"] : [],
     var.durable_task_scheduler ? ["privatelink.durabletask.io"] : [],
     var.sql_server_resource_id == "" ? [] : [local.sql_zone],
-    var.public_api ? [] : ["privatelink.azurewebsites.net"],
+    ["privatelink.azurewebsites.net"],
   )) : toset([])
 
   # Private endpoints, each with its record in a private DNS zone of this resource group.
@@ -163,8 +163,9 @@ resource "azurerm_private_endpoint" "main" {
   }
 }
 
+# Packages come this way where the SCM site is closed.
 resource "azurerm_private_endpoint" "app" {
-  count               = var.private_network && !var.public_api ? 1 : 0
+  count               = var.private_network ? 1 : 0
   name                = "pep-app-${local.suffix}"
   resource_group_name = azurerm_resource_group.main.name
   location            = var.location

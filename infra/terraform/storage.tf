@@ -1,8 +1,18 @@
 # Storage of the Functions host, the deployed package and the durable state. Keys are switched off.
 
+locals {
+  # Without a subnet of its own the app leaves by addresses that change, and cannot be told from everybody else.
+  everybody_reaches_data = !var.private_network && var.app_subnet_id == ""
+  data_is_public         = !var.private_network || length(var.data_allow_list) > 0
+  # Storage takes an address alone where others take a range of one.
+  data_addresses  = [for entry in var.data_allow_list : replace(entry, "/32", "") if !startswith(entry, "/")]
+  data_subnet_ids = concat([for entry in var.data_allow_list : entry if startswith(entry, "/")], var.app_subnet_id == "" ? [] : [var.app_subnet_id])
+}
+
 resource "azurerm_storage_account" "main" {
   #checkov:skip=CKV_AZURE_33: Looks for the account's old analytics; audit.tf sends what changes to the log workspace.
-  #checkov:skip=CKV_AZURE_35: Denied with private_network. Without it, Entra ID and roles alone decide; there are no keys.
+  #checkov:skip=CKV_AZURE_35: Denied with private_network or app_subnet_id. Without, Entra ID and roles alone decide; there are no keys.
+  #checkov:skip=CKV_AZURE_36: No other service of Azure's has anything to do here; the platform comes as the app's identity.
   #checkov:skip=CKV_AZURE_59: No container can be made public; network access is disabled with private_network.
   #checkov:skip=CKV_AZURE_206: Zone-redundant with zone_redundant. What is here can be deployed again or is rebuilt.
   #checkov:skip=CKV2_AZURE_1: Holds the package and orchestration state, names and figures, no rows; the platform's keys will do.
@@ -21,12 +31,14 @@ resource "azurerm_storage_account" "main" {
   default_to_oauth_authentication  = true
   local_user_enabled               = false
   min_tls_version                  = "TLS1_2"
-  public_network_access_enabled    = !var.private_network
+  public_network_access_enabled    = local.data_is_public
   https_traffic_only_enabled       = true
 
   network_rules {
-    bypass         = ["None"]
-    default_action = var.private_network ? "Deny" : "Allow"
+    bypass                     = ["None"]
+    default_action             = local.everybody_reaches_data ? "Allow" : "Deny"
+    ip_rules                   = local.data_addresses
+    virtual_network_subnet_ids = local.data_subnet_ids
   }
 
   blob_properties {

@@ -216,6 +216,50 @@ variable "entra_allowed_clients" {
   }
 }
 
+variable "app_subnet_id" {
+  description = "Id of a subnet of your own that the app leaves by, delegated to Microsoft.App/environments, with service endpoints for Microsoft.Storage and Microsoft.KeyVault: both then let in that subnet and `data_allow_list` only. Not with `private_network`."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.app_subnet_id == "" || !var.private_network
+    error_message = "app_subnet_id is for deployments without private_network, which makes a subnet of its own."
+  }
+}
+
+variable "data_allow_list" {
+  description = "Who may reach storage account and key vault from outside, beside the app: IPv4 addresses, ranges, and ids of subnets. Needs `private_network` or `app_subnet_id`."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = length(var.data_allow_list) == 0 || var.private_network || var.app_subnet_id != ""
+    error_message = "data_allow_list needs private_network or app_subnet_id: the app itself, which has no address of its own, would be kept out."
+  }
+}
+
+variable "deploy_allow_list" {
+  description = "Who may reach the SCM site, which takes packages: IPv4 addresses, ranges, and ids of subnets. Empty: everybody who logs in; with `private_network` nobody from outside."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = length(var.deploy_allow_list) == 0 || var.public_api
+    error_message = "public_api = false lets nobody in from outside: deploy_allow_list would let in nobody either."
+  }
+}
+
+variable "api_allow_list" {
+  description = "Who may call the app: IPv4 addresses, ranges, and ids of subnets, with those of `deploy_allow_list`. Empty: everybody with a key."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = length(var.api_allow_list) == 0 || var.public_api
+    error_message = "public_api = false lets nobody in from outside: api_allow_list would let in nobody either."
+  }
+}
+
 variable "network_prefix" {
   description = "Address space of the virtual network."
   type        = string

@@ -12,11 +12,13 @@ resource "azurerm_key_vault" "main" {
   rbac_authorization_enabled    = true
   purge_protection_enabled      = true
   soft_delete_retention_days    = 90
-  public_network_access_enabled = !var.private_network
+  public_network_access_enabled = local.data_is_public
 
   network_acls {
-    bypass         = "None"
-    default_action = var.private_network ? "Deny" : "Allow"
+    bypass                     = "None"
+    default_action             = local.everybody_reaches_data ? "Allow" : "Deny"
+    ip_rules                   = local.data_addresses
+    virtual_network_subnet_ids = local.data_subnet_ids
   }
 }
 

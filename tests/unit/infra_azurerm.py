@@ -192,7 +192,12 @@ def _insights(instance: Instance, arguments: Arguments, links: Links) -> list[Re
 
 def _storage(instance: Instance, arguments: Arguments, links: Links) -> list[Resource]:
     rules, blobs = arguments.inner("network_rules"), arguments.inner("blob_properties")
-    acls = {"bypass": ", ".join(rules.pop("bypass")), "defaultAction": rules.pop("default_action")}
+    acls = {
+        "bypass": ", ".join(rules.pop("bypass")),
+        "defaultAction": rules.pop("default_action"),
+        "ipRules": [{"value": each, "action": "Allow"} for each in rules.pop("ip_rules")],
+        "virtualNetworkRules": [{"id": each, "action": "Allow"} for each in rules.pop("virtual_network_subnet_ids")],
+    }
     retention = {
         "containerDeleteRetentionPolicy": {"enabled": True, **blobs.inner("container_delete_retention_policy")},
         "deleteRetentionPolicy": {"enabled": True, **blobs.inner("delete_retention_policy")},
@@ -271,7 +276,12 @@ def _vault(instance: Instance, arguments: Arguments, links: Links) -> list[Resou
         "enableSoftDelete": True,
         "softDeleteRetentionInDays": arguments.pop("soft_delete_retention_days"),
         "publicNetworkAccess": _enabled(on=arguments.pop("public_network_access_enabled")),
-        "networkAcls": {"bypass": acls.pop("bypass"), "defaultAction": acls.pop("default_action")},
+        "networkAcls": {
+            "bypass": acls.pop("bypass"),
+            "defaultAction": acls.pop("default_action"),
+            "ipRules": [{"value": each} for each in acls.pop("ip_rules")],
+            "virtualNetworkRules": [{"id": each} for each in acls.pop("virtual_network_subnet_ids")],
+        },
     }
     acls.done("network_acls")
     return [_common(instance, arguments, properties=properties)]

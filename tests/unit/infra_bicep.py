@@ -277,6 +277,8 @@ class Template:
         if operator == "??":
             return self.evaluate(right, scope) if one is None else one
         other = self.evaluate(right, scope)
+        if operator == "+":
+            return one + other
         return {"==": one == other, "!=": one != other, ">": one > other if operator == ">" else None}[operator]
 
     def _evaluate_string(self, node: Node, scope: Mapping[str, Any]) -> str:
@@ -411,7 +413,10 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "items": lambda value: [{"key": key, "value": value[key]} for key in sorted(value)],
     "join": lambda parts, separator: separator.join(parts),
     "length": len,
+    "map": lambda items, change: [change(item) for item in items],
     "mapValues": lambda value, function: {key: function(item) for key, item in value.items()},
+    "replace": lambda text, part, other: text.replace(part, other),
+    "startsWith": lambda text, part: text.startswith(part),
     "readEnvironmentVariable": os.environ.get,
     "skip": lambda items, count: items[count:],
     "split": lambda text, separator: text.split(separator),

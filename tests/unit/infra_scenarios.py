@@ -23,6 +23,9 @@ SQL_SERVER_ID = "/subscriptions/x/resourceGroups/y/providers/Microsoft.Sql/serve
 
 CLIENT_ID = "33333333-3333-3333-3333-333333333333"
 
+SUBNET_ID = "/subscriptions/x/resourceGroups/y/providers/Microsoft.Network/virtualNetworks/z/subnets/app"
+AGENTS_ID = SUBNET_ID.replace("/app", "/agents")
+
 SCENARIOS: dict[str, dict[str, Any]] = {
     "as it comes": {},
     "private": {"privateNetwork": True, "alertEmail": "oncall@example.com", "appSubnetPrefix": "10.30.0.128/25"},
@@ -63,6 +66,19 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "entraClientId": CLIENT_ID,
         "entraAllowedClients": ["44444444-4444-4444-4444-444444444444"],
     },
+    "a subnet of one's own": {
+        "appSubnetId": SUBNET_ID,
+        "keyVault": True,
+        "dataAllowList": ["203.0.113.7/32", "198.51.100.0/24", AGENTS_ID],
+        "deployAllowList": ["203.0.113.7", AGENTS_ID],
+        "apiAllowList": ["192.0.2.0/24"],
+    },
+    "private, with a door": {
+        "privateNetwork": True,
+        "keyVault": True,
+        "dataAllowList": ["203.0.113.7"],
+        "deployAllowList": ["203.0.113.7"],
+    },
     "callers of the tenant": {"entraClientId": CLIENT_ID},
     "logged by a policy": {"auditLogs": "none", "keyVault": True, "privateNetwork": True, "durableTaskScheduler": True},
 }
@@ -76,6 +92,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an app that nobody reaches": ({"publicApi": False}, "publicApi"),
     "an endpoint without a network": ({"sqlServerResourceId": SQL_SERVER_ID}, "sqlServerResourceId"),
     "secrets without a vault": ({"secretSettings": {"SQL_PASSWORD": "x"}}, "secretSettings"),
+    "a firewall that keeps out the app": ({"dataAllowList": ["203.0.113.7"]}, "dataAllowList"),
+    "two subnets for one app": ({"privateNetwork": True, "appSubnetId": SUBNET_ID}, "appSubnetId"),
+    "a door in a wall": ({"privateNetwork": True, "publicApi": False, "deployAllowList": ["203.0.113.7"]}, "publicApi"),
+    "callers of an app that is closed": (
+        {"privateNetwork": True, "publicApi": False, "apiAllowList": ["203.0.113.7"]},
+        "publicApi",
+    ),
     "clients without a registration": ({"entraAllowedClients": [CLIENT_ID]}, "entraAllowedClients"),
     "an instance's public endpoint": (
         SCENARIOS["managed instance"] | {"sqlServer": "shop.public.a1b2c3d4e5f6.database.windows.net,3342"},

@@ -229,7 +229,10 @@ class Module:
         for key, value in pairs:
             bound = [_text(name) for name in names]
             values = {bound[0]: key, bound[1]: value} if len(bound) == 2 else {bound[0]: value}
-            yield {**scope, **values}, body
+            inner = {**scope, **values}
+            conditions = [_trees(part)[0] for part in body if part.data == "for_cond"]
+            if all(self.evaluate(condition, inner) for condition in conditions):
+                yield inner, body
 
     def _binary(self, operator: str, left: Syntax, right: Syntax, scope: Mapping[str, Any]) -> Any:
         one = self.evaluate(left, scope)
@@ -243,6 +246,8 @@ class Module:
                 return one == other
             case "!=":
                 return one != other
+            case "+":
+                return one + other
             case ">":
                 return one > other
             case ">=":
@@ -374,8 +379,10 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "lower": lambda value: value.lower() if isinstance(value, str) else value.at("lower case"),
     "merge": lambda *maps: {key: value for each in maps for key, value in each.items()},
     "sha256": _sha256,
+    "replace": lambda text, part, other: text.replace(part, other),
     "slice": lambda items, start, end: items[start:end],
     "split": lambda separator, text: text.split(separator),
+    "startswith": lambda text, part: text.startswith(part),
     "strcontains": lambda text, part: part in text,
     "substr": lambda text, start, length: text[start : start + length],
     "toset": lambda items: sorted(set(items)),

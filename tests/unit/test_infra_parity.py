@@ -90,7 +90,7 @@ PLANTED = {
     ),
     "an open vault": (
         "bicep/modules/vault.bicep",
-        "publicNetworkAccess: privateNetwork ? 'Disabled' : 'Enabled'",
+        "publicNetworkAccess: firewall.publicNetworkAccess",
         "publicNetworkAccess: 'Enabled'",
         "publicNetworkAccess",
     ),

@@ -215,6 +215,14 @@ def test_deploy_sh_gives_up_in_the_end(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert (tmp_path / "az.seen").read_text().count("config-zip") == 3
+    assert "DEPLOY_ALLOW_LIST" not in done.stderr
+
+
+def test_deploy_sh_says_from_where_a_private_app_takes_packages(tmp_path: Path) -> None:
+    done = run_deploy(tmp_path, 'case "$*" in *config-zip*) exit 1;; esac', PRIVATE_NETWORK="true")
+
+    assert done.returncode == 1
+    assert "DEPLOY_ALLOW_LIST" in done.stderr
 
 
 @pytest.mark.parametrize("missing", VARIABLES)

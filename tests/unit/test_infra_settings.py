@@ -139,7 +139,17 @@ def test_no_setting_is_forbidden_or_holds_a_secret(scenario: str) -> None:
 
 # What Flex Consumption takes of a site's configuration: what the Terraform provider's own resource for these sites and
 # Microsoft's quickstarts send. The rest is refused in some regions (error 51021), or taken over by functionAppConfig.
-SITE_CONFIG = {"appSettings", "http20Enabled", "minTlsVersion", "scmMinTlsVersion"}
+SITE_CONFIG = {
+    "appSettings",
+    "http20Enabled",
+    "ipSecurityRestrictions",
+    "ipSecurityRestrictionsDefaultAction",
+    "minTlsVersion",
+    "scmIpSecurityRestrictions",
+    "scmIpSecurityRestrictionsDefaultAction",
+    "scmIpSecurityRestrictionsUseMain",
+    "scmMinTlsVersion",
+}
 SITE_PROPERTIES = {
     "functionAppConfig",
     "httpsOnly",
@@ -285,13 +295,70 @@ def test_a_private_deployment_opens_nothing_to_the_internet(scenario: str) -> No
         kind = key.split()[0]
         if kind in ("Microsoft.Storage/storageAccounts", "Microsoft.KeyVault/vaults"):
             assert body["properties"]["publicNetworkAccess"] == "Disabled"
-            assert body["properties"]["networkAcls"] == {"bypass": "None", "defaultAction": "Deny"}
+            assert body["properties"]["networkAcls"] == {
+                "bypass": "None",
+                "defaultAction": "Deny",
+                "ipRules": [],
+                "virtualNetworkRules": [],
+            }
         if kind == "Microsoft.DurableTask/schedulers":
             assert body["properties"]["publicNetworkAccess"] == "Disabled"
         if kind == "Microsoft.Web/sites":
             expected = "Enabled" if SCENARIOS[scenario].get("publicApi", True) else "Disabled"
             assert body["properties"]["publicNetworkAccess"] == expected
             assert body["properties"]["virtualNetworkSubnetId"]
+            site = body["properties"]["siteConfig"]
+            assert (site["scmIpSecurityRestrictions"], site["scmIpSecurityRestrictionsDefaultAction"]) == ([], "Deny")
+    assert any("pep-app-" in key for key in resources(scenario)), "packages come from inside"
+
+
+def let_in(rules: list[dict[str, Any]]) -> list[str]:
+    """The addresses and subnets of a site's rules, in their order."""
+    assert [rule["action"] for rule in rules] == ["Allow"] * len(rules)
+    assert len({rule["priority"] for rule in rules}) == len({rule["name"] for rule in rules}) == len(rules)
+    return [rule.get("ipAddress") or rule["vnetSubnetResourceId"] for rule in sorted(rules, key=priority_of)]
+
+
+def priority_of(rule: dict[str, Any]) -> int:
+    priority: int = rule["priority"]
+    return priority
+
+
+@pytest.mark.parametrize("scenario", ["a subnet of one's own", "private, with a door"])
+def test_who_is_on_a_list_is_let_in_and_nobody_else(scenario: str) -> None:
+    given = SCENARIOS[scenario]
+    for key, body in resources(scenario).items():
+        kind, properties = key.split()[0], body.get("properties", {})
+        if kind in ("Microsoft.Storage/storageAccounts", "Microsoft.KeyVault/vaults"):
+            rules = properties["networkAcls"]
+            addresses = [entry.removesuffix("/32") for entry in given["dataAllowList"] if not entry.startswith("/")]
+            subnets = [entry for entry in given["dataAllowList"] if entry.startswith("/")]
+            own = [given["appSubnetId"]] if "appSubnetId" in given else []
+            assert (properties["publicNetworkAccess"], rules["defaultAction"]) == ("Enabled", "Deny")
+            assert [rule["value"] for rule in rules["ipRules"]] == addresses
+            assert [rule["id"] for rule in rules["virtualNetworkRules"]] == subnets + own
+        if kind == "Microsoft.Web/sites":
+            site = properties["siteConfig"]
+            own = given.get("appSubnetId", "<Microsoft.Network/virtualNetworks ")
+            assert properties["virtualNetworkSubnetId"].startswith(own)
+            assert site["scmIpSecurityRestrictionsDefaultAction"] == "Deny"
+            assert let_in(site["scmIpSecurityRestrictions"])[0] == "203.0.113.7/32"
+            assert len(site["scmIpSecurityRestrictions"]) == len(given["deployAllowList"])
+            # Whoever publishes looks at /admin/host/status afterwards.
+            callers = let_in(site["ipSecurityRestrictions"])
+            listed = given.get("apiAllowList", [])
+            assert callers == (listed + let_in(site["scmIpSecurityRestrictions"]) if listed else [])
+            assert site["ipSecurityRestrictionsDefaultAction"] == ("Deny" if listed else "Allow")
+
+
+def test_as_it_comes_roles_and_logins_decide_alone() -> None:
+    for key, body in resources("as it comes").items():
+        if key.startswith("Microsoft.Storage/storageAccounts "):
+            assert body["properties"]["networkAcls"]["defaultAction"] == "Allow"
+        if key.startswith("Microsoft.Web/sites "):
+            site = body["properties"]["siteConfig"]
+            assert site["ipSecurityRestrictionsDefaultAction"] == "Allow"
+            assert site["scmIpSecurityRestrictionsDefaultAction"] == "Allow"
 
 
 # What has a log of its own that says who did something, and what of it is kept: by default, and with everything.

@@ -45,9 +45,9 @@ PLANTED = {
     "a property of what a list holds": ("alerts", "emailAddress: email", "address: email", "emailReceivers"),
     "a value that there is not": (
         "storage",
-        "? 'Disabled' : 'Enabled'",
-        "? 'Disabled' : 'enabled'",
-        "publicNetworkAccess: 'enabled' is not one of",
+        "'TLS1_2'",
+        "'tls1_2'",
+        "minimumTlsVersion: 'tls1_2' is not one of",
     ),
     "a value of a list that may grow": ("app", "type: 'blobContainer'", "type: 'blobcontainer'", "blobcontainer"),
     "another type of value": ("app", "allow: false", "allow: 'false'", "'false' is not of type 'boolean'"),

@@ -12,6 +12,13 @@ param alwaysReadyInstances int
 param zoneRedundant bool
 param publicAccess bool
 
+@description('Addresses, ranges and ids of subnets. Empty: everybody.')
+param callers array
+
+@description('Addresses, ranges and ids of subnets that may reach the SCM site.')
+param deployers array
+param deployersOnly bool
+
 @description('Empty: nobody is asked for a token.')
 param entraClientId string
 param entraAllowedClients array
@@ -26,6 +33,20 @@ param auditLogs string
 param logWorkspaceId string
 
 var audited = concat(['AppServiceAuthenticationLogs'], auditLogs == 'all' ? ['FunctionAppLogs'] : [])
+var callerRules = [for (entry, index) in callers: {
+  name: 'allowed-${index}'
+  priority: 100 + index
+  action: 'Allow'
+  ipAddress: startsWith(entry, '/') ? null : contains(entry, '/') ? entry : '${entry}/32'
+  vnetSubnetResourceId: startsWith(entry, '/') ? entry : null
+}]
+var deployerRules = [for (entry, index) in deployers: {
+  name: 'allowed-${index}'
+  priority: 100 + index
+  action: 'Allow'
+  ipAddress: startsWith(entry, '/') ? null : contains(entry, '/') ? entry : '${entry}/32'
+  vnetSubnetResourceId: startsWith(entry, '/') ? entry : null
+}]
 var appSettings = [for setting in items(settings): { name: setting.key, value: setting.value }]
 
 resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
@@ -85,6 +106,11 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
       http20Enabled: true
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
+      ipSecurityRestrictions: callerRules
+      ipSecurityRestrictionsDefaultAction: empty(callers) ? 'Allow' : 'Deny'
+      scmIpSecurityRestrictions: deployerRules
+      scmIpSecurityRestrictionsDefaultAction: deployersOnly ? 'Deny' : 'Allow'
+      scmIpSecurityRestrictionsUseMain: false
       appSettings: appSettings
     }
   }

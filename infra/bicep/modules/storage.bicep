@@ -5,7 +5,10 @@ param tags object
 param name string
 param packageContainerName string
 param zoneRedundant bool
-param privateNetwork bool
+@description('`publicNetworkAccess` and `defaultAction`.')
+param firewall object
+param addresses array
+param subnetIds array
 param auditLogs string
 param logWorkspaceId string
 
@@ -15,7 +18,7 @@ var everything = concat(['StorageRead'], changes)
 var ofDurableState = auditLogs == 'all' ? everything : changes
 
 resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
-  // checkov:skip=CKV_AZURE_35: Denied with privateNetwork. Without it, Entra ID and roles alone decide; there are no keys.
+  // checkov:skip=CKV_AZURE_35: Denied with privateNetwork or appSubnetId. Without, Entra ID and roles alone decide; there are no keys.
   // checkov:skip=CKV_AZURE_206: Zone-redundant with zoneRedundant. What is here can be deployed again or is rebuilt.
   name: name
   location: location
@@ -30,11 +33,13 @@ resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
     defaultToOAuthAuthentication: true
     isLocalUserEnabled: false
     minimumTlsVersion: 'TLS1_2'
-    publicNetworkAccess: privateNetwork ? 'Disabled' : 'Enabled'
+    publicNetworkAccess: firewall.publicNetworkAccess
     supportsHttpsTrafficOnly: true
     networkAcls: {
       bypass: 'None'
-      defaultAction: privateNetwork ? 'Deny' : 'Allow'
+      defaultAction: firewall.defaultAction
+      ipRules: [for address in addresses: { value: address, action: 'Allow' }]
+      virtualNetworkRules: [for subnetId in subnetIds: { id: subnetId, action: 'Allow' }]
     }
   }
 }

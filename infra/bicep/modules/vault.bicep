@@ -4,11 +4,14 @@ param location string
 param tags object
 param name string
 param recover bool
-param privateNetwork bool
+@description('`publicNetworkAccess` and `defaultAction`.')
+param firewall object
+param addresses array
+param subnetIds array
 param logWorkspaceId string
 
 resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
-  // checkov:skip=CKV_AZURE_109: Denied with privateNetwork. Without it, Entra ID and roles alone decide.
+  // checkov:skip=CKV_AZURE_109: Denied with privateNetwork or appSubnetId. Without, Entra ID and roles alone decide.
   // checkov:skip=CKV_AZURE_189: Disabled with privateNetwork.
   name: name
   location: location
@@ -21,10 +24,12 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
     enablePurgeProtection: true
     enableSoftDelete: true
     softDeleteRetentionInDays: 90
-    publicNetworkAccess: privateNetwork ? 'Disabled' : 'Enabled'
+    publicNetworkAccess: firewall.publicNetworkAccess
     networkAcls: {
       bypass: 'None'
-      defaultAction: privateNetwork ? 'Deny' : 'Allow'
+      defaultAction: firewall.defaultAction
+      ipRules: [for address in addresses: { value: address }]
+      virtualNetworkRules: [for subnetId in subnetIds: { id: subnetId }]
     }
   }
 }
