@@ -109,6 +109,12 @@ param deployAllowList array = []
 @description('Who may call the app: IPv4 addresses, ranges, and ids of subnets, with those of `deployAllowList`. Empty: everybody with a key.')
 param apiAllowList array = []
 
+@description('Ports of the internet that the app may reach from its private network, beside 443 and the port of the source: those of a telemetry collector, for one. Needs `privateNetwork`.')
+param egressPorts array = []
+
+@description('Reach Application Insights and the log workspace by a private endpoint (Azure Monitor Private Link Scope), and take no telemetry from the internet. Needs `privateNetwork`.')
+param monitorPrivateLink bool = false
+
 @description('Address space of the virtual network.')
 param networkPrefix string = '10.30.0.0/24'
 
@@ -177,7 +183,26 @@ var sqlZone = sqlIsInstance
   ? 'privatelink.${join(skip(sqlHostParts, 1), '.')}'
   : 'privatelink${environment().suffixes.sqlServerHostname}'
 var sqlZones = empty(sqlServerResourceId) ? [] : [sqlZone]
+var monitorZones = [
+  'privatelink.monitor.azure.com'
+  'privatelink.oms.opinsights.azure.com'
+  'privatelink.ods.opinsights.azure.com'
+  'privatelink.agentsvc.azure-automation.net'
+]
 var appZone = 'privatelink.azurewebsites.net'
+
+// What the app may reach of the internet from its private network; the rest is closed.
+var sqlPort = contains(sqlServer, ',') ? trim(split(sqlServer, ',')[1]) : '1433'
+// Azure SQL sends connections that come from within Azure on to other ports.
+var sourceEgress = [
+  { name: 'source', to: 'Internet', ports: [sqlPort] }
+  { name: 'source-redirected', to: 'Sql', ports: ['11000-11999'] }
+]
+var egress = concat(
+  [{ name: 'https', to: 'Internet', ports: ['443'] }],
+  empty(sqlServerResourceId) ? sourceEgress : [],
+  empty(egressPorts) ? [] : [{ name: 'further', to: 'Internet', ports: egressPorts }]
+)
 
 var schedulerInstances = durableTaskScheduler ? (zoneRedundant ? 2 : 1) : 0
 var warmInstances = alwaysReadyInstances == -1 ? schedulerInstances : alwaysReadyInstances
@@ -199,6 +224,10 @@ var checkedName = !publicApi && !privateNetwork
   ? fail('sqlServerResourceId needs privateNetwork: there is no network to put the endpoint into.')
   : sqlIsInstance && length(sqlHostParts) != 5
   ? fail('sqlServer must be the host of the managed instance, NAME.PREFIX.database.windows.net, and not its public endpoint.')
+  : !empty(egressPorts) && !privateNetwork
+  ? fail('egressPorts needs privateNetwork: nothing is closed without.')
+  : monitorPrivateLink && !privateNetwork
+  ? fail('monitorPrivateLink needs privateNetwork: there is no network to put the endpoint into.')
   : !empty(appSubnetId) && privateNetwork
   ? fail('appSubnetId is for deployments without privateNetwork, which makes a subnet of its own.')
   : !empty(dataAllowList) && everybodyReachesData
@@ -232,6 +261,7 @@ module monitoring 'modules/monitoring.bicep' = {
     retentionDays: logRetentionDays
     dailyQuotaGb: dailyLogQuotaGb
     auditLogs: auditLogs
+    internetIngestion: !monitorPrivateLink
   }
 }
 
@@ -272,7 +302,8 @@ module network 'modules/network.bicep' = if (privateNetwork) {
     prefix: networkPrefix
     appPrefix: appSubnetPrefix
     endpointPrefix: endpointSubnetPrefix
-    zoneNames: concat(storageZones, vaultZones, schedulerZones, sqlZones, [appZone])
+    zoneNames: concat(storageZones, vaultZones, schedulerZones, sqlZones, monitorPrivateLink ? monitorZones : [], [appZone])
+    egress: egress
     auditLogs: auditLogs
     logWorkspaceId: monitoring.outputs.workspaceId
   }
@@ -332,7 +363,7 @@ module storageEndpoints 'modules/endpoint.bicep' = [
       subnetId: network!.outputs.endpointSubnetId
       targetId: storage.outputs.id
       group: service
-      zoneName: storageZones[index]
+      zoneNames: array(storageZones[index])
     }
   }
 ]
@@ -347,7 +378,7 @@ module vaultEndpoint 'modules/endpoint.bicep' = if (privateNetwork && keyVault) 
     subnetId: network!.outputs.endpointSubnetId
     targetId: vault!.outputs.id
     group: 'vault'
-    zoneName: vaultZone
+    zoneNames: [vaultZone]
   }
 }
 
@@ -361,7 +392,32 @@ module schedulerEndpoint 'modules/endpoint.bicep' = if (privateNetwork && durabl
     subnetId: network!.outputs.endpointSubnetId
     targetId: scheduler!.outputs.id
     group: 'scheduler'
-    zoneName: schedulerZone
+    zoneNames: [schedulerZone]
+  }
+}
+
+module monitorLink 'modules/monitorlink.bicep' = if (monitorPrivateLink) {
+  name: 'monitorlink'
+  scope: group
+  params: {
+    tags: allTags
+    name: 'ampls-${environmentName}-${token}'
+    workspaceId: monitoring.outputs.workspaceId
+    componentId: monitoring.outputs.componentId
+  }
+}
+
+module monitorEndpoint 'modules/endpoint.bicep' = if (monitorPrivateLink) {
+  name: 'endpoint-monitor'
+  scope: group
+  params: {
+    location: location
+    tags: allTags
+    name: 'pep-monitor-${environmentName}-${token}'
+    subnetId: network!.outputs.endpointSubnetId
+    targetId: monitorLink!.outputs.id
+    group: 'azuremonitor'
+    zoneNames: concat(monitorZones, array(storageZones[0]))
   }
 }
 
@@ -375,7 +431,7 @@ module sqlEndpoint 'modules/endpoint.bicep' = if (privateNetwork && !empty(sqlSe
     subnetId: network!.outputs.endpointSubnetId
     targetId: sqlServerResourceId
     group: sqlIsInstance ? 'managedInstance' : 'sqlServer'
-    zoneName: sqlZone
+    zoneNames: [sqlZone]
   }
 }
 
@@ -390,7 +446,7 @@ module appEndpoint 'modules/endpoint.bicep' = if (privateNetwork) {
     subnetId: network!.outputs.endpointSubnetId
     targetId: app.outputs.id
     group: 'sites'
-    zoneName: appZone
+    zoneNames: [appZone]
   }
 }
 
@@ -456,7 +512,7 @@ module app 'modules/app.bicep' = {
     settings: union(baseSettings, schedulerSettings, publicSettings, extraSettings, settingsFromVault)
   }
   // A host that starts before it can and may read its storage fails until somebody restarts it.
-  dependsOn: [access, storageEndpoints, vaultEndpoint, schedulerEndpoint]
+  dependsOn: [access, storageEndpoints, vaultEndpoint, schedulerEndpoint, monitorEndpoint]
 }
 
 module alerts 'modules/alerts.bicep' = {

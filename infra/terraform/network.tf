@@ -6,44 +6,99 @@ locals {
   sql_is_instance = strcontains(lower(var.sql_server_resource_id), "/managedinstances/")
   sql_zone        = local.sql_is_instance ? "privatelink.${join(".", slice(local.sql_host_parts, 1, length(local.sql_host_parts)))}" : "privatelink.database.windows.net"
 
+  # Azure SQL sends connections that come from within Azure on to other ports.
+  sql_port = strcontains(var.sql_server, ",") ? trimspace(split(",", var.sql_server)[1]) : "1433"
+  # What the app may reach of the internet from its private network; the rest is closed.
+  egress = concat(
+    [{ name = "https", to = "Internet", ports = ["443"] }],
+    var.sql_server_resource_id != "" ? [] : [
+      { name = "source", to = "Internet", ports = [local.sql_port] },
+      { name = "source-redirected", to = "Sql", ports = ["11000-11999"] },
+    ],
+    length(var.egress_ports) == 0 ? [] : [{ name = "further", to = "Internet", ports = var.egress_ports }],
+  )
+
+  monitor_zones = [
+    "privatelink.monitor.azure.com",
+    "privatelink.oms.opinsights.azure.com",
+    "privatelink.ods.opinsights.azure.com",
+    "privatelink.agentsvc.azure-automation.net",
+  ]
+
   zone_names = var.private_network ? toset(concat(
     ["privatelink.blob.core.windows.net", "privatelink.queue.core.windows.net", "privatelink.table.core.windows.net"],
     var.key_vault ? ["privatelink.vaultcore.azure.net"] : [],
     var.durable_task_scheduler ? ["privatelink.durabletask.io"] : [],
     var.sql_server_resource_id == "" ? [] : [local.sql_zone],
+    var.monitor_private_link ? local.monitor_zones : [],
     ["privatelink.azurewebsites.net"],
   )) : toset([])
 
   # Private endpoints, each with its record in a private DNS zone of this resource group.
   endpoints = var.private_network ? merge(
     {
-      blob  = { resource_id = azurerm_storage_account.main.id, group = "blob", zone_name = "privatelink.blob.core.windows.net" }
-      queue = { resource_id = azurerm_storage_account.main.id, group = "queue", zone_name = "privatelink.queue.core.windows.net" }
-      table = { resource_id = azurerm_storage_account.main.id, group = "table", zone_name = "privatelink.table.core.windows.net" }
+      blob  = { resource_id = azurerm_storage_account.main.id, group = "blob", zone_names = ["privatelink.blob.core.windows.net"] }
+      queue = { resource_id = azurerm_storage_account.main.id, group = "queue", zone_names = ["privatelink.queue.core.windows.net"] }
+      table = { resource_id = azurerm_storage_account.main.id, group = "table", zone_names = ["privatelink.table.core.windows.net"] }
     },
     var.key_vault ? {
-      vault = { resource_id = azurerm_key_vault.main[0].id, group = "vault", zone_name = "privatelink.vaultcore.azure.net" }
+      vault = { resource_id = azurerm_key_vault.main[0].id, group = "vault", zone_names = ["privatelink.vaultcore.azure.net"] }
     } : {},
     var.durable_task_scheduler ? {
-      scheduler = { resource_id = azapi_resource.scheduler[0].id, group = "scheduler", zone_name = "privatelink.durabletask.io" }
+      scheduler = { resource_id = azapi_resource.scheduler[0].id, group = "scheduler", zone_names = ["privatelink.durabletask.io"] }
     } : {},
     var.sql_server_resource_id == "" ? {} : {
       sql = {
         resource_id = var.sql_server_resource_id
         group       = local.sql_is_instance ? "managedInstance" : "sqlServer"
-        zone_name   = local.sql_zone
+        zone_names  = [local.sql_zone]
       }
     },
+    var.monitor_private_link ? {
+      monitor = {
+        resource_id = azurerm_monitor_private_link_scope.main[0].id
+        group       = "azuremonitor"
+        zone_names  = concat(local.monitor_zones, ["privatelink.blob.core.windows.net"])
+      }
+    } : {},
   ) : {}
 }
 
-# Neither subnet takes connections from the internet: those are the platform's default rules, made visible.
+# Neither subnet takes connections from the internet, by the platform's own rules, and they reach little of it.
 resource "azurerm_network_security_group" "main" {
   count               = var.private_network ? 1 : 0
   name                = "nsg-${local.suffix}"
   resource_group_name = azurerm_resource_group.main.name
   location            = var.location
   tags                = local.tags
+
+  dynamic "security_rule" {
+    for_each = local.egress
+
+    content {
+      name                       = "allow-${security_rule.value.name}"
+      priority                   = 100 + security_rule.key
+      direction                  = "Outbound"
+      access                     = "Allow"
+      protocol                   = "Tcp"
+      source_address_prefix      = "*"
+      source_port_range          = "*"
+      destination_address_prefix = security_rule.value.to
+      destination_port_ranges    = security_rule.value.ports
+    }
+  }
+
+  security_rule {
+    name                       = "deny-internet"
+    priority                   = 4096
+    direction                  = "Outbound"
+    access                     = "Deny"
+    protocol                   = "*"
+    source_address_prefix      = "*"
+    source_port_range          = "*"
+    destination_address_prefix = "Internet"
+    destination_port_ranges    = ["0-65535"]
+  }
 }
 
 # OneLake, Entra ID and Application Insights are on the internet; subnets no longer reach it by default.
@@ -159,8 +214,10 @@ resource "azurerm_private_endpoint" "main" {
 
   private_dns_zone_group {
     name                 = "default"
-    private_dns_zone_ids = [azurerm_private_dns_zone.main[each.value.zone_name].id]
+    private_dns_zone_ids = [for name in each.value.zone_names : azurerm_private_dns_zone.main[name].id]
   }
+
+  depends_on = [azurerm_monitor_private_link_scoped_service.main]
 }
 
 # Packages come this way where the SCM site is closed.

@@ -260,6 +260,28 @@ variable "api_allow_list" {
   }
 }
 
+variable "egress_ports" {
+  description = "Ports of the internet that the app may reach from its private network, beside 443 and the port of the source: those of a telemetry collector, for one. Needs `private_network`."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = length(var.egress_ports) == 0 || var.private_network
+    error_message = "egress_ports needs private_network: nothing is closed without."
+  }
+}
+
+variable "monitor_private_link" {
+  description = "Reach Application Insights and the log workspace by a private endpoint (Azure Monitor Private Link Scope), and take no telemetry from the internet. Needs `private_network`."
+  type        = bool
+  default     = false
+
+  validation {
+    condition     = !var.monitor_private_link || var.private_network
+    error_message = "monitor_private_link needs private_network: there is no network to put the endpoint into."
+  }
+}
+
 variable "network_prefix" {
   description = "Address space of the virtual network."
   type        = string

@@ -31,6 +31,7 @@ _ARM_TYPES = {
     "azurerm_log_analytics_workspace": "Microsoft.OperationalInsights/workspaces",
     "azurerm_monitor_action_group": "Microsoft.Insights/actionGroups",
     "azurerm_monitor_scheduled_query_rules_alert_v2": "Microsoft.Insights/scheduledQueryRules",
+    "azurerm_monitor_private_link_scope": "Microsoft.Insights/privateLinkScopes",
     "azurerm_nat_gateway": "Microsoft.Network/natGateways",
     "azurerm_network_security_group": "Microsoft.Network/networkSecurityGroups",
     "azurerm_private_dns_zone": "Microsoft.Network/privateDnsZones",
@@ -176,6 +177,8 @@ def _log_workspace(instance: Instance, arguments: Arguments, links: Links) -> li
         "retentionInDays": arguments.pop("retention_in_days"),
         "workspaceCapping": {"dailyQuotaGb": arguments.pop("daily_quota_gb")},
         "features": features,
+        "publicNetworkAccessForIngestion": arguments.pop("internet_ingestion_access_type"),
+        "publicNetworkAccessForQuery": arguments.pop("internet_query_access_type"),
     }
     return [_common(instance, arguments, properties=properties)]
 
@@ -186,6 +189,8 @@ def _insights(instance: Instance, arguments: Arguments, links: Links) -> list[Re
         "Application_Type": kind,
         "WorkspaceResourceId": arguments.pop("workspace_id"),
         "DisableLocalAuth": not arguments.pop("local_authentication_enabled"),
+        "publicNetworkAccessForIngestion": _enabled(on=arguments.pop("internet_ingestion_enabled")),
+        "publicNetworkAccessForQuery": _enabled(on=arguments.pop("internet_query_enabled")),
     }
     return [_common(instance, arguments, kind=kind, properties=properties)]
 
@@ -311,6 +316,38 @@ def _nat_gateway(instance: Instance, arguments: Arguments, links: Links) -> list
     return [_common(instance, arguments, sku=sku, properties={"publicIpAddresses": [addresses]})]
 
 
+def _security_group(instance: Instance, arguments: Arguments, links: Links) -> list[Resource]:
+    names = {
+        "priority": "priority",
+        "direction": "direction",
+        "access": "access",
+        "protocol": "protocol",
+        "source_address_prefix": "sourceAddressPrefix",
+        "source_port_range": "sourcePortRange",
+        "destination_address_prefix": "destinationAddressPrefix",
+        "destination_port_ranges": "destinationPortRanges",
+    }
+    rules = [
+        {"name": rule.pop("name"), "properties": {names[name]: value for name, value in rule.items()}}
+        for rule in arguments.pop("security_rule")
+    ]
+    return [_common(instance, arguments, properties={"securityRules": rules})]
+
+
+def _link_scope(instance: Instance, arguments: Arguments, links: Links) -> list[Resource]:
+    modes = {
+        "ingestionAccessMode": arguments.pop("ingestion_access_mode"),
+        "queryAccessMode": arguments.pop("query_access_mode"),
+    }
+    return [_common(instance, arguments, location="global", properties={"accessModeSettings": modes})]
+
+
+def _scoped_service(instance: Instance, arguments: Arguments, links: Links) -> list[Resource]:
+    name = f"{arguments.pop('scope_name')}/{arguments.pop('name')}"
+    body = {"properties": {"linkedResourceId": arguments.pop("linked_resource_id")}}
+    return [Resource("Microsoft.Insights/privateLinkScopes/scopedResources", name, body)]
+
+
 def _network(instance: Instance, arguments: Arguments, links: Links) -> list[Resource]:
     properties = {
         "addressSpace": {"addressPrefixes": arguments.pop("address_space")},
@@ -425,8 +462,10 @@ _TRANSLATIONS: dict[str, Callable[[Instance, Arguments, Links], list[Resource]]]
     "azurerm_monitor_action_group": _action_group,
     "azurerm_monitor_diagnostic_setting": _diagnostics,
     "azurerm_monitor_scheduled_query_rules_alert_v2": _alert,
+    "azurerm_monitor_private_link_scope": _link_scope,
+    "azurerm_monitor_private_link_scoped_service": _scoped_service,
     "azurerm_nat_gateway": _nat_gateway,
-    "azurerm_network_security_group": _simple,
+    "azurerm_network_security_group": _security_group,
     "azurerm_private_dns_zone": _zone,
     "azurerm_private_dns_zone_virtual_network_link": _zone_link,
     "azurerm_private_endpoint": _private_endpoint,

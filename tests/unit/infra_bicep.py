@@ -401,6 +401,7 @@ def _union(*values: Any) -> Any:
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "array": lambda value: [value],
     "bool": lambda value: value == "true",
     "concat": lambda *lists: [item for each in lists for item in each],
     "contains": lambda holder, item: item in holder,
@@ -426,5 +427,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "tenant": lambda: {"tenantId": TENANT_ID},
     "toLower": lambda value: value.at("lower case") if isinstance(value, Reference) else value.lower(),
     "union": _union,
+    "trim": str.strip,
     "uniqueString": _unique_string,
 }

@@ -63,6 +63,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "logRetentionDays": 90,
         "dailyLogQuotaGb": -1,
         "auditLogs": "all",
+        "egressPorts": ["4317", "8000-8100"],
+        "monitorPrivateLink": True,
         "entraClientId": CLIENT_ID,
         "entraAllowedClients": ["44444444-4444-4444-4444-444444444444"],
     },
@@ -99,6 +101,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"privateNetwork": True, "publicApi": False, "apiAllowList": ["203.0.113.7"]},
         "publicApi",
     ),
+    "a port in a wall that is not there": ({"egressPorts": ["4317"]}, "egressPorts"),
+    "a link scope without a network": ({"monitorPrivateLink": True}, "monitorPrivateLink"),
     "clients without a registration": ({"entraAllowedClients": [CLIENT_ID]}, "entraAllowedClients"),
     "an instance's public endpoint": (
         SCENARIOS["managed instance"] | {"sqlServer": "shop.public.a1b2c3d4e5f6.database.windows.net,3342"},

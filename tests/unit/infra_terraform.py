@@ -111,8 +111,8 @@ class Instance:
         """The blocks that a ``dynamic`` block stands for."""
         items, (content,) = block.attribute("for_each"), block.blocks()
         return [
-            self._arguments(content, {**scope, block.labels[0]: {"value": value}})
-            for value in self.module.evaluate(items, scope)
+            self._arguments(content, {**scope, block.labels[0]: {"key": key, "value": value}})
+            for key, value in enumerate(self.module.evaluate(items, scope))
         ]
 
 
@@ -386,6 +386,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "strcontains": lambda text, part: part in text,
     "substr": lambda text, start, length: text[start : start + length],
     "toset": lambda items: sorted(set(items)),
+    "trimspace": str.strip,
     "tostring": str,
     "uuidv5": lambda space, name: f"uuid of {space} {name}",
 }

@@ -114,6 +114,7 @@ def test_the_sums_of_the_cost_page_are_right() -> None:
     assert f"${2.0 * 2.3:.2f}" in text
     assert f"${4.0 * 2.3:.2f}" in text
     assert f"${(0.045 + 0.005 + 4 * 0.01) * 730 + 4 * 0.5:.2f}" in text
+    assert f"${0.01 * 730 + 4 * 0.5:.2f}" in text
     assert f"${2 * 2_592_000 * 0.000004:.2f}" in text
     assert f"${(584_640 - 250_000) * 0.4 / 1e6:.2f}" in text
     assert f"${34.9 * 2880 / 3600 * 0.18:.2f}" in text

@@ -118,6 +118,12 @@ PLANTED = {
         'categories = ["SummaryLogs"]',
         "Microsoft.OperationalInsights/workspaces",
     ),
+    "a port of the internet": (
+        "terraform/network.tf",
+        'name = "https", to = "Internet", ports = ["443"]',
+        'name = "https", to = "Internet", ports = ["443", "80"]',
+        "destinationPortRanges",
+    ),
     "an output": (
         "terraform/outputs.tf",
         '"HYGGE_IDENTITY_NAME"',

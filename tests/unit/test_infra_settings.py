@@ -351,6 +351,53 @@ def test_who_is_on_a_list_is_let_in_and_nobody_else(scenario: str) -> None:
             assert site["ipSecurityRestrictionsDefaultAction"] == ("Deny" if listed else "Allow")
 
 
+@pytest.mark.parametrize(
+    ("scenario", "ports"),
+    [
+        ("private", [("Internet", ["443"]), ("Internet", ["1433"]), ("Sql", ["11000-11999"])]),
+        ("managed instance", [("Internet", ["443"])]),
+        ("everything", [("Internet", ["443"]), ("Internet", ["4317", "8000-8100"])]),
+    ],
+)
+def test_a_private_app_reaches_no_more_of_the_internet_than_it_needs(
+    scenario: str, ports: list[tuple[str, list[str]]]
+) -> None:
+    (group,) = (
+        body["properties"]["securityRules"]
+        for key, body in resources(scenario).items()
+        if key.startswith("Microsoft.Network/networkSecurityGroups ")
+    )
+    *allowed, last = [rule["properties"] for rule in sorted(group, key=lambda rule: priority_of(rule["properties"]))]
+
+    assert {rule["direction"] for rule in [*allowed, last]} == {"Outbound"}
+    assert [(rule["destinationAddressPrefix"], rule["destinationPortRanges"]) for rule in allowed] == ports
+    assert {(rule["access"], rule["protocol"]) for rule in allowed} == {("Allow", "Tcp")}
+    assert (last["access"], last["protocol"], last["destinationAddressPrefix"]) == ("Deny", "*", "Internet")
+    assert last["destinationPortRanges"] == ["0-65535"]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_telemetry_comes_by_the_private_link_alone_where_there_is_one(scenario: str) -> None:
+    linked = SCENARIOS[scenario].get("monitorPrivateLink", False)
+    found = resources(scenario)
+    scoped = {
+        body["properties"]["linkedResourceId"].split()[0].lstrip("<")
+        for key, body in found.items()
+        if key.startswith("Microsoft.Insights/privateLinkScopes/scopedResources ")
+    }
+    kinds = {"Microsoft.OperationalInsights/workspaces", "Microsoft.Insights/components"}
+
+    assert scoped == (kinds if linked else set())
+    for key, body in found.items():
+        if key.split()[0] in kinds:
+            expected = "Disabled" if linked else "Enabled"
+            assert body["properties"]["publicNetworkAccessForIngestion"] == expected
+        if key.startswith("Microsoft.Network/privateEndpoints/privateDnsZoneGroups pep-monitor-"):
+            zones = {each["name"] for each in body["properties"]["privateDnsZoneConfigs"]}
+            assert {"privatelink.monitor.azure.com", "privatelink.blob.core.windows.net"} < zones
+            assert all(f"Microsoft.Network/privateDnsZones {zone} " in found for zone in zones)
+
+
 def test_as_it_comes_roles_and_logins_decide_alone() -> None:
     for key, body in resources("as it comes").items():
         if key.startswith("Microsoft.Storage/storageAccounts "):

@@ -1,4 +1,4 @@
-metadata description = 'A private endpoint with its record in a private DNS zone of this resource group.'
+metadata description = 'A private endpoint with its records in private DNS zones of this resource group.'
 
 param location string
 param tags object
@@ -6,11 +6,13 @@ param name string
 param subnetId string
 param targetId string
 param group string
-param zoneName string
+param zoneNames array
 
-resource zone 'Microsoft.Network/privateDnsZones@2020-06-01' existing = {
-  name: zoneName
-}
+resource zones 'Microsoft.Network/privateDnsZones@2020-06-01' existing = [
+  for zoneName in zoneNames: {
+    name: zoneName
+  }
+]
 
 resource endpoint 'Microsoft.Network/privateEndpoints@2024-05-01' = {
   name: name
@@ -32,7 +34,9 @@ resource endpoint 'Microsoft.Network/privateEndpoints@2024-05-01' = {
   resource record 'privateDnsZoneGroups' = {
     name: 'default'
     properties: {
-      privateDnsZoneConfigs: [{ name: zoneName, properties: { privateDnsZoneId: zone.id } }]
+      privateDnsZoneConfigs: [
+        for (zoneName, index) in zoneNames: { name: zoneName, properties: { privateDnsZoneId: zones[index].id } }
+      ]
     }
   }
 }

@@ -7,6 +7,9 @@ param componentName string
 param retentionDays int
 param dailyQuotaGb int
 param auditLogs string
+param internetIngestion bool
+
+var ingestion = internetIngestion ? 'Enabled' : 'Disabled'
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
   name: workspaceName
@@ -16,6 +19,8 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
     sku: { name: 'PerGB2018' }
     retentionInDays: retentionDays
     workspaceCapping: { dailyQuotaGb: dailyQuotaGb }
+    publicNetworkAccessForIngestion: ingestion
+    publicNetworkAccessForQuery: 'Enabled'
     features: { disableLocalAuth: true, enableLogAccessUsingOnlyResourcePermissions: true }
   }
 }
@@ -29,6 +34,8 @@ resource component 'Microsoft.Insights/components@2020-02-02' = {
     Application_Type: 'web'
     WorkspaceResourceId: workspace.id
     DisableLocalAuth: true
+    publicNetworkAccessForIngestion: ingestion
+    publicNetworkAccessForQuery: 'Enabled'
   }
 }
 
@@ -43,5 +50,6 @@ resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (
 }
 
 output workspaceId string = workspace.id
+output componentId string = component.id
 output componentName string = component.name
 output connectionString string = component.properties.ConnectionString

@@ -7,14 +7,48 @@ param prefix string
 param appPrefix string
 param endpointPrefix string
 param zoneNames array
+
+@description('What of the internet may be reached: `name`, `to` (a service tag) and `ports`.')
+param egress array
+
 param auditLogs string
 param logWorkspaceId string
 
-// Neither subnet takes connections from the internet: those are the platform's default rules, made visible.
+var allowed = [for (rule, index) in egress: {
+  name: 'allow-${rule.name}'
+  properties: {
+    priority: 100 + index
+    direction: 'Outbound'
+    access: 'Allow'
+    protocol: 'Tcp'
+    sourceAddressPrefix: '*'
+    sourcePortRange: '*'
+    destinationAddressPrefix: rule.to
+    destinationPortRanges: rule.ports
+  }
+}]
+var denied = {
+  name: 'deny-internet'
+  properties: {
+    priority: 4096
+    direction: 'Outbound'
+    access: 'Deny'
+    protocol: '*'
+    sourceAddressPrefix: '*'
+    sourcePortRange: '*'
+    destinationAddressPrefix: 'Internet'
+    destinationPortRanges: ['0-65535']
+  }
+}
+
+// Neither subnet takes connections from the internet, by the platform's own rules, and they reach little of it.
 resource securityGroup 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
   name: 'nsg-${suffix}'
   location: location
   tags: tags
+  properties: {
+    securityRules: concat(allowed, [denied])
+  }
 }
 
 // Which rule has let through or turned away how much. Flow logs do not see what functions send.
