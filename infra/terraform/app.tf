@@ -170,15 +170,15 @@ resource "azapi_update_resource" "authentication" {
         # Probes have no token; `az functionapp deployment source config-zip` has none either, and waits for the second.
         excludedPaths = ["/api/health", "/admin/host/status"]
       }
-      identityProviders = {
+      identityProviders = var.entra_client_id == "" ? {} : {
         azureActiveDirectory = {
-          enabled = var.entra_client_id != ""
+          enabled = true
           registration = {
             clientId     = var.entra_client_id
             openIdIssuer = "https://login.microsoftonline.com/${data.azurerm_subscription.current.tenant_id}/v2.0"
           }
           validation = {
-            allowedAudiences           = var.entra_client_id == "" ? [] : [var.entra_client_id, "api://${var.entra_client_id}"]
+            allowedAudiences           = [var.entra_client_id, "api://${var.entra_client_id}"]
             defaultAuthorizationPolicy = { allowedApplications = var.entra_allowed_clients }
           }
         }

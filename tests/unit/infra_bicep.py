@@ -282,6 +282,9 @@ class Template:
         return {"==": one == other, "!=": one != other, ">": one > other if operator == ">" else None}[operator]
 
     def _evaluate_string(self, node: Node, scope: Mapping[str, Any]) -> str:
+        if not node.named_children:
+            # The grammar takes blanks alone for no content.
+            return _text(node)[1:-1]
         parts = []
         for child in node.named_children:
             match child.type:

@@ -208,7 +208,7 @@ def test_a_variable_that_is_not_set_means_the_templates_default(
 
 
 def test_a_variable_holds_a_list_with_commas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ENTRA_ALLOWED_CLIENTS", f"{CLIENT_ID},{SQL_SERVER_ID},")
+    monkeypatch.setenv("ENTRA_ALLOWED_CLIENTS", f"{CLIENT_ID}, {SQL_SERVER_ID},")
 
     given = read_values(INFRA / "bicep" / "main.bicepparam", tmp_path)
 

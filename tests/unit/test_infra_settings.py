@@ -177,14 +177,16 @@ def test_callers_show_a_token_where_there_is_a_registration(scenario: str) -> No
     (settings,) = (
         body["properties"] for key, body in resources(scenario).items() if key.startswith("Microsoft.Web/sites/config ")
     )
-    rules, directory = settings["globalValidation"], settings["identityProviders"]["azureActiveDirectory"]
+    rules, providers = settings["globalValidation"], settings["identityProviders"]
 
-    assert settings["platform"]["enabled"] is rules["requireAuthentication"] is directory["enabled"] is bool(client)
+    assert settings["platform"]["enabled"] is rules["requireAuthentication"] is bool(client)
+    assert list(providers) == (["azureActiveDirectory"] if client else [])
     # A health probe and the deployment's own look at the host have no token. Of the two the first needs no key either.
     assert rules["excludedPaths"] == ["/api/health", "/admin/host/status"]
     assert (settings["login"]["tokenStore"]["enabled"], settings["httpSettings"]["requireHttps"]) == (False, True)
     if client:
-        assert rules["unauthenticatedClientAction"] == "Return401"
+        directory = providers["azureActiveDirectory"]
+        assert (directory["enabled"], rules["unauthenticatedClientAction"]) == (True, "Return401")
         assert directory["registration"] == {
             "clientId": client,
             "openIdIssuer": f"https://login.microsoftonline.com/{TENANT_ID}/v2.0",

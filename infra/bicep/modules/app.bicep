@@ -149,15 +149,15 @@ resource authentication 'Microsoft.Web/sites/config@2024-04-01' = {
       // Probes have no token; `az functionapp deployment source config-zip` has none either, and waits for the second.
       excludedPaths: ['/api/health', '/admin/host/status']
     }
-    identityProviders: {
+    identityProviders: empty(entraClientId) ? {} : {
       azureActiveDirectory: {
-        enabled: !empty(entraClientId)
+        enabled: true
         registration: {
           clientId: entraClientId
           openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
         }
         validation: {
-          allowedAudiences: empty(entraClientId) ? [] : [entraClientId, 'api://${entraClientId}']
+          allowedAudiences: [entraClientId, 'api://${entraClientId}']
           defaultAuthorizationPolicy: { allowedApplications: entraAllowedClients }
         }
       }
