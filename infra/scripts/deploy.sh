@@ -81,9 +81,7 @@ case ${DURABLE_TASK_SCHEDULER:-} in
 [Tt]rue | TRUE) set -- "$@" --durable-task-scheduler ;;
 esac
 # For the day on which the platform builds with another Python: docs/troubleshooting.md.
-build_remote=true
 if [ "${DEPLOY_BUILD:-remote}" = local ]; then
-    build_remote=false
     set -- "$@" --with-dependencies
 fi
 python3 infra/scripts/package.py "$@" "$package"
@@ -91,10 +89,18 @@ python3 infra/scripts/package.py "$@" "$package"
 app=$(output AZURE_FUNCTION_APP_NAME)
 group=$(output AZURE_RESOURCE_GROUP)
 echo "deploy: publishing to $app" >&2
+publish() {
+    if [ "${DEPLOY_BUILD:-remote}" = local ]; then
+        python3 infra/scripts/publish.py --resource-group "$group" --name "$app" \
+            ${DEPLOY_SCM_URL:+--scm-url "$DEPLOY_SCM_URL"} "$package"
+    else
+        az functionapp deployment source config-zip --resource-group "$group" --name "$app" --src "$package" \
+            --build-remote true --timeout 1800 --output none
+    fi
+}
 # A role that was granted a minute ago may not be known everywhere yet, and the platform stores the package with it.
 attempt=1
-until az functionapp deployment source config-zip --resource-group "$group" --name "$app" --src "$package" \
-    --build-remote "$build_remote" --timeout 1800 --output none; do
+until publish; do
     if [ "$attempt" -ge "${DEPLOY_ATTEMPTS:-3}" ]; then
         echo "deploy: the package could not be published" >&2
         case ${PRIVATE_NETWORK:-} in

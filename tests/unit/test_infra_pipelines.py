@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
 import subprocess
+import sys
+import threading
 import zipfile
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +291,79 @@ def test_deploy_sh_can_show_and_change_nothing(tmp_path: Path) -> None:
     assert run_deploy(tmp_path, "true", "--whatif").returncode == 2
 
 
+class ScmSite:
+    """Stands in for the site that takes packages: what it was sent, and how the deployment ends."""
+
+    def __init__(self, ends: list[int | None], refuses: int = 0) -> None:
+        self.ends, self.refuses = ends, refuses
+        self.asked: list[str] = []
+        self.package = b""
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                site.asked.append(self.path)
+                site.package = self.rfile.read(int(self.headers["Content-Length"]))
+                self.answer(site.refuses or HTTPStatus.ACCEPTED, b'"an id"')
+
+            def do_GET(self) -> None:
+                status = site.ends.pop(0)
+                self.answer(
+                    HTTPStatus.NOT_FOUND if status is None else HTTPStatus.OK, b'{"status": %d}' % (status or 0)
+                )
+
+            def answer(self, code: int, body: bytes) -> None:
+                self.send_response(code)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def __enter__(self) -> ScmSite:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def publish_unbuilt(tmp_path: Path, url: str) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "package.zip").write_bytes(b"a package")
+    command = [sys.executable, str(ROOT / "infra/scripts/publish.py"), "--resource-group", "g", "--name", "app"]
+    command += ["--scm-url", url, str(tmp_path / "package.zip")]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("ends", "refuses", "said"),
+    [([4], 0, ""), ([3], 0, "failed"), ([6], 0, "in part"), ([-1], 0, "cancelled"), ([], 403, "403"), ([], 409, "409")],
+)
+def test_a_package_is_published_unbuilt_and_waited_for(
+    tmp_path: Path, ends: list[int | None], refuses: int, said: str
+) -> None:
+    with ScmSite(ends, refuses) as site:
+        done = publish_unbuilt(tmp_path, site.url)
+
+    assert (done.returncode, site.package) == (1 if said else 0, b"a package"), done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    (asked,) = site.asked
+    assert "RemoteBuild=false" in asked
+
+
+def test_a_package_and_its_token_travel_by_tls_only(tmp_path: Path) -> None:
+    done = publish_unbuilt(tmp_path, "http://scm.example.com")
+
+    assert done.returncode == 1
+    assert "https only" in done.stderr
+
+
 def test_deploy_sh_can_build_here_for_the_platform(tmp_path: Path) -> None:
     # A stand-in for pip, which notes what it is asked for and installs one file.
     (tmp_path / "modules/pip").mkdir(parents=True)
@@ -296,12 +374,11 @@ def test_deploy_sh_can_build_here_for_the_platform(tmp_path: Path) -> None:
         "target.joinpath('module.py').write_text('')\n"
     )
     (tmp_path / "modules/pip/__init__.py").touch()
-    keep = f'for word in "$@"; do case $word in *.zip) cp "$word" {tmp_path}/seen.zip;; esac; done'
-    az = f'case "$*" in *--src*) {keep};; *show*) echo an-output;; esac'
+    az = 'case "$*" in *show*) echo an-output;; esac'
 
-    done = run_deploy(
-        tmp_path, az, DEPLOY_BUILD="local", DURABLE_TASK_SCHEDULER="true", PYTHONPATH=str(tmp_path / "modules")
-    )
+    local = {"DEPLOY_BUILD": "local", "DURABLE_TASK_SCHEDULER": "true", "PYTHONPATH": str(tmp_path / "modules")}
+    with ScmSite([4]) as site:
+        done = run_deploy(tmp_path, az, DEPLOY_SCM_URL=site.url, **local)
 
     assert done.returncode == 0, done.stderr
     asked = (tmp_path / "pip.seen").read_text()
@@ -309,7 +386,8 @@ def test_deploy_sh_can_build_here_for_the_platform(tmp_path: Path) -> None:
     assert "--platform manylinux" in asked
     assert "--only-binary :all:" in asked
     assert "--ignore-requires-python" in asked
-    assert "--build-remote false" in (tmp_path / "az.seen").read_text()
-    with zipfile.ZipFile(tmp_path / "seen.zip") as package:
+    # The Azure CLI has Python apps built whatever it is told.
+    assert "config-zip" not in (tmp_path / "az.seen").read_text()
+    with zipfile.ZipFile(io.BytesIO(site.package)) as package:
         assert set(package.namelist()) == {*files_to_deploy(), ".python_packages/lib/site-packages/module.py"}
         assert b"azureManaged" in package.read("host.json")

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Publish a package as it is, without a build by the platform.
+
+`az functionapp deployment source config-zip --build-remote false` has Python apps built all the same, as of 2.91. This
+asks the app's SCM site to take the package unbuilt, with the caller's own login (`az login`), and waits until it has.
+Needs Python 3.10 and the Azure CLI, nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+WAIT_SECONDS = 900.0
+POLL_SECONDS = 5.0
+
+# How a deployment ends, in the words of the SCM site.
+DONE = 4
+ENDED_OTHERWISE = {-1: "was cancelled", 3: "failed", 5: "gave way to another one", 6: "succeeded in part only"}
+
+
+class PublishError(Exception):
+    """The package was not published; the text says why."""
+
+
+def azure_cli(*arguments: str) -> str:
+    """What `az` prints. Raises PublishError."""
+    if (az := shutil.which("az")) is None:
+        raise PublishError("The Azure CLI (`az`) is needed, and is not on the PATH.")
+    done = subprocess.run([az, *arguments, "--output", "tsv"], capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode != 0:
+        raise PublishError(f"`az {' '.join(arguments[:2])}` failed:\n{done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+class ScmSite:
+    """The site that takes packages. Plain http is for a stand-in on this machine, and is sent no token."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost"):
+            raise PublishError(f"{url}: a token is sent over https only")
+        self._url = url.rstrip("/")
+        self._secret = parts.scheme == "https"
+
+    def ask(self, path: str, package: Path | None = None) -> dict[str, Any]:
+        """The answer to a look (GET), or to a package (POST). Raises PublishError, urllib.error.HTTPError."""
+        request = urllib.request.Request(f"{self._url}{path}")  # noqa: S310
+        if self._secret:
+            token = azure_cli("account", "get-access-token", "--query", "accessToken")
+            request.add_header("Authorization", f"Bearer {token}")
+        data = None
+        if package is not None:
+            request.add_header("Content-Type", "application/zip")
+            data = package.read_bytes()
+        try:
+            with urllib.request.urlopen(request, data, timeout=600) as answer:  # noqa: S310
+                decoded = json.loads(answer.read() or b"{}")
+        except urllib.error.HTTPError:
+            raise
+        except OSError as error:
+            raise PublishError(f"{self._url} cannot be reached: {error}") from None
+        except ValueError:
+            decoded = {}
+        return decoded if isinstance(decoded, dict) else {}
+
+
+def publish(site: ScmSite, package: Path) -> None:
+    """Hand in the package, and wait until it is deployed. Raises PublishError."""
+    try:
+        site.ask("/api/publish?RemoteBuild=false&Deployer=hygge", package)
+    except urllib.error.HTTPError as error:
+        said = error.read(2000).decode(errors="replace").strip()
+        raise PublishError(f"The SCM site refused the package: {error.code} {error.reason}\n{said}".strip()) from None
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            status = site.ask("/api/deployments/latest").get("status")
+        except urllib.error.HTTPError as error:
+            # It answers 404 until the deployment has begun.
+            if error.code not in (404, 429, 500, 502, 503):
+                raise PublishError(f"The SCM site does not tell how it went: {error.code} {error.reason}") from None
+            status = None
+        if status == DONE:
+            return
+        if status in ENDED_OTHERWISE:
+            raise PublishError(
+                f"The deployment {ENDED_OTHERWISE[status]}. `az functionapp log deployment show` has more."
+            )
+        time.sleep(POLL_SECONDS)
+    raise PublishError(f"Waited {WAIT_SECONDS:.0f} s for the deployment to end.")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Publish; 0 when it is done, 1 when it could not be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("package", type=Path, help="a package with its dependencies: package.py --with-dependencies")
+    parser.add_argument("--resource-group", required=True, help="AZURE_RESOURCE_GROUP of the deployment")
+    parser.add_argument("--name", required=True, help="AZURE_FUNCTION_APP_NAME of the deployment")
+    parser.add_argument("--scm-url", help="address of the SCM site (default: asked of Azure)")
+    given = parser.parse_args(arguments)
+    query = "hostNameSslStates[?hostType=='Repository'].name | [0]"
+    app = ["functionapp", "show", "--resource-group", given.resource_group, "--name", given.name]
+    try:
+        publish(ScmSite(given.scm_url or f"https://{azure_cli(*app, '--query', query)}"), given.package)
+    except (PublishError, OSError) as error:
+        print(f"publish: {error}", file=sys.stderr)
+        return 1
+    print(f"publish: {given.name} has the package", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
