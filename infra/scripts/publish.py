@@ -36,10 +36,21 @@ def azure_cli(*arguments: str) -> str:
     """What `az` prints. Raises PublishError."""
     if (az := shutil.which("az")) is None:
         raise PublishError("The Azure CLI (`az`) is needed, and is not on the PATH.")
-    done = subprocess.run([az, *arguments, "--output", "tsv"], capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run([az, *arguments], capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
         raise PublishError(f"`az {' '.join(arguments[:2])}` failed:\n{done.stderr.strip()}")
     return done.stdout.strip()
+
+
+def scm_url(group: str, name: str) -> str:
+    """The address of an app's SCM site, as Azure knows it. Raises PublishError."""
+    app = json.loads(azure_cli("functionapp", "show", "--resource-group", group, "--name", name, "--output", "json"))
+    # Of Flex Consumption the CLI shows what Azure answers, of other plans its own rendering.
+    hosts = (app.get("properties") or app).get("hostNameSslStates") or []
+    for host in hosts:
+        if host.get("hostType") == "Repository":
+            return f"https://{host['name']}"
+    raise PublishError(f"{name} has no SCM site.")
 
 
 class ScmSite:
@@ -56,7 +67,7 @@ class ScmSite:
         """The answer to a look (GET), or to a package (POST). Raises PublishError, urllib.error.HTTPError."""
         request = urllib.request.Request(f"{self._url}{path}")  # noqa: S310
         if self._secret:
-            token = azure_cli("account", "get-access-token", "--query", "accessToken")
+            token = azure_cli("account", "get-access-token", "--query", "accessToken", "--output", "tsv")
             request.add_header("Authorization", f"Bearer {token}")
         data = None
         if package is not None:
@@ -108,10 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--name", required=True, help="AZURE_FUNCTION_APP_NAME of the deployment")
     parser.add_argument("--scm-url", help="address of the SCM site (default: asked of Azure)")
     given = parser.parse_args(arguments)
-    query = "hostNameSslStates[?hostType=='Repository'].name | [0]"
-    app = ["functionapp", "show", "--resource-group", given.resource_group, "--name", given.name]
     try:
-        publish(ScmSite(given.scm_url or f"https://{azure_cli(*app, '--query', query)}"), given.package)
+        publish(ScmSite(given.scm_url or scm_url(given.resource_group, given.name)), given.package)
     except (PublishError, OSError) as error:
         print(f"publish: {error}", file=sys.stderr)
         return 1

@@ -357,6 +357,30 @@ def test_a_package_is_published_unbuilt_and_waited_for(
     assert "RemoteBuild=false" in asked
 
 
+@pytest.mark.parametrize("shown", ['{"properties": {"hostNameSslStates": %s}}', '{"hostNameSslStates": %s}'])
+def test_the_scm_site_is_asked_of_azure(tmp_path: Path, shown: str) -> None:
+    hosts = [{"name": "localhost:1", "hostType": "Repository"}, {"name": "app.example.com", "hostType": "Standard"}]
+    put = tmp_path / "az"
+    put.write_text(
+        f"#!/bin/sh\ncase \"$*\" in *show*) echo '{shown % json.dumps(hosts[::-1])}';; *) echo token;; esac\n"
+    )
+    put.chmod(0o755)
+    (tmp_path / "package.zip").write_bytes(b"a package")
+    command = [sys.executable, str(ROOT / "infra/scripts/publish.py"), "--resource-group", "g", "--name", "app"]
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(
+        [*command, str(tmp_path / "package.zip")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert "https://localhost:1 cannot be reached" in done.stderr
+
+
 def test_a_package_and_its_token_travel_by_tls_only(tmp_path: Path) -> None:
     done = publish_unbuilt(tmp_path, "http://scm.example.com")
 
