@@ -1,13 +1,14 @@
 #!/bin/sh
 # Deploy everything with the Azure CLI: the template, then the package. What azd does, for pipelines and for those
-# who would rather see each command. Can be run again at any time. --what-if shows what would change, and stops.
+# who would rather see each command. Can be run again at any time. --what-if shows what would change, and stops;
+# --output NAME prints an output of the deployment, which takes AZURE_ENV_NAME alone.
 #
 # Needs a login (az login), Python 3.10, and these variables; docs/deploy/az.md explains them:
 #   AZURE_ENV_NAME AZURE_LOCATION SQL_SERVER SQL_DATABASE WORKSPACE_ID MIRROR_ID
 # The others that infra/bicep/main.bicepparam reads may be set: docs/deploy/azd.md.
 set -eu
 
-usage() { sed -n '2,8s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,9s/^# \{0,1\}//p' "$0"; }
 mode=create
 case ${1:-} in
 -h | --help)
@@ -15,6 +16,7 @@ case ${1:-} in
     exit 0
     ;;
 --what-if) mode=what-if ;;
+--output) mode=output ;;
 '') ;;
 *)
     echo "deploy: there is no option $1" >&2
@@ -34,7 +36,9 @@ for name in $(sed -n "s/.*readEnvironmentVariable('\([A-Z_]*\)'.*/\1/p" infra/bi
     esac
 done
 
-for name in AZURE_ENV_NAME AZURE_LOCATION SQL_SERVER SQL_DATABASE WORKSPACE_ID MIRROR_ID; do
+needed="AZURE_ENV_NAME AZURE_LOCATION SQL_SERVER SQL_DATABASE WORKSPACE_ID MIRROR_ID"
+[ "$mode" != output ] || needed=AZURE_ENV_NAME
+for name in $needed; do
     eval "value=\${$name:-}"
     if [ -z "$value" ]; then
         echo "deploy: $name is not set" >&2
@@ -53,8 +57,14 @@ esac
 
 deployment=hygge-$AZURE_ENV_NAME
 
+# Azure writes AZURE_… as azurE_… or aZURE_…, now and then.
 output() {
-    az deployment sub show --name "$deployment" --query "properties.outputs.$1.value" --output tsv
+    outputs=$(az deployment sub show --name "$deployment" --query properties.outputs --output json) || return
+    printf '%s' "$outputs" | python3 -c '
+import json, sys
+found = {name.upper(): output["value"] for name, output in (json.load(sys.stdin) or {}).items()}
+print(found[sys.argv[1]] if sys.argv[1] in found else sys.exit(f"deploy: the deployment has no output {sys.argv[1]}"))
+' "$1"
 }
 
 template() {
@@ -63,6 +73,11 @@ template() {
     az deployment sub "$command" --name "$deployment" --location "$AZURE_LOCATION" \
         --template-file infra/bicep/main.bicep --parameters infra/bicep/main.bicepparam "$@"
 }
+
+if [ "$mode" = output ]; then
+    output "${2:?deploy: --output wants the name of an output}"
+    exit
+fi
 
 if [ "$mode" = what-if ]; then
     # Asked by an identity that may read and nothing else: docs/deploy/pipelines.md.

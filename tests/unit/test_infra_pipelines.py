@@ -177,6 +177,11 @@ def test_what_is_shown_and_what_is_deployed_come_of_the_same_script(path: str) -
     assert "az deployment" not in text
 
 
+# What Azure answers, as oddly as it writes names.
+OUTPUTS = """*show*) echo '{"azurE_FUNCTION_APP_NAME": {"value": "the-app"},
+"aZURE_RESOURCE_GROUP": {"value": "the-group"}, "AZURE_FUNCTION_APP_URL": {"value": "https://app.example.com"}}';;"""
+
+
 def run_deploy(tmp_path: Path, az: str, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
     """deploy.sh with a stand-in for the Azure CLI, a shell script."""
     tool = tmp_path / "az"
@@ -194,7 +199,7 @@ def run_deploy(tmp_path: Path, az: str, *options: str, **more: str) -> subproces
 
 def test_deploy_sh_creates_then_publishes_what_funcignore_leaves(tmp_path: Path) -> None:
     keep = f'for word in "$@"; do case $word in *.zip) cp "$word" {tmp_path}/seen.zip;; esac; done'
-    az = f'case "$*" in *--src*) {keep};; *show*) echo an-output;; esac'
+    az = f'case "$*" in *--src*) {keep};; {OUTPUTS} esac'
 
     done = run_deploy(tmp_path, az)
 
@@ -203,20 +208,21 @@ def test_deploy_sh_creates_then_publishes_what_funcignore_leaves(tmp_path: Path)
     assert calls[0].startswith("deployment sub create --name hygge-shop")
     (published,) = [call for call in calls if "config-zip" in call]
     assert "--build-remote true" in published
+    assert "--resource-group the-group --name the-app" in published
     with zipfile.ZipFile(tmp_path / "seen.zip") as package:
         assert sorted(package.namelist()) == files_to_deploy()
 
 
 def test_deploy_sh_tries_again_while_a_role_is_not_known_yet(tmp_path: Path) -> None:
     fail_once = f"[ -f {tmp_path}/second ] || {{ touch {tmp_path}/second; exit 1; }}"
-    az = f'case "$*" in *config-zip*) {fail_once};; *show*) echo x;; esac'
+    az = f'case "$*" in *config-zip*) {fail_once};; {OUTPUTS} esac'
 
     assert run_deploy(tmp_path, az).returncode == 0
     assert (tmp_path / "az.seen").read_text().count("config-zip") == 2
 
 
 def test_deploy_sh_gives_up_in_the_end(tmp_path: Path) -> None:
-    done = run_deploy(tmp_path, 'case "$*" in *config-zip*) exit 1;; esac')
+    done = run_deploy(tmp_path, f'case "$*" in *config-zip*) exit 1;; {OUTPUTS} esac')
 
     assert done.returncode == 1
     assert (tmp_path / "az.seen").read_text().count("config-zip") == 3
@@ -224,7 +230,7 @@ def test_deploy_sh_gives_up_in_the_end(tmp_path: Path) -> None:
 
 
 def test_deploy_sh_says_from_where_a_private_app_takes_packages(tmp_path: Path) -> None:
-    done = run_deploy(tmp_path, 'case "$*" in *config-zip*) exit 1;; esac', PRIVATE_NETWORK="true")
+    done = run_deploy(tmp_path, f'case "$*" in *config-zip*) exit 1;; {OUTPUTS} esac', PRIVATE_NETWORK="true")
 
     assert done.returncode == 1
     assert "DEPLOY_ALLOW_LIST" in done.stderr
@@ -242,7 +248,7 @@ def test_deploy_sh_says_what_is_missing_and_does_nothing(tmp_path: Path, missing
 def test_deploy_sh_takes_what_a_pipeline_passes_unset_for_not_set(tmp_path: Path) -> None:
     unset = {"PRIVATE_NETWORK": "", "PUBLIC_API": "$(PUBLIC_API)", "HYGGE_SCHEDULE": ""}
 
-    done = run_deploy(tmp_path, f"env >>{tmp_path}/env.seen", **unset, KEY_VAULT="true")
+    done = run_deploy(tmp_path, f'env >>{tmp_path}/env.seen; case "$*" in {OUTPUTS} esac', **unset, KEY_VAULT="true")
 
     assert done.returncode == 0, done.stderr
     seen = (tmp_path / "env.seen").read_text()
@@ -278,6 +284,19 @@ def test_who_deploys_grants_the_roles_of_the_template_and_no_other() -> None:
         assert re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", rule) == granted
         assert "{'ServicePrincipal'}" in rule
     assert "infra/roles/deploy-condition.txt" in (ROOT / "docs/deploy/pipelines.md").read_text()
+
+
+def test_deploy_sh_tells_an_output_however_azure_writes_its_name(tmp_path: Path) -> None:
+    only = {name: "" for name in VARIABLES if name != "AZURE_ENV_NAME"}
+    az = f'case "$*" in {OUTPUTS} esac'
+
+    assert run_deploy(tmp_path, az, "--output", "AZURE_FUNCTION_APP_NAME", **only).stdout == "the-app\n"
+    missing = run_deploy(tmp_path, az, "--output", "AZURE_FUNCTION_APP", **only)
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "no output AZURE_FUNCTION_APP" in missing.stderr
+    assert run_deploy(tmp_path, az, "--output", **only).returncode != 0
+    failed = run_deploy(tmp_path, "echo no such deployment >&2; exit 3", "--output", "AZURE_FUNCTION_APP_NAME", **only)
+    assert (failed.returncode, failed.stderr) == (3, "no such deployment\n")
 
 
 def test_deploy_sh_can_show_and_change_nothing(tmp_path: Path) -> None:
@@ -398,7 +417,7 @@ def test_deploy_sh_can_build_here_for_the_platform(tmp_path: Path) -> None:
         "target.joinpath('module.py').write_text('')\n"
     )
     (tmp_path / "modules/pip/__init__.py").touch()
-    az = 'case "$*" in *show*) echo an-output;; esac'
+    az = f'case "$*" in {OUTPUTS} esac'
 
     local = {"DEPLOY_BUILD": "local", "DURABLE_TASK_SCHEDULER": "true", "PYTHONPATH": str(tmp_path / "modules")}
     with ScmSite([4]) as site:
