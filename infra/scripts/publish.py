@@ -3,7 +3,7 @@
 
 `az functionapp deployment source config-zip --build-remote false` has Python apps built all the same, as of 2.91. This
 asks the app's SCM site to take the package unbuilt, with the caller's own login (`az login`), and waits until it has.
-Needs Python 3.10 and the Azure CLI, nothing else.
+It can be run again at any time. Needs Python 3.10 and the Azure CLI, nothing else.
 """
 
 from __future__ import annotations
