@@ -10,8 +10,10 @@ import threading
 from pathlib import Path
 
 from devcloud.onelake.auth import DEFAULT_ACCOUNT_KEY, DEFAULT_ACCOUNT_NAME
+from devcloud.onelake.behaviour import Behaviour
 from devcloud.onelake.ceiling import measure
 from devcloud.onelake.server import OneLake
+from devcloud.switches import read_switches
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -28,21 +30,29 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sas-token", action="append", default=[], help="accept this SAS token; repeatable")
     parser.add_argument("--bearer-token", action="append", help="accept only these bearer tokens; repeatable")
     parser.add_argument("--tls", action="store_true", help="serve https with a certificate of its own")
+    parser.add_argument(
+        "--behaviour", action="append", default=[], metavar="NAME=VALUE", help="a switch of Behaviour; repeatable"
+    )
     parser.add_argument("--operations-file", type=Path, help="append the operations log here, as JSON lines")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        behaviour = Behaviour(**read_switches(Behaviour, options.behaviour))
+    except ValueError as error:
+        parser.error(f"--behaviour: {error}")
     if options.command == "ceiling":
         measure()
         return 0
     with tempfile.TemporaryDirectory(prefix="onelake-") as temporary:
-        return _serve(options, options.root or Path(temporary))
+        return _serve(options, options.root or Path(temporary), behaviour)
 
 
-def _serve(options: argparse.Namespace, root: Path) -> int:
+def _serve(options: argparse.Namespace, root: Path, behaviour: Behaviour) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -54,6 +64,7 @@ def _serve(options: argparse.Namespace, root: Path) -> int:
         options.account_key,
         bearer_tokens=options.bearer_token,
         sas_tokens=options.sas_token,
+        behaviour=behaviour,
         tls=options.tls,
         operations_file=options.operations_file,
     )

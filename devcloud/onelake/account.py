@@ -24,7 +24,7 @@ class Account:
         self.mode = mode
         self.behaviour = behaviour
         self.clock = Clock()
-        self.tree = Tree(root, self.clock)
+        self.tree = Tree(root, self.clock, behaviour)
         self.leases = Leases(self.tree)
 
     def mode_of(self, filesystem: str) -> Mode:

@@ -18,6 +18,13 @@ class Behaviour:
     have both been seen.
     `directory_create_changes_etag`: creating a directory that exists gives it a new ETag; undocumented, off here.
     `cross_item_rename`: OneLake mode allows a rename from one item to another; undocumented, so off here.
+    `puts_blobs`: Put Blob is known; otherwise it is answered 501.
+    `ignored_conditions`: verbs (`put_blob`, `rename`, `delete`, …) whose conditional headers are not looked at.
+    `rename_looks_at_destination_first`: a rename whose source is gone is answered 409 where its destination exists.
+    `rename_makes_parents`: a rename into a folder that does not exist makes it.
+    `folder_etag`: "own", as OneLake has it; "contents", new with each change in the folder; "name", the same when the
+    folder is made again.
+    `folders_answer_head`: HEAD of a folder finds it; otherwise 404.
     `page_size`: entries of a listing, or removals of a paginated delete, per request at most.
     `requests_per_bearer_token`: each token is answered 401 after so many requests, as if it had expired; None: never.
     """
@@ -26,5 +33,11 @@ class Behaviour:
     conditional_rename_status: Literal[409, 412] = 409
     directory_create_changes_etag: bool = False
     cross_item_rename: bool = False
+    puts_blobs: bool = True
+    ignored_conditions: frozenset[str] = frozenset()
+    rename_looks_at_destination_first: bool = False
+    rename_makes_parents: bool = False
+    folder_etag: Literal["own", "contents", "name"] = "own"
+    folders_answer_head: bool = True
     page_size: int = 5000
     requests_per_bearer_token: int | None = None

@@ -4,13 +4,18 @@ a rename.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from devcloud.onelake.errors import NotModifiedError, ServiceError
 from devcloud.onelake.exchange import parse_http_date
 
 _NANOSECONDS = 1_000_000_000
+
+_CONDITION = re.compile(r"(?:x-ms-source-)?if-(?:none-)?match|(?:x-ms-source-)?if-(?:un)?modified-since", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,12 @@ class Conditions:
 
     def _is_older(self, modified_ns: int) -> bool:
         return self.if_modified_since is not None and modified_ns // _NANOSECONDS <= self.if_modified_since
+
+
+def without_conditions(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Headers as a service sees them that looks at no condition."""
+    kept = ((name, value) for name, value in headers.items() if not _CONDITION.fullmatch(name))
+    return CIMultiDictProxy(CIMultiDict(kept))
 
 
 def _bare(tag: str) -> str:

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from devcloud.onelake.account import Account
+from devcloud.onelake.behaviour import Behaviour
 from devcloud.onelake.errors import ServiceError
 from devcloud.onelake.exchange import Answer
 from devcloud.onelake.faults import Faults
 from devcloud.onelake.operations import OperationsLog
+from devcloud.switches import check_switches
 
 # No header that a form or an image of a web page could send.
 CONTROL_KEY_HEADER = "x-devcloud-key"
@@ -60,6 +62,10 @@ class Control:
                 return Answer(204)
             case "POST", ["clock"]:
                 self._account.clock.offset_seconds = float(json.loads(body)["offset_seconds"])
+                return Answer(204)
+            case "POST", ["behaviour"]:
+                for name, value in check_switches(Behaviour, json.loads(body)).items():
+                    setattr(self._account.behaviour, name, value)
                 return Answer(204)
             case "POST", ["items"]:
                 wanted = json.loads(body)

@@ -131,13 +131,17 @@ def rename(account: Account, request: Request) -> Answer:
             raise ServiceError("OperationNotAllowed", "A rename may not leave its item.")
     source = tree.find(source_key)
     if source is None:
+        if account.behaviour.rename_looks_at_destination_first and tree.find(request.key) is not None:
+            raise ServiceError("PathAlreadyExists")
         raise ServiceError("SourcePathNotFound")
     account.leases.check(source_key, request.headers.get("x-ms-source-lease-id"))
     Conditions.of_source(request.headers).check_write(source.etag, source.modified_ns, code="SourceConditionNotMet")
     parent = tree.find(request.key.rpartition("/")[0])
     if parent is None:
-        raise ServiceError("RenameDestinationParentPathNotFound")
-    if not parent.is_directory:
+        if not account.behaviour.rename_makes_parents:
+            raise ServiceError("RenameDestinationParentPathNotFound")
+        tree.make_directory(request.key.rpartition("/")[0])
+    elif not parent.is_directory:
         raise ServiceError("InvalidDestinationPath")
     destination = tree.find(request.key)
     _check_destination(account, request, source, destination)

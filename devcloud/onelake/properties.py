@@ -111,6 +111,8 @@ def set_properties(account: Account, request: Request) -> Answer:
 def head(account: Account, request: Request) -> Answer:
     """`HEAD`, and `GET ?comp=metadata`: a path or a filesystem without its contents."""
     node = account.existing(request)
+    if node.is_directory and request.path and not account.behaviour.folders_answer_head:
+        raise ServiceError("PathNotFound")
     account.leases.check(request.key, request.headers.get("x-ms-lease-id"), writing=False)
     Conditions.of(request.headers).check_read(node.etag, node.modified_ns)
     if not request.path:

@@ -7,7 +7,7 @@ from typing import Final
 
 from devcloud.onelake import blob, dfs, properties
 from devcloud.onelake.account import RESERVED_FILESYSTEM, Account
-from devcloud.onelake.conditions import Conditions
+from devcloud.onelake.conditions import Conditions, without_conditions
 from devcloud.onelake.errors import ServiceError
 from devcloud.onelake.exchange import Answer, Request
 from devcloud.onelake.listing import list_blobs, list_filesystems, list_paths
@@ -38,6 +38,8 @@ def execute(account: Account, request: Request) -> Answer:
     """
     with account.tree.lock:
         mode = account.mode_of(request.filesystem) if request.filesystem else account.mode
+        if request.verb in account.behaviour.ignored_conditions:
+            request.headers = without_conditions(request.headers)
         if mode == "onelake":
             refuse_in_onelake(account, request)
         match request.verb:
@@ -65,7 +67,7 @@ def execute(account: Account, request: Request) -> Answer:
             case "lease":
                 return _lease(account, request)
         handler = _PATH_VERBS.get(request.verb)
-        if handler is None:
+        if handler is None or (request.verb == "put_blob" and not account.behaviour.puts_blobs):
             raise ServiceError(
                 "NotImplemented", f"This stand-in does not implement {request.method} {request.raw_path}."
             )

@@ -25,6 +25,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+from devcloud.onelake.behaviour import Behaviour
 from devcloud.onelake.errors import ServiceError
 from devcloud.onelake.marks import DirectoryMarks
 from devcloud.onelake.records import Records, Value
@@ -70,8 +71,9 @@ class Clock:
 class Tree:
     """All filesystems below one root. Hold `lock` around anything that reads and then writes."""
 
-    def __init__(self, root: Path, clock: Clock) -> None:
+    def __init__(self, root: Path, clock: Clock, behaviour: Behaviour) -> None:
         self.root = root
+        self._behaviour = behaviour
         self.clock = clock
         self.lock = threading.RLock()
         self._prefix = f"{root}/"
@@ -136,7 +138,14 @@ class Tree:
         if not stat.S_ISDIR(status.st_mode):
             return Node(key, False, status.st_size, status.st_mtime_ns, _file_etag(status))
         stamp = self._directory_stamp(key, status.st_ino)
-        return Node(key, True, 0, stamp, f"0x{stamp:X}")
+        match self._behaviour.folder_etag:
+            case "own":
+                etag = f"0x{stamp:X}"
+            case "contents":
+                etag = f"0x{status.st_mtime_ns:X}"
+            case "name":
+                etag = f"0x8{blake2b(key.encode(), digest_size=7).hexdigest().upper()}"
+        return Node(key, True, 0, stamp, etag)
 
     def _directory_stamp(self, key: str, inode: int) -> int:
         mark = self._marks.read(self.disk(key))

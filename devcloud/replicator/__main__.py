@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from azure.core.credentials import AzureSasCredential
@@ -19,6 +20,7 @@ from devcloud.replicator.rest import Credential, DataLakeLandingZone
 from devcloud.replicator.rules import Severity
 from devcloud.replicator.state import TickReport
 from devcloud.replicator.status_api import StatusServer
+from devcloud.switches import read_switches
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         underscore_schemas="ignore" if settings.ignore_underscore_schemas else "accept",
         accept_leading_marker=settings.accept_leading_marker,
     )
+    try:
+        options = replace(options, **read_switches(ReplicatorOptions, settings.option))
+    except ValueError as error:
+        parser.error(f"--option: {error}")
     zone = _zone(settings)
     return _check(zone, options, strict=settings.strict) if checks else _serve(parser, settings, zone, options)
 
@@ -61,6 +67,9 @@ def _parser(checks: bool) -> argparse.ArgumentParser:
     how.add_argument("--metadata-optional", action="store_true", help="ingest tables without _metadata.json")
     how.add_argument("--ignore-underscore-schemas", action="store_true", help="ignore schemas such as __hygge.schema")
     how.add_argument("--accept-leading-marker", action="store_true", help="accept the row marker as first column")
+    how.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="a switch of ReplicatorOptions; repeatable"
+    )
     if checks:
         parser.add_argument("--strict", action="store_true", help="exit with 1 on warnings, too")
         return parser

@@ -161,6 +161,8 @@ class TableJourney:
             return sorted(waiting, key=lambda entry: entry.last_modified)
         chosen = []
         index = self.state.next_index
+        if self._options.gaps == "skip":
+            return [files.sequential[number] for number in sorted(files.sequential) if number >= index]
         while index in files.sequential:
             chosen.append(files.sequential[index])
             index += 1

@@ -8,9 +8,11 @@ import zlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from devcloud.replicator.state import TableState
+
+type StatusNames = Literal["as_named", "lower"]
 
 
 class MirroringStatus(StrEnum):
@@ -35,7 +37,7 @@ def render_replicator_file(status: MirroringStatus) -> bytes:
     return json.dumps({"status": status.value, "errorCode": None, "errorMessage": None}).encode()
 
 
-def render_tables_file(states: Iterable[TableState], status: MirroringStatus) -> bytes:
+def render_tables_file(states: Iterable[TableState], status: MirroringStatus, names: StatusNames) -> bytes:
     """Return `tables.json`."""
     tables = []
     for state in states:
@@ -47,8 +49,8 @@ def render_tables_file(states: Iterable[TableState], status: MirroringStatus) ->
                 "errorCode": failure.error_code if failure else None,
                 "errorMessage": failure.error_message if failure else None,
                 "normalizedTableName": f"{state.name.table}.{zlib.crc32(state.id.encode()) % 100_000:05d}",
-                "sourceTableName": state.name.table,
-                "sourceSchemaName": state.name.schema,
+                "sourceTableName": _spelt(state.name.table, names),
+                "sourceSchemaName": _spelt(state.name.schema, names),
                 "sourceObjectType": "Table",
                 "metrics": {
                     "processedRowCount": state.processed_rows,
@@ -61,12 +63,12 @@ def render_tables_file(states: Iterable[TableState], status: MirroringStatus) ->
     return json.dumps({"tables": tables}).encode()
 
 
-def table_payload(state: TableState, status: MirroringStatus) -> dict[str, Any]:
+def table_payload(state: TableState, status: MirroringStatus, names: StatusNames) -> dict[str, Any]:
     """Return one table as `getTablesMirroringStatus` shows it."""
     payload: dict[str, Any] = {
         "sourceObjectType": "Table",
-        "sourceSchemaName": state.name.schema,
-        "sourceTableName": state.name.table,
+        "sourceSchemaName": _spelt(state.name.schema, names),
+        "sourceTableName": _spelt(state.name.table, names),
         "status": table_status(state, status),
         "metrics": {
             "processedBytes": state.processed_bytes,
@@ -78,6 +80,10 @@ def table_payload(state: TableState, status: MirroringStatus) -> dict[str, Any]:
     if state.failure is not None:
         payload["error"] = {"errorCode": state.failure.error_code, "message": state.failure.error_message}
     return payload
+
+
+def _spelt(name: str, names: StatusNames) -> str:
+    return name if names == "as_named" else name.lower()
 
 
 def _format_time(seconds: float) -> str | None:

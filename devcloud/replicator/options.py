@@ -22,7 +22,10 @@ class ReplicatorOptions:
     keyless_changes: Literal["stop", "ignore"] = "stop"
     partial_update_rows: Literal["null", "stop"] = "null"
     sticky_failures: Literal["file", "folder"] = "file"
-    processed_folder: Literal["_FilesReadyToDelete", "_ProcessedFiles"] = "_FilesReadyToDelete"
+    gaps: Literal["wait", "skip"] = "wait"
+    dropped_tables: Literal["gone", "listed"] = "gone"
+    status_names: Literal["as_named", "lower"] = "as_named"
+    processed_folder: str = "_FilesReadyToDelete"
     purge_after_seconds: float | None = SEVEN_DAYS_SECONDS
     restart_wipes_tables: bool = True
     tie_seed: int = 0

@@ -113,7 +113,7 @@ class Replicator:
     def tables_status(self) -> list[dict[str, Any]]:
         """Return what `getTablesMirroringStatus` tells of each table."""
         # Without the lock: who asks for the status does not wait for a long pass.
-        return [table_payload(state, self._status) for state in self.states()]
+        return [table_payload(state, self._status, self.options.status_names) for state in self.states()]
 
     def start_mirroring(self) -> None:
         """Start; after a stop, from the beginning: Fabric then drops the mirrored tables (an option says otherwise)."""
@@ -158,7 +158,7 @@ class Replicator:
         folders, findings = discover_tables(self._zone, self.options)
         self._note(findings)
         present = {table.name for table in folders}
-        for name in sorted(set(self._states) - present):
+        for name in sorted(set(self._states) - present) if self.options.dropped_tables == "gone" else ():
             self._drop(name)
             report.dropped.append(name)
         for table in folders:
@@ -203,7 +203,7 @@ class Replicator:
     def _publish(self) -> None:
         states = [self._states[name] for name in sorted(self._states)]
         self._replace(f"{MONITORING}/replicator.json", render_replicator_file(self._status))
-        self._replace(f"{MONITORING}/tables.json", render_tables_file(states, self._status))
+        self._replace(f"{MONITORING}/tables.json", render_tables_file(states, self._status, self.options.status_names))
 
     def _replace(self, path: str, content: bytes) -> None:
         if self._published.get(path) != content:

@@ -264,6 +264,62 @@ def doctor(
         raise typer.Exit(run(project, flows=flow or [], overrides=var or [], json_=json_))
 
 
+@app.command(short_help="Try what is assumed of OneLake and Fabric, on an empty mirrored database.")
+def probe(
+    workspace: Annotated[
+        str, typer.Option("--workspace", help="GUID of the Fabric workspace, or the mirrored database's address.")
+    ] = "",
+    mirror: Annotated[
+        str, typer.Option("--mirror", help="GUID of the mirrored database; not needed with its address.")
+    ] = "",
+    flow: Annotated[
+        str,
+        typer.Option(
+            "--flow",
+            "-f",
+            help="With the account_url, credential and fabric_api_url of this flow's store; else OneLake, signed in as "
+            "`az login` is.",
+            metavar="FLOW",
+            autocompletion=complete_flow,
+        ),
+    ] = "",
+    project: ProjectOption = Path(),
+    minutes: Annotated[float, typer.Option("--minutes", min=1, max=240, help="End after so long.")] = 75,
+    report: Annotated[
+        str, typer.Option("--report", help="Where the report goes: PATH.md and PATH.json.", metavar="PATH")
+    ] = "",
+    var: VarOption = None,
+    json_: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Try everything that is assumed of OneLake and Fabric, on a mirrored database made for the purpose.
+
+    Makes, changes, breaks and drops tables in the schemas hygge_probe and __hygge_probe, and removes them; refuses a
+    mirrored database that holds anything. Replication has to be running. For each assumption the report says what was
+    seen, whether it holds, and what to set if it does not. Ctrl-C removes what was made and ends; what a probe has left
+    that died, the next one removes. Ends with 1 where something does not hold, or could not be seen.
+
+    \b
+    Examples:
+      hygge probe --workspace ADDRESS_OF_THE_MIRRORED_DATABASE
+      hygge probe --flow orders_to_fabric --workspace GUID --mirror GUID --report probes/first
+    """
+    with reporting(json_=json_, verbose=verbose):
+        from hygge_engine.cli.probe import run
+
+        code = run(
+            project,
+            workspace=workspace,
+            mirror=mirror,
+            flow=flow,
+            minutes=minutes,
+            report=report,
+            overrides=var or [],
+            json_=json_,
+        )
+        raise typer.Exit(code)
+
+
 @app.command(short_help="Show past loads: all, one, or one entity's.")
 def runs(
     load_id: Annotated[str | None, typer.Argument(help="One load, with each of its entities.")] = None,
