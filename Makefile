@@ -1,5 +1,5 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Each sets up what it needs first.
-.PHONY: setup demo test test-durable2 bench docs faults soak check format lock audit clean
+.PHONY: setup demo test test-durable2 bench docs faults soak check format lock audit smoke clean
 
 setup:
 	@scripts/setup
@@ -50,6 +50,12 @@ lock:
 # Known vulnerabilities in the pins, by the few advisories that are kept here; the pipelines ask a database.
 audit: setup
 	@.venv/bin/python scripts/audit.py requirements*.txt
+
+# The wheel in an empty environment, used as a stranger would; needs a package index.
+smoke: setup
+	@rm -rf dist
+	@$$(command -v uv || echo .venv-tools/bin/uv) build -q --wheel -o dist
+	@.venv/bin/python scripts/smoke.py dist
 
 clean:
 	@rm -rf .venv .venv-bench .venv-durable2 .venv-package .venv-checkov .venv-docs .venv-tools .devcloud site .mypy_cache .ruff_cache .pytest_cache

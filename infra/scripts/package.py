@@ -22,7 +22,7 @@ FILES = ("function_app.py", "host.json", "requirements.txt", "hygge.yml")
 FOLDERS = ("flows", "hygge_engine")
 
 # The command line, and what only it calls, is for people; the app has no use for it.
-LEFT_OUT = ("hygge_engine/cli", "hygge_engine/reconcile")
+LEFT_OUT = ("hygge_engine/cli", "hygge_engine/probe", "hygge_engine/reconcile")
 SUFFIXES = (".py", ".typed", ".yml")
 
 # What Azure's scale controller starts an app by. It reads the file only: an app setting that overrules host.json comes
