@@ -1,5 +1,5 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Each sets up what it needs first.
-.PHONY: setup demo test test-durable2 bench docs faults soak check format lock audit smoke clean
+.PHONY: setup demo test test-durable2 bench docs faults soak check format lock audit smoke test-real clean
 
 setup:
 	@scripts/setup
@@ -50,6 +50,10 @@ lock:
 # Known vulnerabilities in the pins, by the few advisories that are kept here; the pipelines ask a database.
 audit: setup
 	@.venv/bin/python scripts/audit.py requirements*.txt
+
+# A load end to end on a SQL Server of one's own: SQL_SERVER=host,port, and SQL_USERNAME and SQL_PASSWORD in the environment.
+test-real: setup
+	@SQL_SERVER='$(SQL_SERVER)' .venv/bin/python -m pytest -rs tests/real
 
 # The wheel in an empty environment, used as a stranger would; needs a package index.
 smoke: setup
