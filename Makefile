@@ -1,5 +1,5 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Each sets up what it needs first.
-.PHONY: setup demo test test-durable2 bench docs faults soak check format lock audit smoke test-real clean
+.PHONY: setup demo test test-durable2 bench docs faults soak check check-infra format lock audit smoke test-real clean
 
 setup:
 	@scripts/setup
@@ -40,6 +40,11 @@ check: setup
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 
+# Terraform itself and other tools on infra/ and docs/ (docs/deploy/pipelines.md).
+check-infra:
+	@scripts/setup .venv-infra requirements-infra.txt
+	@.venv-infra/bin/python -m pytest -n 2 --dist loadfile tests/infra
+
 format: setup
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
@@ -62,4 +67,4 @@ smoke: setup
 	@.venv/bin/python scripts/smoke.py dist
 
 clean:
-	@rm -rf .venv .venv-bench .venv-durable2 .venv-package .venv-checkov .venv-docs .venv-tools .devcloud site .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf .venv .venv-bench .venv-durable2 .venv-package .venv-checkov .venv-docs .venv-infra .venv-tools .devcloud site .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,129 @@
+"""Terraform itself takes infra/terraform, with the schemas of the providers that it asks for, and plans it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+from tests.infra.terraform import Refused, Terraform, packages, running
+from tests.unit.infra_resources import SUBSCRIPTION_ID, TENANT_ID
+from tests.unit.infra_scenarios import BICEP_ONLY, INFRA, REQUIRED, SCENARIOS, snake
+
+
+def answers(type_: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What Azure tells before a deployment: whose subscription it is, and nothing of what is yet to be made."""
+    subscription = {
+        "id": f"/subscriptions/{SUBSCRIPTION_ID}",
+        "subscription_id": SUBSCRIPTION_ID,
+        "tenant_id": TENANT_ID,
+    }
+    return subscription if type_ == "azurerm_subscription" else {}
+
+
+@pytest.fixture(scope="module")
+def terraform() -> Iterator[Terraform]:
+    # Paths of sockets have to be short, and pytest's own are long.
+    with TemporaryDirectory() as folder, running(Path(folder), answers) as started:
+        yield started
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(INFRA, tmp_path / "infra")) / "terraform"
+
+
+def variables(scenario: Mapping[str, Any]) -> dict[str, Any]:
+    return {snake(name): value for name, value in {**REQUIRED, **scenario}.items() if name not in BICEP_ONLY}
+
+
+def test_the_files_are_formatted(terraform: Terraform, module: Path) -> None:
+    code, output, errors = terraform.run(module, "fmt", "-check", "-diff", "-recursive", "-no-color")
+
+    assert code == 0, output + errors
+
+
+def test_the_module_can_be_initialized(terraform: Terraform, module: Path) -> None:
+    code, output, errors = terraform.run(module, "init", "-backend=false", "-input=false", "-no-color")
+
+    assert code == 0, output + errors
+
+
+def test_the_module_is_valid(terraform: Terraform, module: Path) -> None:
+    terraform.validate(module)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_module_can_be_planned(terraform: Terraform, module: Path, scenario: str) -> None:
+    plan = terraform.plan(module, variables(SCENARIOS[scenario]))
+
+    assert plan["errored"] is False
+    assert {"azapi_resource", "azurerm_storage_account"} <= {each["type"] for each in plan["resource_changes"]}
+
+
+# What is planted: the file, what it says, what it says instead, and what Terraform must say to it.
+PLANTED: dict[str, tuple[str, str | re.Pattern[str], str, str]] = {
+    "an argument that there is not": (
+        "storage.tf",
+        "shared_access_key_enabled        =",
+        "shared_key_enabled =",
+        "shared_key_enabled",
+    ),
+    "an argument of a block": ("storage.tf", re.compile(r"\bbypass\b"), "bypas", "bypas"),
+    "an argument of azapi": ("scheduler.tf", "response_export_values =", "export_values =", "export_values"),
+    "an argument less": ("vault.tf", 'sku_name                      = "standard"\n', "", "sku_name"),
+    "a block that there is not": ("storage.tf", "  network_rules {", "  network_acls {", "network_acls"),
+    "a block too many": ("storage.tf", "  network_rules {", "  network_rules {}\n  network_rules {", "network_rules"),
+    "a block less": ("alerts.tf", re.compile(r"  criteria \{.*?\n  \}\n", re.DOTALL), "", "criteria"),
+    "another type of value": ("alerts.tf", "each.value.severity", "[each.value.severity]", "severity"),
+    "a resource that there is not": (
+        "storage.tf",
+        '"azurerm_storage_container"',
+        '"azurerm_container"',
+        "azurerm_container",
+    ),
+    "an attribute that Azure does not answer": ("app.tf", ".primary_blob_endpoint", ".blob_endpoint", "blob_endpoint"),
+    "a variable that there is not": ("scheduler.tf", "var.private_network", "var.private", "private"),
+    "a function that there is not": ("main.tf", "substr(", "substring(", "substring"),
+    "a provider's setting that there is not": (
+        "versions.tf",
+        "disable_generated_rule",
+        "disable_generated_rules",
+        "disable_generated_rules",
+    ),
+    # Nothing of a resource is known before it is made, so what depends on it cannot be counted.
+    "a count of what is not known": (
+        "vault.tf",
+        "count                         = var.key_vault ? 1 : 0",
+        "count = length(azurerm_user_assigned_identity.app.client_id)",
+        "count",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_is_refused(terraform: Terraform, module: Path, fault: str) -> None:
+    file, written, instead, named = PLANTED[fault]
+    pattern = re.compile(re.escape(written)) if isinstance(written, str) else written
+    text, found = pattern.subn(instead, (module / file).read_text(), count=1)
+    assert found == 1
+    (module / file).write_text(text)
+
+    with pytest.raises(Refused, match=named):
+        terraform.plan(module, variables(SCENARIOS["everything"]))
+
+
+def test_the_schemas_are_of_versions_that_the_module_asks_for() -> None:
+    text = (INFRA / "terraform" / "versions.tf").read_text()
+    asked = dict(re.findall(r'source += "(\S+)"\n +version = "(.+)"', text))
+
+    for address, package in packages().items():
+        # "~> 5.10" allows 5.10 and everything newer before 6: that is PEP 440's "~=".
+        constraint = asked[address.removeprefix("registry.terraform.io/")].replace("~> ", "~=")
+        assert package.version in SpecifierSet(constraint), address
