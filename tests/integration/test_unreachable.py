@@ -14,7 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from hygge_engine.errors import HomeUnavailable
+from hygge_engine.homes.mssql.connect import check_reachable
+from hygge_engine.homes.mssql.settings import MssqlConnection
 from tests.unit.project_files import FLOW
 
 HYGGE = Path(sys.executable).parent / "hygge"
@@ -148,6 +152,19 @@ def test_a_source_that_is_down_is_remembered_by_the_journal(tmp_path: Path) -> N
     assert gone.returncode == 1
     assert "2 failed" in gone.stdout
     assert "Connection refused" in hygge(tmp_path, "runs", "--failed").stdout
+
+
+def test_a_named_instance_of_a_host_without_an_address_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    nobody = MssqlConnection(
+        type="mssql", server="db.invalid\\SQL", database="d", auth="sql", username="u", password=SecretStr("p")
+    )
+    with pytest.raises(HomeUnavailable, match="Cannot find the address"):
+        check_reachable(nobody)
+    check_reachable(nobody.model_copy(update={"server": ".\\SQL"}))
 
 
 @pytest.mark.parametrize("signals", [1, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import threading
@@ -26,6 +27,9 @@ _AUDIENCES: Final = {
     ".database.chinacloudapi.cn": "https://database.chinacloudapi.cn/.default",
 }
 _AUDIENCE: Final = "https://database.windows.net/.default"
+
+# Names that only the driver knows: this machine's, as ``.`` and ``(local)``, and those after a protocol, as ``np:``.
+_OWN_NAME: Final = re.compile(r"\.$|\(|[a-z]+:", re.IGNORECASE)
 
 
 class _Credential(Protocol):
@@ -75,15 +79,16 @@ def access_token(connection: MssqlConnection) -> str | None:
 
 
 def check_reachable(connection: MssqlConnection) -> None:
-    """Raise HomeUnavailable where nobody listens at the server's address.
+    """Raise HomeUnavailable where nobody listens at the server's address, or its name has none.
 
     The driver would find out too, but it tries a refused connection again and again until the login timeout is over. A
-    named instance is left to the driver, which has to ask for its port first.
+    named instance's port is left to the driver, which has to ask for it first.
     """
     _, comma, port = connection.address.partition(",")
-    if not comma:
-        return
     host = connection.host
+    if not comma:
+        _check_name(host)
+        return
     try:
         socket.create_connection((host, int(port)), connection.login_timeout_seconds).close()
     except (OSError, UnicodeError) as error:  # a name that no resolver can be asked for
@@ -91,6 +96,18 @@ def check_reachable(connection: MssqlConnection) -> None:
         raise HomeUnavailable(
             f"Cannot reach {host} on port {port.strip()}: {reason}.",
             hint="Check the server's name and port, whether it runs, and the firewalls in between.",
+        ) from error
+
+
+def _check_name(host: str) -> None:
+    if _OWN_NAME.match(host):
+        return
+    try:
+        socket.getaddrinfo(host, None)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "no name that could have one"
+        raise HomeUnavailable(
+            f"Cannot find the address of {host}: {reason}.", hint="Check the server's name, and this machine's DNS."
         ) from error
 
 
