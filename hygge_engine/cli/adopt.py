@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, EXIT_SETTLED, is_terminal
 from hygge_engine.cli.output import ask, echo, echo_json
+from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import UnknownSelection
 from hygge_engine.flow.factory import open_table
 from hygge_engine.project import load_project, select
@@ -23,6 +24,8 @@ def run(directory: Path, *, entity: str, confirm: str, overrides: list[str], jso
         names = ", ".join(each.id for each in selected)
         raise UnknownSelection(f"{entity} is in several flows: {names}.", hint="Name one of them, as flow.entity.")
     (found,) = selected
+    if error := Reachability(project, [found]).destination(found):
+        raise error
     adoption = open_table(project, found).adopt()
     if not json_:
         echo(f"{found.store.destination(found.name)}")

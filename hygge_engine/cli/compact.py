@@ -8,8 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-from hygge_engine.cli.messages import EXIT_SETTLED
+from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED
 from hygge_engine.cli.output import echo, echo_json
+from hygge_engine.cli.reachability import show_left_out, with_journals
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.orchestration.places import Place, entities_at, places_of
 from hygge_engine.orchestration.retention import sweep_progress
@@ -20,18 +21,23 @@ from hygge_engine.project.models import MIN_RETENTION_SECONDS
 
 
 def run(directory: Path, *, retention: str, dry_run: bool, overrides: list[str], json_: bool) -> int:
-    """Compact all journals of a project. Raises ConfigurationError, JournalError, StoreError and the LakeError
-    family."""
+    """Compact all journals of a project that can be reached, and return the exit code.
+
+    Raises ConfigurationError, JournalError, StoreError and the LakeError family.
+    """
     project = load_project(directory, overrides=overrides)
     kept = _parse(retention) if retention else None
+    entities, out_of_reach = with_journals(project, project.entities)
+    show_left_out("not compacted", out_of_reach)
+    ended = EXIT_ENTITY_FAILED if out_of_reach else EXIT_SETTLED
     if dry_run:
-        for place in places_of(project, project.entities).values():
+        for place in places_of(project, entities).values():
             _tell(place, {"would_retire": _expired(project, place, kept)}, json_=json_)
-        return EXIT_SETTLED
-    for place, done in compact_journals(project, retention=kept):
+        return ended
+    for place, done in compact_journals(project, entities, retention=kept):
         _tell(place, {"folded": done.folded, "retired": done.retired}, json_=json_)
-    sweep_progress(project)
-    return EXIT_SETTLED
+    sweep_progress(project, entities)
+    return ended
 
 
 def _parse(text: str) -> timedelta:

@@ -87,8 +87,8 @@ def run(
         echo_json(value | {"entities": [asdict(line) for line in lines]})
     else:
         _show(lines)
-        for hint in reachable.hints:
-            echo(f"do: {hint}", err=True)
+    for hint in reachable.hints:
+        echo(f"do: {hint}", err=True)
     return EXIT_ENTITY_FAILED if any(line.errors for line in lines) else EXIT_SETTLED
 
 

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from hygge_engine.cli.messages import error_lines
+from hygge_engine.cli.output import echo
 from hygge_engine.errors import HomeUnavailable, HyggeError, LakeUnavailable
 from hygge_engine.homes.mssql.connect import check_reachable as check_server
 from hygge_engine.homes.mssql.settings import MssqlConnection
@@ -103,6 +105,24 @@ class Reachability:
         for place, error in self._errors.items():
             if is_loopback(_host_of(place)):
                 error.hint = _START_IT.format(file=LOCAL_SETTINGS)
+
+
+def with_journals(project: Project, entities: Sequence[Entity]) -> tuple[list[Entity], dict[str, HyggeError]]:
+    """The entities whose journals can be reached, and by id why those of the others cannot. Raises the first of these
+    errors where there is no other journal."""
+    reachable = Reachability(project, entities)
+    errors = {entity.id: error for entity in entities if (error := reachable.journal(entity))}
+    if len(errors) == len(entities) and errors:
+        raise next(iter(errors.values()))
+    return [entity for entity in entities if entity.id not in errors], errors
+
+
+def show_left_out(what: str, errors: Mapping[str, HyggeError]) -> None:
+    """Say which entities are left out because of which place, each place once. ``what`` says of what."""
+    for error in dict.fromkeys(errors.values()):
+        names = ", ".join(name for name, other in errors.items() if other is error)
+        lines = error_lines(error.code, error.message, error.hint)
+        echo("\n".join([f"{what}: {names}: {lines[0]}", *lines[1:]]), err=True)
 
 
 class Pulse:

@@ -17,8 +17,9 @@ from hygge_engine.cli.figures import rows_text, seconds_text
 from hygge_engine.cli.interrupt import EXIT_INTERRUPTED
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, remedy_of
 from hygge_engine.cli.output import echo_json, hanging, open_console
+from hygge_engine.cli.reachability import Reachability
 from hygge_engine.project import Entity, load_project, select
-from hygge_engine.reconcile.compare import reconcile
+from hygge_engine.reconcile.compare import not_compared, reconcile
 from hygge_engine.reconcile.result import Example, Reconciliation, Side, Watch
 
 # Entities compared at once: whatever is read is hashed by all processors anyway.
@@ -52,9 +53,12 @@ def run(
     project = load_project(directory, overrides=overrides)
     selected = select(project, flows, entities)
     console = open_console()
+    reachable = Reachability(project, selected)
     with _Display(console, silent=json_) as display, ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
 
         def compare(entity: Entity) -> Reconciliation:
+            if error := reachable.source(entity) or reachable.destination(entity):
+                return not_compared(entity, error)
             with display.watch(entity) as watch:
                 return reconcile(project, entity, watch, counts_only=counts_only, all_rows=all_rows)
 

@@ -12,8 +12,7 @@ from rich.text import Text
 from hygge_engine.cli.figures import seconds_text, unended_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_NOTHING_STARTED, EXIT_SETTLED, error_lines
 from hygge_engine.cli.output import echo, echo_json, hanging, open_console
-from hygge_engine.cli.reachability import Reachability
-from hygge_engine.errors import HyggeError
+from hygge_engine.cli.reachability import show_left_out, with_journals
 from hygge_engine.journal import Journals
 from hygge_engine.journal.summaries import Level
 from hygge_engine.orchestration.places import Place, entities_of, places_of, unended_at
@@ -45,9 +44,10 @@ def run(
     project = load_project(directory, overrides=overrides)
     if entity is not None:
         flow, entity = _parse_entity(project, flow, entity)
-    places, unread = _places(project, flow)
+    remembered, unread = with_journals(project, entities_of(project, [flow] if flow else []))
+    places = list(places_of(project, remembered).values())
     journals = Journals([place.journal for place in places])
-    _show_unread(unread)
+    show_left_out("not shown", unread)
     _show_unended(places)
     ended = EXIT_ENTITY_FAILED if unread else EXIT_SETTLED
     if load_id is None and (by != "load" or entity is None):
@@ -70,29 +70,10 @@ def run(
     return ended
 
 
-def _places(project: Project, flow: str | None) -> tuple[list[Place], dict[str, HyggeError]]:
-    """The journals of a flow (None: of all), and the entities whose journals cannot be reached. Raises the first of
-    these errors where there is no other journal."""
-    entities = entities_of(project, [flow] if flow else [])
-    reachable = Reachability(project, entities)
-    errors = {entity.id: error for entity in entities if (error := reachable.journal(entity))}
-    if len(errors) == len(entities) and errors:
-        raise next(iter(errors.values()))
-    return list(places_of(project, [entity for entity in entities if entity.id not in errors]).values()), errors
-
-
 def _show_unended(places: Sequence[Place]) -> None:
     """Say which loads no journal tells of, though they have begun."""
     for load in dict.fromkeys(load for place in places for load in unended_at(place)):
         echo(f"not shown: {unended_text(load)}", err=True)
-
-
-def _show_unread(errors: dict[str, HyggeError]) -> None:
-    """Say which journals are missing from what is shown, each once."""
-    for error in dict.fromkeys(errors.values()):
-        names = ", ".join(name for name, other in errors.items() if other is error)
-        lines = error_lines(error.code, error.message, error.hint)
-        echo("\n".join([f"not shown: {names}: {lines[0]}", *lines[1:]]), err=True)
 
 
 def _parse_entity(project: Project, flow: str | None, text: str) -> tuple[str | None, str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hygge_engine.errors import HyggeError
 
 if TYPE_CHECKING:
-    from hygge_engine.project.models import Project
+    from hygge_engine.project.models import Entity, Project
 
 _log = logging.getLogger(__name__)
 
@@ -51,13 +51,13 @@ async def purge_histories(
     return purged
 
 
-def sweep_progress(project: Project) -> int:
-    """Remove the progress files of loads that never settled; returns how many loads these were. A place that cannot be
-    reached is left for the next time."""
+def sweep_progress(project: Project, entities: Sequence[Entity]) -> int:
+    """Remove the progress files of loads that never settled, where these entities are remembered; returns how many
+    loads these were. A place that cannot be reached is left for the next time."""
     from hygge_engine.orchestration.places import places_of
 
     swept = 0
-    for place in places_of(project, project.entities).values():
+    for place in places_of(project, entities).values():
         try:
             swept += place.progress.sweep(FORGOTTEN_AFTER)
         except HyggeError as error:
@@ -70,4 +70,9 @@ async def forget(
 ) -> None:
     """All of it: what the app's hourly timer does."""
     await purge_histories(open_project, client, ended_statuses, now)
-    await asyncio.to_thread(lambda: sweep_progress(open_project()))
+
+    def sweep() -> None:
+        project = open_project()
+        sweep_progress(project, project.entities)
+
+    await asyncio.to_thread(sweep)

@@ -94,10 +94,12 @@ def retention_of(journals: Sequence[JournalSettings]) -> timedelta | None:
     return timedelta(seconds=max(seconds for seconds in wanted if seconds is not None))
 
 
-def compact_journals(project: Project, *, retention: timedelta | None = None) -> Iterator[tuple[Place, Compaction]]:
-    """Fold and retire at once, in each place of the project and in its mirrors, instead of at the next settle that has
-    enough to fold. ``retention`` stands in place of what the settings say."""
-    for place in places_of(project, project.entities).values():
+def compact_journals(
+    project: Project, entities: Sequence[Entity], *, retention: timedelta | None = None
+) -> Iterator[tuple[Place, Compaction]]:
+    """Fold and retire at once, in each place that these entities are remembered in and in its mirrors, instead of at
+    the next settle that has enough to fold. ``retention`` stands in place of what the settings say."""
+    for place in places_of(project, entities).values():
         share = _Share(place)
         members = entities_at(project, place)
         for entity in members:

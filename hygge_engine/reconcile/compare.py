@@ -63,8 +63,13 @@ def reconcile(
     except NotReadable as error:
         found = replace(found, verdict="not readable", message=error.message, hint=error.hint, error=error.code)
     except HyggeError as error:
-        found = replace(found, verdict="failed", message=error.message, hint=error.hint, error=error.code)
+        found = not_compared(entity, error)
     return replace(found, seconds=time.monotonic() - began)
+
+
+def not_compared(entity: Entity, error: HyggeError) -> Reconciliation:
+    """The answer where a side cannot be asked, and why."""
+    return Reconciliation(entity.flow, entity.name, "failed", message=error.message, hint=error.hint, error=error.code)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -123,13 +123,31 @@ def test_one_place_is_asked_once_and_the_rest_loads(tmp_path: Path) -> None:
     assert list(tmp_path.glob("warehouse/orders/*.parquet"))
 
 
-@pytest.mark.parametrize("command", [["go"], ["go", "--json"], ["plan"], ["runs"], ["doctor"]], ids=" ".join)
-def test_a_laptop_cloud_that_was_stopped_is_said_to_be_missing(tmp_path: Path, command: Sequence[str]) -> None:
+OF_ONE_FLOW = ["--flow", "lake0"]
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["go", *OF_ONE_FLOW], 2),
+        (["go", "--json", *OF_ONE_FLOW], 2),
+        (["plan", *OF_ONE_FLOW], 1),
+        (["plan", "--json", *OF_ONE_FLOW], 1),
+        (["runs", *OF_ONE_FLOW], 2),
+        (["runs", "some-load"], 2),
+        (["doctor", *OF_ONE_FLOW], 1),
+        (["reconcile", *OF_ONE_FLOW], 1),
+        (["reconcile", "--json"], 1),
+        (["adopt", "lake0.orders"], 2),
+        (["compact"], 1),
+        (["compact", "--dry-run"], 1),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_laptop_cloud_that_was_stopped_is_said_to_be_missing(tmp_path: Path, command: list[str], code: int) -> None:
     write_project(tmp_path, f"http://127.0.0.1:{closed_port()}", 1, made_by="devcloud")
-    arguments = ["--flow", "lake0"]
-    ended = hygge(tmp_path, *command, *arguments)
-    assert ended.returncode == (2 if command[0] in ("go", "runs") else 1)
-    assert "hygge dev" in ended.stdout + ended.stderr
+    ended = hygge(tmp_path, *command)
+    assert (ended.returncode, "hygge dev" in ended.stdout + ended.stderr) == (code, True), ended
 
 
 def test_a_place_that_accepts_and_says_nothing_is_given_up(tmp_path: Path) -> None:
