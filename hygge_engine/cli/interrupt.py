@@ -41,9 +41,12 @@ def ends_soon(
     However it ends, the terminal is given back as it was. The thread that ends it is told by the system itself:
     Python's handlers run on the main thread, and polars and Arrow have a waiting main thread sleep on through a signal
     (SA_RESTART). A signal that comes between a look for signals and the wait that follows, as where a question is about
-    to be asked, wakes nobody either, so the thread wakes the main thread until that has heard.
+    to be asked, wakes nobody either, so the thread wakes the main thread until that has heard. An interrupt that
+    `stop` raises within a finalizer is dropped by Python with a traceback; it is raised again instead.
     """
     heard: list[int] = []  # Not an event, whose lock a second signal's handler would wait for.
+    dropped: list[int] = []
+    before_hook = sys.unraisablehook
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         heard.append(number)
@@ -52,14 +55,26 @@ def ends_soon(
         give_back()
         stop()
 
+    def wake(number: int, frame: FrameType | None) -> None:
+        if dropped:
+            dropped.clear()
+            stop()
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if unraisable.exc_type is KeyboardInterrupt:
+            dropped.append(1)
+        else:
+            before_hook(unraisable)
+
     ear, mouth = socket.socketpair()
     mouth.setblocking(False)
     before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
     if sys.platform != "win32":
-        before[signal.SIGURG] = signal.signal(signal.SIGURG, lambda *_: None)
+        before[signal.SIGURG] = signal.signal(signal.SIGURG, wake)
+    sys.unraisablehook = hook
     before_mouth = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
     watch = threading.Thread(
-        target=_watch, args=(ear, heard, silence_seconds, leaving), name="hygge-interrupt", daemon=True
+        target=_watch, args=(ear, heard, dropped, silence_seconds, leaving), name="hygge-interrupt", daemon=True
     )
     watch.start()
     try:
@@ -68,6 +83,7 @@ def ends_soon(
         signal.set_wakeup_fd(before_mouth)
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = before_hook
         mouth.close()
         watch.join()
         ear.close()
@@ -79,7 +95,11 @@ def interrupt_main_thread() -> None:
 
 
 def _watch(
-    ear: socket.socket, heard: Sequence[int], silence_seconds: Callable[[], float], leaving: Callable[[], None]
+    ear: socket.socket,
+    heard: Sequence[int],
+    dropped: Sequence[int],
+    silence_seconds: Callable[[], float],
+    leaving: Callable[[], None],
 ) -> None:
     """Leave the process at the second signal, or some time after the first; return where it is no longer wanted."""
     asked: float | None = None
@@ -94,7 +114,7 @@ def _watch(
                     _end()
                 asked = time.monotonic()
         except TimeoutError:
-            if not heard:
+            if dropped or not heard:
                 _wake_main_thread()
         if asked is not None and min(silence_seconds(), time.monotonic() - asked) >= GRACE_SECONDS:
             leaving()

@@ -166,6 +166,30 @@ signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 """
 
 
+# Python drops what a finalizer raises, and shows a traceback of it.
+FINALIZING = f"""
+import time
+from hygge_engine.cli import interrupt
+interrupt.GRACE_SECONDS = 60
+class Slow:
+    def __del__(self):
+        print({READY!r}, flush=True)
+        time.sleep(60)
+with interrupt.ends_soon(interrupt.interrupt_main_thread):
+    try:
+        Slow()
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("heard")
+"""
+
+
+def test_an_interrupt_that_a_finalizer_drops_is_raised_again() -> None:
+    left = interrupted(FINALIZING, keys=CTRL_C)
+    assert (left.code, left.screen.split()[-1]) == (0, "heard")
+    assert "Traceback" not in left.screen
+
+
 def test_a_question_hears_ctrl_c_even_where_that_wakes_nobody(tmp_path: Path) -> None:
     left = interrupted(UNWOKEN + HYGGE, "init", "shop", ready="[sql]: ", keys=CTRL_C, directory=tmp_path)
     assert left.code == 130
