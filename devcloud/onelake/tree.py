@@ -142,7 +142,8 @@ class Tree:
             case "own":
                 etag = f"0x{stamp:X}"
             case "contents":
-                etag = f"0x{status.st_mtime_ns:X}"
+                # The file system's clock is coarse: folders that change within one of its ticks have one time.
+                etag = f"0x{status.st_mtime_ns:X}{status.st_ino:X}"
             case "name":
                 etag = f"0x8{blake2b(key.encode(), digest_size=7).hexdigest().upper()}"
         return Node(key, True, 0, stamp, etag)

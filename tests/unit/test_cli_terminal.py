@@ -58,8 +58,12 @@ except typer.Exit as end:
     sys.exit(end.exit_code)
 """
 
-# Runs a command as a shell does, with the terminal as the one that its keys come from.
-IN_FRONT = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+# Runs a command as a shell does, with the terminal as the one that its keys come from, and with signals that are heard
+# even where the tests themselves run in the background of a shell that has no jobs.
+IN_FRONT = (
+    "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    "signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 HYGGE = "from hygge_engine.cli import main; main()"
