@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from devcloud.onelake import OneLake
 from devcloud.replicator import Replicator
 from devcloud.sqlserver import DEFAULT_LOGINS
+from hygge_engine.cli import reachability
 from hygge_engine.cli.app import app
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
@@ -146,6 +147,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     kind, _, format_ = request.param.partition("-")
     place = make_place(request, kind, format_ or "parquet", tmp_path, monkeypatch)
     monkeypatch.setattr(compare, "open_home", lambda project, entity: place.warehouse.home)
+    # The home's address leads nowhere.
+    monkeypatch.setattr(reachability, "asks_of", lambda settings: {})
     return place
 
 
@@ -221,6 +224,8 @@ def choose(
 ) -> Place:
     place = make_place(request, kind, format_, tmp_path, monkeypatch)
     monkeypatch.setattr(compare, "open_home", lambda project, entity: place.warehouse.home)
+    # The home's address leads nowhere.
+    monkeypatch.setattr(reachability, "asks_of", lambda settings: {})
     return place
 
 

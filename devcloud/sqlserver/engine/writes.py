@@ -348,7 +348,10 @@ class WriteBinder(QueryBinder):
         self._check_target(table, verb)
         sql, sources = self.bind_source(source, scope)
         scope.sources = sources
-        inner = next((bound for bound in sources if bound.table is table and _is_called(bound, target)), None)
+        # Not the very object: another connection's DDL has the catalogue read anew between the two looks.
+        inner = next(
+            (bound for bound in sources if _is_table(bound, table.object_id) and _is_called(bound, target)), None
+        )
         if inner is None:
             raise refuse(f"{verb} of a common table expression")
         alias = self.new_alias()
@@ -419,6 +422,10 @@ def _target_name(source: SourceSyntax | None, target: Name) -> Name:
     """Return the name in FROM of what a write is aimed at, which may be called by an alias."""
     named = None if source is None else _find_target(source, target)
     return target if named is None else named.name
+
+
+def _is_table(source: Source, object_id: int) -> bool:
+    return source.table is not None and source.table.object_id == object_id
 
 
 def _is_called(source: Source, target: Name) -> bool:
