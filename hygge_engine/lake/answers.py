@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
@@ -51,6 +52,12 @@ class Etags:
     def spell(self, etag: str) -> str:
         """An etag for a request's header."""
         return f'"{etag}"' if self._quoted and not etag.endswith('"') else etag
+
+    def unchanged(self, etag: str | None) -> dict[str, Any]:
+        """The SDK's conditions for a request that a file with another etag refuses; none where any will do."""
+        if etag is None:
+            return {}
+        return {"etag": self.spell(etag), "match_condition": MatchConditions.IfNotModified}
 
 
 def bare_etag(header: str | None) -> str:

@@ -55,6 +55,26 @@ _OVERTAKEN = "overtaken"
 _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.unfinished")
 
 
+def service_clients(
+    settings: LakeSettings, observe: Callable[[PipelineResponse[Any, Any]], None]
+) -> tuple[DataLakeServiceClient, BlobServiceClient]:
+    """The SDK's clients for an account's two endpoints, without retries of their own. ``observe`` sees every response,
+    before the SDK does. Raises LakeDenied where the credential is none."""
+    options: dict[str, Any] = {
+        "api_version": API_VERSION,
+        "retry_total": 0,
+        "connection_timeout": CONNECT_TIMEOUT_SECONDS,
+        "read_timeout": READ_TIMEOUT_SECONDS,
+        "raw_response_hook": observe,
+    }
+    url, credential = settings.account_url.rstrip("/"), credential_of(settings)
+    blob_url = url.replace(".dfs.", ".blob.", 1)
+    return (
+        DataLakeServiceClient(url, credential=credential, **options),
+        BlobServiceClient(blob_url, credential=credential, **options),
+    )
+
+
 class DataLake:
     """One filesystem of an ADLS Gen2 account, or one OneLake workspace."""
 
@@ -64,17 +84,7 @@ class DataLake:
         self._clock_offset = timedelta(0)
         self._puts_blobs: bool | None = None  # not known before the first one
         self._etags = Etags()
-        options: dict[str, Any] = {
-            "api_version": API_VERSION,
-            "retry_total": 0,
-            "connection_timeout": CONNECT_TIMEOUT_SECONDS,
-            "read_timeout": READ_TIMEOUT_SECONDS,
-            "raw_response_hook": self._observe,
-        }
-        credential: Any = credential_of(settings)
-        self._dfs = DataLakeServiceClient(self._account_url, credential=credential, **options)
-        blob_url = self._account_url.replace(".dfs.", ".blob.", 1)
-        self._blob = BlobServiceClient(blob_url, credential=credential, **options)
+        self._dfs, self._blob = service_clients(settings, self._observe)
 
     @property
     def url(self) -> str:
@@ -93,7 +103,7 @@ class DataLake:
 
     def read_range(self, path: str, offset: int, length: int, *, if_match: str) -> bytes:
         """See `Lake.read_range`."""
-        conditions = self._unchanged(if_match)
+        conditions = self._etags.unchanged(if_match)
 
         def request() -> bytes:
             return bytes(self._blob_client(path).download_blob(offset, length, **conditions).readall())
@@ -154,7 +164,7 @@ class DataLake:
 
     def _put_blob(self, path: str, data: bytes, if_match: str | None, if_absent: bool) -> str:
         def request() -> str:
-            conditions: dict[str, Any] = {"overwrite": not if_absent, **self._unchanged(if_match)}
+            conditions: dict[str, Any] = {"overwrite": not if_absent, **self._etags.unchanged(if_match)}
             return bare_etag(self._blob_client(path).upload_blob(data, **conditions)["etag"])
 
         try:
@@ -180,7 +190,7 @@ class DataLake:
     def _put_by_rename(self, path: str, data: bytes, if_match: str | None, if_absent: bool, staged: str | None) -> str:
         if staged is not None:
             self.make_directory(path.rpartition("/")[0])
-        conditions = {"match_condition": MatchConditions.IfMissing} if if_absent else self._unchanged(if_match)
+        conditions = {"match_condition": MatchConditions.IfMissing} if if_absent else self._etags.unchanged(if_match)
         target = f"{self._filesystem}/{path}"
         source = staged or f"{path}.{uuid.uuid4().hex}.unfinished"
         upload = self.stage(source)
@@ -214,12 +224,6 @@ class DataLake:
             for entry in self._entries(path.rpartition("/")[0], recursive=False):
                 if _UNFINISHED.fullmatch(entry.path.removeprefix(path)):
                     self.delete(entry.path)
-
-    def _unchanged(self, etag: str | None) -> dict[str, Any]:
-        """The SDK's conditions for a request that a file with another etag refuses; none where any will do."""
-        if etag is None:
-            return {}
-        return {"etag": self._etags.spell(etag), "match_condition": MatchConditions.IfNotModified}
 
     def stage(self, path: str) -> Upload:
         """See `Lake.stage`: create, append in order from a thread of its own, flush once, compare the length."""
@@ -283,7 +287,7 @@ class DataLake:
     def delete_directory(self, path: str, *, if_match: str | None = None) -> bool:
         """See `Lake.delete_directory`."""
         try:
-            self._do("delete", path, lambda: self._directory(path).delete_directory(**self._unchanged(if_match)))
+            self._do("delete", path, lambda: self._directory(path).delete_directory(**self._etags.unchanged(if_match)))
         except LakeNotFound:
             return False
         return True

@@ -15,10 +15,8 @@ from azure.core.pipeline import PipelineResponse
 
 from hygge_engine.errors import LakeDenied, LakeError, LakeUnavailable
 from hygge_engine.lake.answers import Etags, bare_etag, complete_range, lake_error
-from hygge_engine.lake.credentials import credential_of
-from hygge_engine.lake.datalake import API_VERSION, CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS
+from hygge_engine.lake.datalake import service_clients
 from hygge_engine.lake.settings import LakeSettings
-from hygge_engine.lake.storage_sdk import BlobServiceClient, DataLakeServiceClient
 from hygge_engine.retry import call_with_retries
 
 # What is read back is the probe's own, or a status of 1,000 tables at half a kilobyte each.
@@ -108,16 +106,7 @@ class Wire:
         self._etags = Etags()
         self._headers: tuple[tuple[str, str], ...] = ()
         self._answered = time.monotonic()
-        options: dict[str, Any] = {
-            "api_version": API_VERSION,
-            "retry_total": 0,
-            "connection_timeout": CONNECT_TIMEOUT_SECONDS,
-            "read_timeout": READ_TIMEOUT_SECONDS,
-            "raw_response_hook": self._observe,
-        }
-        url, credential = settings.account_url.rstrip("/"), credential_of(settings)
-        self._dfs = DataLakeServiceClient(url, credential=credential, **options)
-        self._blob = BlobServiceClient(url.replace(".dfs.", ".blob.", 1), credential=credential, **options)
+        self._dfs, self._blob = service_clients(settings, self._observe)
 
     def silence_seconds(self) -> float:
         """Seconds since the last answer."""
@@ -126,7 +115,7 @@ class Wire:
     def put_blob(self, path: str, data: bytes, *, if_absent: bool = False, if_match: str = "") -> Answer:
         """Put Blob."""
         blob = self._blob.get_blob_client(self._filesystem, path)
-        conditions: dict[str, Any] = {"overwrite": not if_absent, **self._unchanged(if_match)}
+        conditions: dict[str, Any] = {"overwrite": not if_absent, **self._etags.unchanged(if_match or None)}
         return self._ask("write", path, lambda: blob.upload_blob(data, **conditions))
 
     def read(self, path: str, *, offset: int = 0, length: int | None = None, if_match: str = "") -> Answer:
@@ -134,7 +123,7 @@ class Wire:
         blob = self._blob.get_blob_client(self._filesystem, path)
 
         def request() -> bytes:
-            download = blob.download_blob(offset, length, **self._unchanged(if_match))
+            download = blob.download_blob(offset, length, **self._etags.unchanged(if_match or None))
             if download.size > READ_LIMIT_BYTES:
                 raise LakeError(f"{path} has {download.size:,} bytes, more than anything that the probe looks at.")
             return bytes(download.readall())
@@ -170,7 +159,7 @@ class Wire:
     def rename(self, source: str, destination: str, *, if_absent: bool = False, if_match: str = "") -> Answer:
         """Rename a file."""
         file = self._dfs.get_file_client(self._filesystem, source)
-        conditions = {**_absent(if_absent), **self._unchanged(if_match)}
+        conditions = {**_absent(if_absent), **self._etags.unchanged(if_match or None)}
         target = f"{self._filesystem}/{destination}"
         return self._ask("rename", source, lambda: file.rename_file(target, **conditions))
 
@@ -187,7 +176,7 @@ class Wire:
     def delete_directory(self, path: str, *, if_match: str = "") -> Answer:
         """Delete a folder with everything in it."""
         folder = self._dfs.get_directory_client(self._filesystem, path)
-        return self._ask("delete", path, lambda: folder.delete_directory(**self._unchanged(if_match)))
+        return self._ask("delete", path, lambda: folder.delete_directory(**self._etags.unchanged(if_match or None)))
 
     def list(self, path: str) -> list[Listed] | None:
         """A folder's entries, the first `LIST_LIMIT` of them; None where there is no such folder. Raises LakeError."""
@@ -206,11 +195,6 @@ class Wire:
         if not answer.done:
             raise LakeError(f"cannot list {path} in {self.url}: {answer}", status=answer.status)
         return sorted(found, key=lambda entry: entry.path)
-
-    def _unchanged(self, etag: str) -> dict[str, Any]:
-        if not etag:
-            return {}
-        return {"etag": self._etags.spell(etag), "match_condition": MatchConditions.IfNotModified}
 
     def _observe(self, response: PipelineResponse[Any, Any]) -> None:
         headers = response.http_response.headers
