@@ -18,8 +18,7 @@ from devcloud.sqlserver import DEFAULT_LOGINS, SqlServer
 from hygge_engine.cli.app import app
 from hygge_engine.homes.mssql import checks
 from hygge_engine.stores.landing.state import LandingState, OpenLoad, Owner
-
-WORKSPACE, MIRROR = "0fab0000-0000-4000-8000-00000000000a", "0fab0000-0000-4000-8000-00000000000b"
+from tests.integration.fabric_item import MIRROR, WORKSPACE
 
 HYGGE = """\
 name: shop
@@ -46,14 +45,6 @@ def server() -> Iterator[SqlServer]:
             )
             running.execute(f"INSERT INTO dbo.{table} VALUES (1, '2025-01-01T00:00:00')", "shop")
         running.execute("CREATE TABLE dbo.log (line xml, modified nvarchar(max) NULL)", "shop")
-        yield running
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Iterator[OneLake]:
-    with OneLake(tmp_path / "onelake", 0) as running:
-        running.create_workspace(WORKSPACE)
-        running.create_item(WORKSPACE, MIRROR)
         yield running
 
 

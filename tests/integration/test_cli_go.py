@@ -16,9 +16,9 @@ import pytest
 from devcloud.onelake import OneLake
 from devcloud.replicator import check_landing_zone
 from devcloud.sqlserver import DEFAULT_LOGINS, SqlServer
+from tests.integration.fabric_item import MIRROR, WORKSPACE
 
 REPOSITORY = Path(__file__).parents[2]
-WORKSPACE, MIRROR = "0fab0000-0000-4000-8000-00000000000a", "0fab0000-0000-4000-8000-00000000000b"
 TABLES = ("flights", "weather", "planes", "airports", "airlines")
 
 # How long a `hygge` command may take before something is wrong with it.
@@ -44,14 +44,6 @@ def server() -> Iterator[SqlServer]:
     with SqlServer(databases=["nycflights"], logins=DEFAULT_LOGINS) as running:
         for table in TABLES:
             create_table(running, table)
-        yield running
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Iterator[OneLake]:
-    with OneLake(tmp_path / "onelake", 0) as running:
-        running.create_workspace(WORKSPACE)
-        running.create_item(WORKSPACE, MIRROR)
         yield running
 
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,8 @@ from hygge_engine.probe.assumptions import ASSUMPTIONS, MIRRORING, STORAGE
 from hygge_engine.probe.storage import try_storage
 from hygge_engine.probe.wire import Allowance, Wire
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
+from tests.integration.fabric_item import MIRROR, WORKSPACE
 
-WORKSPACE, MIRROR = "0fab0000-0000-4000-8000-00000000000a", "0fab0000-0000-4000-8000-00000000000b"
 DOCUMENT = Path(__file__).parents[2] / "docs/probe.md"
 FLOW = """\
 home: {{ type: local, path: "data/{{entity}}.csv", format: csv }}
@@ -35,14 +34,6 @@ store: {{ type: open_mirroring, account_url: "{url}", filesystem: "{workspace}",
           credential: account_key, account_name: "{account}", account_key: "{key}" }}
 entities: [orders]
 """
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Iterator[OneLake]:
-    with OneLake(tmp_path / "onelake", 0) as running:
-        running.create_workspace(WORKSPACE)
-        running.create_item(WORKSPACE, MIRROR)
-        yield running
 
 
 @pytest.fixture
