@@ -354,7 +354,7 @@ def runs(
     \b
     Examples:
       hygge runs --failed                        loads in which something failed
-      hygge runs 5f0e2c1a --failed               what failed in one of them, and why
+      hygge runs LOAD_ID --failed                what failed in one of them, and why
       hygge runs --entity orders --limit 5       how one table has come along
       hygge runs --by entity                     when each table was last loaded, and how
     """

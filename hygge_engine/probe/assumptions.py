@@ -9,6 +9,7 @@ from typing import Literal
 Holds = Literal["yes", "no", "unknown"]
 
 _NOWHERE = "Do not load there: two loads that meet would lose or double rows."
+_ONE_BY_ONE = "Run one load at a time: a load that died may delete the folder that the next one has made."
 _NOTHING = "Nothing: the engine does without."
 _RELOAD = "Nothing can be set. Use `run_type: full_drop` in the flows."
 
@@ -78,12 +79,12 @@ STORAGE = (
     Assumption(
         "folder_etag_new",
         "A folder that is deleted and made again has another etag.",
-        "Run one load at a time: a load that died may delete the folder that the next one has made.",
+        _ONE_BY_ONE,
     ),
     Assumption(
         "folder_delete_if_match",
         "Deleting a folder with `If-Match` takes the folder with that etag only, and everything in it.",
-        "Run one load at a time: a load that died may delete the folder that the next one has made.",
+        _ONE_BY_ONE,
     ),
     Assumption("folder_head", "HEAD finds a folder, and says that it is one.", _NOTHING),
     Assumption("ranges", "A range of a file is read alone, and with `If-Match` of one version only.", _NOTHING),

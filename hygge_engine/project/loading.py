@@ -62,8 +62,6 @@ from hygge_engine.project.settings import (
 from hygge_engine.project.validation import merge, validate
 from hygge_engine.project.variables import Variables
 
-_INHERITED = ("home", "store", *OPTIONAL_SECTIONS)
-
 
 def load_project(
     directory: Path, environment: MappingType[str, str] | None = None, overrides: SequenceType[str] = ()
