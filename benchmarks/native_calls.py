@@ -28,7 +28,7 @@ from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from devcloud.onelake import OneLake
 from devcloud.sqlserver import DEFAULT_LOGINS, SqlServer
-from hygge_engine.homes.mssql.session import open_session
+from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.lake.credentials import object_store_options
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings

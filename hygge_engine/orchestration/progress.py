@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from hygge_engine.orchestration.summary import JOURNAL_STATUS
+from hygge_engine.flow.slices import JOURNAL_STATUS
 from hygge_engine.orchestration.window import Journey, Window
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
 from hygge_engine.errors import HyggeError, LakeConditionNotMet
+from hygge_engine.orchestration.durable_status import is_running, request_of
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.ticks import Served, TickFile, tick_file_of
 from hygge_engine.telemetry import in_trace_of
@@ -178,8 +179,6 @@ async def _look_after(
 
     ``purged``: so long ago that one which is not to be found may have ended since.
     """
-    from hygge_engine.web.loads import is_running
-
     running: dict[str, Mapping[str, Any]] = {}
     missed: set[str] = set()
     for load_id, flows in (served.loads if served else {}).items():
@@ -196,8 +195,6 @@ async def running_loads(
 ) -> dict[str, Mapping[str, Any]]:
     """The scheduled loads under way: those ``known``, and those that a listing shows besides, with SDK 1.7 on its first
     page alone."""
-    from hygge_engine.web.loads import request_of
-
     query: dict[str, Any] = {"runtime_status": list(running_statuses)}
     if "instance_id_prefix" in inspect.signature(client.get_status_by).parameters:
         query["instance_id_prefix"] = ID_PREFIX

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hygge_engine.flow.slices import JOURNAL_STATUS as JOURNAL_STATUS
-
-if TYPE_CHECKING:
-    from hygge_engine.orchestration.progress import Progress
+from hygge_engine.flow.slices import JOURNAL_STATUS
+from hygge_engine.orchestration.progress import Progress
 
 # An output travels through the orchestration's history: of a message only the beginning is kept there. The journal
 # has it whole.

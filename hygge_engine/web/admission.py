@@ -14,11 +14,12 @@ from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
+from hygge_engine.orchestration.durable_status import DurableStatus, is_running, request_of
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.schedule import ID_PREFIX
 from hygge_engine.web.answers import Answer, problem
 from hygge_engine.web.door import Refused
-from hygge_engine.web.loads import DurableStatus, is_running, request_of, waits
+from hygge_engine.web.loads import waits
 
 # How soon a caller should come again who was refused, in seconds: by then some load will have ended.
 RETRY_SECONDS = 30

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hygge_engine import __version__
 from hygge_engine.errors import ConfigurationError, HyggeError, UnknownSelection
 from hygge_engine.masking import masked_in
+from hygge_engine.orchestration.durable_status import DurableStatus, is_running, output_of, request_of
 from hygge_engine.orchestration.load import CANCEL_EVENT
 from hygge_engine.orchestration.request import (
     REQUESTED_BY_LIMIT_CHARACTERS,
@@ -26,15 +27,11 @@ from hygge_engine.web.admission import Admission
 from hygge_engine.web.answers import Answer, problem, problem_of
 from hygge_engine.web.door import Refused, decode_body, is_load_id, is_text, whole_number
 from hygge_engine.web.loads import (
-    DurableStatus,
     accepted,
     already_ended,
     can_stop,
     cancelling,
-    is_running,
     not_found,
-    output_of,
-    request_of,
     settling,
     status_payload,
     was_cancelled,

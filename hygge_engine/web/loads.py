@@ -2,49 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
+from hygge_engine.flow.slices import JOURNAL_STATUS
+from hygge_engine.orchestration.durable_status import (
+    DurableStatus,
+    custom_status_of,
+    is_running,
+    output_of,
+    request_of,
+)
 from hygge_engine.orchestration.load import CARRIED
-from hygge_engine.orchestration.summary import JOURNAL_STATUS
 from hygge_engine.web.answers import Answer, problem
 from hygge_engine.web.door import base_url, is_load_id
 
 # How soon a client should look again, in seconds: progress files are written every second.
 POLL_SECONDS = 2
-
-# Durable Functions' words for an orchestration that has not ended.
-RUNNING = frozenset({"Pending", "Running", "ContinuedAsNew", "Suspended"})
-
-
-class RuntimeStatus(Protocol):
-    """An enumeration member of either SDK generation."""
-
-    @property
-    def name(self) -> str: ...
-
-
-class DurableStatus(Protocol):
-    """What the durable client of either SDK generation knows of an orchestration; false where there is none."""
-
-    @property
-    def instance_id(self) -> str | None: ...
-    @property
-    def runtime_status(self) -> RuntimeStatus | None: ...
-    @property
-    def created_time(self) -> datetime | None: ...
-    @property
-    def last_updated_time(self) -> datetime | None: ...
-    @property
-    def input_(self) -> Any: ...
-    @property
-    def output(self) -> Any: ...
-    @property
-    def custom_status(self) -> Any: ...
 
 
 def links(load_id: str) -> dict[str, str]:
@@ -85,46 +62,18 @@ def settling(load_id: str) -> Answer:
 
 def can_stop(status: DurableStatus) -> bool:
     """Whether a load has tables that have not ended."""
-    return is_running(status) and _custom_status(status).get("phase") not in ("settling", "settled")
+    return is_running(status) and custom_status_of(status).get("phase") not in ("settling", "settled")
 
 
 def waits(status: DurableStatus) -> bool:
     """Whether a load has yet to look at its first table."""
-    has_begun = CARRIED in request_of(status) or _custom_status(status).get("phase") not in (None, "planning")
+    has_begun = CARRIED in request_of(status) or custom_status_of(status).get("phase") not in (None, "planning")
     return is_running(status) and not has_begun
 
 
 def was_cancelled(status: DurableStatus) -> bool:
     """Whether a load has obeyed a cancellation."""
-    return bool(_custom_status(status).get("cancelled"))
-
-
-def is_running(status: DurableStatus) -> bool:
-    """Whether an orchestration has not ended."""
-    return status.runtime_status is not None and status.runtime_status.name in RUNNING
-
-
-def decoded(payload: Any) -> Any:
-    """An orchestration's input, output or custom status: SDK 1.7 gives an input as the JSON text it was started
-    with."""
-    if not isinstance(payload, str):
-        return payload
-    try:
-        return json.loads(payload)
-    except ValueError:
-        return payload
-
-
-def request_of(status: DurableStatus) -> dict[str, Any]:
-    """What a load was started with (`LoadRequest.to_json`)."""
-    request = decoded(status.input_)
-    return request if isinstance(request, dict) else {}
-
-
-def output_of(status: DurableStatus) -> dict[str, Any] | None:
-    """The summary of a load that has settled."""
-    output = decoded(status.output)
-    return output if isinstance(output, dict) and "results" in output else None
+    return bool(custom_status_of(status).get("cancelled"))
 
 
 def status_payload(
@@ -139,7 +88,7 @@ def status_payload(
     have written. ``state`` is where the load stands; ``status`` is how it ended, in the journal's words, null before.
     """
     output = output_of(status)
-    totals = _custom_status(status)
+    totals = custom_status_of(status)
     state = totals.pop("phase", "pending")
     payload: dict[str, Any] = {
         "load_id": load_id,
@@ -164,11 +113,6 @@ def status_payload(
             "entities": _entity_states(selected, progress),
         }
     return payload
-
-
-def _custom_status(status: DurableStatus) -> dict[str, Any]:
-    custom_status = decoded(status.custom_status)
-    return dict(custom_status) if isinstance(custom_status, dict) else {}
 
 
 def _entity_states(selected: Iterable[tuple[str, str]], progress: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from hygge_engine.errors import HomePermissionDenied
 from hygge_engine.homes.base import Window
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.identifiers import quote
-from hygge_engine.homes.mssql.session import open_session
+from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
 from hygge_engine.project.settings import CHANGE_TRACKING
 from tests.integration.mssql_server import DRIVERS, READER_PASSWORD, ServerProcess, connect, read_all

@@ -11,7 +11,7 @@ import pytest
 from devcloud.sqlserver import DEFAULT_LOGINS, SqlServer
 from hygge_engine.homes.base import Window
 from hygge_engine.homes.mssql import home as mssql_home
-from hygge_engine.homes.mssql.session import open_session
+from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
 from tests.integration.mssql_server import DATABASE, DRIVERS, connect
 

@@ -16,7 +16,8 @@ from hygge_engine.homes.base import Position, Window
 from hygge_engine.homes.mssql import catalogue
 from hygge_engine.homes.mssql import home as home_module
 from hygge_engine.homes.mssql.checks import check_connection, check_source
-from hygge_engine.homes.mssql.session import Session, open_session
+from hygge_engine.homes.mssql.session import Session
+from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from tests.integration.mssql_server import DRIVERS, ServerProcess, connect, open_home, read_all
 

@@ -17,7 +17,7 @@ from hygge_engine.homes.mssql import session as mssql_session
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.query import sample_statement
 from hygge_engine.homes.mssql.ranges import KeyRange, position_of, ranges_of, split
-from hygge_engine.homes.mssql.session import open_session
+from hygge_engine.homes.mssql.sessions import open_session
 from tests.integration.mssql_server import DRIVERS, ServerProcess, connect, open_home, read_all
 
 ROWS = 500

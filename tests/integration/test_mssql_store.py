@@ -18,7 +18,8 @@ import pytest
 
 from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.errors import NotOurs, StoreError, StoreUnavailable
-from hygge_engine.homes.mssql.session import Session, open_session
+from hygge_engine.homes.mssql.session import Session
+from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.project.settings import RunType
 from hygge_engine.stores.database.table import DatabaseTable

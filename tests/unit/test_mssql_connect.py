@@ -8,7 +8,7 @@ import pytest
 
 from hygge_engine.errors import HomeUnavailable
 from hygge_engine.homes.mssql.connect import connection_string
-from hygge_engine.homes.mssql.session import open_session
+from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection
 
 

@@ -13,7 +13,8 @@ from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_
 from hygge_engine.homes.mssql.connect import check_reachable
 from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
 from hygge_engine.homes.mssql.query import select
-from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session, open_session
+from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session
+from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import VERSIONS
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss

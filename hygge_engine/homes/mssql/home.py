@@ -38,7 +38,8 @@ from hygge_engine.homes.mssql.query import (
     window_condition,
 )
 from hygge_engine.homes.mssql.ranges import RANGES_PER_READER, KeyRange, position_of, ranges_of, split
-from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session, open_session, whole
+from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session, whole
+from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import OPERATION, VERSIONS, changes_source, part
 from hygge_engine.homes.mssql.trial import Trial

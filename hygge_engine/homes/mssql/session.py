@@ -1,4 +1,4 @@
-"""What the home needs of a driver, so that either of two can serve it, and how to open one."""
+"""What the home needs of a driver, so that either of two can serve it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from hygge_engine.errors import HomeError
-from hygge_engine.homes.mssql.connect import check_reachable
-from hygge_engine.homes.mssql.errors import Translate, translate
-from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.homes.mssql.values import Parameter
 
 # What a question about a source is answered with at most. The largest that is asked for are the columns of a table,
@@ -136,18 +133,3 @@ class Session(Protocol):
     def close(self) -> None:
         """Give the connection back."""
         ...
-
-
-def open_session(connection: MssqlConnection, *, translation: Translate = translate) -> Session:
-    """Connect with the driver that the settings name.
-
-    Raises HomeUnavailable where nobody answers, HomeLoginFailed where Entra refuses, else what ``translation`` returns.
-    """
-    check_reachable(connection)
-    if connection.driver == "pyodbc":
-        from hygge_engine.homes.mssql.pyodbc_session import PyodbcSession
-
-        return PyodbcSession(connection, translation)
-    from hygge_engine.homes.mssql.mssql_python_session import MssqlPythonSession
-
-    return MssqlPythonSession(connection, translation)

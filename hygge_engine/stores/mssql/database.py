@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from hygge_engine.errors import HomeError, StoreError, StoreUnavailable
 from hygge_engine.homes.mssql.identifiers import qualify, quote
-from hygge_engine.homes.mssql.session import Session, open_session
+from hygge_engine.homes.mssql.session import Session
+from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.homes.mssql.values import Parameter
 from hygge_engine.retry import call_with_retries

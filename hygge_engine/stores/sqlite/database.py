@@ -31,11 +31,9 @@ from hygge_engine.stores.database.base import (
     described,
 )
 from hygge_engine.stores.sqlite.errors import translate
+from hygge_engine.stores.sqlite.reading import SqliteReadBack
+from hygge_engine.stores.sqlite.statements import BUSY_SECONDS, quote
 from hygge_engine.stores.sqlite.types import declared_type, rows_of
-
-# How long a statement waits for another writer: longer than staging a batch takes, and than publishing all but very
-# large slices.
-BUSY_SECONDS = 30.0
 
 # A comment at the beginning of a table's statement, which SQLite keeps through VACUUM, dumps and changes of columns.
 _TABLE_ID = re.compile(r"\(/\* hygge-engine ([0-9a-f]{32}) \*/")
@@ -111,8 +109,6 @@ class SqliteDatabase(Database):
         call_with_retries(lambda: self._execute(f"DROP TABLE IF EXISTS {quote(stage)}", f"dropping {stage}"))
 
     def read_back(self, table: str) -> ReadBack:
-        from hygge_engine.stores.sqlite.reading import SqliteReadBack
-
         return SqliteReadBack(self._path, table)
 
     def insert(self, stage: str, schema: pa.Schema, batch: pa.RecordBatch) -> None:
@@ -265,11 +261,6 @@ class SqliteTransaction:
             rows = f"SELECT {names} FROM ({last}){kept}"  # noqa: S608 - names are quoted
         execute(f"INSERT INTO {quote(table)} ({names}) {rows}")
         execute(f"DROP TABLE {quote(stage)}")
-
-
-def quote(name: str) -> str:
-    """``name`` as a delimited identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _declaration(field: pa.Field[pa.DataType], *, required: bool = False) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from hygge_engine.stores.base import ReadBack
-from hygge_engine.stores.sqlite.database import BUSY_SECONDS, quote
 from hygge_engine.stores.sqlite.errors import translate
+from hygge_engine.stores.sqlite.statements import BUSY_SECONDS, quote
 
 BATCH_ROWS = 20_000
 

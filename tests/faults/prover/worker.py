@@ -19,7 +19,7 @@ from hygge_engine import retry
 from hygge_engine.errors import HyggeError
 from hygge_engine.flow import mirror
 from hygge_engine.flow import run as flow_run
-from hygge_engine.flow.slices import SliceResult, SliceTask
+from hygge_engine.flow.slices import JOURNAL_STATUS, SliceResult, SliceTask
 from hygge_engine.lake import opening
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.local import LocalLake
@@ -27,7 +27,6 @@ from hygge_engine.lake.onelake import JOURNAL_FOLDER
 from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.orchestration.places import place_of
-from hygge_engine.orchestration.summary import JOURNAL_STATUS
 from hygge_engine.project.models import (
     Entity,
     Flow,
