@@ -87,7 +87,7 @@ class _Servicer:
         """A value with what Azure sets."""
         if values is None:
             return _messages.Value(msgpack=msgpack.packb(None))
-        answered = self._answers(type_, values)
+        answered = self._answers(type_, {each.name: _untyped(each, values[each.name]) for each in block.attributes})
         for attribute in block.attributes:
             if values[attribute.name] is not None or not attribute.computed:
                 continue
@@ -102,6 +102,11 @@ class _Servicer:
 
     ValidateProviderConfig = ConfigureProvider = StopProvider = _agree
     ValidateResourceConfig = ValidateDataResourceConfig = _agree
+
+
+def _untyped(attribute: Attribute, value: Any) -> Any:
+    """A value as it was written: one of a type that is not fixed comes with its type beside it."""
+    return value[1] if attribute.type == "dynamic" and isinstance(value, list) else value
 
 
 def _typed(attribute: Attribute, value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,35 +11,21 @@ from typing import Any
 import pytest
 from packaging.specifiers import SpecifierSet
 
+from tests.infra.azurerm import answers
 from tests.infra.terraform import Refused, Terraform, packages, running
-from tests.unit.infra_resources import SUBSCRIPTION_ID, TENANT_ID
-from tests.unit.infra_scenarios import BICEP_ONLY, INFRA, REQUIRED, SCENARIOS, snake
+from tests.unit.infra_scenarios import INFRA, SCENARIOS, variables
 
 
-def answers(type_: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+def known_before(type_: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """What Azure tells before a deployment: whose subscription it is, and nothing of what is yet to be made."""
-    subscription = {
-        "id": f"/subscriptions/{SUBSCRIPTION_ID}",
-        "subscription_id": SUBSCRIPTION_ID,
-        "tenant_id": TENANT_ID,
-    }
-    return subscription if type_ == "azurerm_subscription" else {}
+    return answers(type_, arguments) if type_ == "azurerm_subscription" else {}
 
 
 @pytest.fixture(scope="module")
 def terraform() -> Iterator[Terraform]:
     # Paths of sockets have to be short, and pytest's own are long.
-    with TemporaryDirectory() as folder, running(Path(folder), answers) as started:
+    with TemporaryDirectory() as folder, running(Path(folder), known_before) as started:
         yield started
-
-
-@pytest.fixture
-def module(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(INFRA, tmp_path / "infra")) / "terraform"
-
-
-def variables(scenario: Mapping[str, Any]) -> dict[str, Any]:
-    return {snake(name): value for name, value in {**REQUIRED, **scenario}.items() if name not in BICEP_ONLY}
 
 
 def test_the_files_are_formatted(terraform: Terraform, module: Path) -> None:

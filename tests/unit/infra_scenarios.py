@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
+
+
+def variables(scenario: Mapping[str, Any]) -> dict[str, Any]:
+    """A scenario as Terraform takes it."""
+    return {snake(name): value for name, value in {**REQUIRED, **scenario}.items() if name not in BICEP_ONLY}

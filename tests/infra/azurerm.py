@@ -1,19 +1,20 @@
 """What the azurerm and azapi providers ask Azure Resource Manager for: one function for each type of resource.
 
-Each takes every argument of its resource; one that is left over is an error, so that an argument nobody has thought
-about cannot make the two templates differ unseen.
+Each takes every argument of its resource from Terraform's plan; one that is left over is an error, so that an argument
+nobody has thought about cannot make the two templates differ unseen.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections import defaultdict
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.unit.infra_resources import Reference, Resource
-from tests.unit.infra_terraform import Instance, Module
+from tests.unit.infra_resources import SUBSCRIPTION_ID, TENANT_ID, TOKEN, TOKEN_OF, Reference, Resource
 
 # Attributes that only Azure knows: argument-like name → path in the ARM resource.
 _COMPUTED = {
@@ -45,6 +46,12 @@ _ARM_TYPES = {
 }
 
 
+# The suffix of names as Terraform computes it; Bicep's hash is another one.
+_TOKEN = hashlib.sha256("/".join(TOKEN_OF).encode()).hexdigest()[: len(TOKEN)]
+
+_REFERENCE = re.compile(r"<(\S+) (\S+): (\S+)>")
+
+
 class Arguments(dict[str, Any]):
     """The arguments of a resource. `done` raises where one has not been taken."""
 
@@ -54,54 +61,106 @@ class Arguments(dict[str, Any]):
         return Arguments(block)
 
     def done(self, of: str) -> None:
-        """Nothing is left over."""
-        if self:
-            raise ValueError(f"{of}: {', '.join(sorted(self))} is not understood")
+        """Nothing is left over; a kind of block of which there is none is nothing."""
+        if left := sorted(name for name, value in self.items() if value != []):
+            raise ValueError(f"{of}: {', '.join(left)} is not understood")
 
 
-def attribute_of(instance: Instance, name: str) -> Any:
-    """``resource.attribute`` in an expression: what was given, or a reference to what Azure will answer."""
-    if instance.type == "azurerm_subnet" and name == "id":
-        network = Reference(_ARM_TYPES["azurerm_virtual_network"], instance.argument("virtual_network_name"), "id")
-        return f"{network}/subnets/{instance.argument('name')}"
-    if instance.type.startswith("azapi_") and name == "output":
-        return reference_to(instance)
-    if name in _COMPUTED:
-        return reference_to(instance).at(_COMPUTED[name])
-    return instance.argument(name)
+@dataclass(frozen=True)
+class Instance:
+    """One resource of a plan, with what is known of it."""
+
+    type: str
+    address: str
+    values: Mapping[str, Any]
+
+    def arguments(self) -> Arguments:
+        """What was written, and not what Azure would answer."""
+        answered = answers(self.type, self.values)
+        return Arguments(
+            {
+                name: value if name == "body" else _without_nulls(value)
+                for name, value in self.values.items()
+                if value is not None and value != answered.get(name)
+            }
+        )
 
 
-def reference_to(instance: Instance) -> Reference:
+def answers(type_: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What Azure would set of a resource or data source: a text that names resource and property."""
+    if type_ == "azurerm_subscription":
+        return {
+            "id": f"/subscriptions/{SUBSCRIPTION_ID}",
+            "subscription_id": SUBSCRIPTION_ID,
+            "tenant_id": TENANT_ID,
+        }
+    if type_ == "azurerm_subnet":
+        network = Reference(_ARM_TYPES["azurerm_virtual_network"], arguments["virtual_network_name"], "id")
+        return {"id": f"{network}/subnets/{arguments['name']}"}
+    if type_.startswith("azapi_"):
+        reference = reference_to(type_, arguments)
+        return {"id": str(reference.at("id")), "output": _output(reference, arguments)}
+    if type_ in _ARM_TYPES:
+        reference = reference_to(type_, arguments)
+        return {name: str(reference.at(path)) for name, path in _COMPUTED.items()}
+    return {}
+
+
+def _output(reference: Reference, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What azapi hands on of an answer: the paths that it was asked for, and no other."""
+    output: dict[str, Any] = {}
+    for path in arguments["response_export_values"] or []:
+        *outer, last = path.split(".")
+        place = output
+        for name in outer:
+            place = place.setdefault(name, {})
+        place[last] = str(reference.at(path))
+    return output
+
+
+def reference_to(type_: str, arguments: Mapping[str, Any]) -> Reference:
     """The ARM type and name of a resource."""
-    name = instance.argument("name")
-    if not instance.type.startswith("azapi_"):
-        return Reference(_ARM_TYPES[instance.type], name)
-    type_ = instance.argument("type").partition("@")[0]
-    parent = instance.argument("parent_id")
-    nested = type_.count("/") > 1
-    return Reference(type_, f"{parent.name}/{name}" if nested else name)
+    name = arguments["name"]
+    if not type_.startswith("azapi_"):
+        return Reference(_ARM_TYPES[type_], name)
+    arm_type = arguments["type"].partition("@")[0]
+    nested = arm_type.count("/") > 1
+    return Reference(arm_type, f"{_read(arguments['parent_id']).name}/{name}" if nested else name)
 
 
-def create(directory: Path, values: dict[str, Any]) -> tuple[list[Resource], Module]:
-    """Every resource that a Terraform module makes, and the module."""
-    module = Module(directory, values, attribute_of)
-    instances = module.instances()
-    groups = {str(each.argument("name")) for each in instances if each.type == "azurerm_resource_group"}
+def _read(text: str) -> Reference:
+    """The reference that a text is."""
+    found = _REFERENCE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text} does not refer to a resource")
+    return Reference(*found.groups())
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def create(plan: Mapping[str, Any]) -> tuple[list[Resource], dict[str, Any]]:
+    """Every resource that a plan of Terraform's makes, and the outputs."""
+    planned = json.loads(json.dumps(plan["planned_values"]).replace(_TOKEN, TOKEN))
+    instances = [
+        Instance(each["type"], each["address"], each["values"]) for each in planned["root_module"]["resources"]
+    ]
+    (group,) = (each.values["name"] for each in instances if each.type == "azurerm_resource_group")
     links = _associations(instances)
     resources: list[Resource] = []
     for instance in instances:
-        arguments = Arguments(instance.arguments())
-        group = arguments.pop("resource_group_name", None)
-        if group is not None and group not in groups:
-            raise ValueError(f"{instance.label} is in the resource group {group}")
+        arguments = instance.arguments()
+        if arguments.pop("resource_group_name", group) != group:
+            raise ValueError(f"{instance.address} is in another resource group")
         if instance.type in _TRANSLATIONS:
             resources += _TRANSLATIONS[instance.type](instance, arguments, links)
+            arguments.done(instance.address)
         elif instance.type not in _ASSOCIATIONS:
             raise ValueError(f"{instance.type} is not understood")
-        else:
-            arguments.clear()
-        arguments.done(f"{instance.type}.{instance.label}")
-    return resources, module
+    return resources, {name: output.get("value") for name, output in planned["outputs"].items()}
 
 
 Links = dict[str, dict[str, Any]]
@@ -126,18 +185,18 @@ def _associations(instances: list[Instance]) -> Links:
         if instance.type not in _ASSOCIATIONS or instance.type == "azurerm_subnet":
             continue
         holder, key, other = _ASSOCIATIONS[instance.type]
-        links[str(instance.argument(holder))][key] = {"id": instance.argument(other)}
+        links[instance.values[holder]][key] = {"id": instance.values[other]}
     for subnet in subnets:
-        arguments = Arguments(subnet.arguments())
+        arguments = subnet.arguments()
         arguments.pop("resource_group_name")
         name = arguments.pop("name")
         properties = {
             "addressPrefixes": arguments.pop("address_prefixes"),
             "defaultOutboundAccess": arguments.pop("default_outbound_access_enabled"),
             "privateEndpointNetworkPolicies": arguments.pop("private_endpoint_network_policies"),
-            **links.get(str(attribute_of(subnet, "id")), {}),
+            **links.get(subnet.values["id"], {}),
         }
-        if "delegation" in arguments:
+        if arguments.get("delegation"):
             delegation = arguments.inner("delegation")
             service = delegation.inner("service_delegation")
             entry = {"name": delegation.pop("name"), "properties": {"serviceName": service.pop("name")}}
@@ -155,7 +214,7 @@ def _common(instance: Instance, arguments: Arguments, **body: Any) -> Resource:
     for name in ("location", "tags"):
         if name in arguments:
             body[name] = arguments.pop(name)
-    reference = reference_to(instance)
+    reference = reference_to(instance.type, instance.values)
     return Resource(reference.type, reference.name, body)
 
 
@@ -228,14 +287,14 @@ def _storage(instance: Instance, arguments: Arguments, links: Links) -> list[Res
 
 
 def _container(instance: Instance, arguments: Arguments, links: Links) -> list[Resource]:
-    account = arguments.pop("storage_account_id")
+    account = _read(arguments.pop("storage_account_id"))
     access = {"private": "None", "blob": "Blob", "container": "Container"}[arguments.pop("container_access_type")]
     name = f"{account.name}/default/{arguments.pop('name')}"
     return [Resource(f"{account.type}/blobServices/containers", name, {"properties": {"publicAccess": access}})]
 
 
 def _role(instance: Instance, arguments: Arguments, links: Links) -> list[Resource]:
-    scope = str(arguments.pop("scope"))
+    scope = arguments.pop("scope")
     properties = {
         "principalId": arguments.pop("principal_id"),
         "principalType": arguments.pop("principal_type"),
@@ -256,16 +315,21 @@ def _plan(instance: Instance, arguments: Arguments, links: Links) -> list[Resour
 
 
 def _azapi(instance: Instance, arguments: Arguments, links: Links) -> list[Resource]:
-    arguments.pop("type")
-    arguments.pop("parent_id")
+    version = arguments.pop("type").partition("@")[2]
     arguments.pop("response_export_values", None)
     body = dict(arguments.pop("body"))
-    if "identity" in arguments:
+    if arguments.get("identity"):
         identity = arguments.inner("identity")
-        ids: dict[str, Any] = {str(each): {} for each in identity.pop("identity_ids")}
+        ids: dict[str, Any] = {each: {} for each in identity.pop("identity_ids")}
         body["identity"] = {"type": identity.pop("type"), "userAssignedIdentities": ids}
         identity.done("identity")
-    return [_common(instance, arguments, **body)]
+    parent = _read(arguments.pop("parent_id"))
+    made = _common(instance, arguments, **body)
+    if parent.type != (
+        made.type.rpartition("/")[0] if made.type.count("/") > 1 else _ARM_TYPES["azurerm_resource_group"]
+    ):
+        raise ValueError(f"{instance.address} is in {parent}")
+    return [replace(made, version=version)]
 
 
 def _vault(instance: Instance, arguments: Arguments, links: Links) -> list[Resource]:
@@ -300,7 +364,7 @@ def _diagnostics(instance: Instance, arguments: Arguments, links: Links) -> list
     ]
     body = {"properties": {"workspaceId": arguments.pop("log_analytics_workspace_id"), "logs": logs}}
     # An id that is put together, of a service of a storage account.
-    scope = re.sub(r"<(\S+) (\S+): id>/(\w+)/(\w+)", r"<\1/\3 \2/\4: id>", str(arguments.pop("target_resource_id")))
+    scope = re.sub(r"<(\S+) (\S+): id>/(\w+)/(\w+)", r"<\1/\3 \2/\4: id>", arguments.pop("target_resource_id"))
     return [Resource("Microsoft.Insights/diagnosticSettings", arguments.pop("name"), body, scope)]
 
 
@@ -311,7 +375,7 @@ def _public_ip(instance: Instance, arguments: Arguments, links: Links) -> list[R
 
 
 def _nat_gateway(instance: Instance, arguments: Arguments, links: Links) -> list[Resource]:
-    addresses = links[str(reference_to(instance).at("id"))]["publicIpAddresses"]
+    addresses = links[instance.values["id"]]["publicIpAddresses"]
     sku = {"name": arguments.pop("sku_name")}
     return [_common(instance, arguments, sku=sku, properties={"publicIpAddresses": [addresses]})]
 
@@ -361,7 +425,7 @@ def _zone(instance: Instance, arguments: Arguments, links: Links) -> list[Resour
 
 
 def _zone_link(instance: Instance, arguments: Arguments, links: Links) -> list[Resource]:
-    zone, name = arguments.pop("private_dns_zone_id").name, arguments.pop("name")
+    zone, name = _read(arguments.pop("private_dns_zone_id")).name, arguments.pop("name")
     properties = {
         "registrationEnabled": arguments.pop("registration_enabled"),
         "virtualNetwork": {"id": arguments.pop("virtual_network_id")},
@@ -383,7 +447,8 @@ def _private_endpoint(instance: Instance, arguments: Arguments, links: Links) ->
     }
     # The provider names each configuration after its zone.
     configurations = [
-        {"name": zone.name, "properties": {"privateDnsZoneId": zone}} for zone in zones.pop("private_dns_zone_ids")
+        {"name": _read(zone).name, "properties": {"privateDnsZoneId": zone}}
+        for zone in zones.pop("private_dns_zone_ids")
     ]
     properties = {"subnet": {"id": arguments.pop("subnet_id")}, "privateLinkServiceConnections": [service]}
     endpoint = _common(instance, arguments, properties=properties)
@@ -446,10 +511,18 @@ def _workbook(instance: Instance, arguments: Arguments, links: Links) -> list[Re
     properties = {
         "displayName": arguments.pop("display_name"),
         "category": arguments.pop("category"),
-        "sourceId": arguments.pop("source_id"),
+        "sourceId": _in_lower_case(arguments.pop("source_id"), "azurerm_log_analytics_workspace"),
         "serializedData": arguments.pop("data_json"),
     }
     return [_common(instance, arguments, kind="shared", properties=properties)]
+
+
+def _in_lower_case(text: str, type_: str) -> Reference:
+    """The id of a resource that Terraform has put in lower case."""
+    name = _read(text).name
+    if text != str(Reference(_ARM_TYPES[type_], name, "id")).lower():
+        raise ValueError(f"{text} is no id of {type_} in lower case")
+    return Reference(_ARM_TYPES[type_], name, "id").at("lower case")
 
 
 _TRANSLATIONS: dict[str, Callable[[Instance, Arguments, Links], list[Resource]]] = {

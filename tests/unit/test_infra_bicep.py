@@ -1,0 +1,70 @@
+"""What infra/bicep makes of parameters and of the variables that they are read from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.infra_bicep import Template, read_parameters, read_values
+from tests.unit.infra_resources import tree_of
+from tests.unit.infra_scenarios import CLIENT_ID, INFRA, REFUSED, REQUIRED, SCENARIOS, SQL_SERVER_ID
+
+
+def test_a_variable_that_is_not_set_means_the_templates_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = INFRA / "bicep" / "main.bicepparam"
+    for name in re.findall(r"readEnvironmentVariable\('(\w+)'", file.read_text()):
+        monkeypatch.delenv(name, raising=False)
+    parameters = read_parameters(INFRA / "bicep" / "main.bicep")
+
+    given = read_values(file, tmp_path)
+
+    assert {name: value for name, value in given.items() if not parameters[name].required} == {
+        name: parameters[name].default for name in given if not parameters[name].required
+    }
+
+
+def test_a_variable_holds_a_list_with_commas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENTRA_ALLOWED_CLIENTS", f"{CLIENT_ID}, {SQL_SERVER_ID},")
+
+    given = read_values(INFRA / "bicep" / "main.bicepparam", tmp_path)
+
+    assert given["entraAllowedClients"] == [CLIENT_ID, SQL_SERVER_ID]
+
+
+@pytest.mark.parametrize("combination", REFUSED)
+def test_what_would_not_work_is_refused_before_anything_is_created(combination: str) -> None:
+    values, named = REFUSED[combination]
+
+    with pytest.raises(ValueError, match=named):
+        Template(INFRA / "bicep" / "main.bicep", REQUIRED | values).create()
+
+
+def test_the_zone_of_a_managed_instance_has_its_prefix() -> None:
+    made = tree_of(Template(INFRA / "bicep" / "main.bicep", REQUIRED | SCENARIOS["managed instance"]).create())
+    zones = {key.split()[1] for key in made if key.startswith("Microsoft.Network/privateDnsZones ")}
+
+    assert "privatelink.a1b2c3d4e5f6.database.windows.net" in zones
+    assert "privatelink.database.windows.net" not in zones
+
+
+@pytest.mark.parametrize(
+    ("given", "warm"),
+    [
+        ({}, 0),
+        ({"durableTaskScheduler": True}, 1),
+        ({"durableTaskScheduler": True, "zoneRedundant": True}, 2),
+        ({"durableTaskScheduler": True, "alwaysReadyInstances": 0}, 0),
+        ({"alwaysReadyInstances": 3}, 3),
+    ],
+)
+def test_the_scheduler_gets_an_instance_that_is_always_ready(given: dict[str, Any], warm: int) -> None:
+    made = tree_of(Template(INFRA / "bicep" / "main.bicep", REQUIRED | given).create())
+    (site,) = (body for key, body in made.items() if key.startswith("Microsoft.Web/sites "))
+    ready = site["properties"]["functionAppConfig"]["scaleAndConcurrency"]["alwaysReady"]
+
+    assert ready == ([{"name": "durable", "instanceCount": warm}] if warm else [])
