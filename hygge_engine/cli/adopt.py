@@ -10,6 +10,7 @@ from hygge_engine.cli.output import ask, echo, echo_json
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import UnknownSelection
 from hygge_engine.flow.factory import open_table
+from hygge_engine.flow.ownership import adoption_of
 from hygge_engine.project import load_project, select
 
 
@@ -26,22 +27,23 @@ def run(directory: Path, *, entity: str, confirm: str, overrides: list[str], jso
     (found,) = selected
     if error := Reachability(project, [found]).destination(found):
         raise error
-    adoption = open_table(project, found).adopt()
+    adoption = adoption_of(project, found, open_table(project, found))
     if not json_:
         echo(f"{found.store.destination(found.name)}")
         echo(f"  there now:  {adoption.found}")
         echo(f"  replaced by the next full_drop of {found.id}:  {adoption.replaced}")
         echo(f"  left as it is:  {adoption.kept}")
+        echo(f"  afterwards:  {adoption.then}")
         if not confirm and is_terminal(sys.stdin):
             confirm = ask(f"Type {adoption.name} to hand it over; anything else changes nothing")
     adopted = confirm == adoption.name
     if adopted:
         adoption.confirm()
     if json_:
-        parts = {"found": adoption.found, "replaced": adoption.replaced, "kept": adoption.kept}
+        parts = {"found": adoption.found, "replaced": adoption.replaced, "kept": adoption.kept, "then": adoption.then}
         echo_json({"entity": found.id, "adopted": adopted, **parts})
     elif adopted:
-        echo(f"Handed over to {found.id}. Its first load has to be a full_drop.")
+        echo(f"Handed over to {found.id}. {adoption.then}")
     else:
         echo("Nothing was changed: the name of the table was not given (--confirm).")
     return EXIT_SETTLED if adopted else EXIT_NOTHING_STARTED

@@ -20,6 +20,7 @@ from hygge_engine.flow.blocked import has_moved_on
 from hygge_engine.flow.bounds import cursor_type_of
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.opening import BACK_HINT, look_at_place, spelling_of
+from hygge_engine.flow.ownership import author_of, check_author
 from hygge_engine.flow.reach import Reach, look
 from hygge_engine.homes.base import Table
 from hygge_engine.polish.plan import polish_of
@@ -129,6 +130,8 @@ def _plan_entity(
             table = open_table(project, entity)
             state = table.state() or LandingState()
             _add_state(line, state)
+            if moved := check_author(state, author_of(project, entity), entity):
+                line.warnings.append(moved)
         except HyggeError as error:
             line.errors.append(f"the destination: {error}")
     if unreachable := reachable.source(entity):

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from hygge_engine.errors import HyggeError, LakeError, LandingBusy, LandingFenced, StoreError
+from hygge_engine.errors import HyggeError, LakeError, LandingBusy, LandingFenced, NotOurs, StoreError
 from hygge_engine.journal.changes import Changes
 from hygge_engine.journal.journal import Journal
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.stores.base import RowWriter
 from hygge_engine.stores.landing.protocol import TableLanding
-from hygge_engine.stores.landing.state import Mode, OpenLoad, StagedFile
+from hygge_engine.stores.landing.state import Author, LandingState, Mode, OpenLoad, StagedFile
 from hygge_engine.stores.open_mirroring.layout import layout_of
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
@@ -37,6 +37,9 @@ _log = logging.getLogger(__name__)
 TURN_SECONDS = 30.0
 TURN_POLL_SECONDS = 1.0
 
+# What the journal beside the mirrored tables is called in their landing states.
+_OWN_JOURNAL = "its own item"
+
 # The name under which a telemetry table's position is kept in its landing state.
 POSITION = "published"
 
@@ -50,23 +53,45 @@ class TelemetryTable:
     changes_since: Callable[[Mapping[str, Any] | None], Changes]
 
 
-def publish(settings: OpenMirroringSettings, place: tuple[Lake, str], load_id: str) -> int:
+def publish(settings: OpenMirroringSettings, place: tuple[Lake, str], load_id: str, project: str) -> int:
     """Bring the mirrored telemetry tables of one mirrored database up to date; returns the number of changed rows.
 
     ``place`` is the journal that it shows: a lake, and a folder in it. Idempotent. Raises LandingBusy (transient)
-    where another load keeps publishing, and whatever landing raises.
+    where another load keeps publishing, NotOurs where they show the journal of another project than ``project``, and
+    whatever landing raises.
     """
     lake = settings.lake()
+    author = Author(project, _journal_of(settings, place), datetime.now(UTC).isoformat("T", "seconds"))
     journal, manifest = Journal(*place), Manifest(*place)
     tables = (
         TelemetryTable("journal", ("entity_run_id",), journal.changes_since),
         TelemetryTable("loads", ("coordinator_run_id",), journal.load_changes_since),
         TelemetryTable("schema_manifest", ("table", "column", "version"), manifest.changes_since),
     )
-    return sum(_publish_table(lake, settings, table, load_id) for table in tables)
+    return sum(_publish_table(lake, settings, table, load_id, author) for table in tables)
 
 
-def _publish_table(lake: Lake, settings: OpenMirroringSettings, telemetry: TelemetryTable, load_id: str) -> int:
+def _journal_of(settings: OpenMirroringSettings, place: tuple[Lake, str]) -> str:
+    """A journal's address. The mirrored database's own has one name, in whatever words the settings name the item."""
+    (lake, root), own = place, layout_of(settings, settings.mirror_schema, "journal").journal
+    return _OWN_JOURNAL if (lake.url, root) == (settings.lake().url, own) else f"{lake.url}/{root}"
+
+
+def _check_author(state: LandingState, author: Author, settings: OpenMirroringSettings) -> None:
+    """Raises NotOurs for the tables of another project's journal: ours would take its rows away. Projects that share a
+    journal share its tables, too."""
+    before = state.author
+    if before is not None and before.project != author.project and before.source != author.source:
+        raise NotOurs(
+            f"the tables of the schema {settings.mirror_schema} in {settings.mirror} show the journal of the project "
+            f"'{before.project}', in {before.source}; that of this project, '{author.project}', is in {author.source}",
+            hint="Name another mirror_schema in one of the projects, or let both keep their journal in one place.",
+        )
+
+
+def _publish_table(
+    lake: Lake, settings: OpenMirroringSettings, telemetry: TelemetryTable, load_id: str, author: Author
+) -> int:
     own = settings.model_copy(
         update={
             "schema_name": settings.mirror_schema,
@@ -77,7 +102,9 @@ def _publish_table(lake: Lake, settings: OpenMirroringSettings, telemetry: Telem
     )
     table = OpenMirroringTable(lake, own, layout_of(own, settings.mirror_schema, telemetry.name))
     landing = _attach(table, load_id)
+    landing.author = author
     try:
+        _check_author(landing.state, author, settings)
         return _land_changes(table, landing, telemetry, load_id)
     except HyggeError as error:
         if isinstance(error, LakeError | StoreError) and landing.is_outdated():

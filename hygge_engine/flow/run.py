@@ -35,6 +35,7 @@ from hygge_engine.flow.ending import (
 from hygge_engine.flow.factory import journal_of, open_home, open_table
 from hygge_engine.flow.identity import Identity
 from hygge_engine.flow.opening import Opening, spelling_of, window_of
+from hygge_engine.flow.ownership import author_of, check_author
 from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
 from hygge_engine.homes.base import Home, Table
 from hygge_engine.journal.manifest import Manifest
@@ -81,9 +82,13 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
         landing = table.attach(task.load_id, task.attempt)
         if task.closing:
             return let_go(table, landing, started)
+        landing.author = author_of(project, entity)
+        moved = check_author(landing.state, landing.author, entity)
         with open_home(project, entity.with_connections(task.connections)) as home:
             manifest = Manifest(*journal_of(project, entity))
             opening = Opening(home, table, landing, manifest, entity, task)
+            if moved:
+                opening.note(moved)
             checking = Checking(entity, landing, opening)
             return _Slice(
                 home, table, landing, opening, checking, task, watch, project.options.slice_minutes * 60

@@ -60,8 +60,10 @@ def settle(project: Project, input_: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class _Share:
-    """What one place remembers of a load. ``mirrors`` are the mirrored databases that show its journal, by address."""
+    """What one place remembers of a load of ``project``. ``mirrors`` are the mirrored databases that show its journal,
+    by address."""
 
+    project: str
     place: Place
     rows: list[EntityRunRow] = field(default_factory=list)
     mirrors: dict[str, OpenMirroringSettings] = field(default_factory=dict)
@@ -74,7 +76,7 @@ class _Share:
     def publish(self, load_id: str) -> None:
         """Show the journal in all of its mirrors."""
         for mirror in self.mirrors.values():
-            publish(mirror, (self.place.lake, self.place.root), load_id)
+            publish(mirror, (self.place.lake, self.place.root), load_id, self.project)
 
     def compact(self, project: Project, load_id: str) -> None:
         """Fold and retire what is due; what was retired leaves the mirrors, too."""
@@ -100,7 +102,7 @@ def compact_journals(
     """Fold and retire at once, in each place that these entities are remembered in and in its mirrors, instead of at
     the next settle that has enough to fold. ``retention`` stands in place of what the settings say."""
     for place in places_of(project, entities).values():
-        share = _Share(place)
+        share = _Share(project.name, place)
         members = entities_at(project, place)
         for entity in members:
             share.add_mirror_of(entity)
@@ -151,7 +153,7 @@ def _share_of(project: Project, entity: Entity, shares: dict[str, _Share], error
     except HyggeError as error:
         errors.append(error)
         return None
-    share = shares.setdefault(place.key, _Share(place))
+    share = shares.setdefault(place.key, _Share(project.name, place))
     share.add_mirror_of(entity)
     return share
 

@@ -109,6 +109,10 @@ class HomeSettings(Settings):
         """The entity's source, not yet connected. Import what that takes here: every command reads settings."""
         raise NotImplementedError
 
+    def origin(self, project: Project) -> str:
+        """Where the rows come from, for people and without any secret: another text where they come from elsewhere."""
+        return self.type
+
     def reads(self, surroundings: Surroundings, entity: str) -> Sequence[Location]:
         """Where the entity's rows come from, as far as the settings tell: no store of its flow may write there."""
         return ()
@@ -175,7 +179,8 @@ class StoreSettings(Settings):
     def destination(self, entity: str) -> str:
         """Where the entity's rows settle, for people; two entities that name the same place cannot both load."""
         parts = [getattr(self, name) for name in _LOCATION_KEYS if name in type(self).model_fields]
-        parts = [str(part).strip("/") for part in parts if part]
+        first, *rest = [str(part) for part in parts if part]
+        parts = [first.rstrip("/"), *(part.strip("/") for part in rest)]
         return "/".join(parts if "table_name" in type(self).model_fields else [*parts, entity])
 
     def deletes(self) -> bool:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from hygge_engine.errors import HyggeError, NotReadable
 from hygge_engine.flow.factory import open_home, open_table
+from hygge_engine.flow.ownership import author_of, check_author
 from hygge_engine.homes.base import Home, Window
 from hygge_engine.memory import give_memory_back
 from hygge_engine.polish.plan import polish_of
@@ -91,6 +92,7 @@ class _Task:
         table = open_table(self.project, self.entity)
         for left in reversed(range(ATTEMPTS)):
             state = table.state()
+            check_author(state or LandingState(), author_of(self.project, self.entity), self.entity)
             unready = _unready(state)
             if unready or state is None:
                 return _behind(found, unready, self._load)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from hygge_engine.errors import LandingUnreadable, NotReadable, StoreError
 from hygge_engine.stores.column_names import ColumnNames
-from hygge_engine.stores.landing.base import Landing
+from hygge_engine.stores.landing.base import Landing, StateStore
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 
 
@@ -48,13 +48,14 @@ class RowWriter(Protocol):
 @dataclass(frozen=True)
 class Adoption:
     """What taking a table over would mean: ``found`` is what is there, ``replaced`` what the next full_drop takes away,
-    ``kept`` what stays; all for people. ``confirm`` writes the landing state that says so."""
+    ``kept`` what stays, ``then`` how loads go on; all for people. ``confirm`` writes the landing state that says so."""
 
     name: str
     found: str
     replaced: str
     kept: str
     confirm: Callable[[], None]
+    then: str = "Its first load has to be a full_drop."
 
 
 class ReadBack(ABC):
@@ -126,6 +127,10 @@ class Destination[L: Landing](ABC):
         to add to it or replace it, LandingBroken where what it has written is no longer as it was.
         """
         return []
+
+    def states(self) -> StateStore:
+        """Where the landing state is kept. Raises StoreError where the store does not tell."""
+        raise StoreError(f"{self.table_name} cannot be handed over: its store does not tell where its state is kept")
 
     def state_to_replace(self) -> tuple[LandingState | None, bool]:
         """The landing state that an adoption replaces, None where there is none; and whether one cannot be read."""

@@ -63,7 +63,10 @@ class FolderTable(Destination[TableLanding]):
         """The final path of the table's ``sequence``-th file, counted from 1."""
 
     def state(self) -> LandingState | None:
-        return StateFile(self.lake, self.places.state).read()
+        return self.states().read()
+
+    def states(self) -> StateFile:
+        return StateFile(self.lake, self.places.state)
 
     def attach(self, load_id: str, attempt: int) -> TableLanding:
         return TableLanding(
@@ -205,7 +208,7 @@ class FolderTable(Destination[TableLanding]):
         return [f"in {self.places.folder}, not by this engine, and left there: {others}"] if others else []
 
     def _write_adopted(self, before: LandingState | None, adopted: LandingState) -> None:
-        states = StateFile(self.lake, self.places.state)
+        states = self.states()
         with suppress(LandingUnreadable):
             states.read()
         now, folder = self.lake.now(), self.places.folder

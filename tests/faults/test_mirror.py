@@ -9,7 +9,7 @@ import pytest
 import hygge_engine.flow.mirror as mirror
 import hygge_engine.lake.opening as opening
 from devcloud.replicator import Replicator, check_landing_zone
-from hygge_engine.errors import StoreError
+from hygge_engine.errors import NotOurs, StoreError
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import Journal, entity_run_row
 from hygge_engine.lake.local import LocalLake
@@ -39,8 +39,8 @@ class Telemetry:
         self.place = (LocalLake(root), f"{ITEM}/Files/.hygge_journal")
         self.journal = Journal(*self.place)
 
-    def publish(self, load_id: str) -> int:
-        return mirror.publish(SETTINGS, self.place, load_id)
+    def publish(self, load_id: str, project: str = "project") -> int:
+        return mirror.publish(SETTINGS, self.place, load_id, project)
 
     def run_load(self, load_id: str, entities: int = 2) -> None:
         outcome = SliceResult("done", rows=3, started="2026-11-20T10:00:00+00:00", finished="2026-11-20T10:01:00+00:00")
@@ -108,4 +108,23 @@ def test_a_publication_that_fails_for_good_keeps_nobody_waiting(
             telemetry.publish("a")
     monkeypatch.setattr(mirror, "TURN_SECONDS", 0.0)  # whoever finds the table owned gives up at once
     assert telemetry.publish("b") == 3
+    telemetry.check()
+
+
+def test_the_tables_of_a_journal_are_never_replaced_by_those_of_another_projects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry = Telemetry(tmp_path, monkeypatch)
+    telemetry.run_load("a")
+    telemetry.publish("a")
+    telemetry.run_load("b")
+    assert telemetry.publish("b", "market") == 3  # two projects share a journal, and its tables
+    telemetry.check()
+    ours, telemetry.place = telemetry.place, (LocalLake(tmp_path / "elsewhere"), ".hygge_journal")
+    with pytest.raises(NotOurs, match=r"the journal of the project 'market', in its own item; .* 'shop', is in file:"):
+        telemetry.publish("c", "shop")
+    telemetry.check()
+    telemetry.place = ours
+    telemetry.run_load("d")
+    assert telemetry.publish("d") == 3
     telemetry.check()

@@ -4,6 +4,7 @@ by each run type, whatever dies. Folders are compared byte by byte, databases by
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,16 +19,19 @@ from typer.testing import CliRunner
 
 from devcloud.onelake import OneLake
 from hygge_engine.cli.app import app
-from hygge_engine.errors import HomeUnavailable
+from hygge_engine.errors import HomeUnavailable, LandingBroken
+from hygge_engine.flow.factory import open_table
+from hygge_engine.flow.ownership import adoption_of
 from hygge_engine.lake import opening
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.project.settings import RunType
+from hygge_engine.stores.base import Adoption
 from tests.faults.world import FragileLake, Killed, World
 from tests.integration.mssql_server import ServerProcess
 from tests.integration.onelake_clients import ITEM, WORKSPACE
 from tests.integration.test_database_stores import SqliteWarehouse
 from tests.integration.test_file_stores import FORMATS, FileWarehouse
-from tests.integration.warehouse import DatabaseWarehouse, MssqlWarehouse, Watching
+from tests.integration.warehouse import DatabaseWarehouse, MssqlWarehouse, Warehouse, Watching
 
 RUN_TYPES: tuple[RunType, ...] = ("incremental", "full_drop")
 OTHERS = {
@@ -522,10 +526,10 @@ entities: [orders]
 """
 
 
-def project(directory: Path, store: str, run_type: str = "full_drop") -> None:
+def project(directory: Path, store: str, run_type: str = "full_drop", name: str = "shop") -> None:
     (directory / "flows/shop").mkdir(parents=True, exist_ok=True)
     (directory / "in").mkdir(exist_ok=True)
-    (directory / "hygge.yml").write_text("name: shop\n")
+    (directory / "hygge.yml").write_text(f"name: {name}\noptions: {{ local_paths: anywhere }}\n")
     (directory / "flows/shop/flow.yml").write_text(FLOW.format(store=store, run_type=run_type))
     (directory / "in/orders.csv").write_text("id,v\n1,a\n2,b\n")
 
@@ -582,3 +586,154 @@ def test_asking_about_a_database_of_somebody_else_changes_nothing(tmp_path: Path
     assert hygge(tmp_path, "plan")[0] == 1
     assert hygge(tmp_path, "adopt", "orders")[0] == 2
     assert contents(tmp_path) == before
+
+
+def rename(warehouse: Warehouse, name: str) -> None:
+    """Let later loads be those of a project of another name, with the same flow, entity and store."""
+    warehouse.hygge = "".join(["name: ", name, "\n", *warehouse.hygge.splitlines(keepends=True)[1:]])
+    warehouse.project_changed()
+
+
+def hand_over(warehouse: Warehouse) -> Adoption:
+    changed = warehouse.project("incremental")
+    (entity,) = changed.entities
+    return adoption_of(changed, entity, open_table(changed, entity))
+
+
+def check_that_another_project_is_refused(warehouse: Warehouse) -> None:
+    """After a load of the project `shop`: no run of another one changes anything, until it is handed the table."""
+    rows = warehouse.rows()
+    rename(warehouse, "market")
+    warehouse.source.put(5)
+    for run_type in RUN_TYPES:
+        refused = warehouse.run(f"market {run_type}", run_type)
+        assert (refused.status, refused.error, refused.transient) == ("failed", "store.not_ours", False), refused
+        for part in ("project 'shop'", "project 'market'", f"orders_to_store.{warehouse.name}", "last on 20"):
+            assert part in refused.message
+        assert "hygge adopt" in refused.hint
+    assert warehouse.rows() == rows
+    rename(warehouse, "shop")
+    assert warehouse.run("shop again", "incremental").status == "done"  # the first project goes on as before
+    rename(warehouse, "market")
+    adoption = hand_over(warehouse)
+    assert "go on where" in adoption.then
+    adoption.confirm()
+    with pytest.raises(LandingBroken, match="already"):
+        hand_over(warehouse)
+    warehouse.source.put(6)
+    went_on = warehouse.run("market's own", "incremental")
+    assert (went_on.status, went_on.rows) == ("done", 1)
+    assert warehouse.rows() == warehouse.source.rows
+    rename(warehouse, "shop")
+    assert warehouse.run("late", "full_drop").error == "store.not_ours"
+
+
+@pytest.mark.parametrize("warehouse", ["local-csv", "local-delta", "adls-csv", "onelake-delta"], indirect=True)
+def test_files_of_a_project_are_not_those_of_another_of_the_same_flow_and_entity(warehouse: FileWarehouse) -> None:
+    warehouse.source.put(1, 2)
+    warehouse.load()
+    check_that_another_project_is_refused(warehouse)
+
+
+def test_a_databases_table_is_not_that_of_another_project_of_the_same_flow_and_entity(
+    database: DatabaseWarehouse,
+) -> None:
+    database.source.put(1, 2)
+    database.load("full_drop")
+    check_that_another_project_is_refused(database)
+
+
+@pytest.mark.parametrize("run_type", RUN_TYPES)
+def test_a_mirrored_table_is_not_that_of_another_project_of_the_same_flow_and_entity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_type: RunType
+) -> None:
+    world = World(tmp_path, monkeypatch, run_type=run_type)
+    world.source.put(1, 2)
+    assert world.load("first").status == "done"
+    before = contents(tmp_path / world.layout.folder)
+    world.project.name = "market"
+    world.source.put(3)
+    assert world.slice("theirs").error == "store.not_ours"
+    assert contents(tmp_path / world.layout.folder) == before
+    world.project.name = "shop"
+    assert world.load("second").status == "done"
+    world.check()
+
+
+def test_a_table_whose_state_names_no_project_is_that_of_the_next_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = local(tmp_path, monkeypatch, "parquet")
+    warehouse.source.put(1)
+    warehouse.load()
+    (state,) = (tmp_path / "project/out/.hygge_journal/landing").rglob("*.json")
+    forget(state, "author")
+    warehouse.source.put(2)
+    warehouse.load()
+    assert json.loads(state.read_text())["author"]["project"] == "shop"
+    check_that_another_project_is_refused(warehouse)
+
+
+@pytest.mark.parametrize("store", ["{{ type: local, path: {}, format: csv }}", "{{ type: sqlite, path: {}/shop.db }}"])
+def test_a_project_of_another_name_or_source_is_told_by_every_command(tmp_path: Path, store: str) -> None:
+    shared, first, second = tmp_path / "shared", tmp_path / "first", tmp_path / "second"
+    project(first, store.format(shared))
+    assert hygge(first, "go")[0] == 0
+    project(second, store.format(shared), name="market")
+    (second / "in/orders.csv").write_text("id,v\n9,theirs\n")
+
+    def landed() -> list[object]:
+        files: list[object] = [
+            (name, content) for name, content in contents(shared).items() if re.match(r"orders/|.*/landing/", name)
+        ]
+        if "sqlite" in store:
+            with closing(sqlite3.connect(shared / "shop.db")) as connection:
+                return [*files, *connection.iterdump()]
+        return files
+
+    before = landed()
+    code, said = hygge(second, "plan")
+    for part in (
+        f"in {shared}/",
+        "landed in orders",
+        "this is the project 'market'",
+    ):
+        assert part in said.replace("\n", "")
+    for arguments in (("plan",), ("go",), ("reconcile",), ("adopt", "orders")):
+        code, said = hygge(second, *arguments)
+        assert code != 0
+        assert "'shop'" in said
+        assert str(first / "in/orders.csv") in said.replace("\n", "")
+    assert landed() == before
+    # A copy of the project is the same project; where its rows come from elsewhere, that is told.
+    project(second, store.format(shared))
+    code, said = hygge(second, "plan")
+    assert code == 0
+    assert f"its rows came from {first / 'in/orders.csv'} so far" in said
+    code, said = hygge(second, "go")
+    assert code == 0
+    assert "so far, and come from" in said
+    assert "so far" not in hygge(second, "go")[1]
+    # Renamed on purpose, with another source: what has landed is replaced as a whole, once that is confirmed.
+    project(first, store.format(shared), name="market")
+    code, said = hygge(first, "adopt", "orders", "--confirm", "orders")
+    assert (code, "first load has to be a full_drop" in said) == (0, True)
+    assert hygge(first, "go")[0] == 0
+    assert hygge(second, "go")[0] == 1
+
+
+def test_a_renamed_project_with_another_source_begins_with_a_full_drop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = local(tmp_path, monkeypatch, "parquet")
+    warehouse.source.put(1)
+    warehouse.load()
+    warehouse.hygge = warehouse.hygge.replace("database: shop", "database: market")
+    rename(warehouse, "market")
+    adoption = hand_over(warehouse)
+    assert "sql.example.com,1433/market, source." in adoption.replaced
+    adoption.confirm()
+    warehouse.source.put(2)
+    assert warehouse.run("too early", "incremental").error == "store.landing_broken"
+    warehouse.load("full_drop")
+    assert warehouse.rows() == warehouse.source.rows

@@ -93,10 +93,14 @@ class Warehouse(ABC):
         text = FLOW.format(schema="source", run_type=run_type, **settings)
         return load(self.directory / "project", hygge=self.hygge, flow=text + self.more)
 
+    def project_changed(self) -> None:
+        """Let later loads read `hygge`, `more` and the store's settings anew."""
+        self._projects.clear()
+
     def settle_in(self, table_name: str) -> None:
         """Let later loads settle in another table."""
         self._store = self._store | {"table_name": table_name}
-        self._projects.clear()
+        self.project_changed()
 
     def load(self, run_type: RunType = "incremental", incremental: bool | None = None) -> dict[str, Any]:
         summary = run_load(self.project(run_type, incremental), LoadRequest(requested_by="tests"), Nobody())

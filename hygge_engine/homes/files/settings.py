@@ -291,6 +291,9 @@ class LocalHomeSettings(FilesHomeSettings):
         base, rest = self._split(project.directory)
         return open_directory(base), "/".join(rest)
 
+    def origin(self, project: Project) -> str:
+        return str(Path(os.path.abspath(project.directory / self.path)))
+
     def reads(self, surroundings: Surroundings, entity: str) -> Sequence[Location]:
         base, rest = self._split(surroundings.directory)
         if any(_WILDCARD.search(part) for part in rest):
@@ -332,6 +335,9 @@ class _LakeHomeSettings(FilesHomeSettings, LakeSettings):
 
     def place(self, project: Project) -> tuple[Lake, str]:
         return self.lake(), self.pattern()
+
+    def origin(self, project: Project) -> str:
+        return f"{self.account_url.rstrip('/')}/{self.filesystem}/{self.pattern()}"
 
     def reads(self, surroundings: Surroundings, entity: str) -> Sequence[Location]:
         return [location(lake_root(self), self.pattern())]

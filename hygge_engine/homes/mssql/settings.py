@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 from collections.abc import Sequence
@@ -27,6 +28,9 @@ DEFAULT_PORT = 1433
 _THIS_MACHINE = (".", "(local)")
 
 _COLON_AND_PORT = re.compile(r"([^:]+|\[[^\]]*\]):(\d+)")
+
+# How many bytes of a hash tell a query from others.
+_DIGEST_BYTES = 4
 
 # Readers of a table that nobody else waits beside: one keeps a core busy, and larger instances have two.
 _READERS_AT_LEISURE = 2
@@ -194,6 +198,17 @@ class MssqlHomeSettings(HomeSettings):
     _on_trial: bool = PrivateAttr(default=False)
     consistency: Literal["read_committed", "snapshot"] = "read_committed"
     max_rows_per_second: int | None = Field(default=None, ge=1)
+
+    def origin(self, project: Project) -> str:
+        """A query is known by a hash: it is long, and may quote what nobody else is to see."""
+        connection = project.connections[self.connection]
+        where = self.connection
+        if isinstance(connection, MssqlConnection):
+            where = f"{connection.address}/{connection.database}"
+        if self.table is not None:
+            return f"{where}, {'.'.join(parse_table_name(self.table))}"
+        digest = hashlib.blake2b((self.query or "").encode(), digest_size=_DIGEST_BYTES).hexdigest()
+        return f"{where}, a query ({digest})"
 
     def reads(self, surroundings: Surroundings, entity: str) -> Sequence[Location]:
         """A query may read anything; what it does is not known here."""

@@ -36,7 +36,10 @@ class DatabaseTable(Destination[DatabaseLanding]):
         self.key_columns = key_columns
 
     def state(self) -> LandingState | None:
-        return StateRow(self._database, self._name).read()
+        return self.states().read()
+
+    def states(self) -> StateRow:
+        return StateRow(self._database, self._name)
 
     def attach(self, load_id: str, attempt: int) -> DatabaseLanding:
         return DatabaseLanding(self._database, self._name, self.table_name, load_id=load_id, attempt=attempt)
@@ -81,7 +84,7 @@ class DatabaseTable(Destination[DatabaseLanding]):
         return not state.table_id or self._database.table_id(self.table_name) in (None, state.table_id)
 
     def _write_adopted(self, before: LandingState | None) -> None:
-        row = StateRow(self._database, self._name)
+        row = self.states()
         with suppress(LandingUnreadable):
             row.read()
         now, place = self._database.now(), self.table_name

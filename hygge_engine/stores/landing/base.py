@@ -12,6 +12,7 @@ from typing import Protocol
 from hygge_engine.errors import HyggeError, LandingBroken, LandingBusy, LandingFenced
 from hygge_engine.stores.landing.process import has_ended, this_process
 from hygge_engine.stores.landing.state import (
+    Author,
     Finished,
     LandingState,
     Mode,
@@ -51,7 +52,12 @@ class StateStore(Protocol):
 
 
 class Landing(ABC):
-    """One attempt's hold on one table. Not thread-safe: one slice, one thread."""
+    """One attempt's hold on one table. Not thread-safe: one slice, one thread.
+
+    ``author`` is whose the table becomes with the next load that begins; None leaves it whose it is.
+    """
+
+    author: Author | None = None
 
     def __init__(self, states: StateStore, *, load_id: str, attempt: int) -> None:
         self._states = states
@@ -162,6 +168,7 @@ class Landing(ABC):
                 epoch=epoch,
                 place=self.place,
                 landed_in=self.state.settled_in,
+                author=self.author or self.state.author,
                 open=replace(opened, before=self.state.shape),
                 set_aside=self.state.set_aside if opened.mode == "reload" else None,
                 key_columns=tuple(key_columns),

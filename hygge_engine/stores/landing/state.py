@@ -54,6 +54,16 @@ class Owner:
 
 
 @dataclass(frozen=True)
+class Author:
+    """Whose a table is: the ``project``, by its name. ``source`` says where its rows come from, for people; ``began``
+    (ISO 8601, UTC) when its newest load began."""
+
+    project: str
+    source: str = ""
+    began: str = ""
+
+
+@dataclass(frozen=True)
 class StagedFile:
     """A flushed file and what its publication means.
 
@@ -167,6 +177,7 @@ class LandingState:
     tells a table of a database from any other of its name; empty elsewhere, and where an earlier version made the
     table. ``adopted`` (ISO 8601, UTC) is when somebody said that what lies there may be replaced; a reload that has
     ended takes it back.
+    ``author`` is the project that has loaded the table, None in documents of earlier versions.
     ``left_over`` are final paths of files of ours that no number of this generation covers: of an intent that was given
     up. ``set_aside`` is an open load that has landed rows and makes way for a reload, which is open meanwhile or about
     to begin; where that ends before it takes the old rows' place, the load set aside is the open one again.
@@ -184,6 +195,7 @@ class LandingState:
     file_format: str = ""
     table_id: str = ""
     adopted: str = ""
+    author: Author | None = None
     left_over: tuple[str, ...] = ()
     key_columns: tuple[str, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
@@ -324,6 +336,7 @@ def _decode(value: dict[str, Any]) -> LandingState:
             "left_over": tuple(value.get("left_over", ())),
             "watermark": watermark(value["watermark"]),
             "owner": None if value["owner"] is None else Owner(**value["owner"]),
+            "author": Author(**value["author"]) if value.get("author") else None,
             "open": load(value["open"]),
             "set_aside": load(value.get("set_aside")),
             "finished": None

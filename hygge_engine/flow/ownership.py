@@ -1,0 +1,84 @@
+"""Whose a table is: landing states are found by flow and entity, which projects that land in one place may share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from hygge_engine.errors import LandingBusy, LandingFenced, NotOurs
+from hygge_engine.flow.blocked import is_at_work
+from hygge_engine.stores.base import Adoption, Destination
+from hygge_engine.stores.landing.state import Author, LandingState
+
+if TYPE_CHECKING:
+    from hygge_engine.project import Entity, Project
+
+_ANOTHERS_HINT = (
+    "Let the store land elsewhere: another path, database or mirrored database. Or, if this project was renamed, or is "
+    "to have the table from now on: `hygge adopt {}` says what that would mean, and asks."
+)
+
+
+def author_of(project: Project, entity: Entity) -> Author:
+    """Whom a load that begins now writes into the landing state."""
+    began = datetime.now(UTC).isoformat("T", "seconds")
+    return Author(project.name, entity.home.origin(project), began)
+
+
+def check_author(state: LandingState, author: Author, entity: Entity) -> str:
+    """Raise NotOurs where another project has loaded the table. Returns what to say where its rows came from elsewhere
+    so far; empty where there is nothing to say."""
+    before = state.author
+    if before is None:
+        return ""
+    if before.project != author.project:
+        raise NotOurs(
+            f"the landing state of {entity.id} in {entity.store.destination(entity.name)} is that of the project "
+            f"'{before.project}': {_landed(state)}; this is the project '{author.project}'",
+            hint=_ANOTHERS_HINT.format(entity.id),
+        )
+    if before.source in ("", author.source):
+        return ""
+    return f"its rows came from {before.source} so far, and come from {author.source} now"
+
+
+def adoption_of(project: Project, entity: Entity, table: Destination[Any]) -> Adoption:
+    """What handing a table over to an entity would mean. Raises StoreError or LakeError where there is nothing to hand
+    over."""
+    (state, _), author = table.state_to_replace(), author_of(project, entity)
+    if state is None or state.author is None or state.author.project == author.project:
+        return table.adopt()
+    same = state.author.source == author.source
+    goes_on = "Its loads go on where those of that project have stopped."
+    return Adoption(
+        table.table_name,
+        f"{_landed(state)}, by the project '{state.author.project}', which could not load it any more",
+        "what every full_drop replaces" if same else f"all of it, by what is in {author.source}",
+        "all of it, until then",
+        lambda: _hand_over(table, state, author, same=same),
+        goes_on if same else f"It came from {state.author.source}: its first load has to be a full_drop.",
+    )
+
+
+def _hand_over(table: Destination[Any], found: LandingState, author: Author, *, same: bool) -> None:
+    """Raises LandingBusy where the other project is loading the table, LandingFenced where its state has changed."""
+    states = table.states()
+    state = states.read()
+    if state is None or state.author != found.author:
+        raise LandingFenced(f"the landing state of {table.table_name} has changed meanwhile: look again")
+    if state.owner is not None and is_at_work(state):
+        raise LandingBusy(f"load {state.owner.load_id} owns this table until {state.owner.expires}")
+    adopted = state.adopted if same else datetime.now(UTC).isoformat("T", "seconds")
+    states.write(replace(state, epoch=state.epoch + 1, owner=None, author=author, adopted=adopted))
+
+
+def _landed(state: LandingState) -> str:
+    """What has landed, where, from where and when, as far as the state tells."""
+    author, where = state.author, state.settled_in or state.place
+    parts = [
+        f"landed in {where}" if state.settled_in is not None else "nothing has landed yet",
+        f"from {author.source}" if author and author.source else "",
+        f"last on {author.began}" if author and author.began else "",
+    ]
+    return ", ".join(part for part in parts if part)
