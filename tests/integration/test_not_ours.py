@@ -134,6 +134,38 @@ def test_a_reload_leaves_files_of_others_in_its_folder(warehouse: FileWarehouse,
     assert all(name.startswith("part-00002-") for name in ours)
 
 
+@pytest.mark.parametrize("while_reading", [False, True])
+@pytest.mark.parametrize("warehouse", ["local-parquet", "local-delta", "adls-csv", "onelake-parquet"], indirect=True)
+def test_a_file_under_the_name_that_a_reload_gives_is_never_overwritten(
+    warehouse: FileWarehouse, while_reading: bool
+) -> None:
+    warehouse.source.put(1, 2)
+    warehouse.load()
+    theirs = warehouse.folder / f"part-00002-00000001.{'csv' if warehouse.format == 'csv' else 'parquet'}"
+    watch = Watching()
+    if while_reading:
+        watch.progress = lambda *_: put_theirs()  # type: ignore[method-assign]
+
+    def put_theirs() -> None:
+        theirs.write_bytes(b"theirs")
+
+    if not while_reading:
+        put_theirs()
+    before = contents(warehouse.folder)
+    warehouse.source.put(3)
+    refused = warehouse.slice("second", "full_drop", watch=watch)
+    assert refused.status == "failed"
+    assert theirs.name in refused.message
+    after = contents(warehouse.folder)
+    assert after.pop(theirs.name) == b"theirs"
+    before.pop(theirs.name, None)
+    if warehouse.format != "delta":
+        assert (refused.error, after) == ("store.not_ours", before)
+    theirs.unlink()
+    warehouse.load("full_drop")
+    assert warehouse.rows() == warehouse.source.rows
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 @pytest.mark.parametrize("format_", ["csv", "delta"])
 def test_whatever_dies_in_a_reload_files_of_others_stay(
@@ -329,6 +361,41 @@ def test_a_table_that_no_load_has_written_is_refused_and_stays(
     assert [tuple(row) for row in database.ask("SELECT id, value, modified FROM things")] == [(7, "t", 0)]
     if not died:
         assert [name for name in database.tables() if name != "__hygge_landing"] == ["things"]
+
+
+OWN_NAMES = [
+    "__hygge_landing",
+    "a view __hygge_landing",
+    "things__hygge_new",
+    "things__hygge_stage_00000001_0001_00001",
+]
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_tables_of_somebody_else_under_the_engines_own_names_stay(database: DatabaseWarehouse, name: str) -> None:
+    table = name.removeprefix("a view ")
+    database.source.put(1, 2)
+    if "landing" not in name:
+        database.load("full_drop")
+    if name == table:
+        execute(database, f"CREATE TABLE {table} (id int, nonce varchar(20))")
+    else:  # a view that looks as our table does
+        execute(database, "CREATE TABLE kept (id int, name varchar(20), nonce varchar(20), state varchar(20))")
+        execute(database, f"CREATE VIEW {table} AS SELECT name, nonce, state FROM kept")
+    execute(database, f"INSERT INTO {'kept' if name != table else table} (id, nonce) VALUES (7, 'theirs')")
+    database.source.put(3)
+    refused = "landing" in name or ("new" in name and isinstance(database, MssqlWarehouse))
+    for run_type in RUN_TYPES:
+        result = database.run(f"a {run_type}", run_type)
+        if not refused or ("new" in name and run_type == "incremental"):
+            assert result.status == "done", result
+            assert database.rows() == database.source.rows
+        else:
+            assert result.error == "store.not_ours", result
+            assert table in result.message
+            assert "Rename it" in result.hint
+    kept = database.ask(f"SELECT {'id, nonce' if name == table else 'nonce'} FROM {table}")
+    assert [tuple(row) for row in kept] == [(7, "theirs") if name == table else ("theirs",)]
 
 
 class Dying(Watching):

@@ -11,11 +11,13 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
+from hygge_engine.errors import NotOurs
 from hygge_engine.stores.base import ReadBack
 from hygge_engine.stores.column_names import ColumnNames
 
 # Tables that are ours: the landing states of all tables of a database, and what is staged beside each table.
 LANDING_TABLE = "__hygge_landing"
+LANDING_COLUMNS = ["name", "nonce", "state"]
 STAGE_MARK = "__hygge_stage_"
 
 # Orders the rows of a stage as they came: of two versions of a row the later one counts.
@@ -111,6 +113,25 @@ class Database(ABC):
     def table_id(self, table: str) -> str | None:
         """As `Transaction.table_id`."""
 
+    @abstractmethod
+    def plain_columns(self, table: str) -> list[str] | None:
+        """All columns of a table, in order; none of a view or whatever else has the name, None where nothing has it."""
+
+    def has_landing_table(self) -> bool:
+        """Whether there is the table of landing states. Raises NotOurs where its name is somebody else's."""
+        found = self.plain_columns(LANDING_TABLE)
+        if found is not None and [name.casefold() for name in found] != LANDING_COLUMNS:
+            raise NotOurs(
+                f"{LANDING_TABLE}, where landing states are kept, is none of this engine's tables: "
+                f"{self.describe_table(LANDING_TABLE)}",
+                hint="Rename it, or let the store land in another database or schema.",
+            )
+        return found is not None
+
+    def check_names(self, table: str) -> None:
+        """Raise NotOurs where somebody else has taken a name that a reload of the table needs meanwhile."""
+        return
+
     def columns(self, table: str) -> list[str]:
         """The columns of a table that hold values of their own, in order; none where there is no such table."""
         return []
@@ -125,7 +146,7 @@ class Database(ABC):
 
     @abstractmethod
     def stages(self, table: str) -> list[str]:
-        """The stages of a table, whoever has left them there."""
+        """The stages of a table, whichever load has left them there: tables with the column `ROW_NUMBER`."""
 
     @abstractmethod
     def drop_stage(self, stage: str) -> None:

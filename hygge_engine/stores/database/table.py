@@ -54,6 +54,8 @@ class DatabaseTable(Destination[DatabaseLanding]):
 
     def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
         """Raises NotOurs also for columns of a table of ours that somebody has added: their values would be lost."""
+        if reload:
+            self._database.check_names(self.table_name)
         if not state.owns(self.table_name):
             check_unclaimed(self._database, self.table_name, self._name)
             return []

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from hygge_engine.errors import LandingBroken
+from hygge_engine.errors import LandingBroken, NotOurs
 from hygge_engine.lake.base import Lake, PathInfo
 from hygge_engine.stores.base import Adoption, ReadBack
 from hygge_engine.stores.column_names import ColumnNames
 from hygge_engine.stores.files import Format, StagedFiles
-from hygge_engine.stores.folder import FolderTable, Places
+from hygge_engine.stores.folder import FolderTable, Places, named
 from hygge_engine.stores.landing.protocol import TableLanding
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.parquet import ParquetEncoder
@@ -72,7 +72,26 @@ class FilesTable(FolderTable):
         found = super().check_place(state, schema, reload=reload)
         if reload:
             self._check_is_no_delta_table()
+            self._check_names_are_free(state)
         return found
+
+    def drop(self, landing: TableLanding) -> bool:
+        """See `FolderTable.drop`. Raises NotOurs before anything is deleted where the new files cannot have their
+        names."""
+        self._check_names_are_free(landing.state)
+        return super().drop(landing)
+
+    def _check_names_are_free(self, state: LandingState) -> None:
+        """Raises NotOurs where somebody else's file has a name of the next generation: it would never be overwritten,
+        but the old rows would be gone before that shows."""
+        following = state.generation + 1
+        others = (entry for entry in self.lake.list(self.places.folder) if _generation_of(entry.name) == following)
+        if found := named(others):
+            raise NotOurs(
+                f"{self.places.folder} holds files that no load of {self.places.entity} has written, under the names "
+                f"that a reload gives its own: {found}",
+                hint="Move them away, or rename them.",
+            )
 
     def adopt(self) -> Adoption:
         self._check_is_no_delta_table()
@@ -96,3 +115,9 @@ class FilesTable(FolderTable):
         from hygge_engine.stores.lake_files.reading import DECODERS, FilesReadBack
 
         return FilesReadBack(self.lake, self.places.folder, DECODERS[self.format])
+
+
+def _generation_of(name: str) -> int | None:
+    """The generation in the name of a data file; None for any other name."""
+    match = _DATA_FILE.fullmatch(name)
+    return int(match["generation"]) if match else None

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from hygge_engine.errors import HomeError, StoreError, StoreUnavailable
+from hygge_engine.errors import HomeError, NotOurs, StoreError, StoreUnavailable
 from hygge_engine.homes.mssql.identifiers import qualify, quote
 from hygge_engine.homes.mssql.session import Session
 from hygge_engine.homes.mssql.sessions import open_session
@@ -44,6 +44,7 @@ MOST_CHARACTERS = 128
 
 # What a table is called until it takes the place of the old one. Short enough for the longest stage's name.
 _NEW_MARK = "__hygge_new"
+_RENAME_NEW = "Rename it, or give this table another name."
 
 
 class MssqlDatabase(Database):
@@ -66,7 +67,7 @@ class MssqlDatabase(Database):
         return moment + timedelta(seconds=time.monotonic() - since)
 
     def read_state(self, name: str) -> StoredState | None:
-        if not self.has_table(LANDING_TABLE):
+        if not self.has_landing_table():
             return None
         # Even where readers see row versions: a transaction whose commit is under way is waited for.
         select = f"SELECT state, nonce FROM {self._name(LANDING_TABLE)} WITH (READCOMMITTEDLOCK) WHERE name = ?"  # noqa: S608
@@ -94,6 +95,19 @@ class MssqlDatabase(Database):
     def table_id(self, table: str) -> str | None:
         return _table_id(self._ask("SELECT OBJECT_ID(?)", (self._name(table),), f"looking for the table {table}"))
 
+    def plain_columns(self, table: str) -> list[str] | None:
+        select = "SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(?, 'U') ORDER BY column_id"
+        rows = self._ask(select, (self._name(table),), f"describing {table}")
+        return [str(name) for (name,) in rows] if rows or self.has_table(table) else None
+
+    def check_names(self, table: str) -> None:
+        new = f"{table}{_NEW_MARK}"
+        if self.has_table(new):
+            raise NotOurs(
+                f"{new}, as which the new table is filled, is none of this engine's tables: {self.describe_table(new)}",
+                hint=_RENAME_NEW,
+            )
+
     def columns(self, table: str) -> list[str]:
         """Without computed ones, whose values nobody can lose."""
         select = "SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(?) AND is_computed = 0 ORDER BY column_id"
@@ -116,8 +130,11 @@ class MssqlDatabase(Database):
 
     def stages(self, table: str) -> list[str]:
         prefix = f"{table}{STAGE_MARK}"
-        select = "SELECT name FROM sys.tables WHERE schema_id = SCHEMA_ID(?) AND LEFT(name, ?) = ?"
-        rows = self._ask(select, (self._schema, len(prefix), prefix), f"listing the stages of {table}")
+        select = (
+            "SELECT name FROM sys.tables WHERE schema_id = SCHEMA_ID(?) AND LEFT(name, ?) = ? "
+            "AND object_id IN (SELECT object_id FROM sys.columns WHERE name = ?)"
+        )
+        rows = self._ask(select, (self._schema, len(prefix), prefix, ROW_NUMBER), f"listing the stages of {table}")
         return [str(name) for (name,) in rows]
 
     def drop_stage(self, stage: str) -> None:
@@ -236,6 +253,8 @@ class MssqlTransaction:
         """The new table is filled beside the old one, so that readers wait only for the change of names."""
         doing = f"replacing {table}"
         new = f"{table}{_NEW_MARK}"
+        if self.table_id(new) is not None:  # come up since `Database.check_names`
+            raise NotOurs(f"{new}, as which the new table is filled, is none of this engine's tables", hint=_RENAME_NEW)
         self._create(new, schema, key)
         for number, stage in enumerate(stages):
             self._move(stage, new, schema, key, told_apart if number else None)

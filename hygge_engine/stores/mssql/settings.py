@@ -24,7 +24,7 @@ _NAME_CHARACTERS = 95
 
 
 def _check_table_name(value: str) -> str:
-    if value.startswith(("__hygge", "#")):
+    if value.casefold().startswith(("__hygge", "#")):
         raise ValueError("names that begin with __hygge or # are taken")
     return value
 

@@ -53,7 +53,7 @@ class SqliteDatabase(Database):
         return datetime.now(UTC)
 
     def read_state(self, name: str) -> StoredState | None:
-        if not self.has_table(LANDING_TABLE):
+        if not self.has_landing_table():
             return None
         with self._reading("reading the landing state") as connection:
             select = f"SELECT state, nonce FROM {LANDING_TABLE} WHERE name = ?"  # noqa: S608 - a constant of ours
@@ -75,6 +75,16 @@ class SqliteDatabase(Database):
             return None
         with self._reading(f"looking for the table {table}") as connection:
             return _table_id(connection, table)
+
+    def plain_columns(self, table: str) -> list[str] | None:
+        if not self._path.exists():
+            return None
+        find = "SELECT type FROM sqlite_schema WHERE lower(name) = lower(?)"
+        with self._reading(f"looking for the table {table}") as connection:
+            kinds = [kind for (kind,) in connection.execute(find, (table,))]
+            if not kinds:
+                return None
+            return [name for name, *_ in _columns(connection, table)] if kinds == ["table"] else []
 
     def columns(self, table: str) -> list[str]:
         if not self._path.exists():
@@ -101,9 +111,12 @@ class SqliteDatabase(Database):
         if not self._path.exists():
             return []
         prefix = f"{table}{STAGE_MARK}"
-        select = "SELECT name FROM sqlite_schema WHERE type = 'table' AND substr(name, 1, ?) = ?"
+        select = (
+            "SELECT name FROM sqlite_schema AS found WHERE type = 'table' AND substr(name, 1, ?) = ? "
+            "AND EXISTS (SELECT 1 FROM pragma_table_info(found.name) AS info WHERE info.name = ?)"
+        )
         with self._reading(f"listing the stages of {table}") as connection:
-            return [str(name) for (name,) in connection.execute(select, (len(prefix), prefix))]
+            return [str(name) for (name,) in connection.execute(select, (len(prefix), prefix, ROW_NUMBER))]
 
     def drop_stage(self, stage: str) -> None:
         call_with_retries(lambda: self._execute(f"DROP TABLE IF EXISTS {quote(stage)}", f"dropping {stage}"))
