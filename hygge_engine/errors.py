@@ -45,12 +45,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 from hygge_engine.masking import mask
-
-if TYPE_CHECKING:
-    from hygge_engine.project.problems import Problem
+from hygge_engine.plain_text import one_line
 
 
 class HyggeError(Exception):
@@ -76,6 +75,61 @@ class HyggeError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip() if self.hint else self.message
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to put right in a project's files.
+
+    ``line`` and ``column`` count from 1 and are 0 where the problem has no place in a file. ``excerpt`` is the line of
+    the file with a caret below the place.
+    """
+
+    file: str
+    line: int
+    column: int
+    message: str
+    found: str = ""
+    expected: str = ""
+    hint: str = ""
+    excerpt: str = ""
+
+    @property
+    def place(self) -> str:
+        """``file:line:column``, as editors and terminals link it."""
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+    def __str__(self) -> str:
+        parts = [self.message]
+        if self.found:
+            parts.append(f"found {self.found}")
+        if self.expected:
+            parts.append(f"expected {self.expected}")
+        return one_line(f"{self.place}: {'; '.join(parts)}. {self.hint}".strip())
+
+    def render(self) -> str:
+        """Several lines for a terminal. What the files say is text in them, whatever it is."""
+        lines = [f"{one_line(self.place)}: {one_line(self.message)}"]
+        lines += [f"  {line}" for line in self.excerpt.splitlines()]
+        for label, text in (("found", self.found), ("expected", self.expected)):
+            if text:
+                lines.append(f"  {label}: {one_line(text)}")
+        if self.hint:
+            lines.append(f"  {one_line(self.hint)}")
+        return "\n".join(lines)
+
+    def masked(self) -> Problem:
+        """The problem without any secret that is known by its value."""
+        return Problem(
+            self.file,
+            self.line,
+            self.column,
+            *(mask(text) for text in (self.message, self.found, self.expected, self.hint, self.excerpt)),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-serialisable mapping."""
+        return asdict(self)
 
 
 class ConfigurationError(HyggeError):

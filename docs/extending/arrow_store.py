@@ -6,18 +6,18 @@ where the folder is, what a file is called, and how one is written.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import pyarrow as pa
-from pydantic import Field
 
 from hygge_engine.lake.opening import open_directory
-from hygge_engine.project.settings import StoreSettings, register_store
 from hygge_engine.stores.files import StagedFiles
 from hygge_engine.stores.folder import FolderTable, places_of
 
 if TYPE_CHECKING:
     from io import IOBase
+
+    from shelf import ArrowSettings
 
     from hygge_engine.lake.base import Lake, StagingWriter
     from hygge_engine.project import Entity, Project
@@ -27,24 +27,14 @@ if TYPE_CHECKING:
 JOURNAL = ".hygge_journal"
 
 
-@register_store
-class ArrowSettings(StoreSettings):
-    """A directory of this machine. ``path`` is relative to the project's directory."""
+def open_table(settings: ArrowSettings, project: Project, entity: Entity) -> ArrowTable:
+    """The opener: called by the engine for each slice."""
+    return ArrowTable(open_directory(project.directory / settings.path), entity.flow, entity.name, settings)
 
-    kind: ClassVar[str] = "arrow"
-    type: Literal["arrow"] = "arrow"
-    path: str = Field(default="shelf", min_length=1)
-    compression: Literal["lz4", "zstd"] = "lz4"
 
-    def open(self, project: Project, entity: Entity) -> ArrowTable:
-        lake = open_directory(project.directory / self.path)
-        return ArrowTable(lake, entity.flow, entity.name, self)
-
-    def keeps_journal(self) -> bool:
-        return True
-
-    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
-        return open_directory(project.directory / self.path), JOURNAL
+def open_journal(settings: ArrowSettings, project: Project, entity: Entity) -> tuple[Lake, str]:
+    """Beside the tables' folders."""
+    return open_directory(project.directory / settings.path), JOURNAL
 
 
 class ArrowTable(FolderTable):

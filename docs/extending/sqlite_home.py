@@ -6,17 +6,17 @@ import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import pyarrow as pa
-from pydantic import Field
 
 from hygge_engine.errors import CursorUnusable, HomeError, HomeNotFound, HomeUnavailable
 from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, Window
-from hygge_engine.project.settings import HomeSettings, register_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from shelf import SqliteFileSettings
 
     from hygge_engine.project import Entity, Project
 
@@ -30,18 +30,9 @@ TYPES: dict[str, pa.DataType] = {
 }
 
 
-@register_home
-class SqliteFileSettings(HomeSettings):
-    """A table of a SQLite file. ``path`` is relative to the project's directory."""
-
-    kind: ClassVar[str] = "sqlite_file"
-    type: Literal["sqlite_file"] = "sqlite_file"
-    path: str = Field(min_length=1)
-    table: str = "{entity}"
-    batch_rows: int = Field(default=10_000, ge=1)
-
-    def open(self, project: Project, entity: Entity) -> SqliteFileHome:
-        return SqliteFileHome(project.directory / self.path, self.table, self.batch_rows)
+def open_home(settings: SqliteFileSettings, project: Project, entity: Entity) -> SqliteFileHome:
+    """The opener: called by the engine for each slice."""
+    return SqliteFileHome(project.directory / settings.path, settings.table, settings.batch_rows)
 
 
 class SqliteFileHome:

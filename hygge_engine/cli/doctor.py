@@ -19,7 +19,7 @@ from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import CursorMovedBack, HyggeError
 from hygge_engine.flow.blocked import has_moved_on, is_at_work, try_to_go_on
-from hygge_engine.flow.factory import open_home, open_table
+from hygge_engine.flow.factory import beside_table, open_home, open_table
 from hygge_engine.flow.opening import BACK_HINT
 from hygge_engine.flow.reach import look
 from hygge_engine.homes.files.checks import check_files
@@ -181,12 +181,11 @@ def _check_home(project: Project, entity: Entity, reachable: Reachability) -> li
     home = entity.home
     if error := reachable.source(entity):
         return [failure("source", "connect to account_url", error)]
-    if not isinstance(home, FilesHomeSettings):
+    files = open_home(project, entity) if isinstance(home, FilesHomeSettings) else None
+    if not isinstance(home, FilesHomeSettings) or not isinstance(files, FilesHome):
         return [_describe(project, entity)]
     mark = entity.watermark if entity.effective_run_type == "incremental" else None
-    return check_files(
-        FilesHome(*home.place(project), home, home.fixed_folder()), home, mark, key_columns=entity.store.key_columns
-    )
+    return check_files(files, home, mark, key_columns=entity.store.key_columns)
 
 
 def _describe(project: Project, entity: Entity) -> Check:
@@ -254,7 +253,7 @@ def _check_store(project: Project, name: str, entities: list[Entity], reachable:
         if error:
             raise error
         # Beside the destination lie the landing states, wherever the journal is.
-        place = Place(*settings.journal(project, first))
+        place = Place(*beside_table(project, first))
     except HyggeError as error:
         section.checks.append(failure("reachable", "connect to account_url", error))
         unknown = Check("destination", "unknown", f"{_NOT_LOOKED_AT}: the store does not work")

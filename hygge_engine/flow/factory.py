@@ -1,24 +1,37 @@
-"""From settings to the things they describe: homes, destinations, and the place of their journal."""
+"""The one door from settings to what they describe: homes, destinations, and the place of their journal.
+
+The ``opener`` of a settings model names the module that opens it, which is imported here and only when it is called.
+"""
 
 from __future__ import annotations
 
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from hygge_engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from hygge_engine.homes.base import Home
     from hygge_engine.lake.base import Lake
     from hygge_engine.project import Entity, Project
+    from hygge_engine.project.settings import HomeSettings, JournalPlaceSettings, StoreSettings
     from hygge_engine.stores.base import Destination
+
+# The methods of a model that names no opener, because it opens what it describes itself.
+_METHODS = {"open_home": "open", "open_table": "open", "open_journal": "journal", "open_place": "open"}
 
 
 def open_home(project: Project, entity: Entity) -> Home:
     """The entity's source, not yet connected."""
-    return entity.home.open(project, entity)
+    home: Home = _call("open_home", entity.home, project, entity)
+    return home
 
 
 def open_table(project: Project, entity: Entity) -> Destination[Any]:
-    """The entity's destination."""
-    return entity.store.open(project, entity)
+    """The entity's destination, not yet connected."""
+    table: Destination[Any] = _call("open_table", entity.store, project, entity)
+    return table
 
 
 def journal_of(project: Project, entity: Entity) -> tuple[Lake, str]:
@@ -26,5 +39,34 @@ def journal_of(project: Project, entity: Entity) -> tuple[Lake, str]:
     the destination wherever that is."""
     location = project.flows[entity.flow].journal.location
     if not isinstance(location, str):
-        return location.open(project)
-    return entity.home.journal(project, entity) if location == "home" else entity.store.journal(project, entity)
+        place: tuple[Lake, str] = _call("open_place", location, project)
+        return place
+    return _beside(entity.home, project, entity) if location == "home" else beside_table(project, entity)
+
+
+def beside_table(project: Project, entity: Entity) -> tuple[Lake, str]:
+    """Where landing states are kept, for a store that `keeps_journal`: a lake, and the folder in it."""
+    return _beside(entity.store, project, entity)
+
+
+def _beside(settings: HomeSettings | StoreSettings, project: Project, entity: Entity) -> tuple[Lake, str]:
+    place: tuple[Lake, str] = _call("open_journal", settings, project, entity)
+    return place
+
+
+def _call(name: str, settings: HomeSettings | StoreSettings | JournalPlaceSettings, *given: Project | Entity) -> Any:
+    """What the function ``name`` of the settings' opener returns, or the method of settings that have no opener.
+
+    Raises ConfigurationError where there is no such function, or its module cannot be imported.
+    """
+    try:
+        if settings.opener:
+            function = partial(getattr(import_module(settings.opener), name), settings)
+        else:
+            function = getattr(settings, _METHODS[name])
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"what opens the type {settings.type} cannot be used: {error}",
+            hint="Install what it lacks, or remove the package that brings the type.",
+        ) from error
+    return function(*given)

@@ -20,6 +20,7 @@ from hygge_engine.errors import HyggeError, LakeError, LandingBusy, LandingFence
 from hygge_engine.journal.changes import Changes
 from hygge_engine.journal.journal import Journal
 from hygge_engine.journal.manifest import Manifest
+from hygge_engine.lake import opening as lakes
 from hygge_engine.stores.base import RowWriter
 from hygge_engine.stores.landing.protocol import TableLanding
 from hygge_engine.stores.landing.state import Author, LandingState, Mode, OpenLoad, StagedFile
@@ -60,7 +61,7 @@ def publish(settings: OpenMirroringSettings, place: tuple[Lake, str], load_id: s
     where another load keeps publishing, NotOurs where they show the journal of another project than ``project``, and
     whatever landing raises.
     """
-    lake = settings.lake()
+    lake = lakes.open_lake(settings)
     author = Author(project, _journal_of(settings, place), datetime.now(UTC).isoformat("T", "seconds"))
     journal, manifest = Journal(*place), Manifest(*place)
     tables = (
@@ -74,7 +75,7 @@ def publish(settings: OpenMirroringSettings, place: tuple[Lake, str], load_id: s
 def _journal_of(settings: OpenMirroringSettings, place: tuple[Lake, str]) -> str:
     """A journal's address. The mirrored database's own has one name, in whatever words the settings name the item."""
     (lake, root), own = place, layout_of(settings, settings.mirror_schema, "journal").journal
-    return _OWN_JOURNAL if (lake.url, root) == (settings.lake().url, own) else f"{lake.url}/{root}"
+    return _OWN_JOURNAL if (lake.url, root) == (lakes.open_lake(settings).url, own) else f"{lake.url}/{root}"
 
 
 def _check_author(state: LandingState, author: Author, settings: OpenMirroringSettings) -> None:

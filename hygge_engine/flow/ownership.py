@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hygge_engine.errors import LandingBusy, LandingFenced, NotOurs
 from hygge_engine.flow.blocked import is_at_work
+from hygge_engine.project.settings import Surroundings
 from hygge_engine.stores.base import Adoption, Destination
 from hygge_engine.stores.landing.state import Author, LandingState
 
@@ -23,7 +24,7 @@ _ANOTHERS_HINT = (
 def author_of(project: Project, entity: Entity) -> Author:
     """Whom a load that begins now writes into the landing state."""
     began = datetime.now(UTC).isoformat("T", "seconds")
-    return Author(project.name, entity.home.origin(project), began)
+    return Author(project.name, entity.home.origin(Surroundings(project.directory, project.connections)), began)
 
 
 def check_author(state: LandingState, author: Author, entity: Entity) -> str:

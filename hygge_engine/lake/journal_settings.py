@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -18,10 +18,6 @@ from hygge_engine.lake.onelake import (
 from hygge_engine.lake.settings import AccountUrl, FabricIdentifier, LakeSettings
 from hygge_engine.project.settings import JournalPlaceSettings, register_journal_place
 
-if TYPE_CHECKING:
-    from hygge_engine.lake.base import Lake
-    from hygge_engine.project.models import Project
-
 
 @register_journal_place
 class LocalJournal(JournalPlaceSettings):
@@ -29,17 +25,12 @@ class LocalJournal(JournalPlaceSettings):
     does not last."""
 
     kind: ClassVar[str] = "local"
+    opener: ClassVar[str] = "hygge_engine.lake.journal_opening"
     type: Literal["local"] = "local"
     path: str = Field(min_length=1)
 
     def directories(self) -> Mapping[str, str]:
         return {"path": f"{self.path}/{JOURNAL_FOLDER}"}
-
-    def open(self, project: Project) -> tuple[Lake, str]:
-        from hygge_engine.lake.opening import open_directory
-
-        directory = project.directory / self.path
-        return open_directory(directory.parent if directory.name == JOURNAL_FOLDER else directory), JOURNAL_FOLDER
 
     @property
     def address(self) -> str:
@@ -52,6 +43,7 @@ class AdlsJournal(JournalPlaceSettings, LakeSettings):
     """A folder (``path``) of an ADLS Gen2 filesystem."""
 
     kind: ClassVar[str] = "adls"
+    opener: ClassVar[str] = "hygge_engine.lake.journal_opening"
     type: Literal["adls"] = "adls"
 
     @model_validator(mode="after")
@@ -59,12 +51,14 @@ class AdlsJournal(JournalPlaceSettings, LakeSettings):
         check_adls_path(self.account_url, self.path)
         return self
 
-    def open(self, project: Project) -> tuple[Lake, str]:
-        return self.lake(), journal_folder(self.path)
-
     @property
     def address(self) -> str:
-        return f"{self.account_url.rstrip('/')}/{self.filesystem}/{journal_folder(self.path)}"
+        return f"{self.account_url.rstrip('/')}/{self.filesystem}/{self.folder}"
+
+    @property
+    def folder(self) -> str:
+        """The journal's folder within the filesystem."""
+        return journal_folder(self.path)
 
 
 @register_journal_place
@@ -73,18 +67,17 @@ class OneLakeJournal(JournalPlaceSettings, LakeSettings):
     workspace and ``lakehouse`` the item, both as GUIDs."""
 
     kind: ClassVar[str] = "onelake"
+    opener: ClassVar[str] = "hygge_engine.lake.journal_opening"
     type: Literal["onelake"] = "onelake"
     account_url: AccountUrl = ONELAKE_URL
     lakehouse: FabricIdentifier
     path: Annotated[str, AfterValidator(check_below_files)] = ""
 
-    def open(self, project: Project) -> tuple[Lake, str]:
-        return self.lake(), self._folder
-
     @property
     def address(self) -> str:
-        return f"{self.account_url.rstrip('/')}/{self.filesystem}/{self._folder}"
+        return f"{self.account_url.rstrip('/')}/{self.filesystem}/{self.folder}"
 
     @property
-    def _folder(self) -> str:
+    def folder(self) -> str:
+        """The journal's folder within the filesystem."""
         return journal_folder(self.lakehouse, "Files", self.path)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr, model_validator
 
 from hygge_engine.hosts import is_host, is_loopback
 from hygge_engine.project.settings import Settings
-
-if TYPE_CHECKING:
-    from hygge_engine.lake.base import Lake
 
 LakeCredential = Literal["managed_identity", "default", "client_secret", "account_key", "sas"]
 
@@ -145,12 +142,6 @@ class LakeSettings(Settings):
         if self.account_url.startswith("http://") and self.credential not in ("account_key", "sas"):
             raise ValueError(f"credential '{self.credential}' sends a token, which needs an https:// account_url")
         return self
-
-    def lake(self) -> Lake:
-        """The lake's client. Imported only now: every command reads settings."""
-        from hygge_engine.lake.opening import open_lake
-
-        return open_lake(self)
 
 
 def lake_root(settings: LakeSettings) -> str:

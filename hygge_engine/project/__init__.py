@@ -1,5 +1,6 @@
 """YAML on disk, validated into frozen models, and the plan of a load."""
 
+from hygge_engine.errors import Problem
 from hygge_engine.project.loading import load_project
 from hygge_engine.project.models import (
     Entity,
@@ -10,7 +11,6 @@ from hygge_engine.project.models import (
     WatermarkSettings,
     dump_settings,
 )
-from hygge_engine.project.problems import Problem
 from hygge_engine.project.selection import due_flows, select
 
 __all__ = [

@@ -9,12 +9,11 @@ from pathlib import Path
 from hygge_engine.project.document import Mapping, Node, Scalar
 from hygge_engine.project.documents import FlowDocument
 from hygge_engine.project.journal_section import BESIDE, address_of
-from hygge_engine.project.locations import Surroundings
 from hygge_engine.project.models import Entity, JournalSettings
 from hygge_engine.project.overlaps import Overlaps
 from hygge_engine.project.problems import Problems, nearest
 from hygge_engine.project.reporting import is_misspelt
-from hygge_engine.project.settings import HOMES, STORES, ConnectionSettings
+from hygge_engine.project.settings import HOMES, STORES, ConnectionSettings, Surroundings
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import re
 
 import yaml
 
-from hygge_engine.project.problems import Problem, Source
+from hygge_engine.errors import Problem
+from hygge_engine.project.problems import Source
 
 NOT_VALID = "this is not valid YAML"
 

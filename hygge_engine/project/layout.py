@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from hygge_engine.project.problems import Problem, nearest
+from hygge_engine.errors import Problem
+from hygge_engine.project.problems import nearest
 
 PROJECT_FILE = "hygge.yml"
 FLOW_FILE = "flow.yml"

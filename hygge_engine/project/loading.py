@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hygge_engine.errors import ConfigurationError
+from hygge_engine.errors import ConfigurationError, Problem
 from hygge_engine.masking import remember_place
 from hygge_engine.project.bounds import MICROSOFT_HOSTS, Bounds
 from hygge_engine.project.checks import Checks, EntityTree, text_of
@@ -47,7 +47,7 @@ from hygge_engine.project.models import (
 )
 from hygge_engine.project.overrides import Overrides
 from hygge_engine.project.polish import PolishSettings
-from hygge_engine.project.problems import Problem, Problems, Source
+from hygge_engine.project.problems import Problems, Source
 from hygge_engine.project.reporting import is_broken, is_misspelt, misspelt
 from hygge_engine.project.secrets import SecretUses
 from hygge_engine.project.sections import Sections

@@ -10,13 +10,9 @@ import fnmatch
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from hygge_engine.project.settings import ConnectionSettings
 
 # What stands for the disk of this machine.
 DISK = "disk"
@@ -25,14 +21,6 @@ DISK = "disk"
 MOST_ENTRIES = 1_000
 
 _WILDCARD = re.compile(r"[*?\[]")
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What settings do not say themselves: the project's directory, and its connections."""
-
-    directory: Path
-    connections: Mapping[str, ConnectionSettings | None]
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hygge_engine.project.document import Node
-from hygge_engine.project.locations import Location, Surroundings
+from hygge_engine.project.locations import Location
 from hygge_engine.project.models import Entity
 from hygge_engine.project.problems import Problems
+from hygge_engine.project.settings import Surroundings
 
 _HINT = (
     "Let the store write where no home of its flow reads: another `path`, `table_name` or `schema_name`, "

@@ -1,26 +1,24 @@
 """The base of every settings model, and the registry of home, store and connection types.
 
-Homes and stores register their models here, so that ``project`` knows their keys without importing them.
+Homes and stores register their models here, so that ``project`` knows their keys without importing them. A model
+describes and opens nothing: its ``opener`` names the module that does, which `hygge_engine.flow.factory` imports when
+something is opened, so that a command that only reads settings stays fast.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.masking import remember_name, remember_place, remember_secret
-
-if TYPE_CHECKING:
-    from hygge_engine.homes.base import Home
-    from hygge_engine.lake.base import Lake
-    from hygge_engine.project.locations import Location, Surroundings
-    from hygge_engine.project.models import Entity, Project
-    from hygge_engine.stores.base import Destination
+from hygge_engine.project.locations import Location
 
 RunType = Literal["full_drop", "incremental"]
 
@@ -84,6 +82,14 @@ class ConnectionSettings(Settings):
     pool_size: int = 4
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What settings do not say themselves: the project's directory, and its connections."""
+
+    directory: Path
+    connections: Mapping[str, ConnectionSettings | None]
+
+
 # The cursor of a home that lists what has changed by itself, deletes included, instead of looking for larger values:
 # the name that SQL Server's Change Tracking gives it.
 CHANGE_TRACKING = "SYS_CHANGE_VERSION"
@@ -95,21 +101,20 @@ FILE_MODIFIED = "_metadata.file_modification_time"
 class HomeSettings(Settings):
     """``home``: where rows come from. A model with a key ``connection`` names a connection of its own kind there.
 
+    ``opener`` is a module with ``open_home(settings, project, entity)``, which returns the entity's source, not yet
+    connected; and ``open_journal(settings, project, entity)`` where it keeps the journal.
     ``needs_watermark`` tells whether an incremental read takes a ``watermark``, or the home finds what is new without.
     ``source_keys`` are the keys that say what is read, where nothing else does: entities with the same settings read
     the same rows.
     """
 
     kind: ClassVar[str]
+    opener: ClassVar[str] = ""
     needs_watermark: ClassVar[bool] = True
     source_keys: ClassVar[tuple[str, ...]] = ()
     type: str
 
-    def open(self, project: Project, entity: Entity) -> Home:
-        """The entity's source, not yet connected. Import what that takes here: every command reads settings."""
-        raise NotImplementedError
-
-    def origin(self, project: Project) -> str:
+    def origin(self, surroundings: Surroundings) -> str:
         """Where the rows come from, for people and without any secret: another text where they come from elsewhere."""
         return self.type
 
@@ -121,12 +126,8 @@ class HomeSettings(Settings):
         """Whether the journal may lie beside these rows, as ``journal.location: home`` asks for."""
         return False
 
-    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
-        """Where the journal is kept beside these rows: a lake, and the journal's folder in it."""
-        raise NotImplementedError
-
     def journal_address(self, entity: str) -> str:
-        """The same place for people, without any secret; the same for all entities that share it."""
+        """The journal's place for people, without any secret; the same for all entities that share it."""
         return "home"
 
     def tracks_changes(self) -> bool:
@@ -153,16 +154,17 @@ class HomeSettings(Settings):
 
 class StoreSettings(Settings):
     """``store``: where rows settle. ``incremental`` overrules the flow's run type (see `effective_run_type`).
-    ``key_columns`` identify a row there; without them the source's own key does."""
+    ``key_columns`` identify a row there; without them the source's own key does.
+
+    ``opener`` is a module with ``open_table(settings, project, entity)``, which returns the entity's destination, not
+    yet connected; and ``open_journal(settings, project, entity)`` where it keeps the journal.
+    """
 
     kind: ClassVar[str]
+    opener: ClassVar[str] = ""
     type: str
     incremental: bool | None = None
     key_columns: tuple[str, ...] = ()
-
-    def open(self, project: Project, entity: Entity) -> Destination[Any]:
-        """The entity's destination, not yet connected. Import what that takes here: every command reads settings."""
-        raise NotImplementedError
 
     def writes(self, surroundings: Surroundings, entity: str) -> Location | None:
         """Where the entity's table is, as far as the settings tell: no home of its flow may read there."""
@@ -171,10 +173,6 @@ class StoreSettings(Settings):
     def keeps_journal(self) -> bool:
         """Whether the journal may lie beside these rows, as ``journal.location: store`` asks for."""
         return False
-
-    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
-        """Where the journal is kept beside these rows: a lake, and the journal's folder in it."""
-        raise NotImplementedError
 
     def destination(self, entity: str) -> str:
         """Where the entity's rows settle, for people; two entities that name the same place cannot both load."""
@@ -203,14 +201,14 @@ class StoreSettings(Settings):
 
 
 class JournalPlaceSettings(Settings):
-    """``journal.location`` as a mapping: a place of its own for the journal, in the folder ``.hygge_journal``."""
+    """``journal.location`` as a mapping: a place of its own for the journal, in the folder ``.hygge_journal``.
+
+    ``opener`` is a module with ``open_place(settings, project)``, which returns a lake, and the journal's folder in it.
+    """
 
     kind: ClassVar[str]
+    opener: ClassVar[str] = ""
     type: str
-
-    def open(self, project: Project) -> tuple[Lake, str]:
-        """A lake, and the journal's folder in it. Import what that takes here: every command reads settings."""
-        raise NotImplementedError
 
     @property
     def address(self) -> str:

@@ -23,11 +23,13 @@ from pydantic import SecretStr
 
 from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.errors import ConfigurationError
+from hygge_engine.flow import factory
 from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import LocalHomeSettings
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.lake.local import LocalLake
-from hygge_engine.project.settings import HOMES, STORES, HomeSettings, load_types, register_home
+from hygge_engine.project import Entity, Flow, JournalSettings, Options, Project
+from hygge_engine.project.settings import HOMES, STORES, HomeSettings, StoreSettings, load_types, register_home
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.database.table import DatabaseTable
 from hygge_engine.stores.folder import places_of
@@ -153,7 +155,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
     known = set(sys.modules), set(HOMES), set(STORES)
     yield import_module
     for name in set(sys.modules) - known[0]:
-        if name in ("sqlite_home", "arrow_store"):
+        if name in ("shelf", "sqlite_home", "arrow_store"):
             del sys.modules[name]
     for registry, names in ((HOMES, known[1]), (STORES, known[2])):
         for name in set(registry) - names:
@@ -198,7 +200,7 @@ def arrow_rows(folder: Path) -> list[Row]:
 
 def test_the_examples_store_keeps_its_promises(example: Callable[[str], Any], tmp_path: Path) -> None:
     module = example("arrow_store")
-    settings = module.ArrowSettings()
+    settings = example("shelf").ArrowSettings()
     check_store(
         lambda: module.ArrowTable(LocalLake(tmp_path), "flow", "orders", settings),
         lambda: arrow_rows(tmp_path / "orders"),
@@ -287,13 +289,44 @@ def test_two_packages_with_the_same_type_are_refused() -> None:
             kind = "mssql"
 
 
-def test_a_package_that_cannot_be_imported_is_named(tmp_path: Path, installed: Path) -> None:
+@pytest.mark.parametrize(
+    ("module", "command", "message"),
+    [
+        ("shelf", "validate", r"hygge-shelf brings homes or stores in shelf.*a_package_that"),
+        ("arrow_store", "go", r"what opens the type arrow cannot be used: .*a_package_that"),
+    ],
+)
+def test_a_package_that_cannot_be_imported_is_named(
+    tmp_path: Path, installed: Path, module: str, command: str, message: str
+) -> None:
     site = tmp_path / "site"
     shutil.copytree(installed, site)
-    (site / "arrow_store.py").write_text("import a_package_that_is_not_there\n")
+    (site / f"{module}.py").write_text("import a_package_that_is_not_there\n")
     shop = Shop(tmp_path / "project", site)
-    with pytest.raises(AssertionError, match=r"hygge-shelf brings homes or stores in arrow_store.*a_package_that"):
-        shop.hygge("validate")
+    with pytest.raises(AssertionError, match=message) as failed:
+        shop.hygge(command)
+    assert "Traceback" not in str(failed.value)
+
+
+def test_a_model_without_an_opener_opens_what_it_describes(tmp_path: Path) -> None:
+    class Own(HomeSettings):
+        """As models were before there were openers."""
+
+        kind = "own"
+
+        def open(self, project: Project, entity: Entity) -> Any:
+            return project.directory, entity.name
+
+        def journal(self, project: Project, entity: Entity) -> Any:
+            return project.directory, "journal"
+
+    entity = Entity("things", "flow", "full_drop", Own(type="own"), StoreSettings(type="none"))
+    flow = Flow("flow", None, "full_drop", {"things": entity}, JournalSettings(location="home"))
+    project = Project("own", tmp_path, {}, Options(), JournalSettings(), {"flow": flow})
+    opened: list[Any] = [factory.open_home(project, entity), factory.journal_of(project, entity)]
+    assert opened == [(tmp_path, "things"), (tmp_path, "journal")]
+    with pytest.raises(ConfigurationError, match="what opens the type none cannot be used"):
+        factory.open_table(project, entity)
 
 
 def test_the_guide_names_what_there_is() -> None:

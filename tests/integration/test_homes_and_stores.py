@@ -21,7 +21,8 @@ import pytest
 
 from devcloud.onelake import OneLake
 from devcloud.sqlserver import DEFAULT_LOGINS
-from hygge_engine.homes.files.settings import FilesHomeSettings
+from hygge_engine.homes.files.opening import place_of
+from hygge_engine.homes.files.settings import LakeHomeSettings, LocalHomeSettings
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project import Project, load_project
@@ -112,13 +113,18 @@ class Places:
                     database=DATABASE,
                 )
         for entity in project.entities:
-            if isinstance(entity.home, FilesHomeSettings):
+            if isinstance(entity.home, LocalHomeSettings | LakeHomeSettings):
                 self._fill_files(project, entity.home, parts, changed=changed)
 
     def _fill_files(
-        self, project: Project, home: FilesHomeSettings, parts: dict[str, list[Row]], *, changed: bool
+        self,
+        project: Project,
+        home: LocalHomeSettings | LakeHomeSettings,
+        parts: dict[str, list[Row]],
+        *,
+        changed: bool,
     ) -> None:
-        lake, pattern = home.place(project)
+        lake, pattern = place_of(home, project)
         folder = pattern.partition("**")[0].strip("/")
         if not changed:
             lake.delete_directory(f"{folder}/day=2".lstrip("/"))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from devcloud.replicator import Replicator
+from hygge_engine.flow.factory import journal_of
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.places import journals_of
 from hygge_engine.orchestration.request import LoadRequest
@@ -304,7 +305,7 @@ def test_a_data_lake_may_remember_what_a_database_has(
     assert place.address == address
     opened: list[Callable[..., object]] = []
     monkeypatch.setattr("hygge_engine.lake.opening.open_lake", opened.append)
-    _, root = place.open(project)
+    _, root = journal_of(project, project.entities[0])
     assert address.endswith(f"/{root}")
 
 

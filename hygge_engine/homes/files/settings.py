@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from hygge_engine.homes.files.strftime import check_format
-from hygge_engine.lake.onelake import JOURNAL_FOLDER, ONELAKE_URL, journal_folder
+from hygge_engine.lake.onelake import ONELAKE_URL, journal_folder
 from hygge_engine.lake.settings import LakeSettings, PathPart, is_fabric, lake_root
-from hygge_engine.project.locations import Location, Surroundings, folder_on_disk, location, pattern_on_disk
-from hygge_engine.project.settings import HomeSettings, Settings, register_home
-
-if TYPE_CHECKING:
-    from hygge_engine.homes.base import Home
-    from hygge_engine.lake.base import Lake
-    from hygge_engine.project.models import Entity, Project
+from hygge_engine.project.locations import Location, folder_on_disk, location, pattern_on_disk
+from hygge_engine.project.settings import HomeSettings, Settings, Surroundings, register_home
 
 FileFormat = Literal["parquet", "csv", "ndjson"]
 
@@ -167,6 +161,7 @@ class FilesHomeSettings(HomeSettings):
     order mark says, else UTF-8, with single bytes that are none read as Windows-1252.
     """
 
+    opener: ClassVar[str] = "hygge_engine.homes.files.opening"
     source_keys: ClassVar[tuple[str, ...]] = ("path",)
     type: str
     path: str = Field(default="{entity}", min_length=1)
@@ -247,19 +242,9 @@ class FilesHomeSettings(HomeSettings):
             raise ValueError("null_values cannot hold the escape character: it is gone before they are compared")
         return self
 
-    def open(self, project: Project, entity: Entity) -> Home:
-        from hygge_engine.homes.files.home import FilesHome
-
-        lake, path = self.place(project)
-        return FilesHome(lake, path, self, self.fixed_folder())
-
     def fixed_folder(self) -> str:
-        """The folder within ``path`` that the lake of `place` begins in."""
+        """The folder within ``path`` that the lake of `opening.place_of` begins in."""
         return ""
-
-    @abstractmethod
-    def place(self, project: Project) -> tuple[Lake, str]:
-        """The lake that holds the files, and where they are in it: a path or pattern."""
 
     def has_file_times(self) -> bool:
         return True
@@ -285,22 +270,16 @@ class LocalHomeSettings(FilesHomeSettings):
     def directories(self) -> Mapping[str, str]:
         return {"path": self.path}
 
-    def place(self, project: Project) -> tuple[Lake, str]:
-        from hygge_engine.lake.opening import open_directory
-
-        base, rest = self._split(project.directory)
-        return open_directory(base), "/".join(rest)
-
-    def origin(self, project: Project) -> str:
-        return str(Path(os.path.abspath(project.directory / self.path)))
+    def origin(self, surroundings: Surroundings) -> str:
+        return str(Path(os.path.abspath(surroundings.directory / self.path)))
 
     def reads(self, surroundings: Surroundings, entity: str) -> Sequence[Location]:
-        base, rest = self._split(surroundings.directory)
+        base, rest = self.split(surroundings.directory)
         if any(_WILDCARD.search(part) for part in rest):
             return pattern_on_disk(base, rest)
         return [folder_on_disk(base.joinpath(*rest)), *pattern_on_disk(base.joinpath(*rest), ["**"])]
 
-    def _split(self, directory: Path) -> tuple[Path, tuple[str, ...]]:
+    def split(self, directory: Path) -> tuple[Path, tuple[str, ...]]:
         """The folder to look in, and the name or pattern below it. The project's own directory is no pattern, whatever
         it is called."""
         path, own = Path(directory / self.path).absolute(), directory.absolute()
@@ -311,11 +290,6 @@ class LocalHomeSettings(FilesHomeSettings):
     def fixed_folder(self) -> str:
         parts = Path(self.path).parts
         return Path(*parts[: _fixed(parts)]).as_posix() if parts[1:] else ""
-
-    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
-        from hygge_engine.lake.opening import open_directory
-
-        return open_directory(project.directory / self.shared_folder(entity.name)), JOURNAL_FOLDER
 
     def journal_address(self, entity: str) -> str:
         return f"home, {self.shared_folder(entity) or '.'}"
@@ -328,15 +302,12 @@ def _fixed(parts: Sequence[str], literal: int = 0) -> int:
     return next(wild, len(parts) - 1)
 
 
-class _LakeHomeSettings(FilesHomeSettings, LakeSettings):
+class LakeHomeSettings(FilesHomeSettings, LakeSettings):
     """Files in a data lake."""
 
     path: str = Field(default="{entity}", min_length=1)
 
-    def place(self, project: Project) -> tuple[Lake, str]:
-        return self.lake(), self.pattern()
-
-    def origin(self, project: Project) -> str:
+    def origin(self, surroundings: Surroundings) -> str:
         return f"{self.account_url.rstrip('/')}/{self.filesystem}/{self.pattern()}"
 
     def reads(self, surroundings: Surroundings, entity: str) -> Sequence[Location]:
@@ -345,9 +316,6 @@ class _LakeHomeSettings(FilesHomeSettings, LakeSettings):
     def pattern(self) -> str:
         """The path or pattern within the filesystem."""
         return self.path.strip("/")
-
-    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
-        return self.lake(), self.journal_root(entity.name)
 
     def journal_address(self, entity: str) -> str:
         return f"home, {self.account_url.rstrip('/')}/{self.filesystem}/{self.journal_root(entity)}"
@@ -358,7 +326,7 @@ class _LakeHomeSettings(FilesHomeSettings, LakeSettings):
 
 
 @register_home
-class AdlsHomeSettings(_LakeHomeSettings):
+class AdlsHomeSettings(LakeHomeSettings):
     """Files of an ADLS Gen2 filesystem."""
 
     kind: ClassVar[str] = "adls"
@@ -370,7 +338,7 @@ class AdlsHomeSettings(_LakeHomeSettings):
 
 
 @register_home
-class OneLakeHomeSettings(_LakeHomeSettings):
+class OneLakeHomeSettings(LakeHomeSettings):
     """Files of a lakehouse, below ``Files/``. ``filesystem`` is the workspace and ``lakehouse`` the item, as GUIDs."""
 
     kind: ClassVar[str] = "onelake"

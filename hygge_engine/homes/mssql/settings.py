@@ -6,19 +6,20 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
-from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.mssql.identifiers import parse_table_name
 from hygge_engine.homes.mssql.single_select import check_query
-from hygge_engine.project.locations import Location, Surroundings, alike
-from hygge_engine.project.settings import ConnectionSettings, HomeSettings, register_connection, register_home
-
-if TYPE_CHECKING:
-    from hygge_engine.homes.base import Home
-    from hygge_engine.project.models import Entity, Project
+from hygge_engine.project.locations import Location, alike
+from hygge_engine.project.settings import (
+    ConnectionSettings,
+    HomeSettings,
+    Surroundings,
+    register_connection,
+    register_home,
+)
 
 Authentication = Literal["sql", "managed_identity", "service_principal", "default", "access_token"]
 
@@ -184,6 +185,7 @@ class MssqlHomeSettings(HomeSettings):
     """
 
     kind: ClassVar[str] = "mssql"
+    opener: ClassVar[str] = "hygge_engine.homes.mssql.opening"
     source_keys: ClassVar[tuple[str, ...]] = ("table", "query")
     type: Literal["mssql"] = "mssql"
     connection: str
@@ -199,9 +201,9 @@ class MssqlHomeSettings(HomeSettings):
     consistency: Literal["read_committed", "snapshot"] = "read_committed"
     max_rows_per_second: int | None = Field(default=None, ge=1)
 
-    def origin(self, project: Project) -> str:
+    def origin(self, surroundings: Surroundings) -> str:
         """A query is known by a hash: it is long, and may quote what nobody else is to see."""
-        connection = project.connections[self.connection]
+        connection = surroundings.connections[self.connection]
         where = self.connection
         if isinstance(connection, MssqlConnection):
             where = f"{connection.address}/{connection.database}"
@@ -240,14 +242,6 @@ class MssqlHomeSettings(HomeSettings):
         if self.consistency == "snapshot" and (self.readers or 1) > 1:
             raise ValueError("consistency: snapshot needs readers: 1, because a snapshot is one connection's own")
         return self
-
-    def open(self, project: Project, entity: Entity) -> Home:
-        from hygge_engine.homes.mssql.home import MssqlHome
-
-        connection = project.connections[self.connection]
-        if not isinstance(connection, MssqlConnection):
-            raise ConfigurationError(f"the connection '{self.connection}' of {entity.id} is not of type mssql")
-        return MssqlHome(connection, self)
 
     def tracks_changes(self) -> bool:
         return self.table is not None

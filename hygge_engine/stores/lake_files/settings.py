@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -17,14 +16,8 @@ from hygge_engine.lake.onelake import (
     journal_folder,
 )
 from hygge_engine.lake.settings import AccountUrl, FabricIdentifier, LakeSettings, PathPart, lake_root
-from hygge_engine.project.locations import Location, Surroundings, folder_in, folder_on_disk
-from hygge_engine.project.settings import StoreSettings, register_store
-
-if TYPE_CHECKING:
-    from hygge_engine.lake.base import Lake
-    from hygge_engine.project.models import Entity, Project
-    from hygge_engine.stores.delta import DeltaLocation
-    from hygge_engine.stores.lake_files.table import FilesTable
+from hygge_engine.project.locations import Location, folder_in, folder_on_disk
+from hygge_engine.project.settings import StoreSettings, Surroundings, register_store
 
 FileFormat = Literal["parquet", "csv", "ndjson", "delta"]
 
@@ -38,17 +31,10 @@ def _check_table_name(value: str) -> str:
 class FilesSettings(StoreSettings):
     """What the stores of files have in common: one folder for each table, in one ``format``."""
 
+    opener: ClassVar[str] = "hygge_engine.stores.lake_files.opening"
     type: str
     table_name: Annotated[PathPart, AfterValidator(_check_table_name)] = "{entity}"
     format: FileFormat = "parquet"
-
-    @abstractmethod
-    def open_lake(self, project: Project) -> Lake:
-        """The lake that holds the tables."""
-
-    @abstractmethod
-    def delta_location(self, project: Project) -> DeltaLocation:
-        """The lake as the Delta package finds it."""
 
     @abstractmethod
     def tables_folder(self) -> str:
@@ -58,24 +44,12 @@ class FilesSettings(StoreSettings):
     def journal_folder(self) -> str:
         """The journal's folder, as a path in the lake."""
 
-    def open(self, project: Project, entity: Entity) -> FilesTable:
-        from hygge_engine.stores.folder import places_of
-        from hygge_engine.stores.lake_files.table import FilesTable
-
-        folder = _join(self.tables_folder(), self.table_name.replace("{entity}", entity.name))
-        places = places_of(folder, self.journal_folder(), entity.flow, entity.name)
-        lake = self.open_lake(project)
-        if self.format == "delta":
-            from hygge_engine.stores.lake_files.delta import DeltaFilesTable
-
-            return DeltaFilesTable(lake, places, self, self.delta_location(project), entity.id)
-        return FilesTable(lake, places, self)
+    def folder_of(self, entity: str) -> str:
+        """The folder of an entity's table, as a path in the lake."""
+        return _join(self.tables_folder(), self.table_name.replace("{entity}", entity))
 
     def keeps_journal(self) -> bool:
         return True
-
-    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
-        return self.open_lake(project), self.journal_folder()
 
 
 @register_store
@@ -89,16 +63,6 @@ class LocalSettings(FilesSettings):
     def directories(self) -> Mapping[str, str]:
         return {"path": self.path}
 
-    def open_lake(self, project: Project) -> Lake:
-        from hygge_engine.lake.opening import open_directory
-
-        return open_directory(project.directory / self.path)
-
-    def delta_location(self, project: Project) -> DeltaLocation:
-        from hygge_engine.stores.delta import DeltaLocation
-
-        return DeltaLocation(str(project.directory / self.path), dict)
-
     def tables_folder(self) -> str:
         return ""
 
@@ -109,24 +73,15 @@ class LocalSettings(FilesSettings):
         return folder_on_disk(surroundings.directory / self.path / self.table_name.replace("{entity}", entity))
 
 
-class _LakeFilesSettings(FilesSettings, LakeSettings):
+class LakeFilesSettings(FilesSettings, LakeSettings):
     """A store of files in a data lake."""
 
     def writes(self, surroundings: Surroundings, entity: str) -> Location | None:
-        return folder_in(lake_root(self), _join(self.tables_folder(), self.table_name.replace("{entity}", entity)))
-
-    def open_lake(self, project: Project) -> Lake:
-        return self.lake()
-
-    def delta_location(self, project: Project) -> DeltaLocation:
-        from hygge_engine.lake.credentials import object_store_options
-        from hygge_engine.stores.delta import DeltaLocation
-
-        return DeltaLocation(f"az://{self.filesystem}", partial(object_store_options, self))
+        return folder_in(lake_root(self), self.folder_of(entity))
 
 
 @register_store
-class AdlsSettings(_LakeFilesSettings):
+class AdlsSettings(LakeFilesSettings):
     """A folder (``path``) of an ADLS Gen2 filesystem; each table has a folder in it."""
 
     kind: ClassVar[str] = "adls"
@@ -145,7 +100,7 @@ class AdlsSettings(_LakeFilesSettings):
 
 
 @register_store
-class OneLakeSettings(_LakeFilesSettings):
+class OneLakeSettings(LakeFilesSettings):
     """A lakehouse: files below ``Files/<path>``, Delta tables below ``Tables/<schema_name>``.
 
     ``filesystem`` is the workspace and ``lakehouse`` the item, both as GUIDs. ``schema_name`` is for lakehouses with
@@ -178,7 +133,7 @@ class OneLakeSettings(_LakeFilesSettings):
 
     def destination(self, entity: str) -> str:
         root = f"{self.account_url.rstrip('/')}/{self.filesystem}"
-        return _join(root, self.tables_folder(), self.table_name.replace("{entity}", entity))
+        return _join(root, self.folder_of(entity))
 
 
 def _join(*parts: str) -> str:

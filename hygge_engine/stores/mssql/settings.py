@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.mssql.settings import MssqlConnection, table_location
 from hygge_engine.lake.onelake import check_adls_path
 from hygge_engine.lake.settings import AccountUrl, LakeCredential, LakeSettings, PathPart
-from hygge_engine.project.locations import Location, Surroundings
-from hygge_engine.project.settings import Settings, StoreSettings, register_store
-
-if TYPE_CHECKING:
-    from hygge_engine.lake.base import Lake
-    from hygge_engine.project.models import Entity, Project
-    from hygge_engine.stores.database.table import DatabaseTable
+from hygge_engine.project.locations import Location
+from hygge_engine.project.settings import Settings, StoreSettings, Surroundings, register_store
 
 # SQL Server's names have 128 characters, of which the name of a stage needs 33 for its end.
 _NAME_CHARACTERS = 95
@@ -56,19 +50,11 @@ class JournalFolderSettings(Settings):
             raise ValueError("a data lake needs account_url and filesystem, a directory of this machine neither")
         if self.account_url is not None:
             check_adls_path(self.account_url, self.path)
-            self._lake_settings()
+            self.lake_settings()
         return self
 
-    def open(self, project: Project) -> tuple[Lake, str]:
-        """The lake, and the journal's folder in it."""
-        if self.account_url is not None:
-            return self._lake_settings().lake(), self.path.strip("/")
-        from hygge_engine.lake.opening import open_directory
-
-        directory = project.directory / self.path
-        return open_directory(directory.parent), directory.name
-
-    def _lake_settings(self) -> LakeSettings:
+    def lake_settings(self) -> LakeSettings:
+        """The data lake of a folder that has an ``account_url``."""
         given: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
         return LakeSettings(**given)
 
@@ -79,6 +65,7 @@ class MssqlStoreSettings(StoreSettings):
     ``journal_folder`` names one, or ``journal.location`` of the project does."""
 
     kind: ClassVar[str] = "mssql"
+    opener: ClassVar[str] = "hygge_engine.stores.mssql.opening"
     type: Literal["mssql"] = "mssql"
     connection: str
     schema_name: str = Field(default="dbo", min_length=1, max_length=_NAME_CHARACTERS)
@@ -103,27 +90,5 @@ class MssqlStoreSettings(StoreSettings):
         table = self.table_name.replace("{entity}", entity)
         return table_location(connection, self.schema_name, table) if isinstance(connection, MssqlConnection) else None
 
-    def open(self, project: Project, entity: Entity) -> DatabaseTable:
-        from hygge_engine.stores.database.table import DatabaseTable
-        from hygge_engine.stores.mssql.database import MssqlDatabase
-
-        connection = project.connections[self.connection]
-        if not isinstance(connection, MssqlConnection):
-            raise ConfigurationError(f"the connection '{self.connection}' of {entity.id} is not of type mssql")
-        return DatabaseTable(
-            MssqlDatabase(connection, self.schema_name),
-            entity.id,
-            self.table_name.replace("{entity}", entity.name),
-            key_columns=self.key_columns,
-            schema_name=self.schema_name,
-        )
-
     def keeps_journal(self) -> bool:
         return self.journal_folder is not None
-
-    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
-        if self.journal_folder is None:
-            raise ConfigurationError(
-                f"{entity.id} has no place for the journal", hint="Name one: journal.location, or journal_folder."
-            )
-        return self.journal_folder.open(project)

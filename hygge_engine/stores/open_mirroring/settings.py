@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hygge_engine.hosts import is_host, is_loopback
 from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, PathPart, is_fabric, is_guid, lake_root
-from hygge_engine.project.locations import Location, Surroundings, folder_in
-from hygge_engine.project.settings import StoreSettings, register_store
-
-if TYPE_CHECKING:
-    from hygge_engine.lake.base import Lake
-    from hygge_engine.project.models import Entity, Project
-    from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
+from hygge_engine.project.locations import Location, folder_in
+from hygge_engine.project.settings import StoreSettings, Surroundings, register_store
 
 
 def _check_schema_name(value: str) -> str:
@@ -36,6 +31,7 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
     """
 
     kind: ClassVar[str] = "open_mirroring"
+    opener: ClassVar[str] = "hygge_engine.stores.open_mirroring.opening"
 
     mirror_name: FabricIdentifier
     schema_name: Annotated[PathPart, AfterValidator(_check_schema_name)] = "dbo"
@@ -116,16 +112,5 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
         folder = f"{self.mirror_name}/Files/LandingZone/{self.schema_name}.schema/{table}"
         return folder_in(lake_root(self), f"{self.path.strip('/')}/{folder}")
 
-    def open(self, project: Project, entity: Entity) -> OpenMirroringTable:
-        from hygge_engine.stores.open_mirroring.layout import layout_of
-        from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
-
-        return OpenMirroringTable(self.lake(), self, layout_of(self, entity.flow, entity.name))
-
     def keeps_journal(self) -> bool:
         return True
-
-    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
-        from hygge_engine.stores.open_mirroring.layout import layout_of
-
-        return self.lake(), layout_of(self, entity.flow, entity.name).journal

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from hygge_engine.project.locations import Location, Surroundings, folder_on_disk
-from hygge_engine.project.settings import StoreSettings, register_store
-
-if TYPE_CHECKING:
-    from hygge_engine.lake.base import Lake
-    from hygge_engine.project.models import Entity, Project
-    from hygge_engine.stores.database.table import DatabaseTable
+from hygge_engine.project.locations import Location, folder_on_disk
+from hygge_engine.project.settings import StoreSettings, Surroundings, register_store
 
 # SQLite keeps the first prefix for itself, the engine the second.
 _RESERVED = re.compile(r"sqlite_|__hygge", re.IGNORECASE)
-
-_JOURNAL_FOLDER = ".hygge_journal"
 
 
 def _check_table_name(value: str) -> str:
@@ -36,6 +28,7 @@ class SqliteSettings(StoreSettings):
     """A SQLite file. ``path`` is relative to the project's directory; the journal is a folder beside the file."""
 
     kind: ClassVar[str] = "sqlite"
+    opener: ClassVar[str] = "hygge_engine.stores.sqlite.opening"
     type: Literal["sqlite"] = "sqlite"
     path: str = Field(default="warehouse.db", min_length=1)
     table_name: Annotated[str, AfterValidator(_check_table_name)] = "{entity}"
@@ -51,23 +44,8 @@ class SqliteSettings(StoreSettings):
         """A row replaces the one with its key; a load of a table without a key refuses what needs that."""
         return True
 
-    def open(self, project: Project, entity: Entity) -> DatabaseTable:
-        from hygge_engine.stores.database.table import DatabaseTable
-        from hygge_engine.stores.sqlite.database import SqliteDatabase
-
-        table = self.table_name.replace("{entity}", entity.name)
-        return DatabaseTable(SqliteDatabase(self._file(project)), entity.id, table, key_columns=self.key_columns)
-
     def writes(self, surroundings: Surroundings, entity: str) -> Location | None:
         return folder_on_disk(surroundings.directory / self.path, table=self.table_name.replace("{entity}", entity))
 
     def keeps_journal(self) -> bool:
         return True
-
-    def journal(self, project: Project, entity: Entity) -> tuple[Lake, str]:
-        from hygge_engine.lake.opening import open_directory
-
-        return open_directory(self._file(project).parent), _JOURNAL_FOLDER
-
-    def _file(self, project: Project) -> Path:
-        return project.directory / self.path
