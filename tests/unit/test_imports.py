@@ -1,0 +1,35 @@
+"""Who imports whom: no circles, and the floors of docs/architecture.md."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from importlinter.api import read_configuration
+from importlinter.cli import lint_imports
+
+REPOSITORY = Path(__file__).parents[2]
+PYPROJECT = str(REPOSITORY / "pyproject.toml")
+
+
+def test_no_circle_is_closed_and_no_arrow_runs_up(capsys: pytest.CaptureFixture[str]) -> None:
+    broken = lint_imports(config_filename=PYPROJECT, no_cache=True, no_logo=True)
+    assert not broken, capsys.readouterr().out
+
+
+def test_no_import_is_excepted() -> None:
+    configuration = read_configuration(PYPROJECT)
+    assert set(configuration["session_options"]) == {"root_packages", "include_external_packages"}
+    for contract in configuration["contracts_options"]:
+        assert not [key for key in contract if key.startswith(("ignore", "skip", "exhaustive_"))], contract
+
+
+def test_the_page_shows_the_floors_that_are_kept() -> None:
+    page = (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| (\d+) \| ([a-z_, ]+) \|", page, re.MULTILINE)
+    (floors,) = [
+        each["layers"] for each in read_configuration(PYPROJECT)["contracts_options"] if each["id"] == "floors"
+    ]
+    assert [int(number) for number, _ in shown] == list(range(len(floors), 0, -1))
+    assert [names.split(", ") for _, names in shown] == [floor.split(" | ") for floor in floors]
