@@ -263,7 +263,9 @@ class World:
         self._run_type: RunType = run_type
         self._tick_between = tick_between
         self.replicator = Replicator.on_disk(root / ITEM, in_memory=True)
-        self.project = cast("Any", SimpleNamespace(name="shop", options=SimpleNamespace(slice_minutes=slice_minutes)))
+        options = SimpleNamespace(slice_minutes=slice_minutes)
+        given = SimpleNamespace(name="shop", directory=Path(), connections={}, options=options)
+        self.project = cast("Any", given)
         self.settings = OpenMirroringSettings(
             type="open_mirroring",
             account_url="https://onelake.dfs.fabric.microsoft.com",
