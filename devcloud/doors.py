@@ -5,11 +5,21 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 OWNER_ONLY = 0o600
+
+# Connections that may wait until a server takes them. Where more come at once, Linux drops or resets some, and their
+# callers have no answer; the system's own bound (net.core.somaxconn) is 4096.
+BACKLOG = 4096
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Listen on a port, 0 for one that is free. Raises OSError where it is taken."""
+    return socket.create_server((host, port), backlog=BACKLOG)
 
 
 def is_from_elsewhere(headers: Mapping[str, str]) -> bool:

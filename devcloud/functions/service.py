@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from aiohttp import web
 
+from devcloud.doors import BACKLOG, listen
 from devcloud.functions.durable_api import DurableApi
 from devcloud.functions.durable_engine import DurableEngine
 from devcloud.functions.durable_store import TaskHub
@@ -83,7 +84,8 @@ class HostService:
     async def start(self) -> None:
         """Index the app and serve it; raises FunctionAppError, or OSError if the port is taken."""
         # The socket comes first: its port is part of the links that the app and the durable API give out.
-        listening = await self._bind()
+        listening = listen(LOOPBACK, self._options.port)
+        self.url = f"http://{LOOPBACK}:{listening.getsockname()[1]}"
         try:
             await self._start_on(listening)
         except BaseException:
@@ -105,13 +107,6 @@ class HostService:
         for function in timers:
             self._keep(self._run_timer(function))
 
-    async def _bind(self) -> socket.socket:
-        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, LOOPBACK, self._options.port)
-        listening = server.sockets[0].dup()
-        server.close()
-        self.url = f"http://{LOOPBACK}:{listening.getsockname()[1]}"
-        return listening
-
     async def _listen(self, engine: DurableEngine, listening: socket.socket) -> None:
         durable = DurableApi(engine, self.url, self._settings.task_hub, self.keys.system)
         self._front_end = FrontEnd(
@@ -128,7 +123,7 @@ class HostService:
             self._front_end.application, access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_SECONDS
         )
         await self._runner.setup()
-        await web.SockSite(self._runner, listening).start()
+        await web.SockSite(self._runner, listening, backlog=BACKLOG).start()
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

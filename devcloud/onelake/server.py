@@ -15,7 +15,7 @@ from typing import Final, Literal, Self
 
 from aiohttp import web
 
-from devcloud.doors import is_from_elsewhere, matches
+from devcloud.doors import BACKLOG, is_from_elsewhere, listen, matches
 from devcloud.onelake.account import RESERVED_FILESYSTEM, Account
 from devcloud.onelake.auth import DEFAULT_ACCOUNT_KEY, DEFAULT_ACCOUNT_NAME, Authenticator
 from devcloud.onelake.behaviour import Behaviour, Mode
@@ -158,7 +158,7 @@ class OneLake:
 
     def start(self) -> Self:
         """Bind and serve. Raises OSError when the port is taken."""
-        listener = socket.create_server(self._address, backlog=128)
+        listener = listen(*self._address)
         self._address = (self._address[0], listener.getsockname()[1])
         ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(listener, ready)), name="onelake")
@@ -192,7 +192,7 @@ class OneLake:
         runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
         await runner.setup()
         context = make_server_context(self.ca_certificate) if self._tls else None
-        await web.SockSite(runner, listener, ssl_context=context).start()
+        await web.SockSite(runner, listener, ssl_context=context, backlog=BACKLOG).start()
         ready.set()
         await self._stop.wait()
         await runner.cleanup()

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from devcloud.doors import BACKLOG
 from devcloud.replicator.replicator import Replicator
 
 PAGE_SIZE = 100  # tables per answer; Fabric's own number is not documented
@@ -37,7 +38,7 @@ class StatusServer:
         class Handler(_Handler):
             server_of_status = self
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server = _Server(("127.0.0.1", port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="mirroring-status", daemon=True)
 
     @property
@@ -107,6 +108,10 @@ class StatusServer:
 
 def _error(code: str, message: str) -> dict[str, Any]:
     return {"errorCode": code, "message": message}
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = BACKLOG
 
 
 class _Handler(BaseHTTPRequestHandler):

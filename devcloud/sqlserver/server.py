@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from devcloud.doors import listen
 from devcloud.sqlserver.connection import Connection
 from devcloud.sqlserver.engine.backend import Instance
 from devcloud.sqlserver.faults import Fault, Faults
@@ -70,7 +71,7 @@ class SqlServer:
 
     def start(self) -> None:
         """Open the databases and listen. Raises OSError where the port is taken, duckdb.Error where a file is."""
-        listener = socket.create_server((self._host, self._wanted_port))
+        listener = listen(self._host, self._wanted_port)
         try:
             instance = Instance(self._directory, has_change_tracking=self._has_change_tracking)
             self._shared = Shared(instance, self._logins, self._faults, self._tls)

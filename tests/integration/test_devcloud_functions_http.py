@@ -1,13 +1,18 @@
 """The Functions host as an HTTP caller, an operator and a deployer meet it."""
 
+import contextlib
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -58,6 +63,23 @@ def test_keys_open_functions(client: SampleClient) -> None:
     assert httpx.post(f"{url}?code={client.host.master_key}").status_code == 201
     assert httpx.get(f"{client.host.url}/api/health").text == "hello"
     assert "SAMPLE_GREETING" in os.environ
+
+
+def test_hundreds_who_come_at_once_are_all_answered(client: SampleClient) -> None:
+    address, loop, go_on = urlsplit(client.host.url), client.host._loop, threading.Event()
+    assert loop is not None
+    with contextlib.ExitStack() as stack:
+        stack.callback(go_on.set)
+        loop.call_soon_threadsafe(go_on.wait)
+        callers = [
+            stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=DEADLINE_SECONDS))
+            for _ in range(300)
+        ]
+        for caller in callers:
+            caller.sendall(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        go_on.set()
+        answers = Counter(caller.makefile("rb").readline() for caller in callers)
+    assert answers == {b"HTTP/1.1 200 OK\r\n": 300}
 
 
 def test_a_function_that_raises_answers_500(client: SampleClient) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from devcloud.doors import is_from_elsewhere, matches, write_private
+from devcloud.doors import is_from_elsewhere, listen, matches, write_private
 from devcloud.functions.keys import load_keys
+from devcloud.onelake import OneLake
+from devcloud.replicator.status_api import StatusServer
 from devcloud.up import _write_settings
 
 
@@ -20,6 +26,27 @@ def mode_of(path: Path) -> int:
 def test_any_text_may_be_offered_as_a_key(given: str) -> None:
     assert not matches(given, "key", "other")
     assert matches("key", "other", "key")
+
+
+@pytest.mark.parametrize("server", ["lake", "status", "database"])
+def test_hundreds_may_wait_while_a_server_takes_nobody(server: str, tmp_path: Path) -> None:
+    go_on = threading.Event()
+    with contextlib.ExitStack() as stack:
+        if server == "lake":
+            lake = stack.enter_context(OneLake(tmp_path, 0))
+            loop = lake._loop
+            assert loop is not None
+            loop.call_soon_threadsafe(go_on.wait)
+            port = urlsplit(lake.url).port
+        elif server == "status":
+            status = StatusServer({})  # never started
+            stack.callback(status._server.server_close)
+            port = urlsplit(status.url).port
+        else:
+            port = stack.enter_context(listen("127.0.0.1", 0)).getsockname()[1]
+        stack.callback(go_on.set)
+        for _ in range(300):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
 
 
 def test_files_with_keys_are_their_owners_alone(tmp_path: Path) -> None:
