@@ -44,6 +44,8 @@ check: setup
 check-infra:
 	@scripts/setup .venv-infra requirements-infra.txt
 	@.venv-infra/bin/python -m pytest -n 2 --dist loadfile tests/infra
+	@scripts/setup .venv-az requirements-az.txt
+	@.venv-az/bin/python scripts/az_commands.py --check
 
 format: setup
 	@.venv/bin/ruff check --fix
@@ -67,4 +69,4 @@ smoke: setup
 	@.venv/bin/python scripts/smoke.py dist
 
 clean:
-	@rm -rf .venv .venv-bench .venv-durable2 .venv-package .venv-checkov .venv-docs .venv-infra .venv-tools .devcloud site .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf .venv .venv-bench .venv-durable2 .venv-package .venv-checkov .venv-docs .venv-infra .venv-az .venv-tools .devcloud site .mypy_cache .ruff_cache .pytest_cache

@@ -96,11 +96,15 @@ class Fabric:
 
 
 def _token() -> str:
-    command = ["account", "get-access-token", "--resource", API_URL, "--query", "accessToken", "--output", "tsv"]
     if (az := shutil.which("az")) is None:
         raise FabricError("The Azure CLI (`az`) is needed, and is not on the PATH.")
     try:
-        login = subprocess.run([az, *command], capture_output=True, text=True, check=True)  # noqa: S603
+        login = subprocess.run(  # noqa: S603
+            [az, "account", "get-access-token", "--resource", API_URL, "--query", "accessToken", "--output", "tsv"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except subprocess.CalledProcessError as error:
         raise FabricError(f"`az` gave no token; run `az login` first.\n{error.stderr.strip()}") from None
     return login.stdout.strip()
