@@ -43,6 +43,7 @@ from hygge_engine.memory import give_memory_back
 from hygge_engine.polish.polish import LoadStamp
 from hygge_engine.project.settings import FILE_MODIFIED
 from hygge_engine.retry import backoff_seconds
+from hygge_engine.stopping import Stopped, stops_when
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.base import RENEWAL_SECONDS, Landing, is_resumable
 from hygge_engine.stores.landing.state import OpenLoad, StagedFile
@@ -64,6 +65,9 @@ FENCED_PAUSE_SECONDS = 5.0
 # What an attempt says that has found something wrong with a table which others have gone on with since it looked.
 MOVED_ON = "waiting: another load has gone on with this table meanwhile"
 
+# What a load that was asked to stop says.
+CANCELLED = "cancelled at the last commit"
+
 # How soon to begin again with files that have just changed.
 CHANGED_PAUSE_SECONDS = 2.0
 
@@ -84,7 +88,7 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
             return let_go(table, landing, started)
         landing.author = author_of(project, entity)
         moved = check_author(landing.state, landing.author, entity)
-        with open_home(project, entity.with_connections(task.connections)) as home:
+        with stops_when(watch.cancelled), open_home(project, entity.with_connections(task.connections)) as home:
             manifest = Manifest(*journal_of(project, entity))
             opening = Opening(home, table, landing, manifest, entity, task)
             if moved:
@@ -93,6 +97,8 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
             return _Slice(
                 home, table, landing, opening, checking, task, watch, project.options.slice_minutes * 60
             ).run()
+    except Stopped:
+        return _cancelled(landing, started)
     except LandingBusy as busy:
         if task.closing:
             return SliceResult("cancelled", **times_since(started))  # nothing of this table is ours any more
@@ -282,37 +288,40 @@ class _Slice:
         checks = self._checking.begin(opened)
         writer = self._table.writer(self._landing, landed.schema, marked=opened.mode == "changes")
         try:
-            with closing(self._home.read(window, opened.position)) as batches:
-                for batch in batches:
-                    arrived = batch.rows
-                    if boundary is not None:
-                        if known is not None and opened.lower_inclusive:
-                            arrived = without_landed(arrived, boundary.cursor, known)
-                        boundary.add(arrived)
-                    arrived = polish.apply(arrived, stamp).select(names)
-                    identity.add(arrived)
-                    if checks is not None:
-                        checks.add(arrived)
-                    writer.write(arrived)
-                    rows += arrived.num_rows
-                    size += arrived.nbytes
-                    if batch.deleted is not None:
-                        deleted = polish.apply(batch.deleted, stamp).select(names)
-                        writer.delete(deleted)
-                        rows += deleted.num_rows
-                    position = batch.position
-                    self._watch.progress(rows, size)
-                    if self._watch.cancelled():
-                        cut = "cancelled"
-                        break
-                    # A table without a key cannot be resumed: it has to come to its end in this slice.
-                    if position is not None and time.monotonic() > self._deadline:
-                        cut = "continue"
-                        break
-                    if time.monotonic() - renewed > RENEWAL_SECONDS:
-                        self._landing.renew()
-                        renewed = time.monotonic()
-                    del batch, arrived  # or they would still be held while the next ones are read
+            try:
+                with closing(self._home.read(window, opened.position)) as batches:
+                    for batch in batches:
+                        arrived = batch.rows
+                        if boundary is not None:
+                            if known is not None and opened.lower_inclusive:
+                                arrived = without_landed(arrived, boundary.cursor, known)
+                            boundary.add(arrived)
+                        arrived = polish.apply(arrived, stamp).select(names)
+                        identity.add(arrived)
+                        if checks is not None:
+                            checks.add(arrived)
+                        writer.write(arrived)
+                        rows += arrived.num_rows
+                        size += arrived.nbytes
+                        if batch.deleted is not None:
+                            deleted = polish.apply(batch.deleted, stamp).select(names)
+                            writer.delete(deleted)
+                            rows += deleted.num_rows
+                        position = batch.position
+                        self._watch.progress(rows, size)
+                        if self._watch.cancelled():
+                            cut = "cancelled"
+                            break
+                        # A table without a key cannot be resumed: it has to come to its end in this slice.
+                        if position is not None and time.monotonic() > self._deadline:
+                            cut = "continue"
+                            break
+                        if time.monotonic() - renewed > RENEWAL_SECONDS:
+                            self._landing.renew()
+                            renewed = time.monotonic()
+                        del batch, arrived  # or they would still be held while the next ones are read
+            except Stopped:
+                cut = "cancelled"
             if cut == "cancelled" and position is None:
                 writer.abandon()
                 return [], None, cut
@@ -348,7 +357,7 @@ class _Slice:
     def _stopped(self, cut: Cut) -> SliceResult | None:
         if cut == "cancelled":
             self._landing.release()
-            return self._result("cancelled", message="cancelled at the last commit")
+            return self._result("cancelled", message=CANCELLED)
         if cut == "continue":
             return self._result("continue")
         return None
@@ -360,6 +369,14 @@ class _Slice:
         self, status: Literal["continue", "cancelled"], *, message: str = "", not_before: str | None = None
     ) -> SliceResult:
         return slice_result(self._landing, status, self._started, message=message, not_before=not_before)
+
+
+def _cancelled(landing: Landing | None, started: datetime) -> SliceResult:
+    """The answer of an attempt that was stopped before its first row, or between two of them."""
+    if landing is None:
+        return SliceResult("cancelled", message=CANCELLED, **times_since(started))
+    _release(landing)
+    return slice_result(landing, "cancelled", started, message=CANCELLED)
 
 
 def _rests_on_state(error: HyggeError) -> bool:

@@ -17,17 +17,23 @@ DELTA_REFUSED = " ,;{}()\n\t="
 @dataclass(frozen=True)
 class ColumnNames:
     """Which names of columns a destination can bear: none with one of ``refused`` in it or longer than ``longest``
-    characters, none that is ``taken``, and no two that differ in case alone, unless it is ``case_sensitive``. ``where``
-    is what refuses them, for messages."""
+    characters, none that is ``taken``, no two that differ in case alone, unless it is ``case_sensitive``, and no more
+    than ``most`` (0: any number). ``where`` is what refuses them, for messages."""
 
     where: str = "the destination"
     refused: str = ""
     taken: tuple[str, ...] = ()
     longest: int = 0
     case_sensitive: bool = False
+    most: int = 0
 
     def check(self, columns: Sequence[str], landed: Collection[str] = ()) -> None:
         """Raises ColumnRefused, which names all columns at fault."""
+        if self.most and len(columns) > self.most:
+            raise ColumnRefused(
+                f"{self.where} cannot bear a table of {len(columns):,} columns, {self.most:,} at most",
+                hint="Leave some out with polish.drop, or let the rows land in files.",
+            )
         seen: dict[str, str] = {}
         faults = []
         for name in columns:

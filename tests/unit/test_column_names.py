@@ -72,3 +72,16 @@ def test_a_column_with_another_name_lands(tmp_path: Path) -> None:
     project(tmp_path, "delta", ["id", "a b"], polish='polish: { rename: { "a b": a_b } }')
     assert hygge(tmp_path, "plan")[0] == 0
     assert hygge(tmp_path, "go")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("store", "columns", "borne"), [("sqlite", 1_998, True), ("sqlite", 1_999, False), ("delta", 2_001, True)]
+)
+def test_more_columns_than_the_destination_bears_are_told_before_the_first_row(
+    tmp_path: Path, store: str, columns: int, borne: bool
+) -> None:
+    project(tmp_path, store, [f"column_{number}" for number in range(columns)])
+    for command in ("plan", "go"):
+        code, said = hygge(tmp_path, command)
+        assert code == (0 if borne else 1), said
+        assert borne or f"SQLite cannot bear a table of {columns:,} columns, 1,998 at most" in said

@@ -15,6 +15,7 @@ from hygge_engine.errors import Unreadable
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.ranged import RangedFile
+from hygge_engine.stopping import stop_if_asked
 
 # What is read, parsed and handed on at once. As Arrow data it is some two to four times as large.
 BLOCK_BYTES = 4 * 1024 * 1024
@@ -87,6 +88,7 @@ def read_blocks(
     decode = _decoder(codec, file)
     held = b""
     while True:
+        stop_if_asked()
         fresh = _read(stream, BLOCK_BYTES, file)
         raw = held + fresh
         last = len(fresh) < BLOCK_BYTES and not (more := _read(stream, 1, file))

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 from hygge_engine.homes.files.settings import ColumnSettings
 from hygge_engine.homes.files.strftime import has_time, has_zone, pattern_of, spelt
 from hygge_engine.homes.files.types import TIMESTAMP
+from hygge_engine.stopping import stop_if_asked
 
 # The form of text that is a moment with an offset.
 INSTANT = "instant"
@@ -85,6 +87,9 @@ _FORMS = {
 CANDIDATES = (*_FORMS, "string")
 TIME_CANDIDATES = tuple(name for name in _FORMS if name.startswith(("date", "timestamp", INSTANT)))
 
+# So many rows rule out most of them.
+FIRST_ROWS = 100
+
 _TYPE = re.compile(r"[a-z0-9]+")
 
 _PLAIN: dict[str, pa.DataType] = {
@@ -130,30 +135,90 @@ def to_values(texts: pl.Series, settings: ColumnSettings, decimal: str = ".") ->
     return _arrow(values, arrow_type(settings))
 
 
+def columns_to_values(
+    columns: Sequence[pl.Series], settings: ColumnSettings, decimal: str = "."
+) -> list[pa.Array[Any] | int]:
+    """`to_values` of several columns of one height and type: at once, where none of them holds a wrong text.
+
+    A call of Polars takes as long for one text as for a thousand, which wide tables have of a few rows.
+    """
+    if len(columns) > 1 and settings.type != "string":
+        values = to_values(pl.concat(columns, rechunk=True), settings, decimal)
+        if not isinstance(values, int):
+            height = len(columns[0])
+            return [values.slice(number * height, height) for number in range(len(columns))]
+    return [to_values(texts, settings, decimal) for texts in columns]
+
+
 def fitting(texts: pl.Series, candidates: Sequence[str], decimal: str = ".") -> tuple[str, ...]:
     """Those of the candidates that give all texts of a column back as they are."""
-    texts = texts.drop_nulls()
-    if texts.is_empty():
-        return tuple(candidates)
+    return fitting_columns([texts], [tuple(candidates)], decimal)[0]
+
+
+def fitting_columns(
+    columns: Sequence[pl.Series], candidates: Sequence[tuple[str, ...]], decimal: str = "."
+) -> list[tuple[str, ...]]:
+    """`fitting` of several columns of one height, each with its own candidates; those of the same ones at once."""
+    fits = list(candidates)
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for number, names in enumerate(candidates):
+        alike.setdefault(names, []).append(number)
+    for names, numbers in alike.items():
+        stop_if_asked()
+        found = _fitting_alike([columns[number] for number in numbers], names, decimal)
+        for number, fit in zip(numbers, found, strict=True):
+            fits[number] = fit
+    return fits
+
+
+def _fitting_alike(columns: Sequence[pl.Series], candidates: tuple[str, ...], decimal: str) -> list[tuple[str, ...]]:
+    texts = pl.concat(columns, rechunk=True)
+    if texts.null_count() == len(texts):
+        return [candidates] * len(columns)
+    each = partial(_each_of, columns, texts)
     times = {name for name in candidates if type_of(name) == "timestamp" or name == INSTANT}
-    if len(times) > _FEW_FORMS and not texts.str.contains(_MOMENT).all():
-        candidates = [name for name in candidates if name not in times]
-    written = [name for name in candidates if _is_written_as(texts, name, decimal)]
+    if len(times) > _FEW_FORMS:
+        moments = each(texts.str.contains(_MOMENT))
+        if not all(moments):
+            others = tuple(name for name in candidates if name not in times)
+            return fitting_columns(columns, [candidates if may_be else others for may_be in moments], decimal)
+    written: dict[str, list[bool]] = {}
+    for name in candidates:
+        stop_if_asked()
+        written[name] = each(_is_written_as(texts, name, decimal))
     # A text may look like a value and be none: 2024-02-31, or too many digits.
-    checked = {type_of(name) for name in written} & {"int64", "date", "timestamp"}
-    wrong = {type_ for type_ in checked if isinstance(to_values(texts, ColumnSettings(type=type_), decimal), int)}
-    return tuple(name for name in written if type_of(name) not in wrong)
+    for type_ in {type_of(name) for name in candidates} & {"int64", "date", "timestamp"}:
+        forms = [name for name in candidates if type_of(name) == type_]
+        if any(any(written[name]) for name in forms):
+            valued = each(_parse(texts.str.strip_chars(), ColumnSettings(type=type_), decimal).is_not_null())
+            for name in forms:
+                written[name] = [fits and has for fits, has in zip(written[name], valued, strict=True)]
+    return [tuple(name for name in candidates if written[name][number]) for number in range(len(columns))]
 
 
-def fitting_numbers(texts: pl.Series) -> tuple[str, ...]:
-    """What numbers of JSON can be without a change of value."""
-    fits = []
-    if texts.str.contains(_JSON_INTEGER).all() and texts.cast(pl.Int64, strict=False).is_not_null().all():
-        fits.append("int64")
-    long = texts.filter(~texts.str.contains(_SHORT_NUMBER))
-    if all(_is_exact(text) for text in long):
-        fits.append("float64")
-    return tuple(fits) or ("string",)
+def _each_of(columns: Sequence[pl.Series], texts: pl.Series, right: pl.Series) -> list[bool]:
+    """For each of the columns, which are ``texts`` together, whether all of its texts are right; a NULL is."""
+    if texts.is_empty():
+        return [True] * len(columns)
+    by_column = (right | texts.is_null()).reshape((len(columns), len(columns[0])))
+    return by_column.arr.all().to_list()
+
+
+def fitting_numbers(columns: Sequence[pl.Series]) -> list[tuple[str, ...]]:
+    """What columns of numbers of JSON, all of one height, can be without a change of value."""
+    if not columns:
+        return []
+    texts = pl.concat(columns, rechunk=True)
+    whole = texts.str.contains(_JSON_INTEGER) & texts.cast(pl.Int64, strict=False).is_not_null()
+    exact = texts.str.contains(_SHORT_NUMBER)
+    doubtful = (~exact).arg_true()
+    right = [at for at, text in zip(doubtful, texts.gather(doubtful), strict=True) if _is_exact(text)]
+    exact = exact.scatter(right, True) if right else exact
+    found = zip(_each_of(columns, texts, whole), _each_of(columns, texts, exact), strict=True)
+    return [
+        tuple(name for name, fits in (("int64", is_whole), ("float64", is_exact)) if fits) or ("string",)
+        for is_whole, is_exact in found
+    ]
 
 
 def type_of(candidate: str) -> str:
@@ -161,26 +226,25 @@ def type_of(candidate: str) -> str:
     return "string" if candidate == INSTANT else _TYPE.match(candidate)[0]  # type: ignore[index]
 
 
-def _is_written_as(texts: pl.Series, name: str, decimal: str) -> bool:
+def _is_written_as(texts: pl.Series, name: str, decimal: str) -> pl.Series:
+    """For each text, whether it has a form; without a meaning for NULL."""
     if name == "string":
-        return True
+        return texts.is_not_null()
     if type_of(name) == "float64":
         return _gives_back(_plain_number(texts, decimal), name)
-    return bool(texts.str.contains(_FORMS[name]).all())
+    return texts.str.contains(_FORMS[name])
 
 
-def _gives_back(numbers: pl.Series, form: str) -> bool:
+def _gives_back(numbers: pl.Series, form: str) -> pl.Series:
     """Whether floats come back as their texts: the shortest digits, whole numbers as the form has them throughout."""
-    if not numbers.str.contains(_NUMBER).fill_null(False).all():
-        return False
-    if form == "float64 2.0":
-        return all(repr(float(text)) == text for text in numbers.filter(~numbers.str.contains(_SHORT_FRACTION)))
-    return all(
-        _shortest(text) == text
-        for text in numbers.filter(
-            ~numbers.str.contains(_SHORT_FRACTION) & ~numbers.str.contains(r"^-?[1-9][0-9]{0,8}$")
-        )
-    )
+    right = numbers.str.contains(_NUMBER).fill_null(False)
+    known = numbers.str.contains(_SHORT_FRACTION)
+    if form == "float64 2":
+        known |= numbers.str.contains(r"^-?[1-9][0-9]{0,8}$")
+    written = _shortest if form == "float64 2" else lambda text: repr(float(text))
+    doubtful = (right & ~known).arg_true()
+    wrong = [at for at, text in zip(doubtful, numbers.gather(doubtful), strict=True) if written(text) != text]
+    return right.scatter(wrong, False) if wrong else right
 
 
 def _shortest(number: str) -> str:

@@ -16,7 +16,8 @@ import pyarrow.csv as pcsv
 
 from hygge_engine.errors import Unreadable
 from hygge_engine.homes.files.blocks import Block, count_lines, csv_record_end, csv_records, read_blocks
-from hygge_engine.homes.files.convert import CANDIDATES, fitting
+from hygge_engine.homes.files.convert import CANDIDATES, FIRST_ROWS, fitting_columns
+from hygge_engine.homes.files.declared import first_twice
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import FilesHomeSettings
 from hygge_engine.homes.files.text import Found, TextFormat
@@ -94,11 +95,8 @@ class CsvFormat(TextFormat):
         if any("\0" in name for name in names):
             hint = "The file is no text, or text in another encoding: write it again as CSV, or set encoding."
             raise Unreadable(f"{file.name}, line 1: a name of a column holds a NUL character.", hint=hint)
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise Unreadable(
-                f"{file.name} has more than one column {twice[0]!r}.", hint="Give each column a name of its own."
-            )
+        if (twice := first_twice(names)) is not None:
+            raise Unreadable(f"{file.name} has more than one column {twice!r}.", hint="Give each column its own name.")
         return names
 
     def _numbered(self, file: SourceFile, width: int) -> list[str]:
@@ -209,9 +207,10 @@ class CsvFormat(TextFormat):
         for block in self._blocks(file):
             frame = self._parse(file, block)
             rows += frame.height
-            for name in frame.columns:
-                if not self.is_declared(name):
-                    # Where a type does not fit the first rows, the others need not be looked at.
-                    known = fitting(frame[name].head(100), found[name], self._settings.decimal)
-                    found[name] = fitting(frame[name], known, self._settings.decimal)
+            columns = [column for column in frame.get_columns() if not self.is_declared(column.name)]
+            names = [column.name for column in columns]
+            # Where a type does not fit the first rows, the others need not be looked at.
+            for texts in ([column.head(FIRST_ROWS) for column in columns], columns):
+                fits = fitting_columns(texts, [found[name] for name in names], self._settings.decimal)
+                found.update(zip(names, fits, strict=True))
         return Found(found, rows)

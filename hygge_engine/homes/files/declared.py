@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from hygge_engine.errors import HomeNotFound
 from hygge_engine.homes.files.listing import SourceFile
@@ -10,11 +10,26 @@ from hygge_engine.homes.files.settings import ColumnSettings
 from hygge_engine.project.problems import nearest, suggest
 
 
-def spelling(name: str, known: Collection[str]) -> str | None:
-    """The one of the known names that is meant: itself, or one that differs in case alone."""
-    if name in known:
-        return name
-    return next((other for other in known if other.casefold() == name.casefold()), None)
+class Spellings:
+    """Known names of columns, found in any case."""
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self._exact = dict.fromkeys(known)
+        self._any_case = {name.casefold(): name for name in reversed(self._exact)}
+
+    def find(self, name: str) -> str | None:
+        """The one of the known names that is meant: itself, or the first that differs in case alone."""
+        return name if name in self._exact else self._any_case.get(name.casefold())
+
+
+def first_twice(names: Iterable[str]) -> str | None:
+    """The first name that is there before."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def declared_columns(
@@ -26,11 +41,12 @@ def declared_columns(
     whose name is nearly that of another.
     """
     settings: dict[str, ColumnSettings] = {}
+    in_files, in_folders, in_settings = Spellings(found), Spellings(files[0].partitions), Spellings(declared)
+    others = [other for other in found if in_settings.find(other) is None]
     for name, spec in declared.items():
-        if spelling(name, files[0].partitions) is not None:
+        if in_folders.find(name) is not None:
             continue
-        spelt = spelling(name, found)
-        others = [other for other in found if spelling(other, declared) is None]
+        spelt = in_files.find(name)
         if spelt is None and (complete or nearest(name, others)):
             where = files[0].name if len(files) == 1 else f"None of the {len(files):,} files from {files[0].name} on"
             raise HomeNotFound(

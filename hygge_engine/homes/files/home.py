@@ -36,7 +36,7 @@ from hygge_engine.homes.files.cursor import (
     text_of,
     within,
 )
-from hygge_engine.homes.files.declared import spelling
+from hygge_engine.homes.files.declared import Spellings
 from hygge_engine.homes.files.listing import SourceFile, followed_links, list_files, partition_names
 from hygge_engine.homes.files.ndjson import NdjsonFormat
 from hygge_engine.homes.files.parquet import Group, ParquetFormat
@@ -334,8 +334,9 @@ class FilesHome:
     def _folder_columns(self) -> list[Column]:
         """Partition columns, with the type that fits all folders, or the declared one."""
         columns = []
+        declared_names = Spellings(self._settings.columns)
         for name in partition_names(self.files):
-            spelt = spelling(name, self._settings.columns)
+            spelt = declared_names.find(name)
             declared = self._settings.columns[spelt] if spelt is not None else None
             texts = [file.partitions[name] for file in self.files]
             settings = declared or ColumnSettings(type=_folder_type(texts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, NoReturn
 
@@ -14,9 +14,11 @@ import pyarrow as pa
 
 from hygge_engine.errors import Unreadable
 from hygge_engine.homes.files.blocks import Block, line_end, read_blocks
-from hygge_engine.homes.files.convert import TIME_CANDIDATES, fitting, fitting_numbers
+from hygge_engine.homes.files.convert import FIRST_ROWS, TIME_CANDIDATES, fitting_columns, fitting_numbers
+from hygge_engine.homes.files.declared import first_twice
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.text import EXCERPT_CHARACTERS, JSON, Found, TextFormat, merge
+from hygge_engine.stopping import stop_if_asked
 
 # What a JSON text may be.
 _TEXT_CANDIDATES = (*TIME_CANDIDATES, "string")
@@ -72,7 +74,7 @@ class NdjsonFormat(TextFormat):
 
     def _parse(self, file: SourceFile, block: Block) -> pl.DataFrame:
         rows = self._rows(file, block)
-        keys = {name: spelling for name in self._known().settings if (spelling := self.spelling(name, rows.values))}
+        keys = self.spellings(self._known().settings, rows.values)
         return self._frame(file, rows, {name: self._texts(file, rows, key) for name, key in keys.items()})
 
     def _rows(self, file: SourceFile, block: Block) -> _Rows:
@@ -80,6 +82,7 @@ class NdjsonFormat(TextFormat):
         lines = enumerate(block.data.decode().split("\n"), start=block.line + 1)
         rows = _Rows([(number, text) for number, text in lines if text.strip(_BLANKS)], {})
         for first in range(0, len(rows.lines), _LINES_AT_ONCE):
+            stop_if_asked()
             lines_at_once = rows.lines[first : first + _LINES_AT_ONCE]
             objects = _objects([text for _, text in lines_at_once])
             if objects is None:
@@ -107,9 +110,7 @@ class NdjsonFormat(TextFormat):
                 raise Unreadable(f"{where}: {shown!r} is nested too deeply.", hint=_ONE_OBJECT) from None
             if not isinstance(pairs, tuple):
                 raise Unreadable(f"{where}: {shown!r} is no JSON object.", hint=_ONE_OBJECT)
-            names = [name for name, _ in pairs]
-            twice = next((name for name in names if names.count(name) > 1), None)
-            if twice is not None:
+            if (twice := first_twice(name for name, _ in pairs)) is not None:
                 raise Unreadable(
                     f"{where}: the key {twice!r} comes twice, so that its value cannot be told.",
                     hint="Give each key one value.",
@@ -165,27 +166,38 @@ class NdjsonFormat(TextFormat):
         for block in self._blocks(file):
             rows = self._rows(file, block)
             count += len(rows.lines)
-            for key in rows.values:
-                merge(found, {key: self._kinds(file, rows, key, found.get(key, ()))})
+            merge(found, self._kinds(file, rows, found))
         return Found(found, count)
 
-    def _kinds(self, file: SourceFile, rows: _Rows, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
-        """What the values of a key can be; nothing where all are null."""
-        values = rows.values[key]
-        kinds = set(map(type, values)) - {type(None)}
-        if not kinds:
-            return ()
+    def _kinds(self, file: SourceFile, rows: _Rows, known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        """What the values of each key can be; nothing where all are null."""
+        of = {key: set(map(type, values)) - {type(None)} for key, values in rows.values.items()}
+        found = {key: self._kind(key, kinds) for key, kinds in of.items()}
+        numbers = [key for key, kinds in of.items() if found[key] is None and kinds == {_Number}]
+        texts = [key for key, kinds in of.items() if found[key] is None and kinds == {str}]
+        columns = self._columns_of(file, rows, numbers)
+        found |= zip(numbers, fitting_numbers(columns), strict=True)
+        columns = self._columns_of(file, rows, texts)
+        fits = [known.get(key) or _TEXT_CANDIDATES for key in texts]
+        fits = [tuple(candidate for candidate in _TEXT_CANDIDATES if candidate in fit) for fit in fits]
+        # Where a type does not fit the first rows, the others need not be looked at.
+        for part in ([column.head(FIRST_ROWS) for column in columns], columns):
+            fits = fitting_columns(part, fits)
+        found |= {key: fit or ("string",) for key, fit in zip(texts, fits, strict=True)}
+        return {key: types or () for key, types in found.items()}
+
+    def _kind(self, key: str, kinds: set[type]) -> tuple[str, ...] | None:
+        """What values of these kinds can be; None where that takes a look at them."""
         if kinds & {tuple, list}:
             return (JSON,)
         if kinds == {bool}:
             return ("bool",)
-        if len(kinds) > 1 or self.is_declared(key):
+        if len(kinds) > 1 or (kinds and self.is_declared(key)):
             return ("string",)
-        texts = self._frame(file, rows, {key: values})[key].drop_nulls()
-        if kinds == {_Number}:
-            return fitting_numbers(texts)
-        candidates = [candidate for candidate in _TEXT_CANDIDATES if candidate in (known or _TEXT_CANDIDATES)]
-        return fitting(texts, fitting(texts.head(100), candidates)) or ("string",)
+        return None if kinds else ()
+
+    def _columns_of(self, file: SourceFile, rows: _Rows, keys: Sequence[str]) -> list[pl.Series]:
+        return self._frame(file, rows, {key: rows.values[key] for key in keys}).get_columns()
 
 
 def _half_character(file: SourceFile, line: int, key: str, half: str) -> Unreadable:

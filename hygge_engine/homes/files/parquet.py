@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 
 from hygge_engine.errors import HomeError, Unreadable
 from hygge_engine.homes.base import Column
-from hygge_engine.homes.files.declared import declared_columns
+from hygge_engine.homes.files.declared import declared_columns, first_twice
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import FilesHomeSettings
 from hygge_engine.homes.files.types import CUT_TO_MICROSECONDS, convert, destination_type, keeps_apart, widen
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.ranged import RangedFile
+from hygge_engine.stopping import stop_if_asked
 
 # Footers are read side by side: over a network each takes as long as its two answers.
 _FOOTERS_AT_ONCE = 8
@@ -28,6 +29,8 @@ _FOOTERS_AT_ONCE = 8
 _BUFFERS_BYTES = 16 * 1024 * 1024
 _SMALLEST_BUFFER_BYTES = 64 * 1024
 _LARGEST_BUFFER_BYTES = 1024 * 1024
+
+_OWN_NAMES = "Write the file with a name of its own for each column."
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,12 @@ class ParquetFormat:
         declared = declared_columns(self._settings.columns, list(names), files)
         found: dict[str, tuple[Column, SourceFile]] = {}
         for file in files:
+            stop_if_asked()
+            int96 = _int96_columns(self._footers[file.path])
             for field in self._schemas[file.path]:
                 if not self._settings.infer and field.name not in declared:
                     continue
-                column = self._column(field, self._footers[file.path])
+                column = self._column(field, is_int96=field.name in int96)
                 known, first = found.get(field.name, (column, file))
                 type_ = widen(known.type, column.type)
                 if pa.types.is_null(field.type):
@@ -131,7 +136,8 @@ class ParquetFormat:
         """A row group's rows, how many of them have been read, and whether these are all."""
         total = parquet.metadata.row_group(number).num_rows
         schema = self._known(only)
-        names = [name for name in schema.names if name in parquet.schema_arrow.names]
+        there = set(parquet.schema_arrow.names)
+        names = [name for name in schema.names if name in there]
         limit = self._settings.batch_mb * 1024 * 1024
         rows = min(self._settings.batch_rows, max(1, limit // self._row_bytes(parquet, number, names)))
         read = 0
@@ -139,6 +145,7 @@ class ParquetFormat:
             yield self._nulls(schema, total - skip), total, True
             return
         for fetched in self._fetched(parquet, file, number, names, rows):
+            stop_if_asked()
             before, read = read, read + fetched.num_rows
             if read <= skip:
                 continue
@@ -169,18 +176,17 @@ class ParquetFormat:
     def _row_bytes(self, parquet: pq.ParquetFile, number: int, names: Sequence[str]) -> int:
         """What a row takes in memory, by what the footer says of its encoding."""
         group = parquet.metadata.row_group(number)
-        encoded = sum(
-            group.column(index).total_uncompressed_size
-            for index in range(group.num_columns)
-            if group.column(index).path_in_schema.split(".")[0] in names
-        )
+        wanted = set(names)
+        chunks = (group.column(index) for index in range(group.num_columns))
+        encoded = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in wanted)
         return max(1, encoded // max(1, group.num_rows), 8 * len(names))
 
     def _converted(self, rows: pa.RecordBatch, schema: pa.Schema, file: SourceFile, first: int) -> pa.RecordBatch:
         """Rows of a file, of which ``first`` come before, as the destination's types."""
         arrays = []
+        there = set(rows.schema.names)
         for field in schema:
-            if field.name not in rows.schema.names:
+            if field.name not in there:
                 arrays.append(pa.nulls(rows.num_rows, field.type))
                 continue
             where = f"{file.name}, rows {first + 1:,} to {first + rows.num_rows:,}, column {field.name!r}"
@@ -198,19 +204,17 @@ class ParquetFormat:
             raise ValueError("a file is described before it is read")
         return self._schema if only is None else pa.schema([self._schema.field(name) for name in only])
 
-    def _column(self, field: pa.Field[Any], footer: pq.FileMetaData) -> Column:
+    def _column(self, field: pa.Field[Any], *, is_int96: bool) -> Column:
         type_, loss = destination_type(field.name, field.type)
-        if _is_int96(footer, field.name):
+        if is_int96:
             return Column(field.name, type_, "int96", True, CUT_TO_MICROSECONDS, False)
         return Column(field.name, type_, str(field.type), True, loss, keeps_apart(field.type))
 
     def _footer(self, file: SourceFile) -> tuple[pa.Schema, pq.FileMetaData]:
         with self._open(file) as parquet:
             schema = parquet.schema_arrow
-            names = schema.names
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise Unreadable(f"{file.name} has more than one column {twice[0]!r}.")
+            if (twice := first_twice(schema.names)) is not None:
+                raise Unreadable(f"{file.name} has more than one column {twice!r}.", hint=_OWN_NAMES)
             return schema, parquet.metadata
 
     def _open(self, file: SourceFile) -> pq.ParquetFile:
@@ -230,16 +234,18 @@ class ParquetFormat:
             raise Unreadable(f"{file.name} is no whole Parquet file: {error}", hint="Check path and format.") from error
 
 
-def _is_int96(footer: pq.FileMetaData, name: str) -> bool:
-    """Whether a column holds the timestamps of old writers, which count nanoseconds of a day."""
+def _int96_columns(footer: pq.FileMetaData) -> set[str]:
+    """The columns that hold the timestamps of old writers, which count nanoseconds of a day."""
     columns = (footer.schema.column(number) for number in range(len(footer.schema)))
-    return any(column.path == name and column.physical_type == "INT96" for column in columns)
+    return {column.path for column in columns if column.physical_type == "INT96"}
 
 
 def _group(footer: pq.FileMetaData, number: int, column: str, type_: pa.DataType) -> Group:
     group = footer.row_group(number)
     found = (group.column(index) for index in range(group.num_columns))
-    statistics = next((chunk.statistics for chunk in found if chunk.path_in_schema == column), None)
+    # Of two, one is a field within another column.
+    alike = [chunk.statistics for chunk in found if chunk.path_in_schema == column]
+    statistics = alike[0] if len(alike) == 1 else None
     if statistics is None:
         return Group(number, group.num_rows)
     nulls = statistics.null_count if cast("Any", statistics).has_null_count else None

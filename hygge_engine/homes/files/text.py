@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 import polars as pl
 import pyarrow as pa
@@ -18,13 +18,14 @@ from hygge_engine.homes.files.convert import (
     INSTANT,
     ROUNDED_TO_MICROSECONDS,
     arrow_type,
-    to_values,
+    columns_to_values,
     type_of,
 )
-from hygge_engine.homes.files.declared import declared_columns, spelling
+from hygge_engine.homes.files.declared import Spellings, declared_columns
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import ColumnSettings, FilesHomeSettings
 from hygge_engine.lake.base import Lake
+from hygge_engine.stopping import stop_if_asked
 
 # Of a value that cannot be read, so much is shown.
 EXCERPT_CHARACTERS = 40
@@ -58,6 +59,7 @@ class TextFormat(ABC):
     def __init__(self, lake: Lake, settings: FilesHomeSettings) -> None:
         self._lake = lake
         self._settings = settings
+        self._declared_names = Spellings(settings.columns)
         self._columns: TextColumns | None = None
 
     def describe(self, files: Sequence[SourceFile]) -> tuple[list[Column], int | None]:
@@ -122,11 +124,15 @@ class TextFormat(ABC):
 
     def is_declared(self, name: str) -> bool:
         """Whether the settings say what a column is, in whichever case they spell it."""
-        return spelling(name, self._settings.columns) is not None
+        return self._declared_names.find(name) is not None
 
-    def spelling(self, name: str, known: Collection[str]) -> str | None:
-        """How a file calls a column: where the files are not looked through, case may differ from file to file."""
-        return spelling(name, known) if not self._settings.infer else name if name in known else None
+    def spellings(self, names: Iterable[str], known: Mapping[str, Any]) -> dict[str, str]:
+        """How a file calls those of the columns that it has: where the files are not looked through, case may differ
+        from file to file."""
+        if self._settings.infer:
+            return {name: name for name in names if name in known}
+        found = Spellings(known)
+        return {name: spelt for name in names if (spelt := found.find(name)) is not None}
 
     def _declared(self, files: Sequence[SourceFile]) -> TextColumns:
         found: dict[str, None] = {}
@@ -135,7 +141,8 @@ class TextFormat(ABC):
             names, whole = self._names_in(file)
             found |= dict.fromkeys(names)
             complete &= whole
-            if all(spelling(name, found) for name in self._settings.columns):
+            in_files = Spellings(found)
+            if all(in_files.find(name) for name in self._settings.columns):
                 break
         settings = declared_columns(self._settings.columns, list(found), files, complete=complete)
         return TextColumns(tuple(self._column(name, spec) for name, spec in settings.items()), settings, None)
@@ -171,24 +178,40 @@ class TextFormat(ABC):
     def _typed(
         self, file: SourceFile, block: Block, frame: pl.DataFrame, first: int, names: Sequence[str]
     ) -> pa.RecordBatch:
-        arrays: list[pa.Array[Any]] = []
+        texts = {column.name: column for column in frame.get_columns()}
+        alike: dict[ColumnSettings, list[str]] = {}
         for name in names:
-            settings = self._known().settings[name]
-            spelt = self.spelling(name, frame.columns)
-            if spelt is None:
-                arrays.append(cast("pa.Array[Any]", pa.nulls(frame.height, cast("Any", arrow_type(settings)))))
-                continue
-            values = to_values(frame[spelt], settings, self._settings.decimal)
-            if isinstance(values, int):
-                found = str(frame[spelt][values])
-                excerpt = found if len(found) <= EXCERPT_CHARACTERS else found[:EXCERPT_CHARACTERS] + "…"
-                raise Unreadable(
-                    f"{file.name}, line {self._line_of(block, first + values)}, column {name!r}: {excerpt!r} is no "
-                    f"{_described(settings)}.",
-                    hint=f"Correct the file, or declare the column: columns: {{{name}: string}}.",
-                )
-            arrays.append(values)
-        return pa.RecordBatch.from_arrays(arrays, names=list(names))
+            alike.setdefault(self._known().settings[name], []).append(name)
+        arrays: dict[str, pa.Array[Any]] = {}
+        wrong: dict[str, int] = {}
+        for settings, its_names in alike.items():
+            stop_if_asked()
+            spelt = self.spellings(its_names, texts)
+            columns = [texts[key] for key in spelt.values()]
+            for name, values in zip(spelt, columns_to_values(columns, settings, self._settings.decimal), strict=True):
+                if isinstance(values, int):
+                    wrong[name] = values
+                else:
+                    arrays[name] = values
+            if len(spelt) < len(its_names):
+                nulls = pa.nulls(frame.height, cast("Any", arrow_type(settings)))
+                arrays |= dict.fromkeys((name for name in its_names if name not in spelt), nulls)
+        for name in names:
+            if name in wrong:
+                self._refuse_text(file, block, texts, name, wrong[name], first)
+        return pa.RecordBatch.from_arrays([arrays[name] for name in names], names=list(names))
+
+    def _refuse_text(
+        self, file: SourceFile, block: Block, texts: Mapping[str, pl.Series], name: str, row: int, first: int
+    ) -> NoReturn:
+        """Raise Unreadable for a text that is none of its column's type; ``first`` rows of the block come before."""
+        found = str(texts[self.spellings([name], texts)[name]][row])
+        excerpt = found if len(found) <= EXCERPT_CHARACTERS else found[:EXCERPT_CHARACTERS] + "…"
+        raise Unreadable(
+            f"{file.name}, line {self._line_of(block, first + row)}, column {name!r}: {excerpt!r} is no "
+            f"{_described(self._known().settings[name])}.",
+            hint=f"Correct the file, or declare the column: columns: {{{name}: string}}.",
+        )
 
 
 # What each version of a file holds, by place, etag and settings: slices of one process examine a file once.

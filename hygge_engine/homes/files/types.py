@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hygge_engine.errors import Unreadable, UnsupportedType
+from hygge_engine.homes.files.declared import first_twice
 from hygge_engine.panics import panics_as
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -104,8 +105,7 @@ def _no_json(type_: pa.DataType) -> str:
         return _no_json(map_.item_type)
     if pa.types.is_struct(type_):
         fields = list(type_)
-        names = [field.name for field in fields]
-        if twice := next((name for name in names if names.count(name) > 1), None):
+        if (twice := first_twice(field.name for field in fields)) is not None:
             return f"it has the field {twice!r} twice, and of two in one object JSON keeps one"
         return next((why for field in fields if (why := _no_json(field.type))), "")
     return _no_json(cast("Any", type_).value_type) if pa.types.is_nested(type_) else ""

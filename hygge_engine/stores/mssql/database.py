@@ -41,6 +41,7 @@ SWEEP_LOCK_MILLISECONDS = 5_000
 
 # Characters that a name may have.
 MOST_CHARACTERS = 128
+_MOST_COLUMNS = 1_024
 
 # What a table is called until it takes the place of the old one. Short enough for the longest stage's name.
 _NEW_MARK = "__hygge_new"
@@ -50,7 +51,12 @@ _RENAME_NEW = "Rename it, or give this table another name."
 class MssqlDatabase(Database):
     """The tables of one ``schema``, over sessions of the driver's pool."""
 
-    names = ColumnNames("SQL Server", taken=(ROW_NUMBER, DELETED), longest=MOST_CHARACTERS)
+    names = ColumnNames(
+        "SQL Server",
+        taken=(ROW_NUMBER, DELETED),
+        longest=MOST_CHARACTERS,
+        most=_MOST_COLUMNS - len((ROW_NUMBER, DELETED)),
+    )
 
     def __init__(self, connection: MssqlConnection, schema: str) -> None:
         self._connection = connection

@@ -35,6 +35,9 @@ from hygge_engine.stores.sqlite.reading import SqliteReadBack
 from hygge_engine.stores.sqlite.statements import BUSY_SECONDS, quote
 from hygge_engine.stores.sqlite.types import declared_type, rows_of
 
+# As SQLite is built by nearly everybody.
+_MOST_COLUMNS = 2_000
+
 # A comment at the beginning of a table's statement, which SQLite keeps through VACUUM, dumps and changes of columns.
 _TABLE_ID = re.compile(r"\(/\* hygge-engine ([0-9a-f]{32}) \*/")
 
@@ -43,7 +46,9 @@ class SqliteDatabase(Database):
     """The database in a file, which the first write creates together with its directory. What only reads changes
     nothing, be it somebody else's file."""
 
-    names = ColumnNames("SQLite", refused="\0", taken=(ROW_NUMBER, DELETED))
+    names = ColumnNames(
+        "SQLite", refused="\0", taken=(ROW_NUMBER, DELETED), most=_MOST_COLUMNS - len((ROW_NUMBER, DELETED))
+    )
 
     def __init__(self, path: Path) -> None:
         self._path = path

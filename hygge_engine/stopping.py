@@ -1,0 +1,34 @@
+"""Stopping in the midst of work that gives nothing back for long: a pass over a large file, a table of many columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+
+class Stopped(Exception):
+    """Somebody has asked for the load to stop, and what was under way has not been finished."""
+
+
+def _never() -> bool:
+    return False
+
+
+_asked: ContextVar[Callable[[], bool]] = ContextVar("asked_to_stop", default=_never)
+
+
+@contextmanager
+def stops_when(asked: Callable[[], bool]) -> Iterator[None]:
+    """Within this, `stop_if_asked` raises Stopped once ``asked`` says so."""
+    token = _asked.set(asked)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
+
+def stop_if_asked() -> None:
+    """Raise Stopped where somebody has asked for it. Cheap; for loops whose steps take long."""
+    if _asked.get()():
+        raise Stopped
