@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hygge_engine.cli.figures import rows_text, seconds_text
-from hygge_engine.cli.interrupt import EXIT_INTERRUPTED, GRACE_SECONDS, ends_soon
+from hygge_engine.cli.interrupt import EXIT_INTERRUPTED, GRACE_SECONDS, end_process, ends_soon
 from hygge_engine.cli.messages import (
     EXIT_ENTITY_FAILED,
     EXIT_NOTHING_STARTED,
@@ -84,7 +85,8 @@ def run(
             display.stopping()
             load.request_cancel()
 
-        patience = Patience(load, display, reachable.pulse_of_journals(selected))
+        journals = reachable.pulse_of_journals([entity for entity in selected if entity.id not in homeless])
+        patience = Patience(load, display, journals)
         with ends_soon(stop, silence_seconds=patience.silence_seconds, leaving=display.leaving):
             summary = load.run()
     _add_failures(summary, homeless)
@@ -92,23 +94,51 @@ def run(
         write_event("summary", **summary)
     else:
         _show_summary(console, summary, project)
-    return exit_code(summary)
+    code = exit_code(summary)
+    if load.is_hung:
+        end_process(code)
+    return code
 
 
 class Patience:
-    """How long a load that was asked to stop has been silent. While its journal is written, that is as long as its
-    lake has been: a machine or a lake that is slow is no reason to leave a load without its rows."""
+    """How long a load that was asked to stop has been silent, from the first question on.
 
-    def __init__(self, load: LocalLoad, display: Display, journals: Pulse) -> None:
+    A load that waits for somebody silent is hurried on, as long as a journal answers that can remember it. While the
+    journal is written, the load is as silent as what the journal lies in: a machine or a lake that is slow is no reason
+    to leave a load without its rows.
+    """
+
+    def __init__(
+        self, load: LocalLoad, display: Display, journals: Pulse, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._load = load
         self._display = display
         self._journals = journals
+        self._clock = clock
+        self._asked: float | None = None
+        self._given_up: list[str] = []
         self._told = False
 
     def silence_seconds(self) -> float:
-        silent, journals = self._load.silence_seconds(), self._journals.silence_seconds()
-        if not (self._load.is_settling and GRACE_SECONDS <= silent < _SETTLING_SECONDS):
+        """Seconds. To be called from one thread, and again and again."""
+        if self._asked is None:
+            self._asked = self._clock()
+            self._journals.begin()
+        silent = min(self._load.silence_seconds(), self._clock() - self._asked)
+        if silent < GRACE_SECONDS:
             return silent
+        if self._load.is_settling:
+            return self._of_settling(silent)
+        return 0.0 if self._hurries() else silent
+
+    def _hurries(self) -> bool:
+        self._given_up = self._journals.silent(GRACE_SECONDS)
+        return len(self._given_up) < self._journals.count and self._load.hurry(self._given_up)
+
+    def _of_settling(self, silent: float) -> float:
+        if silent >= _SETTLING_SECONDS:
+            return silent
+        journals = self._journals.silence_seconds(self._given_up)
         if journals < GRACE_SECONDS and not self._told:
             self._told = True
             self._display.settling()

@@ -111,18 +111,14 @@ def _watch(
                 return
             if number[0] in _SIGNALS:
                 if asked is not None:
-                    _end()
+                    _end(EXIT_INTERRUPTED)
                 asked = time.monotonic()
         except TimeoutError:
             if dropped or not heard:
                 _wake_main_thread()
         if asked is not None and min(silence_seconds(), time.monotonic() - asked) >= GRACE_SECONDS:
             leaving()
-            for stream in (sys.stdout, sys.stderr):
-                with suppress(OSError, ValueError):
-                    if stream is not None:
-                        stream.flush()
-            _end()
+            end_process(EXIT_INTERRUPTED)
 
 
 def _wake_main_thread() -> None:
@@ -133,6 +129,15 @@ def _wake_main_thread() -> None:
             signal.pthread_kill(main, signal.SIGURG)
 
 
-def _end() -> NoReturn:
+def end_process(code: int) -> NoReturn:
+    """End the process, whatever its threads wait for, once what it has said is out."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            if stream is not None:
+                stream.flush()
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
     give_back()
-    os._exit(EXIT_INTERRUPTED)
+    os._exit(code)

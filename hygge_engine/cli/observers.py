@@ -144,7 +144,7 @@ def settled_line(flow: str, entity: str, result: Mapping[str, Any], width: int) 
         line.append("  " + "  ".join(figure.rjust(width) for figure, width in columns).rstrip())
     # Why an entity failed is told at the end, in full; why it was cancelled is known.
     message = result.get("error", "") if status == "failed" else lines_of(result.get("message", "")).partition("\n")[0]
-    message = "" if status == "cancelled" else message
+    message = "" if status == "cancelled" and not result.get("table_gone") else message
     if message:
         line.append(f"  {message}", style="dim")
     return line

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from hygge_engine.orchestration.activities import connection_of
 from hygge_engine.project import Entity, Project
 from hygge_engine.project.settings import ConnectionSettings, Settings
 from hygge_engine.project.variables import LOCAL_SETTINGS
+from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 
 # Somebody is waiting at a terminal. A server that takes longer for its first packet is found by the attempts of a load.
 FIRST_ANSWER_SECONDS = 5
@@ -79,10 +80,9 @@ class Reachability:
 
     def pulse_of_journals(self, entities: Sequence[Entity]) -> Pulse:
         """Whether the places still answer that a load of these entities is remembered in, mirrors of it among them."""
-        asks: dict[str, _Ask] = {}
-        for entity in entities:
-            asks |= asks_of(self._location(entity)) | asks_of(self._store(entity))
-        return Pulse(list(asks.values()))
+        journals = {entity.id: asks_of(self._location(entity)) for entity in entities}
+        mirrors = {entity.id: asks_of(entity.store) for entity in entities if _shows_journal(entity)}
+        return Pulse(journals, mirrors)
 
     def _error(self, settings: Settings) -> HyggeError | None:
         return next((self._errors[place] for place in asks_of(settings) if place in self._errors), None)
@@ -126,26 +126,54 @@ def show_left_out(what: str, errors: Mapping[str, HyggeError]) -> None:
 
 
 class Pulse:
-    """How long the most silent of some places has said nothing, each asked for any answer again and again from the
-    first question on. A place that needs no network counts as one that answers."""
+    """How long the journals of entities, by id, have said nothing, and the mirrors of these journals. Each place is
+    asked for any answer again and again, from `begin` on. One that needs no network counts as one that answers."""
 
-    def __init__(self, asks: Sequence[_Ask]) -> None:
-        self._asks = asks
-        self._answered: list[float] = []
+    def __init__(
+        self, journals: Mapping[str, Mapping[str, _Ask]], mirrors: Mapping[str, Mapping[str, _Ask]] | None = None
+    ) -> None:
+        self._journals = journals
+        self._mirrors = mirrors or {}
+        self._answered: dict[str, float] = {}
 
-    def silence_seconds(self) -> float:
-        """Seconds since the place that has been silent longest answered. To be called from one thread."""
+    @property
+    def count(self) -> int:
+        """How many entities there are."""
+        return len(self._journals)
+
+    def begin(self) -> None:
+        """Begin to ask."""
+        asks: dict[str, _Ask] = {}
+        for places in (*self._journals.values(), *self._mirrors.values()):
+            asks |= places
+        self._answered = dict.fromkeys(asks, time.monotonic())
+        for place, ask in asks.items():
+            threading.Thread(target=self._listen, args=(place, ask), name="hygge-pulse", daemon=True).start()
+
+    def silent(self, seconds: float) -> list[str]:
+        """The entities whose journals have said nothing for as long."""
+        return [entity for entity, journal in self._journals.items() if self._silence_seconds(journal) >= seconds]
+
+    def silence_seconds(self, without: Collection[str] = ()) -> float:
+        """Seconds since the journal or mirror answered that has been silent longest, leaving out those of some
+        entities."""
+        entities = [entity for entity in self._journals if entity not in without]
+        places = [place for entity in entities for place in (*self._journals[entity], *self._mirrors.get(entity, ()))]
+        return self._silence_seconds(places)
+
+    def _silence_seconds(self, places: Iterable[str]) -> float:
         now = time.monotonic()
-        if not self._answered:
-            self._answered = [now for _ in self._asks]
-            for number, ask in enumerate(self._asks):
-                threading.Thread(target=self._listen, args=(number, ask), name="hygge-pulse", daemon=True).start()
-        return max((now - answered for answered in self._answered), default=0.0)
+        return max((now - self._answered[place] for place in places), default=0.0)
 
-    def _listen(self, number: int, ask: _Ask) -> None:
+    def _listen(self, place: str, ask: _Ask) -> None:
         while _error_of(ask) is None:
-            self._answered[number] = time.monotonic()
+            self._answered[place] = time.monotonic()
             time.sleep(_PULSE_SECONDS)
+
+
+def _shows_journal(entity: Entity) -> bool:
+    """Whether an entity's store shows the journal as well."""
+    return isinstance(entity.store, OpenMirroringSettings) and entity.store.mirror_journal
 
 
 def _connection(connections: Mapping[str, ConnectionSettings], settings: Settings) -> ConnectionSettings | None:

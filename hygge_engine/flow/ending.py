@@ -34,12 +34,12 @@ def replace_table(table: Destination[Any], landing: Landing) -> Wait | None:
     return None
 
 
-def let_go(table: Destination[Any], landing: Landing, started: datetime) -> SliceResult:
+def let_go(table: Destination[Any], landing: Landing, started: datetime, *, waits: bool) -> SliceResult:
     """The last slice of an entity run that is not to go on: nothing is read, and the table is given up.
 
     A reload that has staged everything is finished, because its old table may be gone already; what another one has
     staged is discarded, and its old table stays. Answers ``done`` where the load has ended by that, ``continue`` while
-    the old table is being dropped, else ``cancelled``.
+    the old table is being dropped, if the run ``waits`` for that, else ``cancelled``.
     """
     if landing.is_owner or (landing.owns_open and _is_all_staged(landing)):
         landing.take_over()
@@ -47,7 +47,7 @@ def let_go(table: Destination[Any], landing: Landing, started: datetime) -> Slic
         if opened is not None and landing.owns_open and opened.mode == "reload":
             if opened.phase == "staging":
                 landing.discard()
-            elif wait := replace_table(table, landing):
+            elif (wait := replace_table(table, landing)) and waits:
                 due = seconds_from_now(wait.seconds)
                 return slice_result(landing, "continue", started, message=wait.message, not_before=due)
     landing.sweep()

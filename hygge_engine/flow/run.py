@@ -85,7 +85,7 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
         table = open_table(project, entity)
         landing = table.attach(task.load_id, task.attempt)
         if task.closing:
-            return let_go(table, landing, started)
+            return let_go(table, landing, started, waits=not task.hurried)
         landing.author = author_of(project, entity)
         moved = check_author(landing.state, landing.author, entity)
         with stops_when(watch.cancelled), open_home(project, entity.with_connections(task.connections)) as home:

@@ -24,8 +24,8 @@ class SliceTask:
 
     ``window_from`` and ``window_to`` bound a backfill, both inclusive; without either it is an ordinary load.
     ``connections`` to the source are the slice's own; ``busy`` counts the answers in a row that another load owns the
-    table. A ``closing`` slice reads nothing: the entity run is not to go on,
-    and lets go of what it holds.
+    table. A ``closing`` slice reads nothing: the entity run is not to go on, and lets go of what it holds; a
+    ``hurried`` one does so without waiting for the destination first.
     """
 
     load_id: str
@@ -40,6 +40,7 @@ class SliceTask:
     connections: int = 1
     busy: int = 0
     closing: bool = False
+    hurried: bool = False
 
     @property
     def is_backfill(self) -> bool:

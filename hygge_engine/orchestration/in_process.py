@@ -6,8 +6,8 @@ import heapq
 import itertools
 import logging
 import queue
+import threading
 from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -49,15 +49,19 @@ class LocalTask:
 
 
 class LocalContext:
-    """`context.Context` for one load in this process. Call `turn` from one thread only; `raise_event` from any."""
+    """`context.Context` for one load in this process. Call `turn` from one thread only; `raise_event` from any.
 
-    def __init__(self, instance_id: str, input_: Any, activities: Mapping[str, Activity], workers: int) -> None:
+    Each activity has a thread of its own, so that none queues behind one that hangs.
+    """
+
+    def __init__(self, instance_id: str, input_: Any, activities: Mapping[str, Activity]) -> None:
         self.instance_id = instance_id
         self.current_utc_datetime = datetime.now(UTC)
         self.custom_status: Any = None
         self._input = input_
         self._activities = activities
-        self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="hygge-activity")
+        self._threads: list[threading.Thread] = []
+        self._abandoned = False
         self._completions: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._timers: list[tuple[datetime, int, LocalTask]] = []
         self._order = itertools.count()
@@ -69,15 +73,18 @@ class LocalContext:
     def call_activity(self, name: str, input_: Any = None) -> LocalTask:
         task = LocalTask()
 
-        def finish(future: Future[dict[str, Any]]) -> None:
-            error = future.exception()
-            if error is None:
-                self.post(lambda: task.complete(future.result()))
-            else:
+        def work() -> None:
+            value, failure = None, None
+            try:
+                value = self._activities[name](input_)
+            except BaseException as error:  # as a host does: whatever it was, the orchestrator hears of it
                 LOGGER.error("Activity %s ended unexpectedly.", name, exc_info=error)
-                self.post(lambda: task.complete(error=error))
+                failure = error
+            self.post(lambda: task.complete(value, failure))
 
-        self._pool.submit(self._activities[name], input_).add_done_callback(finish)
+        thread = threading.Thread(target=work, name=f"hygge-activity {name}", daemon=True)
+        self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
+        thread.start()
         return task
 
     def create_timer(self, fire_at: datetime) -> LocalTask:
@@ -122,9 +129,20 @@ class LocalContext:
             self.current_utc_datetime = datetime.now(UTC)
             happening()
 
+    def abandon(self) -> None:
+        """Wait for no activity at the end. Safe from any thread."""
+        self._abandoned = True
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an activity still runs."""
+        return any(thread.is_alive() for thread in self._threads)
+
     def close(self) -> None:
         """Wait for the activities that still run."""
-        self._pool.shutdown(cancel_futures=True)
+        for thread in self._threads:
+            if not self._abandoned:
+                thread.join()
 
     def _fire_timers(self) -> None:
         now = datetime.now(UTC)

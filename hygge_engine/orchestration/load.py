@@ -9,14 +9,14 @@ A generator in the part of Durable Functions that behaves the same on both SDK g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from hygge_engine.orchestration.context import Context, Task, Timer
 from hygge_engine.orchestration.progress import Progress
 from hygge_engine.orchestration.summary import summarize
-from hygge_engine.orchestration.verdict import CRASH_PAUSE_SECONDS, CRASHED, CRASHES_LIMIT, close, judge, told
+from hygge_engine.orchestration.verdict import CRASH_PAUSE_SECONDS, CRASHED, CRASHES_LIMIT, close, judge, left, told
 from hygge_engine.orchestration.window import Journey
 from hygge_engine.plain_text import carried_in
 
@@ -43,6 +43,9 @@ NUDGE_AHEAD = timedelta(days=1)
 # The key of an orchestration's input that holds what an earlier history has reached.
 CARRIED = "carried"
 
+# What the answer of an entity says whose slice was not waited for.
+_LEFT = " It had waited for something that did not answer, and was left."
+
 Steps = Generator[Task, Any, dict[str, Any] | None]
 
 # Told of each entity that will not run again. For display only: it must change nothing.
@@ -54,8 +57,17 @@ def load(context: Context) -> Steps:
     return (yield from load_steps(context, lambda _: None, ACTIVITIES_PER_HISTORY))
 
 
-def load_steps(context: Context, on_settled: OnSettled, activities_per_history: int | None = None) -> Steps:
-    """`load`, for a host that wants to show each entity as it settles, or that keeps no history (None: no limit)."""
+def load_steps(
+    context: Context,
+    on_settled: OnSettled,
+    activities_per_history: int | None = None,
+    haste: Iterable[Task] = (),
+) -> Steps:
+    """`load`, for a host that wants to show each entity as it settles, or that keeps no history (None: no limit).
+
+    ``haste``: events by which somebody who waits for a cancelled load says that it waits for something silent. With the
+    first each entity gives up its table at once, whatever its slice is about; with the second all settle as they stand.
+    """
     input_ = context.get_input() or {}
     # Whoever started the load: nothing that it asks with can keep its end from being written.
     request = carried_in({key: value for key, value in input_.items() if key != CARRIED})
@@ -72,7 +84,7 @@ def load_steps(context: Context, on_settled: OnSettled, activities_per_history: 
             asked = {"load_id": load_id, "request": request}
             plan = yield from _ask(context, "plan_load", asked, PLAN_ATTEMPTS, cancel)
         progress = Progress(plan, started, on_settled)
-    ended = yield from _run_entities(context, load_id, progress, cancel, activities_per_history)
+    ended = yield from _run_entities(context, load_id, progress, cancel, list(haste), activities_per_history)
     if not ended:
         context.continue_as_new({**request, CARRIED: progress.to_json()})
         return None
@@ -86,7 +98,7 @@ def load_steps(context: Context, on_settled: OnSettled, activities_per_history: 
 
 
 def _run_entities(
-    context: Context, load_id: str, progress: Progress, cancel: list[Task], limit: int | None
+    context: Context, load_id: str, progress: Progress, cancel: list[Task], haste: list[Task], limit: int | None
 ) -> Generator[Task, Any, bool]:
     """Run the entities of a plan. True once each has settled; False where a new history should go on."""
     totals, window = progress.totals, progress.window
@@ -94,7 +106,7 @@ def _run_entities(
     begun = 0
     alarm = _Alarm(context)
     if not cancel:
-        _stop(progress)
+        _stop(progress, context.current_utc_datetime)
     while True:
         full = limit is not None and begun >= limit
         outstanding = bool(running) or alarm.timer is not None
@@ -111,25 +123,31 @@ def _run_entities(
         if alarm.set(window.next_due) and alarm.timer is not None:
             fresh.append(alarm.timer)
         context.set_custom_status(totals.status("loading", window))
-        waits_for = [*running, *cancel]
+        waits_for = [*running, *cancel, *haste[:1]]
         if alarm.timer is not None:
             waits_for.append(alarm.timer)
         if fresh and outstanding:
             waits_for.append(_nudge(context))
         winner = yield context.task_any(waits_for)
+        now = context.current_utc_datetime
         if winner in running:
             journey = running.pop(winner)
             window.stop(journey)
             answer = yield from _read(winner)
-            _go_on(journey, answer, context.current_utc_datetime, progress)
+            _go_on(journey, answer, now, progress)
         elif winner is alarm.timer:
-            window.wake(max(context.current_utc_datetime, alarm.ring()))
+            window.wake(max(now, alarm.ring()))
         elif winner in cancel:
             cancel.clear()
-            _stop(progress)
+            _stop(progress, now)
+        elif winner in haste:
+            haste.remove(winner)
+            hurry = _let_go if haste else _leave
+            hurry(progress, list(running.values()), now)
+            running.clear()
 
 
-def _stop(progress: Progress) -> None:
+def _stop(progress: Progress, now: datetime) -> None:
     """Begin no entity any more, and let those that have begun give up their tables as soon as their slices end."""
     totals, window = progress.totals, progress.window
     if totals.cancelled:
@@ -137,11 +155,37 @@ def _stop(progress: Progress) -> None:
     totals.cancelled = True
     for journey in window.drain():
         if not journey.attempts:
-            progress.settle(journey, _stopped(journey))
+            progress.settle(journey, _stopped(journey), now)
             continue
         if journey.ending is None:
             close(journey, _stopped(journey))
         window.resume(journey)
+
+
+def _let_go(progress: Progress, running: Iterable[Journey], now: datetime) -> None:
+    """Wait for no slice and no pause any more: whatever has begun gives up its table, against its own slice if need be,
+    as after the death of a worker."""
+    _stop(progress, now)
+    window = progress.window
+    for journey in running:
+        window.stop(journey)
+        journey.started = journey.started or progress.started.isoformat()
+        if journey.ending is None:
+            close(journey, _stopped(journey, _LEFT))
+        window.resume(journey)
+    for journey in window.drain():
+        window.resume(journey)
+
+
+def _leave(progress: Progress, running: Iterable[Journey], now: datetime) -> None:
+    """Settle whatever has not ended, as it stands."""
+    _stop(progress, now)
+    window = progress.window
+    for journey in running:
+        window.stop(journey)
+        window.resume(journey)
+    for journey in window.drain():
+        progress.settle(journey, told(left(journey, _stopped(journey))), now)
 
 
 def _go_on(journey: Journey, answer: dict[str, Any] | None, now: datetime, progress: Progress) -> None:
@@ -152,10 +196,10 @@ def _go_on(journey: Journey, answer: dict[str, Any] | None, now: datetime, progr
         close(journey, _stopped(journey) if totals.cancelled else verdict.answer)
         window.resume(journey)
     elif verdict.answer is not None:
-        progress.settle(journey, told(verdict.answer))
+        progress.settle(journey, told(verdict.answer), now)
         if verdict.answer["status"] == "cancelled":
             # A slice that saw the marker knows of the cancellation even if the event is lost.
-            _stop(progress)
+            _stop(progress, now)
     elif totals.cancelled and journey.ending is None:
         close(journey, _stopped(journey))
         window.resume(journey)
@@ -259,11 +303,11 @@ def _slice_task(load_id: str, settings_hash: str, journey: Journey) -> dict[str,
     }
 
 
-def _stopped(journey: Journey) -> dict[str, Any]:
-    """The answer of an entity that a cancelled load does not run again."""
+def _stopped(journey: Journey, note: str = "") -> dict[str, Any]:
+    """The answer of an entity that a cancelled load does not run again; ``note`` says more of how it was stopped."""
     if not journey.attempts:
         return {"status": "cancelled", "message": "The load was cancelled before this entity began."}
-    message = "The load was cancelled; what had been committed stays."
+    message = f"The load was cancelled; what had been committed stays.{note}"
     if journey.last.get("status") == "failed":
         message += f" The last attempt had failed: {journey.trouble}"
     return {**journey.last, "status": "cancelled", "message": message}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, Self
 from uuid import uuid4
 
@@ -18,13 +18,16 @@ from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.orchestration.activities import Activities, compact
 from hygge_engine.orchestration.in_process import LocalContext, run_orchestrator
 from hygge_engine.orchestration.load import CANCEL_EVENT, load_steps
-from hygge_engine.orchestration.places import places_of
+from hygge_engine.orchestration.places import place_of
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project.models import Entity, Project
 from hygge_engine.retry import seconds_since_success
 from hygge_engine.telemetry import Telemetry, telemetry_of_process
 
 _log = logging.getLogger(__name__)
+
+# The events that tell a cancelled load to wait for nobody, in the order in which they come: `load_steps`, ``haste``.
+_HASTE = ("let_go", "leave")
 
 # So much processor time is work; waiting for an answer, and showing that, takes a tenth of it in a second.
 BUSY_SECONDS = 0.25
@@ -98,6 +101,12 @@ class LocalLoad:
         self._used = time.process_time()
         self._cancelled = threading.Event()
         self._settling = False
+        self._haste = list(_HASTE)
+        self._hurried = False
+        self._silent_journals: Collection[str] = ()
+        self._requested_by = request.requested_by
+        self._marking: dict[str, threading.Lock] = {}
+        self._marked: set[str] = set()
         self._project = project
         self._activities = Activities(lambda: project, watch=self._watch, telemetry=telemetry)
         load_id = request.coordinator_run_id or str(uuid4())
@@ -106,18 +115,41 @@ class LocalLoad:
             "run_flow": self._run_flow,
             "settle_load": self._settle,
         }
-        # One thread more than the window: a timer or a settling activity never queues behind the entities.
-        self._context = LocalContext(load_id, request.to_json(), activities, project.options.concurrency + 1)
+        self._context = LocalContext(load_id, request.to_json(), activities)
 
     def run(self) -> dict[str, Any]:
         """Run to the end and return the load's summary (`summary.summarize`)."""
-        summary: dict[str, Any] = run_orchestrator(self._context, load_steps(self._context, self._settled))
+        haste = [self._context.wait_for_external_event(name) for name in _HASTE]
+        summary: dict[str, Any] = run_orchestrator(self._context, load_steps(self._context, self._settled, haste=haste))
         return summary
 
     def request_cancel(self) -> None:
         """Ask the load to stop after the batches being written. Safe from any thread and from a signal handler."""
         self._cancelled.set()
         self._context.raise_event(CANCEL_EVENT)
+
+    def hurry(self, silent_journals: Collection[str]) -> bool:
+        """Tell a cancelled load that it waits for somebody silent: its tables are given up against their own slices
+        then, and the next time it settles as it stands, without the entities (by id) whose journals are silent as well.
+
+        The threads that hang are left, so the process has to end soon after `run`. False where nothing is left that the
+        load could do without. Safe from any thread.
+        """
+        try:
+            event = self._haste.pop(0)
+        except IndexError:
+            return False
+        self._hurried, self._silent_journals = True, silent_journals
+        self._moved = time.monotonic()
+        self._settling = not self._haste
+        self._context.abandon()
+        self._context.raise_event(event)
+        return True
+
+    @property
+    def is_hung(self) -> bool:
+        """Whether a thread still works that nobody waits for."""
+        return self._context.is_busy
 
     @property
     def is_settling(self) -> bool:
@@ -134,28 +166,36 @@ class LocalLoad:
     def _plan(self, input_: dict[str, Any]) -> dict[str, Any]:
         plan = self._activities.plan_load(input_)
         self._context.post(lambda: self._observer.planned(plan.get("entities", [])))
-        self._begin(input_, plan)
         return plan
 
-    def _begin(self, input_: dict[str, Any], plan: dict[str, Any]) -> None:
-        """Leave a mark beside each journal until the load is written there: a process may end at any time."""
-        planned = [self._project.flows[each["flow"]].entities[each["entity"]] for each in plan.get("entities", [])]
-        for place in places_of(self._project, planned).values():
-            try:
-                place.progress.begin(input_["load_id"], input_["request"].get("requested_by", ""))
-            except HyggeError as error:
-                _log.warning("Cannot say in %s that load %s has begun: %s", place.key, input_["load_id"], error)
+    def _mark(self, load_id: str, entity: Entity) -> None:
+        """Leave a mark beside an entity's journal, before anything of its own, until the load is written there: a
+        process may end at any time. Asked for with each entity, so that a journal that hangs holds up its own only."""
+        try:
+            place = place_of(self._project, entity)
+            with self._marking.setdefault(place.key, threading.Lock()):
+                if place.key not in self._marked:
+                    self._marked.add(place.key)
+                    place.progress.begin(load_id, self._requested_by)
+        except HyggeError as error:
+            _log.warning("Cannot say beside the journal of %s that load %s has begun: %s", entity.id, load_id, error)
 
     def _run_flow(self, input_: dict[str, Any]) -> dict[str, Any]:
-        error = self._unreachable.get(f"{input_['flow']}.{input_['entity']}")
-        if error is None:
-            return self._activities.run_flow(input_)
-        return {**compact(SliceResult.failure(error)), "transient": False}
+        entity = self._project.flows[input_["flow"]].entities[input_["entity"]]
+        error = self._unreachable.get(entity.id)
+        if error is not None:
+            return {**compact(SliceResult.failure(error)), "transient": False}
+        if input_["attempt"] == 1:
+            self._mark(input_["load_id"], entity)
+        return self._activities.run_flow({**input_, "hurried": self._hurried})
 
     def _settle(self, input_: dict[str, Any]) -> dict[str, Any]:
+        self._haste.clear()
         self._settling = int(input_.get("attempt", 1)) == 1
-        answer = self._activities.settle_load(input_)
+        answer = self._activities.settle_load({**input_, "silent_journals": [*self._silent_journals]})
         self._settling = False
+        if self._hurried:
+            answer = {**answer, "transient": False}  # nobody waits for another attempt
         if answer.get("transient"):
             self._context.post(lambda: self._on_unsettled(answer["message"], answer["error"]))
         return answer
@@ -165,6 +205,8 @@ class LocalLoad:
 
     def _watch(self, project: Project, entity: Entity, task: SliceTask) -> _LocalWatch:
         def report(rows: int, bytes_: int) -> None:
+            if self._hurried:
+                return  # of a thread that was left
             self._moved = time.monotonic()
             self._context.post(lambda: self._observer.entity_progress(task.flow, task.entity, rows, bytes_))
 

@@ -67,11 +67,17 @@ class Progress:
         """What the plan was made with."""
         return str(self.plan["settings_hash"])
 
-    def settle(self, journey: Journey, answer: Mapping[str, Any]) -> None:
-        """Keep an entity's last answer, with the plan's names for it and the start of its first slice."""
+    def settle(self, journey: Journey, answer: Mapping[str, Any], now: datetime) -> None:
+        """Keep an entity's last answer, with the plan's names for it and the start of its first slice.
+
+        What has landed everything ended with its last slice; whatever else was waited for ends now.
+        """
         self.totals.settle(answer)
         names = {key: journey.entity[key] for key in ("flow", "entity", "entity_run_id", "run_type")}
-        self.answers.append({**answer, **names, "started": journey.started, "attempts": journey.attempts})
+        times = {"started": journey.started}
+        if answer["status"] != "done":
+            times["finished"] = max(now, _time_of(answer.get("finished"), now)).isoformat()
+        self.answers.append({**answer, **names, **times, "attempts": journey.attempts})
         self._on_settled(self.answers[-1])
 
     def to_json(self) -> dict[str, Any]:
@@ -102,3 +108,8 @@ class Progress:
 
     def _open_window(self, journeys: list[Journey]) -> Window:
         return Window(journeys, self.plan.get("concurrency", 1), self.plan.get("pools", {}))
+
+
+def _time_of(text: str | None, default: datetime) -> datetime:
+    """The moment that a slice's own clock says it ended, where it says so."""
+    return datetime.fromisoformat(text) if text else default

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from hygge_engine.errors import HyggeError
+from hygge_engine.errors import HyggeError, LakeUnavailable
 from hygge_engine.flow.mirror import publish
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import EntityRunRow, entity_run_row, load_row
@@ -26,16 +28,20 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# Places written at once: each waits for its own lake.
+_PLACES_AT_ONCE = 8
+
 _ANSWER_FIELDS = frozenset(each.name for each in fields(SliceResult))
 
 
 def settle(project: Project, input_: Mapping[str, Any]) -> dict[str, Any]:
     """Write the journal rows of a load, then what follows from them.
 
-    Input: ``summary`` (`summary.summarize`), ``request``, ``results`` (the entities' last answers with their names) and
-    ``attempt``. Nothing here depends on the time of the call, so that a second call writes the same rows. Answers
-    ``settled`` with the number of rows and places, or ``failed`` with everything that went wrong; a failure in one
-    place does not keep the others from being written.
+    Input: ``summary`` (`summary.summarize`), ``request``, ``results`` (the entities' last answers with their names),
+    ``attempt``, and in ``silent_journals`` the entities, by id, whose journals are known not to answer: those are not
+    tried. Nothing here depends on the time of the call, so that a second call writes the same rows. Answers ``settled``
+    with the number of rows and places, or ``failed`` with everything that went wrong; a place that fails, or hangs,
+    does not keep the others from being written.
     """
     summary = input_["summary"]
     load_id = summary["load_id"]
@@ -43,8 +49,9 @@ def settle(project: Project, input_: Mapping[str, Any]) -> dict[str, Any]:
         log_load(summary, input_["results"])
     errors: list[HyggeError] = []
     shares = _shares(project, input_, errors)
-    for share in shares:
-        _settle_share(project, share, load_id, errors)
+    with ThreadPoolExecutor(_PLACES_AT_ONCE) as pool:
+        written = [pool.submit(copy_context().run, _settle_share, project, share, load_id) for share in shares]
+        errors += [error for each in written if (error := each.result())]
     if not errors:
         return {"status": "settled", "rows": sum(len(share.rows) for share in shares), "places": len(shares)}
     transient = [error for error in errors if error.transient]
@@ -113,7 +120,8 @@ def compact_journals(
         yield place, done
 
 
-def _settle_share(project: Project, share: _Share, load_id: str, errors: list[HyggeError]) -> None:
+def _settle_share(project: Project, share: _Share, load_id: str) -> HyggeError | None:
+    """Write what one place has to remember. Returns what kept it from being written."""
     place = share.place
     steps: list[Callable[[], object]] = [
         lambda: place.journal.append(load_id, share.rows),
@@ -127,15 +135,21 @@ def _settle_share(project: Project, share: _Share, load_id: str, errors: list[Hy
         except HyggeError as error:
             # What follows builds on what failed: it waits for the next attempt, or for the next load.
             _log.warning("Load %s, journal in %s: %s", load_id, place.key, error)
-            errors.append(error)
-            return
+            return error
+    return None
 
 
 def _shares(project: Project, input_: Mapping[str, Any], errors: list[HyggeError]) -> list[_Share]:
     """What each place has to remember; places that cannot be found go to ``errors``."""
     summary, request = input_["summary"], input_["request"]
     shares: dict[str, _Share] = {}
+    if silent := input_.get("silent_journals", []):
+        errors.append(
+            LakeUnavailable(f"The journal of {', '.join(silent)} does not answer: it has no row of this load.")
+        )
     for answer in input_["results"]:
+        if f"{answer['flow']}.{answer['entity']}" in silent:
+            continue
         entity = _entity_for(project, answer["flow"], answer["entity"])
         if share := _share_of(project, entity, shares, errors):
             share.rows.append(_entity_row(project, summary, answer))

@@ -67,6 +67,9 @@ _GONE = (
     "The old table has been dropped and the new rows have not landed: it is gone until the next load, which goes on."
 )
 
+# What it says where the table is still owned, for a while.
+_HELD = "The table could not be given up:"
+
 # What it says where that was averted.
 _FINISHED = "The load was cancelled while its staged rows took the old table's place, which was finished"
 
@@ -155,11 +158,23 @@ def _after_closing(journey: Journey, ending: Mapping[str, Any], now: datetime, *
     if verdict.answer is None:
         return verdict
     answer = verdict.answer
-    reached = {key: answer[key] for key in _REACHED if key in answer}
-    settled = {**ending, "table_gone": None, **reached}
+    settled = _as_reached(ending, answer)
     if answer["status"] == "failed":
-        settled["message"] = f"{ending.get('message', '')} The table could not be given up: {answer.get('message', '')}"
+        settled["message"] = f"{ending.get('message', '')} {_HELD} {answer.get('message', '')}"
     return Verdict(answer=settled)
+
+
+def left(journey: Journey, stopped: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer of an entity that settles without having let go of its table, because nobody waits for that any
+    longer: its ending, or ``stopped`` where it has none."""
+    answer = _as_reached(journey.ending or stopped, journey.last)
+    message = f"{answer.get('message', '')} {_HELD} whatever that waited for did not answer."
+    return {**answer, "message": message}
+
+
+def _as_reached(ending: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
+    """An ending with what the last answer says of the table."""
+    return {**ending, "table_gone": None, **{key: last[key] for key in _REACHED if key in last}}
 
 
 def _after_continue(journey: Journey, progressed: bool, now: datetime) -> Verdict:

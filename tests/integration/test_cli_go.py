@@ -154,6 +154,33 @@ def test_ctrl_c_stops_a_running_load_and_the_journal_knows(server: SqlServer, va
     assert summary["journal"]["status"] == "settled"
 
 
+def test_a_source_and_a_fabric_that_keep_silent_after_ctrl_c_cost_neither_rows_nor_journal(
+    server: SqlServer, variables: dict[str, str]
+) -> None:
+    both = ("-e", "planes", "-e", "airlines")
+    assert hygge(variables, "go", *both).returncode == 0
+    server.fault("delay", table="dbo.planes", seconds=PATIENCE_SECONDS, times=None)
+    reload = command("go", "--json", "-t", "full_drop", *both)
+    with subprocess.Popen(reload, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while json.loads(process.stdout.readline())["event"] != "waiting":
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    server.faults.clear()
+    assert (process.returncode, "Traceback" in errors, "Left" in errors) == (130, False, False)
+    said = settled("\n".join(line for line in output.splitlines() if "settled" in line))
+    assert "did not answer, and was left" in said["planes"]["message"]
+    assert "gone until the next load" in said["airlines"]["message"]
+    summary = json.loads(output.splitlines()[-1])
+    assert (summary["event"], summary["status"], summary["cancel"]) == ("summary", "cancel", 2)
+    runs = json.loads(hygge(variables, "runs", summary["load_id"], "--json").stdout.splitlines()[0])
+    assert "gone until the next load" in str(runs)
+    waits = "flows.flights_to_fabric.store.folder_deletion_wait_seconds=0"
+    again = settled(hygge(variables, "go", "--json", "--var", waits, *both).stdout)
+    assert [again[name]["rows"] for name in ("planes", "airlines")] == [0, 3]  # what was staged, and one by its lag
+
+
 def test_output_into_a_closed_pipe_is_no_crash(variables: dict[str, str]) -> None:
     with subprocess.Popen(
         command("plan", "--offline", "--json"), env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

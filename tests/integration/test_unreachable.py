@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -189,8 +190,18 @@ def test_a_named_instance_of_a_host_without_an_address_is_told_at_once(monkeypat
 def test_ctrl_c_ends_a_load_that_waits_for_somebody_silent(tmp_path: Path, signals: int) -> None:
     with silent(answers=1) as lake:
         write_project(tmp_path, f"http://127.0.0.1:{lake.port}", 1)
-        load = subprocess.Popen([HYGGE, "go"], cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+        load = subprocess.Popen(
+            [str(HYGGE), "go", "--json"],
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         assert lake.asked.wait(_SOON_SECONDS)
+        while not list(tmp_path.rglob("begun.json")):  # the flow whose journal answers has begun, too
+            assert load.poll() is None
+            time.sleep(0.05)
         assert load.stderr is not None
         load.send_signal(signal.SIGINT)
         while "Stopping" not in load.stderr.readline():
@@ -198,14 +209,33 @@ def test_ctrl_c_ends_a_load_that_waits_for_somebody_silent(tmp_path: Path, signa
         if signals == 2:
             load.send_signal(signal.SIGINT)
         # Its request waits for a minute, and is made again.
-        _, said = load.communicate(timeout=_SOON_SECONDS)
+        said, _ = load.communicate(timeout=_SOON_SECONDS)
         assert load.returncode in (130, -signal.SIGINT)
-        assert ("Left what did not answer" in said) == (signals == 1)
+        runs = hygge(tmp_path, "runs", "--flow", "here")
+        if signals == 1:
+            # What could be reached has its rows, and the other is named.
+            summary = json.loads(said.splitlines()[-1])
+            assert {result["flow"]: result["status"] for result in summary["results"]}["lake0"] == "cancel"
+            assert "lake0.orders" in summary["journal"]["message"]
+            assert (summary["load_id"] in runs.stdout, runs.stderr) == (True, "")
+            return
         # No row tells of it, but the mark that it left beside the journal that it could reach.
-        assert "its end is not written" in hygge(tmp_path, "runs", "--flow", "here").stderr
+        assert "its end is not written" in runs.stderr
         assert "its end is not written" in hygge(tmp_path, "doctor", "--flow", "here").stdout
         assert hygge(tmp_path, "go", "--flow", "here").returncode == 0
         assert hygge(tmp_path, "runs", "--flow", "here").stderr.count("its end is not written") == 1
+
+
+def test_ctrl_c_ends_a_load_whose_only_journal_is_silent(tmp_path: Path) -> None:
+    with silent(answers=1) as lake:
+        write_project(tmp_path, f"http://127.0.0.1:{lake.port}", 1)
+        command = [str(HYGGE), "go", "--flow", "lake0"]
+        load = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+        assert lake.asked.wait(_SOON_SECONDS)
+        load.send_signal(signal.SIGTERM)
+        _, said = load.communicate(timeout=_SOON_SECONDS)
+    assert load.returncode == 130
+    assert "Left what did not answer" in said
 
 
 @pytest.mark.parametrize("command", ["plan", "runs", "doctor"])

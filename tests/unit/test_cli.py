@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -13,7 +14,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 import pytest
 from rich.console import Console
@@ -528,23 +529,36 @@ def test_compact_folds_and_takes_out_what_is_old_at_once(world: LoadWorld) -> No
 
 
 @pytest.mark.parametrize(
-    ("silent", "settling", "journals", "left", "told"),
+    ("silent", "settling", "journals", "hurries", "left", "told"),
     [
-        (0.5, True, 9.0, False, False),
-        (9.0, False, 0.0, True, False),  # a source or lake that rows wait for
-        (9.0, True, 0.0, False, True),  # a slow machine, or a slow lake
-        (9.0, True, 9.0, True, False),  # a lake that is gone
-        (99.0, True, 0.0, True, False),  # one that says something to every question but ours
+        (0.5, True, 9.0, 0, False, False),
+        (9.0, False, 0.0, 2, True, False),  # a source or lake that rows wait for
+        (9.0, False, 9.0, 0, True, False),  # nobody is there who could remember
+        (9.0, True, 0.0, 0, False, True),  # a slow machine, or a slow lake
+        (9.0, True, 9.0, 0, True, False),  # a lake that is gone
+        (99.0, True, 0.0, 0, True, False),  # one that says something to every question but ours
     ],
 )
-def test_a_load_that_only_writes_its_journal_is_not_left_while_that_answers(
-    silent: float, settling: bool, journals: float, left: bool, told: bool
+def test_a_load_is_hurried_and_left_only_where_no_journal_answers_or_nothing_is_left_to_do(
+    silent: float, settling: bool, journals: float, hurries: int, left: bool, told: bool
 ) -> None:
-    load, display, pulse = Mock(is_settling=settling), Mock(), Mock()
+    clock = itertools.count(step=100.0)
+    load, display, pulse = Mock(is_settling=settling), Mock(), Mock(count=2)
     load.silence_seconds.return_value, pulse.silence_seconds.return_value = silent, journals
-    patience = Patience(load, display, pulse)
-    assert [patience.silence_seconds() >= GRACE_SECONDS for _ in range(2)] == [left, left]
+    load.hurry.side_effect = [True, True, False]
+    pulse.silent.return_value = ["f.a"] if journals < GRACE_SECONDS else ["f.a", "f.b"]
+    patience = Patience(load, display, pulse, lambda: next(clock))
+    asked = [patience.silence_seconds() >= GRACE_SECONDS for _ in range(hurries + 1)]
+    assert asked == [*[False] * hurries, left]
     assert display.settling.call_count == int(told)
+    assert load.hurry.call_args_list[:2] == [call(["f.a"])] * hurries
+
+
+def test_a_load_that_was_silent_before_it_was_asked_to_stop_has_its_grace() -> None:
+    load, display = Mock(is_settling=False), Mock()
+    load.silence_seconds.return_value = 600.0
+    assert Patience(load, display, Pulse({"f.a": {}})).silence_seconds() < GRACE_SECONDS
+    assert not load.hurry.called
 
 
 def test_the_pulse_of_several_places_is_that_of_the_most_silent() -> None:
@@ -554,11 +568,13 @@ def test_the_pulse_of_several_places_is_that_of_the_most_silent() -> None:
         hung.set()
         gone.wait()
 
-    mixed = Pulse([lambda: None, hangs])
+    mixed = Pulse({"f.a": {"here": lambda: None}, "f.b": {"there": hangs}, "f.c": {}})
+    mixed.begin()
     try:
-        assert Pulse([]).silence_seconds() == 0.0
-        first = mixed.silence_seconds()
         assert hung.wait(30)
+        first = mixed.silence_seconds()
         assert mixed.silence_seconds() > first
+        assert mixed.silent(first) == ["f.b"]
+        assert mixed.silence_seconds(without=["f.a", "f.b"]) == 0.0
     finally:
         gone.set()

@@ -377,6 +377,8 @@ def test_cancelling_does_not_wait_for_the_pauses_of_failed_entities() -> None:
     assert load.finished - START < timedelta(seconds=30)
     assert summary["cancel"] == 3
     assert "The connection was lost." in settled(load)[0]["message"]
+    # The end is when it was settled, not when it was tried last.
+    assert {answer["finished"] for answer in settled(load)} == {summary["finished"], after(20)}
 
 
 def after(seconds: float) -> str:

@@ -10,9 +10,14 @@ from typing import Any
 import pytest
 
 from hygge_engine.errors import HomeNotFound, HomeUnavailable
+from hygge_engine.flow import run as flow_run
+from hygge_engine.flow.factory import open_table
+from hygge_engine.journal import EntityRunRow, Journal
 from hygge_engine.orchestration.local import LocalLoad, run_load
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project.settings import RunType
+from hygge_engine.stores.landing.state import LandingState
+from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 from tests.unit.load_world import SECOND_FLOW_YML, LoadWorld
 from tests.unit.project_files import HYGGE
 
@@ -151,6 +156,153 @@ def test_cancelling_leaves_each_table_at_its_last_commit_and_the_next_load_goes_
     assert run_load(world.project, LoadRequest(), Recorder())["status"] == "success"
     orders = [row for row in world.journal() if row["entity"] == "orders" and row["status"] == "success"]
     assert orders[0]["row_count"] >= 5 - rows["orders"]["row_count"]
+
+
+class Hung:
+    """A load whose ``orders`` hang, at a batch of their own or where ``at`` is called, until `go_on`."""
+
+    def __init__(self, world: LoadWorld, batch: int = 0, **request: Any) -> None:
+        self._world = world
+        self._release = threading.Event()
+        self.hangs = threading.Event()
+        self.threads: list[threading.Thread] = []
+        self.observer = Recorder()
+        self.load = LocalLoad(world.project, LoadRequest(entities=("orders", "customers"), **request), self.observer)
+        world.before_read = lambda entity, number: self.at() if (entity, number) == ("orders", batch) else None
+
+    def at(self) -> None:
+        self.threads.append(threading.current_thread())
+        self.hangs.set()
+        assert self._release.wait(60)
+
+    def cancelled(self, hurries: int, silent: Sequence[str] = ()) -> dict[str, Any]:
+        """The summary, once the load was asked to stop and, where it hangs, hurried."""
+
+        def stop() -> None:
+            for number in range(hurries):
+                assert self.hangs.wait(60)
+                if not number:
+                    self.load.request_cancel()
+                self.hangs.clear()
+                assert self.load.hurry(silent)
+
+        hurrier = threading.Thread(target=stop)
+        hurrier.start()
+        summary = self.load.run()
+        hurrier.join()
+        assert not self.load.hurry(())
+        self._world.before_read = lambda entity, batch: None
+        return summary
+
+    def go_on(self) -> None:
+        self._release.set()
+        for thread in self.threads:
+            thread.join(60)
+
+
+def rows_of(world: LoadWorld, entity: str, status: str) -> int:
+    return sum(row["row_count"] for row in world.journal() if (row["entity"], row["status"]) == (entity, status))
+
+
+def state_of(world: LoadWorld, entity: str) -> LandingState:
+    flow = world.project.flows["orders_to_fabric"]
+    state: LandingState = open_table(world.project, flow.entities[entity]).attach("looks", 1).state
+    return state
+
+
+@pytest.mark.parametrize("run_type", ["full_drop", "incremental"])
+@pytest.mark.parametrize("batch", [0, 1])
+@pytest.mark.parametrize("revives", ["before the next load", "after it"])
+def test_a_load_whose_source_hangs_is_remembered_and_its_table_is_free(
+    world: LoadWorld, run_type: RunType, batch: int, revives: str
+) -> None:
+    run_load(world.project, LoadRequest(), Recorder())
+    world.sources["orders"].put(*range(1, 9))
+    hung = Hung(world, batch, run_type=run_type)
+    summary = hung.cancelled(hurries=1)
+    assert (summary["status"], summary["journal"]["status"], hung.load.is_hung) == ("cancel", "settled", True)
+    assert state_of(world, "orders").owner is None
+    assert set(hung.observer.settled) == {"orders", "customers"}
+    row = next(row for row in world.journal() if (row["entity"], row["status"]) == ("orders", "cancel"))
+    assert "did not answer, and was left" in row["message"]
+    assert row["row_count"] == 0
+    assert max(row["finish_time"] for row in world.journal()) == summary["finished"]
+    if revives == "before the next load":
+        hung.go_on()  # it finds the table taken over
+    assert run_load(world.project, LoadRequest(entities=("orders",)), Recorder())["status"] == "success"
+    landed, journal = world.landed_files(), world.journal()
+    hung.go_on()
+    assert (world.landed_files(), world.journal()) == (landed, journal)
+    assert rows_of(world, "orders", "success") == 5 + 8
+
+
+def test_a_load_whose_lake_hangs_settles_as_it_stands(world: LoadWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    hung = Hung(world)
+
+    def hangs(*_: object, **__: object) -> None:
+        hung.at()
+
+    monkeypatch.setattr(flow_run, "let_go", hangs)
+    summary = hung.cancelled(hurries=2)
+    assert (summary["status"], summary["journal"]["status"]) == ("cancel", "settled")
+    [row] = [row for row in world.journal() if row["entity"] == "orders"]
+    assert row["status"] == "cancel"
+    assert "could not be given up" in row["message"]
+    hung.go_on()
+
+
+def test_a_reload_that_waits_for_its_drop_is_let_go_of_and_finished_by_the_next_load(world: LoadWorld) -> None:
+    run_load(world.project, LoadRequest(), Recorder())
+    waits = threading.Event()
+    load = LocalLoad(
+        world.project,
+        LoadRequest(entities=("orders",), run_type="full_drop"),
+        Recorder(),
+        lambda flow, entity, result: waits.set() if result.not_before else None,
+    )
+
+    def stop() -> None:
+        assert waits.wait(60)
+        load.request_cancel()
+        assert load.hurry(())
+
+    threading.Thread(target=stop).start()
+    summary = load.run()
+    assert summary["status"] == "cancel"
+    row = next(row for row in world.journal() if (row["entity"], row["status"]) == ("orders", "cancel"))
+    assert "gone until the next load" in row["message"]
+    assert state_of(world, "orders").owner is None
+    assert not [file for file in world.landed_files() if file.startswith("orders")]
+    table = open_table(world.project, world.project.flows["orders_to_fabric"].entities["orders"])
+    assert isinstance(table, OpenMirroringTable)
+    table.lake.put(table.layout.status, b'{"tables": []}')
+    assert run_load(world.project, LoadRequest(entities=("orders",)), Recorder())["status"] == "success"
+    assert rows_of(world, "orders", "success") == 5 + 5
+
+
+def test_a_place_that_hangs_keeps_no_other_from_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = LoadWorld(tmp_path, monkeypatch, flows__second__flow=SECOND_FLOW_YML)
+    both = threading.Barrier(2, timeout=60)
+    append = Journal.append
+
+    def waits_for_the_other(self: Journal, load_id: str, rows: Sequence[EntityRunRow]) -> object:
+        both.wait()
+        return append(self, load_id, rows)
+
+    monkeypatch.setattr(Journal, "append", waits_for_the_other)
+    assert run_load(world.project, LoadRequest(), Recorder())["journal"]["places"] == 2
+
+
+def test_journals_that_are_silent_are_left_out_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = LoadWorld(tmp_path, monkeypatch, flows__second__flow=SECOND_FLOW_YML)
+    world.fill(orders=2)
+    hung = Hung(world)
+    hung.load = LocalLoad(world.project, LoadRequest(), hung.observer)
+    summary = hung.cancelled(hurries=1, silent=["second.orders", "second.customers", "second.stock"])
+    assert (summary["journal"]["status"], summary["journal"]["transient"]) == ("failed", False)
+    assert "second.orders" in summary["journal"]["message"]
+    assert (len(world.journal()), len(world.journal("second"))) == (3, 0)
+    hung.go_on()
 
 
 def test_flows_of_two_mirrors_are_remembered_each_in_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

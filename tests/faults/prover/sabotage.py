@@ -216,7 +216,7 @@ def _take_absent_for_lost() -> None:
 
 
 def _leave_the_reload() -> None:
-    def let_go(table: Any, landing: TableLanding, started: datetime) -> SliceResult:
+    def let_go(table: Any, landing: TableLanding, started: datetime, *, waits: bool) -> SliceResult:
         landing.release()
         return SliceResult("cancelled")
 
