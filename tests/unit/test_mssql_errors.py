@@ -15,6 +15,7 @@ from hygge_engine.errors import (
 )
 from hygge_engine.homes.mssql import errors
 from hygge_engine.homes.mssql.errors import (
+    BROKEN,
     NUMBERS,
     SQLSTATES,
     diagnose_messages,
@@ -131,9 +132,36 @@ def test_what_passes_by_itself_is_tried_again_whichever_driver_reports_it(number
         assert error.hint
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Protocol error in TDS stream",
+        "Unknown token received from SQL Server",
+        "Connection is busy with results for another command",
+        "Numeric value out of range",
+        "Invalid time format",
+        "The driver did not supply an error!",
+        "Connection operation failed",
+        "Unspecified error occurred on SQL Server. Connection may have been terminated by the server.",
+    ],
+)
+def test_a_conversation_that_is_broken_is_tried_again_in_the_drivers_words(text: str) -> None:
+    native = translate(diagnose_mssql_python("General error", f"[Microsoft][ODBC Driver 18]{text}"), "Reading")
+    odbc = translate(diagnose_pyodbc(("HY000", f"[HY000] [Microsoft]{text} (0) (SQLFetch)")), "Reading")
+    bare = translate(diagnose_pyodbc((text, "HY000")), "Reading")
+    for error in (native, odbc, bare):
+        assert isinstance(error, HomeUnavailable)
+        assert text in error.message
+
+
+def test_a_servers_own_word_on_a_value_stays_permanent() -> None:
+    text = "Arithmetic overflow error converting expression to data type int. Numeric value out of range."
+    assert not translate(diagnose_mssql_python("Numeric value out of range", f"[Microsoft]{text}"), "Reading").transient
+
+
 def test_each_number_has_its_source() -> None:
     sources = {int(number) for number in re.findall(r"\[(\d)\]", errors.__doc__ or "")}
-    assert sources == {meaning.source for meaning in [*NUMBERS.values(), *SQLSTATES.values()]}
+    assert sources == {meaning.source for meaning in [*NUMBERS.values(), *SQLSTATES.values(), *BROKEN]}
     assert [number for number, meaning in NUMBERS.items() if not meaning.hint] == []
 
 

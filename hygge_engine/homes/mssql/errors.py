@@ -3,7 +3,8 @@
 Sources: [1] Microsoft Learn, "Transient errors in Azure SQL Database"; [2] Microsoft Learn, "Database engine events
 and errors"; [3] Microsoft Learn, "ODBC error codes" (SQLSTATE); [4] Microsoft Learn, "Resource governance errors in
 Azure SQL Database"; [5] Microsoft Learn, "SqlConfigurableRetryFactory.BaselineTransientErrors"; [6] the numbers that
-Microsoft's EF Core tries again (SqlServerTransientExceptionDetector).
+Microsoft's EF Core tries again (SqlServerTransientExceptionDetector); [7] the texts that Microsoft's ODBC driver 18
+carries (msodbcsqlr18.rll); [8] those of pyodbc and [9] of mssql-python, where the ODBC driver has said nothing.
 
 pyodbc reports the server's error number. mssql-python keeps only the SQLSTATE's name and the message, so there the
 number is found again by the text of the message in sys.messages.
@@ -185,6 +186,34 @@ SQLSTATES: Final[dict[str, Meaning]] = {
     "42S22": Meaning(HomeNotFound, "Compare the names with the table's.", 3, "Column not found"),
 }
 
+_GARBLED = (
+    "What came from there is no whole answer of a SQL Server; the load tries again. If it lasts, see what lies between "
+    "here and the server."
+)
+
+# What a driver says of a conversation that makes no sense to it any more, by its own texts: they have no number, and
+# the SQLSTATE of anything (HY000) or of a value that does not fit its type, which a server's own answer always does.
+BROKEN: Final[tuple[Meaning, ...]] = tuple(
+    Meaning(HomeUnavailable, _GARBLED, source, pattern)
+    for source, pattern in (
+        (7, r"Protocol error in TDS stream"),
+        (7, r"Unknown token received from SQL Server"),
+        (7, r"Unspecified error occurred on SQL Server"),
+        (7, r"Failed to read (from server|prelogin response)"),
+        (7, r"Connection is busy with results for another command"),
+        (7, r"Operation not allowed while results are pending"),
+        (7, r"Packet size requested by server is invalid"),
+        (7, r"I/O Error detected in read/write operation"),
+        (7, r"Physical connection is not usable"),
+        (7, r"^(Connection has been closed|Connection was terminated)"),
+        (7, r"The connection is (broken and recovery is not possible|no longer usable)"),
+        (7, r"Unable to complete login process due to delay in"),
+        (7, r"^(Numeric value out of range|Invalid time format|Datetime field overflow)$"),
+        (8, r"The driver did not supply an error"),
+        (9, r"^Connection operation failed$"),
+    )
+)  # fmt: skip
+
 # Winsock's numbers, which the driver gives in hexadecimal on every system.
 _SOCKET_ERRORS: Final = {
     0x2746: "the connection was reset",
@@ -291,7 +320,7 @@ def translate(diagnosis: Diagnosis, doing: str, *, secrets: Iterable[str] = ()) 
         label = f" ({_SOCKET_ERRORS.get(int(socket_error[1], 16), 'a network error')})"
     else:
         label = f" (SQL Server error {diagnosis.number})" if diagnosis.number else ""
-    meaning = NUMBERS.get(diagnosis.number) or SQLSTATES.get(diagnosis.sqlstate)
+    meaning = NUMBERS.get(diagnosis.number) or _broken(diagnosis.text) or SQLSTATES.get(diagnosis.sqlstate)
     if meaning is None:
         return HomeError(f"{doing}: {text}{label}")
     wait = _WAIT.search(text)
@@ -309,6 +338,10 @@ def mask(text: str, secrets: Iterable[str]) -> str:
         elif secret:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", _MASK, text)
     return text
+
+
+def _broken(text: str) -> Meaning | None:
+    return next((meaning for meaning in BROKEN if re.search(meaning.pattern, text, re.IGNORECASE)), None)
 
 
 def _number_of(text: str) -> int:

@@ -513,12 +513,7 @@ class MssqlHome:
 
     def _described(self) -> Source:
         if self._source is None:
-            session = self._open()
-            if self._settings.table is not None:
-                source = describe_table(session, *parse_table_name(self._settings.table))
-            else:
-                source = describe_query(session, self._settings.query or "")
-            self._source = source
+            self._source = source = self._describe(self._open())
             if self._settings.as_text:
                 self._source = source = replace(source, columns=self._with_texts(source.columns))
             if self._settings.key:
@@ -527,6 +522,20 @@ class MssqlHome:
             if self._settings.consistency == "snapshot":
                 self._choose_driver()  # before anything is read: a snapshot is its connection's own
         return self._source
+
+    def _describe(self, session: Session) -> Source:
+        """What the server says of the source. Raises HomeUnavailable where its answers are no answers to that: one that
+        came twice on its way is taken for that to the next question."""
+        try:
+            if self._settings.table is not None:
+                return describe_table(session, *parse_table_name(self._settings.table))
+            return describe_query(session, self._settings.query or "")
+        except (IndexError, TypeError, ValueError) as error:
+            raise HomeUnavailable(
+                f"Describing {self._settings.table or 'the query'}: the server's answers do not fit the questions "
+                f"({error}).",
+                hint="The load tries again. If it lasts, see what lies between here and the server.",
+            ) from error
 
     def _with_texts(self, columns: Sequence[SourceColumn]) -> tuple[SourceColumn, ...]:
         """The columns, those of ``as_text`` marked. Raises HomeNotFound, ConfigurationError for one of another type."""

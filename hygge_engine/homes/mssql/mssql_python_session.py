@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,13 @@ from hygge_engine.homes.mssql.connect import (
     connection_string,
     secrets_of,
     token_attributes,
+)
+from hygge_engine.homes.mssql.driver_thread import (
+    CLOSING_SECONDS,
+    LOGIN_OVERTIME_SECONDS,
+    DriverThread,
+    NoAnswer,
+    seconds_of_a_call,
 )
 from hygge_engine.homes.mssql.errors import (
     Diagnosis,
@@ -64,60 +71,43 @@ class MssqlPythonSession:
     def __init__(self, connection: MssqlConnection, translation: Translate = translate) -> None:
         self._translate = translation
         self._secrets = secrets_of(connection)
-        with self._errors(f"Connecting to {connection.address}"):
-            self._connection = _NamedConnection(
-                connection_string(connection),
-                autocommit=True,
-                attrs_before=dict(token_attributes(connection)),
-                timeout=connection.login_timeout_seconds,
-                native_uuid=False,
-            )
-            self._connection.timeout = connection.query_timeout_seconds
-            if (token := access_token(connection)) is not None:
-                # Bulk copy logs in by itself, and asks the connection for the credential.
-                self._connection._token_provider = _KnownToken(token)
+        self._thread = DriverThread()
+        self._seconds = seconds_of_a_call(connection.query_timeout_seconds)
+        try:
+            with self._errors(f"Connecting to {connection.address}"):
+                attributes = token_attributes(connection)
+                self._connection = self._thread.call(
+                    lambda: _connect(connection, attributes), connection.login_timeout_seconds + LOGIN_OVERTIME_SECONDS
+                )
+        except BaseException:
+            self._thread.close(lambda: None)
+            raise
 
     def fetch_all(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> list[tuple[Any, ...]]:
-        with self._errors(doing), self._connection.cursor() as cursor:
-            _execute(cursor, sql, parameters)
-            rows = gather(cursor.fetchmany, doing)
-            self._check_messages(cursor, doing)
-            return rows
+        return self._fetch(sql, parameters, doing)
 
     def fetch_some(
         self, sql: str, rows: int, parameters: Sequence[Parameter] = (), *, doing: str
     ) -> list[tuple[Any, ...]]:
-        with self._errors(doing), self._connection.cursor() as cursor:
-            _execute(cursor, sql, parameters)
-            found = gather(cursor.fetchmany, doing, rows)
-            self._check_messages(cursor, doing)
-            return found
+        return self._fetch(sql, parameters, doing, rows)
 
     def stream(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> _Stream:
         with self._errors(doing):
-            cursor = self._connection.cursor()
-            _execute(cursor, sql, parameters)
-        return _Stream(self, cursor, doing)
+            return _Stream(self, self._call(lambda: self._begin(sql, parameters)), doing)
 
     def execute(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> None:
-        with self._errors(doing), self._connection.cursor() as cursor:
-            _execute(cursor, sql, parameters)
-            while cursor.nextset():  # errors of later statements come with their results
+        with self._errors(doing):
+            cursor = self._call(lambda: self._begin(sql, parameters))
+            while self._call(cursor.nextset):  # errors of later statements come with their results
                 pass
             self._check_messages(cursor, doing)
+            self._call(cursor.close)
 
     def insert(self, table: str, rows: pa.RecordBatch, *, doing: str) -> None:
         """Bulk copy, over a connection of the driver's own."""
-        with self._errors(doing), self._connection.cursor() as cursor:
+        with self._errors(doing):
             try:
-                cursor.bulkcopy_arrow(
-                    table,
-                    rows,
-                    timeout=self._connection.timeout,
-                    column_mappings=rows.schema.names,
-                    table_lock=True,
-                    keep_nulls=True,
-                )
+                self._call(lambda: self._copy(table, rows))
             except RuntimeError as error:
                 raise self._translate(diagnose_bulk_copy(str(error)), doing, secrets=self._secrets) from error
             except ValueError as error:  # rows that the driver itself refuses
@@ -126,7 +116,39 @@ class MssqlPythonSession:
     def close(self) -> None:
         # A connection that is gone already needs no closing.
         with suppress(DriverError, RuntimeError):
-            self._connection.close()
+            self._thread.close(self._connection.close)
+
+    def _call[T](self, function: Callable[[], T]) -> T:
+        return self._thread.call(function, self._seconds)
+
+    def _begin(self, sql: str, parameters: Sequence[Parameter]) -> mssql_python.Cursor:
+        cursor = self._connection.cursor()
+        _execute(cursor, sql, parameters)
+        return cursor
+
+    def _fetch(
+        self, sql: str, parameters: Sequence[Parameter], doing: str, most: int | None = None
+    ) -> list[tuple[Any, ...]]:
+        def fetch() -> list[tuple[Any, ...]]:
+            with self._connection.cursor() as cursor:
+                _execute(cursor, sql, parameters)
+                rows = gather(cursor.fetchmany, doing, most)
+                self._check_messages(cursor, doing)
+                return rows
+
+        with self._errors(doing):
+            return self._call(fetch)
+
+    def _copy(self, table: str, rows: pa.RecordBatch) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.bulkcopy_arrow(
+                table,
+                rows,
+                timeout=self._connection.timeout,
+                column_mappings=rows.schema.names,
+                table_lock=True,
+                keep_nulls=True,
+            )
 
     def _check_messages(self, cursor: mssql_python.Cursor, doing: str) -> None:
         """Raise what a fetch has only noted: rows that end because the connection is gone look like their end."""
@@ -138,12 +160,17 @@ class MssqlPythonSession:
     def _errors(self, doing: str) -> Iterator[None]:
         try:
             yield
+        except NoAnswer as error:
+            raise self._translate(Diagnosis("HYT00", 0, str(error)), doing, secrets=self._secrets) from error
         except DriverError as error:
             found = diagnose_mssql_python(error.driver_error, error.ddbc_error)
             raise self._translate(found, doing, secrets=self._secrets) from error
         except (RuntimeError, ConnectionStringParseError) as error:
             # What its native part reports without a SQLSTATE: a driver that does not load, a handle that is gone.
             raise self._translate(Diagnosis("", 0, str(error)), doing, secrets=self._secrets) from error
+        except (ValueError, ArithmeticError) as error:  # what no Python object can be made of
+            said = Diagnosis("", 0, f"The server has sent a value that cannot be read: {error}")
+            raise self._translate(said, doing, secrets=self._secrets) from error
 
 
 class _Stream:
@@ -169,16 +196,20 @@ class _Stream:
         return is_unbounded(self._cursor.description)
 
     def fetch(self, rows: int, limit_bytes: int | None = None) -> pa.RecordBatch:
+        schema = None if limit_bytes is None else self.schema
         with self._session._errors(self._doing):
-            if limit_bytes is None:
-                batch: pa.RecordBatch = self._cursor.arrow_batch(rows)
-            else:
-                batch = batch_of(self._fetch_within(rows, limit_bytes), self.schema)
-            if rows and not batch.num_rows:
-                # The server's own report may follow the last row: a deadlock victim learns of it here.
-                self._cursor.nextset()
-            self._session._check_messages(self._cursor, self._doing)
-            return batch
+            return self._session._call(lambda: self._fetch(rows, limit_bytes, schema))
+
+    def _fetch(self, rows: int, limit_bytes: int | None, schema: pa.Schema | None) -> pa.RecordBatch:
+        if limit_bytes is None or schema is None:
+            batch: pa.RecordBatch = self._cursor.arrow_batch(rows)
+        else:
+            batch = batch_of(self._fetch_within(rows, limit_bytes), schema)
+        if rows and not batch.num_rows:
+            # The server's own report may follow the last row: a deadlock victim learns of it here.
+            self._cursor.nextset()
+        self._session._check_messages(self._cursor, self._doing)
+        return batch
 
     def _fetch_within(self, rows: int, limit_bytes: int) -> list[mssql_python.Row]:
         """Rows that hold so many bytes: one by one where they are large, or nobody knows yet how large they are."""
@@ -197,8 +228,23 @@ class _Stream:
 
     def close(self) -> None:
         # Freeing a statement that is not read to its end cancels it on the server.
-        with suppress(DriverError, RuntimeError):
-            self._cursor.close()
+        with suppress(DriverError, RuntimeError, NoAnswer):
+            self._session._thread.call(self._cursor.close, CLOSING_SECONDS)
+
+
+def _connect(connection: MssqlConnection, attributes: dict[int, bytes]) -> _NamedConnection:
+    opened = _NamedConnection(
+        connection_string(connection),
+        autocommit=True,
+        attrs_before=dict(attributes),
+        timeout=connection.login_timeout_seconds,
+        native_uuid=False,
+    )
+    opened.timeout = connection.query_timeout_seconds
+    if (token := access_token(connection)) is not None:
+        # Bulk copy logs in by itself, and asks the connection for the credential.
+        opened._token_provider = _KnownToken(token)
+    return opened
 
 
 def _execute(cursor: mssql_python.Cursor, sql: str, parameters: Sequence[Parameter]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +15,15 @@ import pyarrow.compute as pc
 import pyodbc
 
 from hygge_engine.homes.mssql.connect import APPLICATION_NAME, connection_string, secrets_of, token_attributes
+from hygge_engine.homes.mssql.driver_thread import (
+    CLOSING_SECONDS,
+    LOGIN_OVERTIME_SECONDS,
+    DriverThread,
+    NoAnswer,
+    seconds_of_a_call,
+)
 from hygge_engine.homes.mssql.drivers import SYSTEM_DRIVER, packaged_driver
-from hygge_engine.homes.mssql.errors import Translate, diagnose_pyodbc, translate
+from hygge_engine.homes.mssql.errors import Diagnosis, Translate, diagnose_pyodbc, translate
 from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.session import batch_of, gather, is_unbounded
 from hygge_engine.homes.mssql.settings import MssqlConnection
@@ -75,41 +82,36 @@ class PyodbcSession:
     def __init__(self, connection: MssqlConnection, translation: Translate = translate) -> None:
         self._translate = translation
         self._secrets = secrets_of(connection)
-        text = f"Driver={{{_driver()}}};APP={APPLICATION_NAME};{connection_string(connection)}"
-        attributes: dict[int, int | bytes | bytearray | str | Sequence[str]] = {**token_attributes(connection)}
-        with self._errors(f"Connecting to {connection.address}"):
-            self._connection = pyodbc.connect(
-                text, autocommit=True, timeout=connection.login_timeout_seconds, attrs_before=attributes
-            )
-            self._connection.timeout = connection.query_timeout_seconds
-            self._connection.add_output_converter(_DATETIMEOFFSET, _instant)
-            self._connection.add_output_converter(_TIME, _clock)
+        self._thread = DriverThread()
+        self._seconds = seconds_of_a_call(connection.query_timeout_seconds)
+        try:
+            with self._errors(f"Connecting to {connection.address}"):
+                attributes = token_attributes(connection)
+                self._connection = self._thread.call(
+                    lambda: _connect(connection, attributes), connection.login_timeout_seconds + LOGIN_OVERTIME_SECONDS
+                )
+        except BaseException:
+            self._thread.close(lambda: None)
+            raise
 
     def fetch_all(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> list[tuple[Any, ...]]:
-        with self._errors(doing), self._connection.cursor() as cursor:
-            cursor.execute(sql, *parameters)
-            return gather(cursor.fetchmany, doing)
+        return self._fetch(sql, parameters, doing)
 
     def fetch_some(
         self, sql: str, rows: int, parameters: Sequence[Parameter] = (), *, doing: str
     ) -> list[tuple[Any, ...]]:
-        with self._errors(doing), self._connection.cursor() as cursor:
-            cursor.execute(sql, *parameters)
-            found = gather(cursor.fetchmany, doing, rows)
-            cursor.cancel()  # or the driver would read the rest before the connection is of use again
-            return found
+        return self._fetch(sql, parameters, doing, rows)
 
     def stream(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> _Stream:
         with self._errors(doing):
-            cursor = self._connection.cursor()
-            cursor.execute(sql, *parameters)
-        return _Stream(self, cursor, doing)
+            return _Stream(self, self._call(lambda: self._begin(sql, parameters)), doing)
 
     def execute(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> None:
-        with self._errors(doing), self._connection.cursor() as cursor:
-            cursor.execute(sql, *parameters)
-            while cursor.nextset():  # errors of later statements come with their results
+        with self._errors(doing):
+            cursor = self._call(lambda: self._begin(sql, parameters))
+            while self._call(cursor.nextset):  # errors of later statements come with their results
                 pass
+            self._call(cursor.close)
 
     def insert(self, table: str, rows: pa.RecordBatch, *, doing: str) -> None:
         """Statements of many rows each, with a parameter for each value.
@@ -121,26 +123,56 @@ class PyodbcSession:
         places = f"({', '.join('?' * rows.num_columns)})"
         types = [_parameter_type(column) for column in rows.columns]
         at_once = max(1, min(_MOST_ROWS, _MOST_PARAMETERS // rows.num_columns))
-        with self._errors(doing), self._connection.cursor() as cursor:
-            cursor.execute("BEGIN TRANSACTION")
+
+        def insert_from(first: int) -> None:
+            part = rows.slice(first, at_once)
+            cursor.setinputsizes(types * part.num_rows)
+            listed = ", ".join([places] * part.num_rows)
+            cursor.execute(f"INSERT INTO {table} ({names}) VALUES {listed}", _values(part))  # noqa: S608 - quoted
+
+        with self._errors(doing):
+            cursor = self._call(lambda: self._begin("BEGIN TRANSACTION", ()))
             for first in range(0, rows.num_rows, at_once):
-                part = rows.slice(first, at_once)
-                cursor.setinputsizes(types * part.num_rows)
-                listed = ", ".join([places] * part.num_rows)
-                cursor.execute(f"INSERT INTO {table} ({names}) VALUES {listed}", _values(part))  # noqa: S608 - quoted
-            cursor.execute("COMMIT TRANSACTION")
+                self._call(partial(insert_from, first))
+            self._call(lambda: cursor.execute("COMMIT TRANSACTION"))
+            self._call(cursor.close)
 
     def close(self) -> None:
         # A connection that is gone already needs no closing.
         with suppress(pyodbc.Error):
-            self._connection.close()
+            self._thread.close(self._connection.close)
+
+    def _call[T](self, function: Callable[[], T]) -> T:
+        return self._thread.call(function, self._seconds)
+
+    def _begin(self, sql: str, parameters: Sequence[Parameter]) -> pyodbc.Cursor:
+        return self._connection.cursor().execute(sql, *parameters)
+
+    def _fetch(
+        self, sql: str, parameters: Sequence[Parameter], doing: str, most: int | None = None
+    ) -> list[tuple[Any, ...]]:
+        def fetch() -> list[tuple[Any, ...]]:
+            with self._connection.cursor() as cursor:
+                cursor.execute(sql, *parameters)
+                rows = gather(cursor.fetchmany, doing, most)
+                if most is not None:
+                    cursor.cancel()  # or the driver would read the rest before the connection is of use again
+                return rows
+
+        with self._errors(doing):
+            return self._call(fetch)
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
         try:
             yield
+        except NoAnswer as error:
+            raise self._translate(Diagnosis("HYT00", 0, str(error)), doing, secrets=self._secrets) from error
         except pyodbc.Error as error:
             raise self._translate(diagnose_pyodbc(error.args), doing, secrets=self._secrets) from error
+        except (ValueError, ArithmeticError) as error:  # what no Python object can be made of
+            said = Diagnosis("", 0, f"The server has sent a value that cannot be read: {error}")
+            raise self._translate(said, doing, secrets=self._secrets) from error
 
 
 class _Stream:
@@ -170,13 +202,16 @@ class _Stream:
 
     def fetch(self, rows: int, limit_bytes: int | None = None) -> pa.RecordBatch:
         with self._session._errors(self._doing):
-            if limit_bytes is not None:
-                fetched = self._fetch_within(rows, limit_bytes)
-            else:
-                fetched = self._cursor.fetchmany(rows) if rows else []
-            if rows and not fetched:
-                # The server's own report may follow the last row: a deadlock victim learns of it here.
-                self._cursor.nextset()
+            return self._session._call(lambda: self._fetch(rows, limit_bytes))
+
+    def _fetch(self, rows: int, limit_bytes: int | None) -> pa.RecordBatch:
+        if limit_bytes is not None:
+            fetched = self._fetch_within(rows, limit_bytes)
+        else:
+            fetched = self._cursor.fetchmany(rows) if rows else []
+        if rows and not fetched:
+            # The server's own report may follow the last row: a deadlock victim learns of it here.
+            self._cursor.nextset()
         return batch_of(fetched, self._schema)
 
     def _fetch_within(self, rows: int, limit_bytes: int) -> list[pyodbc.Row]:
@@ -188,9 +223,12 @@ class _Stream:
         return fetched
 
     def close(self) -> None:
-        with suppress(pyodbc.Error):
-            self._cursor.cancel()
-            self._cursor.close()
+        with suppress(pyodbc.Error, NoAnswer):
+            self._session._thread.call(self._cancel, CLOSING_SECONDS)
+
+    def _cancel(self) -> None:
+        self._cursor.cancel()
+        self._cursor.close()
 
 
 def _arrow_type(kind: type, precision: int, scale: int) -> pa.DataType:
@@ -256,6 +294,19 @@ def _instant(raw: bytes) -> str:
     zone = timezone(timedelta(hours=offset_hours, minutes=offset_minutes))
     local = datetime(year, month, day, hour, minute, second, nanoseconds // 1000, tzinfo=zone)
     return local.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _connect(connection: MssqlConnection, attributes: dict[int, bytes]) -> pyodbc.Connection:
+    opened = pyodbc.connect(
+        f"Driver={{{_driver()}}};APP={APPLICATION_NAME};{connection_string(connection)}",
+        autocommit=True,
+        timeout=connection.login_timeout_seconds,
+        attrs_before={**attributes},
+    )
+    opened.timeout = connection.query_timeout_seconds
+    opened.add_output_converter(_DATETIMEOFFSET, _instant)
+    opened.add_output_converter(_TIME, _clock)
+    return opened
 
 
 @cache
