@@ -10,25 +10,14 @@ import os
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
-from typing import Literal
 from urllib.parse import urlsplit
 
 from hygge_engine.hosts import is_loopback
-from hygge_engine.project.document import Mapping as Tree
-from hygge_engine.project.document import Node
+from hygge_engine.project.models import LocalPaths
+from hygge_engine.project.nodes import Mapping as Tree
+from hygge_engine.project.nodes import Node
 from hygge_engine.project.problems import Problems
 from hygge_engine.project.settings import Settings
-
-LocalPaths = Literal["none", "project", "anywhere"]
-
-# OneLake, Fabric's REST API and storage accounts, in Microsoft's clouds.
-MICROSOFT_HOSTS = (
-    "*.fabric.microsoft.com",
-    "*.dfs.core.windows.net",
-    "*.storage.azure.net",
-    "*.dfs.core.usgovcloudapi.net",
-    "*.dfs.core.chinacloudapi.cn",
-)
 
 # Set by the platform in Azure, and by nobody on a laptop.
 AZURE_INSTANCE = "WEBSITE_INSTANCE_ID"

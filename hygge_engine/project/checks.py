@@ -6,10 +6,10 @@ from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 from pathlib import Path
 
-from hygge_engine.project.document import Mapping, Node, Scalar
 from hygge_engine.project.documents import FlowDocument
 from hygge_engine.project.journal_section import BESIDE, address_of
 from hygge_engine.project.models import Entity, JournalSettings
+from hygge_engine.project.nodes import Mapping, Node, Scalar
 from hygge_engine.project.overlaps import Overlaps
 from hygge_engine.project.problems import Problems, nearest
 from hygge_engine.project.reporting import is_misspelt

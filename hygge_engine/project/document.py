@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import yaml
 
 from hygge_engine.project.findings import explain, explain_character, find_odd_blanks
+from hygge_engine.project.nodes import Entry, Mapping, Node, Scalar, ScalarValue, Sequence
 from hygge_engine.project.problems import Problems, Source, Span
-
-ScalarValue = str | int | float | bool | None
 
 # What a file may be: far above any project's, and below what would keep a reader busy.
 SIZE_LIMIT_CHARACTERS = 1_000_000
@@ -44,64 +43,6 @@ def resolve_scalar(text: str) -> str | int | float | bool:
     if _FLOAT.fullmatch(text):
         return float(text)
     return text
-
-
-@dataclass(frozen=True, eq=False)
-class Scalar:
-    """A value. ``text`` is what was written, variables replaced; ``variables`` are the names it came from, ``held``
-    those of them that had a value, which no message shows.
-
-    ``broken`` marks a value whose problem is reported already, so that nothing is said about it twice.
-    """
-
-    source: Source
-    line: int
-    column: int
-    text: str
-    value: ScalarValue
-    variables: tuple[str, ...] = ()
-    held: tuple[str, ...] = ()
-    broken: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Sequence:
-    """A list. Its place is that of its key."""
-
-    source: Source
-    line: int
-    column: int
-    items: tuple[Node, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """A key of a mapping, with its own place, and its value."""
-
-    line: int
-    column: int
-    source: Source
-    node: Node
-
-
-@dataclass(frozen=True, eq=False)
-class Mapping:
-    """A mapping. Its place is that of its key, because that is what a missing key is missing from."""
-
-    source: Source
-    line: int
-    column: int
-    entries: dict[str, Entry]
-
-    def get(self, key: str) -> Node | None:
-        """The value of a key; None where the key is absent or null."""
-        entry = self.entries.get(key)
-        if entry is None or (isinstance(entry.node, Scalar) and entry.node.value is None):
-            return None
-        return entry.node
-
-
-Node = Scalar | Sequence | Mapping
 
 
 def read_document(source: Source, problems: Problems, is_secret: Callable[[str], bool]) -> Mapping | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from hygge_engine.project.document import Mapping, Node, Scalar
 from hygge_engine.project.knowledge import KeyKnowledge
 from hygge_engine.project.models import JournalSettings
+from hygge_engine.project.nodes import Mapping, Node, Scalar
 from hygge_engine.project.problems import Problems, nearest
 from hygge_engine.project.reporting import describe_value, is_broken
 from hygge_engine.project.settings import JOURNAL_PLACES, JournalPlaceSettings

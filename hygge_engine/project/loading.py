@@ -11,9 +11,9 @@ from typing import Any
 
 from hygge_engine.errors import ConfigurationError, Problem
 from hygge_engine.masking import remember_place
-from hygge_engine.project.bounds import MICROSOFT_HOSTS, Bounds
+from hygge_engine.project.bounds import Bounds
 from hygge_engine.project.checks import Checks, EntityTree, text_of
-from hygge_engine.project.document import Entry, Mapping, Node, Scalar, Sequence, read_document
+from hygge_engine.project.document import read_document
 from hygge_engine.project.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
 from hygge_engine.project.elsewhere import (
     NO_ENTITY_KEYS,
@@ -36,6 +36,7 @@ from hygge_engine.project.layout import (
     missing_project,
 )
 from hygge_engine.project.models import (
+    MICROSOFT_HOSTS,
     OPTIONAL_SECTIONS,
     Entity,
     Flow,
@@ -45,6 +46,7 @@ from hygge_engine.project.models import (
     WatermarkSettings,
     check_entity_name,
 )
+from hygge_engine.project.nodes import Entry, Mapping, Node, Scalar, Sequence
 from hygge_engine.project.overrides import Overrides
 from hygge_engine.project.polish import PolishSettings
 from hygge_engine.project.problems import Problems, Source

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, SerializeAsAny, StringConstraints, WithJsonSchema, model_validator
 
-from hygge_engine.project.bounds import MICROSOFT_HOSTS, LocalPaths
 from hygge_engine.project.duration import Duration
 from hygge_engine.project.expectations import ExpectationsSettings
 from hygge_engine.project.polish import PolishSettings
@@ -63,6 +62,17 @@ FlowName = Annotated[str, AfterValidator(check_flow_name)]
 EntityName = Annotated[str, AfterValidator(check_entity_name)]
 Schedule = Annotated[str, AfterValidator(check_schedule)]
 
+
+LocalPaths = Literal["none", "project", "anywhere"]
+
+# OneLake, Fabric's REST API and storage accounts, in Microsoft's clouds.
+MICROSOFT_HOSTS = (
+    "*.fabric.microsoft.com",
+    "*.dfs.core.windows.net",
+    "*.storage.azure.net",
+    "*.dfs.core.usgovcloudapi.net",
+    "*.dfs.core.chinacloudapi.cn",
+)
 
 # A host, or all hosts below one.
 _HOST_PATTERN = r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$"

@@ -6,9 +6,9 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hygge_engine.project.document import Node
 from hygge_engine.project.locations import Location
 from hygge_engine.project.models import Entity
+from hygge_engine.project.nodes import Node
 from hygge_engine.project.problems import Problems
 from hygge_engine.project.settings import Surroundings
 

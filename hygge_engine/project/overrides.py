@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hygge_engine.project.checks import EntityTree
-from hygge_engine.project.document import Entry, Mapping, Node, read_value
+from hygge_engine.project.document import read_value
 from hygge_engine.project.documents import FlowDocument, ProjectDocument
+from hygge_engine.project.nodes import Entry, Mapping, Node
 from hygge_engine.project.problems import Problems, Source, Span, nearest
 
 PLACE = "the command line"

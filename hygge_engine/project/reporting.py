@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from hygge_engine.project.document import Entry, Mapping, Node, Scalar
-from hygge_engine.project.document import Sequence as SequenceNode
 from hygge_engine.project.elsewhere import intended, is_slip
 from hygge_engine.project.knowledge import KeyKnowledge
+from hygge_engine.project.nodes import Entry, Mapping, Node, Scalar
+from hygge_engine.project.nodes import Sequence as SequenceNode
 from hygge_engine.project.problems import Problems, has_secret_name
 from hygge_engine.project.settings import HOMES, STORES, Settings
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hygge_engine.masking import remember_secret
-from hygge_engine.project.document import Mapping as Tree
-from hygge_engine.project.document import Node, Scalar, Sequence
 from hygge_engine.project.knowledge import KeyKnowledge
 from hygge_engine.project.layout import PROJECT_FILE
+from hygge_engine.project.nodes import Mapping as Tree
+from hygge_engine.project.nodes import Node, Scalar, Sequence
 from hygge_engine.project.overrides import PLACE as COMMAND_LINE
 from hygge_engine.project.problems import Problems, secrets_in
 

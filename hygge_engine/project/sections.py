@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from hygge_engine.project.checks import EntityTree
-from hygge_engine.project.document import Mapping, Scalar
 from hygge_engine.project.documents import ProjectDocument
 from hygge_engine.project.elsewhere import intended
 from hygge_engine.project.knowledge import KeyKnowledge
+from hygge_engine.project.nodes import Mapping, Scalar
 from hygge_engine.project.problems import Problems
 from hygge_engine.project.reporting import describe_value, is_broken, is_misspelt, misspelt
 from hygge_engine.project.settings import (

@@ -11,10 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from hygge_engine.project.document import Mapping, Node, Scalar, ScalarValue, resolve_scalar
-from hygge_engine.project.document import Sequence as SequenceNode
+from hygge_engine.project.document import resolve_scalar
 from hygge_engine.project.elsewhere import intended
 from hygge_engine.project.knowledge import KeyKnowledge
+from hygge_engine.project.nodes import Mapping, Node, Scalar, ScalarValue
+from hygge_engine.project.nodes import Sequence as SequenceNode
 from hygge_engine.project.problems import Problems, nearest
 from hygge_engine.project.reporting import expectation, fields_at, locate, path_in, report
 from hygge_engine.project.settings import Settings

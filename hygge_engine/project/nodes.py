@@ -1,0 +1,67 @@
+"""The values of a YAML file as a tree, each of which knows its file, line and column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hygge_engine.project.problems import Source
+
+ScalarValue = str | int | float | bool | None
+
+
+@dataclass(frozen=True, eq=False)
+class Scalar:
+    """A value. ``text`` is what was written, variables replaced; ``variables`` are the names it came from, ``held``
+    those of them that had a value, which no message shows.
+
+    ``broken`` marks a value whose problem is reported already, so that nothing is said about it twice.
+    """
+
+    source: Source
+    line: int
+    column: int
+    text: str
+    value: ScalarValue
+    variables: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    broken: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """A list. Its place is that of its key."""
+
+    source: Source
+    line: int
+    column: int
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A key of a mapping, with its own place, and its value."""
+
+    line: int
+    column: int
+    source: Source
+    node: Node
+
+
+@dataclass(frozen=True, eq=False)
+class Mapping:
+    """A mapping. Its place is that of its key, because that is what a missing key is missing from."""
+
+    source: Source
+    line: int
+    column: int
+    entries: dict[str, Entry]
+
+    def get(self, key: str) -> Node | None:
+        """The value of a key; None where the key is absent or null."""
+        entry = self.entries.get(key)
+        if entry is None or (isinstance(entry.node, Scalar) and entry.node.value is None):
+            return None
+        return entry.node
+
+
+Node = Scalar | Sequence | Mapping
