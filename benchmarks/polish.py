@@ -18,8 +18,8 @@ from hygge_engine.expectations.rules import rules_of
 from hygge_engine.homes.base import Column, Table
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import LoadStamp
-from hygge_engine.project.expectations import ExpectationsSettings
-from hygge_engine.project.polish import PolishSettings
+from hygge_engine.project.models.expectations import ExpectationsSettings
+from hygge_engine.project.models.polish import PolishSettings
 from hygge_engine.stores.landing.state import Checked
 
 BATCH_ROWS = 50_000

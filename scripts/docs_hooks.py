@@ -15,7 +15,10 @@ from mkdocs.structure.pages import Page
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from hygge_engine.project.reference import read_meanings, write_reference  # noqa: E402 - the path comes first
+from hygge_engine.project.publishing.reference import (  # noqa: E402 - the path comes first
+    read_meanings,
+    write_reference,
+)
 
 _LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<target>(?:\.\./)+[^)#\s]+)\)")
 

@@ -16,8 +16,8 @@ from hygge_engine.orchestration.places import Place, entities_at, places_of
 from hygge_engine.orchestration.retention import sweep_progress
 from hygge_engine.orchestration.settling import compact_journals, retention_of
 from hygge_engine.project import Project, load_project
-from hygge_engine.project.duration import parse_duration
-from hygge_engine.project.models import MIN_RETENTION_SECONDS
+from hygge_engine.project.models.duration import parse_duration
+from hygge_engine.project.models.project import MIN_RETENTION_SECONDS
 
 
 def run(directory: Path, *, retention: str, dry_run: bool, overrides: list[str], json_: bool) -> int:

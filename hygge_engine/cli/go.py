@@ -29,7 +29,7 @@ from hygge_engine.orchestration.local import LocalLoad
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.verdict import ATTEMPTS
 from hygge_engine.project import Entity, Project, load_project, select
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.settings import RunType
 
 # Longest time without any progress that a load which was asked to stop goes on to write its journal.
 _SETTLING_SECONDS = 30.0

@@ -19,8 +19,8 @@ from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.files.settings import format_of
 from hygge_engine.homes.mssql.identifiers import parse_table_name
 from hygge_engine.project import load_project
-from hygge_engine.project.models import check_entity_name, check_flow_name
-from hygge_engine.project.variables import LOCAL_SETTINGS
+from hygge_engine.project.models.project import check_entity_name, check_flow_name
+from hygge_engine.project.reading.variables import LOCAL_SETTINGS
 
 _SOURCES = ("sql", "files")
 

@@ -26,7 +26,7 @@ from hygge_engine.homes.base import Table
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import Polish
 from hygge_engine.project import Entity, Project, load_project, select
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.base import mode_of
 from hygge_engine.stores.landing.state import LandingState

@@ -25,8 +25,8 @@ from hygge_engine.lake.probe import check_answers
 from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.orchestration.activities import connection_of
 from hygge_engine.project import Entity, Project
-from hygge_engine.project.settings import ConnectionSettings, Settings
-from hygge_engine.project.variables import LOCAL_SETTINGS
+from hygge_engine.project.models.settings import ConnectionSettings, Settings
+from hygge_engine.project.reading.variables import LOCAL_SETTINGS
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 
 # Somebody is waiting at a terminal. A server that takes longer for its first packet is found by the attempts of a load.

@@ -18,7 +18,7 @@ from hygge_engine.journal.summaries import Level
 from hygge_engine.orchestration.places import Place, entities_of, places_of, unended_at
 from hygge_engine.plain_text import lines_of
 from hygge_engine.project import Project, load_project
-from hygge_engine.project.problems import suggest
+from hygge_engine.project.telling.problems import suggest
 
 _COLOURS = {"success": "green", "fail": "red", "skip": "yellow", "cancel": "yellow"}
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.files.settings import format_of
 from hygge_engine.homes.mssql.identifiers import parse_table_name
-from hygge_engine.project.models import check_entity_name
-from hygge_engine.project.schema import generate_schemas
-from hygge_engine.project.variables import LOCAL_SETTINGS
+from hygge_engine.project.models.project import check_entity_name
+from hygge_engine.project.publishing.schema import generate_schemas
+from hygge_engine.project.reading.variables import LOCAL_SETTINGS
 
 SCHEMA_DIRECTORY = ".schema"
 

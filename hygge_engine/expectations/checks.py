@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from hygge_engine.errors import ExpectationFailed
 from hygge_engine.expectations.repeats import Adjacent, Remembered, Repeats
 from hygge_engine.expectations.rules import RowRule, Rules, UniqueRule
-from hygge_engine.project.expectations import Severity
+from hygge_engine.project.models.expectations import Severity
 from hygge_engine.stores.landing.state import Checked
 
 # Rows that a message names for each expectation, and how much it shows of each.

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.polish.polish import Polish
-from hygge_engine.project.expectations import Bounds, ExpectationsSettings, Freshness, RowCount, Severity, Value
-from hygge_engine.project.problems import suggest
+from hygge_engine.project.models.expectations import Bounds, ExpectationsSettings, Freshness, RowCount, Severity, Value
+from hygge_engine.project.telling.problems import suggest
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hygge_engine.stores.landing.state import LandingState
 
 if TYPE_CHECKING:
-    from hygge_engine.project.models import SchemaChangesSettings
+    from hygge_engine.project.models.project import SchemaChangesSettings
 
 RELOAD_HINT = "Reload the table with run_type full_drop, which replaces what has landed by what the source has now."
 

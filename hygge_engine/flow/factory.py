@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hygge_engine.homes.base import Home
     from hygge_engine.lake.base import Lake
     from hygge_engine.project import Entity, Project
-    from hygge_engine.project.settings import HomeSettings, JournalPlaceSettings, StoreSettings
+    from hygge_engine.project.models.settings import HomeSettings, JournalPlaceSettings, StoreSettings
     from hygge_engine.stores.base import Destination
 
 # The methods of a model that names no opener, because it opens what it describes itself.

@@ -28,7 +28,7 @@ from hygge_engine.homes.base import HighWater, Home, Table, Window
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import Polish
-from hygge_engine.project.settings import CHANGE_TRACKING, effective_run_type
+from hygge_engine.project.models.settings import CHANGE_TRACKING, effective_run_type
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.base import Landing, mode_of
 from hygge_engine.stores.landing.state import Checked, LandingState, Mode, OpenLoad

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hygge_engine.errors import LandingBusy, LandingFenced, NotOurs
 from hygge_engine.flow.blocked import is_at_work
-from hygge_engine.project.settings import Surroundings
+from hygge_engine.project.models.settings import Surroundings
 from hygge_engine.stores.base import Adoption, Destination
 from hygge_engine.stores.landing.state import Author, LandingState
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hygge_engine.homes.base import HighWater, Home, Window
-from hygge_engine.project.models import Entity, WatermarkSettings
-from hygge_engine.project.settings import CHANGE_TRACKING
+from hygge_engine.project.models.project import Entity, WatermarkSettings
+from hygge_engine.project.models.settings import CHANGE_TRACKING
 from hygge_engine.watermark import Watermark
 from hygge_engine.watermark.values import earlier, order_of
 

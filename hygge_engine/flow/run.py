@@ -41,7 +41,7 @@ from hygge_engine.homes.base import Home, Table
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.memory import give_memory_back
 from hygge_engine.polish.polish import LoadStamp
-from hygge_engine.project.settings import FILE_MODIFIED
+from hygge_engine.project.models.settings import FILE_MODIFIED
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.stopping import Stopped, stops_when
 from hygge_engine.stores.base import Destination

@@ -10,7 +10,7 @@ from hygge_engine.masking import mask
 from hygge_engine.plain_text import carried
 
 if TYPE_CHECKING:
-    from hygge_engine.project.settings import RunType
+    from hygge_engine.project.models.settings import RunType
 
 SliceStatus = Literal["done", "continue", "failed", "skipped", "cancelled"]
 

@@ -6,7 +6,7 @@ from hygge_engine.lake import opening as lakes
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.journal_settings import AdlsJournal, LocalJournal, OneLakeJournal
 from hygge_engine.lake.onelake import JOURNAL_FOLDER
-from hygge_engine.project.models import Project
+from hygge_engine.project.models.project import Project
 
 
 def open_place(settings: LocalJournal | AdlsJournal | OneLakeJournal, project: Project) -> tuple[Lake, str]:

@@ -16,7 +16,7 @@ from hygge_engine.lake.onelake import (
     journal_folder,
 )
 from hygge_engine.lake.settings import AccountUrl, FabricIdentifier, LakeSettings
-from hygge_engine.project.settings import JournalPlaceSettings, register_journal_place
+from hygge_engine.project.models.settings import JournalPlaceSettings, register_journal_place
 
 
 @register_journal_place

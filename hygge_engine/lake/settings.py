@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, SecretStr, model_validator
 
 from hygge_engine.hosts import is_host, is_loopback
-from hygge_engine.project.settings import Settings
+from hygge_engine.project.models.settings import Settings
 
 LakeCredential = Literal["managed_identity", "default", "client_secret", "account_key", "sas"]
 

@@ -24,7 +24,7 @@ from hygge_engine.telemetry import Telemetry, telemetry_of_process
 from hygge_engine.telemetry.names import SPAN_PLAN, SPAN_SETTLE
 
 if TYPE_CHECKING:
-    from hygge_engine.project.models import Entity, Project
+    from hygge_engine.project.models.project import Entity, Project
 
 _log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from hygge_engine.orchestration.in_process import LocalContext, run_orchestrator
 from hygge_engine.orchestration.load import CANCEL_EVENT, load_steps
 from hygge_engine.orchestration.places import place_of
 from hygge_engine.orchestration.request import LoadRequest
-from hygge_engine.project.models import Entity, Project
+from hygge_engine.project.models.project import Entity, Project
 from hygge_engine.retry import seconds_since_success
 from hygge_engine.telemetry import Telemetry, telemetry_of_process
 

@@ -11,7 +11,7 @@ from hygge_engine.journal import Begun, Journal, Journals, Progress
 from hygge_engine.lake.base import Lake
 
 if TYPE_CHECKING:
-    from hygge_engine.project.models import Entity, Project
+    from hygge_engine.project.models.project import Entity, Project
 
 
 @dataclass(frozen=True, eq=False)

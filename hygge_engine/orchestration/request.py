@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from hygge_engine.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from hygge_engine.project.settings import RunType
+    from hygge_engine.project.models.settings import RunType
 
-# The values of `hygge_engine.project.settings.RunType`, which would bring the whole of pydantic with it: the Functions
-# host imports this module before it can answer the first request.
+# The values of `hygge_engine.project.models.settings.RunType`, which would bring the whole of pydantic with it: the
+# Functions host imports this module before it can answer the first request.
 RUN_TYPES = ("full_drop", "incremental")
 
 # The header of W3C Trace Context, version 00.

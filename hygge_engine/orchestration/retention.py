@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hygge_engine.errors import HyggeError
 
 if TYPE_CHECKING:
-    from hygge_engine.project.models import Entity, Project
+    from hygge_engine.project.models.project import Entity, Project
 
 _log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from hygge_engine.orchestration.ticks import Served, TickFile, tick_file_of
 from hygge_engine.telemetry import in_trace_of
 
 if TYPE_CHECKING:
-    from hygge_engine.project.models import Project
+    from hygge_engine.project.models.project import Project
 
 _log = logging.getLogger(__name__)
 

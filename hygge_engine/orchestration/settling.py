@@ -24,7 +24,7 @@ from hygge_engine.retry import backoff_seconds
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 
 if TYPE_CHECKING:
-    from hygge_engine.project.models import Entity, JournalSettings, Project
+    from hygge_engine.project.models.project import Entity, JournalSettings, Project
 
 _log = logging.getLogger(__name__)
 

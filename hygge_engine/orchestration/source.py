@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hygge_engine.project.models import Project
+    from hygge_engine.project.models.project import Project
 
 # App setting that names the project's directory, relative to the app's own folder; without it, that folder.
 DIRECTORY_SETTING = "HYGGE_PROJECT"

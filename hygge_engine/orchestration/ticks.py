@@ -18,7 +18,7 @@ from hygge_engine.errors import LakeConditionNotMet, LakeNotFound
 
 if TYPE_CHECKING:
     from hygge_engine.lake.base import Lake
-    from hygge_engine.project.models import Project
+    from hygge_engine.project.models.project import Project
 
 
 @dataclass(frozen=True)

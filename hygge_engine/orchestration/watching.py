@@ -12,7 +12,7 @@ from hygge_engine.journal import ProgressWatch
 from hygge_engine.orchestration.places import place_of
 
 if TYPE_CHECKING:
-    from hygge_engine.project.models import Entity, Project
+    from hygge_engine.project.models.project import Entity, Project
 
 _log = logging.getLogger(__name__)
 

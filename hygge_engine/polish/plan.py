@@ -14,8 +14,8 @@ from hygge_engine.homes.base import Column, Table
 from hygge_engine.polish.names import convert_case
 from hygge_engine.polish.polish import BLURRED_HINT, Landed, Polish, spelt
 from hygge_engine.polish.values import folded, has_exact_text, has_text, hashed, joined, masked
-from hygge_engine.project.polish import PolishSettings
-from hygge_engine.project.problems import suggest
+from hygge_engine.project.models.polish import PolishSettings
+from hygge_engine.project.telling.problems import suggest
 
 _LOADED_AT = pa.timestamp("us", tz="UTC")
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from hygge_engine.errors import ConfigurationError, HomeNotFound, KeyUnusable
 from hygge_engine.homes.base import Column, Table
 from hygge_engine.polish.values import strings_of, texts_of
-from hygge_engine.project.problems import suggest
+from hygge_engine.project.telling.problems import suggest
 
 # What to do about a column that is not kept exactly, where rows are told apart by it.
 BLURRED_HINT = (

@@ -2,7 +2,7 @@
 
 from hygge_engine.errors import Problem
 from hygge_engine.project.loading import load_project
-from hygge_engine.project.models import (
+from hygge_engine.project.models.project import (
     Entity,
     Flow,
     JournalSettings,

@@ -11,31 +11,10 @@ from typing import Any
 
 from hygge_engine.errors import ConfigurationError, Problem
 from hygge_engine.masking import remember_place
-from hygge_engine.project.bounds import Bounds
-from hygge_engine.project.checks import Checks, EntityTree, text_of
-from hygge_engine.project.document import read_document
-from hygge_engine.project.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
-from hygge_engine.project.elsewhere import (
-    NO_ENTITY_KEYS,
-    NO_FLOW_KEYS,
-    NO_PROJECT_KEYS,
-    NO_SECTION_KEYS,
-    NO_STORE_KEYS,
-)
-from hygge_engine.project.expectations import ExpectationsSettings
-from hygge_engine.project.journal_section import JournalSection
-from hygge_engine.project.knowledge import KeyKnowledge
-from hygge_engine.project.layout import (
-    EMPTY_FLOW,
-    EMPTY_PROJECT,
-    FLOW_FILE,
-    PROJECT_FILE,
-    entity_files,
-    flow_directories,
-    flow_strays,
-    missing_project,
-)
-from hygge_engine.project.models import (
+from hygge_engine.project.models.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
+from hygge_engine.project.models.expectations import ExpectationsSettings
+from hygge_engine.project.models.polish import PolishSettings
+from hygge_engine.project.models.project import (
     MICROSOFT_HOSTS,
     OPTIONAL_SECTIONS,
     Entity,
@@ -46,14 +25,7 @@ from hygge_engine.project.models import (
     WatermarkSettings,
     check_entity_name,
 )
-from hygge_engine.project.nodes import Entry, Mapping, Node, Scalar, Sequence
-from hygge_engine.project.overrides import Overrides
-from hygge_engine.project.polish import PolishSettings
-from hygge_engine.project.problems import Problems, Source
-from hygge_engine.project.reporting import is_broken, is_misspelt, misspelt
-from hygge_engine.project.secrets import SecretUses
-from hygge_engine.project.sections import Sections
-from hygge_engine.project.settings import (
+from hygge_engine.project.models.settings import (
     HOMES,
     STORES,
     HomeSettings,
@@ -61,8 +33,36 @@ from hygge_engine.project.settings import (
     StoreSettings,
     load_types,
 )
-from hygge_engine.project.validation import merge, validate
-from hygge_engine.project.variables import Variables
+from hygge_engine.project.reading.bounds import Bounds
+from hygge_engine.project.reading.checks import Checks, EntityTree, text_of
+from hygge_engine.project.reading.journal_section import JournalSection
+from hygge_engine.project.reading.layout import (
+    EMPTY_FLOW,
+    EMPTY_PROJECT,
+    FLOW_FILE,
+    PROJECT_FILE,
+    entity_files,
+    flow_directories,
+    flow_strays,
+    missing_project,
+)
+from hygge_engine.project.reading.overrides import Overrides
+from hygge_engine.project.reading.secrets import SecretUses
+from hygge_engine.project.reading.sections import Sections
+from hygge_engine.project.reading.trees import read_document
+from hygge_engine.project.reading.validation import merge, validate
+from hygge_engine.project.reading.variables import Variables
+from hygge_engine.project.telling.keys import KeyKnowledge
+from hygge_engine.project.telling.model_faults import is_broken, is_misspelt, misspelt
+from hygge_engine.project.telling.nodes import Entry, Mapping, Node, Scalar, Sequence
+from hygge_engine.project.telling.other_tools import (
+    NO_ENTITY_KEYS,
+    NO_FLOW_KEYS,
+    NO_PROJECT_KEYS,
+    NO_SECTION_KEYS,
+    NO_STORE_KEYS,
+)
+from hygge_engine.project.telling.problems import Problems, Source
 
 
 def load_project(

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from hygge_engine.errors import LoadError, UnknownSelection
-from hygge_engine.project.models import Entity, Flow, Project
-from hygge_engine.project.problems import suggest_few
-from hygge_engine.project.schedule import is_due
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.project import Entity, Flow, Project
+from hygge_engine.project.models.schedule import is_due
+from hygge_engine.project.models.settings import RunType
+from hygge_engine.project.telling.problems import suggest_few
 
 
 def select(

@@ -12,7 +12,7 @@ from hygge_engine.telemetry.facts import load_run_of
 from hygge_engine.telemetry.log_ids import logging_ids_of
 
 if TYPE_CHECKING:
-    from hygge_engine.project.models import Entity, Project
+    from hygge_engine.project.models.project import Entity, Project
     from hygge_engine.telemetry.lineage.lineage import Lineage
     from hygge_engine.telemetry.signals import Signals
 

@@ -40,7 +40,7 @@ from hygge_engine.web.loads import (
 if TYPE_CHECKING:
     from hygge_engine.journal import Journals
     from hygge_engine.orchestration.places import Place
-    from hygge_engine.project.models import Entity, Project
+    from hygge_engine.project.models.project import Entity, Project
 
 _log = logging.getLogger(__name__)
 
@@ -249,7 +249,7 @@ class Api:
         )
 
     def _unknown(self, error: UnknownSelection, body: Any) -> Answer:
-        from hygge_engine.project.problems import nearest
+        from hygge_engine.project.telling.problems import nearest
 
         known = self._open_project().flows
         asked = parse_request(body, requested_by="").flows

@@ -9,7 +9,7 @@ from hygge_engine.orchestration.activities import connection_of
 if TYPE_CHECKING:
     from hygge_engine.journal import Journals
     from hygge_engine.journal.summaries import Level
-    from hygge_engine.project.models import Project
+    from hygge_engine.project.models.project import Project
 
 
 def flows_payload(project: Project) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 import pyarrow as pa
 
 from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, Window
-from hygge_engine.project.settings import CHANGE_TRACKING
+from hygge_engine.project.models.settings import CHANGE_TRACKING
 
 # A row as readers of the mirrored table see it: id, value, modified.
 type Row = tuple[int, str, int]

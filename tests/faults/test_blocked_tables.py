@@ -16,8 +16,8 @@ from hygge_engine.errors import CursorUnusable
 from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.homes.base import Batch, Position, Window
-from hygge_engine.project.polish import PolishSettings
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.polish import PolishSettings
+from hygge_engine.project.models.settings import RunType
 from tests.faults.world import Killed, Source, SourceHome, Watching, World
 
 # A killed process closes no file; here its files are closed by the garbage collector, which says so.

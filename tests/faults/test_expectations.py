@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from hygge_engine.flow.slices import SliceResult
-from hygge_engine.project.expectations import ExpectationsSettings
-from hygge_engine.project.polish import PolishSettings
+from hygge_engine.project.models.expectations import ExpectationsSettings
+from hygge_engine.project.models.polish import PolishSettings
 from tests.faults.world import World
 
 # A killed process closes no file; here its files are closed by the garbage collector, which says so.

@@ -14,7 +14,7 @@ import hygge_engine.flow.mirror as mirror
 from hygge_engine.errors import LandingFenced
 from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.slices import SliceResult, SliceTask
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.database.table import DatabaseTable
 from tests.faults.test_mirror import Telemetry
 from tests.faults.turns import InTurns, Turns

@@ -12,8 +12,8 @@ import pytest
 
 from hygge_engine.errors import HomeUnavailable
 from hygge_engine.homes.base import Batch, Column, Position, Table, Window
-from hygge_engine.project.expectations import ExpectationsSettings
-from hygge_engine.project.models import SchemaChangesSettings
+from hygge_engine.project.models.expectations import ExpectationsSettings
+from hygge_engine.project.models.project import SchemaChangesSettings
 from tests.faults.test_blocked_tables import BlockedWorld, finish, open_slice
 from tests.faults.world import Source, SourceHome, Watching
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hygge_engine.project.polish import PolishSettings
+from hygge_engine.project.models.polish import PolishSettings
 from tests.faults.world import Watching, World
 
 # A killed process closes no file; here its files are closed by the garbage collector, which says so.

@@ -24,8 +24,8 @@ from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, Window
 from hygge_engine.lake.base import Content, Lake, PathInfo, Staged, StagingWriter
 from hygge_engine.lake.local import LocalLake
-from hygge_engine.project.models import Entity, WatermarkSettings
-from hygge_engine.project.settings import HomeSettings, RunType
+from hygge_engine.project.models.project import Entity, WatermarkSettings
+from hygge_engine.project.models.settings import HomeSettings, RunType
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.open_mirroring.layout import layout_of
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings

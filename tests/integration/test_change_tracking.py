@@ -19,7 +19,7 @@ from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.cli.app import app
 from hygge_engine.errors import CursorUnusable
 from hygge_engine.homes.base import Window
-from hygge_engine.project.settings import CHANGE_TRACKING
+from hygge_engine.project.models.settings import CHANGE_TRACKING
 from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home
 
 DATABASE = "tracked"

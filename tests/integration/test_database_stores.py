@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.settings import RunType
 from tests.integration.mssql_server import ServerProcess
 from tests.integration.warehouse import DatabaseWarehouse, MssqlWarehouse, Watching
 

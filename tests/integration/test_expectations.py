@@ -16,7 +16,7 @@ from hygge_engine.flow.factory import journal_of
 from hygge_engine.journal import Journal
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.settings import RunType
 from tests.faults.source import Row
 from tests.integration.mssql_server import ServerProcess
 from tests.integration.warehouse import MssqlWarehouse, Nobody, Warehouse

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from devcloud.onelake import OneLake
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.settings import RunType
 from tests.faults.source import Row
 from tests.integration.onelake_clients import ITEM, WORKSPACE
 from tests.integration.warehouse import Warehouse

@@ -25,8 +25,8 @@ from hygge_engine.lake.local import LocalLake
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project import Project, load_project
-from hygge_engine.project.models import Options
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.project import Options
+from hygge_engine.project.models.settings import RunType
 from tests.faults.world import FragileLake, Killed
 from tests.integration.warehouse import Nobody, Watching
 

@@ -26,7 +26,7 @@ from hygge_engine.homes.files.settings import LakeHomeSettings, LocalHomeSetting
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project import Project, load_project
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.settings import RunType
 from tests.integration.mssql_server import ServerProcess
 from tests.integration.onelake_clients import ITEM, WORKSPACE
 from tests.integration.warehouse import Nobody

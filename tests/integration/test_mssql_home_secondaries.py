@@ -9,7 +9,7 @@ from hygge_engine.homes.base import Window
 from hygge_engine.homes.mssql import home as home_module
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
-from hygge_engine.project.settings import CHANGE_TRACKING
+from hygge_engine.project.models.settings import CHANGE_TRACKING
 from tests.integration.mssql_server import DRIVERS, ServerProcess, connect, open_home, read_all
 
 

@@ -21,7 +21,7 @@ from hygge_engine.errors import NotOurs, StoreError, StoreUnavailable
 from hygge_engine.homes.mssql.session import Session
 from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.database.table import DatabaseTable
 from hygge_engine.stores.landing.state import Mode, OpenLoad
 from hygge_engine.stores.mssql import database as mssql_database

@@ -24,7 +24,7 @@ from hygge_engine.flow.factory import open_table
 from hygge_engine.flow.ownership import adoption_of
 from hygge_engine.lake import opening
 from hygge_engine.lake.local import LocalLake
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.base import Adoption
 from tests.faults.world import FragileLake, Killed, World
 from tests.integration.mssql_server import ServerProcess

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.sqlite.database import SqliteDatabase
 from tests.faults.source import Row
 from tests.integration.warehouse import DatabaseWarehouse, Watching

@@ -20,8 +20,8 @@ from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project import Project
-from hygge_engine.project.models import Options
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.project import Options
+from hygge_engine.project.models.settings import RunType
 from tests.faults.source import Row, Source, SourceHome
 from tests.integration.mssql_server import ServerProcess
 from tests.unit.project_files import HYGGE, load

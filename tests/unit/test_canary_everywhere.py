@@ -16,7 +16,7 @@ from hygge_engine.cli.app import app
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.masking import forget_everything
 from hygge_engine.project import Project, load_project
-from hygge_engine.project.documents import EntityDocument, FlowDocument, ProjectDocument
+from hygge_engine.project.models.documents import EntityDocument, FlowDocument, ProjectDocument
 from hygge_engine.telemetry import add_ids_to_logs
 from hygge_engine.web.api import Api
 from tests.unit.project_files import HYGGE, write_project

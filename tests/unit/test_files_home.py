@@ -34,7 +34,7 @@ from hygge_engine.homes.files import blocks, listing
 from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import LocalHomeSettings
 from hygge_engine.lake.local import LocalLake
-from hygge_engine.project.settings import FILE_MODIFIED
+from hygge_engine.project.models.settings import FILE_MODIFIED
 
 # Where Arrow counts times from.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.project import Problem, load_project
-from hygge_engine.project.bounds import AZURE_INSTANCE
+from hygge_engine.project.reading.bounds import AZURE_INSTANCE
 from tests.unit.project_files import ENVIRONMENT, FLOW, HYGGE, write_project
 
 STORE = FLOW[FLOW.index("store:") : FLOW.index("watermark:")]

@@ -8,7 +8,7 @@ import pytest
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.project import load_project
-from hygge_engine.project.settings import STORES, load_types
+from hygge_engine.project.models.settings import STORES, load_types
 from tests.unit.project_files import ENVIRONMENT, FLOW, FLOW_FILE, HYGGE, find_problems, write_project
 
 STORE = FLOW[FLOW.index("store:") : FLOW.index("watermark:")]

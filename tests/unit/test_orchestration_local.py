@@ -15,7 +15,7 @@ from hygge_engine.flow.factory import open_table
 from hygge_engine.journal import EntityRunRow, Journal
 from hygge_engine.orchestration.local import LocalLoad, run_load
 from hygge_engine.orchestration.request import LoadRequest
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 from tests.unit.load_world import SECOND_FLOW_YML, LoadWorld

@@ -6,7 +6,7 @@ import pytest
 
 from hygge_engine.errors import InvalidRequest
 from hygge_engine.orchestration.request import RUN_TYPES, LoadRequest, parse_request
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.settings import RunType
 
 
 def test_an_empty_body_asks_for_everything() -> None:

@@ -19,7 +19,7 @@ from hygge_engine.homes.base import Column, Table
 from hygge_engine.polish.names import Case, convert_case, split_words
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import LoadStamp, Polish
-from hygge_engine.project.polish import PolishSettings
+from hygge_engine.project.models.polish import PolishSettings
 from tests.unit.project_files import FLOW, find_problems, load
 
 STARTED = datetime(2024, 1, 31, 12, tzinfo=UTC)

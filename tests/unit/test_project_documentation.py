@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from hygge_engine.project.documents import EntityDocument, FlowDocument, ProjectDocument
-from hygge_engine.project.expectations import ExpectationsSettings
-from hygge_engine.project.models import JournalSettings, Options, SchemaChangesSettings, WatermarkSettings
-from hygge_engine.project.polish import PolishSettings
-from hygge_engine.project.schema import generate_schemas
-from hygge_engine.project.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
+from hygge_engine.project.models.documents import EntityDocument, FlowDocument, ProjectDocument
+from hygge_engine.project.models.expectations import ExpectationsSettings
+from hygge_engine.project.models.polish import PolishSettings
+from hygge_engine.project.models.project import JournalSettings, Options, SchemaChangesSettings, WatermarkSettings
+from hygge_engine.project.models.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
+from hygge_engine.project.publishing.schema import generate_schemas
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIGURATION = (REPOSITORY / "docs/configuration.md").read_text(encoding="utf-8")
@@ -60,7 +60,7 @@ def test_every_key_of_a_registered_type_is_documented_and_nothing_else() -> None
 @pytest.mark.parametrize("name", ["hygge.json", "flow.json", "entity.json"])
 def test_the_published_schemas_are_those_of_the_models(name: str) -> None:
     published = json.loads((REPOSITORY / "docs/schema" / name).read_text(encoding="utf-8"))
-    assert published == generate_schemas()[name], "run: python -m hygge_engine.project.schema docs/schema"
+    assert published == generate_schemas()[name], "run: python -m hygge_engine.project.publishing.schema docs/schema"
 
 
 @pytest.mark.parametrize(

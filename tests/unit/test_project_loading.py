@@ -183,7 +183,7 @@ def test_the_sample_project_needs_three_variables() -> None:
 def test_reading_a_project_imports_neither_arrow_nor_azure() -> None:
     # Every command and the app's cold start pay for what this imports.
     script = (
-        "import sys; from hygge_engine.project import load_project; from hygge_engine.project.settings import "
+        "import sys; from hygge_engine.project import load_project; from hygge_engine.project.models.settings import "
         "load_types; load_types(); "
         "print([m for m in ('pyarrow', 'polars', 'azure', 'mssql_python', 'pyodbc') if m in sys.modules])"
     )

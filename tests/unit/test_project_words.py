@@ -12,9 +12,9 @@ from pydantic import BaseModel
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.project import load_project
-from hygge_engine.project.documents import FlowDocument, ProjectDocument
-from hygge_engine.project.models import OPTIONAL_SECTIONS
-from hygge_engine.project.settings import CONNECTIONS, HOMES, STORES, Settings, load_types
+from hygge_engine.project.models.documents import FlowDocument, ProjectDocument
+from hygge_engine.project.models.project import OPTIONAL_SECTIONS
+from hygge_engine.project.models.settings import CONNECTIONS, HOMES, STORES, Settings, load_types
 
 # Pydantic's and Python's, which nobody has written into a file.
 FOREIGN_WORDS = re.compile(

@@ -19,8 +19,8 @@ from hygge_engine.cli.app import app
 from hygge_engine.errors import ConfigurationError, HomeNotFound
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.project import load_project
-from hygge_engine.project.models import OPTIONAL_SECTIONS
-from hygge_engine.project.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
+from hygge_engine.project.models.project import OPTIONAL_SECTIONS
+from hygge_engine.project.models.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
 from hygge_engine.web.api import Api
 from tests.unit.load_world import FLOW_YML, LoadWorld
 from tests.unit.project_files import FLOW, HYGGE, write_project

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hygge_engine.project.reference import Section, keys_of, read_meanings, sections, write_reference
+from hygge_engine.project.publishing.reference import Section, keys_of, read_meanings, sections, write_reference
 
 REPOSITORY = Path(__file__).parents[2]
 PYTHON = REPOSITORY / ".venv-docs/bin/python"

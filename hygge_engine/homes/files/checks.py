@@ -13,8 +13,8 @@ from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import FilesHomeSettings
 from hygge_engine.lake.probe import check_answers
 from hygge_engine.lake.settings import LakeSettings
-from hygge_engine.project.models import WatermarkSettings
-from hygge_engine.project.problems import suggest
+from hygge_engine.project.models.project import WatermarkSettings
+from hygge_engine.project.telling.problems import suggest
 
 _MIB = 1 << 20
 

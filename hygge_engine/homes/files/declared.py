@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hygge_engine.errors import HomeNotFound
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import ColumnSettings
-from hygge_engine.project.problems import nearest, suggest
+from hygge_engine.project.telling.problems import nearest, suggest
 
 
 class Spellings:

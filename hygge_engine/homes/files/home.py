@@ -44,8 +44,8 @@ from hygge_engine.homes.files.settings import ColumnSettings, FilesHomeSettings
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.panics import panics_as
-from hygge_engine.project.problems import suggest
-from hygge_engine.project.settings import CHANGE_TRACKING, FILE_MODIFIED
+from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
+from hygge_engine.project.telling.problems import suggest
 from hygge_engine.watermark import CursorType
 
 # The last part of the position after a file's last row.

@@ -7,7 +7,7 @@ from hygge_engine.homes.files.settings import LakeHomeSettings, LocalHomeSetting
 from hygge_engine.lake import opening as lakes
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.onelake import JOURNAL_FOLDER
-from hygge_engine.project.models import Entity, Project
+from hygge_engine.project.models.project import Entity, Project
 
 
 def open_home(settings: LocalHomeSettings | LakeHomeSettings, project: Project, entity: Entity) -> FilesHome:

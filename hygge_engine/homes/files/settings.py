@@ -13,8 +13,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 from hygge_engine.homes.files.strftime import check_format
 from hygge_engine.lake.onelake import ONELAKE_URL, journal_folder
 from hygge_engine.lake.settings import LakeSettings, PathPart, is_fabric, lake_root
-from hygge_engine.project.locations import Location, folder_on_disk, location, pattern_on_disk
-from hygge_engine.project.settings import HomeSettings, Settings, Surroundings, register_home
+from hygge_engine.project.models.locations import Location, folder_on_disk, location, pattern_on_disk
+from hygge_engine.project.models.settings import HomeSettings, Settings, Surroundings, register_home
 
 FileFormat = Literal["parquet", "csv", "ndjson"]
 

@@ -23,7 +23,7 @@ from hygge_engine.homes.mssql.query import select
 from hygge_engine.homes.mssql.session import Session, whole
 from hygge_engine.homes.mssql.single_select import without_end
 from hygge_engine.homes.mssql.types import SourceColumn
-from hygge_engine.project.problems import nearest
+from hygge_engine.project.telling.problems import nearest
 
 _OBJECT = """\
 SELECT o.object_id, RTRIM(o.type) AS object_type FROM sys.objects AS o \

@@ -19,8 +19,8 @@ from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import VERSIONS
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
 from hygge_engine.lake.probe import clock_check
-from hygge_engine.project.models import WatermarkSettings
-from hygge_engine.project.problems import suggest
+from hygge_engine.project.models.project import WatermarkSettings
+from hygge_engine.project.telling.problems import suggest
 
 # A host that answers answers a first packet at once; the login may take longer, for a paused database wakes up for it.
 CONNECT_TIMEOUT_SECONDS = 10

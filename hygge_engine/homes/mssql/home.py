@@ -45,8 +45,8 @@ from hygge_engine.homes.mssql.tracking import OPERATION, VERSIONS, changes_sourc
 from hygge_engine.homes.mssql.trial import Trial
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, exact_text, keeps_apart, loss
 from hygge_engine.homes.mssql.values import Parameter, parameter, to_text
-from hygge_engine.project.problems import suggest
-from hygge_engine.project.settings import CHANGE_TRACKING
+from hygge_engine.project.models.settings import CHANGE_TRACKING
+from hygge_engine.project.telling.problems import suggest
 from hygge_engine.watermark import CursorType
 from hygge_engine.watermark.bounds import shown
 from hygge_engine.watermark.values import order_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
-from hygge_engine.project.models import Entity, Project
+from hygge_engine.project.models.project import Entity, Project
 
 
 def open_home(settings: MssqlHomeSettings, project: Project, entity: Entity) -> MssqlHome:

@@ -12,8 +12,8 @@ from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_valid
 
 from hygge_engine.homes.mssql.identifiers import parse_table_name
 from hygge_engine.homes.mssql.single_select import check_query
-from hygge_engine.project.locations import Location, alike
-from hygge_engine.project.settings import (
+from hygge_engine.project.models.locations import Location, alike
+from hygge_engine.project.models.settings import (
     ConnectionSettings,
     HomeSettings,
     Surroundings,

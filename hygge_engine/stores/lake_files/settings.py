@@ -16,8 +16,8 @@ from hygge_engine.lake.onelake import (
     journal_folder,
 )
 from hygge_engine.lake.settings import AccountUrl, FabricIdentifier, LakeSettings, PathPart, lake_root
-from hygge_engine.project.locations import Location, folder_in, folder_on_disk
-from hygge_engine.project.settings import StoreSettings, Surroundings, register_store
+from hygge_engine.project.models.locations import Location, folder_in, folder_on_disk
+from hygge_engine.project.models.settings import StoreSettings, Surroundings, register_store
 
 FileFormat = Literal["parquet", "csv", "ndjson", "delta"]
 

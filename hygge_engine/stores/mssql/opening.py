@@ -6,7 +6,7 @@ from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.lake import opening as lakes
 from hygge_engine.lake.base import Lake
-from hygge_engine.project.models import Entity, Project
+from hygge_engine.project.models.project import Entity, Project
 from hygge_engine.stores.database.table import DatabaseTable
 from hygge_engine.stores.mssql.database import MssqlDatabase
 from hygge_engine.stores.mssql.settings import MssqlStoreSettings

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from hygge_engine.homes.mssql.settings import MssqlConnection, table_location
 from hygge_engine.lake.onelake import check_adls_path
 from hygge_engine.lake.settings import AccountUrl, LakeCredential, LakeSettings, PathPart
-from hygge_engine.project.locations import Location
-from hygge_engine.project.settings import Settings, StoreSettings, Surroundings, register_store
+from hygge_engine.project.models.locations import Location
+from hygge_engine.project.models.settings import Settings, StoreSettings, Surroundings, register_store
 
 # SQL Server's names have 128 characters, of which the name of a stage needs 33 for its end.
 _NAME_CHARACTERS = 95

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hygge_engine.lake import opening as lakes
 from hygge_engine.lake.base import Lake
-from hygge_engine.project.models import Entity, Project
+from hygge_engine.project.models.project import Entity, Project
 from hygge_engine.stores.open_mirroring.layout import layout_of
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hygge_engine.hosts import is_host, is_loopback
 from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, PathPart, is_fabric, is_guid, lake_root
-from hygge_engine.project.locations import Location, folder_in
-from hygge_engine.project.settings import StoreSettings, Surroundings, register_store
+from hygge_engine.project.models.locations import Location, folder_in
+from hygge_engine.project.models.settings import StoreSettings, Surroundings, register_store
 
 
 def _check_schema_name(value: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hygge_engine.lake import opening as lakes
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.onelake import JOURNAL_FOLDER
-from hygge_engine.project.models import Entity, Project
+from hygge_engine.project.models.project import Entity, Project
 from hygge_engine.stores.database.table import DatabaseTable
 from hygge_engine.stores.sqlite.database import SqliteDatabase
 from hygge_engine.stores.sqlite.settings import SqliteSettings

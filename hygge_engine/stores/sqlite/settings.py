@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from hygge_engine.project.locations import Location, folder_on_disk
-from hygge_engine.project.settings import StoreSettings, Surroundings, register_store
+from hygge_engine.project.models.locations import Location, folder_on_disk
+from hygge_engine.project.models.settings import StoreSettings, Surroundings, register_store
 
 # SQLite keeps the first prefix for itself, the engine the second.
 _RESERVED = re.compile(r"sqlite_|__hygge", re.IGNORECASE)

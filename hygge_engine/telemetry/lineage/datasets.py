@@ -19,7 +19,7 @@ from hygge_engine.stores.sqlite.settings import SqliteSettings
 
 if TYPE_CHECKING:
     from hygge_engine.lake.settings import LakeSettings
-    from hygge_engine.project.models import Entity, Project
+    from hygge_engine.project.models.project import Entity, Project
 
 
 @dataclass(frozen=True)

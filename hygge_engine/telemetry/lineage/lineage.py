@@ -17,7 +17,7 @@ from hygge_engine.telemetry.lineage.sender import Sender
 from hygge_engine.telemetry.lineage.settings import LineageSettings
 
 if TYPE_CHECKING:
-    from hygge_engine.project.models import Entity, Project
+    from hygge_engine.project.models.project import Entity, Project
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.settings import RunType
 
 # A local directory; the two modes of the stand-in; and a service with the DFS API alone, which shares nothing with it.
 LakeKind = Literal["local", "adls", "onelake", "dfs"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.settings import RunType
 from tests.faults.prover.jobs import LakeKind, Verb
 from tests.faults.prover.nurse import Event, Worker
 from tests.faults.prover.world import MANY_SLICES, ONE_SLICE, Load, World

@@ -27,7 +27,7 @@ from hygge_engine.lake.onelake import JOURNAL_FOLDER
 from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.orchestration.places import place_of
-from hygge_engine.project.models import (
+from hygge_engine.project.models.project import (
     Entity,
     Flow,
     JournalSettings,
@@ -36,7 +36,7 @@ from hygge_engine.project.models import (
     SchemaChangesSettings,
     WatermarkSettings,
 )
-from hygge_engine.project.settings import HomeSettings, StoreSettings
+from hygge_engine.project.models.settings import HomeSettings, StoreSettings
 from hygge_engine.stores.lake_files.settings import (
     AdlsSettings,
     FilesSettings,

@@ -15,7 +15,7 @@ from hygge_engine.journal import Journal, Progress
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.orchestration.verdict import judge
 from hygge_engine.orchestration.window import Journey
-from hygge_engine.project.settings import RunType
+from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.landing.state import LandingState
 from tests.faults.prover.invariants import check
 from tests.faults.prover.jobs import ENTITY, FLOW, ITEM, Job, StoreKind, Verb, is_final

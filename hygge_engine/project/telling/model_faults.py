@@ -11,12 +11,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from hygge_engine.project.elsewhere import intended, is_slip
-from hygge_engine.project.knowledge import KeyKnowledge
-from hygge_engine.project.nodes import Entry, Mapping, Node, Scalar
-from hygge_engine.project.nodes import Sequence as SequenceNode
-from hygge_engine.project.problems import Problems, has_secret_name
-from hygge_engine.project.settings import HOMES, STORES, Settings
+from hygge_engine.project.models.settings import HOMES, STORES, Settings
+from hygge_engine.project.telling.keys import KeyKnowledge
+from hygge_engine.project.telling.nodes import Entry, Mapping, Node, Scalar
+from hygge_engine.project.telling.nodes import Sequence as SequenceNode
+from hygge_engine.project.telling.other_tools import intended, is_slip
+from hygge_engine.project.telling.problems import Problems, has_secret_name
 
 # What pydantic's error types mean to somebody who writes YAML.
 _EXPECTED = {

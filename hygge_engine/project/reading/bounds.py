@@ -13,11 +13,11 @@ from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
 from hygge_engine.hosts import is_loopback
-from hygge_engine.project.models import LocalPaths
-from hygge_engine.project.nodes import Mapping as Tree
-from hygge_engine.project.nodes import Node
-from hygge_engine.project.problems import Problems
-from hygge_engine.project.settings import Settings
+from hygge_engine.project.models.project import LocalPaths
+from hygge_engine.project.models.settings import Settings
+from hygge_engine.project.telling.nodes import Mapping as Tree
+from hygge_engine.project.telling.nodes import Node
+from hygge_engine.project.telling.problems import Problems
 
 # Set by the platform in Azure, and by nobody on a laptop.
 AZURE_INSTANCE = "WEBSITE_INSTANCE_ID"

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from hygge_engine.project.models import EntityName, FlowName, Options, Schedule
-from hygge_engine.project.settings import RunType, Settings
+from hygge_engine.project.models.project import EntityName, FlowName, Options, Schedule
+from hygge_engine.project.models.settings import RunType, Settings
 
 
 class ProjectDocument(Settings):

@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, SerializeAsAny, StringConstraints, WithJsonSchema, model_validator
 
-from hygge_engine.project.duration import Duration
-from hygge_engine.project.expectations import ExpectationsSettings
-from hygge_engine.project.polish import PolishSettings
-from hygge_engine.project.schedule import check_schedule
-from hygge_engine.project.settings import (
+from hygge_engine.project.models.duration import Duration
+from hygge_engine.project.models.expectations import ExpectationsSettings
+from hygge_engine.project.models.polish import PolishSettings
+from hygge_engine.project.models.schedule import check_schedule
+from hygge_engine.project.models.settings import (
     CHANGE_TRACKING,
     FILE_MODIFIED,
     ConnectionSettings,

@@ -1,7 +1,7 @@
 """JSON Schemas of the project's files, generated from the models, for editors that complete and check.
 
-``python -m hygge_engine.project.schema docs/schema`` writes them. They accept a little more than the engine does: a
-required key may be inherited from another file, and any value may be a variable.
+``python -m hygge_engine.project.publishing.schema docs/schema`` writes them. They accept a little more than the engine
+does: a required key may be inherited from another file, and any value may be a variable.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from hygge_engine.project.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
-from hygge_engine.project.models import OPTIONAL_SECTIONS, JournalSettings
-from hygge_engine.project.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
+from hygge_engine.project.models.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
+from hygge_engine.project.models.project import OPTIONAL_SECTIONS, JournalSettings
+from hygge_engine.project.models.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hygge_engine.project.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
-from hygge_engine.project.models import OPTIONAL_SECTIONS, JournalSettings, Options
-from hygge_engine.project.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
+from hygge_engine.project.models.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
+from hygge_engine.project.models.project import OPTIONAL_SECTIONS, JournalSettings, Options
+from hygge_engine.project.models.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
 
 # A row of a table whose first cell names keys, and whose second says what they mean.
 _ROW = re.compile(r"^\| (?P<keys>`[^|]+) \| (?P<meaning>(?:[^|]|\\\|)+?) \|", re.MULTILINE)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from hygge_engine.errors import Problem
 from hygge_engine.masking import STANDS_ALONE_CHARACTERS
-from hygge_engine.project.document import resolve_scalar
-from hygge_engine.project.nodes import Entry, Mapping, Node, Scalar, Sequence
-from hygge_engine.project.problems import PLACEHOLDERS, Problems, nearest
+from hygge_engine.project.reading.trees import resolve_scalar
+from hygge_engine.project.telling.nodes import Entry, Mapping, Node, Scalar, Sequence
+from hygge_engine.project.telling.problems import PLACEHOLDERS, Problems, nearest
 
 LOCAL_SETTINGS = "local.settings.json"
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hygge_engine.masking import remember_secret
-from hygge_engine.project.knowledge import KeyKnowledge
-from hygge_engine.project.layout import PROJECT_FILE
-from hygge_engine.project.nodes import Mapping as Tree
-from hygge_engine.project.nodes import Node, Scalar, Sequence
-from hygge_engine.project.overrides import PLACE as COMMAND_LINE
-from hygge_engine.project.problems import Problems, secrets_in
+from hygge_engine.project.reading.layout import PROJECT_FILE
+from hygge_engine.project.reading.overrides import PLACE as COMMAND_LINE
+from hygge_engine.project.telling.keys import KeyKnowledge
+from hygge_engine.project.telling.nodes import Mapping as Tree
+from hygge_engine.project.telling.nodes import Node, Scalar, Sequence
+from hygge_engine.project.telling.problems import Problems, secrets_in
 
 # Keys whose own keys are names of columns, which may be called like a secret and hold none.
 _NAMES_COLUMNS = frozenset(

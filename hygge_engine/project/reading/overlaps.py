@@ -6,11 +6,11 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hygge_engine.project.locations import Location
-from hygge_engine.project.models import Entity
-from hygge_engine.project.nodes import Node
-from hygge_engine.project.problems import Problems
-from hygge_engine.project.settings import Surroundings
+from hygge_engine.project.models.locations import Location
+from hygge_engine.project.models.project import Entity
+from hygge_engine.project.models.settings import Surroundings
+from hygge_engine.project.telling.nodes import Node
+from hygge_engine.project.telling.problems import Problems
 
 _HINT = (
     "Let the store write where no home of its flow reads: another `path`, `table_name` or `schema_name`, "

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from hygge_engine.project.findings import explain, explain_character, find_odd_blanks
-from hygge_engine.project.nodes import Entry, Mapping, Node, Scalar, ScalarValue, Sequence
-from hygge_engine.project.problems import Problems, Source, Span
+from hygge_engine.project.reading.yaml_faults import explain, explain_character, find_odd_blanks
+from hygge_engine.project.telling.nodes import Entry, Mapping, Node, Scalar, ScalarValue, Sequence
+from hygge_engine.project.telling.problems import Problems, Source, Span
 
 # What a file may be: far above any project's, and below what would keep a reader busy.
 SIZE_LIMIT_CHARACTERS = 1_000_000

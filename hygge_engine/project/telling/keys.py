@@ -10,9 +10,9 @@ from typing import get_args
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from hygge_engine.project.models import OPTIONAL_SECTIONS, JournalSettings, Options
-from hygge_engine.project.problems import has_secret_name, nearest
-from hygge_engine.project.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings
+from hygge_engine.project.models.project import OPTIONAL_SECTIONS, JournalSettings, Options
+from hygge_engine.project.models.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings
+from hygge_engine.project.telling.problems import has_secret_name, nearest
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hygge_engine.project.problems import Source
+from hygge_engine.project.telling.problems import Source
 
 ScalarValue = str | int | float | bool | None
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 from pathlib import Path
 
-from hygge_engine.project.documents import FlowDocument
-from hygge_engine.project.journal_section import BESIDE, address_of
-from hygge_engine.project.models import Entity, JournalSettings
-from hygge_engine.project.nodes import Mapping, Node, Scalar
-from hygge_engine.project.overlaps import Overlaps
-from hygge_engine.project.problems import Problems, nearest
-from hygge_engine.project.reporting import is_misspelt
-from hygge_engine.project.settings import HOMES, STORES, ConnectionSettings, Surroundings
+from hygge_engine.project.models.documents import FlowDocument
+from hygge_engine.project.models.project import Entity, JournalSettings
+from hygge_engine.project.models.settings import HOMES, STORES, ConnectionSettings, Surroundings
+from hygge_engine.project.reading.journal_section import BESIDE, address_of
+from hygge_engine.project.reading.overlaps import Overlaps
+from hygge_engine.project.telling.model_faults import is_misspelt
+from hygge_engine.project.telling.nodes import Mapping, Node, Scalar
+from hygge_engine.project.telling.problems import Problems, nearest
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.masking import remember_name, remember_place, remember_secret
-from hygge_engine.project.locations import Location
+from hygge_engine.project.models.locations import Location
 
 RunType = Literal["full_drop", "incremental"]
 

@@ -7,7 +7,7 @@ import re
 import yaml
 
 from hygge_engine.errors import Problem
-from hygge_engine.project.problems import Source
+from hygge_engine.project.telling.problems import Source
 
 NOT_VALID = "this is not valid YAML"
 

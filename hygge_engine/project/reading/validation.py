@@ -11,14 +11,14 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from hygge_engine.project.document import resolve_scalar
-from hygge_engine.project.elsewhere import intended
-from hygge_engine.project.knowledge import KeyKnowledge
-from hygge_engine.project.nodes import Mapping, Node, Scalar, ScalarValue
-from hygge_engine.project.nodes import Sequence as SequenceNode
-from hygge_engine.project.problems import Problems, nearest
-from hygge_engine.project.reporting import expectation, fields_at, locate, path_in, report
-from hygge_engine.project.settings import Settings
+from hygge_engine.project.models.settings import Settings
+from hygge_engine.project.reading.trees import resolve_scalar
+from hygge_engine.project.telling.keys import KeyKnowledge
+from hygge_engine.project.telling.model_faults import expectation, fields_at, locate, path_in, report
+from hygge_engine.project.telling.nodes import Mapping, Node, Scalar, ScalarValue
+from hygge_engine.project.telling.nodes import Sequence as SequenceNode
+from hygge_engine.project.telling.other_tools import intended
+from hygge_engine.project.telling.problems import Problems, nearest
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 

@@ -8,9 +8,9 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from hygge_engine.project.duration import Duration
-from hygge_engine.project.polish import ColumnName
-from hygge_engine.project.settings import Settings
+from hygge_engine.project.models.duration import Duration
+from hygge_engine.project.models.polish import ColumnName
+from hygge_engine.project.models.settings import Settings
 
 Severity = Literal["warn", "fail"]
 Value = bool | int | float | str

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from hygge_engine.project.knowledge import KeyKnowledge
-from hygge_engine.project.models import JournalSettings
-from hygge_engine.project.nodes import Mapping, Node, Scalar
-from hygge_engine.project.problems import Problems, nearest
-from hygge_engine.project.reporting import describe_value, is_broken
-from hygge_engine.project.settings import JOURNAL_PLACES, JournalPlaceSettings
-from hygge_engine.project.validation import merge, validate
+from hygge_engine.project.models.project import JournalSettings
+from hygge_engine.project.models.settings import JOURNAL_PLACES, JournalPlaceSettings
+from hygge_engine.project.reading.validation import merge, validate
+from hygge_engine.project.telling.keys import KeyKnowledge
+from hygge_engine.project.telling.model_faults import describe_value, is_broken
+from hygge_engine.project.telling.nodes import Mapping, Node, Scalar
+from hygge_engine.project.telling.problems import Problems, nearest
 
 BESIDE = ("store", "home")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hygge_engine.errors import Problem
-from hygge_engine.project.problems import nearest
+from hygge_engine.project.telling.problems import nearest
 
 PROJECT_FILE = "hygge.yml"
 FLOW_FILE = "flow.yml"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
-from hygge_engine.project.settings import Settings
+from hygge_engine.project.models.settings import Settings
 
 # SQL Server's own limit for an identifier; every destination takes as much.
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]

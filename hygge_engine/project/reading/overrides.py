@@ -12,11 +12,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from hygge_engine.project.checks import EntityTree
-from hygge_engine.project.document import read_value
-from hygge_engine.project.documents import FlowDocument, ProjectDocument
-from hygge_engine.project.nodes import Entry, Mapping, Node
-from hygge_engine.project.problems import Problems, Source, Span, nearest
+from hygge_engine.project.models.documents import FlowDocument, ProjectDocument
+from hygge_engine.project.reading.checks import EntityTree
+from hygge_engine.project.reading.trees import read_value
+from hygge_engine.project.telling.nodes import Entry, Mapping, Node
+from hygge_engine.project.telling.problems import Problems, Source, Span, nearest
 
 PLACE = "the command line"
 

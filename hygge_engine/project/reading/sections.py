@@ -7,14 +7,8 @@ from collections.abc import Mapping as MappingType
 from dataclasses import replace
 from typing import Any, get_args
 
-from hygge_engine.project.checks import EntityTree
-from hygge_engine.project.documents import ProjectDocument
-from hygge_engine.project.elsewhere import intended
-from hygge_engine.project.knowledge import KeyKnowledge
-from hygge_engine.project.nodes import Mapping, Scalar
-from hygge_engine.project.problems import Problems
-from hygge_engine.project.reporting import describe_value, is_broken, is_misspelt, misspelt
-from hygge_engine.project.settings import (
+from hygge_engine.project.models.documents import ProjectDocument
+from hygge_engine.project.models.settings import (
     CONNECTIONS,
     HOMES,
     JOURNAL_PLACES,
@@ -23,7 +17,13 @@ from hygge_engine.project.settings import (
     JournalPlaceSettings,
     Settings,
 )
-from hygge_engine.project.validation import fill_placeholders, fill_text, validate
+from hygge_engine.project.reading.checks import EntityTree
+from hygge_engine.project.reading.validation import fill_placeholders, fill_text, validate
+from hygge_engine.project.telling.keys import KeyKnowledge
+from hygge_engine.project.telling.model_faults import describe_value, is_broken, is_misspelt, misspelt
+from hygge_engine.project.telling.nodes import Mapping, Scalar
+from hygge_engine.project.telling.other_tools import intended
+from hygge_engine.project.telling.problems import Problems
 
 # Stands for any entity where the question is whether a section or the entity's name is wrong.
 _ANY_NAME = "a"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rapidfuzz.distance import Levenshtein
 
-from hygge_engine.project.problems import nearest
+from hygge_engine.project.telling.problems import nearest
 
 NO_PROJECT_KEYS = {
     **dict.fromkeys(

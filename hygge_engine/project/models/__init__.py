@@ -1,0 +1,1 @@
+"""What a project is: settings that describe, validated and unchangeable."""

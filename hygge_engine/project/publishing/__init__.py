@@ -1,0 +1,1 @@
+"""What is generated from the models: JSON Schemas, and the reference of all keys."""

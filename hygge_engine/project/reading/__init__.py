@@ -1,0 +1,1 @@
+"""From files to models: YAML, variables, inheritance, and what has to fit together."""

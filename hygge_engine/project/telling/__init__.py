@@ -1,0 +1,1 @@
+"""What is wrong with a project's files, in the words of those who write them."""
