@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from hygge_engine.project.models.settings import HomeSettings, StoreSettings, register_home, register_store
+from hygge_engine.project.settings import HomeSettings, StoreSettings, register_home, register_store
 
 
 @register_home

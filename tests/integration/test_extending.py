@@ -29,7 +29,8 @@ from hygge_engine.homes.files.settings import LocalHomeSettings
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.project import Entity, Flow, JournalSettings, Options, Project
-from hygge_engine.project.models.settings import HOMES, STORES, HomeSettings, StoreSettings, load_types, register_home
+from hygge_engine.project.models.settings import HOMES, STORES, load_types
+from hygge_engine.project.settings import HomeSettings, StoreSettings, register_home
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.database.table import DatabaseTable
 from hygge_engine.stores.folder import places_of
@@ -132,7 +133,7 @@ def test_the_example_is_installed_and_moves_rows(installed: Path, tmp_path: Path
     shop.hygge("go", "--run-type", "full_drop")
     assert len(shop.landed()) == 6
 
-    shop.run("python", "-m", "hygge_engine.project.publishing.schema", str(tmp_path / "schema"))
+    shop.run("python", "-m", "hygge_engine.project.schema", str(tmp_path / "schema"))
     flow = json.loads((tmp_path / "schema/flow.json").read_text())
     kinds = {
         option["properties"]["type"]["const"]

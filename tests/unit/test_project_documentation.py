@@ -60,7 +60,7 @@ def test_every_key_of_a_registered_type_is_documented_and_nothing_else() -> None
 @pytest.mark.parametrize("name", ["hygge.json", "flow.json", "entity.json"])
 def test_the_published_schemas_are_those_of_the_models(name: str) -> None:
     published = json.loads((REPOSITORY / "docs/schema" / name).read_text(encoding="utf-8"))
-    assert published == generate_schemas()[name], "run: python -m hygge_engine.project.publishing.schema docs/schema"
+    assert published == generate_schemas()[name], "run: python -m hygge_engine.project.schema docs/schema"
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,12 @@
 """JSON Schemas of the project's files, generated from the models, for editors that complete and check.
 
-``python -m hygge_engine.project.publishing.schema docs/schema`` writes them. They accept a little more than the engine
+``python -m hygge_engine.project.schema docs/schema`` writes them. They accept a little more than the engine
 does: a required key may be inherited from another file, and any value may be a variable.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -120,7 +119,3 @@ def write_schemas(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for name, schema in generate_schemas().items():
         (directory / name).write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write_schemas(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/schema"))
