@@ -39,6 +39,7 @@ check: setup
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-cache --no-logo >/dev/null || .venv/bin/lint-imports --no-cache --no-logo
 
 # Terraform itself and other tools on infra/ and docs/ (docs/deploy/pipelines.md).
 check-infra:
