@@ -42,7 +42,8 @@ def ends_soon(
     Python's handlers run on the main thread, and polars and Arrow have a waiting main thread sleep on through a signal
     (SA_RESTART). A signal that comes between a look for signals and the wait that follows, as where a question is about
     to be asked, wakes nobody either, so the thread wakes the main thread until that has heard. An interrupt that
-    `stop` raises within a finalizer is dropped by Python with a traceback; it is raised again instead.
+    `stop` raises within a finalizer is dropped by Python with a traceback; it is raised again instead. One within a
+    constructor leaves an object half built, whose finalizer fails: nothing of that is shown, then or later.
     """
     heard: list[int] = []  # Not an event, whose lock a second signal's handler would wait for.
     dropped: list[int] = []
@@ -63,7 +64,7 @@ def ends_soon(
     def hook(unraisable: sys.UnraisableHookArgs) -> None:
         if unraisable.exc_type is KeyboardInterrupt:
             dropped.append(1)
-        else:
+        elif not heard:
             before_hook(unraisable)
 
     ear, mouth = socket.socketpair()
@@ -83,7 +84,8 @@ def ends_soon(
         signal.set_wakeup_fd(before_mouth)
         for number, handler in before.items():
             signal.signal(number, handler)
-        sys.unraisablehook = before_hook
+        if not heard and sys.unraisablehook is hook:  # Else this one, or one within, keeps finalizers quiet to the end.
+            sys.unraisablehook = before_hook
         mouth.close()
         watch.join()
         ear.close()

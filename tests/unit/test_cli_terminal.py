@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -192,6 +193,45 @@ def test_an_interrupt_that_a_finalizer_drops_is_raised_again() -> None:
     left = interrupted(FINALIZING, keys=CTRL_C)
     assert (left.code, left.screen.split()[-1]) == (0, "heard")
     assert "Traceback" not in left.screen
+
+
+# What an interrupt in a constructor leaves is finalized while it travels, or whenever the last reference to it goes.
+HALF_BUILT = f"""
+import sys, time
+from hygge_engine.cli import interrupt
+interrupt.GRACE_SECONDS = 60
+class Half:
+    def __init__(self, name, whole=False):
+        self.name = name
+        if not whole:
+            print({READY!r}, flush=True)
+            time.sleep(60)
+        self.file = None
+    def __del__(self):
+        raise AttributeError(self.name)
+kept = []
+def build():
+    kept.append(Half.__new__(Half))
+    Half("within")
+with interrupt.ends_soon(interrupt.interrupt_main_thread):
+    Half("before", whole=True)
+    try:
+        with interrupt.ends_soon(interrupt.interrupt_main_thread):
+            build()
+    except KeyboardInterrupt as error:
+        stopped = error
+    kept[0].name = "between"
+    kept.clear()
+late = Half("after", whole=True)
+del stopped, late
+print("heard")
+"""
+
+
+def test_after_an_interrupt_nothing_is_said_of_objects_that_are_half_built() -> None:
+    left = interrupted(HALF_BUILT, keys=CTRL_C)
+    assert (left.code, left.screen.split()[-1]) == (0, "heard")
+    assert re.findall("AttributeError: (.*)", left.screen.replace("\r", "")) == ["before"]
 
 
 def test_a_question_hears_ctrl_c_even_where_that_wakes_nobody(tmp_path: Path) -> None:
