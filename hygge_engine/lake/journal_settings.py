@@ -15,8 +15,9 @@ from hygge_engine.lake.onelake import (
     check_below_files,
     journal_folder,
 )
-from hygge_engine.lake.settings import AccountUrl, FabricIdentifier, LakeSettings
-from hygge_engine.project.models.settings import JournalPlaceSettings, register_journal_place
+from hygge_engine.lake.settings import AccountUrl, FabricIdentifier, LakeSettings, lake_root
+from hygge_engine.project.models.locations import Location, folder_in, folder_on_disk
+from hygge_engine.project.models.settings import JournalPlaceSettings, Surroundings, register_journal_place
 
 
 @register_journal_place
@@ -30,7 +31,14 @@ class LocalJournal(JournalPlaceSettings):
     path: str = Field(min_length=1)
 
     def directories(self) -> Mapping[str, str]:
-        return {"path": f"{self.path}/{JOURNAL_FOLDER}"}
+        named = PurePath(self.path).name == JOURNAL_FOLDER
+        return {"path": self.path if named else f"{self.path}/{JOURNAL_FOLDER}"}
+
+    def own_folders(self) -> Mapping[str, str]:
+        return self.directories()
+
+    def keeps(self, surroundings: Surroundings) -> Location | None:
+        return folder_on_disk(surroundings.directory / self.address / JOURNAL_FOLDER)
 
     @property
     def address(self) -> str:
@@ -50,6 +58,9 @@ class AdlsJournal(JournalPlaceSettings, LakeSettings):
     def _stays_out_of_fabrics_folders(self) -> Self:
         check_adls_path(self.account_url, self.path)
         return self
+
+    def keeps(self, surroundings: Surroundings) -> Location | None:
+        return folder_in(lake_root(self), self.folder)
 
     @property
     def address(self) -> str:
@@ -72,6 +83,9 @@ class OneLakeJournal(JournalPlaceSettings, LakeSettings):
     account_url: AccountUrl = ONELAKE_URL
     lakehouse: FabricIdentifier
     path: Annotated[str, AfterValidator(check_below_files)] = ""
+
+    def keeps(self, surroundings: Surroundings) -> Location | None:
+        return folder_in(lake_root(self), self.folder)
 
     @property
     def address(self) -> str:

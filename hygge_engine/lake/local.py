@@ -24,7 +24,14 @@ from typing import BinaryIO
 
 from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeError, LakeNotFound
 from hygge_engine.lake.base import Content, PathInfo, Staged, StagingWriter, check_length
-from hygge_engine.lake.local_os import lake_errors, lock_files, move_without_replacing, root_errors, sync_directory
+from hygge_engine.lake.local_os import (
+    MOVE_AWAY,
+    lake_errors,
+    lock_files,
+    move_without_replacing,
+    root_errors,
+    sync_directory,
+)
 
 # Locks, unfinished writes and deleted folders live here, below the lake's root and on the same filesystem.
 WORK_FOLDER = ".hygge_lake"
@@ -121,7 +128,7 @@ class LocalLake:
         try:
             with lake_errors(path), self._locked(path):
                 if target.is_dir():
-                    raise LakeConflict(f"{path} is a folder.", status=409)
+                    raise LakeConflict(f"{target} is a folder, and a file is needed there.", status=409, hint=MOVE_AWAY)
                 target.unlink()
                 sync_directory(target.parent)
                 return True
@@ -138,7 +145,7 @@ class LocalLake:
             with lake_errors(path), self._locked(path):
                 status = target.stat()
                 if not target.is_dir():
-                    raise LakeConflict(f"{path} is a file.", status=409)
+                    raise LakeConflict(f"{target} is a file, and a folder is needed there.", status=409, hint=MOVE_AWAY)
                 if if_match is not None and _directory_etag(status) != if_match:
                     raise LakeConditionNotMet(f"{path} is not the folder that was read.", status=412)
                 # One rename takes the whole folder out of sight; what follows may be interrupted.
@@ -226,6 +233,9 @@ class LocalLake:
         for parent in target.parents:
             if parent.is_dir():
                 break
+            # Looked at again in this order: another writer may just have made the folder.
+            if self._root in parent.parents and os.path.lexists(parent) and not parent.is_dir():
+                raise LakeConflict(f"{parent} is a file, and a folder is needed there.", status=409, hint=MOVE_AWAY)
             missing.append(parent)
         for parent in reversed(missing):
             parent.mkdir(exist_ok=True)

@@ -25,6 +25,9 @@ _CONFLICTS = (errno.EEXIST, errno.EISDIR, errno.ENOTEMPTY, errno.EBUSY)
 _UNAVAILABLE = (errno.EAGAIN, errno.EINTR, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE)
 _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT) if sys.platform != "win32" else (errno.ENOSPC,)
 
+# What to do about something that stands where the lake needs a file or folder of its own.
+MOVE_AWAY = "Give the store or the journal another path, or move it away."
+
 # Linux, include/uapi/linux/fs.h and fcntl.h.
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
@@ -57,8 +60,7 @@ def root_errors(root: Path) -> Iterator[None]:
     except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         nearest = next(path for path in (root, *root.parents) if os.path.lexists(path))
         if not nearest.is_dir():
-            hint = "Give the store or the journal another path, or move the file away."
-            raise LakeError(f"{root} cannot be a folder: {nearest} is a file.", hint=hint) from error
+            raise LakeError(f"{root} cannot be a folder: {nearest} is a file.", hint=MOVE_AWAY) from error
         hint = "Check the owner and mode of the folder, or give the store or the journal another path."
         message = f"{root} cannot be made in {nearest}: {error.strerror or error}."
         raise LakeDenied(message, status=403, hint=hint) from error
@@ -78,7 +80,8 @@ def lake_errors(path: str) -> Iterator[None]:
                 f"{path}: {reason}.", status=403, hint="Check the owner and mode of the folder."
             ) from error
         if error.errno in _CONFLICTS:
-            raise LakeConflict(f"{path}: {reason}.", status=409) from error
+            where = f" ({error.filename})" if error.filename else ""
+            raise LakeConflict(f"{path}: {reason}{where}.", status=409, hint=MOVE_AWAY) from error
         if error.errno in _UNAVAILABLE:
             raise LakeUnavailable(f"{path}: {reason}.") from error
         hint = "Free some disk space." if error.errno in _OUT_OF_SPACE else ""

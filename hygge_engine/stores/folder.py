@@ -37,6 +37,11 @@ class Places:
     staging: str
 
     @property
+    def journal(self) -> str:
+        """The folder of everything that is ours."""
+        return self.state.rsplit("/", 3)[0]
+
+    @property
     def entity(self) -> str:
         """``flow.entity``, as the landing state's path tells it."""
         flow, name = self.state.removesuffix(".json").split("/")[-2:]
@@ -181,8 +186,14 @@ class FolderTable(Destination[TableLanding]):
             )
 
     def _check_unclaimed(self) -> None:
-        """Raises NotOurs where the folder, of which nothing is ours, is not empty."""
-        folder = self.places.folder
+        """Raises NotOurs where the folder, of which nothing is ours, is not empty, or there can be no landing state."""
+        folder, journal = self.places.folder, self.places.journal
+        kept = self.lake.info(journal)
+        if kept is not None and not kept.is_directory:
+            raise NotOurs(
+                f"{journal} in {self.lake.url} is a file, and landing states need a folder of this name",
+                hint="Move it away, or let the store land elsewhere.",
+            )
         info = self.lake.info(folder)
         if info is not None and not info.is_directory:
             raise NotOurs(f"{folder} is a file, and the table needs a folder", hint=self._not_ours_hint())

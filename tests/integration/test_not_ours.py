@@ -19,11 +19,12 @@ from typer.testing import CliRunner
 
 from devcloud.onelake import OneLake
 from hygge_engine.cli.app import app
-from hygge_engine.errors import HomeUnavailable, LandingBroken
+from hygge_engine.errors import HomeUnavailable, LakeError, LandingBroken
 from hygge_engine.flow.factory import open_table
 from hygge_engine.flow.ownership import adoption_of
 from hygge_engine.lake import opening
 from hygge_engine.lake.local import LocalLake
+from hygge_engine.orchestration.places import place_of
 from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.base import Adoption
 from tests.faults.world import FragileLake, Killed, World
@@ -132,6 +133,31 @@ def test_a_reload_leaves_files_of_others_in_its_folder(warehouse: FileWarehouse,
     ours = {name for name in contents(warehouse.folder) if name not in OTHERS}
     assert len(ours) == rows_left
     assert all(name.startswith("part-00002-") for name in ours)
+
+
+@pytest.mark.parametrize("warehouse", ["local-csv", "adls-csv", "adls-delta"], indirect=True)
+def test_a_file_called_like_the_engines_own_folder_is_told_with_its_place(warehouse: FileWarehouse) -> None:
+    warehouse.source.put(1)
+    if warehouse._store["type"] == "adls":  # whose folder other tests share
+        warehouse._store["path"] = f"landing/alone_{warehouse.name}"
+        warehouse.folder = warehouse.folder.parent / f"alone_{warehouse.name}" / warehouse.name
+    theirs = warehouse.folder.parent / ".hygge_journal"
+    loaded = warehouse.project("incremental")  # which refuses what it sees on disk itself
+    theirs.parent.mkdir(parents=True, exist_ok=True)
+    theirs.write_bytes(b"theirs")
+    (entity,) = loaded.entities
+    warehouse._projects["incremental"] = loaded
+    refused = warehouse.slice("first", "incremental")
+    assert refused.error == "store.not_ours", refused
+    assert ".hygge_journal in" in refused.message
+    assert "Move it away" in refused.hint
+    with pytest.raises(LakeError) as failed:
+        place_of(loaded, entity).progress.begin("first", "tests")
+    assert ".hygge_journal" in failed.value.message
+    assert theirs.read_bytes() == b"theirs"
+    theirs.unlink()
+    warehouse.load()
+    assert warehouse.rows() == warehouse.source.rows
 
 
 @pytest.mark.parametrize("while_reading", [False, True])

@@ -100,6 +100,25 @@ APART = [
 ]
 
 
+JOURNAL = ".hygge_journal"
+READING_WHAT_IS_KEPT = [
+    (files(f"w/{JOURNAL}/**", "parquet"), files("w")),
+    (files(f"w/{JOURNAL}/runs/*.parquet"), files("./W")),
+    (files(f"x/../w/{JOURNAL}"), files("w", "delta")),
+    (files(f"w/{JOURNAL}/*/*"), "{ type: sqlite, path: w/shop.db }"),
+    (files(f"kept/{JOURNAL}/journal*"), files("w") + "\njournal: { location: ./kept }"),
+    (files(f"linked/{JOURNAL}/staging/**"), files("exports")),
+    (files("journal/**"), store_table("one")),
+    (adls(f"landing/{JOURNAL}/**"), adls("landing")),
+    (adls(f"{JOURNAL}/runs"), adls("w") + f"\njournal: {{ location: {{ type: adls, {LAKE}, path: '/' }} }}"),
+]
+BESIDE_WHAT_IS_KEPT = [
+    (files(f"w/{JOURNAL}/journal.parquet", "parquet"), files("w")),
+    (files("kept"), files("w") + "\njournal: { location: ./kept }"),
+    (files("kept/**/*.csv"), files("w") + "\njournal: { location: ./kept }"),
+]
+
+
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """A project with links: ``linked`` to the store's folder, and below two homes to the table's folder and a file."""
@@ -124,7 +143,16 @@ def test_a_store_in_what_a_home_of_its_flow_reads_is_refused(directory: Path, ho
     assert "flows/f0/flow.yml:" in found
 
 
-@pytest.mark.parametrize(("home", "store"), APART)
+@pytest.mark.parametrize(("home", "store"), READING_WHAT_IS_KEPT)
+def test_a_home_that_reads_what_its_own_loads_leave_beside_rows_is_refused(
+    directory: Path, home: str, store: str
+) -> None:
+    found = problems(directory, (home, store))
+    assert "the home of `f0.orders` reads" in found
+    assert "flows/f0/flow.yml:" in found
+
+
+@pytest.mark.parametrize(("home", "store"), [*APART, *BESIDE_WHAT_IS_KEPT])
 def test_places_that_only_lie_near_each_other_are_taken(directory: Path, home: str, store: str) -> None:
     assert problems(directory, (home, store)) == ""
 
@@ -149,3 +177,28 @@ def test_tables_that_are_written_in_two_ways_or_lie_in_each_other_are_refused(di
     assert "lands in the same place" in problems(directory, *((home, store) for store in sqlite))
     servers = [store_table("one"), store_table("same")]
     assert "lands in the same place" in problems(directory, *((home, store) for store in servers))
+
+
+@pytest.mark.parametrize(
+    ("store", "file"),
+    [
+        (files("w"), f"w/{JOURNAL}"),
+        ("{ type: sqlite, path: w/shop.db }", f"w/{JOURNAL}"),
+        (files("w") + "\njournal: { location: ./kept }", f"kept/{JOURNAL}"),
+        (files("w") + f"\njournal: {{ location: ./kept/{JOURNAL} }}", f"kept/{JOURNAL}"),
+        (store_table("one"), "journal"),
+    ],
+)
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_file_where_a_folder_of_ours_has_to_be_is_told_with_its_name(
+    directory: Path, store: str, file: str, is_link: bool
+) -> None:
+    (directory / file).parent.mkdir(exist_ok=True)
+    if is_link:
+        (directory / file).symlink_to("nowhere")
+    else:
+        (directory / file).write_text("theirs")
+    found = problems(directory, (files("in/{entity}.csv"), store))
+    assert f"{file} is a file" in found
+    assert "Move the file away" in found
+    assert "flows/f0/flow.yml:" in found

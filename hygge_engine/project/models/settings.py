@@ -61,6 +61,10 @@ class Settings(BaseModel):
         ``options.local_paths`` bounds them. They may be patterns."""
         return {}
 
+    def own_folders(self) -> Mapping[str, str]:
+        """The folders that are made below paths of this machine for what is ours, by the keys of these paths."""
+        return {}
+
     def model_post_init(self, context: Any, /) -> None:
         for value in self.__dict__.values():
             if isinstance(value, SecretStr):
@@ -174,6 +178,10 @@ class StoreSettings(Settings):
         """Whether the journal may lie beside these rows, as ``journal.location: store`` asks for."""
         return False
 
+    def keeps(self, surroundings: Surroundings) -> Location | None:
+        """The folder beside its tables that is ours: landing states, what is staged, and the journal if it is here."""
+        return None
+
     def destination(self, entity: str) -> str:
         """Where the entity's rows settle, for people; two entities that name the same place cannot both load."""
         parts = [getattr(self, name) for name in _LOCATION_KEYS if name in type(self).model_fields]
@@ -209,6 +217,10 @@ class JournalPlaceSettings(Settings):
     kind: ClassVar[str]
     opener: ClassVar[str] = ""
     type: str
+
+    def keeps(self, surroundings: Surroundings) -> Location | None:
+        """The journal's folder."""
+        return None
 
     @property
     def address(self) -> str:

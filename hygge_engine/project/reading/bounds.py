@@ -53,6 +53,9 @@ class Bounds:
                 self._check_host(key, address, _place(node, key))
             for key, path in part.directories().items():
                 self._check_path(key, path, flow, _place(node, key))
+            for key, path in part.own_folders().items():
+                if not self._objection(key, part.directories()[key], flow)[0]:
+                    self._check_own(path, _place(node, key))
 
     def _check_host(self, key: str, address: str, place: Node) -> None:
         host = (urlsplit(address).hostname or "").casefold()
@@ -77,6 +80,21 @@ class Bounds:
             )
             self._problems.add(
                 place.source.problem(place.line, place.column, message, found=f"`{path}`", expected=expected, hint=hint)
+            )
+
+    def _check_own(self, path: str, place: Node) -> None:
+        """A file where a folder of ours has to be."""
+        folder = self._directory / path
+        if os.path.lexists(folder) and not folder.is_dir():
+            name = os.path.relpath(folder, self._directory)
+            self._problems.add(
+                place.source.problem(
+                    place.line,
+                    place.column,
+                    f"{name} is a file, and what is kept beside the rows needs a folder of this name",
+                    hint="Move the file away, or let the path lead elsewhere.",
+                ),
+                topic=f"{name} is a file",
             )
 
     def _objection(self, key: str, path: str, flow: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hygge_engine.project.models.documents import FlowDocument
 from hygge_engine.project.models.project import Entity, JournalSettings
-from hygge_engine.project.models.settings import HOMES, STORES, ConnectionSettings, Surroundings
+from hygge_engine.project.models.settings import HOMES, STORES, ConnectionSettings, JournalPlaceSettings, Surroundings
 from hygge_engine.project.reading.journal_section import BESIDE, address_of
 from hygge_engine.project.reading.overlaps import Overlaps
 from hygge_engine.project.telling.model_faults import is_misspelt
@@ -53,7 +53,8 @@ class Checks:
         self, directory: Path, connections: MappingType[str, ConnectionSettings | None] | None, problems: Problems
     ) -> None:
         self._connections = connections
-        self._overlaps = Overlaps(Surroundings(directory, connections or {}), problems)
+        self._surroundings = Surroundings(directory, connections or {})
+        self._overlaps = Overlaps(self._surroundings, problems)
         self._problems = problems
         self._destinations: dict[str, _Claim] = {}
         self._agreements: dict[tuple[str, str], _Claim] = {}
@@ -96,6 +97,10 @@ class Checks:
                 topic=f"journal of a {beside.type}",
             )
         self._check_agreements(entity, journal, location, item)
+        place = self._stores[entity.id].get("path") or item.place
+        self._overlaps.add_kept(entity, entity.store.keeps(self._surroundings), place)
+        if isinstance(journal.location, JournalPlaceSettings):
+            self._overlaps.add_kept(entity, journal.location.keeps(self._surroundings), location or item.place)
 
     def check_overlaps(self) -> None:
         """No entity lands where a home of its flow reads, or in another one's folder. Called when all entities are

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hygge_engine.project.models.locations import Location
+from hygge_engine.project.models.locations import Location, alike
 from hygge_engine.project.models.project import Entity
 from hygge_engine.project.models.settings import Surroundings
 from hygge_engine.project.telling.nodes import Node
@@ -16,6 +16,11 @@ _HINT = (
     "Let the store write where no home of its flow reads: another `path`, `table_name` or `schema_name`, "
     "or a narrower pattern for the home."
 )
+
+_KEPT_HINT = "Let the home read elsewhere, or name `journal.parquet` alone: only the engine reads the other files."
+
+# The journal's file of all loads that have been folded.
+_CANONICAL = "journal.parquet"
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Overlaps:
         self._problems = problems
         self._read: list[tuple[Entity, Location]] = []
         self._written: list[_Written] = []
+        self._kept: dict[tuple[str, str, tuple[str, ...]], _Written] = {}
 
     def add(self, entity: Entity, place: Node) -> None:
         """Remember an entity; ``place`` is where its store's place is written."""
@@ -43,13 +49,18 @@ class Overlaps:
         if at is not None:
             self._written.append(_Written(entity, at, place))
 
+    def add_kept(self, entity: Entity, at: Location | None, place: Node) -> None:
+        """Remember a folder of ours for what an entity's loads leave beside rows; None where it is not known."""
+        if at is not None:
+            self._kept.setdefault((entity.flow, at.root, at.fixed), _Written(entity, at, place))
+
     def check(self) -> None:
         """Add a problem for each table that a home of its flow reads, and for each that lies in another's folder.
 
         A home may read what another flow has landed: flows follow each other.
         """
         by_path = sorted(self._written, key=lambda written: (written.at.root, written.at.fixed, written.at.table))
-        told = set()
+        told = set[str]()
         for entity, at in self._read:
             for written in _near(by_path, at):
                 if written.entity.flow == entity.flow and written.entity.id not in told and at.reaches(written.at):
@@ -57,6 +68,18 @@ class Overlaps:
                     whose = "its own home" if written.entity.id == entity.id else f"the home of `{entity.id}`"
                     self._add(written, f"`{written.entity.id}` would land where {whose} reads", _HINT)
         self._check_tables(by_path)
+        self._check_kept(told)
+
+    def _check_kept(self, told: set[str]) -> None:
+        """Homes that read what their own flow's loads leave beside rows."""
+        for entity, at in self._read:
+            for (flow, _, _), kept in self._kept.items():
+                if flow == entity.flow and entity.id not in told and _reads_kept(at, kept.at):
+                    told.add(entity.id)
+                    folder = "/".join(kept.at.parts[-2:])
+                    self._add(
+                        kept, f"the home of `{entity.id}` reads {folder}, which its own loads write to", _KEPT_HINT
+                    )
 
     def _check_tables(self, by_path: list[_Written]) -> None:
         folders: dict[tuple[str, tuple[str, ...], str], _Written] = {}
@@ -80,6 +103,15 @@ class Overlaps:
     def _add(self, written: _Written, message: str, hint: str) -> None:
         place = written.place
         self._problems.add(place.source.problem(place.line, place.column, message, hint=hint))
+
+
+def _reads_kept(at: Location, kept: Location) -> bool:
+    """Whether a home reads in a folder of ours. A hidden one is found by its name alone; the journal's one large file
+    may be read, since it is only ever replaced as a whole."""
+    fixed = kept.fixed
+    if fixed[-1].startswith(".") and fixed[-1] not in map(alike, at.parts):
+        return False
+    return at.fixed[: len(fixed) + 1] != (*fixed, _CANONICAL) and at.reaches(kept)
 
 
 def _is_told_already(one: Entity, other: Entity) -> bool:

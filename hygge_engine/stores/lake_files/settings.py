@@ -63,6 +63,12 @@ class LocalSettings(FilesSettings):
     def directories(self) -> Mapping[str, str]:
         return {"path": self.path}
 
+    def own_folders(self) -> Mapping[str, str]:
+        return {"path": f"{self.path}/{JOURNAL_FOLDER}"}
+
+    def keeps(self, surroundings: Surroundings) -> Location | None:
+        return folder_on_disk(surroundings.directory / self.path / JOURNAL_FOLDER)
+
     def tables_folder(self) -> str:
         return ""
 
@@ -78,6 +84,9 @@ class LakeFilesSettings(FilesSettings, LakeSettings):
 
     def writes(self, surroundings: Surroundings, entity: str) -> Location | None:
         return folder_in(lake_root(self), self.folder_of(entity))
+
+    def keeps(self, surroundings: Surroundings) -> Location | None:
+        return folder_in(lake_root(self), self.journal_folder())
 
 
 @register_store

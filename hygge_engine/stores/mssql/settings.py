@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from hygge_engine.homes.mssql.settings import MssqlConnection, table_location
 from hygge_engine.lake.onelake import check_adls_path
-from hygge_engine.lake.settings import AccountUrl, LakeCredential, LakeSettings, PathPart
-from hygge_engine.project.models.locations import Location
+from hygge_engine.lake.settings import AccountUrl, LakeCredential, LakeSettings, PathPart, lake_root
+from hygge_engine.project.models.locations import Location, folder_in, folder_on_disk
 from hygge_engine.project.models.settings import Settings, StoreSettings, Surroundings, register_store
 
 # SQL Server's names have 128 characters, of which the name of a stage needs 33 for its end.
@@ -43,6 +43,15 @@ class JournalFolderSettings(Settings):
 
     def directories(self) -> Mapping[str, str]:
         return {"path": self.path} if self.account_url is None else {}
+
+    def own_folders(self) -> Mapping[str, str]:
+        return self.directories()
+
+    def keeps(self, surroundings: Surroundings) -> Location:
+        """The journal's folder."""
+        if self.account_url is None:
+            return folder_on_disk(surroundings.directory / self.path)
+        return folder_in(lake_root(self.lake_settings()), self.path)
 
     @model_validator(mode="after")
     def _is_one_place(self) -> Self:
@@ -89,6 +98,9 @@ class MssqlStoreSettings(StoreSettings):
         connection = surroundings.connections.get(self.connection)
         table = self.table_name.replace("{entity}", entity)
         return table_location(connection, self.schema_name, table) if isinstance(connection, MssqlConnection) else None
+
+    def keeps(self, surroundings: Surroundings) -> Location | None:
+        return self.journal_folder.keeps(surroundings) if self.journal_folder else None
 
     def keeps_journal(self) -> bool:
         return self.journal_folder is not None

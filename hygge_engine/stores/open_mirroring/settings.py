@@ -112,5 +112,8 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
         folder = f"{self.mirror_name}/Files/LandingZone/{self.schema_name}.schema/{table}"
         return folder_in(lake_root(self), f"{self.path.strip('/')}/{folder}")
 
+    def keeps(self, surroundings: Surroundings) -> Location | None:
+        return folder_in(lake_root(self), f"{self.path.strip('/')}/{self.mirror_name}/Files/.hygge_journal")
+
     def keeps_journal(self) -> bool:
         return True

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from hygge_engine.lake.onelake import JOURNAL_FOLDER
 from hygge_engine.project.models.locations import Location, folder_on_disk
 from hygge_engine.project.models.settings import StoreSettings, Surroundings, register_store
 
@@ -35,6 +37,12 @@ class SqliteSettings(StoreSettings):
 
     def directories(self) -> Mapping[str, str]:
         return {"path": self.path}
+
+    def own_folders(self) -> Mapping[str, str]:
+        return {"path": str(Path(self.path).parent / JOURNAL_FOLDER)}
+
+    def keeps(self, surroundings: Surroundings) -> Location | None:
+        return folder_on_disk((surroundings.directory / self.path).parent / JOURNAL_FOLDER)
 
     def deletes(self) -> bool:
         """A table of a key only; a load of one without is refused."""
