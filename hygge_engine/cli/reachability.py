@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from hygge_engine.cli.messages import error_lines
 from hygge_engine.cli.output import echo
 from hygge_engine.errors import HomeUnavailable, HyggeError, LakeUnavailable
-from hygge_engine.homes.mssql.connect import check_reachable as check_server
+from hygge_engine.homes.mssql.sessions import check_answers as check_server
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.hosts import is_loopback
 from hygge_engine.lake.probe import check_answers

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,10 @@ import pytest
 from pydantic import SecretStr
 
 from hygge_engine.errors import HomeUnavailable
+from hygge_engine.homes.mssql import sessions
 from hygge_engine.homes.mssql.connect import check_reachable
+from hygge_engine.homes.mssql.errors import Translate, diagnose_mssql_python
+from hygge_engine.homes.mssql.session import Session
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from tests.unit.project_files import FLOW
 
@@ -159,18 +162,54 @@ def test_a_place_that_accepts_and_says_nothing_is_given_up(tmp_path: Path) -> No
     assert "no answer" in planned.stdout
 
 
-def test_a_source_that_is_down_is_remembered_by_the_journal(tmp_path: Path) -> None:
-    hygge_yml = "name: shop\nconnections: {shop_db: {type: mssql, server: '127.0.0.1,%d', database: d, auth: sql, "
-    (tmp_path / "hygge.yml").write_text(hygge_yml % closed_port() + "username: u, password: p}}\n")
-    flow = (
-        FLOW[: FLOW.index("store:")] + "store: {type: local}\nwatermark: {column: v}\nentities: [orders, customers]\n"
+def write_source(directory: Path, server: str) -> None:
+    """Two tables of a server that nobody waits for longer than a second, and a file beside them."""
+    write_project(directory, "", 0)
+    login = "database: d, auth: sql, username: u, password: p, login_timeout_seconds: 1"
+    (directory / "hygge.yml").write_text(
+        f"name: shop\nconnections: {{shop_db: {{type: mssql, server: '{server}', {login}}}}}\n"
     )
-    (tmp_path / "flows/orders_to_fabric").mkdir(parents=True)
-    (tmp_path / "flows/orders_to_fabric/flow.yml").write_text(flow)
+    flow = FLOW[: FLOW.index("store:")] + "store: {type: local}\nwatermark: {column: v}\n"
+    (directory / "flows/orders_to_fabric").mkdir(parents=True)
+    (directory / "flows/orders_to_fabric/flow.yml").write_text(flow + "entities: [invoices, customers]\n")
+
+
+def test_a_source_that_is_down_is_remembered_by_the_journal(tmp_path: Path) -> None:
+    write_source(tmp_path, f"127.0.0.1,{closed_port()}")
     gone = hygge(tmp_path, "go")
     assert gone.returncode == 1
-    assert "2 failed" in gone.stdout
+    assert "1 settled, 2 failed" in gone.stdout
     assert "Connection refused" in hygge(tmp_path, "runs", "--failed").stdout
+
+
+def test_a_server_that_accepts_and_says_nothing_is_given_up_once(tmp_path: Path) -> None:
+    with silent() as server:
+        write_source(tmp_path, f"127.0.0.1,{server.port}")
+        for number, (command, left) in enumerate({"doctor": "here", "go": "1 settled"}.items(), 1):
+            ended = hygge(tmp_path, command)
+            assert (ended.returncode, "says nothing within 1 s" in ended.stdout + ended.stderr) == (1, True), ended
+            assert left in ended.stdout
+            assert len(server.connections) <= 4 * number  # of which each entity would have many
+
+
+def test_a_refused_login_is_an_answer_of_a_named_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(text: str, name: str = "General error") -> Callable[..., Session]:
+        def open_(*_: object, translation: Translate) -> Session:
+            raise translation(diagnose_mssql_python(name, f"[Microsoft]{text}"), "Connecting")
+
+        return open_
+
+    named = MssqlConnection.model_validate(
+        {"server": "sql.example\\INST", "database": "d", "username": "u", "password": "p"}
+    )
+    for text in ("Login failed for user 'u'.", "Database 'd' is being recovered. Waiting until recovery is finished."):
+        monkeypatch.setattr(sessions, "open_session", answer(text))
+        sessions.check_answers(named)
+    monkeypatch.setattr(
+        sessions, "open_session", answer("Error Locating Server", "Client unable to establish connection")
+    )
+    with pytest.raises(HomeUnavailable, match="Error Locating"):
+        sessions.check_answers(named)
 
 
 def test_a_named_instance_of_a_host_without_an_address_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,10 @@ from functools import partial
 from hygge_engine.checks import Check, attempt, failure
 from hygge_engine.errors import CursorUnusable, HomeError, HyggeError
 from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_table
-from hygge_engine.homes.mssql.connect import check_reachable
 from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
 from hygge_engine.homes.mssql.query import select
 from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session
-from hygge_engine.homes.mssql.sessions import open_session
+from hygge_engine.homes.mssql.sessions import check_answers, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import VERSIONS
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
@@ -118,10 +117,8 @@ def _check_reachable(connection: MssqlConnection) -> Check:
     how = f"connect to {connection.address}"
 
     def look() -> Check:
-        if "," not in connection.address:
-            return Check("reachable", "unknown", "a named instance; the driver asks for its port", how)
         limit = min(connection.login_timeout_seconds, CONNECT_TIMEOUT_SECONDS)
-        check_reachable(connection.model_copy(update={"login_timeout_seconds": limit}))
+        check_answers(connection.model_copy(update={"login_timeout_seconds": limit}))
         return Check("reachable", "ok", f"{connection.address} answers", how)
 
     return attempt("reachable", how, look)

@@ -6,6 +6,7 @@ import re
 import socket
 import struct
 import threading
+from contextlib import suppress
 from typing import Final, Protocol
 
 from azure.core.credentials import AccessToken
@@ -30,6 +31,10 @@ _AUDIENCE: Final = "https://database.windows.net/.default"
 
 # Names that only the driver knows: this machine's, as ``.`` and ``(local)``, and those after a protocol, as ``np:``.
 _OWN_NAME: Final = re.compile(r"\.$|\(|[a-z]+:", re.IGNORECASE)
+
+
+# PRELOGIN of [MS-TDS] 2.2.6.5: header, VERSION (six bytes at 11), ENCRYPTION (one at 17: as the server likes), the end.
+_PRELOGIN: Final = bytes.fromhex("1201001a0000010000000b00060100110001ff12000000000000")
 
 
 class _Credential(Protocol):
@@ -97,6 +102,25 @@ def check_reachable(connection: MssqlConnection) -> None:
             f"Cannot reach {host} on port {port.strip()}: {reason}.",
             hint="Check the server's name and port, whether it runs, and the firewalls in between.",
         ) from error
+
+
+def check_says_something(connection: MssqlConnection) -> None:
+    """Raise HomeUnavailable where the server's port is open, and nobody says a word within the login timeout.
+
+    It is sent the packet that every conversation begins with. What it answers is for the driver to read, and so is
+    whether it hangs up.
+    """
+    host, port = connection.host, int(connection.address.partition(",")[2])
+    with suppress(ConnectionError), socket.create_connection((host, port), connection.login_timeout_seconds) as server:
+        server.sendall(_PRELOGIN)
+        try:
+            server.recv(1)
+        except TimeoutError as error:
+            raise HomeUnavailable(
+                f"{host} accepts connections on port {port}, but says nothing within "
+                f"{connection.login_timeout_seconds} s.",
+                hint="Check that a SQL Server listens there, and what lies between here and it.",
+            ) from error
 
 
 def _check_name(host: str) -> None:

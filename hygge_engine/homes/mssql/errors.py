@@ -254,6 +254,9 @@ _WAIT = re.compile(r"Retry the request after (\d+) seconds", re.IGNORECASE)
 # Connection errors that the ODBC driver numbers itself, as Winsock or SNI would: they are no numbers of SQL Server.
 _DRIVER_NUMBERS = frozenset({0, -1, -2})
 
+# What drivers and systems say where no server has spoken.
+NUMBERS_OF_THE_NETWORK: Final = frozenset({0, 64, 233, 10053, 10054, 10060, 11001})
+
 
 def diagnose_mssql_python(driver_error: str, ddbc_error: str) -> Diagnosis:
     """What an exception of mssql-python says: the name of a SQLSTATE, and the server's message without its number."""

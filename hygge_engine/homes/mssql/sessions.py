@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from hygge_engine.homes.mssql.connect import check_reachable
-from hygge_engine.homes.mssql.errors import Translate, translate
+from collections.abc import Iterable
+
+from hygge_engine.errors import HomeError, HomeUnavailable
+from hygge_engine.homes.mssql.connect import check_reachable, check_says_something
+from hygge_engine.homes.mssql.errors import NUMBERS_OF_THE_NETWORK, Diagnosis, Translate, translate
 from hygge_engine.homes.mssql.session import Session
 from hygge_engine.homes.mssql.settings import MssqlConnection
 
@@ -22,3 +25,27 @@ def open_session(connection: MssqlConnection, *, translation: Translate = transl
     from hygge_engine.homes.mssql.mssql_python_session import MssqlPythonSession
 
     return MssqlPythonSession(connection, translation)
+
+
+def check_answers(connection: MssqlConnection) -> None:
+    """Raise HomeUnavailable where nobody answers within ``login_timeout_seconds``, tried once.
+
+    A named instance's port is the driver's to ask for, so that there a login is tried; what the server says to it is an
+    answer, be it a refusal.
+    """
+    if "," in connection.address:
+        check_reachable(connection)
+        check_says_something(connection)
+        return
+    try:
+        open_session(connection, translation=_nobody_there).close()
+    except HomeUnavailable:
+        raise
+    except HomeError:
+        return
+
+
+def _nobody_there(diagnosis: Diagnosis, doing: str, *, secrets: Iterable[str] = ()) -> HomeError:
+    """An error in which a server has a number of its own is an answer of it."""
+    error = translate(diagnosis, doing, secrets=secrets)
+    return error if diagnosis.number in NUMBERS_OF_THE_NETWORK else HomeError(error.message)
