@@ -9,20 +9,12 @@ from pathlib import Path
 from hygge_engine.project.models.documents import FlowDocument
 from hygge_engine.project.models.project import Entity, JournalSettings
 from hygge_engine.project.models.settings import HOMES, STORES, ConnectionSettings, JournalPlaceSettings, Surroundings
+from hygge_engine.project.reading.entity_tree import EntityTree
 from hygge_engine.project.reading.journal_section import BESIDE, address_of
 from hygge_engine.project.reading.overlaps import Overlaps
 from hygge_engine.project.telling.model_faults import is_misspelt
-from hygge_engine.project.telling.nodes import Mapping, Node, Scalar
+from hygge_engine.project.telling.nodes import Mapping, Node, Scalar, text_of
 from hygge_engine.project.telling.problems import Problems, nearest
-
-
-@dataclass(frozen=True)
-class EntityTree:
-    """One entity as written: its name, its own keys, and the place that names it."""
-
-    name: str
-    tree: Mapping
-    place: Node
 
 
 @dataclass(frozen=True)
@@ -248,8 +240,3 @@ class Checks:
                         expected=f"`{first.value}`, as for `{first.entity}` ({first.where})",
                     )
                 )
-
-
-def text_of(node: Node | None) -> str | None:
-    """The text of a scalar that is set and whole."""
-    return node.text if isinstance(node, Scalar) and not node.broken and node.value is not None else None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hygge_engine.project.models.documents import FlowDocument, ProjectDocument
-from hygge_engine.project.reading.checks import EntityTree
+from hygge_engine.project.reading.entity_tree import EntityTree
 from hygge_engine.project.reading.trees import read_value
 from hygge_engine.project.telling.nodes import Entry, Mapping, Node
 from hygge_engine.project.telling.problems import Problems, Source, Span, nearest

@@ -17,7 +17,7 @@ from hygge_engine.project.models.settings import (
     JournalPlaceSettings,
     Settings,
 )
-from hygge_engine.project.reading.checks import EntityTree
+from hygge_engine.project.reading.entity_tree import EntityTree
 from hygge_engine.project.reading.validation import fill_placeholders, fill_text, validate
 from hygge_engine.project.telling.keys import KeyKnowledge
 from hygge_engine.project.telling.model_faults import describe_value, is_broken, is_misspelt, misspelt

@@ -65,3 +65,8 @@ class Mapping:
 
 
 Node = Scalar | Sequence | Mapping
+
+
+def text_of(node: Node | None) -> str | None:
+    """The text of a scalar that is set and whole."""
+    return node.text if isinstance(node, Scalar) and not node.broken and node.value is not None else None

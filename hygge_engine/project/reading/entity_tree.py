@@ -1,0 +1,16 @@
+"""One entity as its files have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hygge_engine.project.telling.nodes import Mapping, Node
+
+
+@dataclass(frozen=True)
+class EntityTree:
+    """One entity as written: its name, its own keys, and the place that names it."""
+
+    name: str
+    tree: Mapping
+    place: Node
