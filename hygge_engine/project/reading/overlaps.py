@@ -109,7 +109,7 @@ def _reads_kept(at: Location, kept: Location) -> bool:
     """Whether a home reads in a folder of ours. A hidden one is found by its name alone; the journal's one large file
     may be read, since it is only ever replaced as a whole."""
     fixed = kept.fixed
-    if fixed[-1].startswith(".") and fixed[-1] not in map(alike, at.parts):
+    if not fixed or (fixed[-1].startswith(".") and fixed[-1] not in map(alike, at.parts)):
         return False
     return at.fixed[: len(fixed) + 1] != (*fixed, _CANONICAL) and at.reaches(kept)
 
