@@ -9,5 +9,6 @@ if __name__ == "__main__":
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     from devcloud.up import main
+    from hygge_engine.cli.streams import run_with_streams
 
-    sys.exit(main())
+    run_with_streams(lambda: sys.exit(main()))

@@ -13,6 +13,12 @@ def main() -> None:
     # Wherever no command knows better, before its imports and after its end, Ctrl-C ends the process without a word.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # Else it is ignored, as after `nohup`.
         signal.signal(signal.SIGINT, lambda *_: os._exit(_EXIT_INTERRUPTED))
+    from hygge_engine.cli.streams import run_with_streams
+
+    run_with_streams(_run)
+
+
+def _run() -> None:
     from hygge_engine.cli.app import app
 
     app()

@@ -173,10 +173,6 @@ def reporting(*, json_: bool, verbose: bool) -> Iterator[None]:
         else:
             show_error(error)
         raise typer.Exit(EXIT_NOTHING_STARTED) from None
-    except BrokenPipeError:
-        # Whoever read our output has left, as `head` does; there is nobody to tell. Python's own flush must not try.
-        sys.stdout = None
-        raise typer.Exit(EXIT_ENTITY_FAILED) from None
 
 
 def _set_up_logging(*, verbose: bool, json_: bool) -> None:

@@ -1,0 +1,92 @@
+"""Standard output that may be lost: a full disk, a reader that has left, a stream that was closed.
+
+What a command does matters more than what it shows, so no write to a standard stream ever raises: a load goes on, its
+journal is written, and the loss is told once, at the end.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, TextIO
+
+EXIT_OUTPUT_LOST = 1
+
+_DESCRIPTORS = (0, 1, 2)
+
+
+class _Raw(io.RawIOBase):
+    """A file descriptor whose first failed write is kept, and after which nothing is written any more."""
+
+    def __init__(self, below: Any) -> None:
+        self._below = below
+        self.failure: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        if self._below is None:
+            raise io.UnsupportedOperation("fileno")
+        return int(self._below.fileno())
+
+    def isatty(self) -> bool:
+        return self._below is not None and bool(self._below.isatty())
+
+    def write(self, data: Any) -> int | None:
+        if self.failure is None:
+            try:
+                if self._below is None:
+                    raise OSError("it is closed")
+                written: int | None = self._below.write(data)
+                return written
+            except OSError as error:
+                self.failure = error
+        return memoryview(data).nbytes
+
+
+def run_with_streams(work: Callable[[], object]) -> NoReturn:
+    """Do a command's work and end the process as it ends, with `EXIT_OUTPUT_LOST` instead of 0 where some of its
+    output was lost."""
+    _occupy_descriptors()
+    raw, sys.stdout = _kept(sys.stdout)
+    _, sys.stderr = _kept(sys.stderr)
+    code: Any = 0
+    try:
+        work()
+    except SystemExit as end:
+        code = end.code
+    sys.stdout.flush()
+    if raw.failure is not None:
+        reason = raw.failure.strerror or str(raw.failure)
+        sys.stderr.write(
+            "error: Standard output was lost\n"
+            f"  why: {reason}; what could not be shown was done all the same\n"
+            "  do:  Give the output a place, or send it to /dev/null.\n"
+        )
+        code = code or EXIT_OUTPUT_LOST
+    sys.exit(code)
+
+
+def _occupy_descriptors() -> None:
+    """Let no file that is opened later become a standard stream because that was closed."""
+    for descriptor in _DESCRIPTORS:
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _kept(stream: TextIO | None) -> tuple[_Raw, TextIO]:
+    buffer = getattr(stream, "buffer", None)
+    raw = _Raw(getattr(buffer, "raw", buffer))
+    kept = io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=getattr(stream, "encoding", "utf-8"),
+        errors=getattr(stream, "errors", "backslashreplace"),
+        line_buffering=getattr(stream, "line_buffering", False),
+        write_through=getattr(stream, "write_through", False),
+    )
+    return raw, kept
