@@ -90,6 +90,65 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         ["braces that YAML takes for a mapping", "needs quotes"],
     ),
     # Values that cannot mean what they say.
+    **{
+        f"{name} of {value}": (files, (file, line), words)
+        for value, word in (("true", "a whole number"), (".inf", "number"), ("1.5", "a whole number"))
+        for name, files, file, line, words in (
+            (
+                "concurrency",
+                {"hygge.yml": f"{HYGGE}options: {{concurrency: {value}}}\n".encode()},
+                "hygge.yml",
+                1 + HYGGE.count("\n"),
+                ["concurrency`", word],
+            ),
+            (
+                "batch_rows",
+                {FLOW_FILE: FILES_FLOW.replace("infer: true", f"batch_rows: {value}").encode()},
+                FLOW_FILE,
+                6,
+                ["`batch_rows`", word],
+            ),
+        )
+    },
+    "a lag of true": (flow("column: modified_at", "column: m\n  lag: true"), (FLOW_FILE, 16), ["`lag`", "a number"]),
+    "a pattern that is none": (
+        flow(ENTITIES, f"{ENTITIES}\nexpectations: {{matches: {{columns: {{v: '(a'}}}}}}"),
+        (FLOW_FILE, 18),
+        ["`(a`", "is no regular expression", "unclosed group"],
+    ),
+    "a pattern of another tool": (
+        flow(ENTITIES, f"{ENTITIES}\nexpectations: {{matches: {{columns: {{v: '(?=a)b'}}}}}}"),
+        (FLOW_FILE, 18),
+        ["is no regular expression", "no look-around"],
+    ),
+    "two columns renamed to one": (
+        flow(ENTITIES, f"{ENTITIES}\npolish: {{rename: {{a: x, b: X}}}}"),
+        (FLOW_FILE, 18),
+        ["`X` is the new name of two columns"],
+    ),
+    "a column renamed to one that is added": (
+        flow(ENTITIES, f"{ENTITIES}\npolish: {{rename: {{a: x}}, constants: {{x: 1}}}}"),
+        (FLOW_FILE, 18),
+        ["`rename` and `constants` give the name `x` twice"],
+    ),
+    "a column masked that is dropped": (
+        flow(ENTITIES, f"{ENTITIES}\npolish: {{drop: [a], mask: {{a: full}}}}"),
+        (FLOW_FILE, 18),
+        ["`mask` names `a`, which `drop` leaves out"],
+    ),
+    **{
+        f"a Windows path as the {what}": (
+            {FLOW_FILE: FILES_FLOW.replace("store: {type: local}", store).encode()},
+            (FLOW_FILE, 7),
+            ["is a path of Windows", "`/` between folders"],
+        )
+        for what, store in {
+            "store": "store: {type: local, path: 'C:\\w'}",
+            "store, with slashes": "store: {type: local, path: 'C:/w'}",
+            "store, relative": "store: {type: local, path: 'data\\w'}",
+            "database": "store: {type: sqlite, path: 'd:\\w.db'}",
+        }.items()
+    },
     "bounds with nothing between": (
         flow(ENTITIES, f"{ENTITIES}\nexpectations: {{range: {{columns: {{v: {{min: 5, max: 1}}}}}}}}"),
         (FLOW_FILE, 18),
@@ -159,6 +218,14 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         ("local.settings.json", 1),
         ["not UTF-8", "Save it as UTF-8"],
     ),
+    **{
+        f"local settings that hold {what}": (
+            {"local.settings.json": b'{"Values": {\n"A": "b",\n"B": %s}}' % value},
+            ("local.settings.json", 3),
+            ["`B` of `Values` is no text", "in quotes"],
+        )
+        for what, value in {"a list": b"[1]", "an object": b'{"a": 1}', "null": b"null"}.items()
+    },
     "a setting given twice": (
         {"local.settings.json": b'{"Values": {\n"A": "b",\n"A": "c"}}'},
         ("local.settings.json", 3),

@@ -218,7 +218,6 @@ def test_what_is_remembered_is_bounded_and_says_so() -> None:
         ),
         ({"freshness": {"column": "email", "max_age": 1}}, "takes a column of times, `email` holds string", ""),
         ({"matches": {"columns": {"level": "x"}}}, "takes a column of text, `level` holds int16", ""),
-        ({"matches": {"columns": {"email": "(?=x)"}}}, "is no regular expression: (?=x)", "no look-around"),
         ({"accepted_values": {"columns": {"level": ["high"]}}}, "compares `level`, which is int16, with `high`", ""),
         ({"range": {"columns": {"born": {"min": "yesterday"}}}}, "compares `born`, which is date32[day], with", ""),
     ],

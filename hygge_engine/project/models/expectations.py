@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import datetime
 from typing import Literal, Self
@@ -97,6 +98,28 @@ class Matches(ColumnsExpectation):
     columns: dict[ColumnName, str] = Field(
         min_length=1, description="a mapping of columns to regular expressions for the whole value"
     )
+
+    @field_validator("columns")
+    @classmethod
+    def _patterns_can_be_read(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, pattern in value.items():
+            check_pattern(pattern, name)
+        return value
+
+
+def check_pattern(pattern: str, column: str) -> None:
+    """Raise ValueError where a pattern is no regular expression of the kind that rows are compared by."""
+    import polars as pl  # Projects without patterns are validated without it.
+
+    try:
+        pl.Series([""]).str.contains(f"^(?:{pattern})$")
+    except pl.exceptions.ComputeError as error:
+        said = re.search(r"^error: (.+)$", str(error), re.MULTILINE)
+        reason = said[1] if said else "it cannot be read"
+        raise ValueError(
+            f"`{pattern}`, which `{column}` is to match, is no regular expression: {reason} (they are those of Rust's "
+            "regex: no look-around, no back-references)"
+        ) from None
 
 
 class Unique(Expectation):

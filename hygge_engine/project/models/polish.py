@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from hygge_engine.project.models.settings import Settings
 
@@ -28,6 +29,10 @@ def check_mask(mask: str) -> str:
 Mask = Annotated[str, AfterValidator(check_mask)]
 
 
+# The keys that give columns names.
+_NAMING = ("rename", "hash_ids", "constants", "load_columns")
+
+
 class PolishSettings(Settings):
     """``polish``: what happens to the source's columns before they land, in this order: drop, trim, fold, mask, rename,
     case, add.
@@ -47,6 +52,24 @@ class PolishSettings(Settings):
     constants: dict[ColumnName, bool | int | float | str] = Field(default_factory=dict)
     load_columns: dict[ColumnName, Literal["load_id", "loaded_at"]] = Field(default_factory=dict)
 
+    @field_validator("rename")
+    @classmethod
+    def _renames_apart(cls, value: dict[str, str]) -> dict[str, str]:
+        if (name := _alike(value.values())) is not None:
+            raise ValueError(f"`{name}` is the new name of two columns; to destinations, case makes no other name")
+        return value
+
+    @model_validator(mode="after")
+    def _names_are_given_once(self) -> Self:
+        given = [*self.rename.values(), *self.hash_ids, *self.constants, *self.load_columns]
+        if (name := _alike(given)) is not None:
+            keys = [key for key in _NAMING if any(name.casefold() == each.casefold() for each in _names(self, key))]
+            raise ValueError(f"{' and '.join(f'`{key}`' for key in dict.fromkeys(keys))} give the name `{name}` twice")
+        for key in ("rename", "mask"):
+            if lost := [name for name in getattr(self, key) if name in self.drop]:
+                raise ValueError(f"`{key}` names `{lost[0]}`, which `drop` leaves out")
+        return self
+
     @property
     def salt(self) -> bytes:
         """What goes before every value that is hashed."""
@@ -57,3 +80,18 @@ class PolishSettings(Settings):
         if "hash" in self.mask.values() and self.hash_salt is None:
             raise ValueError("`mask` hashes columns, which takes a `hash_salt`; keep it in a variable")
         return self
+
+
+def _names(polish: PolishSettings, key: str) -> Iterable[str]:
+    value: dict[str, Any] = getattr(polish, key)
+    return value.values() if key == "rename" else value
+
+
+def _alike(names: Iterable[str]) -> str | None:
+    """The first name that is there before, in any case."""
+    seen: set[str] = set()
+    for name in names:
+        if name.casefold() in seen:
+            return name
+        seen.add(name.casefold())
+    return None

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_core import PydanticKnownError
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.masking import remember_name, remember_place, remember_secret
@@ -47,10 +48,21 @@ class Settings(BaseModel):
     and all secrets, are remembered by `hygge_engine.masking`, which keeps them from whom they do not concern.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False, allow_inf_nan=False)
 
     place_keys: ClassVar[tuple[str, ...]] = ()
     name_keys: ClassVar[tuple[str, ...]] = ()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_is_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """To Python, and pydantic after it, true is 1."""
+        if isinstance(value, bool):
+            field = cls.model_fields[str(info.field_name)]
+            kinds = {field.annotation, *get_args(field.annotation)}
+            if kinds & {int, float} and bool not in kinds:
+                raise PydanticKnownError("int_type" if int in kinds else "float_type")
+        return value
 
     def addresses(self) -> Mapping[str, str]:
         """The addresses that a credential is sent to, by key; ``options.lake_hosts`` bounds them."""
@@ -83,7 +95,7 @@ class ConnectionSettings(Settings):
 
     kind: ClassVar[str]
     type: str
-    pool_size: int = 4
+    pool_size: int = Field(default=4, ge=1)
 
 
 @dataclass(frozen=True)

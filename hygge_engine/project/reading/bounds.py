@@ -7,6 +7,7 @@ are ``options`` of hygge.yml, which has another author, and what lies beyond the
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
@@ -22,6 +23,9 @@ from hygge_engine.project.telling.problems import Problems
 # Set by the platform in Azure, and by nobody on a laptop.
 AZURE_INSTANCE = "WEBSITE_INSTANCE_ID"
 
+
+# A drive, or a backslash.
+_OF_WINDOWS = re.compile(r"^[A-Za-z]:(?:[\\/]|$)|\\")
 
 # What a project consists of, in its directory; names that begin with a dot are tools' own.
 _OWN_FILES = ("hygge.yml", "local.settings.json", "host.json", "function_app.py", "requirements.txt", "hygge_engine")
@@ -98,6 +102,9 @@ class Bounds:
             )
 
     def _objection(self, key: str, path: str, flow: str) -> tuple[str, str]:
+        if os.sep == "/" and _OF_WINDOWS.search(path):
+            hint = "Here a backslash is a part of a name; write a path of this machine, with `/` between folders."
+            return f"`{key}` is a path of Windows", hint
         if self._local_paths == "none":
             where = "in Azure, where disks do not last" if self._in_azure else "here"
             message = f"`{key}` is a path of this machine, and `options.local_paths` allows none {where}"

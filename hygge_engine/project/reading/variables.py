@@ -282,6 +282,13 @@ def _read_local_settings(path: Path, problems: Problems) -> tuple[dict[str, str]
         hint = "Decrypt it with `func settings decrypt`."
         problems.add(Problem(path.name, 1, 1, "the file is encrypted", hint=hint))
         return {}, f"{path.name} (encrypted)"
+    for name, value in values.items():
+        if value is None or isinstance(value, (dict, list)):
+            line, column = _last_place(text, json.dumps(name, ensure_ascii=False))
+            found = "null" if value is None else "a list" if isinstance(value, list) else "an object"
+            hint = "Write it as one text, in quotes."
+            message = f"`{name}` of `Values` is no text"
+            problems.add(Problem(path.name, line, column, message, found=found, expected="a text", hint=hint))
     return {name: _as_text(value) for name, value in values.items()}, f"`Values` of {path.name}"
 
 
