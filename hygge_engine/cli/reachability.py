@@ -100,10 +100,9 @@ class Reachability:
         return self._home(entity) if location == "home" else self._store(entity)
 
     def _explain_laptop_cloud(self) -> None:
-        if not _is_of_laptop_cloud(self._project.directory / LOCAL_SETTINGS):
-            return
+        ports = _ports_of_laptop_cloud(self._project.directory / LOCAL_SETTINGS)
         for place, error in self._errors.items():
-            if is_loopback(_host_of(place)):
+            if _port_here(place) in ports:
                 error.hint = _START_IT.format(file=LOCAL_SETTINGS)
 
 
@@ -200,14 +199,23 @@ def _error_of(ask: _Ask) -> HyggeError | None:
     return None
 
 
-def _host_of(place: str) -> str:
-    """The host of an address, or of ``//host:port``."""
-    return urlsplit(place).hostname or ""
+def _port_here(place: str) -> int | None:
+    """The port of an address, of ``//host:port`` or ``host,port``, that is one of this machine."""
+    try:
+        parts = urlsplit(place if "//" in place else f"//{place.replace(',', ':')}")
+        return parts.port if is_loopback(parts.hostname or "") else None
+    except ValueError:
+        return None
 
 
-def _is_of_laptop_cloud(file: Path) -> bool:
+def _ports_of_laptop_cloud(file: Path) -> set[int]:
+    """Where the laptop cloud that a file of settings leads to listens; nothing where somebody else wrote the file."""
     try:
         written = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(written, dict) and written.get("MadeBy") == _LAPTOP_CLOUD
+        return set()
+    if not isinstance(written, dict) or written.get("MadeBy") != _LAPTOP_CLOUD:
+        return set()
+    values = written.get("Values")
+    named = values.values() if isinstance(values, dict) else ()
+    return {port for value in named if isinstance(value, str) and (port := _port_here(value)) is not None}

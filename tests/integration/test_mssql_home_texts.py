@@ -100,9 +100,19 @@ def test_a_query_may_end_in_a_comment(server: ServerProcess, driver: str, end: s
         assert read_all(home) == [{"id": 1, "note": "a--b"}]
 
 
-def test_a_query_that_names_a_column_twice_says_which(server: ServerProcess, driver: str) -> None:
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("SELECT 1 AS id, 2 AS note, 3 AS id", "several columns of the name 'id'"),
+        ("SELECT 1 AS id, 2 AS note, 3 AS ID", "columns 'ID' and 'id', which are one name to the server"),
+        ("SELECT id, [Id] FROM (SELECT 1 AS id) AS s", "columns 'Id' and 'id', which are one name to the server"),
+    ],
+)
+def test_a_query_that_names_a_column_twice_says_which(
+    server: ServerProcess, driver: str, query: str, reason: str
+) -> None:
     with (
-        open_home(server, None, driver, query="SELECT 1 AS id, 2 AS note, 3 AS id", key=["id"]) as home,
-        pytest.raises(HomeError, match="several columns of the name 'id'"),
+        open_home(server, None, driver, query=query, key=["id"]) as home,
+        pytest.raises(HomeError, match=reason),
     ):
         home.describe()

@@ -17,12 +17,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import HomeUnavailable
 from hygge_engine.homes.mssql import sessions
 from hygge_engine.homes.mssql.connect import check_reachable
 from hygge_engine.homes.mssql.errors import Translate, diagnose_mssql_python
 from hygge_engine.homes.mssql.session import Session
 from hygge_engine.homes.mssql.settings import MssqlConnection
+from hygge_engine.project import load_project
 from tests.unit.project_files import FLOW
 
 HYGGE = Path(sys.executable).parent / "hygge"
@@ -103,7 +105,7 @@ def write_project(directory: Path, lake: str, lake_flows: int = 9, *, made_by: s
         (directory / f"flows/{name}").mkdir(parents=True)
         (directory / f"flows/{name}/flow.yml").write_text(f"{home}\n{text}\nentities: [orders]\n")
     if made_by:
-        (directory / "local.settings.json").write_text(json.dumps({"MadeBy": made_by, "Values": {}}))
+        (directory / "local.settings.json").write_text(json.dumps({"MadeBy": made_by, "Values": {"ONELAKE_URL": lake}}))
 
 
 def test_one_place_is_asked_once_and_the_rest_loads(tmp_path: Path) -> None:
@@ -152,6 +154,28 @@ def test_a_laptop_cloud_that_was_stopped_is_said_to_be_missing(tmp_path: Path, c
     write_project(tmp_path, f"http://127.0.0.1:{closed_port()}", 1, made_by="devcloud")
     ended = hygge(tmp_path, *command)
     assert (ended.returncode, "hygge dev" in ended.stdout + ended.stderr) == (code, True), ended
+
+
+@pytest.mark.parametrize("server", ["127.0.0.1,%d", "tcp:localhost,%d", "[::1],%d", "(local),%d", "localhost"])
+def test_the_laptop_cloud_is_not_missed_at_another_port_of_this_machine(tmp_path: Path, server: str) -> None:
+    """The one of a server that settings name by themselves, beside a cloud whose settings are there."""
+    port, other = closed_port(), closed_port()
+    written = {
+        "MadeBy": "devcloud",
+        "Values": {"SQL_SERVER": f"127.0.0.1,{port}", "ONELAKE_URL": f"http://[::1]:{port}"},
+    }
+    (tmp_path / "local.settings.json").write_text(json.dumps(written))
+    named = [server % number for number in (port, other)] if "%" in server else [f"{server},{port}", server]
+    hints = []
+    for server_of in named:
+        text = f"connections: {{db: {{type: mssql, server: '{server_of}', database: d, username: u, password: p}}}}"
+        (tmp_path / "hygge.yml").write_text(f"name: shop\n{text}\n")
+        (tmp_path / "flows/f").mkdir(parents=True, exist_ok=True)
+        home = "home: {type: mssql, connection: db, table: 'dbo.{entity}'}"
+        (tmp_path / "flows/f/flow.yml").write_text(f"{home}\nstore: {{type: local}}\nentities: [t]\n")
+        project = load_project(tmp_path)
+        hints += Reachability(project, list(project.entities)).hints
+    assert ["hygge dev" in hint for hint in hints] == [True, False]
 
 
 def test_a_place_that_accepts_and_says_nothing_is_given_up(tmp_path: Path) -> None:

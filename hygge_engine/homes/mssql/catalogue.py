@@ -193,12 +193,35 @@ def describe_query(session: Session, query: str) -> Source:
     unnamed = [number for number, column in enumerate(columns, start=1) if not column.name]
     if unnamed:
         raise HomeError(f"Column {unnamed[0]} of the query has no name.", hint="Name it with AS.")
-    names = [column.name for column in columns]
-    if repeated := [name for number, name in enumerate(names) if name in names[:number]]:
-        raise HomeError(
-            f"The query has several columns of the name {repeated[0]!r}.", hint="Give each a name of its own with AS."
-        )
+    _check_names(session, sql, [column.name for column in columns])
     return Source("query", sql, columns)
+
+
+def _check_names(session: Session, sql: str, names: Sequence[str]) -> None:
+    """Raise HomeError for columns of one name. Whether names that differ in case are one is the server's to say: it
+    describes a query that it does not take into parentheses."""
+    hint = "Give each a name of its own with AS."
+    seen: dict[str, set[str]] = {}
+    alike: list[str] = []
+    for name in names:
+        spellings = seen.setdefault(name.casefold(), set())
+        if name in spellings:
+            raise HomeError(f"The query has several columns of the name {name!r}.", hint=hint)
+        spellings.add(name)
+        if len(spellings) > 1 and not alike:
+            alike = sorted(spellings)
+    if not alike:
+        return
+    try:
+        _columns_of_result(session, select("*", sql, _NO_ROWS), "the query")
+    except HomeError as error:
+        if error.transient:
+            raise
+        raise HomeError(
+            f"The query has the columns {alike[0]!r} and {alike[1]!r}, which are one name to the server: "
+            f"{error.message}",
+            hint=hint,
+        ) from error
 
 
 def _ask(session: Session, sql: str, parameters: Sequence[Any], label: str) -> list[tuple[Any, ...]] | None:

@@ -22,7 +22,7 @@ from hygge_engine.project.models.project import WatermarkSettings
 from hygge_engine.project.telling.problems import suggest
 
 # A host that answers answers a first packet at once; the login may take longer, for a paused database wakes up for it.
-CONNECT_TIMEOUT_SECONDS = 10
+CONNECT_TIMEOUT_SECONDS = 5
 
 NOT_AVAILABLE = "not available on this server"
 

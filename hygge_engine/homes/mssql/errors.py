@@ -167,6 +167,7 @@ NUMBERS: Final[dict[int, Meaning]] = {
     5313: Meaning(HomeNotFound, "Read the table itself, or mend the synonym.", 2, r"Synonym .* refers to an invalid"),
     7202: Meaning(HomeNotFound, "Check the linked servers.", 2, r"Could not find server .* in sys\.servers"),
     911: Meaning(HomeNotFound, "Check the connection's database.", 2, r"Database '.*' does not exist"),
+    8156: Meaning(HomeError, "Give each column a name of its own with AS.", 2, r"specified multiple times"),
     22117: Meaning(HomeError, "Read the primary.", 2, r"change tracking is not supported.*primary replica"),
     40532: Meaning(HomeNotFound, "Check the connection's server.", 2, r"Cannot open server .* requested by the login"),
 }  # fmt: skip

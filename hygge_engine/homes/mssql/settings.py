@@ -33,6 +33,9 @@ _COLON_AND_PORT = re.compile(r"([^:]+|\[[^\]]*\]):(\d+)")
 # How many bytes of a hash tell a query from others.
 _DIGEST_BYTES = 4
 
+# What a connection string may have before the host, but for ``tcp:``, which goes without saying.
+_OTHER_PROTOCOL = re.compile(r"(np|lpc|via|admin):", re.IGNORECASE)
+
 # Readers of a table that nobody else waits beside: one keeps a core busy, and larger instances have two.
 _READERS_AT_LEISURE = 2
 
@@ -131,6 +134,8 @@ class MssqlConnection(ConnectionSettings):
     @field_validator("server")
     @classmethod
     def _server_is_an_address(cls, value: str) -> str:
+        if protocol := _OTHER_PROTOCOL.match(value):
+            raise ValueError(f"servers are reached over TCP alone: no `{protocol[0]}` before the host")
         if "/" in value:
             raise ValueError("expected a host name or address, not a URL: sql.example.com, or sql.example.com,1433")
         if any(character in value for character in ";{}\0"):
