@@ -1,73 +1,76 @@
-# Two commands matter to a newcomer: `make demo` and `make test`. Each sets up what it needs first.
-.PHONY: setup demo test test-durable2 bench docs faults soak check check-infra format lock audit smoke test-real clean
+# Two commands matter to a newcomer: `make demo` and `make test`. Each sets up what it needs first. `make help` names all.
+.PHONY: help setup demo test test-durable2 bench docs faults soak check check-infra format lock audit smoke test-real clean
 
-setup:
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-14s %s\n", $$1, $$2}' Makefile
+
+setup: ## Make .venv, or bring it up to date
 	@scripts/setup
 
-demo: setup
+demo: setup ## Start an Azure of one laptop and load tables into it
 	@.venv/bin/python -m devcloud.demo
 
-test: setup
+test: setup ## Run all tests
 	@scripts/setup .venv-package requirements.txt
 	@scripts/setup .venv-checkov requirements-checkov.txt
 	@scripts/setup .venv-docs requirements-docs.txt
 	@.venv/bin/python -m pytest -n 2 --dist loadfile
 
-test-durable2:
+test-durable2: ## Run the orchestration tests on the next Durable SDK
 	@scripts/setup .venv-durable2 requirements-durable2.txt
 	@.venv-durable2/bin/python -m pytest tests/durable2
 
 # Some twenty minutes on two idle cores; BENCH="--rows 100000 --runs 1" for a quick look.
-bench:
+bench: ## Measure against other tools; BENCH="--rows 100000 --runs 1" for a quick look
 	@scripts/setup .venv-bench requirements-bench.txt
 	@.venv-bench/bin/python -m benchmarks.sql_server $(BENCH)
 
 # The site of docs/, to be opened from disk: site/index.html.
-docs:
+docs: ## Build the site of docs/ into site/
 	@scripts/setup .venv-docs requirements-docs.txt
 	@.venv-docs/bin/python -m mkdocs build --strict
 
 # Every crash point of every kind of load, and a thousand random schedules (docs/faults.md). FAULTS="--help" for more.
-faults: setup
+faults: setup ## Try every crash point and a thousand schedules; FAULTS="--help" for more
 	@.venv/bin/python -m tests.faults.prover $(FAULTS)
 
 # The app under changes, loads, deaths and faults for a while, and what is left of it; SOAK="--minutes 60" (docs/faults.md).
-soak: setup
+soak: setup ## Run the app under changes, deaths and faults; SOAK="--minutes 60"
 	@.venv/bin/python -m tests.soak $(SOAK)
 
-check: setup
+check: setup ## Run linters, type checker and import floors
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
-	@.venv/bin/lint-imports --no-cache --no-logo >/dev/null || .venv/bin/lint-imports --no-cache --no-logo
+	@.venv/bin/lint-imports --no-cache --no-logo
 
 # Terraform itself and other tools on infra/ and docs/ (docs/deploy/pipelines.md).
-check-infra:
+check-infra: ## Check infra/ and docs/ by Terraform and other tools
 	@scripts/setup .venv-infra requirements-infra.txt
 	@.venv-infra/bin/python -m pytest -n 2 --dist loadfile tests/infra
 	@scripts/setup .venv-az requirements-az.txt
 	@.venv-az/bin/python scripts/az_commands.py --check
 
-format: setup
+format: setup ## Format the code
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
-lock:
+lock: ## Pin every dependency anew
 	@scripts/lock
 
 # Known vulnerabilities in the pins, by the few advisories that are kept here; the pipelines ask a database.
-audit: setup
+audit: setup ## Look for known vulnerabilities in the pins
 	@.venv/bin/python scripts/audit.py requirements*.txt
 
 # A load end to end on a SQL Server of one's own: SQL_SERVER=host,port, and SQL_USERNAME and SQL_PASSWORD in the environment.
-test-real: setup
+test-real: setup ## Load end to end on a SQL Server of your own; SQL_SERVER=host,port
 	@SQL_SERVER='$(SQL_SERVER)' .venv/bin/python -m pytest -rs tests/real
 
 # The wheel in an empty environment, used as a stranger would; needs a package index.
-smoke: setup
+smoke: setup ## Use the wheel in an empty environment, as a stranger would
 	@rm -rf dist
 	@$$(command -v uv || echo .venv-tools/bin/uv) build -q --wheel -o dist
 	@.venv/bin/python scripts/smoke.py dist
 
-clean:
+clean: ## Remove what the other targets have made
 	@rm -rf .venv .venv-bench .venv-durable2 .venv-package .venv-checkov .venv-docs .venv-infra .venv-az .venv-tools .devcloud site .mypy_cache .ruff_cache .pytest_cache

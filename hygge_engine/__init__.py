@@ -1,10 +1,60 @@
-"""hygge-engine: SQL Server tables into Microsoft Fabric, every row exactly once."""
+"""hygge-engine: SQL Server tables into Microsoft Fabric, every row exactly once.
+
+What programs may count on is in ``__all__``: reading a project and its errors, and what homes and stores of others are
+built on (docs/extending.md). A name is imported when it is first used, because every command imports this package.
+"""
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hygge_engine.errors import ConfigurationError, HyggeError, Problem
+    from hygge_engine.project import Entity, Flow, Project, load_project
+    from hygge_engine.project.settings import (
+        ConnectionSettings,
+        HomeSettings,
+        JournalPlaceSettings,
+        StoreSettings,
+        register_connection,
+        register_home,
+        register_journal_place,
+        register_store,
+    )
+
+__all__ = [
+    "ConfigurationError",
+    "ConnectionSettings",
+    "Entity",
+    "Flow",
+    "HomeSettings",
+    "HyggeError",
+    "JournalPlaceSettings",
+    "Problem",
+    "Project",
+    "StoreSettings",
+    "__version__",
+    "load_project",
+    "register_connection",
+    "register_home",
+    "register_journal_place",
+    "register_store",
+]
 
 # Stated here as well as in pyproject.toml, because the deployed app is a folder and not an installed package.
 __version__ = "0.1.0"
 
-import os
+_MODULES = ("hygge_engine.errors", "hygge_engine.project", "hygge_engine.project.settings")
 
 # Arrow's usual allocator keeps what was freed for the thread that had it; reader, encoder and uploader hand their
 # blocks on. Arrow reads this once, when it is first imported. More in `hygge_engine/memory.py`.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for module in map(import_module, _MODULES):
+            if name in vars(module):
+                globals()[name] = vars(module)[name]
+                return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """Install a built wheel into an empty environment and use it as a stranger would: `python scripts/smoke.py DIST`.
 
-Needs a package index. Runs on Linux, macOS and Windows, with nothing but Python 3.13.
+Needs a package index. Runs on Linux, macOS and Windows, with nothing but Python 3.13 or later.
 """
 
 from __future__ import annotations

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 from importlinter.api import read_configuration
 from importlinter.cli import lint_imports
@@ -16,6 +18,13 @@ PYPROJECT = str(REPOSITORY / "pyproject.toml")
 def test_no_circle_is_closed_and_no_arrow_runs_up(capsys: pytest.CaptureFixture[str]) -> None:
     broken = lint_imports(config_filename=PYPROJECT, no_cache=True, no_logo=True)
     assert not broken, capsys.readouterr().out
+
+
+def test_no_package_imports_what_imports_it() -> None:
+    """import-linter compares what lies side by side; a package and what is in it do not."""
+    graph = grimp.build_graph("hygge_engine", cache_dir=None)
+    imported = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imported).prepare()  # raises CycleError, which names the modules
 
 
 def test_no_import_is_excepted() -> None:
