@@ -186,7 +186,7 @@ class HomePermissionDenied(HomeError):
 
 
 class HomeNotFound(HomeError):
-    """The database, table, view or column does not exist."""
+    """The file, database, table, view or column does not exist."""
 
     code = "home.not_found"
 

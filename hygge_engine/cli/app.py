@@ -9,12 +9,14 @@ import typer
 
 from hygge_engine.cli.completion import complete_entity, complete_flow
 from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, reporting
+from hygge_engine.cli.options import Commands
 from hygge_engine.cli.output import echo
 
 RunTypeChoice = Literal["full_drop", "incremental"]
 
 app = typer.Typer(
     name="hygge",
+    cls=Commands,
     help=(
         "Moves SQL Server tables into Microsoft Fabric, every row exactly once.\n\n"
         "A project is a directory with hygge.yml (connections) and flows/<flow>/flow.yml (what moves where). "

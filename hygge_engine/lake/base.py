@@ -45,7 +45,8 @@ def bounded(entries: Iterable[PathInfo], folder: str) -> list[PathInfo]:
 @dataclass(frozen=True)
 class PathInfo:
     """One file or folder. ``length`` in bytes, 0 for a folder; ``etag`` changes whenever a file's content does, and is
-    empty where there is none. ``link`` is where a symbolic link of a local directory leads."""
+    empty where there is none. ``link`` is where a symbolic link of a local directory leads, ``special`` what an entry
+    is that is neither file nor folder."""
 
     path: str
     is_directory: bool
@@ -53,6 +54,7 @@ class PathInfo:
     etag: str
     modified: datetime
     link: str = ""
+    special: str = ""
 
     @property
     def name(self) -> str:

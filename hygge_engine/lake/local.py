@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -337,6 +338,15 @@ def _stamp_and_sync(file: BinaryIO, *, newer_than: os.stat_result | None) -> os.
     return os.fstat(descriptor)
 
 
+# Whoever opens one of these may wait for ever.
+_SPECIAL = (
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
 def _stat(path: Path) -> os.stat_result | None:
     try:
         return path.stat()
@@ -354,6 +364,7 @@ def _path_info(path: str, target: Path) -> PathInfo:
         etag=_directory_etag(status) if is_directory else _etag(status),
         modified=datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC),
         link=os.readlink(target) if target.is_symlink() else "",
+        special=next((name for is_one, name in _SPECIAL if is_one(status.st_mode)), ""),
     )
 
 

@@ -7,10 +7,12 @@ import gzip
 import json
 import os
 import re
+import socket
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -731,3 +733,55 @@ def test_no_text_that_could_be_a_key_loses_digits_unseen(tmp_path: Path, column:
     if not blurs:
         with pytest.raises(Unreadable, match=r"t\.csv"):
             rows(home)  # a value that has no place is refused, not rounded
+
+
+def test_zeros_behind_a_gzip_member_are_padding_and_anything_else_is_damage(tmp_path: Path) -> None:
+    whole = gzip.compress(b"id\n1\n") + gzip.compress(b"2\n")
+    for padding in (b"", b"\0", b"\0" * 20_000):
+        write(tmp_path, "t.csv.gz", whole + padding)
+        (batch,) = home_of(tmp_path, "t.csv.gz", format="csv").read(Window())
+        assert batch.rows.column("id").to_pylist() == [1, 2]
+    for rest in (b"x", b"\0\0x", b"\x1f\x8b", whole[:-1]):
+        write(tmp_path, "t.csv.gz", whole + rest)
+        with pytest.raises(Unreadable, match=r"t\.csv\.gz cannot be decompressed"):
+            list(home_of(tmp_path, "t.csv.gz", format="csv").read(Window()))
+
+
+def special_files(root: Path) -> None:
+    os.mkfifo(root / "fifo.csv")
+    (root / "device.csv").symlink_to("/dev/zero")
+    (root / "dangling.csv").symlink_to("nowhere.csv")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(root / "socket.csv"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no such files")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("fifo", "is a FIFO, and no file"),
+        ("device", "is a device, and no file"),
+        ("socket", "is a socket, and no file"),
+        ("dangling", "is a link to nowhere.csv, which is not there"),
+    ],
+)
+@pytest.mark.parametrize("pattern", ["{}.csv", "{}*.csv"])
+def test_what_is_no_file_is_told_and_never_opened(name: str, reason: str, pattern: str) -> None:
+    with TemporaryDirectory() as short:  # the name of a socket has 107 bytes at most
+        special_files(Path(short))
+        with pytest.raises(HomeError, match=reason):
+            home_of(Path(short), pattern.format(name), format="csv").describe()
+
+
+def test_a_file_whose_name_is_a_pattern_is_told_with_the_pattern_that_means_it(tmp_path: Path) -> None:
+    write(tmp_path, "t[1].csv", "id\n1\n")
+    with pytest.raises(HomeNotFound) as caught:
+        home_of(tmp_path, "t[1].csv", format="csv").describe()
+    assert "t[[]1].csv" in caught.value.hint
+    assert [file.path for file in home_of(tmp_path, "t[[]1].csv", format="csv").files] == ["t[1].csv"]
+
+
+def test_a_header_that_is_no_header_is_told_in_our_words(tmp_path: Path) -> None:
+    write(tmp_path, "t.csv", "x" * 1_000_000 + "\n1\n")
+    with pytest.raises(Unreadable, match=r"t\.csv, line 1: a field of more than 131,072 characters"):
+        home_of(tmp_path, "t.csv", format="csv").describe()

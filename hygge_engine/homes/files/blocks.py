@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import io
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -155,7 +157,7 @@ def _read(stream: io.BufferedIOBase | pa.NativeFile, length: int, file: SourceFi
     """The next bytes. Raises Unreadable where they cannot be decompressed."""
     try:
         return stream.read(length)
-    except OSError as error:
+    except (OSError, EOFError, zlib.error) as error:
         ending = next(ending for ending in COMPRESSIONS if file.path.lower().endswith(ending))
         raise Unreadable(
             f"{file.name} cannot be decompressed as its ending {ending} says: {error}.",
@@ -181,7 +183,10 @@ def _open(lake: Lake, file: SourceFile, offset: int) -> tuple[io.BufferedIOBase 
     return stream, head
 
 
-def _uncompressed(lake: Lake, file: SourceFile, compression: Compression) -> pa.NativeFile:
+def _uncompressed(lake: Lake, file: SourceFile, compression: Compression) -> io.BufferedIOBase | pa.NativeFile:
+    if compression == "gzip":
+        # Unlike Arrow's, it lets zeros follow a member, as gzip does: tapes and tar pad with them.
+        return gzip.GzipFile(fileobj=_buffered(lake, file), mode="rb")
     return pa.CompressedInputStream(pa.PythonFile(_buffered(lake, file), mode="r"), compression)
 
 

@@ -121,7 +121,9 @@ class CsvFormat(TextFormat):
         try:
             return next(rows, [])
         except csv.Error as error:
-            raise Unreadable(f"{file.name}, line {line}: {error}.", hint=_CHECK_MARKS) from error
+            most = csv.field_size_limit()
+            reason = f"a field of more than {most:,} characters" if len(record) > most else str(error)
+            raise Unreadable(f"{file.name}, line {line}: {reason}.", hint=_CHECK_MARKS) from error
 
     def _expect_one_column(self, file: SourceFile, records: bytes, line: int) -> None:
         """Raises Unreadable for a header of one field, or some records, that have more by another delimiter."""

@@ -70,19 +70,41 @@ def list_files(lake: Lake, pattern: str, *, partitions: bool, folder: str = "") 
         if any(_is_hidden(part) for part in parts):
             continue
         if not entry.etag:
+            raise _leads_nowhere(entry, folder)
+        if entry.special:
             raise HomeError(
-                f"{SourceFile(entry, {}, folder).name} is a link to {entry.link}, which is not there.",
-                hint="Restore what it leads to, or remove the link.",
+                f"{SourceFile(entry, {}, folder).name} is {entry.special}, and no file whose rows could be read again.",
+                hint="Write its content into a file, or name other files in path.",
             )
         if entry.length:
             kept.append(SourceFile(entry, _partitions(parts[:-1]) if partitions else {}, folder))
     kept = _each_once(kept)
     if not kept:
-        raise HomeNotFound(
-            f"There are no files at {lake.url}/{pattern}.",
-            hint="Check path; files whose names begin with _ or . and empty ones do not count.",
-        )
+        if (link := _dangling(lake, pattern)) is not None:
+            raise _leads_nowhere(link, folder)
+        raise HomeNotFound(f"There are no files at {lake.url}/{pattern}.", hint=_hint_of(lake, pattern))
     return kept
+
+
+def _dangling(lake: Lake, path: str) -> PathInfo | None:
+    """What is at a path where no file is: a link that leads nowhere."""
+    entries = lake.list(path.rpartition("/")[0])
+    return next((entry for entry in entries if entry.path == path and not entry.etag), None)
+
+
+def _leads_nowhere(link: PathInfo, folder: str) -> HomeError:
+    return HomeError(
+        f"{SourceFile(link, {}, folder).name} is a link to {link.link}, which is not there.",
+        hint="Restore what it leads to, or remove the link.",
+    )
+
+
+def _hint_of(lake: Lake, pattern: str) -> str:
+    """What to do where a pattern means no file."""
+    if "[" in pattern and lake.info(pattern) is not None:
+        literal = pattern.replace("[", "[[]")
+        return f"Brackets are a pattern; the file that is called so is written {literal}."
+    return "Check path; files whose names begin with _ or . and empty ones do not count."
 
 
 def _each_once(files: Sequence[SourceFile]) -> list[SourceFile]:

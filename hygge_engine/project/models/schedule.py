@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from cronsim import CronSim, CronSimError
 
 _FIELDS = "second minute hour day month weekday"
+_COUNTS = (
+    "seconds are 0 to 59",
+    "minutes are 0 to 59",
+    "hours are 0 to 23",
+    "days are 1 to 31",
+    "months are 1 to 12, or JAN to DEC",
+    "weekdays are 0 (Sunday) to 6, or SUN to SAT",
+)
+_LIBRARY_NAMES = ("second", "minute", "hour", "day-of-month", "month", "day-of-week")
 # The library takes larger steps, which come due once and never again within the field.
 _LARGEST_STEPS = (59, 59, 23, 31, 12, 7)
 _ANY_TIME = datetime(2000, 1, 1)  # Any time will do: it only takes the expression apart.
@@ -27,11 +38,25 @@ def check_schedule(expression: str) -> str:
     try:
         occurrence = next(_occurrences(expression, _ANY_TIME), None)
     except CronSimError as error:
-        # The library's words are `Bad <field>`.
-        raise ValueError(f"the schedule's {str(error).removeprefix('Bad ')} field is not valid") from None
+        raise ValueError(_reason(str(error), fields)) from None
     if occurrence is None:
         raise ValueError("the schedule never comes due")
     return expression
+
+
+def _reason(error: str, fields: Sequence[str]) -> str:
+    """What is wrong with the field that the library names: its words are `Bad <field>`."""
+    name = error.removeprefix("Bad ")
+    number = _LIBRARY_NAMES.index(name)
+    if name == "day-of-month" and _can_be(" ".join([*fields[:4], "*", fields[5]])):
+        return f"the schedule never comes due: no month {fields[4]} has a day {fields[3]}"
+    return f"the schedule's {name} field is not valid: `{fields[number]}`; {_COUNTS[number]}"
+
+
+def _can_be(expression: str) -> bool:
+    with suppress(CronSimError):
+        return next(_occurrences(expression, _ANY_TIME), None) is not None
+    return False
 
 
 def is_due(expression: str, previous: datetime, now: datetime) -> bool:
