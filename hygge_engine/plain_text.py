@@ -61,6 +61,16 @@ def is_commanding(character: str) -> bool:
     return unicodedata.category(character) in _COMMANDING
 
 
+def counted(number: int, noun: str, plural: str = "", *, verb: tuple[str, str] | None = None) -> str:
+    """``1 row``, ``336,776 rows``; with the two forms of a ``verb``, ``1 row has``."""
+    one = number == 1
+    named = f"{number:,} {noun if one else plural or f'{noun}s'}"
+    return f"{named} {verb[0] if one else verb[1]}" if verb else named
+
+
+HAS: tuple[str, str] = ("has", "have")
+
+
 def written_out(character: str) -> str:
     """A character as JSON writes it, so that JSON stays what it is: ``\\n``, ``\\u001b``, ``\\u202e``."""
     if character in _SHORT:

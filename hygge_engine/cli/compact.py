@@ -15,6 +15,7 @@ from hygge_engine.errors import ConfigurationError
 from hygge_engine.orchestration.places import Place, entities_at, places_of
 from hygge_engine.orchestration.retention import sweep_progress
 from hygge_engine.orchestration.settling import compact_journals, retention_of
+from hygge_engine.plain_text import counted
 from hygge_engine.project import Project, load_project
 from hygge_engine.project.models.duration import parse_duration
 from hygge_engine.project.models.project import MIN_RETENTION_SECONDS
@@ -71,6 +72,6 @@ def _tell(place: Place, counts: dict[str, int], *, json_: bool) -> None:
         echo_json({"journal": place.key, **counts})
         return
     if "would_retire" in counts:
-        echo(f"{place.key}: {counts['would_retire']:,} loads would leave.")
+        echo(f"{place.key}: {counted(counts['would_retire'], 'load')} would leave.")
     else:
-        echo(f"{place.key}: {counts['folded']:,} files folded, {counts['retired']:,} rows taken out.")
+        echo(f"{place.key}: {counted(counts['folded'], 'file')} folded, {counted(counts['retired'], 'row')} taken out.")

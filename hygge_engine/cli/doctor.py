@@ -30,6 +30,7 @@ from hygge_engine.homes.mssql.drivers import check_driver
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.lake.probe import clock_check, probe
 from hygge_engine.orchestration.places import Place, place_of, places_of, unended_at
+from hygge_engine.plain_text import counted
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.open_mirroring.checks import ask_replication, check_landing_zone, check_table, check_telemetry
@@ -196,7 +197,7 @@ def _describe(project: Project, entity: Entity) -> Check:
         with open_home(project, entity) as home:
             table = home.describe()
         key = f"key {', '.join(table.key)}" if table.key else "no key"
-        return Check("source", "ok", f"{table.name}, {len(table.columns)} columns, {key}", how)
+        return Check("source", "ok", f"{table.name}, {counted(len(table.columns), 'column')}, {key}", how)
 
     return attempt("source", how, look)
 

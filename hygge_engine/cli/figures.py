@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from hygge_engine.plain_text import counted
+
 if TYPE_CHECKING:
     from hygge_engine.journal import Begun
 
@@ -15,7 +17,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 def rows_text(rows: int) -> str:
     """``336,776 rows``."""
-    return f"{rows:,} row{'' if rows == 1 else 's'}"
+    return counted(rows, "row")
 
 
 def bytes_text(count: float) -> str:

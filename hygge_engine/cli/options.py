@@ -38,7 +38,7 @@ def in_our_words(message: str) -> str:
     found = _CHOICES.fullmatch(message)
     if not found:
         return message
-    from hygge_engine.project.problems import nearest
+    from hygge_engine.project.telling.problems import nearest
 
     if choice := nearest(found["given"], re.findall(r"'([^']+)'", found["known"])):
         message += f" Did you mean '{choice}'?"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hygge_engine.cli.output import echo, echo_json
+from hygge_engine.plain_text import counted
 from hygge_engine.project import load_project
 
 
@@ -18,5 +19,5 @@ def run(directory: Path, *, overrides: list[str], json_: bool) -> None:
         return
     for flow in project.flows.values():
         when = flow.schedule or "every tick"
-        echo(f"{flow.name}: {len(flow.entities)} entities, {flow.run_type}, {when}")
+        echo(f"{flow.name}: {counted(len(flow.entities), 'entity', 'entities')}, {flow.run_type}, {when}")
     echo(f"The project {project.name} is valid.")

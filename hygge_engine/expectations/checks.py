@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from hygge_engine.errors import ExpectationFailed
 from hygge_engine.expectations.repeats import Adjacent, Remembered, Repeats
 from hygge_engine.expectations.rules import RowRule, Rules, UniqueRule
+from hygge_engine.plain_text import counted
 from hygge_engine.project.models.expectations import Severity
 from hygge_engine.stores.landing.state import Checked
 
@@ -79,9 +80,9 @@ class Checks:
     def _judge_load(self, *, last: bool, started: datetime) -> None:
         expected, rows = self._rules.row_count, self.checked.rows
         if expected and expected.max is not None and rows > expected.max:
-            self._set("row_count", f"{rows:,} rows, at most {expected.max:,} expected")
+            self._set("row_count", f"{counted(rows, 'row')}, at most {expected.max:,} expected")
         if expected and last and expected.min is not None and rows < expected.min:
-            self._set("row_count", f"{rows:,} rows, at least {expected.min:,} expected")
+            self._set("row_count", f"{counted(rows, 'row')}, at least {expected.min:,} expected")
         if self._rules.freshness and last:
             name, newest = self._rules.freshness_name, self.checked.newest.get(self._rules.fresh_column)
             limit = timedelta(seconds=self._rules.freshness.max_age)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from hygge_engine.errors import KeyUnusable
 from hygge_engine.expectations.repeats import Remembered
 from hygge_engine.homes.base import Table
+from hygge_engine.plain_text import HAS, counted
 from hygge_engine.polish.polish import Polish
 
 
@@ -42,9 +43,9 @@ class Identity:
 
     def judge(self) -> None:
         """Raise KeyUnusable, before anything of the slice is visible, where the key does not identify its rows."""
-        found = [f"{name} is NULL in {count:,} rows" for name, count in self._nulls.items() if count]
+        found = [f"{name} is NULL in {counted(count, 'row')}" for name, count in self._nulls.items() if count]
         if self._repeats:
-            found.append(f"{self._repeats:,} rows have the same key as another one")
+            found.append(f"{counted(self._repeats, 'row', verb=HAS)} the same key as another one")
         if found:
             raise KeyUnusable(
                 f"{self._name}: the destination would tell rows apart by ({', '.join(self._key)}), but "

@@ -26,6 +26,7 @@ from hygge_engine.flow.reach import reach_of
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.homes.base import HighWater, Home, Table, Window
 from hygge_engine.journal.manifest import Manifest
+from hygge_engine.plain_text import HAS, counted
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import Polish
 from hygge_engine.project.models.settings import CHANGE_TRACKING, effective_run_type
@@ -238,7 +239,8 @@ class Opening:
         high = self._home.high_water(cursor)
         if high.null_cursors:
             self._notes.append(
-                f"{high.null_cursors} rows have no {cursor}: an incremental load never sees their changes"
+                f"{counted(high.null_cursors, 'row', verb=HAS)} no {cursor}: "
+                "an incremental load never sees their changes"
             )
         reach = reach_of(self._home, high, settings, self._mark(cursor, high) if mode == "changes" else None)
         upper = reach.upper

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hygge_engine.homes.base import HighWater, Home, Window
+from hygge_engine.plain_text import HAS, counted
 from hygge_engine.project.models.project import Entity, WatermarkSettings
 from hygge_engine.project.models.settings import CHANGE_TRACKING
 from hygge_engine.watermark import Watermark
@@ -45,8 +46,9 @@ def reach_of(home: Home, high: HighWater, settings: WatermarkSettings, mark: Wat
     ahead = ""
     if allowed is not None:
         ahead = (
-            f"{high.later:,} rows have a {cursor} after the source's clock ({high.clock}), up to {high.value}, further "
-            f"than max_ahead allows; the watermark goes up to {found.value or 'nothing'}, the newest before it"
+            f"{counted(high.later, 'row', verb=HAS)} a {cursor} after the source's clock ({high.clock}), up to "
+            f"{high.value}, further than max_ahead allows; the watermark goes up to "
+            f"{found.value or 'nothing'}, the newest before it"
         )
     if mark is None or mark.value is None or cursor == CHANGE_TRACKING:
         return Reach(upper, ahead)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hygge_engine.flow.slices import JOURNAL_STATUS
+from hygge_engine.plain_text import counted
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,10 @@ class LoadRun:
         """What went wrong with the load as a whole; empty where nothing did."""
         if self.status != "fail":
             return ""
-        return self.message or f"{sum(run.status == 'fail' for run in self.entities)} entities failed"
+        return (
+            self.message
+            or f"{counted(sum(run.status == 'fail' for run in self.entities), 'entity', 'entities')} failed"
+        )
 
 
 def load_run_of(summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> LoadRun:

@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 from hygge_engine.orchestration.durable_status import DurableStatus, is_running, request_of
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.schedule import ID_PREFIX
+from hygge_engine.plain_text import HAS, counted
 from hygge_engine.web.answers import Answer, problem
 from hygge_engine.web.door import Refused
 from hygge_engine.web.loads import waits
@@ -108,6 +109,8 @@ def _mark(request: LoadRequest) -> str:
 
 
 def _too_many(count: int) -> Answer:
-    detail = f"{count} loads have not ended, and no more are let in. Come back in {RETRY_SECONDS} seconds."
+    detail = (
+        f"{counted(count, 'load', verb=HAS)} not ended, and no more are let in. Come back in {RETRY_SECONDS} seconds."
+    )
     answer = problem(HTTPStatus.TOO_MANY_REQUESTS, detail, code="load.too_many")
     return Answer(answer.status, answer.payload, {"Retry-After": str(RETRY_SECONDS)}, answer.content_type)

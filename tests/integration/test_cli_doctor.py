@@ -108,7 +108,7 @@ def test_all_is_well_before_and_after_a_load_and_nothing_is_left(project: Path, 
     before = files_of(lake)
     found = doctor(project, 0)
     assert files_of(lake) == before
-    assert found["shop_to_fabric.orders", "replication"]["found"].startswith("Replicating, 1 changes processed")
+    assert found["shop_to_fabric.orders", "replication"]["found"].startswith("Replicating, 1 change processed")
     assert found[store, "__hygge.journal"]["result"] == "ok"
     assert "2025-01-01" in found["shop_to_fabric.orders", "landing"]["found"]
 

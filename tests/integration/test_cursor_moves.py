@@ -140,7 +140,7 @@ def test_a_whole_read_leaves_no_row_out_whatever_its_time(moving: Moving) -> Non
     assert moving.load()["rows"] == 2
     for command in ("plan", "doctor"):
         code, output = moving.run(command)
-        assert (code, "1 rows have a at after the source's clock" in output) == (0, True)
+        assert (code, "1 row has a at after the source's clock" in output) == (0, True)
     moving.put((3, "'2024-01-02'"))
     assert moving.load()["rows"] == 1
     assert moving.load("--run-type", "full_drop")["rows"] == 3

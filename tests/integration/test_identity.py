@@ -60,7 +60,7 @@ def test_null_that_an_increment_brings_stops_it_and_every_later_one_until_it_is_
     assert landing.load()["rows"] == 2
     mssql_server.run("INSERT INTO dbo.stocked (item, variant, qty) VALUES (3, NULL, 3), (3, 'Blue', 4)")
     for _ in range(2):
-        assert "variant is NULL in 1 rows" in landing.fail()["message"]
+        assert "variant is NULL in 1 row" in landing.fail()["message"]
     assert len(landing.files("variants")) == 1
     mssql_server.run("UPDATE dbo.stocked SET variant = 'Red' WHERE variant IS NULL")
     assert landing.load()["rows"] == 2
@@ -105,7 +105,7 @@ def test_a_declared_key_that_repeats_among_spellings_that_only_the_server_takes_
     monkeypatch.setattr(keys, "fold", lambda text, folding: text)
     stock(mssql_server, "(1,'red',1), (1,'RED',2), (1,'red',3)")
     landing.write("variants", home=KEY, store=SQLITE)
-    assert "1 rows have the same key as another one" in landing.fail()["message"]
+    assert "1 row has the same key as another one" in landing.fail()["message"]
 
 
 def test_texts_that_the_server_tells_apart_are_keys_of_their_own(mssql_server: ServerProcess, landing: Landing) -> None:
@@ -118,8 +118,8 @@ def test_texts_that_the_server_tells_apart_are_keys_of_their_own(mssql_server: S
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ("(1,NULL,1), (2,'Beta',2)", "variant is NULL in 1 rows"),
-        ("(1,'Alpha',1), (2,'Beta',2), (3,'Alpha',3)", "1 rows have the same key as another one"),
+        ("(1,NULL,1), (2,'Beta',2)", "variant is NULL in 1 row"),
+        ("(1,'Alpha',1), (2,'Beta',2), (3,'Alpha',3)", "1 row has the same key as another one"),
     ],
 )
 @pytest.mark.parametrize(

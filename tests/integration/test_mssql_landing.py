@@ -238,7 +238,7 @@ def test_a_commit_with_an_older_time_is_found_where_lag_reaches(mssql_server: Se
     landing.write("tardy", run_type="incremental", watermark=watermark, store=SQLITE)
     first = landing.load()
     assert first["rows"] == 3
-    assert "1 rows have no at" in first["message"]
+    assert "1 row has no at" in first["message"]
     mssql_server.run(
         "INSERT INTO dbo.tardy VALUES (4, '2024-01-01T12:06:00'), (5, '2024-01-01T12:10:00')",
         "INSERT INTO dbo.tardy VALUES (6, '2024-01-01T12:11:00')",

@@ -91,6 +91,24 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
     ),
     # Values that cannot mean what they say.
     **{
+        f"a schedule of {schedule}": (flow('"0 */15 * * * *"', f'"{schedule}"'), (FLOW_FILE, 2), words)
+        for schedule, words in {
+            "0 99 * * * *": ["minute field is not valid: `99`", "minutes are 0 to 59"],
+            "0 1,2,60 * * * *": ["minute field is not valid: `1,2,60`"],
+            "0 0 24 * * *": ["hour field", "hours are 0 to 23"],
+            "0 0 0 * 13 *": ["month field", "JAN to DEC"],
+            "0 0 0 * * MON-SUN": ["day-of-week field", "SUN to SAT"],
+            "0 0 0 32 2 *": ["day-of-month field is not valid: `32`"],
+            "0 0 0 31 2 *": ["never comes due: no month 2 has a day 31"],
+            "0 0 0 31 2,4,6 *": ["never comes due: no month 2,4,6 has a day 31"],
+        }.items()
+    },
+    "a watermark of files and of a column": (
+        {FLOW_FILE: f"{FILES_FLOW}watermark: {{column: at, file_modified: true}}\n".encode()},
+        (FLOW_FILE, 9),
+        ["one of `file_modified` and `column`", "`column: null` takes an inherited one away"],
+    ),
+    **{
         f"{name} of {value}": (files, (file, line), words)
         for value, word in (("true", "a whole number"), (".inf", "number"), ("1.5", "a whole number"))
         for name, files, file, line, words in (

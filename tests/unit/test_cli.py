@@ -159,7 +159,7 @@ def test_a_failed_entity_is_explained_and_ends_with_one(world: LoadWorld) -> Non
     assert result.exit_code == 1
     assert "2 settled, 1 failed: 3 rows" in result.stdout
     what, why, todo = result.stderr.splitlines()
-    assert what == "orders_to_fabric.orders: error: The database, table, view or column does not exist"
+    assert what == "orders_to_fabric.orders: error: The file, database, table, view or column does not exist"
     assert why == "  why: There is no column modified."
     assert todo.startswith("  do:  The table has id and value.")
     assert "Traceback" not in result.output
@@ -513,7 +513,7 @@ def test_runs_by_entity_says_how_each_table_has_come_along(world: LoadWorld) -> 
 
 def test_compact_folds_and_takes_out_what_is_old_at_once(world: LoadWorld) -> None:
     assert hygge(world, "go").exit_code == 0
-    assert "1 files folded, 0 rows taken out" in hygge(world, "compact").stdout
+    assert "1 file folded, 0 rows taken out" in hygge(world, "compact").stdout
     before = world.journal()
     journal = world.place().lake.read(f"{world.place().root}/journal.parquet").data
     dry = hygge(world, "compact", "--dry-run", "--retention", "400d", "--json")
@@ -578,3 +578,20 @@ def test_the_pulse_of_several_places_is_that_of_the_most_silent() -> None:
         assert mixed.silence_seconds(without=["f.a", "f.b"]) == 0.0
     finally:
         gone.set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["go", "-t", "full"], "'full' is not one of 'full_drop', 'incremental'. Did you mean 'full_drop'?"),
+        (["runs", "--by", "entities"], "'entities' is not one of 'load', 'flow', 'entity'. Did you mean 'entity'?"),
+        (["go", "-c", "0"], "it takes 1 at least"),
+        (["go", "-c", "257"], "it takes 256 at most"),
+        (["go", "-c", "two"], "it takes a whole number"),
+        (["probe", "--minutes", "x"], "it takes a number"),
+    ],
+)
+def test_an_option_s_value_is_refused_in_our_words(arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert f": {said}" in result.output

@@ -257,7 +257,7 @@ class TestParquet:
     @pytest.mark.parametrize(
         ("column", "message"),
         [
-            (pa.array([b"fine", b"\xff\xfe"]).view(pa.string()), "t.parquet, rows 1 to 2, column 'v': .*UTF8"),
+            (pa.array([b"fine", b"\xff\xfe"]).view(pa.string()), "t.parquet, rows 1 to 2, column 'v': .*UTF-8"),
             (pa.array([[1.0], [float("nan")]]), "t.parquet, rows 1 to 2, column 'v': NaN or infinity"),
             (pa.array([{"a": {"b": b"x"}}]), "'v' has the type .*: bytes within nested values"),
             (pa.array([[("k", 1.0), ("l", float("inf"))]], pa.map_(pa.string(), pa.float64())), "NaN or infinity"),

@@ -41,7 +41,7 @@ def test_texts_repeat_where_the_server_takes_them_for_one(
         seen.see([pa.array([second]), pa.array([1])])
 
     if repeats:
-        with pytest.raises(KeyUnusable, match="1 rows have the same key"):
+        with pytest.raises(KeyUnusable, match="1 row has the same key"):
             look()
     else:
         look()

@@ -149,7 +149,7 @@ def test_what_failed_and_what_was_tried_again_shows(world: LoadWorld) -> None:
     customers = of_entity(machine.spans(names.SPAN_SLICE), "customers")
     assert [span.status.status_code is StatusCode.ERROR for span in customers] == [True, False]
     (load,) = machine.spans(names.SPAN_LOAD)
-    assert load.status.description == "1 entities failed"
+    assert load.status.description == "1 entity failed"
     metrics = machine.metrics()
     flow = (names.FLOW, "orders_to_fabric")
     assert metrics["hygge.retries"] == {

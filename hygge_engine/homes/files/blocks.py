@@ -160,9 +160,16 @@ def _read(stream: io.BufferedIOBase | pa.NativeFile, length: int, file: SourceFi
     except (OSError, EOFError, zlib.error) as error:
         ending = next(ending for ending in COMPRESSIONS if file.path.lower().endswith(ending))
         raise Unreadable(
-            f"{file.name} cannot be decompressed as its ending {ending} says: {error}.",
-            hint="The file is damaged, incomplete, or named for another format; write it again.",
+            f"{file.name} cannot be decompressed as its ending {ending} says: it is {_state_of(error)}.",
+            hint="Write it again, or give it the name of its format.",
         ) from error
+
+
+def _state_of(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, EOFError) or "runcated" in text:
+        return "incomplete"
+    return "damaged, or of another format"
 
 
 def _open(lake: Lake, file: SourceFile, offset: int) -> tuple[io.BufferedIOBase | pa.NativeFile, bytes]:

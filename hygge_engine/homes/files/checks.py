@@ -13,6 +13,7 @@ from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import FilesHomeSettings
 from hygge_engine.lake.probe import check_answers
 from hygge_engine.lake.settings import LakeSettings
+from hygge_engine.plain_text import counted
 from hygge_engine.project.models.project import WatermarkSettings
 from hygge_engine.project.telling.problems import suggest
 
@@ -58,8 +59,8 @@ def check_files(
 
 def _columns(table: Table, how: str) -> Check:
     lost = [f"{column.name}: {column.loss}" for column in table.columns if column.loss]
-    rows = "" if table.approximate_rows is None else f", {table.approximate_rows:,} rows"
-    return Check("columns", "ok", "; ".join([f"{len(table.columns)} columns{rows}", *lost]), how)
+    rows = "" if table.approximate_rows is None else f", {counted(table.approximate_rows, 'row')}"
+    return Check("columns", "ok", "; ".join([f"{counted(len(table.columns), 'column')}{rows}", *lost]), how)
 
 
 def _key(table: Table, key_columns: Sequence[str]) -> Check:

@@ -187,7 +187,8 @@ class CsvFormat(TextFormat):
                     f"where others have {row.expected_columns}.",
                     hint=_CHECK_MARKS,
                 ) from error
-            raise Unreadable(f"{file.name}, after line {block.line}: {error}.", hint=_CHECK_MARKS) from error
+            where = f"{file.name}, after line {block.line}"
+            raise Unreadable(f"{where}: its records cannot be told apart.", hint=_CHECK_MARKS) from error
         return cast("pl.DataFrame", pl.from_arrow(table))
 
     def _line_of(self, block: Block, row: int) -> int:

@@ -168,7 +168,7 @@ class ParquetFormat:
             yield from parquet.iter_batches(batch_size=rows, row_groups=[number], columns=names)
         except (pa.ArrowException, OSError) as error:
             where = f"{file.name}, in the row group that begins with row {self._rows_before(parquet, number) + 1:,}"
-            raise Unreadable(f"{where}: {error}", hint="The file is damaged; write it again.") from error
+            raise _unreadable(f"{where}: a page is damaged", error) from error
 
     def _rows_before(self, parquet: pq.ParquetFile, number: int) -> int:
         return sum(parquet.metadata.row_group(before).num_rows for before in range(number))
@@ -231,7 +231,26 @@ class ParquetFormat:
                 coerce_int96_timestamp_unit="us",  # in nanoseconds, years beyond 2262 would wrap
             )
         except (pa.ArrowException, OSError) as error:
-            raise Unreadable(f"{file.name} is no whole Parquet file: {error}", hint="Check path and format.") from error
+            raise _unreadable(f"{file.name} is no whole Parquet file: {_fault_of(error)}", error) from error
+
+
+def _fault_of(error: Exception) -> str:
+    """What is wrong with a file that cannot be opened."""
+    text = str(error)
+    if "magic bytes" in text or "smaller than the minimum" in text:
+        return "it does not end as one, with PAR1, so that it is incomplete or of another format"
+    return "its footer is damaged"
+
+
+def _unreadable(what: str, error: Exception) -> Unreadable:
+    """The error about damage, or about what the library does not read; its own words are for --verbose."""
+    if isinstance(error, NotImplementedError):
+        where = what.rpartition(":")[0]
+        return Unreadable(
+            f"{where}: it is written with an encoding or a compression that is not read here.",
+            hint="Write it again with Snappy, Zstandard or gzip, and the encodings of Parquet 2.6.",
+        )
+    return Unreadable(f"{what}.", hint="Write the file again; check path and format if it is meant to be another one.")
 
 
 def _int96_columns(footer: pq.FileMetaData) -> set[str]:

@@ -162,8 +162,11 @@ def convert(column: pa.Array[Any], type_: pa.DataType, where: str) -> pa.Array[A
     try:
         column.validate(full=True)
     except pa.ArrowInvalid as error:
-        hint = "Its writer has put bytes that are no UTF-8 into a text; have it write them as binary."
-        raise Unreadable(f"{where}: {error}.", hint=hint) from error
+        if "UTF8" in str(error):
+            hint = "Its writer has put bytes into a text; have it write them as binary."
+            raise Unreadable(f"{where}: a text holds bytes that are no UTF-8.", hint=hint) from error
+        hint = "The file is damaged, or its writer has broken Parquet's rules; write it again."
+        raise Unreadable(f"{where}: a value cannot be one of {column.type}.", hint=hint) from error
     if column.type == type_:
         return column
     try:
@@ -184,7 +187,8 @@ def convert(column: pa.Array[Any], type_: pa.DataType, where: str) -> pa.Array[A
             return pc.cast(column, pa.date32(), safe=False)
         return pc.cast(column, type_)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise Unreadable(f"{where}: a value has no place in {type_}: {error}") from error
+        hint = "Have its writer keep the values within that type, or leave the column out."
+        raise Unreadable(f"{where}: a value of {column.type} has no place in {type_}.", hint=hint) from error
 
 
 def _instants(column: pa.Array[Any]) -> pa.Array[Any]:

@@ -18,6 +18,7 @@ from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import VERSIONS
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
 from hygge_engine.lake.probe import clock_check
+from hygge_engine.plain_text import counted
 from hygge_engine.project.models.project import WatermarkSettings
 from hygge_engine.project.telling.problems import suggest
 
@@ -201,7 +202,7 @@ def _check_columns(source: Source, settings: MssqlHomeSettings, how: str) -> Che
         for column in source.columns:
             arrow_type(column)
         lost = [text for column in source.columns if (text := _loss(column, settings))]
-        return Check("table", "ok", "; ".join([f"{source.name}, {len(source.columns)} columns", *lost]), how)
+        return Check("table", "ok", "; ".join([f"{source.name}, {counted(len(source.columns), 'column')}", *lost]), how)
 
     return attempt("table", how, look)
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from hygge_engine.errors import KeyUnusable
 from hygge_engine.homes.folding import fold
 from hygge_engine.homes.mssql.types import SourceColumn
+from hygge_engine.plain_text import HAS, counted
 
 NULL_HINT = "Fill it in by a query, or name columns that are never NULL."
 REPEAT_HINT = "Name more columns, until every row has a key of its own."
@@ -73,11 +74,11 @@ class KeyWatch:
 
 def null_in_key(source: str, nulls: dict[str, int], key: Sequence[str]) -> KeyUnusable:
     """The error about rows without a value in the key, by column."""
-    found = ", ".join(f"{name} is NULL in {count:,} rows" for name, count in nulls.items())
+    found = ", ".join(f"{name} is NULL in {counted(count, 'row')}" for name, count in nulls.items())
     return KeyUnusable(f"{source}: {found}, and is part of the key ({', '.join(key)}).", hint=NULL_HINT)
 
 
 def repeated_key(source: str, repeats: int, key: Sequence[str]) -> KeyUnusable:
     """The error about rows that share a key."""
-    found = f"{repeats:,} rows have the same key ({', '.join(key)}) as the row before them"
+    found = f"{counted(repeats, 'row', verb=HAS)} the same key ({', '.join(key)}) as the row before"
     return KeyUnusable(f"{source}: {found}, so that it identifies none of them.", hint=REPEAT_HINT)

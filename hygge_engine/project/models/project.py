@@ -129,8 +129,8 @@ class WatermarkSettings(Settings):
     ``reload`` the table, or ``ignore`` it and wait for newer values. Values that lie further ahead of the source's own
     clock than ``max_ahead`` do not count as its newest.
 
-    With ``file_modified: true`` whole files are new that were added or changed since the last load; ``column`` does not
-    count then.
+    With ``file_modified: true`` whole files are new that were added or changed since the last load; ``column`` has no
+    place beside it.
     """
 
     column: str = ""
@@ -163,6 +163,11 @@ class WatermarkSettings(Settings):
     def _knows_what_is_new(self) -> Self:
         if not self.column and self.names_column:
             raise ValueError("expected `column`, or `change_tracking: true`, or `file_modified: true`")
+        if self.column and self.file_modified:
+            raise ValueError(
+                "expected one of `file_modified` and `column`: rows are new by their file or by a value "
+                "(`column: null` takes an inherited one away)"
+            )
         if self.change_tracking and self.file_modified:
             raise ValueError(
                 "expected one of `change_tracking` and `file_modified`: a table has the one, files the other"

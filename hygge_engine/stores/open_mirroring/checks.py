@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hygge_engine.checks import Check, attempt, failure
 from hygge_engine.errors import HyggeError, LakeNotFound
 from hygge_engine.lake.base import Lake
+from hygge_engine.plain_text import counted
 from hygge_engine.stores.landing.state import LandingState, StateFile
 from hygge_engine.stores.open_mirroring.fabric import (
     TableStatus,
@@ -127,7 +128,7 @@ def _check_arrival(name: str, state: LandingState, layout: Layout, replication: 
         text = f"Fabric does not list {'.'.join(own)}, though files of it have been landed"
         return Check(name, "warning", text, how, remedy if remedy == _RENAME else _START)
     synced = f", last at {found.synced}" if found.synced else ""
-    text = f"{found.status}, {found.rows:,} changes processed{synced}"
+    text = f"{found.status}, {counted(found.rows, 'change')} processed{synced}"
     if found.error or found.status == "Failed":
         return Check(name, "failed", f"{found.status}: {found.error or 'no reason given'}", how, remedy, "store")
     if found.status == "Stopped":

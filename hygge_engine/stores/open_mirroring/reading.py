@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from hygge_engine.errors import LakeConditionNotMet, LakeNotFound
 from hygge_engine.lake.base import Lake, PathInfo
 from hygge_engine.lake.ranged import RangedFile
+from hygge_engine.plain_text import counted
 from hygge_engine.stores.delta import DeltaLocation, DeltaReadBack, open_table, reading
 from hygge_engine.stores.lake_files.reading import DECODERS
 from hygge_engine.stores.landing.state import LandingState
@@ -57,7 +58,9 @@ class MirroredReadBack(DeltaReadBack):
         applied = 0 if status is None else status.rows
         if not applied:
             return "Fabric has not applied anything yet"
-        return f"Fabric has applied {applied:,} of the {rows:,} rows that landed first" if applied < rows else ""
+        return (
+            f"Fabric has applied {applied:,} of the {counted(rows, 'row')} that landed first" if applied < rows else ""
+        )
 
     def _is_of_this_generation(self) -> bool:
         """Whether the mirrored table was created after the generation's metadata had been written."""
