@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 _MESSAGES: dict[int, tuple[int, str]] = {
     # number: (severity, text). Texts follow sys.messages, because clients and engines match on them.
@@ -146,6 +147,7 @@ _MESSAGES: dict[int, tuple[int, str]] = {
     4104: (16, 'The multi-part identifier "{0}" could not be bound.'),
     4122: (16, "Remote table-valued function calls are not allowed."),
     4145: (15, "An expression of non-boolean type specified in a context where a condition is expected, near '{0}'."),
+    4708: (16, "Could not truncate object '{0}' because it is not a table."),
     4701: (16, 'Cannot find the object "{0}" because it does not exist or you do not have permissions.'),
     4901: (
         16,
@@ -266,11 +268,20 @@ def make_error(number: int, *values: object, state: int = 1, line: int = 1) -> S
     return SqlError(number, text.format(*values), severity, state, line)
 
 
+# What Python raises of a text that a parser or binder was not made for.
+UNFORESEEN: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
 def refuse(what: str, line: int = 1) -> SqlError:
     """Return the error for T-SQL that this server does not speak: 40510, as Azure SQL has it."""
     error = make_error(40510, what, line=line)
     error.message += " (devcloud speaks a subset of T-SQL: see docs/devcloud/sqlserver.md)"
     return error
+
+
+def not_understood(what: str, error: Exception) -> SqlError:
+    """Return the error for one of `UNFORESEEN`, which names what the client has asked for."""
+    return refuse(f"{what} that is not understood ({type(error).__name__}: {error})")
 
 
 class ConnectionLostError(Exception):

@@ -18,9 +18,11 @@ from devcloud.sqlserver.engine.value_binder import declared_type
 from devcloud.sqlserver.engine.values import Scalar, from_storage
 from devcloud.sqlserver.engine.writes import BoundWrite, WriteBinder
 from devcloud.sqlserver.errors import (
+    UNFORESEEN,
     SessionEndedError,
     SqlError,
     make_error,
+    not_understood,
     refuse,
 )
 from devcloud.sqlserver.execution import Execution
@@ -111,7 +113,11 @@ class Executor(Execution):
 
     def run_text(self, text: str) -> None:
         """Run the statements of a text."""
-        for statement in parse_batch(text).statements:
+        try:
+            statements = parse_batch(text).statements
+        except UNFORESEEN as error:
+            raise not_understood("a text", error) from error
+        for statement in statements:
             self.run_statement(statement)
 
     def run_statement(self, statement: commands.Statement) -> None:
@@ -120,7 +126,7 @@ class Executor(Execution):
         session.check_cancelled()
         session.begin_statement()
         try:
-            self._statements[type(statement)](statement)
+            self._perform(statement)
         except SqlError as error:
             if error.line == 1:
                 error.line = statement.line
@@ -137,6 +143,12 @@ class Executor(Execution):
             statement, commands.If | commands.While | commands.Block | commands.TryCatch | commands.Print
         ):
             session.last_error = 0
+
+    def _perform(self, statement: commands.Statement) -> None:
+        try:
+            self._statements[type(statement)](statement)
+        except UNFORESEEN as error:
+            raise not_understood(f"a statement ({type(statement).__name__})", error) from error
 
     # Queries
 

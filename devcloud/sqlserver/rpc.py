@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from devcloud.sqlserver.engine.declarations import parse_declarations
 from devcloud.sqlserver.engine.values import Scalar, make_constant
-from devcloud.sqlserver.errors import SqlError, make_error, refuse
+from devcloud.sqlserver.errors import UNFORESEEN, SqlError, make_error, not_understood, refuse
 from devcloud.sqlserver.executor import Executor
 from devcloud.sqlserver.procedures import PROCEDURES
 from devcloud.sqlserver.tds.encoder import encode_rows
@@ -30,8 +30,9 @@ def run_requests(executor: Executor, requests: list[RpcRequest]) -> None:
         executor.results.in_procedure = True
         try:
             failed = _run(executor, request)
-        except SqlError as error:
-            executor.fail(error)
+        except (SqlError, *UNFORESEEN) as error:
+            known = error if isinstance(error, SqlError) else not_understood(f"a call of {request.procedure}", error)
+            executor.fail(known)
             failed = True
         finally:
             executor.results.in_procedure = False

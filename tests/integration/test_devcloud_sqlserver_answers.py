@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 
 from devcloud.sqlserver import SqlError, SqlServer
+from devcloud.sqlserver.engine.writes import WriteBinder
+from hygge_engine.errors import HomeError
+from hygge_engine.homes.mssql.sessions import open_session
+from tests.integration.mssql_server import DRIVERS, connect
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +268,28 @@ def test_a_unique_key_admits_one_null(server: SqlServer) -> None:
     for values in ("(NULL, 'b')", "(2, NULL)", "(1, 'c')", "(3, 'A ')"):
         with pytest.raises(SqlError, match="2627"):
             server.execute(f"INSERT INTO dbo.un VALUES {values}", "db")
+
+
+def test_a_synonym_is_no_table_to_truncate(server: SqlServer) -> None:
+    server.execute("CREATE TABLE dbo.kept (id int); INSERT INTO dbo.kept VALUES (1)", "db")
+    server.execute("CREATE SYNONYM dbo.keeps FOR dbo.kept", "db")
+    with pytest.raises(SqlError, match="4708"):
+        server.execute("TRUNCATE TABLE dbo.keeps", "db")
+    assert server.execute("SELECT id FROM dbo.keeps", "db")[0] == [(1,)]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_what_nobody_foresaw_is_an_error_and_the_connection_goes_on(
+    server: SqlServer, driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = f"SELECT {'(' * 3000}1{')' * 3000}"
+    monkeypatch.setattr(WriteBinder, "bind_truncate", lambda self, statement: statement.nothing)
+    session = open_session(connect(server.address, driver, database="db"))
+    for text, parameters in ((deep, ()), (f"{deep} + ?", (1,)), ("TRUNCATE TABLE dbo.people; SELECT 1", ())):
+        with pytest.raises(HomeError, match="not understood"):
+            session.fetch_all(text, parameters, doing="asking")
+    assert session.fetch_all("SELECT 1", doing="asking") == [(1,)]
+    session.close()
 
 
 def test_views_show_what_is_beneath(server: SqlServer) -> None:

@@ -392,8 +392,10 @@ class WriteBinder(QueryBinder):
         return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
     def bind_truncate(self, truncate: Truncate) -> BoundWrite:
-        """Bind TRUNCATE TABLE."""
+        """Bind TRUNCATE TABLE, which, as other DDL, knows no synonyms."""
         try:
+            if self._find(truncate.table)[1].kind == "SN":
+                raise make_error(4708, truncate.table[-1])
             catalogue, table = self.find_table(truncate.table, "ALTER")
         except SqlError as error:
             if error.number in (208, 229):
