@@ -16,11 +16,13 @@ from hygge_engine.errors import (
     CursorUnusable,
     HomeNotFound,
     LandingBroken,
+    NotOurs,
     SchemaChanged,
     SourceChanged,
 )
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.bounds import window_bounds
+from hygge_engine.flow.claims import told_with_claim
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.reach import reach_of
 from hygge_engine.flow.slices import SliceTask
@@ -400,7 +402,10 @@ def look_at_place(
         )
     table.check_columns(list(columns), state.columns)
     schema = pa.schema([field for field in polish.table.schema if field.name in columns])
-    return table.check_place(state, schema, reload=mode == "reload")
+    try:
+        return table.check_place(state, schema, reload=mode == "reload")
+    except NotOurs as error:
+        raise told_with_claim(error, table) from error
 
 
 def _reading_order(source: Table) -> tuple[str, ...]:

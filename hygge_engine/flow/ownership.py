@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from hygge_engine.errors import LandingBusy, LandingFenced, NotOurs
 from hygge_engine.flow.blocked import is_at_work
+from hygge_engine.flow.claims import claimed, landed
 from hygge_engine.project.models.settings import Surroundings
-from hygge_engine.stores.base import Adoption, Destination
+from hygge_engine.stores.base import Adoption, Claim, Destination
 from hygge_engine.stores.landing.state import Author, LandingState
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def check_author(state: LandingState, author: Author, entity: Entity) -> str:
     if before.project != author.project:
         raise NotOurs(
             f"the landing state of {entity.id} in {entity.store.destination(entity.name)} is that of the project "
-            f"'{before.project}': {_landed(state)}; this is the project '{author.project}'",
+            f"'{before.project}': {landed(state)}; this is the project '{author.project}'",
             hint=_ANOTHERS_HINT.format(entity.id),
         )
     if before.source in ("", author.source):
@@ -49,17 +50,43 @@ def adoption_of(project: Project, entity: Entity, table: Destination[Any]) -> Ad
     over."""
     (state, _), author = table.state_to_replace(), author_of(project, entity)
     if state is None or state.author is None or state.author.project == author.project:
-        return table.adopt()
+        return _with_claim(table.adopt(), table.claim(), entity)
     same = state.author.source == author.source
     goes_on = "Its loads go on where those of that project have stopped."
     return Adoption(
         table.table_name,
-        f"{_landed(state)}, by the project '{state.author.project}', which could not load it any more",
+        f"{landed(state)}, by the project '{state.author.project}', which could not load it any more",
         "what every full_drop replaces" if same else f"all of it, by what is in {author.source}",
         "all of it, until then",
         lambda: _hand_over(table, state, author, same=same),
         goes_on if same else f"It came from {state.author.source}: its first load has to be a full_drop.",
     )
+
+
+def _with_claim(adoption: Adoption, claim: Claim | None, entity: Entity) -> Adoption:
+    """An adoption after which whoever has had the table so far lands in it no more."""
+    if claim is None:
+        return adoption
+
+    def confirm() -> None:
+        _give_up(claim, entity)
+        adoption.confirm()
+
+    then = f"{adoption.then} Loads of {claim.entity} are refused from then on."
+    return replace(adoption, found=f"{adoption.found}; {claimed(claim)}", then=then, confirm=confirm)
+
+
+def _give_up(claim: Claim, entity: Entity) -> None:
+    """Write into a landing state that its table is somebody else's now, and forget its open loads, which would still
+    publish there. Raises LandingBusy where a load is at work."""
+    state = claim.states.read()
+    if state is None:
+        return
+    if state.owner is not None and is_at_work(state):
+        raise LandingBusy(f"load {state.owner.load_id} of {claim.entity} owns this table until {state.owner.expires}")
+    handed = f"what was handed over to {entity.id}"
+    given_up = replace(state, epoch=state.epoch + 1, owner=None, open=None, set_aside=None, landed_in=handed)
+    claim.states.write(given_up)
 
 
 def _hand_over(table: Destination[Any], found: LandingState, author: Author, *, same: bool) -> None:
@@ -72,14 +99,3 @@ def _hand_over(table: Destination[Any], found: LandingState, author: Author, *, 
         raise LandingBusy(f"load {state.owner.load_id} owns this table until {state.owner.expires}")
     adopted = state.adopted if same else datetime.now(UTC).isoformat("T", "seconds")
     states.write(replace(state, epoch=state.epoch + 1, owner=None, author=author, adopted=adopted))
-
-
-def _landed(state: LandingState) -> str:
-    """What has landed, where, from where and when, as far as the state tells."""
-    author, where = state.author, state.settled_in or state.place
-    parts = [
-        f"landed in {where}" if state.settled_in is not None else "nothing has landed yet",
-        f"from {author.source}" if author and author.source else "",
-        f"last on {author.began}" if author and author.began else "",
-    ]
-    return ", ".join(part for part in parts if part)

@@ -58,6 +58,15 @@ class Adoption:
     then: str = "Its first load has to be a full_drop."
 
 
+@dataclass(frozen=True)
+class Claim:
+    """Another entity's landing state, which says that a table is that one's; ``states`` is where it is kept."""
+
+    entity: str
+    state: LandingState
+    states: StateStore
+
+
 class ReadBack(ABC):
     """What a destination's readers see. Every method raises StoreError or LakeError.
 
@@ -131,6 +140,11 @@ class Destination[L: Landing](ABC):
     def states(self) -> StateStore:
         """Where the landing state is kept. Raises StoreError where the store does not tell."""
         raise StoreError(f"{self.table_name} cannot be handed over: its store does not tell where its state is kept")
+
+    def claim(self) -> Claim | None:
+        """The landing state of another entity in the same store that says this place is that one's; None where no state
+        does."""
+        return None
 
     def state_to_replace(self) -> tuple[LandingState | None, bool]:
         """The landing state that an adoption replaces, None where there is none; and whether one cannot be read."""

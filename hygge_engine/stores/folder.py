@@ -17,8 +17,14 @@ import pyarrow as pa
 
 from hygge_engine.errors import LandingBroken, LandingUnreadable, NotOurs
 from hygge_engine.lake.base import Lake, PathInfo, bounded
-from hygge_engine.stores.base import Adoption, Destination
-from hygge_engine.stores.landing.base import NOT_OURS_HINT, RELOAD, RENEWAL_SECONDS
+from hygge_engine.stores.base import Adoption, Claim, Destination
+from hygge_engine.stores.landing.base import (
+    A_LOAD_MAKES_IT,
+    NOT_OURS_HINT,
+    NOTHING_TO_HAND_OVER,
+    RELOAD,
+    RENEWAL_SECONDS,
+)
 from hygge_engine.stores.landing.protocol import TableLanding
 from hygge_engine.stores.landing.state import LandingState, StagedFile, StateFile, fresh_epoch
 
@@ -73,6 +79,19 @@ class FolderTable(Destination[TableLanding]):
     def states(self) -> StateFile:
         return StateFile(self.lake, self.places.state)
 
+    def claim(self) -> Claim | None:
+        """Entities of the same name come first: mostly it is their flow that is another one."""
+        landing, own = f"{self.places.journal}/landing", self.places.state
+        entries = bounded(self.lake.list(landing, recursive=True), landing)
+        paths = [entry.path for entry in entries if not entry.is_directory and entry.name.endswith(".json")]
+        for path in sorted(paths, key=lambda path: path.rpartition("/")[2] != own.rpartition("/")[2]):
+            states = StateFile(self.lake, path)
+            with suppress(LandingUnreadable):
+                state = states.read() if path != own else None
+                if state is not None and state.settled_in == self.places.folder:
+                    return Claim(replace(self.places, state=path).entity, state, states)
+        return None
+
     def attach(self, load_id: str, attempt: int) -> TableLanding:
         return TableLanding(
             self.lake,
@@ -107,10 +126,12 @@ class FolderTable(Destination[TableLanding]):
         """The files that bear the names of ours become the table's; all others stay somebody else's."""
         state, unreadable = self.state_to_replace()
         if state is not None and state.owns(self.places.folder):
-            raise LandingBroken(f"{self.places.folder} is this entity's table already, as {self.places.state} says")
+            where = f"{self.places.folder} is this entity's table already, as {self.places.state} says"
+            raise LandingBroken(where, hint=NOTHING_TO_HAND_OVER)
         entries = bounded(self.lake.list(self.places.folder), self.places.folder)
+        self._check_is_no_file()
         if not entries and not unreadable:
-            raise LandingBroken(f"there is nothing at {self.places.folder}: a load just makes it")
+            raise LandingBroken(f"there is nothing at {self.places.folder}", hint=A_LOAD_MAKES_IT)
         ours = [entry for entry in entries if not entry.is_directory and self.claimed(entry.name)]
         adopted = self.state_of(ours)
         others = [entry for entry in entries if entry not in ours]
@@ -185,6 +206,15 @@ class FolderTable(Destination[TableLanding]):
                 hint="Put the folder itself in its place, or let the store's path lead where the link leads.",
             )
 
+    def _check_is_no_file(self) -> None:
+        """Raises NotOurs where the folder's name is a file's."""
+        info = self.lake.info(self.places.folder)
+        if info is not None and not info.is_directory:
+            raise NotOurs(
+                f"{self.places.folder} is a file, and the table needs a folder",
+                hint="Move it away, or name another place in the store's settings.",
+            )
+
     def _check_unclaimed(self) -> None:
         """Raises NotOurs where the folder, of which nothing is ours, is not empty, or there can be no landing state."""
         folder, journal = self.places.folder, self.places.journal
@@ -194,9 +224,7 @@ class FolderTable(Destination[TableLanding]):
                 f"{journal} in {self.lake.url} is a file, and landing states need a folder of this name",
                 hint="Move it away, or let the store land elsewhere.",
             )
-        info = self.lake.info(folder)
-        if info is not None and not info.is_directory:
-            raise NotOurs(f"{folder} is a file, and the table needs a folder", hint=self._not_ours_hint())
+        self._check_is_no_file()
         if found := named(self.lake.list(folder)):
             raise NotOurs(
                 f"{folder} exists, and no load of {self.places.entity} has written it; in it: {found}",

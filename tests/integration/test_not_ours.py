@@ -18,6 +18,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from typer.testing import CliRunner
 
 from devcloud.onelake import OneLake
+from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.cli.app import app
 from hygge_engine.errors import HomeUnavailable, LakeError, LandingBroken
 from hygge_engine.flow.factory import open_table
@@ -830,3 +831,61 @@ def test_a_renamed_project_with_another_source_begins_with_a_full_drop(
     assert warehouse.run("too early", "incremental").error == "store.landing_broken"
     warehouse.load("full_drop")
     assert warehouse.rows() == warehouse.source.rows
+
+
+@pytest.mark.parametrize("kind", ["local-csv", "local-delta", "sqlite", "mssql", "mirror"])
+def test_a_table_that_is_handed_to_another_flow_is_no_longer_that_of_the_first(
+    tmp_path: Path, lake: OneLake, request: pytest.FixtureRequest, kind: str
+) -> None:
+    shared = tmp_path / "shared"
+    settings: dict[str, Any] = {"type": "local", "path": str(shared), "format": kind.partition("-")[2]}
+    hosts = ""
+    if kind == "sqlite":
+        settings = {"type": "sqlite", "path": str(shared / "shop.db")}
+    elif kind == "mssql":
+        server = request.getfixturevalue("server")
+        login = f"server: '{server.address}', username: sa, password: '{DEFAULT_LOGINS['sa']}', encrypt: false"
+        hosts = f"connections: {{ wh: {{ type: mssql, database: shop, {login} }} }}\n"
+        settings = {"type": "mssql", "connection": "wh", "journal_folder": {"path": str(shared / "journal")}}
+    elif kind == "mirror":
+        account = {"account_url": lake.url, "credential": "account_key"} | lake.credential
+        own = {"type": "open_mirroring", "mirror_name": ITEM, "folder_deletion_wait_seconds": 0, "key_columns": ["id"]}
+        settings = own | account | {"filesystem": WORKSPACE}
+    settings["table_name"] = "handed_over"
+    first, second = tmp_path / "first", tmp_path / "second"
+    for directory, flow in ((first, "shop"), (second, "other")):
+        project(directory, json.dumps(settings), name=directory.name)
+        (directory / "flows/shop").rename(directory / f"flows/{flow}")
+        with (directory / "hygge.yml").open("a") as file:
+            file.write(hosts)
+    assert hygge(first, "go")[0] == 0
+    said = hygge(second, "go")[1]
+    assert "it is the table of shop.orders of the project 'first'" in said
+    code, said = hygge(second, "adopt", "orders", "--confirm", "handed_over")
+    assert (code, "Loads of shop.orders are refused from then on" in said) == (0, True)
+    assert hygge(second, "go")[0] == 0
+    code, said = hygge(first, "go")
+    assert (code, "it is the table of other.orders of the project 'second'" in said) == (1, True)
+    assert hygge(second, "go")[0] == 0
+    assert "There is nothing to hand over" in hygge(second, "adopt", "orders")[1]
+
+
+@pytest.mark.parametrize("format_", ["csv", "delta"])
+def test_what_cannot_become_a_table_is_said_by_adopt_and_stays(tmp_path: Path, format_: str) -> None:
+    project(tmp_path, f"{{ type: local, path: out, format: {format_} }}")
+    said = hygge(tmp_path, "adopt", "orders", "--confirm", "orders")[1]
+    assert "its first load makes it" in said
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/orders").write_text("theirs")
+    for command in (["plan"], ["go"], ["adopt", "orders", "--confirm", "orders"]):
+        code, said = hygge(tmp_path, *command)
+        assert code != 0
+        assert "orders is a file" in said
+        assert "Move it away" in said
+    assert (tmp_path / "out/orders").read_text() == "theirs"
+    if format_ == "delta":
+        (tmp_path / "out/orders").unlink()
+        put_others(tmp_path / "out/orders")
+        code, said = hygge(tmp_path, "adopt", "orders", "--confirm", "orders")
+        assert (code, "but a.csv" in said, "Move that away" in said) == (2, True, True)
+        assert contents(tmp_path / "out/orders") == OTHERS

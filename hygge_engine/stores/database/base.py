@@ -128,6 +128,10 @@ class Database(ABC):
             )
         return found is not None
 
+    @abstractmethod
+    def state_names(self) -> list[str]:
+        """The names of all landing states."""
+
     def check_names(self, table: str) -> None:
         """Raise NotOurs where somebody else has taken a name that a reload of the table needs meanwhile."""
         return

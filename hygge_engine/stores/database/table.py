@@ -9,10 +9,10 @@ from dataclasses import replace
 import pyarrow as pa
 
 from hygge_engine.errors import HyggeError, LandingBroken, LandingUnreadable, NotOurs, StoreError
-from hygge_engine.stores.base import Adoption, Destination, ReadBack
+from hygge_engine.stores.base import Adoption, Claim, Destination, ReadBack
 from hygge_engine.stores.database.base import DELETED, NAMED_COLUMNS, Database, Inserter
 from hygge_engine.stores.database.landing import DatabaseLanding, StateRow, check_same, check_unclaimed
-from hygge_engine.stores.landing.base import RELOAD
+from hygge_engine.stores.landing.base import A_LOAD_MAKES_IT, NOTHING_TO_HAND_OVER, RELOAD
 from hygge_engine.stores.landing.state import LandingState, StagedFile, fresh_epoch
 
 
@@ -40,6 +40,16 @@ class DatabaseTable(Destination[DatabaseLanding]):
 
     def states(self) -> StateRow:
         return StateRow(self._database, self._name)
+
+    def claim(self) -> Claim | None:
+        own = self._name.partition(".")[2]
+        for name in sorted(self._database.state_names(), key=lambda name: name.partition(".")[2] != own):
+            states = StateRow(self._database, name)
+            with suppress(LandingUnreadable):
+                state = states.read() if name != self._name else None
+                if state is not None and (state.settled_in or "").casefold() == self.table_name.casefold():
+                    return Claim(name, state, states)
+        return None
 
     def attach(self, load_id: str, attempt: int) -> DatabaseLanding:
         return DatabaseLanding(self._database, self._name, self.table_name, load_id=load_id, attempt=attempt)
@@ -74,10 +84,11 @@ class DatabaseTable(Destination[DatabaseLanding]):
         """The table as it is becomes this entity's, to be replaced by its next full_drop."""
         state, unreadable = self.state_to_replace()
         if state is not None and state.owns(self.table_name) and self._is_the_same(state):
-            raise LandingBroken(f"the table {self.table_name} is that of {self._name} already")
+            where = f"the table {self.table_name} is that of {self._name} already"
+            raise LandingBroken(where, hint=NOTHING_TO_HAND_OVER)
         exists = self._database.has_table(self.table_name)
         if not exists and not unreadable:
-            raise LandingBroken(f"there is no table {self.table_name}: a load just makes it")
+            raise LandingBroken(f"there is no table {self.table_name}", hint=A_LOAD_MAKES_IT)
         found = self._database.describe_table(self.table_name) if exists else "nothing"
         return Adoption(self.table_name, found, "all of it", "nothing", lambda: self._write_adopted(state))
 

@@ -23,10 +23,10 @@ from hygge_engine.retry import call_with_retries
 from hygge_engine.stores.base import Adoption, ReadBack
 from hygge_engine.stores.column_names import DELTA_REFUSED, ColumnNames
 from hygge_engine.stores.delta import DeltaLocation, open_table, own_words, reading
-from hygge_engine.stores.folder import Places
+from hygge_engine.stores.folder import Places, named
 from hygge_engine.stores.lake_files.delta_rules import describe, reasons_against
-from hygge_engine.stores.lake_files.table import FilesTable
-from hygge_engine.stores.landing.base import RELOAD
+from hygge_engine.stores.lake_files.table import FilesTable, generation_of
+from hygge_engine.stores.landing.base import A_LOAD_MAKES_IT, NOTHING_TO_HAND_OVER, RELOAD
 from hygge_engine.stores.landing.protocol import TableLanding
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 from hygge_engine.stores.landing.types import schema_of
@@ -51,6 +51,8 @@ class DeltaFilesTable(FilesTable):
     def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
         """Raises NotOurs for a table of somebody else, LandingBroken for one of ours that somebody has changed so that
         its rows would not be what was written."""
+        if not state.owns(self.places.folder):
+            self._check_is_no_file()  # the Delta package would say that there is nothing
         table = self._log.open()
         if not state.owns(self.places.folder):
             if table is not None:
@@ -78,11 +80,18 @@ class DeltaFilesTable(FilesTable):
 
     def adopt(self) -> Adoption:
         """The table as it is becomes this entity's; its versions stay until somebody vacuums it."""
+        self._check_is_no_file()
         (state, unreadable), table = self.state_to_replace(), self._log.open()
         if table is None and not unreadable:
-            raise LandingBroken(f"there is no Delta table at {self.places.folder}")
+            others = named(self.lake.list(self.places.folder))
+            what = f", but {others}" if others else ""
+            raise LandingBroken(
+                f"there is no Delta table at {self.places.folder}{what}",
+                hint="Move that away, or name another place in the store's settings." if others else A_LOAD_MAKES_IT,
+            )
         if state is not None and state.owns(self.places.folder):
-            raise LandingBroken(f"{self.places.folder} is this entity's table already, as {self.places.state} says")
+            where = f"{self.places.folder} is this entity's table already, as {self.places.state} says"
+            raise LandingBroken(where, hint=NOTHING_TO_HAND_OVER)
         if table is not None and (reasons := reasons_against(table, pa.schema([]), replaces=True)):
             raise LandingBroken(
                 f"rows cannot be written to the Delta table {self.places.folder}: {'; '.join(reasons)}",
@@ -90,6 +99,9 @@ class DeltaFilesTable(FilesTable):
             )
         # A commit of ours counts as made where the log knows its number: it has to begin beyond all of them.
         generation = self._log.newest(table) // GENERATION_STRIDE + 1 if table is not None else 1
+        # Its files have to have names that nobody's have.
+        generations = (generation_of(entry.name) or 0 for entry in self.lake.list(self.places.folder))
+        generation = max(generation, max(generations, default=0))
         adopted = LandingState(generation=generation, file_format=self.format)
         kept = "its older versions, until somebody vacuums the table"
         return Adoption(

@@ -85,7 +85,7 @@ class FilesTable(FolderTable):
         """Raises NotOurs where somebody else's file has a name of the next generation: it would never be overwritten,
         but the old rows would be gone before that shows."""
         following = state.generation + 1
-        others = (entry for entry in self.lake.list(self.places.folder) if _generation_of(entry.name) == following)
+        others = (entry for entry in self.lake.list(self.places.folder) if generation_of(entry.name) == following)
         if found := named(others):
             raise NotOurs(
                 f"{self.places.folder} holds files that no load of {self.places.entity} has written, under the names "
@@ -117,7 +117,7 @@ class FilesTable(FolderTable):
         return FilesReadBack(self.lake, self.places.folder, DECODERS[self.format])
 
 
-def _generation_of(name: str) -> int | None:
+def generation_of(name: str) -> int | None:
     """The generation in the name of a data file; None for any other name."""
     match = _DATA_FILE.fullmatch(name)
     return int(match["generation"]) if match else None

@@ -32,6 +32,10 @@ RENEWAL_SECONDS = 30.0
 # What every hint says that leads to a reload; it begins in the middle of a sentence.
 RELOAD = "reload the table with run_type full_drop: what has landed is then replaced by what the source has now."
 
+# What is said where an adoption has nothing to do.
+NOTHING_TO_HAND_OVER = "There is nothing to hand over: its loads go on as they are."
+A_LOAD_MAKES_IT = "There is nothing to hand over: its first load makes it."
+
 # What can be done where the place of a table, `flow.entity`, holds something that is not ours.
 NOT_OURS_HINT = (
     "Name another place in the store's settings. Or, if what is there is to become this table: `hygge adopt {}` says "

@@ -80,6 +80,12 @@ class MssqlDatabase(Database):
         rows = self._ask(select, (name,), "reading the landing state")
         return StoredState(str(rows[0][0]), str(rows[0][1])) if rows else None
 
+    def state_names(self) -> list[str]:
+        if not self.has_landing_table():
+            return []
+        select = f"SELECT name FROM {self._name(LANDING_TABLE)} ORDER BY name"  # noqa: S608 - the name is quoted
+        return [str(name) for (name,) in self._ask(select, (), "listing the landing states")]
+
     @contextmanager
     def transaction(self) -> Iterator[MssqlTransaction]:
         with self._session("writing") as session:

@@ -65,6 +65,13 @@ class SqliteDatabase(Database):
             found = connection.execute(select, (name,)).fetchone()
         return None if found is None else StoredState(*found)
 
+    def state_names(self) -> list[str]:
+        if not self.has_landing_table():
+            return []
+        with self._reading("listing the landing states") as connection:
+            select = f"SELECT name FROM {LANDING_TABLE} ORDER BY name"  # noqa: S608 - a constant of ours
+            return [str(name) for (name,) in connection.execute(select)]
+
     @contextmanager
     def transaction(self) -> Iterator[SqliteTransaction]:
         with self._connected("writing") as connection:

@@ -1,0 +1,36 @@
+"""Whose a table is that is not ours, as far as other landing states in the same store tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hygge_engine.errors import HyggeError, NotOurs
+from hygge_engine.stores.base import Claim, Destination
+from hygge_engine.stores.landing.state import LandingState
+
+
+def told_with_claim(error: NotOurs, table: Destination[Any]) -> NotOurs:
+    """The error, with whose table it is where another entity's landing state in the same store says so."""
+    try:
+        claim = table.claim()
+    except HyggeError:
+        return error
+    return error if claim is None else NotOurs(f"{error.message}; it is {claimed(claim)}", hint=error.hint)
+
+
+def claimed(claim: Claim) -> str:
+    """Whose a table is, for messages."""
+    author = claim.state.author
+    project = f" of the project '{author.project}'" if author else ""
+    return f"the table of {claim.entity}{project} ({landed(claim.state)})"
+
+
+def landed(state: LandingState) -> str:
+    """What has landed, where, from where and when, as far as the state tells."""
+    author, where = state.author, state.settled_in or state.place
+    parts = [
+        f"landed in {where}" if state.settled_in is not None else "nothing has landed yet",
+        f"from {author.source}" if author and author.source else "",
+        f"last on {author.began}" if author and author.began else "",
+    ]
+    return ", ".join(part for part in parts if part)
