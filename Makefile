@@ -62,9 +62,12 @@ lock: ## Pin every dependency anew
 audit: setup ## Look for known vulnerabilities in the pins
 	@.venv/bin/python scripts/audit.py requirements*.txt
 
-# A load end to end on a SQL Server of one's own: SQL_SERVER=host,port, and SQL_USERNAME and SQL_PASSWORD in the environment.
-test-real: setup ## Load end to end on a SQL Server of your own; SQL_SERVER=host,port
-	@SQL_SERVER='$(SQL_SERVER)' .venv/bin/python -m pytest -rs tests/real
+# A load end to end, and the tests of the SQL Server home and store, on a SQL Server of one's own: SQL_SERVER=host,port, and
+# SQL_USERNAME and SQL_PASSWORD in the environment. Databases and a login named hygge_test_… are made, and dropped again.
+test-real: setup ## Run the tests of home and store on a SQL Server of your own; SQL_SERVER=host,port
+	@test -n '$(SQL_SERVER)' || { echo 'test-real: name a server: make test-real SQL_SERVER=host,port' >&2; exit 2; }
+	@test -n "$$SQL_USERNAME" && test -n "$$SQL_PASSWORD" || { echo 'test-real: SQL_USERNAME and SQL_PASSWORD are needed' >&2; exit 2; }
+	@TEST_SQL_SERVER='$(SQL_SERVER)' .venv/bin/python -m pytest -q -rs -m any_server tests/integration
 
 # The wheel in an empty environment, used as a stranger would; needs a package index.
 smoke: setup ## Use the wheel in an empty environment, as a stranger would

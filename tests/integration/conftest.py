@@ -9,12 +9,12 @@ import pytest
 
 from devcloud.onelake import OneLake
 from tests.integration.fabric_item import MIRROR, WORKSPACE
-from tests.integration.mssql_server import ServerProcess
+from tests.integration.mssql_server import ServerProcess, start_server
 
 
 @pytest.fixture(scope="session")
 def mssql_server() -> Iterator[ServerProcess]:
-    with ServerProcess() as running:
+    with start_server() as running:
         yield running
 
 

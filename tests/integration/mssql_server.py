@@ -1,4 +1,4 @@
-"""The SQL Server stand-in in a process of its own.
+"""The SQL Server of the tests: the stand-in in a process of its own, or one that `make test-real` names.
 
 mssql-python keeps the interpreter's lock while it waits for the rest of a large value, so a server among the threads of
 the same process could not send it.
@@ -7,19 +7,51 @@ the same process could not send it.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import re
+import uuid
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, Self
+
+import mssql_python
+import pytest
 
 from devcloud.sqlserver import DEFAULT_LOGINS, SqlError, SqlServer
 from hygge_engine.homes.base import Home, Position, Window
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 
-DATABASE = "shop"
+# Set by `make test-real` alone, so that no other run of the tests meets somebody's server by accident.
+REAL_SERVER = os.environ.get("TEST_SQL_SERVER", "")
+
+# Nothing of a server that holds more than tests may be met: names there are the run's own.
+_PREFIX = f"hygge_test_{uuid.uuid4().hex[:8]}_" if REAL_SERVER else ""
+
+
+def own_name(name: str) -> str:
+    """A name for a database or a login that nobody else has."""
+    return _PREFIX + name
+
+
+def _administrator() -> dict[str, Any]:
+    if not REAL_SERVER:
+        return {"username": "sa", "password": DEFAULT_LOGINS["sa"], "encrypt": False}
+    encrypt = os.environ.get("SQL_ENCRYPT", "true") == "true"
+    login = {"username": os.environ["SQL_USERNAME"], "password": os.environ["SQL_PASSWORD"]}
+    return login | {"encrypt": encrypt, "trust_server_certificate": True}
+
+
+ADMINISTRATOR = _administrator()
+DATABASE = own_name("shop")
 DRIVERS = ("mssql-python", "pyodbc")
-READER_PASSWORD = "Reader!2025"
+READER, READER_PASSWORD = own_name("reader"), "Looks-only!2025"
 STOP_SECONDS = 20
+
+
+def stand_in_only(reason: str) -> pytest.MarkDecorator:
+    """A test that asks for what somebody's server need not have."""
+    return pytest.mark.skipif(bool(REAL_SERVER), reason=reason)
 
 
 class ServerProcess:
@@ -71,6 +103,84 @@ class ServerProcess:
         return answer
 
 
+class RealServer(ServerProcess):
+    """A SQL Server that runs already. What is made in it is dropped again."""
+
+    def __init__(self) -> None:
+        self.address = REAL_SERVER
+        (version,) = _execute("SELECT CAST(SERVERPROPERTY('ProductMajorVersion') AS int)", "master")[0][0]
+        self._version = int(str(version))
+        self.run(f"CREATE DATABASE {DATABASE}", database="master")
+        # As the stand-in's databases have it.
+        self.run(f"ALTER DATABASE {DATABASE} SET ALLOW_SNAPSHOT_ISOLATION ON", database="master")
+        self.run(f"CREATE LOGIN {READER} WITH PASSWORD = '{READER_PASSWORD}'", database="master")
+
+    def run(self, *statements: str, database: str = DATABASE) -> list[list[tuple[object, ...]]]:
+        result: list[list[tuple[object, ...]]] = []
+        for statement in statements:
+            if "GENERATE_SERIES" in statement and self._version < 16:
+                pytest.skip("GENERATE_SERIES is of SQL Server 2022")
+            dropped = re.fullmatch(r"(?:USE master; )?DROP DATABASE (?:IF EXISTS )?(\w+)", statement)
+            if dropped is None:
+                result = _execute(statement, database)
+            else:
+                self._drop(dropped[1])
+        return result
+
+    def fault(self, kind: str, **keys: Any) -> None:
+        pytest.skip(f"a SQL Server has no {kind} to order")
+
+    def clear_faults(self) -> None: ...
+
+    def stop(self) -> None:
+        (found,) = _execute(f"SELECT name FROM sys.databases WHERE name LIKE '{_PREFIX}%'", "master")
+        for (name,) in found:
+            self._drop(str(name))
+        _execute(f"DROP LOGIN {READER}", "master")
+
+    def _drop(self, name: str) -> None:
+        """Drop a database, if it is there, with the sessions that a pool may keep in it."""
+        if not _execute(f"SELECT name FROM sys.databases WHERE name = '{name}'", "master")[0]:
+            return
+        try:
+            _execute(f"DROP DATABASE {name}", "master")
+        except AssertionError:
+            _execute(f"ALTER DATABASE {name} SET SINGLE_USER WITH ROLLBACK IMMEDIATE", "master")
+            _execute(f"DROP DATABASE {name}", "master")
+
+
+def start_server() -> ServerProcess:
+    """The server that the tests run on."""
+    return RealServer() if REAL_SERVER else ServerProcess()
+
+
+def log_in(address: str, database: str, **options: Any) -> Any:
+    """A connection of the driver's own, as administrator."""
+    encrypt = "yes" if ADMINISTRATOR["encrypt"] else "no"
+    return mssql_python.connect(
+        f"Server={address};Database={database};UID={ADMINISTRATOR['username']};PWD={{{ADMINISTRATOR['password']}}};"
+        f"Encrypt={encrypt};TrustServerCertificate=yes",
+        **options,
+    )
+
+
+def _execute(statement: str, database: str) -> list[list[tuple[object, ...]]]:
+    """The result sets of a batch."""
+    results = []
+    try:
+        with log_in(REAL_SERVER, database, autocommit=True) as connection:
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            more = True
+            while more:
+                if cursor.description:
+                    results.append([tuple(row) for row in cursor.fetchall()])
+                more = bool(cursor.nextset())
+    except mssql_python.Error as error:
+        raise AssertionError(f"{statement}: {error}") from None
+    return results
+
+
 def _serve(pipe: Connection) -> None:
     logins: Mapping[str, str] = {**DEFAULT_LOGINS, "reader": READER_PASSWORD}
     with SqlServer(databases=[DATABASE], logins=logins) as server:
@@ -96,9 +206,7 @@ def connect(address: str, driver: str = "mssql-python", **keys: Any) -> MssqlCon
             "type": "mssql",
             "server": address,
             "database": DATABASE,
-            "username": "sa",
-            "password": DEFAULT_LOGINS["sa"],
-            "encrypt": False,
+            **ADMINISTRATOR,
             "driver": driver,
             "login_timeout_seconds": 5,
             **keys,

@@ -15,21 +15,21 @@ from typer.testing import CliRunner
 
 from devcloud.onelake import OneLake
 from devcloud.replicator import Replicator, check_landing_zone
-from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.cli.app import app
 from hygge_engine.errors import CursorUnusable
 from hygge_engine.homes.base import Window
 from hygge_engine.project.models.settings import CHANGE_TRACKING
-from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home
+from tests.integration.mssql_server import ADMINISTRATOR, DRIVERS, ServerProcess, open_home, own_name
 
-DATABASE = "tracked"
+pytestmark = pytest.mark.any_server
+
+DATABASE, LANDED = own_name("tracked"), own_name("landed")
 WORKSPACE, MIRROR = "0fab0000-0000-4000-8000-00000000000a", "0fab0000-0000-4000-8000-00000000000b"
 
 HYGGE = """\
 name: shop
 connections:
-  shop_db: {{ type: mssql, server: "{server}", database: tracked, auth: sql, username: sa, password: "{password}",
-              encrypt: false }}
+  shop_db: {source}
 options: {{ slice_minutes: {slice_minutes} }}
 """
 FLOW = """\
@@ -55,8 +55,7 @@ class World:
 
     def write(self, watermark: str = "{ change_tracking: true }", slice_minutes: float = 4) -> None:
         values = {
-            "server": self._server.address,
-            "password": DEFAULT_LOGINS["sa"],
+            "source": json.dumps(self._connection(DATABASE)),
             "lake_url": self._lake.url,
             "workspace": WORKSPACE,
             "mirror": MIRROR,
@@ -91,21 +90,17 @@ class World:
     @property
     def target(self) -> dict[str, Any]:
         """A connection to a database for what has landed."""
-        return {
-            "type": "mssql",
-            "server": self._server.address,
-            "database": "landed",
-            "username": "sa",
-            "password": DEFAULT_LOGINS["sa"],
-            "encrypt": False,
-        }
+        return self._connection(LANDED)
+
+    def _connection(self, database: str) -> dict[str, Any]:
+        return {"type": "mssql", "server": self._server.address, "database": database, **ADMINISTRATOR}
 
     def landed(self) -> list[tuple[object, ...]]:
         """What a store of type sqlite or mssql holds."""
         query = "SELECT id, name FROM items ORDER BY id"
         file = self._directory / "landed.db"
         if not file.exists():
-            return self._server.run(query, database="landed")[0]
+            return self._server.run(query, database=LANDED)[0]
         with closing(sqlite3.connect(file)) as connection:
             return connection.execute(query).fetchall()
 
@@ -194,7 +189,7 @@ def test_a_table_of_a_database_loses_the_rows_that_its_source_has_lost(
     if kind == "sqlite":
         world.use_store({"type": "sqlite", "path": "landed.db"}, {})
     else:
-        mssql_server.run("DROP DATABASE IF EXISTS landed", "CREATE DATABASE landed")
+        mssql_server.run(f"DROP DATABASE IF EXISTS {LANDED}", f"CREATE DATABASE {LANDED}")
         store = {"type": "mssql", "connection": "target_db", "journal_folder": {"path": "journal"}}
         world.use_store(store, {"target_db": world.target})
     assert world.load()["rows"] == 9
@@ -257,7 +252,7 @@ def test_tracking_that_is_off_says_how_to_switch_it_on(world: World) -> None:
     code, settled = world.run()
     assert (code, settled["error"]) == (1, "home.cursor_unusable")
     assert "ALTER TABLE [dbo].[items] ENABLE CHANGE_TRACKING" in settled["message"]
-    world.sql("ALTER DATABASE tracked SET CHANGE_TRACKING = OFF")
+    world.sql(f"ALTER DATABASE {DATABASE} SET CHANGE_TRACKING = OFF")
     assert "ALTER DATABASE" in world.run()[1]["message"]
 
 

@@ -13,8 +13,10 @@ import yaml
 from typer.testing import CliRunner
 
 from hygge_engine.cli.app import app
-from tests.integration.mssql_server import ServerProcess
+from tests.integration.mssql_server import ServerProcess, own_name
 from tests.integration.test_mssql_landing import SQLITE, Landing
+
+pytestmark = pytest.mark.any_server
 
 # Types of a watermark, an early value, a later one, and one far in the future where there is such a thing.
 CURSORS: dict[str, tuple[str, str, str]] = {
@@ -176,17 +178,18 @@ def test_only_a_row_far_in_the_future_is_no_bound_at_all(moving: Moving) -> None
 def test_a_rowversion_that_went_back_with_a_restored_database_is_noticed(
     mssql_server: ServerProcess, moving: Moving
 ) -> None:
-    for name in ("before", "restored"):
+    before, restored = own_name("before"), own_name("restored")
+    for name in (before, restored):
         mssql_server.run(f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name}")
         mssql_server.run("CREATE TABLE dbo.moving (id int PRIMARY KEY, v rowversion)", database=name)
-        for id_ in range(9 if name == "before" else 3):
+        for id_ in range(9 if name == before else 3):
             mssql_server.run(f"INSERT INTO dbo.moving (id) VALUES ({id_})", database=name)
     flow: dict[str, Any] = {"store": SQLITE, "run_type": "incremental"}
-    moving.write("moving", database="before", watermark={"column": "v"}, **flow)
+    moving.write("moving", database=before, watermark={"column": "v"}, **flow)
     moving.load()
-    moving.write("moving", database="restored", watermark={"column": "v"}, **flow)
+    moving.write("moving", database=restored, watermark={"column": "v"}, **flow)
     assert moving.fail()["error"] == "home.cursor_moved_back"
-    moving.write("moving", database="restored", watermark={"column": "v", "on_backwards": "reload"}, **flow)
+    moving.write("moving", database=restored, watermark={"column": "v", "on_backwards": "reload"}, **flow)
     moving.load()
     assert moving.landed() == [0, 1, 2]
 

@@ -15,6 +15,8 @@ from hygge_engine.project.models.settings import RunType
 from tests.integration.mssql_server import ServerProcess
 from tests.integration.warehouse import DatabaseWarehouse, MssqlWarehouse, Watching
 
+pytestmark = pytest.mark.any_server
+
 
 class SqliteWarehouse(DatabaseWarehouse):
     """A table of a SQLite file."""
@@ -31,9 +33,8 @@ class SqliteWarehouse(DatabaseWarehouse):
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ServerProcess]:
-    with ServerProcess() as server:
-        yield server
+def server(mssql_server: ServerProcess) -> ServerProcess:
+    return mssql_server
 
 
 @pytest.fixture(params=["sqlite", "mssql"])

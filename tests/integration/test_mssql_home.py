@@ -21,6 +21,8 @@ from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from tests.integration.mssql_server import DRIVERS, ServerProcess, connect, open_home, read_all
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture(scope="module")
 def server(mssql_server: ServerProcess) -> ServerProcess:

@@ -17,7 +17,9 @@ from hygge_engine.errors import (
 from hygge_engine.homes.base import Window
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
-from tests.integration.mssql_server import DATABASE, READER_PASSWORD, ServerProcess, connect
+from tests.integration.mssql_server import DATABASE, READER, READER_PASSWORD, ServerProcess, connect, stand_in_only
+
+pytestmark = pytest.mark.any_server
 
 ROWS = 5000
 
@@ -72,10 +74,10 @@ def test_an_unknown_database_is_an_error_that_points_at_it(server: ServerProcess
 
 def test_a_table_that_the_login_may_not_read_is_a_missing_permission(server: ServerProcess, driver: str) -> None:
     server.run(
-        "DROP USER IF EXISTS reader", "CREATE USER reader FOR LOGIN reader", "DENY SELECT ON dbo.numbers TO reader"
+        "DROP USER IF EXISTS reader", f"CREATE USER reader FOR LOGIN {READER}", "DENY SELECT ON dbo.numbers TO reader"
     )
     with (
-        open_numbers(server, driver, username="reader", password=READER_PASSWORD) as home,
+        open_numbers(server, driver, username=READER, password=READER_PASSWORD) as home,
         pytest.raises(HomePermissionDenied, match=r"numbers.*229.*Grant SELECT"),
     ):
         count_rows(home)
@@ -151,6 +153,7 @@ def test_a_table_that_is_gone_since_it_was_described_is_not_found(server: Server
             count_rows(home)
 
 
+@stand_in_only("its certificate may be one that is trusted")
 def test_a_certificate_that_nobody_vouches_for_is_refused(server: ServerProcess, driver: str) -> None:
     with open_numbers(server, driver, encrypt=True) as home, pytest.raises(HomeError, match="trust_server_certificate"):
         home.describe()
@@ -158,6 +161,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(server: ServerProcess,
         assert count_rows(home) == ROWS
 
 
+@stand_in_only("stops the server, and starts it again")
 def test_a_restarted_server_is_reached_again() -> None:
     """A pooled connection to a server that is gone must not be handed out as alive."""
     settings = MssqlHomeSettings(connection="shop", query="SELECT 1 AS a")

@@ -18,7 +18,9 @@ from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.query import sample_statement
 from hygge_engine.homes.mssql.ranges import KeyRange, position_of, ranges_of, split
 from hygge_engine.homes.mssql.sessions import open_session
-from tests.integration.mssql_server import DRIVERS, ServerProcess, connect, open_home, read_all
+from tests.integration.mssql_server import DATABASE, DRIVERS, ServerProcess, connect, open_home, read_all
+
+pytestmark = pytest.mark.any_server
 
 ROWS = 500
 
@@ -250,7 +252,7 @@ def test_a_snapshot_shows_one_moment(server: ServerProcess, driver: str) -> None
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_a_database_without_snapshots_says_what_to_do(server: ServerProcess, driver: str) -> None:
-    server.run("ALTER DATABASE shop SET ALLOW_SNAPSHOT_ISOLATION OFF")
+    server.run(f"ALTER DATABASE {DATABASE} SET ALLOW_SNAPSHOT_ISOLATION OFF")
     try:
         with (
             open_home(server, "ranged.numbers", driver, consistency="snapshot") as home,
@@ -258,7 +260,7 @@ def test_a_database_without_snapshots_says_what_to_do(server: ServerProcess, dri
         ):
             read_all(home)
     finally:
-        server.run("ALTER DATABASE shop SET ALLOW_SNAPSHOT_ISOLATION ON")
+        server.run(f"ALTER DATABASE {DATABASE} SET ALLOW_SNAPSHOT_ISOLATION ON")
     assert not caught.value.transient
     assert "ALLOW_SNAPSHOT_ISOLATION ON" in caught.value.hint
 

@@ -12,6 +12,8 @@ from hygge_engine.homes.mssql.settings import MssqlHomeSettings
 from hygge_engine.project.models.settings import CHANGE_TRACKING
 from tests.integration.mssql_server import DRIVERS, ServerProcess, connect, open_home, read_all
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture(scope="module")
 def server(mssql_server: ServerProcess) -> ServerProcess:

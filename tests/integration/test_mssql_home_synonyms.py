@@ -10,9 +10,11 @@ from hygge_engine.homes.mssql import catalogue
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
 from hygge_engine.project.models.settings import CHANGE_TRACKING
-from tests.integration.mssql_server import DRIVERS, READER_PASSWORD, ServerProcess, connect, read_all
+from tests.integration.mssql_server import DRIVERS, READER, READER_PASSWORD, ServerProcess, connect, own_name, read_all
 
-DATABASE = "synonyms"
+pytestmark = pytest.mark.any_server
+
+DATABASE, ELSEWHERE = own_name("synonyms"), own_name("elsewhere")
 
 TYPES = (
     "datetime",
@@ -29,10 +31,10 @@ TYPES = (
 @pytest.fixture(scope="module")
 def server(mssql_server: ServerProcess) -> ServerProcess:
     moved = ", ".join(f"c{number} {kind} NOT NULL" for number, kind in enumerate(TYPES))
-    mssql_server.run(f"CREATE DATABASE {DATABASE}", "CREATE DATABASE elsewhere")
-    mssql_server.run("CREATE SCHEMA hidden", "CREATE USER reader FOR LOGIN reader", database=DATABASE)
+    mssql_server.run(f"CREATE DATABASE {DATABASE}", f"CREATE DATABASE {ELSEWHERE}")
+    mssql_server.run("CREATE SCHEMA hidden", f"CREATE USER reader FOR LOGIN {READER}", database=DATABASE)
     values = "'2013-01-01T00:00:00.007', '2013-01-01T00:01', '2013-01-01T00:00:00.1234567', '2013-01-01', '2013-01-01'"
-    for database, table in ((DATABASE, "hidden.[base.t]"), ("elsewhere", "dbo.base")):
+    for database, table in ((DATABASE, "hidden.[base.t]"), (ELSEWHERE, "dbo.base")):
         mssql_server.run(
             f"CREATE TABLE {table} (id int NOT NULL PRIMARY KEY, {moved})",
             *(
@@ -44,7 +46,7 @@ def server(mssql_server: ServerProcess) -> ServerProcess:
     mssql_server.run(
         "CREATE SYNONYM dbo.near FOR hidden.[base.t]",
         f"CREATE SYNONYM dbo.same FOR {DATABASE}.hidden.[base.t]",
-        "CREATE SYNONYM dbo.far FOR elsewhere.dbo.base",
+        f"CREATE SYNONYM dbo.far FOR {ELSEWHERE}.dbo.base",
         "CREATE SYNONYM dbo.linked FOR [other server].shop.dbo.base",
         "CREATE SYNONYM dbo.dangling FOR dbo.nothing",
         database=DATABASE,
@@ -76,7 +78,7 @@ def test_a_synonym_is_described_as_its_table_and_loses_no_row(server: ServerProc
 
 def test_a_login_that_may_read_the_synonym_alone_reads_it(server: ServerProcess, driver: str) -> None:
     server.run("GRANT SELECT ON dbo.near TO reader", database=DATABASE)
-    with open_home(server, "dbo.near", driver, username="reader", password=READER_PASSWORD) as home:
+    with open_home(server, "dbo.near", driver, username=READER, password=READER_PASSWORD) as home:
         assert len(read_all(home)) == 3
 
 

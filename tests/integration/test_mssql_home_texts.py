@@ -8,6 +8,8 @@ from hygge_engine.errors import CursorUnusable, HomeError
 from hygge_engine.homes.base import Window
 from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home, read_all
 
+pytestmark = pytest.mark.any_server
+
 # Texts with letters that Windows-1252, the code page of the database, has and lacks.
 COLLATIONS = {
     "Polish_CI_AS": ("łąka", "śnieg", "żaba", "zebra"),

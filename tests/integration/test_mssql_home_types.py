@@ -13,6 +13,8 @@ from hygge_engine.errors import HomeNotFound
 from hygge_engine.homes.base import Window
 from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home, read_all
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture(scope="module")
 def server(mssql_server: ServerProcess) -> ServerProcess:

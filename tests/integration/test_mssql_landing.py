@@ -13,18 +13,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import mssql_python
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner
 
-from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.cli.app import app
 from hygge_engine.homes.mssql import home as mssql_home
 from hygge_engine.homes.mssql.parallel import read_ranges
-from tests.integration.mssql_server import DATABASE, DRIVERS, ServerProcess
+from tests.integration.mssql_server import ADMINISTRATOR, DATABASE, DRIVERS, ServerProcess, log_in
 from tests.integration.test_mssql_home_types import EVERY_TYPE, EXTREMES
+
+pytestmark = pytest.mark.any_server
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -44,6 +44,7 @@ import sys
 from pathlib import Path
 from typer.testing import CliRunner
 from hygge_engine.cli.app import app
+
 for entity in sys.argv[2:]:
     result = CliRunner().invoke(app, ["go", "--json", "--project", sys.argv[1], "--entity", entity])
     assert result.exit_code == 0, result.output
@@ -70,8 +71,8 @@ class Landing:
         **flow: Any,
     ) -> None:
         """Describe the flow anew."""
-        connection = {"type": "mssql", "server": self._server.address, "database": database, "encrypt": False}
-        connection |= {"username": "sa", "password": DEFAULT_LOGINS["sa"], "driver": driver, "pool_size": pool_size}
+        connection = {"type": "mssql", "server": self._server.address, "database": database, **ADMINISTRATOR}
+        connection |= {"driver": driver, "pool_size": pool_size}
         home = {"type": "mssql", "connection": "source", "table": "dbo.{entity}", **home}
         store = {"type": "local", "path": "out", "format": "parquet"}
         (self.directory / "flows/shop").mkdir(parents=True, exist_ok=True)
@@ -256,9 +257,7 @@ def test_a_transaction_that_ends_after_the_load_is_in_the_next_by_its_rowversion
         "INSERT INTO dbo.committed_late (id) VALUES (1)",
     )
     landing.write("committed_late", run_type="incremental", watermark={"column": "version"})
-    open_transaction = mssql_python.connect(
-        f"Server={mssql_server.address};Database={DATABASE};UID=sa;PWD={DEFAULT_LOGINS['sa']};Encrypt=no"
-    )
+    open_transaction = log_in(mssql_server.address, DATABASE)
     try:
         open_transaction.cursor().execute("INSERT INTO dbo.committed_late (id) VALUES (2)")
         mssql_server.run("INSERT INTO dbo.committed_late (id) VALUES (3)")

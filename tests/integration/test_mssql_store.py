@@ -4,7 +4,7 @@ do."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,7 +16,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.errors import NotOurs, StoreError, StoreUnavailable
 from hygge_engine.homes.mssql.session import Session
 from hygge_engine.homes.mssql.sessions import open_session
@@ -26,8 +25,10 @@ from hygge_engine.stores.database.table import DatabaseTable
 from hygge_engine.stores.landing.state import Mode, OpenLoad
 from hygge_engine.stores.mssql import database as mssql_database
 from hygge_engine.stores.mssql.database import MssqlDatabase
-from tests.integration.mssql_server import DATABASE, READER_PASSWORD, ServerProcess
+from tests.integration.mssql_server import ADMINISTRATOR, DATABASE, READER, READER_PASSWORD, ServerProcess
 from tests.integration.warehouse import MssqlWarehouse, Watching
+
+pytestmark = pytest.mark.any_server
 
 # Rows come two at a time, so that a slice of no length is one batch.
 SHORT = 1e-9
@@ -92,9 +93,8 @@ class Fate:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ServerProcess]:
-    with ServerProcess() as server:
-        yield server
+def server(mssql_server: ServerProcess) -> ServerProcess:
+    return mssql_server
 
 
 @pytest.fixture
@@ -239,9 +239,8 @@ def test_a_passing_fault_of_the_server_is_waited_for(
 
 
 def connect(server: ServerProcess, driver: str = "mssql-python", **login: str) -> MssqlConnection:
-    keys = {"username": "sa", "password": DEFAULT_LOGINS["sa"]} | login
     return MssqlConnection.model_validate(
-        {"server": server.address, "database": DATABASE, "encrypt": False, "driver": driver} | keys
+        {"server": server.address, "database": DATABASE, "driver": driver} | ADMINISTRATOR | login
     )
 
 
@@ -421,8 +420,8 @@ def test_null_in_a_key_is_refused_and_lands_nothing(server: ServerProcess) -> No
 
 
 def test_a_login_without_rights_is_told_which_it_needs(server: ServerProcess) -> None:
-    server.run("CREATE USER reader FOR LOGIN reader")
-    table = make_table(connect(server, username="reader", password=READER_PASSWORD))
+    server.run("DROP USER IF EXISTS reader", f"CREATE USER reader FOR LOGIN {READER}")
+    table = make_table(connect(server, username=READER, password=READER_PASSWORD))
     with pytest.raises(StoreError) as caught:
         land(table, numbers(1))
     assert not caught.value.transient

@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 
 from devcloud.onelake import OneLake
 from devcloud.replicator import Replicator
-from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.cli import reachability
 from hygge_engine.cli.app import app
 from hygge_engine.orchestration.local import run_load
@@ -33,7 +32,7 @@ from hygge_engine.watermark import Watermark
 from tests.faults.source import Row, SourceHome
 from tests.integration.mssql_server import ServerProcess
 from tests.integration.onelake_clients import ITEM, WORKSPACE
-from tests.integration.warehouse import FLOW, HYGGE_MSSQL, MssqlWarehouse, Nobody, Warehouse
+from tests.integration.warehouse import FLOW, MssqlWarehouse, Nobody, Warehouse, hygge_mssql
 from tests.unit.project_files import load as load_project_files
 
 type Rows = list[dict[str, Any]]
@@ -444,9 +443,7 @@ def test_sql_servers_types_and_tracked_changes_are_compared(
             "ALTER TABLE dbo.things ENABLE CHANGE_TRACKING",
             database=database,
         )
-    hygge = HYGGE_MSSQL.format(
-        address=mssql_server.address, database=database, password=DEFAULT_LOGINS["sa"], driver="mssql-python"
-    )
+    hygge = hygge_mssql(mssql_server, database)
     watermark = "{ change_tracking: true }" if tracks else "{ column: version }"
     flow = FLOW.format(schema="dbo", run_type="incremental", store=store, watermark=watermark, entity="things")
     project = load_project_files(tmp_path, hygge=hygge, flow=flow)

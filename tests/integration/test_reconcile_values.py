@@ -14,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, Window
@@ -22,9 +21,11 @@ from hygge_engine.project import Project
 from hygge_engine.reconcile import compare
 from hygge_engine.reconcile.compare import reconcile
 from hygge_engine.reconcile.result import Reconciliation, Unwatched
-from tests.integration.mssql_server import ServerProcess
-from tests.integration.warehouse import FLOW, HYGGE_MSSQL, Watching
+from tests.integration.mssql_server import ServerProcess, own_name
+from tests.integration.warehouse import FLOW, Watching, hygge_mssql
 from tests.unit.project_files import HYGGE, load
+
+pytestmark = pytest.mark.any_server
 
 # The types that SQL Server's become, and what a file may have besides.
 TYPES: dict[str, pa.DataType] = {
@@ -136,11 +137,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         settings_ = "{ type: sqlite, path: out/shop.db }"
     elif request.param == "mssql":
         server: ServerProcess = request.getfixturevalue("mssql_server")
-        database = f"values_{uuid.uuid4().hex[:12]}"
+        database = own_name(f"values_{uuid.uuid4().hex[:12]}")
         server.run(f"CREATE DATABASE {database}")
-        hygge = HYGGE_MSSQL.format(
-            address=server.address, database=database, password=DEFAULT_LOGINS["sa"], driver="mssql-python"
-        )
+        hygge = hygge_mssql(server, database)
         settings_ = "{ type: mssql, connection: shop_db, journal_folder: { path: out/.hygge_journal } }"
     flow = FLOW.format(schema="source", run_type="full_drop", store=settings_, watermark="null", entity="things")
     flow = flow.replace("watermark: null\n", "")

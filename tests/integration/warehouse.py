@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.orchestration.local import run_load
@@ -23,7 +22,7 @@ from hygge_engine.project import Project
 from hygge_engine.project.models.project import Options
 from hygge_engine.project.models.settings import RunType
 from tests.faults.source import Row, Source, SourceHome
-from tests.integration.mssql_server import ServerProcess
+from tests.integration.mssql_server import ADMINISTRATOR, ServerProcess, own_name
 from tests.unit.project_files import HYGGE, load
 
 FLOW = """\
@@ -38,9 +37,14 @@ entities: [{entity}]
 HYGGE_MSSQL = """\
 name: shop
 connections:
-  shop_db: {{ type: mssql, server: "{address}", database: "{database}", username: sa, password: "{password}",
-              encrypt: false, driver: {driver} }}
+  shop_db: {connection}
 """
+
+
+def hygge_mssql(server: ServerProcess, database: str, driver: str = "mssql-python") -> str:
+    """A hygge.yml with a connection `shop_db` to a database."""
+    connection = {"type": "mssql", "server": server.address, "database": database, "driver": driver, **ADMINISTRATOR}
+    return HYGGE_MSSQL.format(connection=json.dumps(connection))
 
 
 class Nobody:
@@ -172,10 +176,8 @@ class MssqlWarehouse(DatabaseWarehouse):
         journal = {"path": "out/.hygge_journal"}
         store = {"type": "mssql", "connection": "shop_db", "journal_folder": journal}
         super().__init__(directory, monkeypatch, "things", store)
-        self.database = f"warehouse_{uuid.uuid4().hex[:12]}"
-        self.hygge = HYGGE_MSSQL.format(
-            address=server.address, database=self.database, password=DEFAULT_LOGINS["sa"], driver=driver
-        )
+        self.database = own_name(f"warehouse_{uuid.uuid4().hex[:12]}")
+        self.hygge = hygge_mssql(server, self.database, driver)
         self.server = server
         server.run(f"CREATE DATABASE {self.database}")
 

@@ -1,32 +1,23 @@
-"""A load end to end from any SQL Server into any SQL Server: `make test-real SQL_SERVER=host,port`.
-
-The login comes from SQL_USERNAME and SQL_PASSWORD, and has to be allowed to create databases. One with a name of
-its own is made and dropped again.
-"""
+"""Loads from a SQL Server into the same, and into files: from `hygge doctor` to `hygge reconcile`."""
 
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from hygge_engine.cli.app import app
+from tests.integration.mssql_server import ADMINISTRATOR, ServerProcess, log_in, own_name
 
-SERVER = os.environ.get("SQL_SERVER", "")
-
-pytestmark = pytest.mark.skipif(not SERVER, reason="`make test-real SQL_SERVER=…` names a server")
+pytestmark = pytest.mark.any_server
 
 HYGGE = """\
 name: real
 connections:
-  here: {{ type: mssql, server: "${{SQL_SERVER}}", database: {database}, auth: sql, username: "${{SQL_USERNAME}}",
-          password: "${{SQL_PASSWORD}}", trust_server_certificate: true, encrypt: {encrypt} }}
+  here: {connection}
 """
 FLOW = """\
 run_type: incremental
@@ -42,41 +33,14 @@ STORES = {
 }
 
 
-def encrypted() -> str:
-    return os.environ.get("SQL_ENCRYPT", "true")
-
-
-def connect(database: str = "master") -> Any:
-    import mssql_python
-
-    login = f"UID={os.environ['SQL_USERNAME']};PWD={{{os.environ['SQL_PASSWORD']}}}"
-    encrypt = "yes" if encrypted() == "true" else "no"
-    return mssql_python.connect(
-        f"Server={SERVER};Database={database};{login};Encrypt={encrypt};TrustServerCertificate=yes", autocommit=True
-    )
-
-
 @pytest.fixture
-def database() -> Iterator[str]:
-    name = f"hygge_test_{uuid.uuid4().hex[:8]}"
-    with connect() as server:
-        server.cursor().execute(f"CREATE DATABASE {name}")
+def database(mssql_server: ServerProcess) -> Iterator[str]:
+    name = own_name("real")
+    mssql_server.run(f"CREATE DATABASE {name}")
     try:
         yield name
     finally:
-        drop(name)
-
-
-def drop(name: str) -> None:
-    """Drop a database, and end the sessions that a pool may keep in it."""
-    import mssql_python
-
-    with connect() as server:
-        try:
-            server.cursor().execute(f"DROP DATABASE {name}")
-        except mssql_python.Error:
-            server.cursor().execute(f"ALTER DATABASE {name} SET SINGLE_USER WITH ROLLBACK IMMEDIATE")
-            server.cursor().execute(f"DROP DATABASE {name}")
+        mssql_server.run(f"DROP DATABASE {name}")
 
 
 def hygge(project: Path, *arguments: str) -> str:
@@ -86,11 +50,12 @@ def hygge(project: Path, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_a_table_and_its_changes_arrive(database: str, store: str, tmp_path: Path) -> None:
+def test_a_table_and_its_changes_arrive(mssql_server: ServerProcess, database: str, store: str, tmp_path: Path) -> None:
     (tmp_path / "flows/orders").mkdir(parents=True)
-    (tmp_path / "hygge.yml").write_text(HYGGE.format(database=database, encrypt=encrypted()))
+    connection = {"type": "mssql", "server": mssql_server.address, "database": database, **ADMINISTRATOR}
+    (tmp_path / "hygge.yml").write_text(HYGGE.format(connection=json.dumps(connection)))
     (tmp_path / "flows/orders/flow.yml").write_text(FLOW.format(store=STORES[store]))
-    with connect(database) as source:
+    with log_in(mssql_server.address, database, autocommit=True) as source:
         cursor = source.cursor()
         cursor.execute("CREATE SCHEMA landed")
         cursor.execute(
