@@ -118,3 +118,16 @@ def test_the_sums_of_the_cost_page_are_right() -> None:
     assert f"${(584_640 - 250_000) * 0.4 / 1e6:.2f}" in text
     assert f"${34.9 * 2880 / 3600 * 0.18:.2f}" in text
     assert f"${188.9 * 2880 / 3600 * 0.18:.2f}" in text
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["install.md", "first-load.md", "deploy/az.md", "deploy/azd.md", "deploy/terraform.md", "deploy/entra.md"],
+)
+def test_a_page_that_has_lines_for_sh_has_some_for_powershell(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    blocks = "\n".join(re.findall(r"```powershell\n(.+?)```", text, re.DOTALL))
+
+    assert blocks, page
+    # What is sh and means something else in PowerShell, or nothing.
+    assert not re.search(r"\\\n|\bexport \w+=|^\w+=\S|\$\(|<<", blocks, re.MULTILINE), page
