@@ -1,8 +1,8 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Each sets up what it needs first. `make help` names all.
-.PHONY: help setup demo test test-durable2 bench docs faults soak check check-infra format lock audit smoke test-real clean
+.PHONY: help setup demo test test-durable2 bench docs faults soak check check-infra format lock audit smoke test-real test-core-tools clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' Makefile
 
 setup: ## Make .venv, or bring it up to date
 	@scripts/setup
@@ -68,6 +68,10 @@ test-real: setup ## Run the tests of home and store on a SQL Server of your own;
 	@test -n '$(SQL_SERVER)' || { echo 'test-real: name a server: make test-real SQL_SERVER=host,port' >&2; exit 2; }
 	@test -n "$$SQL_USERNAME" && test -n "$$SQL_PASSWORD" || { echo 'test-real: SQL_USERNAME and SQL_PASSWORD are needed' >&2; exit 2; }
 	@TEST_SQL_SERVER='$(SQL_SERVER)' .venv/bin/python -m pytest -q -rs -m any_server tests/integration
+
+# The app's own API in the real Functions Core Tools (`func` on the PATH), with durable state in Azurite on its usual ports.
+test-core-tools: setup ## Run the tests of the HTTP API in Functions Core Tools beside Azurite
+	@TEST_CORE_TOOLS=$${FUNC:-func} .venv/bin/python -m pytest -q -rs tests/e2e/test_http_api.py
 
 # The wheel in an empty environment, used as a stranger would; needs a package index.
 smoke: setup ## Use the wheel in an empty environment, as a stranger would

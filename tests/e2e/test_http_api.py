@@ -13,6 +13,8 @@ import pytest
 
 from devcloud.functions import FunctionsHost
 from devcloud.sqlserver import DEFAULT_LOGINS
+from tests.e2e import core_tools
+from tests.e2e.core_tools import CoreToolsHost, not_in_core_tools
 from tests.e2e.site import REPOSITORY, Site
 from tests.integration.mssql_server import ServerProcess
 
@@ -52,7 +54,7 @@ def source(mssql_server: ServerProcess) -> ServerProcess:
 class App:
     """The Function app on a host, over one site."""
 
-    def __init__(self, site: Site, host: FunctionsHost) -> None:
+    def __init__(self, site: Site, host: FunctionsHost | CoreToolsHost) -> None:
         self.site = site
         self.host = host
         self.headers = {"x-functions-key": host.function_key}
@@ -105,8 +107,10 @@ def wait[T](look: Callable[[], T | None]) -> T:
     return found
 
 
-def make_host(site: Site) -> FunctionsHost:
+def make_host(site: Site) -> FunctionsHost | CoreToolsHost:
     settings = {**site.variables, "HYGGE_PROJECT": str(site.project), "HYGGE_SCHEDULE": SCHEDULE}
+    if core_tools.COMMAND:
+        return CoreToolsHost(REPOSITORY, site.root / "functions", settings)
     return FunctionsHost(REPOSITORY, site.root / "functions", settings=settings)
 
 
@@ -179,6 +183,7 @@ def test_a_mistaken_request_is_told_everything_at_once(app: App) -> None:
     assert "parcels" in entity.json()["detail"]
 
 
+@not_in_core_tools
 def test_keys_guard_everything_but_health(app: App) -> None:
     assert app.call("GET", "/api/health", headers={}).json()["status"] == "healthy"
     for method, path in (("POST", "/api/loads"), ("GET", "/api/flows"), ("GET", "/api/runs"), ("GET", "/api/loads/x")):
@@ -243,6 +248,7 @@ def test_a_load_survives_its_host(site: Site, source: ServerProcess) -> None:
         assert len([row for row in site.journal() if row["coordinator_run_id"] == load_id]) == 2
 
 
+@not_in_core_tools
 def test_no_secret_stays_in_the_orchestrations_history(app: App) -> None:
     secrets = [app.site.lake.account_key.encode(), DEFAULT_LOGINS["sa"].encode()]
     files = [file for file in (app.site.root / "functions").rglob("*") if file.is_file()]
