@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.az_commands import shell_commands
 from tests.unit.infra_bicep import Template, read_parameters
 from tests.unit.infra_scenarios import INFRA, REQUIRED
 
@@ -131,3 +132,39 @@ def test_a_page_that_has_lines_for_sh_has_some_for_powershell(page: str) -> None
     assert blocks, page
     # What is sh and means something else in PowerShell, or nothing.
     assert not re.search(r"\\\n|\bexport \w+=|^\w+=\S|\$\(|<<", blocks, re.MULTILINE), page
+
+
+def unknown_options(words: list[str]) -> list[str]:
+    """What a command says to one of the project's own scripts that the script does not know."""
+    place = next((place for place, word in enumerate(words) if re.search(r"(^|/)infra/scripts/\w+\.\w+$", word)), None)
+    if place is None:
+        return []
+    script = (ROOT / words[place][words[place].index("infra/") :]).read_text()
+    options = [word.partition("=")[0] for word in words[place:] if word.startswith("--")]
+    commands = [word for word in words[place + 1 : place + 2] if re.fullmatch(r"[a-z]+-[a-z]+", word)]
+    return [word for word in [*options, *commands] if not re.search(rf"(?<![\w-]){word}(?![\w-])", script)]
+
+
+def test_the_options_of_the_projects_own_scripts_exist() -> None:
+    found = []
+    for page in PAGES:
+        for _, block in re.findall(r"^( *)```(?:sh|powershell)?\n(.*?)^\1```", page.read_text(), re.M | re.S):
+            found += [(page.name, words) for words in shell_commands(block) if "infra/scripts/" in " ".join(words)]
+
+    assert {name for name, _ in found} >= {"az.md", "terraform.md"}
+    assert [(name, unknown_options(words)) for name, words in found if unknown_options(words)] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python3 infra/scripts/package.py --with-dependency package.zip",
+        "python infra/scripts/fabric.py grant-roles --workspace-id X",
+        "python3 infra/scripts/sql_user.py --schemas dbo",
+        "infra/scripts/deploy.sh --whatif",
+    ],
+)
+def test_an_option_that_a_script_does_not_have_is_found(command: str) -> None:
+    (words,) = shell_commands(command)
+
+    assert len(unknown_options(words)) == 1
