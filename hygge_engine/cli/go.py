@@ -117,6 +117,7 @@ class Patience:
         self._clock = clock
         self._asked: float | None = None
         self._given_up: list[str] = []
+        self._hurried = 0
         self._told = False
 
     def silence_seconds(self) -> float:
@@ -133,10 +134,13 @@ class Patience:
 
     def _hurries(self) -> bool:
         self._given_up = self._journals.silent(GRACE_SECONDS)
-        return len(self._given_up) < self._journals.count and self._load.hurry(self._given_up)
+        hurried = len(self._given_up) < self._journals.count and self._load.hurry(self._given_up)
+        self._hurried += hurried
+        return hurried
 
     def _of_settling(self, silent: float) -> float:
-        if silent >= _SETTLING_SECONDS:
+        # Where tables could not even be given up, a lake may hang in all but the simplest question: its journal will.
+        if silent >= _SETTLING_SECONDS or self._hurried > 1:
             return silent
         journals = self._journals.silence_seconds(self._given_up)
         if journals < GRACE_SECONDS and not self._told:

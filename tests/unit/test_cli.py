@@ -554,6 +554,19 @@ def test_a_load_is_hurried_and_left_only_where_no_journal_answers_or_nothing_is_
     assert load.hurry.call_args_list[:2] == [call(["f.a"])] * hurries
 
 
+def test_a_journal_has_no_credit_where_tables_could_not_be_given_up() -> None:
+    clock = itertools.count(step=100.0)
+    load, display, pulse = Mock(is_settling=False), Mock(), Mock(count=1)
+    load.silence_seconds.return_value, pulse.silence_seconds.return_value = 9.0, 0.0
+    load.hurry.return_value, pulse.silent.return_value = True, []
+    patience = Patience(load, display, pulse, lambda: next(clock))
+    for left in (False, True):
+        assert patience.silence_seconds() == 0.0
+        load.is_settling = True
+        assert (patience.silence_seconds() >= GRACE_SECONDS) == left
+        load.is_settling = False
+
+
 def test_a_load_that_was_silent_before_it_was_asked_to_stop_has_its_grace() -> None:
     load, display = Mock(is_settling=False), Mock()
     load.silence_seconds.return_value = 600.0
