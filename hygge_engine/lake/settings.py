@@ -147,4 +147,5 @@ class LakeSettings(Settings):
 def lake_root(settings: LakeSettings) -> str:
     """What paths of a lake begin at: the same for all who name the same filesystem."""
     url = urlsplit(settings.account_url)
-    return f"{(url.netloc + url.path).rstrip('/')}/{settings.filesystem}"
+    host = url.netloc.removesuffix(":443" if url.scheme == "https" else ":80")
+    return f"{(host + url.path).rstrip('/')}/{settings.filesystem}"

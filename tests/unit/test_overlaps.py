@@ -76,6 +76,8 @@ OVERLAPPING = [
     (files("links/*.csv"), files("exports")),
     (adls("landing/{entity}/*.parquet"), adls("landing")),
     (adls("Landing/**"), adls("landing/deep")),
+    (adls("landing/./{entity}"), adls("landing")),
+    (adls("landing/{entity}", account=LAKE.replace(".net", ".net:443")), adls("landing")),
     (adls("landing/{entity}"), adls("landing", account=LAKE.replace("shop.dfs", "SHOP.dfs"))),
     (
         adls(f"{ITEM}/Files/raw/**", account=f"account_url: https://onelake.dfs.fabric.microsoft.com, {ONELAKE}"),

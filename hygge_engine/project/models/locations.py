@@ -48,7 +48,7 @@ class Location:
 def location(root: str, path: str, *, literal: int | None = None, table: str = "") -> Location:
     """The location of a path or pattern with ``/`` between its parts; wildcards count from the part ``literal`` on, for
     None from the first one that has any."""
-    parts = tuple(part for part in path.split("/") if part)
+    parts = tuple(part for part in path.split("/") if part not in ("", "."))
     if literal is None:
         literal = next((number for number, part in enumerate(parts) if _WILDCARD.search(part)), len(parts))
     return Location(alike(root), parts, literal, alike(table))
