@@ -18,6 +18,7 @@ from hygge_engine.orchestration.activities import Activities
 from hygge_engine.orchestration.retention import forget
 from hygge_engine.orchestration.schedule import read_tick, start_due_loads
 from hygge_engine.orchestration.source import ProjectSource
+from hygge_engine.orchestration.turns import Turns, activities_at_once
 from hygge_engine.telemetry import add_ids_to_logs
 from hygge_engine.web.answers import Answer
 from hygge_engine.web.api import Api
@@ -41,7 +42,7 @@ _ENDED = [
 ]
 
 project = ProjectSource(Path(__file__).parent)
-activities = Activities(project)
+activities = Activities(project, turns=Turns(activities_at_once(Path(__file__).parent / "host.json")))
 api = Api(project, _RUNNING)
 
 

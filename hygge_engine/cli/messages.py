@@ -71,7 +71,7 @@ _MEANINGS = {
     "load.ended": "The load has ended already and cannot be cancelled",
     "load.no_progress": "An entity was worked on again and again, and got no further",
     "load.not_found": "There is no load of this id",
-    "load.too_many": "So many loads have not ended that the API lets no more in",
+    "load.too_many": "So many loads have not ended, or are being asked for now, that the API lets no more in",
     "load.unexpected": "Something failed that nobody foresaw",
 }
 

@@ -16,6 +16,7 @@ from hygge_engine.errors import ConfigurationError, HyggeError, SettingsChanged,
 from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
 from hygge_engine.orchestration.events import log_failed_attempt
 from hygge_engine.orchestration.identifiers import entity_run_id
+from hygge_engine.orchestration.turns import Turns, wait_for_turn
 from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.panics import is_panic
 from hygge_engine.plain_text import carried_in
@@ -55,17 +56,19 @@ def watch_through_files(project: Project, entity: Entity, task: SliceTask) -> Sl
 
 class Activities:
     """``plan_load``, ``run_flow`` and ``settle_load`` for the project that ``open_project`` gives. ``telemetry`` is
-    asked for with the first of them."""
+    asked for with the first of them. ``turns`` say who may work now; whose turn it is not answers `wait_for_turn`."""
 
     def __init__(
         self,
         open_project: Callable[[], Project],
         watch: WatchFactory = watch_through_files,
         telemetry: Callable[[], Telemetry] = telemetry_of_process,
+        turns: Turns | None = None,
     ) -> None:
         self._open_project = open_project
         self._watch = watch
         self._telemetry = telemetry
+        self._turns = turns or Turns()
 
     def plan_load(self, input_: dict[str, Any]) -> dict[str, Any]:
         """Choose a load's entities.
@@ -73,26 +76,40 @@ class Activities:
         Input: ``load_id``, ``request`` (`LoadRequest.to_json`). Answers names, run types, pools and the settings'
         hash; never a secret, never data.
         """
-        with self._telemetry().step(SPAN_PLAN, input_["load_id"], int(input_.get("attempt", 1))):
-            return _guarded(input_, self._plan)
+        load_id = input_["load_id"]
+        with self._turns.take(load_id) as taken:
+            if not taken:
+                return wait_for_turn(input_.get("waits", 0))
+            with self._telemetry().step(SPAN_PLAN, load_id, int(input_.get("attempt", 1))):
+                return _guarded(input_, self._plan)
 
     def run_flow(self, input_: dict[str, Any]) -> dict[str, Any]:
         """Work on one slice of one entity. Input: `SliceTask.to_json`; answers `compact` of the `SliceResult`."""
         task = SliceTask.from_json(input_)
-        with self._telemetry().slice(task) as told:
-            result = _as_failure(task.attempt, lambda: self._run_slice(task))
-            told(result)
-            if result.status == "failed":
-                log_failed_attempt(task, result)
+        table = (task.flow, task.entity)
+        begins = task.attempt == 1 or task.busy > 0
+        with self._turns.take(task.load_id, table if begins else None) as taken:
+            if not taken and not task.closing:
+                return wait_for_turn()
+            with self._telemetry().slice(task) as told:
+                result = _as_failure(task.attempt, lambda: self._run_slice(task))
+                told(result)
+                if result.status == "failed":
+                    log_failed_attempt(task, result)
+        self._turns.told(task.load_id, table, busy=result.busy)
         return compact(result)
 
     def settle_load(self, input_: dict[str, Any]) -> dict[str, Any]:
         """Remember a load: see `settling.settle`."""
-        telemetry, attempt = self._telemetry(), int(input_.get("attempt", 1))
-        with telemetry.step(SPAN_SETTLE, input_["summary"]["load_id"], attempt):
-            answer = _guarded(input_, self._settle)
-        telemetry.flush()
-        return answer
+        load_id = input_["summary"]["load_id"]
+        with self._turns.take(load_id, last=True) as taken:
+            if not taken:
+                return wait_for_turn(input_.get("waits", 0))
+            telemetry, attempt = self._telemetry(), int(input_.get("attempt", 1))
+            with telemetry.step(SPAN_SETTLE, load_id, attempt):
+                answer = _guarded(input_, self._settle)
+            telemetry.flush()
+            return answer
 
     def _plan(self, input_: dict[str, Any]) -> dict[str, Any]:
         from hygge_engine.project.selection import select

@@ -200,6 +200,8 @@ def _go_on(journey: Journey, answer: dict[str, Any] | None, now: datetime, progr
         if verdict.answer["status"] == "cancelled":
             # A slice that saw the marker knows of the cancellation even if the event is lost.
             _stop(progress, now)
+    elif totals.cancelled and not journey.attempts:
+        progress.settle(journey, _stopped(journey), now)
     elif totals.cancelled and journey.ending is None:
         close(journey, _stopped(journey))
         window.resume(journey)
@@ -256,11 +258,11 @@ def _ask(
 ) -> Generator[Task, Any, dict[str, Any]]:
     """Call an activity until it answers with anything but a transient failure; the last failure is the answer then.
 
-    A cancellation that comes meanwhile is noted, not obeyed.
+    A cancellation that comes meanwhile is noted, not obeyed. An activity whose turn it is not is asked again.
     """
-    attempt, crashes = 1, 0
+    attempt, crashes, waits = 1, 0, 0
     while True:
-        task = context.call_activity(name, {**input_, "attempt": attempt})
+        task = context.call_activity(name, {**input_, "attempt": attempt, "waits": waits})
         while cancel and (yield context.task_any([task, *cancel])) in cancel:
             cancel.clear()
         answer = yield from _read(task)
@@ -268,6 +270,10 @@ def _ask(
             crashes += 1
             retry = {"transient": crashes < CRASHES_LIMIT, "retry_after_seconds": CRASH_PAUSE_SECONDS * crashes}
             answer = {**CRASHED, **retry}
+        if answer.get("waiting"):
+            waits += 1
+            yield context.create_timer(max(datetime.fromisoformat(answer["not_before"]), context.current_utc_datetime))
+            continue
         if not answer.get("transient") or attempt >= attempts:
             return answer
         attempt += 1

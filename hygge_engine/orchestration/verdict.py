@@ -98,6 +98,9 @@ class Verdict:
 
 def judge(journey: Journey, answer: Mapping[str, Any] | None, now: datetime) -> Verdict:
     """Count one activity's answer (None: it ended without one) and decide. Pure but for the journey's own counters."""
+    if answer is not None and answer.get("waiting"):
+        journey.attempts -= 1  # it was not its turn, and it has not even looked
+        return Verdict(due=max(datetime.fromisoformat(answer["not_before"]), now))
     journey.started = journey.started or (answer or {}).get("started", "")
     # A slice that could not even look (a fenced one, a lake that is down) does not know what was landed before it.
     known = {total: journey.last[total] for total in _WHOLE if total in journey.last}

@@ -9,7 +9,8 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID, uuid4
@@ -27,6 +28,9 @@ RETRY_SECONDS = 30
 
 # How long a load that was started here is remembered, in seconds: longer than any listing of loads takes.
 REMEMBERED_SECONDS = 60.0
+
+# Requests that are looked at together: each costs a listing, and the timer's function runs beside them.
+ASKING_LIMIT = 40
 
 # Bytes of a load's id that tell what was asked for.
 _DIGEST_BYTES = 6
@@ -60,6 +64,18 @@ class Admission:
         self._is_cancelled = is_cancelled
         # Loads that this process has let in, and since when a listing shows them; None while they are being started.
         self._let_in: dict[str, float | None] = {}
+        self._asking = 0
+
+    @contextmanager
+    def door(self) -> Iterator[None]:
+        """Around a request, from its first byte to its answer. Raises Refused (429) where too many are under way."""
+        if self._asking >= ASKING_LIMIT:
+            raise Refused(_come_back(f"{self._asking} requests for loads are being looked at, and no more."))
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
 
     async def admit(self, request: LoadRequest, client: ListingClient, limit: int) -> Admitted:
         """Let a load in, while fewer than ``limit`` of them have not ended; who starts it tells `started` afterwards.
@@ -77,7 +93,9 @@ class Admission:
         unfinished = {load_id for load_id in running if not load_id.startswith(ID_PREFIX)}
         unfinished |= {load_id for load_id, since in self._let_in.items() if since is None or since >= asked_at}
         if len(unfinished) >= limit:
-            raise Refused(_too_many(len(unfinished)))
+            raise Refused(
+                _come_back(f"{counted(len(unfinished), 'load', verb=HAS)} not ended, and no more are let in.")
+            )
         load_id = str(UUID(bytes=_digest(request) + uuid4().bytes[_DIGEST_BYTES:], version=4))
         self._let_in[load_id] = None
         return Admitted(load_id, is_new=True)
@@ -108,9 +126,7 @@ def _mark(request: LoadRequest) -> str:
     return f"{digits[:8]}-{digits[8:]}-"
 
 
-def _too_many(count: int) -> Answer:
-    detail = (
-        f"{counted(count, 'load', verb=HAS)} not ended, and no more are let in. Come back in {RETRY_SECONDS} seconds."
-    )
+def _come_back(reason: str) -> Answer:
+    detail = f"{reason} Come back in {RETRY_SECONDS} seconds."
     answer = problem(HTTPStatus.TOO_MANY_REQUESTS, detail, code="load.too_many")
     return Answer(answer.status, answer.payload, {"Retry-After": str(RETRY_SECONDS)}, answer.content_type)

@@ -116,14 +116,22 @@ class Api:
         """``POST /api/loads``. ``content_type`` and ``traceparent``: the caller's headers of these names;
         ``requested_by`` stands where the body names nobody, ``principal`` is whom the platform has authenticated."""
         try:
+            with self._admission.door():
+                given = (requested_by, principal, content_type, traceparent)
+                return await self._start_load(body, client, *given)
+        except Refused as refused:
+            return refused.answer
+
+    async def _start_load(
+        self, body: bytes, client: DurableClient, requested_by: str, principal: str, content_type: str, traceparent: str
+    ) -> Answer:
+        try:
             decoded = decode_body(body, content_type)
             request = await asyncio.to_thread(self._validate, decoded, requested_by)
             who = masked_in({"requested_by": request.requested_by, "principal": principal})
             request = replace(request, **{key: name[:REQUESTED_BY_LIMIT_CHARACTERS] for key, name in who.items()})
             limit = (await asyncio.to_thread(self._open_project)).options.unfinished_loads
             load_id, is_new = await self._admission.admit(request, client, limit)
-        except Refused as refused:
-            return refused.answer
         except UnknownSelection as error:
             return await asyncio.to_thread(self._unknown, error, decoded)
         except HyggeError as error:

@@ -6,7 +6,8 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -76,15 +77,25 @@ class App:
         self.anonymous.close()
 
 
+# The flow that a crowd asks for: more tables than the host runs activities at once, and not due.
+HELD = ("a", "b", "c", "d", "e", "f")
+
+
+@contextmanager
+def serve(directory: Path, world: LoadWorld) -> Iterator[App]:
+    settings = {**SETTINGS, "HYGGE_PROJECT": str(world.directory)}
+    with FunctionsHost(APP, directory / "state", settings=settings, worker="inline") as host:
+        app = App(host, world)
+        yield app
+        app.close()
+
+
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
     world = LoadWorld(tmp_path, monkeypatch, flow=FLOW_YML.replace("0 */15 * * * *", "* * * * * *"))
     world.fill(orders=7, customers=4, stock=1)
-    settings = {**SETTINGS, "HYGGE_PROJECT": str(world.directory)}
-    with FunctionsHost(APP, tmp_path / "state", settings=settings, worker="inline") as host:
-        app = App(host, world)
+    with serve(tmp_path, world) as app:
         yield app
-        app.close()
 
 
 def test_a_load_over_http_from_the_request_to_the_journal(app: App) -> None:
@@ -98,6 +109,36 @@ def test_a_load_over_http_from_the_request_to_the_journal(app: App) -> None:
     assert (run["rows"], len(run["entity_runs"])) == (12, 3)
     again = app.settled(app.start())
     assert (again["status"], again["summary"]["rows"]) == ("success", 0)
+
+
+def test_a_crowd_is_answered_and_a_scheduled_load_goes_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = FLOW_YML.replace("orders_to_fabric", "held").replace("2222-222222222222", "2222-333333333333")
+    held = held.replace("orders, customers, stock", ", ".join(HELD)).replace("0 */15 * * * *", "0 0 0 1 1 *")
+    flow = FLOW_YML.replace("0 */15 * * * *", "* * * * * *")
+    world = LoadWorld(tmp_path, monkeypatch, flow=flow, flows__held__flow=held)
+    world.fill(orders=7, customers=4, stock=1, **dict.fromkeys(HELD, 1))
+    go_on, reading, crowd = threading.Event(), threading.Semaphore(0), 50
+
+    def hold(entity: str, batch: int) -> None:
+        if entity in HELD:
+            reading.release()
+            assert go_on.wait(DEADLINE_SECONDS)
+
+    world.before_read = hold
+    with serve(tmp_path, world) as app, ThreadPoolExecutor(crowd) as pool:
+        bodies = ({"flows": ["held"], "requested_by": str(number)} for number in range(crowd))
+        answers = list(pool.map(lambda body: app.http.post("/api/loads", json=body), bodies))
+        assert {answer.status_code for answer in answers} == {HTTPStatus.ACCEPTED, HTTPStatus.TOO_MANY_REQUESTS}
+        refused = [answer for answer in answers if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS]
+        assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
+        try:
+            for _ in range(3):
+                assert reading.acquire(timeout=DEADLINE_SECONDS)
+            app.tick()
+            (run,) = app.wait(app.runs)
+        finally:
+            go_on.set()
+        assert (run["requested_by"], run["status"], run["rows"]) == ("schedule", "success", 12)
 
 
 def test_every_route_but_health_wants_a_key(app: App) -> None:

@@ -1,0 +1,102 @@
+"""Whose turn it is to work in this process: loads of the schedule always find a place, others wait for theirs.
+
+The host runs a few activities at once and keeps no order between loads, so that a flood of loads would stand before one
+that has to be on time. A load that is told to wait gives its place back at once and asks again. Nothing of this is kept
+anywhere: it dies with the process, and each process knows of its own work alone.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from hygge_engine.orchestration.schedule import ID_PREFIX
+
+# How long after its last activity a scheduled load is taken to be under way, in seconds: longer than it pauses.
+AT_WORK_SECONDS = 60.0
+
+# How soon one that has to wait asks again, in seconds, and after many times.
+PAUSE_SECONDS = 4.0
+PAUSE_LIMIT_SECONDS = 30.0
+
+Table = tuple[str, str]
+
+
+def activities_at_once(host_json: Path) -> int:
+    """How many activities the host runs at once in each process."""
+    settings = json.loads(host_json.read_text(encoding="utf-8"))
+    return int(settings["extensions"]["durableTask"]["maxConcurrentActivityFunctions"])
+
+
+class Turns:
+    """``at_once``: the activities that run at once; None where somebody else bounds them, and nobody waits. One is
+    always left to the schedule; while a scheduled load is under way others have one. May be used by several threads."""
+
+    def __init__(self, at_once: int | None = None) -> None:
+        self._at_once = at_once
+        self._lock = threading.Lock()
+        self._others = 0
+        self._scheduled = 0
+        self._seen: dict[str, float] = {}
+        self._wanted: dict[Table, str] = {}
+
+    @contextmanager
+    def take(self, load_id: str, table: Table | None = None, *, last: bool = False) -> Iterator[bool]:
+        """Whether it is a load's turn, which lasts as long as the context. ``table``: what it would begin with;
+        ``last``: this is its last activity."""
+        scheduled = load_id.startswith(ID_PREFIX)
+        with self._lock:
+            taken = scheduled or self._may_work(table)
+            self._others += taken and not scheduled
+            self._scheduled += scheduled
+            if scheduled:
+                self._seen[load_id] = time.monotonic()
+        try:
+            yield taken
+        finally:
+            with self._lock:
+                self._others -= taken and not scheduled
+                self._scheduled -= scheduled
+                if scheduled:
+                    self._seen[load_id] = time.monotonic()
+                if last:
+                    self._forget(load_id)
+
+    def told(self, load_id: str, table: Table, *, busy: bool) -> None:
+        """A slice has answered. What a scheduled load finds busy nobody else begins before it."""
+        if not load_id.startswith(ID_PREFIX):
+            return
+        with self._lock:
+            if busy:
+                self._wanted[table] = load_id
+            else:
+                self._wanted.pop(table, None)
+
+    def _may_work(self, table: Table | None) -> bool:
+        if self._at_once is None:
+            return True
+        oldest = time.monotonic() - AT_WORK_SECONDS
+        if not self._scheduled:
+            for load_id in [load_id for load_id, seen in self._seen.items() if seen < oldest]:
+                self._forget(load_id)
+        places = 1 if self._seen else max(1, self._at_once - 1)
+        return self._others < places and table not in self._wanted
+
+    def _forget(self, load_id: str) -> None:
+        self._seen.pop(load_id, None)
+        for table in [table for table, wanted_by in self._wanted.items() if wanted_by == load_id]:
+            del self._wanted[table]
+
+
+def wait_for_turn(waits: int = 0) -> dict[str, Any]:
+    """The answer of an activity whose turn it is not, after so many waits before this one."""
+    pause = random.uniform(0.5, 1.5) * min(PAUSE_LIMIT_SECONDS, PAUSE_SECONDS * 2 ** min(waits, 8))  # noqa: S311
+    due = datetime.now(UTC) + timedelta(seconds=pause)
+    return {"status": "continue", "waiting": True, "not_before": due.isoformat()}

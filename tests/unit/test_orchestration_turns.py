@@ -1,0 +1,109 @@
+"""Whose turn it is: loads of the schedule find a place beside any number of others, which lose nothing by waiting."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hygge_engine.orchestration.load import SETTLE_ATTEMPTS
+from hygge_engine.orchestration.schedule import ID_PREFIX
+from hygge_engine.orchestration.turns import Turns, activities_at_once
+from tests.unit.orchestration_host import START, Host
+from tests.unit.test_orchestration_load import done, plan
+
+AT_ONCE = 4
+SCHEDULED = f"{ID_PREFIX}20261130T061500Z"
+ORDERS, STOCK = ("shop", "orders"), ("shop", "stock")
+
+
+def others_taken(turns: Turns, stack: ExitStack, table: tuple[str, str] = STOCK) -> int:
+    """How many of a flood of loads are at work when it has come."""
+    return sum(stack.enter_context(turns.take(f"load-{number}", table)) for number in range(40))
+
+
+def test_of_a_flood_so_many_work_that_the_schedule_finds_a_place_and_then_one() -> None:
+    turns = Turns(AT_ONCE)
+    with ExitStack() as flood:
+        assert others_taken(turns, flood) == AT_ONCE - 1
+        with turns.take(SCHEDULED) as taken:
+            assert taken
+    with ExitStack() as flood:
+        assert others_taken(turns, flood) == 1  # between two activities of a scheduled load
+    with turns.take(SCHEDULED, last=True), ExitStack() as flood:
+        assert others_taken(turns, flood) == 1
+    with ExitStack() as flood:
+        assert others_taken(turns, flood) == AT_ONCE - 1
+
+
+def test_nobody_begins_before_the_schedule_with_a_table_that_it_waits_for() -> None:
+    turns = Turns(AT_ONCE)
+    with turns.take(SCHEDULED, ORDERS):
+        pass
+    turns.told("load-1", STOCK, busy=True)  # another's wish counts nothing
+    turns.told(SCHEDULED, ORDERS, busy=True)
+    for table, expected in ((ORDERS, False), (STOCK, True), (None, True)):  # None: it has begun and goes on
+        with turns.take("load-2", table) as taken:
+            assert taken is expected, table
+    turns.told(SCHEDULED, ORDERS, busy=False)
+    with turns.take("load-2", ORDERS) as taken:
+        assert taken
+
+
+def test_a_scheduled_load_that_is_heard_of_no_more_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = Turns(AT_ONCE)
+    with turns.take(SCHEDULED, ORDERS):
+        pass
+    turns.told(SCHEDULED, ORDERS, busy=True)
+    monkeypatch.setattr("hygge_engine.orchestration.turns.AT_WORK_SECONDS", -1.0)
+    with ExitStack() as flood:
+        assert others_taken(turns, flood, ORDERS) == AT_ONCE - 1
+
+
+def test_without_a_host_nobody_waits() -> None:
+    with ExitStack() as flood:
+        assert others_taken(Turns(), flood) == 40
+
+
+def test_the_places_are_those_of_the_host(tmp_path: Path) -> None:
+    host_json = tmp_path / "host.json"
+    host_json.write_text(json.dumps({"extensions": {"durableTask": {"maxConcurrentActivityFunctions": 7}}}))
+    assert activities_at_once(host_json) == 7
+    assert activities_at_once(Path(__file__).parents[2] / "host.json") > 1
+
+
+class Waiting:
+    """A script whose activities wait for their turn so many times before each answer."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.waited: dict[tuple[str, Any], int] = {}
+
+    def __call__(self, name: str, input_: dict[str, Any]) -> tuple[float, dict[str, Any] | Exception]:
+        key = (name, input_.get("entity"))
+        if not input_.get("closing") and self.waited.setdefault(key, 0) < self.times:
+            self.waited[key] += 1
+            due = START + timedelta(seconds=60 * sum(self.waited.values()))
+            return 0.0, {"status": "continue", "waiting": True, "not_before": due.isoformat()}
+        return 1.0, {"plan_load": plan(2), "run_flow": done(), "settle_load": {"status": "settled"}}[name]
+
+
+def test_waiting_for_a_turn_costs_no_attempt() -> None:
+    load = Host(Waiting(2 * SETTLE_ATTEMPTS))
+    summary = load.run()
+    assert (summary["status"], summary["rows"]) == ("success", 20)
+    last = {run.name: run.input for run in load.runs}
+    assert [last[name]["attempt"] for name in ("plan_load", "run_flow", "settle_load")] == [1, 1, 1]
+    assert {result["attempts"] for result in last["settle_load"]["results"]} == {1}
+
+
+def test_a_load_that_is_cancelled_while_it_waits_begins_nothing() -> None:
+    load = Host(Waiting(20), cancel_at=30.0 * 60)
+    assert load.run()["status"] == "cancel"
+    assert not load.closings()
+    (settled, *_) = [run.input for run in load.runs if run.name == "settle_load"]
+    assert {(result["status"], result["attempts"]) for result in settled["results"]} == {("cancelled", 0)}
