@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -36,6 +37,8 @@ JSON_INTERVAL_SECONDS = 0.5
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("-", "yellow"), "cancelled": ("■", "yellow")}
 # How wide rows, bytes, seconds and rows per second are, so that most of them stand below each other in 80 columns.
 _FIGURE_CHARACTERS = (12, 8, 6, 13)
+
+_REDRAW_SECONDS = 0.1
 
 _WORDS = {"failed": "failed", "skipped": "skipped", "cancelled": "cancelled"}
 
@@ -174,7 +177,10 @@ class BarDisplay:
             TimeElapsedColumn(),
             console=console,
             transient=True,
+            auto_refresh=False,
         )
+        self._drawing = threading.Lock()
+        self._ended = threading.Event()
         self._bars: dict[tuple[str, str], TaskID] = {}
         self._watch = _Stopwatch()
         self._pauses = _Pauses()
@@ -188,12 +194,30 @@ class BarDisplay:
     def __enter__(self) -> Self:
         self._echo.enter_context(quiet_control_characters())
         self._progress.start()
+        threading.Thread(target=self._redraw, name="hygge-bars", daemon=True).start()
         return self
+
+    def _redraw(self) -> None:
+        """Draw the bars again and again. Rich's own thread does not wait for a line that another one prints, and each
+        would count the lines that the other has to take back."""
+        while not self._ended.wait(_REDRAW_SECONDS):
+            with self._drawing:
+                if not self._ended.is_set():
+                    self._progress.refresh()
+
+    def _print(self, line: Text) -> None:
+        with self._drawing:
+            self._console.print(line, highlight=False)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
+        self._ended.set()
+        # A process that leaves waits for no terminal that takes nothing.
+        drawing = self._drawing.acquire(timeout=_REDRAW_SECONDS)
         self._progress.stop()
+        if drawing:
+            self._drawing.release()
         self._echo.close()
 
     def stopping(self) -> None:
@@ -232,7 +256,7 @@ class BarDisplay:
         bar = self._bars.pop((flow, entity), None)
         if bar is not None:
             self._progress.remove_task(bar)
-        self._console.print(settled_line(flow, entity, result, self._width), highlight=False)
+        self._print(settled_line(flow, entity, result, self._width))
         self._rows[flow, entity] = result.get("rows", 0)
         self._settled += 1
         if self._all is not None:
@@ -241,12 +265,12 @@ class BarDisplay:
     def slice_answered(self, flow: str, entity: str, result: SliceResult) -> None:
         line = self._pauses.line(flow, entity, result)
         if line is not None:
-            self._console.print(line, highlight=False)
+            self._print(line)
 
     def journal_unsettled(self, message: str, error: str) -> None:
         line = self._pauses.journal_line(message)
         if line is not None:
-            self._console.print(line, highlight=False)
+            self._print(line)
 
 
 class LineDisplay:

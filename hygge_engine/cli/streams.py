@@ -82,11 +82,13 @@ def _occupy_descriptors() -> None:
 def _kept(stream: TextIO | None) -> tuple[_Raw, TextIO]:
     buffer = getattr(stream, "buffer", None)
     raw = _Raw(getattr(buffer, "raw", buffer))
+    is_unbuffered = bool(getattr(stream, "write_through", False))  # as PYTHONUNBUFFERED asks for
+    below: Any = raw if is_unbuffered else io.BufferedWriter(raw)
     kept = io.TextIOWrapper(
-        io.BufferedWriter(raw),
+        below,
         encoding=getattr(stream, "encoding", "utf-8"),
         errors=getattr(stream, "errors", "backslashreplace"),
         line_buffering=getattr(stream, "line_buffering", False),
-        write_through=getattr(stream, "write_through", False),
+        write_through=is_unbuffered,
     )
     return raw, kept

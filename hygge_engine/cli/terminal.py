@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 _SHOW_CURSOR = b"\x1b[?25h"
+_CLEAR_LINE = b"\r\x1b[2K"
 
 # What a terminal was like, by file descriptor, for as long as it is otherwise.
 _before: dict[int, list[Any]] = {}
@@ -35,7 +36,11 @@ def quiet_control_characters() -> Iterator[None]:
 
 def give_back() -> None:
     """Make the terminal what it was and show its cursor, on a line of its own. Waits for no lock, so that a process
-    may call this from any thread on its way out."""
+    may call this from any thread on its way out.
+
+    Bars that are still drawn know how many lines they have: their last one is cleared, where a further line would leave
+    their first one behind.
+    """
     if sys.platform != "win32":
         import termios
 
@@ -44,9 +49,10 @@ def give_back() -> None:
                 termios.tcsetattr(terminal, termios.TCSANOW, before)
     screen = _descriptor(sys.stdout)
     if screen is not None:
-        cursor = b"" if os.environ.get("TERM", "dumb") in ("dumb", "unknown") else _SHOW_CURSOR
+        is_dumb = os.environ.get("TERM", "dumb") in ("dumb", "unknown")
+        line = _CLEAR_LINE if _before and not is_dumb else b"\n"
         with suppress(OSError):
-            os.write(screen, cursor + b"\n")
+            os.write(screen, (b"" if is_dumb else _SHOW_CURSOR) + line)
 
 
 def _descriptor(stream: Any) -> int | None:
