@@ -73,8 +73,8 @@ def main() -> int:
     runs = parser.parse_args().runs
     bare, one, all_, idle = Figures(), Figures(), Figures(), Figures()
     landings = []
-    with tempfile.TemporaryDirectory() as folder, run_in_child(sample=True) as server, _lake(Path(folder)) as lake:
-        settings = _settings(server, lake)
+    with tempfile.TemporaryDirectory() as folder, run_in_child(sample=True) as server, lake(Path(folder)) as lake_facts:
+        settings = _settings(server, lake_facts)
         text = f"Server={server};Database={DATABASE};UID={LOGIN};PWD={PASSWORD};Encrypt=no"
         for _ in range(runs):
             bare.measure([sys.executable, "-c", DRAIN, text], {})
@@ -130,7 +130,7 @@ def _settings(server: str, lake: dict[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def _lake(root: Path) -> Iterator[dict[str, str]]:
+def lake(root: Path) -> Iterator[dict[str, str]]:
     command = [sys.executable, "-m", "devcloud.onelake", "--mode", "adls", "--filesystem", WORKSPACE]
     with subprocess.Popen([*command, "--root", str(root)], stdout=subprocess.PIPE, text=True, cwd=PROJECT) as process:
         try:
