@@ -15,7 +15,7 @@ from pathlib import Path
 
 def main(dist: str) -> int:
     """0 where every command ended as it should; raises SystemExit with what did not."""
-    (wheel,) = sorted(Path(dist).glob("hygge_engine-*.whl"))
+    (wheel,) = sorted(Path(dist).resolve().glob("hygge_engine-*.whl"))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         environment, project = Path(folder, "environment"), Path(folder, "a project")
         venv.create(environment, with_pip=True)
