@@ -5,11 +5,12 @@ The ``opener`` of a settings model names the module that opens it, which is impo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hygge_engine.errors import ConfigurationError
+from hygge_engine.project.models.settings import import_others
 
 if TYPE_CHECKING:
     from hygge_engine.homes.base import Home
@@ -59,14 +60,11 @@ def _call(name: str, settings: HomeSettings | StoreSettings | JournalPlaceSettin
 
     Raises ConfigurationError where there is no such function, or its module cannot be imported.
     """
-    try:
+
+    def find() -> Callable[..., Any]:
         if settings.opener:
-            function = partial(getattr(import_module(settings.opener), name), settings)
-        else:
-            function = getattr(settings, _METHODS[name])
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(
-            f"what opens the type {settings.type} cannot be used: {error}",
-            hint="Install what it lacks, or remove the package that brings the type.",
-        ) from error
-    return function(*given)
+            return partial(getattr(import_module(settings.opener), name), settings)
+        method: Callable[..., Any] = getattr(settings, _METHODS[name])
+        return method
+
+    return import_others(find, f"what opens the type {settings.type}")(*given)

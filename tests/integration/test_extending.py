@@ -291,22 +291,27 @@ def test_two_packages_with_the_same_type_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "command", "message"),
+    ("module", "text", "command", "message"),
     [
-        ("shelf", "validate", r"hygge-shelf brings homes or stores in shelf.*a_package_that"),
-        ("arrow_store", "go", r"what opens the type arrow cannot be used: .*a_package_that"),
+        ("shelf", "import not_there", "validate", r"hygge-shelf brings homes or stores in shelf.*not_there"),
+        ("shelf", "def (:", "validate", r"in shelf, which cannot be imported: invalid syntax \(shelf.py, line 1\)"),
+        ("shelf", "raise OSError('hush')", "validate", r"in shelf, which cannot be imported: OSError"),
+        ("arrow_store", "import not_there", "go", r"what opens the type arrow cannot be imported: .*not_there"),
+        ("arrow_store", "def (:", "plan", r"what opens the type arrow cannot be imported: invalid syntax"),
+        ("sqlite_home", "raise OSError('hush')", "go", r"what opens the type sqlite_file cannot be imported: OSError"),
     ],
 )
 def test_a_package_that_cannot_be_imported_is_named(
-    tmp_path: Path, installed: Path, module: str, command: str, message: str
+    tmp_path: Path, installed: Path, module: str, text: str, command: str, message: str
 ) -> None:
     site = tmp_path / "site"
     shutil.copytree(installed, site)
-    (site / f"{module}.py").write_text("import a_package_that_is_not_there\n")
+    (site / f"{module}.py").write_text(f"{text}\n")
     shop = Shop(tmp_path / "project", site)
     with pytest.raises(AssertionError, match=message) as failed:
         shop.hygge(command)
     assert "Traceback" not in str(failed.value)
+    assert "hush" not in str(failed.value)
 
 
 def test_a_model_without_an_opener_opens_what_it_describes(tmp_path: Path) -> None:
@@ -326,7 +331,7 @@ def test_a_model_without_an_opener_opens_what_it_describes(tmp_path: Path) -> No
     project = Project("own", tmp_path, {}, Options(), JournalSettings(), {"flow": flow})
     opened: list[Any] = [factory.open_home(project, entity), factory.journal_of(project, entity)]
     assert opened == [(tmp_path, "things"), (tmp_path, "journal")]
-    with pytest.raises(ConfigurationError, match="what opens the type none cannot be used"):
+    with pytest.raises(ConfigurationError, match="what opens the type none cannot be imported"):
         factory.open_table(project, entity)
 
 

@@ -7,7 +7,7 @@ something is opened, so that a command that only reads settings stays fast.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticKnownError
 
-from hygge_engine.errors import ConfigurationError
+from hygge_engine.errors import ConfigurationError, HyggeError
 from hygge_engine.masking import remember_name, remember_place, remember_secret
 from hygge_engine.project.models.locations import Location
 
@@ -288,14 +288,27 @@ def load_types() -> None:
     for module in _BUILT_IN:
         import_module(module)
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            entry_point.load()
-        except (ImportError, AttributeError) as error:
-            package = entry_point.dist.name if entry_point.dist is not None else "an installed package"
-            raise ConfigurationError(
-                f"{package} brings homes or stores in {entry_point.value}, which cannot be imported: {error}",
-                hint="Install what it lacks, or remove the package.",
-            ) from error
+        package = entry_point.dist.name if entry_point.dist is not None else "an installed package"
+        import_others(entry_point.load, f"{package} brings homes or stores in {entry_point.value}, which")
+
+
+def import_others[T](load: Callable[[], T], what: str) -> T:
+    """What ``load`` imports of an installed package.
+
+    Raises ConfigurationError that begins with ``what``, whatever the package's code raises while it is imported.
+    """
+    try:
+        return load()
+    except HyggeError:
+        raise
+    except Exception as error:
+        # Nobody knows what the text of any other error holds.
+        is_telling = isinstance(error, ImportError | AttributeError | SyntaxError)
+        reason = str(error) if is_telling else type(error).__name__
+        raise ConfigurationError(
+            f"{what} cannot be imported: {reason}",
+            hint="Install what it lacks, or remove the package.",
+        ) from error
 
 
 def effective_run_type(run_type: RunType, incremental: bool | None) -> RunType:
