@@ -42,3 +42,10 @@ def test_the_page_shows_the_floors_that_are_kept() -> None:
     ]
     assert [int(number) for number, _ in shown] == list(range(len(floors), 0, -1))
     assert [names.split(", ") for _, names in shown] == [floor.split(" | ") for floor in floors]
+
+
+def test_the_page_leads_to_files_that_are_there() -> None:
+    page = (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:hygge_engine|devcloud)/[\w/]+\.py)`", page)
+    assert len(named) > 10
+    assert not [path for path in named if not (REPOSITORY / path).is_file()]
