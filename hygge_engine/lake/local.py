@@ -160,16 +160,23 @@ class LocalLake:
         return True
 
     def _clear_deleted(self) -> None:
+        """Empty what is on its way out, and forget the shells of yesterday. Shells lie together by the hour, so that a
+        deletion costs the same however many there were today."""
+        shells = self._work / "shells"
         for deleted in self._work.glob("deleted-*"):
             with contextlib.suppress(OSError):  # another process is clearing, too; what is left is for the next time
-                if deleted.stat().st_mtime < time.time() - SHELL_SECONDS:
-                    shutil.rmtree(deleted)
-                    continue
                 for content in deleted.iterdir():
                     if content.is_dir():
                         shutil.rmtree(content)
                     else:
                         content.unlink()
+                hour = shells / f"{time.time() // 3600:.0f}"
+                hour.mkdir(parents=True, exist_ok=True)
+                os.rename(deleted, hour / deleted.name)
+        for hour in shells.glob("*"):
+            with contextlib.suppress(OSError):
+                if hour.stat().st_mtime < time.time() - SHELL_SECONDS:
+                    shutil.rmtree(hour)
 
     def list(self, directory: str, *, recursive: bool = False) -> Iterator[PathInfo]:
         """Links are followed, and folders that several of them lead to are listed once; a link that leads nowhere is a

@@ -119,12 +119,15 @@ def test_a_deleted_folder_is_gone_at_once_and_swept_later(lake: LocalLake, tmp_p
     left_behind = tmp_path / "lake" / WORK_FOLDER / "deleted-by-a-process-that-died"
     lake.put("table/1", b"1")
     (left_behind / "sub").mkdir(parents=True)
+    inode = left_behind.stat().st_ino
     lake.delete_directory("table")
-    assert list(left_behind.iterdir()) == []
-    os.utime(left_behind, (0, 0))
+    (shell,) = (tmp_path / "lake" / WORK_FOLDER).rglob(left_behind.name)
+    assert (list(shell.iterdir()), shell.stat().st_ino) == ([], inode)  # whoever holds its etag finds nothing else
+    yesterday = shell.parent.rename(shell.parent.with_name("yesterday"))
+    os.utime(yesterday, (0, 0))
     lake.put("table/1", b"1")
     lake.delete_directory("table")
-    assert not left_behind.exists()
+    assert not yesterday.exists()
     assert list(lake.list("", recursive=True)) == []
 
 
