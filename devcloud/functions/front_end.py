@@ -29,6 +29,9 @@ log = logging.getLogger("devcloud.functions.http")
 
 # What a function app on Azure accepts by default (host.json, extensions.http; the platform's own limit is the same).
 MAX_REQUEST_BYTES = 210 * 1024 * 1024
+# How slowly a body may come on average, and from when on: the default of the host's server (Kestrel).
+BODY_BYTES_PER_SECOND = 240
+BODY_GRACE_SECONDS = 5.0
 # The front end of Azure gives up on an answer after this time; the function itself runs on.
 HTTP_ANSWER_LIMIT_SECONDS = 230.0
 
@@ -113,7 +116,12 @@ class FrontEnd:
 
     async def _run(self, function: Function, request: web.Request, parameters: dict[str, str]) -> web.Response:
         try:
-            body = await request.read()
+            body = await _read_body(request)
+        except TimeoutError:
+            # The rest may come for hours, and is no request of its own.
+            slow = web.Response(status=408)
+            slow.force_close()
+            return slow
         except web.RequestPayloadError as error:
             # Not what its own headers say of it.
             return web.Response(status=400, text=str(error))
@@ -186,6 +194,19 @@ class FrontEnd:
                 return web.json_response(self._control(f"kill_{victim}"))
             case _:
                 return web.Response(status=404)
+
+
+async def _read_body(request: web.Request) -> bytes:
+    """The whole body. Raises TimeoutError where it comes too slowly, HTTPRequestEntityTooLarge where it is too long."""
+    began, body = asyncio.get_running_loop().time(), bytearray()
+    while True:
+        async with asyncio.timeout_at(began + max(BODY_GRACE_SECONDS, len(body) / BODY_BYTES_PER_SECOND)):
+            chunk = await request.content.readany()
+        if not chunk:
+            return bytes(body)
+        body += chunk
+        if len(body) > MAX_REQUEST_BYTES:
+            raise web.HTTPRequestEntityTooLarge(MAX_REQUEST_BYTES, len(body))
 
 
 def _encode_answer(value: str | HttpAnswer | None) -> web.Response:

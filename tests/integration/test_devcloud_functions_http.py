@@ -82,6 +82,23 @@ def test_hundreds_who_come_at_once_are_all_answered(client: SampleClient) -> Non
     assert answers == {b"HTTP/1.1 200 OK\r\n": 300}
 
 
+def test_whoever_sends_a_body_byte_by_byte_is_cut_off_and_keeps_nobody_waiting(
+    client: SampleClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = urlsplit(client.host.url)
+    monkeypatch.setattr("devcloud.functions.front_end.BODY_GRACE_SECONDS", 0.5)
+    head = f"POST /api/echo/x HTTP/1.1\r\nHost: localhost\r\nx-functions-key: {client.host.function_key}\r\n"
+    with contextlib.ExitStack() as stack:
+        callers = []
+        for length in ("Content-Length: 1000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n") * 50:
+            place = (address.hostname, address.port)
+            callers.append(stack.enter_context(socket.create_connection(place, timeout=DEADLINE_SECONDS)))
+            callers[-1].sendall((head + length).encode())
+        assert httpx.get(f"{client.host.url}/api/health", timeout=DEADLINE_SECONDS).text == "hello"
+        answers = [caller.makefile("rb").read() for caller in callers]  # to the end of the connection
+    assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 408 Request Timeout"}
+
+
 def test_a_function_that_raises_answers_500(client: SampleClient) -> None:
     answer = client.call("GET", "api/broken")
     assert (answer.status_code, answer.content) == (500, b"")
