@@ -142,6 +142,7 @@ def test_what_passes_by_itself_is_tried_again_whichever_driver_reports_it(number
         "Invalid time format",
         "The driver did not supply an error!",
         "Connection operation failed",
+        "SSL Provider: [error:0A000119:SSL routines::decryption failed or bad record mac]",
         "Unspecified error occurred on SQL Server. Connection may have been terminated by the server.",
     ],
 )

@@ -4,7 +4,8 @@ Sources: [1] Microsoft Learn, "Transient errors in Azure SQL Database"; [2] Micr
 and errors"; [3] Microsoft Learn, "ODBC error codes" (SQLSTATE); [4] Microsoft Learn, "Resource governance errors in
 Azure SQL Database"; [5] Microsoft Learn, "SqlConfigurableRetryFactory.BaselineTransientErrors"; [6] the numbers that
 Microsoft's EF Core tries again (SqlServerTransientExceptionDetector); [7] the texts that Microsoft's ODBC driver 18
-carries (msodbcsqlr18.rll); [8] those of pyodbc and [9] of mssql-python, where the ODBC driver has said nothing.
+carries (msodbcsqlr18.rll); [8] those of pyodbc and [9] of mssql-python, where the ODBC driver has said nothing; [0]
+those of OpenSSL (ERR_reason_error_string).
 
 pyodbc reports the server's error number. mssql-python keeps only the SQLSTATE's name and the message, so there the
 number is found again by the text of the message in sys.messages.
@@ -212,6 +213,7 @@ BROKEN: Final[tuple[Meaning, ...]] = tuple(
         (7, r"^(Numeric value out of range|Invalid time format|Datetime field overflow)$"),
         (8, r"The driver did not supply an error"),
         (9, r"^Connection operation failed$"),
+        (0, r"SSL routines::(decryption failed or bad record mac|unexpected eof while reading)"),
     )
 )  # fmt: skip
 
@@ -315,7 +317,7 @@ def translate(diagnosis: Diagnosis, doing: str, *, secrets: Iterable[str] = ()) 
     text = mask(diagnosis.text, secrets)
     if _DRIVER_MISSING.search(text):
         return HomeError(f"{doing}: {text}", hint=_DRIVER_HINT)
-    if diagnosis.number not in NUMBERS and _CERTIFICATE.search(text):
+    if diagnosis.number not in NUMBERS and _CERTIFICATE.search(text) and not _broken(text):
         return HomeError(f"{doing}: {text}", hint=_CERTIFICATE_HINT)
     if _LOGIN_TIMEOUT.search(text):
         return HomeUnavailable(f"{doing}: {text}", hint=_NETWORK)
