@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import os
+import random
 import re
 import socket
 from collections.abc import Callable, Sequence
@@ -785,3 +786,23 @@ def test_a_header_that_is_no_header_is_told_in_our_words(tmp_path: Path) -> None
     write(tmp_path, "t.csv", "x" * 1_000_000 + "\n1\n")
     with pytest.raises(Unreadable, match=r"t\.csv, line 1: a field of more than 131,072 characters"):
         home_of(tmp_path, "t.csv", format="csv").describe()
+
+
+def test_a_parquet_file_with_flipped_bits_is_read_as_it_was_or_refused(tmp_path: Path) -> None:
+    columns = {"id": list(range(20)), "text": [f"text {number}" for number in range(20)], "list": [[1]] * 20}
+    columns["at"] = [datetime(2024, 1, 1, tzinfo=UTC)] * 20
+    whole = write_parquet(tmp_path, "whole.parquet", columns, write_page_checksum=True).read_bytes()
+    (rows,) = [batch.rows.to_pylist() for batch in home_of(tmp_path, "whole.parquet").read(Window())]
+    chance = random.Random(7)
+    refused = 0
+    for number in range(300):
+        damaged = bytearray(whole)
+        damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        write(tmp_path, f"{number}.parquet", bytes(damaged))
+        try:
+            (found,) = [batch.rows.to_pylist() for batch in home_of(tmp_path, f"{number}.parquet").read(Window())]
+        except HomeError:
+            refused += 1
+        else:
+            assert [list(row.values()) for row in found] == [list(row.values()) for row in rows]
+    assert refused > 100

@@ -377,6 +377,11 @@ class FilesHome:
                 yield
         except (LakeConditionNotMet, LakeNotFound) as error:
             raise HomeUnavailable(f"A file changed while it was being read: {error.message}") from error
+        except (UnicodeDecodeError, IndexError) as error:
+            if self._parquet is None:
+                raise
+            # What pyarrow raises where a footer describes what cannot be.
+            raise Unreadable(f"{name}: its footer is damaged.", hint="Write the file again.") from error
         except OverflowError as error:
             raise Unreadable(
                 f"{name}: a date or time lies outside the years 1 to 9999: {error}.",

@@ -160,6 +160,12 @@ class ParquetFormat:
                 first = until - part.num_rows + self._rows_before(parquet, number)
                 yield self._converted(part, schema, file, first), until, until == total
             del fetched
+        if read != total:
+            first = self._rows_before(parquet, number) + 1
+            raise Unreadable(
+                f"{file.name}, in the row group that begins with row {first:,}: {read:,} of {total:,} rows are there.",
+                hint="The file is damaged; write it again.",
+            )
 
     def _fetched(
         self, parquet: pq.ParquetFile, file: SourceFile, number: int, names: list[str], rows: int
@@ -174,11 +180,13 @@ class ParquetFormat:
         return sum(parquet.metadata.row_group(before).num_rows for before in range(number))
 
     def _row_bytes(self, parquet: pq.ParquetFile, number: int, names: Sequence[str]) -> int:
-        """What a row takes in memory, by what the footer says of its encoding."""
+        """What a row takes in memory, by what the footer says of its encoding.
+
+        Of the row group, not of its columns: where a damaged footer describes a column that cannot be, asking pyarrow
+        for that description ends the process, while reading the column is an error.
+        """
         group = parquet.metadata.row_group(number)
-        wanted = set(names)
-        chunks = (group.column(index) for index in range(group.num_columns))
-        encoded = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in wanted)
+        encoded = group.total_byte_size * len(names) // max(1, len(parquet.schema_arrow))
         return max(1, encoded // max(1, group.num_rows), 8 * len(names))
 
     def _converted(self, rows: pa.RecordBatch, schema: pa.Schema, file: SourceFile, first: int) -> pa.RecordBatch:
@@ -215,7 +223,14 @@ class ParquetFormat:
             schema = parquet.schema_arrow
             if (twice := first_twice(schema.names)) is not None:
                 raise Unreadable(f"{file.name} has more than one column {twice!r}.", hint=_OWN_NAMES)
-            return schema, parquet.metadata
+            footer = parquet.metadata
+            groups = (footer.row_group(number).num_rows for number in range(footer.num_row_groups))
+            if footer.num_rows != sum(groups):
+                raise Unreadable(
+                    f"{file.name}: its footer is damaged: its row groups do not add up to {footer.num_rows:,} rows.",
+                    hint="Write the file again.",
+                )
+            return schema, footer
 
     def _open(self, file: SourceFile) -> pq.ParquetFile:
         columns = len(self._schema) if self._schema is not None else 1
