@@ -18,17 +18,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hygge_engine.errors import JournalError, LakeNotFound
+from hygge_engine.errors import JournalError, LakeConditionNotMet, LakeNotFound
 from hygge_engine.journal.kept import Kept
 from hygge_engine.journal.names import file_name
 from hygge_engine.journal.rows import SCHEMA, conform, select
 from hygge_engine.lake.base import Lake, PathInfo, bounded
+from hygge_engine.lake.ranged import RangedFile
 
 # Rows of the canonical file that are in memory at once while it is copied or searched; also its row group.
 ROW_GROUP_ROWS = 65_536
 
 # Files read at the same time: enough to hide a data lake's latency, few enough to be no burden.
 READERS = 8
+
+# A canonical file up to this is read in one request; of a larger one only as much as is looked at.
+WHOLE_BYTES = 4 * 1024**2
+
+# How often somebody who looks at a part of the canonical file begins anew because it has been replaced meanwhile.
+LOOKS = 3
 
 # Rows of small files that a process keeps, in bytes: those of a few hundred loads, which somebody who looks at the
 # newest ones would otherwise have read again and again.
@@ -103,6 +110,9 @@ class Canonical:
             return
         for index in range(self.file.num_row_groups):
             rows = self.file.metadata.row_group(index).num_rows
+            if skip >= rows:
+                skip -= rows
+                continue
             places = matching(select(self.file.read_row_group(index, columns=list(only)), only), only)
             places = places.filter(pc.greater_equal(places, pa.scalar(skip, pa.uint64())))
             skip = max(0, skip - rows)
@@ -182,9 +192,22 @@ class JournalFiles:
             content = self.lake.read(self.canonical_path)
         except LakeNotFound:
             return Canonical(None, None, 0, 0)
-        file = decode(content.data, self.canonical_path)
-        first = int((file.schema_arrow.metadata or {}).get(FIRST_ROW_KEY, b"0"))
-        return Canonical(file, content.etag, first, first + file.metadata.num_rows)
+        return _canonical(pa.BufferReader(content.data), content.etag, self.canonical_path)
+
+    def look[T](self, at: Callable[[Canonical], T]) -> T:
+        """What ``at`` finds in the canonical file, of which only as much is read as it looks at.
+
+        Where the file is replaced meanwhile, it looks again. Raises JournalError where it is not Parquet.
+        """
+        for _ in range(LOOKS):
+            info = self.lake.info(self.canonical_path)
+            if info is None or info.length <= WHOLE_BYTES:
+                break
+            try:
+                return at(_canonical(pa.PythonFile(RangedFile(self.lake, info), "r"), info.etag, self.canonical_path))
+            except (LakeConditionNotMet, LakeNotFound):
+                continue
+        return at(self.read_canonical())
 
     def replace_canonical(self, read: Canonical, added: pa.Table, *, first: int | None = None) -> None:
         """Write what was read once more, with rows added at its end and those before number ``first`` left out.
@@ -235,8 +258,19 @@ def encode(tables: Iterable[pa.Table], schema: pa.Schema) -> bytes:
 
 def decode(data: bytes, path: str) -> pq.ParquetFile:
     """A Parquet file from its bytes. Raises JournalError where they are something else."""
+    return _parquet(pa.BufferReader(data), path)
+
+
+def _canonical(source: pa.NativeFile, etag: str, path: str) -> Canonical:
+    file = _parquet(source, path)
+    first = int((file.schema_arrow.metadata or {}).get(FIRST_ROW_KEY, b"0"))
+    return Canonical(file, etag, first, first + file.metadata.num_rows)
+
+
+def _parquet(source: pa.NativeFile, path: str) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(pa.BufferReader(data))
+        # What is asked for of a row group comes in few requests, not in one for each of its columns.
+        return pq.ParquetFile(source, pre_buffer=True)
     except pa.ArrowInvalid as error:
         raise JournalError(
             f"{path} is not a Parquet file: {error}",

@@ -115,7 +115,7 @@ class Journal(JournalReader):
         only = {column: [value] for column, value in wanted.items() if value is not None}
         files = self._files.list_runs(None if coordinator_run_id is None else [coordinator_run_id])
         recent = rows_in_order(self._files.read_runs(files).values())
-        canonical = self._files.read_canonical().read(only)
+        canonical = self._files.look(lambda found: found.read(only))
         return _merged(canonical, recent, only)
 
     def newest(self, loads: int, *, flow: str | None = None) -> pl.DataFrame:
@@ -137,21 +137,8 @@ class Journal(JournalReader):
         key = (self._files.where, self._files.canonical_etag(), loads, str(only))
         if (kept := _FOLDED.get(key)) is not None:
             return kept
-        canonical = self._files.read_canonical()
-        rows = max(ROW_GROUP_ROWS, loads)
-        while True:
-            start = max(canonical.first, canonical.end - rows)
-            found = canonical.read(only, start=start)
-            if start > canonical.first:
-                # The first load may have begun before the rows that were read.
-                cut = canonical.value(start, "coordinator_run_id")
-                found = found.filter(pc.field("coordinator_run_id") != cut)
-            if start == canonical.first or pc.count_distinct(found.column("coordinator_run_id")).as_py() >= loads:
-                break
-            rows *= 4
-        newest = summarize(pl.DataFrame(found)).head(loads)["coordinator_run_id"].to_arrow()
-        found = found.filter(pc.field("coordinator_run_id").isin(newest.cast(pa.string())))
-        if canonical.etag == key[1]:
+        etag, found = self._files.look(lambda canonical: (canonical.etag, _newest_loads(canonical, loads, only)))
+        if etag == key[1]:
             _FOLDED.put(key, found, found.nbytes)
         return found
 
@@ -229,6 +216,23 @@ class Journal(JournalReader):
     def load_changes_since(self, position: Mapping[str, Any] | None) -> Changes:
         """The same for the mirrored table `loads` (`summaries.LOADS_SCHEMA`, key ``coordinator_run_id``)."""
         return load_changes(self._files, position)
+
+
+def _newest_loads(canonical: Canonical, loads: int, only: Only) -> pa.Table:
+    """The rows of the loads that started last, looked for from the end on."""
+    rows = max(ROW_GROUP_ROWS, loads)
+    while True:
+        start = max(canonical.first, canonical.end - rows)
+        found = canonical.read(only, start=start)
+        if start > canonical.first:
+            # The first load may have begun before the rows that were read.
+            cut = canonical.value(start, "coordinator_run_id")
+            found = found.filter(pc.field("coordinator_run_id") != cut)
+        if start == canonical.first or pc.count_distinct(found.column("coordinator_run_id")).as_py() >= loads:
+            break
+        rows *= 4
+    newest = summarize(pl.DataFrame(found)).head(loads)["coordinator_run_id"].to_arrow()
+    return found.filter(pc.field("coordinator_run_id").isin(newest.cast(pa.string())))
 
 
 def _finished_before(canonical: Canonical, limit: str) -> pa.Table:

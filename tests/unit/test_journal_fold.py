@@ -14,6 +14,7 @@ import pytest
 
 from hygge_engine.errors import LakeError
 from hygge_engine.journal import Journal
+from hygge_engine.journal import files as files_module
 from hygge_engine.journal import journal as journal_module
 from hygge_engine.journal.files import ROW_GROUP_ROWS
 from hygge_engine.lake import base
@@ -104,6 +105,54 @@ def test_a_long_history_is_folded_in_row_groups_of_full_size(journal: Journal, l
     assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [ROW_GROUP_ROWS, 12]
     assert len(set(canonical_identifiers(lake))) == ROW_GROUP_ROWS + 12
     assert journal.read("load-0").height == 2
+
+
+def test_of_a_long_journal_only_as_much_is_read_as_is_looked_at(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files_module, "WHOLE_BYTES", 0)
+    for module in (files_module, journal_module):
+        monkeypatch.setattr(module, "ROW_GROUP_ROWS", 5_000)
+    long = [make_row("long", entity, start_time="2026", finish_time="2026") for entity in range(4 * 5_000)]
+    journal.append("long", long)
+    journal.fold(after_loads=1)
+    fill(journal, range(2))
+    journal.fold(after_loads=1)
+    ranges: list[int] = []
+    read_range = LocalLake.read_range
+
+    def counted(self: LocalLake, path: str, start: int, length: int, **condition: str) -> bytes:
+        ranges.append(length)
+        return read_range(self, path, start, length, **condition)
+
+    monkeypatch.setattr(LocalLake, "read_range", counted)
+    monkeypatch.setattr(LocalLake, "read", lambda self, path: pytest.fail(f"{path} was read whole"))
+    assert journal.read("load-1").height == 2
+    (_, *after_the_footer) = ranges
+    assert 0 < sum(after_the_footer) < (tmp_path / "lake" / ROOT / "journal.parquet").stat().st_size / 4
+    assert len(after_the_footer) < 20  # one for the ids of each row group, some for the one that has the load
+    assert journal.newest(1)["coordinator_run_id"].unique().to_list() == ["load-1"]
+
+
+def test_a_journal_that_is_folded_while_it_is_looked_at_is_looked_at_again(
+    journal: Journal, lake: LocalLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files_module, "WHOLE_BYTES", 0)
+    fill(journal, range(2))
+    journal.fold(after_loads=1)
+    fill(journal, range(2, 3))
+    read_range = LocalLake.read_range
+    looks: list[str] = []
+
+    def folded_meanwhile(self: LocalLake, path: str, start: int, length: int, **condition: str) -> bytes:
+        looks.append(path)
+        if len(looks) == 1:
+            journal.fold(after_loads=1)
+        return read_range(self, path, start, length, **condition)
+
+    monkeypatch.setattr(LocalLake, "read_range", folded_meanwhile)
+    assert identifiers(journal) == expected(range(3))
+    assert list(lake.list(f"{ROOT}/runs")) == []
 
 
 def test_the_oldest_loads_are_retired_whole(journal: Journal) -> None:
