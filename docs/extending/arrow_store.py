@@ -29,12 +29,13 @@ JOURNAL = ".hygge_journal"
 
 def open_table(settings: ArrowSettings, project: Project, entity: Entity) -> ArrowTable:
     """The opener: called by the engine for each slice."""
-    return ArrowTable(open_directory(project.directory / settings.path), entity.flow, entity.name, settings)
+    lake = open_directory(project.directory / settings.path, project.disk_reach(entity.flow))
+    return ArrowTable(lake, entity.flow, entity.name, settings)
 
 
 def open_journal(settings: ArrowSettings, project: Project, entity: Entity) -> tuple[Lake, str]:
     """Beside the tables' folders."""
-    return open_directory(project.directory / settings.path), JOURNAL
+    return open_directory(project.directory / settings.path, project.disk_reach()), JOURNAL
 
 
 class ArrowTable(FolderTable):

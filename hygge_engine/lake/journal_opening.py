@@ -14,4 +14,5 @@ def open_place(settings: LocalJournal | AdlsJournal | OneLakeJournal, project: P
     if not isinstance(settings, LocalJournal):
         return lakes.open_lake(settings), settings.folder
     directory = project.directory / settings.path
-    return lakes.open_directory(directory.parent if directory.name == JOURNAL_FOLDER else directory), JOURNAL_FOLDER
+    folder = directory.parent if directory.name == JOURNAL_FOLDER else directory
+    return lakes.open_directory(folder, project.disk_reach()), JOURNAL_FOLDER

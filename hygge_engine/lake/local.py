@@ -33,6 +33,7 @@ from hygge_engine.lake.local_os import (
     root_errors,
     sync_directory,
 )
+from hygge_engine.project.models.disk import DiskReach
 
 # Locks, unfinished writes and deleted folders live here, below the lake's root and on the same filesystem.
 WORK_FOLDER = ".hygge_lake"
@@ -53,10 +54,14 @@ _FORBIDDEN = set("\0\\:") if os.name == "nt" else {"\0"}
 
 
 class LocalLake:
-    """A directory as a `Lake`. ``root`` is made with the first write; a lake that is only read changes nothing."""
+    """A directory as a `Lake`. ``root`` is made with the first write; a lake that is only read changes nothing.
 
-    def __init__(self, root: Path) -> None:
+    ``reach`` bounds where links may lead: what lies beyond is neither read nor written, and is LakeDenied.
+    """
+
+    def __init__(self, root: Path, reach: DiskReach | None = None) -> None:
         self._root = Path(os.path.abspath(root))
+        self._reach = reach
         self._work = self._root / WORK_FOLDER
 
     @property
@@ -78,12 +83,8 @@ class LocalLake:
             return file.read(length)
 
     def info(self, path: str) -> PathInfo | None:
-        target = self._locate(path)
-        try:
-            with lake_errors(path):
-                return _path_info(path, target)
-        except LakeNotFound:
-            return None
+        self._locate(path)
+        return self._listed(path)
 
     def put(
         self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False, staged: str | None = None
@@ -164,6 +165,8 @@ class LocalLake:
         deletion costs the same however many there were today."""
         shells = self._work / "shells"
         for deleted in self._work.glob("deleted-*"):
+            if deleted.is_symlink():
+                continue
             with contextlib.suppress(OSError):  # another process is clearing, too; what is left is for the next time
                 for content in deleted.iterdir():
                     if content.is_dir():
@@ -179,8 +182,8 @@ class LocalLake:
                     shutil.rmtree(hour)
 
     def list(self, directory: str, *, recursive: bool = False) -> Iterator[PathInfo]:
-        """Links are followed, and folders that several of them lead to are listed once; a link that leads nowhere is a
-        file without an etag."""
+        """Links are followed, and folders that several of them lead to are listed once; a link that leads nowhere, or
+        to what may not be touched, is a file without an etag."""
         found: list[PathInfo] = []
         seen: set[str] = set()
         pending, links = [directory], list[str]()
@@ -190,12 +193,23 @@ class LocalLake:
             if recursive and not self._is_first(folder, seen):
                 continue
             for path in self._names(folder):
-                entry = self.info(path) or self._dangling(path)
+                entry = self._listed(path) or self._dangling(path)
                 if entry is not None:  # otherwise deleted since the names were read
                     found.append(entry)
                     if recursive and entry.is_directory:
                         (links if entry.link else pending).append(path)
         yield from sorted(found, key=lambda entry: entry.path)
+
+    def _listed(self, path: str) -> PathInfo | None:
+        """An entry of a folder that may be touched; None for a link that leads nowhere, or beyond."""
+        target = self._place(path)
+        if self._reach is not None and target.is_symlink() and self._reach.objection(target)[0]:
+            return None
+        try:
+            with lake_errors(path):
+                return _path_info(path, target)
+        except LakeNotFound:
+            return None
 
     def _is_first(self, directory: str, seen: set[str]) -> bool:
         """Whether a folder has not been seen under another path."""
@@ -209,7 +223,7 @@ class LocalLake:
         return True
 
     def _dangling(self, path: str) -> PathInfo | None:
-        target = self._locate(path)
+        target = self._place(path)
         if not target.is_symlink():
             return None
         return PathInfo(path, False, 0, "", datetime.fromtimestamp(0, UTC), os.readlink(target))
@@ -228,7 +242,14 @@ class LocalLake:
         return datetime.now(UTC)
 
     def _locate(self, path: str) -> Path:
-        """The file behind a lake path. Raises LakeError where the path could leave the lake."""
+        """The file behind a lake path. Raises LakeError where the path could leave the lake, LakeDenied where links
+        lead it to what may not be touched."""
+        target = self._place(path)
+        if self._reach is not None:
+            self._reach.check(target)
+        return target
+
+    def _place(self, path: str) -> Path:
         if not path:
             return self._root
         parts = path.split("/")
@@ -259,6 +280,8 @@ class LocalLake:
     @contextlib.contextmanager
     def _locked(self, *paths: str) -> Iterator[Path]:
         """Hold the locks of some paths, and yield where the holder of the first may write an unfinished file."""
+        if self._reach is not None:
+            self._reach.check_links(self._work)
         numbers = [int.from_bytes(hashlib.sha256(path.encode()).digest()[:8]) % LOCK_COUNT for path in paths]
         with root_errors(self._root):
             self._make_parents(self._work / "any")

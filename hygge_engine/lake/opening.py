@@ -9,6 +9,7 @@ from hygge_engine.lake.base import Lake
 from hygge_engine.lake.datalake import DataLake
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.lake.settings import LakeSettings
+from hygge_engine.project.models.disk import DiskReach
 
 
 def open_lake(settings: LakeSettings) -> Lake:
@@ -16,9 +17,9 @@ def open_lake(settings: LakeSettings) -> Lake:
     return _data_lake(LakeSettings(**{name: getattr(settings, name) for name in LakeSettings.model_fields}))
 
 
-def open_directory(path: Path) -> Lake:
-    """A local directory as a lake."""
-    return LocalLake(path)
+def open_directory(path: Path, reach: DiskReach) -> Lake:
+    """A local directory as a lake, with the bounds of what may be touched of this machine's disk."""
+    return LocalLake(path, reach)
 
 
 @lru_cache(maxsize=64)

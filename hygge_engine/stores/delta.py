@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from hygge_engine.errors import StoreError, StoreUnavailable
+from hygge_engine.project.models.disk import DiskReach
 from hygge_engine.stores.base import ReadBack
 
 # What the package decodes once too often, or takes for a part of an address. It asks lakes for blanks in a way that not
@@ -35,13 +37,15 @@ NO_TABLE = "none"
 
 class DeltaLocation(NamedTuple):
     """Where the Delta package finds a lake: its address, and what it takes to get in, asked for at each use because
-    tokens expire."""
+    tokens expire. ``reach`` bounds a lake that is a directory of this machine, past which the package looks itself."""
 
     root: str
     options: Callable[[], dict[str, str]]
+    reach: DiskReach | None = None
 
     def address(self, folder: str) -> str:
-        """A table's address. Raises StoreError for one that the package would take for another, or fail at late."""
+        """A table's address. Raises StoreError for one that the package would take for another, or fail at late, and
+        LakeDenied where links lead it to what may not be touched."""
         path = f"{self.root}/{folder}"
         remote = "://" in self.root
         refused = _REFUSED_IN_LAKES if remote else _REFUSED_ON_DISK
@@ -51,6 +55,9 @@ class DeltaLocation(NamedTuple):
                 f"{found[0]!r} in it",
                 hint="Name another path, schema_name or table_name, or another format.",
             )
+        if self.reach is not None:
+            self.reach.check_links(Path(path))
+            self.reach.check_links(Path(path, "_delta_log"))
         return f"{self.root}/{quote(folder)}" if remote else path
 
 

@@ -25,6 +25,7 @@ from hygge_engine.lake.local import LocalLake
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project import Project, load_project
+from hygge_engine.project.models.disk import DiskReach
 from hygge_engine.project.models.project import Options
 from hygge_engine.project.models.settings import RunType
 from tests.faults.world import FragileLake, Killed
@@ -115,8 +116,8 @@ def test_rows_land_once_wherever_a_load_dies(
         lake.die_at, lake.die_after = die_at, die_after
         current = [lake]
 
-        def open_directory(path: Path) -> Any:
-            return current[0] if path == directory / "out" else LocalLake(path)
+        def open_directory(path: Path, reach: DiskReach) -> Any:
+            return current[0] if path == directory / "out" else LocalLake(path, reach)
 
         monkeypatch.setattr(opening, "open_directory", open_directory)
         loads = Loads(directory, watermark=watermark, format_=format_)

@@ -124,7 +124,7 @@ class Places:
         *,
         changed: bool,
     ) -> None:
-        lake, pattern = place_of(home, project)
+        lake, pattern = place_of(home, project, project.entities[0])
         folder = pattern.partition("**")[0].strip("/")
         if not changed:
             lake.delete_directory(f"{folder}/day=2".lstrip("/"))

@@ -210,7 +210,7 @@ def test_whatever_dies_in_a_reload_files_of_others_stay(
         fragile = FragileLake(LocalLake(tmp_path / str(crash) / "project/out"))
         fragile.die_at = crash
         with monkeypatch.context() as patched:
-            patched.setattr(opening, "open_directory", lambda path, lake=fragile: lake)
+            patched.setattr(opening, "open_directory", lambda path, reach, lake=fragile: lake)
             try:
                 result = warehouse.run("third", "full_drop")
             except Killed:
@@ -535,7 +535,7 @@ def test_a_link_in_place_of_our_folder_is_refused(
     warehouse = local(tmp_path, monkeypatch, "csv")
     warehouse.source.put(1)
     warehouse.load("full_drop")
-    theirs = tmp_path / "theirs"
+    theirs = warehouse.folder.parents[1] / "theirs"
     theirs.mkdir()
     for name in contents(warehouse.folder):
         (theirs / name).write_text("theirs")

@@ -49,7 +49,7 @@ def list_files(lake: Lake, pattern: str, *, partitions: bool, folder: str = "") 
     Spark: markers, checksums and unfinished work (``_SUCCESS``, ``_committed_…``, ``.part.crc``), but not partition
     folders such as ``_year=2024``. Symbolic links are followed; a file that is reached in several ways counts once.
     Raises HomeNotFound where nothing is left, HomeError for a link that leads nowhere, and for a Delta table, whose
-    folder also holds files that do not belong to it any more.
+    folder also holds files that do not belong to it any more, LakeDenied for a link that leads beyond the bounds.
     """
     base, glob = _split(lake, pattern)
     found = [] if glob is None else _listed(lake, base)
@@ -60,6 +60,8 @@ def list_files(lake: Lake, pattern: str, *, partitions: bool, folder: str = "") 
     for entry in found:
         below = entry.path[len(base) + 1 :] if base else entry.path
         if glob is not None and not PurePosixPath(below).full_match(glob):
+            if not entry.etag and _is_on_the_way(below, glob):
+                lake.info(entry.path)  # raises LakeDenied for a link to a folder beyond the bounds
             continue
         parts = below.split("/")
         if _DELTA_LOG in parts:
@@ -70,6 +72,7 @@ def list_files(lake: Lake, pattern: str, *, partitions: bool, folder: str = "") 
         if any(_is_hidden(part) for part in parts):
             continue
         if not entry.etag:
+            lake.info(entry.path)  # raises LakeDenied for a link that leads beyond the bounds
             raise _leads_nowhere(entry, folder)
         if entry.special:
             raise HomeError(
@@ -166,6 +169,14 @@ def _split(lake: Lake, pattern: str) -> tuple[str, str | None]:
     if info is not None and not info.is_directory:
         return pattern.rpartition("/")[0], None
     return pattern, "**"
+
+
+def _is_on_the_way(path: str, glob: str) -> bool:
+    """Whether files below ``path``, were it a folder, could match."""
+    parts = glob.split("/")
+    return not any(_is_hidden(part) for part in path.split("/")) and any(
+        PurePosixPath(path).full_match("/".join(parts[:length])) for length in range(1, len(parts))
+    )
 
 
 def _is_hidden(name: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, SerializeAsAny, StringConstraints, WithJsonSchema, model_validator
 
+from hygge_engine.project.models.disk import DiskReach, LocalPaths
 from hygge_engine.project.models.duration import Duration
 from hygge_engine.project.models.expectations import ExpectationsSettings
 from hygge_engine.project.models.polish import PolishSettings
@@ -62,8 +63,6 @@ FlowName = Annotated[str, AfterValidator(check_flow_name)]
 EntityName = Annotated[str, AfterValidator(check_entity_name)]
 Schedule = Annotated[str, AfterValidator(check_schedule)]
 
-
-LocalPaths = Literal["none", "project", "anywhere"]
 
 # OneLake, Fabric's REST API and storage accounts, in Microsoft's clouds.
 MICROSOFT_HOSTS = (
@@ -259,6 +258,10 @@ class Project:
     def entities(self) -> list[Entity]:
         """All entities of all flows, in order."""
         return [entity for flow in self.flows.values() for entity in flow.entities.values()]
+
+    def disk_reach(self, flow: str | None = None, *, ours: bool = True) -> DiskReach:
+        """What a flow may touch of this machine's disk; None for what flows share. Homes go without what is ours."""
+        return DiskReach(self.directory, self.options.local_paths, flow, ours)
 
     def settings_hash(self) -> str:
         """SHA-256 (hexadecimal) of all settings. The same in every process and on every machine; a changed secret

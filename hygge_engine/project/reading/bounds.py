@@ -10,12 +10,14 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
+from itertools import takewhile
 from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
 from hygge_engine.hosts import is_loopback
-from hygge_engine.project.models.project import LocalPaths
+from hygge_engine.project.models.disk import DiskReach, LocalPaths, is_own
 from hygge_engine.project.models.settings import Settings
+from hygge_engine.project.reading.layout import FLOWS
 from hygge_engine.project.telling.nodes import Mapping as Tree
 from hygge_engine.project.telling.nodes import Node
 from hygge_engine.project.telling.problems import Problems
@@ -27,10 +29,7 @@ AZURE_INSTANCE = "WEBSITE_INSTANCE_ID"
 # A drive, or a backslash.
 _OF_WINDOWS = re.compile(r"^[A-Za-z]:(?:[\\/]|$)|\\")
 
-# What a project consists of, in its directory; names that begin with a dot are tools' own.
-_OWN_FILES = ("hygge.yml", "local.settings.json", "host.json", "function_app.py", "requirements.txt", "hygge_engine")
-_FLOWS = "flows"
-_JOURNAL_FOLDER = ".hygge_journal"
+_WILDCARD = re.compile(r"[*?\[]")
 
 
 class Bounds:
@@ -55,11 +54,13 @@ class Bounds:
         for part, node in _parts(settings, tree):
             for key, address in part.addresses().items():
                 self._check_host(key, address, _place(node, key))
+            ours = part.own_folders()
             for key, path in part.directories().items():
-                self._check_path(key, path, flow, _place(node, key))
-            for key, path in part.own_folders().items():
-                if not self._objection(key, part.directories()[key], flow)[0]:
-                    self._check_own(path, _place(node, key))
+                problem = self._objection(key, path, flow, ours=ours.get(key) == path)
+                if problem[0]:
+                    self._report_path(path, _place(node, key), *problem)
+                elif key in ours:
+                    self._check_own(ours[key], _place(node, key))
 
     def _check_host(self, key: str, address: str, place: Node) -> None:
         host = (urlsplit(address).hostname or "").casefold()
@@ -76,15 +77,11 @@ class Bounds:
             )
         )
 
-    def _check_path(self, key: str, path: str, flow: str, place: Node) -> None:
-        message, hint = self._objection(key, path, flow)
-        if message:
-            expected = (
-                "a path below the project's directory" if self._local_paths != "anywhere" else "a path of folders"
-            )
-            self._problems.add(
-                place.source.problem(place.line, place.column, message, found=f"`{path}`", expected=expected, hint=hint)
-            )
+    def _report_path(self, path: str, place: Node, message: str, hint: str) -> None:
+        expected = "a path below the project's directory" if self._local_paths != "anywhere" else "a path of folders"
+        self._problems.add(
+            place.source.problem(place.line, place.column, message, found=f"`{path}`", expected=expected, hint=hint)
+        )
 
     def _check_own(self, path: str, place: Node) -> None:
         """A file where a folder of ours has to be."""
@@ -101,7 +98,8 @@ class Bounds:
                 topic=f"{name} is a file",
             )
 
-    def _objection(self, key: str, path: str, flow: str) -> tuple[str, str]:
+    def _objection(self, key: str, path: str, flow: str, *, ours: bool) -> tuple[str, str]:
+        """Why a path may not be used, and what to do; empty where it may. ``ours``: the engine alone uses it."""
         if os.sep == "/" and _OF_WINDOWS.search(path):
             hint = "Here a backslash is a part of a name; write a path of this machine, with `/` between folders."
             return f"`{key}` is a path of Windows", hint
@@ -116,10 +114,14 @@ class Bounds:
                 return self._obstacle(key, path)
             message = f"`{key}` leads out of the project's directory"
             return message, "If that is meant, say `options: {local_paths: anywhere}` in hygge.yml."
-        if _is_own(parts, flow):
+        # The project's directory itself, and a flow's, are no place for rows.
+        if not parts or (parts[0].casefold() == FLOWS and len(parts) < 3) or is_own(parts, flow, ours=ours):
             hint = "Give the rows a folder of their own below the project's directory, as `data` or `warehouse`."
             return f"`{key}` leads to the project's own files", hint
-        return self._obstacle(key, path)
+        message, hint = DiskReach(self._directory, self._local_paths, flow, ours).objection(
+            self._directory / _fixed(path)
+        )
+        return (f"`{key}` {message}", hint) if message else self._obstacle(key, path)
 
     def _obstacle(self, key: str, path: str) -> tuple[str, str]:
         """A file where a path needs a folder."""
@@ -143,12 +145,6 @@ def _place(tree: Node, key: str) -> Node:
     return (tree.get(key) or tree) if isinstance(tree, Tree) else tree
 
 
-def _is_own(parts: tuple[str, ...], flow: str) -> bool:
-    """Whether a path, or pattern, within the project's directory is one of what the project consists of. A flow's own
-    folder is its own, but for what it consists of itself."""
-    first, *rest = (part.casefold() for part in parts or (".",))
-    if first == _FLOWS and len(rest) > 1 and rest[0] == flow.casefold():
-        return any(fnmatchcase(name, rest[1]) for name in ("entities", "flow.yml"))
-    if first == _JOURNAL_FOLDER:
-        return False
-    return first.startswith(".") or any(fnmatchcase(name, first) for name in (*_OWN_FILES, _FLOWS))
+def _fixed(path: str) -> PurePath:
+    """What of a path comes before the first pattern."""
+    return PurePath(*takewhile(lambda part: not _WILDCARD.search(part), PurePath(path).parts))

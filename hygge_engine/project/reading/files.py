@@ -12,10 +12,12 @@ from hygge_engine.project.reading.layout import (
     EMPTY_FLOW,
     EMPTY_PROJECT,
     FLOW_FILE,
+    FLOWS,
     PROJECT_FILE,
     entity_files,
     flow_directories,
     flow_strays,
+    leads_to_flows,
 )
 from hygge_engine.project.reading.overrides import Overrides
 from hygge_engine.project.reading.secrets import SecretUses
@@ -84,6 +86,10 @@ class Files:
     def _read(self, path: Path, empty: str = "") -> Mapping | None:
         """The file's tree, or None with a problem; ``empty`` is the advice for a file that must not be."""
         file = path.relative_to(self._directory).as_posix()
+        if path.parent != self._directory and not leads_to_flows(self._directory, path):
+            hint = "Put the file itself there: what its lines say could be shown."
+            self._problems.add(Problem(file, 0, 0, f"the link leads out of {FLOWS}/", hint=hint))
+            return None
         try:
             text = path.read_text(encoding="utf-8-sig")
         except IsADirectoryError:

@@ -126,6 +126,11 @@ def entity_files(root: Path, flow: Path) -> tuple[list[Path], list[Problem]]:
     return [path for path in paths if path.suffix == ".yml" and path.is_file()], problems
 
 
+def leads_to_flows(root: Path, path: Path) -> bool:
+    """Whether a file is one below flows/, wherever links lead to: whoever edits flows is shown no other one."""
+    return path.resolve().is_relative_to((root / FLOWS).resolve())
+
+
 def _is_lost_link(path: Path) -> bool:
     """Whether a link leads nowhere, or in a circle."""
     return path.is_symlink() and not path.exists()

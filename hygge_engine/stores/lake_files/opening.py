@@ -16,7 +16,7 @@ from hygge_engine.stores.lake_files.table import FilesTable
 def open_table(settings: LocalSettings | LakeFilesSettings, project: Project, entity: Entity) -> FilesTable:
     """The folder of the entity's table, not yet looked at."""
     places = places_of(settings.folder_of(entity.name), settings.journal_folder(), entity.flow, entity.name)
-    lake = _lake(settings, project)
+    lake = _lake(settings, project, entity.flow)
     if settings.format != "delta":
         return FilesTable(lake, places, settings)
     # Imported here: the Delta package takes its time, and other formats do without.
@@ -24,7 +24,7 @@ def open_table(settings: LocalSettings | LakeFilesSettings, project: Project, en
     from hygge_engine.stores.lake_files.delta import DeltaFilesTable
 
     if isinstance(settings, LocalSettings):
-        location = DeltaLocation(str(project.directory / settings.path), dict)
+        location = DeltaLocation(str(project.directory / settings.path), dict, project.disk_reach(entity.flow))
     else:
         location = DeltaLocation(f"az://{settings.filesystem}", partial(object_store_options, settings))
     return DeltaFilesTable(lake, places, settings, location, entity.id)
@@ -32,10 +32,10 @@ def open_table(settings: LocalSettings | LakeFilesSettings, project: Project, en
 
 def open_journal(settings: LocalSettings | LakeFilesSettings, project: Project, entity: Entity) -> tuple[Lake, str]:
     """Where the journal is kept beside the tables: a lake, and the journal's folder in it."""
-    return _lake(settings, project), settings.journal_folder()
+    return _lake(settings, project, None), settings.journal_folder()
 
 
-def _lake(settings: LocalSettings | LakeFilesSettings, project: Project) -> Lake:
+def _lake(settings: LocalSettings | LakeFilesSettings, project: Project, flow: str | None) -> Lake:
     if isinstance(settings, LocalSettings):
-        return lakes.open_directory(project.directory / settings.path)
+        return lakes.open_directory(project.directory / settings.path, project.disk_reach(flow))
     return lakes.open_lake(settings)

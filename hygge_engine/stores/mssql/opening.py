@@ -36,4 +36,4 @@ def open_journal(settings: MssqlStoreSettings, project: Project, entity: Entity)
     if folder.account_url is not None:
         return lakes.open_lake(folder.lake_settings()), folder.path.strip("/")
     directory = project.directory / folder.path
-    return lakes.open_directory(directory.parent), directory.name
+    return lakes.open_directory(directory.parent, project.disk_reach()), directory.name

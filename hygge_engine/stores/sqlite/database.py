@@ -10,13 +10,14 @@ import re
 import sqlite3
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 
-from hygge_engine.errors import StoreError
+from hygge_engine.errors import LandingBroken, StoreError
+from hygge_engine.project.models.disk import DiskReach
 from hygge_engine.retry import call_with_retries
 from hygge_engine.stores.base import ReadBack
 from hygge_engine.stores.column_names import ColumnNames
@@ -30,7 +31,7 @@ from hygge_engine.stores.database.base import (
     StoredState,
     described,
 )
-from hygge_engine.stores.sqlite.errors import translate
+from hygge_engine.stores.sqlite.errors import NO_DATABASE, translate
 from hygge_engine.stores.sqlite.reading import SqliteReadBack
 from hygge_engine.stores.sqlite.statements import BUSY_SECONDS, quote
 from hygge_engine.stores.sqlite.types import declared_type, rows_of
@@ -38,20 +39,25 @@ from hygge_engine.stores.sqlite.types import declared_type, rows_of
 # As SQLite is built by nearly everybody.
 _MOST_COLUMNS = 2_000
 
+# How every file begins that SQLite has written ("Database File Format", 1.3).
+_HEADER = b"SQLite format 3\0"
+
 # A comment at the beginning of a table's statement, which SQLite keeps through VACUUM, dumps and changes of columns.
 _TABLE_ID = re.compile(r"\(/\* hygge-engine ([0-9a-f]{32}) \*/")
 
 
 class SqliteDatabase(Database):
     """The database in a file, which the first write creates together with its directory. What only reads changes
-    nothing, be it somebody else's file."""
+    nothing, be it somebody else's file. ``reach`` bounds where links may lead the file and those that SQLite keeps
+    beside it."""
 
     names = ColumnNames(
         "SQLite", refused="\0", taken=(ROW_NUMBER, DELETED), most=_MOST_COLUMNS - len((ROW_NUMBER, DELETED))
     )
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reach: DiskReach | None = None) -> None:
         self._path = path
+        self._reach = reach
 
     def now(self) -> datetime:
         """This machine's clock: a SQLite file in WAL mode cannot be shared between machines."""
@@ -134,6 +140,7 @@ class SqliteDatabase(Database):
         call_with_retries(lambda: self._execute(f"DROP TABLE IF EXISTS {quote(stage)}", f"dropping {stage}"))
 
     def read_back(self, table: str) -> ReadBack:
+        self._check_file("reading back")
         return SqliteReadBack(self._path, table)
 
     def insert(self, stage: str, schema: pa.Schema, batch: pa.RecordBatch) -> None:
@@ -154,8 +161,7 @@ class SqliteDatabase(Database):
     @contextmanager
     def _reading(self, doing: str) -> Iterator[sqlite3.Connection]:
         doing = f"{self._path.name}: {doing}"
-        if self._path.is_dir():
-            raise StoreError(f"{doing}: it is a directory", hint="Check the store's path.")
+        self._check_file(doing)
         try:
             uri = f"{self._path.absolute().as_uri()}?mode=ro"
             with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
@@ -166,6 +172,7 @@ class SqliteDatabase(Database):
     @contextmanager
     def _connected(self, doing: str) -> Iterator[sqlite3.Connection]:
         doing = f"{self._path.name}: {doing}"
+        self._check_file(doing)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
@@ -175,6 +182,18 @@ class SqliteDatabase(Database):
             raise translate(error, doing) from error
         except OSError as error:
             raise StoreError(f"{doing}: {error.strerror}", hint="Check the store's path.") from error
+
+    def _check_file(self, doing: str) -> None:
+        """Raises LakeDenied where links lead beyond the bounds, LandingBroken for a file of somebody else: one that is
+        shorter than a database's header SQLite takes for empty."""
+        for beside in ("", "-wal", "-shm", "-journal"):
+            if self._reach is not None:
+                self._reach.check(self._path.with_name(self._path.name + beside))
+        if self._path.is_dir():
+            raise StoreError(f"{doing}: it is a directory", hint="Check the store's path.")
+        with suppress(OSError), self._path.open("rb") as file:
+            if (begin := file.read(len(_HEADER))) and begin != _HEADER:
+                raise LandingBroken(f"{doing}: file is not a database", hint=NO_DATABASE)
 
 
 class SqliteInserter:

@@ -16,6 +16,7 @@ _PRIMARY: Final = 0xFF
 _WAIT: Final = "Somebody else is writing to the database; the load tries again."
 _ACCESS: Final = "Give the user that runs the load the right to write the file and its directory."
 _DAMAGED: Final = "Restore the file from a copy, or move it away; the next loads make a new one from their sources."
+NO_DATABASE: Final = "The store's path names a file that is no SQLite database."
 
 # By primary or extended code; the extended one counts first.
 _MEANINGS: Final[dict[int, tuple[type[StoreError], str]]] = {
@@ -31,7 +32,7 @@ _MEANINGS: Final[dict[int, tuple[type[StoreError], str]]] = {
     sqlite3.SQLITE_AUTH: (StoreError, _ACCESS),
     sqlite3.SQLITE_CANTOPEN: (StoreError, f"Check the store's path. {_ACCESS}"),
     sqlite3.SQLITE_TOOBIG: (StoreError, "A value is larger than SQLite takes (1 GB by default)."),
-    sqlite3.SQLITE_NOTADB: (LandingBroken, "The store's path names a file that is no SQLite database."),
+    sqlite3.SQLITE_NOTADB: (LandingBroken, NO_DATABASE),
     sqlite3.SQLITE_CORRUPT: (LandingBroken, _DAMAGED),
     sqlite3.SQLITE_CONSTRAINT_NOTNULL: (StoreError, "A row has NULL in a key column: name another key in key_columns."),
     sqlite3.SQLITE_CONSTRAINT_UNIQUE: (

@@ -13,11 +13,11 @@ from hygge_engine.stores.sqlite.settings import SqliteSettings
 
 def open_table(settings: SqliteSettings, project: Project, entity: Entity) -> DatabaseTable:
     """The entity's table, whose file is not yet looked for."""
-    database = SqliteDatabase(project.directory / settings.path)
+    database = SqliteDatabase(project.directory / settings.path, project.disk_reach(entity.flow))
     table = settings.table_name.replace("{entity}", entity.name)
     return DatabaseTable(database, entity.id, table, key_columns=settings.key_columns)
 
 
 def open_journal(settings: SqliteSettings, project: Project, entity: Entity) -> tuple[Lake, str]:
     """Where the journal is kept beside the file: its directory, and the journal's folder there."""
-    return lakes.open_directory((project.directory / settings.path).parent), JOURNAL_FOLDER
+    return lakes.open_directory((project.directory / settings.path).parent, project.disk_reach()), JOURNAL_FOLDER

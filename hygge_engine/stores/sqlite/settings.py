@@ -16,12 +16,21 @@ from hygge_engine.project.models.settings import StoreSettings, Surroundings, re
 # SQLite keeps the first prefix for itself, the engine the second.
 _RESERVED = re.compile(r"sqlite_|__hygge", re.IGNORECASE)
 
+# No program, script or settings of anybody are called so.
+_SUFFIXES = (".db", ".db3", ".sqlite", ".sqlite3")
+
 
 def _check_table_name(value: str) -> str:
     if not value.strip() or "\0" in value:
         raise ValueError("expected a name")
     if _RESERVED.match(value):
         raise ValueError("names that begin with sqlite_ or __hygge are taken")
+    return value
+
+
+def _check_path(value: str) -> str:
+    if not value.casefold().endswith(_SUFFIXES):
+        raise ValueError(f"expected the path of a database, which ends in one of {', '.join(_SUFFIXES)}")
     return value
 
 
@@ -32,7 +41,7 @@ class SqliteSettings(StoreSettings):
     kind: ClassVar[str] = "sqlite"
     opener: ClassVar[str] = "hygge_engine.stores.sqlite.opening"
     type: Literal["sqlite"] = "sqlite"
-    path: str = Field(default="warehouse.db", min_length=1)
+    path: Annotated[str, AfterValidator(_check_path)] = Field(default="warehouse.db", min_length=1)
     table_name: Annotated[str, AfterValidator(_check_table_name)] = "{entity}"
 
     def directories(self) -> Mapping[str, str]:

@@ -79,7 +79,7 @@ def _do(job: Job, gate: Gate) -> None:
     home = SourceHome(source, before_batch=lambda number: gate.note("batch", number))
     # The seams of the engine that a worker process has to itself: its lake, its source, and how patient it is.
     patch.object(opening, "open_lake", lambda _: lake).start()
-    patch.object(opening, "open_directory", lambda _: lake).start()
+    patch.object(opening, "open_directory", lambda *_: lake).start()
     gate_delta_commits(gate)
     patch.object(flow_run, "open_home", lambda project, entity: home).start()
     patch.object(retry, "FIRST_PAUSE_SECONDS", 0.001).start()

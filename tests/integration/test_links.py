@@ -1,0 +1,190 @@
+"""Links of a project lead nowhere that a path of its flows may not lead, be it to read, to write or to delete."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hygge_engine.cli.app import app
+
+CANARY = "c4n4ry-of-somebody-else"
+FLOW = """\
+run_type: full_drop
+home: {{ type: local, path: "{home}", format: csv }}
+store: {store}
+entities: [orders]
+{more}
+"""
+STORE = "{ type: local, path: wh }"
+
+# A link, where it leads (`out` is a folder beside the project), and a path that finds it.
+READS = [
+    ("flows/shop/d/l.csv", "local.settings.json", "flows/shop/d/*"),
+    ("flows/shop/d/l.csv", "local.settings.json", "flows/shop/d/l.csv"),
+    ("flows/shop/d/l.csv", "backup/local.settings.json.bak", "flows/shop/d/*.csv"),
+    ("flows/shop/d/l.csv", "flows/shop/flow.yml", "flows/shop/d"),
+    ("flows/shop/d/l.csv", "flows/other/flow.yml", "flows/shop/d"),
+    ("data/l", "../out", "data/l"),
+    ("data/l", "../out", "data/**"),
+    ("data/l", "../out", "data/l/*.csv"),
+    ("data/l", "../out", "data/*/s.csv"),
+    ("data/l", "../out", "data"),
+    ("data/l", "..", "data/l/out"),
+    ("data/l.csv", "../out/s.csv", "data/l.csv"),
+    ("data/l.csv", "../out/s.csv", "data/*.csv"),
+    ("data/l", ".git", "data/*/config"),
+    ("data/l", ".git", "data/l"),
+    ("data/l", "wh/.hygge_journal", "data/l/*"),
+    ("data/l", "infra", "data/*/*"),
+    ("data", "../out", "data/{entity}.csv"),
+    ("data", "../out", "**/s.csv"),
+    ("data", ".", "data/hygge.yml"),
+]
+# What is no link at all, and no data.
+NAMED = [
+    *("sub/.git/config", "sub/.git/*", "backup/local.settings.json.bak", "backup/l*", "infra/terraform.tfstate"),
+    *("infra/*", "wh/.hygge_journal/runs/x", "wh/.hygge_journal/*/x", "keys/id_rsa", "id_rsa", "keys/tls.pem"),
+]
+WRITES = [
+    ("wh", "../out", STORE),
+    ("wh/.hygge_journal", "../out", STORE),
+    ("wh/.hygge_lake", "../out", STORE),
+    ("wh/.hygge_lake/00.lock", "../out/new", STORE),
+    ("wh", "flows", STORE),
+    ("wh", ".git", STORE),
+    ("wh/orders", "../out", STORE),
+    ("wh", "../out", "{ type: local, path: wh, format: delta }"),
+    ("wh/orders/_delta_log", "../out", "{ type: local, path: wh, format: delta }"),
+    ("wh", "../out", "{ type: sqlite, path: wh/w.db }"),
+    ("w.db", "../out/w.db", "{ type: sqlite, path: w.db }"),
+    ("w.db-wal", "../out/w.db-wal", "{ type: sqlite, path: w.db }"),
+    ("w.db", "hygge_engine/w.db", "{ type: sqlite, path: w.db }"),
+    (".hygge_journal", "../out", "{ type: sqlite, path: w.db }"),
+    ("j", "../out", STORE + "\njournal: { location: ./j }"),
+    ("j", "../out", STORE + "\njournal: { location: ./j/k }"),
+    ("data/.hygge_journal", "../out", STORE + "\njournal: { location: home }"),
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    directory = tmp_path / "project"
+    for name, text in {
+        "out/s.csv": f"id\n{CANARY}\n",
+        "out/orders.csv": f"id\n{CANARY}\n",
+        **{
+            f"project/{name}": f"id,x\n1,{CANARY}\n"
+            for name in (
+                *("local.settings.json", "backup/local.settings.json.bak", ".git/config", "sub/.git/config"),
+                *("infra/terraform.tfstate", "wh/.hygge_journal/runs/x", "keys/id_rsa", "keys/tls.pem", "id_rsa"),
+            )
+        },
+        "project/local.settings.json": f'{{"Values": {{"MY_PASSWORD": "{CANARY}"}}}}',
+        "project/hygge.yml": "name: shop\n",
+        "project/in/orders.csv": "id\n1\n",
+        "project/flows/other/flow.yml": FLOW.format(home="in/*", store="{ type: local, path: wh2 }", more=""),
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (directory / "flows/shop").mkdir()
+    return directory
+
+
+def link(directory: Path, name: str, to: str) -> None:
+    path = directory / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(os.path.relpath(directory / to, path.parent))
+
+
+def go(directory: Path, home: str, store: str = STORE, more: str = "") -> tuple[int, str]:
+    text = FLOW.format(home=home, store=store, more=more)
+    (directory / "flows/shop/flow.yml").write_text(text)
+    result = CliRunner().invoke(app, ["go", "--entity", "shop.orders", "--project", str(directory)])
+    return result.exit_code, " ".join(result.output.split())
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(directory).as_posix(): b"" if path.is_dir() else path.read_bytes()
+        for path in directory.rglob("*")
+        if not path.is_symlink()
+    }
+
+
+@pytest.mark.parametrize(("name", "to", "path"), [*READS, *(("", "", path) for path in NAMED)])
+def test_nothing_is_read_beyond_the_project_and_of_its_own_files(project: Path, name: str, to: str, path: str) -> None:
+    before = {file for file, content in tree(project).items() if CANARY.encode() in content}
+    if name:
+        link(project, name, to)
+    status, said = go(project, path, store="{ type: local, path: landed, format: csv }")
+    assert status != 0, said
+    assert "leads out of" in said or "own files" in said
+    assert CANARY not in said
+    assert {file for file, content in tree(project).items() if CANARY.encode() in content} <= before
+
+
+@pytest.mark.parametrize(("name", "to", "store"), WRITES)
+def test_nothing_is_written_beyond_the_project_and_in_its_own_files(
+    project: Path, name: str, to: str, store: str
+) -> None:
+    out = project.parent / "out"
+    kept = [out, project / ".git", project / "flows/other"]
+    if name == "wh":
+        os.rename(project / "wh", project / "wh-before")
+    elif name.startswith("wh/.hygge_journal"):
+        os.rename(project / "wh/.hygge_journal", project / "wh-before")
+    link(project, name, to)
+    before = [tree(each) for each in kept]
+    path = "data/orders.csv" if name.startswith("data") else "in/orders.csv"
+    if name.startswith("data"):
+        (project / "data/orders.csv").write_text("id\n1\n")
+    status, said = go(project, path, store)
+    assert status != 0, said
+    assert "leads out of" in said or "own files" in said or "is a link" in said
+    assert [tree(each) for each in kept] == before
+
+
+def test_links_that_stay_inside_are_followed(project: Path) -> None:
+    link(project, "data/l", "in")
+    link(project, "wh3", "elsewhere")
+    (project / "elsewhere").mkdir()
+    assert go(project, "data/*/*.csv", "{ type: local, path: wh3, format: csv }")[0] == 0
+    assert list((project / "elsewhere/orders").glob("*.csv"))
+
+
+def test_links_lead_anywhere_where_paths_do(project: Path) -> None:
+    (project / "hygge.yml").write_text("name: shop\noptions: { local_paths: anywhere }\n")
+    link(project, "data", "../out")
+    link(project, "w.db", "../out/w.db")
+    assert go(project, "data/s.csv", "{ type: sqlite, path: w.db }")[0] == 0
+    assert (project.parent / "out/w.db").is_file()
+
+
+def test_a_flow_is_no_way_to_look_at_other_files(project: Path) -> None:
+    link(project, "flows/shop/entities/l.yml", "local.settings.json")
+    link(project, "flows/shop/entities/m.yml", "../out/s.csv")
+    status, said = go(project, "in/*")
+    assert status == 2, said
+    assert said.count("the link leads out of flows/") == 2
+    assert CANARY not in said
+
+
+@pytest.mark.parametrize("content", ["x", "xyz", "id,v\n1,2\n", "\0" * 20])
+def test_a_file_of_somebody_else_becomes_no_database(project: Path, content: str) -> None:
+    (project / "out.db").write_text(content)
+    status, said = go(project, "in/*", "{ type: sqlite, path: out.db }")
+    assert status != 0
+    assert "no SQLite database" in said
+    assert (project / "out.db").read_text() == content
+
+
+@pytest.mark.parametrize("path", ["sitecustomize.py", "Makefile", "out.csv", "data/x.so", "w.db.py"])
+def test_a_database_is_called_like_one(project: Path, path: str) -> None:
+    status, said = go(project, "in/*", f"{{ type: sqlite, path: {path} }}")
+    assert status == 2
+    assert ".sqlite3" in said
+    assert not (project / path).exists()
