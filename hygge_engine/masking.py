@@ -149,6 +149,29 @@ def _within_base64(value: bytes) -> Iterator[str]:
         yield decided.replace("+", "-").replace("/", "_")
 
 
+# Words before a quoted name of something, in messages of servers and libraries.
+_QUOTED_NAME: Final = re.compile(
+    r"""\b(?:table|view|column|object|index|constraint|database|schema|name|login|user|principal|server|function|method"""
+    r"""|procedure|synonym|type|collation|parameter|filegroup|near|option|keyword)\s+(['"])[^'"]{1,260}\1""",
+    re.IGNORECASE,
+)
+_QUOTES: Final = "'\"`\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb"
+_QUOTED: Final = re.compile(rf"[{_QUOTES}].*[{_QUOTES}]|[{_QUOTES}].*", re.DOTALL)
+_IN_PARENTHESES: Final = re.compile(r"\(.*\)|\(.*", re.DOTALL)
+_VALUE: Final = re.compile(r"(\bvalue\s*(?:is\b|=|:)).*", re.IGNORECASE | re.DOTALL)
+
+
+def mask_quoted(text: str) -> str:
+    """Somebody else's message without what it quotes, puts into parentheses or calls a value: it may be one of a row.
+    Names stay that stand behind the word for what they name, and before anything else that is quoted."""
+    kept, rest = "", text
+    while (named := _QUOTED_NAME.search(rest)) and not re.search(f"[{_QUOTES}]", rest[: named.start()]):
+        kept, rest = kept + rest[: named.end()], rest[named.end() :]
+    for pattern, instead in ((_VALUE, r"\1 …"), (_QUOTED, "…"), (_IN_PARENTHESES, "(…)")):
+        rest = pattern.sub(instead, rest)
+    return kept + rest
+
+
 def _spell_place(value: str) -> Iterator[tuple[str, str]]:
     """An address as it is, and its host alone, as drivers name it. A mere name, which may be any word, counts in quotes
     and in paths."""

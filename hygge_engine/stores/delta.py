@@ -30,6 +30,9 @@ _ATTEMPTS = re.compile(r"Error performing \S+ \S+ in .*? - ")
 _ANSWER = re.compile(r"<\?xml.*?(?:<Code>([^<]*)</Code>.*|$)", re.DOTALL)
 _LONGEST_WORDS = 240
 
+# A row that breaks a constraint of the table's.
+_ROW = re.compile(r"(by value in row\b:?).*", re.IGNORECASE | re.DOTALL)
+
 
 # What `ReadBack.version` says where there is no table.
 NO_TABLE = "none"
@@ -122,7 +125,7 @@ def own_words(error: Exception) -> str:
     lines = (" ".join(line.split()) for line in _DRAWING.sub("", str(error)).splitlines())
     text = ": ".join(line for line in lines if line)
     text = _ANSWER.sub(lambda answer: answer[1] or "", _ATTEMPTS.sub("", text)).rstrip(" :")
-    text = _QUERY.sub("?…", text) or type(error).__name__
+    text = _ROW.sub(r"\1 …", _QUERY.sub("?…", text)) or type(error).__name__
     return text if len(text) <= _LONGEST_WORDS else f"{text[: _LONGEST_WORDS - 1]}…"
 
 

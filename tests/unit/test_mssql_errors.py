@@ -23,6 +23,7 @@ from hygge_engine.homes.mssql.errors import (
     diagnose_pyodbc,
     translate,
 )
+from hygge_engine.stores.mssql.errors import translate as translate_for_store
 
 SERVER = "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]"
 
@@ -226,3 +227,48 @@ def test_a_short_secret_garbles_no_message_and_is_never_shown() -> None:
     text = "Login failed for user 'sa'. The password a is wrong (pwd=a;); '1a' too"
     error = translate(diagnose_mssql_python("General error", text), "Connecting", secrets=["a", ""])
     assert "Login failed for user 'sa'. The password *** is wrong (pwd=***;); '1a' too" in error.message
+
+
+VALUE = "123-45-6789, O'Neill (ex 'Lee'), table 'x'"
+
+
+# By the texts of sys.messages, one in another language, and one of a database's own.
+@pytest.mark.parametrize(
+    ("number", "text", "stays"),
+    [
+        (245, "Conversion failed when converting the nvarchar value '{}' to data type int.", "to data type int"),
+        (244, "The conversion of the varchar value '{}' overflowed an INT2 column. Use a larger one.", "INT2"),
+        (248, "The conversion of the varchar value '{}' overflowed an int column.", "an int column"),
+        (220, "Arithmetic overflow error for data type tinyint, value = {}.", "tinyint"),
+        (232, "Arithmetic overflow error for type smallint, value = {}.", "smallint"),
+        (2627, "Violation of PRIMARY KEY constraint 'PK_a'. Cannot insert duplicate key in object 'dbo.a'. The "
+               "duplicate key value is ({}).", "'PK_a'. Cannot insert duplicate key in object 'dbo.a'"),
+        (2601, "Cannot insert duplicate key row in object 'dbo.a' with unique index 'ix'. The duplicate key value is "
+               "({}).", "unique index 'ix'"),
+        (1505, "The CREATE UNIQUE INDEX statement terminated because a duplicate key was found for the object name "
+               "'dbo.a' and the index name 'ix'. The duplicate key value is ({}).", "index name 'ix'"),
+        (2628, "String or binary data would be truncated in table 'dbo.a', column 'c'. Truncated value: '{}'.",
+         "table 'dbo.a', column 'c'"),
+        (8114, "Error converting data type nvarchar to bigint.", "nvarchar to bigint"),
+        (241, "Conversion failed when converting date and/or time from character string.", "from character string"),
+        (13609, "JSON text is not properly formatted. Unexpected character '{}' is found at position 0.", "position 0"),
+        (245, "Fehler beim Konvertieren des nvarchar-Wertes \"{}\" in den int-Datentyp.", "Fehler beim Konvertieren"),
+        (245, "Échec de la conversion de la valeur nvarchar « {} » en type de données int.", "Échec de la conversion"),
+        (2627, "Violation de la contrainte. La valeur de clé dupliquée est ({}).", "Violation de la contrainte"),
+        (6522, "A .NET Framework error occurred during execution of user-defined routine 'f': no '{}'", "routine"),
+        (50000, "The row ({}) is refused by '{}'", "The row"),
+        (208, "Invalid object name 'dbo.a'.", "'dbo.a'"),
+        (4104, "Incorrect syntax near 'b'.", "'b'"),
+    ],
+)  # fmt: skip
+def test_no_message_of_a_server_shows_a_value(number: int, text: str, stays: str) -> None:
+    said = text.replace("{}", VALUE)
+    for diagnosis in (
+        diagnose_mssql_python("Invalid character value for cast specification", f"[Microsoft][SQL Server]{said}"),
+        diagnose_pyodbc(("22018", f"[22018] {SERVER}{said} ({number}) (SQLFetch)")),
+    ):
+        for error in (translate(diagnosis, "Reading"), translate_for_store(diagnosis, "Writing")):
+            assert "6789" not in str(error)
+            assert "Neill" not in str(error)
+            assert "Lee" not in str(error)
+            assert stays in str(error)

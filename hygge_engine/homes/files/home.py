@@ -43,6 +43,7 @@ from hygge_engine.homes.files.parquet import Group, ParquetFormat
 from hygge_engine.homes.files.settings import ColumnSettings, FilesHomeSettings
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.local import LocalLake
+from hygge_engine.masking import mask_quoted
 from hygge_engine.panics import panics_as
 from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
 from hygge_engine.project.telling.problems import suggest
@@ -373,7 +374,7 @@ class FilesHome:
         reader panics at is not."""
         name = file.name if file is not None else f"{self._lake.url}/{self._pattern}"
         try:
-            with panics_as(lambda text: Unreadable(f"{name}: its reader gave up: {text}", hint=_REPORT)):
+            with panics_as(lambda text: Unreadable(f"{name}: its reader gave up: {mask_quoted(text)}", hint=_REPORT)):
                 yield
         except (LakeConditionNotMet, LakeNotFound) as error:
             raise HomeUnavailable(f"A file changed while it was being read: {error.message}") from error

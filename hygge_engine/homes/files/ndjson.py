@@ -17,7 +17,7 @@ from hygge_engine.homes.files.blocks import Block, line_end, read_blocks
 from hygge_engine.homes.files.convert import FIRST_ROWS, TIME_CANDIDATES, fitting_columns, fitting_numbers
 from hygge_engine.homes.files.declared import first_twice
 from hygge_engine.homes.files.listing import SourceFile
-from hygge_engine.homes.files.text import EXCERPT_CHARACTERS, JSON, Found, TextFormat, merge
+from hygge_engine.homes.files.text import JSON, Found, TextFormat, merge
 from hygge_engine.stopping import stop_if_asked
 
 # What a JSON text may be.
@@ -99,17 +99,16 @@ class NdjsonFormat(TextFormat):
     def _refuse_line(self, file: SourceFile, lines: Sequence[tuple[int, str]]) -> NoReturn:
         """Raise Unreadable for the first line that is no object, or has a key twice."""
         for number, text in lines:
-            shown = text if len(text) <= EXCERPT_CHARACTERS else text[:EXCERPT_CHARACTERS] + "…"
             where = f"{file.name}, line {number}"
             try:
                 pairs = _DECODER.decode(text)
             except json.JSONDecodeError as error:
                 why = f"{error.msg.lower()} at character {error.colno}"
-                raise Unreadable(f"{where}: {shown!r} is no JSON object ({why}).", hint=_ONE_OBJECT) from None
+                raise Unreadable(f"{where}: it is no JSON object ({why}).", hint=_ONE_OBJECT) from None
             except RecursionError:
-                raise Unreadable(f"{where}: {shown!r} is nested too deeply.", hint=_ONE_OBJECT) from None
+                raise Unreadable(f"{where}: it is nested too deeply.", hint=_ONE_OBJECT) from None
             if not isinstance(pairs, tuple):
-                raise Unreadable(f"{where}: {shown!r} is no JSON object.", hint=_ONE_OBJECT)
+                raise Unreadable(f"{where}: it is no JSON object.", hint=_ONE_OBJECT)
             if (twice := first_twice(name for name, _ in pairs)) is not None:
                 raise Unreadable(
                     f"{where}: the key {twice!r} comes twice, so that its value cannot be told.",

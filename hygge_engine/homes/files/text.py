@@ -27,9 +27,6 @@ from hygge_engine.homes.files.settings import ColumnSettings, FilesHomeSettings
 from hygge_engine.lake.base import Lake
 from hygge_engine.stopping import stop_if_asked
 
-# Of a value that cannot be read, so much is shown.
-EXCERPT_CHARACTERS = 40
-
 # What an object or a list within JSON may be: text.
 JSON = "json"
 
@@ -206,10 +203,9 @@ class TextFormat(ABC):
     ) -> NoReturn:
         """Raise Unreadable for a text that is none of its column's type; ``first`` rows of the block come before."""
         found = str(texts[self.spellings([name], texts)[name]][row])
-        excerpt = found if len(found) <= EXCERPT_CHARACTERS else found[:EXCERPT_CHARACTERS] + "…"
         raise Unreadable(
-            f"{file.name}, line {self._line_of(block, first + row)}, column {name!r}: {excerpt!r} is no "
-            f"{_described(self._known().settings[name])}.",
+            f"{file.name}, line {self._line_of(block, first + row)}, column {name!r}: what stands there "
+            f"({len(found):,} characters) is no {_described(self._known().settings[name])}.",
             hint=f"Correct the file, or declare the column: columns: {{{name}: string}}.",
         )
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from hygge_engine.errors import Unreadable, UnsupportedType
 from hygge_engine.homes.files.declared import first_twice
+from hygge_engine.masking import mask_quoted
 from hygge_engine.panics import panics_as
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -234,7 +235,7 @@ def _as_json(column: pa.Array[Any], where: str) -> pa.Array[Any]:
     """JSON text of nested values. Raises Unreadable for what it, or the library that writes it, has no form for."""
 
     def unwritable(text: str) -> Unreadable:
-        return Unreadable(f"{where}: it cannot be written as JSON: {text}", hint=_LEAVE_OUT)
+        return Unreadable(f"{where}: it cannot be written as JSON: {mask_quoted(text)}", hint=_LEAVE_OUT)
 
     try:
         with panics_as(unwritable):

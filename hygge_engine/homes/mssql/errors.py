@@ -26,6 +26,7 @@ from hygge_engine.errors import (
     HomeUnavailable,
     HyggeError,
 )
+from hygge_engine.masking import mask_quoted
 
 
 @dataclass(frozen=True)
@@ -240,6 +241,18 @@ _DRIVER_HINT = (
     "Microsoft's ODBC driver could not be loaded: it needs libltdl, libkrb5, libgssapi_krb5 and libssl from the system."
 )
 
+# Values as SQL Server's messages quote them (sys.messages): 244, 245, 248; 2601, 2627, 1505; 2628; 220, 232; 13609.
+_VALUES: Final = tuple(
+    re.compile(pattern, re.DOTALL)
+    for pattern in (
+        r"(?<= value )'.*'(?= to data type| overflowed| to a column)",
+        r"(?<=duplicate key value is )\(.*\)",
+        r"(?<=Truncated value: )'.*'",
+        r"(?<=, value = )\S+(?=\.)",
+        r"(?<=Unexpected character )'.*'(?= is found)",
+    )
+)
+
 # Secrets shorter than this occur inside ordinary words.
 SHORT_SECRET_CHARACTERS: Final = 4
 _MASK: Final = "***"
@@ -314,7 +327,7 @@ class Translate(Protocol):
 
 def translate(diagnosis: Diagnosis, doing: str, *, secrets: Iterable[str] = ()) -> HomeError:
     """The error that ``diagnosis`` amounts to, for the reader of a log: what was being done, what the server said."""
-    text = mask(diagnosis.text, secrets)
+    text = _without_values(mask(diagnosis.text, secrets), diagnosis)
     if _DRIVER_MISSING.search(text):
         return HomeError(f"{doing}: {text}", hint=_DRIVER_HINT)
     if diagnosis.number not in NUMBERS and _CERTIFICATE.search(text) and not _broken(text):
@@ -344,6 +357,16 @@ def mask(text: str, secrets: Iterable[str]) -> str:
         elif secret:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", _MASK, text)
     return text
+
+
+def _without_values(text: str, diagnosis: Diagnosis) -> str:
+    """A message without the values that it quotes. What `NUMBERS` and drivers' own texts name is no value; of all other
+    messages, in whatever language, only names stay."""
+    for pattern in _VALUES:
+        text = pattern.sub("…", text)
+    is_known = diagnosis.number in NUMBERS or diagnosis.sqlstate in SQLSTATES or _broken(text)
+    of_the_driver = _DRIVER_MISSING.search(text) or _CERTIFICATE.search(text) or _LOGIN_TIMEOUT.search(text)
+    return text if is_known or of_the_driver else mask_quoted(text)
 
 
 def _broken(text: str) -> Meaning | None:

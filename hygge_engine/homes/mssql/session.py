@@ -23,8 +23,6 @@ END_READING = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION; SET TRANSACTION ISOLATIO
 
 _ROWS_AT_ONCE = 1_000
 
-_SHOWN_CHARACTERS = 80
-
 # What a column holds that is not (max) or of a type like it.
 _BOUNDED_CHARACTERS = 8_000
 
@@ -57,7 +55,7 @@ def whole(value: object, doing: str) -> int:
     ):
         return int(value)
     raise HomeError(
-        f"{doing}: the server answers {str(value)[:_SHOWN_CHARACTERS]!r} where a whole number is asked for.",
+        f"{doing}: the server answers with something else where a whole number is asked for.",
         hint="Check what the connection leads to: a proxy, or a server that is not SQL Server.",
     )
 

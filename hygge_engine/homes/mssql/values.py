@@ -121,7 +121,7 @@ def to_text(column: SourceColumn, value: Any) -> str:
 def _timestamp_text(column: SourceColumn, text: str) -> str:
     match = _TIMESTAMP.fullmatch(text.strip())
     if match is None:
-        raise HomeError(f"Column {column.name!r} holds {text[:_SHOWN_CHARACTERS]!r}, which is no {column.base_type}.")
+        raise HomeError(f"Column {column.name!r} holds a text that is no {column.base_type}.")
     day, clock, offset = match["date"], match["time"] or "00:00", match["offset"]
     seconds, fraction = match["seconds"] or "00", match["fraction"] or ""
     if column.base_type == "smalldatetime":
