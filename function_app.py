@@ -20,9 +20,9 @@ from hygge_engine.orchestration.schedule import read_tick, start_due_loads
 from hygge_engine.orchestration.source import ProjectSource
 from hygge_engine.orchestration.turns import Turns, activities_at_once
 from hygge_engine.telemetry import add_ids_to_logs
-from hygge_engine.web.answers import Answer
 from hygge_engine.web.api import Api
 from hygge_engine.web.door import authenticated
+from hygge_engine.web.responses import Answer
 
 # The storage SDK logs every request with its headers at INFO: thousands of lines a load, which cost money to keep.
 logging.getLogger("azure").setLevel(logging.WARNING)

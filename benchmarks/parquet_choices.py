@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from benchmarks.sql_server.tables import DATABASE, LINEITEM, Server, filled
 from devcloud.sqlserver.child import run_in_child
 from devcloud.sqlserver.server import DEFAULT_LOGINS
-from hygge_engine.stores.files import GATHERED_BYTES
 from hygge_engine.stores.parquet import COMPRESSION, COMPRESSION_LEVEL, DICTIONARY_BYTES
+from hygge_engine.stores.staged_writer import GATHERED_BYTES
 
 _MIB = 1024 * 1024
 

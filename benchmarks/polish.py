@@ -13,14 +13,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from hygge_engine.expectations.checks import Checks
+from hygge_engine.expectations.checks import ExpectationMonitor
 from hygge_engine.expectations.rules import rules_of
-from hygge_engine.homes.base import Column, Table
+from hygge_engine.homes.base import Column, SourceSchema
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import LoadStamp
 from hygge_engine.project.models.expectations import ExpectationsSettings
 from hygge_engine.project.models.polish import PolishSettings
-from hygge_engine.stores.landing.state import Checked
+from hygge_engine.stores.landing.state import ExpectationResult
 
 BATCH_ROWS = 50_000
 BATCHES = 20
@@ -54,7 +54,7 @@ def measure(name: str, work: Work, batches: list[pa.RecordBatch]) -> None:
 def main() -> None:
     batches = [make_batch(number) for number in range(BATCHES)]
     schema = batches[0].schema
-    table = Table("t", tuple(Column(field.name, field.type, str(field.type)) for field in schema), key=("id",))
+    table = SourceSchema("t", tuple(Column(field.name, field.type, str(field.type)) for field in schema), key=("id",))
     stamp = LoadStamp("load", datetime.now(UTC))
 
     def polish(**keys: Any) -> Work:
@@ -65,7 +65,7 @@ def main() -> None:
     def expect(in_order: bool = True, **keys: Any) -> Work:
         rules = rules_of(ExpectationsSettings.model_validate(keys), polish_of(table, None), ("id",))
         assert rules is not None
-        return Checks(rules, Checked(), in_order=in_order).add
+        return ExpectationMonitor(rules, ExpectationResult(), in_order=in_order).add
 
     for name, work in {
         "no polish": polish(),

@@ -62,7 +62,7 @@ def _serve(pipe: Connection, rows: int, honest: bool) -> None:
 
 
 def _read(address: str, results: SimpleQueue[tuple[int, float, float]]) -> None:
-    from hygge_engine.homes.base import Window
+    from hygge_engine.homes.base import ReadWindow
     from hygge_engine.homes.mssql.home import MssqlHome
     from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
     from hygge_engine.memory import give_memory_back
@@ -73,7 +73,7 @@ def _read(address: str, results: SimpleQueue[tuple[int, float, float]]) -> None:
     home = {"type": "mssql", "connection": "bench", "table": _TABLE}
     began, rows = time.monotonic(), 0
     with MssqlHome(MssqlConnection.model_validate(connection), MssqlHomeSettings.model_validate(home)) as opened:
-        for batch in opened.read(Window()):
+        for batch in opened.read(ReadWindow()):
             rows += batch.rows.num_rows
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     results.put((rows, time.monotonic() - began, peak))

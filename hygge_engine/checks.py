@@ -13,7 +13,7 @@ Result = Literal["ok", "warning", "failed", "unknown"]
 
 
 @dataclass(frozen=True)
-class Check:
+class DoctorCheck:
     """One finding. ``how`` names the request or query behind it, ``remedy`` what to do, ``code`` the error's page."""
 
     name: str
@@ -24,7 +24,7 @@ class Check:
     code: str = ""
 
 
-def attempt(name: str, how: str, look: Callable[[], Check]) -> Check:
+def attempt(name: str, how: str, look: Callable[[], DoctorCheck]) -> DoctorCheck:
     """What ``look`` finds, or the error that it meets as a failed check."""
     try:
         return look()
@@ -32,6 +32,6 @@ def attempt(name: str, how: str, look: Callable[[], Check]) -> Check:
         return failure(name, how, error)
 
 
-def failure(name: str, how: str, error: HyggeError) -> Check:
+def failure(name: str, how: str, error: HyggeError) -> DoctorCheck:
     """An error as a failed check."""
-    return Check(name, "failed", error.message, how, error.hint, error.code)
+    return DoctorCheck(name, "failed", error.message, how, error.hint, error.code)

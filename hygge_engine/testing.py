@@ -13,9 +13,9 @@ from uuid import uuid4
 import pyarrow as pa
 
 from hygge_engine.errors import LandingBusy, LandingFenced
-from hygge_engine.homes.base import Batch, Home, Window
+from hygge_engine.homes.base import Batch, Home, ReadWindow
 from hygge_engine.stores.base import Destination
-from hygge_engine.stores.landing.base import Landing
+from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.state import Mode, OpenLoad, Phase, StagedFile
 
 # The table that `check_store` lands.
@@ -33,25 +33,25 @@ def check_home(open_home: Callable[[], Home], *, cursor: str = "") -> None:
         _expect(table == home.describe(), "describe() says the same each time", "it does not")
         unknown = set(table.key) - set(table.schema.names)
         _expect(not unknown, "the key's columns are columns of the table", f"{sorted(unknown)} are none")
-        whole = list(home.read(Window()))
+        whole = list(home.read(ReadWindow()))
         _expect(len(whole) >= 3, "the source has three batches' worth of rows", f"{len(whole)} batches")
         for batch in whole:
             _expect(batch.rows.schema.equals(table.schema), "each batch has the table's schema", str(batch.rows.schema))
             _expect(batch.rows.num_rows > 0, "no batch is empty", "one is")
         rows = _rows(whole)
-        counted = home.count(Window())
+        counted = home.count(ReadWindow())
         _expect(counted == len(rows), "count() counts what read() yields", f"{counted}, {len(rows)}")
     if table.key:
         keys = [tuple(row[name] for name in table.key) for row in rows]
         _expect(len(set(keys)) == len(keys), "the key is unique", "two rows share one")
         _expect(whole[0].position is not None, "a table with a key can be resumed", "there is no position")
     if whole[0].position is not None:
-        _check_positions(open_home, Window(), whole)
+        _check_positions(open_home, ReadWindow(), whole)
     if cursor:
         _check_cursor(open_home, cursor, rows)
 
 
-def _check_positions(open_home: Callable[[], Home], window: Window, whole: Sequence[Batch]) -> None:
+def _check_positions(open_home: Callable[[], Home], window: ReadWindow, whole: Sequence[Batch]) -> None:
     for number, batch in enumerate(whole):
         position = batch.position
         _expect(position is not None, "each batch has a position, or none has", "one has none")
@@ -67,19 +67,19 @@ def _check_cursor(open_home: Callable[[], Home], cursor: str, rows: Sequence[Map
         _expect(high.value is not None, f"{cursor} has a largest value", "none")
         counted = home.count_at(cursor, high.value or "")
         _expect(counted == high.ties, "count_at() counts the ties of high_water()", f"{counted}, {high.ties}")
-        newer = home.count(Window(cursor, high.value, None))
+        newer = home.count(ReadWindow(cursor, high.value, None))
         _expect(newer == 0, "count() counts the rows of a window", f"{newer} rows are newer than the upper bound")
-        first = list(home.read(Window(cursor, None, high.value)))
+        first = list(home.read(ReadWindow(cursor, None, high.value)))
         _expect(
             _sorted(_rows(first)) == _sorted(rows), "from the beginning to the upper bound are all rows", "they are not"
         )
-        none = _rows(home.read(Window(cursor, high.value, high.value)))
+        none = _rows(home.read(ReadWindow(cursor, high.value, high.value)))
         _expect(not none, "nothing is newer than the upper bound", f"{len(none)} rows")
-        again = Window(cursor, high.value, high.value, lower_inclusive=True)
+        again = ReadWindow(cursor, high.value, high.value, lower_inclusive=True)
         ties = len(_rows(home.read(again)))
         _expect(ties == high.ties, "an inclusive lower bound reads its rows again", f"{ties} of {high.ties} rows")
     if first[0].position is not None:
-        _check_positions(open_home, Window(cursor, None, high.value), first)
+        _check_positions(open_home, ReadWindow(cursor, None, high.value), first)
 
 
 def check_store(
@@ -116,13 +116,13 @@ def check_store(
     expect("an increment replaces rows by key where the store merges, and is added where it does not")
 
     table = open_table()
-    landing = _begin(table, "abandoned", key, "changes")
-    writer = table.writer(landing, SCHEMA, marked=True)
+    lease = _begin(table, "abandoned", key, "changes")
+    writer = table.writer(lease, SCHEMA, marked=True)
     writer.write(_batch([(9, "never")]))
     expect("staged rows are seen by nobody")
     writer.abandon()
-    landing.discard()
-    landing.release()
+    lease.discard()
+    lease.release()
     expect("abandoned rows never appear")
 
     _check_slices(open_table, key)
@@ -146,14 +146,14 @@ def check_store(
 
 def _check_slices(open_table: Callable[[], Destination[Any]], key: tuple[str, ...]) -> None:
     table = open_table()
-    landing = _begin(table, "sliced", key, "changes")
-    table.publish(landing, _stage(table, landing, [(4, "e")]), position=["4"], last=False)
+    lease = _begin(table, "sliced", key, "changes")
+    table.publish(lease, _stage(table, lease, [(4, "e")]), position=["4"], last=False)
     table = open_table()
-    landing = table.attach("sliced", 2)
-    position = landing.open.position if landing.open else None
+    lease = table.attach("sliced", 2)
+    position = lease.open.position if lease.open else None
     _expect(position == ["4"], "the next slice finds the position that was committed", str(position))
-    landing.take_over()
-    table.publish(landing, _stage(table, landing, [(5, "f")]), position=None, last=True)
+    lease.take_over()
+    table.publish(lease, _stage(table, lease, [(5, "f")]), position=None, last=True)
     finished = open_table().attach("sliced", 3).finished
     _expect(finished is not None and finished.rows == 2, "a load that ended remembers its totals", str(finished))
 
@@ -182,33 +182,33 @@ def _check_ownership(open_table: Callable[[], Destination[Any]], key: tuple[str,
 
 def _land(table: Destination[Any], key: tuple[str, ...], mode: Mode, rows: Sequence[tuple[int, str]]) -> None:
     """A load in one slice, as the flow makes it."""
-    landing = _begin(table, uuid4().hex, key, mode)
-    files = _stage(table, landing, rows)
+    lease = _begin(table, uuid4().hex, key, mode)
+    files = _stage(table, lease, rows)
     if mode != "reload":
-        table.publish(landing, files, position=None, last=True)
+        table.publish(lease, files, position=None, last=True)
         return
-    landing.update(staged=tuple(files), phase="dropping")
-    _expect(table.drop(landing), "a table that nobody reads can be dropped", "it cannot")
-    _expect(table.drop_wait(landing) is None, "nothing has to be waited for here", "something has")
+    lease.write_changes(staged=tuple(files), phase="dropping")
+    _expect(table.drop(lease), "a table that nobody reads can be dropped", "it cannot")
+    _expect(table.drop_wait(lease) is None, "nothing has to be waited for here", "something has")
     if files:
-        table.publish(landing, files, position=None, last=True, new_generation=True)
+        table.publish(lease, files, position=None, last=True, new_generation=True)
     else:
-        table.clear(landing)
+        table.clear(lease)
 
 
-def _begin(table: Destination[Any], load_id: str, key: tuple[str, ...], mode: Mode) -> Landing:
-    landing: Landing = table.attach(load_id, 1)
+def _begin(table: Destination[Any], load_id: str, key: tuple[str, ...], mode: Mode) -> TableLease:
+    lease: TableLease = table.attach(load_id, 1)
     if mode != "reload":
-        table.check_history(landing)
+        table.check_history(lease)
     phase: Phase = "staging" if mode == "reload" else "landing"
     opened = OpenLoad(load_id=load_id, mode=mode, phase=phase, started=datetime.now(UTC).isoformat())
-    landing.begin(opened, key_columns=key, columns={field.name: str(field.type) for field in SCHEMA})
-    return landing
+    lease.begin(opened, key_columns=key, columns={field.name: str(field.type) for field in SCHEMA})
+    return lease
 
 
-def _stage(table: Destination[Any], landing: Landing, rows: Sequence[tuple[int, str]]) -> list[StagedFile]:
-    marked = landing.open is not None and landing.open.mode == "changes"
-    writer = table.writer(landing, SCHEMA, marked=marked)
+def _stage(table: Destination[Any], lease: TableLease, rows: Sequence[tuple[int, str]]) -> list[StagedFile]:
+    marked = lease.open is not None and lease.open.mode == "changes"
+    writer = table.writer(lease, SCHEMA, marked=marked)
     for row in rows:
         writer.write(_batch([row]))
     return writer.finish()

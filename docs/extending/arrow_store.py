@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal, cast
 import pyarrow as pa
 
 from hygge_engine.lake.opening import open_directory
-from hygge_engine.stores.files import StagedFiles
-from hygge_engine.stores.folder import FolderTable, places_of
+from hygge_engine.stores.folder_table import FolderTable, places_of
+from hygge_engine.stores.staged_writer import StagedFiles
 
 if TYPE_CHECKING:
     from io import IOBase
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from hygge_engine.lake.base import Lake, StagingWriter
     from hygge_engine.project import Entity, Project
-    from hygge_engine.stores.landing.protocol import TableLanding
+    from hygge_engine.stores.landing.lake_lease import LakeTableLease
     from hygge_engine.stores.landing.state import LandingState
 
 JOURNAL = ".hygge_journal"
@@ -51,15 +51,15 @@ class ArrowTable(FolderTable):
         """Generation and number, so that no name means two things in its life."""
         return f"{self.places.folder}/{state.generation:05d}-{sequence:08d}.arrow"
 
-    def writer(self, landing: TableLanding, schema: pa.Schema, *, marked: bool) -> StagedFiles:
-        return StagedFiles(lambda: self.lake.stage(landing.staged_path("arrow")), schema, self._begin)
+    def writer(self, lease: LakeTableLease, schema: pa.Schema, *, marked: bool) -> StagedFiles:
+        return StagedFiles(lambda: self.lake.stage(lease.staged_path("arrow")), schema, self._begin)
 
     def _begin(self, sink: StagingWriter, schema: pa.Schema) -> ArrowFile:
         return ArrowFile(sink, schema, self._compression)
 
 
 class ArrowFile:
-    """One file; a `hygge_engine.stores.files.Encoder`."""
+    """One file; a `hygge_engine.stores.staged_writer.Encoder`."""
 
     def __init__(self, sink: StagingWriter, schema: pa.Schema, compression: Literal["lz4", "zstd"]) -> None:
         options = pa.ipc.IpcWriteOptions(compression=compression)

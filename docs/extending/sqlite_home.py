@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import pyarrow as pa
 
 from hygge_engine.errors import CursorUnusable, HomeError, HomeNotFound, HomeUnavailable
-from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, Window
+from hygge_engine.homes.base import Batch, Column, HighWater, Position, ReadWindow, SourceSchema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,14 +52,14 @@ class SqliteFileHome:
     def __exit__(self, *exc_info: object) -> None:
         self._connection.close()
 
-    def describe(self) -> Table:
+    def describe(self) -> SourceSchema:
         """From the catalogue, never from data: the same types whatever the rows hold."""
         found = self._ask("SELECT name, type, pk FROM pragma_table_info(?)", [self._table])
         if not found:
             raise HomeNotFound(f"There is no table {self._table} in {self._path.name}.", hint="Check the home's table.")
         columns = [Column(name, TYPES.get(kind[:3].upper(), pa.string()), kind or "ANY") for name, kind, _ in found]
         key = sorted((place, name) for name, _, place in found if place)
-        return Table(self._table, tuple(columns), tuple(name for _, name in key))
+        return SourceSchema(self._table, tuple(columns), tuple(name for _, name in key))
 
     def high_water(self, cursor: str) -> HighWater:
         """The largest value, and how many rows have it: fixed before the first row is read."""
@@ -72,7 +72,7 @@ class SqliteFileHome:
         ties = 0 if top is None else self.count_at(cursor, str(top))
         return HighWater(None if top is None else str(top), kind, ties=ties, null_cursors=nulls or 0)
 
-    def count(self, window: Window) -> int:
+    def count(self, window: ReadWindow) -> int:
         where, bounds = self._conditions(window)
         select = f"SELECT COUNT(*) FROM {_quote(self._table)}"
         ((count,),) = self._ask(f"{select} WHERE {' AND '.join(where)}" if where else select, bounds)
@@ -84,7 +84,7 @@ class SqliteFileHome:
         )
         return int(count)
 
-    def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
+    def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
         """In the order of the key, so that a slice can go on after any row."""
         table = self.describe()
         where, bounds = self._conditions(window)
@@ -103,7 +103,7 @@ class SqliteFileHome:
                 position = [str(part[-1][place]) for place in places] or None
                 yield Batch(_batch(part, table.schema), position)
 
-    def _conditions(self, window: Window) -> tuple[list[str], list[object]]:
+    def _conditions(self, window: ReadWindow) -> tuple[list[str], list[object]]:
         where: list[str] = []
         bounds: list[object] = []
         if window.cursor is None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from hygge_engine.cli.completion import complete_entity, complete_flow
-from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, reporting
+from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, error_boundary
 from hygge_engine.cli.options import Commands
 from hygge_engine.cli.output import echo
 
@@ -139,7 +139,7 @@ def init(
       hygge init shop --server sql.example.com --database shop --tables orders,sales.customers \\
         --watermark modified_at --workspace ADDRESS_OF_THE_MIRRORED_DATABASE
     """
-    with reporting(json_=False, verbose=verbose):
+    with error_boundary(json_=False, verbose=verbose):
         from hygge_engine.cli.init import refuse_expanded, run
         from hygge_engine.cli.scaffold import Answers
 
@@ -185,7 +185,7 @@ def go(
       hygge go --entity orders --from 2024-01-01  its rows since then once more
       hygge go --var flow.orders.store.row_marker=0  with another setting, this time
     """
-    with reporting(json_=json_, verbose=verbose):
+    with error_boundary(json_=json_, verbose=verbose):
         from hygge_engine.cli.go import run
 
         code = run(
@@ -224,7 +224,7 @@ def plan(
       hygge plan --offline                       what the files say, without asking anybody
       hygge plan --flow orders --run-type full_drop  before a reload
     """
-    with reporting(json_=json_, verbose=verbose):
+    with error_boundary(json_=json_, verbose=verbose):
         from hygge_engine.cli.plan import run
 
         raise typer.Exit(
@@ -260,7 +260,7 @@ def doctor(
       hygge doctor
       hygge doctor --flow orders --json
     """
-    with reporting(json_=json_, verbose=verbose):
+    with error_boundary(json_=json_, verbose=verbose):
         from hygge_engine.cli.doctor import run
 
         raise typer.Exit(run(project, flows=flow or [], overrides=var or [], json_=json_))
@@ -306,7 +306,7 @@ def probe(
       hygge probe --workspace ADDRESS_OF_THE_MIRRORED_DATABASE
       hygge probe --flow orders_to_fabric --workspace GUID --mirror GUID --report probes/first
     """
-    with reporting(json_=json_, verbose=verbose):
+    with error_boundary(json_=json_, verbose=verbose):
         from hygge_engine.cli.probe import run
 
         code = run(
@@ -360,7 +360,7 @@ def runs(
       hygge runs --entity orders --limit 5       how one table has come along
       hygge runs --by entity                     when each table was last loaded, and how
     """
-    with reporting(json_=json_, verbose=verbose):
+    with error_boundary(json_=json_, verbose=verbose):
         from hygge_engine.cli.runs import run
 
         code = run(
@@ -399,7 +399,7 @@ def compact(
       hygge compact --dry-run --retention 400d   how many loads are older?
       hygge compact                              as the settings say
     """
-    with reporting(json_=json_, verbose=verbose):
+    with error_boundary(json_=json_, verbose=verbose):
         from hygge_engine.cli.compact import run
 
         raise typer.Exit(run(project, retention=retention, dry_run=dry_run, overrides=var or [], json_=json_))
@@ -430,7 +430,7 @@ def adopt(
       hygge adopt orders_to_fabric.orders        what would become of it?
       hygge adopt orders_to_fabric.orders --confirm orders  hand it over
     """
-    with reporting(json_=json_, verbose=verbose):
+    with error_boundary(json_=json_, verbose=verbose):
         from hygge_engine.cli.adopt import run
 
         raise typer.Exit(run(project, entity=entity, confirm=confirm, overrides=var or [], json_=json_))
@@ -463,7 +463,7 @@ def reconcile(
       hygge reconcile --entity orders
       hygge reconcile --flow orders_to_fabric --counts-only --json
     """
-    with reporting(json_=json_, verbose=verbose):
+    with error_boundary(json_=json_, verbose=verbose):
         from hygge_engine.cli.reconcile import run
 
         code = run(
@@ -494,7 +494,7 @@ def validate(
       hygge validate
       hygge validate --project shop --var options.concurrency=2
     """
-    with reporting(json_=json_, verbose=verbose):
+    with error_boundary(json_=json_, verbose=verbose):
         from hygge_engine.cli.validate import run
 
         run(project, overrides=var or [], json_=json_)

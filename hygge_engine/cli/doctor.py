@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from hygge_engine.checks import Check, Result, attempt, failure
+from hygge_engine.checks import DoctorCheck, Result, attempt, failure
 from hygge_engine.cli.figures import unended_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, remedy_of
 from hygge_engine.cli.output import echo_json, hanging, open_console
@@ -20,7 +20,7 @@ from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import CursorMovedBack, HyggeError
 from hygge_engine.flow.blocked import has_moved_on, is_at_work, try_to_go_on
 from hygge_engine.flow.factory import beside_table, open_home, open_table
-from hygge_engine.flow.opening import BACK_HINT
+from hygge_engine.flow.planner import BACK_HINT
 from hygge_engine.flow.reach import look
 from hygge_engine.homes.files.checks import check_files
 from hygge_engine.homes.files.home import FilesHome
@@ -40,7 +40,7 @@ from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red"), "unknown": ("?", "dim")}
 
 # A section of its own, and what belongs to the sections of entities, by their ids.
-type _Answer = tuple[Section | None, dict[str, list[Check]]]
+type _Answer = tuple[Section | None, dict[str, list[DoctorCheck]]]
 
 _FORGET_IT = "Start the load again, if none runs; `hygge compact` forgets this one after seven days."
 
@@ -56,7 +56,7 @@ class Section:
 
     kind: str
     name: str
-    checks: list[Check] = field(default_factory=list)
+    checks: list[DoctorCheck] = field(default_factory=list)
 
 
 def run(directory: Path, *, flows: list[str], overrides: list[str], json_: bool) -> int:
@@ -98,7 +98,7 @@ def examine(project: Project, entities: list[Entity]) -> Iterator[Section]:
         ]
         apart = [entity for entity in entities if project.flows[entity.flow].journal.location != "store"]
         answers += [pool.submit(_check_journal, *found) for found in _journals(project, apart, reachable).items()]
-        by_entity: dict[str, list[Check]] = {entity.id: [] for entity in entities}
+        by_entity: dict[str, list[DoctorCheck]] = {entity.id: [] for entity in entities}
         for answer in answers:
             section, found = answer.result()
             for name, checks in found.items():
@@ -115,9 +115,9 @@ def examine(project: Project, entities: list[Entity]) -> Iterator[Section]:
 
 def _settings(project: Project, entities: list[Entity]) -> Section:
     found = f"flows: {len(project.flows)}, entities: {len(project.entities)}, connections: {len(project.connections)}"
-    section = Section("project", project.name, [Check("settings", "ok", found, "hygge.yml and flows/")])
+    section = Section("project", project.name, [DoctorCheck("settings", "ok", found, "hygge.yml and flows/")])
     if len(entities) < len(project.entities):
-        section.checks.append(Check("selection", "ok", f"entities: {len(entities)}", "--flow"))
+        section.checks.append(DoctorCheck("selection", "ok", f"entities: {len(entities)}", "--flow"))
     return section
 
 
@@ -135,10 +135,10 @@ def _check_sources(project: Project, name: str, entities: list[Entity], reachabl
     section = Section("connection", name)
     section.checks, session = check_connection(connection)
     if session is None:
-        unknown = Check("source", "unknown", f"{_NOT_LOOKED_AT}: the connection {name} does not work")
+        unknown = DoctorCheck("source", "unknown", f"{_NOT_LOOKED_AT}: the connection {name} does not work")
         return section, {entity.id: [unknown] for entity in entities}
     try:
-        found: dict[str, list[Check]] = {}
+        found: dict[str, list[DoctorCheck]] = {}
         for entity in entities:
             mark = entity.watermark if entity.effective_run_type == "incremental" else None
             if isinstance(entity.home, MssqlHomeSettings):
@@ -151,12 +151,12 @@ def _check_sources(project: Project, name: str, entities: list[Entity], reachabl
         session.close()
 
 
-def _stops(check: Check) -> bool:
+def _stops(check: DoctorCheck) -> bool:
     """Whether source or destination need not be asked for more."""
     return check.result == "failed" or check.found.startswith(_NOT_LOOKED_AT)
 
 
-def _check_reach(project: Project, entity: Entity) -> list[Check]:
+def _check_reach(project: Project, entity: Entity) -> list[DoctorCheck]:
     """Whether the source's newest value is a bound that the next load can read up to."""
     name, how = "newest value", "the source's largest watermark, and the landing state's"
     try:
@@ -170,14 +170,14 @@ def _check_reach(project: Project, entity: Entity) -> list[Check]:
         return []
     if reach.back:
         result: Result = "failed" if entity.watermark.on_backwards == "fail" else "warning"
-        return [Check(name, result, reach.back, how, BACK_HINT, CursorMovedBack.code)]
+        return [DoctorCheck(name, result, reach.back, how, BACK_HINT, CursorMovedBack.code)]
     if reach.ahead:
         remedy = "Correct these rows, or raise watermark.max_ahead if such times are right."
-        return [Check(name, "warning", reach.ahead, how, remedy)]
-    return [Check(name, "ok", f"{reach.upper.column} {reach.upper.value}", how)]
+        return [DoctorCheck(name, "warning", reach.ahead, how, remedy)]
+    return [DoctorCheck(name, "ok", f"{reach.upper.column} {reach.upper.value}", how)]
 
 
-def _check_home(project: Project, entity: Entity, reachable: Reachability) -> list[Check]:
+def _check_home(project: Project, entity: Entity, reachable: Reachability) -> list[DoctorCheck]:
     """What can be said of a source without a connection."""
     home = entity.home
     if error := reachable.source(entity):
@@ -189,34 +189,34 @@ def _check_home(project: Project, entity: Entity, reachable: Reachability) -> li
     return check_files(files, home, mark, key_columns=entity.store.key_columns)
 
 
-def _describe(project: Project, entity: Entity) -> Check:
+def _describe(project: Project, entity: Entity) -> DoctorCheck:
     """A source of a type that has no checks of its own: what a load would ask it first."""
     how = f"describe the {entity.home.type}"
 
-    def look() -> Check:
+    def look() -> DoctorCheck:
         with open_home(project, entity) as home:
             table = home.describe()
         key = f"key {', '.join(table.key)}" if table.key else "no key"
-        return Check("source", "ok", f"{table.name}, {counted(len(table.columns), 'column')}, {key}", how)
+        return DoctorCheck("source", "ok", f"{table.name}, {counted(len(table.columns), 'column')}, {key}", how)
 
     return attempt("source", how, look)
 
 
-def _look_at(project: Project, entity: Entity) -> list[Check]:
+def _look_at(project: Project, entity: Entity) -> list[DoctorCheck]:
     """A destination of a type that has no checks of its own: what a load would ask it first."""
     how = f"read the landing state of the {entity.store.type}"
 
-    def look() -> Check:
+    def look() -> DoctorCheck:
         state = open_table(project, entity).state()
         if state is None:
-            return Check("destination", "ok", "nothing has landed yet", how)
+            return DoctorCheck("destination", "ok", "nothing has landed yet", how)
         mark = f", up to {state.watermark.column} {state.watermark.value}" if state.watermark else ""
-        return Check("destination", "ok", f"loaded before{mark}", how)
+        return DoctorCheck("destination", "ok", f"loaded before{mark}", how)
 
     return [attempt("destination", how, look), *_check_open_load(project, entity)]
 
 
-def _check_open_load(project: Project, entity: Entity) -> list[Check]:
+def _check_open_load(project: Project, entity: Entity) -> list[DoctorCheck]:
     """Whether a load that has begun and not ended can go on; each later one would have to finish it first."""
     name, how = "open load", "read what it would read next"
     state: LandingState | None = None
@@ -226,17 +226,17 @@ def _check_open_load(project: Project, entity: Entity) -> list[Check]:
             return []
         since = f"begun {state.open.started}, {state.open.files} files so far"
         if is_at_work(state):
-            return [Check(name, "ok", f"under way: {since}", "the owner in the landing state")]
+            return [DoctorCheck(name, "ok", f"under way: {since}", "the owner in the landing state")]
         try_to_go_on(project, entity, state)
     except HyggeError as error:
         if error.transient:
-            return [Check(name, "unknown", error.message, how)]
+            return [DoctorCheck(name, "unknown", error.message, how)]
         if state is not None and has_moved_on(project, entity, state):
-            return [Check(name, "ok", "under way: a load has gone on with it meanwhile", how)]
+            return [DoctorCheck(name, "ok", "under way: a load has gone on with it meanwhile", how)]
         freed = f"`hygge go --entity {entity.id} --run-type full_drop` discards it and loads the table anew"
         remedy = f"The table is blocked. {error.hint} {freed}.".replace("  ", " ")
-        return [Check(name, "failed", f"cannot go on: {error.message}", how, remedy, error.code)]
-    return [Check(name, "ok", f"{since}; the next load goes on from there", how)]
+        return [DoctorCheck(name, "failed", f"cannot go on: {error.message}", how, remedy, error.code)]
+    return [DoctorCheck(name, "ok", f"{since}; the next load goes on from there", how)]
 
 
 def _check_store(project: Project, name: str, entities: list[Entity], reachable: Reachability) -> _Answer:
@@ -257,11 +257,11 @@ def _check_store(project: Project, name: str, entities: list[Entity], reachable:
         place = Place(*beside_table(project, first))
     except HyggeError as error:
         section.checks.append(failure("reachable", "connect to account_url", error))
-        unknown = Check("destination", "unknown", f"{_NOT_LOOKED_AT}: the store does not work")
+        unknown = DoctorCheck("destination", "unknown", f"{_NOT_LOOKED_AT}: the store does not work")
         return section, {entity.id: [unknown] for entity in entities}
     section.checks += probe(place.lake, place.root)
     if any(check.result == "failed" for check in section.checks):
-        unknown = Check("destination", "unknown", f"{_NOT_LOOKED_AT}: the store does not work")
+        unknown = DoctorCheck("destination", "unknown", f"{_NOT_LOOKED_AT}: the store does not work")
         return section, {entity.id: [unknown] for entity in entities}
     section.checks.append(clock_check("clock", place.lake.now(), "the Date header of its answers"))
     section.checks += _check_unended(place)
@@ -272,7 +272,7 @@ def _check_store(project: Project, name: str, entities: list[Entity], reachable:
     replication = ask_replication(place.lake, settings, layout)
     section.checks += replication.checks
     section.checks += check_telemetry(place.lake, settings, replication)
-    found: dict[str, list[Check]] = {}
+    found: dict[str, list[DoctorCheck]] = {}
     for entity in entities:
         if isinstance(entity.store, OpenMirroringSettings):
             own = layout_of(entity.store, entity.flow, entity.name)
@@ -295,11 +295,11 @@ def _check_journal(place: Place, error: HyggeError | None) -> _Answer:
     return Section("journal", place.key, [*probe(place.lake, place.root), *_check_unended(place)]), {}
 
 
-def _check_unended(place: Place) -> list[Check]:
+def _check_unended(place: Place) -> list[DoctorCheck]:
     """Loads that no journal tells of, though they have begun."""
     name, how = "load without an end", "the marks of loads under way, and the journal"
     try:
-        return [Check(name, "warning", unended_text(load), how, _FORGET_IT) for load in unended_at(place)]
+        return [DoctorCheck(name, "warning", unended_text(load), how, _FORGET_IT) for load in unended_at(place)]
     except HyggeError as error:
         return [failure(name, how, error)]
 
@@ -331,7 +331,7 @@ def _section_object(section: Section) -> dict[str, Any]:
     return {"kind": section.kind, "name": section.name, "checks": checks}
 
 
-def _remedy(check: Check) -> str:
+def _remedy(check: DoctorCheck) -> str:
     return check.remedy or (remedy_of(check.code) if check.result == "failed" else "")
 
 

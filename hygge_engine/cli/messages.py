@@ -157,7 +157,7 @@ def error_object(error: HyggeError) -> dict[str, Any]:
 
 
 @contextmanager
-def reporting(*, json_: bool, verbose: bool) -> Iterator[None]:
+def error_boundary(*, json_: bool, verbose: bool) -> Iterator[None]:
     """Around a command: log as asked, turn errors into words and exit code 2, and end soon after Ctrl-C."""
     _set_up_logging(verbose=verbose, json_=json_)
     try:

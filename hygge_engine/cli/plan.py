@@ -19,16 +19,16 @@ from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.blocked import has_moved_on
 from hygge_engine.flow.bounds import cursor_type_of
 from hygge_engine.flow.factory import open_home, open_table
-from hygge_engine.flow.opening import BACK_HINT, look_at_place, spelling_of
 from hygge_engine.flow.ownership import author_of, check_author
+from hygge_engine.flow.planner import BACK_HINT, look_at_place, spelling_of
 from hygge_engine.flow.reach import Reach, look
-from hygge_engine.homes.base import Table
+from hygge_engine.homes.base import SourceSchema
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import Polish
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.base import Destination
-from hygge_engine.stores.landing.base import mode_of
+from hygge_engine.stores.landing.lease import mode_of
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.watermark import Watermark
 
@@ -178,7 +178,7 @@ def _source_of(entity: Entity) -> str:
     return ": ".join(str(part) for part in settings.values()) or entity.home.type
 
 
-def _add_source(line: Line, table: Table, entity: Entity, project: Project) -> Polish:
+def _add_source(line: Line, table: SourceSchema, entity: Entity, project: Project) -> Polish:
     line.rows = table.approximate_rows
     polish = polish_of(table, entity.polish)
     line.columns = len(polish.table.columns)

@@ -20,7 +20,7 @@ from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.project import Entity, load_project, select
 from hygge_engine.reconcile.compare import not_compared, reconcile
-from hygge_engine.reconcile.result import Example, Reconciliation, Side, Watch
+from hygge_engine.reconcile.result import ComparisonObserver, Example, Reconciliation, Side
 
 # Entities compared at once: whatever is read is hashed by all processors anyway.
 _AT_ONCE = 4
@@ -166,7 +166,7 @@ class _Display:
         self._stopped.set()
 
     @contextmanager
-    def watch(self, entity: Entity) -> Iterator[Watch]:
+    def watch(self, entity: Entity) -> Iterator[ComparisonObserver]:
         """What an entity's comparison tells about itself, for as long as it lasts."""
         if self._silent:
             yield _Figures(lambda figures: None, self._stopped)

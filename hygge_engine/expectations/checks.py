@@ -17,18 +17,18 @@ from hygge_engine.expectations.repeats import Adjacent, Remembered, Repeats
 from hygge_engine.expectations.rules import RowRule, Rules, UniqueRule
 from hygge_engine.plain_text import counted
 from hygge_engine.project.models.expectations import Severity
-from hygge_engine.stores.landing.state import Checked
+from hygge_engine.stores.landing.state import ExpectationResult
 
 # Rows that a message names for each expectation, and how much it shows of each.
 EXAMPLES = 3
 EXAMPLE_CHARACTERS = 60
 
 
-class Checks:
+class ExpectationMonitor:
     """What a slice has found. ``before``: what the slices before it have; ``in_order``: rows come in the order of the
     source's key."""
 
-    def __init__(self, rules: Rules, before: Checked, *, in_order: bool) -> None:
+    def __init__(self, rules: Rules, before: ExpectationResult, *, in_order: bool) -> None:
         self._rules = rules
         self.checked = replace(before, found=dict.fromkeys(rules.names, 0) | before.found)
         columns = [name for rule in (*rules.rows, rules.unique) if rule is not None for name in rule.columns]
@@ -59,7 +59,7 @@ class Checks:
         if self._rules.freshness:
             self._add_newest(frame.get_column(self._rules.fresh_column))
 
-    def judge(self, *, last: bool, started: datetime, hint: str, counts: bool = True) -> Checked:
+    def judge(self, *, last: bool, started: datetime, hint: str, counts: bool = True) -> ExpectationResult:
         """What has been found so far, judged: at the end of a load (``last``) with all that only the whole can tell.
 
         ``counts``: the rows are a load's, and not those of a window that is loaded again. Raises ExpectationFailed
@@ -136,7 +136,7 @@ def severities_of(rules: Rules) -> dict[str, Severity]:
     return found
 
 
-def outcome_of(checked: Checked, severities: Mapping[str, Severity] | None = None) -> str:
+def outcome_of(checked: ExpectationResult, severities: Mapping[str, Severity] | None = None) -> str:
     """What was found, for the journal: a JSON object with the number of expectations that were met (``passed``) and
     the rows that did not meet the others (``warned``, ``failed``). Empty where nothing was expected.
 
@@ -152,13 +152,13 @@ def outcome_of(checked: Checked, severities: Mapping[str, Severity] | None = Non
     return json.dumps(outcome, separators=(",", ":"), ensure_ascii=False)
 
 
-def warning_of(checked: Checked) -> str:
+def warning_of(checked: ExpectationResult) -> str:
     """What a load that has landed did not meet, in words; empty where it met everything."""
     broken = [_in_words(checked, name) for name, count in checked.found.items() if count]
     return f"not as expected: {'; '.join(broken)}" if broken else ""
 
 
-def _in_words(checked: Checked, name: str) -> str:
+def _in_words(checked: ExpectationResult, name: str) -> str:
     examples = "; ".join(checked.examples.get(name, ()))
     if "(" not in name or name.startswith("freshness("):
         return f"{name}: {examples}"

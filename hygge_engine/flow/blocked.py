@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from hygge_engine.errors import HyggeError, LandingBroken, SchemaChanged
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.factory import open_home, open_table
-from hygge_engine.flow.opening import landed_table, window_of
+from hygge_engine.flow.planner import landed_table, window_of
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import LoadStamp
 from hygge_engine.stores.base import Destination
-from hygge_engine.stores.folder import FolderTable
+from hygge_engine.stores.folder_table import FolderTable
 from hygge_engine.stores.landing.process import has_ended
 from hygge_engine.stores.landing.state import LandingState, OpenLoad, expired
 

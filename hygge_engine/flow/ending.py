@@ -8,67 +8,67 @@ from typing import Any
 from hygge_engine.expectations.checks import outcome_of, warning_of
 from hygge_engine.flow.slices import SliceResult, SliceStatus
 from hygge_engine.stores.base import Destination, Wait
-from hygge_engine.stores.landing.base import Landing
-from hygge_engine.stores.landing.state import Checked
+from hygge_engine.stores.landing.lease import TableLease
+from hygge_engine.stores.landing.state import ExpectationResult
 
 # How soon to try again to drop a table that somebody is reading.
 DROP_PAUSE_SECONDS = 5.0
 
 
-def replace_table(table: Destination[Any], landing: Landing) -> Wait | None:
+def replace_table(table: Destination[Any], lease: TableLease) -> Wait | None:
     """Drop the old table, wait until it is gone, land what the reload has staged: each step can be resumed.
 
     Asks nothing of the source. None once the reload has ended, else what has to be waited for.
     """
-    opened = landing.open
+    opened = lease.open
     if opened is not None and opened.phase == "dropping":
-        landing.sweep()  # nobody may still publish what an earlier load, now given up, had staged
-        if not table.drop(landing):
+        lease.sweep()  # nobody may still publish what an earlier load, now given up, had staged
+        if not table.drop(lease):
             return Wait("somebody is at work in the folder that is to be dropped", DROP_PAUSE_SECONDS)
-    if wait := table.drop_wait(landing):
+    if wait := table.drop_wait(lease):
         return wait
-    if landing.open is not None and landing.open.staged:
-        table.publish(landing, landing.open.staged, position=None, last=True, new_generation=True)
+    if lease.open is not None and lease.open.staged:
+        table.publish(lease, lease.open.staged, position=None, last=True, new_generation=True)
     else:
-        table.clear(landing)
+        table.clear(lease)
     return None
 
 
-def let_go(table: Destination[Any], landing: Landing, started: datetime, *, waits: bool) -> SliceResult:
+def let_go(table: Destination[Any], lease: TableLease, started: datetime, *, waits: bool) -> SliceResult:
     """The last slice of an entity run that is not to go on: nothing is read, and the table is given up.
 
     A reload that has staged everything is finished, because its old table may be gone already; what another one has
     staged is discarded, and its old table stays. Answers ``done`` where the load has ended by that, ``continue`` while
     the old table is being dropped, if the run ``waits`` for that, else ``cancelled``.
     """
-    if landing.is_owner or (landing.owns_open and _is_all_staged(landing)):
-        landing.take_over()
-        opened = landing.open
-        if opened is not None and landing.owns_open and opened.mode == "reload":
+    if lease.is_owner or (lease.owns_open and _is_all_staged(lease)):
+        lease.take_over()
+        opened = lease.open
+        if opened is not None and lease.owns_open and opened.mode == "reload":
             if opened.phase == "staging":
-                landing.discard()
-            elif (wait := replace_table(table, landing)) and waits:
+                lease.discard()
+            elif (wait := replace_table(table, lease)) and waits:
                 due = seconds_from_now(wait.seconds)
-                return slice_result(landing, "continue", started, message=wait.message, not_before=due)
-    landing.sweep()
-    if landing.finished is not None:
-        return ended_result(landing, started)
-    landing.release()
-    return slice_result(landing, "cancelled", started)
+                return slice_result(lease, "continue", started, message=wait.message, not_before=due)
+    lease.sweep()
+    if lease.own_result is not None:
+        return ended_result(lease, started)
+    lease.release()
+    return slice_result(lease, "cancelled", started)
 
 
-def is_table_gone(landing: Landing) -> bool:
+def is_table_gone(lease: TableLease) -> bool:
     """Whether the table's old rows have been dropped, or are about to be, and the new ones have not landed."""
-    opened = landing.open
-    return opened is not None and opened.mode == "reload" and bool(opened.dropped_at or landing.state.folder_etag)
+    opened = lease.open
+    return opened is not None and opened.mode == "reload" and bool(opened.dropped_at or lease.state.folder_etag)
 
 
 def slice_result(
-    landing: Landing, status: SliceStatus, started: datetime, *, message: str = "", not_before: str | None = None
+    lease: TableLease, status: SliceStatus, started: datetime, *, message: str = "", not_before: str | None = None
 ) -> SliceResult:
     """An answer with what the entity run has landed so far."""
-    totals = landing.finished or (landing.open if landing.owns_open else None) or landing.carried
-    state = landing.state
+    totals = lease.own_result or (lease.open if lease.owns_open else None) or lease.adopted_result
+    state = lease.state
     watermark = state.watermark
     return SliceResult(
         status,
@@ -77,7 +77,7 @@ def slice_result(
         files=totals.files if totals else 0,
         message=message,
         not_before=not_before,
-        table_gone=is_table_gone(landing) or None,
+        table_gone=is_table_gone(lease) or None,
         primary_key=",".join(state.key_columns),
         watermark_column=watermark.column if watermark else "",
         watermark_type=watermark.type if watermark else "",
@@ -87,17 +87,17 @@ def slice_result(
     )
 
 
-def ended_result(landing: Landing, started: datetime, *notes: str) -> SliceResult:
+def ended_result(lease: TableLease, started: datetime, *notes: str) -> SliceResult:
     """The answer of a load that has ended; ``notes`` are what the journal should say of its last slice."""
-    done = landing.finished
-    checked, beginning = (done.checked, done.message) if done else (Checked(), "")
-    return checked_result(landing, started, checked, beginning, *notes)
+    done = lease.own_result
+    checked, beginning = (done.checked, done.message) if done else (ExpectationResult(), "")
+    return checked_result(lease, started, checked, beginning, *notes)
 
 
-def checked_result(landing: Landing, started: datetime, checked: Checked, *notes: str) -> SliceResult:
+def checked_result(lease: TableLease, started: datetime, checked: ExpectationResult, *notes: str) -> SliceResult:
     """``done``, with what has come of the expectations."""
     message = "; ".join(note for note in (*notes, warning_of(checked)) if note)
-    result = slice_result(landing, "done", started, message=message)
+    result = slice_result(lease, "done", started, message=message)
     return result.with_expectations(outcome_of(checked))
 
 
@@ -111,6 +111,6 @@ def seconds_from_now(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
-def _is_all_staged(landing: Landing) -> bool:
-    opened = landing.open
+def _is_all_staged(lease: TableLease) -> bool:
+    opened = lease.open
     return opened is not None and opened.mode == "reload" and opened.phase != "staging"

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from hygge_engine.errors import KeyUnusable
 from hygge_engine.expectations.repeats import Remembered
-from hygge_engine.homes.base import Table
+from hygge_engine.homes.base import SourceSchema
 from hygge_engine.plain_text import HAS, counted
 from hygge_engine.polish.polish import Polish
 
@@ -60,7 +60,7 @@ def _may_repeat(polish: Polish, key: Sequence[str]) -> bool:
     Files may hold several versions of a row, of which the last one counts. Of a declared key the home sees repeats in
     rows that stand beside each other; texts that its collation takes for one come in any order among themselves.
     """
-    source: Table = polish.source
+    source: SourceSchema = polish.source
     if source.resumes_without_key:
         return False
     if source.key_is_declared and any(column.name in source.key and column.folding for column in source.columns):

@@ -22,7 +22,7 @@ from hygge_engine.journal.journal import Journal
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.lake import opening as lakes
 from hygge_engine.stores.base import RowWriter
-from hygge_engine.stores.landing.protocol import TableLanding
+from hygge_engine.stores.landing.lake_lease import LakeTableLease
 from hygge_engine.stores.landing.state import Author, LandingState, Mode, OpenLoad, StagedFile
 from hygge_engine.stores.open_mirroring.layout import layout_of
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
@@ -102,46 +102,46 @@ def _publish_table(
         }
     )
     table = OpenMirroringTable(lake, own, layout_of(own, settings.mirror_schema, telemetry.name))
-    landing = _attach(table, load_id)
-    landing.author = author
+    lease = _attach(table, load_id)
+    lease.author = author
     try:
-        _check_author(landing.state, author, settings)
-        return _land_changes(table, landing, telemetry, load_id)
+        _check_author(lease.state, author, settings)
+        return _land_changes(table, lease, telemetry, load_id)
     except HyggeError as error:
-        if isinstance(error, LakeError | StoreError) and landing.is_outdated():
+        if isinstance(error, LakeError | StoreError) and lease.is_outdated():
             raise LandingFenced(f"another load publishes {own.schema_name}.{telemetry.name}") from error
-        _release(landing)
+        _release(lease)
         raise
 
 
-def _release(landing: TableLanding) -> None:
+def _release(lease: LakeTableLease) -> None:
     """Give a table up, so that the next load that settles need not wait for two minutes."""
     try:
-        landing.release()
+        lease.release()
     except HyggeError as error:
         _log.warning("the ownership of a telemetry table could not be given up and will expire by itself: %s", error)
 
 
-def _land_changes(table: OpenMirroringTable, landing: TableLanding, telemetry: TelemetryTable, load_id: str) -> int:
+def _land_changes(table: OpenMirroringTable, lease: LakeTableLease, telemetry: TelemetryTable, load_id: str) -> int:
     resumed = 0
-    if landing.open is not None:
-        landing.take_over()
-        if landing.open is not None and landing.open.phase in ("dropping", "waiting"):
-            resumed = _land_reload(table, landing)
-            if landing.open is not None:
+    if lease.open is not None:
+        lease.take_over()
+        if lease.open is not None and lease.open.phase in ("dropping", "waiting"):
+            resumed = _land_reload(table, lease)
+            if lease.open is not None:
                 return 0
-        if landing.open is not None:
-            landing.discard()  # staged by an attempt that died before its intent: the difference is worked out anew
-    position = landing.state.watermark
+        if lease.open is not None:
+            lease.discard()  # staged by an attempt that died before its intent: the difference is worked out anew
+    position = lease.state.watermark
     changes = telemetry.changes_since(json.loads(position.value) if position and position.value else None)
     if changes.empty:
-        landing.sweep()
-        landing.release()
+        lease.sweep()
+        lease.release()
         return resumed
-    replaces = changes.snapshot and landing.state.has_history
-    mode: Mode = "reload" if replaces else "changes" if landing.state.has_history else "initial"
-    table.check_place(landing.state, changes.upserts.schema, reload=replaces)
-    landing.begin(
+    replaces = changes.snapshot and lease.state.has_history
+    mode: Mode = "reload" if replaces else "changes" if lease.state.has_history else "initial"
+    table.check_place(lease.state, changes.upserts.schema, reload=replaces)
+    lease.begin(
         OpenLoad(
             load_id=load_id,
             mode=mode,
@@ -153,36 +153,36 @@ def _land_changes(table: OpenMirroringTable, landing: TableLanding, telemetry: T
         columns={field.name: str(field.type) for field in changes.upserts.schema},
     )
     marked = mode == "changes"
-    files = _stage(table.writer(landing, changes.upserts.schema, marked=marked), upserts=changes.upserts)
+    files = _stage(table.writer(lease, changes.upserts.schema, marked=marked), upserts=changes.upserts)
     if marked:
-        files += _stage(table.writer(landing, changes.deletes.schema, marked=True), deletes=changes.deletes)
+        files += _stage(table.writer(lease, changes.deletes.schema, marked=True), deletes=changes.deletes)
     rows = changes.upserts.num_rows + changes.deletes.num_rows
     if mode == "reload":
-        landing.update(staged=tuple(files), phase="dropping")
-        _land_reload(table, landing)
+        lease.write_changes(staged=tuple(files), phase="dropping")
+        _land_reload(table, lease)
     elif files:
-        table.publish(landing, files, position=None, last=True)
+        table.publish(lease, files, position=None, last=True)
     else:
-        landing.finish()
+        lease.finish()
     return resumed + rows
 
 
-def _land_reload(table: OpenMirroringTable, landing: TableLanding) -> int:
+def _land_reload(table: OpenMirroringTable, lease: LakeTableLease) -> int:
     """Drop and land again; where Fabric has not dropped the table yet, the next load that settles goes on from here."""
-    opened = landing.open
+    opened = lease.open
     if opened is None:
         return 0
-    if (opened.phase == "dropping" and not table.drop(landing)) or table.drop_wait(landing):
-        landing.release()
+    if (opened.phase == "dropping" and not table.drop(lease)) or table.drop_wait(lease):
+        lease.release()
         return 0
     if opened.staged:
-        table.publish(landing, opened.staged, position=None, last=True, new_generation=True)
+        table.publish(lease, opened.staged, position=None, last=True, new_generation=True)
     else:
-        landing.drop_finished()
+        lease.drop_finished()
     return sum(file.rows for file in opened.staged)
 
 
-def _attach(table: OpenMirroringTable, load_id: str) -> TableLanding:
+def _attach(table: OpenMirroringTable, load_id: str) -> LakeTableLease:
     deadline = time.monotonic() + TURN_SECONDS
     while True:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hygge_engine.homes.base import HighWater, Home, Window
+from hygge_engine.homes.base import HighWater, Home, ReadWindow
 from hygge_engine.plain_text import HAS, counted
 from hygge_engine.project.models.project import Entity, WatermarkSettings
 from hygge_engine.project.models.settings import CHANGE_TRACKING
@@ -84,5 +84,5 @@ def _is_below(home: Home, newest: str | None, mark: Watermark) -> bool:
     if newest == mark.value:
         return False
     if mark.type == "string":  # only the source knows how its collation orders texts
-        return home.count(Window(mark.column, mark.value, lower_inclusive=True)) == 0
+        return home.count(ReadWindow(mark.column, mark.value, lower_inclusive=True)) == 0
     return order_of(newest, mark.type) < order_of(mark.value or "", mark.type)

@@ -21,7 +21,6 @@ from hygge_engine.errors import (
     SourceChanged,
     StoreError,
 )
-from hygge_engine.flow.checking import Checking
 from hygge_engine.flow.ending import (
     checked_result,
     ended_result,
@@ -33,11 +32,12 @@ from hygge_engine.flow.ending import (
     times_since,
 )
 from hygge_engine.flow.factory import journal_of, open_home, open_table
+from hygge_engine.flow.gate import ExpectationGate
 from hygge_engine.flow.identity import Identity
-from hygge_engine.flow.opening import Opening, spelling_of, window_of
 from hygge_engine.flow.ownership import author_of, check_author
-from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
-from hygge_engine.homes.base import Home, Table
+from hygge_engine.flow.planner import LoadPlanner, spelling_of, window_of
+from hygge_engine.flow.slices import SliceObserver, SliceResult, SliceTask
+from hygge_engine.homes.base import Home, SourceSchema
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.memory import give_memory_back
 from hygge_engine.polish.polish import LoadStamp
@@ -45,7 +45,7 @@ from hygge_engine.project.models.settings import FILE_MODIFIED
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.stopping import Stopped, stops_when
 from hygge_engine.stores.base import Destination
-from hygge_engine.stores.landing.base import RENEWAL_SECONDS, Landing, is_resumable
+from hygge_engine.stores.landing.lease import RENEWAL_SECONDS, TableLease, is_resumable
 from hygge_engine.stores.landing.state import OpenLoad, StagedFile
 from hygge_engine.watermark.rows import BoundaryRows, without_landed
 
@@ -75,30 +75,28 @@ CHANGED_PAUSE_SECONDS = 2.0
 Cut = Literal["", "continue", "cancelled"]
 
 
-def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -> SliceResult:
+def run_slice(project: Project, entity: Entity, task: SliceTask, watch: SliceObserver) -> SliceResult:
     """Work on an entity run until it is done, cancelled, or the slice's time is up. Failures are values."""
     started = datetime.now(UTC)
     give_memory_back()
     totals: dict[str, Any] = {}
-    landing: Landing | None = None
+    lease: TableLease | None = None
     try:
         table = open_table(project, entity)
-        landing = table.attach(task.load_id, task.attempt)
+        lease = table.attach(task.load_id, task.attempt)
         if task.closing:
-            return let_go(table, landing, started, waits=not task.hurried)
-        landing.author = author_of(project, entity)
-        moved = check_author(landing.state, landing.author, entity)
+            return let_go(table, lease, started, waits=not task.hurried)
+        lease.author = author_of(project, entity)
+        moved = check_author(lease.state, lease.author, entity)
         with stops_when(watch.cancelled), open_home(project, entity.with_connections(task.connections)) as home:
             manifest = Manifest(*journal_of(project, entity))
-            opening = Opening(home, table, landing, manifest, entity, task)
+            opening = LoadPlanner(home, table, lease, manifest, entity, task)
             if moved:
                 opening.note(moved)
-            checking = Checking(entity, landing, opening)
-            return _Slice(
-                home, table, landing, opening, checking, task, watch, project.options.slice_minutes * 60
-            ).run()
+            checking = ExpectationGate(entity, lease, opening)
+            return _Slice(home, table, lease, opening, checking, task, watch, project.options.slice_minutes * 60).run()
     except Stopped:
-        return _cancelled(landing, started)
+        return _cancelled(lease, started)
     except LandingBusy as busy:
         if task.closing:
             return SliceResult("cancelled", **times_since(started))  # nothing of this table is ours any more
@@ -108,19 +106,19 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: Watch) -
             return SliceResult("continue", message=message, not_before=due, busy=True, **times_since(started))
         return SliceResult("skipped", message=f"busy: {busy.message}", error=busy.code, **times_since(started))
     except LandingFenced as fenced:
-        return _withdrawn(landing, fenced.message, started)
+        return _withdrawn(lease, fenced.message, started)
     except HyggeError as error:
-        if landing is not None:
-            if _rests_on_state(error) and landing.is_outdated():
-                return _withdrawn(landing, MOVED_ON, started)
-            if landing.open is not None and landing.owns_open:
-                totals = {"rows": landing.open.rows, "bytes": landing.open.bytes, "files": landing.open.files}
-                totals["reached"] = landing.state.reached
-            totals["table_gone"] = is_table_gone(landing)
+        if lease is not None:
+            if _rests_on_state(error) and lease.is_outdated():
+                return _withdrawn(lease, MOVED_ON, started)
+            if lease.open is not None and lease.owns_open:
+                totals = {"rows": lease.open.rows, "bytes": lease.open.bytes, "files": lease.open.files}
+                totals["reached"] = lease.state.reached
+            totals["table_gone"] = is_table_gone(lease)
             if isinstance(error, ExpectationFailed):
                 totals["expectations"] = error.outcome
             if not error.transient:
-                _release(landing)
+                _release(lease)
         pause = backoff_seconds(task.attempt, error.retry_after_seconds) if error.transient else None
         return SliceResult.failure(error, retry_after_seconds=pause, **totals, **times_since(started))
 
@@ -132,16 +130,16 @@ class _Slice:
         self,
         home: Home,
         table: Destination[Any],
-        landing: Landing,
-        opening: Opening,
-        checking: Checking,
+        lease: TableLease,
+        opening: LoadPlanner,
+        checking: ExpectationGate,
         task: SliceTask,
-        watch: Watch,
+        watch: SliceObserver,
         seconds: float,
     ) -> None:
         self._home = home
         self._table = table
-        self._landing = landing
+        self._lease = lease
         self._task = task
         self._watch = watch
         self._started = datetime.now(UTC)
@@ -152,30 +150,30 @@ class _Slice:
 
     def run(self) -> SliceResult:
         """Finish what an earlier attempt began, then this load's own share."""
-        if self._landing.finished:
-            self._landing.sweep()
+        if self._lease.own_result:
+            self._lease.sweep()
             return self._done()
-        moved_from = self._landing.moved_from
+        moved_from = self._lease.moved_from
         if moved_from and not self._opening.reloads:
             raise LandingBroken(
-                f"rows have settled in {moved_from} so far, the settings now say {self._landing.place}",
+                f"rows have settled in {moved_from} so far, the settings now say {self._lease.place}",
                 hint="Restore the setting, or load the new table with run_type full_drop; the old one stays as it is.",
             )
-        if self._landing.open is not None:
-            self._take_over(resumable=not self._landing.began_elsewhere)
-        while not self._landing.finished:
+        if self._lease.open is not None:
+            self._take_over(resumable=not self._lease.began_elsewhere)
+        while not self._lease.own_result:
             if self._opening.has_expired():
-                self._landing.discard(for_reload=True)
-            opened = self._landing.open or self._opening.begin()
+                self._lease.discard(for_reload=True)
+            opened = self._lease.open or self._opening.begin()
             if opened is None:
                 checked = self._checking.judge_nothing()
-                self._landing.sweep()  # what a fenced attempt staged after its successor had swept
-                self._landing.release()
-                return checked_result(self._landing, self._started, checked, self._opening.message, *self._notes)
+                self._lease.sweep()  # what a fenced attempt staged after its successor had swept
+                self._lease.release()
+                return checked_result(self._lease, self._started, checked, self._opening.message, *self._notes)
             try:
                 if self._opening.must_begin_again(opened):
                     # What has landed rows is begun again by a reload alone.
-                    self._landing.discard(for_reload=self._opening.reloads or opened.has_landed)
+                    self._lease.discard(for_reload=self._opening.reloads or opened.has_landed)
                     continue
                 cut = self._reload(opened) if opened.mode == "reload" else self._append(opened)
             except SourceChanged as changed:
@@ -196,16 +194,16 @@ class _Slice:
         What that reload had set aside is then open again.
         """
         try:
-            self._landing.take_over()
+            self._lease.take_over()
         except StoreError as broken:
             # An intent that cannot be finished leaves a table that only a reload mends.
             if broken.transient or not self._opening.reloads:
                 raise
             self._give_up(broken)
-        while (opened := self._landing.open) and not (resumable and self._landing.owns_open):
+        while (opened := self._lease.open) and not (resumable and self._lease.owns_open):
             whole = opened.mode == "reload" and opened.phase != "staging"
             if resumable and is_resumable(opened, self._task.load_id) and (whole or not self._opening.reloads):
-                self._landing.adopt()
+                self._lease.adopt()
             else:
                 self._discard()
 
@@ -221,14 +219,14 @@ class _Slice:
         self._give_up(error)
 
     def _give_up(self, error: HyggeError) -> None:
-        opened = self._landing.open
+        opened = self._lease.open
         if opened is not None:
             what = "a window that was to be loaded again" if opened.backfill else "an earlier load"
             self._opening.note(f"{what}, begun {opened.started}, could not be finished and was given up: {error}")
             self._discard()
 
     def _discard(self) -> None:
-        self._landing.discard(for_reload=self._opening.reloads)
+        self._lease.discard(for_reload=self._opening.reloads)
 
     def _start_over(self, opened: OpenLoad, changed: SourceChanged) -> SliceResult:
         """Begin an open load again that cannot go on where it stopped, if no row doubles by that; else raise.
@@ -236,7 +234,7 @@ class _Slice:
         What a reload has staged nobody has seen, and a store that merges by key takes rows again. Elsewhere only a
         reload helps.
         """
-        merges = self._table.merges and bool(self._landing.state.key_columns)
+        merges = self._table.merges and bool(self._lease.state.key_columns)
         if opened.mode != "reload" and not merges and not self._opening.reloads:
             raise changed
         self._discard()
@@ -249,11 +247,11 @@ class _Slice:
         """Read until the window or the slice ends, then land what was read; position and data commit together."""
         files, position, cut = self._read(opened)
         if files:
-            self._table.publish(self._landing, files, position=position, last=not cut)
+            self._table.publish(self._lease, files, position=position, last=not cut)
         elif not cut:
-            self._landing.finish()
+            self._lease.finish()
         else:
-            self._landing.update(position=position)  # all that was read had landed before
+            self._lease.write_changes(position=position)  # all that was read had landed before
         return self._stopped(cut)
 
     def _reload(self, opened: OpenLoad) -> SliceResult | None:
@@ -261,13 +259,13 @@ class _Slice:
         if opened.phase == "staging":
             files, position, cut = self._read(opened)
             if cut == "cancelled":
-                self._landing.discard()  # the old table is untouched
+                self._lease.discard()  # the old table is untouched
                 return self._stopped(cut)
             staged = (*opened.staged, *files)
-            self._landing.update(staged=staged, position=position, phase="staging" if cut else "dropping")
+            self._lease.write_changes(staged=staged, position=position, phase="staging" if cut else "dropping")
             if cut:
                 return self._stopped(cut)
-        if wait := replace_table(self._table, self._landing):
+        if wait := replace_table(self._table, self._lease):
             return self._result("continue", message=wait.message, not_before=seconds_from_now(wait.seconds))
         return None
 
@@ -276,7 +274,7 @@ class _Slice:
         landed, polish = self._opening.landed(), self._opening.polish
         names = [column.name for column in landed.columns]
         stamp = LoadStamp(opened.load_id, datetime.fromisoformat(opened.started))
-        window = window_of(opened, self._landing.state, polish)
+        window = window_of(opened, self._lease.state, polish)
         known = window.landed
         position = opened.position
         rows = opened.rows + sum(file.rows for file in opened.staged)
@@ -284,9 +282,9 @@ class _Slice:
         cut: Cut = ""
         renewed = time.monotonic()
         boundary = self._boundary(opened, polish.source)
-        identity = Identity(polish, self._landing.state.key_columns, merges=self._table.merges)
+        identity = Identity(polish, self._lease.state.key_columns, merges=self._table.merges)
         checks = self._checking.begin(opened)
-        writer = self._table.writer(self._landing, landed.schema, marked=opened.mode == "changes")
+        writer = self._table.writer(self._lease, landed.schema, marked=opened.mode == "changes")
         try:
             try:
                 with closing(self._home.read(window, opened.position)) as batches:
@@ -317,7 +315,7 @@ class _Slice:
                             cut = "continue"
                             break
                         if time.monotonic() - renewed > RENEWAL_SECONDS:
-                            self._landing.renew()
+                            self._lease.renew()
                             renewed = time.monotonic()
                         del batch, arrived  # or they would still be held while the next ones are read
             except Stopped:
@@ -328,16 +326,16 @@ class _Slice:
             identity.judge()
             self._notes += identity.notes
             if boundary is not None and boundary.boundary is not None:
-                self._landing.note(boundary=boundary.boundary)
+                self._lease.stage_changes(boundary=boundary.boundary)
             if checks is not None:
-                self._landing.note(checked=self._checking.judge(checks, opened, last=not cut))
+                self._lease.stage_changes(checked=self._checking.judge(checks, opened, last=not cut))
                 self._notes += checks.notes
             return writer.finish(), position, cut
         except BaseException:
             writer.abandon()
             raise
 
-    def _boundary(self, opened: OpenLoad, source: Table) -> BoundaryRows | None:
+    def _boundary(self, opened: OpenLoad, source: SourceSchema) -> BoundaryRows | None:
         """What gathers the rows at the watermark; None where there is none, or where they cannot be told apart.
 
         Text is compared by the source's collation, which Arrow does not know.
@@ -350,33 +348,33 @@ class _Slice:
             return None
         (cursor,) = spelling_of(source, [opened.upper.column], "watermark")
         before = opened.boundary
-        if before is None and opened.lower_inclusive and self._landing.state.watermark is not None:
-            before = self._landing.state.watermark.boundary
+        if before is None and opened.lower_inclusive and self._lease.state.watermark is not None:
+            before = self._lease.state.watermark.boundary
         return BoundaryRows(cursor, before)
 
     def _stopped(self, cut: Cut) -> SliceResult | None:
         if cut == "cancelled":
-            self._landing.release()
+            self._lease.release()
             return self._result("cancelled", message=CANCELLED)
         if cut == "continue":
             return self._result("continue")
         return None
 
     def _done(self) -> SliceResult:
-        return ended_result(self._landing, self._started, *self._notes)
+        return ended_result(self._lease, self._started, *self._notes)
 
     def _result(
         self, status: Literal["continue", "cancelled"], *, message: str = "", not_before: str | None = None
     ) -> SliceResult:
-        return slice_result(self._landing, status, self._started, message=message, not_before=not_before)
+        return slice_result(self._lease, status, self._started, message=message, not_before=not_before)
 
 
-def _cancelled(landing: Landing | None, started: datetime) -> SliceResult:
+def _cancelled(lease: TableLease | None, started: datetime) -> SliceResult:
     """The answer of an attempt that was stopped before its first row, or between two of them."""
-    if landing is None:
+    if lease is None:
         return SliceResult("cancelled", message=CANCELLED, **times_since(started))
-    _release(landing)
-    return slice_result(landing, "cancelled", started, message=CANCELLED)
+    _release(lease)
+    return slice_result(lease, "cancelled", started, message=CANCELLED)
 
 
 def _rests_on_state(error: HyggeError) -> bool:
@@ -385,21 +383,21 @@ def _rests_on_state(error: HyggeError) -> bool:
     return not error.transient or isinstance(error, LakeError | StoreError)
 
 
-def _withdrawn(landing: Landing | None, message: str, started: datetime) -> SliceResult:
+def _withdrawn(lease: TableLease | None, message: str, started: datetime) -> SliceResult:
     """The answer of an attempt whose table others have gone on with: it leaves nothing behind if it can help it, and
     looks again."""
     try:
-        if landing is not None:
-            landing.withdraw()
+        if lease is not None:
+            lease.withdraw()
     except HyggeError as failure:
         _log.warning("what a fenced attempt has staged stays until the next load sweeps it: %s", failure)
     due = seconds_from_now(FENCED_PAUSE_SECONDS)
     return SliceResult("continue", message=message, not_before=due, **times_since(started))
 
 
-def _release(landing: Landing) -> None:
+def _release(lease: TableLease) -> None:
     """Give the table up after a permanent failure, so that the next load need not wait for the ownership to expire."""
     try:
-        landing.release()
+        lease.release()
     except HyggeError as error:
         _log.warning("the table's ownership could not be given up and will expire by itself: %s", error)

@@ -128,7 +128,7 @@ class SliceResult:
         )
 
 
-class Watch(Protocol):
+class SliceObserver(Protocol):
     """How a running slice is watched from outside."""
 
     def progress(self, rows: int, bytes_: int) -> None:

@@ -42,7 +42,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class SourceSchema:
     """A source as its catalogue describes it.
 
     ``key`` are the columns of a unique, non-null, orderable key, empty where there is none; only a table with a key
@@ -70,7 +70,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Window:
+class ReadWindow:
     """Which rows to read.
 
     Without ``cursor``: all rows. With it: rows with ``lower < cursor <= upper``; ``lower`` None means from the
@@ -153,7 +153,7 @@ class Home(Protocol):
 
     def __exit__(self, *exc_info: object) -> None: ...
 
-    def describe(self) -> Table:
+    def describe(self) -> SourceSchema:
         """Read the catalogue. Raises HomeNotFound, HomePermissionDenied, UnsupportedType."""
         ...
 
@@ -161,7 +161,7 @@ class Home(Protocol):
         """Fix the upper bound for an incremental read of ``cursor``. Raises CursorUnusable with the reason."""
         ...
 
-    def count(self, window: Window) -> int:
+    def count(self, window: ReadWindow) -> int:
         """How many rows `read` yields of a window that is not one of Change Tracking."""
         ...
 
@@ -169,7 +169,7 @@ class Home(Protocol):
         """How many rows have exactly this cursor value; 0 for a rowversion, which never repeats."""
         ...
 
-    def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
+    def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
         """Yield the window's rows after a position, in key order where the table has a key.
 
         Batches are bounded in bytes and rows. Closing the generator early cancels the statement.

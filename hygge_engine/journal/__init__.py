@@ -3,7 +3,7 @@
 from hygge_engine.journal.changes import Changes
 from hygge_engine.journal.journal import Journal
 from hygge_engine.journal.manifest import MANIFEST_SCHEMA, Manifest
-from hygge_engine.journal.progress import Begun, Progress, ProgressWatch
+from hygge_engine.journal.progress import Begun, ProgressFiles, ProgressWatch
 from hygge_engine.journal.reading import JournalReader, Journals
 from hygge_engine.journal.rows import SCHEMA, EntityRunRow, entity_run_row, load_row
 from hygge_engine.journal.summaries import LOADS_SCHEMA
@@ -19,7 +19,7 @@ __all__ = [
     "JournalReader",
     "Journals",
     "Manifest",
-    "Progress",
+    "ProgressFiles",
     "ProgressWatch",
     "entity_run_row",
     "load_row",

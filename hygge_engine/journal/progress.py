@@ -48,7 +48,7 @@ class Begun:
     begun: str
 
 
-class Progress:
+class ProgressFiles:
     """The progress files below a journal's root folder. Thread-safe."""
 
     def __init__(self, lake: Lake, root: str) -> None:
@@ -141,7 +141,7 @@ class ProgressWatch:
 
     def __init__(
         self,
-        progress: Progress,
+        progress: ProgressFiles,
         load_id: str,
         flow: str,
         entity: str,
@@ -173,11 +173,11 @@ class ProgressWatch:
         self._thread.join(LAST_REQUEST_SECONDS)
 
     def progress(self, rows: int, bytes_: int) -> None:
-        """See `Watch.progress`."""
+        """See `SliceObserver.progress`."""
         self._totals = (rows, bytes_)
 
     def cancelled(self) -> bool:
-        """See `Watch.cancelled`."""
+        """See `SliceObserver.cancelled`."""
         return self._cancelled
 
     def _run(self) -> None:

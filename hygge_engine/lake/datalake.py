@@ -20,9 +20,9 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline import PipelineResponse
 
 from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeDenied, LakeError, LakeNotFound, LakeUnavailable
-from hygge_engine.lake.answers import Etags, bare_etag, complete_range, lake_error, moment_of
 from hygge_engine.lake.base import Content, PathInfo, check_length
 from hygge_engine.lake.credentials import credential_of
+from hygge_engine.lake.responses import Etags, bare_etag, complete_range, lake_error, moment_of
 from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.lake.storage_sdk import (
     BlobClient,

@@ -12,7 +12,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from hygge_engine.checks import Check, attempt, failure
+from hygge_engine.checks import DoctorCheck, attempt, failure
 from hygge_engine.errors import HyggeError, LakeConditionNotMet, LakeConflict, LakeError, LakeNotFound, LakeUnavailable
 from hygge_engine.lake.base import Lake
 
@@ -64,7 +64,7 @@ def check_answers(account_url: str, timeout_seconds: float = CONNECT_TIMEOUT_SEC
         connection.close()
 
 
-def probe(lake: Lake, root: str) -> list[Check]:
+def probe(lake: Lake, root: str) -> list[DoctorCheck]:
     """Try every verb that the landing protocol needs, in a folder of its own below ``root``, and delete the folder.
 
     Where ``root`` does not exist yet, the folder is made in its nearest ancestor that does, so that nothing is left.
@@ -74,7 +74,7 @@ def probe(lake: Lake, root: str) -> list[Check]:
     except HyggeError as error:
         return [failure("lake", "look at the journal's folder", error)]
     folder = f"{base}/.doctor-{uuid.uuid4().hex[:12]}".lstrip("/")
-    checks: list[Check] = []
+    checks: list[DoctorCheck] = []
     try:
         for step in (_write, _conditional_write, _rename):
             checks.append(step(lake, folder))
@@ -88,14 +88,14 @@ def probe(lake: Lake, root: str) -> list[Check]:
     return [*checks, cleaned]
 
 
-def clock_check(name: str, there: datetime, how: str) -> Check:
+def clock_check(name: str, there: datetime, how: str) -> DoctorCheck:
     """How far another machine's clock is from this one's."""
     seconds = (there - datetime.now(UTC)).total_seconds()
     off = abs(seconds)
     found = f"{off:.0f} s {'ahead of' if seconds > 0 else 'behind'} this machine" if off >= 1 else "agrees with ours"
     if off <= CLOCK_TOLERANCE_SECONDS:
-        return Check(name, "ok", found, how)
-    return Check(name, "failed" if off > CLOCK_LIMIT_SECONDS else "warning", found, how, _SET_CLOCK)
+        return DoctorCheck(name, "ok", found, how)
+    return DoctorCheck(name, "failed" if off > CLOCK_LIMIT_SECONDS else "warning", found, how, _SET_CLOCK)
 
 
 def _existing(lake: Lake, path: str) -> str:
@@ -105,40 +105,40 @@ def _existing(lake: Lake, path: str) -> str:
     return path
 
 
-def _nowhere(check: Check, root: str) -> Check:
+def _nowhere(check: DoctorCheck, root: str) -> DoctorCheck:
     """A failed write where nothing of the path exists: OneLake makes nothing outside of its items."""
     found = f"nothing exists at {root.partition('/')[0]}, and nothing can be made there: {check.found}"
     return replace(check, found=found, remedy=_WRONG_PLACE, code=LakeNotFound.code)
 
 
-def _write(lake: Lake, folder: str) -> Check:
+def _write(lake: Lake, folder: str) -> DoctorCheck:
     path, how = f"{folder}/state.json", "Put Blob with If-None-Match: *, then a read"
 
-    def look() -> Check:
+    def look() -> DoctorCheck:
         lake.put(path, b"1", if_absent=True)
         if lake.read(path).data != b"1":
-            return Check("write", "failed", "a file that was written reads differently", how, _IGNORED)
-        return Check("write", "ok", "a file can be written and read", how)
+            return DoctorCheck("write", "failed", "a file that was written reads differently", how, _IGNORED)
+        return DoctorCheck("write", "ok", "a file can be written and read", how)
 
     return attempt("write", how, look)
 
 
-def _conditional_write(lake: Lake, folder: str) -> Check:
+def _conditional_write(lake: Lake, folder: str) -> DoctorCheck:
     path, how = f"{folder}/state.json", "Put Blob with If-None-Match: *, If-Match, and If-Match with an old etag"
 
-    def look() -> Check:
+    def look() -> DoctorCheck:
         if not _refused(lambda: lake.put(path, b"2", if_absent=True)):
             return _ignored("conditional write", "If-None-Match: * on a write", how)
         old = lake.read(path).etag
         lake.put(path, b"3", if_match=old)
         if not _refused(lambda: lake.put(path, b"4", if_match=old)) or lake.read(path).data != b"3":
             return _ignored("conditional write", "If-Match with an old etag", how)
-        return Check("conditional write", "ok", "conditions are honoured", how)
+        return DoctorCheck("conditional write", "ok", "conditions are honoured", how)
 
     return attempt("conditional write", how, look)
 
 
-def _rename(lake: Lake, folder: str) -> Check:
+def _rename(lake: Lake, folder: str) -> DoctorCheck:
     final, how = f"{folder}/final", "create, append, flush, rename; then rename another file onto it"
 
     def stage(name: str) -> str:
@@ -146,30 +146,30 @@ def _rename(lake: Lake, folder: str) -> Check:
         writer.write(name.encode())
         return writer.finish().path
 
-    def look() -> Check:
+    def look() -> DoctorCheck:
         lake.rename(stage("first"), final)
         second = stage("second")
         if not _refused(lambda: lake.rename(second, final)) or lake.read(final).data != b"first":
             return _ignored("rename", "If-None-Match: * on a rename", how)
-        return Check("rename", "ok", "renames move whole files and never overwrite", how)
+        return DoctorCheck("rename", "ok", "renames move whole files and never overwrite", how)
 
     return attempt("rename", how, look)
 
 
-def _clean_up(lake: Lake, folder: str) -> Check:
+def _clean_up(lake: Lake, folder: str) -> DoctorCheck:
     how = "delete the probe's folder, then look for it"
 
-    def look() -> Check:
+    def look() -> DoctorCheck:
         lake.delete_directory(folder)
         left = lake.info(folder) is not None
         remedy = f"Delete {folder} by hand."
-        return Check("delete", "failed", f"{folder} is still there", how, remedy) if left else _deleted(how)
+        return DoctorCheck("delete", "failed", f"{folder} is still there", how, remedy) if left else _deleted(how)
 
     return attempt("delete", how, look)
 
 
-def _deleted(how: str) -> Check:
-    return Check("delete", "ok", "nothing of the probe is left", how)
+def _deleted(how: str) -> DoctorCheck:
+    return DoctorCheck("delete", "ok", "nothing of the probe is left", how)
 
 
 def _refused(write: Callable[[], object]) -> bool:
@@ -180,5 +180,5 @@ def _refused(write: Callable[[], object]) -> bool:
     return False
 
 
-def _ignored(name: str, condition: str, how: str) -> Check:
-    return Check(name, "failed", f"the lake ignores {condition}", how, _IGNORED, LakeError.code)
+def _ignored(name: str, condition: str, how: str) -> DoctorCheck:
+    return DoctorCheck(name, "failed", f"the lake ignores {condition}", how, _IGNORED, LakeError.code)

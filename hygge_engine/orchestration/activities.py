@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from hygge_engine.errors import ConfigurationError, HyggeError, SettingsChanged, UnknownSelection
-from hygge_engine.flow.slices import SliceResult, SliceTask, Watch
+from hygge_engine.flow.slices import SliceObserver, SliceResult, SliceTask
 from hygge_engine.orchestration.events import log_failed_attempt
 from hygge_engine.orchestration.identifiers import entity_run_id
 from hygge_engine.orchestration.turns import Turns, wait_for_turn
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class SliceWatch(Watch, Protocol):
+class SliceWatch(SliceObserver, Protocol):
     """A watch around one slice, told of its answer at the end."""
 
     def __enter__(self) -> Self: ...
@@ -135,7 +135,7 @@ class Activities:
 
         project = self._open_project()
         if int(input_.get("attempt", 1)) == 1:
-            self._telemetry().ended(
+            self._telemetry().record_load(
                 project, input_["summary"], input_["results"], input_["request"].get("traceparent", "")
             )
         return settle(project, input_)

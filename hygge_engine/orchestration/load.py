@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hygge_engine.orchestration.context import Context, Task, Timer
-from hygge_engine.orchestration.progress import Progress
+from hygge_engine.orchestration.progress import LoadProgress
 from hygge_engine.orchestration.summary import summarize
 from hygge_engine.orchestration.verdict import CRASH_PAUSE_SECONDS, CRASHED, CRASHES_LIMIT, close, judge, left, told
-from hygge_engine.orchestration.window import Journey
+from hygge_engine.orchestration.window import EntityRunState
 from hygge_engine.plain_text import carried_in
 
 # The external event that asks a load to stop.
@@ -75,7 +75,7 @@ def load_steps(
     # Holds the event that is still waited for; empty once it has come.
     cancel = [context.wait_for_external_event(CANCEL_EVENT)]
     if CARRIED in input_:
-        progress = Progress.from_json(input_[CARRIED], on_settled)
+        progress = LoadProgress.from_json(input_[CARRIED], on_settled)
     else:
         started = context.current_utc_datetime
         context.set_custom_status({"phase": "planning"})
@@ -83,7 +83,7 @@ def load_steps(
         if not request.get("skip_reason"):
             asked = {"load_id": load_id, "request": request}
             plan = yield from _ask(context, "plan_load", asked, PLAN_ATTEMPTS, cancel)
-        progress = Progress(plan, started, on_settled)
+        progress = LoadProgress(plan, started, on_settled)
     ended = yield from _run_entities(context, load_id, progress, cancel, list(haste), activities_per_history)
     if not ended:
         context.continue_as_new({**request, CARRIED: progress.to_json()})
@@ -98,11 +98,11 @@ def load_steps(
 
 
 def _run_entities(
-    context: Context, load_id: str, progress: Progress, cancel: list[Task], haste: list[Task], limit: int | None
+    context: Context, load_id: str, progress: LoadProgress, cancel: list[Task], haste: list[Task], limit: int | None
 ) -> Generator[Task, Any, bool]:
     """Run the entities of a plan. True once each has settled; False where a new history should go on."""
     totals, window = progress.totals, progress.window
-    running: dict[Task, Journey] = {}
+    running: dict[Task, EntityRunState] = {}
     begun = 0
     alarm = _Alarm(context)
     if not cancel:
@@ -131,10 +131,10 @@ def _run_entities(
         winner = yield context.task_any(waits_for)
         now = context.current_utc_datetime
         if winner in running:
-            journey = running.pop(winner)
-            window.stop(journey)
+            entity_run = running.pop(winner)
+            window.stop(entity_run)
             answer = yield from _read(winner)
-            _go_on(journey, answer, now, progress)
+            _go_on(entity_run, answer, now, progress)
         elif winner is alarm.timer:
             window.wake(max(now, alarm.ring()))
         elif winner in cancel:
@@ -147,68 +147,68 @@ def _run_entities(
             running.clear()
 
 
-def _stop(progress: Progress, now: datetime) -> None:
+def _stop(progress: LoadProgress, now: datetime) -> None:
     """Begin no entity any more, and let those that have begun give up their tables as soon as their slices end."""
     totals, window = progress.totals, progress.window
     if totals.cancelled:
         return
     totals.cancelled = True
-    for journey in window.drain():
-        if not journey.attempts:
-            progress.settle(journey, _stopped(journey), now)
+    for entity_run in window.drain():
+        if not entity_run.attempts:
+            progress.settle(entity_run, _stopped(entity_run), now)
             continue
-        if journey.ending is None:
-            close(journey, _stopped(journey))
-        window.resume(journey)
+        if entity_run.ending is None:
+            close(entity_run, _stopped(entity_run))
+        window.resume(entity_run)
 
 
-def _let_go(progress: Progress, running: Iterable[Journey], now: datetime) -> None:
+def _let_go(progress: LoadProgress, running: Iterable[EntityRunState], now: datetime) -> None:
     """Wait for no slice and no pause any more: whatever has begun gives up its table, against its own slice if need be,
     as after the death of a worker."""
     _stop(progress, now)
     window = progress.window
-    for journey in running:
-        window.stop(journey)
-        journey.started = journey.started or progress.started.isoformat()
-        if journey.ending is None:
-            close(journey, _stopped(journey, _LEFT))
-        window.resume(journey)
-    for journey in window.drain():
-        window.resume(journey)
+    for entity_run in running:
+        window.stop(entity_run)
+        entity_run.started = entity_run.started or progress.started.isoformat()
+        if entity_run.ending is None:
+            close(entity_run, _stopped(entity_run, _LEFT))
+        window.resume(entity_run)
+    for entity_run in window.drain():
+        window.resume(entity_run)
 
 
-def _leave(progress: Progress, running: Iterable[Journey], now: datetime) -> None:
+def _leave(progress: LoadProgress, running: Iterable[EntityRunState], now: datetime) -> None:
     """Settle whatever has not ended, as it stands."""
     _stop(progress, now)
     window = progress.window
-    for journey in running:
-        window.stop(journey)
-        window.resume(journey)
-    for journey in window.drain():
-        progress.settle(journey, told(left(journey, _stopped(journey))), now)
+    for entity_run in running:
+        window.stop(entity_run)
+        window.resume(entity_run)
+    for entity_run in window.drain():
+        progress.settle(entity_run, told(left(entity_run, _stopped(entity_run))), now)
 
 
-def _go_on(journey: Journey, answer: dict[str, Any] | None, now: datetime, progress: Progress) -> None:
+def _go_on(entity_run: EntityRunState, answer: dict[str, Any] | None, now: datetime, progress: LoadProgress) -> None:
     """Let an entity whose activity has ended run again, now or later, or settle it."""
-    verdict = judge(journey, answer, now)
+    verdict = judge(entity_run, answer, now)
     totals, window = progress.totals, progress.window
-    if verdict.answer is not None and verdict.holding and journey.ending is None:
-        close(journey, _stopped(journey) if totals.cancelled else verdict.answer)
-        window.resume(journey)
+    if verdict.answer is not None and verdict.holding and entity_run.ending is None:
+        close(entity_run, _stopped(entity_run) if totals.cancelled else verdict.answer)
+        window.resume(entity_run)
     elif verdict.answer is not None:
-        progress.settle(journey, told(verdict.answer), now)
+        progress.settle(entity_run, told(verdict.answer), now)
         if verdict.answer["status"] == "cancelled":
             # A slice that saw the marker knows of the cancellation even if the event is lost.
             _stop(progress, now)
-    elif totals.cancelled and not journey.attempts:
-        progress.settle(journey, _stopped(journey), now)
-    elif totals.cancelled and journey.ending is None:
-        close(journey, _stopped(journey))
-        window.resume(journey)
+    elif totals.cancelled and not entity_run.attempts:
+        progress.settle(entity_run, _stopped(entity_run), now)
+    elif totals.cancelled and entity_run.ending is None:
+        close(entity_run, _stopped(entity_run))
+        window.resume(entity_run)
     elif verdict.due is None or verdict.due <= now:
-        window.resume(journey)
+        window.resume(entity_run)
     else:
-        window.defer(journey, verdict.due)
+        window.defer(entity_run, verdict.due)
 
 
 def _nudge(context: Context) -> Task:
@@ -290,9 +290,9 @@ def _read(task: Task) -> Generator[Task, Any, dict[str, Any] | None]:
     return dict(value)
 
 
-def _slice_task(load_id: str, settings_hash: str, journey: Journey) -> dict[str, Any]:
+def _slice_task(load_id: str, settings_hash: str, entity_run: EntityRunState) -> dict[str, Any]:
     """The input of ``run_flow``: `SliceTask.to_json`."""
-    entity = journey.entity
+    entity = entity_run.entity
     window = {key: entity[key] for key in ("window_from", "window_to") if key in entity}
     return {
         **window,
@@ -302,18 +302,18 @@ def _slice_task(load_id: str, settings_hash: str, journey: Journey) -> dict[str,
         "entity": entity["entity"],
         "run_type": entity["run_type"],
         "settings_hash": settings_hash,
-        "attempt": journey.attempts,
-        "connections": journey.connections,
-        "busy": journey.busy,
-        "closing": journey.ending is not None,
+        "attempt": entity_run.attempts,
+        "connections": entity_run.connections,
+        "busy": entity_run.busy,
+        "closing": entity_run.ending is not None,
     }
 
 
-def _stopped(journey: Journey, note: str = "") -> dict[str, Any]:
+def _stopped(entity_run: EntityRunState, note: str = "") -> dict[str, Any]:
     """The answer of an entity that a cancelled load does not run again; ``note`` says more of how it was stopped."""
-    if not journey.attempts:
+    if not entity_run.attempts:
         return {"status": "cancelled", "message": "The load was cancelled before this entity began."}
     message = f"The load was cancelled; what had been committed stays.{note}"
-    if journey.last.get("status") == "failed":
-        message += f" The last attempt had failed: {journey.trouble}"
-    return {**journey.last, "status": "cancelled", "message": message}
+    if entity_run.last.get("status") == "failed":
+        message += f" The last attempt had failed: {entity_run.trouble}"
+    return {**entity_run.last, "status": "cancelled", "message": message}

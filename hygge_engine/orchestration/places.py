@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hygge_engine.flow.factory import journal_of
-from hygge_engine.journal import Begun, Journal, Journals, Progress
+from hygge_engine.journal import Begun, Journal, Journals, ProgressFiles
 from hygge_engine.lake.base import Lake
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ class Place:
         return Journal(self.lake, self.root)
 
     @property
-    def progress(self) -> Progress:
-        return Progress(self.lake, self.root)
+    def progress(self) -> ProgressFiles:
+        return ProgressFiles(self.lake, self.root)
 
 
 def place_of(project: Project, entity: Entity) -> Place:

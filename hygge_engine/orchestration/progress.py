@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from hygge_engine.flow.slices import JOURNAL_STATUS
-from hygge_engine.orchestration.window import Journey, Window
+from hygge_engine.orchestration.window import ConcurrencyWindow, EntityRunState
 
 
 class Totals:
@@ -24,7 +24,7 @@ class Totals:
         self.settled[JOURNAL_STATUS[answer["status"]]] += 1
         self.rows += answer.get("rows", 0)
 
-    def status(self, phase: str, window: Window | None = None) -> dict[str, Any]:
+    def status(self, phase: str, window: ConcurrencyWindow | None = None) -> dict[str, Any]:
         """The custom status. ``rows`` are those of settled entities; ``window`` holds the others."""
         return {
             "phase": phase,
@@ -48,7 +48,7 @@ class Totals:
         return "success"
 
 
-class Progress:
+class LoadProgress:
     """A load under way. ``answers`` are the last answers of the entities that will not run again."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Progress:
         self.started = started
         self.totals = Totals(len(entities))
         self.answers: list[dict[str, Any]] = []
-        self.window = self._open_window([Journey(index, entity) for index, entity in enumerate(entities)])
+        self.window = self._open_window([EntityRunState(index, entity) for index, entity in enumerate(entities)])
         self._on_settled = on_settled
 
     @property
@@ -67,17 +67,17 @@ class Progress:
         """What the plan was made with."""
         return str(self.plan["settings_hash"])
 
-    def settle(self, journey: Journey, answer: Mapping[str, Any], now: datetime) -> None:
+    def settle(self, entity_run: EntityRunState, answer: Mapping[str, Any], now: datetime) -> None:
         """Keep an entity's last answer, with the plan's names for it and the start of its first slice.
 
         What has landed everything ended with its last slice; whatever else was waited for ends now.
         """
         self.totals.settle(answer)
-        names = {key: journey.entity[key] for key in ("flow", "entity", "entity_run_id", "run_type")}
-        times = {"started": journey.started}
+        names = {key: entity_run.entity[key] for key in ("flow", "entity", "entity_run_id", "run_type")}
+        times = {"started": entity_run.started}
         if answer["status"] != "done":
             times["finished"] = max(now, _time_of(answer.get("finished"), now)).isoformat()
-        self.answers.append({**answer, **names, **times, "attempts": journey.attempts})
+        self.answers.append({**answer, **names, **times, "attempts": entity_run.attempts})
         self._on_settled(self.answers[-1])
 
     def to_json(self) -> dict[str, Any]:
@@ -88,12 +88,12 @@ class Progress:
             "entities": self.totals.entities,
             "cancelled": self.totals.cancelled,
             "answers": self.answers,
-            "ready": [journey.to_json() for journey in self.window.ready_journeys()],
-            "deferred": [[due.isoformat(), journey.to_json()] for due, journey in self.window.deferred_journeys()],
+            "ready": [entity_run.to_json() for entity_run in self.window.ready_runs()],
+            "deferred": [[due.isoformat(), entity_run.to_json()] for due, entity_run in self.window.deferred_runs()],
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], on_settled: Callable[[dict[str, Any]], None]) -> Progress:
+    def from_json(cls, value: Mapping[str, Any], on_settled: Callable[[dict[str, Any]], None]) -> LoadProgress:
         """The inverse of `to_json`."""
         progress = cls(value["plan"], datetime.fromisoformat(value["started"]), on_settled)
         progress.totals = Totals(value["entities"])
@@ -101,13 +101,13 @@ class Progress:
         progress.answers = list(value["answers"])
         for answer in progress.answers:
             progress.totals.settle(answer)
-        progress.window = progress._open_window([Journey.from_json(journey) for journey in value["ready"]])
-        for due, journey in value["deferred"]:
-            progress.window.defer(Journey.from_json(journey), datetime.fromisoformat(due))
+        progress.window = progress._open_window([EntityRunState.from_json(entity_run) for entity_run in value["ready"]])
+        for due, entity_run in value["deferred"]:
+            progress.window.defer(EntityRunState.from_json(entity_run), datetime.fromisoformat(due))
         return progress
 
-    def _open_window(self, journeys: list[Journey]) -> Window:
-        return Window(journeys, self.plan.get("concurrency", 1), self.plan.get("pools", {}))
+    def _open_window(self, entity_runs: list[EntityRunState]) -> ConcurrencyWindow:
+        return ConcurrencyWindow(entity_runs, self.plan.get("concurrency", 1), self.plan.get("pools", {}))
 
 
 def _time_of(text: str | None, default: datetime) -> datetime:

@@ -7,14 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from hygge_engine.flow.slices import JOURNAL_STATUS
-from hygge_engine.orchestration.progress import Progress
+from hygge_engine.orchestration.progress import LoadProgress
 
 # An output travels through the orchestration's history: of a message only the beginning is kept there. The journal
 # has it whole.
 SUMMARY_MESSAGE_LIMIT_CHARACTERS = 500
 
 
-def summarize(load_id: str, request: Mapping[str, Any], progress: Progress, *, finished: datetime) -> dict[str, Any]:
+def summarize(
+    load_id: str, request: Mapping[str, Any], progress: LoadProgress, *, finished: datetime
+) -> dict[str, Any]:
     """The output of a load: its totals, and a line per entity. Times in ISO 8601, UTC; ``duration`` in seconds."""
     plan, totals, started = progress.plan, progress.totals, progress.started
     skipped = request.get("skip_reason", "")

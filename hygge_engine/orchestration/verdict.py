@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from hygge_engine.orchestration.window import Journey
+from hygge_engine.orchestration.window import EntityRunState
 
 # Transient failures in a row before an entity is given up. With the pauses of `hygge_engine.retry` that is most of a
 # minute of waiting between attempts, the time that Azure SQL takes to fail over; the next load goes on where this one
@@ -96,38 +96,38 @@ class Verdict:
     holding: bool = False
 
 
-def judge(journey: Journey, answer: Mapping[str, Any] | None, now: datetime) -> Verdict:
+def judge(entity_run: EntityRunState, answer: Mapping[str, Any] | None, now: datetime) -> Verdict:
     """Count one activity's answer (None: it ended without one) and decide. Pure but for the journey's own counters."""
     if answer is not None and answer.get("waiting"):
-        journey.attempts -= 1  # it was not its turn, and it has not even looked
+        entity_run.attempts -= 1  # it was not its turn, and it has not even looked
         return Verdict(due=max(datetime.fromisoformat(answer["not_before"]), now))
-    journey.started = journey.started or (answer or {}).get("started", "")
+    entity_run.started = entity_run.started or (answer or {}).get("started", "")
     # A slice that could not even look (a fenced one, a lake that is down) does not know what was landed before it.
-    known = {total: journey.last[total] for total in _WHOLE if total in journey.last}
+    known = {total: entity_run.last[total] for total in _WHOLE if total in entity_run.last}
     answer = {**known, **(CRASHED if answer is None else answer)}
-    if answer["status"] == "failed" and journey.last.get("table_gone"):
+    if answer["status"] == "failed" and entity_run.last.get("table_gone"):
         answer.setdefault("table_gone", True)
     progressed = any(answer.get(total) != known.get(total) for total in _WHOLE)
-    journey.last = answer
-    journey.busy = journey.busy + 1 if answer.get("busy") else 0
-    if journey.ending is not None:
-        return _after_closing(journey, journey.ending, now, progressed=progressed)
+    entity_run.last = answer
+    entity_run.busy = entity_run.busy + 1 if answer.get("busy") else 0
+    if entity_run.ending is not None:
+        return _after_closing(entity_run, entity_run.ending, now, progressed=progressed)
     if answer["status"] == "continue":
-        return _after_continue(journey, progressed, now)
+        return _after_continue(entity_run, progressed, now)
     if answer["status"] == "failed":
-        journey.troubles += 1
-        journey.trouble = answer.get("message", "")
+        entity_run.troubles += 1
+        entity_run.trouble = answer.get("message", "")
         if progressed:
             # It got ahead before it failed: the budget is for failing in a row.
-            _forgive(journey)
-        return _after_failure(journey, now)
-    return Verdict(answer=_with_recovery(journey) if answer["status"] == "done" else answer)
+            _forgive(entity_run)
+        return _after_failure(entity_run, now)
+    return Verdict(answer=_with_recovery(entity_run) if answer["status"] == "done" else answer)
 
 
-def close(journey: Journey, ending: Mapping[str, Any]) -> None:
+def close(entity_run: EntityRunState, ending: Mapping[str, Any]) -> None:
     """Let an entity that may still own its table settle with this answer as soon as it has let go of it."""
-    journey.ending = dict(ending)
-    _forgive(journey)
+    entity_run.ending = dict(ending)
+    _forgive(entity_run)
 
 
 def told(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,27 +137,29 @@ def told(answer: Mapping[str, Any]) -> dict[str, Any]:
     return {**answer, "message": f"{answer.get('message', '')} {_GONE}".lstrip()}
 
 
-def _with_recovery(journey: Journey) -> dict[str, Any]:
-    answer = journey.last
-    if not journey.troubles:
+def _with_recovery(entity_run: EntityRunState) -> dict[str, Any]:
+    answer = entity_run.last
+    if not entity_run.troubles:
         return answer
-    recovered = f"Recovered from {journey.troubles} failed attempts, the last: {journey.trouble}"
+    recovered = f"Recovered from {entity_run.troubles} failed attempts, the last: {entity_run.trouble}"
     return {**answer, "message": f"{answer['message']}; {recovered}" if answer.get("message") else recovered}
 
 
-def _after_closing(journey: Journey, ending: Mapping[str, Any], now: datetime, *, progressed: bool) -> Verdict:
+def _after_closing(
+    entity_run: EntityRunState, ending: Mapping[str, Any], now: datetime, *, progressed: bool
+) -> Verdict:
     """A slice that was only to let go has answered. One that could not is tried again only where that matters: a
     table that is gone comes back by it, any other is free again two minutes later by itself."""
-    answer = journey.last
+    answer = entity_run.last
     if answer["status"] == "done":
-        done = _with_recovery(journey)
+        done = _with_recovery(entity_run)
         notes = [_FINISHED if ending["status"] == "cancelled" else "", done.get("message", "")]
         return Verdict(answer={**done, "message": "; ".join(filter(None, notes))})
     verdict = Verdict(answer=answer)
     if answer["status"] == "continue":
-        verdict = _after_continue(journey, progressed, now)
+        verdict = _after_continue(entity_run, progressed, now)
     elif answer["status"] == "failed" and (not answer.get("transient") or answer.get("table_gone")):
-        verdict = _after_failure(journey, now)
+        verdict = _after_failure(entity_run, now)
     if verdict.answer is None:
         return verdict
     answer = verdict.answer
@@ -167,10 +169,10 @@ def _after_closing(journey: Journey, ending: Mapping[str, Any], now: datetime, *
     return Verdict(answer=settled)
 
 
-def left(journey: Journey, stopped: Mapping[str, Any]) -> dict[str, Any]:
+def left(entity_run: EntityRunState, stopped: Mapping[str, Any]) -> dict[str, Any]:
     """The answer of an entity that settles without having let go of its table, because nobody waits for that any
     longer: its ending, or ``stopped`` where it has none."""
-    answer = _as_reached(journey.ending or stopped, journey.last)
+    answer = _as_reached(entity_run.ending or stopped, entity_run.last)
     message = f"{answer.get('message', '')} {_HELD} whatever that waited for did not answer."
     return {**answer, "message": message}
 
@@ -180,25 +182,25 @@ def _as_reached(ending: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str,
     return {**ending, "table_gone": None, **{key: last[key] for key in _REACHED if key in last}}
 
 
-def _after_continue(journey: Journey, progressed: bool, now: datetime) -> Verdict:
-    _forgive(journey)
-    answer = journey.last
+def _after_continue(entity_run: EntityRunState, progressed: bool, now: datetime) -> Verdict:
+    _forgive(entity_run)
+    answer = entity_run.last
     if answer.get("begun_again"):
-        journey.beginnings += 1
-        if journey.beginnings >= BEGINNINGS_LIMIT:
+        entity_run.beginnings += 1
+        if entity_run.beginnings >= BEGINNINGS_LIMIT:
             return _no_progress(answer, _BEGUN_AGAIN)
     not_before = answer.get("not_before")
     if not_before is not None:
-        journey.waiting_since = now if progressed else journey.waiting_since or now
-        waited = (now - journey.waiting_since).total_seconds()
+        entity_run.waiting_since = now if progressed else entity_run.waiting_since or now
+        waited = (now - entity_run.waiting_since).total_seconds()
         if waited > WAITING_LIMIT_SECONDS:
             return _no_progress(answer, f"Waited for {waited / 60:.0f} minutes and got no further.")
         return Verdict(due=max(datetime.fromisoformat(not_before), now))
-    journey.waiting_since = None
-    journey.idle = 0 if progressed else journey.idle + 1
-    if journey.idle >= IDLE_SLICES_LIMIT:
+    entity_run.waiting_since = None
+    entity_run.idle = 0 if progressed else entity_run.idle + 1
+    if entity_run.idle >= IDLE_SLICES_LIMIT:
         return _no_progress(answer, _IDLE)
-    return Verdict(due=now + timedelta(seconds=IDLE_PAUSE_SECONDS) if journey.idle else None)
+    return Verdict(due=now + timedelta(seconds=IDLE_PAUSE_SECONDS) if entity_run.idle else None)
 
 
 def _no_progress(answer: Mapping[str, Any], why: str) -> Verdict:
@@ -207,28 +209,28 @@ def _no_progress(answer: Mapping[str, Any], why: str) -> Verdict:
     return Verdict(answer=given_up, holding=True)
 
 
-def _after_failure(journey: Journey, now: datetime) -> Verdict:
-    answer = journey.last
-    since = journey.failing_since = journey.failing_since or now
+def _after_failure(entity_run: EntityRunState, now: datetime) -> Verdict:
+    answer = entity_run.last
+    since = entity_run.failing_since = entity_run.failing_since or now
     pause = answer.get("retry_after_seconds") or 0.0
     if answer.get("error") in (CRASHED["error"], UNEXPECTED):
-        journey.crashes += 1
+        entity_run.crashes += 1
         crashed = answer["error"] == CRASHED["error"]
-        given_up = journey.crashes >= (CRASHES_LIMIT if crashed else UNEXPECTED_LIMIT)
-        pause = CRASH_PAUSE_SECONDS * journey.crashes if crashed else pause
+        given_up = entity_run.crashes >= (CRASHES_LIMIT if crashed else UNEXPECTED_LIMIT)
+        pause = CRASH_PAUSE_SECONDS * entity_run.crashes if crashed else pause
     elif answer.get("transient"):
-        journey.failures += 1
+        entity_run.failures += 1
         failing = (now - since).total_seconds() + pause
-        given_up = journey.failures >= TRANSIENT_FAILURES_LIMIT or failing > FAILING_LIMIT_SECONDS
+        given_up = entity_run.failures >= TRANSIENT_FAILURES_LIMIT or failing > FAILING_LIMIT_SECONDS
     else:
         return Verdict(answer=answer)
     if not given_up:
         return Verdict(due=now + timedelta(seconds=pause))
-    times, seconds = journey.failures + journey.crashes, (now - since).total_seconds()
+    times, seconds = entity_run.failures + entity_run.crashes, (now - since).total_seconds()
     message = f"{answer.get('message', '')} Gave up after {times} attempts in {seconds:.0f} s."
     return Verdict(answer={**answer, "message": message}, holding=True)
 
 
-def _forgive(journey: Journey) -> None:
-    journey.failures = journey.crashes = 0
-    journey.failing_since = None
+def _forgive(entity_run: EntityRunState) -> None:
+    entity_run.failures = entity_run.crashes = 0
+    entity_run.failing_since = None

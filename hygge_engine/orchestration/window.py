@@ -18,7 +18,7 @@ _TIMES = ("failing_since", "waiting_since")
 
 
 @dataclass
-class Journey:
+class EntityRunState:
     """One entity on its way through a load.
 
     ``attempts`` counts the activities scheduled so far, ``troubles`` those that failed, ``trouble`` says what the last
@@ -54,7 +54,7 @@ class Journey:
         return {**vars(self), "entity": dict(self.entity), **times}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Journey:
+    def from_json(cls, value: Mapping[str, Any]) -> EntityRunState:
         """The inverse of `to_json`."""
         times = {name: datetime.fromisoformat(at) if (at := value.get(name)) else None for name in _TIMES}
         return cls(**{**value, **times})
@@ -75,23 +75,23 @@ class Journey:
         return int(self.entity.get("connections_at_most") or self.connections_at_once)
 
 
-class Window:
+class ConcurrencyWindow:
     """At most ``concurrency`` journeys run at once, and on one connection those that its ``pools[connection]`` suffices
     for; one that needs more than the whole pool runs alone. What nobody waits for is given to one that can use it.
 
     Ready journeys run in the order of the plan, so that one which has begun goes on before another begins.
     """
 
-    def __init__(self, journeys: Iterable[Journey], concurrency: int, pools: Mapping[str, int]) -> None:
+    def __init__(self, entity_runs: Iterable[EntityRunState], concurrency: int, pools: Mapping[str, int]) -> None:
         self._free = concurrency
         self._pools = dict(pools)
         self._running = 0
         self._taken: defaultdict[str, int] = defaultdict(int)
-        self._journeys = {journey.index: journey for journey in journeys}
+        self._runs = {entity_run.index: entity_run for entity_run in entity_runs}
         self._ready: defaultdict[str, list[int]] = defaultdict(list)
-        for journey in self._journeys.values():
+        for entity_run in self._runs.values():
             # In ascending order, as the plan has them, a list is a heap already.
-            self._ready[journey.connection].append(journey.index)
+            self._ready[entity_run.connection].append(entity_run.index)
         self._deferred: list[tuple[datetime, int]] = []
 
     @property
@@ -111,7 +111,7 @@ class Window:
         """When the first deferred journey may run again."""
         return self._deferred[0][0] if self._deferred else None
 
-    def start_next(self) -> Journey | None:
+    def start_next(self) -> EntityRunState | None:
         """Take the next journey that may run now, or None."""
         if self._free < 1:
             return None
@@ -119,62 +119,62 @@ class Window:
         open_ = [
             (indices[0], connection)
             for connection, indices in self._ready.items()
-            if indices and self._has_room(self._journeys[indices[0]])
+            if indices and self._has_room(self._runs[indices[0]])
         ]
         if not open_:
             return None
         _, connection = min(open_)
-        journey = self._journeys[heapq.heappop(self._ready[connection])]
+        entity_run = self._runs[heapq.heappop(self._ready[connection])]
         self._free -= 1
         self._running += 1
-        journey.connections = self._share_of(journey)
-        self._taken[connection] += journey.connections
-        return journey
+        entity_run.connections = self._share_of(entity_run)
+        self._taken[connection] += entity_run.connections
+        return entity_run
 
-    def _share_of(self, journey: Journey) -> int:
+    def _share_of(self, entity_run: EntityRunState) -> int:
         """What a journey is given of its connection: more than it needs only where nothing is left to come for it."""
-        needed = journey.connections_at_once
-        if self._ready[journey.connection] or self._deferred:
+        needed = entity_run.connections_at_once
+        if self._ready[entity_run.connection] or self._deferred:
             return needed
-        spare = self._pools.get(journey.connection, 1) - self._taken[journey.connection]
-        return max(needed, min(journey.connections_at_most, spare))
+        spare = self._pools.get(entity_run.connection, 1) - self._taken[entity_run.connection]
+        return max(needed, min(entity_run.connections_at_most, spare))
 
-    def _has_room(self, journey: Journey) -> bool:
-        taken = self._taken[journey.connection]
-        pool = self._pools.get(journey.connection, 1)
-        return not journey.connection or not taken or taken + journey.connections_at_once <= pool
+    def _has_room(self, entity_run: EntityRunState) -> bool:
+        taken = self._taken[entity_run.connection]
+        pool = self._pools.get(entity_run.connection, 1)
+        return not entity_run.connection or not taken or taken + entity_run.connections_at_once <= pool
 
-    def stop(self, journey: Journey) -> None:
+    def stop(self, entity_run: EntityRunState) -> None:
         """Give back the place of a journey whose activity has answered."""
         self._free += 1
         self._running -= 1
-        self._taken[journey.connection] -= journey.connections
+        self._taken[entity_run.connection] -= entity_run.connections
 
-    def resume(self, journey: Journey) -> None:
+    def resume(self, entity_run: EntityRunState) -> None:
         """Let a journey run again as soon as there is a place."""
-        heapq.heappush(self._ready[journey.connection], journey.index)
+        heapq.heappush(self._ready[entity_run.connection], entity_run.index)
 
-    def defer(self, journey: Journey, due: datetime) -> None:
+    def defer(self, entity_run: EntityRunState, due: datetime) -> None:
         """Let a journey run again, but not before ``due``."""
-        self._journeys[journey.index] = journey
-        heapq.heappush(self._deferred, (due, journey.index))
+        self._runs[entity_run.index] = entity_run
+        heapq.heappush(self._deferred, (due, entity_run.index))
 
     def wake(self, now: datetime) -> None:
         """Make ready what was deferred until now."""
         while self._deferred and self._deferred[0][0] <= now:
-            self.resume(self._journeys[heapq.heappop(self._deferred)[1]])
+            self.resume(self._runs[heapq.heappop(self._deferred)[1]])
 
-    def ready_journeys(self) -> list[Journey]:
+    def ready_runs(self) -> list[EntityRunState]:
         """Those that may run as soon as there is a place, in the order of the plan."""
-        return [self._journeys[index] for index in sorted(index for ready in self._ready.values() for index in ready)]
+        return [self._runs[index] for index in sorted(index for ready in self._ready.values() for index in ready)]
 
-    def deferred_journeys(self) -> list[tuple[datetime, Journey]]:
+    def deferred_runs(self) -> list[tuple[datetime, EntityRunState]]:
         """Those that wait for their time, the next one first."""
-        return [(due, self._journeys[index]) for due, index in sorted(self._deferred)]
+        return [(due, self._runs[index]) for due, index in sorted(self._deferred)]
 
-    def drain(self) -> list[Journey]:
+    def drain(self) -> list[EntityRunState]:
         """Take out all journeys that do not run, in the order of the plan."""
-        journeys = self.ready_journeys() + [journey for _, journey in self.deferred_journeys()]
+        entity_runs = self.ready_runs() + [entity_run for _, entity_run in self.deferred_runs()]
         self._ready.clear()
         self._deferred.clear()
-        return sorted(journeys, key=lambda journey: journey.index)
+        return sorted(entity_runs, key=lambda entity_run: entity_run.index)

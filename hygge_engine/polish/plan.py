@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from hygge_engine.errors import ConfigurationError
-from hygge_engine.homes.base import Column, Table
+from hygge_engine.homes.base import Column, SourceSchema
 from hygge_engine.polish.names import convert_case
 from hygge_engine.polish.polish import BLURRED_HINT, Landed, Polish, spelt
 from hygge_engine.polish.values import folded, has_exact_text, has_text, hashed, joined, masked
@@ -23,7 +23,7 @@ _LOADED_AT = pa.timestamp("us", tz="UTC")
 _SALT_DIGITS = 8
 
 
-def polish_of(source: Table, settings: PolishSettings | None) -> Polish:
+def polish_of(source: SourceSchema, settings: PolishSettings | None) -> Polish:
     """How ``source`` lands. Raises ConfigurationError where the settings do not fit it, before a row is read."""
     if settings is None:
         return Polish(source, source)
@@ -33,7 +33,7 @@ def polish_of(source: Table, settings: PolishSettings | None) -> Polish:
 class _Planner:
     """Works out what becomes of every column."""
 
-    def __init__(self, source: Table, settings: PolishSettings) -> None:
+    def __init__(self, source: SourceSchema, settings: PolishSettings) -> None:
         self._source = source
         self._settings = settings
         self._trimmed: set[str] = set()

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from hygge_engine.errors import ConfigurationError, HomeNotFound, KeyUnusable
-from hygge_engine.homes.base import Column, Table
+from hygge_engine.homes.base import Column, SourceSchema
 from hygge_engine.polish.values import strings_of, texts_of
 from hygge_engine.project.telling.problems import suggest
 
@@ -56,8 +56,8 @@ class Landed:
 class Polish:
     """``table`` is what lands of ``source``, its key included. ``dropped`` are columns of the source that do not."""
 
-    source: Table
-    table: Table
+    source: SourceSchema
+    table: SourceSchema
     columns: tuple[Landed, ...] = ()
     dropped: tuple[str, ...] = ()
     _names: Mapping[str, str] = field(default_factory=dict)

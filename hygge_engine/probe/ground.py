@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hygge_engine.errors import LakeConflict, LakeError, LakeNotFound, LandingBusy, NotOurs
-from hygge_engine.lake.answers import moment_of
+from hygge_engine.lake.responses import moment_of
 from hygge_engine.probe.wire import Answer, Listed, Wire
 from hygge_engine.stores.landing.process import has_ended, this_process
 from hygge_engine.stores.open_mirroring.fabric import TableStatus

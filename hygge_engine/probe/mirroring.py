@@ -16,7 +16,7 @@ import pyarrow as pa
 from hygge_engine.errors import HyggeError, StoreError
 from hygge_engine.probe.assumptions import MIRRORING, Finding, Holds
 from hygge_engine.probe.ground import SCHEMA, UNDERSCORE_SCHEMA, Ground
-from hygge_engine.probe.tables import MARKER, PLAIN, TYPES, Table, encode, marked, plain
+from hygge_engine.probe.tables import MARKER, PLAIN, TYPES, ProbeTable, encode, marked, plain
 from hygge_engine.probe.wire import Answer, Spent, Wire
 from hygge_engine.stores.open_mirroring.fabric import TableStatus, read_status_file, table_statuses
 from hygge_engine.stores.open_mirroring.layout import METADATA_FILE
@@ -46,7 +46,7 @@ type _Until = Callable[[TableStatus | None], bool]
 class Wait:
     """What a case waits for: a status of its table, for so many seconds at most."""
 
-    table: Table
+    table: ProbeTable
     until: _Until
     seconds: float
 
@@ -174,8 +174,8 @@ class Mirroring:
     def _judge(self, id_: str, holds: bool, seen: str, seconds: float | None = None) -> None:
         self._found(id_, "yes" if holds else "no", seen, seconds)
 
-    def _table(self, kind: str, schema: str = SCHEMA) -> Table:
-        return Table(self._wire, self._ground, self._settings, kind, schema)
+    def _table(self, kind: str, schema: str = SCHEMA) -> ProbeTable:
+        return ProbeTable(self._wire, self._ground, self._settings, kind, schema)
 
     def _still(self) -> float:
         """How long nothing has to happen before it is taken for granted."""
@@ -224,7 +224,7 @@ class Mirroring:
         yield Wait(table, _applied(1), SHOW_SECONDS)
         yield from self._compare("rebuilt", table, [(9, "z")])
 
-    def _gap(self, table: Table, schema: pa.Schema) -> Case:
+    def _gap(self, table: ProbeTable, schema: pa.Schema) -> Case:
         def row(name: str) -> pa.Table:
             return pa.Table.from_pylist([{"id": 1, "name": name, "note": None, ROW_MARKER: 4}], schema=schema)
 
@@ -239,7 +239,7 @@ class Mirroring:
         rows = [(1, "last", None), (2, "B", None), (4, "d", None), (5, "e", "new")]
         yield from self._compare("order", table, rows, "note")
 
-    def _drop(self, table: Table, id_: str) -> Case:
+    def _drop(self, table: ProbeTable, id_: str) -> Case:
         """Delete a table's folder and wait until Fabric lists it no more."""
         answer = Answer(0)
         for _ in range(READ_ATTEMPTS):
@@ -338,7 +338,7 @@ class Mirroring:
 
     # --- judgements
 
-    def _try_landing_rename(self, table: Table, data: bytes) -> None:
+    def _try_landing_rename(self, table: ProbeTable, data: bytes) -> None:
         """Publish file 1, then try to publish it again and to put another one in its place."""
         final = table.layout.data_file(1)
         staged = table.stage(data)
@@ -353,13 +353,13 @@ class Mirroring:
         if not published.done:
             raise StoreError(f"cannot rename a file to {final}: {published}")
 
-    def _judge_spelling(self, table: Table, moment: Moment) -> None:
+    def _judge_spelling(self, table: ProbeTable, moment: Moment) -> None:
         status = moment.status
         if status is not None:
             spelt = (status.schema_name, status.table_name)
             self._judge("names_as_spelt", spelt == table.key, ".".join(spelt))
 
-    def _judge_folder(self, table: Table) -> None:
+    def _judge_folder(self, table: ProbeTable) -> None:
         entries = self._wire.list(table.layout.folder) or []
         others = [
             entry.name
@@ -397,7 +397,7 @@ class Mirroring:
         except ValueError:
             return None
 
-    def _unreadable(self, table: Table) -> str:
+    def _unreadable(self, table: ProbeTable) -> str:
         """Why a mirrored table cannot be read; empty where it can."""
         if self._readable:
             return self._readable
@@ -407,7 +407,7 @@ class Mirroring:
             return error.message
         return ""
 
-    def _compare(self, id_: str, table: Table, rows: list[tuple[Any, ...]], *more: str) -> Case:
+    def _compare(self, id_: str, table: ProbeTable, rows: list[tuple[Any, ...]], *more: str) -> Case:
         """Judge by the rows of the mirrored table, which may come a little after its status."""
         if self._readable:
             self._found(id_, "unknown", f"mirrored tables cannot be read: {self._readable}")
@@ -458,7 +458,7 @@ def _failed(status: TableStatus | None) -> bool:
     return status is not None and bool(status.error or status.status == "Failed")
 
 
-def _tick(table: Table) -> Wait:
+def _tick(table: ProbeTable) -> Wait:
     """One more look at the status."""
     return Wait(table, lambda status: True, 0.0)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from hygge_engine.errors import HyggeError
-from hygge_engine.lake.answers import moment_of
 from hygge_engine.lake.probe import CLOCK_TOLERANCE_SECONDS
+from hygge_engine.lake.responses import moment_of
 from hygge_engine.lake.upload import CHUNK_BYTES
 from hygge_engine.probe.assumptions import STORAGE, Finding, Holds
 from hygge_engine.probe.wire import Answer, Spent, Wire

@@ -47,7 +47,7 @@ TYPES: dict[str, tuple[pa.DataType, Any]] = {
 }
 
 
-class Table:
+class ProbeTable:
     """One table of the probe in the landing zone."""
 
     def __init__(self, wire: Wire, ground: Ground, settings: OpenMirroringSettings, kind: str, schema: str) -> None:

@@ -14,8 +14,8 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline import PipelineResponse
 
 from hygge_engine.errors import LakeDenied, LakeError, LakeUnavailable
-from hygge_engine.lake.answers import Etags, bare_etag, complete_range, lake_error
 from hygge_engine.lake.datalake import service_clients
+from hygge_engine.lake.responses import Etags, bare_etag, complete_range, lake_error
 from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.retry import call_with_retries
 

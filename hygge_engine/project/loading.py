@@ -4,8 +4,7 @@ together, and a project is assembled, or all that is wrong is told at once."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping as MappingType
-from collections.abc import Sequence as SequenceType
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from hygge_engine.project.models.documents import DefaultsDocument, FlowDocument
 from hygge_engine.project.models.project import MICROSOFT_HOSTS, Flow, JournalSettings, Project
 from hygge_engine.project.models.settings import ConnectionSettings, Settings, load_types
 from hygge_engine.project.reading.bounds import Bounds
-from hygge_engine.project.reading.checks import Checks
+from hygge_engine.project.reading.checks import CrossSectionRules
 from hygge_engine.project.reading.entities import Entities, run_type_of
 from hygge_engine.project.reading.entity_tree import EntityTree
 from hygge_engine.project.reading.files import Files, FlowTree
@@ -28,13 +27,13 @@ from hygge_engine.project.reading.sections import Sections
 from hygge_engine.project.reading.validation import validate
 from hygge_engine.project.reading.variables import Variables
 from hygge_engine.project.telling.keys import KeyKnowledge
-from hygge_engine.project.telling.nodes import Mapping, Node
+from hygge_engine.project.telling.nodes import MappingNode, Node
 from hygge_engine.project.telling.other_tools import NO_FLOW_KEYS, NO_PROJECT_KEYS
 from hygge_engine.project.telling.problems import Problems
 
 
 def load_project(
-    directory: Path, environment: MappingType[str, str] | None = None, overrides: SequenceType[str] = ()
+    directory: Path, environment: Mapping[str, str] | None = None, overrides: Sequence[str] = ()
 ) -> Project:
     """Read and validate ``hygge.yml`` and ``flows/`` below ``directory``.
 
@@ -69,7 +68,7 @@ def _summarise(directory: Path, problems: tuple[Problem, ...]) -> ConfigurationE
 
 
 def _load(
-    directory: Path, environment: MappingType[str, str], files: Files, keys: KeyKnowledge, problems: Problems
+    directory: Path, environment: Mapping[str, str], files: Files, keys: KeyKnowledge, problems: Problems
 ) -> Project | None:
     """The project; None where hygge.yml is not as it has to be. What is wrong with flows is among the problems."""
     if not (directory / PROJECT_FILE).is_file():
@@ -82,7 +81,7 @@ def _load(
     options = frame.document.options if frame.document is not None else None
     hosts, local_paths = (options.lake_hosts, options.local_paths) if options is not None else (MICROSOFT_HOSTS, None)
     bounds = Bounds(directory, hosts, local_paths, environment, problems)
-    checks = Checks(directory, frame.connections, problems)
+    checks = CrossSectionRules(directory, frame.connections, problems)
     reader = _FlowReader(keys, journals, bounds, checks, Entities(keys, sections, bounds, checks, problems), problems)
     flows = [flow for each in flow_trees if (flow := reader.read(each, frame)) is not None]
     checks.check_telemetry()
@@ -90,7 +89,7 @@ def _load(
     if tree is None:
         return None
     section = tree.get("journal")
-    journal = journals.read(section if isinstance(section, Mapping) else None)
+    journal = journals.read(section if isinstance(section, MappingNode) else None)
     _check_journal(bounds, journal, section)
     if frame.document is None or frame.connections is None or journal is None:
         return None
@@ -108,17 +107,17 @@ def _load(
 class _Frame:
     """What hygge.yml says for all flows: None where it does not, or has problems."""
 
-    tree: Mapping | None = None
+    tree: MappingNode | None = None
     document: ProjectDocument | None = None
-    connections: MappingType[str, ConnectionSettings | None] | None = None
-    defaults: Mapping | None = None
+    connections: Mapping[str, ConnectionSettings | None] | None = None
+    defaults: MappingNode | None = None
 
 
-def _read_frame(tree: Mapping, keys: KeyKnowledge, sections: Sections, problems: Problems) -> _Frame:
+def _read_frame(tree: MappingNode, keys: KeyKnowledge, sections: Sections, problems: Problems) -> _Frame:
     tree = sections.with_named_connections(tree)
     document = validate(ProjectDocument, tree, PROJECT_FILE, problems, keys, elsewhere=NO_PROJECT_KEYS)
     defaults = tree.get("defaults")
-    if not isinstance(defaults, Mapping):
+    if not isinstance(defaults, MappingNode):
         defaults = None
     else:
         validate(DefaultsDocument, defaults, "defaults", problems, keys)
@@ -133,7 +132,7 @@ class _FlowReader:
         keys: KeyKnowledge,
         journals: JournalSection,
         bounds: Bounds,
-        checks: Checks,
+        checks: CrossSectionRules,
         entities: Entities,
         problems: Problems,
     ) -> None:
@@ -178,5 +177,5 @@ class _FlowReader:
 
 def _check_journal(bounds: Bounds, journal: JournalSettings | None, tree: Node | None, flow: str = "") -> None:
     """Whether a journal that has a place of its own lies within the bounds."""
-    if journal is not None and isinstance(journal.location, Settings) and isinstance(tree, Mapping):
+    if journal is not None and isinstance(journal.location, Settings) and isinstance(tree, MappingNode):
         bounds.check(journal.location, tree.get("location") or tree, flow)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hygge_engine.homes.base import Home, Window
+from hygge_engine.homes.base import Home, ReadWindow
 from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
 from hygge_engine.stores.landing.state import LandingState
 
@@ -21,23 +21,23 @@ class Bound:
     compared."""
 
     text: str
-    settled: Window
-    moving: Window | None = None
-    late: Window | None = None
+    settled: ReadWindow
+    moving: ReadWindow | None = None
+    late: ReadWindow | None = None
 
     @property
     def tracks_changes(self) -> bool:
         """Whether the settled rows are all rows, those that have changed since included."""
         return self.moving is not None and self.moving.cursor == CHANGE_TRACKING
 
-    def moved(self, home: Home) -> Window | None:
+    def moved(self, home: Home) -> ReadWindow | None:
         """`moving` as of now. To be asked once the settled rows have been read: what changed before is in it."""
         if self.moving is None or not self.tracks_changes:
             return self.moving
-        return Window(CHANGE_TRACKING, self.moving.lower, home.high_water(CHANGE_TRACKING).value)
+        return ReadWindow(CHANGE_TRACKING, self.moving.lower, home.high_water(CHANGE_TRACKING).value)
 
 
-EVERYTHING = Bound("all rows, as they are now", Window())
+EVERYTHING = Bound("all rows, as they are now", ReadWindow())
 
 
 def bound_of(home: Home, entity: Entity, state: LandingState) -> Bound:
@@ -50,21 +50,21 @@ def bound_of(home: Home, entity: Entity, state: LandingState) -> Bound:
         if not mark.is_within(known.oldest, known.value):
             return EVERYTHING
         text = f"rows that have not changed since version {mark.value}"
-        return Bound(text, Window(), Window(CHANGE_TRACKING, mark.value))
+        return Bound(text, ReadWindow(), ReadWindow(CHANGE_TRACKING, mark.value))
     if mark.column == FILE_MODIFIED:
         # Of files changed at exactly this time the watermark knows those that have landed.
         return Bound(
             f"rows of files last changed up to {mark.value}",
-            Window(mark.column, None, mark.value, known=mark.boundary),
-            Window(mark.column, mark.value, lower_inclusive=mark.remembers, landed=mark.boundary),
+            ReadWindow(mark.column, None, mark.value, known=mark.boundary),
+            ReadWindow(mark.column, mark.value, lower_inclusive=mark.remembers, landed=mark.boundary),
         )
     sign = "below" if mark.type == "binary" else "up to"
     late = None
     if settings.lag_seconds:
-        late = Window(mark.column, mark.lagged(mark.value, settings.lag_seconds), None)
+        late = ReadWindow(mark.column, mark.lagged(mark.value, settings.lag_seconds), None)
     return Bound(
         f"rows with {mark.column} {sign} {mark.value}",
-        Window(mark.column, None, mark.value),
-        Window(mark.column, mark.value, None),
+        ReadWindow(mark.column, None, mark.value),
+        ReadWindow(mark.column, mark.value, None),
         late,
     )

@@ -14,7 +14,7 @@ import pyarrow as pa
 from hygge_engine.errors import HyggeError, NotReadable
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.ownership import author_of, check_author
-from hygge_engine.homes.base import Home, Window
+from hygge_engine.homes.base import Home, ReadWindow
 from hygge_engine.memory import give_memory_back
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import LoadStamp
@@ -23,7 +23,7 @@ from hygge_engine.reconcile.difference import Difference, add_changed, find_diff
 from hygge_engine.reconcile.hashing import Frame, Hashing, frame_of
 from hygge_engine.reconcile.naming import Finder, Span, examples
 from hygge_engine.reconcile.ranges import HashedRows
-from hygge_engine.reconcile.result import Reconciliation, Side, Watch
+from hygge_engine.reconcile.result import ComparisonObserver, Reconciliation, Side
 from hygge_engine.retry import call_with_retries
 from hygge_engine.stores.base import Destination, ReadBack
 from hygge_engine.stores.landing.state import LandingState, StagedFile
@@ -50,7 +50,7 @@ _WAIT = "Wait for Fabric, then compare again; `hygge doctor` shows what it says.
 
 
 def reconcile(
-    project: Project, entity: Entity, watch: Watch, *, counts_only: bool = False, all_rows: bool = False
+    project: Project, entity: Entity, watch: ComparisonObserver, *, counts_only: bool = False, all_rows: bool = False
 ) -> Reconciliation:
     """Compare an entity's source with its destination; what goes wrong is part of the answer.
 
@@ -83,7 +83,7 @@ class _Task:
 
     project: Project
     entity: Entity
-    watch: Watch
+    watch: ComparisonObserver
     counts_only: bool
     all_rows: bool
 
@@ -140,7 +140,7 @@ class _Task:
         return found
 
     def _compare(
-        self, found: Reconciliation, destination: ReadBack, state: LandingState, watch: Watch
+        self, found: Reconciliation, destination: ReadBack, state: LandingState, watch: ComparisonObserver
     ) -> tuple[Reconciliation, bool]:
         """What rows or their numbers say, and whether those that have changed since the last load were among them."""
         with open_home(self.project, self.entity) as home:
@@ -154,7 +154,7 @@ class _Reading:
     """Passes on what has been read, and remembers whether anything was: a file that changes in the midst, or a
     connection that breaks, is worth another attempt, a server that is not there is not."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: ComparisonObserver) -> None:
         self._watch = watch
         self.has_begun = False
 
@@ -211,7 +211,7 @@ class _Comparison:
         state: LandingState,
         bound: Bound,
         landed_bound: Bound,
-        watch: Watch,
+        watch: ComparisonObserver,
     ) -> None:
         self._home = home
         self._destination = destination
@@ -346,7 +346,7 @@ class _Comparison:
         return not difference.counts["extra"] and self._is_in(self._bound.late, difference, source, destination)
 
     def _is_in(
-        self, window: Window | None, difference: Difference, source: HashedRows, destination: HashedRows
+        self, window: ReadWindow | None, difference: Difference, source: HashedRows, destination: HashedRows
     ) -> bool:
         """Whether all that differs are rows of a window."""
         if difference.is_equal or window is None:
@@ -355,7 +355,7 @@ class _Comparison:
             self._gather(inside, window)
             return find_difference(source, destination, inside, keeps_versions=self._keeps_versions).is_equal
 
-    def _gather(self, moving: HashedRows, window: Window | None) -> None:
+    def _gather(self, moving: HashedRows, window: ReadWindow | None) -> None:
         """The keys of the rows in a window, and of what is gone in it."""
         if window is None or not self._hashing.key:
             return

@@ -59,7 +59,7 @@ class Reconciliation:
         return asdict(self)
 
 
-class Watch(Protocol):
+class ComparisonObserver(Protocol):
     """How a comparison is watched."""
 
     def read(self, side: Side, rows: int) -> None:

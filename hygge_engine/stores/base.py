@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from hygge_engine.errors import LandingUnreadable, NotReadable, StoreError
 from hygge_engine.stores.column_names import ColumnNames
-from hygge_engine.stores.landing.base import Landing, StateStore
+from hygge_engine.stores.landing.lease import StateStore, TableLease
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 
 
@@ -105,7 +105,7 @@ class ReadBack(ABC):
         return ""
 
 
-class Destination[L: Landing](ABC):
+class Destination[L: TableLease](ABC):
     """One table of a store. A third party's store subclasses this, or one of the bases built on it.
 
     ``schema_name`` (empty where the store has none) and ``table_name`` name it in the schema manifest. ``key_columns``
@@ -162,42 +162,42 @@ class Destination[L: Landing](ABC):
     def attach(self, load_id: str, attempt: int) -> L:
         """Read the landing state for one attempt. Raises LandingBusy where another load owns the table."""
 
-    def check_history(self, landing: L) -> None:
+    def check_history(self, lease: L) -> None:
         """Compare the landing state with the table before anything is added; raises LandingBroken."""
         return
 
     @abstractmethod
-    def writer(self, landing: L, schema: pa.Schema, *, marked: bool) -> RowWriter:
+    def writer(self, lease: L, schema: pa.Schema, *, marked: bool) -> RowWriter:
         """Where the rows of a slice are staged; ``marked`` rows are changes to a table that has rows already."""
 
     @abstractmethod
     def publish(
         self,
-        landing: L,
+        lease: L,
         files: Sequence[StagedFile],
         *,
         position: list[str] | None,
         last: bool,
         new_generation: bool = False,
     ) -> None:
-        """Make staged rows visible, and commit position and rows together (`Landing.intend`).
+        """Make staged rows visible, and commit position and rows together (`TableLease.intend`).
 
         ``last`` ends the load; ``new_generation`` replaces all that was landed before.
         """
 
-    def drop(self, landing: L) -> bool:
+    def drop(self, lease: L) -> bool:
         """Remove the old rows before a new generation lands; False where that has to be tried again later.
 
         A store that replaces a table in one step has nothing to do here.
         """
-        landing.update(phase="waiting")
+        lease.write_changes(phase="waiting")
         return True
 
-    def clear(self, landing: L) -> None:
+    def clear(self, lease: L) -> None:
         """End a reload whose source had no rows: what was landed before is gone."""
-        landing.drop_finished()
+        lease.drop_finished()
 
-    def drop_wait(self, landing: L) -> Wait | None:
+    def drop_wait(self, lease: L) -> Wait | None:
         """What has to be waited for between dropping and landing; None where nothing has."""
         return None
 

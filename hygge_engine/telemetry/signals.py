@@ -89,7 +89,7 @@ class Signals:
         ) as span:
             yield span
 
-    def answered(self, span: Span, task: SliceTask, result: SliceResult) -> None:
+    def record_slice(self, span: Span, task: SliceTask, result: SliceResult) -> None:
         """How a slice ended. Its rows and bytes are those of the whole entity run so far."""
         span.set_attribute(names.STATUS, result.status)
         span.set_attribute(names.ROW_COUNT, result.rows)
@@ -103,7 +103,7 @@ class Signals:
             kind = {names.FLOW: task.flow, names.ENTITY: task.entity, names.ERROR_TYPE: result.error}
             self._retries.add(1, masked_in(kind))
 
-    def ended(self, load: LoadRun, traceparent: str = "") -> None:
+    def record_load(self, load: LoadRun, traceparent: str = "") -> None:
         """The spans of a load that has ended and of its entity runs, and what they amount to. ``traceparent`` (W3C
         Trace Context) is a span of the caller's, which the load's links to."""
         for run in load.entities:

@@ -45,21 +45,21 @@ class Telemetry:
                 yield _nobody
                 return
             with signals.slice(task) as span:
-                yield lambda result: signals.answered(span, task, result)
+                yield lambda result: signals.record_slice(span, task, result)
 
     def began(self, project: Project, entity: Entity, task: SliceTask) -> None:
         """An activity begins to work on an entity run, perhaps not for the first time."""
         if (lineage := self._lineage) is not None and task.attempt == 1:
             _safely(lambda: lineage.began(project, entity, task))
 
-    def ended(
+    def record_load(
         self, project: Project, summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]], traceparent: str = ""
     ) -> None:
         """A load has ended: what ``settle_load`` is given. ``traceparent`` names the span of who asked for it."""
         if (signals := self._signals) is not None:
-            _safely(lambda: signals.ended(load_run_of(summary, results), traceparent))
+            _safely(lambda: signals.record_load(load_run_of(summary, results), traceparent))
         if (lineage := self._lineage) is not None:
-            _safely(lambda: lineage.ended(project, load_run_of(summary, results)))
+            _safely(lambda: lineage.record_load(project, load_run_of(summary, results)))
 
     def flush(self) -> None:
         """Send what has been told, within a few seconds at most."""

@@ -19,9 +19,9 @@ from hygge_engine.orchestration.durable_status import DurableStatus, is_running,
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.schedule import ID_PREFIX
 from hygge_engine.plain_text import HAS, counted
-from hygge_engine.web.answers import Answer, problem
 from hygge_engine.web.door import Refused
 from hygge_engine.web.loads import waits
+from hygge_engine.web.responses import Answer, problem
 
 # How soon a caller should come again who was refused, in seconds: by then some load will have ended.
 RETRY_SECONDS = 30

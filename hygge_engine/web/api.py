@@ -24,7 +24,6 @@ from hygge_engine.orchestration.request import (
 from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.telemetry import in_trace_of
 from hygge_engine.web.admission import Admission
-from hygge_engine.web.answers import Answer, problem, problem_of
 from hygge_engine.web.door import Refused, decode_body, is_load_id, is_text, whole_number
 from hygge_engine.web.loads import (
     accepted,
@@ -36,6 +35,7 @@ from hygge_engine.web.loads import (
     status_payload,
     was_cancelled,
 )
+from hygge_engine.web.responses import Answer, problem, problem_of
 
 if TYPE_CHECKING:
     from hygge_engine.journal import Journals

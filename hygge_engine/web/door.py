@@ -11,7 +11,7 @@ from typing import Any
 
 from hygge_engine.errors import InvalidRequest
 from hygge_engine.hosts import is_loopback
-from hygge_engine.web.answers import Answer, problem
+from hygge_engine.web.responses import Answer, problem
 
 # A request names some of the flows and entities; who wants all of them names none.
 BODY_LIMIT_BYTES = 64 * 1024

@@ -17,8 +17,8 @@ from hygge_engine.orchestration.durable_status import (
     request_of,
 )
 from hygge_engine.orchestration.load import CARRIED
-from hygge_engine.web.answers import Answer, problem
 from hygge_engine.web.door import base_url, is_load_id
+from hygge_engine.web.responses import Answer, problem
 
 # How soon a client should look again, in seconds: progress files are written every second.
 POLL_SECONDS = 2

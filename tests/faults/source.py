@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 
 import pyarrow as pa
 
-from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, Window
+from hygge_engine.homes.base import Batch, Column, HighWater, Position, ReadWindow, SourceSchema
 from hygge_engine.project.models.settings import CHANGE_TRACKING
 
 # A row as readers of the mirrored table see it: id, value, modified.
@@ -120,8 +120,8 @@ class SourceHome:
     ) -> None:
         return None
 
-    def describe(self) -> Table:
-        return Table(
+    def describe(self) -> SourceSchema:
+        return SourceSchema(
             "dbo.things",
             (
                 Column("id", pa.int64(), "bigint", nullable=False),
@@ -140,13 +140,13 @@ class SourceHome:
         top = max(values, default=None)
         return HighWater(None if top is None else str(top), "int", ties=values.count(top) if top is not None else 0)
 
-    def count(self, window: Window) -> int:
+    def count(self, window: ReadWindow) -> int:
         return sum(batch.rows.num_rows for batch in self.read(window))
 
     def count_at(self, cursor: str, value: str) -> int:
         return sum(modified == int(value) for _, _, modified in self._source.rows)
 
-    def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
+    def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
         if window.cursor == CHANGE_TRACKING:
             yield from self._read_tracked(window, after)
             return
@@ -168,7 +168,7 @@ class SourceHome:
             id_, _, modified = part[-1]
             yield Batch(self._batch(part), [str(id_)] if window.lower is None else [str(modified), str(id_)])
 
-    def _read_tracked(self, window: Window, after: Position | None) -> Generator[Batch]:
+    def _read_tracked(self, window: ReadWindow, after: Position | None) -> Generator[Batch]:
         """All rows where the window has no lower bound, else what changed in it, deleted rows by their key alone."""
         content = self._source.content
         ids = sorted(content.rows)

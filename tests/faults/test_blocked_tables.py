@@ -15,7 +15,7 @@ import pytest
 from hygge_engine.errors import CursorUnusable
 from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.slices import SliceResult, SliceTask
-from hygge_engine.homes.base import Batch, Position, Window
+from hygge_engine.homes.base import Batch, Position, ReadWindow
 from hygge_engine.project.models.polish import PolishSettings
 from hygge_engine.project.models.settings import RunType
 from tests.faults.world import Killed, Source, SourceHome, Watching, World
@@ -31,7 +31,7 @@ class Unreadable(SourceHome):
         super().__init__(source)
         self._known: list[Position | None] = [None]
 
-    def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
+    def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
         if after not in self._known:
             raise CursorUnusable("the load stopped at a row with another key")
         for batch in super().read(window, after):
@@ -42,14 +42,14 @@ class Unreadable(SourceHome):
 class Failing(SourceHome):
     """A source that cannot be read at all."""
 
-    def read(self, window: Window, after: Position | None = None) -> Any:
+    def read(self, window: ReadWindow, after: Position | None = None) -> Any:
         raise CursorUnusable("the server is not in the mood")
 
 
 class Windowless(SourceHome):
     """A source that cannot read a window of one value."""
 
-    def read(self, window: Window, after: Position | None = None) -> Any:
+    def read(self, window: ReadWindow, after: Position | None = None) -> Any:
         if window.lower is not None and window.lower == window.upper:
             raise CursorUnusable("the server cannot convert the bound")
         return super().read(window, after)

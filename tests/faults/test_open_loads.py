@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from hygge_engine.errors import HomeUnavailable
-from hygge_engine.homes.base import Batch, Column, Position, Table, Window
+from hygge_engine.homes.base import Batch, Column, Position, ReadWindow, SourceSchema
 from hygge_engine.project.models.expectations import ExpectationsSettings
 from hygge_engine.project.models.project import SchemaChangesSettings
 from tests.faults.test_blocked_tables import BlockedWorld, finish, open_slice
@@ -30,11 +30,11 @@ class Shaped(SourceHome):
         self._columns = {name: type_ for name, type_ in (COLUMNS | columns).items() if type_ != pa.null()}
         self._key = tuple(key)
 
-    def describe(self) -> Table:
+    def describe(self) -> SourceSchema:
         columns = tuple(Column(name, type_, str(type_)) for name, type_ in self._columns.items())
-        return Table("dbo.things", columns, self._key)
+        return SourceSchema("dbo.things", columns, self._key)
 
-    def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
+    def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
         for batch in super().read(window, after):
             rows = batch.rows
             arrays = [

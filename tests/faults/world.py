@@ -21,7 +21,7 @@ from devcloud.replicator import Replicator, check_landing_zone
 from hygge_engine.errors import LakeUnavailable
 from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.slices import SliceResult, SliceTask
-from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, Window
+from hygge_engine.homes.base import Batch, Column, HighWater, Position, ReadWindow, SourceSchema
 from hygge_engine.lake.base import Content, Lake, PathInfo, Staged, StagingWriter
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.project.models.project import Entity, WatermarkSettings
@@ -74,8 +74,8 @@ class SourceHome:
     def __exit__(self, *exc_info: object) -> None:
         return None
 
-    def describe(self) -> Table:
-        return Table(
+    def describe(self) -> SourceSchema:
+        return SourceSchema(
             "dbo.things",
             (
                 Column("id", pa.int64(), "bigint", nullable=False),
@@ -93,7 +93,7 @@ class SourceHome:
     def count_at(self, cursor: str, value: str) -> int:
         return sum(modified == int(value) for _, modified in self._source.rows.values())
 
-    def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
+    def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
         rows = [(modified, id_, value) for id_, (value, modified) in self._source.rows.items()]
         if window.upper is not None:
             rows = [row for row in rows if row[0] <= int(window.upper)]

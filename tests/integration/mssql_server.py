@@ -18,7 +18,7 @@ import mssql_python
 import pytest
 
 from devcloud.sqlserver import DEFAULT_LOGINS, SqlError, SqlServer
-from hygge_engine.homes.base import Home, Position, Window
+from hygge_engine.homes.base import Home, Position, ReadWindow
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 
@@ -228,6 +228,6 @@ def open_home(
     return MssqlHome(connect(server.address, driver, database=database), MssqlHomeSettings.model_validate(settings))
 
 
-def read_all(home: Home, window: Window | None = None, after: Position | None = None) -> list[dict[str, Any]]:
+def read_all(home: Home, window: ReadWindow | None = None, after: Position | None = None) -> list[dict[str, Any]]:
     """All rows of a window after a position."""
-    return [row for batch in home.read(window or Window(), after) for row in batch.rows.to_pylist()]
+    return [row for batch in home.read(window or ReadWindow(), after) for row in batch.rows.to_pylist()]

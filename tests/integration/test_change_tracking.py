@@ -17,7 +17,7 @@ from devcloud.onelake import OneLake
 from devcloud.replicator import Replicator, check_landing_zone
 from hygge_engine.cli.app import app
 from hygge_engine.errors import CursorUnusable
-from hygge_engine.homes.base import Window
+from hygge_engine.homes.base import ReadWindow
 from hygge_engine.project.models.settings import CHANGE_TRACKING
 from tests.integration.mssql_server import ADMINISTRATOR, DRIVERS, ServerProcess, open_home, own_name
 
@@ -299,7 +299,7 @@ def test_reading_changes_goes_on_after_any_batch(world: World, mssql_server: Ser
     world.sql("UPDATE dbo.items SET name = N'x' WHERE id % 2 = 0", "DELETE FROM dbo.items WHERE id % 4 = 1")
     with open_home(mssql_server, "dbo.items", driver, database=DATABASE, batch_rows=1) as home:
         high = home.high_water(CHANGE_TRACKING)
-        window = Window(CHANGE_TRACKING, lower="1", upper=high.value)
+        window = ReadWindow(CHANGE_TRACKING, lower="1", upper=high.value)
         batches = list(home.read(window))
         assert [batch.position for batch in batches] == [["1"], ["2"], ["4"], ["5"], ["6"], ["8"], ["9"]]
         assert [batch.deleted is not None for batch in batches] == [True, False, False, True, False, False, True]

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from devcloud.onelake import OneLake
 from devcloud.onelake.behaviour import Mode
 from hygge_engine.errors import LakeDenied
-from hygge_engine.journal import Journal, Manifest, Progress
+from hygge_engine.journal import Journal, Manifest, ProgressFiles
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.datalake import DataLake
 from hygge_engine.lake.settings import LakeSettings
@@ -76,7 +76,7 @@ def test_a_journal_in_a_data_lake_is_the_same(lake: Lake) -> None:
     assert manifest.record("flow", "planes", "dbo", "planes", [{**column, "nullable": True}], "load-2") == 2
     assert manifest.read().height == 2
 
-    progress = Progress(lake, root)
+    progress = ProgressFiles(lake, root)
     progress.write("load-3", "flights", "planes", {"rows": 7})
     progress.request_cancel("load-3")
     assert progress.is_cancelled("load-3")

@@ -10,7 +10,7 @@ import pytest
 
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.stores.delta import DeltaLocation
-from hygge_engine.stores.folder import places_of
+from hygge_engine.stores.folder_table import places_of
 from hygge_engine.stores.lake_files.delta import DeltaFilesTable, DeltaLog
 from hygge_engine.stores.lake_files.settings import LocalSettings
 from hygge_engine.stores.landing.state import Mode, OpenLoad
@@ -31,19 +31,19 @@ def table(tmp_path: Path) -> DeltaFilesTable:
 
 def land(table: DeltaFilesTable, load_id: str, ids: list[int], *, replaces: bool = False) -> None:
     """One load in one slice, or what is left of it."""
-    landing = table.attach(load_id, 1)
-    if landing.open is not None:
-        landing.take_over()
-    if landing.finished:
+    lease = table.attach(load_id, 1)
+    if lease.open is not None:
+        lease.take_over()
+    if lease.own_result:
         return
     mode: Mode = "reload" if replaces else "changes"
     rows = pl.DataFrame({"id": ids}, schema=SCHEMA).to_arrow()
     opened = OpenLoad(load_id, mode, "landing", "2026-11-20T10:00:00+00:00")
-    landing.begin(opened, key_columns=("id",), columns={field.name: str(field.type) for field in rows.schema})
-    writer = table.writer(landing, rows.schema, marked=False)
+    lease.begin(opened, key_columns=("id",), columns={field.name: str(field.type) for field in rows.schema})
+    writer = table.writer(lease, rows.schema, marked=False)
     for batch in rows.to_batches():
         writer.write(batch)
-    table.publish(landing, writer.finish(), position=None, last=True, new_generation=replaces)
+    table.publish(lease, writer.finish(), position=None, last=True, new_generation=replaces)
 
 
 def ids(table: DeltaFilesTable, tmp_path: Path) -> list[int]:
@@ -96,14 +96,14 @@ def test_a_fenced_writer_that_wakes_up_commits_nothing_again(
 
 def test_new_columns_are_added_and_old_rows_have_none_of_them(table: DeltaFilesTable, tmp_path: Path) -> None:
     land(table, "first", [1])
-    landing = table.attach("second", 1)
+    lease = table.attach("second", 1)
     rows = pl.DataFrame({"id": [2], "note": ["new"]}).to_arrow(compat_level=pl.CompatLevel.oldest())
     columns = {"id": "int64", "note": "large_string"}
-    landing.begin(
+    lease.begin(
         OpenLoad("second", "changes", "landing", "2026-11-20T10:00:00+00:00"), key_columns=("id",), columns=columns
     )
-    writer = table.writer(landing, rows.schema, marked=True)
+    writer = table.writer(lease, rows.schema, marked=True)
     for batch in rows.to_batches():
         writer.write(batch)
-    table.publish(landing, writer.finish(), position=None, last=True)
+    table.publish(lease, writer.finish(), position=None, last=True)
     assert pl.read_delta(str(tmp_path / "orders")).sort("id").rows() == [(1, None), (2, "new")]

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from hygge_engine.errors import HomePermissionDenied
-from hygge_engine.homes.base import Window
+from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.sessions import open_session
@@ -122,7 +122,7 @@ def test_names_end_where_their_brackets_do(server: ServerProcess, driver: str) -
     session.insert(f"[dbo].{quote(name)}", rows, doing="inserting")
     session.close()
     with open_home(server, driver, table=quote(name)) as home:
-        assert read_all(home, Window(name, None, home.high_water(name).value)) == [{"id": 1, name: 2}]
+        assert read_all(home, ReadWindow(name, None, home.high_water(name).value)) == [{"id": 1, name: 2}]
 
 
 def test_common_tables_stand_where_sql_server_has_them(server: ServerProcess, driver: str) -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from devcloud.sqlserver import DEFAULT_LOGINS, SqlServer
-from hygge_engine.homes.base import Window
+from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.mssql import home as mssql_home
 from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
@@ -36,7 +36,7 @@ def read_and_write(driver: str) -> None:
         session.close()
         settings = MssqlHomeSettings(connection="shop", table="dbo.t")
         with mssql_home.MssqlHome(connect(server.address, driver), settings) as home:
-            assert [row["text"] for batch in home.read(Window()) for row in batch.rows.to_pylist()] == texts
+            assert [row["text"] for batch in home.read(ReadWindow()) for row in batch.rows.to_pylist()] == texts
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

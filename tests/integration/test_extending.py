@@ -33,7 +33,7 @@ from hygge_engine.project.models.settings import HOMES, STORES, load_types
 from hygge_engine.project.settings import HomeSettings, StoreSettings, register_home
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.database.table import DatabaseTable
-from hygge_engine.stores.folder import places_of
+from hygge_engine.stores.folder_table import places_of
 from hygge_engine.stores.lake_files.settings import LocalSettings
 from hygge_engine.stores.lake_files.table import FilesTable
 from hygge_engine.stores.mssql.database import MssqlDatabase

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from hygge_engine.checks import Check
+from hygge_engine.checks import DoctorCheck
 from hygge_engine.cli.doctor import examine
 from hygge_engine.flow.run import run_slice
 from hygge_engine.flow.slices import SliceResult, SliceTask
@@ -217,7 +217,7 @@ class TestFilesThatAppearAndChange:
 
 
 class TestDoctor:
-    def checks(self, loads: Loads) -> dict[str, Check]:
+    def checks(self, loads: Loads) -> dict[str, DoctorCheck]:
         project = loads.project
         sections = [section for section in examine(project, project.entities) if section.kind == "entity"]
         return {check.name: check for check in sections[0].checks}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from devcloud.replicator.status_api import StatusServer
-from hygge_engine.checks import Check
+from hygge_engine.checks import DoctorCheck
 from hygge_engine.stores.open_mirroring.checks import ask_replication, check_table, check_telemetry
 from hygge_engine.stores.open_mirroring.fabric import TableStatus, read_status_file
 from tests.faults.world import World
@@ -21,7 +21,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def arrival(world: World) -> Check:
+def arrival(world: World) -> DoctorCheck:
     replication = ask_replication(world.lake, world.settings, world.layout)
     return check_table(world.lake, world.layout, replication)[-1]
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from hygge_engine.errors import HomeError, HomeNotFound
-from hygge_engine.homes.base import Position, Window
+from hygge_engine.homes.base import Position, ReadWindow
 from hygge_engine.homes.mssql import catalogue
 from hygge_engine.homes.mssql import home as home_module
 from hygge_engine.homes.mssql.checks import check_connection, check_source
@@ -150,7 +150,7 @@ class TestSources:
 
     def test_a_table_without_a_key_has_no_position(self, server: ServerProcess) -> None:
         with open_home(server, "dbo.heap") as home:
-            batches = list(home.read(Window()))
+            batches = list(home.read(ReadWindow()))
         assert [(batch.rows.num_rows, batch.position) for batch in batches] == [(2, None)]
 
 
@@ -203,7 +203,7 @@ class TestResuming:
         position: Position | None = None
         with open_home(server, "dbo.keyed", driver, batch_rows=1) as home:
             while True:
-                with closing(home.read(Window(), position)) as batches:
+                with closing(home.read(ReadWindow(), position)) as batches:
                     batch = next(batches, None)
                 if batch is None:
                     break
@@ -219,7 +219,7 @@ class TestResuming:
         )
         with open_home(server, "dbo.composite", driver, batch_rows=4) as home:
             whole = read_all(home)
-            positions = [batch.position for batch in home.read(Window())]
+            positions = [batch.position for batch in home.read(ReadWindow())]
             assert len(whole) == 27
             for number, position in enumerate(positions):
                 assert read_all(home, after=position) == whole[4 * (number + 1) :]
@@ -234,11 +234,11 @@ class TestResuming:
             *(f"INSERT INTO dbo.long SELECT id + {100 << n}, filler FROM dbo.long" for n in range(8)),
         )
         with open_home(server, "dbo.long", driver, batch_rows=100) as home:
-            batches = home.read(Window())
+            batches = home.read(ReadWindow())
             assert next(batches).rows.num_rows == 100
             batches.close()
             assert home.count_at("id", "7") == 1
-            assert sum(batch.rows.num_rows for batch in home.read(Window())) == 100 << 8
+            assert sum(batch.rows.num_rows for batch in home.read(ReadWindow())) == 100 << 8
 
 
 class TestPoorCatalogues:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from hygge_engine.errors import HomeUnavailable, HyggeError
-from hygge_engine.homes.base import Window
+from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.mssql import driver_thread, mssql_python_session, pyodbc_session
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
@@ -51,7 +51,7 @@ def read(address: str, driver: str) -> list[int] | HyggeError:
     connection = connect(address, driver, query_timeout_seconds=1, login_timeout_seconds=1)
     try:
         with MssqlHome(connection, settings) as home:
-            window = Window("m", None, home.high_water("m").value)
+            window = ReadWindow("m", None, home.high_water("m").value)
             home.count(window)
             return sorted(row["id"] for batch in home.read(window) for row in batch.rows.to_pylist())
     except HyggeError as error:

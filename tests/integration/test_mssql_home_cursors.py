@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hygge_engine.errors import BoundUnusable, CursorUnusable
-from hygge_engine.homes.base import Window
+from hygge_engine.homes.base import ReadWindow
 from hygge_engine.watermark import Watermark
 from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home, read_all
 
@@ -75,18 +75,18 @@ class TestCursors:
             first = home.high_water("changed")
             assert (first.type, first.ties, first.null_cursors) == (kind, 2, 1)
             assert first.value is not None
-            initial = read_all(home, Window("changed", None, first.value))
+            initial = read_all(home, ReadWindow("changed", None, first.value))
             assert [row["id"] for row in initial] == [0, 1, 2, 3]
             server.run(f"INSERT INTO dbo.changing VALUES (4, {values[3]}), (5, {values[2]})")
             second = home.high_water("changed")
             assert second.ties == 1
             assert home.count_at("changed", first.value) == 3
-            window = Window("changed", first.value, second.value)
+            window = ReadWindow("changed", first.value, second.value)
             assert [row["id"] for row in read_all(home, window)] == [4]
-            again = Window("changed", first.value, second.value, lower_inclusive=True)
+            again = ReadWindow("changed", first.value, second.value, lower_inclusive=True)
             assert [row["id"] for row in read_all(home, again)] == [2, 3, 4, 5]
             assert [row["id"] for row in read_all(home, again, ["3"])] == [4, 5]
-            assert read_all(home, Window("changed", second.value, second.value)) == []
+            assert read_all(home, ReadWindow("changed", second.value, second.value)) == []
 
     def test_a_table_without_rows_has_no_high_water(self, server: ServerProcess) -> None:
         server.run("DROP TABLE IF EXISTS dbo.hollow", "CREATE TABLE dbo.hollow (id int NOT NULL PRIMARY KEY, at date)")
@@ -104,11 +104,11 @@ class TestCursors:
             assert (first.type, first.ties) == ("binary", 0)
             assert first.value is not None
             assert first.value.startswith("0x")
-            assert [row["id"] for row in read_all(home, Window("v", None, first.value))] == [1, 2]
+            assert [row["id"] for row in read_all(home, ReadWindow("v", None, first.value))] == [1, 2]
             server.run("INSERT INTO dbo.versioned (id) VALUES (3)", "UPDATE dbo.versioned SET id = 10 WHERE id = 1")
             second = home.high_water("v")
-            assert [row["id"] for row in read_all(home, Window("v", first.value, second.value))] == [3, 10]
-            assert read_all(home, Window("v", second.value, home.high_water("v").value)) == []
+            assert [row["id"] for row in read_all(home, ReadWindow("v", first.value, second.value))] == [3, 10]
+            assert read_all(home, ReadWindow("v", second.value, home.high_water("v").value)) == []
 
     def test_a_lag_reads_the_last_minutes_again(self, server: ServerProcess) -> None:
         server.run(
@@ -120,7 +120,7 @@ class TestCursors:
             high = home.high_water("at")
             assert high.value is not None
             lower = Watermark("at", high.type, high.value).lagged(high.value, 300)
-            assert [row["id"] for row in read_all(home, Window("at", lower, high.value))] == [9, 10]
+            assert [row["id"] for row in read_all(home, ReadWindow("at", lower, high.value))] == [9, 10]
 
     @pytest.mark.parametrize(
         "cursor_type", ["uniqueidentifier", "float", "bit", "time", "varchar(max)", "sql_variant", "money"]
@@ -160,7 +160,7 @@ def test_a_window_has_the_rows_at_both_of_its_bounds(server: ServerProcess, driv
         for first, last in ((0, 2), (1, 1), (1, 2)):
             lower = home.bound("changed", values[first], upper=False)
             upper = home.bound("changed", values[last], upper=True)
-            found = read_all(home, Window("changed", lower, upper, lower_inclusive=True))
+            found = read_all(home, ReadWindow("changed", lower, upper, lower_inclusive=True))
             assert [row["id"] for row in found] == list(range(first, last + 1))
 
 
@@ -174,7 +174,7 @@ def test_a_window_of_rowversions_has_both_bounds(server: ServerProcess, driver: 
         versions = [f"0x{row['version'].hex()}" for row in read_all(home)]
         lower = home.bound("version", versions[1], upper=False)
         upper = home.bound("version", versions[2], upper=True)
-        window = Window("version", lower, upper, lower_inclusive=True)
+        window = ReadWindow("version", lower, upper, lower_inclusive=True)
         assert [row["id"] for row in read_all(home, window)] == [1, 2]
 
 

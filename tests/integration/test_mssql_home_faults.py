@@ -14,7 +14,7 @@ from hygge_engine.errors import (
     HomePermissionDenied,
     HomeUnavailable,
 )
-from hygge_engine.homes.base import Window
+from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
 from tests.integration.mssql_server import DATABASE, READER, READER_PASSWORD, ServerProcess, connect, stand_in_only
@@ -51,7 +51,7 @@ def open_numbers(to: ServerProcess, driver: str, **keys: Any) -> MssqlHome:
 
 
 def count_rows(home: MssqlHome) -> int:
-    return sum(batch.rows.num_rows for batch in home.read(Window()))
+    return sum(batch.rows.num_rows for batch in home.read(ReadWindow()))
 
 
 def test_a_wrong_password_is_a_failed_login_that_does_not_repeat_it(server: ServerProcess, driver: str) -> None:
@@ -176,4 +176,4 @@ def test_a_restarted_server_is_reached_again() -> None:
 def test_sessions_show_under_the_applications_name(server: ServerProcess, driver: str) -> None:
     settings = MssqlHomeSettings(connection="shop", query="SELECT APP_NAME() AS name")
     with MssqlHome(connect(server.address, driver), settings) as home:
-        assert next(home.read(Window())).rows.to_pylist() == [{"name": "hygge-engine"}]
+        assert next(home.read(ReadWindow())).rows.to_pylist() == [{"name": "hygge-engine"}]

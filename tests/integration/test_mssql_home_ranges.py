@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hygge_engine.errors import CursorUnusable, HomeError, HomeUnavailable
-from hygge_engine.homes.base import Window
+from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.mssql import catalogue
 from hygge_engine.homes.mssql import home as mssql_home
 from hygge_engine.homes.mssql import session as mssql_session
@@ -66,7 +66,7 @@ def test_readers_share_a_table_of_any_key(server: ServerProcess, table: str, dri
     with open_home(server, f"ranged.{table}") as home:
         expected = counted(read_all(home))
     with open_with_readers(server, f"ranged.{table}", driver) as home:
-        batches = list(home.read(Window()))
+        batches = list(home.read(ReadWindow()))
     assert counted([row for batch in batches for row in batch.rows.to_pylist()]) == expected
     assert batches[0].position is not None
     assert len(ranges_of(batches[0].position, len(home.describe().key)) or []) == 12
@@ -87,7 +87,7 @@ def test_readers_that_come_and_go_leave_nothing_out(
     home = open_home(server, "ranged.numbers", batch_rows=20)
     home._settings = home._settings.with_connections(2)
     with home:
-        batches = list(home.read(Window()))
+        batches = list(home.read(ReadWindow()))
     assert sorted(row["id"] for batch in batches for row in batch.rows.to_pylist()) == list(range(1, ROWS + 1))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("range reader")]
 
@@ -101,7 +101,7 @@ def test_reading_goes_on_from_any_batch_also_with_fewer_readers(
     with open_home(server, f"ranged.{table}") as home:
         expected = counted(read_all(home))
     rows = []
-    with open_with_readers(server, f"ranged.{table}") as home, closing(home.read(Window())) as batches:
+    with open_with_readers(server, f"ranged.{table}") as home, closing(home.read(ReadWindow())) as batches:
         for _, batch in zip(range(taken), batches, strict=False):
             rows += batch.rows.to_pylist()
             position = batch.position
@@ -117,7 +117,7 @@ def test_what_is_left_of_one_range_ends_where_it_ends(server: ServerProcess, rea
     read: list[Any] = []
     while position is not None:
         with open_home(server, "ranged.numbers", readers=readers, batch_rows=20) as home:
-            batch = next(home.read(Window(), position), None)
+            batch = next(home.read(ReadWindow(), position), None)
         position = batch.position if batch else None
         read += batch.rows["id"].to_pylist() if batch else []
     assert read == list(range(11, 101))
@@ -135,7 +135,7 @@ def test_a_server_that_takes_no_samples_is_asked_for_no_more_than_one(
 
     monkeypatch.setattr(mssql_home, "sample_statement", whole)
     with open_with_readers(server, "ranged.numbers") as home:
-        batches = list(home.read(Window()))
+        batches = list(home.read(ReadWindow()))
     assert "SELECT TOP (" in asked[0]
     assert [row["id"] for batch in batches for row in batch.rows.to_pylist()] == list(range(1, ROWS + 1))
     assert batches[0].position == ["20"]
@@ -211,14 +211,14 @@ def test_a_view_and_a_window_have_one_reader(server: ServerProcess) -> None:
     with open_with_readers(server, "ranged.numbers_view", key=["id"]) as home:
         assert len(read_all(home)) == ROWS
     with open_with_readers(server, "ranged.numbers") as home:
-        batches = list(home.read(Window("id", "10", "60")))
+        batches = list(home.read(ReadWindow("id", "10", "60")))
     assert [batch.position for batch in batches] == [["30"], ["50"], ["60"]]
 
 
 def test_a_table_of_few_rows_has_one_reader(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mssql_home, "ROWS_WORTH_A_READER", ROWS)
     with open_with_readers(server, "ranged.numbers") as home:
-        assert next(home.read(Window())).position == ["20"]
+        assert next(home.read(ReadWindow())).position == ["20"]
 
 
 @pytest.mark.parametrize("position", [["0", "0"], ["7", ""], ["a", ""], ["[1]", ""], ["null", ""], ["0", "0", "0"]])
@@ -268,5 +268,8 @@ def test_a_database_without_snapshots_says_what_to_do(server: ServerProcess, dri
 def test_a_held_back_reader_gives_a_second_s_rows_at_once(server: ServerProcess) -> None:
     with open_home(server, "ranged.numbers", max_rows_per_second=100_000_000) as home:
         assert len(read_all(home)) == ROWS
-    with open_home(server, "ranged.numbers", max_rows_per_second=30) as home, closing(home.read(Window())) as batches:
+    with (
+        open_home(server, "ranged.numbers", max_rows_per_second=30) as home,
+        closing(home.read(ReadWindow())) as batches,
+    ):
         assert next(batches).rows.num_rows == 30

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hygge_engine.errors import CursorUnusable, HomeUnavailable
-from hygge_engine.homes.base import Window
+from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.mssql import home as home_module
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
@@ -41,14 +41,14 @@ def test_a_window_is_read_where_its_bound_was_taken_and_elsewhere_only_once_that
         bound = home.high_water("n").value
         # Deleted or not there yet: the connection that has shown the bound goes on.
         server.run("DELETE FROM dbo.lagging WHERE n = 3")
-        assert len(read_all(home, Window("n", None, bound))) == 2
+        assert len(read_all(home, ReadWindow("n", None, bound))) == 2
     with open_secondary(server, driver) as other:
         with pytest.raises(HomeUnavailable, match="no row of n as new as 3"):
-            read_all(other, Window("n", None, bound))
+            read_all(other, ReadWindow("n", None, bound))
         server.run("INSERT INTO dbo.lagging (id, n) VALUES (3, 3)")
-        assert len(read_all(other, Window("n", None, bound))) == 3
+        assert len(read_all(other, ReadWindow("n", None, bound))) == 3
     with open_home(server, "dbo.lagging", driver) as primary:
-        assert len(read_all(primary, Window("n", None, "7"))) == 3
+        assert len(read_all(primary, ReadWindow("n", None, "7"))) == 3
 
 
 def test_what_only_a_primary_knows_is_refused_on_a_copy(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:

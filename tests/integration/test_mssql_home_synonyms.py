@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hygge_engine.errors import CursorUnusable, HomeNotFound
-from hygge_engine.homes.base import Window
+from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.mssql import catalogue
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
@@ -73,7 +73,7 @@ def test_a_synonym_is_described_as_its_table_and_loses_no_row(server: ServerProc
         for number in range(len(TYPES) - 1):
             high = home.high_water(f"c{number}")
             assert high.ties >= 1
-            assert len(read_all(home, Window(f"c{number}", None, high.value))) == 3
+            assert len(read_all(home, ReadWindow(f"c{number}", None, high.value))) == 3
 
 
 def test_a_login_that_may_read_the_synonym_alone_reads_it(server: ServerProcess, driver: str) -> None:
@@ -103,7 +103,7 @@ def test_a_synonym_of_a_tracked_table_follows_its_changes(server: ServerProcess)
         before = home.high_water(CHANGE_TRACKING)
         server.run("INSERT INTO hidden.tracked VALUES (7)", database=DATABASE)
         after = home.high_water(CHANGE_TRACKING)
-        assert read_all(home, Window(CHANGE_TRACKING, before.value, after.value)) == [{"id": 7}]
+        assert read_all(home, ReadWindow(CHANGE_TRACKING, before.value, after.value)) == [{"id": 7}]
     with open_home(server, "far") as home, pytest.raises(CursorUnusable, match="another database"):
         home.high_water(CHANGE_TRACKING)
 

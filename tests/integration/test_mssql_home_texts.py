@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hygge_engine.errors import CursorUnusable, HomeError
-from hygge_engine.homes.base import Window
+from hygge_engine.homes.base import ReadWindow
 from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home, read_all
 
 pytestmark = pytest.mark.any_server
@@ -51,7 +51,7 @@ def table(server: ServerProcess, collation: str, request: pytest.FixtureRequest)
 
 def test_reading_goes_on_behind_any_text(server: ServerProcess, collation: str, table: str, driver: str) -> None:
     with open_home(server, table, driver, batch_rows=1) as home:
-        batches = list(home.read(Window()))
+        batches = list(home.read(ReadWindow()))
         rows = [row for batch in batches for row in batch.rows.to_pylist()]
         assert sorted({row["code"].rstrip() for row in rows}) == sorted(COLLATIONS[collation])
         for number, batch in enumerate(batches, start=1):
@@ -64,8 +64,8 @@ def test_windows_of_texts_meet(server: ServerProcess, collation: str, table: str
         assert high_water.ties == 2
         texts = sorted({row["note"] for row in read_all(home)})
         for text in texts:
-            below = read_all(home, Window("note", None, text))
-            above = read_all(home, Window("note", text, high_water.value))
+            below = read_all(home, ReadWindow("note", None, text))
+            above = read_all(home, ReadWindow("note", text, high_water.value))
             assert len(below) + len(above) == 2 * len(texts)
             assert {row["note"] for row in below} | {text} == {row["note"] for row in below}
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from hygge_engine.errors import HomeNotFound
-from hygge_engine.homes.base import Window
+from hygge_engine.homes.base import ReadWindow
 from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home, read_all
 
 pytestmark = pytest.mark.any_server
@@ -174,18 +174,18 @@ class TestTypes:
         tables: list[pa.Table] = []
         for driver in DRIVERS:
             with open_home(everything, "dbo.everything", driver, keep_offset=True) as home:
-                tables.append(pa.Table.from_batches([batch.rows for batch in home.read(Window())]).combine_chunks())
+                tables.append(pa.Table.from_batches([batch.rows for batch in home.read(ReadWindow())]).combine_chunks())
         assert tables[0].schema == tables[1].schema
         assert tables[0].equals(tables[1])
 
     def test_the_schema_comes_from_the_catalogue_also_for_no_rows(self, everything: ServerProcess, driver: str) -> None:
         with open_home(everything, "dbo.everything", driver) as home:
             described = home.describe()
-            batch = next(home.read(Window()))
+            batch = next(home.read(ReadWindow()))
         everything.run("DROP TABLE IF EXISTS dbo.nothing", EVERY_TYPE.replace("dbo.everything", "dbo.nothing"))
         with open_home(everything, "dbo.nothing", driver) as home:
             assert home.describe().schema == described.schema == batch.rows.schema
-            assert list(home.read(Window())) == []
+            assert list(home.read(ReadWindow())) == []
 
     def test_what_is_lost_is_said_column_by_column(self, everything: ServerProcess) -> None:
         with open_home(everything, "dbo.everything") as home:
@@ -206,7 +206,7 @@ class TestTypes:
             "INSERT INTO dbo.large VALUES (1, REPLICATE(CAST(N'é' AS nvarchar(max)), 3000000), 0x01), (2, N'x', NULL)",
         )
         with open_home(server, "dbo.large", driver, batch_mb=1) as home:
-            batches = list(home.read(Window()))
+            batches = list(home.read(ReadWindow()))
         assert [batch.rows.num_rows for batch in batches] == [1, 1]
         assert batches[0].rows.to_pylist()[0]["body"] == "é" * 3_000_000
 

@@ -259,12 +259,12 @@ def land(
 ) -> None:
     """One load in one slice."""
     load_id = uuid.uuid4().hex
-    landing = table.attach(load_id, 1)
+    lease = table.attach(load_id, 1)
     opened = OpenLoad(load_id, mode, "landing", datetime.now(UTC).isoformat(), told_apart=dict(told_apart))
-    landing.begin(opened, key_columns=key, columns={field.name: str(field.type) for field in rows.schema})
-    writer = table.writer(landing, rows.schema, marked=False)
+    lease.begin(opened, key_columns=key, columns={field.name: str(field.type) for field in rows.schema})
+    writer = table.writer(lease, rows.schema, marked=False)
     writer.write(rows)
-    table.publish(landing, writer.finish(), position=None, last=True, new_generation=mode == "reload")
+    table.publish(lease, writer.finish(), position=None, last=True, new_generation=mode == "reload")
 
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, 120, tzinfo=UTC)
@@ -440,7 +440,7 @@ def test_a_table_of_somebody_else_is_left_alone(server: ServerProcess) -> None:
 
 def test_a_server_that_is_not_there_is_a_passing_fault(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mssql_database, "call_with_retries", lambda call: call())
-    monkeypatch.setattr("hygge_engine.stores.database.landing.call_with_retries", lambda call: call())
+    monkeypatch.setattr("hygge_engine.stores.database.lease.call_with_retries", lambda call: call())
     connection = connect(server).model_copy(update={"server": "127.0.0.1,1"})
     with pytest.raises(StoreUnavailable):
         make_table(connection).state()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.slices import SliceTask
-from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, Window
+from hygge_engine.homes.base import Batch, Column, HighWater, Position, ReadWindow, SourceSchema
 from hygge_engine.project import Project
 from hygge_engine.reconcile import compare
 from hygge_engine.reconcile.compare import reconcile
@@ -92,20 +92,20 @@ class TableHome:
     def __exit__(self, *exc_info: object) -> None:
         return None
 
-    def describe(self) -> Table:
+    def describe(self) -> SourceSchema:
         columns = (Column(name, type_, "") for name, type_ in TYPES.items())
-        return Table("dbo.things", (Column("id", pa.int32(), "int", nullable=False), *columns), key=("id",))
+        return SourceSchema("dbo.things", (Column("id", pa.int32(), "int", nullable=False), *columns), key=("id",))
 
     def high_water(self, cursor: str) -> HighWater:
         raise NotImplementedError
 
-    def count(self, window: Window) -> int:
+    def count(self, window: ReadWindow) -> int:
         return len(self.rows)
 
     def count_at(self, cursor: str, value: str) -> int:
         raise NotImplementedError
 
-    def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
+    def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
         yield Batch(self.batch, [str(len(self.rows))])
 
 

@@ -18,7 +18,7 @@ from typing import Any, Self
 import httpx
 
 from devcloud.functions import FunctionsHost
-from hygge_engine.journal.progress import Progress
+from hygge_engine.journal.progress import ProgressFiles
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.stores.landing.state import LandingState
 from tests.e2e.site import CONNECTION, REPOSITORY, STORE, Site
@@ -353,7 +353,7 @@ class Soak:
             if state.owner is not None or state.open is not None:
                 yield f"{path.stem} is owned or open: {json.dumps(str(state.owner))}, {state.open}"
         # A worker that was dead or slow while its load settled writes its progress afterwards: the sweep takes it away.
-        Progress(LocalLake(self._site.item), "Files/.hygge_journal").sweep(timedelta())
+        ProgressFiles(LocalLake(self._site.item), "Files/.hygge_journal").sweep(timedelta())
         for folder in ("progress", "staging"):
             if left := files_below(self._journal / folder):
                 yield f"{left} files are left in {folder}"

@@ -27,8 +27,8 @@ from hygge_engine.plain_text import CARRIED_LIMIT_CHARACTERS, carried
 from hygge_engine.telemetry.lineage.lineage import Lineage
 from hygge_engine.telemetry.lineage.settings import LineageSettings
 from hygge_engine.telemetry.telemetry import Telemetry
-from hygge_engine.web.answers import Answer
 from hygge_engine.web.api import Api
+from hygge_engine.web.responses import Answer
 from tests.unit.load_world import FLOW_YML, LoadWorld
 from tests.unit.telemetry_world import Machine
 from tests.unit.test_orchestration_events import events

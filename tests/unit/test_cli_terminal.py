@@ -48,12 +48,12 @@ import sys
 import typer
 
 from hygge_engine.cli import interrupt
-from hygge_engine.cli.messages import reporting
+from hygge_engine.cli.messages import error_boundary
 from hygge_engine.cli.output import open_console
 
 interrupt.GRACE_SECONDS = {grace}
 try:
-    with reporting(json_=False, verbose=False), open_console().status("checking"):
+    with error_boundary(json_=False, verbose=False), open_console().status("checking"):
         {body}
 except typer.Exit as end:
     sys.exit(end.exit_code)

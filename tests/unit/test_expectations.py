@@ -16,14 +16,14 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from hygge_engine.errors import ConfigurationError, ExpectationFailed
-from hygge_engine.expectations.checks import Checks, outcome_of, warning_of
+from hygge_engine.expectations.checks import ExpectationMonitor, outcome_of, warning_of
 from hygge_engine.expectations.repeats import Adjacent, Remembered
 from hygge_engine.expectations.rules import rules_of
-from hygge_engine.homes.base import Column, Table
+from hygge_engine.homes.base import Column, SourceSchema
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.project.models.expectations import ExpectationsSettings
 from hygge_engine.project.models.polish import PolishSettings
-from hygge_engine.stores.landing.state import Checked, LandingState, OpenLoad
+from hygge_engine.stores.landing.state import ExpectationResult, LandingState, OpenLoad
 from tests.unit.project_files import FLOW, find_problems, load
 
 STARTED = datetime(2024, 1, 31, 12, tzinfo=UTC)
@@ -46,7 +46,7 @@ GOOD: dict[str, Any] = {
     "born": date(2000, 1, 1),
     "seen": STARTED,
 }
-TABLE = Table("dbo.things", tuple(Column(name, type_, str(type_)) for name, type_ in TYPES.items()), key=("id",))
+TABLE = SourceSchema("dbo.things", tuple(Column(name, type_, str(type_)) for name, type_ in TYPES.items()), key=("id",))
 
 
 def batch(*rows: dict[str, Any]) -> pa.RecordBatch:
@@ -54,13 +54,15 @@ def batch(*rows: dict[str, Any]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(values, schema=TABLE.schema)
 
 
-def checks_of(expected: dict[str, Any], before: Checked | None = None, *, in_order: bool = True) -> Checks:
+def checks_of(
+    expected: dict[str, Any], before: ExpectationResult | None = None, *, in_order: bool = True
+) -> ExpectationMonitor:
     rules = rules_of(ExpectationsSettings.model_validate(expected), polish_of(TABLE, None), TABLE.key)
     assert rules is not None
-    return Checks(rules, before or Checked(), in_order=in_order)
+    return ExpectationMonitor(rules, before or ExpectationResult(), in_order=in_order)
 
 
-def judged(expected: dict[str, Any], *batches: pa.RecordBatch, last: bool = True) -> Checked:
+def judged(expected: dict[str, Any], *batches: pa.RecordBatch, last: bool = True) -> ExpectationResult:
     checks = checks_of(expected)
     for rows in batches:
         checks.add(rows)

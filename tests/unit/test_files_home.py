@@ -32,7 +32,7 @@ from hygge_engine.errors import (
     Unreadable,
     UnsupportedType,
 )
-from hygge_engine.homes.base import Position, Window
+from hygge_engine.homes.base import Position, ReadWindow
 from hygge_engine.homes.files import blocks, listing
 from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import LocalHomeSettings
@@ -63,10 +63,10 @@ def write_parquet(root: Path, name: str, columns: dict[str, Any], **keys: Any) -
     return path
 
 
-def rows(home: FilesHome, window: Window | None = None, after: Position | None = None) -> list[dict[str, Any]]:
+def rows(home: FilesHome, window: ReadWindow | None = None, after: Position | None = None) -> list[dict[str, Any]]:
     schema = home.describe().schema
     found = []
-    for batch in home.read(window or Window(), after):
+    for batch in home.read(window or ReadWindow(), after):
         assert batch.rows.schema == schema
         found += batch.rows.to_pylist()
     return found
@@ -83,11 +83,11 @@ def types(home: FilesHome) -> dict[str, str]:
     return {column.name: str(column.type) for column in home.describe().columns}
 
 
-def resumed_everywhere(open_home: Callable[[], FilesHome], window: Window | None = None) -> list[dict[str, Any]]:
+def resumed_everywhere(open_home: Callable[[], FilesHome], window: ReadWindow | None = None) -> list[dict[str, Any]]:
     """All rows; and after each batch another reader goes on, in whose rows none is lost or comes again."""
     whole = rows(open_home(), window)
     done = 0
-    for batch in open_home().read(window or Window()):
+    for batch in open_home().read(window or ReadWindow()):
         done += batch.rows.num_rows
         assert batch.position is not None
         assert rows(open_home(), window, json.loads(json.dumps(batch.position))) == whole[done:]
@@ -233,7 +233,7 @@ class TestParquet:
         write_parquet(
             tmp_path, "t.parquet", {"id": list(range(30)), "day": days, "s": ["x" * 50] * 30}, row_group_size=10
         )
-        window = Window("day", "2024-01-10", "2024-01-15")
+        window = ReadWindow("day", "2024-01-10", "2024-01-15")
         home = home_of(tmp_path, batch_rows=3)
         home.describe()
         positions = [batch.position for batch in home.read(window)]
@@ -633,17 +633,22 @@ class TestWatermarks:
             1,
         )
         lower = "2024-01-31T12:00:01.500000+00:00"
-        assert [row["id"] for row in rows(home, Window("at", lower, high.value))] == [2, 4, 5]
-        assert [row["id"] for row in rows(home, Window("at", lower, high.value, lower_inclusive=True))] == [2, 4, 5, 6]
-        assert [row["id"] for row in rows(home, Window("at", None, lower))] == [1, 3, 6]  # and the NULL
+        assert [row["id"] for row in rows(home, ReadWindow("at", lower, high.value))] == [2, 4, 5]
+        assert [row["id"] for row in rows(home, ReadWindow("at", lower, high.value, lower_inclusive=True))] == [
+            2,
+            4,
+            5,
+            6,
+        ]
+        assert [row["id"] for row in rows(home, ReadWindow("at", None, lower))] == [1, 3, 6]  # and the NULL
         assert home.count_at("at", lower) == 1
 
     def test_by_a_number_and_by_a_folder(self, things: Callable[..., FilesHome]) -> None:
         home = things()
         assert (home.high_water("id").value, home.high_water("id").type) == ("6", "int")
-        assert [row["id"] for row in rows(home, Window("id", "2", "4"))] == [3, 4]
+        assert [row["id"] for row in rows(home, ReadWindow("id", "2", "4"))] == [3, 4]
         assert (home.high_water("year").value, home.high_water("year").ties) == ("2024", 3)
-        assert [row["id"] for row in rows(home, Window("year", "2023", "2024"))] == [4, 5, 6]
+        assert [row["id"] for row in rows(home, ReadWindow("year", "2023", "2024"))] == [4, 5, 6]
 
     def test_by_files(self, things: Callable[..., FilesHome], tmp_path: Path) -> None:
         first, second = sorted(path for path in tmp_path.rglob("*") if path.is_file())
@@ -651,12 +656,12 @@ class TestWatermarks:
             os.utime(path, (seconds, seconds))
         high = things().high_water(FILE_MODIFIED)
         assert (high.value, high.ties) == ("1970-01-01T00:33:20.000000+00:00", 1)
-        window = Window(FILE_MODIFIED, "1970-01-01T00:16:40+00:00", high.value, known=high.boundary)
+        window = ReadWindow(FILE_MODIFIED, "1970-01-01T00:16:40+00:00", high.value, known=high.boundary)
         assert [row["id"] for row in rows(things(), window)] == [4, 5, 6]
         os.utime(first, (2_000, 2_000))  # the same time, but found after the bound was fixed
         assert [row["id"] for row in rows(things(), window)] == [4, 5, 6]
         later = things().high_water(FILE_MODIFIED)
-        again = Window(
+        again = ReadWindow(
             FILE_MODIFIED, high.value, later.value, lower_inclusive=True, landed=high.boundary, known=later.boundary
         )
         assert [row["id"] for row in rows(things(), again)] == [1, 2, 3]
@@ -683,7 +688,7 @@ class TestChangedFiles:
         self, things: Callable[..., FilesHome], tmp_path: Path
     ) -> None:
         first, _ = sorted(path for path in tmp_path.rglob("*") if path.is_file())
-        position = next(iter(things(batch_rows=1).read(Window()))).position
+        position = next(iter(things(batch_rows=1).read(ReadWindow()))).position
         first.write_bytes(first.read_bytes())
         os.utime(first, (1, 1))
         with pytest.raises(SourceChanged, match=first.name):
@@ -692,7 +697,7 @@ class TestChangedFiles:
     def test_a_file_that_was_read_whole_may_change(self, things: Callable[..., FilesHome], tmp_path: Path) -> None:
         first, _ = sorted(path for path in tmp_path.rglob("*") if path.is_file())
         position = next(
-            batch.position for batch in things().read(Window()) if batch.position and batch.position[2] == "end"
+            batch.position for batch in things().read(ReadWindow()) if batch.position and batch.position[2] == "end"
         )
         first.unlink()
         assert [row["id"] for row in rows(things(), after=position)] == [4, 5, 6]
@@ -700,7 +705,7 @@ class TestChangedFiles:
     def test_a_file_that_changes_while_it_is_read_is_read_again_later(self, tmp_path: Path) -> None:
         write_parquet(tmp_path, "t.parquet", {"id": list(range(100))}, row_group_size=10)
         home = home_of(tmp_path)
-        batches = home.read(Window())
+        batches = home.read(ReadWindow())
         next(batches)
         write_parquet(tmp_path, "t.parquet", {"id": list(range(200))}, row_group_size=10)
         with pytest.raises(HomeUnavailable, match="changed while it was being read"):
@@ -751,12 +756,12 @@ def test_zeros_behind_a_gzip_member_are_padding_and_anything_else_is_damage(tmp_
     whole = gzip.compress(b"id\n1\n") + gzip.compress(b"2\n")
     for padding in (b"", b"\0", b"\0" * 20_000):
         write(tmp_path, "t.csv.gz", whole + padding)
-        (batch,) = home_of(tmp_path, "t.csv.gz", format="csv").read(Window())
+        (batch,) = home_of(tmp_path, "t.csv.gz", format="csv").read(ReadWindow())
         assert batch.rows.column("id").to_pylist() == [1, 2]
     for rest in (b"x", b"\0\0x", b"\x1f\x8b", whole[:-1]):
         write(tmp_path, "t.csv.gz", whole + rest)
         with pytest.raises(Unreadable, match=r"t\.csv\.gz cannot be decompressed"):
-            list(home_of(tmp_path, "t.csv.gz", format="csv").read(Window()))
+            list(home_of(tmp_path, "t.csv.gz", format="csv").read(ReadWindow()))
 
 
 def special_files(root: Path) -> None:
@@ -803,7 +808,7 @@ def test_a_parquet_file_with_flipped_bits_is_read_as_it_was_or_refused(tmp_path:
     columns = {"id": list(range(20)), "text": [f"text {number}" for number in range(20)], "list": [[1]] * 20}
     columns["at"] = [datetime(2024, 1, 1, tzinfo=UTC)] * 20
     whole = write_parquet(tmp_path, "whole.parquet", columns, write_page_checksum=True).read_bytes()
-    (rows,) = [batch.rows.to_pylist() for batch in home_of(tmp_path, "whole.parquet").read(Window())]
+    (rows,) = [batch.rows.to_pylist() for batch in home_of(tmp_path, "whole.parquet").read(ReadWindow())]
     chance = random.Random(7)
     refused = 0
     for number in range(300):
@@ -811,7 +816,7 @@ def test_a_parquet_file_with_flipped_bits_is_read_as_it_was_or_refused(tmp_path:
         damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
         write(tmp_path, f"{number}.parquet", bytes(damaged))
         try:
-            (found,) = [batch.rows.to_pylist() for batch in home_of(tmp_path, f"{number}.parquet").read(Window())]
+            (found,) = [batch.rows.to_pylist() for batch in home_of(tmp_path, f"{number}.parquet").read(ReadWindow())]
         except HomeError:
             refused += 1
         else:

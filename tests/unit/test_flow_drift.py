@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hygge_engine.homes.base import Column, Table
+from hygge_engine.homes.base import Column, SourceSchema
 from hygge_engine.journal import Manifest
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
@@ -41,7 +41,9 @@ class Drifting:
 
     def load_with(self, **columns: pa.DataType) -> Mapping[str, Any]:
         """Give the source other columns and some changes, and load them."""
-        table = Table("dbo.orders", tuple(Column(name, type_, "x") for name, type_ in columns.items()), key=("id",))
+        table = SourceSchema(
+            "dbo.orders", tuple(Column(name, type_, "x") for name, type_ in columns.items()), key=("id",)
+        )
         self._monkeypatch.setattr(SourceHome, "describe", lambda home: table)
         self.world.sources["orders"].put(2, 4)
         return self.load()

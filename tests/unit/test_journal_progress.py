@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from hygge_engine.errors import LakeUnavailable
-from hygge_engine.flow.slices import Watch
-from hygge_engine.journal import Journal, Progress, ProgressWatch
+from hygge_engine.flow.slices import SliceObserver
+from hygge_engine.journal import Journal, ProgressFiles, ProgressWatch
 from hygge_engine.journal import progress as progress_module
 from hygge_engine.lake.base import PathInfo
 from hygge_engine.lake.local import LocalLake
@@ -27,8 +27,8 @@ def lake(tmp_path: Path) -> LocalLake:
 
 
 @pytest.fixture
-def progress(lake: LocalLake) -> Progress:
-    return Progress(lake, ROOT)
+def progress(lake: LocalLake) -> ProgressFiles:
+    return ProgressFiles(lake, ROOT)
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -38,12 +38,12 @@ def eventually(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def watch(progress: Progress, **intervals: float) -> ProgressWatch:
+def watch(progress: ProgressFiles, **intervals: float) -> ProgressWatch:
     fast: dict[str, Any] = {"report_interval_seconds": 0.01, "cancel_interval_seconds": 0.01, **intervals}
     return ProgressWatch(progress, "load-1", "flights", "planes", **fast)
 
 
-def test_the_newest_state_of_each_entity_is_read(progress: Progress) -> None:
+def test_the_newest_state_of_each_entity_is_read(progress: ProgressFiles) -> None:
     progress.write("load-1", "flights", "weather", {"state": "running", "rows": 1})
     progress.write("load-1", "flights", "planes", {"state": "running", "rows": 5})
     progress.write("load-1", "flights", "weather", {"state": "running", "rows": 2})
@@ -54,7 +54,7 @@ def test_the_newest_state_of_each_entity_is_read(progress: Progress) -> None:
     assert progress.read("load-9") == []
 
 
-def test_a_load_is_cancelled_by_a_marker(progress: Progress) -> None:
+def test_a_load_is_cancelled_by_a_marker(progress: ProgressFiles) -> None:
     progress.write("load-1", "flights", "planes", {"rows": 1})
     assert not progress.is_cancelled("load-1")
     progress.request_cancel("load-1")
@@ -64,7 +64,7 @@ def test_a_load_is_cancelled_by_a_marker(progress: Progress) -> None:
     assert len(progress.read("load-1")) == 1
 
 
-def test_nothing_is_left_of_a_settled_load(progress: Progress, lake: LocalLake) -> None:
+def test_nothing_is_left_of_a_settled_load(progress: ProgressFiles, lake: LocalLake) -> None:
     progress.write("load-1", "flights", "planes", {"rows": 1})
     progress.request_cancel("load-1")
     progress.write("load-2", "flights", "planes", {"rows": 1})
@@ -75,7 +75,7 @@ def test_nothing_is_left_of_a_settled_load(progress: Progress, lake: LocalLake) 
 
 
 def test_what_a_lost_load_left_behind_is_swept(
-    progress: Progress, lake: LocalLake, monkeypatch: pytest.MonkeyPatch
+    progress: ProgressFiles, lake: LocalLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     progress.write("lost", "flights", "planes", {"rows": 1})
     progress.request_cancel("lost")
@@ -103,7 +103,7 @@ def test_a_sweep_looks_into_old_folders_alone_and_into_so_many_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = Listing(tmp_path)
-    progress = Progress(lake, ROOT)
+    progress = ProgressFiles(lake, ROOT)
     monkeypatch.setattr(progress_module, "SWEPT_AT_ONCE", 2)
     for number in range(5):
         progress.write(f"load-{number}", "flights", "planes", {"rows": 1})
@@ -114,7 +114,7 @@ def test_a_sweep_looks_into_old_folders_alone_and_into_so_many_of_them(
     assert [progress.sweep(timedelta(hours=1)) for _ in range(4)] == [2, 2, 1, 0]
 
 
-def test_progress_is_no_part_of_the_journal(progress: Progress, lake: LocalLake) -> None:
+def test_progress_is_no_part_of_the_journal(progress: ProgressFiles, lake: LocalLake) -> None:
     progress.write("load-1", "flights", "planes", {"rows": 1})
     journal = Journal(lake, ROOT)
     assert journal.read().is_empty()
@@ -123,9 +123,9 @@ def test_progress_is_no_part_of_the_journal(progress: Progress, lake: LocalLake)
     assert journal.read().height == 1
 
 
-def test_a_running_slice_tells_how_far_it_is(progress: Progress) -> None:
+def test_a_running_slice_tells_how_far_it_is(progress: ProgressFiles) -> None:
     with watch(progress) as slice_watch:
-        typed: Watch = slice_watch
+        typed: SliceObserver = slice_watch
         typed.progress(10, 100)
         eventually(lambda: progress.read("load-1") != [])
         typed.progress(20, 200)
@@ -134,7 +134,7 @@ def test_a_running_slice_tells_how_far_it_is(progress: Progress) -> None:
         assert not typed.cancelled()
 
 
-def test_a_running_slice_sees_that_it_should_stop(progress: Progress) -> None:
+def test_a_running_slice_sees_that_it_should_stop(progress: ProgressFiles) -> None:
     with watch(progress) as slice_watch:
         assert not slice_watch.cancelled()
         progress.request_cancel("load-1")
@@ -143,16 +143,18 @@ def test_a_running_slice_sees_that_it_should_stop(progress: Progress) -> None:
         assert slice_watch.cancelled()
 
 
-def test_reports_are_no_more_frequent_than_their_interval(progress: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_are_no_more_frequent_than_their_interval(
+    progress: ProgressFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looked = threading.Event()
     written: list[object] = []
 
-    def look(progress: Progress, load_id: str) -> bool:
+    def look(progress: ProgressFiles, load_id: str) -> bool:
         looked.set()
         return False
 
-    monkeypatch.setattr(Progress, "is_cancelled", look)
-    monkeypatch.setattr(Progress, "write", lambda self, *state: written.append(state))
+    monkeypatch.setattr(ProgressFiles, "is_cancelled", look)
+    monkeypatch.setattr(ProgressFiles, "write", lambda self, *state: written.append(state))
     with watch(progress, report_interval_seconds=3600, cancel_interval_seconds=3600) as slice_watch:
         for rows in range(1000):
             slice_watch.progress(rows, rows)
@@ -160,7 +162,7 @@ def test_reports_are_no_more_frequent_than_their_interval(progress: Progress, mo
     assert written == []
 
 
-def test_the_same_state_is_not_written_again(progress: Progress, lake: LocalLake) -> None:
+def test_the_same_state_is_not_written_again(progress: ProgressFiles, lake: LocalLake) -> None:
     with watch(progress) as slice_watch:
         slice_watch.progress(1, 1)
         eventually(lambda: progress.read("load-1") != [])
@@ -173,7 +175,7 @@ def test_the_same_state_is_not_written_again(progress: Progress, lake: LocalLake
 
 
 def test_a_slice_outlives_a_lake_that_fails(
-    progress: Progress, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    progress: ProgressFiles, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tried: set[str] = set()
 
@@ -195,7 +197,7 @@ def test_a_slice_outlives_a_lake_that_fails(
     assert "Cannot see whether load load-1 should stop" in caplog.text
 
 
-def test_a_lake_that_hangs_does_not_hold_up_the_rows(progress: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lake_that_hangs_does_not_hold_up_the_rows(progress: ProgressFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     hanging, release = threading.Event(), threading.Event()
 
     def hang(lake: LocalLake, path: str, data: bytes, **conditions: object) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hygge_engine.checks import Check
+from hygge_engine.checks import DoctorCheck
 from hygge_engine.errors import LakeDenied, LakeUnavailable
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.lake.probe import check_answers, clock_check, probe
@@ -47,7 +47,7 @@ class ReadOnlyLake(LocalLake):
         raise LakeDenied("cannot replace it", status=403)
 
 
-def results(checks: list[Check]) -> dict[str, str]:
+def results(checks: list[DoctorCheck]) -> dict[str, str]:
     return {check.name: check.result for check in checks}
 
 

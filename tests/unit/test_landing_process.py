@@ -10,8 +10,8 @@ import pytest
 
 from hygge_engine.errors import LandingBusy
 from hygge_engine.lake.local import LocalLake
+from hygge_engine.stores.landing.lake_lease import LakeTableLease
 from hygge_engine.stores.landing.process import has_ended, this_process
-from hygge_engine.stores.landing.protocol import TableLanding
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -43,9 +43,9 @@ input()
 """
 
 
-def attach(lake: Path, load_id: str) -> TableLanding:
+def attach(lake: Path, load_id: str) -> LakeTableLease:
     places = {"state_path": "state.json", "staging": "staging", "folder": "table"}
-    return TableLanding(LocalLake(lake), **places, load_id=load_id, attempt=1)
+    return LakeTableLease(LocalLake(lake), **places, load_id=load_id, attempt=1)
 
 
 def test_what_a_killed_process_owned_is_free_at_once(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from hygge_engine.masking import (
 from hygge_engine.plain_text import is_commanding, lines_of, one_line
 from hygge_engine.telemetry import add_ids_to_logs
 from hygge_engine.telemetry.log_ids import JsonFormatter
-from hygge_engine.web.answers import Answer
+from hygge_engine.web.responses import Answer
 
 SECRET = "p}ä'ss \"w]rd\\%+x"
 

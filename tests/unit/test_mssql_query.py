@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from hygge_engine.errors import CursorUnusable, UnsupportedType
-from hygge_engine.homes.base import Position, Window
+from hygge_engine.homes.base import Position, ReadWindow
 from hygge_engine.homes.mssql.query import Statement, read_statement
 from hygge_engine.homes.mssql.ranges import KeyRange
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
@@ -18,7 +18,7 @@ VERSION = SourceColumn("version", "timestamp", 8, nullable=False)
 
 
 def read(
-    window: Window,
+    window: ReadWindow,
     after: Position | None = None,
     to: Position | None = None,
     *,
@@ -31,15 +31,15 @@ def read(
 
 
 def test_a_full_read_follows_the_key() -> None:
-    assert read(Window()).sql == "SELECT [id] AS [id] FROM [dbo].[t] ORDER BY [id]"
+    assert read(ReadWindow()).sql == "SELECT [id] AS [id] FROM [dbo].[t] ORDER BY [id]"
 
 
 def test_a_table_without_a_key_is_read_in_any_order() -> None:
-    assert read(Window(), key=()).sql == "SELECT [id] AS [id] FROM [dbo].[t]"
+    assert read(ReadWindow(), key=()).sql == "SELECT [id] AS [id] FROM [dbo].[t]"
 
 
 def test_reading_goes_on_after_a_composite_key() -> None:
-    statement = read(Window(), ["7", "2"], key=(ID, LINE))
+    statement = read(ReadWindow(), ["7", "2"], key=(ID, LINE))
     assert statement.sql == (
         "SELECT [id] AS [id] FROM [dbo].[t] "
         "WHERE [id] >= ? AND (([id] > ?) OR ([id] = ? AND [line]]no] > ?)) ORDER BY [id], [line]]no]"
@@ -48,7 +48,7 @@ def test_reading_goes_on_after_a_composite_key() -> None:
 
 
 def test_a_range_of_a_composite_key_ends_with_its_last_row() -> None:
-    statement = read(Window(), ["7", "2"], ["9", "4"], key=(ID, LINE))
+    statement = read(ReadWindow(), ["7", "2"], ["9", "4"], key=(ID, LINE))
     assert (
         "OR ([id] = ? AND [line]]no] > ?)) "
         "AND [id] <= ? AND (([id] < ?) OR ([id] = ? AND [line]]no] <= ?)) ORDER BY" in statement.sql
@@ -57,13 +57,13 @@ def test_a_range_of_a_composite_key_ends_with_its_last_row() -> None:
 
 
 def test_a_first_incremental_read_takes_rows_without_a_cursor_too() -> None:
-    statement = read(Window("changed", None, "2013-01-01T00:00:00.0000000"), cursor=CHANGED)
+    statement = read(ReadWindow("changed", None, "2013-01-01T00:00:00.0000000"), cursor=CHANGED)
     assert "WHERE ([changed] <= CAST(? AS datetime2(7)) OR [changed] IS NULL) ORDER BY [id]" in statement.sql
 
 
 @pytest.mark.parametrize(("inclusive", "sign"), [(False, ">"), (True, ">=")])
 def test_a_window_is_bounded_on_both_sides(inclusive: bool, sign: str) -> None:
-    statement = read(Window("changed", "a", "b", lower_inclusive=inclusive), ["7"], cursor=CHANGED)
+    statement = read(ReadWindow("changed", "a", "b", lower_inclusive=inclusive), ["7"], cursor=CHANGED)
     assert statement.sql.endswith(
         f"WHERE [changed] {sign} CAST(? AS datetime2(7)) AND [changed] <= CAST(? AS datetime2(7)) AND [id] > ? "
         "ORDER BY [id]"
@@ -72,24 +72,24 @@ def test_a_window_is_bounded_on_both_sides(inclusive: bool, sign: str) -> None:
 
 
 def test_a_rowversion_window_ends_below_its_upper_bound() -> None:
-    statement = read(Window("version", "0x01", "0x02"), cursor=VERSION)
+    statement = read(ReadWindow("version", "0x01", "0x02"), cursor=VERSION)
     assert "[version] >= CAST(? AS binary(8)) AND [version] < CAST(? AS binary(8))" in statement.sql
 
 
 def test_a_key_with_a_seventh_digit_is_written_out_by_the_server() -> None:
-    statement = read(Window(), key=(CHANGED,))
+    statement = read(ReadWindow(), key=(CHANGED,))
     assert "CONVERT(nvarchar(40), [changed], 126) AS [position 0]" in statement.sql
 
 
 def test_offsets_follow_the_columns() -> None:
     offset = SourceColumn("at", "datetimeoffset", 10, 34, 7)
-    statement = read(Window(), columns=(offset, ID), keep_offset=True)
+    statement = read(ReadWindow(), columns=(offset, ID), keep_offset=True)
     assert "[at] AS [at], [id] AS [id], DATEPART(TZOFFSET, [at]) AS [at__offset] FROM" in statement.sql
 
 
 def test_a_position_of_another_key_is_refused() -> None:
     with pytest.raises(CursorUnusable, match="a key of 2 columns, and now the key has 1"):
-        read(Window(), ["7", "2"])
+        read(ReadWindow(), ["7", "2"])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from hygge_engine.errors import ConfigurationError, HomeNotFound
-from hygge_engine.homes.base import Column, Table
+from hygge_engine.homes.base import Column, SourceSchema
 from hygge_engine.polish.names import Case, convert_case, split_words
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import LoadStamp, Polish
@@ -38,7 +38,7 @@ COLUMNS: dict[str, tuple[pa.DataType, Any]] = {
     "ratio": (pa.float64(), 0.5),
     "tags": (pa.list_(pa.string()), ["a"]),
 }
-TABLE = Table(
+TABLE = SourceSchema(
     "dbo.Customers",
     tuple(Column(name, type_, str(type_)) for name, (type_, _) in COLUMNS.items()),
     key=("CustomerID",),
@@ -155,7 +155,7 @@ def test_without_a_salt_surrogates_are_plain_sha_256() -> None:
 def test_surrogates_are_equal_where_their_values_are_and_only_there(
     values: list[tuple[str | None, str | None]],
 ) -> None:
-    source = Table("t", (Column("a", pa.string(), "x"), Column("b", pa.string(), "x")))
+    source = SourceSchema("t", (Column("a", pa.string(), "x"), Column("b", pa.string(), "x")))
     batch = pa.RecordBatch.from_pylist([{"a": a, "b": b} for a, b in values], schema=source.schema)
     found = polish_of(source, PolishSettings(hash_ids={"id": ("a", "b")})).apply(batch, STAMP).column("id").to_pylist()
     assert None not in found
@@ -188,7 +188,7 @@ def test_what_does_not_fit_the_source_is_refused(keys: dict[str, Any], message: 
 
 
 def test_names_that_only_the_case_makes_equal_are_refused() -> None:
-    source = Table("t", (Column("order_no", pa.int64(), "x"), Column("OrderNo", pa.int64(), "x")))
+    source = SourceSchema("t", (Column("order_no", pa.int64(), "x"), Column("OrderNo", pa.int64(), "x")))
     with pytest.raises(ConfigurationError, match="`order_no` and `OrderNo` would both be `orderNo`"):
         polish_of(source, PolishSettings(case="camel"))
     assert polish_of(source, PolishSettings(case="camel", rename={"order_no": "number"})).table.schema.names == [
@@ -232,7 +232,9 @@ def test_keys_that_are_lost_are_refused(keys: dict[str, Any], named: tuple[str, 
 
 
 def test_keys_are_never_trimmed() -> None:
-    source = Table("t", (Column("code", pa.string(), "char(4)"), Column("name", pa.string(), "x")), key=("code",))
+    source = SourceSchema(
+        "t", (Column("code", pa.string(), "char(4)"), Column("name", pa.string(), "x")), key=("code",)
+    )
     batch = pa.RecordBatch.from_pylist([{"code": "a ", "name": " b "}], schema=source.schema)
     assert polish_of(source, PolishSettings(trim=True)).apply(batch, STAMP).to_pylist() == [{"code": "a ", "name": "b"}]
     with pytest.raises(ConfigurationError, match="trims `code`, which is part of the key"):
@@ -293,7 +295,7 @@ def test_snake_case_keeps_all_that_another_case_needs(name: str, case: Case) -> 
 @examples(deadline=None)
 @given(st.lists(st.sampled_from(["order_no", "OrderNo", "ORDER_NO", "order no", "a", "A", "b"]), unique=True))
 def test_no_two_columns_ever_land_under_one_name(names: list[str]) -> None:
-    source = Table("t", tuple(Column(name, pa.int64(), "x") for name in names))
+    source = SourceSchema("t", tuple(Column(name, pa.int64(), "x") for name in names))
     try:
         landed = polish_of(source, PolishSettings(case="snake", constants={"c": 1})).table.schema.names
     except ConfigurationError:
@@ -339,7 +341,7 @@ def test_mistakes_are_told_with_their_place(tmp_path: Path, section: str, messag
 
 def folding(folding: str, *texts: str | None, **keys: Any) -> list[Any]:
     column = Column("code", pa.string(), "nvarchar(9)", folding=folding)  # type: ignore[arg-type]
-    table = Table("dbo.t", (column,), key=("code",))
+    table = SourceSchema("dbo.t", (column,), key=("code",))
     found = polish_of(table, PolishSettings.model_validate({"fold": True} | keys))
     batch = pa.RecordBatch.from_pydict({"code": list(texts)}, schema=table.schema)
     return list(found.apply(batch, STAMP).column(0).to_pylist())
@@ -371,6 +373,6 @@ def test_a_folded_key_may_be_hashed_and_another_folding_counts_as_another_treatm
     hashes = folding("case", "abc", "ABC ", mask={"code": "hash"}, hash_salt=SALT)
     assert hashes == [hashlib.sha256(f"{SALT}ABC".encode()).hexdigest()] * 2
     column = Column("code", pa.string(), "nvarchar(9)", folding="case")
-    table = Table("dbo.t", (column,), key=("code",))
+    table = SourceSchema("dbo.t", (column,), key=("code",))
     assert polish_of(table, settings(fold=True)).treatments == {"code": "folded (case)"}
     assert polish_of(table, settings(fold=True)).describe() == ["code folded (case)"]

@@ -49,7 +49,7 @@ MISTAKES = {
     "duration": ("flow", "primary_key: id", "lag: 5 minutes", (16, 8), ["`5 minutes`", "5m"]),
     "five fields": ("flow", "0 */15 * * * *", "*/15 * * * *", (2, 11), ["six fields", "'0 */15 * * * *'"]),
     "schedule": ("flow", "0 */15 * * * *", "0 75 * * * *", (2, 11), ["minute"]),
-    "never due": ("flow", "0 */15 * * * *", "0 0 0 30 2 *", (2, 11), ["day-of-month"]),
+    "never due": ("flow", "0 */15 * * * *", "0 0 0 30 2 *", (2, 11), ["no month 2 has a day 30"]),
     "run type": ("flow", "run_type: incremental", "run_type: increment", (3, 11), ["Did you mean `incremental`?"]),
     "entity twice": ("flow", "customers]", "orders]", (17, 20), ["`orders` is given twice"]),
     "entity name": ("flow", "customers]", "a/b]", (17, 20), ["`a/b`", "letters"]),

@@ -51,16 +51,16 @@ def land(
 ) -> None:
     """One load in one slice; rows that are deleted before the others, and after them."""
     load_id = uuid.uuid4().hex
-    landing = table.attach(load_id, 1)
+    lease = table.attach(load_id, 1)
     opened = OpenLoad(load_id, mode, "landing", NOON.isoformat())
-    landing.begin(opened, key_columns=key, columns={field.name: str(field.type) for field in rows.schema})
-    writer = table.writer(landing, rows.schema, marked=deleted is not None)
+    lease.begin(opened, key_columns=key, columns={field.name: str(field.type) for field in rows.schema})
+    writer = table.writer(lease, rows.schema, marked=deleted is not None)
     if deleted is not None:
         writer.delete(deleted)
     writer.write(rows)
     if again is not None:
         writer.delete(again)
-    table.publish(landing, writer.finish(), position=None, last=True, new_generation=mode == "reload")
+    table.publish(lease, writer.finish(), position=None, last=True, new_generation=mode == "reload")
 
 
 def ask(file: Path, sql: str) -> list[Any]:

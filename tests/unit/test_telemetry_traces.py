@@ -194,7 +194,7 @@ def test_a_watermark_that_is_a_time_tells_how_far_the_table_is_behind(world: Loa
     times = {"started": "2024-05-01T06:00:00+00:00", "finished": "2024-05-01T06:01:10+00:00"}
     summary = {"load_id": LOAD, "status": "success", "requested_by": "tests", **times}
 
-    machine.telemetry.ended(world.project, summary, [answer])
+    machine.telemetry.record_load(world.project, summary, [answer])
 
     assert list(machine.metrics()["hygge.lag"].values()) == [300.0]
 
@@ -207,7 +207,7 @@ def test_a_callers_header_that_is_none_is_left_out(world: LoadWorld, header: str
     times = {"started": "2024-05-01T06:00:00+00:00", "finished": "2024-05-01T06:01:10+00:00"}
     summary = {"load_id": LOAD, "status": "success", "requested_by": "tests", **times}
 
-    machine.telemetry.ended(world.project, summary, [], usable_traceparent(header))
+    machine.telemetry.record_load(world.project, summary, [], usable_traceparent(header))
 
     (load,) = machine.spans(names.SPAN_LOAD)
     assert load.links == ()
@@ -341,7 +341,7 @@ def test_telemetry_that_breaks_breaks_no_load(world: LoadWorld, monkeypatch: pyt
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(signals.Signals, "ended", broken)
+    monkeypatch.setattr(signals.Signals, "record_load", broken)
 
     assert run(world, machine.telemetry)["status"] == "success"
 

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from hygge_engine.errors import Unreadable
-from hygge_engine.homes.base import Window
+from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.files import blocks
 from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import LocalHomeSettings
@@ -70,7 +70,7 @@ class Files:
         try:
             home = FilesHome(LocalLake(self.root), path.name, LocalHomeSettings(type="local", path=path.name, **keys))
             types = {column.name: column.type for column in home.describe().columns}
-            rows = [row for batch in home.read(Window()) for row in batch.rows.to_pylist()]
+            rows = [row for batch in home.read(ReadWindow()) for row in batch.rows.to_pylist()]
         except Unreadable as error:
             return Found([], {}, str(error))
         finally:

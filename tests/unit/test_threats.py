@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hygge_engine.errors import InvalidRequest
-from hygge_engine.homes.base import Window
+from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.mssql.identifiers import parse_table_name, qualify, quote
 from hygge_engine.homes.mssql.query import read_statement
 from hygge_engine.homes.mssql.ranges import KeyRange
@@ -53,7 +53,7 @@ def test_a_hostile_column_stays_a_name(name: str) -> None:
     column = SourceColumn(name, "int", 4, 10, 0, nullable=False)
 
     statement = read_statement(
-        qualify(name, name), [column], [column], Window(name, "1", "2"), column, KeyRange(["7"]), keep_offset=False
+        qualify(name, name), [column], [column], ReadWindow(name, "1", "2"), column, KeyRange(["7"]), keep_offset=False
     )
 
     assert unquoted(statement.sql) == "SELECT  AS  FROM . WHERE  > ? AND  <= ? AND  > ? ORDER BY "
@@ -74,7 +74,7 @@ def test_a_hostile_watermark_is_a_value(value: str) -> None:
     column = SourceColumn("code", "nvarchar", 40)
 
     statement = read_statement(
-        "[dbo].[t]", [column], [column], Window("code", value, value), column, KeyRange([value]), keep_offset=False
+        "[dbo].[t]", [column], [column], ReadWindow("code", value, value), column, KeyRange([value]), keep_offset=False
     )
 
     assert value not in statement.sql

@@ -20,9 +20,9 @@ from hygge_engine.flow import bounds as flow_bounds
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.source import ProjectSource
-from hygge_engine.web.answers import Answer, problem_of
 from hygge_engine.web.api import Api
 from hygge_engine.web.door import authenticated
+from hygge_engine.web.responses import Answer, problem_of
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import write_project
 from tests.unit.test_orchestration_local import Recorder

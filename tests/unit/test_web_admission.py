@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from hygge_engine.orchestration.schedule import ID_PREFIX, Tick, start_due_loads
-from hygge_engine.web.answers import Answer
 from hygge_engine.web.api import Api
+from hygge_engine.web.responses import Answer
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import HYGGE
 from tests.unit.test_web import Client

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hygge_engine.project import Project
-from hygge_engine.web.answers import PROBLEMS_LIMIT, Answer
 from hygge_engine.web.api import Api
 from hygge_engine.web.door import BODY_LIMIT_BYTES, base_url
+from hygge_engine.web.responses import PROBLEMS_LIMIT, Answer
 from tests.unit.load_world import LoadWorld
 from tests.unit.test_web import Client
 

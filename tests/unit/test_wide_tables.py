@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from hygge_engine.flow.run import run_slice
 from hygge_engine.flow.slices import SliceResult, SliceTask
-from hygge_engine.homes.base import Window
+from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.files.convert import CANDIDATES, columns_to_values, fitting_columns, to_values
 from hygge_engine.homes.files.settings import ColumnSettings
 from tests.unit.project_files import load
@@ -81,7 +81,7 @@ def test_what_a_file_takes_grows_no_faster_than_its_columns(tmp_path: Path, form
         directory.mkdir()
         write_wide(directory, format_, columns)
         home = home_of(directory, f"wide.{format_}", format=format_)
-        calls[columns] = calls_of(lambda home=home: [batch.rows for batch in home.read(Window())])  # type: ignore[misc]
+        calls[columns] = calls_of(lambda home=home: [batch.rows for batch in home.read(ReadWindow())])  # type: ignore[misc]
     assert calls[1_000] < 12 * calls[100]
     if format_ == "csv":
         assert calls[1_000] < 500 * 1_000  # 3,473 for each column, where each is looked at by itself

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from hygge_engine.checks import Check, attempt, failure
+from hygge_engine.checks import DoctorCheck, attempt, failure
 from hygge_engine.errors import CursorUnusable, HyggeError
-from hygge_engine.homes.base import Table
+from hygge_engine.homes.base import SourceSchema
 from hygge_engine.homes.files.cursor import cursor_type
 from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import FilesHomeSettings
@@ -29,7 +29,7 @@ def check_files(
     watermark: WatermarkSettings | None = None,
     *,
     key_columns: Sequence[str] = (),
-) -> list[Check]:
+) -> list[DoctorCheck]:
     """Whether the files can be found and read, and how. ``key_columns`` are those that the store names."""
     try:
         if isinstance(settings, LakeSettings):
@@ -38,14 +38,16 @@ def check_files(
     except HyggeError as error:
         return [failure("files", "list path", error)]
     size = sum(file.info.length for file in files)
-    checks = [Check("files", "ok", f"{len(files):,}, {size / _MIB:,.1f} MiB, the first {files[0].path}", "list path")]
+    checks = [
+        DoctorCheck("files", "ok", f"{len(files):,}, {size / _MIB:,.1f} MiB, the first {files[0].path}", "list path")
+    ]
     if links := home.links:
-        checks.append(Check("links", "ok", f"followed: {', '.join(links)}; each file counts once", "list path"))
+        checks.append(DoctorCheck("links", "ok", f"followed: {', '.join(links)}; each file counts once", "list path"))
     how = "the footers of all files" if settings.format == "parquet" else "all files, once"
     if settings.format != "parquet" and settings.infer and size > _LARGE_TEXT_BYTES:
         remedy = "Declare the columns, and set infer: false, or write Parquet."
         found = "each slice looks through all of the text for the columns and their types"
-        return [*checks, Check("columns", "warning", found, "infer: true", remedy)]
+        return [*checks, DoctorCheck("columns", "warning", found, "infer: true", remedy)]
     try:
         table = home.describe()
     except HyggeError as error:
@@ -57,13 +59,13 @@ def check_files(
     return checks
 
 
-def _columns(table: Table, how: str) -> Check:
+def _columns(table: SourceSchema, how: str) -> DoctorCheck:
     lost = [f"{column.name}: {column.loss}" for column in table.columns if column.loss]
     rows = "" if table.approximate_rows is None else f", {counted(table.approximate_rows, 'row')}"
-    return Check("columns", "ok", "; ".join([f"{counted(len(table.columns), 'column')}{rows}", *lost]), how)
+    return DoctorCheck("columns", "ok", "; ".join([f"{counted(len(table.columns), 'column')}{rows}", *lost]), how)
 
 
-def _key(table: Table, key_columns: Sequence[str]) -> Check:
+def _key(table: SourceSchema, key_columns: Sequence[str]) -> DoctorCheck:
     key = tuple(key_columns) or table.key
     how = "store.key_columns" if key_columns else "home.key"
     names = {column.name.casefold() for column in table.columns}
@@ -71,22 +73,22 @@ def _key(table: Table, key_columns: Sequence[str]) -> Check:
         if name.casefold() not in names:
             hint = suggest(name, [column.name for column in table.columns])
             where = PurePosixPath(table.name).name
-            return Check("key", "failed", f"{where} has no column {name!r}", how, hint, "home.not_found")
-    return Check("key", "ok", ", ".join(key) or "none; slices go on without one, stores that merge want one", how)
+            return DoctorCheck("key", "failed", f"{where} has no column {name!r}", how, hint, "home.not_found")
+    return DoctorCheck("key", "ok", ", ".join(key) or "none; slices go on without one, stores that merge want one", how)
 
 
-def _watermark(table: Table, watermark: WatermarkSettings) -> Check:
+def _watermark(table: SourceSchema, watermark: WatermarkSettings) -> DoctorCheck:
     how = "the columns' types"
     named = [column for column in table.columns if column.name.casefold() == watermark.column.casefold()]
     if not named:
         hint = suggest(watermark.column, [column.name for column in table.columns])
-        return Check("watermark", "failed", f"no column {watermark.column!r}", how, hint, "home.not_found")
+        return DoctorCheck("watermark", "failed", f"no column {watermark.column!r}", how, hint, "home.not_found")
 
-    def look() -> Check:
+    def look() -> DoctorCheck:
         kind = cursor_type(named[0])
         if watermark.lag and kind != "datetime":
             reason = f"{watermark.column} is a watermark of type {kind}, which has no minutes that a lag could go back"
             raise CursorUnusable(reason, hint="Remove lag, or use a time of last change as the watermark.")
-        return Check("watermark", "ok", f"{named[0].name} ({named[0].type})", how)
+        return DoctorCheck("watermark", "ok", f"{named[0].name} ({named[0].type})", how)
 
     return attempt("watermark", how, look)

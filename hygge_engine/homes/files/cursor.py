@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hygge_engine.errors import BoundUnusable, CursorUnusable
-from hygge_engine.homes.base import Column, Window
+from hygge_engine.homes.base import Column, ReadWindow
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.lake.base import PathInfo
 from hygge_engine.watermark import Boundary, CursorType
@@ -105,7 +105,7 @@ def text_of(value: Any) -> str:
     return format(value, "f" if isinstance(value, Decimal) else "")
 
 
-def within(column: pa.Array[Any], window: Window) -> pa.Array[Any] | None:
+def within(column: pa.Array[Any], window: ReadWindow) -> pa.Array[Any] | None:
     """Which rows of a batch are in the window; None where all are. NULLs are in one without a lower bound."""
     conditions: list[Any] = []
     if window.lower is not None:
@@ -143,7 +143,7 @@ def boundary_of(files: Iterable[SourceFile], value: str) -> Boundary:
     return Boundary(value, digests) if len(digests) <= REMEMBERED_ROWS else Boundary(value, (), complete=False)
 
 
-def files_within(files: Iterable[SourceFile], window: Window) -> list[SourceFile]:
+def files_within(files: Iterable[SourceFile], window: ReadWindow) -> list[SourceFile]:
     """The files that a window over times of last change means."""
     lower = order_of(window.lower, "datetime") if window.lower is not None else None
     upper = order_of(window.upper, "datetime") if window.upper is not None else None
@@ -158,14 +158,14 @@ def files_within(files: Iterable[SourceFile], window: Window) -> list[SourceFile
     return found
 
 
-def _is_new(file: SourceFile, window: Window) -> bool:
+def _is_new(file: SourceFile, window: ReadWindow) -> bool:
     if not window.lower_inclusive:
         return False
     landed = window.landed
     return landed is None or not landed.complete or _digest(file.info) not in landed.rows
 
 
-def _is_known(file: SourceFile, window: Window) -> bool:
+def _is_known(file: SourceFile, window: ReadWindow) -> bool:
     known = window.known
     return known is None or not known.complete or _digest(file.info) in known.rows
 

@@ -22,7 +22,7 @@ from hygge_engine.errors import (
     SourceChanged,
     Unreadable,
 )
-from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, Window
+from hygge_engine.homes.base import Batch, Column, HighWater, Position, ReadWindow, SourceSchema
 from hygge_engine.homes.files.convert import arrow_type, fitting, to_values
 from hygge_engine.homes.files.csv import CsvFormat
 from hygge_engine.homes.files.cursor import (
@@ -83,7 +83,7 @@ class FilesHome:
         texts = {"csv": CsvFormat, "ndjson": NdjsonFormat}
         self._format: Format = self._parquet or texts[settings.format](lake, settings)
         self._files: list[SourceFile] | None = None
-        self._table: Table | None = None
+        self._table: SourceSchema | None = None
         self._partitions: dict[str, pa.Scalar[Any]] = {}
         self._partition_settings: dict[str, ColumnSettings] = {}
 
@@ -106,7 +106,7 @@ class FilesHome:
         """The symbolic links that files were found through, with where they lead."""
         return followed_links(self._lake, self.files) if isinstance(self._lake, LocalLake) else []
 
-    def describe(self) -> Table:
+    def describe(self) -> SourceSchema:
         """The columns of all files and their folders. Raises HomeNotFound, HomeError, Unreadable, UnsupportedType."""
         if self._table is None:
             with self._reading():
@@ -117,7 +117,7 @@ class FilesHome:
             for name in self._settings.key:
                 self._find(columns, name)
             name = f"{self._lake.url}/{self._pattern}"
-            self._table = Table(name, tuple(columns), self._settings.key, rows, resumes_without_key=True)
+            self._table = SourceSchema(name, tuple(columns), self._settings.key, rows, resumes_without_key=True)
         return self._table
 
     def high_water(self, cursor: str) -> HighWater:
@@ -138,7 +138,7 @@ class FilesHome:
         clock: Any = now if pa.types.is_timestamp(column.type) else now.date()
         if largest <= clock:
             return replace(high, clock=text_of(clock))
-        later = self.count(Window(cursor, text_of(clock)))
+        later = self.count(ReadWindow(cursor, text_of(clock)))
         newest, _ = self._largest(column, clock)
         present = self._bound(column, kind, newest, nulls)
         return replace(high, clock=text_of(clock), later=later, present=present)
@@ -209,7 +209,7 @@ class FilesHome:
         cursor_type(column)
         return bound_text(text, f"{column.name} ({column.source_type})", column.type)
 
-    def count(self, window: Window) -> int:
+    def count(self, window: ReadWindow) -> int:
         """How many rows `read` yields of a window; of whole Parquet files their footers say it, others are read."""
         if window.cursor is None and (rows := self.describe().approximate_rows) is not None:
             return rows
@@ -228,7 +228,7 @@ class FilesHome:
                 count += sum(equal_to(values, value) for values in self._values(file, column, maybe))
         return count
 
-    def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
+    def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
         """The window's rows after a position, file by file in the order of their paths.
 
         Raises SourceChanged where the file of the position is not the same any more, HomeUnavailable where one changes
@@ -254,7 +254,7 @@ class FilesHome:
                     del rows, batch
 
     def _read_file(
-        self, file: SourceFile, place: Sequence[str], column: Column | None, window: Window
+        self, file: SourceFile, place: Sequence[str], column: Column | None, window: ReadWindow
     ) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
         """A file's rows, without row groups that have none in the window."""
         if self._parquet is None or column is None:
@@ -312,7 +312,7 @@ class FilesHome:
             for rows, _ in self._format.read(file, [], [column.name]):
                 yield rows.column(0)
 
-    def _with_folders(self, rows: pa.RecordBatch, file: SourceFile, table: Table) -> pa.RecordBatch:
+    def _with_folders(self, rows: pa.RecordBatch, file: SourceFile, table: SourceSchema) -> pa.RecordBatch:
         if not self._partition_settings:
             return rows
         arrays = [

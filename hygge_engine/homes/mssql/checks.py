@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
-from hygge_engine.checks import Check, attempt, failure
+from hygge_engine.checks import DoctorCheck, attempt, failure
 from hygge_engine.errors import CursorUnusable, HomeError, HyggeError
 from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_table
 from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
@@ -40,7 +40,7 @@ SELECT retention_period, retention_period_units_desc FROM sys.change_tracking_da
 _NO_ROWS = "1 = 0"
 
 
-def check_connection(connection: MssqlConnection) -> tuple[list[Check], Session | None]:
+def check_connection(connection: MssqlConnection) -> tuple[list[DoctorCheck], Session | None]:
     """Whether the server can be reached and logged in to, and what it is; with an open session where it can."""
     checks = [_check_reachable(connection)]
     if checks[0].result == "failed":
@@ -51,8 +51,8 @@ def check_connection(connection: MssqlConnection) -> tuple[list[Check], Session 
         user, database = session.fetch_all("SELECT USER_NAME(), DB_NAME()", doing="Asking who we are")[0]
     except HyggeError as error:
         return [*checks, failure("login", how, error)], None
-    checks.append(Check("login", "ok", f"user {user} of database {database}", how))
-    about: dict[str, Callable[[], Check]] = {
+    checks.append(DoctorCheck("login", "ok", f"user {user} of database {database}", how))
+    about: dict[str, Callable[[], DoctorCheck]] = {
         "version": lambda: _check_version(session),
         "encryption": lambda: _check_encryption(session, connection),
         "clock": lambda: _check_clock(session),
@@ -69,7 +69,7 @@ def check_source(
     *,
     key_columns: Sequence[str] = (),
     fold: bool | Sequence[str] = False,
-) -> list[Check]:
+) -> list[DoctorCheck]:
     """Whether one table, view or query can be read, and how: permission, key, watermark, size, Change Tracking.
 
     ``key_columns`` are those that the store names, ``fold`` those whose texts polish makes one.
@@ -94,7 +94,7 @@ def _check_source(
     how: str,
     key_columns: Sequence[str],
     fold: bool | Sequence[str],
-) -> list[Check]:
+) -> list[DoctorCheck]:
     source = _describe(session, settings)
     checks = [_check_columns(source, settings, how), _check_select(session, source), _check_key(source, settings)]
     checks += _check_masks(source)
@@ -114,79 +114,79 @@ def _check_source(
     return checks
 
 
-def _check_reachable(connection: MssqlConnection) -> Check:
+def _check_reachable(connection: MssqlConnection) -> DoctorCheck:
     how = f"connect to {connection.address}"
 
-    def look() -> Check:
+    def look() -> DoctorCheck:
         limit = min(connection.login_timeout_seconds, CONNECT_TIMEOUT_SECONDS)
         check_answers(connection.model_copy(update={"login_timeout_seconds": limit}))
-        return Check("reachable", "ok", f"{connection.address} answers", how)
+        return DoctorCheck("reachable", "ok", f"{connection.address} answers", how)
 
     return attempt("reachable", how, look)
 
 
-def _check_version(session: Session) -> Check:
+def _check_version(session: Session) -> DoctorCheck:
     found = _ask(session, _VERSION)
     if found and found[0][0]:
-        return Check("version", "ok", f"{found[0][0]}, {found[0][1]}", "SERVERPROPERTY")
+        return DoctorCheck("version", "ok", f"{found[0][0]}, {found[0][1]}", "SERVERPROPERTY")
     found = _ask(session, "SELECT @@VERSION")
     text = str(found[0][0]).splitlines()[0] if found else NOT_AVAILABLE
-    return Check("version", "ok" if found else "unknown", text, "@@VERSION")
+    return DoctorCheck("version", "ok" if found else "unknown", text, "@@VERSION")
 
 
-def _check_encryption(session: Session, connection: MssqlConnection) -> Check:
+def _check_encryption(session: Session, connection: MssqlConnection) -> DoctorCheck:
     local = connection.host.lower().startswith(_LOOPBACK)
     found = _ask(session, _ENCRYPTION)
     encrypted = str(found[0][0]).upper() == "TRUE" if found else connection.encrypt
     how = "sys.dm_exec_connections" if found else "the settings; the login may not see sys.dm_exec_connections"
     if not encrypted:
         if local:
-            return Check("encryption", "ok", "off; nothing leaves this machine", how)
-        return Check("encryption", "warning", "off", how, "Set encrypt: true on the connection.")
+            return DoctorCheck("encryption", "ok", "off; nothing leaves this machine", how)
+        return DoctorCheck("encryption", "warning", "off", how, "Set encrypt: true on the connection.")
     if connection.trust_server_certificate and not local:
         remedy = "Install the authority's certificate, and remove trust_server_certificate."
-        return Check("encryption", "warning", "on, but any certificate is trusted", how, remedy)
-    return Check("encryption", "ok", "on", how)
+        return DoctorCheck("encryption", "warning", "on, but any certificate is trusted", how, remedy)
+    return DoctorCheck("encryption", "ok", "on", how)
 
 
-def _check_clock(session: Session) -> Check:
+def _check_clock(session: Session) -> DoctorCheck:
     found = _ask(session, _CLOCK)
     try:
         # Python holds six of the seven digits.
         there = datetime.fromisoformat(str(found[0][0] if found else "")[:26]).replace(tzinfo=UTC)
     except ValueError:
-        return Check("clock", "unknown", NOT_AVAILABLE, "SYSUTCDATETIME()")
+        return DoctorCheck("clock", "unknown", NOT_AVAILABLE, "SYSUTCDATETIME()")
     return clock_check("clock", there, "SYSUTCDATETIME()")
 
 
-def _check_snapshot(session: Session) -> Check:
+def _check_snapshot(session: Session) -> DoctorCheck:
     how = "sys.databases"
     found = _ask(session, _SNAPSHOT)
     if not found:
-        return Check("snapshot isolation", "unknown", NOT_AVAILABLE, how)
+        return DoctorCheck("snapshot isolation", "unknown", NOT_AVAILABLE, how)
     committed = "reads do not wait for writers" if found[0][1] else "reads wait for writers"
-    return Check("snapshot isolation", "ok", f"{str(found[0][0]).lower()}; {committed}", how)
+    return DoctorCheck("snapshot isolation", "ok", f"{str(found[0][0]).lower()}; {committed}", how)
 
 
-def _check_consistency(session: Session) -> Check:
+def _check_consistency(session: Session) -> DoctorCheck:
     """Whether this database lets a source be read as of one moment."""
     how = "sys.databases"
     found = _ask(session, _SNAPSHOT)
     if not found:
-        return Check("consistency", "unknown", NOT_AVAILABLE, how)
+        return DoctorCheck("consistency", "unknown", NOT_AVAILABLE, how)
     if found[0][0] == "ON":
-        return Check("consistency", "ok", "a snapshot of one moment for each slice", how)
+        return DoctorCheck("consistency", "ok", "a snapshot of one moment for each slice", how)
     remedy = "ALTER DATABASE … SET ALLOW_SNAPSHOT_ISOLATION ON, or set consistency: read_committed."
-    return Check("consistency", "failed", "the database allows no snapshots", how, remedy)
+    return DoctorCheck("consistency", "failed", "the database allows no snapshots", how, remedy)
 
 
-def _check_tracking(session: Session) -> Check:
+def _check_tracking(session: Session) -> DoctorCheck:
     how = "sys.change_tracking_databases"
     found = _ask(session, _TRACKING)
     if found is None:
-        return Check("change tracking", "unknown", NOT_AVAILABLE, how)
+        return DoctorCheck("change tracking", "unknown", NOT_AVAILABLE, how)
     text = f"on, kept for {found[0][0]} {str(found[0][1]).lower()}" if found else "off"
-    return Check("change tracking", "ok", text, how)
+    return DoctorCheck("change tracking", "ok", text, how)
 
 
 def _describe(session: Session, settings: MssqlHomeSettings) -> Source:
@@ -195,25 +195,27 @@ def _describe(session: Session, settings: MssqlHomeSettings) -> Source:
     return describe_query(session, settings.query or "")
 
 
-def _check_columns(source: Source, settings: MssqlHomeSettings, how: str) -> Check:
+def _check_columns(source: Source, settings: MssqlHomeSettings, how: str) -> DoctorCheck:
     """What does not survive is said, and no warning: nearly every datetime2 has a seventh digit that nobody uses."""
 
-    def look() -> Check:
+    def look() -> DoctorCheck:
         for column in source.columns:
             arrow_type(column)
         lost = [text for column in source.columns if (text := _loss(column, settings))]
-        return Check("table", "ok", "; ".join([f"{source.name}, {counted(len(source.columns), 'column')}", *lost]), how)
+        return DoctorCheck(
+            "table", "ok", "; ".join([f"{source.name}, {counted(len(source.columns), 'column')}", *lost]), how
+        )
 
     return attempt("table", how, look)
 
 
-def _check_masks(source: Source) -> list[Check]:
+def _check_masks(source: Source) -> list[DoctorCheck]:
     masked = [column.name for column in source.columns if column.masked]
     if not masked:
         return []
     found = f"{', '.join(masked)}: this login lacks UNMASK, so that masks land in place of the values"
     remedy = "GRANT UNMASK to the login, or leave the columns out by a query."
-    return [Check("masks", "warning", found, "HAS_PERMS_BY_NAME", remedy)]
+    return [DoctorCheck("masks", "warning", found, "HAS_PERMS_BY_NAME", remedy)]
 
 
 def _loss(column: SourceColumn, settings: MssqlHomeSettings) -> str:
@@ -221,30 +223,30 @@ def _loss(column: SourceColumn, settings: MssqlHomeSettings) -> str:
     return f"{column.name}: {text}" if text else ""
 
 
-def _check_select(session: Session, source: Source) -> Check:
+def _check_select(session: Session, source: Source) -> DoctorCheck:
     how = "a SELECT of every column that returns no row"
 
-    def look() -> Check:
+    def look() -> DoctorCheck:
         columns = ", ".join(quote(column.name) for column in source.columns)
         session.stream(select(columns, source.sql, _NO_ROWS), doing=f"Reading {source.name}").close()
-        return Check("select", "ok", "every column may be read", how)
+        return DoctorCheck("select", "ok", "every column may be read", how)
 
     return attempt("select", how, look)
 
 
-def _check_key(source: Source, settings: MssqlHomeSettings) -> Check:
+def _check_key(source: Source, settings: MssqlHomeSettings) -> DoctorCheck:
     how = "home.key" if settings.key else "the catalogue's unique indexes"
     for name in settings.key:
         if _find(source, name) is None:
             return _no_column("key", source, name, how)
     key = settings.key or source.key
     if key:
-        return Check("key", "ok", ", ".join(key), how)
+        return DoctorCheck("key", "ok", ", ".join(key), how)
     remedy = "Give the table a primary key or unique index, or name its unique columns in home.key."
-    return Check("key", "warning", "none, so that all rows must move within one slice", how, remedy)
+    return DoctorCheck("key", "warning", "none, so that all rows must move within one slice", how, remedy)
 
 
-def _check_spellings(source: Source, key: Sequence[str], fold: bool | Sequence[str]) -> list[Check]:
+def _check_spellings(source: Source, key: Sequence[str], fold: bool | Sequence[str]) -> list[DoctorCheck]:
     """Keys that may change without becoming others to the server, which the destination takes for others."""
     how = "the collation of the key's columns"
     columns = [column for name in key if (column := _find(source, name)) is not None and column.folding]
@@ -258,21 +260,21 @@ def _check_spellings(source: Source, key: Sequence[str], fold: bool | Sequence[s
         differs = "case or trailing blanks" if any(column.folding != "blanks" for column in kept) else "trailing blanks"
         text = f"{', '.join(found)}: a key that changes in {differs} alone is the same row to the server, and two rows"
         remedy = "Set fold: true below polish, or reload the table now and then."
-        return [Check("spelling of the key", "warning", f"{text} at the destination", how, remedy)]
+        return [DoctorCheck("spelling of the key", "warning", f"{text} at the destination", how, remedy)]
     blind = [f"{column.name} ({column.collation})" for column in columns if "_ai" in column.collation.lower()]
     if blind:
         text = f"{', '.join(blind)}: a key that changes in its accents alone leaves two rows at the destination"
-        return [Check("spelling of the key", "warning", text, how, "Reload the table now and then.")]
+        return [DoctorCheck("spelling of the key", "warning", text, how, "Reload the table now and then.")]
     return []
 
 
-def _check_watermark(session: Session, source: Source, name: str, *, lag: bool) -> Check:
+def _check_watermark(session: Session, source: Source, name: str, *, lag: bool) -> DoctorCheck:
     how = "the catalogue"
     column = _find(source, name)
     if column is None:
         return _no_column("watermark", source, name, how)
 
-    def look() -> Check:
+    def look() -> DoctorCheck:
         kind = cursor_type(column)
         if lag and kind != "datetime":
             reason = f"{name} is a watermark of type {kind}, which has no minutes that a lag could go back"
@@ -285,38 +287,38 @@ def _check_watermark(session: Session, source: Source, name: str, *, lag: bool) 
         if column.nullable:
             remedy = "Make the column NOT NULL, or reload the table now and then."
             found = f"{name} ({column.declaration}) may be NULL; such rows are read by the first load alone"
-            return Check("watermark", "warning", found, how, remedy)
-        return Check("watermark", "ok", f"{name} ({column.declaration})", how)
+            return DoctorCheck("watermark", "warning", found, how, remedy)
+        return DoctorCheck("watermark", "ok", f"{name} ({column.declaration})", how)
 
     return attempt("watermark", how, look)
 
 
-def _check_rows(source: Source) -> Check:
+def _check_rows(source: Source) -> DoctorCheck:
     if source.approximate_rows is None:
-        return Check("rows", "unknown", "the catalogue keeps no count", "sys.partitions")
-    return Check("rows", "ok", f"about {source.approximate_rows:,}", "sys.partitions")
+        return DoctorCheck("rows", "unknown", "the catalogue keeps no count", "sys.partitions")
+    return DoctorCheck("rows", "ok", f"about {source.approximate_rows:,}", "sys.partitions")
 
 
-def _check_table_tracking(session: Session, source: Source, *, needed: bool) -> Check:
+def _check_table_tracking(session: Session, source: Source, *, needed: bool) -> DoctorCheck:
     how = "CHANGE_TRACKING_MIN_VALID_VERSION"
     if not source.tracked:
         remedy = "Read the table itself, over a connection to its database." if needed else ""
         found_there = "the table lies in another database"
-        return Check("change tracking", "failed" if needed else "unknown", found_there, how, remedy)
+        return DoctorCheck("change tracking", "failed" if needed else "unknown", found_there, how, remedy)
     found = _ask(session, VERSIONS, source.tracked)
     if found is None:
-        return Check("change tracking", "failed" if needed else "unknown", NOT_AVAILABLE, how)
+        return DoctorCheck("change tracking", "failed" if needed else "unknown", NOT_AVAILABLE, how)
     current, oldest = found[0]
     if oldest is not None:
-        return Check("change tracking", "ok", f"on, changes are kept since version {oldest} of {current}", how)
+        return DoctorCheck("change tracking", "ok", f"on, changes are kept since version {oldest} of {current}", how)
     if current is None:
         text, remedy = "off in this database", "ALTER DATABASE … SET CHANGE_TRACKING = ON"
     else:
         text = "off, or this login may not see it"
         remedy = "ALTER TABLE … ENABLE CHANGE_TRACKING and GRANT VIEW CHANGE TRACKING"
     if not needed:
-        return Check("change tracking", "ok", text, how)
-    return Check("change tracking", "failed", text, how, f"{remedy}, or choose a watermark.column.")
+        return DoctorCheck("change tracking", "ok", text, how)
+    return DoctorCheck("change tracking", "failed", text, how, f"{remedy}, or choose a watermark.column.")
 
 
 def _ask(session: Session, sql: str, *parameters: str) -> list[tuple[object, ...]] | None:
@@ -335,6 +337,6 @@ def _find(source: Source, name: str) -> SourceColumn | None:
     return next(iter(exact or alike), None)
 
 
-def _no_column(check: str, source: Source, name: str, how: str) -> Check:
+def _no_column(check: str, source: Source, name: str, how: str) -> DoctorCheck:
     hint = suggest(name, [column.name for column in source.columns])
-    return Check(check, "failed", f"{source.name} has no column {name!r}", how, hint, "home.not_found")
+    return DoctorCheck(check, "failed", f"{source.name} has no column {name!r}", how, hint, "home.not_found")

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from hygge_engine.checks import Check
+from hygge_engine.checks import DoctorCheck
 
 SYSTEM_DRIVER: Final = "ODBC Driver 18 for SQL Server"
 
@@ -56,16 +56,16 @@ def loads_pyodbc() -> bool:
     return SYSTEM_DRIVER in pyodbc.drivers() or packaged_driver() is not None
 
 
-def check_driver(driver: str) -> list[Check]:
+def check_driver(driver: str) -> list[DoctorCheck]:
     """Whether the Python package imports, the system's libraries are there, and the ODBC driver loads."""
-    checks: list[Check] = []
+    checks: list[DoctorCheck] = []
     if sys.platform == "linux":
         checks.append(_check_libraries(driver))
     checks.append(_check_module(driver))
     return checks
 
 
-def _check_libraries(driver: str) -> Check:
+def _check_libraries(driver: str) -> DoctorCheck:
     how = "load each library"
     wanted = _LIBRARIES | (_MANAGER if driver == "pyodbc" else {})
     missing = [name for name in wanted if not _loads(name)]
@@ -75,11 +75,11 @@ def _check_libraries(driver: str) -> Check:
         packages.append("libssl3")
     if missing:
         remedy = f"Install them: apt-get install {' '.join(packages)} (Debian, Ubuntu; their like elsewhere)."
-        return Check(f"libraries of {driver}", "failed", f"missing: {', '.join(missing)}", how, remedy, "home")
-    return Check(f"libraries of {driver}", "ok", f"{', '.join(wanted)} and libssl are there", how)
+        return DoctorCheck(f"libraries of {driver}", "failed", f"missing: {', '.join(missing)}", how, remedy, "home")
+    return DoctorCheck(f"libraries of {driver}", "ok", f"{', '.join(wanted)} and libssl are there", how)
 
 
-def _check_module(driver: str) -> Check:
+def _check_module(driver: str) -> DoctorCheck:
     how = f"import {_MODULES[driver]}, then load the ODBC driver"
     try:
         import_module(_MODULES[driver])
@@ -90,8 +90,8 @@ def _check_module(driver: str) -> Check:
     except (ImportError, OSError, PackageNotFoundError) as error:
         other = "pyodbc" if driver == "mssql-python" else "mssql-python"
         remedy = f"Install what is missing, or set driver: {other} on the connection."
-        return Check(driver, "failed", f"it does not load: {error}", how, remedy, "home")
-    return Check(driver, "ok", f"{found} with {SYSTEM_DRIVER if file is None else file.name}", how)
+        return DoctorCheck(driver, "failed", f"it does not load: {error}", how, remedy, "home")
+    return DoctorCheck(driver, "ok", f"{found} with {SYSTEM_DRIVER if file is None else file.name}", how)
 
 
 def _uses_system_driver(driver: str) -> bool:

@@ -17,7 +17,7 @@ from hygge_engine.errors import (
     HomeNotFound,
     HomeUnavailable,
 )
-from hygge_engine.homes.base import Batch, Column, HighWater, Position, Table, Window
+from hygge_engine.homes.base import Batch, Column, HighWater, Position, ReadWindow, SourceSchema
 from hygge_engine.homes.mssql.batching import read_batches
 from hygge_engine.homes.mssql.bounds import bound_text
 from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_table
@@ -41,7 +41,7 @@ from hygge_engine.homes.mssql.ranges import RANGES_PER_READER, KeyRange, positio
 from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session, whole
 from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
-from hygge_engine.homes.mssql.tracking import OPERATION, VERSIONS, changes_source, part
+from hygge_engine.homes.mssql.tracking import OPERATION, VERSIONS, changes_source, split_deletes
 from hygge_engine.homes.mssql.trial import Trial
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, exact_text, keeps_apart, loss
 from hygge_engine.homes.mssql.values import Parameter, parameter, to_text
@@ -97,7 +97,7 @@ class MssqlHome:
                     session.fetch_all(END_READING, doing="Ending the reading")
             session.close()
 
-    def describe(self) -> Table:
+    def describe(self) -> SourceSchema:
         """Read the catalogue, once. Raises HomeNotFound, HomePermissionDenied, UnsupportedType."""
         source = self._described()
         keeps_offset = self._settings.keep_offset
@@ -120,7 +120,9 @@ class MssqlHome:
                 if column.base_type == "datetimeoffset"
             ]
         is_declared = bool(self._settings.key)
-        return Table(source.name, tuple(columns), source.key, source.approximate_rows, key_is_declared=is_declared)
+        return SourceSchema(
+            source.name, tuple(columns), source.key, source.approximate_rows, key_is_declared=is_declared
+        )
 
     def high_water(self, cursor: str) -> HighWater:
         """Fix the upper bound of an incremental read. Raises CursorUnusable, HomeNotFound for an unknown column."""
@@ -208,7 +210,7 @@ class MssqlHome:
                 )
         return exact
 
-    def count(self, window: Window) -> int:
+    def count(self, window: ReadWindow) -> int:
         """How many rows `read` yields of a window that is not one of Change Tracking."""
         if window.cursor is None:
             return self._count("")
@@ -223,7 +225,7 @@ class MssqlHome:
         placeholder, bound = parameter(column, value)
         return self._count(f"{quote(column.name)} = {placeholder}", bound)
 
-    def read(self, window: Window, after: Position | None = None) -> Generator[Batch]:
+    def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
         """The window's rows after a position, in key order where the source has a key and one reader reads it.
 
         Closing the iterator early cancels the statements on the server. Raises KeyUnusable, before the first row where
@@ -249,7 +251,7 @@ class MssqlHome:
             trial = Trial() if self._settings.readers_on_trial and readers > 1 else None
             yield from read_ranges(ranges, readers, lambda: self._reader(window, readers), key_columns, trial)
 
-    def _ranges(self, window: Window, after: Position | None) -> list[KeyRange]:
+    def _ranges(self, window: ReadWindow, after: Position | None) -> list[KeyRange]:
         """What is to be read: what a position leaves of it, else the whole, shared out where that is worth while."""
         source = self._described()
         if after is not None:
@@ -288,7 +290,7 @@ class MssqlHome:
         return whole(rows[0][0], "Comparing bounds") == len(found)
 
     @contextmanager
-    def _reader(self, window: Window, readers: int) -> Iterator[Read]:
+    def _reader(self, window: ReadWindow, readers: int) -> Iterator[Read]:
         """A reader with a connection of its own, and with its share of what one may hold and of the pace."""
         rate = self._settings.max_rows_per_second
         share = {
@@ -299,7 +301,7 @@ class MssqlHome:
             home._source = self._source
             yield lambda range_: home._read_range(window, range_)
 
-    def _read_range(self, window: Window, range_: KeyRange) -> Generator[Batch]:
+    def _read_range(self, window: ReadWindow, range_: KeyRange) -> Generator[Batch]:
         source = self._described()
         cursor = None
         if window.cursor is not None and window.cursor != CHANGE_TRACKING:
@@ -336,7 +338,7 @@ class MssqlHome:
             changes_source(source.tracked, source.columns, source.key),
             columns,
             self._key,
-            Window(),
+            ReadWindow(),
             None,
             range_,
             keep_offset=self._settings.keep_offset,
@@ -344,7 +346,7 @@ class MssqlHome:
             source_parameters=(int(lower), int(upper)),
         )
         for fetched, position in self._fetch(statement, columns, schema):
-            rows, deleted = part(fetched)
+            rows, deleted = split_deletes(fetched)
             yield Batch(rows, position, deleted=deleted)
             del fetched, rows, deleted
         self._check_versions(lower)
@@ -376,7 +378,7 @@ class MssqlHome:
             stream.close()
         self._check_complete(statement, rows)
 
-    def _check_identity(self, window: Window) -> None:
+    def _check_identity(self, window: ReadWindow) -> None:
         """Count the rows of a window that have NULL where a row must be identified, as far as the catalogue allows it.
 
         One question to the server, and only for columns that were declared to be a key.
@@ -450,7 +452,7 @@ class MssqlHome:
             )
         return HighWater(str(current), "version", oldest=str(oldest))
 
-    def _check_reached(self, cursor: SourceColumn, window: Window) -> None:
+    def _check_reached(self, cursor: SourceColumn, window: ReadWindow) -> None:
         """Secondaries lag, each by a time of its own: rows up to a bound that another one has shown may not have come
         to the one that answers now. A transient error, for they will."""
         if (

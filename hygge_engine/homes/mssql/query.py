@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hygge_engine.errors import CursorUnusable
-from hygge_engine.homes.base import Position, Window
+from hygge_engine.homes.base import Position, ReadWindow
 from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.ranges import KeyRange
 from hygge_engine.homes.mssql.types import SourceColumn, exact_text, select_expression
@@ -31,7 +31,7 @@ def read_statement(
     source: str,
     columns: Sequence[SourceColumn],
     key: Sequence[SourceColumn],
-    window: Window,
+    window: ReadWindow,
     cursor: SourceColumn | None,
     range_: KeyRange,
     *,
@@ -70,7 +70,7 @@ def read_statement(
     return Statement(select(", ".join(selected), source, condition, order), parameters, source, condition)
 
 
-def window_condition(cursor: SourceColumn, window: Window) -> tuple[str, list[Parameter]]:
+def window_condition(cursor: SourceColumn, window: ReadWindow) -> tuple[str, list[Parameter]]:
     """The rows of a window as a condition, and the values of its placeholders."""
     parameters: list[Parameter] = []
     return " AND ".join(_window_conditions(cursor, window, parameters)), parameters
@@ -103,7 +103,7 @@ def sample_statement(source: str, key: Sequence[SourceColumn], rows: int, most: 
     return select(f"TOP ({most}) {', '.join(names)}", f"{source} TABLESAMPLE SYSTEM ({rows} ROWS)", order=order)
 
 
-def _window_conditions(cursor: SourceColumn, window: Window, parameters: list[Parameter]) -> list[str]:
+def _window_conditions(cursor: SourceColumn, window: ReadWindow, parameters: list[Parameter]) -> list[str]:
     name = quote(cursor.name)
     is_rowversion = cursor.base_type == "rowversion"
     conditions: list[str] = []

@@ -41,7 +41,7 @@ def changes_source(source: str, columns: Sequence[SourceColumn], key: Sequence[s
     return f"({select(', '.join(selected), changes, f'c.SYS_CHANGE_VERSION <= ? AND {has_row}')}) AS [changes]"
 
 
-def part(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
+def split_deletes(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
     """Rows of `changes_source` without their first column: those that are there, and those that are deleted."""
     is_deleted = pc.equal(batch.column(0), pa.scalar(_DELETED))
     rows = batch.select(batch.schema.names[1:])

@@ -18,7 +18,7 @@ from hygge_engine.hosts import is_loopback
 from hygge_engine.project.models.disk import DiskReach, LocalPaths, is_own
 from hygge_engine.project.models.settings import Settings
 from hygge_engine.project.reading.layout import FLOWS
-from hygge_engine.project.telling.nodes import Mapping as Tree
+from hygge_engine.project.telling.nodes import MappingNode as Tree
 from hygge_engine.project.telling.nodes import Node
 from hygge_engine.project.telling.problems import Problems
 

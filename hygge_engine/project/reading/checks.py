@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingType
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from hygge_engine.project.reading.entity_tree import EntityTree
 from hygge_engine.project.reading.journal_section import BESIDE, address_of
 from hygge_engine.project.reading.overlaps import Overlaps
 from hygge_engine.project.telling.model_faults import is_misspelt
-from hygge_engine.project.telling.nodes import Mapping, Node, Scalar, text_of
+from hygge_engine.project.telling.nodes import MappingNode, Node, ScalarNode, text_of
 from hygge_engine.project.telling.problems import Problems, nearest
 
 
@@ -35,14 +35,14 @@ class _Landing:
     place: Node
 
 
-class Checks:
+class CrossSectionRules:
     """Remembers what the entities before have claimed.
 
     ``connections`` are those of hygge.yml, None for one that has problems, and None altogether where nobody knows.
     """
 
     def __init__(
-        self, directory: Path, connections: MappingType[str, ConnectionSettings | None] | None, problems: Problems
+        self, directory: Path, connections: Mapping[str, ConnectionSettings | None] | None, problems: Problems
     ) -> None:
         self._connections = connections
         self._surroundings = Surroundings(directory, connections or {})
@@ -52,10 +52,15 @@ class Checks:
         self._agreements: dict[tuple[str, str], _Claim] = {}
         self._telemetry: dict[str, _Claim] = {}
         self._landings: list[_Landing] = []
-        self._stores: dict[str, Mapping] = {}
+        self._stores: dict[str, MappingNode] = {}
 
     def check_entity(
-        self, entity: Entity, item: EntityTree, inherited: Mapping, store: Mapping, watermark: Mapping | None
+        self,
+        entity: Entity,
+        item: EntityTree,
+        inherited: MappingNode,
+        store: MappingNode,
+        watermark: MappingNode | None,
     ) -> None:
         """All rules over the sections of one entity, and over all entities so far. The trees say where to point."""
         if entity.effective_run_type == "incremental":
@@ -71,7 +76,9 @@ class Checks:
         self._stores[entity.id] = store
         self._landings.append(_Landing(entity, entity.store.destination(entity.name).casefold(), item.place))
 
-    def check_journal(self, entity: Entity, journal: JournalSettings, tree: Mapping | None, item: EntityTree) -> None:
+    def check_journal(
+        self, entity: Entity, journal: JournalSettings, tree: MappingNode | None, item: EntityTree
+    ) -> None:
         """An entity's journal has a place, and its mirror has one journal. ``tree`` is the section, where there is
         one."""
         location: Node | None = tree.get("location") if tree is not None else None
@@ -120,10 +127,10 @@ class Checks:
                     )
                 )
 
-    def check_connection(self, section: Mapping) -> None:
+    def check_connection(self, section: MappingNode) -> None:
         """``connection`` names one of hygge.yml, of the section's own type."""
         named, kind = section.get("connection"), text_of(section.get("type"))
-        if self._connections is None or not isinstance(named, Scalar) or named.broken:
+        if self._connections is None or not isinstance(named, ScalarNode) or named.broken:
             return
         model = HOMES.get(kind or "") or STORES.get(kind or "")
         if model is None or "connection" not in model.model_fields:
@@ -149,7 +156,7 @@ class Checks:
                 )
             )
 
-    def _check_watermark(self, entity: Entity, item: EntityTree, inherited: Mapping, store: Mapping) -> None:
+    def _check_watermark(self, entity: Entity, item: EntityTree, inherited: MappingNode, store: MappingNode) -> None:
         if entity.watermark is not None or not entity.home.needs_watermark:
             return
         if is_misspelt(inherited, "watermark", FlowDocument.model_fields):
@@ -168,7 +175,7 @@ class Checks:
             )
         )
 
-    def _check_lag(self, entity: Entity, watermark: Mapping) -> None:
+    def _check_lag(self, entity: Entity, watermark: MappingNode) -> None:
         if entity.store.upserts():
             return
         place: Node = watermark.get("lag") or watermark
@@ -181,7 +188,7 @@ class Checks:
             )
         )
 
-    def _check_change_tracking(self, entity: Entity, watermark: Mapping) -> None:
+    def _check_change_tracking(self, entity: Entity, watermark: MappingNode) -> None:
         place: Node = watermark.get("change_tracking") or watermark
         if not entity.home.tracks_changes():
             message, expected = "this home does not list its changes", "a table of SQL Server, or `watermark.column`"
@@ -192,7 +199,7 @@ class Checks:
             return
         self._problems.add(place.source.problem(place.line, place.column, message, expected=expected))
 
-    def _check_file_modified(self, entity: Entity, watermark: Mapping) -> None:
+    def _check_file_modified(self, entity: Entity, watermark: MappingNode) -> None:
         if entity.home.has_file_times():
             return
         place: Node = watermark.get("file_modified") or watermark

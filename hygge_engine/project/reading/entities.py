@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingType
+from collections.abc import Mapping
 from typing import Any
 
 from hygge_engine.project.models.documents import EntityDocument
 from hygge_engine.project.models.project import OPTIONAL_SECTIONS, Entity, check_entity_name
 from hygge_engine.project.models.settings import HOMES, STORES, RunType, Settings
 from hygge_engine.project.reading.bounds import Bounds
-from hygge_engine.project.reading.checks import Checks
+from hygge_engine.project.reading.checks import CrossSectionRules
 from hygge_engine.project.reading.entity_tree import EntityTree
 from hygge_engine.project.reading.inheritance import section_of
 from hygge_engine.project.reading.sections import Sections
 from hygge_engine.project.reading.validation import validate
 from hygge_engine.project.telling.keys import KeyKnowledge
-from hygge_engine.project.telling.nodes import Entry, Mapping, Node, Scalar, Sequence, text_of
+from hygge_engine.project.telling.nodes import Entry, MappingNode, Node, ScalarNode, SequenceNode, text_of
 from hygge_engine.project.telling.other_tools import NO_ENTITY_KEYS, NO_SECTION_KEYS, NO_STORE_KEYS
 from hygge_engine.project.telling.problems import Problems
 
@@ -26,7 +26,7 @@ class Entities:
     """Makes entities of their trees; what is wrong with one is among the problems."""
 
     def __init__(
-        self, keys: KeyKnowledge, sections: Sections, bounds: Bounds, checks: Checks, problems: Problems
+        self, keys: KeyKnowledge, sections: Sections, bounds: Bounds, checks: CrossSectionRules, problems: Problems
     ) -> None:
         self._keys = keys
         self._sections = sections
@@ -34,7 +34,7 @@ class Entities:
         self._checks = checks
         self._problems = problems
 
-    def read(self, flow: str, item: EntityTree, inherited: Mapping) -> Entity | None:
+    def read(self, flow: str, item: EntityTree, inherited: MappingNode) -> Entity | None:
         """An entity of ``flow``, over what it inherits; None where something is wrong with it."""
         if not self._has_usable_name(item):
             return None
@@ -59,7 +59,7 @@ class Entities:
             self._checks.check_entity(entity, item, inherited, store, trees["watermark"])
         return entity
 
-    def check_sections(self, flow: str, item: EntityTree, inherited: Mapping) -> None:
+    def check_sections(self, flow: str, item: EntityTree, inherited: MappingNode) -> None:
         """Put among the problems what is wrong with the sections of a flow that has no entities."""
         self._validate(flow, item, inherited, self._inherit(item, inherited))
 
@@ -72,11 +72,11 @@ class Entities:
             return False
         return True
 
-    def _inherit(self, item: EntityTree, inherited: Mapping) -> dict[str, Mapping | None]:
+    def _inherit(self, item: EntityTree, inherited: MappingNode) -> dict[str, MappingNode | None]:
         return {name: section_of(item, name, inherited, self._problems) for name in _SECTIONS}
 
     def _validate(
-        self, flow: str, item: EntityTree, inherited: Mapping, trees: MappingType[str, Mapping | None]
+        self, flow: str, item: EntityTree, inherited: MappingNode, trees: Mapping[str, MappingNode | None]
     ) -> dict[str, Any] | None:
         """The settings of all sections that there are, by name; None where one of them is not as it has to be."""
         home = self._validate_typed(HOMES, "home", flow, item, trees["home"], NO_SECTION_KEYS)
@@ -94,12 +94,12 @@ class Entities:
 
     def _validate_typed[T: Settings](
         self,
-        registry: MappingType[str, type[T]],
+        registry: Mapping[str, type[T]],
         name: str,
         flow: str,
         item: EntityTree,
-        tree: Mapping | None,
-        elsewhere: MappingType[str, str],
+        tree: MappingNode | None,
+        elsewhere: Mapping[str, str],
     ) -> T | None:
         """A section whose keys depend on its ``type``, with its connection and its bounds."""
         if tree is None:
@@ -111,14 +111,14 @@ class Entities:
             self._bounds.check(settings, tree, flow)
         return settings
 
-    def _places_of_all(self, trees: MappingType[str, Mapping | None]) -> dict[str, str]:
+    def _places_of_all(self, trees: Mapping[str, MappingNode | None]) -> dict[str, str]:
         return {text: place for tree in trees.values() for text, place in self._places_of(tree).items()}
 
     def _places_of(self, node: Node | None) -> dict[str, str]:
         """Where each key and text below a node stands; secrets are left out."""
-        if isinstance(node, Scalar):
+        if isinstance(node, ScalarNode):
             return {node.text: _place(node)} if node.text else {}
-        if isinstance(node, Sequence):
+        if isinstance(node, SequenceNode):
             return {text: place for item in node.items for text, place in self._places_of(item).items()}
         places: dict[str, str] = {}
         for key, entry in node.entries.items() if node is not None else ():
@@ -128,15 +128,15 @@ class Entities:
         return places
 
 
-def run_type_of(tree: Mapping) -> RunType:
+def run_type_of(tree: MappingNode) -> RunType:
     """The ``run_type`` that a tree has, or the default."""
     return "incremental" if text_of(tree.get("run_type")) == "incremental" else "full_drop"
 
 
-def _is_unreadable(name: str, *trees: Mapping) -> bool:
+def _is_unreadable(name: str, *trees: MappingNode) -> bool:
     """Whether one of the trees has something else than a mapping in place of the section."""
-    return any(node is not None and not isinstance(node, Mapping) for node in (tree.get(name) for tree in trees))
+    return any(node is not None and not isinstance(node, MappingNode) for node in (tree.get(name) for tree in trees))
 
 
-def _place(node: Scalar | Entry) -> str:
+def _place(node: ScalarNode | Entry) -> str:
     return f"{node.source.file}:{node.line}:{node.column}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hygge_engine.project.telling.nodes import Mapping, Node
+from hygge_engine.project.telling.nodes import MappingNode, Node
 
 
 @dataclass(frozen=True)
@@ -12,5 +12,5 @@ class EntityTree:
     """One entity as written: its name, its own keys, and the place that names it."""
 
     name: str
-    tree: Mapping
+    tree: MappingNode
     place: Node

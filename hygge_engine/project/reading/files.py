@@ -24,8 +24,8 @@ from hygge_engine.project.reading.secrets import SecretUses
 from hygge_engine.project.reading.trees import read_document
 from hygge_engine.project.reading.variables import Variables
 from hygge_engine.project.telling.keys import KeyKnowledge
-from hygge_engine.project.telling.model_faults import is_broken, is_misspelt, misspelt
-from hygge_engine.project.telling.nodes import Mapping, Node, Scalar, Sequence, text_of
+from hygge_engine.project.telling.model_faults import is_broken, is_misspelt, misspelling_hint
+from hygge_engine.project.telling.nodes import MappingNode, Node, ScalarNode, SequenceNode, text_of
 from hygge_engine.project.telling.problems import Problems, Source
 
 
@@ -34,7 +34,7 @@ class FlowTree:
     """A flow as written: the name of its directory, flow.yml, and its entities, each once."""
 
     directory: str
-    tree: Mapping
+    tree: MappingNode
     entities: list[EntityTree]
 
 
@@ -58,7 +58,7 @@ class Files:
         self._problems = problems
         self._flow_files: dict[str, str] = {}
 
-    def read_project(self) -> Mapping | None:
+    def read_project(self) -> MappingNode | None:
         """hygge.yml; None where it cannot be read."""
         tree = self._read(self._directory / PROJECT_FILE, EMPTY_PROJECT)
         return self._overrides.apply_to_project(tree) if tree is not None else None
@@ -83,7 +83,7 @@ class Files:
         entities = self._overrides.apply_to_entities(self._collect_entities(directory, tree), names)
         return FlowTree(directory.name, tree, entities)
 
-    def _read(self, path: Path, empty: str = "") -> Mapping | None:
+    def _read(self, path: Path, empty: str = "") -> MappingNode | None:
         """The file's tree, or None with a problem; ``empty`` is the advice for a file that must not be."""
         file = path.relative_to(self._directory).as_posix()
         if path.parent != self._directory and not leads_to_flows(self._directory, path):
@@ -118,7 +118,7 @@ class Files:
         self._secrets.collect(expanded)
         return expanded
 
-    def _is_second(self, directory: Path, tree: Mapping) -> bool:
+    def _is_second(self, directory: Path, tree: MappingNode) -> bool:
         """Whether another flow has this one's name, which is then among the problems."""
         place = tree.get("name") or tree
         name = text_of(place) or directory.name
@@ -129,20 +129,20 @@ class Files:
         self._problems.add(place.source.problem(place.line, place.column, message, found=found))
         return True
 
-    def _collect_entities(self, directory: Path, tree: Mapping) -> list[EntityTree]:
+    def _collect_entities(self, directory: Path, tree: MappingNode) -> list[EntityTree]:
         """The items of flow.yml, then the files of entities/; a name in both is a problem."""
         found: list[EntityTree] = []
         listed = tree.get("entities")
-        for item in listed.items if isinstance(listed, Sequence) else ():
-            own = item if isinstance(item, Mapping) else Mapping(item.source, item.line, item.column, {})
-            name: Node | None = own.get("name") if isinstance(item, Mapping) else item
-            if isinstance(name, Scalar) and name.broken:
+        for item in listed.items if isinstance(listed, SequenceNode) else ():
+            own = item if isinstance(item, MappingNode) else MappingNode(item.source, item.line, item.column, {})
+            name: Node | None = own.get("name") if isinstance(item, MappingNode) else item
+            if isinstance(name, ScalarNode) and name.broken:
                 continue
-            if not isinstance(name, Scalar) or name.value is None:
+            if not isinstance(name, ScalarNode) or name.value is None:
                 expected = "a name, or a mapping with `name`"
                 hint = f"Write `- name: {next(iter(own.entries))}`, and what differs below it." if own.entries else ""
-                hint = misspelt(own, "name") or hint
-                if isinstance(name, Scalar) and name.text:
+                hint = misspelling_hint(own, "name") or hint
+                if isinstance(name, ScalarNode) and name.text:
                     hint = f'YAML takes it for nothing: write "{name.text}", in quotes.'
                 self._problems.add(
                     item.source.problem(item.line, item.column, "an entity has no name", expected=expected, hint=hint)
@@ -160,7 +160,7 @@ class Files:
                 found.append(EntityTree(text_of(named) or path.stem, own_tree, place))
         return self._without_duplicates(found, tree)
 
-    def _without_duplicates(self, found: list[EntityTree], flow: Mapping) -> list[EntityTree]:
+    def _without_duplicates(self, found: list[EntityTree], flow: MappingNode) -> list[EntityTree]:
         unique: dict[str, EntityTree] = {}
         for item in found:
             # Destinations may not tell upper and lower case apart, so neither may names.
@@ -172,7 +172,9 @@ class Files:
         listed = flow.get("entities")
         if is_misspelt(flow, "entities", FlowDocument.model_fields):
             return list(unique.values())
-        unreadable = isinstance(listed, (Scalar, Mapping)) or (isinstance(listed, Sequence) and listed.items)
+        unreadable = isinstance(listed, (ScalarNode, MappingNode)) or (
+            isinstance(listed, SequenceNode) and listed.items
+        )
         if not found and not is_broken(flow) and not unreadable:
             hint = "List them in `entities: [a, b]`, or give each a file in entities/."
             place = flow.entries.get("entities", flow)

@@ -10,7 +10,7 @@ from hygge_engine.project.models.settings import JOURNAL_PLACES, JournalPlaceSet
 from hygge_engine.project.reading.validation import merge, validate
 from hygge_engine.project.telling.keys import KeyKnowledge
 from hygge_engine.project.telling.model_faults import describe_value, is_broken
-from hygge_engine.project.telling.nodes import Mapping, Node, Scalar
+from hygge_engine.project.telling.nodes import MappingNode, Node, ScalarNode
 from hygge_engine.project.telling.problems import Problems, nearest
 
 BESIDE = ("store", "home")
@@ -22,21 +22,21 @@ class JournalSection:
     """Reads the section. ``read_place`` validates a mapping by the model that its ``type`` names."""
 
     def __init__(
-        self, problems: Problems, keys: KeyKnowledge, read_place: Callable[[Mapping], JournalPlaceSettings | None]
+        self, problems: Problems, keys: KeyKnowledge, read_place: Callable[[MappingNode], JournalPlaceSettings | None]
     ) -> None:
         self._problems = problems
         self._keys = keys
         self._read_place = read_place
 
-    def merge(self, project: Mapping | None, flow: Mapping) -> Mapping | None:
+    def merge(self, project: MappingNode | None, flow: MappingNode) -> MappingNode | None:
         """A flow's section over the project's, key by key; None where neither has one. A null takes it away."""
         base, own = project.get("journal") if project is not None else None, flow.get("journal")
         if "journal" in flow.entries and own is None:
             return None
-        inherited = base if isinstance(base, Mapping) else None
-        return merge(inherited, own) if isinstance(own, Mapping) else inherited
+        inherited = base if isinstance(base, MappingNode) else None
+        return merge(inherited, own) if isinstance(own, MappingNode) else inherited
 
-    def read(self, tree: Mapping | None) -> JournalSettings | None:
+    def read(self, tree: MappingNode | None) -> JournalSettings | None:
         """The settings; None where there are problems."""
         if tree is None:
             return JournalSettings()
@@ -48,17 +48,17 @@ class JournalSection:
     def _location(self, node: Node | None) -> str | JournalPlaceSettings | None:
         if node is None:
             return "store"
-        if isinstance(node, Mapping):
+        if isinstance(node, MappingNode):
             return self._read_place(node)
-        if isinstance(node, Scalar) and node.text in BESIDE:
+        if isinstance(node, ScalarNode) and node.text in BESIDE:
             return node.text
-        if isinstance(node, Scalar) and _is_path(node.text):
+        if isinstance(node, ScalarNode) and _is_path(node.text):
             return JOURNAL_PLACES["local"].model_validate({"type": "local", "path": node.text})
         if not is_broken(node):
-            found = describe_value(node) if isinstance(node, Scalar) else "a list"
-            choice = nearest(node.text, BESIDE) if isinstance(node, Scalar) else None
+            found = describe_value(node) if isinstance(node, ScalarNode) else "a list"
+            choice = nearest(node.text, BESIDE) if isinstance(node, ScalarNode) else None
             hint = f"Did you mean `{choice}`?" if choice else ""
-            if isinstance(node, Scalar) and "://" in node.text:
+            if isinstance(node, ScalarNode) and "://" in node.text:
                 hint = "A data lake is a mapping: `{ type: adls, account_url: …, filesystem: …, path: … }`."
             message = "`location` of journal has a value that cannot be used"
             self._problems.add(

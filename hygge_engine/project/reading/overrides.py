@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from hygge_engine.project.models.documents import FlowDocument, ProjectDocument
 from hygge_engine.project.reading.entity_tree import EntityTree
 from hygge_engine.project.reading.trees import read_value
-from hygge_engine.project.telling.nodes import Entry, Mapping, Node
+from hygge_engine.project.telling.nodes import Entry, MappingNode, Node
 from hygge_engine.project.telling.problems import Problems, Source, Span, nearest
 
 PLACE = "the command line"
@@ -42,15 +42,15 @@ class _Override:
     path: tuple[_Step, ...]
     value: Node
 
-    def applied(self, tree: Mapping, path: Sequence[_Step]) -> Mapping:
+    def applied(self, tree: MappingNode, path: Sequence[_Step]) -> MappingNode:
         """``tree`` with the value at ``path``; mappings that are not there are made."""
         step, *rest = path
         entry = tree.entries.get(step.key)
         node: Node = self.value
         if rest:
-            empty = Mapping(self.source, self.line, step.column, {})
-            node = self.applied(entry.node if entry and isinstance(entry.node, Mapping) else empty, rest)
-        if rest and entry and isinstance(entry.node, Mapping):
+            empty = MappingNode(self.source, self.line, step.column, {})
+            node = self.applied(entry.node if entry and isinstance(entry.node, MappingNode) else empty, rest)
+        if rest and entry and isinstance(entry.node, MappingNode):
             return replace(tree, entries={**tree.entries, step.key: replace(entry, node=node)})
         return replace(tree, entries={**tree.entries, step.key: Entry(self.line, step.column, self.source, node)})
 
@@ -97,18 +97,18 @@ class Overrides:
         value = read_value(self._source, match["value"], line, value_column, self._problems, self._is_secret)
         return _Override(self._source, line, tuple(steps), expand(value)) if value is not None else None
 
-    def trees(self) -> Iterator[Mapping]:
+    def trees(self) -> Iterator[MappingNode]:
         """What is given, each as if a file said it and nothing else."""
         for override in (*self._project, *self._flows):
-            yield override.applied(Mapping(override.source, override.line, 1, {}), override.path)
+            yield override.applied(MappingNode(override.source, override.line, 1, {}), override.path)
 
-    def apply_to_project(self, tree: Mapping) -> Mapping:
+    def apply_to_project(self, tree: MappingNode) -> MappingNode:
         """hygge.yml with what is given for it."""
         for override in self._project:
             tree = override.applied(tree, override.path)
         return tree
 
-    def apply_to_flow(self, tree: Mapping, names: Sequence[str]) -> Mapping:
+    def apply_to_flow(self, tree: MappingNode, names: Sequence[str]) -> MappingNode:
         """A flow's file, known by its name and its directory's, with what is given for it but not for its entities."""
         self._names.update(names)
         for override in self._flows:

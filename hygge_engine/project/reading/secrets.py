@@ -14,8 +14,8 @@ from hygge_engine.masking import remember_secret
 from hygge_engine.project.reading.layout import PROJECT_FILE
 from hygge_engine.project.reading.overrides import PLACE as COMMAND_LINE
 from hygge_engine.project.telling.keys import KeyKnowledge
-from hygge_engine.project.telling.nodes import Mapping as Tree
-from hygge_engine.project.telling.nodes import Node, Scalar, Sequence
+from hygge_engine.project.telling.nodes import MappingNode as Tree
+from hygge_engine.project.telling.nodes import Node, ScalarNode, SequenceNode
 from hygge_engine.project.telling.problems import Problems, secrets_in
 
 # Keys whose own keys are names of columns, which may be called like a secret and hold none.
@@ -53,7 +53,7 @@ def holds_secret(name: str, value: str) -> bool:
 class _Use:
     """A value of the files, and the key that it is the value of."""
 
-    scalar: Scalar
+    scalar: ScalarNode
     key: str
 
 
@@ -95,7 +95,7 @@ class SecretUses:
             within_columns |= key in _NAMES_COLUMNS
             for name, entry in node.entries.items():
                 yield from self._uses(entry.node, name, within_columns=within_columns)
-        elif isinstance(node, Sequence):
+        elif isinstance(node, SequenceNode):
             for item in node.items:
                 yield from self._uses(item, key, within_columns=within_columns)
         elif not node.broken and node.value is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Mapping as MappingType
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -20,8 +19,8 @@ from hygge_engine.project.models.settings import (
 from hygge_engine.project.reading.entity_tree import EntityTree
 from hygge_engine.project.reading.validation import fill_placeholders, fill_text, validate
 from hygge_engine.project.telling.keys import KeyKnowledge
-from hygge_engine.project.telling.model_faults import describe_value, is_broken, is_misspelt, misspelt
-from hygge_engine.project.telling.nodes import Mapping, Scalar
+from hygge_engine.project.telling.model_faults import describe_value, is_broken, is_misspelt, misspelling_hint
+from hygge_engine.project.telling.nodes import MappingNode, ScalarNode
 from hygge_engine.project.telling.other_tools import intended
 from hygge_engine.project.telling.problems import Problems
 
@@ -36,14 +35,14 @@ class Sections:
         self._keys = keys
         self._problems = problems
 
-    def with_named_connections(self, tree: Mapping) -> Mapping:
+    def with_named_connections(self, tree: MappingNode) -> MappingNode:
         """``hygge.yml``; where a connection's keys stand right below ``connections``, which is one problem and not one
         for each of them, without these."""
         section, entry = tree.get("connections"), tree.entries.get("connections")
         keys = {key for model in CONNECTIONS.values() for key in model.model_fields}
-        if entry is None or not isinstance(section, Mapping) or not section.entries:
+        if entry is None or not isinstance(section, MappingNode) or not section.entries:
             return tree
-        nested = any(isinstance(inner.node, Mapping) for inner in section.entries.values())
+        nested = any(isinstance(inner.node, MappingNode) for inner in section.entries.values())
         if nested or not section.entries.keys() <= keys:
             return tree
         message, found = "a connection has no name", f"`{next(iter(section.entries))}` right below `connections`"
@@ -51,38 +50,38 @@ class Sections:
         self._problems.add(
             section.source.problem(section.line, section.column, message, found=found, expected=expected)
         )
-        broken = Scalar(section.source, section.line, section.column, "", None, broken=True)
+        broken = ScalarNode(section.source, section.line, section.column, "", None, broken=True)
         return replace(tree, entries={**tree.entries, "connections": replace(entry, node=broken)})
 
-    def load_connections(self, tree: Mapping) -> dict[str, ConnectionSettings | None] | None:
+    def load_connections(self, tree: MappingNode) -> dict[str, ConnectionSettings | None] | None:
         """The connections by name, None for one that has problems; None altogether where the section cannot be read."""
         entry = tree.entries.get("connections")
         if is_misspelt(tree, "connections", ProjectDocument.model_fields):
             return None
         if entry is None or (tree.get("connections") is None and not is_broken(entry.node)):
             return {}
-        if not isinstance(entry.node, Mapping):
+        if not isinstance(entry.node, MappingNode):
             return None
         connections: dict[str, ConnectionSettings | None] = {}
         for name, connection in entry.node.entries.items():
             connections[name] = None
-            if isinstance(connection.node, Mapping):
+            if isinstance(connection.node, MappingNode):
                 section = f"connection `{name}`"
                 connections[name] = self._load(CONNECTIONS, connection.node, section, {}, {}, self._problems)
         return connections
 
-    def load_journal_place(self, tree: Mapping) -> JournalPlaceSettings | None:
+    def load_journal_place(self, tree: MappingNode) -> JournalPlaceSettings | None:
         """``journal.location``, where it is a mapping."""
         return self._load(JOURNAL_PLACES, tree, "journal.location", {}, {}, self._problems)
 
     def load[T: Settings](
         self,
-        registry: MappingType[str, type[T]],
-        tree: Mapping,
+        registry: Mapping[str, type[T]],
+        tree: MappingNode,
         section: str,
-        values: MappingType[str, str],
+        values: Mapping[str, str],
         item: EntityTree,
-        elsewhere: MappingType[str, str],
+        elsewhere: Mapping[str, str],
     ) -> T | None:
         """The ``home`` or ``store`` of an entity; ``values`` are its placeholders.
 
@@ -107,11 +106,11 @@ class Sections:
 
     def _load[T: Settings](
         self,
-        registry: MappingType[str, type[T]],
-        tree: Mapping,
+        registry: Mapping[str, type[T]],
+        tree: MappingNode,
         section: str,
-        values: MappingType[str, str],
-        elsewhere: MappingType[str, str],
+        values: Mapping[str, str],
+        elsewhere: Mapping[str, str],
         problems: Problems,
     ) -> T | None:
         kind = tree.get("type")
@@ -119,12 +118,12 @@ class Sections:
             entry = tree.entries.get("type")
             if not (entry and is_broken(entry.node)):
                 message, expected = f"{section} has no `type`", f"one of {', '.join(sorted(registry))}"
-                hint = "" if entry else misspelt(tree, "type")
+                hint = "" if entry else misspelling_hint(tree, "type")
                 problems.add(tree.source.problem(tree.line, tree.column, message, expected=expected, hint=hint))
             return None
-        if not isinstance(kind, Scalar) or kind.text not in registry:
-            found = describe_value(kind) if isinstance(kind, Scalar) else "no text"
-            hint = _type_hint(kind.text, registry) if isinstance(kind, Scalar) else ""
+        if not isinstance(kind, ScalarNode) or kind.text not in registry:
+            found = describe_value(kind) if isinstance(kind, ScalarNode) else "no text"
+            hint = _type_hint(kind.text, registry) if isinstance(kind, ScalarNode) else ""
             expected = f"one of {', '.join(sorted(registry))}"
             message = f"the type of {section} is not known"
             problems.add(
@@ -143,7 +142,7 @@ class Sections:
         return validate(model, tree, section, problems, self._keys, defaults=defaults, elsewhere=elsewhere)
 
 
-def _type_hint(kind: str, registry: MappingType[str, Any]) -> str:
+def _type_hint(kind: str, registry: Mapping[str, Any]) -> str:
     for what, others in (("connection", CONNECTIONS), ("home", HOMES), ("store", STORES)):
         if kind in others:
             return f"`{kind}` is a type of {what}."

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from hygge_engine.project.reading.yaml_faults import explain, explain_character, find_odd_blanks
-from hygge_engine.project.telling.nodes import Entry, Mapping, Node, Scalar, ScalarValue, Sequence
+from hygge_engine.project.telling.nodes import Entry, MappingNode, Node, ScalarNode, ScalarValue, SequenceNode
 from hygge_engine.project.telling.problems import Problems, Source, Span
 
 # What a file may be: far above any project's, and below what would keep a reader busy.
@@ -45,7 +45,7 @@ def resolve_scalar(text: str) -> str | int | float | bool:
     return text
 
 
-def read_document(source: Source, problems: Problems, is_secret: Callable[[str], bool]) -> Mapping | None:
+def read_document(source: Source, problems: Problems, is_secret: Callable[[str], bool]) -> MappingNode | None:
     """Parse a file; None where it cannot be read as a mapping, which is then among the problems.
 
     ``is_secret`` tells which keys hold secrets; their values appear in no excerpt. An empty file is an empty mapping.
@@ -69,14 +69,14 @@ def read_document(source: Source, problems: Problems, is_secret: Callable[[str],
         return None
     if root is None:
         source.parsed = True
-        return Mapping(source, 1, 1, {})
+        return MappingNode(source, 1, 1, {})
     node = _tree_of(root, source, 1, 1, problems, is_secret)
     source.parsed = True
     if node is None:
         return None
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         return replace(node, line=1, column=1)
-    if not (isinstance(node, Scalar) and node.broken):
+    if not (isinstance(node, ScalarNode) and node.broken):
         problems.add(source.problem(node.line, node.column, "the file is not a mapping", expected="`key: value` lines"))
     return None
 
@@ -90,7 +90,7 @@ def read_value(
     column += len(text) - len(text.lstrip())
     if not stripped.startswith(("[", "{", '"', "'")):
         value = None if stripped in _NULL else resolve_scalar(stripped)
-        return Scalar(source, line, column, stripped, value)
+        return ScalarNode(source, line, column, stripped, value)
     # Blanks in front put the parser's marks where the value stands.
     padded = "\n" * (line - 1) + " " * (column - 1) + stripped
     try:
@@ -157,12 +157,12 @@ class _Reader:
             raise _TooManyValues
         if id(node) in self._open:
             self._problems.add(self._source.problem(line, column, "a value refers to itself"))
-            return Scalar(self._source, line, column, "", None, broken=True)
+            return ScalarNode(self._source, line, column, "", None, broken=True)
         if not node.tag.startswith(_CORE_TAG):
             self._problems.add(
                 self._source.problem(line, column, "a value has a YAML tag", hint="Quote a value that begins with `!`.")
             )
-            return Scalar(self._source, line, column, "", None, broken=True)
+            return ScalarNode(self._source, line, column, "", None, broken=True)
         if isinstance(node, yaml.ScalarNode):
             return self._read_scalar(node, line, column)
         self._open.add(id(node))
@@ -170,22 +170,22 @@ class _Reader:
             line, column = key.start_mark.line + 1, key.start_mark.column + 1
         result: Node
         if isinstance(node, yaml.SequenceNode):
-            result = Sequence(self._source, line, column, tuple(self.read(item) for item in node.value))
+            result = SequenceNode(self._source, line, column, tuple(self.read(item) for item in node.value))
         else:
             entries = self._read_entries(node)
             result = (
-                Scalar(self._source, line, column, "", None, broken=True)
+                ScalarNode(self._source, line, column, "", None, broken=True)
                 if entries is None
-                else Mapping(self._source, line, column, entries)
+                else MappingNode(self._source, line, column, entries)
             )
         self._open.discard(id(node))
         return result
 
-    def _read_scalar(self, node: yaml.ScalarNode, line: int, column: int) -> Scalar:
+    def _read_scalar(self, node: yaml.ScalarNode, line: int, column: int) -> ScalarNode:
         value: ScalarValue = node.value
         if node.style is None and node.tag != _CORE_TAG + "str":
             value = None if node.value in _NULL else resolve_scalar(node.value)
-        return Scalar(self._source, line, column, node.value, value)
+        return ScalarNode(self._source, line, column, node.value, value)
 
     def _read_entries(self, mapping: yaml.Node) -> dict[str, Entry] | None:
         """The entries of a mapping; None where a key is no text, which makes the mapping something else."""
@@ -217,10 +217,10 @@ class _Reader:
         """YAML's ``<<``: earlier mappings win over later ones, own keys over both."""
         for item in value.value if isinstance(value, yaml.SequenceNode) else [value]:
             node = self.read(item, key)
-            if isinstance(node, Mapping):
+            if isinstance(node, MappingNode):
                 for name, entry in node.entries.items():
                     merged.setdefault(name, entry)
-            elif not (isinstance(node, Scalar) and node.broken):
+            elif not (isinstance(node, ScalarNode) and node.broken):
                 line, column = key.start_mark.line + 1, key.start_mark.column + 1
                 message, expected = "`<<` takes a mapping over, and this is none", "`<<: *name` of a mapping `&name`"
                 self._problems.add(self._source.problem(line, column, message, expected=expected))

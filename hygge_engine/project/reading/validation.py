@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from collections.abc import Mapping as MappingType
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +14,7 @@ from hygge_engine.project.models.settings import Settings
 from hygge_engine.project.reading.trees import resolve_scalar
 from hygge_engine.project.telling.keys import KeyKnowledge
 from hygge_engine.project.telling.model_faults import expectation, fields_at, locate, path_in, report
-from hygge_engine.project.telling.nodes import Mapping, Node, Scalar, ScalarValue
-from hygge_engine.project.telling.nodes import Sequence as SequenceNode
+from hygge_engine.project.telling.nodes import MappingNode, Node, ScalarNode, ScalarValue, SequenceNode
 from hygge_engine.project.telling.other_tools import intended
 from hygge_engine.project.telling.problems import Problems, nearest
 
@@ -26,7 +24,7 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _FREE_TEXT = frozenset({"query"})
 
 
-def merge(base: Mapping | None, override: Mapping) -> Mapping:
+def merge(base: MappingNode | None, override: MappingNode) -> MappingNode:
     """``base`` with the keys of ``override``, mappings within mappings likewise; lists are replaced.
 
     Another ``type`` starts afresh: the keys of one type mean nothing to another. A null removes what was inherited.
@@ -36,18 +34,20 @@ def merge(base: Mapping | None, override: Mapping) -> Mapping:
     entries = dict(base.entries)
     for key, entry in override.entries.items():
         inherited = entries.get(key)
-        if inherited and isinstance(inherited.node, Mapping) and isinstance(entry.node, Mapping):
+        if inherited and isinstance(inherited.node, MappingNode) and isinstance(entry.node, MappingNode):
             entry = replace(entry, node=merge(inherited.node, entry.node))
         entries[key] = entry
     return replace(base, entries=entries)
 
 
-def _names_another_type(base: Mapping, override: Mapping) -> bool:
+def _names_another_type(base: MappingNode, override: MappingNode) -> bool:
     mine, inherited = override.get("type"), base.get("type")
-    return isinstance(mine, Scalar) and isinstance(inherited, Scalar) and mine.value != inherited.value
+    return isinstance(mine, ScalarNode) and isinstance(inherited, ScalarNode) and mine.value != inherited.value
 
 
-def fill_placeholders(tree: Mapping, values: MappingType[str, str], problems: Problems, keys: KeyKnowledge) -> Mapping:
+def fill_placeholders(
+    tree: MappingNode, values: Mapping[str, str], problems: Problems, keys: KeyKnowledge
+) -> MappingNode:
     """``tree`` with ``{entity}`` and ``{flow}`` replaced in every text that is no secret.
 
     Another word in braces is a problem; in free text such as a query only if it looks like a misspelt placeholder.
@@ -61,8 +61,8 @@ def fill_placeholders(tree: Mapping, values: MappingType[str, str], problems: Pr
     )
 
 
-def _fill(key: str, node: Node, values: MappingType[str, str], problems: Problems, keys: KeyKnowledge) -> Node:
-    if isinstance(node, Mapping):
+def _fill(key: str, node: Node, values: Mapping[str, str], problems: Problems, keys: KeyKnowledge) -> Node:
+    if isinstance(node, MappingNode):
         return fill_placeholders(node, values, problems, keys)
     if isinstance(node, SequenceNode):
         return replace(node, items=tuple(_fill(key, item, values, problems, keys) for item in node.items))
@@ -84,20 +84,20 @@ def _fill(key: str, node: Node, values: MappingType[str, str], problems: Problem
     return replace(node, value=text, text=text)
 
 
-def fill_text(text: str, values: MappingType[str, str]) -> str:
+def fill_text(text: str, values: Mapping[str, str]) -> str:
     """``text`` with the known placeholders replaced."""
     return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), text)
 
 
 def validate[T: Settings](
     model: type[T],
-    tree: Mapping,
+    tree: MappingNode,
     section: str,
     problems: Problems,
     keys: KeyKnowledge,
     *,
-    defaults: MappingType[str, Any] | None = None,
-    elsewhere: MappingType[str, str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    elsewhere: Mapping[str, str] | None = None,
 ) -> T | None:
     """A validated model, or None where there are problems.
 
@@ -130,7 +130,7 @@ def validate[T: Settings](
     return None
 
 
-def _without_branches(tree: Mapping, findings: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+def _without_branches(tree: MappingNode, findings: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     """One finding for each place: a value that may be of several kinds is refused by each of them, under pydantic's own
     name for it. The deepest places count: there somebody has chosen a kind."""
     found: dict[tuple[str | int, ...], list[ErrorDetails]] = {}
@@ -153,11 +153,11 @@ def _either(findings: Sequence[ErrorDetails]) -> ErrorDetails:
     return choice or {**findings[0], "type": "either", "ctx": {"expected": ", or ".join(words)}}
 
 
-def _other_reading(tree: Mapping, finding: ErrorDetails) -> Iterator[tuple[Scalar, ScalarValue]]:
+def _other_reading(tree: MappingNode, finding: ErrorDetails) -> Iterator[tuple[ScalarNode, ScalarValue]]:
     """How else a refused scalar can be read: a number where text is wanted as it was written, so that 007 stays 007;
     text where one of some numbers is wanted as a number."""
     node = locate(tree, finding["loc"])
-    if not isinstance(node, Scalar):
+    if not isinstance(node, ScalarNode):
         return
     if finding["type"] == "string_type" and isinstance(node.value, (bool, int, float)):
         yield node, node.text
@@ -167,22 +167,22 @@ def _other_reading(tree: Mapping, finding: ErrorDetails) -> Iterator[tuple[Scala
             yield node, value
 
 
-def _plain(node: Mapping, readings: MappingType[int, ScalarValue]) -> dict[str, Any]:
+def _plain(node: MappingNode, readings: Mapping[int, ScalarValue]) -> dict[str, Any]:
     """The tree as plain values, without what is not set. Broken values stay, as None: they are set, after all."""
     return {
         key: _plain_value(entry.node, readings)
         for key, entry in node.entries.items()
-        if node.get(key) is not None or (isinstance(entry.node, Scalar) and entry.node.broken)
+        if node.get(key) is not None or (isinstance(entry.node, ScalarNode) and entry.node.broken)
     }
 
 
-def _plain_value(node: Node, readings: MappingType[int, ScalarValue]) -> Any:
-    if isinstance(node, Mapping):
+def _plain_value(node: Node, readings: Mapping[int, ScalarValue]) -> Any:
+    if isinstance(node, MappingNode):
         return _plain(node, readings)
     if isinstance(node, SequenceNode):
         return [
             _plain_value(item, readings)
             for item in node.items
-            if not (isinstance(item, Scalar) and item.value is None and item.variables)
+            if not (isinstance(item, ScalarNode) and item.value is None and item.variables)
         ]
     return readings.get(id(node), node.value)

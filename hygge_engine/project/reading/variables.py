@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Collection
-from collections.abc import Mapping as MappingType
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from hygge_engine.errors import Problem
 from hygge_engine.masking import STANDS_ALONE_CHARACTERS
 from hygge_engine.project.reading.trees import resolve_scalar
-from hygge_engine.project.telling.nodes import Entry, Mapping, Node, Scalar, Sequence
+from hygge_engine.project.telling.nodes import Entry, MappingNode, Node, ScalarNode, SequenceNode
 from hygge_engine.project.telling.problems import PLACEHOLDERS, Problems, nearest
 
 LOCAL_SETTINGS = "local.settings.json"
@@ -52,7 +51,7 @@ class _Unresolved(Exception):
 class Variables:
     """The environment, then the ``Values`` of local.settings.json, where the Functions tools keep an app's settings."""
 
-    def __init__(self, environment: MappingType[str, str], directory: Path, problems: Problems) -> None:
+    def __init__(self, environment: Mapping[str, str], directory: Path, problems: Problems) -> None:
         self._environment = environment
         self._local, where = _read_local_settings(directory / LOCAL_SETTINGS, problems)
         self._places = f"the environment, {where}"
@@ -83,14 +82,14 @@ class Variables:
     def expand[T: Node](self, node: T, problems: Problems, key: str = "") -> T:
         """``node``, the value of ``key``, with every reference replaced. What cannot be replaced is a problem, and the
         value is broken."""
-        if isinstance(node, Mapping):
+        if isinstance(node, MappingNode):
             entries = {
                 name: replace(entry, node=self.expand(entry.node, problems, name))
                 for name, entry in node.entries.items()
                 if not _report_unusable(name, entry, "a key", problems)
             }
             return replace(node, entries=entries)
-        if isinstance(node, Sequence):
+        if isinstance(node, SequenceNode):
             return replace(node, items=tuple(self.expand(item, problems, key) for item in node.items))
         if not isinstance(node.value, str):
             return node
@@ -192,7 +191,7 @@ def is_key_vault_reference(text: str) -> bool:
     return _KEY_VAULT_REFERENCE.match(text) is not None
 
 
-def _report_literal(node: Scalar, problems: Problems) -> bool:
+def _report_literal(node: ScalarNode, problems: Problems) -> bool:
     """Whether a text of a file is meant to stand for something, but does not; that is then among the problems."""
     if is_key_vault_reference(node.text):
         problem = node.source.problem(
@@ -216,7 +215,7 @@ def _report_literal(node: Scalar, problems: Problems) -> bool:
     return match is not None
 
 
-def _report_unusable(text: str, place: Scalar | Entry, what: str, problems: Problems) -> bool:
+def _report_unusable(text: str, place: ScalarNode | Entry, what: str, problems: Problems) -> bool:
     """Whether a key or a value has a character that no file, server or journal can take; that is then among the
     problems. Variables of the environment have such where their bytes are no UTF-8."""
     unusable = next((character for character in text if character == "\0" or "\ud800" <= character <= "\udfff"), None)
@@ -240,7 +239,7 @@ def _closing_brace(text: str, start: int) -> int:
     raise _Unresolved("", "a variable is not closed", expected="`}` after its name", hint="Write `$${` for a literal.")
 
 
-def _column_of(node: Scalar, name: str) -> int:
+def _column_of(node: ScalarNode, name: str) -> int:
     """Where a reference begins, if it is on the scalar's first line."""
     found = node.source.line(node.line).find("${" + name, node.column - 1)
     return found + 1 if found >= 0 else node.column

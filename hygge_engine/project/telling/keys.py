@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Mapping as MappingType
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
@@ -22,7 +21,7 @@ class KeyKnowledge:
 
     secret: frozenset[str]
     plain: frozenset[str]
-    sections: MappingType[str, MappingType[str, tuple[str, ...]]]
+    sections: Mapping[str, Mapping[str, tuple[str, ...]]]
 
     @classmethod
     def gather(cls) -> KeyKnowledge:
@@ -30,7 +29,7 @@ class KeyKnowledge:
         secret: set[str] = set()
         plain: set[str] = set()
         sections: dict[str, dict[str, tuple[str, ...]]] = {}
-        registries: dict[str, MappingType[str, type[Settings]]] = {
+        registries: dict[str, Mapping[str, type[Settings]]] = {
             "home": HOMES,
             "store": STORES,
             "connections.<name>": CONNECTIONS,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
-from collections.abc import Mapping as MappingType
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -13,8 +12,7 @@ from pydantic_core import ErrorDetails
 
 from hygge_engine.project.models.settings import HOMES, STORES, Settings
 from hygge_engine.project.telling.keys import KeyKnowledge
-from hygge_engine.project.telling.nodes import Entry, Mapping, Node, Scalar
-from hygge_engine.project.telling.nodes import Sequence as SequenceNode
+from hygge_engine.project.telling.nodes import Entry, MappingNode, Node, ScalarNode, SequenceNode
 from hygge_engine.project.telling.other_tools import intended, is_slip
 from hygge_engine.project.telling.problems import Problems, has_secret_name
 
@@ -59,22 +57,22 @@ _BOUNDS = {
 }
 
 
-def locate(tree: Mapping, loc: Sequence[str | int]) -> Node | Entry | None:
+def locate(tree: MappingNode, loc: Sequence[str | int]) -> Node | Entry | None:
     """What a finding is about: a value, the entry of a forbidden key, or None for a missing key."""
     node: Node = tree
     for step in loc:
-        if isinstance(node, Mapping) and isinstance(step, str) and step in node.entries:
+        if isinstance(node, MappingNode) and isinstance(step, str) and step in node.entries:
             node = node.entries[step].node
         elif isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.items):
             node = node.items[step]
-        elif isinstance(node, Scalar):
+        elif isinstance(node, ScalarNode):
             break  # What follows is pydantic's own: a branch of a union.
         else:
             return None
     return node
 
 
-def path_in(tree: Mapping, finding: ErrorDetails) -> tuple[str | int, ...]:
+def path_in(tree: MappingNode, finding: ErrorDetails) -> tuple[str | int, ...]:
     """The keys and items of a finding's path that the file has, and the missing key at its end; without pydantic's
     names for the kinds of value that one place may have."""
     node: Node | None = tree
@@ -82,7 +80,7 @@ def path_in(tree: Mapping, finding: ErrorDetails) -> tuple[str | int, ...]:
     loc = finding["loc"]
     missing = len(loc) - 1 if finding["type"] == "missing" else -1
     for number, step in enumerate(loc):
-        if isinstance(node, Mapping) and step in node.entries:
+        if isinstance(node, MappingNode) and step in node.entries:
             node = node.entries[str(step)].node
         elif isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.items):
             node = node.items[step]
@@ -92,7 +90,7 @@ def path_in(tree: Mapping, finding: ErrorDetails) -> tuple[str | int, ...]:
     return tuple(path)
 
 
-def expectation(kind: str, context: MappingType[str, Any]) -> str:
+def expectation(kind: str, context: Mapping[str, Any]) -> str:
     """What pydantic has expected, by the type of its finding; empty where that says nothing to people."""
     if kind in _EXPECTED_BOUNDS:
         bound, words = _EXPECTED_BOUNDS[kind]
@@ -107,7 +105,7 @@ def expectation(kind: str, context: MappingType[str, Any]) -> str:
 
 def is_broken(node: Node) -> bool:
     """Whether a problem of the value, or of one within it, is reported already."""
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         return any(is_broken(entry.node) for entry in node.entries.values())
     if isinstance(node, SequenceNode):
         return any(is_broken(item) for item in node.items)
@@ -116,12 +114,12 @@ def is_broken(node: Node) -> bool:
 
 def report(
     model: type[Settings],
-    tree: Mapping,
+    tree: MappingNode,
     section: str,
     finding: ErrorDetails,
     problems: Problems,
     keys: KeyKnowledge,
-    elsewhere: MappingType[str, str],
+    elsewhere: Mapping[str, str],
 ) -> None:
     """Put a finding of ``model`` among the problems, at the place in ``tree`` that it is about.
 
@@ -133,7 +131,7 @@ def report(
     if finding["type"] == "missing":
         _report_missing(tree, parent, section, loc, problems)
         return
-    if finding["type"] == "extra_forbidden" and isinstance(parent, Mapping):
+    if finding["type"] == "extra_forbidden" and isinstance(parent, MappingNode):
         known = fields_at(model, loc[:-1])
         if len(loc) > 1:
             section = f"{_name_of(loc[:-1])} of {section}"
@@ -143,7 +141,7 @@ def report(
         return
     node = locate(tree, loc)
     if node is None or isinstance(node, Entry):
-        node = parent if isinstance(parent, Mapping) else tree
+        node = parent if isinstance(parent, MappingNode) else tree
     if is_broken(node):
         return
     message, expected, hint = f"{name} of {section} has a value that cannot be used", "", ""
@@ -160,16 +158,16 @@ def report(
         expected = expectation(kind, context)
         choices = re.findall(r"'([^']+)'", str(context["expected"])) if kind == "literal_error" else []
     found = ""
-    if isinstance(node, Scalar) and loc and not any(keys.is_secret(str(step)) for step in loc):
+    if isinstance(node, ScalarNode) and loc and not any(keys.is_secret(str(step)) for step in loc):
         found = describe_value(node)
         if kind == "literal_error":
             choice = intended(node.text, choices)
             hint = f"Did you mean `{choice}`?" if choice else ""
             if loc[-1] == "format" and node.text in (*HOMES, *STORES):
                 hint = f"`{node.text}` is a type: write `type: {node.text}`, and here what the files are."
-    elif not isinstance(node, Scalar) and kind.endswith("_type"):
+    elif not isinstance(node, ScalarNode) and kind.endswith("_type"):
         found = "a list" if isinstance(node, SequenceNode) else "a mapping"
-        if isinstance(node, Mapping) and node.entries.keys() & {"entity", "flow"}:
+        if isinstance(node, MappingNode) and node.entries.keys() & {"entity", "flow"}:
             hint = "In YAML, a value that begins with `{` needs quotes."
     problem = node.source.problem(
         node.line, node.column, message, found=found, expected=expected, hint=hint or _hint(loc, kind, node)
@@ -180,7 +178,7 @@ def report(
 
 def _without_fragments(message: str, node: Node) -> str:
     """A rule's message without the parts that it quotes of what a variable holds."""
-    if not isinstance(node, Scalar) or not node.held:
+    if not isinstance(node, ScalarNode) or not node.held:
         return message
     return re.sub(r"([`'\"])(.+?)\1", lambda quoted: "`…`" if quoted[2] in node.text else quoted[0], message)
 
@@ -194,12 +192,12 @@ def _name_of(loc: Sequence[str | int]) -> str:
 
 def _hint(loc: Sequence[str | int], kind: str, node: Node) -> str:
     """What people have mostly meant who write such a value. It never repeats the value."""
-    if isinstance(node, Scalar) and node.text.startswith(_TYPOGRAPHIC_QUOTES):
+    if isinstance(node, ScalarNode) and node.text.startswith(_TYPOGRAPHIC_QUOTES):
         return 'It begins with a typographic quote, which is no quote in YAML: use `"`.'
     if kind in ("list_type", "tuple_type"):
-        if isinstance(node, Mapping) and loc[-1] == "entities":
+        if isinstance(node, MappingNode) and loc[-1] == "entities":
             return "Begin each item with `- `; one that differs is `- name: …` with its keys below."
-        if isinstance(node, Scalar) and node.text.startswith("-"):
+        if isinstance(node, ScalarNode) and node.text.startswith("-"):
             return "An item is a hyphen, a blank and the name."
         return "Put it into brackets, separated by commas."
     if kind in ("dict_type", "model_type"):
@@ -214,7 +212,7 @@ def _hint(loc: Sequence[str | int], kind: str, node: Node) -> str:
     return ""
 
 
-def describe_value(node: Scalar) -> str:
+def describe_value(node: ScalarNode) -> str:
     """A value for people, with the variable whose default it is; nothing of what a variable holds."""
     if node.held or any(has_secret_name(name) for name in node.variables):
         return f"what `{(node.held or node.variables)[0]}` holds"
@@ -223,41 +221,41 @@ def describe_value(node: Scalar) -> str:
 
 
 def _report_missing(
-    tree: Mapping, parent: Node | Entry | None, section: str, loc: Sequence[str | int], problems: Problems
+    tree: MappingNode, parent: Node | Entry | None, section: str, loc: Sequence[str | int], problems: Problems
 ) -> None:
     key = str(loc[-1])
-    mapping = parent if isinstance(parent, Mapping) else tree
+    mapping = parent if isinstance(parent, MappingNode) else tree
     entry = mapping.entries.get(key)
     if entry is None:
-        hint = misspelt(mapping, key)
+        hint = misspelling_hint(mapping, key)
         problems.add(
             tree.source.problem(
                 mapping.line, mapping.column, f"{section} has no `{key}`", expected=f"`{key}`", hint=hint
             )
         )
         return
-    empty = entry.node.variables if isinstance(entry.node, Scalar) else ()
+    empty = entry.node.variables if isinstance(entry.node, ScalarNode) else ()
     hint = f"It comes from `{empty[0]}`, which is empty or not set." if empty else ""
     message = f"`{key}` of {section} has no value"
     problems.add(entry.source.problem(entry.line, entry.column, message, expected="a value", hint=hint))
 
 
-def misspelt(mapping: Mapping, key: str) -> str:
+def misspelling_hint(mapping: MappingNode, key: str) -> str:
     """A hint where a missing key is there under almost its name."""
     similar = next((name for name in mapping.entries if intended(name, [key])), None)
     return f"Is `{similar}` meant to be `{key}`?" if similar else ""
 
 
-def is_misspelt(mapping: Mapping, key: str, known: Collection[str]) -> bool:
+def is_misspelt(mapping: MappingNode, key: str, known: Collection[str]) -> bool:
     """Whether an unknown key of a mapping, which is reported as such, was meant to be ``key``."""
     return any(name not in known and intended(name, known) == key for name in mapping.entries)
 
 
 def _report_unknown_key(
-    parent: Mapping,
+    parent: MappingNode,
     key: str,
     section: str,
-    known: MappingType[str, Any],
+    known: Mapping[str, Any],
     problems: Problems,
     hint: str,
 ) -> None:
@@ -275,7 +273,7 @@ def _report_unknown_key(
     )
 
 
-def _place_of_rule(tree: Mapping, message: str) -> tuple[Node, str]:
+def _place_of_rule(tree: MappingNode, message: str) -> tuple[Node, str]:
     """Where a rule over several keys is best shown: at the first key of the mapping that its message names. And which
     of those keys are absent only because a variable is empty."""
     named = [word for word in re.findall(r"\w+", message) if word in tree.entries]
@@ -283,12 +281,12 @@ def _place_of_rule(tree: Mapping, message: str) -> tuple[Node, str]:
     hints = []
     for key in dict.fromkeys(named):
         node = tree.entries[key].node
-        if isinstance(node, Scalar) and node.value is None and node.variables:
+        if isinstance(node, ScalarNode) and node.value is None and node.variables:
             hints.append(f"`{key}` comes from `{node.variables[0]}`, which is empty or not set.")
     return place, " ".join(hints)
 
 
-def fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> MappingType[str, FieldInfo]:
+def fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> Mapping[str, FieldInfo]:
     """The keys of the model within ``model`` that a finding's path leads to."""
     for step in loc:
         annotation = model.model_fields[str(step)].annotation if step in model.model_fields else None

@@ -10,7 +10,7 @@ ScalarValue = str | int | float | bool | None
 
 
 @dataclass(frozen=True, eq=False)
-class Scalar:
+class ScalarNode:
     """A value. ``text`` is what was written, variables replaced; ``variables`` are the names it came from, ``held``
     those of them that had a value, which no message shows.
 
@@ -28,7 +28,7 @@ class Scalar:
 
 
 @dataclass(frozen=True, eq=False)
-class Sequence:
+class SequenceNode:
     """A list. Its place is that of its key."""
 
     source: Source
@@ -48,7 +48,7 @@ class Entry:
 
 
 @dataclass(frozen=True, eq=False)
-class Mapping:
+class MappingNode:
     """A mapping. Its place is that of its key, because that is what a missing key is missing from."""
 
     source: Source
@@ -59,14 +59,14 @@ class Mapping:
     def get(self, key: str) -> Node | None:
         """The value of a key; None where the key is absent or null."""
         entry = self.entries.get(key)
-        if entry is None or (isinstance(entry.node, Scalar) and entry.node.value is None):
+        if entry is None or (isinstance(entry.node, ScalarNode) and entry.node.value is None):
             return None
         return entry.node
 
 
-Node = Scalar | Sequence | Mapping
+Node = ScalarNode | SequenceNode | MappingNode
 
 
 def text_of(node: Node | None) -> str | None:
     """The text of a scalar that is set and whole."""
-    return node.text if isinstance(node, Scalar) and not node.broken and node.value is not None else None
+    return node.text if isinstance(node, ScalarNode) and not node.broken and node.value is not None else None

@@ -11,12 +11,12 @@ import pyarrow as pa
 from hygge_engine.errors import HyggeError, LandingBroken, LandingUnreadable, NotOurs, StoreError
 from hygge_engine.stores.base import Adoption, Claim, Destination, ReadBack
 from hygge_engine.stores.database.base import DELETED, NAMED_COLUMNS, Database, Inserter
-from hygge_engine.stores.database.landing import DatabaseLanding, StateRow, check_same, check_unclaimed
-from hygge_engine.stores.landing.base import A_LOAD_MAKES_IT, NOTHING_TO_HAND_OVER, RELOAD
+from hygge_engine.stores.database.lease import DatabaseTableLease, StateRow, check_same, check_unclaimed
+from hygge_engine.stores.landing.lease import A_LOAD_MAKES_IT, NOTHING_TO_HAND_OVER, RELOAD
 from hygge_engine.stores.landing.state import LandingState, StagedFile, fresh_epoch
 
 
-class DatabaseTable(Destination[DatabaseLanding]):
+class DatabaseTable(Destination[DatabaseTableLease]):
     """A row that lands again replaces the one with its key, and one that is deleted takes it away; without a key, each
     version of a row lands once.
 
@@ -51,12 +51,12 @@ class DatabaseTable(Destination[DatabaseLanding]):
                     return Claim(name, state, states)
         return None
 
-    def attach(self, load_id: str, attempt: int) -> DatabaseLanding:
-        return DatabaseLanding(self._database, self._name, self.table_name, load_id=load_id, attempt=attempt)
+    def attach(self, load_id: str, attempt: int) -> DatabaseTableLease:
+        return DatabaseTableLease(self._database, self._name, self.table_name, load_id=load_id, attempt=attempt)
 
-    def check_history(self, landing: DatabaseLanding) -> None:
+    def check_history(self, lease: DatabaseTableLease) -> None:
         """Raises LandingBroken where the state and the database tell different stories."""
-        if landing.state.has_history and not self._database.has_table(self.table_name):
+        if lease.state.has_history and not self._database.has_table(self.table_name):
             raise LandingBroken(
                 f"the table {self.table_name} is missing, though rows have been landed in it",
                 hint=f"If it was dropped on purpose, {RELOAD}",
@@ -104,12 +104,12 @@ class DatabaseTable(Destination[DatabaseLanding]):
         epoch = fresh_epoch(before, now)
         row.write(LandingState(epoch=epoch, place=place, landed_in=place, adopted=now.isoformat()))
 
-    def writer(self, landing: DatabaseLanding, schema: pa.Schema, *, marked: bool) -> StagedRows:
-        return StagedRows(self._database, landing, schema, marked=marked)
+    def writer(self, lease: DatabaseTableLease, schema: pa.Schema, *, marked: bool) -> StagedRows:
+        return StagedRows(self._database, lease, schema, marked=marked)
 
     def publish(
         self,
-        landing: DatabaseLanding,
+        lease: DatabaseTableLease,
         files: Sequence[StagedFile],
         *,
         position: list[str] | None,
@@ -117,10 +117,10 @@ class DatabaseTable(Destination[DatabaseLanding]):
         new_generation: bool = False,
     ) -> None:
         intent = [replace(file, final=self.table_name) for file in files]
-        landing.intend(intent, position=position, last=last, new_generation=new_generation)
+        lease.intend(intent, position=position, last=last, new_generation=new_generation)
 
-    def clear(self, landing: DatabaseLanding) -> None:
-        landing.intend((), position=None, last=True, new_generation=True)
+    def clear(self, lease: DatabaseTableLease) -> None:
+        lease.intend((), position=None, last=True, new_generation=True)
 
     def read_back(self) -> ReadBack:
         return self._database.read_back(self.table_name)
@@ -132,10 +132,10 @@ class StagedRows:
     ``marked`` rows of a table with a key may be deleted ones: they carry a column that tells.
     """
 
-    def __init__(self, database: Database, landing: DatabaseLanding, schema: pa.Schema, *, marked: bool) -> None:
+    def __init__(self, database: Database, lease: DatabaseTableLease, schema: pa.Schema, *, marked: bool) -> None:
         self._database = database
-        self._landing = landing
-        self._key = landing.state.key_columns
+        self._lease = lease
+        self._key = lease.state.key_columns
         self._schema = schema.append(pa.field(DELETED, pa.bool_())) if marked and self._key else schema
         self._stage = ""
         self._inserter: Inserter | None = None
@@ -175,7 +175,7 @@ class StagedRows:
         if not batch.num_rows:
             return
         if self._inserter is None:
-            self._stage = self._landing.stage_name()
+            self._stage = self._lease.stage_name()
             self._inserter = self._database.create_stage(self._stage, self._schema, self._key)
         self._rows += batch.num_rows
         self._bytes += batch.nbytes

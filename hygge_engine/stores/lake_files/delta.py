@@ -23,11 +23,11 @@ from hygge_engine.retry import call_with_retries
 from hygge_engine.stores.base import Adoption, ReadBack
 from hygge_engine.stores.column_names import DELTA_REFUSED, ColumnNames
 from hygge_engine.stores.delta import DeltaLocation, open_table, own_words, reading
-from hygge_engine.stores.folder import Places, named
+from hygge_engine.stores.folder_table import Places, named
 from hygge_engine.stores.lake_files.delta_rules import describe, reasons_against
 from hygge_engine.stores.lake_files.table import FilesTable, generation_of
-from hygge_engine.stores.landing.base import A_LOAD_MAKES_IT, NOTHING_TO_HAND_OVER, RELOAD
-from hygge_engine.stores.landing.protocol import TableLanding
+from hygge_engine.stores.landing.lake_lease import LakeTableLease
+from hygge_engine.stores.landing.lease import A_LOAD_MAKES_IT, NOTHING_TO_HAND_OVER, RELOAD
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 from hygge_engine.stores.landing.types import schema_of
 
@@ -112,16 +112,16 @@ class DeltaFilesTable(FilesTable):
             lambda: self._write_adopted(state, adopted),
         )
 
-    def attach(self, load_id: str, attempt: int) -> TableLanding:
-        return DeltaLanding(self.lake, self.places, self._log, load_id=load_id, attempt=attempt)
+    def attach(self, load_id: str, attempt: int) -> LakeTableLease:
+        return DeltaTableLease(self.lake, self.places, self._log, load_id=load_id, attempt=attempt)
 
-    def drop(self, landing: TableLanding) -> bool:
+    def drop(self, lease: LakeTableLease) -> bool:
         """Nothing: the commit of the new generation removes the old one."""
-        landing.update(phase="waiting")
+        lease.write_changes(phase="waiting")
         return True
 
-    def clear(self, landing: TableLanding) -> None:
-        landing.intend((), position=None, last=True, new_generation=True)
+    def clear(self, lease: LakeTableLease) -> None:
+        lease.intend((), position=None, last=True, new_generation=True)
 
     def read_back(self) -> ReadBack:
         from hygge_engine.stores.lake_files.reading import DeltaFilesReadBack
@@ -129,7 +129,7 @@ class DeltaFilesTable(FilesTable):
         return DeltaFilesReadBack(self.lake, self.places.folder, self._location)
 
 
-class DeltaLanding(TableLanding):
+class DeltaTableLease(LakeTableLease):
     """A landing whose intent becomes visible by one commit of the Delta log, after its files have been renamed."""
 
     def __init__(self, lake: Lake, places: Places, log: DeltaLog, *, load_id: str, attempt: int) -> None:

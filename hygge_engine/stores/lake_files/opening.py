@@ -8,7 +8,7 @@ from hygge_engine.lake import opening as lakes
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.credentials import object_store_options
 from hygge_engine.project.models.project import Entity, Project
-from hygge_engine.stores.folder import places_of
+from hygge_engine.stores.folder_table import places_of
 from hygge_engine.stores.lake_files.settings import LakeFilesSettings, LocalSettings
 from hygge_engine.stores.lake_files.table import FilesTable
 

@@ -12,11 +12,11 @@ from hygge_engine.errors import LandingBroken, NotOurs
 from hygge_engine.lake.base import Lake, PathInfo
 from hygge_engine.stores.base import Adoption, ReadBack
 from hygge_engine.stores.column_names import ColumnNames
-from hygge_engine.stores.files import Format, StagedFiles
-from hygge_engine.stores.folder import FolderTable, Places, named
-from hygge_engine.stores.landing.protocol import TableLanding
+from hygge_engine.stores.folder_table import FolderTable, Places, named
+from hygge_engine.stores.landing.lake_lease import LakeTableLease
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.parquet import ParquetEncoder
+from hygge_engine.stores.staged_writer import Format, StagedFiles
 from hygge_engine.stores.text import CsvEncoder, NdjsonEncoder
 
 if TYPE_CHECKING:
@@ -75,11 +75,11 @@ class FilesTable(FolderTable):
             self._check_names_are_free(state)
         return found
 
-    def drop(self, landing: TableLanding) -> bool:
+    def drop(self, lease: LakeTableLease) -> bool:
         """See `FolderTable.drop`. Raises NotOurs before anything is deleted where the new files cannot have their
         names."""
-        self._check_names_are_free(landing.state)
-        return super().drop(landing)
+        self._check_names_are_free(lease.state)
+        return super().drop(lease)
 
     def _check_names_are_free(self, state: LandingState) -> None:
         """Raises NotOurs where somebody else's file has a name of the next generation: it would never be overwritten,
@@ -108,8 +108,8 @@ class FilesTable(FolderTable):
     def _named(self, state: LandingState, sequence: int, extension: str) -> str:
         return f"{self.places.folder}/part-{state.generation:05d}-{sequence:08d}.{extension}"
 
-    def writer(self, landing: TableLanding, schema: pa.Schema, *, marked: bool) -> StagedFiles:
-        return StagedFiles(lambda: self.lake.stage(landing.staged_path(self._extension)), schema, self._format)
+    def writer(self, lease: LakeTableLease, schema: pa.Schema, *, marked: bool) -> StagedFiles:
+        return StagedFiles(lambda: self.lake.stage(lease.staged_path(self._extension)), schema, self._format)
 
     def read_back(self) -> ReadBack:
         from hygge_engine.stores.lake_files.reading import DECODERS, FilesReadBack

@@ -78,7 +78,7 @@ class StagedFile:
 
 
 @dataclass(frozen=True)
-class Checked:
+class ExpectationResult:
     """What a load's rows have been found to be, as far as they are committed (staging: staged).
 
     ``rows`` counts those that arrived, ``found`` for each expectation those that did not meet it, of which ``examples``
@@ -138,7 +138,7 @@ class OpenLoad:
     rows: int = 0
     bytes: int = 0
     files: int = 0
-    checked: Checked = field(default_factory=Checked)
+    checked: ExpectationResult = field(default_factory=ExpectationResult)
     message: str = ""
 
     @property
@@ -162,7 +162,7 @@ class Finished:
     bytes: int
     files: int
     partial: bool = False
-    checked: Checked = field(default_factory=Checked)
+    checked: ExpectationResult = field(default_factory=ExpectationResult)
     message: str = ""
 
 
@@ -171,12 +171,12 @@ class LandingState:
     """All that is known of one table in its destination.
 
     ``next_sequence`` numbers the next file, from 1; ``folder_etag`` is set while the table's folder is being dropped.
-    ``place`` is where rows settle (`Landing.place`), empty in documents of earlier versions. ``landed_in`` is where the
-    rows of this generation are, and ``file_format`` in what kind of files: what lies there and was not written by us is
-    somebody else's. None and empty where nothing has landed yet, and in documents of earlier versions. ``table_id``
-    tells a table of a database from any other of its name; empty elsewhere, and where an earlier version made the
-    table. ``adopted`` (ISO 8601, UTC) is when somebody said that what lies there may be replaced; a reload that has
-    ended takes it back.
+    ``place`` is where rows settle (`TableLease.place`), empty in documents of earlier versions. ``landed_in`` is where
+    the rows of this generation are, and ``file_format`` in what kind of files: what lies there and was not written by
+    us is somebody else's. None and empty where nothing has landed yet, and in documents of earlier versions.
+    ``table_id`` tells a table of a database from any other of its name; empty elsewhere, and where an earlier version
+    made the table. ``adopted`` (ISO 8601, UTC) is when somebody said that what lies there may be replaced; a reload
+    that has ended takes it back.
     ``author`` is the project that has loaded the table, None in documents of earlier versions.
     ``left_over`` are final paths of files of ours that no number of this generation covers: of an intent that was given
     up. ``set_aside`` is an open load that has landed rows and makes way for a reload, which is open meanwhile or about
@@ -304,10 +304,12 @@ def _decode(value: dict[str, Any]) -> LandingState:
     def watermark(entry: dict[str, Any] | None) -> Watermark | None:
         return None if entry is None else Watermark.from_json(entry)
 
-    def checked(entry: dict[str, Any] | None) -> Checked:
+    def checked(entry: dict[str, Any] | None) -> ExpectationResult:
         if entry is None:
-            return Checked()  # written before anything was expected of rows
-        return Checked(**entry | {"examples": {name: tuple(texts) for name, texts in entry["examples"].items()}})
+            return ExpectationResult()  # written before anything was expected of rows
+        return ExpectationResult(
+            **entry | {"examples": {name: tuple(texts) for name, texts in entry["examples"].items()}}
+        )
 
     def shape(entry: dict[str, Any] | None) -> Shape | None:
         return None if entry is None else Shape(**entry | {"key_columns": tuple(entry["key_columns"])})

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 
 from hygge_engine.errors import HomeError, HomeNotFound
-from hygge_engine.homes.base import Window
+from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.stores.base import ReadBack
@@ -26,7 +26,7 @@ class MssqlReadBack(ReadBack):
 
     def count(self) -> int:
         with self._home() as home:
-            return home.count(Window()) if home is not None else 0
+            return home.count(ReadWindow()) if home is not None else 0
 
     def read(self, columns: Sequence[str]) -> Generator[pa.RecordBatch]:
         with self._home() as home:
@@ -35,7 +35,7 @@ class MssqlReadBack(ReadBack):
             # SQL Server's names differ by more than their case.
             names = {column.name.casefold(): column.name for column in home.describe().columns}
             there = {name: names[name.casefold()] for name in columns if name.casefold() in names}
-            for batch in home.read(Window()):
+            for batch in home.read(ReadWindow()):
                 yield batch.rows.select(list(there.values())).rename_columns(list(there))
 
     @contextmanager

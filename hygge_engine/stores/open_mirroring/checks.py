@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hygge_engine.checks import Check, attempt, failure
+from hygge_engine.checks import DoctorCheck, attempt, failure
 from hygge_engine.errors import HyggeError, LakeNotFound
 from hygge_engine.lake.base import Lake
 from hygge_engine.plain_text import counted
@@ -31,21 +31,21 @@ _RENAME = "Fabric may ignore names that begin with an underscore: set mirror_sch
 class Replication:
     """What Fabric says of a mirrored database. ``tables`` is None where nobody can tell; ``how`` names the source."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[DoctorCheck, ...]
     tables: Sequence[TableStatus] | None
     how: str
 
 
-def check_landing_zone(lake: Lake, layout: Layout) -> Check:
+def check_landing_zone(lake: Lake, layout: Layout) -> DoctorCheck:
     """Whether the folder that Fabric watches can be listed."""
     how = f"list {layout.landing_zone}"
 
-    def look() -> Check:
+    def look() -> DoctorCheck:
         if lake.info(layout.landing_zone) is None and next(lake.list(layout.landing_zone), None) is None:
             remedy = "The first load makes it. If there have been loads, check filesystem and mirror_name."
-            return Check("landing zone", "warning", "it does not exist yet", how, remedy)
+            return DoctorCheck("landing zone", "warning", "it does not exist yet", how, remedy)
         folders = sum(entry.is_directory for entry in lake.list(layout.landing_zone))
-        return Check("landing zone", "ok", f"{folders} schema{'' if folders == 1 else 's'}", how)
+        return DoctorCheck("landing zone", "ok", f"{folders} schema{'' if folders == 1 else 's'}", how)
 
     return attempt("landing zone", how, look)
 
@@ -60,24 +60,24 @@ def ask_replication(lake: Lake, settings: OpenMirroringSettings, layout: Layout)
         except HyggeError as error:
             return Replication((failure(name, how, error),), None, how)
         running = status.casefold() == "running"
-        check = Check(name, "ok" if running else "warning", status or "unknown", how, "" if running else _START)
+        check = DoctorCheck(name, "ok" if running else "warning", status or "unknown", how, "" if running else _START)
         return Replication((check,), tables, how)
     how = layout.status
     try:
         tables = read_status_file(lake.read(layout.status).data)
     except LakeNotFound:
         found = "Fabric has written no status; replication has not started, or nothing replicates here"
-        check = Check(name, "unknown", found, how, f"{_START} Or set fabric_api_url, to ask Fabric's REST API.")
+        check = DoctorCheck(name, "unknown", found, how, f"{_START} Or set fabric_api_url, to ask Fabric's REST API.")
         return Replication((check,), None, how)
     except ValueError as error:
-        return Replication((Check(name, "unknown", f"the status file cannot be read: {error}", how),), None, how)
+        return Replication((DoctorCheck(name, "unknown", f"the status file cannot be read: {error}", how),), None, how)
     except HyggeError as error:
         return Replication((failure(name, how, error),), None, how)
     count = f"Fabric lists {len(tables)} table{'' if len(tables) == 1 else 's'}"
-    return Replication((Check(name, "ok", count, how),), tables, how)
+    return Replication((DoctorCheck(name, "ok", count, how),), tables, how)
 
 
-def check_table(lake: Lake, layout: Layout, replication: Replication) -> list[Check]:
+def check_table(lake: Lake, layout: Layout, replication: Replication) -> list[DoctorCheck]:
     """What has been landed of one table, and whether it has arrived."""
     how = layout.state
     try:
@@ -87,9 +87,9 @@ def check_table(lake: Lake, layout: Layout, replication: Replication) -> list[Ch
     return [_check_state(state, how), _check_arrival("replication", state, layout, replication, _RELOAD)]
 
 
-def check_telemetry(lake: Lake, settings: OpenMirroringSettings, replication: Replication) -> list[Check]:
+def check_telemetry(lake: Lake, settings: OpenMirroringSettings, replication: Replication) -> list[DoctorCheck]:
     """Whether the mirrored journal has arrived; nothing where none is published."""
-    checks: list[Check] = []
+    checks: list[DoctorCheck] = []
     for table in TELEMETRY_TABLES if settings.mirror_journal else ():
         own = settings.model_copy(update={"schema_name": settings.mirror_schema, "table_name": table})
         layout = layout_of(own, settings.mirror_schema, table)
@@ -104,33 +104,35 @@ def check_telemetry(lake: Lake, settings: OpenMirroringSettings, replication: Re
     return checks
 
 
-def _check_state(state: LandingState, how: str) -> Check:
+def _check_state(state: LandingState, how: str) -> DoctorCheck:
     if state.open is not None:
         remedy = "Nothing to do: the next load of the table finishes it first. `hygge runs` says how it ended."
         found = f"the load {state.open.load_id} has begun and not ended (phase {state.open.phase})"
-        return Check("landing", "warning", found, how, remedy)
+        return DoctorCheck("landing", "warning", found, how, remedy)
     if not state.has_history:
-        return Check("landing", "ok", "nothing has been landed yet", how)
+        return DoctorCheck("landing", "ok", "nothing has been landed yet", how)
     mark = state.watermark
     reached = f", up to {mark.column} = {mark.value}" if mark is not None and mark.value is not None else ""
-    return Check("landing", "ok", f"files landed: {state.next_sequence - 1}{reached}", how)
+    return DoctorCheck("landing", "ok", f"files landed: {state.next_sequence - 1}{reached}", how)
 
 
-def _check_arrival(name: str, state: LandingState, layout: Layout, replication: Replication, remedy: str) -> Check:
+def _check_arrival(
+    name: str, state: LandingState, layout: Layout, replication: Replication, remedy: str
+) -> DoctorCheck:
     how = replication.how
     own = (layout.schema_name, layout.table_name)
     found = next((table for table in replication.tables or () if (table.schema_name, table.table_name) == own), None)
     if found is None:
         if not state.has_history:
-            return Check(name, "ok", "nothing has been landed yet", how)
+            return DoctorCheck(name, "ok", "nothing has been landed yet", how)
         if replication.tables is None:
-            return Check(name, "unknown", "Fabric's status is not known", how)
+            return DoctorCheck(name, "unknown", "Fabric's status is not known", how)
         text = f"Fabric does not list {'.'.join(own)}, though files of it have been landed"
-        return Check(name, "warning", text, how, remedy if remedy == _RENAME else _START)
+        return DoctorCheck(name, "warning", text, how, remedy if remedy == _RENAME else _START)
     synced = f", last at {found.synced}" if found.synced else ""
     text = f"{found.status}, {counted(found.rows, 'change')} processed{synced}"
     if found.error or found.status == "Failed":
-        return Check(name, "failed", f"{found.status}: {found.error or 'no reason given'}", how, remedy, "store")
+        return DoctorCheck(name, "failed", f"{found.status}: {found.error or 'no reason given'}", how, remedy, "store")
     if found.status == "Stopped":
-        return Check(name, "warning", text, how, _START)
-    return Check(name, "ok", text, how)
+        return DoctorCheck(name, "warning", text, how, _START)
+    return DoctorCheck(name, "ok", text, how)

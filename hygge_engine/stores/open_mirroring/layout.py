@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from hygge_engine.stores.folder import Places, places_of
+from hygge_engine.stores.folder_table import Places, places_of
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 
 # Digits of a sequential file name; the first file is number 1.

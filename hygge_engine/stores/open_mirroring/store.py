@@ -14,9 +14,8 @@ from hygge_engine.errors import HyggeError, LakeConditionNotMet, LakeConflict, L
 from hygge_engine.lake.base import Lake, PathInfo, StagingWriter
 from hygge_engine.stores.base import Adoption, ReadBack, Wait
 from hygge_engine.stores.column_names import DELTA_REFUSED, ColumnNames
-from hygge_engine.stores.files import StagedFiles
-from hygge_engine.stores.folder import FolderTable, named
-from hygge_engine.stores.landing.protocol import TableLanding, staged_file
+from hygge_engine.stores.folder_table import FolderTable, named
+from hygge_engine.stores.landing.lake_lease import LakeTableLease, staged_file
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 from hygge_engine.stores.open_mirroring.fabric import mirrored_tables
 from hygge_engine.stores.open_mirroring.layout import (
@@ -28,6 +27,7 @@ from hygge_engine.stores.open_mirroring.layout import (
 )
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 from hygge_engine.stores.parquet import ParquetEncoder
+from hygge_engine.stores.staged_writer import StagedFiles
 
 # How soon to look again whether Fabric has dropped a table: it scans the landing zone about every 20 seconds.
 DROP_POLL_SECONDS = 5.0
@@ -71,7 +71,7 @@ class OpenMirroringTable(FolderTable):
     def data_file(self, state: LandingState, sequence: int) -> str:
         return self.layout.data_file(sequence)
 
-    def writer(self, landing: TableLanding, schema: pa.Schema, *, marked: bool) -> StagedFiles:
+    def writer(self, lease: LakeTableLease, schema: pa.Schema, *, marked: bool) -> StagedFiles:
         """A writer of staged files; ``marked`` rows carry the row marker, a table's first rows never do.
 
         Raises StoreError where the source has a column of the row marker's name.
@@ -80,16 +80,16 @@ class OpenMirroringTable(FolderTable):
             raise StoreError(f"the source has a column named {ROW_MARKER}, which Fabric reserves")
 
         def stage() -> StagingWriter:
-            return self.lake.stage(landing.staged_path())
+            return self.lake.stage(lease.staged_path())
 
         if marked:
             return _MarkedFiles(stage, schema, self.settings.row_marker)
         return StagedFiles(stage, schema, ParquetEncoder)
 
-    def first_files(self, landing: TableLanding) -> list[StagedFile]:
+    def first_files(self, lease: LakeTableLease) -> list[StagedFile]:
         """The table's metadata; the partner's own document comes once per mirrored database."""
-        self._announce_partner(landing)
-        return [self._stage_metadata(landing)]
+        self._announce_partner(lease)
+        return [self._stage_metadata(lease)]
 
     def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
         """A reload is refused, too, where the folder holds something of somebody else: only a folder that is gone tells
@@ -122,7 +122,7 @@ class OpenMirroringTable(FolderTable):
         # Where the folder is gone, Fabric may not have dropped the table yet: it is waited for all the same.
         return LandingState(next_sequence=last + 1, folder_etag="" if files else "gone")
 
-    def drop(self, landing: TableLanding) -> bool:
+    def drop(self, lease: LakeTableLease) -> bool:
         """Delete the table's folder, on the etag that the state holds; False where somebody is at work in it just now.
 
         A zombie's delete cannot hit the table's next generation: it would have to write the state first. Raises NotOurs
@@ -130,15 +130,15 @@ class OpenMirroringTable(FolderTable):
         """
         for _ in range(DROP_ATTEMPTS):
             folder = self._folder()
-            if folder is None or not landing.owns_place:
+            if folder is None or not lease.owns_place:
                 if folder is not None:
                     self._check_unclaimed()
-                if not landing.state.folder_etag:  # there never was a table to drop, nor to wait for
-                    landing.update(phase="waiting")
+                if not lease.state.folder_etag:  # there never was a table to drop, nor to wait for
+                    lease.write_changes(phase="waiting")
                     return True
                 break
-            self._check_all_is_ours(landing.state)
-            landing.record_drop(folder.etag)
+            self._check_all_is_ours(lease.state)
+            lease.record_drop(folder.etag)
             try:
                 self.lake.delete_directory(self.places.folder, if_match=folder.etag or None)
             except LakeConditionNotMet:
@@ -148,7 +148,7 @@ class OpenMirroringTable(FolderTable):
             break
         else:
             return False
-        landing.update(phase="waiting", dropped_at=self.lake.now().isoformat())
+        lease.write_changes(phase="waiting", dropped_at=self.lake.now().isoformat())
         return True
 
     def _check_all_is_ours(self, state: LandingState) -> None:
@@ -172,13 +172,13 @@ class OpenMirroringTable(FolderTable):
             return True
         return below[0].startswith(FABRICS_FOLDERS) and (len(below) == 1 or _DATA_FILE.fullmatch(below[-1]) is not None)
 
-    def drop_wait(self, landing: TableLanding) -> Wait | None:
+    def drop_wait(self, lease: LakeTableLease) -> Wait | None:
         """The wait for Fabric to drop the table, None once it has: by its status, else by the time that has passed.
 
         A folder that is there again goes back to be dropped: an attempt that was fenced long ago may still make the
         folder of the generation before, as the first thing it does, and Fabric would wait for files in it.
         """
-        opened = landing.open
+        opened = lease.open
         if opened is None or not opened.dropped_at:
             return None
         # The lake's clock is known to the second: it may seem to have gone back.
@@ -189,7 +189,7 @@ class OpenMirroringTable(FolderTable):
             untold = f"waiting {seconds:g} s for Fabric to drop the table: no status tells when it has"
             return Wait(untold, min(DROP_POLL_SECONDS, seconds - waited)) if waited < seconds else None
         if listed and self._folder() is not None:
-            landing.update(phase="dropping")
+            lease.write_changes(phase="dropping")
             return _WAITING
         if listed and waited > DROP_WAIT_LIMIT_SECONDS:
             raise StoreError(
@@ -219,17 +219,17 @@ class OpenMirroringTable(FolderTable):
             return None
         return own in names
 
-    def _stage_metadata(self, landing: TableLanding) -> StagedFile:
-        writer = self.lake.stage(landing.staged_path("json"))
+    def _stage_metadata(self, lease: LakeTableLease) -> StagedFile:
+        writer = self.lake.stage(lease.staged_path("json"))
         try:
-            writer.write(metadata_document(self.settings, landing.state.key_columns))
+            writer.write(metadata_document(self.settings, lease.state.key_columns))
             return staged_file(writer.finish(), final=self.layout.metadata)
         except HyggeError:
             writer.abandon()
             raise
 
-    def _announce_partner(self, landing: TableLanding) -> None:
-        document, staged = partner_events_document(self.settings), landing.staged_path("json")
+    def _announce_partner(self, lease: LakeTableLease) -> None:
+        document, staged = partner_events_document(self.settings), lease.staged_path("json")
         try:
             self.lake.put(self.layout.partner_events, document, if_absent=True, staged=staged)
         except LakeConditionNotMet:

@@ -46,7 +46,7 @@ class Lineage:
         )
         self.sender.send(event)
 
-    def ended(self, project: Project, load: LoadRun) -> None:
+    def record_load(self, project: Project, load: LoadRun) -> None:
         """A load has ended, and with it its entity runs. One that a deployment has removed meanwhile is left out."""
         for run in load.entities:
             flow = project.flows.get(run.flow)

@@ -11,12 +11,12 @@ from unittest.mock import patch
 from hygge_engine.errors import LakeConditionNotMet
 from hygge_engine.flow import reach
 from hygge_engine.flow import run as flow_run
-from hygge_engine.flow.opening import Opening
+from hygge_engine.flow.planner import LoadPlanner
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal.journal import Journal
 from hygge_engine.lake.base import Lake
-from hygge_engine.stores.landing.base import Landing
-from hygge_engine.stores.landing.protocol import TableLanding
+from hygge_engine.stores.landing.lake_lease import LakeTableLease
+from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.state import LandingState, StagedFile, StateFile, with_open
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 
@@ -57,7 +57,7 @@ def _write_unconditionally() -> None:
 
 
 def _publish_before_the_intent() -> None:
-    intend = TableLanding.intend
+    intend = LakeTableLease.intend
 
     def publish_first(self: Self, files: Sequence[StagedFile], **rest: Any) -> None:
         if not self.state.has_history:
@@ -66,33 +66,33 @@ def _publish_before_the_intent() -> None:
             self._lake.rename(file.staged, file.final)
         intend(self, files, **rest)
 
-    patch.object(TableLanding, "intend", publish_first).start()
+    patch.object(LakeTableLease, "intend", publish_first).start()
 
 
 def _commit_before_the_last_rename() -> None:
-    roll_forward = TableLanding._roll_forward
+    roll_forward = LakeTableLease._roll_forward
 
     def commit_first(self: Self) -> None:
         *_, last = self.state.open.intent
         later: list[StagedFile] = []
 
-        def publish(landing: Self, file: StagedFile) -> None:
+        def publish(lease: Self, file: StagedFile) -> None:
             if file is last:
                 later.append(file)
             else:
-                genuine(landing, file)
+                genuine(lease, file)
 
-        genuine = TableLanding._publish
-        with patch.object(TableLanding, "_publish", publish):
+        genuine = LakeTableLease._publish
+        with patch.object(LakeTableLease, "_publish", publish):
             roll_forward(self)
         for file in later:
             self._lake.rename(file.staged, file.final)
 
-    patch.object(TableLanding, "_roll_forward", commit_first).start()
+    patch.object(LakeTableLease, "_roll_forward", commit_first).start()
 
 
 def _commit_the_position_later() -> None:
-    write = TableLanding._write
+    write = LakeTableLease._write
 
     def write_twice(self: Self, state: LandingState, **rest: Any) -> None:
         before = self.state.open
@@ -100,17 +100,17 @@ def _commit_the_position_later() -> None:
             write(self, with_open(state, position=before.position), **rest)
         write(self, state, **rest)
 
-    patch.object(TableLanding, "_write", write_twice).start()
+    patch.object(LakeTableLease, "_write", write_twice).start()
 
 
 def _move_the_watermark_first() -> None:
-    begin = TableLanding.begin
+    begin = LakeTableLease.begin
 
     def begin_with_watermark(self: Self, opened: Any, **rest: Any) -> None:
         self.state = replace(self.state, watermark=opened.upper)
         begin(self, opened, **rest)
 
-    patch.object(TableLanding, "begin", begin_with_watermark).start()
+    patch.object(LakeTableLease, "begin", begin_with_watermark).start()
 
 
 def _take_over_without_an_epoch() -> None:
@@ -119,17 +119,17 @@ def _take_over_without_an_epoch() -> None:
         if self.state.open is not None and self.state.open.intent:
             self._roll_forward()
 
-    patch.object(TableLanding, "take_over", take_over).start()
+    patch.object(LakeTableLease, "take_over", take_over).start()
 
 
 def _begin_without_an_epoch() -> None:
-    begin = TableLanding.begin
+    begin = LakeTableLease.begin
 
     def begin_in_the_same_epoch(self: Self, opened: Any, **rest: Any) -> None:
         self._owned = True
         begin(self, opened, **rest)
 
-    patch.object(TableLanding, "begin", begin_in_the_same_epoch).start()
+    patch.object(LakeTableLease, "begin", begin_in_the_same_epoch).start()
     _take_over_without_an_epoch()
 
 
@@ -141,7 +141,7 @@ def _sweep_young_files() -> None:
             if int(entry.name.split("-", 1)[0]) <= self.state.epoch and entry.path not in named:
                 self._lake.delete(entry.path)
 
-    patch.object(TableLanding, "sweep", sweep).start()
+    patch.object(LakeTableLease, "sweep", sweep).start()
 
 
 def _sweep_named_files() -> None:
@@ -150,11 +150,11 @@ def _sweep_named_files() -> None:
             if int(entry.name.split("-", 1)[0]) < self.state.epoch:
                 self._lake.delete(entry.path)
 
-    patch.object(TableLanding, "sweep", sweep).start()
+    patch.object(LakeTableLease, "sweep", sweep).start()
 
 
 def _never_sweep() -> None:
-    patch.object(TableLanding, "sweep", lambda self: None).start()
+    patch.object(LakeTableLease, "sweep", lambda self: None).start()
 
 
 def _withdraw_everything() -> None:
@@ -163,7 +163,7 @@ def _withdraw_everything() -> None:
             if int(entry.name.split("-", 1)[0]) == self.state.epoch:
                 self._lake.delete(entry.path)
 
-    patch.object(TableLanding, "withdraw", withdraw).start()
+    patch.object(LakeTableLease, "withdraw", withdraw).start()
 
 
 def _forget_what_was_set_aside() -> None:
@@ -184,11 +184,11 @@ def _drop_first() -> None:
 def _drop_unconditionally() -> None:
     drop = OpenMirroringTable.drop
 
-    def drop_any_folder(self: Self, landing: TableLanding) -> bool:
+    def drop_any_folder(self: Self, lease: LakeTableLease) -> bool:
         lake = self.lake
         self.lake = _Careless(lake)
         try:
-            return drop(self, landing)
+            return drop(self, lease)
         finally:
             self.lake = lake
 
@@ -212,12 +212,12 @@ def _take_absent_for_lost() -> None:
     def publish(self: Self, file: StagedFile) -> None:
         self._lake.rename(file.staged, file.final)
 
-    patch.object(TableLanding, "_publish", publish).start()
+    patch.object(LakeTableLease, "_publish", publish).start()
 
 
 def _leave_the_reload() -> None:
-    def let_go(table: Any, landing: TableLanding, started: datetime, *, waits: bool) -> SliceResult:
-        landing.release()
+    def let_go(table: Any, lease: LakeTableLease, started: datetime, *, waits: bool) -> SliceResult:
+        lease.release()
         return SliceResult("cancelled")
 
     patch.object(flow_run, "let_go", let_go).start()
@@ -237,17 +237,17 @@ def _overwrite_the_journal() -> None:
 
 
 def _look_at_nothing() -> None:
-    patch.object(Opening, "must_begin_again", lambda self, opened: False).start()
+    patch.object(LoadPlanner, "must_begin_again", lambda self, opened: False).start()
 
 
 def _keep_what_was_meant() -> None:
-    begin = Landing.begin
+    begin = TableLease.begin
 
     def begin_without(self: Self, *arguments: Any, **keys: Any) -> None:
         begin(self, *arguments, **keys)
         self.update(before=None)
 
-    patch.object(Landing, "begin", begin_without).start()
+    patch.object(TableLease, "begin", begin_without).start()
 
 
 def _never_look_back() -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from devcloud.replicator import Replicator, ReplicatorOptions
-from hygge_engine.journal import Journal, Progress
+from hygge_engine.journal import Journal, ProgressFiles
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.orchestration.verdict import judge
-from hygge_engine.orchestration.window import Journey
+from hygge_engine.orchestration.window import EntityRunState
 from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.landing.state import LandingState
 from tests.faults.prover.invariants import check
@@ -62,7 +62,7 @@ class Load:
     deliveries: int = 0
     slices: int = 0
     window: tuple[str, str] = ("", "")
-    journey: Journey = field(default_factory=lambda: Journey(0, {}))
+    journey: EntityRunState = field(default_factory=lambda: EntityRunState(0, {}))
     closing: bool = False
 
 
@@ -235,7 +235,7 @@ class World:
 
     def cancel(self, load: Load) -> None:
         self.trace.append(f"{load.load_id} is asked to stop")
-        Progress(LocalLake(self.directory), self.journal_root).request_cancel(load.load_id)
+        ProgressFiles(LocalLake(self.directory), self.journal_root).request_cancel(load.load_id)
 
     def let_go(self, load: Load) -> None:
         """Cancel a load none of whose slices runs: what is left of it are slices that let go of the table."""

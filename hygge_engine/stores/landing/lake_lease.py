@@ -22,14 +22,14 @@ from datetime import datetime
 
 from hygge_engine.errors import LakeConflict, LakeNotFound, LandingBroken
 from hygge_engine.lake.base import Lake, Staged
-from hygge_engine.stores.landing.base import RELOAD, Landing
+from hygge_engine.stores.landing.lease import RELOAD, TableLease
 from hygge_engine.stores.landing.state import StagedFile, StateFile
 
-# The names that `TableLanding.staged_path` gives.
+# The names that `LakeTableLease.staged_path` gives.
 _STAGED = re.compile(r"(?P<epoch>\d{8,})-\d{4,}-\d{5,}\.\w+")
 
 
-class TableLanding(Landing):
+class LakeTableLease(TableLease):
     """A hold on a table that is a folder of files. ``folder`` is where readers look, ``staging`` where they do not."""
 
     def __init__(
@@ -64,7 +64,7 @@ class TableLanding(Landing):
         return f"{self._staging}/{self.state.epoch:08d}-{self._attempt:04d}-{self._staged_files:05d}.{extension}"
 
     def discard(self, *, for_reload: bool = False) -> None:
-        """See `Landing.discard`. Files of its intent that have been renamed stay ours, though no number covers them."""
+        """See `TableLease.discard`. Renamed files of its intent stay ours, though no number covers them."""
         intent = self.state.open.intent if self.state.open is not None else ()
         renamed = [file.final for file in intent if self._lake.info(file.staged) is None]
         self.state = replace(self.state, left_over=tuple(dict.fromkeys((*self.state.left_over, *renamed))))

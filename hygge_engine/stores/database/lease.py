@@ -18,7 +18,7 @@ from datetime import datetime
 from hygge_engine.errors import LandingBroken, LandingFenced, NotOurs, StoreUnavailable
 from hygge_engine.retry import call_with_retries
 from hygge_engine.stores.database.base import Database, StoredState, Transaction, epoch_of, stage_name
-from hygge_engine.stores.landing.base import NOT_OURS_HINT, Landing
+from hygge_engine.stores.landing.lease import NOT_OURS_HINT, TableLease
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 from hygge_engine.stores.landing.types import schema_of
 
@@ -86,7 +86,7 @@ class StateRow:
         return stored is not None and stored.nonce == nonce
 
 
-class DatabaseLanding(Landing):
+class DatabaseTableLease(TableLease):
     """A hold on a table of a database."""
 
     def __init__(self, database: Database, name: str, table: str, *, load_id: str, attempt: int) -> None:
@@ -127,7 +127,7 @@ class DatabaseLanding(Landing):
             try:
                 with self._row.together() as transaction:
                     self._transaction = transaction
-                    super(DatabaseLanding, self).intend(
+                    super(DatabaseTableLease, self).intend(
                         files, position=position, last=last, new_generation=new_generation
                     )
             except LandingFenced as fenced:

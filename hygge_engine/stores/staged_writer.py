@@ -12,7 +12,7 @@ import pyarrow as pa
 from hygge_engine.errors import StoreError
 from hygge_engine.lake.base import StagingWriter
 from hygge_engine.memory import trim
-from hygge_engine.stores.landing.protocol import staged_file
+from hygge_engine.stores.landing.lake_lease import staged_file
 from hygge_engine.stores.landing.state import StagedFile
 
 # Arrow bytes gathered before they are encoded together: a row group in Parquet. Large enough for dictionaries and

@@ -55,7 +55,7 @@ class StateStore(Protocol):
         ...
 
 
-class Landing(ABC):
+class TableLease(ABC):
     """One attempt's hold on one table. Not thread-safe: one slice, one thread.
 
     ``author`` is whose the table becomes with the next load that begins; None leaves it whose it is.
@@ -72,7 +72,7 @@ class Landing(ABC):
         self.is_new = found is None
         self.state = found or LandingState()
         owner = self.state.owner
-        if owner and owner.load_id != load_id and not self._is_free(owner) and not self.finished:
+        if owner and owner.load_id != load_id and not self._is_free(owner) and not self.own_result:
             raise LandingBusy(f"load {owner.load_id} owns this table until {owner.expires}")
 
     def _is_free(self, owner: Owner) -> bool:
@@ -116,19 +116,19 @@ class Landing(ABC):
         return self.state.open is not None and self.state.place not in ("", self.place)
 
     @property
-    def finished(self) -> Finished | None:
+    def own_result(self) -> Finished | None:
         """The totals of this very load, where an earlier attempt has finished it already."""
-        done = self._ended
+        done = self._result
         return None if done is None or done.partial else done
 
     @property
-    def carried(self) -> Finished | None:
+    def adopted_result(self) -> Finished | None:
         """What this load has landed of a load that it had adopted, where its own share is still to come."""
-        done = self._ended
+        done = self._result
         return done if done is not None and done.partial else None
 
     @property
-    def _ended(self) -> Finished | None:
+    def _result(self) -> Finished | None:
         done = self.state.finished
         return done if done is not None and done.load_id == self._load_id else None
 
@@ -188,7 +188,7 @@ class Landing(ABC):
 
         Rows, bytes and files are counted from here on: what that load has landed is in its own row of the journal.
         """
-        self.update(load_id=self._load_id, adopted=True, rows=0, bytes=0, files=0)
+        self.write_changes(load_id=self._load_id, adopted=True, rows=0, bytes=0, files=0)
 
     def discard(self, *, for_reload: bool = False) -> None:
         """Forget an open load that cannot be resumed. What it has published stays; what it has staged is swept.
@@ -218,11 +218,11 @@ class Landing(ABC):
         """
         self._write(replace(with_open(self.state, phase="dropping"), folder_etag=folder_etag))
 
-    def update(self, **changes: object) -> None:
+    def write_changes(self, **changes: object) -> None:
         """Replace fields of the open load, conditionally."""
         self._write(with_open(self.state, **changes))
 
-    def note(self, **changes: object) -> None:
+    def stage_changes(self, **changes: object) -> None:
         """Replace fields of the open load with the next write, together with whatever that one says."""
         self.state = with_open(self.state, **changes)
 

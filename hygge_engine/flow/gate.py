@@ -6,35 +6,35 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from hygge_engine.expectations.checks import Checks
+from hygge_engine.expectations.checks import ExpectationMonitor
 from hygge_engine.expectations.rules import rules_of
-from hygge_engine.stores.landing.base import Landing
-from hygge_engine.stores.landing.state import Checked, OpenLoad
+from hygge_engine.stores.landing.lease import TableLease
+from hygge_engine.stores.landing.state import ExpectationResult, OpenLoad
 
 if TYPE_CHECKING:
-    from hygge_engine.flow.opening import Opening
+    from hygge_engine.flow.planner import LoadPlanner
     from hygge_engine.project import Entity
 
 
-class Checking:
+class ExpectationGate:
     """Opens the checks of an entity, and says what to do where they fail."""
 
-    def __init__(self, entity: Entity, landing: Landing, opening: Opening) -> None:
+    def __init__(self, entity: Entity, lease: TableLease, opening: LoadPlanner) -> None:
         self._entity = entity
-        self._landing = landing
+        self._lease = lease
         self._opening = opening
 
-    def begin(self, opened: OpenLoad) -> Checks | None:
+    def begin(self, opened: OpenLoad) -> ExpectationMonitor | None:
         """The checks of a slice, which go on where the slice before has stopped; None where nothing is expected."""
         polish = replace(self._opening.polish, table=self._opening.landed())
-        rules = rules_of(self._entity.expectations, polish, self._landing.state.key_columns)
+        rules = rules_of(self._entity.expectations, polish, self._lease.state.key_columns)
         if rules is None:
             return None
-        newest = {} if opened.mode == "reload" else self._landing.state.newest
+        newest = {} if opened.mode == "reload" else self._lease.state.newest
         before = replace(opened.checked, newest=newest | opened.checked.newest)
-        return Checks(rules, before, in_order=opened.lower is None)
+        return ExpectationMonitor(rules, before, in_order=opened.lower is None)
 
-    def judge(self, checks: Checks, opened: OpenLoad, *, last: bool) -> Checked:
+    def judge(self, checks: ExpectationMonitor, opened: OpenLoad, *, last: bool) -> ExpectationResult:
         """What has been found. Raises ExpectationFailed, before anything of the slice is visible, where it may not
         land."""
         started = datetime.fromisoformat(opened.started)
@@ -46,17 +46,17 @@ class Checking:
             left = "Nothing of the load has landed."
         return checks.judge(last=last, started=started, hint=self._hint(left), counts=not opened.backfill)
 
-    def judge_nothing(self) -> Checked:
+    def judge_nothing(self) -> ExpectationResult:
         """The same where there is nothing new to read: no rows have come besides those of a load that was finished
         first, and the newest value is no newer."""
-        state, carried = self._landing.state, self._landing.carried
+        state, carried = self._lease.state, self._lease.adopted_result
         polish = self._opening.polish
         key = polish.key(self._opening.key_columns)
         rules = rules_of(self._entity.expectations, polish, key)
-        before = carried.checked if carried else Checked()
+        before = carried.checked if carried else ExpectationResult()
         if rules is None or self._opening.is_backfill:
             return before
-        checks = Checks(rules, replace(before, newest=state.newest), in_order=False)
+        checks = ExpectationMonitor(rules, replace(before, newest=state.newest), in_order=False)
         return checks.judge(last=True, started=datetime.now(UTC), hint=self._hint("There was nothing new to load."))
 
     def _hint(self, left: str) -> str:

@@ -26,15 +26,15 @@ from hygge_engine.flow.claims import told_with_claim
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.reach import reach_of
 from hygge_engine.flow.slices import SliceTask
-from hygge_engine.homes.base import HighWater, Home, Table, Window
+from hygge_engine.homes.base import HighWater, Home, ReadWindow, SourceSchema
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.plain_text import HAS, counted
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import Polish
 from hygge_engine.project.models.settings import CHANGE_TRACKING, effective_run_type
 from hygge_engine.stores.base import Destination
-from hygge_engine.stores.landing.base import Landing, mode_of
-from hygge_engine.stores.landing.state import Checked, LandingState, Mode, OpenLoad
+from hygge_engine.stores.landing.lease import TableLease, mode_of
+from hygge_engine.stores.landing.state import ExpectationResult, LandingState, Mode, OpenLoad
 from hygge_engine.watermark import Watermark
 
 if TYPE_CHECKING:
@@ -44,25 +44,25 @@ if TYPE_CHECKING:
 BACK_HINT = "Reload the table with run_type full_drop, or set watermark.on_backwards to reload or ignore."
 
 
-class Opening:
+class LoadPlanner:
     """Decides mode, window and schema of an entity's load. ``message`` gathers what the journal should say about it."""
 
     def __init__(
         self,
         home: Home,
         table: Destination[Any],
-        landing: Landing,
+        lease: TableLease,
         manifest: Manifest,
         entity: Entity,
         task: SliceTask,
     ) -> None:
         self._home = home
         self._table = table
-        self._landing = landing
+        self._lease = lease
         self._manifest = manifest
         self._entity = entity
         self._task = task
-        self._source: Table | None = None
+        self._source: SourceSchema | None = None
         self._polish: Polish | None = None
         self._notes: list[str] = []
 
@@ -90,7 +90,7 @@ class Opening:
         """Whether this load itself, not one that it has to finish first, is a full reload."""
         return effective_run_type(self._task.run_type, self._entity.store.incremental) == "full_drop"
 
-    def describe(self) -> Table:
+    def describe(self) -> SourceSchema:
         """The source's catalogue entry, read once per slice."""
         if self._source is None:
             self._source = self._home.describe()
@@ -106,11 +106,11 @@ class Opening:
     def begin(self) -> OpenLoad | None:
         """Open the load in the landing state; None where an increment has nothing new to read."""
         source, polish = self.describe(), self.polish
-        mode = mode_of(self._landing.state, reload=self.reloads)
+        mode = mode_of(self._lease.state, reload=self.reloads)
         columns = {column.name: str(column.type) for column in polish.table.columns}
         change = ""
-        if mode != "reload" and self._landing.state.has_history:
-            drift = compare(self._landing.state, columns, self._entity.schema_changes, polish.treatments)
+        if mode != "reload" and self._lease.state.has_history:
+            drift = compare(self._lease.state, columns, self._entity.schema_changes, polish.treatments)
             change = drift.message
             columns = drift.columns
             if drift.rebuilds and not self._task.is_backfill:
@@ -131,13 +131,13 @@ class Opening:
         if opened is None:
             return None
         if opened.mode != "reload":
-            self._table.check_history(self._landing)
-        self._notes += look_at_place(self._table, self._landing.state, polish, columns, opened.mode)
+            self._table.check_history(self._lease)
+        self._notes += look_at_place(self._table, self._lease.state, polish, columns, opened.mode)
         self._record_columns(polish.table, columns, change)
         told_apart = _told_apart(polish.table, keys)
         opened = replace(opened, message=self.message, order=_reading_order(source), told_apart=told_apart)
-        self._landing.begin(opened, key_columns=keys, columns=columns, treatments=polish.treatments)
-        return self._landing.open
+        self._lease.begin(opened, key_columns=keys, columns=columns, treatments=polish.treatments)
+        return self._lease.open
 
     def must_begin_again(self, opened: OpenLoad) -> bool:
         """Look before an open load reads on, whoever has begun it, at what is looked at before one begins: types, key,
@@ -149,11 +149,11 @@ class Opening:
         """
         if opened.mode == "reload" and opened.has_landed:
             return False  # nothing is left to read
-        source, polish, state = self.describe(), self.polish, self._landing.state
+        source, polish, state = self.describe(), self.polish, self._lease.state
         keys = self._keys(polish, opened.mode)
         rules_of(self._entity.expectations, polish, keys)
         if opened.adopted and opened.mode != "reload":
-            self._table.check_history(self._landing)
+            self._table.check_history(self._lease)
             look_at_place(self._table, state, polish, state.columns, opened.mode)
         columns = {column.name: str(column.type) for column in polish.table.columns}
         drift = compare(state, columns, self._entity.schema_changes, polish.treatments)
@@ -182,17 +182,17 @@ class Opening:
     def has_expired(self) -> bool:
         """Whether the open load reads changes of which the source has forgotten some, and is to be given up for a
         reload. Raises ChangesExpired where the settings want no reload."""
-        opened = self._landing.open
+        opened = self._lease.open
         if not self._tracks_changes or opened is None or opened.mode != "changes" or opened.lower is None:
             return False
         return self._is_expired(opened.lower)
 
-    def landed(self) -> Table:
+    def landed(self) -> SourceSchema:
         """The polished source with those columns only that the open load lands: others were left out, or have come
         since. Raises SchemaChanged where it was begun with another polish."""
-        return landed_table(self.polish, self._landing.state)
+        return landed_table(self.polish, self._lease.state)
 
-    def _record_columns(self, polished: Table, landed: dict[str, str], change: str) -> None:
+    def _record_columns(self, polished: SourceSchema, landed: dict[str, str], change: str) -> None:
         """Tell the schema manifest what is about to be landed, and what of it does not survive."""
         columns = [
             {
@@ -217,7 +217,7 @@ class Opening:
         double.
         """
         settings = self._entity.watermark
-        carried = self._landing.carried
+        carried = self._lease.adopted_result
         opened = OpenLoad(
             load_id=self._task.load_id,
             mode=mode,
@@ -226,7 +226,7 @@ class Opening:
             rows=carried.rows if carried else 0,
             bytes=carried.bytes if carried else 0,
             files=carried.files if carried else 0,
-            checked=carried.checked if carried else Checked(),
+            checked=carried.checked if carried else ExpectationResult(),
         )
         if settings is None:
             return opened
@@ -256,7 +256,7 @@ class Opening:
             return whole
         if reach.back:
             return self._back(whole, reach.back)
-        reached = self._landing.state.watermark.value if self._landing.state.watermark else None
+        reached = self._lease.state.watermark.value if self._lease.state.watermark else None
         if reached is None:
             return self._without_watermark(whole, merges=merges)
         lower, inclusive = reached, False
@@ -289,7 +289,7 @@ class Opening:
 
     def _must_reload(self) -> bool:
         """Whether changes since the last load are no longer known, and a reload is what the settings want then."""
-        mark = self._landing.state.watermark
+        mark = self._lease.state.watermark
         known = self._tracks_changes and mark is not None and mark.column == CHANGE_TRACKING
         return known and mark is not None and mark.value is not None and self._is_expired(mark.value)
 
@@ -338,7 +338,7 @@ class Opening:
 
     def _reads_again(self, cursor: str, reached: str, upper: Watermark, *, merges: bool) -> bool:
         """Whether the rows at exactly the committed watermark have to be read again, because some may be new."""
-        mark = self._landing.state.watermark
+        mark = self._lease.state.watermark
         if mark is None or not mark.repeats:
             return False
         if mark.remembers and upper.value != reached:
@@ -355,7 +355,7 @@ class Opening:
 
     def _mark(self, cursor: str, high: HighWater) -> Watermark | None:
         """The committed watermark. Raises CursorUnusable where it belongs to another cursor."""
-        mark = self._landing.state.watermark
+        mark = self._lease.state.watermark
         if mark is not None:
             mark.check_cursor(Watermark(cursor, high.type))
         return mark
@@ -380,7 +380,7 @@ class Opening:
 
     def _check_key(self, keys: tuple[str, ...]) -> None:
         """Raise SchemaChanged before the first row is read where the destination could not take it."""
-        state = self._landing.state
+        state = self._lease.state
         if state.has_history and state.key_columns != keys:
             raise SchemaChanged(
                 f"the key was ({', '.join(state.key_columns)}), is ({', '.join(keys)}); which cannot be changed",
@@ -408,7 +408,7 @@ def look_at_place(
         raise told_with_claim(error, table) from error
 
 
-def _reading_order(source: Table) -> tuple[str, ...]:
+def _reading_order(source: SourceSchema) -> tuple[str, ...]:
     """What a position in the source is one of: its key columns and their types; empty where it is something else."""
     if source.resumes_without_key:
         return ()
@@ -416,7 +416,7 @@ def _reading_order(source: Table) -> tuple[str, ...]:
     return tuple(f"{name} {types[name]}" for name in source.key)
 
 
-def _told_apart(table: Table, keys: Collection[str]) -> dict[str, str]:
+def _told_apart(table: SourceSchema, keys: Collection[str]) -> dict[str, str]:
     """The key's columns of text of which the source tells more apart than case and blanks: see `OpenLoad`."""
     return {
         column.name: column.folding
@@ -425,8 +425,8 @@ def _told_apart(table: Table, keys: Collection[str]) -> dict[str, str]:
     }
 
 
-def landed_table(polish: Polish, state: LandingState) -> Table:
-    """The polished source with the columns of a state's open load: see `Opening.landed`."""
+def landed_table(polish: Polish, state: LandingState) -> SourceSchema:
+    """The polished source with the columns of a state's open load: see `LoadPlanner.landed`."""
     table, columns = polish.table, state.columns
     names = {column.name for column in table.columns}
     needed = state.key_columns if polish.is_plain else tuple(columns)
@@ -439,10 +439,10 @@ def landed_table(polish: Polish, state: LandingState) -> Table:
     return replace(table, columns=tuple(column for column in table.columns if column.name in columns))
 
 
-def window_of(opened: OpenLoad, state: LandingState, polish: Polish) -> Window:
+def window_of(opened: OpenLoad, state: LandingState, polish: Polish) -> ReadWindow:
     """The rows that an open load reads."""
     mark = state.watermark
-    return Window(
+    return ReadWindow(
         cursor=opened.upper.column if opened.upper else None,
         lower=opened.lower,
         upper=opened.upper.value if opened.upper and not opened.unbounded else None,
@@ -454,7 +454,7 @@ def window_of(opened: OpenLoad, state: LandingState, polish: Polish) -> Window:
     )
 
 
-def spelling_of(source: Table, names: Sequence[str], setting: str) -> tuple[str, ...]:
+def spelling_of(source: SourceSchema, names: Sequence[str], setting: str) -> tuple[str, ...]:
     """Columns that a setting names, as the source spells them: SQL Server does not care about case, Fabric's metadata
     must name its key as the files do. Raises HomeNotFound."""
     exact = {column.name for column in source.columns}

@@ -18,14 +18,14 @@ import pyarrow as pa
 from hygge_engine.errors import LandingBroken, LandingUnreadable, NotOurs
 from hygge_engine.lake.base import Lake, PathInfo, bounded
 from hygge_engine.stores.base import Adoption, Claim, Destination
-from hygge_engine.stores.landing.base import (
+from hygge_engine.stores.landing.lake_lease import LakeTableLease
+from hygge_engine.stores.landing.lease import (
     A_LOAD_MAKES_IT,
     NOT_OURS_HINT,
     NOTHING_TO_HAND_OVER,
     RELOAD,
     RENEWAL_SECONDS,
 )
-from hygge_engine.stores.landing.protocol import TableLanding
 from hygge_engine.stores.landing.state import LandingState, StagedFile, StateFile, fresh_epoch
 
 # How many names a message shows, and up to how many are counted.
@@ -59,7 +59,7 @@ def places_of(folder: str, journal: str, flow: str, entity: str) -> Places:
     return Places(folder, f"{journal}/landing/{flow}/{entity}.json", f"{journal}/staging/{flow}/{entity}")
 
 
-class FolderTable(Destination[TableLanding]):
+class FolderTable(Destination[LakeTableLease]):
     """The landing protocol on a folder. Subclasses say what a file is called and how one is written."""
 
     # What kind of files the settings ask for; empty where there is only one.
@@ -81,8 +81,8 @@ class FolderTable(Destination[TableLanding]):
 
     def claim(self) -> Claim | None:
         """Entities of the same name come first: mostly it is their flow that is another one."""
-        landing, own = f"{self.places.journal}/landing", self.places.state
-        entries = bounded(self.lake.list(landing, recursive=True), landing)
+        lease, own = f"{self.places.journal}/landing", self.places.state
+        entries = bounded(self.lake.list(lease, recursive=True), lease)
         paths = [entry.path for entry in entries if not entry.is_directory and entry.name.endswith(".json")]
         for path in sorted(paths, key=lambda path: path.rpartition("/")[2] != own.rpartition("/")[2]):
             states = StateFile(self.lake, path)
@@ -92,8 +92,8 @@ class FolderTable(Destination[TableLanding]):
                     return Claim(replace(self.places, state=path).entity, state, states)
         return None
 
-    def attach(self, load_id: str, attempt: int) -> TableLanding:
-        return TableLanding(
+    def attach(self, load_id: str, attempt: int) -> LakeTableLease:
+        return LakeTableLease(
             self.lake,
             state_path=self.places.state,
             staging=self.places.staging,
@@ -103,11 +103,11 @@ class FolderTable(Destination[TableLanding]):
             file_format=self.format,
         )
 
-    def check_history(self, landing: TableLanding) -> None:
+    def check_history(self, lease: LakeTableLease) -> None:
         """Raises LandingBroken where the state and the folder tell different stories."""
-        if landing.state.has_history and self._folder() is None:
+        if lease.state.has_history and self._folder() is None:
             raise LandingBroken(
-                f"the table's folder {self.places.folder} is missing, though {landing.state.next_sequence - 1} "
+                f"the table's folder {self.places.folder} is missing, though {lease.state.next_sequence - 1} "
                 "files have been landed in it",
                 hint=f"If it was deleted on purpose, {RELOAD}",
             )
@@ -153,7 +153,7 @@ class FolderTable(Destination[TableLanding]):
 
     def publish(
         self,
-        landing: TableLanding,
+        lease: LakeTableLease,
         files: Sequence[StagedFile],
         *,
         position: list[str] | None,
@@ -161,33 +161,33 @@ class FolderTable(Destination[TableLanding]):
         new_generation: bool = False,
     ) -> None:
         """Number staged files and land them."""
-        state = landing.state
+        state = lease.state
         if new_generation:
             state = replace(state, generation=state.generation + 1, next_sequence=1)
         first = state.next_sequence
         intent = [replace(file, final=self.data_file(state, number)) for number, file in enumerate(files, start=first)]
         if first == 1 and intent:
-            intent = [*self.first_files(landing), *intent]
-        landing.intend(intent, position=position, last=last, new_generation=new_generation)
+            intent = [*self.first_files(lease), *intent]
+        lease.intend(intent, position=position, last=last, new_generation=new_generation)
 
-    def first_files(self, landing: TableLanding) -> list[StagedFile]:
+    def first_files(self, lease: LakeTableLease) -> list[StagedFile]:
         """Staged files, with their final names, that have to be there before a generation's first data file."""
         return []
 
-    def drop(self, landing: TableLanding) -> bool:
+    def drop(self, lease: LakeTableLease) -> bool:
         """Delete the files that the landing state names, and nothing else.
 
         A zombie's delete cannot hit the table's next generation, whose files have other names.
         """
         self._check_is_no_link()
         renewed = time.monotonic()
-        ours = self._ours(landing.state) if landing.owns_place else set()
+        ours = self._ours(lease.state) if lease.owns_place else set()
         for entry in [entry for entry in self.lake.list(self.places.folder) if entry.path in ours]:
             self.lake.delete(entry.path)
             if time.monotonic() - renewed > RENEWAL_SECONDS:
-                landing.renew()
+                lease.renew()
                 renewed = time.monotonic()
-        landing.update(phase="waiting")
+        lease.write_changes(phase="waiting")
         return True
 
     def landed_paths(self, state: LandingState) -> set[str]:
