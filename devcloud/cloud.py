@@ -133,7 +133,9 @@ class LaptopCloud:
         # Its warnings are about what Fabric's documents leave open; `python -m devcloud.replicator check` shows them.
         logging.getLogger("devcloud.replicator").setLevel(logging.ERROR)
         self.replicator = Replicator.on_disk(self.item)
-        self.status = self._stack.enter_context(StatusServer({(WORKSPACE, MIRROR): self.replicator}))
+        self.status = self._stack.enter_context(
+            StatusServer({(WORKSPACE, MIRROR): self.replicator}, key=self.lake.account_key)
+        )
         self.replicator.run_in_background(REPLICATION_SECONDS)
         self._stack.callback(self.replicator.stop)
         return self.status.url

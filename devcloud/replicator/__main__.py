@@ -140,6 +140,7 @@ def _serve(
         item = settings.item_id or settings.item or directory.name
         status = StatusServer({(workspace, item): replicator}, settings.status_port).start()
         print(f"mirroring status: {status.url}/v1/workspaces/{workspace}/mirroredDatabases/{item}", flush=True)
+        print(f"key for starting and stopping: {status.key}", flush=True)
     print(f"mirrored tables: {tables}", flush=True)
     while not ended.is_set():
         _print_report(replicator.tick())

@@ -2,15 +2,17 @@
 
 import json
 import re
+import secrets
 import threading
 from collections.abc import Mapping
+from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from devcloud.doors import BACKLOG
+from devcloud.doors import BACKLOG, is_from_elsewhere, matches
 from devcloud.replicator.replicator import Replicator
 
 PAGE_SIZE = 100  # tables per answer; Fabric's own number is not documented
@@ -20,16 +22,27 @@ _PATH = re.compile(
     r"/(?P<action>getMirroringStatus|getTablesMirroringStatus|startMirroring|stopMirroring)"
 )
 
+_ORDERS = ("startMirroring", "stopMirroring")
+
+# No request has a body that says anything.
+_BODY_LIMIT_BYTES = 1024
+
+# Of a place in a list of tables.
+_MOST_DIGITS = 10
+
 
 class StatusServer:
     """Serves the status of several mirrors on one loopback port: `mirrors` maps (workspace id, item id) to replicators.
 
-    Fabric wants a bearer token for `https://api.fabric.microsoft.com`; here any caller is answered.
+    Fabric wants a bearer token for `https://api.fabric.microsoft.com`. Here starting and stopping want `key` as one (by
+    default a new key); status is told to every program of this machine, as nobody sends a token without TLS. Pages of
+    other origins are refused, also where a name of their own leads here.
     """
 
     def __init__(
-        self, mirrors: Mapping[tuple[str, str], Replicator], port: int = 0, *, page_size: int = PAGE_SIZE
+        self, mirrors: Mapping[tuple[str, str], Replicator], port: int = 0, *, page_size: int = PAGE_SIZE, key: str = ""
     ) -> None:
+        self.key = key or secrets.token_urlsafe()
         self.mirrors = dict(mirrors)
         self._page_size = page_size
         self._throttled = 0
@@ -69,8 +82,13 @@ class StatusServer:
         """Answer the next requests with 429 and a Retry-After."""
         self._throttled, self._retry_after = requests, retry_after_seconds
 
-    def answer(self, target: str) -> tuple[HTTPStatus, dict[str, Any] | None, dict[str, str]]:
-        """Return status, body and headers for a POST to a path with its query."""
+    def lets_in(self, headers: "Message[str, str]") -> bool:
+        """Whether a request comes from a program of this machine, and from no page of a browser."""
+        host = urlsplit(f"//{headers.get('Host', '')}").hostname
+        return host in ("127.0.0.1", "localhost") and not is_from_elsewhere(dict(headers.items()))
+
+    def answer(self, target: str, token: str = "") -> tuple[HTTPStatus, dict[str, Any] | None, dict[str, str]]:
+        """Return status, body and headers for a POST to a path with its query, and with a bearer token."""
         if self._throttled:
             self._throttled -= 1
             body = _error("RequestBlocked", "The request was blocked by the upstream service")
@@ -82,14 +100,16 @@ class StatusServer:
         replicator = self.mirrors.get((match["workspace"], match["item"]))
         if replicator is None:
             return HTTPStatus.NOT_FOUND, _error("ItemNotFound", "The requested item was not found"), {}
+        if match["action"] in _ORDERS and not matches(token, self.key):
+            return HTTPStatus.UNAUTHORIZED, _error("Unauthorized", "The caller is not authenticated"), {}
         match match["action"]:
             case "getMirroringStatus":
                 return HTTPStatus.OK, {"status": replicator.status().value}, {}
             case "getTablesMirroringStatus":
-                token = parse_qs(parts.query).get("continuationToken", ["0"])[0]
-                if not token.isdecimal():
+                start = parse_qs(parts.query).get("continuationToken", ["0"])[0]
+                if not (start.isascii() and start.isdecimal() and len(start) < _MOST_DIGITS):
                     return HTTPStatus.BAD_REQUEST, _error("InvalidParameter", "The continuation token is invalid"), {}
-                return HTTPStatus.OK, self._page(replicator, int(token), parts.path), {}
+                return HTTPStatus.OK, self._page(replicator, int(start), parts.path), {}
             case "startMirroring":
                 replicator.start_mirroring()
             case _:
@@ -119,8 +139,14 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        status, body, headers = self.server_of_status.answer(self.path)
+        length = self.headers.get("Content-Length", "0")
+        if not self.server_of_status.lets_in(self.headers) or length not in map(str, range(_BODY_LIMIT_BYTES)):
+            self.close_connection = True
+            self.send_error(HTTPStatus.FORBIDDEN)
+            return
+        self.rfile.read(int(length))
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        status, body, headers = self.server_of_status.answer(self.path, token)
         content = b"" if body is None else json.dumps(body).encode()
         self.send_response(status)
         for name, value in headers.items():

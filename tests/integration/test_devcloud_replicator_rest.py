@@ -129,6 +129,7 @@ def test_the_status_api_answers_for_several_mirrors(tmp_path: Path) -> None:
     replicators["workspace", "second"].tick()
     with StatusServer(replicators, page_size=1) as server, httpx.Client(base_url=server.url) as client:
         path = "/v1/workspaces/workspace/mirroredDatabases/{}/{}"
+        key = {"Authorization": f"Bearer {server.key}"}
         assert client.post(path.format("first", "getMirroringStatus")).json() == {"status": "Running"}
         page = client.post(path.format("second", "getTablesMirroringStatus")).json()
         failed = page["data"][0]
@@ -143,10 +144,24 @@ def test_the_status_api_answers_for_several_mirrors(tmp_path: Path) -> None:
             "Replicating",
         )
         assert table["metrics"]["processedRows"] == 1
-        assert client.post(path.format("first", "stopMirroring")).status_code == 200
+        for name in ("Host", "Origin"):  # a page, also one whose name has come to lead here
+            page_headers = {"Host": "evil.example.com", name: "http://evil.example.com", **key}
+            for action in ("getMirroringStatus", "stopMirroring"):
+                assert client.post(path.format("first", action), headers=page_headers).status_code in (400, 403)
+        assert (
+            client.post(
+                path.format("first", "getMirroringStatus"), headers={"Sec-Fetch-Site": "cross-site"}
+            ).status_code
+            == 403
+        )
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer"}):
+            assert client.post(path.format("first", "stopMirroring"), headers=headers).status_code == 401
+        assert replicators["workspace", "first"].status() == "Running"
+        assert client.post(path.format("first", "stopMirroring"), headers=key).status_code == 200
         assert client.post(path.format("first", "getMirroringStatus")).json() == {"status": "Stopped"}
         assert replicators["workspace", "second"].status() == "Running"
-        assert client.post(path.format("first", "startMirroring")).status_code == 200
+        assert client.post(path.format("first", "startMirroring")).status_code == 401
+        assert client.post(path.format("first", "startMirroring"), headers=key).status_code == 200
         assert client.post(path.format("third", "getMirroringStatus")).status_code == 404
         assert client.post("/v1/other").json()["errorCode"] == "EndpointNotFound"
         server.throttle(1, retry_after_seconds=7)
