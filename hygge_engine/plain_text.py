@@ -22,6 +22,9 @@ _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 # a journal or a log refuses.
 CARRIED_LIMIT_CHARACTERS: Final = 32_768
 
+# Longest name that is shown whole: no flow, entity, column or server has a longer one.
+NAME_LIMIT_CHARACTERS: Final = 260
+
 _ASCII_PLAIN: Final = re.compile(r"[ -~]*")
 
 
@@ -35,6 +38,11 @@ def one_line(text: str) -> str:
 def lines_of(text: str) -> str:
     """``text`` with its line breaks and tabs, and no other command."""
     return "\n".join("\t".join(one_line(part) for part in line.split("\t")) for line in _broken(text).split("\n"))
+
+
+def shortened(text: str, limit: int = NAME_LIMIT_CHARACTERS) -> str:
+    """The beginning of a name that somebody has sent, as an answer repeats it."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def carried(text: str) -> str:

@@ -99,7 +99,7 @@ class DurableApi:
         if text:
             try:
                 json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return _error(400, "Invalid JSON content")
         return self._create(name, instance_id or uuid.uuid4().hex, text or None)
 
@@ -184,7 +184,7 @@ class DurableApi:
         text = await request.text()
         try:
             data = json.loads(text) if text else None
-        except ValueError:
+        except (ValueError, RecursionError):
             return _error(400, "Invalid JSON content")
         # The SDK's client encodes the data twice; what orchestrators read is JSON text, so one layer comes off.
         from_client = isinstance(data, str) and request.path.startswith(RPC_PATH)

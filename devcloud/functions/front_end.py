@@ -181,10 +181,10 @@ class FrontEnd:
             case "GET", ["state"]:
                 return web.json_response(self._control("state") | {"faults": self._faults.describe()})
             case "POST", ["faults", order]:
-                text = await request.text()
                 try:
+                    text = await request.text()
                     self._faults.apply(order, json.loads(text) if text else {})
-                except (TypeError, ValueError) as error:
+                except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
                     return web.json_response({"error": str(error)}, status=400)
                 return web.json_response(self._faults.describe())
             case "DELETE", ["faults"]:

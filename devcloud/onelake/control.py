@@ -33,7 +33,7 @@ class Control:
         """Carry out one control request; a refusal is a 400 or 404 with the reason."""
         try:
             return self._answer(method, path.strip("/").split("/")[1:], query, body)
-        except (KeyError, TypeError, ValueError, ServiceError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError, ServiceError) as error:
             return Answer(400, dict(_JSON), json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
 
     def _answer(self, method: str, parts: list[str], query: Mapping[str, str], body: bytes) -> Answer:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from hygge_engine.errors import InvalidRequest
+from hygge_engine.plain_text import shortened
 
 if TYPE_CHECKING:
     from hygge_engine.project.models.settings import RunType
@@ -72,7 +73,7 @@ def parse_request(body: Any, *, requested_by: str) -> LoadRequest:
     if not isinstance(body, dict):
         raise InvalidRequest([f"The body must be a JSON object, found {_kind(body)}."])
     problems = [
-        f"Unknown key '{key}'; expected one of: {', '.join(_KEYS)}."
+        f"Unknown key '{shortened(key)}'; expected one of: {', '.join(_KEYS)}."
         for key in sorted(str(key) for key in body.keys() - set(_KEYS))
     ]
     flows = _names(body, "flows", problems)
@@ -135,4 +136,4 @@ def _kind(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"'{value}'" if isinstance(value, str) else _kind(value)
+    return f"'{shortened(value)}'" if isinstance(value, str) else _kind(value)

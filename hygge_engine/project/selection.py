@@ -7,10 +7,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from hygge_engine.errors import LoadError, UnknownSelection
+from hygge_engine.plain_text import shortened
 from hygge_engine.project.models.project import Entity, Flow, Project
 from hygge_engine.project.models.schedule import is_due
 from hygge_engine.project.models.settings import RunType
 from hygge_engine.project.telling.problems import suggest_few
+
+# Unknown names that are told one by one.
+UNKNOWN_LIMIT = 100
 
 
 def select(
@@ -29,20 +33,15 @@ def select(
     LoadError for an incremental load of an entity without a watermark, or a ``backfill`` (a window of rows, read again)
     of one that is not loaded by increments, or whose store would keep the rows twice.
     """
-    unknown = [
-        _describe_unknown("flow", name, project.flows)
-        for name in dict.fromkeys(flows or ())
-        if name not in project.flows
-    ]
+    unknown = _describe_unknown("flow", flows, project.flows)
     chosen_flows = set(flows or project.flows)
     candidates = [entity for entity in project.entities if entity.flow in chosen_flows]
     if entities:
         names = {entity.name for entity in candidates} | {entity.id for entity in candidates}
         if not unknown:
-            unknown += [
-                _describe_unknown("entity", name, names) for name in dict.fromkeys(entities) if name not in names
-            ]
-        candidates = [entity for entity in candidates if entity.name in entities or entity.id in entities]
+            unknown = _describe_unknown("entity", entities, names)
+        wanted = set(entities)
+        candidates = [entity for entity in candidates if entity.name in wanted or entity.id in wanted]
     if unknown:
         raise UnknownSelection(" ".join(unknown))
     if run_type is not None:
@@ -91,7 +90,13 @@ def due_flows(project: Project, previous_tick: datetime, now: datetime) -> list[
     ]
 
 
-def _describe_unknown(what: str, name: str, known: Collection[str]) -> str:
-    # An entity has two names; those of the kind that was asked for are enough.
-    alike = [other for other in known if ("." in other) == ("." in name)]
-    return f"There is no {what} `{name}`. {suggest_few(name, alike or known)}".strip()
+def _describe_unknown(what: str, asked: Sequence[str] | None, known: Collection[str]) -> list[str]:
+    """What to say of the names that are unknown: of each of the first, and how many more there are."""
+    unknown = [name for name in dict.fromkeys(asked or ()) if name not in known]
+    said = []
+    for name in unknown[:UNKNOWN_LIMIT]:
+        # An entity has two names; those of the kind that was asked for are enough.
+        alike = [other for other in known if ("." in other) == ("." in name)]
+        said.append(f"There is no {what} `{shortened(name)}`. {suggest_few(name, alike or known)}".strip())
+    more = len(unknown) - len(said)
+    return [*said, f"And {more:,} more are unknown."] if more else said

@@ -22,6 +22,7 @@ from hygge_engine.orchestration.request import (
     usable_traceparent,
 )
 from hygge_engine.orchestration.verdict import UNEXPECTED
+from hygge_engine.plain_text import shortened
 from hygge_engine.telemetry import in_trace_of
 from hygge_engine.web.admission import Admission
 from hygge_engine.web.door import Refused, decode_body, is_load_id, is_text, whole_number
@@ -257,11 +258,13 @@ class Api:
         )
 
     def _unknown(self, error: UnknownSelection, body: Any) -> Answer:
+        from hygge_engine.project.selection import UNKNOWN_LIMIT
         from hygge_engine.project.telling.problems import nearest
 
         known = self._open_project().flows
         asked = parse_request(body, requested_by="").flows
-        unknown = [{"flow": name, "nearest": nearest(name, known)} for name in asked if name not in known]
+        missing = [name for name in asked if name not in known][:UNKNOWN_LIMIT]
+        unknown = [{"flow": shortened(name), "nearest": nearest(shortened(name), known)} for name in missing]
         return problem(HTTPStatus.NOT_FOUND, str(error), code=error.code, unknown_flows=unknown)
 
     def _describe(self, load_id: str, status: DurableStatus) -> dict[str, Any] | None:

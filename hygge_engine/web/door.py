@@ -27,6 +27,9 @@ _PLATFORM_HOST = "WEBSITE_HOSTNAME"
 # Set by App Service where its own authentication stands before the app.
 _AUTHENTICATES = "WEBSITE_AUTH_ENABLED"
 
+# Longer than any value of a watermark column; Python reads no number of thousands.
+_MOST_DIGITS = 100
+
 _JSON_TYPE = re.compile(r"application/(?:[\w.-]+\+)?json", re.IGNORECASE)
 
 
@@ -49,21 +52,25 @@ def decode_body(body: bytes, content_type: str) -> Any:
         raise Refused(problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, code=InvalidRequest.code))
     if not body:
         return None
-    if content_type and not _JSON_TYPE.fullmatch(content_type.partition(";")[0].strip()):
-        detail = "The body has to be JSON, with the header `Content-Type: application/json`."
+    if content_type and not _is_json_type(content_type):
+        detail = "The body has to be JSON in UTF-8, with the header `Content-Type: application/json`."
         raise Refused(problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, code=InvalidRequest.code))
     if not body.strip():
         raise InvalidRequest(["The body is blank. Send no body at all, or {}, to load everything."])
     try:
-        value = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant)
+        value = json.loads(body.decode(), object_pairs_hook=_object, parse_int=_whole, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise InvalidRequest(["The body is not UTF-8."]) from error
     except RecursionError as error:
         raise InvalidRequest(["The body is nested too deeply."]) from error
     except json.JSONDecodeError as error:
         raise InvalidRequest([f"The body is not JSON: {error}."]) from error
-    except ValueError as error:  # ours, or Python's about the digits of a number
+    except ValueError as error:  # ours
         raise InvalidRequest([f"The body cannot be used: {error}."]) from error
+    if value is None:
+        raise InvalidRequest(
+            ["The body must be a JSON object, found null. Send no body at all, or {}, for everything."]
+        )
     if not _is_unicode(value):
         raise InvalidRequest(["The body has text that is no Unicode: half of a surrogate pair."])
     return value
@@ -122,12 +129,33 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _is_unicode(value: Any) -> bool:
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return False
-        return True
-    if isinstance(value, dict):
-        return all(_is_unicode(key) and _is_unicode(inner) for key, inner in value.items())
-    return all(map(_is_unicode, value)) if isinstance(value, list) else True
+    """Whether all texts of a JSON value can be written down, however deep it is nested."""
+    pending = [value]
+    while pending:
+        match pending.pop():
+            case str() as text:
+                try:
+                    text.encode()
+                except UnicodeEncodeError:
+                    return False
+            case dict() as mapping:
+                pending += [*mapping.keys(), *mapping.values()]
+            case list() as items:
+                pending += items
+    return True
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number has more than {_MOST_DIGITS} digits")
+    return int(digits)
+
+
+def _is_json_type(content_type: str) -> bool:
+    """Whether a header promises JSON in the one encoding that JSON has."""
+    kind, *parameters = (part.strip() for part in content_type.split(";"))
+    charsets = [
+        value for name, _, value in (part.partition("=") for part in parameters) if name.casefold() == "charset"
+    ]
+    known = all(value.strip("\"'").casefold() in ("utf-8", "utf8") for value in charsets)
+    return known and _JSON_TYPE.fullmatch(kind) is not None

@@ -63,7 +63,7 @@ def test_a_name_like_none_is_told_once_with_a_few_that_there_are(project: Projec
         select(project, entities=["nope", "nope"])
     assert refused.value.message.count("nope") == 1
     assert "zoo." not in refused.value.message
-    assert "Known: orders, " in refused.value.message
+    assert "Known: animals, " in refused.value.message
 
 
 def test_the_run_type_of_a_request_replaces_the_flows(project: Project) -> None:

@@ -46,6 +46,19 @@ BODIES: dict[str, tuple[bytes, HTTPStatus, str]] = {
     "UTF-16": ('{"flows": []}'.encode("utf-16"), HTTPStatus.BAD_REQUEST, "not UTF-8"),
     "nested": (b"[" * 30_000 + b"]" * 30_000, HTTPStatus.BAD_REQUEST, "nested too deeply"),
     "nested objects": (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, HTTPStatus.BAD_REQUEST, "nested too deeply"),
+    "nested objects, less deep": (b'{"a":' * 900 + b"1" + b"}" * 900, HTTPStatus.BAD_REQUEST, "Unknown key 'a'"),
+    "nested in a window": (
+        b'{"window": {"from": ' + b'{"a":' * 900 + b"1" + b"}" * 900 + b"}}",
+        HTTPStatus.BAD_REQUEST,
+        "found an object",
+    ),
+    "nested in a list": (
+        b'{"flows": ' + b'[{"a":' * 450 + b"1" + b"}]" * 450 + b"}",
+        HTTPStatus.BAD_REQUEST,
+        "must hold names",
+    ),
+    "half a pair, nested": (b'{"a":' * 900 + b'"\\ud800"' + b"}" * 900, HTTPStatus.BAD_REQUEST, "no Unicode"),
+    "null": (b"null", HTTPStatus.BAD_REQUEST, "found null"),
     "a huge number": (b'{"window": {"from": ' + b"9" * 5_000 + b"}}", HTTPStatus.BAD_REQUEST, "digits"),
     "no value of JSON": (b'{"window": {"from": NaN}}', HTTPStatus.BAD_REQUEST, "NaN is no value of JSON"),
     "a key twice": (b'{"flows": [], "flows": ["x"]}', HTTPStatus.BAD_REQUEST, "a key twice"),
@@ -73,6 +86,11 @@ def test_a_body_that_cannot_be_used_is_refused_with_the_reason(
         ("Application/JSON; charset=utf-8", HTTPStatus.ACCEPTED),
         ("application/merge-patch+json", HTTPStatus.ACCEPTED),
         ("application/x-www-form-urlencoded", HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+        *(
+            (f"application/json; charset={charset}", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+            for charset in ("utf-16", '"utf-32"', "latin-1", "")
+        ),
+        ('application/json; x=1; Charset="UTF-8"', HTTPStatus.ACCEPTED),
         ("text/plain", HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     ],
 )
@@ -87,6 +105,34 @@ def test_of_many_problems_the_first_are_listed_and_all_are_counted(api: Api) -> 
     assert (len(answer.payload["problems"]), answer.payload["problem_count"]) == (PROBLEMS_LIMIT, count)
     assert f"{count - PROBLEMS_LIMIT:,} more" in answer.payload["detail"]
     assert len(answer.body) < 32 * KIB
+    for key in ("flows", "entities"):
+        answer = start(api, json.dumps({key: [f"unknown{number}" for number in range(4_000)]}).encode())
+        assert answer.status == HTTPStatus.NOT_FOUND
+        assert "3,900 more are unknown" in answer.payload["detail"]
+        assert len(answer.body) < 32 * KIB
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"x" * 60_000: 1},
+        {"run_type": "x" * 60_000},
+        {"flows": ["x" * 60_000]},
+        {"entities": ["x" * 60_000]},
+        {"entities": ["x" * 30_000 + ".a"]},
+        {"requested_by": "x" * 60_000},
+        {"window": {"from": "x" * 60_000}},
+    ],
+)
+def test_no_answer_repeats_a_name_of_any_length(api: Api, body: dict[str, Any]) -> None:
+    answer = start(api, json.dumps(body).encode())
+    assert answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
+    assert len(answer.body) < 3 * KIB
+
+
+def test_names_are_suggested_in_one_order(api: Api) -> None:
+    said = {start(api, json.dumps({"entities": [name]}).encode()).payload["detail"] for name in ("zz", "zz")}
+    assert len(said) == 1
 
 
 json_values = st.recursive(

@@ -10,7 +10,7 @@ from rapidfuzz import fuzz, process
 
 from hygge_engine.errors import Problem
 from hygge_engine.masking import MASK
-from hygge_engine.plain_text import is_commanding
+from hygge_engine.plain_text import is_commanding, shortened
 
 # What stands for an entity's and its flow's name in the texts of `home` and `store`, in braces.
 PLACEHOLDERS = ("entity", "flow")
@@ -79,13 +79,15 @@ def suggest(name: str, known: Collection[str]) -> str:
 
 def suggest_few(name: str, known: Collection[str]) -> str:
     """A hint that names the nearest few of many known names; empty where there are none."""
-    matches = process.extract(name, sorted(known), scorer=fuzz.ratio, processor=str.lower, limit=_MOST_SUGGESTIONS)
+    matches = process.extract(
+        shortened(name), sorted(known), scorer=fuzz.ratio, processor=str.lower, limit=_MOST_SUGGESTIONS
+    )
     alike = [match for match, score, _ in matches if score >= _SIMILARITY_PERCENT]
     if alike:
         return f"Did you mean {' or '.join(f'`{match}`' for match in alike)}?"
     others = len(known) - len(matches)
     more = f" and {others} more" if others else ""
-    return f"Known: {', '.join(match for match, _, _ in matches)}{more}." if matches else ""
+    return f"Known: {', '.join(sorted(match for match, _, _ in matches))}{more}." if matches else ""
 
 
 def has_secret_name(name: str) -> bool:
