@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import os
 import secrets
 import socket
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from aiohttp import web
 
 OWNER_ONLY = 0o600
 
@@ -20,6 +24,38 @@ BACKLOG = 4096
 def listen(host: str, port: int) -> socket.socket:
     """Listen on a port, 0 for one that is free. Raises OSError where it is taken."""
     return socket.create_server((host, port), backlog=BACKLOG)
+
+
+class HttpDoor:
+    """Where callers of an aiohttp server come in, and out again: once it is closed no connection is left open."""
+
+    def __init__(
+        self, runner: web.ServerRunner | web.AppRunner, listening: socket.socket, server: asyncio.Server
+    ) -> None:
+        self._runner = runner
+        self._listening = listening
+        self._server = server
+
+    @classmethod
+    async def open(
+        cls, runner: web.ServerRunner | web.AppRunner, listening: socket.socket, context: ssl.SSLContext | None = None
+    ) -> HttpDoor:
+        """Serve what the runner serves on a socket that listens; with a context, by TLS."""
+        await runner.setup()
+        assert runner.server is not None
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(runner.server, sock=listening, ssl=context, backlog=BACKLOG)
+        return cls(runner, listening, server)
+
+    async def close(self) -> None:
+        """Listen no longer, wait for requests that are being answered, for the runner's time, and cut off the rest."""
+        asyncio.get_running_loop().remove_reader(self._listening)
+        # Those who were taken a moment ago are known to the server a turn later, and only to one that is still open.
+        await asyncio.sleep(0)
+        self._server.close()
+        await self._runner.cleanup()
+        self._server.abort_clients()
+        await self._server.wait_closed()
 
 
 def is_from_elsewhere(headers: Mapping[str, str]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from devcloud.doors import BACKLOG, listen
+from devcloud.doors import HttpDoor, listen
 from devcloud.functions.durable_api import DurableApi
 from devcloud.functions.durable_engine import DurableEngine
 from devcloud.functions.durable_store import TaskHub
@@ -77,7 +77,7 @@ class HostService:
         self.url = ""
         self._engine: DurableEngine | None = None
         self._front_end: FrontEnd | None = None
-        self._runner: web.AppRunner | None = None
+        self._door: HttpDoor | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
 
@@ -119,11 +119,10 @@ class HostService:
             self._control,
             self._options.http_limit_seconds,
         )
-        self._runner = web.AppRunner(
+        runner = web.AppRunner(
             self._front_end.application, access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_SECONDS
         )
-        await self._runner.setup()
-        await web.SockSite(self._runner, listening, backlog=BACKLOG).start()
+        self._door = await HttpDoor.open(runner, listening)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -194,14 +193,8 @@ class HostService:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self.worker.stop()
-        if self._runner is not None:
-            server = self._runner.server
-            await self._runner.cleanup()
-            if server is not None:
-                # A connection that was accepted meanwhile is one more to close; its transport ends a turn later.
-                await asyncio.sleep(0)
-                await server.shutdown(0)
-                await asyncio.sleep(0)
+        if self._door is not None:
+            await self._door.close()
         self.hub.close()
 
 

@@ -15,7 +15,7 @@ from typing import Final, Literal, Self
 
 from aiohttp import web
 
-from devcloud.doors import BACKLOG, is_from_elsewhere, listen, matches
+from devcloud.doors import HttpDoor, is_from_elsewhere, listen, matches
 from devcloud.onelake.account import RESERVED_FILESYSTEM, Account
 from devcloud.onelake.auth import DEFAULT_ACCOUNT_KEY, DEFAULT_ACCOUNT_NAME, Authenticator
 from devcloud.onelake.behaviour import Behaviour, Mode
@@ -190,12 +190,11 @@ class OneLake:
             self._handle, access_log=None, auto_decompress=False, max_line_size=_LINE_BYTES, max_field_size=_LINE_BYTES
         )
         runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
-        await runner.setup()
         context = make_server_context(self.ca_certificate) if self._tls else None
-        await web.SockSite(runner, listener, ssl_context=context, backlog=BACKLOG).start()
+        door = await HttpDoor.open(runner, listener, context)
         ready.set()
         await self._stop.wait()
-        await runner.cleanup()
+        await door.close()
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
         if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None:
