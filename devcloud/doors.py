@@ -8,8 +8,9 @@ import os
 import secrets
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -42,9 +43,9 @@ class HttpDoor:
     ) -> HttpDoor:
         """Serve what the runner serves on a socket that listens; with a context, by TLS."""
         await runner.setup()
-        assert runner.server is not None
+        taken_by = cast("Callable[[], asyncio.Protocol]", runner.server)
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(runner.server, sock=listening, ssl=context, backlog=BACKLOG)
+        server = await loop.create_server(taken_by, sock=listening, ssl=context, backlog=BACKLOG)
         return cls(runner, listening, server)
 
     async def close(self) -> None:

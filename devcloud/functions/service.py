@@ -119,9 +119,7 @@ class HostService:
             self._control,
             self._options.http_limit_seconds,
         )
-        runner = web.AppRunner(
-            self._front_end.application, access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_SECONDS
-        )
+        runner = web.AppRunner(self._front_end.application, access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_SECONDS)
         self._door = await HttpDoor.open(runner, listening)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
