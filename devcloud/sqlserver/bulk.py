@@ -14,7 +14,6 @@ from typing import Any, Final
 import pyarrow as pa
 
 from devcloud.sqlserver.engine.catalogue import Table
-from devcloud.sqlserver.engine.state import split_name
 from devcloud.sqlserver.engine.values import Scalar, Value, quote
 from devcloud.sqlserver.engine.writes import WriteBinder
 from devcloud.sqlserver.errors import SqlError, make_error
@@ -23,6 +22,7 @@ from devcloud.sqlserver.metadata import result_columns
 from devcloud.sqlserver.tds import tokens
 from devcloud.sqlserver.tds.parameters import Reader, read_type_info, read_value
 from devcloud.sqlserver.tds.typeinfo import ResultColumn, make_collation
+from devcloud.sqlserver.tsql.names import split_name
 from devcloud.sqlserver.types import INT, SYSNAME, SqlType
 
 _DESTINATION: Final = re.compile(

@@ -17,7 +17,7 @@ from devcloud.sqlserver.bulk import (
     load_rows,
     target_of,
 )
-from devcloud.sqlserver.engine.backend import ENGINE_ERRORS
+from devcloud.sqlserver.engine.failures import ENGINE_ERRORS
 from devcloud.sqlserver.errors import CancelledError, ConnectionLostError, SessionEndedError, SqlError, make_error
 from devcloud.sqlserver.executor import Executor
 from devcloud.sqlserver.results import Results

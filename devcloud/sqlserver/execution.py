@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import pyarrow as pa
 
-from devcloud.sqlserver.engine.backend import ENGINE_ERRORS, ConflictError, translate_error, used_parameters
+from devcloud.sqlserver.engine.backend import used_parameters
 from devcloud.sqlserver.engine.catalogue import Table
+from devcloud.sqlserver.engine.definitions import Definer
+from devcloud.sqlserver.engine.failures import ENGINE_ERRORS, ConflictError, translate_error
 from devcloud.sqlserver.engine.outputs import OutputColumn
 from devcloud.sqlserver.engine.scope import Scope
 from devcloud.sqlserver.engine.values import Scalar, from_storage, make_constant
@@ -39,12 +42,16 @@ SLOW_ROWS: Final = 1_000
 """Rows between the pauses of the fault `slow_rows`."""
 
 
-class Execution:
+class Execution(ABC):
     """Runs what is bound, for one request."""
 
     def __init__(self, session: Session, results: Results) -> None:
         self.session = session
         self.results = results
+
+    @abstractmethod
+    def run_text(self, text: str) -> None:
+        """Run the statements of a text."""
 
     def binder(self) -> WriteBinder:
         """Return a binder for a statement of this session."""
@@ -238,6 +245,20 @@ class Execution:
                     raise make_error(1205, session.number, state=51) from None
             session.abandon_transaction()
             session.wait_for_others(waits, deadline)
+
+    def define(self, action: Callable[[Definer], None]) -> None:
+        """Change definitions, in the session's transaction or one of its own."""
+        session = self.session
+
+        def define() -> None:
+            try:
+                action(Definer(session.connection, session))
+            finally:
+                session.forget_catalogue()
+            session.has_defined = True
+
+        self.in_transaction(define)
+        self.results.done()
 
     def end_transaction(self, *, commit: bool) -> None:
         """Commit or roll back, and tell the client."""

@@ -228,20 +228,6 @@ class Executor(Execution):
             f"CREATE OR REPLACE SEQUENCE {name} START {seed} INCREMENT {increment} {limits}"
         )
 
-    def define(self, action: Callable[[Definer], None]) -> None:
-        """Change definitions, in the session's transaction or one of its own."""
-        session = self.session
-
-        def define() -> None:
-            try:
-                action(Definer(session.connection, session))
-            finally:
-                session.forget_catalogue()
-            session.has_defined = True
-
-        self.in_transaction(define)
-        self.results.done()
-
     def _select_into(self, statement: commands.SelectStatement, name: syntax.Name) -> None:
         binder = self.binder()
         bound = binder.bind_query(statement.query, None, outermost=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from devcloud.sqlserver.engine.declarations import parse_declarations
 from devcloud.sqlserver.engine.scope import Scope
 from devcloud.sqlserver.engine.values import Scalar
 from devcloud.sqlserver.engine.writes import WriteBinder
 from devcloud.sqlserver.errors import SqlError
+from devcloud.sqlserver.execution import Execution
 from devcloud.sqlserver.tds.typeinfo import SIZED, ResultColumn, make_type_info
 from devcloud.sqlserver.tsql import commands, syntax
 from devcloud.sqlserver.tsql.statements import parse_batch
@@ -24,9 +25,6 @@ from devcloud.sqlserver.types import (
     nvarchar,
     varchar,
 )
-
-if TYPE_CHECKING:
-    from devcloud.sqlserver.executor import Executor
 
 Cell = int | str | None
 
@@ -79,7 +77,7 @@ _RESULT_COLUMNS: Final = result_columns(
 )
 
 
-def describe_result(executor: Executor, text: str, declarations: str) -> None:
+def describe_result(executor: Execution, text: str, declarations: str) -> None:
     """Send what sp_describe_first_result_set says of a batch."""
     variables: dict[str, tuple[SqlType, Scalar]] = {
         name.lower(): (kind, None) for name, kind, _ in parse_declarations(declarations)
@@ -146,7 +144,7 @@ _PARAMETER_COLUMNS: Final = result_columns(
 )
 
 
-def describe_parameters(executor: Executor, text: str) -> None:
+def describe_parameters(executor: Execution, text: str) -> None:
     """Send what sp_describe_undeclared_parameters makes of a batch. Raises SqlError 11502 where a type stays open."""
     found: dict[str, SqlType] = {}
     names: list[str] = []

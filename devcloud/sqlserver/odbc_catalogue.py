@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from devcloud.sqlserver.engine.catalogue import ColumnInfo, Table
 from devcloud.sqlserver.engine.patterns import like_to_regex
 from devcloud.sqlserver.engine.values import Scalar
+from devcloud.sqlserver.execution import Execution
+from devcloud.sqlserver.metadata import Cell, result_columns
 from devcloud.sqlserver.types import (
     INT,
     MAX,
@@ -20,10 +22,6 @@ from devcloud.sqlserver.types import (
     nvarchar,
     varchar,
 )
-
-if TYPE_CHECKING:
-    from devcloud.sqlserver.executor import Executor
-from devcloud.sqlserver.metadata import Cell, result_columns
 
 _ODBC_TYPES: Final[dict[str, int]] = {
     "bit": -7,
@@ -68,7 +66,7 @@ def _matches(pattern: Scalar, text: str, *, is_pattern: bool = True) -> bool:
     return re.fullmatch(expression, text, re.IGNORECASE | re.DOTALL) is not None
 
 
-def _tables_like(executor: Executor, given: Mapping[str, Scalar], *, is_pattern: bool = True) -> list[Table]:
+def _tables_like(executor: Execution, given: Mapping[str, Scalar], *, is_pattern: bool = True) -> list[Table]:
     session = executor.session
     database = str(given.get("table_qualifier") or session.database)
     tables = session.catalogue(database).tables.values()
@@ -114,7 +112,7 @@ _COLUMN_COLUMNS: Final = result_columns(
 )
 
 
-def list_columns(executor: Executor, given: Mapping[str, Scalar]) -> None:
+def list_columns(executor: Execution, given: Mapping[str, Scalar]) -> None:
     """Send the columns of tables: sp_columns_100, behind SQLColumns."""
     rows: list[list[Cell]] = []
     for table in _tables_like(executor, given):
@@ -124,7 +122,7 @@ def list_columns(executor: Executor, given: Mapping[str, Scalar]) -> None:
     executor.send_table(_COLUMN_COLUMNS, rows)
 
 
-def _describe_column(executor: Executor, table: Table, column: ColumnInfo, place: int) -> list[Cell]:
+def _describe_column(executor: Execution, table: Table, column: ColumnInfo, place: int) -> list[Cell]:
     kind = column.type
     type_name = f"{kind.name} identity" if column.identity is not None else kind.name
     size, length, digits, radix = _odbc_size(kind)
@@ -171,7 +169,7 @@ def _odbc_size(kind: SqlType) -> tuple[int, int, int | None, int | None]:
     return kind.catalogue_precision, length, kind.catalogue_scale, None
 
 
-def list_primary_keys(executor: Executor, given: Mapping[str, Scalar]) -> None:
+def list_primary_keys(executor: Execution, given: Mapping[str, Scalar]) -> None:
     """Send the primary keys of tables: sp_pkeys, behind SQLPrimaryKeys."""
     columns = result_columns(
         TABLE_QUALIFIER=SYSNAME,
@@ -191,7 +189,7 @@ def list_primary_keys(executor: Executor, given: Mapping[str, Scalar]) -> None:
     executor.send_table(columns, rows)
 
 
-def list_tables(executor: Executor, given: Mapping[str, Scalar]) -> None:
+def list_tables(executor: Execution, given: Mapping[str, Scalar]) -> None:
     """Send tables and views: sp_tables, behind SQLTables."""
     columns = result_columns(
         TABLE_QUALIFIER=SYSNAME, TABLE_OWNER=SYSNAME, TABLE_NAME=SYSNAME, TABLE_TYPE=varchar(32), REMARKS=varchar(254)
@@ -211,7 +209,7 @@ def _data_type_order(item: tuple[str, int]) -> tuple[int, bool, str]:
     return odbc, name not in ("datetime2", "decimal", "binary", "nvarchar"), name
 
 
-def list_data_types(executor: Executor, wanted: Scalar) -> None:
+def list_data_types(executor: Execution, wanted: Scalar) -> None:
     """Send the server's types: sp_datatype_info_100, behind SQLGetTypeInfo."""
     columns = result_columns(
         TYPE_NAME=SYSNAME,

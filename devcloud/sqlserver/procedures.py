@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from devcloud.sqlserver.engine.declarations import parse_declarations
-from devcloud.sqlserver.engine.state import split_name
 from devcloud.sqlserver.engine.values import Scalar
 from devcloud.sqlserver.errors import SqlError, make_error, refuse
+from devcloud.sqlserver.execution import Execution
 from devcloud.sqlserver.faults import Fault
 from devcloud.sqlserver.metadata import describe_parameters, describe_result
 from devcloud.sqlserver.odbc_catalogue import list_columns, list_data_types, list_primary_keys, list_tables
 from devcloud.sqlserver.tsql.commands import Execute
+from devcloud.sqlserver.tsql.names import split_name
 from devcloud.sqlserver.types import SqlType, nvarchar
-
-if TYPE_CHECKING:
-    from devcloud.sqlserver.executor import Executor
 
 Arguments = Sequence[tuple[str, Scalar]]
 """Names (empty where an argument is given by its place) and values."""
-Procedure = Callable[["Executor", Arguments], None]
+Procedure = Callable[[Execution, Arguments], None]
 
 
 def read_arguments(name: str, arguments: Arguments, parameters: tuple[str, ...]) -> dict[str, Scalar]:
@@ -39,7 +37,7 @@ def read_arguments(name: str, arguments: Arguments, parameters: tuple[str, ...])
     return found
 
 
-def run_procedure(executor: Executor, statement: Execute) -> None:
+def run_procedure(executor: Execution, statement: Execute) -> None:
     """Run EXECUTE. Raises SqlError 2812 for procedures that are not there."""
     name = statement.procedure[-1].lower()
     arguments: list[tuple[str, Scalar]] = []
@@ -65,7 +63,7 @@ def run_procedure(executor: Executor, statement: Execute) -> None:
         executor.session.store(statement.result, 0)
 
 
-def _execute_sql(executor: Executor, arguments: Arguments, types: Sequence[SqlType | None]) -> None:
+def _execute_sql(executor: Execution, arguments: Arguments, types: Sequence[SqlType | None]) -> None:
     text = str(arguments[0][1] or "") if arguments else ""
     declared = parse_declarations(str(arguments[1][1] or "")) if len(arguments) > 1 else []
     variables: dict[str, tuple[SqlType, Scalar]] = {}
@@ -89,7 +87,7 @@ def _execute_sql(executor: Executor, arguments: Arguments, types: Sequence[SqlTy
 _FAULT_PARAMETERS: Final = ("kind", "table", "login", "times", "after_rows", "number", "message", "severity", "seconds")
 
 
-def _add_fault(executor: Executor, arguments: Arguments) -> None:
+def _add_fault(executor: Execution, arguments: Arguments) -> None:
     """EXECUTE devcloud.fault @kind = 'drop_connection', @table = 'dbo.t', @after_rows = 1000, …."""
     executor.session.require_administrator("devcloud.fault")
     given = read_arguments("devcloud.fault", arguments, _FAULT_PARAMETERS)
@@ -115,7 +113,7 @@ def _optional_text(value: Scalar) -> str | None:
     return None if value is None else str(value)
 
 
-def _clear_faults(executor: Executor, _: Arguments) -> None:
+def _clear_faults(executor: Execution, _: Arguments) -> None:
     executor.session.require_administrator("devcloud.clear_faults")
     executor.session.faults.clear()
     executor.results.done()
@@ -124,12 +122,12 @@ def _clear_faults(executor: Executor, _: Arguments) -> None:
 # Metadata
 
 
-def _describe_result(executor: Executor, arguments: Arguments) -> None:
+def _describe_result(executor: Execution, arguments: Arguments) -> None:
     given = read_arguments("sp_describe_first_result_set", arguments, ("tsql", "params", "browse_information_mode"))
     describe_result(executor, str(given.get("tsql") or ""), str(given.get("params") or ""))
 
 
-def _describe_parameters(executor: Executor, arguments: Arguments) -> None:
+def _describe_parameters(executor: Execution, arguments: Arguments) -> None:
     given = read_arguments("sp_describe_undeclared_parameters", arguments, ("tsql", "params"))
     describe_parameters(executor, str(given.get("tsql") or ""))
 
@@ -139,29 +137,29 @@ _COLUMN_PARAMETERS: Final = (
 )
 
 
-def _columns(executor: Executor, arguments: Arguments) -> None:
+def _columns(executor: Execution, arguments: Arguments) -> None:
     given = read_arguments("sp_columns_100", arguments, _COLUMN_PARAMETERS)
     list_columns(executor, given)
 
 
-def _primary_keys(executor: Executor, arguments: Arguments) -> None:
+def _primary_keys(executor: Execution, arguments: Arguments) -> None:
     given = read_arguments("sp_pkeys", arguments, ("table_name", "table_owner", "table_qualifier"))
     list_primary_keys(executor, given)
 
 
-def _tables(executor: Executor, arguments: Arguments) -> None:
+def _tables(executor: Execution, arguments: Arguments) -> None:
     given = read_arguments(
         "sp_tables", arguments, ("table_name", "table_owner", "table_qualifier", "table_type", "fusepattern")
     )
     list_tables(executor, given)
 
 
-def _data_types(executor: Executor, arguments: Arguments) -> None:
+def _data_types(executor: Execution, arguments: Arguments) -> None:
     given = read_arguments("sp_datatype_info_100", arguments, ("data_type", "odbcver"))
     list_data_types(executor, given.get("data_type"))
 
 
-def _rename(executor: Executor, arguments: Arguments) -> None:
+def _rename(executor: Execution, arguments: Arguments) -> None:
     given = read_arguments("sp_rename", arguments, ("objname", "newname", "objtype"))
     kind = str(given.get("objtype") or "OBJECT").upper()
     name = split_name(str(given.get("objname") or ""))

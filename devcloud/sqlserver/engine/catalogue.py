@@ -38,6 +38,12 @@ INSERT INTO devcloud.principals VALUES (0, 'public', 'R', NULL), (1, 'dbo', 'S',
     (3, 'INFORMATION_SCHEMA', 'S', NULL), (4, 'sys', 'S', NULL);
 """
 
+_TRACKING: Final = (
+    "TABLE {where}.tracked_tables(object_id INTEGER, begin_version BIGINT, min_version BIGINT)",
+    "TABLE {where}.tracked_commits(number BIGINT, version BIGINT)",
+    "SEQUENCE {where}.tracked_transactions",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnInfo:
@@ -192,6 +198,13 @@ def create_catalogue(connection: duckdb.DuckDBPyConnection, database: str) -> No
     for statement in _TABLES.split(";"):
         if statement.strip():
             connection.execute(re.sub(r"\bdevcloud\.", f"{name}.devcloud.", statement))
+
+
+def prepare_tracking(connection: duckdb.DuckDBPyConnection, database: str) -> None:
+    """Create what Change Tracking needs in a database, where it is not there yet."""
+    for definition in _TRACKING:
+        kind, rest = definition.format(where=f"{quote(database)}.{CATALOGUE_SCHEMA}").split(" ", 1)
+        connection.execute(f"CREATE {kind} IF NOT EXISTS {rest}")
 
 
 def load_catalogue(connection: duckdb.DuckDBPyConnection, database: str) -> Catalogue:

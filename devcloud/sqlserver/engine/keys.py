@@ -11,6 +11,7 @@ from dataclasses import replace
 import duckdb
 
 from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, Catalogue, Key, Table
+from devcloud.sqlserver.engine.failures import duplicate_of
 from devcloud.sqlserver.engine.scope import Environment
 from devcloud.sqlserver.engine.values import Value, quote
 from devcloud.sqlserver.engine.writes import WriteBinder
@@ -156,10 +157,3 @@ class KeyDefiner:
 def index_name(table: Table, key: Key) -> str:
     """Return the name of the DuckDB index behind a key."""
     return f"{table.object_id}_{key.index_id}"
-
-
-def duplicate_of(message: str) -> str:
-    """Return the key values that a DuckDB message names, as SQL Server shows them: ``(1, abc)``."""
-    shown = message.split('"')[1] if message.count('"') >= 2 else ""
-    values = [part.rsplit(": ", 1)[-1] for part in shown.split(", ")]
-    return f"({', '.join(values)})"

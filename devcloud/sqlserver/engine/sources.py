@@ -9,12 +9,12 @@ from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, Catalogue, Tab
 from devcloud.sqlserver.engine.expressions import ExpressionBinder
 from devcloud.sqlserver.engine.outputs import OutputColumn, name_columns
 from devcloud.sqlserver.engine.scope import CommonBinding, Environment, Scope, Source, qualifiers_of
-from devcloud.sqlserver.engine.state import split_name
 from devcloud.sqlserver.engine.sysviews import SYSTEM_VIEWS, SystemView, system_query
 from devcloud.sqlserver.engine.tracking import net_changes
 from devcloud.sqlserver.engine.values import Value, quote
 from devcloud.sqlserver.errors import SqlError, make_error, refuse
 from devcloud.sqlserver.tsql.commands import SelectStatement
+from devcloud.sqlserver.tsql.names import split_name
 from devcloud.sqlserver.tsql.statements import parse_batch, parse_expression
 from devcloud.sqlserver.tsql.syntax import (
     ChangesSource,

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
+import duckdb
+
+from devcloud.sqlserver.engine.backend import Database, Instance
 from devcloud.sqlserver.engine.catalogue import Table
+from devcloud.sqlserver.engine.scope import Environment
 from devcloud.sqlserver.engine.tracking import current_version, min_valid_version
 from devcloud.sqlserver.engine.values import Scalar
-from devcloud.sqlserver.tds.tokens import SERVER_VERSION
+from devcloud.sqlserver.errors import SqlError
+from devcloud.sqlserver.transactions import Transaction
+from devcloud.sqlserver.tsql.names import split_name
 from devcloud.sqlserver.types import (
     BIGINT,
     DEFAULT_COLLATION,
@@ -21,9 +27,7 @@ from devcloud.sqlserver.types import (
     nvarchar,
     varbinary,
 )
-
-if TYPE_CHECKING:
-    from devcloud.sqlserver.session import Session
+from devcloud.sqlserver.version import SERVER_VERSION
 
 Typed = tuple[SqlType, Scalar]
 _VERSION_TEXT: Final = ".".join(str(part) for part in (*SERVER_VERSION, 3))
@@ -47,6 +51,29 @@ _PROPERTIES: Final[dict[str, Scalar]] = {
     "lcid": 1033,
 }
 """SERVERPROPERTY: EngineEdition 3 is SQL Server itself (5 would be Azure SQL Database)."""
+
+
+class Session(Environment, Protocol):
+    """What these functions show of a session."""
+
+    instance: Instance
+    connection: duckdb.DuckDBPyConnection
+    transaction: Transaction
+    number: int
+    application: str
+    host: str
+    caught: SqlError | None
+    rowcount: int
+    last_error: int
+    last_identity: int | None
+    lock_timeout_milliseconds: int
+
+    @property
+    def current(self) -> Database:
+        """The current database."""
+
+    def user_in(self, database: str) -> str | None:
+        """Return the user that the session's login is in a database, or None."""
 
 
 def global_variable(session: Session, name: str) -> Typed | None:
@@ -105,34 +132,6 @@ _IDENTITIES: Final = _LOGINS | {"USER_NAME", "USER", "CURRENT_USER", "SESSION_US
 
 def _first(arguments: tuple[Scalar, ...]) -> str:
     return "" if not arguments or arguments[0] is None else str(arguments[0])
-
-
-def split_name(text: str) -> tuple[str, ...]:
-    """Return the parts of a name written as text, such as ``[dbo].[flights]``."""
-    parts: list[str] = []
-    position = 0
-    current = ""
-    while position < len(text):
-        character = text[position]
-        if character in '["':
-            closing = "]" if character == "[" else '"'
-            end = position + 1
-            while end < len(text):
-                if text[end] == closing:
-                    if text[end + 1 : end + 2] != closing:
-                        break
-                    end += 1
-                current += text[end]
-                end += 1
-            position = end + 1
-        elif character == ".":
-            parts.append(current)
-            current = ""
-            position += 1
-        else:
-            current += character
-            position += 1
-    return (*(part.strip() for part in parts), current.strip())
 
 
 def find_table(session: Session, text: str) -> Table | None:

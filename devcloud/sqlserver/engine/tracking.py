@@ -11,30 +11,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import duckdb
 
+from devcloud.sqlserver.engine.backend import Database, Instance
 from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, Table
 from devcloud.sqlserver.engine.outputs import OutputColumn
 from devcloud.sqlserver.engine.values import Value, quote, quote_text
 from devcloud.sqlserver.types import BIGINT, SqlType
-
-if TYPE_CHECKING:
-    from devcloud.sqlserver.engine.backend import Database, Instance
-
-_TABLES: Final = (
-    "TABLE {where}.tracked_tables(object_id INTEGER, begin_version BIGINT, min_version BIGINT)",
-    "TABLE {where}.tracked_commits(number BIGINT, version BIGINT)",
-    "SEQUENCE {where}.tracked_transactions",
-)
-
-
-def prepare_tracking(connection: duckdb.DuckDBPyConnection, database: str) -> None:
-    """Create what Change Tracking needs in a database, where it is not there yet."""
-    for definition in _TABLES:
-        kind, rest = definition.format(where=_where(database)).split(" ", 1)
-        connection.execute(f"CREATE {kind} IF NOT EXISTS {rest}")
 
 
 def current_version(connection: duckdb.DuckDBPyConnection, database: str) -> int:

@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Final
 
 from devcloud.sqlserver.errors import ConnectionLostError
-from devcloud.sqlserver.tds.tokens import SERVER_VERSION
+from devcloud.sqlserver.version import SERVER_VERSION
 
 UTF8_SUPPORT: Final = 0x0A
 

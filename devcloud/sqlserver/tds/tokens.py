@@ -6,10 +6,9 @@ import struct
 from typing import Final
 
 from devcloud.sqlserver.errors import SqlError
+from devcloud.sqlserver.version import SERVER_VERSION
 
 TDS_7_4: Final = 0x74000004
-SERVER_VERSION: Final = (16, 0, 4165)
-"""Of SQL Server 2022, whose protocol and functions this server follows: major, minor, build."""
 SERVER_NAME: Final = "devcloud"
 COLLATION_CI_AS: Final = bytes.fromhex("0904d00034")
 """SQL_Latin1_General_CP1_CI_AS: locale 1033, ignoring case, kana and width, sort order 52."""
