@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hygge_engine.errors import (
     ExpectationError,
@@ -37,7 +39,17 @@ from hygge_engine.flow.identity import Identity
 from hygge_engine.flow.ownership import author_of, check_author
 from hygge_engine.flow.planner import LoadPlanner, spelling_of, window_of
 from hygge_engine.flow.slices import SliceObserver, SliceResult, SliceTask
-from hygge_engine.homes.base import Home, SourceSchema
+from hygge_engine.flow.steps import (
+    CheckExpectations,
+    CheckIdentity,
+    CountRows,
+    LeaveOutLanded,
+    NoteBoundary,
+    PolishRows,
+    StageRows,
+    Step,
+)
+from hygge_engine.homes.base import Batch, Home, Position, SourceSchema
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.memory import give_memory_back
 from hygge_engine.polish.polish import LoadStamp
@@ -47,7 +59,7 @@ from hygge_engine.stopping import Stopped, stops_when
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import RENEWAL_SECONDS, TableLease, is_resumable
 from hygge_engine.stores.landing.state import OpenLoad, StagedFile
-from hygge_engine.watermark.rows import BoundaryRows, without_landed
+from hygge_engine.watermark.rows import BoundaryRows
 
 if TYPE_CHECKING:
     from hygge_engine.project import Entity, Project
@@ -71,8 +83,12 @@ CANCELLED = "cancelled at the last commit"
 # How soon to begin again with files that have just changed.
 CHANGED_PAUSE_SECONDS = 2.0
 
-# Why reading stopped before the end of the window.
-Cut = Literal["", "continue", "cancelled"]
+
+class Cut(Enum):
+    """Why reading stopped before the end of the window."""
+
+    TIME_UP = "continue"
+    CANCELLED = "cancelled"
 
 
 def run_slice(project: Project, entity: Entity, task: SliceTask, watch: SliceObserver) -> SliceResult:
@@ -82,19 +98,20 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: SliceObs
     totals: dict[str, Any] = {}
     lease: TableLease | None = None
     try:
-        table = open_table(project, entity)
-        lease = table.attach(task.load_id, task.attempt)
+        destination = open_table(project, entity)
+        lease = destination.attach(task.load_id, task.attempt)
         if task.closing:
-            return let_go(table, lease, started, waits=not task.hurried)
+            return let_go(destination, lease, started, waits=not task.hurried)
         lease.author = author_of(project, entity)
         moved = check_author(lease.state, lease.author, entity)
         with stops_when(watch.cancelled), open_home(project, entity.with_connections(task.connections)) as home:
             manifest = Manifest(*journal_of(project, entity))
-            opening = LoadPlanner(home, table, lease, manifest, entity, task)
+            planner = LoadPlanner(home, destination, lease, manifest, entity, task)
             if moved:
-                opening.note(moved)
-            checking = ExpectationGate(entity, lease, opening)
-            return _Slice(home, table, lease, opening, checking, task, watch, project.options.slice_minutes * 60).run()
+                planner.note(moved)
+            gate = ExpectationGate(entity, lease, planner)
+            seconds = project.options.slice_minutes * 60
+            return _Slice(home, destination, lease, planner, gate, task, watch, seconds).run()
     except Stopped:
         return _cancelled(lease, started)
     except LandingBusy as busy:
@@ -123,29 +140,38 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: SliceObs
         return SliceResult.failure(error, retry_after_seconds=pause, **totals, **times_since(started))
 
 
+class _Staged(NamedTuple):
+    """What a slice has read: its files, the position after the last row, and why reading stopped before the end."""
+
+    files: list[StagedFile]
+    position: Position | None
+    cut: Cut | None
+
+
 class _Slice:
     """The state of one running slice."""
 
     def __init__(
         self,
         home: Home,
-        table: Destination[Any],
+        destination: Destination[Any],
         lease: TableLease,
-        opening: LoadPlanner,
-        checking: ExpectationGate,
+        planner: LoadPlanner,
+        gate: ExpectationGate,
         task: SliceTask,
         watch: SliceObserver,
         seconds: float,
     ) -> None:
         self._home = home
-        self._table = table
+        self._destination = destination
         self._lease = lease
         self._task = task
         self._watch = watch
         self._started = datetime.now(UTC)
         self._deadline = time.monotonic() + seconds
-        self._opening = opening
-        self._checking = checking
+        self._planner = planner
+        self._gate = gate
+        self._renewed = time.monotonic()
         self._notes: list[str] = []
 
     def run(self) -> SliceResult:
@@ -154,7 +180,7 @@ class _Slice:
             self._lease.sweep()
             return self._done()
         moved_from = self._lease.moved_from
-        if moved_from and not self._opening.reloads:
+        if moved_from and not self._planner.reloads:
             raise LandingBroken(
                 f"rows have settled in {moved_from} so far, the settings now say {self._lease.place}",
                 hint="Restore the setting, or load the new table with run_type full_drop; the old one stays as it is.",
@@ -162,18 +188,18 @@ class _Slice:
         if self._lease.open is not None:
             self._take_over(resumable=not self._lease.began_elsewhere)
         while not self._lease.own_result:
-            if self._opening.has_expired():
+            if self._planner.has_expired():
                 self._lease.discard(for_reload=True)
-            opened = self._lease.open or self._opening.begin()
+            opened = self._lease.open or self._planner.begin()
             if opened is None:
-                checked = self._checking.judge_nothing()
+                checked = self._gate.judge_nothing()
                 self._lease.sweep()  # what a fenced attempt staged after its successor had swept
                 self._lease.release()
-                return checked_result(self._lease, self._started, checked, self._opening.message, *self._notes)
+                return checked_result(self._lease, self._started, checked, self._planner.message, *self._notes)
             try:
-                if self._opening.must_begin_again(opened):
+                if self._planner.must_begin_again(opened):
                     # What has landed rows is begun again by a reload alone.
-                    self._lease.discard(for_reload=self._opening.reloads or opened.has_landed)
+                    self._lease.discard(for_reload=self._planner.reloads or opened.has_landed)
                     continue
                 cut = self._reload(opened) if opened.mode == "reload" else self._append(opened)
             except SourceChanged as changed:
@@ -197,12 +223,12 @@ class _Slice:
             self._lease.take_over()
         except StoreError as broken:
             # An intent that cannot be finished leaves a table that only a reload mends.
-            if broken.transient or not self._opening.reloads:
+            if broken.transient or not self._planner.reloads:
                 raise
             self._give_up(broken)
         while (opened := self._lease.open) and not (resumable and self._lease.owns_open):
             whole = opened.mode == "reload" and opened.phase != "staging"
-            if resumable and is_resumable(opened, self._task.load_id) and (whole or not self._opening.reloads):
+            if resumable and is_resumable(opened, self._task.load_id) and (whole or not self._planner.reloads):
                 self._lease.adopt()
             else:
                 self._discard()
@@ -214,7 +240,7 @@ class _Slice:
         A reload builds on nothing. A window that somebody asked for is no part of what is new: its own load has said
         why it failed, and it can be asked for again.
         """
-        if error.transient or not opened.adopted or not (self._opening.reloads or opened.backfill):
+        if error.transient or not opened.adopted or not (self._planner.reloads or opened.backfill):
             raise error
         self._give_up(error)
 
@@ -222,11 +248,11 @@ class _Slice:
         opened = self._lease.open
         if opened is not None:
             what = "a window that was to be loaded again" if opened.backfill else "an earlier load"
-            self._opening.note(f"{what}, begun {opened.started}, could not be finished and was given up: {error}")
+            self._planner.note(f"{what}, begun {opened.started}, could not be finished and was given up: {error}")
             self._discard()
 
     def _discard(self) -> None:
-        self._lease.discard(for_reload=self._opening.reloads)
+        self._lease.discard(for_reload=self._planner.reloads)
 
     def _start_over(self, opened: OpenLoad, changed: SourceChanged) -> SliceResult:
         """Begin an open load again that cannot go on where it stopped, if no row doubles by that; else raise.
@@ -234,8 +260,8 @@ class _Slice:
         What a reload has staged nobody has seen, and a store that merges by key takes rows again. Elsewhere only a
         reload helps.
         """
-        merges = self._table.merges and bool(self._lease.state.key_columns)
-        if opened.mode != "reload" and not merges and not self._opening.reloads:
+        merges = self._destination.merges and bool(self._lease.state.key_columns)
+        if opened.mode != "reload" and not merges and not self._planner.reloads:
             raise changed
         self._discard()
         answer = self._result(
@@ -247,8 +273,8 @@ class _Slice:
         """Read until the window or the slice ends, then land what was read; position and data commit together."""
         files, position, cut = self._read(opened)
         if files:
-            self._table.publish(self._lease, files, position=position, last=not cut)
-        elif not cut:
+            self._destination.publish(self._lease, files, position=position, last=cut is None)
+        elif cut is None:
             self._lease.finish()
         else:
             self._lease.write_changes(position=position)  # all that was read had landed before
@@ -258,82 +284,99 @@ class _Slice:
         """Stage everything, drop the old table, wait until it is gone, land: each step can be resumed."""
         if opened.phase == "staging":
             files, position, cut = self._read(opened)
-            if cut == "cancelled":
+            if cut is Cut.CANCELLED:
                 self._lease.discard()  # the old table is untouched
                 return self._stopped(cut)
             staged = (*opened.staged, *files)
             self._lease.write_changes(staged=staged, position=position, phase="staging" if cut else "dropping")
             if cut:
                 return self._stopped(cut)
-        if wait := replace_table(self._table, self._lease):
+        if wait := replace_table(self._destination, self._lease):
             return self._result("continue", message=wait.message, not_before=seconds_from_now(wait.seconds))
         return None
 
-    def _read(self, opened: OpenLoad) -> tuple[list[StagedFile], list[str] | None, Cut]:
-        """Stage the window's rows from the open load's position on; also where it stopped and why."""
-        landed, polish = self._opening.landed(), self._opening.polish
-        names = [column.name for column in landed.columns]
-        stamp = LoadStamp(opened.load_id, datetime.fromisoformat(opened.started))
-        window = window_of(opened, self._lease.state, polish)
-        known = window.landed
-        position = opened.position
-        rows = opened.rows + sum(file.rows for file in opened.staged)
-        size = opened.bytes + sum(file.length for file in opened.staged)
-        cut: Cut = ""
-        renewed = time.monotonic()
-        boundary = self._boundary(opened, polish.source)
-        identity = Identity(polish, self._lease.state.key_columns, merges=self._table.merges)
-        checks = self._checking.begin(opened)
-        writer = self._table.writer(self._lease, landed.schema, marked=opened.mode == "changes")
+    def _read(self, opened: OpenLoad) -> _Staged:
+        """Stage the window's rows from the open load's position on."""
+        landed = self._planner.landed()
+        steps = self._steps(opened, landed)
+        writer = self._destination.writer(self._lease, landed.schema, marked=opened.mode == "changes")
         try:
-            try:
-                with closing(self._home.read(window, opened.position)) as batches:
-                    for batch in batches:
-                        arrived = batch.rows
-                        if boundary is not None:
-                            if known is not None and opened.lower_inclusive:
-                                arrived = without_landed(arrived, boundary.cursor, known)
-                            boundary.add(arrived)
-                        arrived = polish.apply(arrived, stamp).select(names)
-                        identity.add(arrived)
-                        if checks is not None:
-                            checks.add(arrived)
-                        writer.write(arrived)
-                        rows += arrived.num_rows
-                        size += arrived.nbytes
-                        if batch.deleted is not None:
-                            deleted = polish.apply(batch.deleted, stamp).select(names)
-                            writer.delete(deleted)
-                            rows += deleted.num_rows
-                        position = batch.position
-                        self._watch.progress(rows, size)
-                        if self._watch.cancelled():
-                            cut = "cancelled"
-                            break
-                        # A table without a key cannot be resumed: it has to come to its end in this slice.
-                        if position is not None and time.monotonic() > self._deadline:
-                            cut = "continue"
-                            break
-                        if time.monotonic() - renewed > RENEWAL_SECONDS:
-                            self._lease.renew()
-                            renewed = time.monotonic()
-                        del batch, arrived  # or they would still be held while the next ones are read
-            except Stopped:
-                cut = "cancelled"
-            if cut == "cancelled" and position is None:
+            steps += [StageRows(writer), self._counting(opened)]
+            position, cut = self._send(opened, steps)
+            if cut is Cut.CANCELLED and position is None:
                 writer.abandon()
-                return [], None, cut
-            identity.judge()
-            self._notes += identity.notes
-            if boundary is not None and boundary.boundary is not None:
-                self._lease.stage_changes(boundary=boundary.boundary)
-            if checks is not None:
-                self._lease.stage_changes(checked=self._checking.judge(checks, opened, last=not cut))
-                self._notes += checks.notes
-            return writer.finish(), position, cut
+                return _Staged([], None, cut)
+            self._finish(steps, last=cut is None)
+            return _Staged(writer.finish(), position, cut)
         except BaseException:
             writer.abandon()
             raise
+
+    def _steps(self, opened: OpenLoad, landed: SourceSchema) -> list[Step]:
+        """What happens to each batch before it is staged, in this order."""
+        polish, state = self._planner.polish, self._lease.state
+        steps: list[Step] = []
+        boundary = self._boundary(opened, polish.source)
+        if boundary is not None:
+            remembered = window_of(opened, state, polish).landed
+            if remembered is not None and opened.lower_inclusive:
+                steps.append(LeaveOutLanded(boundary.cursor, remembered))
+            steps.append(NoteBoundary(boundary))
+        stamp = LoadStamp(opened.load_id, datetime.fromisoformat(opened.started))
+        steps.append(PolishRows(polish, stamp, [column.name for column in landed.columns]))
+        steps.append(CheckIdentity(Identity(polish, state.key_columns, merges=self._destination.merges)))
+        monitor = self._gate.begin(opened)
+        if monitor is not None:
+            judge = self._gate.judge
+            steps.append(CheckExpectations(monitor, lambda last: judge(monitor, opened, last=last)))
+        return steps
+
+    def _counting(self, opened: OpenLoad) -> CountRows:
+        rows = opened.rows + sum(file.rows for file in opened.staged)
+        bytes_ = opened.bytes + sum(file.length for file in opened.staged)
+        return CountRows(rows, bytes_, self._watch.progress)
+
+    def _send(self, opened: OpenLoad, steps: Sequence[Step]) -> tuple[Position | None, Cut | None]:
+        """Send each batch of the window through the steps. Returns the position after the last one, and why reading
+        stopped before the end of the window; None where it did not."""
+        position = opened.position
+        window = window_of(opened, self._lease.state, self._planner.polish)
+        self._renewed = time.monotonic()
+        try:
+            with closing(self._home.read(window, position)) as batches:
+                for batch in batches:
+                    position = _through(steps, batch)
+                    if cut := self._cut(position):
+                        return position, cut
+                    self._renew()
+                    del batch  # or it would still be held while the next one is read
+        except Stopped:
+            return position, Cut.CANCELLED
+        return position, None
+
+    def _cut(self, position: Position | None) -> Cut | None:
+        """Whether to stop between two batches, and why."""
+        if self._watch.cancelled():
+            return Cut.CANCELLED
+        # A table without a key cannot be resumed: it has to come to its end in this slice.
+        if position is not None and time.monotonic() > self._deadline:
+            return Cut.TIME_UP
+        return None
+
+    def _renew(self) -> None:
+        """Say now and then that the attempt is alive."""
+        if time.monotonic() - self._renewed > RENEWAL_SECONDS:
+            self._lease.renew()
+            self._renewed = time.monotonic()
+
+    def _finish(self, steps: Sequence[Step], *, last: bool) -> None:
+        """End the steps, and remember with the next write of the landing state what they have found: nothing of it
+        where one of them raises."""
+        found: dict[str, Any] = {}
+        for step in steps:
+            found |= step.finish(last=last)
+            self._notes += step.notes
+        self._lease.stage_changes(**found)
 
     def _boundary(self, opened: OpenLoad, source: SourceSchema) -> BoundaryRows | None:
         """What gathers the rows at the watermark; None where there is none, or where they cannot be told apart.
@@ -352,13 +395,14 @@ class _Slice:
             before = self._lease.state.watermark.boundary
         return BoundaryRows(cursor, before)
 
-    def _stopped(self, cut: Cut) -> SliceResult | None:
-        if cut == "cancelled":
-            self._lease.release()
-            return self._result("cancelled", message=CANCELLED)
-        if cut == "continue":
+    def _stopped(self, cut: Cut | None) -> SliceResult | None:
+        """The slice's answer where reading has stopped before the end of the window; None where it has not."""
+        if cut is None:
+            return None
+        if cut is Cut.TIME_UP:
             return self._result("continue")
-        return None
+        self._lease.release()
+        return self._result("cancelled", message=CANCELLED)
 
     def _done(self) -> SliceResult:
         return ended_result(self._lease, self._started, *self._notes)
@@ -367,6 +411,13 @@ class _Slice:
         self, status: Literal["continue", "cancelled"], *, message: str = "", not_before: str | None = None
     ) -> SliceResult:
         return slice_result(self._lease, status, self._started, message=message, not_before=not_before)
+
+
+def _through(steps: Iterable[Step], batch: Batch) -> Position | None:
+    """Send a batch through the steps. Returns the position after its last row."""
+    for step in steps:
+        batch = step.take(batch)
+    return batch.position
 
 
 def _cancelled(lease: TableLease | None, started: datetime) -> SliceResult:

@@ -175,7 +175,7 @@ def _drop_first() -> None:
 
     def drop_then_read(self: Self, opened: Any) -> Any:
         if opened.phase == "staging" and opened.position is None:
-            self._table.lake.delete_directory(self._table.places.folder)
+            self._destination.lake.delete_directory(self._destination.places.folder)
         return reload(self, opened)
 
     patch.object(flow_run._Slice, "_reload", drop_then_read).start()

@@ -1,0 +1,164 @@
+"""The steps that each batch of a slice travels through, from the source's rows to staged ones.
+
+A step changes batches, looks at them, or takes them in. None knows of another: a new one is a class here, and a line in
+`run._Slice._steps`, whose order is the order of the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from hygge_engine.expectations.checks import ExpectationMonitor
+from hygge_engine.flow.identity import Identity
+from hygge_engine.homes.base import Batch
+from hygge_engine.polish.polish import LoadStamp, Polish
+from hygge_engine.stores.base import RowWriter
+from hygge_engine.stores.landing.state import ExpectationResult
+from hygge_engine.watermark import Boundary
+from hygge_engine.watermark.rows import BoundaryRows, without_landed
+
+
+class Step:
+    """One step. Not thread-safe: one slice, one thread. A step holds no batch longer than it works on it."""
+
+    def take(self, batch: Batch) -> Batch:
+        """Return the batch as it travels on."""
+        return batch
+
+    def finish(self, *, last: bool) -> dict[str, Any]:
+        """Return what the open load remembers of the slice, by its fields, after the last batch.
+
+        ``last``: nothing is left of the window. Raises what is wrong with the rows, before any of them is visible.
+        """
+        return {}
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the journal should say of the slice, once it has finished."""
+        return ()
+
+
+class LeaveOutLanded(Step):
+    """Leaves out the rows at the watermark that have landed as they are."""
+
+    def __init__(self, cursor: str, landed: Boundary) -> None:
+        self._cursor = cursor
+        self._landed = landed
+
+    def take(self, batch: Batch) -> Batch:
+        """See `Step.take`."""
+        return replace(batch, rows=without_landed(batch.rows, self._cursor, self._landed))
+
+
+class NoteBoundary(Step):
+    """Remembers which rows lie at the highest value of the cursor, as the source has them."""
+
+    def __init__(self, boundary: BoundaryRows) -> None:
+        self._boundary = boundary
+
+    def take(self, batch: Batch) -> Batch:
+        """See `Step.take`."""
+        self._boundary.add(batch.rows)
+        return batch
+
+    def finish(self, *, last: bool) -> dict[str, Any]:
+        """See `Step.finish`."""
+        boundary = self._boundary.boundary
+        return {} if boundary is None else {"boundary": boundary}
+
+
+class PolishRows(Step):
+    """Makes of the source's rows those that land, of the columns ``names`` alone; of deleted rows likewise."""
+
+    def __init__(self, polish: Polish, stamp: LoadStamp, names: Sequence[str]) -> None:
+        self._polish = polish
+        self._stamp = stamp
+        self._names = list(names)
+
+    def take(self, batch: Batch) -> Batch:
+        """See `Step.take`."""
+        deleted = None if batch.deleted is None else self._polished(batch.deleted)
+        return replace(batch, rows=self._polished(batch.rows), deleted=deleted)
+
+    def _polished(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        return self._polish.apply(rows, self._stamp).select(self._names)
+
+
+class CheckIdentity(Step):
+    """Looks whether the key tells rows apart. Raises KeyUnusable at the end where it does not."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+
+    def take(self, batch: Batch) -> Batch:
+        """See `Step.take`."""
+        self._identity.add(batch.rows)
+        return batch
+
+    def finish(self, *, last: bool) -> dict[str, Any]:
+        """See `Step.finish`."""
+        self._identity.judge()
+        return {}
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """See `Step.notes`."""
+        return self._identity.notes
+
+
+class CheckExpectations(Step):
+    """Holds rows against what is expected of them. ``judge`` says at the end what has been found, or raises
+    ExpectationFailed; it is told whether nothing is left of the window."""
+
+    def __init__(self, monitor: ExpectationMonitor, judge: Callable[[bool], ExpectationResult]) -> None:
+        self._monitor = monitor
+        self._judge = judge
+
+    def take(self, batch: Batch) -> Batch:
+        """See `Step.take`."""
+        self._monitor.add(batch.rows)
+        return batch
+
+    def finish(self, *, last: bool) -> dict[str, Any]:
+        """See `Step.finish`."""
+        return {"checked": self._judge(last)}
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """See `Step.notes`."""
+        return self._monitor.notes
+
+
+class StageRows(Step):
+    """Hands rows, and deleted ones, to the destination's writer."""
+
+    def __init__(self, writer: RowWriter) -> None:
+        self._writer = writer
+
+    def take(self, batch: Batch) -> Batch:
+        """See `Step.take`."""
+        self._writer.write(batch.rows)
+        if batch.deleted is not None:
+            self._writer.delete(batch.deleted)
+        return batch
+
+
+class CountRows(Step):
+    """Tells ``progress`` after each batch how many rows and bytes of the entity run there are; ``rows`` and ``bytes_``
+    are those of its slices before."""
+
+    def __init__(self, rows: int, bytes_: int, progress: Callable[[int, int], None]) -> None:
+        self._rows = rows
+        self._bytes = bytes_
+        self._progress = progress
+
+    def take(self, batch: Batch) -> Batch:
+        """See `Step.take`."""
+        self._rows += batch.rows.num_rows + (0 if batch.deleted is None else batch.deleted.num_rows)
+        self._bytes += batch.rows.nbytes
+        self._progress(self._rows, self._bytes)
+        return batch
