@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -37,7 +37,8 @@ from hygge_engine.homes.files import blocks, listing
 from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import LocalHomeSettings
 from hygge_engine.lake.local import LocalLake
-from hygge_engine.project.models.settings import FILE_MODIFIED
+from hygge_engine.project.models.locations import folder_on_disk
+from hygge_engine.project.models.settings import FILE_MODIFIED, Surroundings
 
 # Where Arrow counts times from.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -788,6 +789,32 @@ def test_what_is_no_file_is_told_and_never_opened(name: str, reason: str, patter
         special_files(Path(short))
         with pytest.raises(HomeError, match=reason):
             home_of(Path(short), pattern.format(name), format="csv").describe()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.sampled_from(["a", "ab", "ba", "aab", ".a"]), min_size=1, max_size=4),
+    st.lists(st.sampled_from(["**", "*", "a", "a*", "*b", "?b", "[ab]", "[!a]b", "*a*a*"]), min_size=1, max_size=5),
+)
+def test_globs_mean_what_they_mean_to_python(path: list[str], glob: list[str]) -> None:
+    text, pattern = "/".join(path), "/".join(glob)
+    assert listing._matches(text, pattern) == PurePosixPath(text).full_match(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*a" * 60 + "b.csv", "**/" * 60 + "b.csv", "**/*a*a*/" * 20 + "*b.csv", "*" * 200 + "b.csv"]
+)
+def test_no_pattern_takes_for_ever(tmp_path: Path, pattern: str) -> None:
+    deep = tmp_path.joinpath(*["a" * 30] * 30)
+    deep.mkdir(parents=True)
+    for folder in (tmp_path, deep):
+        (folder / ("a" * 200)).write_text("v\n1\n")
+    with pytest.raises(HomeNotFound):
+        home_of(tmp_path, pattern, format="csv").describe()
+    home = LocalHomeSettings(type="local", path=pattern, format="csv")
+    store = folder_on_disk(deep)
+    reads = home.reads(Surroundings(tmp_path, {}), "orders")
+    assert isinstance(any(each.reaches(store) for each in reads), bool)
 
 
 def test_a_file_whose_name_is_a_pattern_is_told_with_the_pattern_that_means_it(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import islice
-from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 from hygge_engine.errors import HomeError, HomeNotFound
@@ -59,7 +59,7 @@ def list_files(lake: Lake, pattern: str, *, partitions: bool, folder: str = "") 
     kept: list[SourceFile] = []
     for entry in found:
         below = entry.path[len(base) + 1 :] if base else entry.path
-        if glob is not None and not PurePosixPath(below).full_match(glob):
+        if glob is not None and not _matches(below, glob):
             if not entry.etag and _is_on_the_way(below, glob):
                 lake.info(entry.path)  # raises LakeDenied for a link to a folder beyond the bounds
             continue
@@ -173,10 +173,32 @@ def _split(lake: Lake, pattern: str) -> tuple[str, str | None]:
 
 def _is_on_the_way(path: str, glob: str) -> bool:
     """Whether files below ``path``, were it a folder, could match."""
-    parts = glob.split("/")
-    return not any(_is_hidden(part) for part in path.split("/")) and any(
-        PurePosixPath(path).full_match("/".join(parts[:length])) for length in range(1, len(parts))
-    )
+    parts = [part for part in glob.split("/") if part not in ("", ".")]
+    return not any(_is_hidden(part) for part in path.split("/")) and bool(_reached(path, parts) - {len(parts)})
+
+
+def _matches(path: str, glob: str) -> bool:
+    parts = [part for part in glob.split("/") if part not in ("", ".")]
+    return len(parts) in _reached(path, parts)
+
+
+def _reached(path: str, glob: Sequence[str]) -> set[int]:
+    """How many parts of a glob a path may have used up. The work grows with both, and not with the ways to match."""
+    reached = _skipping({0}, glob)
+    for part in path.split("/"):
+        within = {at for at in reached if at < len(glob)}
+        stayed = {at for at in within if glob[at] == "**"}
+        ended = {at + 1 for at in within if at in stayed or fnmatchcase(part, glob[at])}
+        reached = _skipping(stayed | ended, glob)
+    return reached
+
+
+def _skipping(reached: set[int], glob: Sequence[str]) -> set[int]:
+    """``reached``, with the parts behind each ``**``, which may stand for no folder; the last one stands for a file."""
+    for at in range(len(glob) - 1):
+        if at in reached and glob[at] == "**":
+            reached.add(at + 1)
+    return reached
 
 
 def _is_hidden(name: str) -> bool:

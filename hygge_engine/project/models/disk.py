@@ -22,6 +22,9 @@ _OF_A_FLOW = ("entities", "flow.yml")
 # The engine's own folders beside rows: the journal with its landing states, locks, and where `hygge doctor` tries.
 _OURS = (".hygge_journal", ".hygge_lake", ".doctor-*")
 
+# What is anybody's to read: a row for each load.
+_JOURNAL = [".hygge_journal", "journal.parquet"]
+
 # What holds settings, secrets or state by its name, copies included, in whatever folder it lies.
 _SECRET_FILES = (
     *("*.settings.json*", "*.tfstate*", "*.tfvars*", "*.env", "*.publishsettings", "secrets.json", "credentials.json"),
@@ -39,6 +42,8 @@ def is_own(parts: Sequence[str], flow: str | None, *, ours: bool = False) -> boo
     the engine's own folders pass.
     """
     folded = [part.casefold() for part in parts]
+    if folded[-2:] == _JOURNAL:
+        folded = folded[:-2]
     if any(_is_kept(part) and not (ours and _is_ours(part)) for part in folded):
         return True
     if folded[:1] == [_FLOWS] and len(folded) > 1 and (flow is None or folded[1] == flow.casefold()):

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 # What stands for the disk of this machine.
@@ -97,7 +98,8 @@ def _links(base: Path) -> Iterator[Path]:
                 yield path
 
 
-def _meets(pattern: Location, at: int, place: Sequence[str], *, is_file: bool) -> bool:
+@lru_cache(maxsize=65_536)  # of a pattern with many `**` the same rest is asked for again and again
+def _meets(pattern: Location, at: int, place: tuple[str, ...], *, is_file: bool) -> bool:
     """Whether the pattern's parts from ``at`` on could name a file, or anything in a folder."""
     is_plain = at == len(pattern.parts) <= pattern.literal  # a folder is read with all that is below it
     if not place:
