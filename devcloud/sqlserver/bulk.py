@@ -116,7 +116,7 @@ def load_rows(executor: Executor, target: BulkTarget, body: bytes) -> None:
     """Insert the rows of a bulk load, all or none of them. Raises SqlError."""
     kinds, rows = _read_rows(body)
     if len(kinds) != len(target.columns):
-        raise SqlError(4814, "The bulk load's metadata does not have the columns that INSERT BULK names.")
+        raise make_error(4814)
     binder = executor.binder()
     catalogue, table = binder.find_table(target.table, "INSERT")
     cells = _cells(binder, table, target, kinds)
@@ -162,7 +162,7 @@ def _cells(binder: WriteBinder, table: Table, target: BulkTarget, kinds: Sequenc
 def _read_rows(body: bytes) -> tuple[list[SqlType], list[list[Scalar]]]:
     reader = Reader(body)
     if reader.byte() != _METADATA:
-        raise SqlError(4002, "The incoming tabular data stream (TDS) protocol stream is incorrect.", 16)
+        raise make_error(4002)
     described = []
     for _ in range(reader.number("H")):
         reader.take(6)  # user type, flags
@@ -184,7 +184,7 @@ def _read_rows(body: bytes) -> tuple[list[SqlType], list[list[Scalar]]]:
                 ]
             )
         else:
-            raise SqlError(4002, "The incoming tabular data stream (TDS) protocol stream is incorrect.", 16)
+            raise make_error(4002)
     return [kind for kind, _, _ in described], rows
 
 

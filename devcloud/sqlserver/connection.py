@@ -211,9 +211,7 @@ class Connection:
                 target, self._bulk_target = self._bulk_target, None
                 self._guard(results, lambda executor: load_rows(executor, target, body))
             case _:
-                results.message(
-                    SqlError(40510, f"Statement '{kind.name}' is not supported in this version of SQL Server.")
-                )
+                results.message(make_error(40510, kind.name))
                 results.done(failed=True)
 
     def _run(self, text: str, results: Results) -> None:
@@ -237,7 +235,7 @@ class Connection:
         try:
             action(executor)
         except (SqlError, *ENGINE_ERRORS) as error:
-            executor.fail(error if isinstance(error, SqlError) else SqlError(8630, str(error), 17))
+            executor.fail(error if isinstance(error, SqlError) else make_error(8630, error))
 
     def _manage_transaction(self, body: bytes, results: Results) -> None:
         start, _ = skip_headers(body)
@@ -251,9 +249,9 @@ class Connection:
             elif kind in ("commit", "rollback"):
                 self._end(kind, payload, executor, results)
             else:
-                raise SqlError(40510, f"Statement 'transaction request {request}' is not supported here.")
+                raise make_error(40510, f"transaction request {request}")
         except (SqlError, *ENGINE_ERRORS) as error:
-            results.message(error if isinstance(error, SqlError) else SqlError(8630, str(error), 17))
+            results.message(error if isinstance(error, SqlError) else make_error(8630, error))
             results.done(failed=True)
             return
         results.done()

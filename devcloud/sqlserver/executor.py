@@ -277,7 +277,7 @@ class Executor(Execution):
                 try:
                     self.session.instance.drop(name[-1])
                 except duckdb.Error:
-                    raise SqlError(3702, f'Cannot drop database "{name[-1]}" because it is currently in use.') from None
+                    raise make_error(3702, name[-1]) from None
         self.results.done()
 
     def _alter_database(self, statement: commands.AlterDatabase) -> None:
@@ -415,7 +415,7 @@ class Executor(Execution):
     def _throw(self, statement: commands.Throw) -> None:
         if statement.number is None or statement.message is None or statement.state is None:
             if self.session.caught is None:
-                raise SqlError(10704, "To rethrow an error, a THROW statement must be used inside a CATCH block.", 15)
+                raise make_error(10704)
             raise replace(self.session.caught)
         number = int(str(self.evaluate(statement.number, INT)[1]))
         message = str(self.evaluate(statement.message, nvarchar(2048))[1])
@@ -428,9 +428,7 @@ class Executor(Execution):
         try:
             _, ticks, _ = parse_moment(_shown(value))
         except ValueError:
-            raise SqlError(
-                148, f"Incorrect time syntax in time string '{_shown(value)}' used with WAITFOR.", 15
-            ) from None
+            raise make_error(148, _shown(value)) from None
         self.session.sleep(ticks / 10_000_000)
         self.results.done()
 

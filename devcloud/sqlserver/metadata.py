@@ -8,7 +8,7 @@ from devcloud.sqlserver.engine.declarations import parse_declarations
 from devcloud.sqlserver.engine.scope import Scope
 from devcloud.sqlserver.engine.values import Scalar
 from devcloud.sqlserver.engine.writes import WriteBinder
-from devcloud.sqlserver.errors import SqlError
+from devcloud.sqlserver.errors import make_error
 from devcloud.sqlserver.execution import Execution
 from devcloud.sqlserver.tds.typeinfo import SIZED, ResultColumn, make_type_info
 from devcloud.sqlserver.tsql import commands, syntax
@@ -158,7 +158,7 @@ def describe_parameters(executor: Execution, text: str) -> None:
     for place, name in enumerate(names, start=1):
         kind = found.get(name)
         if kind is None:
-            raise SqlError(11502, f"The type for parameter '{name}' cannot be deduced in this context.")
+            raise make_error(11502, name)
         if kind.name == "null":
             kind = varchar(8000)
         rows.append(

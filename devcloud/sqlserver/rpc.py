@@ -85,10 +85,7 @@ def _bind(executor: Executor, declaration: str, values: Sequence[RpcParameter]) 
         if given is None and place < len(values) and not values[place].name:
             given = values[place]
         if given is None:
-            raise SqlError(
-                8178,
-                f"The parameterized query '({declaration})' expects the parameter '{name}', which was not supplied.",
-            )
+            raise make_error(8178, declaration, name)
         variables[name.lower()] = (kind, executor.convert_scalar(given.type, given.value, kind))
         if output and given.by_reference:
             outputs.append(name)
@@ -100,7 +97,7 @@ def _bind(executor: Executor, declaration: str, values: Sequence[RpcParameter]) 
 def _text(parameters: Sequence[RpcParameter], place: int) -> str:
     value = parameters[place].value if place < len(parameters) else None
     if value is not None and not isinstance(value, str):
-        raise SqlError(214, "Procedure expects parameter '@statement' of type 'ntext/nchar/nvarchar'.", 16, 2)
+        raise make_error(214, state=2)
     return value or ""
 
 

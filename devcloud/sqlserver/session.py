@@ -154,7 +154,7 @@ class Session:
     def add_login(self, name: str, password: str) -> None:
         """Create a login. Raises SqlError 15025."""
         if any(known.lower() == name.lower() for known in self._shared.logins):
-            raise SqlError(15025, f"The server principal '{name}' already exists.")
+            raise make_error(15025, name)
         self._shared.logins[name] = password
 
     def drop_login(self, name: str) -> None:

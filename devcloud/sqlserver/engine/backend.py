@@ -14,7 +14,7 @@ from devcloud.sqlserver.engine import library
 from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, create_catalogue, prepare_tracking
 from devcloud.sqlserver.engine.settings import DatabaseSettings, load_settings, store_settings
 from devcloud.sqlserver.engine.values import quote, quote_text
-from devcloud.sqlserver.errors import SqlError, make_error
+from devcloud.sqlserver.errors import make_error
 
 RESERVED_NAMES: Final = frozenset({"memory", "system", "temp"})
 """DuckDB's own databases."""
@@ -86,7 +86,7 @@ class Instance:
             if name.lower() in self.databases:
                 raise make_error(1801, name, state=3)
             if name.lower() in RESERVED_NAMES or not re.fullmatch(r"[\w$# -]+", name):
-                raise SqlError(1018, f"'{name}' cannot be the name of a database here.", 15)
+                raise make_error(1018, name)
             persistent = self.directory is not None and name.lower() != "master"
             path = str(self.directory / f"{name}.duckdb") if persistent and self.directory else ":memory:"
             is_new = path == ":memory:" or not Path(path).exists()

@@ -77,7 +77,7 @@ class Definer(TrackingDefiner):
             self._run(f"INSERT INTO {where}.schemas VALUES (?, ?, 1)", next_id, statement.name)
             return
         if statement.name.lower() in catalogue.principals:
-            raise SqlError(15023, f"User, group, or role '{statement.name}' already exists in the current database.")
+            raise make_error(15023, statement.name)
         next_id = max(principal[0] for principal in catalogue.principals.values()) + 1
         self._run(
             f"INSERT INTO {where}.principals VALUES (?, ?, ?, ?)",
@@ -134,11 +134,7 @@ class Definer(TrackingDefiner):
                 return
             raise make_error(3701, "index", f"{table.full_name}.{name[-1]}", state=7)
         if key.constraint:
-            raise SqlError(
-                3723,
-                f"An explicit DROP INDEX is not allowed on index '{table.full_name}.{key.name}'. It is being used "
-                "for constraint enforcement.",
-            )
+            raise make_error(3723, table.full_name, key.name)
         self._drop_key(catalogue, table, key)
 
     def _drop_schema(self, statement: Drop, name: str) -> None:
@@ -201,5 +197,5 @@ class Definer(TrackingDefiner):
         """Return the id of a column. Raises SqlError 1911."""
         column = table.column(name)
         if column is None:
-            raise SqlError(1911, f"Column name '{name}' does not exist in the target table or view.")
+            raise make_error(1911, name)
         return column.column_id

@@ -11,7 +11,7 @@ from devcloud.sqlserver.engine.patterns import like_to_regex
 from devcloud.sqlserver.engine.scope import Scope
 from devcloud.sqlserver.engine.value_binder import declared_type, units
 from devcloud.sqlserver.engine.values import Value, make_constant, quote_text
-from devcloud.sqlserver.errors import SqlError, make_error, refuse
+from devcloud.sqlserver.errors import make_error, refuse
 from devcloud.sqlserver.tsql.syntax import (
     AtTimeZone,
     Between,
@@ -195,11 +195,7 @@ class ExpressionBinder(ArithmeticBinder):
     def _bind_scalar(self, scalar: Scalar, scope: Scope) -> Value:
         bound = self.bind_query(scalar.query, scope)
         if len(bound.columns) != 1:
-            raise SqlError(
-                116,
-                "Only one expression can be specified in the select list when the subquery is not introduced "
-                "with EXISTS.",
-            )
+            raise make_error(116)
         return Value(f"({bound.sql})", bound.columns[0].type, True)
 
     def _bind_collate(self, collate: Collate, scope: Scope) -> Value:
@@ -210,7 +206,7 @@ class ExpressionBinder(ArithmeticBinder):
         if name is None:
             raise make_error(448, collate.collation)
         if not operand.type.is_text:
-            raise SqlError(447, f"Expression type {operand.type.name} is invalid for COLLATE clause.")
+            raise make_error(447, operand.type.name)
         return replace(operand, type=replace(operand.type, collation=name))
 
     def _bind_time_zone(self, node: AtTimeZone, scope: Scope) -> Value:
@@ -267,11 +263,7 @@ class ExpressionBinder(ArithmeticBinder):
         operand = self.bind(node.operand, scope)
         bound = self.bind_query(node.query, scope)
         if len(bound.columns) != 1:
-            raise SqlError(
-                116,
-                "Only one expression can be specified in the select list when the subquery is not introduced "
-                "with EXISTS.",
-            )
+            raise make_error(116)
         column = bound.columns[0]
         kind = self.comparison_type(operand.type, column.type)
         left = self.sort_key(self.convert(operand, kind))
@@ -282,7 +274,7 @@ class ExpressionBinder(ArithmeticBinder):
         operand, pattern = self.bind(node.operand, scope), self.bind(node.pattern, scope)
         escape = None if node.escape is None else self.bind(node.escape, scope).constant
         if escape is not None and (not isinstance(escape, str) or len(escape) != 1):
-            raise SqlError(506, 'The invalid escape character "" was specified in a LIKE predicate.')
+            raise make_error(506)
         text = operand if operand.type.is_text else self.convert(operand, varchar(8000))
         if not pattern.type.is_text or not pattern.is_constant:
             raise refuse("LIKE with a pattern that is not a constant or a variable")

@@ -42,13 +42,8 @@ def translate_error(
     if "Could not convert string" in text or "Could not cast value" in text or "Failed to cast" in text:
         return make_error(8115 if "DECIMAL" in text.upper() else 8114, "value", _overflowing_type(text), state=8)
     if "More than one row returned by a subquery" in text:
-        return SqlError(
-            512,
-            "Subquery returned more than 1 value. This is not permitted when the subquery follows =, !=, <, <= , "
-            ">, >= or "
-            "when the subquery is used as an expression.",
-        )
-    return SqlError(8630, f"Internal Query Processor Error: {text}", 17)
+        return make_error(512)
+    return make_error(8630, text)
 
 
 _TYPE_NAMES: Final = {
@@ -75,20 +70,7 @@ def _raised(text: str) -> SqlError:
     rest = rest.split("\n\nLINE ")[0]
     match = re.search(r"(\d+)$", number)
     code = int(match.group(1)) if match else 50_000
-    if code in (517, 535, 537):
-        return SqlError(code, _OVERFLOWS[code].format(rest), 16)
-    if code in (241,):
-        return make_error(code)
-    values = rest.split(ERROR_MARK)
-    return make_error(code, *values)
-
-
-_OVERFLOWS: Final = {
-    517: "Adding a value to a '{0}' column caused an overflow.",
-    535: "The {0} function resulted in an overflow. The number of dateparts separating two date/time instances is too "
-    "large. Try to use {0} with a less precise datepart.",
-    537: "Invalid length parameter passed to the LEFT or SUBSTRING function.",
-}
+    return make_error(code, *rest.split(ERROR_MARK))
 
 
 def _duplicate(text: str, table: Table | None) -> SqlError:

@@ -10,7 +10,7 @@ from devcloud.sqlserver.engine.scalar_functions import SCALARS
 from devcloud.sqlserver.engine.scope import Scope
 from devcloud.sqlserver.engine.time_functions import TIME_FUNCTIONS
 from devcloud.sqlserver.engine.values import Value, make_constant
-from devcloud.sqlserver.errors import SqlError, make_error, refuse
+from devcloud.sqlserver.errors import make_error, refuse
 from devcloud.sqlserver.tsql.syntax import Call, Window
 from devcloud.sqlserver.types import (
     BIGINT,
@@ -78,9 +78,7 @@ class FunctionBinder(ExpressionBinder):
 
     def _bind_aggregate(self, name: str, call: Call, scope: Scope) -> Value:
         if scope.inside_aggregate and call.window is None:
-            raise SqlError(
-                130, "Cannot perform an aggregate function on an expression containing an aggregate or a subquery.", 15
-            )
+            raise make_error(130)
         over = "" if call.window is None else f" OVER ({self._bind_window(call.window, scope)})"
         if call.star:
             kind = BIGINT if name == "COUNT_BIG" else INT
@@ -106,7 +104,7 @@ class FunctionBinder(ExpressionBinder):
 
     def _bind_extreme(self, name: str, value: Value, over: str) -> Value:
         if value.type.name == "bit":
-            raise SqlError(8117, f"Operand data type bit is invalid for {name.lower()} operator.")
+            raise make_error(8117, "bit", name.lower())
         key = self.sort_key(value)
         self.comparison_type(value.type, value.type)
         if key == value.sql:
@@ -116,7 +114,7 @@ class FunctionBinder(ExpressionBinder):
     def _bind_sum(self, name: str, value: Value, distinct: str, over: str) -> Value:
         kind = value.type
         if not kind.is_number or kind.name == "bit":
-            raise SqlError(8117, f"Operand data type {kind.name} is invalid for {name.lower()} operator.")
+            raise make_error(8117, kind.name, name.lower())
         if name in ("STDEV", "STDEVP", "VAR", "VARP"):
             function = {"STDEV": "stddev_samp", "STDEVP": "stddev_pop", "VAR": "var_samp", "VARP": "var_pop"}[name]
             return Value(f"{function}({distinct}{self.convert(value, FLOAT).sql}){over}", FLOAT, True)
@@ -170,7 +168,7 @@ class FunctionBinder(ExpressionBinder):
     def _bind_ranking(self, name: str, call: Call, window: Window, scope: Scope) -> Value:
         over = f"OVER ({self._bind_window(window, scope)})"
         if not window.order and name in (*_RANKINGS, "NTILE", "LAG", "LEAD", "FIRST_VALUE", "LAST_VALUE"):
-            raise SqlError(4112, f"The function '{name}' must have an OVER clause with ORDER BY.", 15)
+            raise make_error(4112, name)
         if name in _RANKINGS:
             return Value(f"{_RANKINGS[name]}() {over}", BIGINT, False)
         if not call.arguments:

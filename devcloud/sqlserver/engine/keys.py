@@ -15,7 +15,7 @@ from devcloud.sqlserver.engine.failures import duplicate_of
 from devcloud.sqlserver.engine.scope import Environment
 from devcloud.sqlserver.engine.values import Value, quote
 from devcloud.sqlserver.engine.writes import WriteBinder
-from devcloud.sqlserver.errors import SqlError, make_error, refuse
+from devcloud.sqlserver.errors import make_error, refuse
 from devcloud.sqlserver.tsql.commands import (
     CreateIndex,
     KeyDefinition,
@@ -66,7 +66,7 @@ class KeyDefiner:
     def _add_key(self, catalogue: Catalogue, table: Table, definition: KeyDefinition) -> Table:
         """Create a key or index; returns the table with it. Raises SqlError 1505 where rows contradict it."""
         if definition.primary and table.primary_key is not None:
-            raise SqlError(1779, f"Table '{table.name}' already has a primary key defined on it.", state=0)
+            raise make_error(1779, table.name, state=0)
         constraint = definition.primary or (definition.unique and definition.clustered is not False)
         clustered = definition.clustered
         if clustered is None:
@@ -78,13 +78,11 @@ class KeyDefiner:
         for column_name, descending in definition.columns:
             column = table.column(column_name)
             if column is None:
-                raise SqlError(1911, f"Column name '{column_name}' does not exist in the target table or view.")
+                raise make_error(1911, column_name)
             if column.computed is not None:
                 raise refuse("index on a computed column")
             if definition.primary and column.nullable:
-                raise SqlError(
-                    8111, f"Cannot define PRIMARY KEY constraint on nullable column in table '{table.name}'."
-                )
+                raise make_error(8111, table.name)
             columns.append((column.column_id, descending))
         included = tuple(found.column_id for name_ in definition.included if (found := table.column(name_)) is not None)
         key = Key(
@@ -136,12 +134,7 @@ class KeyDefiner:
         """Carry out CREATE INDEX."""
         catalogue, table = self._existing(statement.table)
         if any(key.name.lower() == (statement.key.name or "").lower() for key in table.keys):
-            raise SqlError(
-                1913,
-                f"The operation failed because an index or statistics with name '{statement.key.name}' already "
-                "exists on "
-                f"table '{table.full_name}'.",
-            )
+            raise make_error(1913, statement.key.name, table.full_name)
         self._add_key(catalogue, table, statement.key)
 
     def _drop_key(self, catalogue: Catalogue, table: Table, key: Key) -> None:

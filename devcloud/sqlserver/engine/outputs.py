@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from devcloud.sqlserver.errors import SqlError, make_error
+from devcloud.sqlserver.errors import make_error
 from devcloud.sqlserver.types import INT, SqlType
 
 
@@ -37,8 +37,7 @@ def name_columns(columns: tuple[OutputColumn, ...], names: tuple[str, ...], owne
     """Return the columns of a derived table under their given names. Raises SqlError 8155, 8156, 8158 or 8159."""
     if names:
         if len(names) != len(columns):
-            number, word = (8158, "more") if len(columns) > len(names) else (8159, "fewer")
-            raise SqlError(number, f"'{owner}' has {word} columns than were specified in the column list.")
+            raise make_error(8158 if len(columns) > len(names) else 8159, owner)
         columns = tuple(replace(column, name=name) for column, name in zip(columns, names, strict=True))
     seen: set[str] = set()
     for place, column in enumerate(columns, start=1):

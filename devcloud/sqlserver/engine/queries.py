@@ -10,7 +10,7 @@ from devcloud.sqlserver.engine.outputs import BoundQuery, OutputColumn, name_col
 from devcloud.sqlserver.engine.scope import CommonBinding, Grouped, Scope
 from devcloud.sqlserver.engine.sources import SourceBinder
 from devcloud.sqlserver.engine.values import Value, quote
-from devcloud.sqlserver.errors import SqlError, make_error, refuse
+from devcloud.sqlserver.errors import make_error, refuse
 from devcloud.sqlserver.tsql.queries import column_alias
 from devcloud.sqlserver.tsql.syntax import (
     Call,
@@ -45,12 +45,7 @@ class QueryBinder(SourceBinder, FunctionBinder):
             body = body.body
         limit = self._bind_limits(query, body, scope)
         if query.order and not outermost and not limit:
-            raise SqlError(
-                1033,
-                "The ORDER BY clause is invalid in views, inline functions, derived tables, subqueries, and "
-                "common table "
-                "expressions, unless TOP, OFFSET or FOR XML is also specified.",
-            )
+            raise make_error(1033)
         match body:
             case Select():
                 return self._bind_select(body, query.order, limit, scope)
@@ -66,7 +61,7 @@ class QueryBinder(SourceBinder, FunctionBinder):
         """Return LIMIT and OFFSET for TOP, OFFSET and FETCH."""
         if isinstance(body, Select) and body.top is not None:
             if query.offset is not None:
-                raise SqlError(10741, "A TOP can not be used in the same query or sub-query as a OFFSET.", 15, 2)
+                raise make_error(10741, state=2)
             return f" LIMIT {self._count(body.top, scope)}"
         if query.offset is None:
             return ""
@@ -81,11 +76,7 @@ class QueryBinder(SourceBinder, FunctionBinder):
         if not value.is_constant:
             raise refuse("TOP or OFFSET with an expression")
         if not isinstance(value.constant, int) or value.constant < 0:
-            raise SqlError(
-                1060,
-                "The number of rows provided for a TOP or FETCH clauses row count parameter must be an integer.",
-                15,
-            )
+            raise make_error(1060)
         return value.constant
 
     # SELECT
@@ -105,12 +96,7 @@ class QueryBinder(SourceBinder, FunctionBinder):
         )
         variables = tuple(item.variable for item in select.items if item.variable is not None)
         if variables and len(variables) != len(select.items):
-            raise SqlError(
-                141,
-                "A SELECT statement that assigns a value to a variable must not be combined with data-retrieval "
-                "operations.",
-                15,
-            )
+            raise make_error(141)
         shown = ", ".join(f'{value.sql} AS "c{place}"' for place, value in enumerate(values, start=1))
         rest = f"{from_sql}{where}{group_sql}{having}"
         if select.distinct:
@@ -138,7 +124,7 @@ class QueryBinder(SourceBinder, FunctionBinder):
                 expanded.append(item)
                 continue
             if not scope.sources:
-                raise SqlError(263, "Must specify table to select from.")
+                raise make_error(263)
             qualifier = item.expression.qualifier
             sources = [source for source in scope.sources if not qualifier or source.answers(qualifier)]
             if not sources:
@@ -155,9 +141,7 @@ class QueryBinder(SourceBinder, FunctionBinder):
         for expression in select.group_by:
             value = self.bind(expression, scope)
             if value.is_constant:
-                raise SqlError(
-                    164, "Each GROUP BY expression must contain at least one column that is not an outer reference.", 15
-                )
+                raise make_error(164)
             key = self.sort_key(value)
             shown = value if key == value.sql else replace(value, sql=f"any_value({value.sql})")
             grouping.append((Grouped(expression, value.sql, shown), key))
@@ -175,7 +159,7 @@ class QueryBinder(SourceBinder, FunctionBinder):
             if value is None:
                 value = self.bind(item.expression, scope)
             if value.is_constant:
-                raise SqlError(408, "A constant expression was encountered in the ORDER BY list, position 1.", 16)
+                raise make_error(408)
             parts.append(self._order_part(value, item.descending))
         return f" ORDER BY {', '.join(parts)}" if parts else ""
 
@@ -184,12 +168,7 @@ class QueryBinder(SourceBinder, FunctionBinder):
         """Return the output that an ORDER BY item names, by place or alias."""
         if isinstance(expression, Literal) and isinstance(expression.value, int):
             if not 1 <= expression.value <= len(values):
-                raise SqlError(
-                    108,
-                    f"The ORDER BY position number {expression.value} is out of range of the number of items in "
-                    "the select "
-                    "list.",
-                )
+                raise make_error(108, expression.value)
             return replace(values[expression.value - 1], is_constant=False)
         if isinstance(expression, Column) and len(expression.parts) == 1:
             folded = expression.parts[0].lower()
@@ -214,9 +193,7 @@ class QueryBinder(SourceBinder, FunctionBinder):
         for item in order:
             value = self._named_output(_unqualified(item.expression), items, values)
             if value is None:
-                raise SqlError(
-                    145, "ORDER BY items must appear in the select list if SELECT DISTINCT is specified.", 15
-                )
+                raise make_error(145)
             parts.append(self._order_part(value, item.descending))
         order_sql = f" ORDER BY {', '.join(parts)}" if parts else ""
         return replace(bound, sql=f"SELECT * FROM ({bound.sql}) AS q{order_sql}{limit}")
@@ -292,10 +269,7 @@ class QueryBinder(SourceBinder, FunctionBinder):
         table = binding.table
         body = table.query.body
         if not (isinstance(body, SetOperation) and body.operator == "UNION ALL"):
-            raise SqlError(
-                252,
-                f"Recursive common table expression '{table.name}' does not contain a top-level UNION ALL operator.",
-            )
+            raise make_error(252, table.name)
         anchor = self._bind_operand(body.left, binding.scope)
         columns = name_columns(anchor.columns, table.columns, table.name)
         name = quote(f"recursive {table.name}")
@@ -307,12 +281,7 @@ class QueryBinder(SourceBinder, FunctionBinder):
             raise make_error(205)
         for place, (first, second) in enumerate(zip(anchor.columns, step.columns, strict=True), start=1):
             if common_type(first.type, second.type).storage != first.type.storage:
-                raise SqlError(
-                    240,
-                    "Types don't match between the anchor and the recursive part in column "
-                    f'"{columns[place - 1].name}" of '
-                    f'recursive query "{table.name}".',
-                )
+                raise make_error(240, columns[place - 1].name, table.name)
         aligned = self._align(step, anchor.columns)
         sql = f"WITH RECURSIVE {name} AS ({anchor.sql} UNION ALL {aligned}) SELECT * FROM {name}"
         return BoundQuery(sql, tuple(replace(column, nullable=True) for column in columns))

@@ -12,7 +12,7 @@ from devcloud.sqlserver.engine.scope import CommonBinding, Environment, Scope, S
 from devcloud.sqlserver.engine.sysviews import SYSTEM_VIEWS, SystemView, system_query
 from devcloud.sqlserver.engine.tracking import net_changes
 from devcloud.sqlserver.engine.values import Value, quote
-from devcloud.sqlserver.errors import SqlError, make_error, refuse
+from devcloud.sqlserver.errors import make_error, refuse
 from devcloud.sqlserver.tsql.commands import SelectStatement
 from devcloud.sqlserver.tsql.names import split_name
 from devcloud.sqlserver.tsql.statements import parse_batch, parse_expression
@@ -276,7 +276,7 @@ class SourceBinder(ExpressionBinder):
         if not self.environment.has_change_tracking:
             raise make_error(208, "CHANGETABLE")
         if source.alias is None:
-            raise SqlError(22104, "A table returned by the CHANGETABLE function must be aliased.")
+            raise make_error(22104)
         catalogue, table = self.find_table(source.table, "VIEW CHANGE TRACKING")
         name = ".".join(source.table)
         if table.kind == "V":

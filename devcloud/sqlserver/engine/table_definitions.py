@@ -13,7 +13,7 @@ from devcloud.sqlserver.engine.tracking import key_names
 from devcloud.sqlserver.engine.value_binder import declared_type
 from devcloud.sqlserver.engine.values import Value, quote, quote_text
 from devcloud.sqlserver.engine.writes import WriteBinder
-from devcloud.sqlserver.errors import SqlError, make_error, refuse
+from devcloud.sqlserver.errors import make_error, refuse
 from devcloud.sqlserver.tsql.commands import (
     AddToTable,
     AlterColumn,
@@ -39,11 +39,11 @@ class TableDefiner(KeyDefiner):
         keys = statement.keys
         primary = {column.lower() for key in keys if key.primary for column, _ in key.columns}
         if sum(key.primary for key in keys) > 1:
-            raise SqlError(8110, f"Cannot add multiple PRIMARY KEY constraints to table '{name}'.")
+            raise make_error(8110, name)
         table = Table(self._new_id(catalogue), schema, name, "U", ())
         for definition in statement.columns:
             if definition.name.lower() in primary and definition.nullable is True:
-                raise SqlError(8111, f"Cannot define PRIMARY KEY constraint on nullable column in table '{name}'.")
+                raise make_error(8111, name)
             if definition.name.lower() in primary:
                 definition = replace(definition, nullable=False)
             table = replace(table, columns=(*table.columns, self._make_column(definition, table, catalogue)))
@@ -108,17 +108,9 @@ class TableDefiner(KeyDefiner):
         nullable = definition.nullable is not False and definition.identity is None and kind.name != "timestamp"
         if definition.identity is not None:
             if not (kind.is_integer or (kind.is_decimal and kind.scale == 0)) or kind.name == "bit":
-                raise SqlError(
-                    2749,
-                    f"Identity column '{definition.name}' must be of data type int, bigint, smallint, tinyint, or "
-                    "decimal or numeric with a scale of 0, unencrypted, and constrained to be nonnullable.",
-                )
+                raise make_error(2749, definition.name)
             if table.identity is not None:
-                raise SqlError(
-                    2744,
-                    f"Multiple identity columns specified for table '{table.name}'. Only one identity column per "
-                    "table is allowed.",
-                )
+                raise make_error(2744, table.name)
             seed, increment = definition.identity
             limits = "MINVALUE -9223372036854775808" if seed < 1 or increment < 0 else ""
             sequence = WriteBinder.identity_sequence(catalogue, table)
@@ -223,14 +215,10 @@ class TableDefiner(KeyDefiner):
         if column is None:
             raise make_error(4924, "ALTER COLUMN", statement.column, table.name)
         if column.computed is not None or column.is_rowversion:
-            raise SqlError(
-                4928,
-                f"Cannot alter column '{column.name}' because it is "
-                f"'{'COMPUTED' if column.computed else 'timestamp'}'.",
-            )
+            raise make_error(4928, column.name, "COMPUTED" if column.computed else "timestamp")
         if any(column.column_id == member for key in table.keys for member, _ in key.columns):
             key = next(key for key in table.keys if any(column.column_id == member for member, _ in key.columns))
-            raise SqlError(5074, f"The index '{key.name}' is dependent on column '{column.name}'.")
+            raise make_error(5074, "index", key.name, column.name)
         kind = declared_type(statement.type)
         if statement.collation is not None:
             kind = replace(kind, collation=COLLATIONS.get(statement.collation.lower(), kind.collation))
@@ -308,7 +296,7 @@ class TableDefiner(KeyDefiner):
             raise make_error(4924, "DROP COLUMN", name, table.name)
         for key in table.keys:
             if any(member == column.column_id for member, _ in key.columns):
-                raise SqlError(5074, f"The object '{key.name}' is dependent on column '{column.name}'.")
+                raise make_error(5074, "object", key.name, column.name)
         self._drop_indexes(catalogue, table)
         if column.computed is None:
             self._run(f"ALTER TABLE {self._storage(catalogue, table)} DROP COLUMN {quote(column.name)}")
@@ -335,4 +323,4 @@ class TableDefiner(KeyDefiner):
                 *(table.object_id, column.column_id),
             )
         elif not if_exists:
-            raise SqlError(3728, f"'{name}' is not a constraint.")
+            raise make_error(3728, name)

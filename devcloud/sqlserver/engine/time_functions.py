@@ -12,7 +12,7 @@ from devcloud.sqlserver.engine.moments import TICKS_PER_DAY, TICKS_PER_MINUTE, T
 from devcloud.sqlserver.engine.scalar_functions import arguments_of
 from devcloud.sqlserver.engine.scope import Scope
 from devcloud.sqlserver.engine.values import Value, make_constant
-from devcloud.sqlserver.errors import SqlError, make_error, refuse
+from devcloud.sqlserver.errors import make_error, refuse
 from devcloud.sqlserver.tsql.syntax import Call, Column
 from devcloud.sqlserver.types import BIGINT, DATE, DATETIME, DATETIME2, DATETIMEOFFSET, INT, SqlType, nvarchar
 
@@ -56,10 +56,10 @@ _MONTHS: Final = {"year": 12, "quarter": 3, "month": 1}
 def _part(call: Call) -> str:
     first = call.arguments[0] if call.arguments else None
     if not (isinstance(first, Column) and len(first.parts) == 1):
-        raise SqlError(1023, f"Invalid parameter 1 specified for {call.name[-1].lower()}.", 15)
+        raise make_error(1023, call.name[-1].lower())
     part = _PARTS.get(first.parts[0].lower())
     if part is None:
-        raise SqlError(155, f"'{first.parts[0]}' is not a recognized {call.name[-1].lower()} option.", 15)
+        raise make_error(155, first.parts[0], call.name[-1].lower())
     return part
 
 
@@ -104,9 +104,9 @@ def _extract(binder: ExpressionBinder, part: str, value: Value) -> str:
         "weekday",
         "iso_week",
     ):
-        raise SqlError(9810, f"The datepart {part} is not supported by date function datepart for data type time.")
+        raise make_error(9810, part, "datepart", "time")
     if value.type.name == "date" and part in ("hour", "minute", "second", "millisecond", "microsecond", "nanosecond"):
-        raise SqlError(9810, f"The datepart {part} is not supported by date function datepart for data type date.")
+        raise make_error(9810, part, "datepart", "date")
     ticks = _ticks(binder, value)
     of_day = f"({ticks} % {TICKS_PER_DAY})"
     match part:
@@ -159,9 +159,7 @@ def _dateadd(binder: ExpressionBinder, call: Call, scope: Scope) -> Value:
     value = value if value.type.is_moment else binder.convert(value, DATETIME)
     nullable = number.nullable or value.nullable
     if part in ("tzoffset", "iso_week"):
-        raise SqlError(
-            9810, f"The datepart {part} is not supported by date function dateadd for data type {target.name}."
-        )
+        raise make_error(9810, part, "dateadd", target.name)
     if part in _MONTHS:
         ticks = _ticks(binder, value)
         date = f"CAST({_date(ticks)} + to_months(CAST({number.sql} * {_MONTHS[part]} AS INTEGER)) AS DATE)"
@@ -227,7 +225,7 @@ def _ordinal(part: str, ticks: str) -> str:
         case "nanosecond":
             return f"(CAST({ticks} AS HUGEINT) * 100)"
         case "tzoffset":
-            raise SqlError(9810, "The datepart tzoffset is not supported by date function datediff.")
+            raise make_error(9810, part, "datediff", "datetimeoffset")
         case _:
             return f"({ticks} // {_TICKS[part]})"
 
@@ -276,7 +274,7 @@ def _offset_minutes(binder: ExpressionBinder, value: Value) -> str:
             sign = {"+": 1, "-": -1}[text[0]]
             return str(sign * (int(text[1:3]) * 60 + int(text[4:6])))
         except (KeyError, ValueError, IndexError):
-            raise SqlError(9812, "The timezone provided to builtin function is invalid.") from None
+            raise make_error(9812) from None
     return binder.convert(value, INT).sql
 
 

@@ -10,7 +10,7 @@ from devcloud.sqlserver.engine.convert import Converter
 from devcloud.sqlserver.engine.library import LIBRARY
 from devcloud.sqlserver.engine.scope import Environment
 from devcloud.sqlserver.engine.values import Parameters, Value, make_constant
-from devcloud.sqlserver.errors import SqlError, make_error, refuse
+from devcloud.sqlserver.errors import make_error, refuse
 from devcloud.sqlserver.tsql.syntax import (
     TypeName,
 )
@@ -63,12 +63,7 @@ class ValueBinder:
         """Return the type in which two values are compared. Raises SqlError 306 or 402."""
         for kind in (left, right):
             if kind.name in _LOBS:
-                raise SqlError(
-                    306,
-                    "The text, ntext, and image data types cannot be compared or sorted, except when using IS "
-                    "NULL or LIKE "
-                    "operator.",
-                )
+                raise make_error(306)
         kind = common_type(left, right)
         if (left.is_moment and right.is_number) or (right.is_moment and left.is_number and kind.name == "date"):
             raise make_error(206, left.name, right.name)
@@ -112,11 +107,11 @@ def declared_type(name: TypeName, default_length: int = 1) -> SqlType:
     try:
         kind = make_type(name.name, name.arguments, default_length)
     except ValueError as error:
-        raise SqlError(2750, f"Column or parameter #1: {error} for data type {name.name}.") from None
+        raise make_error(2750, error, name.name) from None
     if kind is None:
         if name.name in ("hierarchyid", "geometry", "geography", "json", "vector"):
             raise refuse(f"type {name.name}")
-        raise SqlError(243, f"Type {name.name} is not a defined system type.")
+        raise make_error(243, name.name)
     return kind
 
 

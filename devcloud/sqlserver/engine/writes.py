@@ -170,11 +170,7 @@ class WriteBinder(QueryBinder):
             if column.is_rowversion:
                 raise make_error(273)
             if column in targets:
-                raise SqlError(
-                    264,
-                    f"The column name '{name}' is specified more than once in the SET clause or column list of an "
-                    "INSERT.",
-                )
+                raise make_error(264, name)
             targets.append(column)
         if identity in targets and not explicit:
             raise make_error(544, table.name)
@@ -277,13 +273,9 @@ class WriteBinder(QueryBinder):
             if column.is_rowversion:
                 raise make_error(272)
             if column.identity is not None:
-                raise SqlError(8102, f"Cannot update identity column '{column.name}'.")
+                raise make_error(8102, column.name)
             if column.name in parts:
-                raise SqlError(
-                    264,
-                    f"The column name '{column.name}' is specified more than once in the SET clause or column "
-                    "list of an INSERT.",
-                )
+                raise make_error(264, column.name)
             value = self.default_of(column) if assignment.value is None else self.bind(assignment.value, scope)
             parts[column.name] = self.assign(value, column, table, "UPDATE")
         if table.rowversion is not None:

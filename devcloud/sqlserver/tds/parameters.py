@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from devcloud.sqlserver.engine.values import Scalar
-from devcloud.sqlserver.errors import SqlError
+from devcloud.sqlserver.errors import make_error
 from devcloud.sqlserver.guids import STORAGE_FROM_WIRE, permute_bytes
 from devcloud.sqlserver.types import (
     BIGINT,
@@ -116,7 +116,7 @@ class Reader:
     def take(self, count: int) -> bytes:
         """Return the next bytes."""
         if count < 0 or count > self.left:
-            raise SqlError(4002, "The incoming tabular data stream (TDS) protocol stream is incorrect.", 16)
+            raise make_error(4002)
         start = self.position
         self.position += count
         return self.data[start : self.position]
@@ -218,9 +218,7 @@ def read_type_info(reader: Reader) -> tuple[SqlType, int, int]:
         return SqlType("sql_variant"), token, reader.number("I")
     if token == 0x1F:
         return SqlType("null"), token, 0
-    raise SqlError(
-        40510, f"Statement 'parameter of type 0x{token:02X}' is not supported in this version of SQL Server."
-    )
+    raise make_error(40510, f"parameter of type 0x{token:02X}")
 
 
 def _read_length_type(reader: Reader, token: int) -> tuple[SqlType, int, int]:
@@ -269,7 +267,7 @@ def _read_variant(reader: Reader) -> Scalar:
     length = reader.number("I")
     if length == 0:
         return None
-    raise SqlError(40510, "Statement 'sql_variant parameter' is not supported in this version of SQL Server.")
+    raise make_error(40510, "sql_variant parameter")
 
 
 def _decode(kind: SqlType, data: bytes | None) -> Scalar:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from devcloud.sqlserver.errors import SqlError, make_error
+from devcloud.sqlserver.errors import make_error
 
 
 class Kind(Enum):
@@ -113,4 +113,4 @@ def _end_of_comment(text: str, start: int, line: int) -> int:
                 return position
         else:
             position += 1
-    raise SqlError(113, "Missing end comment mark '*/'.", severity=15, line=line)
+    raise make_error(113, line=line)
