@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError
@@ -75,6 +75,16 @@ def service_clients(
     )
 
 
+class _Replacement(NamedTuple):
+    """A file that replaces what is at its path, and on what condition: see `Lake.put`."""
+
+    path: str
+    data: bytes
+    if_match: str | None
+    if_absent: bool
+    staged: str | None
+
+
 class DataLake:
     """One filesystem of an ADLS Gen2 account, or one OneLake workspace."""
 
@@ -82,7 +92,7 @@ class DataLake:
         self._filesystem = settings.filesystem
         self._account_url = settings.account_url.rstrip("/")
         self._clock_offset = timedelta(0)
-        self._puts_blobs: bool | None = None  # not known before the first one
+        self._replace: Callable[[_Replacement], str] = self._replace_and_learn
         self._etags = Etags()
         self._dfs, self._blob = service_clients(settings, self._observe)
 
@@ -142,60 +152,67 @@ class DataLake:
         self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False, staged: str | None = None
     ) -> str:
         """See `Lake.put`: one Put Blob, or a staged rename where the service has no Put Blob."""
+        return self._replace(_Replacement(path, data, if_match, if_absent, staged))
 
-        def by_rename(if_match: str | None) -> str:
-            return self._put_by_rename(path, data, if_match, if_absent and if_match is None, staged)
-
-        if self._puts_blobs is False:
-            return by_rename(if_match)
+    def _replace_and_learn(self, new: _Replacement) -> str:
+        """Replace the first file, by Put Blob, and learn whether the service has it: all others go the way that this
+        one has gone."""
         try:
-            etag = self._put_blob(path, data, if_match, if_absent)
-        except LakeError as error:
-            if self._puts_blobs or error.status not in _UNKNOWN_VERB_STATUSES:
+            etag = self._replace_by_put_blob(new)
+        except LakeError as refusal:
+            if refusal.status not in _UNKNOWN_VERB_STATUSES:
                 raise
-            return self._put_without_blobs(lambda: by_rename(if_match), error)
-        if self._puts_blobs is None:
-            found = self.info(path)
-            untouched = found is not None and found.etag == etag
-            self._puts_blobs = not untouched or self._length_of(path, len(data)) == len(data)
-            if not self._puts_blobs:  # taken for something else, such as the creation of an empty file
-                return by_rename(etag)
-        return etag
+            return self._replace_after_refusal(new, refusal)
+        if self._is_whole(new, etag):
+            self._replace = self._replace_by_put_blob
+            return etag
+        self._replace = self._replace_by_rename
+        return self._replace_by_rename(new._replace(if_match=etag, if_absent=False))
 
-    def _put_blob(self, path: str, data: bytes, if_match: str | None, if_absent: bool) -> str:
-        def request() -> str:
-            conditions: dict[str, Any] = {"overwrite": not if_absent, **self._etags.unchanged(if_match)}
-            return bare_etag(self._blob_client(path).upload_blob(data, **conditions)["etag"])
-
-        try:
-            etag = self._call("replace", path, request)
-        except LakeConflict as error:  # Put Blob with If-None-Match answers 409 BlobAlreadyExists
-            raise LakeConditionNotMet(error.message, status=error.status) from error
-        return etag or self._etag_of(path, data)
-
-    def _put_without_blobs(self, by_rename: Callable[[], str], refusal: LakeError) -> str:
+    def _replace_after_refusal(self, new: _Replacement, refusal: LakeError) -> str:
         """Replace a file after Put Blob was refused in a way that may mean that there is none."""
         try:
-            etag = by_rename()
+            etag = self._replace_by_rename(new)
         except LakeConditionNotMet:
-            self._puts_blobs = False
+            self._replace = self._replace_by_rename
             raise
         except LakeError as error:
             if error.transient:
                 raise
             raise refusal from error  # it was not for the verb
-        self._puts_blobs = False
+        self._replace = self._replace_by_rename
         return etag
 
-    def _put_by_rename(self, path: str, data: bytes, if_match: str | None, if_absent: bool, staged: str | None) -> str:
-        if staged is not None:
+    def _is_whole(self, new: _Replacement, etag: str) -> bool:
+        """Whether Put Blob has written what it was given: it may be taken for something else, such as the creation of
+        an empty file. What somebody has replaced since says nothing against it."""
+        found = self.info(new.path)
+        is_ours = found is not None and found.etag == etag
+        return not is_ours or self._length_of(new.path, len(new.data)) == len(new.data)
+
+    def _replace_by_put_blob(self, new: _Replacement) -> str:
+        def request() -> str:
+            conditions: dict[str, Any] = {"overwrite": not new.if_absent, **self._etags.unchanged(new.if_match)}
+            return bare_etag(self._blob_client(new.path).upload_blob(new.data, **conditions)["etag"])
+
+        try:
+            etag = self._call("replace", new.path, request)
+        except LakeConflict as error:  # Put Blob with If-None-Match answers 409 BlobAlreadyExists
+            raise LakeConditionNotMet(error.message, status=error.status) from error
+        return etag or self._etag_of(new)
+
+    def _replace_by_rename(self, new: _Replacement) -> str:
+        path = new.path
+        if new.staged is not None:
             self.make_directory(path.rpartition("/")[0])
-        conditions = {"match_condition": MatchConditions.IfMissing} if if_absent else self._etags.unchanged(if_match)
+        conditions = self._etags.unchanged(new.if_match)
+        if new.if_absent and new.if_match is None:
+            conditions = {"match_condition": MatchConditions.IfMissing}
         target = f"{self._filesystem}/{path}"
-        source = staged or f"{path}.{uuid.uuid4().hex}.unfinished"
+        source = new.staged or f"{path}.{uuid.uuid4().hex}.unfinished"
         upload = self.stage(source)
         try:
-            upload.write(data)
+            upload.write(new.data)
             upload.finish()
             self._do("replace", path, lambda: self._file(source).rename_file(target, **conditions))
         except (LakeConflict, LakeConditionNotMet) as error:
@@ -209,13 +226,13 @@ class DataLake:
             if conditions:
                 raise LakeConditionNotMet(error.message, status=error.status) from error
         self._sweep_unfinished(path)
-        return self._etag_of(path, data)
+        return self._etag_of(new)
 
-    def _etag_of(self, path: str, data: bytes) -> str:
+    def _etag_of(self, new: _Replacement) -> str:
         """The etag of a file that was just replaced; one that fits nothing where somebody else has replaced it since:
         that one's etag would be a licence to undo it."""
-        found = self.read(path)
-        return found.etag if found.data == data else _OVERTAKEN
+        found = self.read(new.path)
+        return found.etag if found.data == new.data else _OVERTAKEN
 
     def _sweep_unfinished(self, path: str) -> None:
         """Delete what others have left who died while they replaced this file. Whoever lives and meant to replace what
