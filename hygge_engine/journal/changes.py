@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hygge_engine.journal.files import Canonical, JournalFiles, first_of_each, rows_in_order
+from hygge_engine.journal.files import RETIRED_SCHEMA, Canonical, JournalFiles, first_of_each, rows_in_order
 from hygge_engine.journal.rows import SCHEMA, conform, fingerprint
 from hygge_engine.journal.summaries import LOADS_SCHEMA, summarize
 
@@ -102,7 +102,7 @@ def _difference(files: JournalFiles, known: _Position | None, *, everything: boo
     fingerprints = {path.rsplit("/", 1)[-1]: fingerprint(_identifiers(table)) for path, table in fresh.items()}
     still = {entry.name: published[entry.name] for entry in listed if entry.name in published}
     recent = conform(rows_in_order(fresh.values()))
-    none_retired = files.read_retired(0, 0)
+    none_retired = RETIRED_SCHEMA.empty_table()
 
     info = files.lake.info(files.canonical_path)
     etag = None if info is None else info.etag

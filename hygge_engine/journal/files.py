@@ -22,7 +22,7 @@ from hygge_engine.errors import JournalError, LakeConditionNotMet, LakeNotFound
 from hygge_engine.journal.kept import Kept
 from hygge_engine.journal.names import file_name
 from hygge_engine.journal.rows import SCHEMA, conform, select
-from hygge_engine.lake.base import Lake, PathInfo, bounded
+from hygge_engine.lake.base import READ_LIMIT_BYTES, Lake, PathInfo, bounded
 from hygge_engine.lake.ranged import RangedFile
 
 # Rows of the canonical file that are in memory at once while it is copied or searched; also its row group.
@@ -36,6 +36,13 @@ WHOLE_BYTES = 4 * 1024**2
 
 # How often somebody who looks at a part of the canonical file begins anew because it has been replaced meanwhile.
 LOOKS = 3
+
+# How large a fold leaves the canonical file at most, so that whoever has to read it whole always can: a loader that
+# folds, and a mirror that is published anew.
+FULL_BYTES = READ_LIMIT_BYTES * 3 // 4
+
+# Rows of the canonical file that are in memory at once while those of a few loads are picked out.
+PICKED_ROWS = 4_096
 
 # Rows of small files that a process keeps, in bytes: those of a few hundred loads, which somebody who looks at the
 # newest ones would otherwise have read again and again.
@@ -86,14 +93,24 @@ class Canonical:
 
     def value(self, number: int, column: str) -> str:
         """One column of the row with this number."""
-        return str(next(self.batches(number)).column(column)[0].as_py())
+        first, part = next(self.columns_from(number, column))
+        return str(part.column(column)[number - first].as_py())
 
     def columns(self, *names: str) -> Iterator[pa.Table]:
-        """The same batches from the first row on, with these columns only."""
+        """The rows from the first on, a row group at once, with these columns only."""
+        for _, table in self.columns_from(self.first, *names):
+            yield table
+
+    def columns_from(self, start: int, *names: str) -> Iterator[tuple[int, pa.Table]]:
+        """The same from the row group on that has row number ``start``, with the number of each one's first row."""
         if self.file is None:
             return
-        for batch in self.file.iter_batches(ROW_GROUP_ROWS, columns=list(names)):
-            yield select(pa.Table.from_batches([batch]), names)
+        number = self.first
+        for index in range(self.file.num_row_groups):
+            rows = self.file.metadata.row_group(index).num_rows
+            if number + rows > start:
+                yield number, select(self.file.read_row_group(index, columns=list(names)), names)
+            number += rows
 
     def read(self, only: Only | None = None, *, start: int | None = None) -> pa.Table:
         """The rows from number ``start`` on, or those of them with certain values, in the journal's schema."""
@@ -117,7 +134,7 @@ class Canonical:
             places = places.filter(pc.greater_equal(places, pa.scalar(skip, pa.uint64())))
             skip = max(0, skip - rows)
             if len(places):
-                yield self.file.read_row_group(index).take(places)
+                yield from _picked(self.file.iter_batches(PICKED_ROWS, row_groups=[index]), places)
 
 
 class JournalFiles:
@@ -209,17 +226,26 @@ class JournalFiles:
                 continue
         return at(self.read_canonical())
 
-    def replace_canonical(self, read: Canonical, added: pa.Table, *, first: int | None = None) -> None:
+    def has_room_for(self, files: Sequence[PathInfo]) -> bool:
+        """Whether the canonical file may take in the rows of these small ones, which are shorter there than here."""
+        info = self.lake.info(self.canonical_path)
+        return (0 if info is None else info.length) + sum(entry.length for entry in files) <= FULL_BYTES
+
+    def replace_canonical(self, read: Canonical, added: pa.Table, *, first: int | None = None) -> bool:
         """Write what was read once more, with rows added at its end and those before number ``first`` left out.
 
-        Raises LakeConditionNotMet where the file has changed since it was read.
+        Returns False, and writes nothing, where it would be longer than may be. Raises LakeConditionNotMet where the
+        file has changed since it was read.
         """
         first = read.first if first is None else first
         data = _canonical_bytes(read, added, first)
+        if len(data) > (FULL_BYTES if added.num_rows else READ_LIMIT_BYTES):
+            return False
         if read.etag is None:
             self.lake.put(self.canonical_path, data, if_absent=True)
         else:
             self.lake.put(self.canonical_path, data, if_match=read.etag)
+        return True
 
     def write_retired(self, retired: pa.Table) -> None:
         """Remember which rows leave the canonical file; the same rows always give the same file."""
@@ -245,6 +271,17 @@ def matching(table: pa.Table, only: Only) -> pa.Array[Any]:
         wanted = pa.array(sorted(values), pa.string())
         found = pc.and_(found, pc.is_in(table.column(column).cast(pa.string()), value_set=wanted))
     return pc.indices_nonzero(found)
+
+
+def _picked(batches: Iterable[pa.RecordBatch], places: pa.Array[Any]) -> Iterator[pa.Table]:
+    """The rows at some places, counted over all batches, of which one is in memory at a time."""
+    wanted = places.to_numpy()
+    start = 0
+    for batch in batches:
+        here = wanted[(wanted >= start) & (wanted < start + batch.num_rows)]
+        if len(here):
+            yield pa.Table.from_batches([batch]).take(pa.array(here - start))
+        start += batch.num_rows
 
 
 def encode(tables: Iterable[pa.Table], schema: pa.Schema) -> bytes:

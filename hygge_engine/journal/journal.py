@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 from hygge_engine.errors import JournalError, LakeConditionNotMet
 from hygge_engine.journal.changes import Changes, journal_changes, load_changes
 from hygge_engine.journal.files import (
+    PICKED_ROWS,
     RETIRED_SCHEMA,
     ROW_GROUP_ROWS,
     Canonical,
@@ -25,9 +27,8 @@ from hygge_engine.journal.files import (
 )
 from hygge_engine.journal.kept import Kept
 from hygge_engine.journal.reading import JournalReader
-from hygge_engine.journal.rows import SCHEMA, EntityRunRow, conform, fingerprint, load_row, table_of
-from hygge_engine.journal.summaries import summarize
-from hygge_engine.lake.base import Lake
+from hygge_engine.journal.rows import SCHEMA, EntityRunRow, conform, fingerprint, load_row, select, table_of
+from hygge_engine.lake.base import Lake, PathInfo
 
 # How often an append or a fold begins anew because somebody else was faster.
 ATTEMPTS = 10
@@ -42,12 +43,29 @@ _FOLDED: Kept[pa.Table] = Kept(FOLDED_KEPT_BYTES)
 # A fold rewrites the whole history, so it waits until this many loads share its cost.
 FOLD_AFTER_LOADS = 64
 
-# Small files that one fold moves at most: their rows are in memory together, some 30 KB a file.
-FOLD_FILES_LIMIT = 2_000
+# Small files that one fold moves at most, and how many bytes: a settling waits for it, half a minute over a data lake,
+# and their rows are in memory together, some 30 KB for a file of a few tables.
+FOLD_FILES_LIMIT = 500
+FOLD_BYTES_LIMIT = 32 * 1024**2
 
 # Where old loads are to leave, loads are folded at least this often, however few they are: only the canonical file
 # knows which are the oldest.
 FOLD_AFTER = timedelta(days=1)
+
+
+_FULL = (
+    "The journal in %s is as large as it may be: new loads stay in files of their own, and lists of loads get slower. "
+    "Set journal.retention, or move journal.parquet aside and keep it."
+)
+
+_log = logging.getLogger(__name__)
+
+
+class _Fold(NamedTuple):
+    """How many files a fold has moved, and whether it left some because the canonical file has no room for them."""
+
+    moved: int
+    full: bool = False
 
 
 class Compaction(NamedTuple):
@@ -146,14 +164,21 @@ class Journal(JournalReader):
         """Move the small files' rows into the canonical file once there are ``after_loads`` of them, and return how
         many were moved.
 
-        ``only`` restricts it to some loads. Of very many files it moves some, the next fold others. Nobody has to be
-        kept out: the canonical file is replaced on condition that it is what was read, and a small file goes only after
-        its rows are there. Where others are faster ten times in a row, the rest is left to them.
+        ``only`` restricts it to some loads. Of very many files it moves some, the next fold others, and none where the
+        canonical file would become too long. Nobody has to be kept out: the canonical file is replaced on condition
+        that it is what was read, and a small file goes only after its rows are there. Where others are faster ten times
+        in a row, the rest is left to them.
         """
+        return self._fold(after_loads, only).moved
+
+    def _fold(self, after_loads: int, only: Collection[str] | None = None) -> _Fold:
         for _ in range(ATTEMPTS):
             files = self._files.list_runs(only, at_most=FOLD_FILES_LIMIT)
             if not files or len(files) < after_loads:
-                return 0
+                return _Fold(0)
+            files = _affordable(files)
+            if not self._files.has_room_for(files):
+                return self._full()
             tables = self._files.read_runs(files)
             canonical = self._files.read_canonical()
             added = rows_in_order(tables.values())
@@ -164,28 +189,45 @@ class Journal(JournalReader):
                 added = added.filter(pc.invert(known))
             if added.num_rows:
                 try:
-                    self._files.replace_canonical(canonical, added)
+                    if not self._files.replace_canonical(canonical, added):
+                        return self._full()
                 except LakeConditionNotMet:
                     continue  # somebody else has folded; or our own answer was lost, and the next round finds the rows
             for path in tables:
                 self._files.lake.delete(path)
-            return len(tables)
-        return 0
+            return _Fold(len(tables))
+        return _Fold(0)
+
+    def _full(self) -> _Fold:
+        _log.warning(_FULL, self._files.where)
+        return _Fold(0, full=True)
+
+    def _fold_everything(self) -> _Fold:
+        moved = 0
+        while (last := self._fold(1)).moved:
+            moved += last.moved
+        return _Fold(moved, last.full)
 
     def compact(
         self, *, after_loads: int = FOLD_AFTER_LOADS, retention: timedelta | None = None, at_once: bool = False
     ) -> Compaction:
-        """Fold what is due, and take out what finished longer ago than ``retention`` whenever something was folded.
+        """Fold what is due, and take out what finished longer ago than ``retention`` whenever something was folded, or
+        should have been and found no room.
 
-        Due are ``after_loads`` loads, with a retention also fewer that have waited for `FOLD_AFTER`; ``at_once``: all.
+        Due are ``after_loads`` loads, with a retention also fewer that have waited for `FOLD_AFTER`; ``at_once``: all,
+        however long it takes.
         """
-        moved = self.fold(after_loads=1 if at_once else after_loads)
+        folded = self._fold_everything() if at_once else self._fold(after_loads)
         if retention is None:
-            return Compaction(moved, 0)
+            return Compaction(folded.moved, 0)
         now = self._files.lake.now()
-        if not moved and any(entry.modified < now - FOLD_AFTER for entry in self._files.list_runs()):
-            moved = self.fold(after_loads=1)
-        return Compaction(moved, self.retire(now - retention) if moved or at_once else 0)
+        if folded == _Fold(0) and any(entry.modified < now - FOLD_AFTER for entry in self._files.list_runs()):
+            folded = self._fold(1)
+        if folded == _Fold(0) and not at_once:
+            return Compaction(0, 0)
+        retired = self._retire(now - retention)
+        again = self._fold_everything() if at_once and folded.full and retired else _Fold(0)
+        return Compaction(folded.moved + again.moved, retired)
 
     def retire(self, before: datetime) -> int:
         """Take the oldest loads out of the journal, as far as they finished before a moment (with time zone), and
@@ -193,20 +235,26 @@ class Journal(JournalReader):
 
         Rows leave in the order in which they were folded, whole loads only; `changes_since` tells of them as deletes.
         """
-        self.fold(after_loads=1)
+        self._fold(1)
+        return self._retire(before)
+
+    def _retire(self, before: datetime) -> int:
         limit = before.astimezone(UTC).isoformat()
         for _ in range(ATTEMPTS):
+            if not self._files.look(lambda found: _finished_before(found, limit).num_rows):
+                return 0
             canonical = self._files.read_canonical()
             retired = _finished_before(canonical, limit)
             if retired.num_rows == 0:
                 return 0
             # First the note, then the deed: should the deed not happen, the note is not looked at.
             self._files.write_retired(retired)
+            first = canonical.first + retired.num_rows
             try:
-                self._files.replace_canonical(canonical, SCHEMA.empty_table(), first=canonical.first + retired.num_rows)
+                done = self._files.replace_canonical(canonical, SCHEMA.empty_table(), first=first)
             except LakeConditionNotMet:
                 continue
-            return int(retired.num_rows)
+            return int(retired.num_rows) if done else 0
         return 0
 
     def changes_since(self, position: Mapping[str, Any] | None) -> Changes:
@@ -218,29 +266,39 @@ class Journal(JournalReader):
         return load_changes(self._files, position)
 
 
+def _affordable(files: Sequence[PathInfo]) -> list[PathInfo]:
+    """As many of the files as a fold may move together, one at least."""
+    sizes = accumulate(entry.length for entry in files)
+    return [entry for entry, size in zip(files, sizes, strict=True) if size <= FOLD_BYTES_LIMIT] or list(files[:1])
+
+
 def _newest_loads(canonical: Canonical, loads: int, only: Only) -> pa.Table:
-    """The rows of the loads that started last, looked for from the end on."""
+    """The rows of the loads that started last, looked for from the end on: first in few columns, then what they say."""
+    names = ("coordinator_run_id", "start_time", *only)
     rows = max(ROW_GROUP_ROWS, loads)
     while True:
         start = max(canonical.first, canonical.end - rows)
-        found = canonical.read(only, start=start)
+        parts = [part.slice(max(0, start - number)) for number, part in canonical.columns_from(start, *names)]
+        found = pa.concat_tables([select(SCHEMA.empty_table(), names), *parts])
+        found = found.take(matching(found, only))
         if start > canonical.first:
-            # The first load may have begun before the rows that were read.
+            # The first load may have begun before the rows that were looked at.
             cut = canonical.value(start, "coordinator_run_id")
             found = found.filter(pc.field("coordinator_run_id") != cut)
-        if start == canonical.first or pc.count_distinct(found.column("coordinator_run_id")).as_py() >= loads:
+        begun = found.group_by("coordinator_run_id").aggregate([("start_time", "min")])
+        if start == canonical.first or begun.num_rows >= loads:
             break
         rows *= 4
-    newest = summarize(pl.DataFrame(found)).head(loads)["coordinator_run_id"].to_arrow()
-    return found.filter(pc.field("coordinator_run_id").isin(newest.cast(pa.string())))
+    newest = begun.sort_by([("start_time_min", "descending"), ("coordinator_run_id", "descending")]).slice(0, loads)
+    wanted = [str(load) for load in newest.column("coordinator_run_id").to_pylist()]
+    return canonical.read({**only, "coordinator_run_id": wanted}, start=start)
 
 
 def _finished_before(canonical: Canonical, limit: str) -> pa.Table:
     """The rows at the beginning that finished before a time (ISO 8601, UTC), without the load that goes on after it."""
     retired: list[dict[str, Any]] = []
     survivor = None
-    names = ("entity_run_id", "coordinator_run_id", "start_time", "finish_time")
-    for row in chain.from_iterable(batch.to_pylist() for batch in canonical.columns(*names)):
+    for row in _times(canonical):
         # Times of one offset and form sort as text; retention is counted in days, so the form's tail does not matter.
         if str(row["finish_time"] or row["start_time"] or "") >= limit:
             survivor = row["coordinator_run_id"]
@@ -249,6 +307,12 @@ def _finished_before(canonical: Canonical, limit: str) -> pa.Table:
     while retired and retired[-1]["coordinator_run_id"] == survivor:
         retired.pop()
     return pa.Table.from_pylist(retired, schema=RETIRED_SCHEMA)
+
+
+def _times(canonical: Canonical) -> Iterator[dict[str, Any]]:
+    for part in canonical.columns("entity_run_id", "coordinator_run_id", "start_time", "finish_time"):
+        for batch in part.to_batches(max_chunksize=PICKED_ROWS):
+            yield from batch.to_pylist()
 
 
 def _check(coordinator_run_id: str, rows: Sequence[EntityRunRow]) -> None:

@@ -16,7 +16,7 @@ from hygge_engine.errors import LakeError
 from hygge_engine.journal import Journal
 from hygge_engine.journal import files as files_module
 from hygge_engine.journal import journal as journal_module
-from hygge_engine.journal.files import ROW_GROUP_ROWS
+from hygge_engine.journal.files import ROW_GROUP_ROWS, JournalFiles
 from hygge_engine.lake import base
 from hygge_engine.lake.local import LocalLake
 from tests.journal_rows import EPOCH, ROOT, InterruptedLake, Killed, LostAnswers, make_row
@@ -78,6 +78,38 @@ def test_more_files_than_can_be_kept_in_mind_are_folded_in_parts(
     moved = [journal.fold(after_loads=1) for _ in range(4)]
     assert moved == [3, 3, 3, 0]
     assert identifiers(journal) == expected(range(9))
+    # A fold that is asked for takes all of them, and one whose files are large takes fewer at a time.
+    fill(journal, range(9, 14))
+    monkeypatch.setattr(journal_module, "FOLD_BYTES_LIMIT", 1)
+    assert journal.fold(after_loads=2) == 1
+    assert journal.compact(at_once=True).folded == 4
+    assert identifiers(journal) == expected(range(14))
+
+
+def test_a_full_journal_takes_in_no_more_and_shrinks_by_itself_where_loads_may_leave(
+    journal: Journal, lake: LocalLake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(journal, range(40))
+    journal.fold(after_loads=1)
+    fill(journal, range(40, 43))
+    length = info.length if (info := lake.info(f"{ROOT}/journal.parquet")) else 0
+    # What would be too long is not written, whatever the files' lengths had promised.
+    monkeypatch.setattr(files_module, "FULL_BYTES", length)
+    monkeypatch.setattr(JournalFiles, "has_room_for", lambda self, files: True)
+    assert journal.fold(after_loads=1) == 0
+    monkeypatch.undo()
+    waiting = sum(entry.length for entry in lake.list(f"{ROOT}/runs"))
+    monkeypatch.setattr(files_module, "FULL_BYTES", length + waiting - 1)
+    monkeypatch.setattr(JournalFiles, "read_canonical", lambda self: pytest.fail("it was read, and had no room"))
+    assert journal.compact(after_loads=3) == (0, 0)
+    monkeypatch.undo()
+    assert caplog.text.count("journal.retention") == 2
+    monkeypatch.setattr(files_module, "FULL_BYTES", length + waiting - 1)
+    assert identifiers(journal) == expected(range(43))
+    retention = lake.now() - EPOCH - timedelta(hours=20)
+    assert journal.compact(after_loads=3, retention=retention) == (0, 40)
+    assert journal.compact(after_loads=3, retention=retention) == (3, 0)
+    assert sorted(canonical_identifiers(lake)) == identifiers(journal) == expected(range(20, 43))
 
 
 def test_a_fold_can_be_restricted_to_some_loads(journal: Journal, lake: LocalLake) -> None:
