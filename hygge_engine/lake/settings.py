@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import AfterValidator, SecretStr, model_validator
+from pydantic import AfterValidator, SecretStr, field_validator, model_validator
 
 from hygge_engine.hosts import is_host, is_loopback
 from hygge_engine.project.models.settings import Settings
@@ -34,6 +35,9 @@ _NEARLY_A_GUID = re.compile(r"[{(]?(?=.*-)[0-9a-fA-F-]{20,}[)}]?")
 # Hosts whose addresses have no path of their own; stand-ins may have one.
 _SERVICES = (".fabric.microsoft.com", ".core.windows.net", ".chinacloudapi.cn", ".usgovcloudapi.net")
 
+
+# A SAS token is a query: printable ASCII without blanks.
+_SAS_CHARACTERS = re.compile(r"[!-~]+")
 
 # What would end a part of a path, or of the URL that it becomes part of.
 _ENDS_A_PART = re.compile(r"[/\\?#\x00-\x1f\x7f]")
@@ -98,6 +102,26 @@ def check_account_url(value: str) -> str:
     return value
 
 
+def check_account_key(value: SecretStr) -> SecretStr:
+    """Return ``value`` if it can be an account's key; raise ValueError otherwise, without showing it."""
+    try:
+        usable = bool(base64.b64decode(value.get_secret_value(), validate=True))
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("expected the key of a storage account, which is Base64: copy it whole")
+    return value
+
+
+def check_sas_token(value: SecretStr) -> SecretStr:
+    """Return ``value`` if it can be a SAS token; raise ValueError otherwise, without showing it."""
+    token = value.get_secret_value()
+    fields = parse_qs(token.strip().removeprefix("?"))
+    if not _SAS_CHARACTERS.fullmatch(token) or not (fields.get("sv") and fields.get("sig")):
+        raise ValueError("expected a SAS token, `sv=…&sig=…` without blanks and line breaks: copy it whole")
+    return value
+
+
 AccountUrl = Annotated[str, AfterValidator(check_account_url)]
 PathPart = Annotated[str, AfterValidator(check_path_part)]
 FabricIdentifier = Annotated[str, AfterValidator(check_identifier)]
@@ -129,6 +153,16 @@ class LakeSettings(Settings):
 
     def addresses(self) -> Mapping[str, str]:
         return {"account_url": self.account_url}
+
+    @field_validator("account_key")
+    @classmethod
+    def _key_is_whole(cls, value: SecretStr | None) -> SecretStr | None:
+        return value and check_account_key(value)
+
+    @field_validator("sas_token")
+    @classmethod
+    def _token_is_whole(cls, value: SecretStr | None) -> SecretStr | None:
+        return value and check_sas_token(value)
 
     @model_validator(mode="after")
     def _credential_is_complete(self) -> Self:

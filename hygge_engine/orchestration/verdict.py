@@ -64,7 +64,8 @@ _BEGUN_AGAIN = f"The source changed {BEGINNINGS_LIMIT} times while it was being 
 
 # What an answer says where the entity is left without a table.
 _GONE = (
-    "The old table has been dropped and the new rows have not landed: it is gone until the next load, which goes on."
+    "The old table has been dropped and the new rows have not landed: it is gone until the next load, which goes on, "
+    "unless another load has brought it back."
 )
 
 # What it says where the table is still owned, for a while.

@@ -206,6 +206,9 @@ def test_hygge_yml_says_how_far_paths_lead(tmp_path: Path) -> None:
          '"sv=1&sig=${LAKE_ACCOUNT_KEY}" }\n', "`sas_token` is made of a variable and other text"),
         ("store: { type: adls, account_url: https://a.dfs.core.windows.net, filesystem: f, credential: sas, sas_token: "
          '"${SHOP_PASSWORD}" }\n', "`SHOP_PASSWORD` is the secret of `password`, and `sas_token` is another one"),
+        ('store: { type: adls, account_url: https://a.dfs.core.windows.net, filesystem: f, credential: sas, sas_token: '
+         '"${SAFE}" }\n', "`SAFE` holds the secret of `password`, and `sas_token` is another one"),
+        ('polish: { hash_salt: "${SAFE}", mask: { id: hash } }\n', "`SAFE` holds the secret of `password`"),
         ('polish: { constants: { leak: "${SHOP_PASSWORD}" } }\n', "`constants`"),
         ('polish: { constants: { password: "${SHOP_PASSWORD}" } }\n', "no key for secrets"),
         ('polish: { hash_salt: "${SHOP_PASSWORD}", mask: { id: hash } }\n', "`hash_salt` is another one"),
@@ -217,6 +220,7 @@ def test_a_flow_makes_nothing_of_a_secret(tmp_path: Path, made: str, message: st
     environment = {
         **ENVIRONMENT,
         "LAKE_ACCOUNT_KEY": "aGFsbG8=",
+        "SAFE": ENVIRONMENT["SHOP_PASSWORD"],
         "AzureWebJobsStorage": "AccountName=a;AccountKey=hello=",
     }
     found = problems_of(tmp_path, {"flows__orders_to_fabric__flow": text}, environment)
@@ -243,6 +247,9 @@ def test_a_flow_makes_nothing_of_a_secret(tmp_path: Path, made: str, message: st
             (name, "harmless-text")
             for name in ("IDENTITY_HEADER", "OTEL_EXPORTER_OTLP_HEADERS", "PGPASS", "GITHUB_PAT")
         ),
+        *(("LOGIN", value) for value in ("sa:pa55w0rd", "reader:hello-world-8")),
+        *(("NOTE", begin + "a1" * 20) for begin in ("ghp_", "xoxb-", "sk-ant-", "glpat-", "github_pat_")),
+        *((name, "harmless-text") for name in ("DBPASS", "DB_PASS", "SQLPASS")),
         *((name, "harmless-text") for name in ("WEBSITE_AUTH_SIGNING_KEY", "MACHINEKEY_DecryptionKey", "LAKE_KEY")),
     ],
 )
@@ -270,3 +277,20 @@ def test_what_is_a_columns_name_or_an_address_is_landed_as_ever(tmp_path: Path) 
     for name in harmless:
         text = FLOW + f'polish: {{ constants: {{ tag: "${{{name}}}" }} }}\n'
         assert problems_of(tmp_path / name, {"flows__orders_to_fabric__flow": text}, {**ENVIRONMENT, **harmless}) == []
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        *("account_key: abc", "account_key: notbase64!!", "account_key: 'a b c='", "account_key: aGFsbG8"),
+        *("sas_token: not a sas", "sas_token: sig=", "sas_token: sv=1", "sas_token: 'sv=1&sig='"),
+        *('sas_token: "sv=1&sig=a\\r\\nb"', "sas_token: 'sv=1&sig=a b'"),
+    ],
+)
+def test_a_credential_that_can_be_none_is_a_problem_of_its_place(tmp_path: Path, secret: str) -> None:
+    lake = f"account_url: https://a.dfs.core.windows.net, filesystem: f, account_name: a, {secret}"
+    credential = "sas" if "sas" in secret else "account_key"
+    text = flow(store=f"{{ type: adls, {lake}, credential: {credential}, key_columns: [id] }}")
+    found = problems_of(tmp_path, {"flows__orders_to_fabric__flow": text})
+    key = secret.partition(":")[0]
+    assert any(problem.line and f"`{key}` of store is not valid" in problem.message for problem in found)

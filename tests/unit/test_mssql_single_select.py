@@ -11,6 +11,14 @@ from hygge_engine.homes.mssql.settings import MssqlHomeSettings
 from hygge_engine.homes.mssql.single_select import check_query, without_end
 
 REFUSED = {
+    "an exclusive lock": "SELECT a FROM t WITH (TABLOCKX)",
+    "a lock held": "SELECT a FROM t WITH (XLOCK, HOLDLOCK)",
+    "a lock without WITH": "SELECT a FROM t (updlock)",
+    "a lock of ranges": "SELECT a FROM t WITH (SERIALIZABLE)",
+    "whether a file is there": "SELECT * FROM sys.dm_os_file_exists(N'\\\\host\\share')",
+    "a file by a quoted name": "SELECT * FROM sys.[fn_get_audit_file]('x', NULL, NULL)",
+    "a file of events": "SELECT * FROM sys.fn_xe_file_target_read_file('x', NULL, NULL, NULL)",
+    "a file of a trace": "SELECT * FROM fn_trace_gettable('x', 1)",
     "a statement behind": "SELECT 1 AS a) q; CREATE TABLE dbo.pwned (a int) --",
     "a statement behind a semicolon": "SELECT 1 AS a; DROP TABLE x",
     "a parenthesis too many": "SELECT 1 AS a) AS b, (SELECT 2 AS c",

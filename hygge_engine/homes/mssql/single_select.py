@@ -34,6 +34,16 @@ _FORBIDDEN: Final = frozenset(
     }
 )
 
+# Hints that hold locks which others wait for, some until the slice ends.
+_LOCKING: Final = frozenset({"tablock", "tablockx", "xlock", "updlock", "holdlock", "serializable", "repeatableread"})
+
+# What reads files of the server's machine, or of any other by a UNC path, where the login may.
+_OF_FILES: Final = re.compile(
+    r"dm_os_file_exists|dm_os_enumerate_filesystem|dm_os_enumerate_fixed_drives|fn_get_audit_file|fn_trace_\w+|"
+    r"fn_xe_\w+|fn_(full_)?dump_dblog\w*|fn_dblog\w*|[xs]p_\w+",
+    re.IGNORECASE,
+)
+
 
 def check_query(query: str) -> str:
     """Return ``query`` if it is one SELECT that can stand in parentheses; raise ValueError otherwise."""
@@ -53,6 +63,8 @@ def check_query(query: str) -> str:
         depth += (kind == "open") - (kind == "close")
         if depth < 0:
             raise ValueError("a query is put in parentheses, and its `)` would end them")
+        if kind in ("word", "name") and _OF_FILES.fullmatch(text.strip('"[]')):
+            raise ValueError(f"a query reads tables and views, and no files of servers: no {text}")
         if kind == "word":
             words.append(text.casefold())
     if depth:
@@ -62,6 +74,8 @@ def check_query(query: str) -> str:
     forbidden = next((word for word in words if word in _FORBIDDEN), None)
     if forbidden or "next value for" in " ".join(words):
         raise ValueError(f"a query is one SELECT and changes nothing: no {(forbidden or 'next value for').upper()}")
+    if locking := next((word for word in words if word in _LOCKING), None):
+        raise ValueError(f"a query keeps nobody from the table it reads: no {locking.upper()}")
     return query
 
 

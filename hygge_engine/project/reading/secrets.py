@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from hygge_engine.masking import remember_secret
+from hygge_engine.masking import STANDS_ALONE_CHARACTERS, remember_secret
 from hygge_engine.project.reading.layout import PROJECT_FILE
 from hygge_engine.project.reading.overrides import PLACE as COMMAND_LINE
 from hygge_engine.project.telling.keys import KeyKnowledge
@@ -33,7 +33,7 @@ _TELLING_CHARACTERS = 12
 _SECRET_VARIABLE = re.compile(
     r"(password|passwd|passphrase|pwd|secret|token|salt|connection_?string|conn_?str|AzureWebJobs\w*|headers?|jwt|"
     r"(access|account|api|shared|storage|master|host|function|private|(en|de)cryption|signing|instrumentation)_?key|"
-    r"pgpass|(^|_)(sas|conn|cred|credential|pass|pat|key)s?)$",
+    r"(?<!com)(?<!by)pass|(^|_)(sas|conn|cred|credential|pass|pat|key)s?)$",
     re.IGNORECASE,
 )
 
@@ -42,9 +42,15 @@ _COLUMN_VARIABLE = re.compile(
     r"(primary|foreign|unique|business|natural|surrogate|sort|order|partition|merge|row|key)_?keys?$", re.IGNORECASE
 )
 
+# What may hold a name for logging in alone, or with its password.
+_LOGIN_VARIABLE = re.compile(r"(^|_)(log_?in|log_?on|auth|basic|user(name|pwd)?|account)$", re.IGNORECASE)
+_LOGIN = re.compile(r"[^\s:/]+:(?!//)\S+")
+
 
 def holds_secret(name: str, value: str) -> bool:
     """Whether a variable's name or its value says that it holds a secret."""
+    if _LOGIN_VARIABLE.search(name) and _LOGIN.fullmatch(value):
+        return True
     is_named = _SECRET_VARIABLE.search(name) and not _COLUMN_VARIABLE.search(name)
     return bool(is_named) or next(secrets_in(value), None) is not None
 
@@ -83,8 +89,10 @@ class SecretUses:
     def check(self, problems: Problems) -> None:
         """Put every secret that is in the wrong key among the problems. Called when all files are collected."""
         owners: dict[str, str] = {}
+        kinds: dict[str, str] = {}
         for use in self._made_for_secrets:
-            self._check_owner(use, owners, problems)
+            if self._check_owner(use, owners, problems):
+                self._check_kind(use, kinds, problems)
         texts = {use.scalar.text for use in self._made_for_secrets}
         literals = {text for text in texts if len(text) >= _TELLING_CHARACTERS}
         for use in self._others:
@@ -101,9 +109,9 @@ class SecretUses:
         elif not node.broken and node.value is not None:
             yield _Use(node, key), not within_columns and self._keys.is_secret(key)
 
-    def _check_owner(self, use: _Use, owners: dict[str, str], problems: Problems) -> None:
-        """A variable is the secret of one kind of key; in a flow it stands there alone, so that nothing is made of
-        it."""
+    def _check_owner(self, use: _Use, owners: dict[str, str], problems: Problems) -> bool:
+        """Whether a variable is the secret of one kind of key; in a flow it stands there alone, so that nothing is made
+        of it."""
         scalar = use.scalar
         for name in scalar.held:
             owner = owners.setdefault(name, use.key)
@@ -114,6 +122,16 @@ class SecretUses:
         if scalar.held and not is_trusted and scalar.text != self._held.get(scalar.held[0]):
             message = f"`{use.key}` is made of a variable and other text"
             self._report(use, message, "`${NAME}` alone", problems)
+        return all(owners[name] == use.key for name in scalar.held)
+
+    def _check_kind(self, use: _Use, kinds: dict[str, str], problems: Problems) -> None:
+        """One value is a secret of one kind, whatever variables it comes from: it would be sent where another goes."""
+        text = use.scalar.text
+        kind = kinds.setdefault(text, use.key) if len(text) >= STANDS_ALONE_CHARACTERS else use.key
+        if kind != use.key and use.scalar.held:
+            names = ", ".join(f"`{name}`" for name in use.scalar.held)
+            message = f"{names} holds the secret of `{kind}`, and `{use.key}` is another one"
+            self._report(use, message, f"a value of its own for `{use.key}`", problems)
 
     def _check_other(self, use: _Use, owners: Mapping[str, str], literals: set[str], problems: Problems) -> None:
         secret = next((name for name in use.scalar.held if name in owners), None)

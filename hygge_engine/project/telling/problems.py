@@ -50,6 +50,8 @@ _SECRET_BY_FORM = re.compile(
         (?<=\bBearer\ )[\w.~+/-]{8,}=* | \beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
         | (?<![\w+/])[A-Za-z0-9+/]{86}== | (?<![\w-])[\w-]{44}AzFu[\w-]{6}==
         | (?<![\w.~-])[\w.~-]{3}\dQ~[\w.~-]{31,34}(?![\w.~-])
+        | (?<![\w-])(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{10,}|sk-[\w-]{16,}
+            |AKIA[0-9A-Z]{16}|npm_\w{30,}|pypi-[\w-]{30,}|SG\.[\w-]{16,}\.[\w-]{16,}|AIza[\w-]{30,})
         | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----.*)""",
     re.VERBOSE | re.DOTALL,
 )
