@@ -22,9 +22,9 @@ from typer.testing import CliRunner, Result
 
 from hygge_engine.cli import plan as cli_plan
 from hygge_engine.cli.app import app
+from hygge_engine.cli.bars import BarDisplay
 from hygge_engine.cli.go import Patience
 from hygge_engine.cli.interrupt import GRACE_SECONDS
-from hygge_engine.cli.observers import BarDisplay
 from hygge_engine.cli.reachability import Pulse
 from hygge_engine.errors import HomeLoginFailed, HomeNotFound, HomeUnavailable, LakeUnavailable
 from hygge_engine.flow.slices import SliceResult
@@ -433,7 +433,7 @@ def test_bars_show_progress_and_settled_entities_on_a_terminal(tmp_path: Path) -
 
 
 def test_no_color_is_respected() -> None:
-    script = "from hygge_engine.cli.observers import *; from rich.console import Console; import sys\n"
+    script = "from hygge_engine.cli.display_lines import *; from rich.console import Console; import sys\n"
     script += "Console(force_terminal=True).print(settled_line('f', 'e', {'status': 'failed'}, 1))"
     for environment, coloured in (({"NO_COLOR": "1"}, False), ({}, True)):
         output = subprocess.run(

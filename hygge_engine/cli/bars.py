@@ -1,0 +1,140 @@
+"""A running load on a terminal: a bar for each entity under way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from hygge_engine.cli.display_lines import LEFT, SETTLING, STOPPING, PauseLines, Stopwatch, settled_line, tell, width_of
+from hygge_engine.cli.figures import bytes_text, rate_text, rows_text
+from hygge_engine.cli.terminal import quiet_control_characters
+from hygge_engine.flow.slices import SliceResult
+
+_REDRAW_SECONDS = 0.1
+
+
+class _Bars(Progress):
+    """Bars with a note below them."""
+
+    note = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield from super().get_renderables()
+        if self.note:
+            yield Text(self.note, style="yellow")
+
+
+class BarDisplay:
+    """One bar for each entity under way, and a line above the bars for each that has settled."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = _Bars(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[figures]}", markup=False),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            auto_refresh=False,
+        )
+        self._drawing = threading.Lock()
+        self._ended = threading.Event()
+        self._bars: dict[tuple[str, str], TaskID] = {}
+        self._watch = Stopwatch()
+        self._pauses = PauseLines()
+        self._all: TaskID | None = None
+        self._rows: dict[tuple[str, str], int] = {}
+        self._settled = 0
+        self._count = 0
+        self._width = 0
+        self._echo = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._echo.enter_context(quiet_control_characters())
+        self._progress.start()
+        threading.Thread(target=self._redraw, name="hygge-bars", daemon=True).start()
+        return self
+
+    def _redraw(self) -> None:
+        """Draw the bars again and again. Rich's own thread does not wait for a line that another one prints, and each
+        would count the lines that the other has to take back."""
+        while not self._ended.wait(_REDRAW_SECONDS):
+            with self._drawing:
+                if not self._ended.is_set():
+                    self._progress.refresh()
+
+    def _print(self, line: Text) -> None:
+        with self._drawing:
+            self._console.print(line, highlight=False)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self._ended.set()
+        # A process that leaves waits for no terminal that takes nothing.
+        drawing = self._drawing.acquire(timeout=_REDRAW_SECONDS)
+        self._progress.stop()
+        if drawing:
+            self._drawing.release()
+        self._echo.close()
+
+    def stopping(self) -> None:
+        # Drawn with the bars, by the thread that draws them.
+        self._progress.note = STOPPING
+
+    def settling(self) -> None:
+        self._progress.note = SETTLING
+
+    def leaving(self) -> None:
+        self.__exit__(None, None, None)
+        tell(LEFT)
+
+    def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
+        self._width = width_of(entities)
+        self._count = len(entities)
+        self._all = self._progress.add_task("all".ljust(self._width), total=self._count, figures=self._totals())
+
+    def _totals(self) -> str:
+        rows = sum(self._rows.values())
+        return f"{self._settled} of {self._count} settled" + (f"  {rows_text(rows)}" if rows else "")
+
+    def entity_progress(self, flow: str, entity: str, rows: int, bytes_: int) -> None:
+        self._watch.is_due(flow, entity)
+        bar = self._bars.get((flow, entity))
+        if bar is None:
+            name = f"{flow}.{entity}".ljust(self._width)
+            bar = self._bars[flow, entity] = self._progress.add_task(name, total=None, figures="")
+        figures = f"{rows_text(rows)}  {bytes_text(bytes_)}  {rate_text(rows, self._watch.seconds(flow, entity))}"
+        self._progress.update(bar, figures=figures)
+        self._rows[flow, entity] = rows
+        if self._all is not None:
+            self._progress.update(self._all, figures=self._totals())
+
+    def entity_settled(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
+        bar = self._bars.pop((flow, entity), None)
+        if bar is not None:
+            self._progress.remove_task(bar)
+        self._print(settled_line(flow, entity, result, self._width))
+        self._rows[flow, entity] = result.get("rows", 0)
+        self._settled += 1
+        if self._all is not None:
+            self._progress.update(self._all, advance=1, figures=self._totals())
+
+    def slice_answered(self, flow: str, entity: str, result: SliceResult) -> None:
+        line = self._pauses.line(flow, entity, result)
+        if line is not None:
+            self._print(line)
+
+    def journal_unsettled(self, message: str, error: str) -> None:
+        line = self._pauses.journal_line(message)
+        if line is not None:
+            self._print(line)

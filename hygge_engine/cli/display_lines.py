@@ -1,0 +1,113 @@
+"""What all displays of a running load have in common: when to report, and the lines that they print."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from rich.text import Text
+
+from hygge_engine.cli.figures import bytes_text, rate_text, rows_text, seconds_between, seconds_text
+from hygge_engine.cli.output import hanging
+from hygge_engine.flow.slices import SliceResult
+from hygge_engine.orchestration.verdict import ATTEMPTS
+from hygge_engine.plain_text import lines_of
+
+STOPPING = "Stopping: what is whole is committed. Press Ctrl-C again to leave at once."
+
+SETTLING = "The journal is still being written: what it lies in answers, though slowly. Press Ctrl-C to leave at once."
+
+LEFT = "Left what did not answer. What was committed stays; the next load goes on from there."
+
+# A settled entity's mark and colour, by status.
+_MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("-", "yellow"), "cancelled": ("■", "yellow")}
+# How wide rows, bytes, seconds and rows per second are, so that most of them stand below each other in 80 columns.
+_FIGURE_CHARACTERS = (12, 8, 6, 13)
+
+_WORDS = {"failed": "failed", "skipped": "skipped", "cancelled": "cancelled"}
+
+
+class Stopwatch:
+    """Seconds since each entity was first heard of, and since it was last reported; the first report is due at once,
+    or after the interval."""
+
+    def __init__(self, interval_seconds: float = 0.0, *, at_once: bool = True) -> None:
+        self._interval = interval_seconds
+        self._at_once = at_once
+        self._first: dict[tuple[str, str], float] = {}
+        self._last: dict[tuple[str, str], float] = {}
+
+    def is_due(self, flow: str, entity: str) -> bool:
+        """Whether it is time for another report; counts as one if so."""
+        now = time.monotonic()
+        self._first.setdefault((flow, entity), now)
+        last = self._last.setdefault((flow, entity), now - self._interval if self._at_once else now)
+        if now - last < self._interval:
+            return False
+        self._last[flow, entity] = now
+        return True
+
+    def seconds(self, flow: str, entity: str) -> float:
+        """Since the entity was first heard of."""
+        return time.monotonic() - self._first.get((flow, entity), time.monotonic())
+
+
+def is_pause(result: SliceResult) -> bool:
+    """Whether a slice's answer explains why its entity does not go straight on."""
+    return (result.status == "failed" and result.transient) or (result.status == "continue" and bool(result.not_before))
+
+
+class PauseLines:
+    """What keeps entities waiting, said once for as long as it is the same."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, str] = {}
+
+    def line(self, flow: str, entity: str, result: SliceResult) -> Text | None:
+        """A line about a slice that has ended, or None where there is nothing new to say."""
+        return self._line(f"{flow}.{entity}", result.message if is_pause(result) else "")
+
+    def journal_line(self, message: str) -> Text | None:
+        """The same about the journal."""
+        return self._line("journal", message)
+
+    def _line(self, name: str, message: str) -> Text | None:
+        message = ATTEMPTS.sub("", message)
+        before, self._said[name] = self._said.get(name, ""), message
+        return Text(f"  {name}: {hanging(message)}", style="yellow") if message and message != before else None
+
+
+def settled_line(flow: str, entity: str, result: Mapping[str, Any], width: int) -> Text:
+    """One line about a settled entity, its name padded to ``width``."""
+    status = result["status"]
+    mark, colour = _MARKS[status]
+    seconds = seconds_between(result.get("started", ""), result.get("finished", ""))
+    rows = result.get("rows", 0)
+    line = Text(f"{mark} ", style=colour)
+    line.append(f"{flow}.{entity}".ljust(width), style="bold")
+    if status in _WORDS:
+        line.append(f"  {_WORDS[status]}", style=colour)
+    if rows or status == "done":
+        figures = [rows_text(rows), bytes_text(result.get("bytes", 0)), seconds_text(seconds), rate_text(rows, seconds)]
+        columns = zip(figures, _FIGURE_CHARACTERS, strict=True)
+        line.append("  " + "  ".join(figure.rjust(width) for figure, width in columns).rstrip())
+    # Why an entity failed is told at the end, in full; why it was cancelled is known.
+    message = result.get("error", "") if status == "failed" else lines_of(result.get("message", "")).partition("\n")[0]
+    message = "" if status == "cancelled" and not result.get("table_gone") else message
+    if message:
+        line.append(f"  {message}", style="dim")
+    return line
+
+
+def width_of(entities: Sequence[Mapping[str, Any]]) -> int:
+    """How wide the longest name is, so that what follows the names stands below each other."""
+    return max((len(f"{entity['flow']}.{entity['entity']}") for entity in entities), default=0)
+
+
+def tell(text: str) -> None:
+    """Say something at once, from wherever it comes; whoever has closed the stream does not want to know."""
+    with suppress(OSError):
+        os.write(2, f"\n{text}\n".encode())
