@@ -154,7 +154,7 @@ def _check_slices(open_table: Callable[[], Destination[Any]], key: tuple[str, ..
     _expect(position == ["4"], "the next slice finds the position that was committed", str(position))
     lease.take_over()
     table.publish(lease, _stage(table, lease, [(5, "f")]), position=None, last=True)
-    finished = open_table().attach("sliced", 3).finished
+    finished = open_table().attach("sliced", 3).own_result
     _expect(finished is not None and finished.rows == 2, "a load that ended remembers its totals", str(finished))
 
 

@@ -28,8 +28,8 @@ from hygge_engine.polish.polish import Polish
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.base import Destination
-from hygge_engine.stores.landing.lease import mode_of
 from hygge_engine.stores.landing.state import LandingState
+from hygge_engine.stores.landing.transitions import mode_of
 from hygge_engine.watermark import Watermark
 
 # Times that a table is looked at whose loads go on meanwhile.

@@ -33,8 +33,9 @@ from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import Polish
 from hygge_engine.project.models.settings import CHANGE_TRACKING, effective_run_type
 from hygge_engine.stores.base import Destination
-from hygge_engine.stores.landing.lease import TableLease, mode_of
+from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.state import ExpectationResult, LandingState, Mode, OpenLoad
+from hygge_engine.stores.landing.transitions import mode_of
 from hygge_engine.watermark import Watermark
 
 if TYPE_CHECKING:

@@ -57,8 +57,9 @@ from hygge_engine.project.models.settings import FILE_MODIFIED
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.stopping import Stopped, stops_when
 from hygge_engine.stores.base import Destination
-from hygge_engine.stores.landing.lease import RENEWAL_SECONDS, TableLease, is_resumable
+from hygge_engine.stores.landing.lease import RENEWAL_SECONDS, TableLease
 from hygge_engine.stores.landing.state import OpenLoad, StagedFile
+from hygge_engine.stores.landing.transitions import is_resumable
 from hygge_engine.watermark.rows import BoundaryRows
 
 if TYPE_CHECKING:

@@ -93,7 +93,7 @@ class FolderTable(Destination[LakeTableLease]):
         return None
 
     def attach(self, load_id: str, attempt: int) -> LakeTableLease:
-        return LakeTableLease(
+        lease = LakeTableLease(
             self.lake,
             state_path=self.places.state,
             staging=self.places.staging,
@@ -102,6 +102,7 @@ class FolderTable(Destination[LakeTableLease]):
             attempt=attempt,
             file_format=self.format,
         )
+        return lease.attach()
 
     def check_history(self, lease: LakeTableLease) -> None:
         """Raises LandingBroken where the state and the folder tell different stories."""

@@ -45,7 +45,7 @@ input()
 
 def attach(lake: Path, load_id: str) -> LakeTableLease:
     places = {"state_path": "state.json", "staging": "staging", "folder": "table"}
-    return LakeTableLease(LocalLake(lake), **places, load_id=load_id, attempt=1)
+    return LakeTableLease(LocalLake(lake), **places, load_id=load_id, attempt=1).attach()
 
 
 def test_what_a_killed_process_owned_is_free_at_once(tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ class DatabaseTable(Destination[DatabaseTableLease]):
         return None
 
     def attach(self, load_id: str, attempt: int) -> DatabaseTableLease:
-        return DatabaseTableLease(self._database, self._name, self.table_name, load_id=load_id, attempt=attempt)
+        return DatabaseTableLease(
+            self._database, self._name, self.table_name, load_id=load_id, attempt=attempt
+        ).attach()
 
     def check_history(self, lease: DatabaseTableLease) -> None:
         """Raises LandingBroken where the state and the database tell different stories."""

@@ -113,7 +113,7 @@ class DeltaFilesTable(FilesTable):
         )
 
     def attach(self, load_id: str, attempt: int) -> LakeTableLease:
-        return DeltaTableLease(self.lake, self.places, self._log, load_id=load_id, attempt=attempt)
+        return DeltaTableLease(self.lake, self.places, self._log, load_id=load_id, attempt=attempt).attach()
 
     def drop(self, lease: LakeTableLease) -> bool:
         """Nothing: the commit of the new generation removes the old one."""

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 from hygge_engine.errors import HyggeError, LandingBroken, LandingBusy, LandingFenced
 from hygge_engine.stores.landing.process import has_ended, this_process
@@ -15,13 +15,13 @@ from hygge_engine.stores.landing.state import (
     Author,
     Finished,
     LandingState,
-    Mode,
     OpenLoad,
     Owner,
     StagedFile,
     expired,
     with_open,
 )
+from hygge_engine.stores.landing.transitions import committed, ended, next_generation, totals_of
 
 # How long an owner that says nothing keeps the table. Renewed with every state write and at least every
 # RENEWAL_SECONDS, so that a load which died keeps the next one waiting for two minutes at most; longer pauses only
@@ -68,12 +68,19 @@ class TableLease(ABC):
         self._load_id = load_id
         self._attempt = attempt
         self._owned = False
-        found = states.read()
+        self.is_new = True
+        self.state = LandingState()
+
+    def attach(self) -> Self:
+        """Read the state, before anything else is asked of the lease. Raises LandingBusy where another load owns the
+        table, LandingUnreadable for a state that cannot be read."""
+        found = self._states.read()
         self.is_new = found is None
         self.state = found or LandingState()
         owner = self.state.owner
-        if owner and owner.load_id != load_id and not self._is_free(owner) and not self.own_result:
+        if owner and owner.load_id != self._load_id and not self._is_free(owner) and not self.own_result:
             raise LandingBusy(f"load {owner.load_id} owns this table until {owner.expires}")
+        return self
 
     def _is_free(self, owner: Owner) -> bool:
         return expired(owner, self._now()) or has_ended(owner.process)
@@ -196,14 +203,14 @@ class TableLease(ABC):
         ``for_reload``: a reload is begun next. A load that has landed rows is only set aside for it, because the reload
         may end before it takes their place: then increments have to go on from its position, not from the watermark
         behind its rows. Without, what was set aside for the load that is forgotten is open again. What this load has
-        landed of one that it had adopted stays its own (`carried`).
+        landed of one that it had adopted stays its own (`adopted_result`).
         """
         opened, finished = self.state.open, self.state.finished
         before = self.state.shape
         if opened is not None and opened.before is not None and not opened.has_landed:
             before = opened.before  # or the next increment would take what was only meant to land for what has
         if opened is not None and opened.adopted and opened.load_id == self._load_id:
-            finished = _totals(opened)
+            finished = totals_of(opened)
         aside = self.state.set_aside
         if for_reload and opened is not None and opened.mode != "reload" and opened.has_landed:
             aside = opened
@@ -271,7 +278,7 @@ class TableLease(ABC):
 
     def drop_finished(self) -> None:
         """End a reload whose source was empty: the table is gone, and its next generation has no file yet."""
-        self._end(replace(_next_generation(self.state), landed_in=self.place, file_format=self.file_format))
+        self._end(replace(next_generation(self.state), landed_in=self.place, file_format=self.file_format))
 
     def release(self) -> None:
         """Give the table up between loads; an open load stays open for whoever comes next.
@@ -295,7 +302,7 @@ class TableLease(ABC):
     ) -> LandingState:
         state = with_open(self.state, phase="landing", staged=(), intent=tuple(files), after_intent=position, last=last)
         state = replace(state, landed_in=self.place, file_format=self.file_format)
-        return _next_generation(state) if new_generation else state
+        return next_generation(state) if new_generation else state
 
     def _roll_forward(self) -> None:
         opened = self._opened()
@@ -324,81 +331,3 @@ class TableLease(ABC):
     def _with_owner(self, state: LandingState) -> LandingState:
         expires = self._now() + timedelta(seconds=OWNERSHIP_SECONDS)
         return replace(state, owner=Owner(self._load_id, self._attempt, expires.isoformat(), this_process()))
-
-
-def committed(state: LandingState) -> LandingState:
-    """The state once the files of its intent are visible."""
-    opened = state.open
-    if opened is None:
-        raise LandingBroken("there is no open load to commit")
-    published = [file for file in opened.intent if file.rows]
-    return with_open(
-        replace(state, next_sequence=state.next_sequence + len(published)),
-        intent=(),
-        after_intent=None,
-        position=opened.after_intent,
-        rows=opened.rows + sum(file.rows for file in published),
-        bytes=opened.bytes + sum(file.length for file in published),
-        files=opened.files + len(published),
-    )
-
-
-def ended(state: LandingState) -> LandingState:
-    """The state after its open load: the watermark moves to the upper bound, and the table is given up."""
-    opened = state.open
-    if opened is None:
-        raise LandingBroken("there is no open load to end")
-    reached = None
-    if opened.upper is not None and opened.upper.value is not None and not opened.backfill:
-        reached = replace(opened.upper, boundary=opened.boundary or opened.upper.boundary)
-    kept = None if opened.mode == "reload" else state.watermark
-    newest = ({} if opened.mode == "reload" else state.newest) | opened.checked.newest
-    adopted = "" if opened.mode == "reload" else state.adopted
-    return replace(
-        state,
-        open=None,
-        owner=None,
-        watermark=reached or kept,
-        finished=_totals(opened),
-        newest=newest,
-        adopted=adopted,
-    )
-
-
-def _totals(opened: OpenLoad) -> Finished:
-    return Finished(
-        opened.load_id,
-        opened.mode,
-        opened.rows,
-        opened.bytes,
-        opened.files,
-        opened.adopted,
-        opened.checked,
-        opened.message,
-    )
-
-
-def is_resumable(opened: OpenLoad, load_id: str) -> bool:
-    """Whether ``load_id`` may go on where an open load stopped instead of starting it again.
-
-    Its own load always may. Another load's staged reload may not: rows staged long ago would land as if they were
-    new. What has a fixed upper bound may, because the next increment begins exactly there.
-    """
-    if opened.load_id == load_id or opened.phase in ("dropping", "waiting"):
-        return True
-    if opened.mode == "reload":
-        return opened.phase == "landing"
-    return opened.upper is not None
-
-
-def mode_of(state: LandingState, *, reload: bool) -> Mode:
-    """What a new load of the table does."""
-    if reload:
-        return "reload"
-    return "changes" if state.has_history else "initial"
-
-
-def _next_generation(state: LandingState) -> LandingState:
-    return replace(
-        state, generation=state.generation + 1, next_sequence=1, folder_etag="", removed_columns={}, left_over=()
-    )

@@ -245,7 +245,7 @@ def _keep_what_was_meant() -> None:
 
     def begin_without(self: Self, *arguments: Any, **keys: Any) -> None:
         begin(self, *arguments, **keys)
-        self.update(before=None)
+        self.write_changes(before=None)
 
     patch.object(TableLease, "begin", begin_without).start()
 

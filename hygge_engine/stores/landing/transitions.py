@@ -1,0 +1,88 @@
+"""What becomes of a landing state at each turn of a load: from one state to the next, without asking anything."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hygge_engine.errors import LandingBroken
+from hygge_engine.stores.landing.state import Finished, LandingState, Mode, OpenLoad, with_open
+
+
+def committed(state: LandingState) -> LandingState:
+    """The state once the files of its intent are visible."""
+    opened = state.open
+    if opened is None:
+        raise LandingBroken("there is no open load to commit")
+    published = [file for file in opened.intent if file.rows]
+    return with_open(
+        replace(state, next_sequence=state.next_sequence + len(published)),
+        intent=(),
+        after_intent=None,
+        position=opened.after_intent,
+        rows=opened.rows + sum(file.rows for file in published),
+        bytes=opened.bytes + sum(file.length for file in published),
+        files=opened.files + len(published),
+    )
+
+
+def ended(state: LandingState) -> LandingState:
+    """The state after its open load: the watermark moves to the upper bound, and the table is given up."""
+    opened = state.open
+    if opened is None:
+        raise LandingBroken("there is no open load to end")
+    reached = None
+    if opened.upper is not None and opened.upper.value is not None and not opened.backfill:
+        reached = replace(opened.upper, boundary=opened.boundary or opened.upper.boundary)
+    kept = None if opened.mode == "reload" else state.watermark
+    newest = ({} if opened.mode == "reload" else state.newest) | opened.checked.newest
+    adopted = "" if opened.mode == "reload" else state.adopted
+    return replace(
+        state,
+        open=None,
+        owner=None,
+        watermark=reached or kept,
+        finished=totals_of(opened),
+        newest=newest,
+        adopted=adopted,
+    )
+
+
+def totals_of(opened: OpenLoad) -> Finished:
+    """What an open load has landed, as it stands once the load has ended."""
+    return Finished(
+        opened.load_id,
+        opened.mode,
+        opened.rows,
+        opened.bytes,
+        opened.files,
+        opened.adopted,
+        opened.checked,
+        opened.message,
+    )
+
+
+def is_resumable(opened: OpenLoad, load_id: str) -> bool:
+    """Whether ``load_id`` may go on where an open load stopped instead of starting it again.
+
+    Its own load always may. Another load's staged reload may not: rows staged long ago would land as if they were
+    new. What has a fixed upper bound may, because the next increment begins exactly there.
+    """
+    if opened.load_id == load_id or opened.phase in ("dropping", "waiting"):
+        return True
+    if opened.mode == "reload":
+        return opened.phase == "landing"
+    return opened.upper is not None
+
+
+def mode_of(state: LandingState, *, reload: bool) -> Mode:
+    """What a new load of the table does."""
+    if reload:
+        return "reload"
+    return "changes" if state.has_history else "initial"
+
+
+def next_generation(state: LandingState) -> LandingState:
+    """The state of a table whose rows are replaced by others: its files are numbered anew."""
+    return replace(
+        state, generation=state.generation + 1, next_sequence=1, folder_etag="", removed_columns={}, left_over=()
+    )
