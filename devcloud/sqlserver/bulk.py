@@ -23,7 +23,7 @@ from devcloud.sqlserver.tds import tokens
 from devcloud.sqlserver.tds.parameters import Reader, read_type_info, read_value
 from devcloud.sqlserver.tds.typeinfo import ResultColumn, make_collation
 from devcloud.sqlserver.tsql.names import split_name
-from devcloud.sqlserver.types import INT, SYSNAME, SqlType
+from devcloud.sqlserver.types import SqlType
 
 _DESTINATION: Final = re.compile(
     r"SELECT @@TRANCOUNT;.*SET FMTONLY ON;?\s+EXEC.*SET FMTONLY OFF;?\s+"
@@ -95,11 +95,11 @@ def target_of(text: str) -> BulkTarget:
 
 def describe_destination(executor: Executor, name: tuple[str, ...]) -> None:
     """Answer the clients' question: the depth of transactions, the columns without rows, their collations."""
-    executor.send_table(result_columns(trancount=INT), [[executor.session.transaction.count]])
+    executor.send_table(result_columns("trancount int"), [[executor.session.transaction.count]])
     _, table = executor.binder().find_table(name, "INSERT")
     executor.results.columns([ResultColumn(column.name, column.type, column.nullable) for column in table.columns])
     executor.results.done(0, tokens.SELECT_COMMAND)
-    collations = result_columns(colid=INT, name=SYSNAME, tds_collation=SqlType("binary", length=5), collation=SYSNAME)
+    collations = result_columns("colid int; name sysname; tds_collation binary(5); collation sysname")
     rows: list[list[Any]] = [
         [
             column.column_id,

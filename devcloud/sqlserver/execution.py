@@ -120,10 +120,16 @@ class Execution(ABC):
             lines.append(f"({', '.join(constants)})")
         nothing = f"({', '.join('NULL' for _ in columns)})"
         sql = f"SELECT {kinds} FROM (VALUES {', '.join(lines) or nothing}) AS v({names})"
+        self.send_query(columns, sql if rows else f"{sql} WHERE false", binder.parameters)
+
+    def send_query(self, columns: Sequence[ResultColumn], sql: str, parameters: dict[str, object]) -> None:
+        """Send the whole result of a DuckDB query, whose columns have the types' storage."""
+        count = 0
         self.results.columns(columns)
-        for batch in self.stream(sql if rows else f"{sql} WHERE false", binder.parameters, ROWS_PER_BATCH):
+        for batch in self.stream(sql, parameters, ROWS_PER_BATCH):
             self.results.rows(batch, columns)
-        self.results.done(len(rows), tokens.SELECT_COMMAND)
+            count += batch.num_rows
+        self.results.done(count, tokens.SELECT_COMMAND)
 
     def _harm(
         self, batch: pa.RecordBatch, columns: list[ResultColumn], before: int, fault: Fault | None

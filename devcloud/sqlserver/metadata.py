@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from devcloud.sqlserver.engine.declarations import parse_declarations
+from devcloud.sqlserver.engine.outputs import OutputColumn
 from devcloud.sqlserver.engine.scope import Scope
+from devcloud.sqlserver.engine.sysviews import parse_columns
 from devcloud.sqlserver.engine.values import Scalar
 from devcloud.sqlserver.engine.writes import WriteBinder
 from devcloud.sqlserver.errors import make_error
@@ -13,97 +15,74 @@ from devcloud.sqlserver.execution import Execution
 from devcloud.sqlserver.tds.typeinfo import SIZED, ResultColumn, make_type_info
 from devcloud.sqlserver.tsql import commands, syntax
 from devcloud.sqlserver.tsql.statements import parse_batch
-from devcloud.sqlserver.types import (
-    BIT,
-    INT,
-    MAX,
-    SMALLINT,
-    SYSNAME,
-    SYSTEM_TYPES,
-    TINYINT,
-    SqlType,
-    nvarchar,
-    varchar,
-)
+from devcloud.sqlserver.types import MAX, SYSTEM_TYPES, SqlType, varchar
 
 Cell = int | str | None
 
 
-def result_columns(**kinds: SqlType) -> list[ResultColumn]:
-    """Return the columns of a procedure's result set."""
-    return [ResultColumn(name, kind) for name, kind in kinds.items()]
+def result_columns(text: str) -> list[ResultColumn]:
+    """Return the columns of a procedure's result set, given as ``name type; …``."""
+    return [ResultColumn(name, kind) for name, kind, _ in parse_columns(text)]
+
+
+def _send(execution: Execution, columns: list[ResultColumn], rows: list[dict[str, Cell]]) -> None:
+    """Send rows that name the columns in which they are not NULL."""
+    execution.send_table(columns, [[row.get(column.name) for column in columns] for row in rows])
 
 
 _RESULT_COLUMNS: Final = result_columns(
-    is_hidden=BIT,
-    column_ordinal=INT,
-    name=SYSNAME,
-    is_nullable=BIT,
-    system_type_id=INT,
-    system_type_name=nvarchar(256),
-    max_length=SMALLINT,
-    precision=TINYINT,
-    scale=TINYINT,
-    collation_name=SYSNAME,
-    user_type_id=INT,
-    user_type_database=SYSNAME,
-    user_type_schema=SYSNAME,
-    user_type_name=SYSNAME,
-    assembly_qualified_type_name=nvarchar(4000),
-    xml_collection_id=INT,
-    xml_collection_database=SYSNAME,
-    xml_collection_schema=SYSNAME,
-    xml_collection_name=SYSNAME,
-    is_xml_document=BIT,
-    is_case_sensitive=BIT,
-    is_fixed_length_clr_type=BIT,
-    source_server=SYSNAME,
-    source_database=SYSNAME,
-    source_schema=SYSNAME,
-    source_table=SYSNAME,
-    source_column=SYSNAME,
-    is_identity_column=BIT,
-    is_part_of_unique_key=BIT,
-    is_updateable=BIT,
-    is_computed_column=BIT,
-    is_sparse_column_set=BIT,
-    ordinal_in_order_by_list=SMALLINT,
-    order_by_list_length=SMALLINT,
-    order_by_is_descending=SMALLINT,
-    tds_type_id=INT,
-    tds_length=INT,
-    tds_collation_id=INT,
-    tds_collation_sort_id=TINYINT,
+    """
+    is_hidden bit; column_ordinal int; name sysname; is_nullable bit; system_type_id int;
+    system_type_name nvarchar(256); max_length smallint; precision tinyint; scale tinyint; collation_name sysname;
+    user_type_id int; user_type_database sysname; user_type_schema sysname; user_type_name sysname;
+    assembly_qualified_type_name nvarchar(4000); xml_collection_id int; xml_collection_database sysname;
+    xml_collection_schema sysname; xml_collection_name sysname; is_xml_document bit; is_case_sensitive bit;
+    is_fixed_length_clr_type bit; source_server sysname; source_database sysname; source_schema sysname;
+    source_table sysname; source_column sysname; is_identity_column bit; is_part_of_unique_key bit; is_updateable bit;
+    is_computed_column bit; is_sparse_column_set bit; ordinal_in_order_by_list smallint;
+    order_by_list_length smallint; order_by_is_descending smallint; tds_type_id int; tds_length int;
+    tds_collation_id int; tds_collation_sort_id tinyint
+    """
 )
 
 
-def describe_result(executor: Execution, text: str, declarations: str) -> None:
+def describe_result(execution: Execution, text: str, declarations: str) -> None:
     """Send what sp_describe_first_result_set says of a batch."""
     variables: dict[str, tuple[SqlType, Scalar]] = {
         name.lower(): (kind, None) for name, kind, _ in parse_declarations(declarations)
     }
-    rows: list[list[Cell]] = []
-    with executor.session.own_variables(variables):
+    columns: tuple[OutputColumn, ...] = ()
+    with execution.session.own_variables(variables):
         statement = next(
             (found for found in parse_batch(text).statements if isinstance(found, commands.SelectStatement)), None
         )
         if statement is not None:
-            bound = executor.binder().bind_query(statement.query, None, outermost=True)
-            for place, column in enumerate(bound.columns, start=1):
-                kind = column.shown_type
-                facts = SYSTEM_TYPES[kind.name]
-                collation = kind.collation if kind.is_text and kind.name != "xml" else None
-                rows.append(
-                    [
-                        *(0, place, column.name or None, int(column.nullable), facts[0], str(kind), kind.max_length),
-                        *(kind.catalogue_precision, kind.catalogue_scale, collation, None, None, None, None, None),
-                        *(None, None, None, None, 0, int(kind.is_text and not kind.is_folded), 0, None, None, None),
-                        *(None, None, int(column.identity), None, int(not column.computed), int(column.computed), 0),
-                        *(None, None, None, _tds_token(kind), _tds_length(kind)),
-                        *((13632521, 52) if collation else (None, None)),
-                    ]
-                )
-    executor.send_table(_RESULT_COLUMNS, rows)
+            columns = execution.binder().bind_query(statement.query, None, outermost=True).columns
+    _send(execution, _RESULT_COLUMNS, [_describe(place, column) for place, column in enumerate(columns, start=1)])
+
+
+def _describe(place: int, column: OutputColumn) -> dict[str, Cell]:
+    kind = column.shown_type
+    collation = kind.collation if kind.is_text and kind.name != "xml" else None
+    row: dict[str, Cell] = {
+        "column_ordinal": place,
+        "name": column.name or None,
+        "is_nullable": int(column.nullable),
+        "system_type_id": SYSTEM_TYPES[kind.name][0],
+        "system_type_name": str(kind),
+        "max_length": kind.max_length,
+        "precision": kind.catalogue_precision,
+        "scale": kind.catalogue_scale,
+        "collation_name": collation,
+        "is_case_sensitive": int(kind.is_text and not kind.is_folded),
+        "is_identity_column": int(column.identity),
+        "is_updateable": int(not column.computed),
+        "is_computed_column": int(column.computed),
+        "tds_type_id": _tds_token(kind),
+        "tds_length": _tds_length(kind),
+    }
+    row |= dict.fromkeys(("is_hidden", "is_xml_document", "is_fixed_length_clr_type", "is_sparse_column_set"), 0)
+    return row | ({"tds_collation_id": 13632521, "tds_collation_sort_id": 52} if collation else {})
 
 
 def _tds_token(kind: SqlType) -> int:
@@ -117,58 +96,49 @@ def _tds_length(kind: SqlType) -> int:
 
 
 _PARAMETER_COLUMNS: Final = result_columns(
-    parameter_ordinal=INT,
-    name=SYSNAME,
-    suggested_system_type_id=INT,
-    suggested_system_type_name=nvarchar(256),
-    suggested_max_length=SMALLINT,
-    suggested_precision=TINYINT,
-    suggested_scale=TINYINT,
-    suggested_user_type_id=INT,
-    suggested_user_type_database=SYSNAME,
-    suggested_user_type_schema=SYSNAME,
-    suggested_user_type_name=SYSNAME,
-    suggested_assembly_qualified_type_name=nvarchar(4000),
-    suggested_xml_collection_id=INT,
-    suggested_xml_collection_database=SYSNAME,
-    suggested_xml_collection_schema=SYSNAME,
-    suggested_xml_collection_name=SYSNAME,
-    suggested_is_xml_document=BIT,
-    suggested_is_case_sensitive=BIT,
-    suggested_is_fixed_length_clr_type=BIT,
-    suggested_is_input=BIT,
-    suggested_is_output=BIT,
-    formal_parameter_name=SYSNAME,
-    suggested_tds_type_id=INT,
-    suggested_tds_length=INT,
+    """
+    parameter_ordinal int; name sysname; suggested_system_type_id int; suggested_system_type_name nvarchar(256);
+    suggested_max_length smallint; suggested_precision tinyint; suggested_scale tinyint; suggested_user_type_id int;
+    suggested_user_type_database sysname; suggested_user_type_schema sysname; suggested_user_type_name sysname;
+    suggested_assembly_qualified_type_name nvarchar(4000); suggested_xml_collection_id int;
+    suggested_xml_collection_database sysname; suggested_xml_collection_schema sysname;
+    suggested_xml_collection_name sysname; suggested_is_xml_document bit; suggested_is_case_sensitive bit;
+    suggested_is_fixed_length_clr_type bit; suggested_is_input bit; suggested_is_output bit;
+    formal_parameter_name sysname; suggested_tds_type_id int; suggested_tds_length int
+    """
 )
 
 
-def describe_parameters(executor: Execution, text: str) -> None:
+def describe_parameters(execution: Execution, text: str) -> None:
     """Send what sp_describe_undeclared_parameters makes of a batch. Raises SqlError 11502 where a type stays open."""
     found: dict[str, SqlType] = {}
-    names: list[str] = []
-    with executor.session.own_variables({}):
+    names: dict[str, None] = {}
+    with execution.session.own_variables({}):
         for statement in parse_batch(text).statements:
-            for name in _variables(statement):
-                if name not in names:
-                    names.append(name)
-            _bind_for_types(WriteBinder(executor.session, found), statement, executor.session.identity_insert)
-    rows: list[list[Cell]] = []
-    for place, name in enumerate(names, start=1):
-        kind = found.get(name)
-        if kind is None:
-            raise make_error(11502, name)
-        if kind.name == "null":
-            kind = varchar(8000)
-        rows.append(
-            [
-                *(place, name, SYSTEM_TYPES[kind.name][0], str(kind), kind.max_length, kind.catalogue_precision),
-                *(kind.catalogue_scale, None, None, None, None, None, None, None, None, None, 0, 0, 0, 1, 0, None),
-                *(_tds_token(kind), _tds_length(kind)),
-            ]
-        )
-    executor.send_table(_PARAMETER_COLUMNS, rows)
+            names |= dict.fromkeys(_variables(statement))
+            _bind_for_types(WriteBinder(execution.session, found), statement, execution.session.identity_insert)
+    rows = [_describe_parameter(place, name, found.get(name)) for place, name in enumerate(names, start=1)]
+    _send(execution, _PARAMETER_COLUMNS, rows)
+
+
+def _describe_parameter(place: int, name: str, kind: SqlType | None) -> dict[str, Cell]:
+    if kind is None:
+        raise make_error(11502, name)
+    if kind.name == "null":
+        kind = varchar(8000)
+    facts: dict[str, Cell] = {
+        "system_type_id": SYSTEM_TYPES[kind.name][0],
+        "system_type_name": str(kind),
+        "max_length": kind.max_length,
+        "precision": kind.catalogue_precision,
+        "scale": kind.catalogue_scale,
+        "tds_type_id": _tds_token(kind),
+        "tds_length": _tds_length(kind),
+        "is_input": 1,
+    }
+    facts |= dict.fromkeys(("is_xml_document", "is_case_sensitive", "is_fixed_length_clr_type", "is_output"), 0)
+    row: dict[str, Cell] = {"parameter_ordinal": place, "name": name}
+    return row | {f"suggested_{fact}": value for fact, value in facts.items()}
 
 
 def _variables(statement: commands.Statement) -> list[str]:

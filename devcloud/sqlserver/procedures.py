@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from devcloud.sqlserver.engine.declarations import parse_declarations
+from devcloud.sqlserver.engine.sysviews import SYSTEM_VIEWS, SystemView
 from devcloud.sqlserver.engine.values import Scalar
 from devcloud.sqlserver.errors import SqlError, make_error, refuse
 from devcloud.sqlserver.execution import Execution
 from devcloud.sqlserver.faults import Fault
 from devcloud.sqlserver.metadata import describe_parameters, describe_result
-from devcloud.sqlserver.odbc_catalogue import list_columns, list_data_types, list_primary_keys, list_tables
+from devcloud.sqlserver.odbc_catalogue import list_catalogue
 from devcloud.sqlserver.tsql.commands import Execute
 from devcloud.sqlserver.tsql.names import split_name
 from devcloud.sqlserver.types import SqlType, nvarchar
@@ -132,31 +133,14 @@ def _describe_parameters(executor: Execution, arguments: Arguments) -> None:
     describe_parameters(executor, str(given.get("tsql") or ""))
 
 
-_COLUMN_PARAMETERS: Final = (
-    *("table_name", "table_owner", "table_qualifier", "column_name", "namescope", "odbcver", "fusepattern"),
-)
+def _list_catalogue(name: str, view: SystemView) -> Procedure:
+    """Return the procedure of that name, which sends a view's rows."""
+    parameters = tuple(parameter for parameter, _ in view.parameters)
 
+    def procedure(executor: Execution, arguments: Arguments) -> None:
+        list_catalogue(executor, view, read_arguments(name, arguments, parameters))
 
-def _columns(executor: Execution, arguments: Arguments) -> None:
-    given = read_arguments("sp_columns_100", arguments, _COLUMN_PARAMETERS)
-    list_columns(executor, given)
-
-
-def _primary_keys(executor: Execution, arguments: Arguments) -> None:
-    given = read_arguments("sp_pkeys", arguments, ("table_name", "table_owner", "table_qualifier"))
-    list_primary_keys(executor, given)
-
-
-def _tables(executor: Execution, arguments: Arguments) -> None:
-    given = read_arguments(
-        "sp_tables", arguments, ("table_name", "table_owner", "table_qualifier", "table_type", "fusepattern")
-    )
-    list_tables(executor, given)
-
-
-def _data_types(executor: Execution, arguments: Arguments) -> None:
-    given = read_arguments("sp_datatype_info_100", arguments, ("data_type", "odbcver"))
-    list_data_types(executor, given.get("data_type"))
+    return procedure
 
 
 def _rename(executor: Execution, arguments: Arguments) -> None:
@@ -179,10 +163,5 @@ PROCEDURES: Final[dict[str, Procedure]] = {
     "sp_rename": _rename,
     "sp_describe_first_result_set": _describe_result,
     "sp_describe_undeclared_parameters": _describe_parameters,
-    "sp_columns_100": _columns,
-    "sp_columns": _columns,
-    "sp_pkeys": _primary_keys,
-    "sp_tables": _tables,
-    "sp_datatype_info_100": _data_types,
-    "sp_datatype_info": _data_types,
+    **{name: _list_catalogue(name, view) for name, view in SYSTEM_VIEWS.items() if view.parameters},
 }

@@ -301,3 +301,51 @@ def test_views_show_what_is_beneath(server: SqlServer) -> None:
         "db",
     )[0]
     assert found == [("id", "int", 0), ("name", "varchar", 1)]
+
+
+ODBC_COLUMNS = {
+    # type: SQL_… number, size, length, digits, radix, SQL data type, its subtype, length in octets
+    "int": (4, 10, 4, 0, 10, 4, None, None),
+    "bit": (-7, 1, 1, 0, None, -7, None, None),
+    "decimal(9,2)": (3, 9, 11, 2, 10, 3, None, None),
+    "money": (3, 19, 21, 4, 10, 3, None, None),
+    "float": (6, 53, 8, None, 2, 6, None, None),
+    "nvarchar(33)": (-9, 33, 66, None, None, -9, None, 66),
+    "varchar(max)": (12, 0, 0, None, None, 12, None, 0),
+    "binary(4)": (-2, 4, 4, None, None, -2, None, 4),
+    "timestamp": (-2, 8, 8, None, None, -2, None, 8),
+    "date": (91, 10, 6, 0, None, 9, 1, None),
+    "time(3)": (-154, 12, 12, 3, None, -154, None, None),
+    "datetime2(3)": (93, 23, 16, 3, None, 9, 3, None),
+    "datetimeoffset": (-155, 34, 20, 7, None, -155, None, None),
+    "uniqueidentifier": (-11, 36, 16, None, None, -11, None, None),
+    "sql_variant": (-150, 0, 16, 0, None, -150, None, None),
+}
+
+
+def test_odbc_learns_of_columns_keys_tables_and_types(server: SqlServer) -> None:
+    listed = ", ".join(f"[c_{kind}] {kind}" for kind in ODBC_COLUMNS)
+    server.execute("CREATE SCHEMA x", "db")
+    server.execute(f"CREATE TABLE x.t_1 (z int IDENTITY, a int, {listed}, PRIMARY KEY (a DESC, z))", "db")
+    server.execute("CREATE TABLE x.tx1 (id int); CREATE SYNONYM x.s FOR x.tx1", "db")
+    server.execute("CREATE VIEW x.v AS SELECT id FROM x.tx1", "db")
+    first, *rows = server.execute("EXEC sp_columns @table_name = 't\\_1', @column_name = '[b-z]%'", "db")[0]
+    assert (first[2], first[3], first[5], first[10], first[16]) == ("t_1", "z", "int identity", 0, 1)
+    assert {str(row[3])[2:]: (row[4], *row[6:10], *row[13:16]) for row in rows} == ODBC_COLUMNS
+    assert [row[16] for row in rows] == list(range(3, 3 + len(rows)))
+    for pattern, names in (("T_1", ["t_1", "tx1"]), ("t[x-z]1", ["tx1"]), ("none", [])):
+        tables = server.execute(f"EXEC sp_tables @table_name = '{pattern}', @table_owner = 'x'", "db")[0]
+        assert [row[:4] for row in tables] == [("db", "x", name, "TABLE") for name in names]
+    views = server.execute("EXEC sp_tables @table_owner = 'x', @table_type = '''VIEW'''", "db")[0]
+    assert [row[2] for row in views] == ["v"]
+    keys = server.execute("EXEC sp_pkeys 't_1', 'X'", "db")[0]
+    assert [row[:5] for row in keys] == [("db", "x", "t_1", "a", 1), ("db", "x", "t_1", "z", 2)]
+    assert server.execute("EXEC sp_pkeys 't%'", "db")[0] == []
+    types = server.execute("EXEC sp_datatype_info_100 93", "db")[0]
+    assert [row[:6] for row in types] == [
+        ("datetime2", 93, 27, "'", "'", "scale"),
+        ("datetime", 93, 23, "'", "'", None),
+        ("smalldatetime", 93, 16, "'", "'", None),
+    ]
+    with pytest.raises(SqlError, match="is not a parameter for procedure sp_pkeys"):
+        server.execute("EXEC sp_pkeys @column_name = 'a'", "db")

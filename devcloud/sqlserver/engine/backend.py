@@ -136,7 +136,7 @@ class Instance:
         self.root.close()
 
 
-_PARAMETER: Final = re.compile(r"\$(v\d+)\b")
+_PARAMETER: Final = re.compile(r"\$(\w+)\b")
 
 
 def used_parameters(sql: str, parameters: Mapping[str, object]) -> dict[str, object]:

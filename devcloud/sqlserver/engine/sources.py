@@ -137,7 +137,7 @@ class SourceBinder(ExpressionBinder):
         if source.name[-1].startswith("#"):
             raise refuse("temporary table")
         catalogue, schema, name = self.locate(source.name)
-        view = SYSTEM_VIEWS.get((schema.lower(), name.lower()))
+        view = SYSTEM_VIEWS.get(f"{schema}.{name}".lower())
         if view is not None and (self.environment.has_change_tracking or "change_tracking" not in name.lower()):
             return self._bind_system_view(view, catalogue, source)
         catalogue, table = self.find_table(source.name)
