@@ -15,13 +15,11 @@ from typing import Any
 
 from hygge_engine.orchestration.context import Context, Task, Timer
 from hygge_engine.orchestration.progress import LoadProgress
+from hygge_engine.orchestration.stop_signals import CancelSignal, HasteSignal
 from hygge_engine.orchestration.summary import summarize
 from hygge_engine.orchestration.verdict import CRASH_PAUSE_SECONDS, CRASHED, CRASHES_LIMIT, close, judge, left, told
 from hygge_engine.orchestration.window import EntityRunState
 from hygge_engine.plain_text import carried_in
-
-# The external event that asks a load to stop.
-CANCEL_EVENT = "cancel"
 
 # Times that `plan_load` is tried: it reads a few files, so next to nothing that stops it passes by itself.
 PLAN_ATTEMPTS = 3
@@ -65,15 +63,14 @@ def load_steps(
 ) -> Steps:
     """`load`, for a host that wants to show each entity as it settles, or that keeps no history (None: no limit).
 
-    ``haste``: events by which somebody who waits for a cancelled load says that it waits for something silent. With the
-    first each entity gives up its table at once, whatever its slice is about; with the second all settle as they stand.
+    ``haste``: two events, see `HasteSignal`. With the first each entity gives up its table at once, whatever its slice
+    is about; with the second all settle as they stand.
     """
     input_ = context.get_input() or {}
     # Whoever started the load: nothing that it asks with can keep its end from being written.
     request = carried_in({key: value for key, value in input_.items() if key != CARRIED})
     load_id = request.get("coordinator_run_id") or context.instance_id
-    # Holds the event that is still waited for; empty once it has come.
-    cancel = [context.wait_for_external_event(CANCEL_EVENT)]
+    cancel = CancelSignal(context)
     if CARRIED in input_:
         progress = LoadProgress.from_json(input_[CARRIED], on_settled)
     else:
@@ -84,7 +81,7 @@ def load_steps(
             asked = {"load_id": load_id, "request": request}
             plan = yield from _ask(context, "plan_load", asked, PLAN_ATTEMPTS, cancel)
         progress = LoadProgress(plan, started, on_settled)
-    ended = yield from _run_entities(context, load_id, progress, cancel, list(haste), activities_per_history)
+    ended = yield from _run_entities(context, load_id, progress, cancel, HasteSignal(haste), activities_per_history)
     if not ended:
         context.continue_as_new({**request, CARRIED: progress.to_json()})
         return None
@@ -98,14 +95,19 @@ def load_steps(
 
 
 def _run_entities(
-    context: Context, load_id: str, progress: LoadProgress, cancel: list[Task], haste: list[Task], limit: int | None
+    context: Context,
+    load_id: str,
+    progress: LoadProgress,
+    cancel: CancelSignal,
+    haste: HasteSignal,
+    limit: int | None,
 ) -> Generator[Task, Any, bool]:
     """Run the entities of a plan. True once each has settled; False where a new history should go on."""
     totals, window = progress.totals, progress.window
     running: dict[Task, EntityRunState] = {}
     begun = 0
     alarm = _Alarm(context)
-    if not cancel:
+    if cancel.has_come:
         _stop(progress, context.current_utc_datetime)
     while True:
         full = limit is not None and begun >= limit
@@ -123,7 +125,7 @@ def _run_entities(
         if alarm.set(window.next_due) and alarm.timer is not None:
             fresh.append(alarm.timer)
         context.set_custom_status(totals.status("loading", window))
-        waits_for = [*running, *cancel, *haste[:1]]
+        waits_for = [*running, *cancel.waits_for, *haste.waits_for]
         if alarm.timer is not None:
             waits_for.append(alarm.timer)
         if fresh and outstanding:
@@ -137,12 +139,10 @@ def _run_entities(
             _go_on(entity_run, answer, now, progress)
         elif winner is alarm.timer:
             window.wake(max(now, alarm.ring()))
-        elif winner in cancel:
-            cancel.clear()
+        elif cancel.take(winner):
             _stop(progress, now)
-        elif winner in haste:
-            haste.remove(winner)
-            hurry = _let_go if haste else _leave
+        elif haste.take(winner):
+            hurry = _leave if haste.is_last else _let_go
             hurry(progress, list(running.values()), now)
             running.clear()
 
@@ -254,7 +254,7 @@ class _Alarm:
 
 
 def _ask(
-    context: Context, name: str, input_: dict[str, Any], attempts: int, cancel: list[Task] | None = None
+    context: Context, name: str, input_: dict[str, Any], attempts: int, cancel: CancelSignal | None = None
 ) -> Generator[Task, Any, dict[str, Any]]:
     """Call an activity until it answers with anything but a transient failure; the last failure is the answer then.
 
@@ -263,8 +263,8 @@ def _ask(
     attempt, crashes, waits = 1, 0, 0
     while True:
         task = context.call_activity(name, {**input_, "attempt": attempt, "waits": waits})
-        while cancel and (yield context.task_any([task, *cancel])) in cancel:
-            cancel.clear()
+        if cancel is not None and not cancel.has_come:
+            cancel.take((yield context.task_any([task, *cancel.waits_for])))
         answer = yield from _read(task)
         if answer is None:
             crashes += 1

@@ -17,16 +17,17 @@ from hygge_engine.errors import HyggeError
 from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.orchestration.activities import Activities, compact
 from hygge_engine.orchestration.in_process import LocalContext, run_orchestrator
-from hygge_engine.orchestration.load import CANCEL_EVENT, load_steps
+from hygge_engine.orchestration.load import load_steps
 from hygge_engine.orchestration.places import place_of
 from hygge_engine.orchestration.request import LoadRequest
+from hygge_engine.orchestration.stop_signals import CANCEL_EVENT
 from hygge_engine.project.models.project import Entity, Project
 from hygge_engine.retry import seconds_since_success
 from hygge_engine.telemetry import Telemetry, telemetry_of_process
 
 _log = logging.getLogger(__name__)
 
-# The events that tell a cancelled load to wait for nobody, in the order in which they come: `load_steps`, ``haste``.
+# The events that tell a cancelled load to wait for nobody, in the order in which they come: `HasteSignal`.
 _HASTE = ("let_go", "leave")
 
 # So much processor time is work; waiting for an answer, and showing that, takes a tenth of it in a second.

@@ -14,13 +14,13 @@ from hygge_engine import __version__
 from hygge_engine.errors import ConfigurationError, HyggeError, UnknownSelection
 from hygge_engine.masking import masked_in
 from hygge_engine.orchestration.durable_status import DurableStatus, is_running, output_of, request_of
-from hygge_engine.orchestration.load import CANCEL_EVENT
 from hygge_engine.orchestration.request import (
     REQUESTED_BY_LIMIT_CHARACTERS,
     LoadRequest,
     parse_request,
     usable_traceparent,
 )
+from hygge_engine.orchestration.stop_signals import CANCEL_EVENT
 from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.plain_text import shortened
 from hygge_engine.telemetry import in_trace_of
