@@ -190,6 +190,8 @@ class LocalLake:
         while pending or links:
             # What is there itself comes before what links lead to.
             folder = pending.pop() if pending else links.pop(0)
+            if folder != directory and self._reach is not None and self._reach.objection(self._place(folder))[0]:
+                continue  # one of the project's own, as .git, or the engine's beside what a home reads
             if recursive and not self._is_first(folder, seen):
                 continue
             for path in self._names(folder):
