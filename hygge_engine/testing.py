@@ -115,9 +115,9 @@ def check_store(
     add((2, "c"), (3, "d"))
     expect("an increment replaces rows by key where the store merges, and is added where it does not")
 
-    table = open_table()
-    lease = _begin(table, "abandoned", key, "changes")
-    writer = table.writer(lease, SCHEMA, marked=True)
+    destination = open_table()
+    lease = _begin(destination, "abandoned", key, "changes")
+    writer = destination.writer(lease, SCHEMA, marked=True)
     writer.write(_batch([(9, "never")]))
     expect("staged rows are seen by nobody")
     writer.abandon()
@@ -145,23 +145,23 @@ def check_store(
 
 
 def _check_slices(open_table: Callable[[], Destination[Any]], key: tuple[str, ...]) -> None:
-    table = open_table()
-    lease = _begin(table, "sliced", key, "changes")
-    table.publish(lease, _stage(table, lease, [(4, "e")]), position=["4"], last=False)
-    table = open_table()
-    lease = table.attach("sliced", 2)
+    destination = open_table()
+    lease = _begin(destination, "sliced", key, "changes")
+    destination.publish(lease, _stage(destination, lease, [(4, "e")]), position=["4"], last=False)
+    destination = open_table()
+    lease = destination.attach("sliced", 2)
     position = lease.open.position if lease.open else None
     _expect(position == ["4"], "the next slice finds the position that was committed", str(position))
     lease.take_over()
-    table.publish(lease, _stage(table, lease, [(5, "f")]), position=None, last=True)
+    destination.publish(lease, _stage(destination, lease, [(5, "f")]), position=None, last=True)
     finished = open_table().attach("sliced", 3).own_result
     _expect(finished is not None and finished.rows == 2, "a load that ended remembers its totals", str(finished))
 
 
 def _check_ownership(open_table: Callable[[], Destination[Any]], key: tuple[str, ...]) -> None:
-    table = open_table()
-    zombie = _begin(table, "twice", key, "changes")
-    staged = _stage(table, zombie, [(6, "zombie")])
+    destination = open_table()
+    zombie = _begin(destination, "twice", key, "changes")
+    staged = _stage(destination, zombie, [(6, "zombie")])
     try:
         open_table().attach("another", 1)
     except LandingBusy:
@@ -172,7 +172,7 @@ def _check_ownership(open_table: Callable[[], Destination[Any]], key: tuple[str,
     successor = table_again.attach("twice", 2)
     successor.take_over()
     try:
-        table.publish(zombie, staged, position=None, last=True)
+        destination.publish(zombie, staged, position=None, last=True)
     except LandingFenced:
         pass
     else:
@@ -180,35 +180,35 @@ def _check_ownership(open_table: Callable[[], Destination[Any]], key: tuple[str,
     table_again.publish(successor, _stage(table_again, successor, [(6, "g")]), position=None, last=True)
 
 
-def _land(table: Destination[Any], key: tuple[str, ...], mode: Mode, rows: Sequence[tuple[int, str]]) -> None:
+def _land(destination: Destination[Any], key: tuple[str, ...], mode: Mode, rows: Sequence[tuple[int, str]]) -> None:
     """A load in one slice, as the flow makes it."""
-    lease = _begin(table, uuid4().hex, key, mode)
-    files = _stage(table, lease, rows)
+    lease = _begin(destination, uuid4().hex, key, mode)
+    files = _stage(destination, lease, rows)
     if mode != "reload":
-        table.publish(lease, files, position=None, last=True)
+        destination.publish(lease, files, position=None, last=True)
         return
     lease.write_changes(staged=tuple(files), phase="dropping")
-    _expect(table.drop(lease), "a table that nobody reads can be dropped", "it cannot")
-    _expect(table.drop_wait(lease) is None, "nothing has to be waited for here", "something has")
+    _expect(destination.drop(lease), "a table that nobody reads can be dropped", "it cannot")
+    _expect(destination.drop_wait(lease) is None, "nothing has to be waited for here", "something has")
     if files:
-        table.publish(lease, files, position=None, last=True, new_generation=True)
+        destination.publish(lease, files, position=None, last=True, new_generation=True)
     else:
-        table.clear(lease)
+        destination.clear(lease)
 
 
-def _begin(table: Destination[Any], load_id: str, key: tuple[str, ...], mode: Mode) -> TableLease:
-    lease: TableLease = table.attach(load_id, 1)
+def _begin(destination: Destination[Any], load_id: str, key: tuple[str, ...], mode: Mode) -> TableLease:
+    lease: TableLease = destination.attach(load_id, 1)
     if mode != "reload":
-        table.check_history(lease)
+        destination.check_history(lease)
     phase: Phase = "staging" if mode == "reload" else "landing"
     opened = OpenLoad(load_id=load_id, mode=mode, phase=phase, started=datetime.now(UTC).isoformat())
     lease.begin(opened, key_columns=key, columns={field.name: str(field.type) for field in SCHEMA})
     return lease
 
 
-def _stage(table: Destination[Any], lease: TableLease, rows: Sequence[tuple[int, str]]) -> list[StagedFile]:
+def _stage(destination: Destination[Any], lease: TableLease, rows: Sequence[tuple[int, str]]) -> list[StagedFile]:
     marked = lease.open is not None and lease.open.mode == "changes"
-    writer = table.writer(lease, SCHEMA, marked=marked)
+    writer = destination.writer(lease, SCHEMA, marked=marked)
     for row in rows:
         writer.write(_batch([row]))
     return writer.finish()

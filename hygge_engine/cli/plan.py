@@ -127,8 +127,8 @@ def _plan_entity(
         line.errors.append(f"the destination: {unreachable.message}")
     else:
         try:
-            table = open_table(project, entity)
-            state = table.state() or LandingState()
+            destination = open_table(project, entity)
+            state = destination.state() or LandingState()
             _add_state(line, state)
             if moved := check_author(state, author_of(project, entity), entity):
                 line.warnings.append(moved)
@@ -152,7 +152,7 @@ def _plan_entity(
         line.errors.append(f"the source: {error}" + (f" ({place})" if place else ""))
     try:
         if state is not None and polish is not None:
-            _add_destination(line, table, state, polish)
+            _add_destination(line, destination, state, polish)
     except HyggeError as error:
         line.errors.append(f"the destination: {error}")
     return line, state
@@ -198,10 +198,10 @@ def _add_source(line: Line, table: SourceSchema, entity: Entity, project: Projec
     return polish
 
 
-def _add_destination(line: Line, table: Destination[Any], state: LandingState, polish: Polish) -> None:
+def _add_destination(line: Line, destination: Destination[Any], state: LandingState, polish: Polish) -> None:
     """Whether the source's rows can settle where they are to."""
     mode = mode_of(state, reload=line.run_type == "full_drop")
-    line.warnings += look_at_place(table, state, polish, [column.name for column in polish.table.columns], mode)
+    line.warnings += look_at_place(destination, state, polish, [column.name for column in polish.table.columns], mode)
 
 
 def _add_state(line: Line, state: LandingState) -> None:

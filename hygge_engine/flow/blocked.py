@@ -61,14 +61,14 @@ def try_to_go_on(project: Project, entity: Entity, state: LandingState) -> None:
                 polish.apply(batch.rows, stamp).select(names)
 
 
-def _check_intent(table: Destination[Any], opened: OpenLoad) -> None:
+def _check_intent(destination: Destination[Any], opened: OpenLoad) -> None:
     """Whether what was to be published can be."""
-    if not isinstance(table, FolderTable):
+    if not isinstance(destination, FolderTable):
         return
     for file in opened.intent:
-        if table.lake.info(file.staged) is None:
+        if destination.lake.info(file.staged) is None:
             continue  # published already
-        if table.lake.info(file.final) is not None:
+        if destination.lake.info(file.final) is not None:
             raise LandingBroken(
                 f"{file.final} exists already, and not by this engine: another publisher writes to the table",
                 hint="Stop the other publisher, then reload the table with run_type full_drop.",

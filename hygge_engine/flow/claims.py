@@ -9,10 +9,10 @@ from hygge_engine.stores.base import Claim, Destination
 from hygge_engine.stores.landing.state import LandingState
 
 
-def told_with_claim(error: NotOurs, table: Destination[Any]) -> NotOurs:
+def told_with_claim(error: NotOurs, destination: Destination[Any]) -> NotOurs:
     """The error, with whose table it is where another entity's landing state in the same store says so."""
     try:
-        claim = table.claim()
+        claim = destination.claim()
     except HyggeError:
         return error
     return error if claim is None else NotOurs(f"{error.message}; it is {claimed(claim)}", hint=error.hint)

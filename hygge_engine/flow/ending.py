@@ -15,7 +15,7 @@ from hygge_engine.stores.landing.state import ExpectationResult
 DROP_PAUSE_SECONDS = 5.0
 
 
-def replace_table(table: Destination[Any], lease: TableLease) -> Wait | None:
+def replace_table(destination: Destination[Any], lease: TableLease) -> Wait | None:
     """Drop the old table, wait until it is gone, land what the reload has staged: each step can be resumed.
 
     Asks nothing of the source. None once the reload has ended, else what has to be waited for.
@@ -23,18 +23,18 @@ def replace_table(table: Destination[Any], lease: TableLease) -> Wait | None:
     opened = lease.open
     if opened is not None and opened.phase == "dropping":
         lease.sweep()  # nobody may still publish what an earlier load, now given up, had staged
-        if not table.drop(lease):
+        if not destination.drop(lease):
             return Wait("somebody is at work in the folder that is to be dropped", DROP_PAUSE_SECONDS)
-    if wait := table.drop_wait(lease):
+    if wait := destination.drop_wait(lease):
         return wait
     if lease.open is not None and lease.open.staged:
-        table.publish(lease, lease.open.staged, position=None, last=True, new_generation=True)
+        destination.publish(lease, lease.open.staged, position=None, last=True, new_generation=True)
     else:
-        table.clear(lease)
+        destination.clear(lease)
     return None
 
 
-def let_go(table: Destination[Any], lease: TableLease, started: datetime, *, waits: bool) -> SliceResult:
+def let_go(destination: Destination[Any], lease: TableLease, started: datetime, *, waits: bool) -> SliceResult:
     """The last slice of an entity run that is not to go on: nothing is read, and the table is given up.
 
     A reload that has staged everything is finished, because its old table may be gone already; what another one has
@@ -47,7 +47,7 @@ def let_go(table: Destination[Any], lease: TableLease, started: datetime, *, wai
         if opened is not None and lease.owns_open and opened.mode == "reload":
             if opened.phase == "staging":
                 lease.discard()
-            elif (wait := replace_table(table, lease)) and waits:
+            elif (wait := replace_table(destination, lease)) and waits:
                 due = seconds_from_now(wait.seconds)
                 return slice_result(lease, "continue", started, message=wait.message, not_before=due)
     lease.sweep()

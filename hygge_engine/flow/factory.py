@@ -31,8 +31,8 @@ def open_home(project: Project, entity: Entity) -> Home:
 
 def open_table(project: Project, entity: Entity) -> Destination[Any]:
     """The entity's destination, not yet connected."""
-    table: Destination[Any] = _call("open_table", entity.store, project, entity)
-    return table
+    destination: Destination[Any] = _call("open_table", entity.store, project, entity)
+    return destination
 
 
 def journal_of(project: Project, entity: Entity) -> tuple[Lake, str]:

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 class ExpectationGate:
     """Opens the checks of an entity, and says what to do where they fail."""
 
-    def __init__(self, entity: Entity, lease: TableLease, opening: LoadPlanner) -> None:
+    def __init__(self, entity: Entity, lease: TableLease, planner: LoadPlanner) -> None:
         self._entity = entity
         self._lease = lease
-        self._opening = opening
+        self._planner = planner
 
     def begin(self, opened: OpenLoad) -> ExpectationMonitor | None:
         """The checks of a slice, which go on where the slice before has stopped; None where nothing is expected."""
-        polish = replace(self._opening.polish, table=self._opening.landed())
+        polish = replace(self._planner.polish(), table=self._planner.landed())
         rules = rules_of(self._entity.expectations, polish, self._lease.state.key_columns)
         if rules is None:
             return None
@@ -50,11 +50,11 @@ class ExpectationGate:
         """The same where there is nothing new to read: no rows have come besides those of a load that was finished
         first, and the newest value is no newer."""
         state, carried = self._lease.state, self._lease.adopted_result
-        polish = self._opening.polish
-        key = polish.key(self._opening.key_columns)
+        polish = self._planner.polish()
+        key = polish.key(self._planner.key_columns)
         rules = rules_of(self._entity.expectations, polish, key)
         before = carried.checked if carried else ExpectationResult()
-        if rules is None or self._opening.is_backfill:
+        if rules is None or self._planner.is_backfill:
             return before
         checks = ExpectationMonitor(rules, replace(before, newest=state.newest), in_order=False)
         return checks.judge(last=True, started=datetime.now(UTC), hint=self._hint("There was nothing new to load."))

@@ -45,20 +45,20 @@ def check_author(state: LandingState, author: Author, entity: Entity) -> str:
     return f"its rows came from {before.source} so far, and come from {author.source} now"
 
 
-def adoption_of(project: Project, entity: Entity, table: Destination[Any]) -> Adoption:
+def adoption_of(project: Project, entity: Entity, destination: Destination[Any]) -> Adoption:
     """What handing a table over to an entity would mean. Raises StoreError or LakeError where there is nothing to hand
     over."""
-    (state, _), author = table.state_to_replace(), author_of(project, entity)
+    (state, _), author = destination.state_to_replace(), author_of(project, entity)
     if state is None or state.author is None or state.author.project == author.project:
-        return _with_claim(table.adopt(), table.claim(), entity)
+        return _with_claim(destination.adopt(), destination.claim(), entity)
     same = state.author.source == author.source
     goes_on = "Its loads go on where those of that project have stopped."
     return Adoption(
-        table.table_name,
+        destination.table_name,
         f"{landed(state)}, by the project '{state.author.project}', which could not load it any more",
         "what every full_drop replaces" if same else f"all of it, by what is in {author.source}",
         "all of it, until then",
-        lambda: _hand_over(table, state, author, same=same),
+        lambda: _hand_over(destination, state, author, same=same),
         goes_on if same else f"It came from {state.author.source}: its first load has to be a full_drop.",
     )
 
@@ -89,12 +89,12 @@ def _give_up(claim: Claim, entity: Entity) -> None:
     claim.states.write(given_up)
 
 
-def _hand_over(table: Destination[Any], found: LandingState, author: Author, *, same: bool) -> None:
+def _hand_over(destination: Destination[Any], found: LandingState, author: Author, *, same: bool) -> None:
     """Raises LandingBusy where the other project is loading the table, LandingFenced where its state has changed."""
-    states = table.states()
+    states = destination.states()
     state = states.read()
     if state is None or state.author != found.author:
-        raise LandingFenced(f"the landing state of {table.table_name} has changed meanwhile: look again")
+        raise LandingFenced(f"the landing state of {destination.table_name} has changed meanwhile: look again")
     if state.owner is not None and is_at_work(state):
         raise LandingBusy(f"load {state.owner.load_id} owns this table until {state.owner.expires}")
     adopted = state.adopted if same else datetime.now(UTC).isoformat("T", "seconds")

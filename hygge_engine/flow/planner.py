@@ -51,14 +51,14 @@ class LoadPlanner:
     def __init__(
         self,
         home: Home,
-        table: Destination[Any],
+        destination: Destination[Any],
         lease: TableLease,
         manifest: Manifest,
         entity: Entity,
         task: SliceTask,
     ) -> None:
         self._home = home
-        self._table = table
+        self._destination = destination
         self._lease = lease
         self._manifest = manifest
         self._entity = entity
@@ -79,7 +79,7 @@ class LoadPlanner:
     @property
     def key_columns(self) -> tuple[str, ...]:
         """The key columns that the store's settings name."""
-        return self._table.key_columns
+        return self._destination.key_columns
 
     @property
     def is_backfill(self) -> bool:
@@ -97,16 +97,18 @@ class LoadPlanner:
             self._source = self._home.describe()
         return self._source
 
-    @property
     def polish(self) -> Polish:
-        """How the source's rows land. Raises ConfigurationError where the settings do not fit the source."""
+        """How the source's rows land, by its catalogue entry.
+
+        Raises ConfigurationError where the settings do not fit the source.
+        """
         if self._polish is None:
             self._polish = polish_of(self.describe(), self._entity.polish)
         return self._polish
 
     def begin(self) -> OpenLoad | None:
         """Open the load in the landing state; None where an increment has nothing new to read."""
-        source, polish = self.describe(), self.polish
+        source, polish = self.describe(), self.polish()
         mode = mode_of(self._lease.state, reload=self.reloads)
         columns = {column.name: str(column.type) for column in polish.table.columns}
         change = ""
@@ -128,12 +130,12 @@ class LoadPlanner:
             spelling_of(source, [self._entity.watermark.primary_key], "watermark")
         if mode != "reload":
             self._check_key(keys)
-        opened = self._window(mode, merges=self._table.merges and bool(keys))
+        opened = self._window(mode, merges=self._destination.merges and bool(keys))
         if opened is None:
             return None
         if opened.mode != "reload":
-            self._table.check_history(self._lease)
-        self._notes += look_at_place(self._table, self._lease.state, polish, columns, opened.mode)
+            self._destination.check_history(self._lease)
+        self._notes += look_at_place(self._destination, self._lease.state, polish, columns, opened.mode)
         self._record_columns(polish.table, columns, change)
         told_apart = _told_apart(polish.table, keys)
         opened = replace(opened, message=self.message, order=_reading_order(source), told_apart=told_apart)
@@ -150,12 +152,12 @@ class LoadPlanner:
         """
         if opened.mode == "reload" and opened.has_landed:
             return False  # nothing is left to read
-        source, polish, state = self.describe(), self.polish, self._lease.state
+        source, polish, state = self.describe(), self.polish(), self._lease.state
         keys = self._keys(polish, opened.mode)
         rules_of(self._entity.expectations, polish, keys)
         if opened.adopted and opened.mode != "reload":
-            self._table.check_history(self._lease)
-            look_at_place(self._table, state, polish, state.columns, opened.mode)
+            self._destination.check_history(self._lease)
+            look_at_place(self._destination, state, polish, state.columns, opened.mode)
         columns = {column.name: str(column.type) for column in polish.table.columns}
         drift = compare(state, columns, self._entity.schema_changes, polish.treatments)
         is_other_order = opened.position is not None and opened.order not in ((), _reading_order(source))
@@ -191,7 +193,7 @@ class LoadPlanner:
     def landed(self) -> SourceSchema:
         """The polished source with those columns only that the open load lands: others were left out, or have come
         since. Raises SchemaChanged where it was begun with another polish."""
-        return landed_table(self.polish, self._lease.state)
+        return landed_table(self.polish(), self._lease.state)
 
     def _record_columns(self, polished: SourceSchema, landed: dict[str, str], change: str) -> None:
         """Tell the schema manifest what is about to be landed, and what of it does not survive."""
@@ -206,10 +208,8 @@ class LoadPlanner:
             for column in polished.columns
             if column.name in landed
         ]
-        entity, table = self._entity, self._table
-        self._manifest.record(
-            entity.flow, entity.name, table.schema_name, table.table_name, columns, self._task.load_id, change
-        )
+        entity, schema, name = self._entity, self._destination.schema_name, self._destination.table_name
+        self._manifest.record(entity.flow, entity.name, schema, name, columns, self._task.load_id, change)
 
     def _window(self, mode: Mode, *, merges: bool) -> OpenLoad | None:
         """The rows to read, upper bound first; None where there are none.
@@ -363,16 +363,16 @@ class LoadPlanner:
 
     def _keys(self, polish: Polish, mode: Mode) -> tuple[str, ...]:
         """The key columns that the destination merges by, as they land: the configured ones, else the source's own."""
-        source, keys = polish.source, polish.key(self._table.key_columns)
+        source, keys = polish.source, polish.key(self._destination.key_columns)
         if self._tracks_changes and polish.inputs_of(keys) != set(source.key):
             raise ConfigurationError(
                 f"Change Tracking knows the deleted rows of {source.name} by its primary key "
                 f"({', '.join(source.key) or 'it has none'}) alone, the store its rows by ({', '.join(keys)})",
                 hint="Remove key_columns from the store, or change_tracking from the watermark.",
             )
-        if self._table.merges or self._table.needs_key:
+        if self._destination.merges or self._destination.needs_key:
             polish.check_identity(keys)
-        if not keys and mode != "reload" and self._table.needs_key:
+        if not keys and mode != "reload" and self._destination.needs_key:
             raise ConfigurationError(
                 f"{source.name} has no unique key, so changed rows cannot be merged into the table",
                 hint="Set key_columns on the store, or use run_type full_drop, which replaces what has landed.",
@@ -390,7 +390,7 @@ class LoadPlanner:
 
 
 def look_at_place(
-    table: Destination[Any], state: LandingState, polish: Polish, columns: Collection[str], mode: Mode
+    destination: Destination[Any], state: LandingState, polish: Polish, columns: Collection[str], mode: Mode
 ) -> list[str]:
     """Whether rows of these columns can settle where they are to, before the first of them is read; also what is there
     of somebody else, and stays. Raises ColumnRefused, NotOurs, LandingBroken."""
@@ -398,15 +398,15 @@ def look_at_place(
 
     if state.adopted and mode != "reload":
         raise LandingBroken(
-            f"{table.table_name} was handed over on {state.adopted[:10]}, and its rows are not from this source",
+            f"{destination.table_name} was handed over on {state.adopted[:10]}, and its rows are not from this source",
             hint="Load it once with run_type full_drop, which replaces them; increments go on from there.",
         )
-    table.check_columns(list(columns), state.columns)
+    destination.check_columns(list(columns), state.columns)
     schema = pa.schema([field for field in polish.table.schema if field.name in columns])
     try:
-        return table.check_place(state, schema, reload=mode == "reload")
+        return destination.check_place(state, schema, reload=mode == "reload")
     except NotOurs as error:
-        raise told_with_claim(error, table) from error
+        raise told_with_claim(error, destination) from error
 
 
 def _reading_order(source: SourceSchema) -> tuple[str, ...]:

@@ -315,7 +315,7 @@ class _Slice:
 
     def _steps(self, opened: OpenLoad, landed: SourceSchema) -> list[Step]:
         """What happens to each batch before it is staged, in this order."""
-        polish, state = self._planner.polish, self._lease.state
+        polish, state = self._planner.polish(), self._lease.state
         steps: list[Step] = []
         boundary = self._boundary(opened, polish.source)
         if boundary is not None:
@@ -341,7 +341,7 @@ class _Slice:
         """Send each batch of the window through the steps. Returns the position after the last one, and why reading
         stopped before the end of the window; None where it did not."""
         position = opened.position
-        window = window_of(opened, self._lease.state, self._planner.polish)
+        window = window_of(opened, self._lease.state, self._planner.polish())
         self._renewed = time.monotonic()
         try:
             with closing(self._home.read(window, position)) as batches:

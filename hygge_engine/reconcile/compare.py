@@ -89,14 +89,14 @@ class _Task:
 
     def run(self, found: Reconciliation) -> Reconciliation:
         """The verdict. Raises HyggeError where a side could not be asked."""
-        table = open_table(self.project, self.entity)
+        destination = open_table(self.project, self.entity)
         for left in reversed(range(ATTEMPTS)):
-            state = table.state()
+            state = destination.state()
             check_author(state or LandingState(), author_of(self.project, self.entity), self.entity)
             unready = _unready(state)
             if unready or state is None:
                 return _behind(found, unready, self._load)
-            judged = self._attempt(found, table, state, is_last=not left)
+            judged = self._attempt(found, destination, state, is_last=not left)
             if judged is not None:
                 return judged
         raise AssertionError("the last attempt always ends with a verdict")
@@ -106,24 +106,24 @@ class _Task:
         return _LOAD.format(self.entity.id)
 
     def _attempt(
-        self, found: Reconciliation, table: Destination[Any], state: LandingState, *, is_last: bool
+        self, found: Reconciliation, destination: Destination[Any], state: LandingState, *, is_last: bool
     ) -> Reconciliation | None:
         """Compare once; None where somebody wrote meanwhile or reading broke off, unless it is the last attempt."""
-        destination = table.read_back()
-        pending = call_with_retries(lambda: destination.pending(state))
-        version = destination.version()
+        readers = destination.read_back()
+        pending = call_with_retries(lambda: readers.pending(state))
+        version = readers.version()
         failure: HyggeError | None = None
         reading = _Reading(self.watch)
         try:
-            found, compares_all = self._compare(found, destination, state, reading)
+            found, compares_all = self._compare(found, readers, state, reading)
         except NotReadable:
             raise
         except HyggeError as error:
             failure, compares_all = error, False  # perhaps because the table moved
         if found.verdict == "equal" and not self.counts_only:
             return found
-        after = table.state()
-        moved = after is None or _landed(after) != _landed(state) or destination.version() != version
+        after = destination.state()
+        moved = after is None or _progress_of(after) != _progress_of(state) or readers.version() != version
         broke_off = failure is not None and failure.transient and reading.has_begun
         if (moved or broke_off) and not is_last:
             return None
@@ -133,7 +133,7 @@ class _Task:
             return _behind(found, pending or _MOVED, _WAIT if pending else _AGAIN)
         if found.verdict != "differs":
             return found
-        if pending := pending or call_with_retries(lambda: destination.pending(after)):
+        if pending := pending or call_with_retries(lambda: readers.pending(after)):
             return _behind(found, pending, _WAIT)
         if after.open is not None and (after.open.intent or compares_all):
             return _behind(found, f"the load that {after.open.load_id} has begun has not ended yet", self._load)
@@ -168,7 +168,7 @@ def _behind(found: Reconciliation, message: str, hint: str) -> Reconciliation:
     return replace(found, verdict="behind", message=message, hint=hint, examples=())
 
 
-class _Landed(NamedTuple):
+class _Progress(NamedTuple):
     """How far a table has come: while it stays the same, no load changes what readers see."""
 
     generation: int
@@ -177,10 +177,10 @@ class _Landed(NamedTuple):
     intent: tuple[StagedFile, ...]
 
 
-def _landed(state: LandingState) -> _Landed:
+def _progress_of(state: LandingState) -> _Progress:
     opened = state.open
     is_replacing = opened is not None and opened.phase in ("dropping", "waiting")
-    return _Landed(
+    return _Progress(
         state.generation,
         state.next_sequence,
         opened.phase if opened is not None and is_replacing else "",
@@ -238,22 +238,22 @@ class _Comparison:
         """Compare all columns of all rows."""
         with ExitStack() as stack:
             source, destination, moving = (stack.enter_context(HashedRows()) for _ in range(3))
-            for rows in self._source():
+            for rows in self._read_source():
                 source.add(self._hashing.rows(rows))
                 self._watch.read("source", source.rows)
-            for rows in self._landed(self._hashing.schema.names):
+            for rows in self._read_destination(self._hashing.schema.names):
                 destination.add(self._hashing.rows(rows))
                 self._watch.read("destination", destination.rows)
-            self._gather(moving, self._bound.moved(self._home))
+            self._add_keys_of(moving, self._bound.moved(self._home))
             difference = find_difference(source, destination, moving, keeps_versions=self._keeps_versions)
             if difference.is_equal:
-                return self._counted(found, difference)
+                return self._with_counts(found, difference)
             if self._is_late(difference, source, destination):
-                found = self._counted(found, difference)
+                found = self._with_counts(found, difference)
                 return replace(found, verdict="behind", message=_LATE, hint=_LOAD.format(self._entity.id))
-            return self._confirmed(found, difference, source, destination)
+            return self._confirm(found, difference, source, destination)
 
-    def _confirmed(
+    def _confirm(
         self, found: Reconciliation, difference: Difference, source: HashedRows, destination: HashedRows
     ) -> Reconciliation:
         """Read both sides once more, for the names of rows that differ, and to leave out those that have changed since
@@ -263,22 +263,22 @@ class _Comparison:
         span = Span(self._hashing, difference.to_load if difference.is_whole else (), self._cursor)
         with HashedRows() as moving:
             with HashedRows() as again:
-                for rows in self._source():
+                for rows in self._read_source():
                     again.add(self._hashing.rows(rows))
                     at_source.look(rows)
                     span.look(rows)
                 add_changed(moving, source, again)
             with HashedRows() as again:
-                for rows in self._landed(self._hashing.schema.names):
+                for rows in self._read_destination(self._hashing.schema.names):
                     again.add(self._hashing.rows(rows))
                     landed.look(rows)
                 add_changed(moving, destination, again)
-            self._gather(moving, self._bound.moved(self._home))
+            self._add_keys_of(moving, self._bound.moved(self._home))
             lasting = find_difference(source, destination, moving, keeps_versions=self._keeps_versions)
             since = self._landed_bound.moved(self._home) if self._bound is EVERYTHING else None
             is_next = self._is_in(since, lasting, source, destination)
             named = {key: kind for key, kind in keys.items() if not moving.has(key)}
-        found = self._counted(found, lasting)
+        found = self._with_counts(found, lasting)
         if lasting.is_equal:
             return replace(found, verdict="behind", message=_CHANGING, hint=_AGAIN)
         if not self._hashing.key:
@@ -295,7 +295,7 @@ class _Comparison:
             return _LOAD_AGAIN.format(self._entity.id, *bounds)
         return _RELOAD.format(self._entity.id)
 
-    def _counted(self, found: Reconciliation, difference: Difference) -> Reconciliation:
+    def _with_counts(self, found: Reconciliation, difference: Difference) -> Reconciliation:
         return replace(
             found,
             verdict="equal" if difference.is_equal else "differs",
@@ -317,14 +317,14 @@ class _Comparison:
         self._watch.read("source", source)
         with HashedRows() as keys, HashedRows() as moving:
             if self._keeps_versions:
-                for rows in self._landed(self._hashing.key):
+                for rows in self._read_destination(self._hashing.key):
                     keys.add(self._hashing.keys(rows))
                     self._watch.read("destination", keys.rows)
                 destination = keys.distinct_keys()
             else:
                 destination = self._destination.count()
                 self._watch.read("destination", destination)
-            self._gather(moving, self._bound.moved(self._home))
+            self._add_keys_of(moving, self._bound.moved(self._home))
             moved = moving.distinct_keys()
         # With Change Tracking the source's rows are those of now; any other bound leaves out what has changed since.
         least = source - moved if self._bound.tracks_changes else source
@@ -352,10 +352,10 @@ class _Comparison:
         if difference.is_equal or window is None:
             return False
         with HashedRows() as inside:
-            self._gather(inside, window)
+            self._add_keys_of(inside, window)
             return find_difference(source, destination, inside, keeps_versions=self._keeps_versions).is_equal
 
-    def _gather(self, moving: HashedRows, window: ReadWindow | None) -> None:
+    def _add_keys_of(self, moving: HashedRows, window: ReadWindow | None) -> None:
         """The keys of the rows in a window, and of what is gone in it."""
         if window is None or not self._hashing.key:
             return
@@ -365,7 +365,7 @@ class _Comparison:
                     if rows is not None:
                         moving.add(self._hashing.keys(self._as_landed(rows)))
 
-    def _source(self) -> Generator[Frame]:
+    def _read_source(self) -> Generator[Frame]:
         """The source's settled rows as they land."""
         with closing(self._home.read(self._bound.settled)) as batches:
             for batch in batches:
@@ -375,7 +375,7 @@ class _Comparison:
         """Rows as a load would land them; what it says of itself in them is not compared."""
         return frame_of(self._polish.apply(rows, _NO_LOAD).select(self._hashing.schema.names))
 
-    def _landed(self, columns: Sequence[str]) -> Generator[Frame]:
+    def _read_destination(self, columns: Sequence[str]) -> Generator[Frame]:
         """The destination's rows."""
         with closing(self._destination.read(columns)) as batches:
             for batch in batches:
