@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -17,14 +17,20 @@ import pyarrow as pa
 import pytest
 
 from hygge_engine.errors import NotOurs, StoreError, StoreUnavailable
+from hygge_engine.flow import run as flow_run
+from hygge_engine.homes.mssql.errors import Diagnosis
 from hygge_engine.homes.mssql.session import Session
 from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.project.models.settings import RunType
+from hygge_engine.stores.database.base import StoredState
+from hygge_engine.stores.database.lease import StateRow
 from hygge_engine.stores.database.table import DatabaseTable
-from hygge_engine.stores.landing.state import Mode, OpenLoad
+from hygge_engine.stores.landing.state import LandingState, Mode, OpenLoad
 from hygge_engine.stores.mssql import database as mssql_database
 from hygge_engine.stores.mssql.database import MssqlDatabase
+from hygge_engine.stores.mssql.errors import translate
+from tests.faults.test_interleavings import AT_ONCE, Crowd
 from tests.integration.mssql_server import ADMINISTRATOR, DATABASE, READER, READER_PASSWORD, ServerProcess
 from tests.integration.warehouse import MssqlWarehouse, Watching
 
@@ -186,6 +192,51 @@ def test_two_loads_of_a_table_take_turns(shop: MssqlWarehouse) -> None:
     assert "done" in {result.status for result in results}
     assert {result.status for result in results} <= {"done", "skipped"}
     assert shop.rows() == shop.source.rows
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("loads", AT_ONCE)
+def test_loads_of_a_table_at_once_end_well_in_any_order(
+    shop: MssqlWarehouse, monkeypatch: pytest.MonkeyPatch, loads: str, seed: int
+) -> None:
+    shop.source.put(1, 2, 3)
+    shop.source.put(4, 5)
+    if loads == "everything":
+        shop.slice("before", "incremental")
+    project = shop.project("incremental")
+    (entity,) = project.entities
+    crowd = Crowd(seed, lambda task: flow_run.run_slice(project, entity, task, Watching()), lambda: None)
+    crowd.take_turns(monkeypatch)
+    crowd.together(AT_ONCE[loads])
+    assert shop.run("after", "full_drop").status == "done"
+    assert shop.rows() == shop.source.rows
+
+
+def test_first_loads_of_two_tables_at_once_make_one_table_of_states(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: ServerProcess
+) -> None:
+    """The second one finds no table of states, because the first has not committed its own, and cannot make it."""
+    monkeypatch.setattr("hygge_engine.retry.FIRST_PAUSE_SECONDS", 0.001)
+    shop = MssqlWarehouse(tmp_path, monkeypatch, server)
+    connection = connect(server, database=shop.database)
+    first, second = MssqlDatabase(connection, "dbo"), MssqlDatabase(connection, "dbo")
+    refusals: list[StoreError] = []
+
+    def noted(diagnosis: Diagnosis, doing: str, **more: Any) -> StoreError:
+        refusals.append(translate(diagnosis, doing, **more))
+        return refusals[-1]
+
+    monkeypatch.setattr("hygge_engine.stores.mssql.database.translate", noted)
+    state = LandingState()
+    with ThreadPoolExecutor() as pool:
+        with first.transaction() as transaction:
+            stored = StoredState(state.to_json("a" * 32).decode(), "a" * 32)
+            assert transaction.replace_state("flow.one", stored, None) == "a" * 32
+            late = pool.submit(StateRow(second, "flow.two").write, state)
+            wait([late], timeout=0.2)  # it waits for the first, or is refused: both are right
+        late.result(timeout=60)
+    assert first.state_names() == ["flow.one", "flow.two"]
+    assert all(refusal.transient for refusal in refusals), refusals
 
 
 def test_an_attempt_that_was_taken_over_touches_nothing(shop: MssqlWarehouse, monkeypatch: pytest.MonkeyPatch) -> None:
