@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
-from devcloud.sqlserver.tsql.syntax import CommonTable, Expression, Name, Query, SelectItem, Source, TypeName
+from devcloud.sqlserver.tsql.syntax import CommonTable, Expression, Name, Node, Query, SelectItem, Source, TypeName
 
 
-@dataclass(frozen=True, slots=True)
-class SelectStatement:
+class Statement(Node):
+    """A statement, and the line of the batch that it begins in."""
+
+    line: int = field(default=1, kw_only=True)
+
+
+class SelectStatement(Statement):
     """SELECT."""
 
     query: Query
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Insert:
+class Insert(Statement):
     """INSERT; without source it is DEFAULT VALUES. A DEFAULT among the values is None."""
 
     table: Name
@@ -24,19 +27,16 @@ class Insert:
     rows: tuple[tuple[Expression | None, ...], ...] | None
     query: Query | None
     output: tuple[SelectItem, ...]
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(Node):
     """``column = value``, or ``@variable = value``; a value of None is DEFAULT."""
 
     column: str
     value: Expression | None
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(Statement):
     """UPDATE; ``target`` is a table's name or an alias of ``source``."""
 
     target: Name
@@ -46,11 +46,9 @@ class Update:
     top: Expression | None
     output: tuple[SelectItem, ...]
     common: tuple[CommonTable, ...] = ()
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(Statement):
     """DELETE; ``target`` is a table's name or an alias of ``source``."""
 
     target: Name
@@ -59,19 +57,15 @@ class Delete:
     top: Expression | None
     output: tuple[SelectItem, ...]
     common: tuple[CommonTable, ...] = ()
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Truncate:
+class Truncate(Statement):
     """TRUNCATE TABLE."""
 
     table: Name
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnDefinition:
+class ColumnDefinition(Node):
     """A column of CREATE TABLE or ALTER TABLE ADD; ``computed`` replaces the type."""
 
     name: str
@@ -85,8 +79,7 @@ class ColumnDefinition:
     collation: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class KeyDefinition:
+class KeyDefinition(Node):
     """PRIMARY KEY, UNIQUE, or an index; columns with whether they descend."""
 
     name: str | None
@@ -97,29 +90,24 @@ class KeyDefinition:
     included: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CreateTable:
+class CreateTable(Statement):
     """CREATE TABLE."""
 
     table: Name
     columns: tuple[ColumnDefinition, ...]
     keys: tuple[KeyDefinition, ...]
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class AddToTable:
+class AddToTable(Statement):
     """ALTER TABLE … ADD columns and constraints."""
 
     table: Name
     columns: tuple[ColumnDefinition, ...]
     keys: tuple[KeyDefinition, ...]
     defaults: tuple[tuple[str | None, str, str], ...] = ()
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class AlterColumn:
+class AlterColumn(Statement):
     """ALTER TABLE … ALTER COLUMN."""
 
     table: Name
@@ -127,31 +115,25 @@ class AlterColumn:
     type: TypeName
     nullable: bool | None
     collation: str | None = None
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class DropFromTable:
+class DropFromTable(Statement):
     """ALTER TABLE … DROP COLUMN or CONSTRAINT; kind is column or constraint."""
 
     table: Name
     kind: str
     names: tuple[str, ...]
     if_exists: bool
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class CreateIndex:
+class CreateIndex(Statement):
     """CREATE INDEX."""
 
     table: Name
     key: KeyDefinition
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class CreateView:
+class CreateView(Statement):
     """CREATE [OR ALTER] VIEW; ``definition`` is the whole statement's text, ``body`` that of its query."""
 
     name: Name
@@ -160,41 +142,33 @@ class CreateView:
     definition: str
     body: str
     replace: bool
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class CreateSynonym:
+class CreateSynonym(Statement):
     """CREATE SYNONYM name FOR base."""
 
     name: Name
     base: Name
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(Statement):
     """CREATE DATABASE, SCHEMA, LOGIN, USER or ROLE; ``argument`` is a password or a login."""
 
     kind: str
     name: str
     argument: str | None = None
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(Statement):
     """DROP of whatever kind; ``table`` for an index."""
 
     kind: str
     names: tuple[Name, ...]
     if_exists: bool
     table: Name | None = None
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
+class Permission(Statement):
     """GRANT, DENY or REVOKE; ``securable`` None means the database, ``scope`` is object or schema; ``columns`` of an
     object, none for the whole."""
 
@@ -204,20 +178,16 @@ class Permission:
     scope: str
     principals: tuple[str, ...]
     columns: tuple[str, ...]
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class TrackTable:
+class TrackTable(Statement):
     """ALTER TABLE … ENABLE or DISABLE CHANGE_TRACKING."""
 
     table: Name
     enable: bool
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class AlterDatabase:
+class AlterDatabase(Statement):
     """ALTER DATABASE name SET options; without a name it is the current one.
 
     CHANGE_TRACKING may be ON, OFF or, where only its own options are given, absent.
@@ -225,136 +195,106 @@ class AlterDatabase:
 
     name: str | None
     options: tuple[tuple[str, str], ...]
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Statement):
     """USE database."""
 
     database: str
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Declare:
+class Declare(Statement):
     """DECLARE @a type [= value], …."""
 
     variables: tuple[tuple[str, TypeName, Expression | None], ...]
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class SetVariable:
+class SetVariable(Statement):
     """SET @x = value."""
 
     name: str
     value: Expression
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class SetOption:
+class SetOption(Statement):
     """SET option values, as in SET NOCOUNT ON."""
 
     name: str
     value: str
     table: Name | None = None
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Statement):
     """BEGIN … END."""
 
     statements: tuple[Statement, ...]
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class If:
+class If(Statement):
     """IF condition statement [ELSE statement]."""
 
     condition: Expression
     then: Statement
     otherwise: Statement | None
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class While:
+class While(Statement):
     """WHILE condition statement."""
 
     condition: Expression
     body: Statement
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class TryCatch:
+class TryCatch(Statement):
     """BEGIN TRY … END TRY BEGIN CATCH … END CATCH."""
 
     attempt: Block
     handler: Block
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Statement):
     """BREAK, CONTINUE or RETURN."""
 
     kind: str
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Print:
+class Print(Statement):
     """PRINT."""
 
     value: Expression
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class RaiseError:
+class RaiseError(Statement):
     """RAISERROR."""
 
     message: Expression
     severity: Expression
     state: Expression
     arguments: tuple[Expression, ...]
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Throw:
+class Throw(Statement):
     """THROW; without arguments it raises the caught error again."""
 
     number: Expression | None = None
     message: Expression | None = None
     state: Expression | None = None
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class WaitFor:
+class WaitFor(Statement):
     """WAITFOR DELAY."""
 
     delay: Expression
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(Statement):
     """BEGIN, COMMIT, ROLLBACK or SAVE TRANSACTION."""
 
     kind: str
     name: str | None = None
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(Node):
     """One argument of EXECUTE."""
 
     name: str | None
@@ -362,63 +302,21 @@ class Argument:
     output: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Execute:
+class Execute(Statement):
     """EXECUTE procedure; ``result`` receives its return status."""
 
     procedure: Name
     arguments: tuple[Argument, ...]
     result: str | None = None
-    line: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class ExecuteText:
+class ExecuteText(Statement):
     """EXECUTE ('…')."""
 
     text: Expression
-    line: int = 1
 
 
-Statement = (
-    SelectStatement
-    | Insert
-    | Update
-    | Delete
-    | Truncate
-    | CreateTable
-    | AddToTable
-    | AlterColumn
-    | DropFromTable
-    | CreateIndex
-    | CreateView
-    | CreateSynonym
-    | Create
-    | Drop
-    | Permission
-    | TrackTable
-    | AlterDatabase
-    | Use
-    | Declare
-    | SetVariable
-    | SetOption
-    | Block
-    | If
-    | While
-    | TryCatch
-    | Flow
-    | Print
-    | RaiseError
-    | Throw
-    | WaitFor
-    | Transaction
-    | Execute
-    | ExecuteText
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Node):
     """What one request holds."""
 
-    statements: tuple[Statement, ...] = field(default_factory=tuple)
+    statements: tuple[Statement, ...] = ()

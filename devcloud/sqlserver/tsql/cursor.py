@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from devcloud.sqlserver.errors import SqlError, make_error, refuse
@@ -87,6 +88,27 @@ class Cursor:
             if not self.accept(word):
                 raise self.unexpected()
 
+    def expect_any(self, *words: str) -> str:
+        """Step over one of these words and return it; SqlError 102 or 156 where another stands."""
+        word = self.accept_any(*words)
+        if word is None:
+            raise self.unexpected()
+        return word
+
+    def parse_list[T](self, parse: Callable[[], T]) -> tuple[T, ...]:
+        """Parse ``a, b, …``, each with ``parse``."""
+        items = [parse()]
+        while self.accept(","):
+            items.append(parse())
+        return tuple(items)
+
+    def parse_enclosed[T](self, parse: Callable[[], T]) -> T:
+        """Parse ``(…)`` with ``parse`` for what is inside."""
+        self.expect("(")
+        inner = parse()
+        self.expect(")")
+        return inner
+
     def unexpected(self) -> SqlError:
         """Return the error for the token at hand."""
         token = self.token
@@ -123,12 +145,7 @@ class Cursor:
 
     def parse_names(self) -> tuple[str, ...]:
         """Parse ``(a, b, …)``."""
-        self.expect("(")
-        names = [self.parse_identifier()]
-        while self.accept(","):
-            names.append(self.parse_identifier())
-        self.expect(")")
-        return tuple(names)
+        return self.parse_enclosed(lambda: self.parse_list(self.parse_identifier))
 
     def parse_type(self) -> TypeName:
         """Parse a type's name and facets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from devcloud.sqlserver.tsql.commands import (
@@ -34,44 +35,43 @@ class DefinitionParser(DatabaseParser):
 
     def parse_create(self) -> Statement:
         """Parse CREATE …."""
-        start, line = self.token.start, self.token.line
+        start = self.token.start
         self.expect("CREATE")
         replace = self.accept("OR", "ALTER")
         if self.accept("VIEW"):
-            return self.parse_view(start, line, replace)
-        if self.accept("TABLE"):
-            return self._parse_create_table(line)
-        if self.accept("SYNONYM"):
-            synonym = self.parse_name()
-            self.expect("FOR")
-            return CreateSynonym(synonym, self.parse_name(), line)
-        if self.accept("SCHEMA"):
-            name = self.parse_identifier()
-            if self.accept("AUTHORIZATION"):
-                self.parse_identifier()
-            return Create("schema", name, line=line)
-        if self.accept("DATABASE"):
-            return Create("database", self.parse_identifier(), line=line)
-        if self.accept("LOGIN"):
-            name = self.parse_identifier()
-            self.expect("WITH", "PASSWORD", "=")
-            password = self.parse_string()
-            while self.accept(","):
-                self.parse_identifier()
-                self.expect("=")
-                self.advance()
-            return Create("login", name, password, line)
-        if self.accept("USER"):
-            return self._parse_create_user(line)
-        if self.accept("ROLE"):
-            return Create("role", self.parse_identifier(), line=line)
+            return self.parse_view(start, replace)
+        parse = _CREATE.get(self.token.upper)
+        if parse is not None:
+            self.advance()
+            return parse(self)
         unique = self.accept("UNIQUE")
-        clustered = {"CLUSTERED": True, "NONCLUSTERED": False, None: None}[self.accept_any("CLUSTERED", "NONCLUSTERED")]
+        clustered = self.accept_any("CLUSTERED", "NONCLUSTERED") == "CLUSTERED"
         if self.accept("INDEX"):
-            return self._parse_create_index(line, unique, clustered)
+            return self._parse_create_index(unique, clustered)
         raise self.refused(f"CREATE {self.token.upper}")
 
-    def _parse_create_user(self, line: int) -> Statement:
+    def _parse_create_synonym(self) -> Statement:
+        synonym = self.parse_name()
+        self.expect("FOR")
+        return CreateSynonym(synonym, self.parse_name())
+
+    def _parse_create_schema(self) -> Statement:
+        name = self.parse_identifier()
+        if self.accept("AUTHORIZATION"):
+            self.parse_identifier()
+        return Create("schema", name)
+
+    def _parse_create_login(self) -> Statement:
+        name = self.parse_identifier()
+        self.expect("WITH", "PASSWORD", "=")
+        password = self.parse_string()
+        while self.accept(","):
+            self.parse_identifier()
+            self.expect("=")
+            self.advance()
+        return Create("login", name, password)
+
+    def _parse_create_user(self) -> Statement:
         name = self.parse_identifier()
         login: str | None = name
         if self.accept("WITHOUT", "LOGIN"):
@@ -80,9 +80,9 @@ class DefinitionParser(DatabaseParser):
             login = self.parse_identifier()
         if self.accept("WITH", "DEFAULT_SCHEMA", "="):
             self.parse_identifier()
-        return Create("user", name, login, line)
+        return Create("user", name, login)
 
-    def parse_view(self, start: int, line: int, replace: bool) -> Statement:
+    def parse_view(self, start: int, replace: bool) -> Statement:
         """Parse what follows CREATE VIEW; the whole statement began at ``start``."""
         name = self.parse_name()
         columns = self.parse_names() if self.at("(") else ()
@@ -94,11 +94,11 @@ class DefinitionParser(DatabaseParser):
         if self.accept("WITH", "CHECK", "OPTION"):
             raise self.refused("WITH CHECK OPTION")
         end = self.last_end
-        return CreateView(name, columns, query, self.text[start:end], self.text[body_start:end], replace, line)
+        return CreateView(name, columns, query, self.text[start:end], self.text[body_start:end], replace)
 
     # Tables
 
-    def _parse_create_table(self, line: int) -> Statement:
+    def _parse_create_table(self) -> Statement:
         name = self.parse_name()
         self.expect("(")
         columns, keys, defaults = self._parse_elements(")")
@@ -109,7 +109,7 @@ class DefinitionParser(DatabaseParser):
             raise self.refused("CREATE TABLE … WITH")
         if defaults:
             raise self.unexpected()
-        return CreateTable(name, tuple(columns), tuple(keys), line)
+        return CreateTable(name, tuple(columns), tuple(keys))
 
     def _parse_elements(
         self, close: str
@@ -159,22 +159,16 @@ class DefinitionParser(DatabaseParser):
             self.advance()
 
     def _parse_key_columns(self) -> tuple[tuple[str, bool], ...]:
-        self.expect("(")
-        columns = []
-        while True:
-            column = self.parse_identifier()
-            columns.append((column, self.accept_any("ASC", "DESC") == "DESC"))
-            if not self.accept(","):
-                break
-        self.expect(")")
-        return tuple(columns)
+        return self.parse_enclosed(
+            lambda: self.parse_list(lambda: (self.parse_identifier(), self.accept_any("ASC", "DESC") == "DESC"))
+        )
 
     def _parse_column(self, keys: list[KeyDefinition]) -> ColumnDefinition:
         name = self.parse_identifier()
         if self.accept("AS"):
             return self._parse_computed(name, keys)
         if name.lower() in ("timestamp", "rowversion") and self.at_any(",", ")"):
-            return ColumnDefinition(name, self._rowversion())
+            return ColumnDefinition(name, TypeName("timestamp"))
         kind = self.parse_type()
         nullable: bool | None = None
         identity: tuple[int, int] | None = None
@@ -202,10 +196,6 @@ class DefinitionParser(DatabaseParser):
                 break
         return ColumnDefinition(name, kind, nullable, identity, default, default_name, collation=collation)
 
-    @staticmethod
-    def _rowversion() -> TypeName:
-        return TypeName("timestamp")
-
     def _parse_identity(self) -> tuple[int, int]:
         if not self.accept("("):
             return 1, 1
@@ -221,9 +211,7 @@ class DefinitionParser(DatabaseParser):
         return self.text[start : self.last_end]
 
     def _parse_computed(self, name: str, keys: list[KeyDefinition]) -> ColumnDefinition:
-        start = self.token.start
-        self.parse_expression()
-        text = self.text[start : self.last_end]
+        text = self._parse_default()
         persisted = self.accept("PERSISTED")
         nullable = None
         if self.accept("NOT", "NULL"):
@@ -232,7 +220,7 @@ class DefinitionParser(DatabaseParser):
             raise self.refused("constraint on a computed column")
         return ColumnDefinition(name, None, nullable, computed=text, persisted=persisted)
 
-    def _parse_create_index(self, line: int, unique: bool, clustered: bool | None) -> Statement:
+    def _parse_create_index(self, unique: bool, clustered: bool) -> Statement:
         name = self.parse_identifier()
         self.expect("ON")
         table = self.parse_name()
@@ -241,18 +229,18 @@ class DefinitionParser(DatabaseParser):
         if self.at("WHERE"):
             raise self.refused("filtered index")
         self._skip_index_options()
-        return CreateIndex(table, KeyDefinition(name, columns, unique, False, clustered or False, included), line)
+        return CreateIndex(table, KeyDefinition(name, columns, unique, False, clustered, included))
 
     # ALTER and DROP
 
     def parse_alter(self) -> Statement:
         """Parse ALTER …."""
-        start, line = self.token.start, self.token.line
+        start = self.token.start
         self.expect("ALTER")
         if self.accept("VIEW"):
-            return self.parse_view(start, line, replace=True)
+            return self.parse_view(start, replace=True)
         if self.accept("DATABASE"):
-            return self.parse_alter_database(line)
+            return self.parse_alter_database()
         if not self.accept("TABLE"):
             raise self.refused(f"ALTER {self.token.upper}")
         table = self.parse_name()
@@ -260,7 +248,7 @@ class DefinitionParser(DatabaseParser):
             self.accept_any("CHECK", "NOCHECK")
         if self.accept("ADD"):
             columns, keys, defaults = self._parse_elements(";")
-            return AddToTable(table, tuple(columns), tuple(keys), tuple(defaults), line)
+            return AddToTable(table, tuple(columns), tuple(keys), tuple(defaults))
         if self.accept("ALTER", "COLUMN"):
             column = self.parse_identifier()
             if self.at_any("ADD", "DROP"):
@@ -268,40 +256,33 @@ class DefinitionParser(DatabaseParser):
             kind = self.parse_type()
             collation = self.advance().text if self.accept("COLLATE") else None
             nullable = False if self.accept("NOT", "NULL") else True if self.accept("NULL") else None
-            return AlterColumn(table, column, kind, nullable, collation, line)
+            return AlterColumn(table, column, kind, nullable, collation)
         if self.accept("DROP"):
             word = self.accept_any("COLUMN", "CONSTRAINT") or "CONSTRAINT"
             if_exists = self.accept("IF", "EXISTS")
-            names = [self.parse_identifier()]
-            while self.accept(","):
-                names.append(self.parse_identifier())
-            return DropFromTable(table, word.lower(), tuple(names), if_exists, line)
+            return DropFromTable(table, word.lower(), self.parse_list(self.parse_identifier), if_exists)
         if self.at_any("ENABLE", "DISABLE"):
-            return self.parse_tracking(table, line)
+            return self.parse_tracking(table)
         raise self.refused(f"ALTER TABLE … {self.token.upper}")
 
     def parse_drop(self) -> Statement:
         """Parse DROP …."""
-        line = self.token.line
         self.expect("DROP")
         kind = self.accept_any("TABLE", "VIEW", "SYNONYM", "SCHEMA", "DATABASE", "INDEX", "USER", "LOGIN", "ROLE")
         if kind is None:
             raise self.refused(f"DROP {self.token.upper}")
         if_exists = self.accept("IF", "EXISTS")
-        names: list[Name] = [self.parse_name()]
-        while self.accept(","):
-            names.append(self.parse_name())
+        names = self.parse_list(self.parse_name)
         table = None
         if kind == "INDEX":
             self.expect("ON")
             table = self.parse_name()
-        return Drop(kind.lower(), tuple(names), if_exists, table, line)
+        return Drop(kind.lower(), names, if_exists, table)
 
     # Permissions
 
     def parse_permission(self) -> Statement:
         """Parse GRANT, DENY or REVOKE."""
-        line = self.token.line
         verb = self.advance().upper
         permissions = [self._parse_permission_name()]
         columns = self.parse_names() if self.at("(") else ()
@@ -323,20 +304,11 @@ class DefinitionParser(DatabaseParser):
             scope = "database"
         if not (self.accept("TO") or (verb == "REVOKE" and self.accept("FROM"))):
             raise self.unexpected()
-        principals = [self._parse_principal()]
-        while self.accept(","):
-            principals.append(self._parse_principal())
+        principals = self.parse_list(self._parse_principal)
         if self.at("WITH", "GRANT"):
             raise self.refused("WITH GRANT OPTION")
-        return Permission(
-            verb,
-            tuple(permissions),
-            securable if scope != "database" else None,
-            scope,
-            tuple(principals),
-            columns,
-            line,
-        )
+        securable = securable if scope != "database" else None
+        return Permission(verb, tuple(permissions), securable, scope, principals, columns)
 
     def _parse_principal(self) -> str:
         return self.advance().text if self.at("PUBLIC") else self.parse_identifier()
@@ -349,3 +321,14 @@ class DefinitionParser(DatabaseParser):
         if name not in _PERMISSIONS:
             raise self.refused(f"permission {name}")
         return name
+
+
+_CREATE: Final[dict[str, Callable[[DefinitionParser], Statement]]] = {
+    "TABLE": DefinitionParser._parse_create_table,
+    "SYNONYM": DefinitionParser._parse_create_synonym,
+    "SCHEMA": DefinitionParser._parse_create_schema,
+    "DATABASE": lambda parser: Create("database", parser.parse_identifier()),
+    "LOGIN": DefinitionParser._parse_create_login,
+    "USER": DefinitionParser._parse_create_user,
+    "ROLE": lambda parser: Create("role", parser.parse_identifier()),
+}

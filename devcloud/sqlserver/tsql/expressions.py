@@ -56,19 +56,13 @@ class ExpressionParser(Cursor):
 
     def parse_order(self) -> tuple[OrderItem, ...]:
         """Parse the items after ORDER BY."""
-        items = []
-        while True:
-            expression = self.parse_expression()
-            items.append(OrderItem(expression, self.accept_any("ASC", "DESC") == "DESC"))
-            if not self.accept(","):
-                return tuple(items)
+        return self.parse_list(
+            lambda: OrderItem(self.parse_expression(), self.accept_any("ASC", "DESC") == "DESC"),
+        )
 
     def parse_expressions(self) -> tuple[Expression, ...]:
         """Parse ``a, b, …``."""
-        items = [self.parse_expression()]
-        while self.accept(","):
-            items.append(self.parse_expression())
-        return tuple(items)
+        return self.parse_list(self.parse_expression)
 
     def parse_condition(self) -> Expression:
         """Parse a condition (OR binds weakest)."""
@@ -91,7 +85,7 @@ class ExpressionParser(Cursor):
     def _parse_predicate(self) -> Expression:
         if self.at("EXISTS", "("):
             self.advance()
-            return Exists(self._parse_parenthesised_query())
+            return Exists(self.parse_enclosed(self.parse_query))
         left = self.parse_expression()
         if self.token.kind is Kind.OPERATOR and self.token.text in _COMPARISONS:
             operator = _COMPARISONS[self.advance().text]
@@ -114,14 +108,9 @@ class ExpressionParser(Cursor):
             escape = self.parse_expression() if self.accept("ESCAPE") else None
             return Like(left, pattern, escape, negated)
         if self.accept("IN"):
-            self.expect("(")
-            if self.at_any("SELECT", "WITH"):
-                query = self.parse_query()
-                self.expect(")")
-                return InQuery(left, query, negated)
-            items = self.parse_expressions()
-            self.expect(")")
-            return InList(left, items, negated)
+            if self.ahead().upper in ("SELECT", "WITH") and self.ahead().kind is Kind.NAME:
+                return InQuery(left, self.parse_enclosed(self.parse_query), negated)
+            return InList(left, self.parse_enclosed(self.parse_expressions), negated)
         return left
 
     # Values
@@ -194,18 +183,9 @@ class ExpressionParser(Cursor):
             return Star()
         if self.at("("):
             if self.ahead().upper in ("SELECT", "WITH") and self.ahead().kind is Kind.NAME:
-                return Scalar(self._parse_parenthesised_query())
-            self.advance()
-            inner = self.parse_condition()
-            self.expect(")")
-            return inner
+                return Scalar(self.parse_enclosed(self.parse_query))
+            return self.parse_enclosed(self.parse_condition)
         raise self.unexpected()
-
-    def _parse_parenthesised_query(self) -> Query:
-        self.expect("(")
-        query = self.parse_query()
-        self.expect(")")
-        return query
 
     def _parse_name_start(self) -> Expression:
         token = self.token
@@ -247,12 +227,7 @@ class ExpressionParser(Cursor):
         return self._parse_call(name) if self.at("(") else Column(name)
 
     def _parse_arguments(self) -> tuple[Expression, ...]:
-        self.expect("(")
-        if self.accept(")"):
-            return ()
-        arguments = self.parse_expressions()
-        self.expect(")")
-        return arguments
+        return () if self.accept("(", ")") else self.parse_enclosed(self.parse_expressions)
 
     def _parse_call(self, name: Name) -> Expression:
         self.expect("(")

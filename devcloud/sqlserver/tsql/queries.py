@@ -33,6 +33,12 @@ _HINTS: Final = frozenset(
 """Table hints that change locking or plans, not results: accepted, without effect."""
 
 
+_JOINS: Final = {
+    **dict.fromkeys(("JOIN", "INNER JOIN", "INNER HASH JOIN", "INNER LOOP JOIN"), "INNER"),
+    **{f"{kind}{outer} JOIN": kind for kind in ("LEFT", "RIGHT", "FULL") for outer in ("", " OUTER")},
+}
+
+
 class QueryParser(ExpressionParser):
     """Parses queries."""
 
@@ -44,21 +50,16 @@ class QueryParser(ExpressionParser):
         offset = fetch = None
         if order and self.accept("OFFSET"):
             offset = self.parse_expression()
-            self._expect_rows()
+            self.expect_any("ROW", "ROWS")
             if self.accept("FETCH"):
-                if not self.accept_any("NEXT", "FIRST"):
-                    raise self.unexpected()
+                self.expect_any("NEXT", "FIRST")
                 fetch = self.parse_expression()
-                self._expect_rows()
+                self.expect_any("ROW", "ROWS")
                 self.expect("ONLY")
         if self.accept("FOR") and not self.accept("BROWSE"):
             raise self.refused(f"FOR {self.token.upper}")
         self._skip_option()
         return Query(body, order, offset, fetch, common)
-
-    def _expect_rows(self) -> None:
-        if not self.accept_any("ROW", "ROWS"):
-            raise self.unexpected()
 
     def _skip_option(self) -> None:
         """Skip OPTION (…): query hints steer plans, not results."""
@@ -77,17 +78,13 @@ class QueryParser(ExpressionParser):
 
     def parse_common_tables(self) -> tuple[CommonTable, ...]:
         """Parse WITH a AS (…), b AS (…), if it is there."""
-        if not self.accept("WITH"):
-            return ()
-        tables = []
-        while True:
-            name = self.parse_identifier()
-            columns = self.parse_names() if self.at("(") else ()
-            self.expect("AS", "(")
-            tables.append(CommonTable(name, columns, self.parse_query()))
-            self.expect(")")
-            if not self.accept(","):
-                return tuple(tables)
+        return self.parse_list(self._parse_common_table) if self.accept("WITH") else ()
+
+    def _parse_common_table(self) -> CommonTable:
+        name = self.parse_identifier()
+        columns = self.parse_names() if self.at("(") else ()
+        self.expect("AS")
+        return CommonTable(name, columns, self.parse_enclosed(self.parse_query))
 
     def _parse_set_operation(self) -> Select | SetOperation | Query:
         left = self._parse_intersection()
@@ -104,19 +101,13 @@ class QueryParser(ExpressionParser):
         return left
 
     def _parse_term(self) -> Select | Query:
-        if self.accept("("):
-            inner = self.parse_query()
-            self.expect(")")
-            return inner
-        return self._parse_select()
+        return self.parse_enclosed(self.parse_query) if self.at("(") else self._parse_select()
 
     def _parse_select(self) -> Select:
         self.expect("SELECT")
         distinct = self.accept_any("DISTINCT", "ALL") == "DISTINCT"
         top = self.parse_top()
-        items = [self.parse_select_item()]
-        while self.accept(","):
-            items.append(self.parse_select_item())
+        items = self.parse_list(self.parse_select_item)
         into = self.parse_name() if self.accept("INTO") else None
         source = self.parse_source() if self.accept("FROM") else None
         where = self.parse_condition() if self.accept("WHERE") else None
@@ -126,17 +117,13 @@ class QueryParser(ExpressionParser):
                 raise self.refused(f"GROUP BY {self.token.upper}")
             group_by = self.parse_expressions()
         having = self.parse_condition() if self.accept("HAVING") else None
-        return Select(tuple(items), source, where, group_by, having, distinct, top, into)
+        return Select(items, source, where, group_by, having, distinct, top, into)
 
     def parse_top(self) -> Expression | None:
         """Parse TOP, if it is there."""
         if not self.accept("TOP"):
             return None
-        if self.accept("("):
-            top = self.parse_expression()
-            self.expect(")")
-        else:
-            top = Literal(self.parse_integer())
+        top = self.parse_enclosed(self.parse_expression) if self.at("(") else Literal(self.parse_integer())
         if self.at("PERCENT") or self.at("WITH", "TIES"):
             raise self.refused(f"TOP … {self.token.upper}")
         return top
@@ -199,21 +186,9 @@ class QueryParser(ExpressionParser):
     def _accept_join(self, nested: bool = False) -> str | None:
         if nested and self.at("ON"):
             return None
-        for words, kind in (
-            (("JOIN",), "INNER"),
-            (("INNER", "JOIN"), "INNER"),
-            (("INNER", "HASH", "JOIN"), "INNER"),
-            (("INNER", "LOOP", "JOIN"), "INNER"),
-            (("LEFT", "JOIN"), "LEFT"),
-            (("LEFT", "OUTER", "JOIN"), "LEFT"),
-            (("RIGHT", "JOIN"), "RIGHT"),
-            (("RIGHT", "OUTER", "JOIN"), "RIGHT"),
-            (("FULL", "JOIN"), "FULL"),
-            (("FULL", "OUTER", "JOIN"), "FULL"),
-        ):
-            if self.accept(*words):
-                return kind
-        return None
+        return next(
+            (words.split()[0].replace("JOIN", "INNER") for words in _JOINS if self.accept(*words.split())), None
+        )
 
     def _parse_table(self) -> Source:
         if self.accept("("):
@@ -241,9 +216,7 @@ class QueryParser(ExpressionParser):
         size = self.parse_expression()
         if not isinstance(size, Literal) or not isinstance(size.value, int):
             raise self.refused("TABLESAMPLE of another size than a whole number")
-        unit = self.accept_any("ROWS", "PERCENT")
-        if unit is None:
-            raise self.unexpected()
+        unit = self.expect_any("ROWS", "PERCENT")
         self.expect(")")
         if self.at("REPEATABLE"):
             raise self.refused("TABLESAMPLE REPEATABLE")
@@ -284,18 +257,11 @@ class QueryParser(ExpressionParser):
 
     def parse_rows(self) -> tuple[tuple[Expression | None, ...], ...]:
         """Parse ``(a, DEFAULT, …), (…)``, as after VALUES; DEFAULT is None."""
-        rows = []
-        while True:
-            self.expect("(")
-            row: list[Expression | None] = []
-            while True:
-                row.append(None if self.accept("DEFAULT") else self.parse_expression())
-                if not self.accept(","):
-                    break
-            self.expect(")")
-            rows.append(tuple(row))
-            if not self.accept(","):
-                return tuple(rows)
+        return self.parse_list(lambda: self.parse_enclosed(lambda: self.parse_list(self.parse_value)))
+
+    def parse_value(self) -> Expression | None:
+        """Parse an expression, or DEFAULT, which is None."""
+        return None if self.accept("DEFAULT") else self.parse_expression()
 
     def _parse_alias(self) -> str | None:
         if self.accept("AS"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -34,7 +36,17 @@ from devcloud.sqlserver.tsql.commands import (
 )
 from devcloud.sqlserver.tsql.definitions import DefinitionParser
 from devcloud.sqlserver.tsql.lexer import Kind
-from devcloud.sqlserver.tsql.syntax import Binary, Column, CommonTable, Expression, Literal, Name, SelectItem, Variable
+from devcloud.sqlserver.tsql.syntax import (
+    Binary,
+    Column,
+    CommonTable,
+    Expression,
+    Literal,
+    Name,
+    SelectItem,
+    TypeName,
+    Variable,
+)
 
 _COMPOUND: Final = ("+=", "-=", "*=", "/=", "%=")
 _SWITCHES: Final = frozenset(
@@ -75,108 +87,54 @@ class StatementParser(DefinitionParser):
 
     def parse_statement(self) -> Statement:
         """Parse one statement and the semicolon that may close it."""
-        statement = self._parse_statement()
+        line = self.token.line
+        parse = _STATEMENTS.get(self.token.upper, StatementParser._parse_bare_procedure)
+        statement = replace(parse(self), line=line)
         self.accept(";")
         return statement
 
-    def _parse_statement(self) -> Statement:
-        line, word = self.token.line, self.token.upper
-        match word:
-            case "SELECT":
-                return SelectStatement(self.parse_query(), line)
-            case "(":
-                return SelectStatement(self.parse_query(), line)
-            case "WITH":
-                return self._parse_with(line)
-            case "INSERT":
-                return self._parse_insert(line)
-            case "UPDATE":
-                return self._parse_update(line)
-            case "DELETE":
-                return self._parse_delete(line)
-            case "TRUNCATE":
-                self.expect("TRUNCATE", "TABLE")
-                return Truncate(self.parse_name(), line)
-            case "CREATE":
-                return self.parse_create()
-            case "ALTER":
-                return self.parse_alter()
-            case "DROP":
-                return self.parse_drop()
-            case "GRANT" | "DENY" | "REVOKE":
-                return self.parse_permission()
-            case "USE":
-                self.advance()
-                return Use(self.parse_identifier(), line)
-            case "DECLARE":
-                return self._parse_declare(line)
-            case "SET":
-                return self._parse_set(line)
-            case "IF":
-                self.advance()
-                condition = self.parse_condition()
-                then = self.parse_statement()
-                return If(condition, then, self.parse_statement() if self.accept("ELSE") else None, line)
-            case "WHILE":
-                self.advance()
-                return While(self.parse_condition(), self.parse_statement(), line)
-            case "BEGIN":
-                return self._parse_begin(line)
-            case "BREAK" | "CONTINUE" | "RETURN":
-                self.advance()
-                if word == "RETURN" and self.token.kind is Kind.NUMBER:
-                    self.advance()
-                return Flow(word, line)
-            case "PRINT":
-                self.advance()
-                return Print(self.parse_expression(), line)
-            case "RAISERROR":
-                return self._parse_raiserror(line)
-            case "THROW":
-                return self._parse_throw(line)
-            case "WAITFOR":
-                self.expect("WAITFOR", "DELAY")
-                return WaitFor(self.parse_expression(), line)
-            case "COMMIT" | "ROLLBACK" | "SAVE":
-                return self._parse_transaction_end(line)
-            case "EXEC" | "EXECUTE":
-                return self._parse_execute(line)
-            case _:
-                return self._parse_bare_procedure(line)
+    def _parse_if(self) -> Statement:
+        self.expect("IF")
+        condition, then = self.parse_condition(), self.parse_statement()
+        return If(condition, then, self.parse_statement() if self.accept("ELSE") else None)
 
-    def _parse_bare_procedure(self, line: int) -> Statement:
+    def _parse_flow(self) -> Statement:
+        word = self.advance().upper
+        if word == "RETURN" and self.token.kind is Kind.NUMBER:
+            self.advance()
+        return Flow(word)
+
+    def _parse_bare_procedure(self) -> Statement:
         """Parse a procedure call without EXECUTE, which only the first statement of a batch may be."""
         if self._index == 0 and self.at_name():
-            return self._parse_procedure(line)
+            return self._parse_procedure()
         if self.at_any("MERGE", "DBCC", "KILL", "BACKUP", "RESTORE", "GOTO", "CHECKPOINT", "OPEN", "CLOSE", "REVERT"):
             raise self.refused(self.token.upper)
         raise self.unexpected()
 
-    def _parse_with(self, line: int) -> Statement:
+    def _parse_with(self) -> Statement:
         start = self._index
         common = self.parse_common_tables()
         if self.at("UPDATE"):
-            return self._parse_update(line, common)
+            return self._parse_update(common)
         if self.at("DELETE"):
-            return self._parse_delete(line, common)
+            return self._parse_delete(common)
         if self.at_any("INSERT", "MERGE"):
             raise self.refused(f"WITH … {self.token.upper}")
         self._index = start
-        return SelectStatement(self.parse_query(), line)
+        return SelectStatement(self.parse_query())
 
     # Writes
 
     def _parse_output(self) -> tuple[SelectItem, ...]:
         if not self.accept("OUTPUT"):
             return ()
-        items = [self.parse_select_item()]
-        while self.accept(","):
-            items.append(self.parse_select_item())
+        items = self.parse_list(self.parse_select_item)
         if self.at("INTO"):
             raise self.refused("OUTPUT … INTO")
-        return tuple(items)
+        return items
 
-    def _parse_insert(self, line: int) -> Statement:
+    def _parse_insert(self) -> Statement:
         self.expect("INSERT")
         if self.accept("BULK"):
             raise self.refused("INSERT BULK")
@@ -188,26 +146,24 @@ class StatementParser(DefinitionParser):
         columns = self.parse_names() if self.at("(") and self.ahead().upper != "SELECT" else None
         output = self._parse_output()
         if self.accept("DEFAULT", "VALUES"):
-            return Insert(table, columns, None, None, output, line)
+            return Insert(table, columns, None, None, output)
         if self.accept("VALUES"):
-            return Insert(table, columns, self.parse_rows(), None, output, line)
+            return Insert(table, columns, self.parse_rows(), None, output)
         if self.at_any("EXEC", "EXECUTE"):
             raise self.refused("INSERT … EXECUTE")
-        return Insert(table, columns, None, self.parse_query(), output, line)
+        return Insert(table, columns, None, self.parse_query(), output)
 
-    def _parse_update(self, line: int, common: tuple[CommonTable, ...] = ()) -> Statement:
+    def _parse_update(self, common: tuple[CommonTable, ...] = ()) -> Statement:
         self.expect("UPDATE")
         top = self.parse_top()
         target = self.parse_name()
         self._parse_hints()
         self.expect("SET")
-        assignments = [self._parse_assignment()]
-        while self.accept(","):
-            assignments.append(self._parse_assignment())
+        assignments = self.parse_list(self._parse_assignment)
         output = self._parse_output()
         source = self.parse_source() if self.accept("FROM") else None
         where = self.parse_condition() if self.accept("WHERE") else None
-        return Update(target, tuple(assignments), source, where, top, output, common, line)
+        return Update(target, assignments, source, where, top, output, common)
 
     def _parse_assignment(self) -> Assignment:
         if self.token.kind is Kind.VARIABLE:
@@ -217,9 +173,9 @@ class StatementParser(DefinitionParser):
             if self.accept(compound):
                 return Assignment(column, Binary(compound[0], Column((column,)), self.parse_expression()))
         self.expect("=")
-        return Assignment(column, None if self.accept("DEFAULT") else self.parse_expression())
+        return Assignment(column, self.parse_value())
 
-    def _parse_delete(self, line: int, common: tuple[CommonTable, ...] = ()) -> Statement:
+    def _parse_delete(self, common: tuple[CommonTable, ...] = ()) -> Statement:
         self.expect("DELETE")
         top = self.parse_top()
         self.accept("FROM")
@@ -228,7 +184,7 @@ class StatementParser(DefinitionParser):
         output = self._parse_output()
         source = self.parse_source() if self.accept("FROM") else None
         where = self.parse_condition() if self.accept("WHERE") else None
-        return Delete(target, source, where, top, output, common, line)
+        return Delete(target, source, where, top, output, common)
 
     # Variables and options
 
@@ -237,132 +193,121 @@ class StatementParser(DefinitionParser):
             raise self.unexpected()
         return self.advance().text
 
-    def _parse_declare(self, line: int) -> Statement:
+    def _parse_declare(self) -> Statement:
         self.expect("DECLARE")
-        variables = []
-        while True:
-            name = self._parse_variable()
-            self.accept("AS")
-            if self.at_any("TABLE", "CURSOR"):
-                raise self.refused(f"{self.token.upper} variable")
-            kind = self.parse_type()
-            variables.append((name, kind, self.parse_expression() if self.accept("=") else None))
-            if not self.accept(","):
-                return Declare(tuple(variables), line)
+        return Declare(self.parse_list(self._parse_declared))
 
-    def _parse_set(self, line: int) -> Statement:
+    def _parse_declared(self) -> tuple[str, TypeName, Expression | None]:
+        name = self._parse_variable()
+        self.accept("AS")
+        if self.at_any("TABLE", "CURSOR"):
+            raise self.refused(f"{self.token.upper} variable")
+        return name, self.parse_type(), self.parse_expression() if self.accept("=") else None
+
+    def _parse_set(self) -> Statement:
         self.expect("SET")
         if self.token.kind is Kind.VARIABLE:
             name = self._parse_variable()
             for compound in _COMPOUND:
                 if self.accept(compound):
-                    return SetVariable(name, Binary(compound[0], Variable(name), self.parse_expression()), line)
+                    return SetVariable(name, Binary(compound[0], Variable(name), self.parse_expression()))
             self.expect("=")
-            return SetVariable(name, self.parse_expression(), line)
+            return SetVariable(name, self.parse_expression())
         if self.accept("TRANSACTION", "ISOLATION", "LEVEL"):
             words = [self.advance().upper]
             if words[0] in ("READ", "REPEATABLE"):
                 words.append(self.advance().upper)
-            return SetOption("ISOLATION", " ".join(words), line=line)
+            return SetOption("ISOLATION", " ".join(words))
         if self.accept("IDENTITY_INSERT"):
             table = self.parse_name()
-            return SetOption("IDENTITY_INSERT", self.advance().upper, table, line)
+            return SetOption("IDENTITY_INSERT", self.advance().upper, table)
         name = self.advance().upper
         if name in _SWITCHES:
             while self.accept(","):
                 self.advance()
-            value = self.accept_any("ON", "OFF")
-            if value is None:
-                raise self.unexpected()
-            return SetOption(name, value, line=line)
+            return SetOption(name, self.expect_any("ON", "OFF"))
         if name in ("LOCK_TIMEOUT", "TEXTSIZE", "ROWCOUNT", "DATEFIRST", "QUERY_GOVERNOR_COST_LIMIT"):
-            return SetOption(name, str(self.parse_integer()), line=line)
+            return SetOption(name, str(self.parse_integer()))
         if name in ("LANGUAGE", "DATEFORMAT", "DEADLOCK_PRIORITY", "CONTEXT_INFO"):
-            return SetOption(name, self.advance().text, line=line)
+            return SetOption(name, self.advance().text)
         raise self.refused(f"SET {name}")
 
     # Control of flow
 
-    def _parse_begin(self, line: int) -> Statement:
+    def _parse_begin(self) -> Statement:
         self.expect("BEGIN")
         if self.accept_any("TRAN", "TRANSACTION"):
-            return Transaction("BEGIN", self._parse_transaction_name(), line)
+            return Transaction("BEGIN", self._parse_transaction_name())
         if self.at("DISTRIBUTED"):
             raise self.refused("BEGIN DISTRIBUTED TRANSACTION")
         if self.accept("TRY"):
-            attempt = self._parse_block(line, "TRY")
+            attempt = self._parse_block("TRY")
             self.accept(";")
             self.expect("BEGIN", "CATCH")
-            return TryCatch(attempt, self._parse_block(line, "CATCH"), line)
-        return self._parse_block(line)
+            return TryCatch(attempt, self._parse_block("CATCH"))
+        return self._parse_block()
 
-    def _parse_block(self, line: int, *closing: str) -> Block:
+    def _parse_block(self, *closing: str) -> Block:
         statements = []
         while not self.at("END"):
             if not self.accept(";"):
                 statements.append(self.parse_statement())
         self.expect("END", *closing)
-        return Block(tuple(statements), line)
+        return Block(tuple(statements))
 
     def _parse_transaction_name(self) -> str | None:
         if self.token.kind is Kind.VARIABLE:
             raise self.refused("a transaction named by a variable")
         return self.advance().text if self.at_name() else None
 
-    def _parse_transaction_end(self, line: int) -> Statement:
+    def _parse_transaction_end(self) -> Statement:
         kind = self.advance().upper
         if kind == "SAVE":
             raise self.refused("SAVE TRANSACTION")
         if not self.accept_any("TRAN", "TRANSACTION"):
             self.accept("WORK")
-            return Transaction(kind, None, line)
-        return Transaction(kind, self._parse_transaction_name(), line)
+            return Transaction(kind, None)
+        return Transaction(kind, self._parse_transaction_name())
 
-    def _parse_raiserror(self, line: int) -> Statement:
-        self.expect("RAISERROR", "(")
-        arguments = self.parse_expressions()
-        self.expect(")")
+    def _parse_raiserror(self) -> Statement:
+        self.expect("RAISERROR")
+        arguments = self.parse_enclosed(self.parse_expressions)
         if self.accept("WITH") and not self.accept("NOWAIT"):
             raise self.refused(f"RAISERROR … WITH {self.token.upper}")
         if len(arguments) < 3:
             raise self.unexpected()
-        return RaiseError(arguments[0], arguments[1], arguments[2], arguments[3:], line)
+        return RaiseError(arguments[0], arguments[1], arguments[2], arguments[3:])
 
-    def _parse_throw(self, line: int) -> Statement:
+    def _parse_throw(self) -> Statement:
         self.expect("THROW")
         if self.at(";") or self.token.kind is Kind.END or self.at("END"):
-            return Throw(line=line)
+            return Throw()
         number = self.parse_expression()
         self.expect(",")
         message = self.parse_expression()
         self.expect(",")
-        return Throw(number, message, self.parse_expression(), line)
+        return Throw(number, message, self.parse_expression())
 
     # EXECUTE
 
-    def _parse_execute(self, line: int) -> Statement:
+    def _parse_execute(self) -> Statement:
         self.advance()
-        if self.accept("("):
-            text = self.parse_expression()
-            self.expect(")")
-            return ExecuteText(text, line)
+        if self.at("("):
+            return ExecuteText(self.parse_enclosed(self.parse_expression))
         result = None
         if self.token.kind is Kind.VARIABLE:
             result = self._parse_variable()
             self.expect("=")
-        return self._parse_procedure(line, result)
+        return self._parse_procedure(result)
 
-    def _parse_procedure(self, line: int, result: str | None = None) -> Statement:
+    def _parse_procedure(self, result: str | None = None) -> Statement:
         procedure: Name = self.parse_name()
-        arguments: list[Argument] = []
+        arguments: tuple[Argument, ...] = ()
         if self.token.kind in (Kind.VARIABLE, Kind.STRING, Kind.NATIONAL, Kind.NUMBER, Kind.BINARY, Kind.MONEY) or (
             self.at_any("-", "NULL", "DEFAULT") or (self.at_name() and self._index > 1)
         ):
-            while True:
-                arguments.append(self._parse_argument())
-                if not self.accept(","):
-                    break
-        return Execute(procedure, tuple(arguments), result, line)
+            arguments = self.parse_list(self._parse_argument)
+        return Execute(procedure, arguments, result)
 
     def _parse_argument(self) -> Argument:
         name = None
@@ -373,3 +318,43 @@ class StatementParser(DefinitionParser):
             return Argument(name, None)
         value = Literal(self.advance().text) if self.at_name() else self.parse_expression()
         return Argument(name, value, bool(self.accept_any("OUTPUT", "OUT")))
+
+
+def _row(
+    words: str, statement: Callable[..., Statement], *parts: Callable[[StatementParser], object]
+) -> Callable[[StatementParser], Statement]:
+    """Return the parser of a statement that is these words, and then its parts in their order."""
+
+    def parse(parser: StatementParser) -> Statement:
+        parser.expect(*words.split())
+        return statement(*(part(parser) for part in parts))
+
+    return parse
+
+
+_STATEMENTS: Final[dict[str, Callable[[StatementParser], Statement]]] = {
+    **dict.fromkeys(("SELECT", "("), _row("", SelectStatement, StatementParser.parse_query)),
+    "WITH": StatementParser._parse_with,
+    "INSERT": StatementParser._parse_insert,
+    "UPDATE": StatementParser._parse_update,
+    "DELETE": StatementParser._parse_delete,
+    "TRUNCATE": _row("TRUNCATE TABLE", Truncate, StatementParser.parse_name),
+    "CREATE": StatementParser.parse_create,
+    "ALTER": StatementParser.parse_alter,
+    "DROP": StatementParser.parse_drop,
+    **dict.fromkeys(("GRANT", "DENY", "REVOKE"), StatementParser.parse_permission),
+    "USE": _row("USE", Use, StatementParser.parse_identifier),
+    "DECLARE": StatementParser._parse_declare,
+    "SET": StatementParser._parse_set,
+    "IF": StatementParser._parse_if,
+    "WHILE": _row("WHILE", While, StatementParser.parse_condition, StatementParser.parse_statement),
+    "BEGIN": StatementParser._parse_begin,
+    **dict.fromkeys(("BREAK", "CONTINUE", "RETURN"), StatementParser._parse_flow),
+    "PRINT": _row("PRINT", Print, StatementParser.parse_expression),
+    "RAISERROR": StatementParser._parse_raiserror,
+    "THROW": StatementParser._parse_throw,
+    "WAITFOR": _row("WAITFOR DELAY", WaitFor, StatementParser.parse_expression),
+    **dict.fromkeys(("COMMIT", "ROLLBACK", "SAVE"), StatementParser._parse_transaction_end),
+    **dict.fromkeys(("EXEC", "EXECUTE"), StatementParser._parse_execute),
+}
+"""By the word that a statement begins with."""

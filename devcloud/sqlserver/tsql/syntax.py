@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields
 from decimal import Decimal
+from typing import Any, ClassVar, dataclass_transform
 
 Name = tuple[str, ...]
 """One to four parts: [[[server.]database.]schema.]object."""
 
 
-@dataclass(frozen=True, slots=True)
-class TypeName:
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+class Node:
+    """What the trees are made of: each kind is a frozen dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True)(cls)
+
+
+class TypeName(Node):
     """A type as declared; arguments are its facets, -1 for ``max``."""
 
     name: str
@@ -21,8 +31,7 @@ class TypeName:
 # Expressions
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(Node):
     """A constant: str with ``national``, int, Decimal, float, bytes, or None for NULL; ``money`` marks $1.50."""
 
     value: str | int | Decimal | float | bytes | None
@@ -30,37 +39,32 @@ class Literal:
     money: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(Node):
     """@name, or @@name."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Node):
     """A column by its name, qualified or not."""
 
     parts: Name
 
 
-@dataclass(frozen=True, slots=True)
-class Star:
+class Star(Node):
     """``*`` or ``t.*``."""
 
     qualifier: Name = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Unary:
+class Unary(Node):
     """``-x``, ``+x`` or ``~x``."""
 
     operator: str
     operand: Expression
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
+class Binary(Node):
     """Arithmetic, bitwise operators and concatenation."""
 
     operator: str
@@ -68,8 +72,7 @@ class Binary:
     right: Expression
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Node):
     """``=``, ``<>``, ``<`` and their like."""
 
     operator: str
@@ -77,8 +80,7 @@ class Comparison:
     right: Expression
 
 
-@dataclass(frozen=True, slots=True)
-class Logical:
+class Logical(Node):
     """AND or OR of two conditions."""
 
     operator: str
@@ -86,23 +88,20 @@ class Logical:
     right: Expression
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(Node):
     """NOT condition."""
 
     operand: Expression
 
 
-@dataclass(frozen=True, slots=True)
-class IsNull:
+class IsNull(Node):
     """``x IS [NOT] NULL``."""
 
     operand: Expression
     negated: bool
 
 
-@dataclass(frozen=True, slots=True)
-class InList:
+class InList(Node):
     """``x [NOT] IN (a, b, …)``."""
 
     operand: Expression
@@ -110,8 +109,7 @@ class InList:
     negated: bool
 
 
-@dataclass(frozen=True, slots=True)
-class InQuery:
+class InQuery(Node):
     """``x [NOT] IN (SELECT …)``."""
 
     operand: Expression
@@ -119,8 +117,7 @@ class InQuery:
     negated: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Between:
+class Between(Node):
     """``x [NOT] BETWEEN low AND high``."""
 
     operand: Expression
@@ -129,8 +126,7 @@ class Between:
     negated: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Like:
+class Like(Node):
     """``x [NOT] LIKE pattern [ESCAPE escape]``."""
 
     operand: Expression
@@ -139,15 +135,13 @@ class Like:
     negated: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Exists:
+class Exists(Node):
     """``EXISTS (SELECT …)``."""
 
     query: Query
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Node):
     """CASE, simple (with ``operand``) or searched."""
 
     operand: Expression | None
@@ -155,8 +149,7 @@ class Case:
     default: Expression | None
 
 
-@dataclass(frozen=True, slots=True)
-class Cast:
+class Cast(Node):
     """CAST and CONVERT; ``attempt`` for their TRY_ forms."""
 
     operand: Expression
@@ -165,8 +158,7 @@ class Cast:
     style: Expression | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Node):
     """The OVER clause; ``frame`` is its text."""
 
     partition: tuple[Expression, ...]
@@ -174,8 +166,7 @@ class Window:
     frame: str
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Node):
     """A function call; ``star`` for COUNT(*)."""
 
     name: Name
@@ -186,8 +177,7 @@ class Call:
     within: tuple[OrderItem, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(Node):
     """A method of a CLR or xml value: ``x.ToString()``."""
 
     operand: Expression
@@ -195,23 +185,20 @@ class Method:
     arguments: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Node):
     """A subquery as a value."""
 
     query: Query
 
 
-@dataclass(frozen=True, slots=True)
-class Collate:
+class Collate(Node):
     """``x COLLATE name``."""
 
     operand: Expression
     collation: str
 
 
-@dataclass(frozen=True, slots=True)
-class AtTimeZone:
+class AtTimeZone(Node):
     """``x AT TIME ZONE zone``."""
 
     operand: Expression
@@ -246,16 +233,14 @@ Expression = (
 # Queries
 
 
-@dataclass(frozen=True, slots=True)
-class OrderItem:
+class OrderItem(Node):
     """An ORDER BY item."""
 
     expression: Expression
     descending: bool
 
 
-@dataclass(frozen=True, slots=True)
-class SelectItem:
+class SelectItem(Node):
     """An item of the select list; ``variable`` for ``SELECT @x = …``."""
 
     expression: Expression
@@ -263,16 +248,14 @@ class SelectItem:
     variable: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Node):
     """``TABLESAMPLE``: so many rows, or per cent of them."""
 
     size: int
     percent: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TableSource:
+class TableSource(Node):
     """A table or view by name."""
 
     name: Name
@@ -281,8 +264,7 @@ class TableSource:
     sample: Sample | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DerivedSource:
+class DerivedSource(Node):
     """A subquery in FROM."""
 
     query: Query
@@ -290,8 +272,7 @@ class DerivedSource:
     columns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ValuesSource:
+class ValuesSource(Node):
     """``(VALUES (…), (…)) AS v(a, b)``."""
 
     rows: tuple[tuple[Expression, ...], ...]
@@ -299,8 +280,7 @@ class ValuesSource:
     columns: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionSource:
+class FunctionSource(Node):
     """A table-valued function."""
 
     call: Call
@@ -308,8 +288,7 @@ class FunctionSource:
     columns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ChangesSource:
+class ChangesSource(Node):
     """``CHANGETABLE(CHANGES table, since) AS ct``."""
 
     table: Name
@@ -318,8 +297,7 @@ class ChangesSource:
     columns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(Node):
     """``left <kind> JOIN right``; kind is INNER, LEFT, RIGHT, FULL, CROSS, CROSS APPLY or OUTER APPLY."""
 
     kind: str
@@ -331,8 +309,7 @@ class Join:
 Source = TableSource | DerivedSource | ValuesSource | FunctionSource | ChangesSource | Join
 
 
-@dataclass(frozen=True, slots=True)
-class Select:
+class Select(Node):
     """One SELECT, without ORDER BY."""
 
     items: tuple[SelectItem, ...]
@@ -345,8 +322,7 @@ class Select:
     into: Name | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SetOperation:
+class SetOperation(Node):
     """UNION [ALL], EXCEPT or INTERSECT."""
 
     operator: str
@@ -354,8 +330,7 @@ class SetOperation:
     right: Select | SetOperation | Query
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Node):
     """A whole query with its common table expressions and its order."""
 
     body: Select | SetOperation | Query
@@ -365,8 +340,7 @@ class Query:
     common: tuple[CommonTable, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CommonTable:
+class CommonTable(Node):
     """One common table expression."""
 
     name: str
@@ -380,6 +354,6 @@ def walk(node: object, *, into_queries: bool = True) -> Iterator[object]:
     if isinstance(node, tuple):
         for item in node:
             yield from walk(item, into_queries=into_queries)
-    elif is_dataclass(node) and (into_queries or not isinstance(node, Query)):
+    elif isinstance(node, Node) and (into_queries or not isinstance(node, Query)):
         for part in fields(node):
             yield from walk(getattr(node, part.name), into_queries=into_queries)
