@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -23,6 +24,7 @@ from hygge_engine.journal.kept import Kept
 from hygge_engine.journal.names import file_name
 from hygge_engine.journal.rows import SCHEMA, conform, select
 from hygge_engine.lake.base import READ_LIMIT_BYTES, Lake, PathInfo, bounded
+from hygge_engine.lake.parquet import WholeParquet
 from hygge_engine.lake.ranged import RangedFile
 
 # Rows of the canonical file that are in memory at once while it is copied or searched; also its row group.
@@ -71,7 +73,7 @@ class Canonical:
     ``etag`` is None where there is no such file yet.
     """
 
-    file: pq.ParquetFile | None
+    file: _Parquet | None
     etag: str | None
     first: int
     end: int
@@ -81,12 +83,11 @@ class Canonical:
         if self.file is None:
             return
         skip = max(0, (self.first if start is None else start) - self.first)
-        for index in range(self.file.num_row_groups):
-            rows = self.file.metadata.row_group(index).num_rows
+        for index, rows in enumerate(self.file.groups):
             if skip >= rows:
                 skip -= rows
                 continue
-            for batch in self.file.iter_batches(ROW_GROUP_ROWS, row_groups=[index]):
+            for batch in self.file.batches(ROW_GROUP_ROWS, group=index):
                 if skip < batch.num_rows:
                     yield pa.Table.from_batches([batch.slice(skip)])
                 skip = max(0, skip - batch.num_rows)
@@ -106,10 +107,9 @@ class Canonical:
         if self.file is None:
             return
         number = self.first
-        for index in range(self.file.num_row_groups):
-            rows = self.file.metadata.row_group(index).num_rows
+        for index, rows in enumerate(self.file.groups):
             if number + rows > start:
-                yield number, select(self.file.read_row_group(index, columns=list(names)), names)
+                yield number, select(self.file.table(names, index), names)
             number += rows
 
     def read(self, only: Only | None = None, *, start: int | None = None) -> pa.Table:
@@ -125,16 +125,15 @@ class Canonical:
         """The rows that match, looking at the columns in question first: few row groups hold any one load."""
         if self.file is None:
             return
-        for index in range(self.file.num_row_groups):
-            rows = self.file.metadata.row_group(index).num_rows
+        for index, rows in enumerate(self.file.groups):
             if skip >= rows:
                 skip -= rows
                 continue
-            places = matching(select(self.file.read_row_group(index, columns=list(only)), only), only)
+            places = matching(select(self.file.table(list(only), index), only), only)
             places = places.filter(pc.greater_equal(places, pa.scalar(skip, pa.uint64())))
             skip = max(0, skip - rows)
             if len(places):
-                yield from _picked(self.file.iter_batches(PICKED_ROWS, row_groups=[index]), places)
+                yield from _picked(self.file.batches(PICKED_ROWS, group=index), places)
 
 
 class JournalFiles:
@@ -185,7 +184,7 @@ class JournalFiles:
             data = self.lake.read(path).data
         except LakeNotFound:
             return None
-        return decode(data, path).read()
+        return decode(data, path)
 
     def read_runs(self, files: Sequence[PathInfo]) -> dict[str, pa.Table]:
         """The rows of the files that are still there, by path. A file never changes, so that each is read once."""
@@ -258,7 +257,7 @@ class JournalFiles:
         for entry in self.lake.list(f"{self.root}/retired"):
             low, high = (int(number) for number in entry.name.removesuffix(".parquet").split("-"))
             if low < end and high > start:
-                tables.append(decode(self.lake.read(entry.path).data, entry.path).read())
+                tables.append(decode(self.lake.read(entry.path).data, entry.path))
         number = pc.field("number")
         found = pa.concat_tables(tables).filter((number >= start) & (number < end)).sort_by("number")
         return first_of_each(found, "number")
@@ -293,24 +292,46 @@ def encode(tables: Iterable[pa.Table], schema: pa.Schema) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def decode(data: bytes, path: str) -> pq.ParquetFile:
-    """A Parquet file from its bytes. Raises JournalError where they are something else."""
-    return _parquet(pa.BufferReader(data), path)
+def decode(data: bytes, path: str) -> pa.Table:
+    """The rows of a Parquet file. Raises JournalError where the bytes are something else."""
+    return _Parquet(pa.BufferReader(data), path).table()
 
 
 def _canonical(source: pa.NativeFile, etag: str, path: str) -> Canonical:
-    file = _parquet(source, path)
-    first = int((file.schema_arrow.metadata or {}).get(FIRST_ROW_KEY, b"0"))
-    return Canonical(file, etag, first, first + file.metadata.num_rows)
+    file = _Parquet(source, path)
+    with _damage(path):
+        first = int((file.schema.metadata or {}).get(FIRST_ROW_KEY, b"0"))
+    return Canonical(file, etag, first, first + file.rows)
 
 
-def _parquet(source: pa.NativeFile, path: str) -> pq.ParquetFile:
+class _Parquet:
+    """A Parquet file of the journal. Everything raises JournalError where it is damaged."""
+
+    def __init__(self, source: pa.NativeFile, path: str) -> None:
+        self._path = path
+        with _damage(path):
+            # What is asked for of a row group comes in few requests, not in one for each of its columns.
+            self._file = WholeParquet(source, pre_buffer=True)
+        self.groups, self.rows, self.schema = self._file.groups, self._file.rows, self._file.schema
+
+    def batches(
+        self, rows: int, columns: Sequence[str] | None = None, group: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        with _damage(self._path):
+            yield from self._file.batches(rows, columns, group)
+
+    def table(self, columns: Sequence[str] | None = None, group: int | None = None) -> pa.Table:
+        with _damage(self._path):
+            return self._file.table(columns, group)
+
+
+@contextmanager
+def _damage(path: str) -> Iterator[None]:
     try:
-        # What is asked for of a row group comes in few requests, not in one for each of its columns.
-        return pq.ParquetFile(source, pre_buffer=True)
-    except pa.ArrowInvalid as error:
+        yield
+    except ValueError as error:
         raise JournalError(
-            f"{path} is not a Parquet file: {error}",
+            f"{path} is not a whole Parquet file: {error}",
             hint="Something else has written to the journal; restore the file, or move it aside.",
         ) from error
 
@@ -332,7 +353,7 @@ def rows_in_order(tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def _canonical_bytes(read: Canonical, added: pa.Table, first: int) -> bytes:
-    kept = SCHEMA if read.file is None else conform(read.file.schema_arrow.empty_table(), keep_unknown=True).schema
+    kept = SCHEMA if read.file is None else conform(read.file.schema.empty_table(), keep_unknown=True).schema
     merged = pa.unify_schemas([kept, added.schema], promote_options="permissive")
     schema = merged.with_metadata({FIRST_ROW_KEY: str(first).encode()})
     batches = _in_row_groups(_chain(read.batches(first), added), lambda table: _widen(table, schema))

@@ -14,6 +14,7 @@ from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from hygge_engine.errors import StoreError, StoreUnavailable
+from hygge_engine.panics import panics_as
 from hygge_engine.project.models.disk import DiskReach
 from hygge_engine.stores.base import ReadBack
 
@@ -110,9 +111,10 @@ class DeltaReadBack(ReadBack):
 
 @contextmanager
 def reading(folder: str) -> Iterator[None]:
-    """Translates what the Delta package raises."""
+    """Translates what the Delta package raises, a panic at a damaged checkpoint or file included."""
     try:
-        yield
+        with panics_as(lambda text: StoreError(f"the Delta table {folder} cannot be read: {_one_line(text)}")):
+            yield
     except DeltaError as error:
         raise StoreError(f"the Delta table {folder} cannot be read: {own_words(error)}") from error
     except OSError as error:
@@ -122,10 +124,14 @@ def reading(folder: str) -> Iterator[None]:
 def own_words(error: Exception) -> str:
     """What the Delta package says went wrong, on one line and short, without the queries of addresses: a SAS token is
     one."""
-    lines = (" ".join(line.split()) for line in _DRAWING.sub("", str(error)).splitlines())
+    return _one_line(str(error)) or type(error).__name__
+
+
+def _one_line(drawn: str) -> str:
+    lines = (" ".join(line.split()) for line in _DRAWING.sub("", drawn).splitlines())
     text = ": ".join(line for line in lines if line)
     text = _ANSWER.sub(lambda answer: answer[1] or "", _ATTEMPTS.sub("", text)).rstrip(" :")
-    text = _ROW.sub(r"\1 …", _QUERY.sub("?…", text)) or type(error).__name__
+    text = _ROW.sub(r"\1 …", _QUERY.sub("?…", text))
     return text if len(text) <= _LONGEST_WORDS else f"{text[: _LONGEST_WORDS - 1]}…"
 
 

@@ -297,7 +297,7 @@ def test_columns_of_a_later_version_survive_a_fold(journal: Journal, lake: Local
 
 def test_a_journal_that_is_no_parquet_is_named(journal: Journal, lake: LocalLake) -> None:
     lake.put(f"{ROOT}/journal.parquet", b"not Parquet")
-    with pytest.raises(JournalError, match=r"journal\.parquet is not a Parquet file"):
+    with pytest.raises(JournalError, match=r"journal\.parquet is not a whole Parquet file"):
         journal.read()
 
 

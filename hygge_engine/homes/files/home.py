@@ -263,7 +263,8 @@ class FilesHome:
             return self._format.read(file, place)
         lower = None if window.lower is None else comparable(window.lower, column.type)
         upper = None if window.upper is None else comparable(window.upper, column.type)
-        groups = self._parquet.groups(file, column.name)
+        first = int(place[0]) if place else 0
+        groups = self._parquet.groups(file, column.name, first)
         kept = [group.number for group in groups if window.lower is None and group.nulls != 0]
         kept += [
             group.number
@@ -286,7 +287,7 @@ class FilesHome:
         )
 
     def _cursor_groups(self, column: Column) -> Iterator[tuple[SourceFile, list[Group]]]:
-        """What is known of a column without reading it; for text a single group of which nothing is known."""
+        """What is known of a column; of CSV and NDJSON a single group of which nothing is known."""
         for file in self.files:
             if column.name in self._partition_settings:
                 value = self._folder_value(file, column.name).as_py()

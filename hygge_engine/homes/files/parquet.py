@@ -1,15 +1,14 @@
-"""Parquet as a format of a home: schemas and statistics from the footers, rows row group by row group."""
+"""Parquet as a format of a home: schemas from the footers, rows row group by row group."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hygge_engine.errors import HomeError, Unreadable
@@ -35,7 +34,7 @@ _OWN_NAMES = "Write the file with a name of its own for each column."
 
 @dataclass(frozen=True)
 class Group:
-    """What a row group's footer says of one column: its extremes where they are known, and its NULLs."""
+    """What is known of one column of a row group: its extremes, and its NULLs."""
 
     number: int
     rows: int
@@ -53,6 +52,7 @@ class ParquetFormat:
         self._schema: pa.Schema | None = None
         self._schemas: dict[str, pa.Schema] = {}
         self._footers: dict[str, pq.FileMetaData] = {}
+        self._groups: dict[tuple[str, str, int], Group] = {}
 
     def describe(self, files: Sequence[SourceFile]) -> tuple[list[Column], int | None]:
         """The union of the files' columns, by name, in the order of their first appearance; and the number of rows.
@@ -120,15 +120,32 @@ class ParquetFormat:
                     after_rows = [str(number), str(read)] if not whole else [str(number + 1), "0"]
                     yield rows, ["end"] if whole and number == left[-1] else after_rows
 
-    def groups(self, file: SourceFile, column: str) -> list[Group]:
-        """What the footer says about a column, row group by row group; all NULL where the file has no such column."""
-        footer, schema = self._footers[file.path], self._schemas[file.path]
-        if column not in schema.names:
-            return [
-                Group(number, footer.row_group(number).num_rows, nulls=footer.row_group(number).num_rows)
-                for number in range(footer.num_row_groups)
-            ]
-        return [_group(footer, number, column, schema.field(column).type) for number in range(footer.num_row_groups)]
+    def groups(self, file: SourceFile, column: str, first: int = 0) -> list[Group]:
+        """What a column holds, row group by row group from ``first`` on: all NULL where the file has no such column.
+
+        Its values are read for it, once. What footers say of them has no checksum, and some writers get it wrong: rows
+        would go missing without a word, or asking for it ends the process.
+        """
+        numbers = range(first, self._footers[file.path].num_row_groups)
+        return [self._group(file, column, number) for number in numbers]
+
+    def _group(self, file: SourceFile, column: str, number: int) -> Group:
+        known = self._groups.get((file.path, column, number))
+        if known is None:
+            low: Any = None
+            high: Any = None
+            rows = nulls = 0
+            for batch, _ in self.read(file, [], [column], [number]):
+                values = batch.column(0)
+                rows += len(values)
+                nulls += values.null_count
+                ends: Any = pc.min_max(values)
+                if ends["min"].is_valid:
+                    lowest, highest = ends["min"].as_py(), ends["max"].as_py()
+                    low = lowest if low is None else min(low, lowest)
+                    high = highest if high is None else max(high, highest)
+            known = self._groups[file.path, column, number] = Group(number, rows, low, high, nulls)
+        return known
 
     def _read_group(
         self, parquet: pq.ParquetFile, file: SourceFile, number: int, skip: int, only: Sequence[str] | None
@@ -272,31 +289,3 @@ def _int96_columns(footer: pq.FileMetaData) -> set[str]:
     """The columns that hold the timestamps of old writers, which count nanoseconds of a day."""
     columns = (footer.schema.column(number) for number in range(len(footer.schema)))
     return {column.path for column in columns if column.physical_type == "INT96"}
-
-
-def _group(footer: pq.FileMetaData, number: int, column: str, type_: pa.DataType) -> Group:
-    group = footer.row_group(number)
-    found = (group.column(index) for index in range(group.num_columns))
-    # Of two, one is a field within another column.
-    alike = [chunk.statistics for chunk in found if chunk.path_in_schema == column]
-    statistics = alike[0] if len(alike) == 1 else None
-    if statistics is None:
-        return Group(number, group.num_rows)
-    nulls = statistics.null_count if cast("Any", statistics).has_null_count else None
-    if not statistics.has_min_max or not _has_exact_statistics(type_):
-        return Group(number, group.num_rows, nulls=nulls)
-    return Group(number, group.num_rows, _plain(statistics.min), _plain(statistics.max), nulls)
-
-
-def _has_exact_statistics(type_: pa.DataType) -> bool:
-    """Whether extremes are exact: those of long texts may be cut, nanoseconds do not become Python values."""
-    if pa.types.is_timestamp(type_):
-        return cast("Any", type_).unit in ("s", "ms", "us")
-    return bool(pa.types.is_integer(type_) or pa.types.is_date32(type_) or pa.types.is_decimal(type_))
-
-
-def _plain(value: Any) -> Any:
-    """A value that compares with those of `values.comparable`."""
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return value if isinstance(value, date | Decimal) else int(value)

@@ -13,10 +13,10 @@ from typing import Literal
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pcsv
-import pyarrow.parquet as pq
 
 from hygge_engine.errors import NotReadable, StoreError, StoreUnavailable
 from hygge_engine.lake.base import Lake, PathInfo, bounded
+from hygge_engine.lake.parquet import DamagedParquet, WholeParquet
 from hygge_engine.lake.ranged import RangedFile
 from hygge_engine.stores.base import ReadBack
 from hygge_engine.stores.delta import NO_TABLE, DeltaLocation, open_table, reading, version_of
@@ -54,13 +54,12 @@ class ParquetDecoder(Decoder):
     extension = "parquet"
 
     def count(self, file: RangedFile) -> int:
-        with _parquet(file) as parquet:
-            return int(parquet.metadata.num_rows)
+        return _parquet(file).rows
 
     def read(self, file: RangedFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        with _parquet(file) as parquet:
-            there = set(parquet.schema_arrow.names)
-            yield from parquet.iter_batches(BATCH_ROWS, columns=[name for name in columns if name in there])
+        parquet = _parquet(file)
+        there = set(parquet.schema.names)
+        return parquet.batches(BATCH_ROWS, [name for name in columns if name in there])
 
 
 class CsvDecoder(Decoder):
@@ -194,12 +193,12 @@ def _decoding(where: str) -> Iterator[None]:
     """Translates what decoding a file raises."""
     try:
         yield
-    except (pa.ArrowInvalid, pl.exceptions.PolarsError, csv.Error, UnicodeError) as error:
+    except (DamagedParquet, pa.ArrowInvalid, pl.exceptions.PolarsError, csv.Error, UnicodeError) as error:
         raise StoreError(f"{where} cannot be read: {error}") from error
 
 
-def _parquet(file: RangedFile) -> pq.ParquetFile:
-    return pq.ParquetFile(pa.PythonFile(file, mode="r"), buffer_size=COLUMN_BYTES, pre_buffer=False)
+def _parquet(file: RangedFile) -> WholeParquet:
+    return WholeParquet(pa.PythonFile(file, mode="r"), buffer_bytes=COLUMN_BYTES)
 
 
 def _buffered(file: RangedFile) -> io.BufferedReader:
