@@ -13,6 +13,7 @@ import azure.durable_functions as df
 import azure.functions as func
 from azure.functions.timer import TimerRequest
 
+from hygge_engine.memory import choose_allocator
 from hygge_engine.orchestration import load as orchestrators
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.orchestration.retention import forget
@@ -27,6 +28,7 @@ from hygge_engine.web.responses import Answer
 # The storage SDK logs every request with its headers at INFO: thousands of lines a load, which cost money to keep.
 logging.getLogger("azure").setLevel(logging.WARNING)
 add_ids_to_logs()
+choose_allocator()
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
 

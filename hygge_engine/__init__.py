@@ -4,7 +4,6 @@ What programs may count on is in ``__all__``: reading a project and its errors, 
 built on (docs/extending.md). A name is imported when it is first used, because every command imports this package.
 """
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -45,10 +44,6 @@ __all__ = [
 __version__ = "0.1.0"
 
 _MODULES = ("hygge_engine.errors", "hygge_engine.project", "hygge_engine.project.settings")
-
-# Arrow's usual allocator keeps what was freed for the thread that had it; reader, encoder and uploader hand their
-# blocks on. Arrow reads this once, when it is first imported. More in `hygge_engine/memory.py`.
-os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,11 +1,9 @@
-"""How this process's memory goes back to the system, so that its peak is what is in use at once, not what ever was.
-
-Arrow's part of it is in `hygge_engine/__init__.py`: its pool is chosen before it is imported.
-"""
+"""How this process's memory goes back to the system, so that its peak is what is in use at once, not what ever was."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 from functools import cache
 
@@ -20,6 +18,15 @@ _MAPPED_BYTES = 1 << 20
 # Heaps for all threads together, instead of eight for each core: reader, encoder and uploader take turns with blocks of
 # the same sizes.
 _ARENAS = 2
+
+
+def choose_allocator() -> None:
+    """Let Arrow use the system's allocator, unless the environment names another. For programs, before they import
+    Arrow, which looks once.
+
+    Its usual one keeps what was freed for the thread that had it; reader, encoder and uploader hand their blocks on.
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 @cache

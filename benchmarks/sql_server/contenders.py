@@ -92,6 +92,9 @@ def arrow_reader(task: Task) -> Work:
 def hygge(task: Task, readers: int | None = None) -> Work:
     """A load as `hygge go` runs it: plan, landing state, staging, rename, journal; with as many readers as it takes, or
     so many."""
+    from hygge_engine.memory import choose_allocator
+
+    choose_allocator()
     import hygge_engine.flow.run
     import hygge_engine.homes.mssql.home
     import hygge_engine.homes.mssql.mssql_python_session

@@ -49,10 +49,12 @@ class _Silent:
 
 def main() -> int:
     """Load, then load again."""
+    from hygge_engine.memory import choose_allocator
     from hygge_engine.orchestration.local import run_load
     from hygge_engine.orchestration.request import LoadRequest
     from hygge_engine.project import load_project
 
+    choose_allocator()
     task = Task.from_json(sys.argv[1])
     directory = Path(task.folder)
     write_project(directory, task, _names(), {"run_type": "incremental", "watermark": {"column": "changed"}})

@@ -1,4 +1,7 @@
-"""The command line: ``hygge init``, ``validate``, ``doctor``, ``plan``, ``go``, ``runs``, ``dev``."""
+"""The command line: ``hygge`` and its commands, each in a module of its own beside `app`.
+
+This module is imported at every start, so it imports nothing heavy.
+"""
 
 import os
 import signal
@@ -14,7 +17,9 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # Else it is ignored, as after `nohup`.
         signal.signal(signal.SIGINT, lambda *_: os._exit(_EXIT_INTERRUPTED))
     from hygge_engine.cli.streams import run_with_streams
+    from hygge_engine.memory import choose_allocator
 
+    choose_allocator()
     run_with_streams(_run)
 
 

@@ -3,7 +3,7 @@ from data."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self, runtime_checkable
 
@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from hygge_engine.watermark import Boundary, CursorType
 
-# Where reading stopped: the key (full read) or cursor and key (incremental read) of the last row, in the home's own
-# exact text forms, so that no digit is lost. JSON-serialisable; opaque to everybody but the home that made it.
+# Where reading stopped, in the home's own exact texts, so that no digit is lost. What they say is the home's business:
+# SQL Server's hold the key of the last row, or what is left of each range of it; those of files hold path, etag and the
+# place in the file. JSON-serialisable; opaque to everybody but the home that made it.
 Position = list[str]
 
 
@@ -128,7 +129,6 @@ class Batch:
 
     rows: pa.RecordBatch
     position: Position | None = None
-    warnings: Sequence[str] = ()
     deleted: pa.RecordBatch | None = None
 
 

@@ -1,4 +1,7 @@
-"""The canonical journal, its summaries, the schema manifest and the mirrored __hygge tables."""
+"""What is remembered of loads: the journal and its summaries, the schema manifest, and the progress of loads under way.
+
+The mirrored ``__hygge`` tables are made of it by `hygge_engine.flow.mirror`.
+"""
 
 from hygge_engine.journal.changes import Changes
 from hygge_engine.journal.journal import Journal

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
@@ -44,6 +44,16 @@ class ChosenIds(RandomIdGenerator):
     def generate_span_id(self) -> int:
         chosen = _CHOSEN.get()
         return super().generate_span_id() if chosen is None else chosen[1]
+
+
+class _PastSpan(NamedTuple):
+    """A span of something that is over. ``failure`` is empty where it went well."""
+
+    name: str
+    span_id: int
+    started: datetime
+    finished: datetime
+    failure: str
 
 
 class Signals:
@@ -118,10 +128,8 @@ class Signals:
             names.BYTE_COUNT: sum(run.bytes for run in load.entities),
             **_error_type(load.error),
         }
-        ids = (trace_id_of(load.load_id), load_span_id(load.load_id))
-        self._span(
-            names.SPAN_LOAD, ids, None, (load.started, load.finished), attributes, load.failure, caller=traceparent
-        )
+        span = _PastSpan(names.SPAN_LOAD, load_span_id(load.load_id), load.started, load.finished, load.failure)
+        self._record(span, load.load_id, attributes, links=_links(traceparent))
         self._loads.add(1, {names.STATUS: load.status})
         self._load_duration.record(_seconds(load.started, load.finished), {names.STATUS: load.status})
 
@@ -149,9 +157,9 @@ class Signals:
             names.FILE_COUNT: run.files,
             **_error_type(run.error),
         }
-        ids = (trace_id_of(load.load_id), entity_span_id(run.entity_run_id))
         times = (run.started or load.finished, run.finished or load.finished)
-        self._span(names.SPAN_ENTITY, ids, load_span_id(load.load_id), times, attributes, run.failure, load.load_id)
+        span = _PastSpan(names.SPAN_ENTITY, entity_span_id(run.entity_run_id), *times, run.failure)
+        self._record(span, load.load_id, attributes, parent=load_span_id(load.load_id))
         kind = masked_in({names.FLOW: run.flow, names.ENTITY: run.entity})
         self._entities.add(1, {**kind, names.STATUS: run.status})
         self._rows.add(run.rows, kind)
@@ -161,33 +169,31 @@ class Signals:
         if run.lag_seconds is not None:
             self._lag.set(run.lag_seconds, kind)
 
-    def _span(
+    def _record(
         self,
-        name: str,
-        ids: tuple[int, int],
-        parent: int | None,
-        times: tuple[datetime, datetime],
+        past: _PastSpan,
+        load_id: str,
         attributes: Mapping[str, Any],
-        failure: str,
-        load_id: str = "",
-        caller: str = "",
+        *,
+        parent: int | None = None,
+        links: Sequence[Link] = (),
     ) -> None:
-        """A span of something that is over."""
+        """Send a span of a load's trace, below its span ``parent`` where there is one."""
         context = Context() if parent is None else context_below(load_id, parent)
-        token = _CHOSEN.set(ids)
+        token = _CHOSEN.set((trace_id_of(load_id), past.span_id))
         try:
             span = self._tracer.start_span(
-                name,
+                past.name,
                 context,
                 attributes=masked_in(dict(attributes)),
-                links=_links(caller),
-                start_time=_nanoseconds(times[0]),
+                links=links,
+                start_time=_nanoseconds(past.started),
             )
         finally:
             _CHOSEN.reset(token)
-        if failure:
-            span.set_status(Status(StatusCode.ERROR, mask_places(failure)))
-        span.end(_nanoseconds(times[1]))
+        if past.failure:
+            span.set_status(Status(StatusCode.ERROR, mask_places(past.failure)))
+        span.end(_nanoseconds(past.finished))
 
 
 def _links(traceparent: str) -> list[Link]:

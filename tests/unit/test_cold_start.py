@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 # Each costs a tenth of a second to several, and megabytes. What the durable SDK itself imports is not among them.
@@ -71,6 +73,19 @@ for arguments in (["--help"], ["validate"]):
 print(json.dumps({"statuses": statuses, "heavy": [name for name in sys.argv[1:] if name in sys.modules]}))
 """
 
+APP_START = "import function_app"
+COMMAND_LINE_START = "import hygge_engine.cli; sys.argv = ['hygge', '--version']; hygge_engine.cli.main()"
+LIBRARY = "import hygge_engine.flow.run"
+
+ALLOCATOR = """
+import contextlib, io, json, os, sys
+os.environ.pop("ARROW_DEFAULT_MEMORY_POOL", None)
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    {}
+import pyarrow
+print(json.dumps(["ARROW_DEFAULT_MEMORY_POOL" in os.environ, pyarrow.default_memory_pool().backend_name == "system"]))
+"""
+
 LAKE = """
 import json, sys
 import hygge_engine.lake.datalake
@@ -105,6 +120,11 @@ def test_the_app_starts_and_takes_a_load_without_anything_heavy() -> None:
 
 def test_the_command_line_explains_and_checks_without_anything_heavy() -> None:
     assert run(COMMAND_LINE) == {"statuses": [0, 0], "heavy": []}
+
+
+@pytest.mark.parametrize(("start", "is_set"), [(APP_START, True), (COMMAND_LINE_START, True), (LIBRARY, False)])
+def test_the_programs_choose_how_arrow_allocates_and_the_library_leaves_it(start: str, is_set: bool) -> None:
+    assert run(ALLOCATOR.format(start)) == [is_set, is_set]
 
 
 def test_a_lake_is_opened_without_the_asynchronous_transport_which_stays_there_for_others() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from hygge_engine.errors import CursorUnusable, UnsupportedType
 from hygge_engine.homes.base import Position, ReadWindow
-from hygge_engine.homes.mssql.query import Statement, read_statement
+from hygge_engine.homes.mssql.query import Selection, Statement, read_statement
 from hygge_engine.homes.mssql.ranges import KeyRange
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
 
@@ -27,7 +27,7 @@ def read(
     columns: tuple[SourceColumn, ...] = (ID,),
     keep_offset: bool = False,
 ) -> Statement:
-    return read_statement("[dbo].[t]", columns, key, window, cursor, KeyRange(after, to), keep_offset=keep_offset)
+    return read_statement(Selection("[dbo].[t]", columns, key, keep_offset), window, cursor, KeyRange(after, to))
 
 
 def test_a_full_read_follows_the_key() -> None:

@@ -14,7 +14,7 @@ import pytest
 from hygge_engine.errors import InvalidRequest
 from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.mssql.identifiers import parse_table_name, qualify, quote
-from hygge_engine.homes.mssql.query import read_statement
+from hygge_engine.homes.mssql.query import Selection, read_statement
 from hygge_engine.homes.mssql.ranges import KeyRange
 from hygge_engine.homes.mssql.types import SourceColumn
 from hygge_engine.orchestration.request import parse_request
@@ -52,9 +52,8 @@ def unquoted(sql: str) -> str:
 def test_a_hostile_column_stays_a_name(name: str) -> None:
     column = SourceColumn(name, "int", 4, 10, 0, nullable=False)
 
-    statement = read_statement(
-        qualify(name, name), [column], [column], ReadWindow(name, "1", "2"), column, KeyRange(["7"]), keep_offset=False
-    )
+    selection = Selection(qualify(name, name), [column], [column])
+    statement = read_statement(selection, ReadWindow(name, "1", "2"), column, KeyRange(["7"]))
 
     assert unquoted(statement.sql) == "SELECT  AS  FROM . WHERE  > ? AND  <= ? AND  > ? ORDER BY "
     assert statement.parameters == [1, 2, 7]
@@ -73,9 +72,8 @@ def test_a_hostile_table_is_a_name_or_refused(name: str) -> None:
 def test_a_hostile_watermark_is_a_value(value: str) -> None:
     column = SourceColumn("code", "nvarchar", 40)
 
-    statement = read_statement(
-        "[dbo].[t]", [column], [column], ReadWindow("code", value, value), column, KeyRange([value]), keep_offset=False
-    )
+    selection = Selection("[dbo].[t]", [column], [column])
+    statement = read_statement(selection, ReadWindow("code", value, value), column, KeyRange([value]))
 
     assert value not in statement.sql
     assert list(statement.parameters) == [value, value, value]

@@ -29,6 +29,7 @@ from hygge_engine.homes.mssql.pace import Pace
 from hygge_engine.homes.mssql.parallel import Read, read_ranges
 from hygge_engine.homes.mssql.query import (
     OFFSET_SUFFIX,
+    Selection,
     Statement,
     compare,
     position_texts,
@@ -79,17 +80,24 @@ class MssqlHome:
     It opens one connection when it is first asked something, and gives it back at the end of the ``with`` block.
     """
 
-    def __init__(self, connection: MssqlConnection, settings: MssqlHomeSettings) -> None:
+    def __init__(
+        self, connection: MssqlConnection, settings: MssqlHomeSettings, described: Source | None = None
+    ) -> None:
+        """``described``: what another home has found the source to be, which is not asked again then."""
         self._connection = connection
         self._settings = settings
         self._session: Session | None = None
         self._bounded: Session | None = None  # the one that an upper bound was read by
-        self._source: Source | None = None
+        self._source = described
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back. What is asked afterwards opens another one."""
         if self._session is not None:
             session, self._session = self._session, None
             if self._in_transaction:
@@ -238,15 +246,15 @@ class MssqlHome:
         if window.cursor == CHANGE_TRACKING and window.lower is not None:
             yield from self._read_changes(window.lower, window.upper or window.lower, ranges[0])
         elif len(ranges) == 1 and ranges[0].to is None:
-            yield from self._read_range(window, ranges[0])
+            yield from self.read_range(window, ranges[0])
         elif len(ranges) == 1:
             # Its end has to be part of every position.
-            for batch in self._read_range(window, ranges[0]):
+            for batch in self.read_range(window, ranges[0]):
                 left = replace(ranges[0], after=batch.position)
                 yield replace(batch, position=position_of([left], len(self._described().key)))
                 del batch
         else:
-            self.__exit__()  # the readers have connections of their own
+            self.close()  # the readers have connections of their own
             key_columns = len(self._described().key)
             trial = Trial() if self._settings.readers_on_trial and readers > 1 else None
             yield from read_ranges(ranges, readers, lambda: self._reader(window, readers), key_columns, trial)
@@ -297,11 +305,11 @@ class MssqlHome:
             "batch_mb": max(1, self._settings.batch_mb // readers),
             "max_rows_per_second": rate and max(1, rate // readers),
         }
-        with MssqlHome(self._connection, self._settings.model_copy(update=share)) as home:
-            home._source = self._source
-            yield lambda range_: home._read_range(window, range_)
+        with MssqlHome(self._connection, self._settings.model_copy(update=share), self._source) as home:
+            yield lambda range_: home.read_range(window, range_)
 
-    def _read_range(self, window: ReadWindow, range_: KeyRange) -> Generator[Batch]:
+    def read_range(self, window: ReadWindow, range_: KeyRange) -> Generator[Batch]:
+        """The window's rows in one range of the key, in its order; see `read`."""
         source = self._described()
         cursor = None
         if window.cursor is not None and window.cursor != CHANGE_TRACKING:
@@ -310,16 +318,9 @@ class MssqlHome:
             self._check_reached(cursor, window)
         if range_.after and self._settings.key:
             self._check_alone(range_.after)
-        statement = read_statement(
-            source.sql,
-            source.columns,
-            self._key,
-            window,
-            cursor,
-            range_,
-            keep_offset=self._settings.keep_offset,
-            ticks_as_text=self._ticks_as_text(),
-        )
+        keep_offset, ticks_as_text = self._settings.keep_offset, self._ticks_as_text()
+        selection = Selection(source.sql, source.columns, self._key, keep_offset, ticks_as_text)
+        statement = read_statement(selection, window, cursor, range_)
         for rows, position in self._fetch(statement, source.columns, self.describe().schema):
             yield Batch(rows, position)
             # Or this batch would still be held while the next one is fetched.
@@ -334,17 +335,11 @@ class MssqlHome:
         self._check_versions(lower)
         columns = (OPERATION, *source.columns)
         schema = pa.schema([pa.field(OPERATION.name, pa.string()), *self.describe().schema])
-        statement = read_statement(
-            changes_source(source.tracked, source.columns, source.key),
-            columns,
-            self._key,
-            ReadWindow(),
-            None,
-            range_,
-            keep_offset=self._settings.keep_offset,
-            ticks_as_text=self._ticks_as_text(),
-            source_parameters=(int(lower), int(upper)),
-        )
+        keep_offset, ticks_as_text = self._settings.keep_offset, self._ticks_as_text()
+        changes = changes_source(source.tracked, source.columns, source.key)
+        versions = (int(lower), int(upper))
+        selection = Selection(changes, columns, self._key, keep_offset, ticks_as_text, versions)
+        statement = read_statement(selection, ReadWindow(), None, range_)
         for fetched, position in self._fetch(statement, columns, schema):
             rows, deleted = split_deletes(fetched)
             yield Batch(rows, position, deleted=deleted)
@@ -563,7 +558,7 @@ class MssqlHome:
         for them.
         """
         if self._is_unbounded and self._connection.driver == "mssql-python" and loads_pyodbc():
-            self.__exit__()
+            self.close()
             self._connection = self._connection.model_copy(update={"driver": "pyodbc"})
 
     def _ticks_as_text(self) -> bool:

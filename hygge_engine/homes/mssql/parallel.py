@@ -52,7 +52,7 @@ def read_ranges(
                 case "give back":
                     gathering.give_one_back()
             left[number] = replace(left[number], after=batch.position)
-            yield Batch(batch.rows, position_of(list(left.values()), key_columns), batch.warnings)
+            yield Batch(batch.rows, position_of(list(left.values()), key_columns))
     finally:
         gathering.stop()
         for thread in threads:

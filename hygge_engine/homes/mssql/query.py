@@ -27,37 +27,47 @@ class Statement:
     condition: str
 
 
+@dataclass(frozen=True)
+class Selection:
+    """What is read of each row of ``source`` (after FROM), whose order is that of ``key``.
+
+    ``columns`` come first, then the offsets of the datetimeoffset columns among them if they are kept, then one text
+    for each of `position_texts`. ``parameters`` are the values of the placeholders in ``source``.
+    """
+
+    source: str
+    columns: Sequence[SourceColumn]
+    key: Sequence[SourceColumn]
+    keep_offset: bool = False
+    ticks_as_text: bool = False
+    parameters: Sequence[Parameter] = ()
+
+    @property
+    def expressions(self) -> list[str]:
+        """What stands after SELECT, each with its name."""
+        values = [f"{select_expression(column, self.ticks_as_text)} AS {quote(column.name)}" for column in self.columns]
+        offsets = [
+            f"DATEPART(TZOFFSET, {quote(column.name)}) AS {quote(column.name + OFFSET_SUFFIX)}"
+            for column in self.columns
+            if self.keep_offset and column.base_type == "datetimeoffset"
+        ]
+        texts = [
+            f"{exact_text(quote(column.name))} AS {quote(f'position {number}')}"
+            for number, column in enumerate(position_texts(self.key))
+        ]
+        return values + offsets + texts
+
+
 def read_statement(
-    source: str,
-    columns: Sequence[SourceColumn],
-    key: Sequence[SourceColumn],
-    window: ReadWindow,
-    cursor: SourceColumn | None,
-    range_: KeyRange,
-    *,
-    keep_offset: bool,
-    ticks_as_text: bool = False,
-    source_parameters: Sequence[Parameter] = (),
+    selection: Selection, window: ReadWindow, cursor: SourceColumn | None, range_: KeyRange
 ) -> Statement:
     """All rows of ``window`` in a range of the key, in key order.
 
     The order is the key's also where a cursor bounds the rows: the key has an index that the server can follow from
-    any position on, without sorting, and within one window a row has one version whatever the order. The columns are
-    those of the table, then the offsets of its datetimeoffset columns if they are kept, then one text for each of
-    `position_texts`. ``source_parameters`` are those of placeholders in ``source``.
+    any position on, without sorting, and within one window a row has one version whatever the order.
     """
-    selected = [f"{select_expression(column, ticks_as_text)} AS {quote(column.name)}" for column in columns]
-    if keep_offset:
-        selected += [
-            f"DATEPART(TZOFFSET, {quote(column.name)}) AS {quote(column.name + OFFSET_SUFFIX)}"
-            for column in columns
-            if column.base_type == "datetimeoffset"
-        ]
-    selected += [
-        f"{exact_text(quote(column.name))} AS {quote(f'position {number}')}"
-        for number, column in enumerate(position_texts(key))
-    ]
-    parameters: list[Parameter] = list(source_parameters)
+    key, source = selection.key, selection.source
+    parameters: list[Parameter] = list(selection.parameters)
     conditions: list[str] = []
     if cursor is not None:
         conditions += _window_conditions(cursor, window, parameters)
@@ -67,7 +77,8 @@ def read_statement(
         conditions.append(compare(key, "<=", range_.to, parameters))
     condition = " AND ".join(conditions)
     order = ", ".join(quote(column.name) for column in key)
-    return Statement(select(", ".join(selected), source, condition, order), parameters, source, condition)
+    sql = select(", ".join(selection.expressions), source, condition, order)
+    return Statement(sql, parameters, source, condition)
 
 
 def window_condition(cursor: SourceColumn, window: ReadWindow) -> tuple[str, list[Parameter]]:

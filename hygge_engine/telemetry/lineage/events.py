@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID, uuid5
 
 from hygge_engine import __version__
@@ -22,47 +23,55 @@ _RUN_EVENT = f"{_SPEC}/2-0-2/OpenLineage.json#/$defs/RunEvent"
 _LOADS = UUID("0d8e4a1c-3b52-4c5e-9f53-0c6f6a1b7d21")
 
 
+@dataclass(frozen=True)
+class Job:
+    """One entity run as its events name it, and what it reads and writes."""
+
+    namespace: str
+    flow: str
+    entity: str
+    entity_run_id: str
+    load_id: str
+    source: Dataset
+    destination: Dataset
+
+
+class Landed(NamedTuple):
+    """What an entity run has landed."""
+
+    rows: int
+    bytes: int
+    files: int
+
+
 def run_event(
-    kind: EventType,
-    time: datetime,
-    *,
-    namespace: str,
-    flow: str,
-    entity: str,
-    entity_run_id: str,
-    load_id: str,
-    source: Dataset,
-    destination: Dataset,
-    rows: int | None = None,
-    size: int | None = None,
-    files: int | None = None,
-    error: str = "",
+    kind: EventType, time: datetime, job: Job, landed: Landed | None = None, error: str = ""
 ) -> dict[str, Any]:
-    """One event of one entity run. Rows, ``size`` (bytes) and files are what the run has landed, None where that is not
-    known yet; ``error`` is a message that may be shown."""
-    parent = {"run": {"runId": load_run_id(load_id)}, "job": {"namespace": namespace, "name": flow}}
+    """One event of one entity run. ``landed`` is None where it is not known yet; ``error`` is a message that may be
+    shown."""
+    parent = {"run": {"runId": load_run_id(job.load_id)}, "job": {"namespace": job.namespace, "name": job.flow}}
     facets: dict[str, Any] = {"parent": _facet("1-2-0/ParentRunFacet", parent), "processing_engine": _ENGINE}
     if error:
         text = {"message": mask_places(error), "programmingLanguage": "python"}
         facets["errorMessage"] = _facet("1-0-1/ErrorMessageRunFacet", text)
     written: dict[str, Any] = {}
-    if rows is not None:
-        counts = {"rowCount": rows, "size": size or 0, "fileCount": files or 0}
+    if landed is not None:
+        counts = {"rowCount": landed.rows, "size": landed.bytes, "fileCount": landed.files}
         written["outputStatistics"] = _facet("1-0-2/OutputStatisticsOutputDatasetFacet", counts)
-    output = _dataset(destination) | ({"outputFacets": written} if written else {})
+    output = _dataset(job.destination) | ({"outputFacets": written} if written else {})
     job_type = {"processingType": "BATCH", "integration": "HYGGE", "jobType": "JOB"}
     return {
         "eventType": kind,
         "eventTime": time.isoformat(),
         "producer": PRODUCER,
         "schemaURL": _RUN_EVENT,
-        "run": {"runId": entity_run_id, "facets": facets},
+        "run": {"runId": job.entity_run_id, "facets": facets},
         "job": {
-            "namespace": namespace,
-            "name": f"{flow}.{entity}",
+            "namespace": job.namespace,
+            "name": f"{job.flow}.{job.entity}",
             "facets": {"jobType": _facet("2-0-4/JobTypeJobFacet", job_type)},
         },
-        "inputs": [_dataset(source)],
+        "inputs": [_dataset(job.source)],
         "outputs": [output],
     }
 

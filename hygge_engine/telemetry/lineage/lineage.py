@@ -12,7 +12,7 @@ from hygge_engine.flow.factory import open_table
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.telemetry.facts import EntityRun, LoadRun
 from hygge_engine.telemetry.lineage.datasets import destination_of, source_of
-from hygge_engine.telemetry.lineage.events import EventType, run_event
+from hygge_engine.telemetry.lineage.events import EventType, Job, Landed, run_event
 from hygge_engine.telemetry.lineage.sender import Sender
 from hygge_engine.telemetry.lineage.settings import LineageSettings
 
@@ -33,18 +33,10 @@ class Lineage:
 
     def began(self, project: Project, entity: Entity, task: SliceTask) -> None:
         """An entity run begins."""
-        event = run_event(
-            "START",
-            datetime.now(UTC),
-            namespace=self._namespace or project.name,
-            flow=task.flow,
-            entity=task.entity,
-            entity_run_id=task.entity_run_id,
-            load_id=task.load_id,
-            source=source_of(project, entity),
-            destination=destination_of(project, entity),
-        )
-        self.sender.send(event)
+        source, destination = source_of(project, entity), destination_of(project, entity)
+        namespace = self._namespace or project.name
+        job = Job(namespace, task.flow, task.entity, task.entity_run_id, task.load_id, source, destination)
+        self.sender.send(run_event("START", datetime.now(UTC), job))
 
     def record_load(self, project: Project, load: LoadRun) -> None:
         """A load has ended, and with it its entity runs. One that a deployment has removed meanwhile is left out."""
@@ -60,22 +52,12 @@ class Lineage:
 
     def _entity_ended(self, project: Project, entity: Entity, load: LoadRun, run: EntityRun) -> None:
         columns = _landed_columns(project, entity) if run.status == "success" else {}
-        event = run_event(
-            _KINDS[run.status],
-            run.finished or load.finished,
-            namespace=self._namespace or project.name,
-            flow=run.flow,
-            entity=run.entity,
-            entity_run_id=run.entity_run_id,
-            load_id=load.load_id,
-            source=replace(source_of(project, entity), columns=columns),
-            destination=replace(destination_of(project, entity), columns=columns),
-            rows=run.rows,
-            size=run.bytes,
-            files=run.files,
-            error=run.failure,
-        )
-        self.sender.send(event)
+        source = replace(source_of(project, entity), columns=columns)
+        destination = replace(destination_of(project, entity), columns=columns)
+        namespace = self._namespace or project.name
+        job = Job(namespace, run.flow, run.entity, run.entity_run_id, load.load_id, source, destination)
+        landed = Landed(run.rows, run.bytes, run.files)
+        self.sender.send(run_event(_KINDS[run.status], run.finished or load.finished, job, landed, run.failure))
 
 
 def _landed_columns(project: Project, entity: Entity) -> dict[str, str]:
