@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,9 +50,27 @@ def test_nobody_sees_the_lakes_own_folder(lake: LocalLake) -> None:
 
 
 @pytest.mark.parametrize("path", ["../outside", "/etc/hosts", "a//b", "a/./b", "a/../../b", "a\0b"])
-def test_no_path_leads_out_of_the_lake(lake: LocalLake, path: str) -> None:
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda lake, path: lake.put(path, b"1"),
+        lambda lake, path: lake.read(path),
+        lambda lake, path: lake.read_range(path, 0, 1, if_match="x"),
+        lambda lake, path: lake.info(path),
+        lambda lake, path: list(lake.list(path)),
+        lambda lake, path: list(lake.list(path, recursive=True)),
+        lambda lake, path: lake.stage(path),
+        lambda lake, path: lake.make_directory(path),
+        lambda lake, path: lake.delete(path),
+        lambda lake, path: lake.delete_directory(path),
+        lambda lake, path: lake.rename(path, "inside"),
+        lambda lake, path: lake.rename("file", path),
+    ],
+)
+def test_no_path_leads_out_of_the_lake(lake: LocalLake, path: str, verb: Callable[[LocalLake, str], object]) -> None:
+    lake.put("file", b"1")
     with pytest.raises(LakeError, match="not a path inside the lake"):
-        lake.put(path, b"1")
+        verb(lake, path)
 
 
 def test_the_root_is_never_deleted(lake: LocalLake) -> None:

@@ -75,6 +75,30 @@ def test_a_secret_is_found_however_it_is_written(written: str) -> None:
     assert shown.endswith(" after")
 
 
+@pytest.mark.parametrize(
+    ("secret", "written", "shown"),
+    [
+        # Of less than four characters it is no secret; of less than eight it is one where it stands alone.
+        ("abc", "abc", "abc"),
+        ("abcd", "(abcd) xabcd abcdx", f"({MASK}) xabcd abcdx"),
+        ("abcdefg", b"abcdefg".hex(), b"abcdefg".hex()),
+        ("abcdefgh", f"xabcdefghx {b'abcdefgh'.hex()}", f"x{MASK}x {MASK}"),
+        # A line of a secret is one; a secret that somebody has broken into lines is not found.
+        ("abcdefgh\nijklmnop", "ijklmnop", MASK),
+        ("abcdefgh", "abcd\nefgh", "abcd\nefgh"),
+        # Nor is one in escapes that nobody needs: each character by itself, or Base64 of Base64.
+        ("abcdefgh", "%61%62%63%64%65%66%67%68", "%61%62%63%64%65%66%67%68"),
+        ("abcdefgh", r"\u0061\u0062cdefgh", r"\u0061\u0062cdefgh"),
+        ("abcdefgh", "WVdKalpHVm1aMmc9", "WVdKalpHVm1aMmc9"),
+        # A file's worth of text is none.
+        ("a" * 16_385, "a" * 16_385, "a" * 16_385),
+    ],
+)
+def test_what_is_found_of_a_secret_ends_where_the_documents_say(secret: str, written: str, shown: str) -> None:
+    remember_secret(secret)
+    assert mask(written) == shown
+
+
 @pytest.mark.parametrize("before", ["", "u", "me", "reader:", "Server=db;PWD="])
 @pytest.mark.parametrize("after", ["", ";", "; and more"])
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])

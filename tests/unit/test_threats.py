@@ -11,16 +11,19 @@ from typing import Any
 
 import pytest
 
-from hygge_engine.errors import InvalidRequest
+from hygge_engine.errors import ConfigurationError, HomeNotFound, InvalidRequest, LakeUnavailable
 from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.mssql.identifiers import parse_table_name, qualify, quote
 from hygge_engine.homes.mssql.query import Selection, read_statement
 from hygge_engine.homes.mssql.ranges import KeyRange
 from hygge_engine.homes.mssql.types import SourceColumn
-from hygge_engine.orchestration.request import parse_request
+from hygge_engine.orchestration.local import run_load
+from hygge_engine.orchestration.request import LoadRequest, parse_request
 from hygge_engine.web.api import Api
-from tests.unit.load_world import FLOW_YML, LoadWorld
-from tests.unit.project_files import ENVIRONMENT, FLOW, HYGGE, find_problems, load
+from hygge_engine.web.responses import Answer, problem_of
+from tests.unit.load_world import LoadWorld
+from tests.unit.project_files import ENVIRONMENT, FLOW, HYGGE, find_problems
+from tests.unit.test_orchestration_local import Recorder
 from tests.unit.test_web import Client
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "threat-model.md"
@@ -205,13 +208,37 @@ def test_the_id_of_a_load_is_never_a_path(world: LoadWorld, load_id: str) -> Non
     assert list(world.lake_directory.rglob("cancel.json")) == []
 
 
-def test_no_answer_shows_where_data_lives_or_how_to_get_in(world: LoadWorld, tmp_path: Path) -> None:
-    project = load(tmp_path / "other", flow=FLOW_YML)
-    api = Api(lambda: project)
-    secrets = [*ENVIRONMENT.values(), "sql.example.com", "onelake", "22222222-2222-2222-2222-222222222222", "reader"]
+def test_no_answer_shows_where_data_lives_or_how_to_get_in(world: LoadWorld) -> None:
+    """Not even where a source's own message tells all of it, in whatever answer that stands."""
+    secrets = [
+        *(*ENVIRONMENT.values(), "sql.example.com", "onelake.dfs.fabric.microsoft.com"),
+        *("11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222", "'reader'"),
+    ]
+    message = f"refused: {' '.join(secrets)}"
 
-    shown = json.dumps([api.flows().payload, api.health().payload])
+    def refuse(entity: str, batch: int) -> None:
+        raise HomeNotFound(message)
 
+    world.before_read = refuse
+    run_load(world.project, LoadRequest(coordinator_run_id="settled"), Recorder())
+    progress = {"state": "failed", "rows": 0, "bytes": 0, "message": message, "error": "home.not_found"}
+    world.place().progress.write("running", "orders_to_fabric", "orders", progress)
+    api, client = Api(lambda: world.project), Client()
+    client.put("running")
+    client.put("ended", "Completed", output=json.dumps({"message": message, "entities": [{"message": message}]}))
+
+    def ask(*calls: Any) -> list[Answer]:
+        return [asyncio.run(call) for call in calls]
+
+    answers = [api.flows(), api.health(), api.run("settled"), api.run("nobody")]
+    answers += [api.runs(None, None, by) for by in ("load", "flow", "entity")] + [api.runs("x", None)]
+    answers += ask(*(api.load_status(load, client) for load in ("running", "ended", "settled", "nobody")))
+    answers += ask(*(api.cancel_load(load, client) for load in ("running", "ended", "nobody")))
+    bodies = (b"{}", b'{"flows": ["nothing"]}', b"no json", json.dumps({"requested_by": message}).encode())
+    answers += ask(*(api.start_load(body, client, requested_by="http") for body in bodies))
+    answers += [problem_of(error(message)) for error in (LakeUnavailable, HomeNotFound, ConfigurationError)]
+    shown = "\n".join(answer.body for answer in answers)
+    assert shown.count("refused") >= 5
     assert not [secret for secret in secrets if secret in shown]
 
 
