@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import wraps
 from http import HTTPStatus
@@ -48,6 +49,11 @@ _log = logging.getLogger(__name__)
 # Loads that `GET /api/runs` lists unless the caller says otherwise, and at most.
 RUNS_DEFAULT = 20
 RUNS_LIMIT = 1000
+
+# How long a caller waits, in seconds, until the sources have said whether they can use a window; and how many requests
+# with windows ask at once.
+WINDOW_SECONDS = 20.0
+WINDOWS_AT_ONCE = 4
 
 
 class DurableClient(Protocol):
@@ -102,6 +108,8 @@ class Api:
     def __init__(self, open_project: Callable[[], Project], running_statuses: Sequence[Any] = ()) -> None:
         self._open_project = open_project
         self._admission = Admission(running_statuses, self._is_cancelled)
+        # Threads of their own: those that everybody shares, the timer too, must not all wait for one source.
+        self._asking_sources = ThreadPoolExecutor(WINDOWS_AT_ONCE, thread_name_prefix="window")
 
     @_answers_later
     async def start_load(
@@ -128,7 +136,9 @@ class Api:
     ) -> Answer:
         try:
             decoded = decode_body(body, content_type)
-            request = await asyncio.to_thread(self._validate, decoded, requested_by)
+            request, entities = await asyncio.to_thread(self._validate, decoded, requested_by)
+            if request.is_backfill:
+                await self._check_window(request, entities)
             who = masked_in({"requested_by": request.requested_by, "principal": principal})
             request = replace(request, **{key: name[:REQUESTED_BY_LIMIT_CHARACTERS] for key, name in who.items()})
             limit = (await asyncio.to_thread(self._open_project)).options.unfinished_loads
@@ -241,14 +251,23 @@ class Api:
         except HyggeError as error:
             return problem_of(error)
 
-    def _validate(self, body: Any, requested_by: str) -> LoadRequest:
+    def _validate(self, body: Any, requested_by: str) -> tuple[LoadRequest, list[Entity]]:
         request = parse_request(body, requested_by=requested_by)
-        entities = self._select(request)
-        if request.is_backfill:
+        return request, self._select(request)
+
+    async def _check_window(self, request: LoadRequest, entities: list[Entity]) -> None:
+        """Raises BoundUnusable where a source says in time that a bound is none: later than that, the load does."""
+
+        def check() -> None:
             from hygge_engine.flow.bounds import check_window
 
             check_window(self._open_project(), entities, request.window_from, request.window_to)
-        return request
+
+        asked = asyncio.get_running_loop().run_in_executor(self._asking_sources, check)
+        try:
+            await asyncio.wait_for(asked, WINDOW_SECONDS)
+        except TimeoutError:
+            _log.warning("Whether the window fits is not known yet: no source has answered in %g s.", WINDOW_SECONDS)
 
     def _select(self, request: LoadRequest) -> list[Entity]:
         from hygge_engine.project.selection import select

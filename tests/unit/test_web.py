@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -145,6 +146,31 @@ def test_a_source_that_does_not_answer_is_the_loads_business(
 
     monkeypatch.setattr(flow_bounds, "open_home", lost)
     assert start(api, {"entities": ["orders"], "window": {"from": 1}}).status == HTTPStatus.ACCEPTED
+
+
+def test_windows_of_a_source_that_hangs_keep_nobody_waiting(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than there are threads for all: the answers come while the source still says nothing."""
+    monkeypatch.setattr("hygge_engine.web.api.WINDOW_SECONDS", 0.01)
+    go_on = threading.Event()
+
+    def hang(*_: object) -> None:
+        assert go_on.wait(60)
+        raise HomeUnavailable("at last")
+
+    monkeypatch.setattr(flow_bounds, "open_home", hang)
+    client = Client()
+    bodies = [{"entities": ["orders"], "window": {"from": number}} for number in range(20)]
+
+    async def all_at_once() -> list[Answer]:
+        posts = [api.start_load(json.dumps(body).encode(), client, requested_by="http") for body in bodies]
+        return await asyncio.gather(*posts, api.load_status("nobody", client))
+
+    try:
+        answers = asyncio.run(all_at_once())
+        assert not go_on.is_set()
+    finally:
+        go_on.set()
+    assert [answer.status for answer in answers] == [HTTPStatus.ACCEPTED] * 20 + [HTTPStatus.NOT_FOUND]
 
 
 def test_a_running_load_shows_each_entity_and_its_rows_so_far(api: Api, world: LoadWorld) -> None:
