@@ -15,13 +15,7 @@ from devcloud.sqlserver.engine.tracking_definitions import TrackingDefiner
 from devcloud.sqlserver.engine.values import quote, quote_bracketed
 from devcloud.sqlserver.engine.writes import WriteBinder
 from devcloud.sqlserver.errors import SqlError, make_error
-from devcloud.sqlserver.tsql.commands import (
-    Create,
-    CreateSynonym,
-    CreateView,
-    Drop,
-    Permission,
-)
+from devcloud.sqlserver.tsql import commands
 from devcloud.sqlserver.tsql.syntax import Name
 
 
@@ -30,7 +24,7 @@ class Definer(TrackingDefiner):
 
     # Views, schemas, principals
 
-    def create_view(self, statement: CreateView) -> None:
+    def create_view(self, statement: commands.CreateView) -> None:
         """Carry out CREATE VIEW and ALTER VIEW."""
         catalogue, schema, name = self._locate(statement.name)
         existing = catalogue.find(schema, name)
@@ -52,7 +46,7 @@ class Definer(TrackingDefiner):
         for place, column in enumerate(columns, start=1):
             self._store_column(catalogue, table, ColumnInfo(place, column.name, column.shown_type, column.nullable))
 
-    def create_synonym(self, statement: CreateSynonym) -> None:
+    def create_synonym(self, statement: commands.CreateSynonym) -> None:
         """Carry out CREATE SYNONYM. What it stands for is looked for when it is used."""
         catalogue, schema, name = self._locate(statement.name)
         if catalogue.find(schema, name) is not None:
@@ -64,7 +58,7 @@ class Definer(TrackingDefiner):
             *(self._new_id(catalogue), catalogue.schemas[schema.lower()][0], name, base, now, now),
         )
 
-    def create(self, statement: Create) -> None:
+    def create(self, statement: commands.Create) -> None:
         """Carry out CREATE SCHEMA, USER and ROLE (databases and logins are the server's)."""
         catalogue = self._environment.catalogue(self._environment.database)
         self._require_administrator(catalogue)
@@ -88,7 +82,7 @@ class Definer(TrackingDefiner):
         for part in ("objects", "columns", "indexes", "index_columns"):
             self._run(f"DELETE FROM {self._where(catalogue)}.{part} WHERE object_id = ?", table.object_id)
 
-    def drop(self, statement: Drop) -> None:
+    def drop(self, statement: commands.Drop) -> None:
         """Carry out DROP of tables, views, indexes, schemas, users and roles."""
         for name in statement.names:
             match statement.kind:
@@ -101,7 +95,7 @@ class Definer(TrackingDefiner):
                 case _:
                     self._drop_principal(statement, name[-1])
 
-    def _drop_table(self, statement: Drop, name: Name) -> None:
+    def _drop_table(self, statement: commands.Drop, name: Name) -> None:
         kind = {"table": "U", "view": "V", "synonym": "SN"}[statement.kind]
         try:
             catalogue, schema, own = self._locate(name)
@@ -126,7 +120,7 @@ class Definer(TrackingDefiner):
             table.object_id,
         )
 
-    def _drop_index(self, statement: Drop, name: Name) -> None:
+    def _drop_index(self, statement: commands.Drop, name: Name) -> None:
         catalogue, table = self._existing(statement.table or ())
         key = next((key for key in table.keys if key.name.lower() == name[-1].lower()), None)
         if key is None:
@@ -137,7 +131,7 @@ class Definer(TrackingDefiner):
             raise make_error(3723, table.full_name, key.name)
         self._drop_key(catalogue, table, key)
 
-    def _drop_schema(self, statement: Drop, name: str) -> None:
+    def _drop_schema(self, statement: commands.Drop, name: str) -> None:
         catalogue = self._environment.catalogue(self._environment.database)
         found = catalogue.schemas.get(name.lower())
         if found is None:
@@ -150,7 +144,7 @@ class Definer(TrackingDefiner):
         self._run(f"DROP SCHEMA {quote(catalogue.database)}.{quote(found[1])}")
         self._run(f"DELETE FROM {self._where(catalogue)}.schemas WHERE schema_id = ?", found[0])
 
-    def _drop_principal(self, statement: Drop, name: str) -> None:
+    def _drop_principal(self, statement: commands.Drop, name: str) -> None:
         catalogue = self._environment.catalogue(self._environment.database)
         if name.lower() not in catalogue.principals:
             if statement.if_exists:
@@ -159,7 +153,7 @@ class Definer(TrackingDefiner):
         for part, column in (("principals", "name"), ("permissions", "principal")):
             self._run(f"DELETE FROM {self._where(catalogue)}.{part} WHERE lower({column}) = ?", name.lower())
 
-    def set_permission(self, statement: Permission) -> None:
+    def set_permission(self, statement: commands.Permission) -> None:
         """Carry out GRANT, DENY and REVOKE."""
         catalogue = self._environment.catalogue(self._environment.database)
         self._require_administrator(catalogue)

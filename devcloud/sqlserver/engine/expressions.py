@@ -12,32 +12,7 @@ from devcloud.sqlserver.engine.scope import Scope
 from devcloud.sqlserver.engine.value_binder import declared_type, units
 from devcloud.sqlserver.engine.values import Value, make_constant, quote_text
 from devcloud.sqlserver.errors import make_error, refuse
-from devcloud.sqlserver.tsql.syntax import (
-    AtTimeZone,
-    Between,
-    Binary,
-    Call,
-    Case,
-    Cast,
-    Collate,
-    Column,
-    Comparison,
-    Exists,
-    Expression,
-    InList,
-    InQuery,
-    IsNull,
-    Like,
-    Literal,
-    Logical,
-    Method,
-    Not,
-    Query,
-    Scalar,
-    Star,
-    Unary,
-    Variable,
-)
+from devcloud.sqlserver.tsql import syntax
 from devcloud.sqlserver.types import (
     COLLATIONS,
     DATETIMEOFFSET,
@@ -55,54 +30,54 @@ from devcloud.sqlserver.types import (
 class ExpressionBinder(ArithmeticBinder):
     """Binds the expressions of one statement."""
 
-    def bind_query(self, query: Query, outer: Scope | None) -> BoundQuery:
+    def bind_query(self, query: syntax.Query, outer: Scope | None) -> BoundQuery:
         """Bind a query; QueryBinder does it."""
         raise NotImplementedError
 
-    def call_function(self, call: Call, scope: Scope) -> Value:
+    def call_function(self, call: syntax.Call, scope: Scope) -> Value:
         """Bind a function call; FunctionBinder does it."""
         raise NotImplementedError
 
     # Values
 
-    def bind(self, expression: Expression, scope: Scope) -> Value:
+    def bind(self, expression: syntax.Expression, scope: Scope) -> Value:
         """Bind an expression to a value. Raises SqlError for what is wrong with it."""
         if scope.grouping is not None and not scope.inside_aggregate:
             for grouped in scope.grouping:
                 if grouped.expression == expression:
                     return grouped.value
         match expression:
-            case Literal():
+            case syntax.Literal():
                 return self._bind_literal(expression)
-            case Variable():
+            case syntax.Variable():
                 return self._bind_variable(expression)
-            case Column():
+            case syntax.Column():
                 return self._bind_column(expression, scope)
-            case Unary():
+            case syntax.Unary():
                 return self._bind_unary(expression, scope)
-            case Binary():
+            case syntax.Binary():
                 left, right = self.bind(expression.left, scope), self.bind(expression.right, scope)
                 return self.operate(expression.operator, left, right)
-            case Case():
+            case syntax.Case():
                 return self._bind_case(expression, scope)
-            case Cast():
+            case syntax.Cast():
                 return self._bind_cast(expression, scope)
-            case Call():
+            case syntax.Call():
                 return self.call_function(expression, scope)
-            case Scalar():
+            case syntax.Scalar():
                 return self._bind_scalar(expression, scope)
-            case Collate():
+            case syntax.Collate():
                 return self._bind_collate(expression, scope)
-            case AtTimeZone():
+            case syntax.AtTimeZone():
                 return self._bind_time_zone(expression, scope)
-            case Method():
+            case syntax.Method():
                 raise refuse(f"method {expression.name}")
-            case Star():
+            case syntax.Star():
                 raise make_error(102, "*")
             case _:
                 raise make_error(102, "=")
 
-    def _bind_literal(self, literal: Literal) -> Value:
+    def _bind_literal(self, literal: syntax.Literal) -> Value:
         value = literal.value
         match value:
             case None:
@@ -128,7 +103,7 @@ class ExpressionBinder(ArithmeticBinder):
             case float():
                 return self.constant(value, FLOAT)
 
-    def _bind_variable(self, variable: Variable) -> Value:
+    def _bind_variable(self, variable: syntax.Variable) -> Value:
         if variable.name.startswith("@@"):
             found = self.environment.global_variable(variable.name.lower())
         else:
@@ -139,7 +114,7 @@ class ExpressionBinder(ArithmeticBinder):
             raise make_error(137, variable.name)
         return make_constant(found[1], found[0], self.parameters)
 
-    def _bind_column(self, column: Column, scope: Scope) -> Value:
+    def _bind_column(self, column: syntax.Column, scope: Scope) -> Value:
         value, owner = scope.resolve(column.parts)
         if owner.grouping is not None and not owner.inside_aggregate:
             for grouped in owner.grouping:
@@ -148,7 +123,7 @@ class ExpressionBinder(ArithmeticBinder):
             raise make_error(8120, ".".join(column.parts))
         return value
 
-    def _bind_unary(self, unary: Unary, scope: Scope) -> Value:
+    def _bind_unary(self, unary: syntax.Unary, scope: Scope) -> Value:
         operand = self.bind(unary.operand, scope)
         if unary.operator == "~":
             if not operand.type.is_integer:
@@ -164,20 +139,20 @@ class ExpressionBinder(ArithmeticBinder):
         kind = INT if operand.type.name in ("bit", "tinyint") else operand.type
         return Value(f"(-CAST({operand.sql} AS {kind.storage}))", kind, operand.nullable)
 
-    def _bind_case(self, case: Case, scope: Scope) -> Value:
+    def _bind_case(self, case: syntax.Case, scope: Scope) -> Value:
         tests: list[str] = []
         results: list[Value] = []
         for test, result in case.branches:
-            condition = test if case.operand is None else Comparison("=", case.operand, test)
+            condition = test if case.operand is None else syntax.Comparison("=", case.operand, test)
             tests.append(self.bind_condition(condition, scope))
             results.append(self.bind(result, scope))
         default = None if case.default is None else self.bind(case.default, scope)
         return self.choose(tests, results, default)
 
-    def _bind_cast(self, cast: Cast, scope: Scope) -> Value:
+    def _bind_cast(self, cast: syntax.Cast, scope: Scope) -> Value:
         kind = declared_type(cast.type, 30)
         operand_expression = cast.operand
-        if isinstance(operand_expression, Method):
+        if isinstance(operand_expression, syntax.Method):
             raise refuse(f"method {operand_expression.name}")
         operand = self.bind(operand_expression, scope)
         style = None
@@ -192,13 +167,13 @@ class ExpressionBinder(ArithmeticBinder):
             return self.convert(operand, kind)
         return self.converter.convert(operand, kind, style, cast.attempt)
 
-    def _bind_scalar(self, scalar: Scalar, scope: Scope) -> Value:
+    def _bind_scalar(self, scalar: syntax.Scalar, scope: Scope) -> Value:
         bound = self.bind_query(scalar.query, scope)
         if len(bound.columns) != 1:
             raise make_error(116)
         return Value(f"({bound.sql})", bound.columns[0].type, True)
 
-    def _bind_collate(self, collate: Collate, scope: Scope) -> Value:
+    def _bind_collate(self, collate: syntax.Collate, scope: Scope) -> Value:
         operand = self.bind(collate.operand, scope)
         name = COLLATIONS.get(collate.collation.lower())
         if collate.collation.lower() == "database_default":
@@ -209,7 +184,7 @@ class ExpressionBinder(ArithmeticBinder):
             raise make_error(447, operand.type.name)
         return replace(operand, type=replace(operand.type, collation=name))
 
-    def _bind_time_zone(self, node: AtTimeZone, scope: Scope) -> Value:
+    def _bind_time_zone(self, node: syntax.AtTimeZone, scope: Scope) -> Value:
         zone = self.bind(node.zone, scope)
         if not (isinstance(zone.constant, str) and zone.constant.upper() == "UTC"):
             raise refuse("AT TIME ZONE other than 'UTC'")
@@ -224,42 +199,42 @@ class ExpressionBinder(ArithmeticBinder):
 
     # Conditions
 
-    def bind_condition(self, expression: Expression, scope: Scope) -> str:
+    def bind_condition(self, expression: syntax.Expression, scope: Scope) -> str:
         """Bind a condition to DuckDB SQL of three-valued logic. Raises SqlError 4145 where a value stands alone."""
         match expression:
-            case Logical():
+            case syntax.Logical():
                 left, right = self.bind_condition(expression.left, scope), self.bind_condition(expression.right, scope)
                 return f"({left} {expression.operator} {right})"
-            case Not():
+            case syntax.Not():
                 return f"(NOT {self.bind_condition(expression.operand, scope)})"
-            case Comparison():
+            case syntax.Comparison():
                 left_value, right_value = self.bind(expression.left, scope), self.bind(expression.right, scope)
                 return self.compare(expression.operator, left_value, right_value)
-            case IsNull():
+            case syntax.IsNull():
                 operand = self.bind(expression.operand, scope)
                 return f"({operand.sql} IS {'NOT ' if expression.negated else ''}NULL)"
-            case Between():
+            case syntax.Between():
                 operand = self.bind(expression.operand, scope)
                 low = self.compare(">=", operand, self.bind(expression.low, scope))
                 high = self.compare("<=", operand, self.bind(expression.high, scope))
                 return f"({'NOT ' if expression.negated else ''}({low} AND {high}))"
-            case InList():
+            case syntax.InList():
                 return self._bind_in_list(expression, scope)
-            case InQuery():
+            case syntax.InQuery():
                 return self._bind_in_query(expression, scope)
-            case Like():
+            case syntax.Like():
                 return self._bind_like(expression, scope)
-            case Exists():
+            case syntax.Exists():
                 return f"EXISTS ({self.bind_query(expression.query, scope).sql})"
             case _:
                 raise make_error(4145, "the expression")
 
-    def _bind_in_list(self, node: InList, scope: Scope) -> str:
+    def _bind_in_list(self, node: syntax.InList, scope: Scope) -> str:
         operand = self.bind(node.operand, scope)
         tests = [self.compare("=", operand, self.bind(item, scope)) for item in node.items]
         return f"({'NOT ' if node.negated else ''}({' OR '.join(tests)}))"
 
-    def _bind_in_query(self, node: InQuery, scope: Scope) -> str:
+    def _bind_in_query(self, node: syntax.InQuery, scope: Scope) -> str:
         operand = self.bind(node.operand, scope)
         bound = self.bind_query(node.query, scope)
         if len(bound.columns) != 1:
@@ -270,7 +245,7 @@ class ExpressionBinder(ArithmeticBinder):
         right = self.sort_key(self.convert(Value('q."c1"', column.type, column.nullable), kind))
         return f"({left} {'NOT ' if node.negated else ''}IN (SELECT {right} FROM ({bound.sql}) AS q))"
 
-    def _bind_like(self, node: Like, scope: Scope) -> str:
+    def _bind_like(self, node: syntax.Like, scope: Scope) -> str:
         operand, pattern = self.bind(node.operand, scope), self.bind(node.pattern, scope)
         escape = None if node.escape is None else self.bind(node.escape, scope).constant
         if escape is not None and (not isinstance(escape, str) or len(escape) != 1):

@@ -11,22 +11,8 @@ from devcloud.sqlserver.engine.scope import CommonBinding, Grouped, Scope
 from devcloud.sqlserver.engine.sources import SourceBinder
 from devcloud.sqlserver.engine.values import Value, quote
 from devcloud.sqlserver.errors import make_error, refuse
+from devcloud.sqlserver.tsql import syntax
 from devcloud.sqlserver.tsql.queries import column_alias
-from devcloud.sqlserver.tsql.syntax import (
-    Call,
-    Column,
-    CommonTable,
-    Expression,
-    Literal,
-    OrderItem,
-    Query,
-    Select,
-    SelectItem,
-    SetOperation,
-    Star,
-    TableSource,
-    walk,
-)
 from devcloud.sqlserver.types import SqlType, common_type, varchar
 
 _UNORDERED: Final = frozenset({"text", "ntext", "image", "xml"})
@@ -35,31 +21,33 @@ _UNORDERED: Final = frozenset({"text", "ntext", "image", "xml"})
 class QueryBinder(SourceBinder, FunctionBinder):
     """Binds the queries of one statement."""
 
-    def bind_query(self, query: Query, outer: Scope | None, *, outermost: bool = False) -> BoundQuery:
+    def bind_query(self, query: syntax.Query, outer: Scope | None, *, outermost: bool = False) -> BoundQuery:
         """Bind a query within the scope of an outer one."""
         scope = Scope(parent=outer)
         for table in query.common:
             scope.common[table.name.lower()] = CommonBinding(table, replace_common(scope))
         body = query.body
-        while isinstance(body, Query) and not (body.order or body.offset or body.fetch or body.common):
+        while isinstance(body, syntax.Query) and not (body.order or body.offset or body.fetch or body.common):
             body = body.body
         limit = self._bind_limits(query, body, scope)
         if query.order and not outermost and not limit:
             raise make_error(1033)
         match body:
-            case Select():
+            case syntax.Select():
                 return self._bind_select(body, query.order, limit, scope)
-            case SetOperation():
+            case syntax.SetOperation():
                 bound = self._bind_set_operation(body, scope)
-            case Query():
+            case syntax.Query():
                 bound = self.bind_query(body, scope, outermost=True)
         if not query.order and not limit:
             return bound
         return self._order_result(bound, query.order, limit, scope)
 
-    def _bind_limits(self, query: Query, body: Select | SetOperation | Query, scope: Scope) -> str:
+    def _bind_limits(
+        self, query: syntax.Query, body: syntax.Select | syntax.SetOperation | syntax.Query, scope: Scope
+    ) -> str:
         """Return LIMIT and OFFSET for TOP, OFFSET and FETCH."""
-        if isinstance(body, Select) and body.top is not None:
+        if isinstance(body, syntax.Select) and body.top is not None:
             if query.offset is not None:
                 raise make_error(10741, state=2)
             return f" LIMIT {self._count(body.top, scope)}"
@@ -68,7 +56,7 @@ class QueryBinder(SourceBinder, FunctionBinder):
         fetch = "" if query.fetch is None else f" LIMIT {self._count(query.fetch, scope)}"
         return f"{fetch} OFFSET {self._count(query.offset, scope)}"
 
-    def _count(self, expression: Expression, scope: Scope) -> int:
+    def _count(self, expression: syntax.Expression, scope: Scope) -> int:
         value = self.bind(expression, scope)
         if value.undeclared is not None:
             self.convert(value, SqlType("bigint"))
@@ -81,7 +69,9 @@ class QueryBinder(SourceBinder, FunctionBinder):
 
     # SELECT
 
-    def _bind_select(self, select: Select, order: tuple[OrderItem, ...], limit: str, scope: Scope) -> BoundQuery:
+    def _bind_select(
+        self, select: syntax.Select, order: tuple[syntax.OrderItem, ...], limit: str, scope: Scope
+    ) -> BoundQuery:
         from_sql = ""
         if select.source is not None:
             from_sql, scope.sources = self.bind_source(select.source, scope)
@@ -110,17 +100,17 @@ class QueryBinder(SourceBinder, FunctionBinder):
     def _described(value: Value) -> tuple[SqlType, bool, bool, bool]:
         return value.type, value.nullable or value.type.name == "null", value.identity, value.computed
 
-    def _bind_item(self, item: SelectItem, scope: Scope) -> Value:
+    def _bind_item(self, item: syntax.SelectItem, scope: Scope) -> Value:
         value = self.bind(item.expression, scope)
         if value.undeclared is not None:
             value = self.convert(value, varchar(8000))
         return value
 
-    def _expand(self, items: tuple[SelectItem, ...], scope: Scope) -> list[SelectItem]:
+    def _expand(self, items: tuple[syntax.SelectItem, ...], scope: Scope) -> list[syntax.SelectItem]:
         """Replace each star by the columns it stands for."""
-        expanded: list[SelectItem] = []
+        expanded: list[syntax.SelectItem] = []
         for item in items:
-            if not isinstance(item.expression, Star):
+            if not isinstance(item.expression, syntax.Star):
                 expanded.append(item)
                 continue
             if not scope.sources:
@@ -130,10 +120,12 @@ class QueryBinder(SourceBinder, FunctionBinder):
             if not sources:
                 raise make_error(4104, ".".join((*qualifier, "*")))
             for source in sources:
-                expanded.extend(SelectItem(Column(("\0" + source.alias, name))) for name, _ in source.columns)
+                expanded.extend(
+                    syntax.SelectItem(syntax.Column(("\0" + source.alias, name))) for name, _ in source.columns
+                )
         return expanded
 
-    def _bind_group_by(self, select: Select, order: tuple[OrderItem, ...], scope: Scope) -> str:
+    def _bind_group_by(self, select: syntax.Select, order: tuple[syntax.OrderItem, ...], scope: Scope) -> str:
         """Return GROUP BY, and from here on let the scope stand for groups, if the query groups at all."""
         if not select.group_by and select.having is None and not _aggregates(select, order):
             return ""
@@ -151,7 +143,7 @@ class QueryBinder(SourceBinder, FunctionBinder):
     # Order
 
     def _bind_order(
-        self, order: tuple[OrderItem, ...], items: list[SelectItem], values: list[Value], scope: Scope
+        self, order: tuple[syntax.OrderItem, ...], items: list[syntax.SelectItem], values: list[Value], scope: Scope
     ) -> str:
         parts = []
         for item in order:
@@ -164,13 +156,15 @@ class QueryBinder(SourceBinder, FunctionBinder):
         return f" ORDER BY {', '.join(parts)}" if parts else ""
 
     @staticmethod
-    def _named_output(expression: Expression, items: list[SelectItem], values: list[Value]) -> Value | None:
+    def _named_output(
+        expression: syntax.Expression, items: list[syntax.SelectItem], values: list[Value]
+    ) -> Value | None:
         """Return the output that an ORDER BY item names, by place or alias."""
-        if isinstance(expression, Literal) and isinstance(expression.value, int):
+        if isinstance(expression, syntax.Literal) and isinstance(expression.value, int):
             if not 1 <= expression.value <= len(values):
                 raise make_error(108, expression.value)
             return replace(values[expression.value - 1], is_constant=False)
-        if isinstance(expression, Column) and len(expression.parts) == 1:
+        if isinstance(expression, syntax.Column) and len(expression.parts) == 1:
             folded = expression.parts[0].lower()
             for item, value in zip(items, values, strict=True):
                 if item.alias is not None and item.alias.lower() == folded:
@@ -183,12 +177,14 @@ class QueryBinder(SourceBinder, FunctionBinder):
         # NULL is the lowest value in SQL Server.
         return f"{self.sort_key(value)} {'DESC NULLS LAST' if descending else 'ASC NULLS FIRST'}"
 
-    def _order_result(self, bound: BoundQuery, order: tuple[OrderItem, ...], limit: str, scope: Scope) -> BoundQuery:
+    def _order_result(
+        self, bound: BoundQuery, order: tuple[syntax.OrderItem, ...], limit: str, scope: Scope
+    ) -> BoundQuery:
         """Order a whole result, of which ORDER BY may name the columns only."""
         values = [
             Value(f'"c{place}"', column.type, column.nullable) for place, column in enumerate(bound.columns, start=1)
         ]
-        items = [SelectItem(Column((column.name,)), column.name) for column in bound.columns]
+        items = [syntax.SelectItem(syntax.Column((column.name,)), column.name) for column in bound.columns]
         parts = []
         for item in order:
             value = self._named_output(_unqualified(item.expression), items, values)
@@ -200,7 +196,7 @@ class QueryBinder(SourceBinder, FunctionBinder):
 
     # Set operations
 
-    def _bind_set_operation(self, operation: SetOperation, scope: Scope) -> BoundQuery:
+    def _bind_set_operation(self, operation: syntax.SetOperation, scope: Scope) -> BoundQuery:
         left = self._bind_operand(operation.left, scope)
         right = self._bind_operand(operation.right, scope)
         if len(left.columns) != len(right.columns):
@@ -229,14 +225,14 @@ class QueryBinder(SourceBinder, FunctionBinder):
         )
         return BoundQuery(sql, columns)
 
-    def _bind_operand(self, operand: Select | SetOperation | Query, scope: Scope) -> BoundQuery:
+    def _bind_operand(self, operand: syntax.Select | syntax.SetOperation | syntax.Query, scope: Scope) -> BoundQuery:
         match operand:
-            case Select():
-                top = self._bind_limits(Query(operand), operand, scope)
+            case syntax.Select():
+                top = self._bind_limits(syntax.Query(operand), operand, scope)
                 return self._bind_select(operand, (), top, Scope(parent=scope))
-            case SetOperation():
+            case syntax.SetOperation():
                 return self._bind_set_operation(operand, scope)
-            case Query():
+            case syntax.Query():
                 return self.bind_query(operand, scope)
 
     def _align(self, bound: BoundQuery, columns: tuple[OutputColumn, ...]) -> str:
@@ -268,7 +264,7 @@ class QueryBinder(SourceBinder, FunctionBinder):
     def _bind_recursive(self, binding: CommonBinding) -> BoundQuery:
         table = binding.table
         body = table.query.body
-        if not (isinstance(body, SetOperation) and body.operator == "UNION ALL"):
+        if not (isinstance(body, syntax.SetOperation) and body.operator == "UNION ALL"):
             raise make_error(252, table.name)
         anchor = self._bind_operand(body.left, binding.scope)
         columns = name_columns(anchor.columns, table.columns, table.name)
@@ -292,26 +288,26 @@ def replace_common(scope: Scope) -> Scope:
     return Scope(parent=scope.parent, common=dict(scope.common))
 
 
-def _unqualified(expression: Expression) -> Expression:
-    return Column(expression.parts[-1:]) if isinstance(expression, Column) else expression
+def _unqualified(expression: syntax.Expression) -> syntax.Expression:
+    return syntax.Column(expression.parts[-1:]) if isinstance(expression, syntax.Column) else expression
 
 
-def _refers_to_itself(table: CommonTable) -> bool:
+def _refers_to_itself(table: syntax.CommonTable) -> bool:
     return _mentions(table.query, table.name.lower())
 
 
 def _mentions(node: object, name: str) -> bool:
     return any(
-        isinstance(found, TableSource) and len(found.name) == 1 and found.name[0].lower() == name
-        for found in walk(node)
+        isinstance(found, syntax.TableSource) and len(found.name) == 1 and found.name[0].lower() == name
+        for found in syntax.walk(node)
     )
 
 
-def _aggregates(select: Select, order: tuple[OrderItem, ...]) -> bool:
+def _aggregates(select: syntax.Select, order: tuple[syntax.OrderItem, ...]) -> bool:
     """Tell whether a query without GROUP BY has an aggregate all the same."""
     nodes: list[object] = [*(item.expression for item in select.items), *(item.expression for item in order)]
     return any(
-        isinstance(found, Call) and found.window is None and found.name[-1].upper() in AGGREGATES
+        isinstance(found, syntax.Call) and found.window is None and found.name[-1].upper() in AGGREGATES
         for node in nodes
-        for found in walk(node, into_queries=False)
+        for found in syntax.walk(node, into_queries=False)
     )

@@ -13,26 +13,16 @@ from devcloud.sqlserver.engine.sysviews import SYSTEM_VIEWS, SystemView, system_
 from devcloud.sqlserver.engine.tracking import net_changes
 from devcloud.sqlserver.engine.values import Value, quote
 from devcloud.sqlserver.errors import make_error, refuse
+from devcloud.sqlserver.tsql import syntax
 from devcloud.sqlserver.tsql.commands import SelectStatement
 from devcloud.sqlserver.tsql.names import split_name
 from devcloud.sqlserver.tsql.statements import parse_batch, parse_expression
-from devcloud.sqlserver.tsql.syntax import (
-    ChangesSource,
-    DerivedSource,
-    FunctionSource,
-    Join,
-    Name,
-    Sample,
-    TableSource,
-    ValuesSource,
-)
-from devcloud.sqlserver.tsql.syntax import Source as SourceSyntax
 from devcloud.sqlserver.types import BIGINT, INT, NULL, SqlType, common_type
 
 _JOINS: Final = {"INNER": "JOIN", "LEFT": "LEFT JOIN", "RIGHT": "RIGHT JOIN", "FULL": "FULL JOIN"}
 
 
-def _sample(sample: Sample) -> str:
+def _sample(sample: syntax.Sample) -> str:
     """Rows where SQL Server takes pages, so that a small table yields its share."""
     return f"bernoulli({sample.size} PERCENT)" if sample.percent else f"reservoir({sample.size} ROWS)"
 
@@ -57,7 +47,7 @@ class SourceBinder(ExpressionBinder):
 
     # Names
 
-    def locate(self, name: Name) -> tuple[Catalogue, str, str]:
+    def locate(self, name: syntax.Name) -> tuple[Catalogue, str, str]:
         """Return the catalogue, schema and object name that a table's name means."""
         if len(name) == 4 and name[0]:
             raise make_error(7202, name[0])
@@ -65,7 +55,7 @@ class SourceBinder(ExpressionBinder):
         database, schema, table = parts
         return self.environment.catalogue(database or self.environment.database), schema or "dbo", table
 
-    def find_table(self, name: Name, permission: str = "SELECT") -> tuple[Catalogue, Table]:
+    def find_table(self, name: syntax.Name, permission: str = "SELECT") -> tuple[Catalogue, Table]:
         """Return a table or view by its name, or by a synonym's. Raises SqlError 208, 229 or 5313."""
         catalogue, table = self._find(name)
         if not self._inside_view and not self._may_read_any(catalogue, permission, table):
@@ -80,7 +70,7 @@ class SourceBinder(ExpressionBinder):
         self.tables.append(table)
         return catalogue, table
 
-    def _find(self, name: Name) -> tuple[Catalogue, Table]:
+    def _find(self, name: syntax.Name) -> tuple[Catalogue, Table]:
         """Return what has a name, be it a synonym. Raises SqlError 208."""
         catalogue, schema, table_name = self.locate(name)
         table = catalogue.find(schema, table_name)
@@ -96,22 +86,22 @@ class SourceBinder(ExpressionBinder):
 
     # Sources
 
-    def bind_source(self, source: SourceSyntax, scope: Scope) -> tuple[str, list[Source]]:
+    def bind_source(self, source: syntax.Source, scope: Scope) -> tuple[str, list[Source]]:
         """Return a source as DuckDB SQL, and the sources that it makes visible."""
         match source:
-            case TableSource():
+            case syntax.TableSource():
                 sql, bound = self._bind_table(source, scope)
                 return sql, [bound]
-            case DerivedSource():
+            case syntax.DerivedSource():
                 query = self.bind_query(source.query, Scope(parent=scope.parent, common=scope.common))
                 return self._derive(query.sql, self._named(query.columns, source.columns, source.alias), source.alias)
-            case ValuesSource():
+            case syntax.ValuesSource():
                 return self._bind_values(source, scope)
-            case FunctionSource():
+            case syntax.FunctionSource():
                 return self._bind_function(source, scope)
-            case ChangesSource():
+            case syntax.ChangesSource():
                 return self._bind_changes(source, scope)
-            case Join():
+            case syntax.Join():
                 return self._bind_join(source, scope)
 
     @staticmethod
@@ -119,7 +109,7 @@ class SourceBinder(ExpressionBinder):
         return name_columns(columns, names, owner)
 
     def _derive(
-        self, sql: str, columns: tuple[OutputColumn, ...], name: str, full_name: Name = ()
+        self, sql: str, columns: tuple[OutputColumn, ...], name: str, full_name: syntax.Name = ()
     ) -> tuple[str, list[Source]]:
         alias = self.new_alias()
         visible = tuple(
@@ -129,7 +119,7 @@ class SourceBinder(ExpressionBinder):
         qualifiers = (qualifiers_of(full_name) if full_name else frozenset({(name.lower(),)})) | {("\0" + alias,)}
         return f'({sql}) AS "{alias}"', [Source(qualifiers, visible, alias)]
 
-    def _bind_table(self, source: TableSource, scope: Scope) -> tuple[str, Source]:
+    def _bind_table(self, source: syntax.TableSource, scope: Scope) -> tuple[str, Source]:
         if len(source.name) == 1:
             common = scope.find_common(source.name[0])
             if common is not None:
@@ -150,7 +140,7 @@ class SourceBinder(ExpressionBinder):
         sample = f" TABLESAMPLE {_sample(source.sample)}" if source.sample else ""
         return f'{self.storage_name(catalogue, table)} AS "{alias}"{sample}', bound
 
-    def table_source(self, table: Table, alias: str, name: Name, called: str | None = None) -> Source:
+    def table_source(self, table: Table, alias: str, name: syntax.Name, called: str | None = None) -> Source:
         """Return a table as a source under a DuckDB alias; computed columns stand as their expressions.
 
         ``name`` is the one by which it was found: of a synonym the permissions alone count, as those of a view do.
@@ -199,7 +189,7 @@ class SourceBinder(ExpressionBinder):
         """Return the name of the DuckDB table that holds a table's rows."""
         return f"{quote(catalogue.database)}.{quote(table.schema)}.{quote(table.name)}"
 
-    def _bind_common_reference(self, common: CommonBinding, source: TableSource) -> tuple[str, Source]:
+    def _bind_common_reference(self, common: CommonBinding, source: syntax.TableSource) -> tuple[str, Source]:
         name = source.alias or source.name[0]
         if common.recursion is not None:
             alias = self.new_alias()
@@ -212,7 +202,9 @@ class SourceBinder(ExpressionBinder):
         derived, sources = self._derive(sql, outputs, name)
         return derived, sources[0]
 
-    def _bind_system_view(self, view: SystemView, catalogue: Catalogue, source: TableSource) -> tuple[str, Source]:
+    def _bind_system_view(
+        self, view: SystemView, catalogue: Catalogue, source: syntax.TableSource
+    ) -> tuple[str, Source]:
         alias = self.new_alias()
         where = f"{quote(catalogue.database)}.{CATALOGUE_SCHEMA}"
         sql = system_query(view, catalogue.database, where, self.environment.databases)
@@ -220,7 +212,7 @@ class SourceBinder(ExpressionBinder):
         full_name = (source.alias,) if source.alias else (catalogue.database, *source.name[-2:])
         return f'({sql}) AS "{alias}"', Source(qualifiers_of(full_name) | {("\0" + alias,)}, visible, alias)
 
-    def _bind_view(self, table: Table, catalogue: Catalogue, source: TableSource) -> tuple[str, Source]:
+    def _bind_view(self, table: Table, catalogue: Catalogue, source: syntax.TableSource) -> tuple[str, Source]:
         statement = parse_batch(table.body or "").statements[0]
         if not isinstance(statement, SelectStatement):
             raise refuse(f"view {table.full_name}")
@@ -234,7 +226,7 @@ class SourceBinder(ExpressionBinder):
         sql, sources = self._derive(query.sql, columns, source.alias or table.name, full_name)
         return sql, sources[0]
 
-    def _bind_values(self, source: ValuesSource, scope: Scope) -> tuple[str, list[Source]]:
+    def _bind_values(self, source: syntax.ValuesSource, scope: Scope) -> tuple[str, list[Source]]:
         rows = [[self.bind(item, scope) for item in row] for row in source.rows]
         if any(len(row) != len(rows[0]) for row in rows):
             raise refuse("VALUES rows of different lengths")
@@ -255,7 +247,7 @@ class SourceBinder(ExpressionBinder):
         sql = f"SELECT * FROM (VALUES {lines}) AS v({names})"
         return self._derive(sql, self._named(columns, source.columns, source.alias), source.alias)
 
-    def _bind_function(self, source: FunctionSource, scope: Scope) -> tuple[str, list[Source]]:
+    def _bind_function(self, source: syntax.FunctionSource, scope: Scope) -> tuple[str, list[Source]]:
         name = source.call.name[-1].upper()
         if name != "GENERATE_SERIES":
             raise refuse(f"table-valued function {source.call.name[-1]}")
@@ -272,7 +264,7 @@ class SourceBinder(ExpressionBinder):
         columns = (OutputColumn(source.columns[0] if source.columns else "value", kind, False),)
         return self._derive(sql, columns, source.alias or "generate_series")
 
-    def _bind_changes(self, source: ChangesSource, scope: Scope) -> tuple[str, list[Source]]:
+    def _bind_changes(self, source: syntax.ChangesSource, scope: Scope) -> tuple[str, list[Source]]:
         if not self.environment.has_change_tracking:
             raise make_error(208, "CHANGETABLE")
         if source.alias is None:
@@ -293,7 +285,7 @@ class SourceBinder(ExpressionBinder):
 
     # Joins
 
-    def _bind_join(self, join: Join, scope: Scope) -> tuple[str, list[Source]]:
+    def _bind_join(self, join: syntax.Join, scope: Scope) -> tuple[str, list[Source]]:
         left_sql, left = self.bind_source(join.left, scope)
         if join.kind in ("CROSS APPLY", "OUTER APPLY"):
             return self._bind_apply(join, left_sql, left, scope)
@@ -308,7 +300,9 @@ class SourceBinder(ExpressionBinder):
             left = [source.as_nullable() for source in left]
         return f"({left_sql} {_JOINS[join.kind]} {right_sql} ON {condition})", [*left, *right]
 
-    def _bind_apply(self, join: Join, left_sql: str, left: list[Source], scope: Scope) -> tuple[str, list[Source]]:
+    def _bind_apply(
+        self, join: syntax.Join, left_sql: str, left: list[Source], scope: Scope
+    ) -> tuple[str, list[Source]]:
         """Bind APPLY, whose right side sees the left one: DuckDB's LATERAL."""
         inner = Scope([], Scope(left, scope.parent, common=scope.common))
         right_sql, right = self.bind_source(join.right, inner)

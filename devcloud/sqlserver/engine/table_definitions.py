@@ -14,13 +14,7 @@ from devcloud.sqlserver.engine.value_binder import declared_type
 from devcloud.sqlserver.engine.values import Value, quote, quote_text
 from devcloud.sqlserver.engine.writes import WriteBinder
 from devcloud.sqlserver.errors import make_error, refuse
-from devcloud.sqlserver.tsql.commands import (
-    AddToTable,
-    AlterColumn,
-    ColumnDefinition,
-    CreateTable,
-    DropFromTable,
-)
+from devcloud.sqlserver.tsql import commands
 from devcloud.sqlserver.tsql.statements import parse_expression
 from devcloud.sqlserver.tsql.syntax import Name
 from devcloud.sqlserver.types import COLLATIONS
@@ -29,7 +23,7 @@ from devcloud.sqlserver.types import COLLATIONS
 class TableDefiner(KeyDefiner):
     """Creates and alters tables."""
 
-    def create_table(self, statement: CreateTable) -> None:
+    def create_table(self, statement: commands.CreateTable) -> None:
         """Carry out CREATE TABLE."""
         catalogue, schema, name = self._locate(statement.table)
         if name.startswith("#"):
@@ -88,7 +82,7 @@ class TableDefiner(KeyDefiner):
         self.store_table(catalogue, table)
         return table
 
-    def _make_column(self, definition: ColumnDefinition, table: Table, catalogue: Catalogue) -> ColumnInfo:
+    def _make_column(self, definition: commands.ColumnDefinition, table: Table, catalogue: Catalogue) -> ColumnInfo:
         """Return the column that a definition describes. Raises SqlError 2705, 2738 and those of its expressions."""
         if table.column(definition.name) is not None:
             raise make_error(2705, definition.name, table.name)
@@ -128,7 +122,7 @@ class TableDefiner(KeyDefiner):
         return column
 
     def _make_computed(
-        self, definition: ColumnDefinition, table: Table, catalogue: Catalogue, column_id: int
+        self, definition: commands.ColumnDefinition, table: Table, catalogue: Catalogue, column_id: int
     ) -> ColumnInfo:
         binder = WriteBinder(self._environment)
         columns = tuple((c.name, Value(quote(c.name), c.type, c.nullable)) for c in table.stored)
@@ -155,7 +149,7 @@ class TableDefiner(KeyDefiner):
             default_id,
         )
 
-    def add_to_table(self, statement: AddToTable) -> None:
+    def add_to_table(self, statement: commands.AddToTable) -> None:
         """Carry out ALTER TABLE … ADD."""
         catalogue, table = self._existing(statement.table)
         if statement.columns:
@@ -177,7 +171,7 @@ class TableDefiner(KeyDefiner):
                 *(column.default, column.default_name, self._new_id(catalogue), table.object_id, column.column_id),
             )
 
-    def _add_column(self, catalogue: Catalogue, table: Table, definition: ColumnDefinition) -> Table:
+    def _add_column(self, catalogue: Catalogue, table: Table, definition: commands.ColumnDefinition) -> Table:
         column = self._make_column(definition, table, catalogue)
         self._store_column(catalogue, table, column)
         table = replace(table, columns=(*table.columns, column))
@@ -208,7 +202,7 @@ class TableDefiner(KeyDefiner):
         binder = WriteBinder(self._environment)
         return binder.assign(binder.default_of(column), column, table, "ALTER")
 
-    def alter_column(self, statement: AlterColumn) -> None:
+    def alter_column(self, statement: commands.AlterColumn) -> None:
         """Carry out ALTER TABLE … ALTER COLUMN: the column's values are converted as an UPDATE would."""
         catalogue, table = self._existing(statement.table)
         column = table.column(statement.column)
@@ -279,7 +273,7 @@ class TableDefiner(KeyDefiner):
         for key in table.keys:
             self._build_index(catalogue, table, key)
 
-    def drop_from_table(self, statement: DropFromTable) -> None:
+    def drop_from_table(self, statement: commands.DropFromTable) -> None:
         """Carry out ALTER TABLE … DROP."""
         catalogue, table = self._existing(statement.table)
         for name in statement.names:

@@ -14,21 +14,9 @@ from devcloud.sqlserver.engine.scope import CommonBinding, Scope, Source
 from devcloud.sqlserver.engine.tracking import Capture, key_names
 from devcloud.sqlserver.engine.values import Value, make_constant, quote, quote_text
 from devcloud.sqlserver.errors import SqlError, make_error, refuse
-from devcloud.sqlserver.tsql.commands import Assignment, Delete, Insert, Truncate, Update
+from devcloud.sqlserver.tsql import commands, syntax
 from devcloud.sqlserver.tsql.queries import column_alias
 from devcloud.sqlserver.tsql.statements import parse_expression
-from devcloud.sqlserver.tsql.syntax import (
-    Column,
-    CommonTable,
-    Expression,
-    Join,
-    Name,
-    SelectItem,
-    Star,
-    TableSource,
-    walk,
-)
-from devcloud.sqlserver.tsql.syntax import Source as SourceSyntax
 from devcloud.sqlserver.types import MAX, NULL
 
 
@@ -109,7 +97,7 @@ class WriteBinder(QueryBinder):
 
     # INSERT
 
-    def bind_insert(self, insert: Insert, identity_insert: int | None) -> BoundWrite:
+    def bind_insert(self, insert: commands.Insert, identity_insert: int | None) -> BoundWrite:
         """Bind INSERT; ``identity_insert`` is the table whose identity column takes explicit values."""
         catalogue, table = self.find_table(insert.table, "INSERT")
         if table.kind == "V":
@@ -152,7 +140,7 @@ class WriteBinder(QueryBinder):
             self._capture(catalogue, table, after="I"),
         )
 
-    def _insert_columns(self, insert: Insert, table: Table, explicit: bool) -> list[ColumnInfo]:
+    def _insert_columns(self, insert: commands.Insert, table: Table, explicit: bool) -> list[ColumnInfo]:
         identity = table.identity
         if insert.columns is None:
             return [
@@ -179,7 +167,7 @@ class WriteBinder(QueryBinder):
         return targets
 
     def _insert_source(
-        self, insert: Insert, targets: list[ColumnInfo]
+        self, insert: commands.Insert, targets: list[ColumnInfo]
     ) -> tuple[Sequence[Sequence[Value | None]], str | None]:
         """Return the rows to insert (None is DEFAULT), and the query that they come from."""
         if insert.rows is not None:
@@ -214,7 +202,7 @@ class WriteBinder(QueryBinder):
     # OUTPUT
 
     def _bind_output(
-        self, items: tuple[SelectItem, ...], table: Table, name: Name, allowed: str, alias: str
+        self, items: tuple[syntax.SelectItem, ...], table: Table, name: syntax.Name, allowed: str, alias: str
     ) -> tuple[str, tuple[OutputColumn, ...]]:
         """Return RETURNING for an OUTPUT clause that refers to ``inserted`` or ``deleted``, whichever is allowed."""
         source = self.table_source(table, alias, name, allowed)
@@ -223,11 +211,11 @@ class WriteBinder(QueryBinder):
         columns: list[OutputColumn] = []
         for item in items:
             expanded = [item]
-            if isinstance(item.expression, Star):
+            if isinstance(item.expression, syntax.Star):
                 expanded = self._expand((item,), scope)
             for one in expanded:
-                for node in walk(one.expression):
-                    if isinstance(node, Column) and node.parts[0].upper() in {"INSERTED", "DELETED"} - {allowed}:
+                for node in syntax.walk(one.expression):
+                    if isinstance(node, syntax.Column) and node.parts[0].upper() in {"INSERTED", "DELETED"} - {allowed}:
                         raise refuse(f"OUTPUT {node.parts[0]} here")
                 value = self.bind(one.expression, scope)
                 columns.append(OutputColumn(column_alias(one), value.type, value.nullable))
@@ -236,7 +224,7 @@ class WriteBinder(QueryBinder):
 
     # UPDATE and DELETE
 
-    def bind_update(self, update: Update) -> BoundWrite:
+    def bind_update(self, update: commands.Update) -> BoundWrite:
         """Bind UPDATE."""
         catalogue, table, scope, alias, extra = self._bind_target(update.target, update.source, update.common, "UPDATE")
         condition = self._restrict(update.where, scope, update.top, alias, extra)
@@ -261,7 +249,7 @@ class WriteBinder(QueryBinder):
         return BoundWrite(sql, table, catalogue, "UPDATE", columns, table.rowversion is not None, capture=capture)
 
     def _bind_assignments(
-        self, assignments: tuple[Assignment, ...], table: Table, scope: Scope, catalogue: Catalogue
+        self, assignments: tuple[commands.Assignment, ...], table: Table, scope: Scope, catalogue: Catalogue
     ) -> dict[str, str]:
         parts: dict[str, str] = {}
         for assignment in assignments:
@@ -282,7 +270,7 @@ class WriteBinder(QueryBinder):
             parts[table.rowversion.name] = self.next_rowversion(catalogue)
         return parts
 
-    def bind_delete(self, delete: Delete) -> BoundWrite:
+    def bind_delete(self, delete: commands.Delete) -> BoundWrite:
         """Bind DELETE."""
         catalogue, table, scope, alias, extra = self._bind_target(delete.target, delete.source, delete.common, "DELETE")
         condition = self._restrict(delete.where, scope, delete.top, alias, extra)
@@ -315,7 +303,7 @@ class WriteBinder(QueryBinder):
         return f"SELECT DISTINCT {keys} FROM {sources}{condition}"
 
     def _bind_target(
-        self, target: Name, source: SourceSyntax | None, common: tuple[CommonTable, ...], verb: str
+        self, target: syntax.Name, source: syntax.Source | None, common: tuple[syntax.CommonTable, ...], verb: str
     ) -> tuple[Catalogue, Table, Scope, str, str]:
         """Return what a write is aimed at: the table, the scope of its expressions, its alias, other sources' SQL.
 
@@ -365,7 +353,9 @@ class WriteBinder(QueryBinder):
         if table.kind == "V":
             raise refuse(f"{verb} of a view")
 
-    def _restrict(self, where: Expression | None, scope: Scope, top: Expression | None, alias: str, extra: str) -> str:
+    def _restrict(
+        self, where: syntax.Expression | None, scope: Scope, top: syntax.Expression | None, alias: str, extra: str
+    ) -> str:
         conditions = [] if where is None else [self.bind_condition(where, scope)]
         if extra:
             conditions.append(f'"{alias}".rowid = "f".target')
@@ -383,7 +373,7 @@ class WriteBinder(QueryBinder):
             return f' WHERE "{alias}".rowid IN ({chosen} LIMIT {self._count(top, Scope())})'
         return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
-    def bind_truncate(self, truncate: Truncate) -> BoundWrite:
+    def bind_truncate(self, truncate: commands.Truncate) -> BoundWrite:
         """Bind TRUNCATE TABLE, which, as other DDL, knows no synonyms."""
         try:
             if self._find(truncate.table)[1].kind == "SN":
@@ -401,10 +391,10 @@ class WriteBinder(QueryBinder):
         return BoundWrite(f"DELETE FROM {storage}", table, catalogue, "TRUNCATE", capture=capture)
 
 
-def _find_target(source: SourceSyntax, target: Name) -> TableSource | None:
-    if isinstance(source, Join):
+def _find_target(source: syntax.Source, target: syntax.Name) -> syntax.TableSource | None:
+    if isinstance(source, syntax.Join):
         return _find_target(source.left, target) or _find_target(source.right, target)
-    if not isinstance(source, TableSource):
+    if not isinstance(source, syntax.TableSource):
         return None
     if len(target) == 1 and source.alias is not None and source.alias.lower() == target[0].lower():
         return source
@@ -412,7 +402,7 @@ def _find_target(source: SourceSyntax, target: Name) -> TableSource | None:
     return source if source.alias is None and same else None
 
 
-def _target_name(source: SourceSyntax | None, target: Name) -> Name:
+def _target_name(source: syntax.Source | None, target: syntax.Name) -> syntax.Name:
     """Return the name in FROM of what a write is aimed at, which may be called by an alias."""
     named = None if source is None else _find_target(source, target)
     return target if named is None else named.name
@@ -422,5 +412,5 @@ def _is_table(source: Source, object_id: int) -> bool:
     return source.table is not None and source.table.object_id == object_id
 
 
-def _is_called(source: Source, target: Name) -> bool:
+def _is_called(source: Source, target: syntax.Name) -> bool:
     return source.answers(target)

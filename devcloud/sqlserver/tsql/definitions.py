@@ -5,21 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from devcloud.sqlserver.tsql.commands import (
-    AddToTable,
-    AlterColumn,
-    ColumnDefinition,
-    Create,
-    CreateIndex,
-    CreateSynonym,
-    CreateTable,
-    CreateView,
-    Drop,
-    DropFromTable,
-    KeyDefinition,
-    Permission,
-    Statement,
-)
+from devcloud.sqlserver.tsql import commands
 from devcloud.sqlserver.tsql.databases import DatabaseParser
 from devcloud.sqlserver.tsql.lexer import Kind
 from devcloud.sqlserver.tsql.syntax import Name, TypeName
@@ -33,7 +19,7 @@ _PERMISSIONS: Final = frozenset(
 class DefinitionParser(DatabaseParser):
     """Parses CREATE, ALTER, DROP, GRANT, DENY and REVOKE."""
 
-    def parse_create(self) -> Statement:
+    def parse_create(self) -> commands.Statement:
         """Parse CREATE …."""
         start = self.token.start
         self.expect("CREATE")
@@ -50,18 +36,18 @@ class DefinitionParser(DatabaseParser):
             return self._parse_create_index(unique, clustered)
         raise self.refused(f"CREATE {self.token.upper}")
 
-    def _parse_create_synonym(self) -> Statement:
+    def _parse_create_synonym(self) -> commands.Statement:
         synonym = self.parse_name()
         self.expect("FOR")
-        return CreateSynonym(synonym, self.parse_name())
+        return commands.CreateSynonym(synonym, self.parse_name())
 
-    def _parse_create_schema(self) -> Statement:
+    def _parse_create_schema(self) -> commands.Statement:
         name = self.parse_identifier()
         if self.accept("AUTHORIZATION"):
             self.parse_identifier()
-        return Create("schema", name)
+        return commands.Create("schema", name)
 
-    def _parse_create_login(self) -> Statement:
+    def _parse_create_login(self) -> commands.Statement:
         name = self.parse_identifier()
         self.expect("WITH", "PASSWORD", "=")
         password = self.parse_string()
@@ -69,9 +55,9 @@ class DefinitionParser(DatabaseParser):
             self.parse_identifier()
             self.expect("=")
             self.advance()
-        return Create("login", name, password)
+        return commands.Create("login", name, password)
 
-    def _parse_create_user(self) -> Statement:
+    def _parse_create_user(self) -> commands.Statement:
         name = self.parse_identifier()
         login: str | None = name
         if self.accept("WITHOUT", "LOGIN"):
@@ -80,9 +66,9 @@ class DefinitionParser(DatabaseParser):
             login = self.parse_identifier()
         if self.accept("WITH", "DEFAULT_SCHEMA", "="):
             self.parse_identifier()
-        return Create("user", name, login)
+        return commands.Create("user", name, login)
 
-    def parse_view(self, start: int, replace: bool) -> Statement:
+    def parse_view(self, start: int, replace: bool) -> commands.Statement:
         """Parse what follows CREATE VIEW; the whole statement began at ``start``."""
         name = self.parse_name()
         columns = self.parse_names() if self.at("(") else ()
@@ -94,11 +80,11 @@ class DefinitionParser(DatabaseParser):
         if self.accept("WITH", "CHECK", "OPTION"):
             raise self.refused("WITH CHECK OPTION")
         end = self.last_end
-        return CreateView(name, columns, query, self.text[start:end], self.text[body_start:end], replace)
+        return commands.CreateView(name, columns, query, self.text[start:end], self.text[body_start:end], replace)
 
     # Tables
 
-    def _parse_create_table(self) -> Statement:
+    def _parse_create_table(self) -> commands.Statement:
         name = self.parse_name()
         self.expect("(")
         columns, keys, defaults = self._parse_elements(")")
@@ -109,13 +95,13 @@ class DefinitionParser(DatabaseParser):
             raise self.refused("CREATE TABLE … WITH")
         if defaults:
             raise self.unexpected()
-        return CreateTable(name, tuple(columns), tuple(keys))
+        return commands.CreateTable(name, tuple(columns), tuple(keys))
 
     def _parse_elements(
         self, close: str
-    ) -> tuple[list[ColumnDefinition], list[KeyDefinition], list[tuple[str | None, str, str]]]:
-        columns: list[ColumnDefinition] = []
-        keys: list[KeyDefinition] = []
+    ) -> tuple[list[commands.ColumnDefinition], list[commands.KeyDefinition], list[tuple[str | None, str, str]]]:
+        columns: list[commands.ColumnDefinition] = []
+        keys: list[commands.KeyDefinition] = []
         defaults: list[tuple[str | None, str, str]] = []
         while not self.at(close):
             constraint = self.parse_identifier() if self.accept("CONSTRAINT") else None
@@ -135,7 +121,7 @@ class DefinitionParser(DatabaseParser):
                 break
         return columns, keys, defaults
 
-    def _parse_key(self, name: str | None, column: str | None) -> KeyDefinition:
+    def _parse_key(self, name: str | None, column: str | None) -> commands.KeyDefinition:
         """Parse PRIMARY KEY, UNIQUE or INDEX; on ``column``, where it stands behind one."""
         is_index = self.accept("INDEX")
         if is_index:
@@ -147,7 +133,7 @@ class DefinitionParser(DatabaseParser):
         word = self.accept_any("CLUSTERED", "NONCLUSTERED")
         columns = ((column, False),) if column is not None and not self.at("(") else self._parse_key_columns()
         self._skip_index_options()
-        return KeyDefinition(name, columns, unique, primary, None if word is None else word == "CLUSTERED")
+        return commands.KeyDefinition(name, columns, unique, primary, None if word is None else word == "CLUSTERED")
 
     def _skip_index_options(self) -> None:
         """Skip WITH (…) and ON filegroup: storage options change no result."""
@@ -163,12 +149,12 @@ class DefinitionParser(DatabaseParser):
             lambda: self.parse_list(lambda: (self.parse_identifier(), self.accept_any("ASC", "DESC") == "DESC"))
         )
 
-    def _parse_column(self, keys: list[KeyDefinition]) -> ColumnDefinition:
+    def _parse_column(self, keys: list[commands.KeyDefinition]) -> commands.ColumnDefinition:
         name = self.parse_identifier()
         if self.accept("AS"):
             return self._parse_computed(name, keys)
         if name.lower() in ("timestamp", "rowversion") and self.at_any(",", ")"):
-            return ColumnDefinition(name, TypeName("timestamp"))
+            return commands.ColumnDefinition(name, TypeName("timestamp"))
         kind = self.parse_type()
         nullable: bool | None = None
         identity: tuple[int, int] | None = None
@@ -194,7 +180,7 @@ class DefinitionParser(DatabaseParser):
                 raise self.refused(f"{self.token.upper} on a column")
             else:
                 break
-        return ColumnDefinition(name, kind, nullable, identity, default, default_name, collation=collation)
+        return commands.ColumnDefinition(name, kind, nullable, identity, default, default_name, collation=collation)
 
     def _parse_identity(self) -> tuple[int, int]:
         if not self.accept("("):
@@ -210,7 +196,7 @@ class DefinitionParser(DatabaseParser):
         self.parse_expression()
         return self.text[start : self.last_end]
 
-    def _parse_computed(self, name: str, keys: list[KeyDefinition]) -> ColumnDefinition:
+    def _parse_computed(self, name: str, keys: list[commands.KeyDefinition]) -> commands.ColumnDefinition:
         text = self._parse_default()
         persisted = self.accept("PERSISTED")
         nullable = None
@@ -218,9 +204,9 @@ class DefinitionParser(DatabaseParser):
             nullable = False
         if self.at_any("PRIMARY", "UNIQUE", "CONSTRAINT"):
             raise self.refused("constraint on a computed column")
-        return ColumnDefinition(name, None, nullable, computed=text, persisted=persisted)
+        return commands.ColumnDefinition(name, None, nullable, computed=text, persisted=persisted)
 
-    def _parse_create_index(self, unique: bool, clustered: bool) -> Statement:
+    def _parse_create_index(self, unique: bool, clustered: bool) -> commands.Statement:
         name = self.parse_identifier()
         self.expect("ON")
         table = self.parse_name()
@@ -229,11 +215,11 @@ class DefinitionParser(DatabaseParser):
         if self.at("WHERE"):
             raise self.refused("filtered index")
         self._skip_index_options()
-        return CreateIndex(table, KeyDefinition(name, columns, unique, False, clustered, included))
+        return commands.CreateIndex(table, commands.KeyDefinition(name, columns, unique, False, clustered, included))
 
     # ALTER and DROP
 
-    def parse_alter(self) -> Statement:
+    def parse_alter(self) -> commands.Statement:
         """Parse ALTER …."""
         start = self.token.start
         self.expect("ALTER")
@@ -248,7 +234,7 @@ class DefinitionParser(DatabaseParser):
             self.accept_any("CHECK", "NOCHECK")
         if self.accept("ADD"):
             columns, keys, defaults = self._parse_elements(";")
-            return AddToTable(table, tuple(columns), tuple(keys), tuple(defaults))
+            return commands.AddToTable(table, tuple(columns), tuple(keys), tuple(defaults))
         if self.accept("ALTER", "COLUMN"):
             column = self.parse_identifier()
             if self.at_any("ADD", "DROP"):
@@ -256,16 +242,16 @@ class DefinitionParser(DatabaseParser):
             kind = self.parse_type()
             collation = self.advance().text if self.accept("COLLATE") else None
             nullable = False if self.accept("NOT", "NULL") else True if self.accept("NULL") else None
-            return AlterColumn(table, column, kind, nullable, collation)
+            return commands.AlterColumn(table, column, kind, nullable, collation)
         if self.accept("DROP"):
             word = self.accept_any("COLUMN", "CONSTRAINT") or "CONSTRAINT"
             if_exists = self.accept("IF", "EXISTS")
-            return DropFromTable(table, word.lower(), self.parse_list(self.parse_identifier), if_exists)
+            return commands.DropFromTable(table, word.lower(), self.parse_list(self.parse_identifier), if_exists)
         if self.at_any("ENABLE", "DISABLE"):
             return self.parse_tracking(table)
         raise self.refused(f"ALTER TABLE … {self.token.upper}")
 
-    def parse_drop(self) -> Statement:
+    def parse_drop(self) -> commands.Statement:
         """Parse DROP …."""
         self.expect("DROP")
         kind = self.accept_any("TABLE", "VIEW", "SYNONYM", "SCHEMA", "DATABASE", "INDEX", "USER", "LOGIN", "ROLE")
@@ -277,11 +263,11 @@ class DefinitionParser(DatabaseParser):
         if kind == "INDEX":
             self.expect("ON")
             table = self.parse_name()
-        return Drop(kind.lower(), names, if_exists, table)
+        return commands.Drop(kind.lower(), names, if_exists, table)
 
     # Permissions
 
-    def parse_permission(self) -> Statement:
+    def parse_permission(self) -> commands.Statement:
         """Parse GRANT, DENY or REVOKE."""
         verb = self.advance().upper
         permissions = [self._parse_permission_name()]
@@ -308,7 +294,7 @@ class DefinitionParser(DatabaseParser):
         if self.at("WITH", "GRANT"):
             raise self.refused("WITH GRANT OPTION")
         securable = securable if scope != "database" else None
-        return Permission(verb, tuple(permissions), securable, scope, principals, columns)
+        return commands.Permission(verb, tuple(permissions), securable, scope, principals, columns)
 
     def _parse_principal(self) -> str:
         return self.advance().text if self.at("PUBLIC") else self.parse_identifier()
@@ -323,12 +309,12 @@ class DefinitionParser(DatabaseParser):
         return name
 
 
-_CREATE: Final[dict[str, Callable[[DefinitionParser], Statement]]] = {
+_CREATE: Final[dict[str, Callable[[DefinitionParser], commands.Statement]]] = {
     "TABLE": DefinitionParser._parse_create_table,
     "SYNONYM": DefinitionParser._parse_create_synonym,
     "SCHEMA": DefinitionParser._parse_create_schema,
-    "DATABASE": lambda parser: Create("database", parser.parse_identifier()),
+    "DATABASE": lambda parser: commands.Create("database", parser.parse_identifier()),
     "LOGIN": DefinitionParser._parse_create_login,
     "USER": DefinitionParser._parse_create_user,
-    "ROLE": lambda parser: Create("role", parser.parse_identifier()),
+    "ROLE": lambda parser: commands.Create("role", parser.parse_identifier()),
 }
