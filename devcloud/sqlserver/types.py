@@ -56,41 +56,55 @@ COLLATIONS: Final = {
 _LOCALES: Final = {"polish_": ("cp1250", 0x0415), "cyrillic_": ("cp1251", 0x0419)}
 _WESTERN: Final = ("cp1252", 0x0409)
 
-# name: (system_type_id, user_type_id, max_length, precision, scale), as in sys.types, and the number in ODBC (SQL_… of
-# sql.h, sqlext.h and Microsoft's sqlncli.h).
-SYSTEM_TYPES: Final[dict[str, tuple[int, int, int, int, int, int]]] = {
-    "image": (34, 34, 16, 0, 0, -4),
-    "text": (35, 35, 16, 0, 0, -1),
-    "uniqueidentifier": (36, 36, 16, 0, 0, -11),
-    "date": (40, 40, 3, 10, 0, 91),
-    "time": (41, 41, 5, 16, 7, -154),
-    "datetime2": (42, 42, 8, 27, 7, 93),
-    "datetimeoffset": (43, 43, 10, 34, 7, -155),
-    "tinyint": (48, 48, 1, 3, 0, -6),
-    "smallint": (52, 52, 2, 5, 0, 5),
-    "int": (56, 56, 4, 10, 0, 4),
-    "smalldatetime": (58, 58, 4, 16, 0, 93),
-    "real": (59, 59, 4, 24, 0, 7),
-    "money": (60, 60, 8, 19, 4, 3),
-    "datetime": (61, 61, 8, 23, 3, 93),
-    "float": (62, 62, 8, 53, 0, 6),
-    "sql_variant": (98, 98, 8016, 0, 0, -150),
-    "ntext": (99, 99, 16, 0, 0, -10),
-    "bit": (104, 104, 1, 1, 0, -7),
-    "decimal": (106, 106, 17, 38, 38, 3),
-    "numeric": (108, 108, 17, 38, 38, 2),
-    "smallmoney": (122, 122, 4, 10, 4, 3),
-    "bigint": (127, 127, 8, 19, 0, -5),
-    "varbinary": (165, 165, 8000, 0, 0, -3),
-    "varchar": (167, 167, 8000, 0, 0, 12),
-    "binary": (173, 173, 8000, 0, 0, -2),
-    "char": (175, 175, 8000, 0, 0, 1),
-    "timestamp": (189, 189, 8, 0, 0, -2),
-    "nvarchar": (231, 231, 8000, 0, 0, -9),
-    "sysname": (231, 256, 256, 0, 0, -9),
-    "nchar": (239, 239, 8000, 0, 0, -8),
-    "xml": (241, 241, -1, 0, 0, -152),
+_FACTS: Final = [
+    line.split(None, 8)
+    for line in """
+sql_variant        98  98 8016  0  0 -150 other    STRUCT(kind VARCHAR, body VARCHAR)
+xml               241 241   -1  0  0 -152 wide     VARCHAR
+datetimeoffset     43  43   10 34  7 -155 moment   STRUCT(t BIGINT, o SMALLINT)
+datetime2          42  42    8 27  7   93 moment   BIGINT
+datetime           61  61    8 23  3   93 moment   BIGINT
+smalldatetime      58  58    4 16  0   93 moment   INTEGER
+date               40  40    3 10  0   91 moment   DATE
+time               41  41    5 16  7 -154 moment   BIGINT
+float              62  62    8 53  0    6 float    DOUBLE
+real               59  59    4 24  0    7 float    FLOAT
+numeric           108 108   17 38 38    2 decimal  DECIMAL
+decimal           106 106   17 38 38    3 decimal  DECIMAL
+money              60  60    8 19  4    3 decimal  DECIMAL
+smallmoney        122 122    4 10  4    3 decimal  DECIMAL
+bigint            127 127    8 19  0   -5 integer  BIGINT
+int                56  56    4 10  0    4 integer  INTEGER
+smallint           52  52    2  5  0    5 integer  SMALLINT
+tinyint            48  48    1  3  0   -6 integer  UTINYINT
+bit               104 104    1  1  0   -7 integer  UTINYINT
+ntext              99  99   16  0  0  -10 wide     VARCHAR
+text               35  35   16  0  0   -1 narrow   VARCHAR
+image              34  34   16  0  0   -4 binary   BLOB
+timestamp         189 189    8  0  0   -2 binary   BLOB
+uniqueidentifier   36  36   16  0  0  -11 other    BLOB
+nvarchar          231 231 8000  0  0   -9 wide     VARCHAR
+nchar             239 239 8000  0  0   -8 wide     VARCHAR
+varchar           167 167 8000  0  0   12 narrow   VARCHAR
+char              175 175 8000  0  0    1 narrow   VARCHAR
+varbinary         165 165 8000  0  0   -3 binary   BLOB
+binary            173 173 8000  0  0   -2 binary   BLOB
+sysname           231 256  256  0  0   -9 wide     VARCHAR
+""".strip().splitlines()
+]
+"""The types in the order of their precedence, the highest first: the name, what sys.types has of it (system_type_id,
+user_type_id, max_length, precision, scale), its number in ODBC (SQL_… of sql.h, sqlext.h and Microsoft's sqlncli.h),
+its family, and the DuckDB type that holds it."""
+
+SYSTEM_TYPES: Final[dict[str, tuple[int, ...]]] = {
+    row[0]: tuple(int(number) for number in row[1:7])
+    for row in sorted(_FACTS, key=lambda row: (int(row[1]), int(row[2])))
 }
+"""By name: system_type_id, user_type_id, max_length, precision, scale, and the number in ODBC."""
+
+_FAMILIES: Final = {row[0]: row[7] for row in _FACTS}
+_STORAGE: Final = {row[0]: row[8] for row in _FACTS} | {"null": "INTEGER"}
+_RANKS: Final = {row[0]: rank for rank, row in enumerate(reversed(_FACTS))} | {"null": -1}
 
 _SYNONYMS: Final = {
     "integer": "int",
@@ -104,73 +118,7 @@ _SYNONYMS: Final = {
     "character varying": "varchar",
 }
 
-_PRECEDENCE: Final = {
-    name: rank
-    for rank, name in enumerate(
-        reversed(
-            (
-                "sql_variant",
-                "xml",
-                "datetimeoffset",
-                "datetime2",
-                "datetime",
-                "smalldatetime",
-                "date",
-                "time",
-                "float",
-                "real",
-                "decimal",
-                "money",
-                "smallmoney",
-                "bigint",
-                "int",
-                "smallint",
-                "tinyint",
-                "bit",
-                "ntext",
-                "text",
-                "image",
-                "timestamp",
-                "uniqueidentifier",
-                "nvarchar",
-                "nchar",
-                "varchar",
-                "char",
-                "varbinary",
-                "binary",
-                "null",
-            )
-        )
-    )
-} | {"numeric": 20}
-
-_INTEGERS: Final = frozenset({"bit", "tinyint", "smallint", "int", "bigint"})
-_DECIMALS: Final = frozenset({"decimal", "numeric", "money", "smallmoney"})
-_FLOATS: Final = frozenset({"real", "float"})
-_NARROW: Final = frozenset({"char", "varchar", "text"})
-_WIDE: Final = frozenset({"nchar", "nvarchar", "ntext", "xml"})
-_BINARIES: Final = frozenset({"binary", "varbinary", "image", "timestamp"})
-_MOMENTS: Final = frozenset({"datetime", "smalldatetime", "datetime2", "datetimeoffset", "date", "time"})
 _INTEGER_DIGITS: Final = {"bit": 1, "tinyint": 3, "smallint": 5, "int": 10, "bigint": 19}
-
-_STORAGE: Final = {
-    "bit": "UTINYINT",
-    "tinyint": "UTINYINT",
-    "smallint": "SMALLINT",
-    "int": "INTEGER",
-    "bigint": "BIGINT",
-    "real": "FLOAT",
-    "float": "DOUBLE",
-    "date": "DATE",
-    "datetime": "BIGINT",
-    "smalldatetime": "INTEGER",
-    "datetime2": "BIGINT",
-    "time": "BIGINT",
-    "datetimeoffset": "STRUCT(t BIGINT, o SMALLINT)",
-    "uniqueidentifier": "BLOB",
-    "sql_variant": "STRUCT(kind VARCHAR, body VARCHAR)",
-    "null": "INTEGER",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,44 +136,48 @@ class SqlType:
     collation: str = DEFAULT_COLLATION
 
     @property
+    def _family(self) -> str:
+        return _FAMILIES.get(self.name, "")
+
+    @property
     def is_integer(self) -> bool:
         """Whether it is one of the exact whole-number types, bit included."""
-        return self.name in _INTEGERS
+        return self._family == "integer"
 
     @property
     def is_decimal(self) -> bool:
         """Whether it is decimal, numeric, money or smallmoney."""
-        return self.name in _DECIMALS
+        return self._family == "decimal"
 
     @property
     def is_float(self) -> bool:
         """Whether it is real or float."""
-        return self.name in _FLOATS
+        return self._family == "float"
 
     @property
     def is_number(self) -> bool:
         """Whether arithmetic is defined on it."""
-        return self.is_integer or self.is_decimal or self.is_float
+        return self._family in ("integer", "decimal", "float")
 
     @property
     def is_wide(self) -> bool:
         """Whether it is sent as UTF-16."""
-        return self.name in _WIDE
+        return self._family == "wide"
 
     @property
     def is_text(self) -> bool:
         """Whether it is a character type, or xml."""
-        return self.name in _NARROW or self.name in _WIDE
+        return self._family in ("narrow", "wide")
 
     @property
     def is_binary(self) -> bool:
         """Whether it is binary, varbinary, image or rowversion."""
-        return self.name in _BINARIES
+        return self._family == "binary"
 
     @property
     def is_moment(self) -> bool:
         """Whether it is a date or time type."""
-        return self.name in _MOMENTS
+        return self._family == "moment"
 
     @property
     def is_folded(self) -> bool:
@@ -255,17 +207,13 @@ class SqlType:
     @property
     def rank(self) -> int:
         """Data type precedence: in a mixed expression the lower rank is converted to the higher."""
-        return _PRECEDENCE[self.name]
+        return _RANKS[self.name]
 
     @property
     def storage(self) -> str:
         """The DuckDB type that holds it."""
         if self.is_decimal:
             return f"DECIMAL({self.precision}, {self.scale})"
-        if self.is_text:
-            return "VARCHAR"
-        if self.is_binary:
-            return "BLOB"
         return _STORAGE[self.name]
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -349,3 +350,19 @@ def test_odbc_learns_of_columns_keys_tables_and_types(server: SqlServer) -> None
     ]
     with pytest.raises(SqlError, match="is not a parameter for procedure sp_pkeys"):
         server.execute("EXEC sp_pkeys @column_name = 'a'", "db")
+
+
+@pytest.mark.parametrize(
+    "ranked",
+    [
+        "datetimeoffset datetime2 datetime smalldatetime date",
+        "float real numeric money smallmoney bigint int smallint tinyint bit",
+        "nvarchar varchar",
+    ],
+)
+def test_types_meet_in_the_one_of_higher_precedence_whichever_comes_first(server: SqlServer, ranked: str) -> None:
+    for high, low in itertools.pairwise(ranked.split()):
+        for first, second in ((high, low), (low, high)):
+            query = f"SELECT CAST(NULL AS {first}) AS x UNION ALL SELECT CAST(NULL AS {second})"
+            (row,) = server.execute(f"EXEC sp_describe_first_result_set N'{query}'", "db")[0]
+            assert str(row[5]).split("(")[0] == high, query
