@@ -22,6 +22,7 @@ from devcloud.sqlserver.types import (
     SMALLINT,
     SYSNAME,
     SYSTEM_TYPES,
+    TINYINT,
     SqlType,
     decimal,
     nvarchar,
@@ -76,46 +77,34 @@ class Session(Environment, Protocol):
         """Return the user that the session's login is in a database, or None."""
 
 
+_VERSION: Final = (
+    f"devcloud SQL Server - {_VERSION_TEXT} (X64): speaks the protocol and a subset of the T-SQL of "
+    "Microsoft SQL Server 2022"
+)
+_VARIABLES: Final[dict[str, tuple[SqlType, Callable[[Session], Scalar]]]] = {
+    "@@rowcount": (INT, lambda session: session.rowcount),
+    "@@error": (INT, lambda session: session.last_error),
+    "@@trancount": (INT, lambda session: session.transaction.count),
+    "@@spid": (SMALLINT, lambda session: session.number),
+    "@@version": (nvarchar(300), lambda _: _VERSION),
+    "@@servername": (SYSNAME, lambda _: "devcloud"),
+    "@@servicename": (SYSNAME, lambda _: "MSSQLSERVER"),
+    "@@language": (SYSNAME, lambda _: "us_english"),
+    "@@identity": (_NUMERIC38, lambda session: session.last_identity),
+    "@@dbts": (_BINARY8, lambda session: session.current.last_rowversion(session.connection).to_bytes(8, "big")),
+    "@@max_precision": (TINYINT, lambda _: 38),
+    "@@datefirst": (TINYINT, lambda _: 7),
+    "@@lock_timeout": (INT, lambda session: session.lock_timeout_milliseconds),
+    "@@options": (INT, lambda _: 5496),
+    "@@textsize": (INT, lambda _: -1),
+    "@@microsoftversion": (INT, lambda _: SERVER_VERSION[0] << 24 | SERVER_VERSION[2]),
+}
+
+
 def global_variable(session: Session, name: str) -> Typed | None:
     """Return the value of ``@@name``, or None."""
-    match name:
-        case "@@rowcount":
-            return INT, session.rowcount
-        case "@@error":
-            return INT, session.last_error
-        case "@@trancount":
-            return INT, session.transaction.count
-        case "@@spid":
-            return SMALLINT, session.number
-        case "@@version":
-            return nvarchar(300), (
-                f"devcloud SQL Server - {_VERSION_TEXT} (X64): speaks the protocol and a subset of the T-SQL of "
-                "Microsoft SQL Server 2022"
-            )
-        case "@@servername":
-            return SYSNAME, "devcloud"
-        case "@@servicename":
-            return SYSNAME, "MSSQLSERVER"
-        case "@@language":
-            return SYSNAME, "us_english"
-        case "@@identity":
-            return _NUMERIC38, session.last_identity
-        case "@@dbts":
-            return _BINARY8, session.current.last_rowversion(session.connection).to_bytes(8, "big")
-        case "@@max_precision":
-            return SqlType("tinyint"), 38
-        case "@@datefirst":
-            return SqlType("tinyint"), 7
-        case "@@lock_timeout":
-            return INT, session.lock_timeout_milliseconds
-        case "@@options":
-            return INT, 5496
-        case "@@textsize":
-            return INT, -1
-        case "@@microsoftversion":
-            return INT, SERVER_VERSION[0] << 24 | SERVER_VERSION[2]
-        case _:
-            return None
+    found = _VARIABLES.get(name)
+    return None if found is None else (found[0], found[1](session))
 
 
 def session_function(session: Session, name: str, arguments: tuple[Scalar, ...]) -> Typed | None:
@@ -143,6 +132,10 @@ def find_table(session: Session, text: str) -> Table | None:
     return catalogue.find(schema or "dbo", name)
 
 
+def _by_id(session: Session, arguments: tuple[Scalar, ...]) -> Table | None:
+    return session.catalogue(session.database).by_id(int(_first(arguments) or 0))
+
+
 def _object_id(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
     table = find_table(session, _first(arguments))
     if table is not None and len(arguments) > 1 and str(arguments[1] or "").upper().strip() not in ("", table.kind):
@@ -150,14 +143,11 @@ def _object_id(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
     return INT, None if table is None else table.object_id
 
 
-def _object_name(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
-    table = session.catalogue(session.database).by_id(int(_first(arguments) or 0))
-    return SYSNAME, None if table is None else table.name
+def _object_fact(fact: str) -> Callable[[Session, tuple[Scalar, ...]], Typed]:
+    def function(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+        return SYSNAME, getattr(_by_id(session, arguments), fact, None)
 
-
-def _object_schema_name(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
-    table = session.catalogue(session.database).by_id(int(_first(arguments) or 0))
-    return SYSNAME, None if table is None else table.schema
+    return function
 
 
 def _schema_id(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
@@ -194,7 +184,7 @@ def _type_id(_: Session, arguments: tuple[Scalar, ...]) -> Typed:
 
 
 def _col_name(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
-    table = session.catalogue(session.database).by_id(int(_first(arguments) or 0))
+    table = _by_id(session, arguments)
     columns = () if table is None else table.columns
     wanted = arguments[1] if len(arguments) > 1 else None
     return SYSNAME, next((column.name for column in columns if column.column_id == wanted), None)
@@ -207,7 +197,7 @@ def _col_length(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
 
 
 def _columnproperty(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
-    table = session.catalogue(session.database).by_id(int(_first(arguments) or 0))
+    table = _by_id(session, arguments)
     column = None if table is None or len(arguments) < 3 else table.column(str(arguments[1]))
     if column is None:
         return INT, None
@@ -267,10 +257,6 @@ def _has_dbaccess(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
     return INT, int(session.user_in(name) is not None)
 
 
-def _scope_identity(session: Session, _: tuple[Scalar, ...]) -> Typed:
-    return _NUMERIC38, session.last_identity
-
-
 def _ident_current(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
     table = find_table(session, _first(arguments))
     if table is None or table.identity is None:
@@ -307,14 +293,6 @@ def _change_tracking_min_valid_version(session: Session, arguments: tuple[Scalar
     return BIGINT, min_valid_version(session.connection, session.database, table.object_id)
 
 
-def _xact_state(session: Session, _: tuple[Scalar, ...]) -> Typed:
-    return SMALLINT, int(session.transaction.count > 0)
-
-
-def _rowcount_big(session: Session, _: tuple[Scalar, ...]) -> Typed:
-    return BIGINT, session.rowcount
-
-
 def _caught(field: str, kind: SqlType) -> Callable[[Session, tuple[Scalar, ...]], Typed]:
     def function(session: Session, _: tuple[Scalar, ...]) -> Typed:
         error = session.caught
@@ -325,8 +303,8 @@ def _caught(field: str, kind: SqlType) -> Callable[[Session, tuple[Scalar, ...]]
 
 _FUNCTIONS: Final[dict[str, Callable[[Session, tuple[Scalar, ...]], Typed | None]]] = {
     "OBJECT_ID": _object_id,
-    "OBJECT_NAME": _object_name,
-    "OBJECT_SCHEMA_NAME": _object_schema_name,
+    "OBJECT_NAME": _object_fact("name"),
+    "OBJECT_SCHEMA_NAME": _object_fact("schema"),
     "SCHEMA_ID": _schema_id,
     "SCHEMA_NAME": _schema_name,
     "DB_NAME": _db_name,
@@ -340,13 +318,13 @@ _FUNCTIONS: Final[dict[str, Callable[[Session, tuple[Scalar, ...]], Typed | None
     "DATABASEPROPERTYEX": _databasepropertyex,
     "HAS_PERMS_BY_NAME": _has_perms_by_name,
     "HAS_DBACCESS": _has_dbaccess,
-    "SCOPE_IDENTITY": _scope_identity,
+    "SCOPE_IDENTITY": lambda session, _: (_NUMERIC38, session.last_identity),
     "IDENT_CURRENT": _ident_current,
     "MIN_ACTIVE_ROWVERSION": _min_active_rowversion,
     "CHANGE_TRACKING_CURRENT_VERSION": _change_tracking_current_version,
     "CHANGE_TRACKING_MIN_VALID_VERSION": _change_tracking_min_valid_version,
-    "XACT_STATE": _xact_state,
-    "ROWCOUNT_BIG": _rowcount_big,
+    "XACT_STATE": lambda session, _: (SMALLINT, int(session.transaction.count > 0)),
+    "ROWCOUNT_BIG": lambda session, _: (BIGINT, session.rowcount),
     "ERROR_NUMBER": _caught("number", INT),
     "ERROR_MESSAGE": _caught("message", nvarchar(4000)),
     "ERROR_SEVERITY": _caught("severity", INT),
