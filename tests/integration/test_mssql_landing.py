@@ -44,7 +44,9 @@ import sys
 from pathlib import Path
 from typer.testing import CliRunner
 from hygge_engine.cli.app import app
+from hygge_engine.memory import choose_allocator
 
+choose_allocator()
 for entity in sys.argv[2:]:
     result = CliRunner().invoke(app, ["go", "--json", "--project", sys.argv[1], "--entity", entity])
     assert result.exit_code == 0, result.output

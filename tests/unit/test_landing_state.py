@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from hygge_engine.stores.landing.state import LandingState, OpenLoad, StagedFile
+from hygge_engine.stores.landing.state import Finished, LandingState, OpenLoad, StagedFile
 
 ITEM = "0f6d4b3c-1f46-4e0e-9d39-3f7e9e4d8d11/Files"
 SLICES = 1_000
@@ -28,3 +30,20 @@ def test_a_reload_of_a_thousand_slices_has_a_state_of_less_than_a_mebibyte(publi
     document = LandingState(open=opened).to_json("nonce")
     assert len(document) < 2**20
     assert LandingState.from_json(document, "here")[0].open == opened
+
+
+@pytest.mark.parametrize(
+    ("stored", "of_adopted_load"),
+    [({}, False), ({"partial": False}, False), ({"partial": True}, True)],
+    ids=["before loads were adopted", "own", "adopted"],
+)
+def test_whose_load_has_ended_is_read_from_every_versions_document(
+    stored: dict[str, bool], of_adopted_load: bool
+) -> None:
+    ended = {"load_id": "load", "mode": "changes", "rows": 3, "bytes": 40, "files": 1}
+    document = json.loads(LandingState().to_json("nonce")) | {"finished": ended | stored}
+    found = LandingState.from_json(json.dumps(document).encode(), "here")[0]
+    assert found.finished == Finished("load", "changes", 3, 40, 1, of_adopted_load)
+    written = json.loads(found.to_json("nonce"))["finished"]
+    assert written["partial"] is of_adopted_load, "an earlier version has to read it as well"
+    assert "of_adopted_load" not in written

@@ -126,13 +126,13 @@ class TableLease(ABC):
     def own_result(self) -> Finished | None:
         """The totals of this very load, where an earlier attempt has finished it already."""
         done = self._result
-        return None if done is None or done.partial else done
+        return None if done is None or done.of_adopted_load else done
 
     @property
     def adopted_result(self) -> Finished | None:
         """What this load has landed of a load that it had adopted, where its own share is still to come."""
         done = self._result
-        return done if done is not None and done.partial else None
+        return done if done is not None and done.of_adopted_load else None
 
     @property
     def _result(self) -> Finished | None:

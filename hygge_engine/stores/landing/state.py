@@ -26,6 +26,9 @@ from hygge_engine.watermark import Boundary, Watermark
 # Raised when a field changes its meaning; an older document is refused rather than misread.
 FORMAT = 1
 
+# What documents call `Finished.of_adopted_load`, so that every version can read every other's.
+_OF_ADOPTED_LOAD = "partial"
+
 _DIGEST_BYTES = 8
 
 # What can be done with a table of which nothing can be known any more; goes on in the middle of a sentence.
@@ -153,7 +156,7 @@ class OpenLoad:
 class Finished:
     """The newest load that ended: a redelivered slice of it answers with these totals instead of starting over.
 
-    ``partial``: what ended was another load's, which this one had adopted; its own share is still to come.
+    ``of_adopted_load``: what ended was another load's, which this one had adopted; its own share is still to come.
     """
 
     load_id: str
@@ -161,7 +164,7 @@ class Finished:
     rows: int
     bytes: int
     files: int
-    partial: bool = False
+    of_adopted_load: bool = False
     checked: ExpectationResult = field(default_factory=ExpectationResult)
     message: str = ""
 
@@ -264,7 +267,10 @@ class LandingState:
 
     def to_json(self, nonce: str) -> bytes:
         """The document, readable by people."""
-        return json.dumps({"format": FORMAT, "nonce": nonce, **asdict(self)}, indent=1).encode()
+        value = asdict(self)
+        if value["finished"] is not None:
+            value["finished"][_OF_ADOPTED_LOAD] = value["finished"].pop("of_adopted_load")
+        return json.dumps({"format": FORMAT, "nonce": nonce, **value}, indent=1).encode()
 
     @classmethod
     def from_json(cls, data: bytes, path: str) -> tuple[LandingState, str]:
@@ -330,7 +336,12 @@ def _decode(value: dict[str, Any]) -> LandingState:
             }
         )
 
-    finished = value["finished"]
+    def totals(entry: dict[str, Any] | None) -> Finished | None:
+        if entry is None:
+            return None
+        of_adopted_load = entry.pop(_OF_ADOPTED_LOAD, False)
+        return Finished(**entry | {"checked": checked(entry.get("checked")), "of_adopted_load": of_adopted_load})
+
     return LandingState(
         **value
         | {
@@ -341,9 +352,7 @@ def _decode(value: dict[str, Any]) -> LandingState:
             "author": Author(**value["author"]) if value.get("author") else None,
             "open": load(value["open"]),
             "set_aside": load(value.get("set_aside")),
-            "finished": None
-            if finished is None
-            else Finished(**finished | {"checked": checked(finished.get("checked"))}),
+            "finished": totals(value["finished"]),
         }
     )
 
