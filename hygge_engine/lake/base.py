@@ -21,6 +21,10 @@ READ_LIMIT_BYTES = 128 << 20
 # after three years of loads every quarter of an hour, the journal so many small ones if its fold has never run.
 LIST_LIMIT = 100_000
 
+# Entries of any folder that are read, in whatever order a service lists them: the 200,000 files that a home of files
+# may have, with as many folders around them. 160 MB.
+LISTED_LIMIT = 400_000
+
 
 def check_length(path: str, length: int) -> None:
     """Raise LakeError for a file that is too large to be read whole."""
@@ -35,11 +39,16 @@ def bounded(entries: Iterable[PathInfo], folder: str) -> list[PathInfo]:
     """What a listing has, as a list. Raises LakeError where it has more than can be kept in mind."""
     found = list(islice(entries, LIST_LIMIT + 1))
     if len(found) > LIST_LIMIT:
-        raise LakeError(
-            f"{folder} holds more than {LIST_LIMIT:,} files and folders, more than are kept in mind at once.",
-            hint="Move away what is not needed there, or fold the journal: `hygge compact`.",
-        )
+        raise too_many(folder, LIST_LIMIT)
     return found
+
+
+def too_many(folder: str, limit: int) -> LakeError:
+    """What to say of a folder that has more entries than can be kept in mind."""
+    return LakeError(
+        f"{folder} holds more than {limit:,} files and folders, more than are kept in mind at once.",
+        hint="Move away what is not needed there, or fold the journal: `hygge compact`.",
+    )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, NamedTuple
 
 from azure.core import MatchConditions
@@ -20,6 +21,7 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline import PipelineResponse
 
 from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeDenied, LakeError, LakeNotFound, LakeUnavailable
+from hygge_engine.lake import base
 from hygge_engine.lake.base import Content, PathInfo, check_length
 from hygge_engine.lake.credentials import credential_of
 from hygge_engine.lake.responses import Etags, bare_etag, complete_range, lake_error, moment_of
@@ -41,6 +43,9 @@ API_VERSION = "2021-06-08"
 # Longest silence on a connection before the request counts as lost.
 CONNECT_TIMEOUT_SECONDS = 20
 READ_TIMEOUT_SECONDS = 60
+
+# Pages without an entry that a listing may have in a row: services may answer so while they look on.
+EMPTY_PAGES_LIMIT = 100
 
 # How often a file is begun anew because the answer to its first bytes was lost.
 RESTARTS_LIMIT = 3
@@ -310,30 +315,46 @@ class DataLake:
         return True
 
     def list(self, directory: str, *, recursive: bool = False) -> Iterator[PathInfo]:
-        """See `Lake.list`."""
-        for entry in self._entries(directory, recursive=recursive):
+        """See `Lake.list`. Of a folder that holds more than can be kept in mind some are listed, before that is said:
+        who wants no more than some has them."""
+        entries = self._entries(directory, recursive=recursive)
+        for entry in entries:
             if not _UNFINISHED.search(entry.path):
                 yield entry
+        if len(entries) > base.LISTED_LIMIT:
+            raise base.too_many(directory, base.LISTED_LIMIT)
 
     def _entries(self, directory: str, *, recursive: bool) -> Sequence[PathInfo]:
+        """What a folder holds, by name; of more than `base.LISTED_LIMIT` entries one more than that."""
+
         def request() -> list[PathInfo]:
-            entries = self._dfs.get_file_system_client(self._filesystem).get_paths(directory, recursive=recursive)
-            return [
-                PathInfo(
-                    str(entry.name),
-                    bool(entry.is_directory),
-                    int(entry.content_length or 0),
-                    bare_etag(entry.etag),
-                    # Listings come as GMT without saying so; where one comes without times, nothing is old.
-                    entry.last_modified.replace(tzinfo=UTC) if entry.last_modified else self.now(),
-                )
-                for entry in entries
-            ]
+            paths = self._dfs.get_file_system_client(self._filesystem).get_paths(directory, recursive=recursive)
+            found: list[PathInfo] = []
+            empty_pages = 0
+            for page in paths.by_page():
+                before = len(found)
+                found += map(self._info_of, islice(page, base.LISTED_LIMIT + 1 - before))
+                empty_pages = 0 if len(found) > before else empty_pages + 1
+                if empty_pages > EMPTY_PAGES_LIMIT:
+                    raise LakeError(f"the listing of {directory} in {self.url} has no end")
+                if len(found) > base.LISTED_LIMIT:
+                    break
+            return found
 
         try:
             return sorted(self._call("list", directory, request), key=lambda entry: entry.path)
         except LakeNotFound:
             return []
+
+    def _info_of(self, listed: Any) -> PathInfo:
+        return PathInfo(
+            str(listed.name),
+            bool(listed.is_directory),
+            int(listed.content_length or 0),
+            bare_etag(listed.etag),
+            # Listings come as GMT without saying so; where one comes without times, nothing is old.
+            listed.last_modified.replace(tzinfo=UTC) if listed.last_modified else self.now(),
+        )
 
     def now(self) -> datetime:
         """See `Lake.now`: this machine's clock, corrected by the Date header of the last answer."""

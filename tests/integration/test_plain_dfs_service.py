@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 
 import hygge_engine.retry
 from hygge_engine.errors import LakeConditionNotMet, LakeDenied, LakeError, LakeNotFound
+from hygge_engine.lake import base
 from hygge_engine.lake.base import Lake
-from hygge_engine.lake.datalake import DataLake
+from hygge_engine.lake.datalake import EMPTY_PAGES_LIMIT, DataLake
 from hygge_engine.lake.settings import LakeSettings
 from tests.dfs_server import DfsServer
 from tests.lake_contract import LakeContract, stage
@@ -136,3 +140,26 @@ def test_the_clock_is_the_services_own(server: DfsServer, lake: Lake) -> None:
         lake.read("nothing")
     offset = SERVICES["emulator"]["clock_offset"] if "account" in server.url else timedelta(0)
     assert abs(lake.now() - datetime.now(UTC) - offset) < timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("entries", [2, 0])
+@pytest.mark.parametrize("server", ["plain"], indirect=True)
+def test_a_listing_without_an_end_is_not_read_to_its_end(
+    server: DfsServer, lake: Lake, monkeypatch: pytest.MonkeyPatch, entries: int
+) -> None:
+    monkeypatch.setattr(base, "LISTED_LIMIT", 5)
+    pages: list[str] = []
+
+    def page(*_: object) -> web.Response:
+        pages.append("page")
+        names = [f"folder/{len(pages):04}-{number}" for number in range(entries)]
+        values = {"contentLength": "1", "etag": "0x1", "lastModified": format_datetime(datetime.now(UTC), usegmt=True)}
+        listed = [{"name": name, **values} for name in names]
+        return web.json_response({"paths": listed}, headers={"x-ms-continuation": str(len(pages))})
+
+    monkeypatch.setattr(server, "_list", page)
+    with pytest.raises(LakeError, match="more than 5 files" if entries else "has no end"):
+        list(lake.list("folder"))
+    assert len(pages) <= 3 + EMPTY_PAGES_LIMIT * (entries == 0)
+    if entries:  # who wants some has some
+        assert [entry.name for entry in islice(lake.list("folder"), 2)]
