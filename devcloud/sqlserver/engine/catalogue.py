@@ -222,25 +222,15 @@ def load_catalogue(connection: duckdb.DuckDBPyConnection, database: str) -> Cata
     ).fetchall()
     for object_id, schema_id, name, kind, body, aliases in objects:
         schema = names[schema_id]
+        parts = (tuple(columns.get(object_id, ())), tuple(keys.get(object_id, ())))
         catalogue.tables[schema.lower(), name.lower()] = Table(
-            object_id,
-            schema,
-            name,
-            kind,
-            tuple(columns.get(object_id, ())),
-            tuple(keys.get(object_id, ())),
-            body,
-            tuple(aliases or ()),
-            object_id in tracked,
+            *(object_id, schema, name, kind, *parts, body, tuple(aliases or ()), object_id in tracked)
         )
-    for principal in connection.execute(f"SELECT principal_id, name, kind, login FROM {where}.principals").fetchall():
-        catalogue.principals[principal[1].lower()] = (principal[0], principal[1], principal[2], principal[3])
-    catalogue.permissions = [
-        (row[0], row[1], row[2], row[3], row[4])
-        for row in connection.execute(
-            f"SELECT principal, scope, target, permission, state FROM {where}.permissions"
-        ).fetchall()
-    ]
+    principals = connection.execute(f"SELECT principal_id, name, kind, login FROM {where}.principals").fetchall()
+    catalogue.principals = {row[1].lower(): (row[0], row[1], row[2], row[3]) for row in principals}
+    catalogue.permissions = connection.execute(
+        f"SELECT principal, scope, target, permission, state FROM {where}.permissions"
+    ).fetchall()
     return catalogue
 
 
@@ -269,21 +259,14 @@ def _load_keys(connection: duckdb.DuckDBPyConnection, where: str) -> dict[int, l
     ).fetchall():
         members.setdefault((object_id, index_id), []).append((column_id, descending, included))
     keys: dict[int, list[Key]] = {}
-    for row in connection.execute(
+    for object_id, index_id, name, unique, primary, constraint, clustered in connection.execute(
         "SELECT object_id, index_id, name, is_unique, is_primary, is_constraint, is_clustered "
         f"FROM {where}.indexes ORDER BY object_id, index_id"
     ).fetchall():
-        columns = members.get((row[0], row[1]), [])
-        keys.setdefault(row[0], []).append(
-            Key(
-                row[1],
-                row[2],
-                tuple((column, descending) for column, descending, included in columns if not included),
-                row[3],
-                row[4],
-                row[5],
-                row[6],
-                tuple(column for column, _, included in columns if included),
-            )
+        columns = members.get((object_id, index_id), [])
+        key_columns = tuple((column, descending) for column, descending, included in columns if not included)
+        included_columns = tuple(column for column, _, included in columns if included)
+        keys.setdefault(object_id, []).append(
+            Key(index_id, name, key_columns, unique, primary, constraint, clustered, included_columns)
         )
     return keys

@@ -7,80 +7,38 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from devcloud.sqlserver.engine.value_binder import declared_type
 from devcloud.sqlserver.engine.values import Scalar
 from devcloud.sqlserver.errors import make_error
 from devcloud.sqlserver.guids import STORAGE_FROM_WIRE, permute_bytes
-from devcloud.sqlserver.types import (
-    BIGINT,
-    BIT,
-    DATE,
-    DATETIME,
-    EXACT,
-    FLOAT,
-    INT,
-    MAX,
-    MONEY,
-    REAL,
-    SMALLDATETIME,
-    SMALLINT,
-    SMALLMONEY,
-    TINYINT,
-    UNIQUEIDENTIFIER,
-    XML,
-    SqlType,
-    time_width,
-)
+from devcloud.sqlserver.tds.typeinfo import BINARIES, CHARACTERS, FIXED, LOBS, SIZED, TIMES
+from devcloud.sqlserver.tsql.syntax import TypeName
+from devcloud.sqlserver.types import DATE, EXACT, MAX, UNIQUEIDENTIFIER, XML, SqlType, time_width
 
-PROCEDURES_BY_NUMBER: Final = {
-    1: "sp_cursor",
-    2: "sp_cursoropen",
-    3: "sp_cursorprepare",
-    4: "sp_cursorexecute",
-    5: "sp_cursorprepexec",
-    6: "sp_cursorunprepare",
-    7: "sp_cursorfetch",
-    8: "sp_cursoroption",
-    9: "sp_cursorclose",
-    10: "sp_executesql",
-    11: "sp_prepare",
-    12: "sp_execute",
-    13: "sp_prepexec",
-    14: "sp_prepexecrpc",
-    15: "sp_unprepare",
-}
+PROCEDURES_BY_NUMBER: Final = dict(
+    enumerate(
+        (
+            *("sp_cursor", "sp_cursoropen", "sp_cursorprepare", "sp_cursorexecute", "sp_cursorprepexec"),
+            *("sp_cursorunprepare", "sp_cursorfetch", "sp_cursoroption", "sp_cursorclose", "sp_executesql"),
+            *("sp_prepare", "sp_execute", "sp_prepexec", "sp_prepexecrpc", "sp_unprepare"),
+        ),
+        start=1,
+    )
+)
 _BY_REFERENCE: Final = 0x01
 _TICKS_PER_DAY: Final = 864_000_000_000
-_FIXED: Final = {
-    0x30: TINYINT,
-    0x32: BIT,
-    0x34: SMALLINT,
-    0x38: INT,
-    0x3A: SMALLDATETIME,
-    0x3B: REAL,
-    0x3C: MONEY,
-    0x3D: DATETIME,
-    0x3E: FLOAT,
-    0x7A: SMALLMONEY,
-    0x7F: BIGINT,
-}
-_WIDTHS: Final = {0x30: 1, 0x32: 1, 0x34: 2, 0x38: 4, 0x3A: 4, 0x3B: 4, 0x3C: 8, 0x3D: 8, 0x3E: 8, 0x7A: 4, 0x7F: 8}
-_SIZED: Final = {
-    (0x26, 1): TINYINT,
-    (0x26, 2): SMALLINT,
-    (0x26, 4): INT,
-    (0x26, 8): BIGINT,
-    (0x68, 1): BIT,
-    (0x6D, 4): REAL,
-    (0x6D, 8): FLOAT,
-    (0x6E, 4): SMALLMONEY,
-    (0x6E, 8): MONEY,
-    (0x6F, 4): SMALLDATETIME,
-    (0x6F, 8): DATETIME,
-    (0x24, 16): UNIQUEIDENTIFIER,
-    (0x24, 0): UNIQUEIDENTIFIER,
-}
-_BY_LENGTH: Final = {0xA7: "varchar", 0xAF: "char", 0xE7: "nvarchar", 0xEF: "nchar", 0xA5: "varbinary", 0xAD: "binary"}
-_LONG: Final = {0x23: "text", 0x63: "ntext", 0x22: "image"}
+
+
+def _named(name: str) -> SqlType:
+    return declared_type(TypeName(name))
+
+
+_FIXED: Final = {token: (_named(name), token, SIZED[name][1]) for name, token in FIXED.items()}
+_SIZED: Final = {sized: _named(name) for name, sized in SIZED.items()} | {(0x24, 0): UNIQUEIDENTIFIER}
+_SIZED_TOKENS: Final = frozenset(token for token, _ in _SIZED)
+_BY_LENGTH: Final = {token: name for name, token in (CHARACTERS | BINARIES).items()}
+_LONG: Final = {token: name for name, token in LOBS.items()}
+_TIMES: Final = {token: name for name, token in TIMES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +147,8 @@ def read_type_info(reader: Reader) -> tuple[SqlType, int, int]:
     """Return a TYPE_INFO as type, token and declared size."""
     token = reader.byte()
     if token in _FIXED:
-        return _FIXED[token], token, _WIDTHS[token]
-    if token in (0x26, 0x68, 0x6D, 0x6E, 0x6F, 0x24):
+        return _FIXED[token]
+    if token in _SIZED_TOKENS:
         size = reader.byte()
         return _SIZED[token, size], token, size
     if token in (0x6A, 0x6C, 0x37, 0x3F):
@@ -198,9 +156,8 @@ def read_type_info(reader: Reader) -> tuple[SqlType, int, int]:
         return SqlType("decimal" if token in (0x6A, 0x37) else "numeric", precision=precision, scale=scale), token, size
     if token == 0x28:
         return DATE, token, 3
-    if token in (0x29, 0x2A, 0x2B):
-        name = {0x29: "time", 0x2A: "datetime2", 0x2B: "datetimeoffset"}[token]
-        return SqlType(name, scale=reader.byte()), token, 0
+    if token in _TIMES:
+        return SqlType(_TIMES[token], scale=reader.byte()), token, 0
     if token in _BY_LENGTH:
         return _read_length_type(reader, token)
     if token in _LONG:

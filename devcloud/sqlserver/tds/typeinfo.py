@@ -41,10 +41,10 @@ SIZED: Final = {
 }
 """Token and bytes of types whose values carry their length in one byte, 0 for NULL."""
 
-_CHARACTERS: Final = {"varchar": 0xA7, "char": 0xAF, "nvarchar": 0xE7, "nchar": 0xEF}
-_BINARIES: Final = {"varbinary": 0xA5, "binary": 0xAD}
-_TIMES: Final = {"time": 0x29, "datetime2": 0x2A, "datetimeoffset": 0x2B}
-_LOBS: Final = {"text": 0x23, "ntext": 0x63, "image": 0x22}
+CHARACTERS: Final = {"varchar": 0xA7, "char": 0xAF, "nvarchar": 0xE7, "nchar": 0xEF}
+BINARIES: Final = {"varbinary": 0xA5, "binary": 0xAD}
+TIMES: Final = {"time": 0x29, "datetime2": 0x2A, "datetimeoffset": 0x2B}
+LOBS: Final = {"text": 0x23, "ntext": 0x63, "image": 0x22}
 _ROWVERSION_USER_TYPE: Final = 0x50
 
 # Bits of a collation ([MS-TDS] 2.2.5.1.2); the locale takes the lowest twenty.
@@ -101,18 +101,18 @@ def make_type_info(kind: SqlType, fixed: bool = False) -> bytes:
         case "date":
             return b"\x28"
         case "time" | "datetime2" | "datetimeoffset":
-            return bytes([_TIMES[name], kind.scale])
+            return bytes([TIMES[name], kind.scale])
         case "char" | "varchar" | "nchar" | "nvarchar":
             length = 0xFFFF if kind.length == MAX else kind.length * (2 if kind.is_wide else 1)
-            return struct.pack("<BH", _CHARACTERS[name], max(length, 1)) + make_collation(kind)
+            return struct.pack("<BH", CHARACTERS[name], max(length, 1)) + make_collation(kind)
         case "binary" | "varbinary":
-            return struct.pack("<BH", _BINARIES[name], 0xFFFF if kind.length == MAX else max(kind.length, 1))
+            return struct.pack("<BH", BINARIES[name], 0xFFFF if kind.length == MAX else max(kind.length, 1))
         case "timestamp":
             return struct.pack("<BH", 0xAD, 8)
         case "text" | "ntext":
-            return struct.pack("<BI", _LOBS[name], 0x7FFFFFFF if name == "text" else 0x7FFFFFFE) + make_collation(kind)
+            return struct.pack("<BI", LOBS[name], 0x7FFFFFFF if name == "text" else 0x7FFFFFFE) + make_collation(kind)
         case "image":
-            return struct.pack("<BI", _LOBS[name], 0x7FFFFFFF)
+            return struct.pack("<BI", LOBS[name], 0x7FFFFFFF)
         case "xml":
             return b"\xf1\x00"
         case "sql_variant":
@@ -131,7 +131,7 @@ def make_column_metadata(columns: Sequence[ResultColumn]) -> bytes:
             flags |= 0x02
         user_type = _ROWVERSION_USER_TYPE if column.type.name == "timestamp" else 0
         parts.append(struct.pack("<IH", user_type, flags) + make_type_info(column.type, column.is_fixed))
-        if column.type.name in _LOBS:
+        if column.type.name in LOBS:
             parts.append(b"\x01" + us_varchar(column.table))
         parts.append(b_varchar(column.name))
     return b"".join(parts)
