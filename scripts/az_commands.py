@@ -2,7 +2,8 @@
 """Write tests/unit/az_commands.json: the options of each `az` command that pages, scripts and pipelines name.
 
 The source is the Azure CLI's own tables of commands, read without a login. `make check-infra` compares them with the
-file (``--check``); after a new command or with a new version, in its environment (`requirements-az.txt`):
+file, and the commands that are written with them (``--check``); after a new command or with a new version, in its
+environment (`requirements-az.txt`):
 
     .venv-az/bin/python scripts/az_commands.py
 """
@@ -29,7 +30,7 @@ TABLE = ROOT / "tests" / "unit" / "az_commands.json"
 
 # Words of our scripts that stand for others: a variable that holds one of several, a function that is one command.
 VARIABLES = {"$command": ("create", "what-if")}
-FUNCTIONS = {"template": ("deployment", "sub")}
+FUNCTIONS = {"template": ("deployment", "sub"), "grant": ("role", "assignment", "create")}
 
 _SHELLS = {"", "sh", "bash", "console", "powershell", "pwsh"}
 _FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
@@ -270,6 +271,9 @@ def main(arguments: list[str]) -> int:
         TABLE.write_text(text, encoding="utf-8")
     elif text != TABLE.read_text(encoding="utf-8"):
         print(f"az_commands: {TABLE.relative_to(ROOT)} is not what azure-cli {found['version']} says", file=sys.stderr)
+        return 1
+    elif wrong := [fault for command in written() for fault in faults(command, found["commands"])]:
+        print(*wrong, sep="\n", file=sys.stderr)
         return 1
     print(f"az_commands: {len(found['commands'])} commands of azure-cli {found['version']}")
     return 0

@@ -97,7 +97,7 @@ param entraClientId string = ''
 @description('Client ids of the applications whose tokens are taken. Empty: any that gets one for the registration. Needs `entraClientId`.')
 param entraAllowedClients array = []
 
-@description('Id of a subnet of your own that the app leaves by, delegated to Microsoft.App/environments, with service endpoints for Microsoft.Storage and Microsoft.KeyVault: both then let in that subnet and `dataAllowList` only. Not with `privateNetwork`.')
+@description('Id of a subnet of your own that the app leaves by, delegated to Microsoft.App/environments, with service endpoints for Microsoft.Storage and Microsoft.KeyVault, which works by report and against Microsoft\'s page (docs/deploy/network.md): both then let in that subnet and `dataAllowList` only. No underscore in its name. Not with `privateNetwork`.')
 param appSubnetId string = ''
 
 @description('Who may reach storage account and key vault from outside, beside the app: IPv4 addresses, ranges, and ids of subnets. Needs `privateNetwork` or `appSubnetId`.')
@@ -118,7 +118,7 @@ param monitorPrivateLink bool = false
 @description('Address space of the virtual network.')
 param networkPrefix string = '10.30.0.0/24'
 
-@description('Addresses for the app\'s instances: at least a /27 of the network.')
+@description('Addresses for the app\'s instances: a /26 of the network has the 40 that Azure plans for an app, a /27, the least it takes, has 27.')
 param appSubnetPrefix string = '10.30.0.0/26'
 
 @description('Addresses for private endpoints: at least a /28 of the network.')
@@ -230,6 +230,8 @@ var checkedName = !publicApi && !privateNetwork
   ? fail('monitorPrivateLink needs privateNetwork: there is no network to put the endpoint into.')
   : !empty(appSubnetId) && privateNetwork
   ? fail('appSubnetId is for deployments without privateNetwork, which makes a subnet of its own.')
+  : contains(last(split(appSubnetId, '/')), '_')
+  ? fail('appSubnetId names a subnet with an underscore, which Flex Consumption does not take.')
   : !empty(dataAllowList) && everybodyReachesData
   ? fail('dataAllowList needs privateNetwork or appSubnetId: the app itself, which has no address of its own, would be kept out.')
   : !empty(concat(apiAllowList, deployAllowList)) && !publicApi

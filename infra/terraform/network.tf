@@ -149,6 +149,8 @@ resource "azurerm_subnet" "app" {
     name = "app"
     service_delegation {
       name = "Microsoft.App/environments"
+      # Azure adds it: without it here, every plan would want to take it away.
+      actions = ["Microsoft.Network/virtualNetworks/subnets/join/action"]
     }
   }
 }

@@ -217,13 +217,18 @@ variable "entra_allowed_clients" {
 }
 
 variable "app_subnet_id" {
-  description = "Id of a subnet of your own that the app leaves by, delegated to Microsoft.App/environments, with service endpoints for Microsoft.Storage and Microsoft.KeyVault: both then let in that subnet and `data_allow_list` only. Not with `private_network`."
+  description = "Id of a subnet of your own that the app leaves by, delegated to Microsoft.App/environments, with service endpoints for Microsoft.Storage and Microsoft.KeyVault, which works by report and against Microsoft's page (docs/deploy/network.md): both then let in that subnet and `data_allow_list` only. No underscore in its name. Not with `private_network`."
   type        = string
   default     = ""
 
   validation {
     condition     = var.app_subnet_id == "" || !var.private_network
     error_message = "app_subnet_id is for deployments without private_network, which makes a subnet of its own."
+  }
+
+  validation {
+    condition     = !strcontains(reverse(split("/", var.app_subnet_id))[0], "_")
+    error_message = "app_subnet_id names a subnet with an underscore, which Flex Consumption does not take."
   }
 }
 
@@ -289,7 +294,7 @@ variable "network_prefix" {
 }
 
 variable "app_subnet_prefix" {
-  description = "Addresses for the app's instances: at least a /27 of the network."
+  description = "Addresses for the app's instances: a /26 of the network has the 40 that Azure plans for an app, a /27, the least it takes, has 27."
   type        = string
   default     = "10.30.0.0/26"
 }

@@ -51,6 +51,9 @@ _TOKEN = hashlib.sha256("/".join(TOKEN_OF).encode()).hexdigest()[: len(TOKEN)]
 
 _REFERENCE = re.compile(r"<(\S+) (\S+): (\S+)>")
 
+# What Azure lets the service of a delegation do with a subnet, when it is Microsoft.App/environments.
+_JOIN = ["Microsoft.Network/virtualNetworks/subnets/join/action"]
+
 
 class Arguments(dict[str, Any]):
     """The arguments of a resource. `done` raises where one has not been taken."""
@@ -201,6 +204,9 @@ def _associations(instances: list[Instance]) -> Links:
             service = delegation.inner("service_delegation")
             entry = {"name": delegation.pop("name"), "properties": {"serviceName": service.pop("name")}}
             properties["delegations"] = [entry]
+            # Azure sets them by the service; azurerm compares what is written with what it finds.
+            if service.pop("actions", None) != _JOIN:
+                raise ValueError(f"{name}: a delegation without actions = {_JOIN} never plans clean")
             service.done(name)
             delegation.done(name)
         network = arguments.pop("virtual_network_name")

@@ -416,6 +416,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "int": int,
     "items": lambda value: [{"key": key, "value": value[key]} for key in sorted(value)],
     "join": lambda parts, separator: separator.join(parts),
+    "last": lambda items: items[-1],
     "length": len,
     "map": lambda items, change: [change(item) for item in items],
     "mapValues": lambda value, function: {key: function(item) for key, item in value.items()},

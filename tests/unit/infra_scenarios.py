@@ -97,6 +97,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "secrets without a vault": ({"secretSettings": {"SQL_PASSWORD": "x"}}, "secretSettings"),
     "a firewall that keeps out the app": ({"dataAllowList": ["203.0.113.7"]}, "dataAllowList"),
     "two subnets for one app": ({"privateNetwork": True, "appSubnetId": SUBNET_ID}, "appSubnetId"),
+    "a subnet's name with an underscore": ({"appSubnetId": SUBNET_ID.replace("/app", "/snet_app")}, "appSubnetId"),
     "a door in a wall": ({"privateNetwork": True, "publicApi": False, "deployAllowList": ["203.0.113.7"]}, "publicApi"),
     "callers of an app that is closed": (
         {"privateNetwork": True, "publicApi": False, "apiAllowList": ["203.0.113.7"]},

@@ -49,11 +49,17 @@ PLANTED = {
         '$(az identity show --resource-group rg-deploy --names "id-$1"',
         "--names",
     ),
-    "an option that is not always there": (
+    "an option that a function hands on": (
         "docs/deploy/pipelines.md",
-        "${3:+--condition ",
-        "${3:+--conditions ",
-        "--co",
+        "--condition-version 2.0",
+        "--condition-versions 2.0",
+        "--condition-versions",
+    ),
+    "what a command that deletes wants": (
+        "docs/deploy/az.md",
+        'az group delete --name "rg-$AZURE_ENV_NAME"',
+        "az group delete",
+        "wants --name",
     ),
     "an option that prose names": ("docs/threat-model.md", "--key-name _master", "--key _master", "--key"),
     "a command": ("docs/operations.md", "az functionapp keys set", "az functionapp key set", "no such command"),
