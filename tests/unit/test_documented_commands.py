@@ -51,6 +51,27 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(REPOSITORY))
 
 
+# zsh, the shell of macOS, knows no comments on its command line: a word behind a command is one more argument, and a
+# quote that is opened takes in the lines that follow.
+_COMMENT_BEHIND = re.compile(r"^\s*[^#\s].*\s#\s")
+_QUOTE_IN_COMMENT = re.compile(r"^\s*#.*['\"`]")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_lines_to_type_can_be_typed_in_zsh(page: Path) -> None:
+    text = "\n".join(block for language in ("", "sh", "bash", "console") for block in blocks(page, language))
+
+    assert [line for line in text.splitlines() if _COMMENT_BEHIND.search(line) or _QUOTE_IN_COMMENT.search(line)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_lines_for_powershell_are_taken_by_windows_own(page: Path) -> None:
+    # Of 7, and unknown to the 5.1 that Windows brings.
+    newer = ("-MaskInput", " && ", " || ", " ?? ", "-Parallel")
+
+    assert [word for block in blocks(page, "powershell") for word in newer if word in block] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_command_of_hygge_parses(page: Path) -> None:
     group = typer.main.get_command(app)
