@@ -7,7 +7,7 @@ names of its functions.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -16,6 +16,7 @@ from hygge_engine.errors import ConfigurationError, HyggeError, SettingsChanged,
 from hygge_engine.flow.slices import SliceObserver, SliceResult, SliceTask
 from hygge_engine.orchestration.events import log_failed_attempt
 from hygge_engine.orchestration.identifiers import entity_run_id
+from hygge_engine.orchestration.payloads import Plan, PlannedEntity, Window
 from hygge_engine.orchestration.turns import Turns, wait_for_turn
 from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.panics import is_panic
@@ -111,16 +112,20 @@ class Activities:
             telemetry.flush()
             return answer
 
-    def _plan(self, input_: dict[str, Any]) -> dict[str, Any]:
+    def _plan(self, input_: dict[str, Any]) -> Plan:
         from hygge_engine.project.selection import select
 
         request = input_["request"]
         project = self._open_project()
-        window = {key: request[key] for key in ("window_from", "window_to") if request.get(key)}
+        window: Window = {}
+        if request.get("window_from"):
+            window["window_from"] = request["window_from"]
+        if request.get("window_to"):
+            window["window_to"] = request["window_to"]
         entities = select(
             project, request.get("flows"), request.get("entities"), request.get("run_type"), backfill=bool(window)
         )
-        planned = [_plan_entity(input_["load_id"], entity) | window for entity in entities]
+        planned = [_plan_entity(input_["load_id"], entity, window) for entity in entities]
         connections = {entity["connection"] for entity in planned if entity["connection"]}
         return {
             "status": "planned",
@@ -158,11 +163,11 @@ class Activities:
             return result
 
 
-def _guarded(input_: dict[str, Any], work: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+def _guarded(input_: dict[str, Any], work: Callable[[dict[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:
     """What ``work`` answers, or its exception as a failed answer; what nobody foresaw is worth one more attempt."""
     attempt = int(input_.get("attempt", 1))
     result = _as_failure(attempt, lambda: work(input_))
-    if isinstance(result, dict):
+    if not isinstance(result, SliceResult):
         return {key: carried_in(value) for key, value in result.items()}
     answer = compact(result)
     return {**answer, "transient": attempt == 1} if answer["error"] == UNEXPECTED else answer
@@ -205,7 +210,7 @@ def connection_of(entity: Entity) -> str:
     return str(entity.home.model_dump(include={"connection"})["connection"]) if named else ""
 
 
-def _plan_entity(load_id: str, entity: Entity) -> dict[str, Any]:
+def _plan_entity(load_id: str, entity: Entity, window: Window) -> PlannedEntity:
     return {
         "flow": entity.flow,
         "entity": entity.name,
@@ -214,6 +219,7 @@ def _plan_entity(load_id: str, entity: Entity) -> dict[str, Any]:
         "connection": connection_of(entity),
         "connections_at_once": entity.home.connections_at_once(),
         "connections_at_most": entity.home.connections_at_most(),
+        **window,
     }
 
 

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hygge_engine.orchestration.context import Context, Task, Timer
+from hygge_engine.orchestration.payloads import Summary
 from hygge_engine.orchestration.progress import LoadProgress
 from hygge_engine.orchestration.stop_signals import CancelSignal, HasteSignal
 from hygge_engine.orchestration.summary import summarize
@@ -44,7 +45,7 @@ CARRIED = "carried"
 # What the answer of an entity says whose slice was not waited for.
 _LEFT = " It had waited for something that did not answer, and was left."
 
-Steps = Generator[Task, Any, dict[str, Any] | None]
+Steps = Generator[Task, Any, Summary | None]
 
 # Told of each entity that will not run again. For display only: it must change nothing.
 OnSettled = Callable[[dict[str, Any]], None]
@@ -293,7 +294,7 @@ def _read(task: Task) -> Generator[Task, Any, dict[str, Any] | None]:
 def _slice_task(load_id: str, settings_hash: str, entity_run: EntityRunState) -> dict[str, Any]:
     """The input of ``run_flow``: `SliceTask.to_json`."""
     entity = entity_run.entity
-    window = {key: entity[key] for key in ("window_from", "window_to") if key in entity}
+    window = {key: bound for key, bound in entity.items() if key in ("window_from", "window_to")}
     return {
         **window,
         "load_id": load_id,

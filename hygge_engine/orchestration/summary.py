@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from hygge_engine.flow.slices import JOURNAL_STATUS
+from hygge_engine.orchestration.payloads import Summary, SummaryLine
 from hygge_engine.orchestration.progress import LoadProgress
 
 # An output travels through the orchestration's history: of a message only the beginning is kept there. The journal
 # has it whole.
 SUMMARY_MESSAGE_LIMIT_CHARACTERS = 500
 
+# What a line has besides, where an answer has it.
+_TOLD: tuple[Literal["error", "hint", "expectations"], ...] = ("error", "hint", "expectations")
 
-def summarize(
-    load_id: str, request: Mapping[str, Any], progress: LoadProgress, *, finished: datetime
-) -> dict[str, Any]:
-    """The output of a load: its totals, and a line per entity. Times in ISO 8601, UTC; ``duration`` in seconds."""
+
+def summarize(load_id: str, request: Mapping[str, Any], progress: LoadProgress, *, finished: datetime) -> Summary:
+    """The output of a load: its totals, and a line per entity."""
     plan, totals, started = progress.plan, progress.totals, progress.started
     skipped = request.get("skip_reason", "")
     failed = plan if plan.get("status") == "failed" else {}
@@ -33,13 +35,16 @@ def summarize(
         "duration": round((finished - started).total_seconds(), 3),
         "rows": totals.rows,
         "entities": totals.entities,
-        **totals.settled,
+        "success": totals.settled["success"],
+        "fail": totals.settled["fail"],
+        "skip": totals.settled["skip"],
+        "cancel": totals.settled["cancel"],
         "results": [_line(answer) for answer in progress.answers],
     }
 
 
-def _line(answer: Mapping[str, Any]) -> dict[str, Any]:
-    line = {
+def _line(answer: Mapping[str, Any]) -> SummaryLine:
+    line: SummaryLine = {
         "flow": answer["flow"],
         "entity": answer["entity"],
         "status": JOURNAL_STATUS[answer["status"]],
@@ -47,5 +52,7 @@ def _line(answer: Mapping[str, Any]) -> dict[str, Any]:
     }
     if answer.get("message"):
         line["message"] = answer["message"][:SUMMARY_MESSAGE_LIMIT_CHARACTERS]
-    line |= {key: answer[key] for key in ("error", "hint", "expectations") if answer.get(key)}
+    for key in _TOLD:
+        if answer.get(key):
+            line[key] = answer[key]
     return line

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from hygge_engine.orchestration.payloads import PlannedEntity
+
 # The fields of a journey that are moments.
 _TIMES = ("failing_since", "waiting_since")
 
@@ -32,7 +34,7 @@ class EntityRunState:
     """
 
     index: int
-    entity: Mapping[str, Any]
+    entity: PlannedEntity
     attempts: int = 0
     troubles: int = 0
     trouble: str = ""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from devcloud.replicator import Replicator, ReplicatorOptions
 from hygge_engine.journal import Journal, ProgressFiles
 from hygge_engine.lake.local import LocalLake
+from hygge_engine.orchestration.payloads import PlannedEntity
 from hygge_engine.orchestration.verdict import judge
 from hygge_engine.orchestration.window import EntityRunState
 from hygge_engine.project.models.settings import RunType
@@ -50,6 +51,10 @@ TURN_MISSED = ("store.fenced", "store.busy")
 Ticks = Literal["always", "sometimes", "late"]
 
 
+# The plan's names, of which these entity runs need none.
+NO_ENTITY: PlannedEntity = {"flow": "", "entity": "", "entity_run_id": "", "run_type": ""}
+
+
 @dataclass
 class Load:
     """What an orchestrator remembers of a load."""
@@ -62,7 +67,7 @@ class Load:
     deliveries: int = 0
     slices: int = 0
     window: tuple[str, str] = ("", "")
-    journey: EntityRunState = field(default_factory=lambda: EntityRunState(0, {}))
+    journey: EntityRunState = field(default_factory=lambda: EntityRunState(0, NO_ENTITY))
     closing: bool = False
 
 
