@@ -39,6 +39,17 @@ _ABORTING: Final = frozenset(
 )
 
 
+_KEPT_OPTIONS: Final = {
+    **dict.fromkeys(("IMPLICIT_TRANSACTIONS", "FMTONLY", "NOEXEC", "PARSEONLY"), ("OFF",)),
+    **dict.fromkeys(("CONCAT_NULL_YIELDS_NULL", "ANSI_NULLS", "QUOTED_IDENTIFIER"), ("ON",)),
+    "ROWCOUNT": ("0",),
+    "DATEFIRST": ("7",),
+    "DATEFORMAT": ("MDY", "YMD"),
+    "LANGUAGE": ("US_ENGLISH", "ENGLISH"),
+}
+"""Options of SET that stay as they are, with the values that say so; others of theirs are refused."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Leave(Exception):
     """BREAK, CONTINUE or RETURN on its way out."""
@@ -323,6 +334,9 @@ class Executor(Execution):
 
     def _set_option(self, statement: commands.SetOption) -> None:
         session = self.session
+        kept = _KEPT_OPTIONS.get(statement.name)
+        if kept is not None and statement.value.upper() not in kept:
+            raise refuse(f"SET {statement.name} {statement.value}")
         match statement.name:
             case "NOCOUNT":
                 session.nocount = statement.value == "ON"
@@ -338,18 +352,6 @@ class Executor(Execution):
             case "IDENTITY_INSERT":
                 _, table = self.binder().find_table(statement.table or (), "INSERT")
                 session.identity_insert = table.object_id if statement.value == "ON" else None
-            case "IMPLICIT_TRANSACTIONS" | "FMTONLY" | "NOEXEC" | "PARSEONLY" if statement.value == "ON":
-                raise refuse(f"SET {statement.name} ON")
-            case "ROWCOUNT" if statement.value != "0":
-                raise refuse("SET ROWCOUNT")
-            case "DATEFORMAT" if statement.value.lower() not in ("mdy", "ymd"):
-                raise refuse(f"SET DATEFORMAT {statement.value}")
-            case "DATEFIRST" if statement.value != "7":
-                raise refuse(f"SET DATEFIRST {statement.value}")
-            case "LANGUAGE" if statement.value.lower() not in ("us_english", "english"):
-                raise refuse(f"SET LANGUAGE {statement.value}")
-            case "CONCAT_NULL_YIELDS_NULL" | "ANSI_NULLS" | "QUOTED_IDENTIFIER" if statement.value == "OFF":
-                raise refuse(f"SET {statement.name} OFF")
         self.results.done()
 
     # Control of flow

@@ -8,6 +8,7 @@ from typing import Final
 from devcloud.sqlserver.engine.expressions import ExpressionBinder
 from devcloud.sqlserver.engine.scalar_functions import SCALARS
 from devcloud.sqlserver.engine.scope import Scope
+from devcloud.sqlserver.engine.state import STATE_FUNCTIONS
 from devcloud.sqlserver.engine.time_functions import TIME_FUNCTIONS
 from devcloud.sqlserver.engine.values import Value, make_constant
 from devcloud.sqlserver.errors import make_error, refuse
@@ -28,17 +29,6 @@ AGGREGATES: Final = frozenset(
     {"COUNT", "COUNT_BIG", "SUM", "AVG", "MIN", "MAX", "STDEV", "STDEVP", "VAR", "VARP", "STRING_AGG", "CHECKSUM_AGG"}
 )
 _RANKINGS: Final = {"ROW_NUMBER": "row_number", "RANK": "rank", "DENSE_RANK": "dense_rank"}
-_STATE: Final = frozenset(
-    """
-    OBJECT_ID OBJECT_NAME SCHEMA_ID SCHEMA_NAME DB_NAME DB_ID TYPE_NAME TYPE_ID COL_NAME COL_LENGTH SUSER_SNAME
-    SUSER_NAME USER_NAME USER SYSTEM_USER CURRENT_USER SESSION_USER ORIGINAL_LOGIN APP_NAME HOST_NAME SERVERPROPERTY
-    DATABASEPROPERTYEX HAS_PERMS_BY_NAME HAS_DBACCESS IS_SRVROLEMEMBER IS_MEMBER IS_ROLEMEMBER SCOPE_IDENTITY
-    IDENT_CURRENT MIN_ACTIVE_ROWVERSION XACT_STATE ERROR_NUMBER ERROR_MESSAGE ERROR_SEVERITY ERROR_STATE ERROR_LINE
-    ERROR_PROCEDURE ROWCOUNT_BIG OBJECTPROPERTY OBJECTPROPERTYEX COLUMNPROPERTY CHANGE_TRACKING_CURRENT_VERSION
-    CHANGE_TRACKING_MIN_VALID_VERSION OBJECT_SCHEMA_NAME CONNECTIONPROPERTY SESSIONPROPERTY
-    """.split()  # noqa: SIM905
-)
-"""Functions of the session's or the catalogue's state, whose arguments must be constants here."""
 
 
 class FunctionBinder(ExpressionBinder):
@@ -53,7 +43,7 @@ class FunctionBinder(ExpressionBinder):
             return self._bind_ranking(name, call, call.window, scope)
         if name in AGGREGATES:
             return self._bind_aggregate(name, call, scope)
-        if name in _STATE:
+        if name in STATE_FUNCTIONS:
             return self._bind_state(name, call, scope)
         binder = SCALARS.get(name) or TIME_FUNCTIONS.get(name)
         if binder is None:
@@ -63,6 +53,7 @@ class FunctionBinder(ExpressionBinder):
         return binder(self, call, scope)
 
     def _bind_state(self, name: str, call: Call, scope: Scope) -> Value:
+        """Bind a function of the session's or the catalogue's state, whose arguments must be constants here."""
         arguments = [self.bind(argument, scope) for argument in call.arguments]
         for argument in arguments:
             if argument.undeclared is not None:
@@ -204,6 +195,7 @@ _KNOWN: Final = frozenset(
     JSON_ARRAY LOG10 NEWSEQUENTIALID PARSE TRY_PARSE PARSENAME PATINDEX PERCENT_RANK CUME_DIST PERCENTILE_CONT
     PERCENTILE_DISC PI RADIANS RAND SIN SOUNDEX STR STRING_ESCAPE TAN TRANSLATE APPLOCK_MODE TRY_CONVERT DATETRUNC
     DATE_BUCKET GREATEST LEAST APPROX_COUNT_DISTINCT CURSOR_STATUS EVENTDATA FILE_ID STATS_DATE STUFF QUOTENAME
+    OBJECTPROPERTY OBJECTPROPERTYEX CONNECTIONPROPERTY SESSIONPROPERTY
     """.split()  # noqa: SIM905
 )
 """Functions that T-SQL has and this server does not speak."""

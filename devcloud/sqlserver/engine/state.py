@@ -337,3 +337,6 @@ _FUNCTIONS: Final[dict[str, Callable[[Session, tuple[Scalar, ...]], Typed | None
     "IS_MEMBER": lambda session, _: (INT, int(session.user == "dbo")),
     "IS_ROLEMEMBER": lambda session, _: (INT, int(session.user == "dbo")),
 }
+
+STATE_FUNCTIONS: Final = frozenset(_FUNCTIONS) | _IDENTITIES
+"""The names that `session_function` knows."""

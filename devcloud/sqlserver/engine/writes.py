@@ -124,13 +124,10 @@ class WriteBinder(QueryBinder):
         else:
             body = f"SELECT {', '.join(lines[0])} FROM ({source}) AS q"
         sql = f"INSERT INTO {self.storage_name(catalogue, table)} ({listed}) {body}"
-        columns: tuple[OutputColumn, ...] = ()
-        if insert.output:
-            returning, columns = self._bind_output(insert.output, table, insert.table, "INSERTED", table.name)
-            sql += returning
+        returning, columns = self._bind_output(insert.output, table, insert.table, "INSERTED", table.name)
         identity = table.identity
         return BoundWrite(
-            sql,
+            sql + returning,
             table,
             catalogue,
             "INSERT",
@@ -205,8 +202,9 @@ class WriteBinder(QueryBinder):
         self, items: tuple[syntax.SelectItem, ...], table: Table, name: syntax.Name, allowed: str, alias: str
     ) -> tuple[str, tuple[OutputColumn, ...]]:
         """Return RETURNING for an OUTPUT clause that refers to ``inserted`` or ``deleted``, whichever is allowed."""
-        source = self.table_source(table, alias, name, allowed)
-        scope = Scope([source])
+        if not items:
+            return "", ()
+        scope = Scope([self.table_source(table, alias, name, allowed)])
         shown: list[str] = []
         columns: list[OutputColumn] = []
         for item in items:
@@ -231,22 +229,18 @@ class WriteBinder(QueryBinder):
         assignments = self._bind_assignments(update.assignments, table, scope, catalogue)
         listed = ", ".join(f"{quote(name)} = {value}" for name, value in assignments.items())
         sql = f'UPDATE {self.storage_name(catalogue, table)} AS "{alias}" SET {listed}'
-        if extra:
-            sql += f" FROM {extra}"
-        sql += condition
-        columns: tuple[OutputColumn, ...] = ()
-        if update.output:
-            returning, columns = self._bind_output(
-                update.output, table, _target_name(update.source, update.target), "INSERTED", alias
-            )
-            sql += returning
+        sql += f" FROM {extra}{condition}" if extra else condition
+        name = _target_name(update.source, update.target)
+        returning, columns = self._bind_output(update.output, table, name, "INSERTED", alias)
         # A row whose key changes is another row to those who follow the changes.
         moves = any(name in assignments for name in key_names(table))
         capture = self._capture(catalogue, table, after="I" if moves else None)
         if capture is not None:
             keys = self._keys_of_target(capture, alias, extra, condition)
             capture = replace(capture, before=("D" if moves else "U", keys))
-        return BoundWrite(sql, table, catalogue, "UPDATE", columns, table.rowversion is not None, capture=capture)
+        return BoundWrite(
+            sql + returning, table, catalogue, "UPDATE", columns, table.rowversion is not None, capture=capture
+        )
 
     def _bind_assignments(
         self, assignments: tuple[commands.Assignment, ...], table: Table, scope: Scope, catalogue: Catalogue
@@ -275,19 +269,13 @@ class WriteBinder(QueryBinder):
         catalogue, table, scope, alias, extra = self._bind_target(delete.target, delete.source, delete.common, "DELETE")
         condition = self._restrict(delete.where, scope, delete.top, alias, extra)
         sql = f'DELETE FROM {self.storage_name(catalogue, table)} AS "{alias}"'
-        if extra:
-            sql += f" USING {extra}"
-        sql += condition
-        columns: tuple[OutputColumn, ...] = ()
-        if delete.output:
-            returning, columns = self._bind_output(
-                delete.output, table, _target_name(delete.source, delete.target), "DELETED", alias
-            )
-            sql += returning
+        sql += f" USING {extra}{condition}" if extra else condition
+        name = _target_name(delete.source, delete.target)
+        returning, columns = self._bind_output(delete.output, table, name, "DELETED", alias)
         capture = self._capture(catalogue, table)
         if capture is not None:
             capture = replace(capture, before=("D", self._keys_of_target(capture, alias, extra, condition)))
-        return BoundWrite(sql, table, catalogue, "DELETE", columns, capture=capture)
+        return BoundWrite(sql + returning, table, catalogue, "DELETE", columns, capture=capture)
 
     def _capture(self, catalogue: Catalogue, table: Table, after: str | None = None) -> Capture | None:
         """Return how a write's changes are found, for a tracked table."""
