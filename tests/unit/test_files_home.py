@@ -849,3 +849,9 @@ def test_a_parquet_file_with_flipped_bits_is_read_as_it_was_or_refused(tmp_path:
         else:
             assert [list(row.values()) for row in found] == [list(row.values()) for row in rows]
     assert refused > 100
+
+
+def test_keys_that_differ_from_line_to_line_are_refused_before_they_fill_the_memory(tmp_path: Path) -> None:
+    write(tmp_path, "t.ndjson", "".join(f'{{"k{line}":1}}\n' for line in range(100_000)))
+    with pytest.raises(Unreadable, match=r"t\.ndjson, lines 1 to \d+: each line has few of [\d,]+ keys"):
+        home_of(tmp_path, "t.ndjson", format="ndjson").describe()

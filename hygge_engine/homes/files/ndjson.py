@@ -27,6 +27,9 @@ _TEXT_CANDIDATES = (*TIME_CANDIDATES, "string")
 # collector of cycles busy.
 _LINES_AT_ONCE = 250
 
+# A block becomes a table of its lines and all keys, of so many cells at most; each takes up to 100 bytes on its way.
+_MOST_CELLS = 10_000_000
+
 _ONE_OBJECT = "NDJSON has one whole object on each line."
 _BLANKS = " \t\r\n"
 _SPACE = re.compile(rf"[{_BLANKS}]*")
@@ -74,6 +77,7 @@ class NdjsonFormat(TextFormat):
 
     def _parse(self, file: SourceFile, block: Block) -> pl.DataFrame:
         rows = self._rows(file, block)
+        _check_cells(file, rows, len(self._known().settings))
         keys = self.spellings(self._known().settings, rows.values)
         return self._frame(file, rows, {name: self._texts(file, rows, key) for name, key in keys.items()})
 
@@ -92,6 +96,7 @@ class NdjsonFormat(TextFormat):
                     number = next(line for (line, _), row in zip(lines_at_once, objects, strict=True) if name in row)
                     raise _half_character(file, number, name, half[0])
                 rows.values.setdefault(name, [None] * first)
+            _check_cells(file, rows, len(rows.values))
             for name, values in rows.values.items():
                 values.extend([row.get(name) for row in objects])
         return rows
@@ -166,6 +171,7 @@ class NdjsonFormat(TextFormat):
             rows = self._rows(file, block)
             count += len(rows.lines)
             merge(found, self._kinds(file, rows, found))
+            _check_cells(file, rows, len(found))
         return Found(found, count)
 
     def _kinds(self, file: SourceFile, rows: _Rows, known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -197,6 +203,17 @@ class NdjsonFormat(TextFormat):
 
     def _columns_of(self, file: SourceFile, rows: _Rows, keys: Sequence[str]) -> list[pl.Series]:
         return self._frame(file, rows, {key: rows.values[key] for key in keys}).get_columns()
+
+
+def _check_cells(file: SourceFile, rows: _Rows, keys: int) -> None:
+    """Raise Unreadable where lines with so many keys, most of them without most of these, would fill the memory."""
+    if keys * len(rows.lines) > _MOST_CELLS:
+        last = rows.lines[-1][0]
+        raise Unreadable(
+            f"{file.name}, lines {rows.lines[0][0]} to {last}: each line has few of {keys:,} keys, and each key is a "
+            f"column: the {len(rows.lines):,} lines of one block would have {keys * len(rows.lines):,} values.",
+            hint="Write what varies as a value, or as an object within one key, which lands as JSON text.",
+        )
 
 
 def _half_character(file: SourceFile, line: int, key: str, half: str) -> Unreadable:
