@@ -1,7 +1,8 @@
 """Standard output that may be lost: a full disk, a reader that has left, a stream that was closed.
 
 What a command does matters more than what it shows, so no write to a standard stream ever raises: a load goes on, its
-journal is written, and the loss is told once, at the end.
+journal is written, and the loss is told once, at the end. Nothing is said where a reader has left, as `head` does when
+it has seen enough: that is no loss, and a message would stand in the middle of what it shows.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def run_with_streams(work: Callable[[], object]) -> NoReturn:
     except SystemExit as end:
         code = end.code
     sys.stdout.flush()
-    if raw.failure is not None:
+    if raw.failure is not None and not isinstance(raw.failure, BrokenPipeError):
         reason = raw.failure.strerror or str(raw.failure)
         sys.stderr.write(
             "error: Standard output was lost\n"

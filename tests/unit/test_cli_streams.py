@@ -62,7 +62,6 @@ def run(project: Path, way: str, *arguments: str) -> tuple[int, str]:
         ("full", ["validate", "--json"]),
         ("full", ["go"]),
         ("closed", ["go", "--json"]),
-        ("a pipe without a reader", ["go"]),
     ],
 )
 def test_a_command_whose_output_is_lost_ends_well(project: Path, way: str, arguments: list[str]) -> None:
@@ -71,9 +70,20 @@ def test_a_command_whose_output_is_lost_ends_well(project: Path, way: str, argum
     assert error.startswith("error: Standard output was lost\n")
     assert len(error.splitlines()) == 3, error
     if "go" in arguments:
-        assert len(list(project.glob("out/orders/*.parquet"))) == 1
-        runs = CliRunner().invoke(app, ["runs", "--json", "--project", str(project)])
-        assert '"status": "success"' in runs.output
+        assert_loaded(project)
+
+
+@pytest.mark.parametrize("arguments", [["validate", "--json"], ["go"], ["--help"]])
+def test_a_reader_that_has_seen_enough_is_told_nothing(project: Path, arguments: list[str]) -> None:
+    assert run(project, "a pipe without a reader", *arguments) == (0, "")
+    if "go" in arguments:
+        assert_loaded(project)
+
+
+def assert_loaded(project: Path) -> None:
+    assert len(list(project.glob("out/orders/*.parquet"))) == 1
+    runs = CliRunner().invoke(app, ["runs", "--json", "--project", str(project)])
+    assert '"status": "success"' in runs.output
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full disk at hand")
