@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import os
 import secrets
 import socket
@@ -14,6 +15,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 OWNER_ONLY = 0o600
 
@@ -25,6 +27,91 @@ BACKLOG = 4096
 def listen(host: str, port: int) -> socket.socket:
     """Listen on a port, 0 for one that is free. Raises OSError where it is taken."""
     return socket.create_server((host, port), backlog=BACKLOG)
+
+
+# How long the headers of a connection's first request may take from its first byte, and how long they may be in all:
+# the defaults of the host's server on Azure (Kestrel: RequestHeadersTimeout, MaxRequestHeadersTotalSize).
+HEADERS_SECONDS = 30.0
+HEADERS_BYTES = 32 * 1024
+
+_END_OF_HEADERS = b"\r\n\r\n"
+
+
+def _without_trace(record: logging.LogRecord) -> bool:
+    """A request that is none is its sender's mistake: one line says so."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.msg, record.args, record.exc_info = f"{record.getMessage()}: {error.message!r:.200}", (), None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return True
+
+
+# The logger for servers of aiohttp.
+HTTP_LOG = logging.getLogger("devcloud.http")
+HTTP_LOG.addFilter(_without_trace)
+
+
+class _AtTheDoor(asyncio.Protocol):
+    """Watches a connection until the headers of its first request are there; what comes goes on to the server's own
+    protocol. ``longest``: bytes of these headers, the request line among them; None for as many as that takes."""
+
+    def __init__(self, inside: asyncio.Protocol, longest: int | None) -> None:
+        self._inside = inside
+        self._longest = longest
+        self._seen: bytes | None = b""
+        self._taken = 0
+        self._refused = False
+        self._transport: asyncio.Transport | None = None
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._inside.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._seen is not None:
+            self._look_at(data)
+        if not self._refused:
+            self._inside.data_received(data)
+
+    def _look_at(self, data: bytes) -> None:
+        if self._late is None:
+            self._late = asyncio.get_running_loop().call_later(HEADERS_SECONDS, self._refuse, 408, "Request Timeout")
+        seen = (self._seen or b"") + data
+        end = seen.find(_END_OF_HEADERS)
+        self._taken += len(data) if end < 0 else end - len(self._seen or b"")
+        if self._longest is not None and self._taken > self._longest:
+            self._refuse(431, "Request Header Fields Too Large")
+        elif end < 0:
+            self._seen = seen[-len(_END_OF_HEADERS) + 1 :]
+        else:
+            self._let_in()
+
+    def _let_in(self) -> None:
+        self._seen = None
+        if self._late is not None:
+            self._late.cancel()
+
+    def _refuse(self, status: int, reason: str) -> None:
+        self._let_in()
+        self._refused = True
+        if self._transport is not None and not self._transport.is_closing():
+            answer = f"HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            self._transport.write(answer.encode())
+            self._transport.close()
+
+    def eof_received(self) -> bool | None:
+        return self._inside.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._let_in()
+        self._inside.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._inside.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inside.resume_writing()
 
 
 class HttpDoor:
@@ -39,13 +126,22 @@ class HttpDoor:
 
     @classmethod
     async def open(
-        cls, runner: web.ServerRunner | web.AppRunner, listening: socket.socket, context: ssl.SSLContext | None = None
+        cls,
+        runner: web.ServerRunner | web.AppRunner,
+        listening: socket.socket,
+        context: ssl.SSLContext | None = None,
+        headers_bytes: int | None = None,
     ) -> HttpDoor:
-        """Serve what the runner serves on a socket that listens; with a context, by TLS."""
+        """Serve what the runner serves on a socket that listens; with a context, by TLS. Requests whose headers take
+        longer than `HEADERS_SECONDS`, or are longer than ``headers_bytes``, are refused."""
         await runner.setup()
         taken_by = cast("Callable[[], asyncio.Protocol]", runner.server)
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(taken_by, sock=listening, ssl=context, backlog=BACKLOG)
+
+        def visitor() -> _AtTheDoor:
+            return _AtTheDoor(taken_by(), headers_bytes)
+
+        server = await loop.create_server(visitor, sock=listening, ssl=context, backlog=BACKLOG)
         return cls(runner, listening, server)
 
     async def close(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from devcloud.doors import HttpDoor, listen
+from devcloud.doors import HEADERS_BYTES, HTTP_LOG, HttpDoor, listen
 from devcloud.functions.durable_api import DurableApi
 from devcloud.functions.durable_engine import DurableEngine
 from devcloud.functions.durable_store import TaskHub
@@ -119,8 +119,14 @@ class HostService:
             self._control,
             self._options.http_limit_seconds,
         )
-        runner = web.AppRunner(self._front_end.application, access_log=None, shutdown_timeout=SHUTDOWN_LIMIT_SECONDS)
-        self._door = await HttpDoor.open(runner, listening)
+        runner = web.AppRunner(
+            self._front_end.application,
+            access_log=None,
+            logger=HTTP_LOG,
+            shutdown_timeout=SHUTDOWN_LIMIT_SECONDS,
+            max_field_size=HEADERS_BYTES,
+        )
+        self._door = await HttpDoor.open(runner, listening, headers_bytes=HEADERS_BYTES)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -15,7 +15,7 @@ from typing import Final, Literal, Self
 
 from aiohttp import web
 
-from devcloud.doors import HttpDoor, is_from_elsewhere, listen, matches
+from devcloud.doors import HTTP_LOG, HttpDoor, is_from_elsewhere, listen, matches
 from devcloud.onelake.account import RESERVED_FILESYSTEM, Account
 from devcloud.onelake.auth import DEFAULT_ACCOUNT_KEY, DEFAULT_ACCOUNT_NAME, Authenticator
 from devcloud.onelake.behaviour import Behaviour, Mode
@@ -187,7 +187,12 @@ class OneLake:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         server = web.Server(
-            self._handle, access_log=None, auto_decompress=False, max_line_size=_LINE_BYTES, max_field_size=_LINE_BYTES
+            self._handle,
+            access_log=None,
+            logger=HTTP_LOG,
+            auto_decompress=False,
+            max_line_size=_LINE_BYTES,
+            max_field_size=_LINE_BYTES,
         )
         runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
         context = make_server_context(self.ca_certificate) if self._tls else None

@@ -99,6 +99,25 @@ def test_whoever_sends_a_body_byte_by_byte_is_cut_off_and_keeps_nobody_waiting(
     assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 408 Request Timeout"}
 
 
+def test_headers_that_come_slowly_are_too_long_or_are_none_are_refused_in_a_line(
+    client: SampleClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = urlsplit(client.host.url)
+    monkeypatch.setattr("devcloud.doors.HEADERS_SECONDS", 0.2)
+
+    def status(text: str) -> bytes:
+        with socket.create_connection((address.hostname, address.port), timeout=DEADLINE_SECONDS) as caller:
+            caller.sendall(text.encode())
+            return caller.makefile("rb").readline().split()[1]
+
+    head = "GET /api/health HTTP/1.1\r\nHost: localhost\r\n"
+    assert status(f"{head}X: ") == b"408"
+    assert status(f"{head}X: {'x' * 30_000}\r\nConnection: close\r\n\r\n") == b"200"
+    assert status(f"{head}X: {'x' * 20_000}\r\nY: {'y' * 20_000}\r\n\r\n") == b"431"
+    assert status("no request\r\n\r\n") == status(f"{head}a b: c\r\n\r\n") == b"400"
+    assert "Traceback" not in caplog.text
+
+
 def test_a_function_that_raises_answers_500(client: SampleClient) -> None:
     answer = client.call("GET", "api/broken")
     assert (answer.status_code, answer.content) == (500, b"")
