@@ -227,13 +227,16 @@ def test_writes_change_what_they_say(server: SqlServer) -> None:
     ]
     server.execute("UPDATE dbo.w SET b += 10, a = DEFAULT WHERE id = 10", "db")
     server.execute("UPDATE x SET b = y.b + 1 FROM dbo.w AS x JOIN dbo.w AS y ON y.id = x.id - 5 WHERE x.id = 15", "db")
+    server.execute(
+        "UPDATE x SET b += y.b - 10 FROM dbo.w AS x JOIN dbo.w AS y ON y.id = x.id - 5 WHERE x.id = 15", "db"
+    )
     assert rows("SELECT id, a, b, c FROM dbo.w ORDER BY id") == [
         (10, "d", 11, 22),
-        (15, "y", 12, 24),
+        (15, "y", 13, 26),
         (20, "d", None, None),
     ]
     assert rows("DELETE TOP (1) FROM dbo.w WHERE b IS NULL; SELECT @@ROWCOUNT") == [(1,)]
-    assert rows("DELETE x OUTPUT deleted.id FROM dbo.w AS x WHERE x.b = 12") == [(15,)]
+    assert rows("DELETE x OUTPUT deleted.id FROM dbo.w AS x WHERE x.b = 13") == [(15,)]
     server.execute("SET IDENTITY_INSERT dbo.w ON; INSERT INTO dbo.w (id, b) VALUES (100, 1)", "db")
     server.execute("SELECT id, c INTO dbo.copied FROM dbo.w", "db")
     assert rows("SELECT * FROM dbo.copied ORDER BY id") == [(10, 22), (100, 2)]

@@ -226,7 +226,7 @@ class WriteBinder(QueryBinder):
         """Bind UPDATE."""
         catalogue, table, scope, alias, extra = self._bind_target(update.target, update.source, update.common, "UPDATE")
         condition = self._restrict(update.where, scope, update.top, alias, extra)
-        assignments = self._bind_assignments(update.assignments, table, scope, catalogue)
+        assignments = self._bind_assignments(update, table, scope, catalogue)
         listed = ", ".join(f"{quote(name)} = {value}" for name, value in assignments.items())
         sql = f'UPDATE {self.storage_name(catalogue, table)} AS "{alias}" SET {listed}'
         sql += f" FROM {extra}{condition}" if extra else condition
@@ -243,10 +243,10 @@ class WriteBinder(QueryBinder):
         )
 
     def _bind_assignments(
-        self, assignments: tuple[commands.Assignment, ...], table: Table, scope: Scope, catalogue: Catalogue
+        self, update: commands.Update, table: Table, scope: Scope, catalogue: Catalogue
     ) -> dict[str, str]:
         parts: dict[str, str] = {}
-        for assignment in assignments:
+        for assignment in update.assignments:
             column = table.column(assignment.column)
             if column is None:
                 raise make_error(207, assignment.column)
@@ -259,6 +259,11 @@ class WriteBinder(QueryBinder):
             if column.name in parts:
                 raise make_error(264, column.name)
             value = self.default_of(column) if assignment.value is None else self.bind(assignment.value, scope)
+            if assignment.operator is not None:
+                own = [
+                    each for each in scope.sources if _is_table(each, table.object_id) and each.answers(update.target)
+                ]
+                value = self.operate(assignment.operator, Scope(own[:1]).resolve((column.name,))[0], value)
             parts[column.name] = self.assign(value, column, table, "UPDATE")
         if table.rowversion is not None:
             parts[table.rowversion.name] = self.next_rowversion(catalogue)

@@ -30,10 +30,11 @@ class Insert(Statement):
 
 
 class Assignment(Node):
-    """``column = value``, or ``@variable = value``; a value of None is DEFAULT."""
+    """``column = value``, or ``column += value`` with its ``operator``; a value of None is DEFAULT."""
 
     column: str
     value: Expression | None
+    operator: str | None = None
 
 
 class Update(Statement):

@@ -134,9 +134,7 @@ class StatementParser(DefinitionParser):
         column = self.parse_name()[-1]
         for compound in _COMPOUND:
             if self.accept(compound):
-                return commands.Assignment(
-                    column, syntax.Binary(compound[0], syntax.Column((column,)), self.parse_expression())
-                )
+                return commands.Assignment(column, self.parse_expression(), compound[0])
         self.expect("=")
         return commands.Assignment(column, self.parse_value())
 
