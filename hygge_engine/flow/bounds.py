@@ -39,6 +39,11 @@ def window_bounds(
     return lower, upper
 
 
+def exact_text(home: Home, cursor: str, text: str) -> str:
+    """A value that a row had, in the exact text form of the home that it came from."""
+    return home.bound(cursor, text, upper=False) if isinstance(home, ChecksCursors) else text
+
+
 def cursor_type_of(home: Home, cursor: str) -> CursorType:
     """The type of a watermark, without reading a row where the home can tell. Raises CursorUnusable, HomeNotFound."""
     return home.cursor_type(cursor) if isinstance(home, ChecksCursors) else home.high_water(cursor).type

@@ -24,7 +24,7 @@ from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.bounds import window_bounds
 from hygge_engine.flow.claims import told_with_claim
 from hygge_engine.flow.drift import RELOAD_HINT, compare
-from hygge_engine.flow.reach import reach_of
+from hygge_engine.flow.reach import lowered, reach_of
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.homes.base import HighWater, Home, ReadWindow, SourceSchema
 from hygge_engine.journal.manifest import Manifest
@@ -152,6 +152,8 @@ class LoadPlanner:
         """
         if opened.mode == "reload" and opened.has_landed:
             return False  # nothing is left to read
+        if not opened.has_landed and self._is_bounded_anew(opened):
+            return True
         source, polish, state = self.describe(), self.polish(), self._lease.state
         keys = self._keys(polish, opened.mode)
         rules_of(self._entity.expectations, polish, keys)
@@ -181,6 +183,21 @@ class LoadPlanner:
                 hint=RELOAD_HINT,
             )
         return True
+
+    def _is_bounded_anew(self, opened: OpenLoad) -> bool:
+        """Whether an increment that has landed nothing would have another upper bound now: its own may name a row that
+        has been corrected since, and must not become the watermark."""
+        settings = self._entity.watermark
+        if settings is None or opened.upper is None or opened.backfill or opened.mode == "reload":
+            return False
+        high = self._home.high_water(opened.upper.column)
+        return reach_of(self._home, high, settings, None).upper != opened.upper
+
+    def lowered(self, opened: OpenLoad) -> Watermark | None:
+        """The upper bound with which an open load is to go on instead of its own; None where it keeps it."""
+        if self._entity.watermark is None or (opened.mode == "reload" and opened.has_landed):
+            return None
+        return lowered(self._home, opened, self._entity.watermark)
 
     def has_expired(self) -> bool:
         """Whether the open load reads changes of which the source has forgotten some, and is to be given up for a
@@ -264,7 +281,8 @@ class LoadPlanner:
         if reach.waits:
             return None
         if settings.lag_seconds:
-            lower = upper.lagged(reached, settings.lag_seconds)
+            # By ``>``, the very first value of a type that a lag ends at would be left out.
+            lower, inclusive = upper.lagged(reached, settings.lag_seconds), True
         else:
             inclusive = self._reads_again(cursor, reached, upper, merges=merges)
             if upper.value == reached and not inclusive:

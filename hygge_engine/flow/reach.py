@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from hygge_engine.flow.bounds import exact_text
 from hygge_engine.homes.base import HighWater, Home, ReadWindow
 from hygge_engine.plain_text import HAS, counted
 from hygge_engine.project.models.project import Entity, WatermarkSettings
-from hygge_engine.project.models.settings import CHANGE_TRACKING
+from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
+from hygge_engine.stores.landing.state import OpenLoad
 from hygge_engine.watermark import Watermark
 from hygge_engine.watermark.values import earlier, order_of
 
@@ -61,6 +63,47 @@ def reach_of(home: Home, high: HighWater, settings: WatermarkSettings, mark: Wat
         return Reach(upper, ahead, waits=True)  # clocks differ a little: that was allowed, and its time will come
     newest = f"its newest is {found.value}" if found.value is not None else "it has no row with one"
     return Reach(upper, ahead, f"it was loaded up to {cursor} {mark.value}, and now {newest}")
+
+
+def knows_largest(opened: OpenLoad) -> bool:
+    """Whether the rows that a load reads tell how far it has come: not of versions, which no row has to have, nor of
+    files' times, which are in no row."""
+    upper = opened.upper
+    return upper is not None and upper.value is not None and upper.repeats and upper.column != FILE_MODIFIED
+
+
+def lowered(home: Home, opened: OpenLoad, settings: WatermarkSettings) -> Watermark | None:
+    """The upper bound with which an open load goes on where the source does not reach its own any more, and where no
+    row tells (texts, which the source alone can order, and files' times); None where it keeps its own."""
+    upper = opened.upper
+    if upper is None or upper.value is None or opened.backfill or not upper.repeats:
+        return None
+    if upper.type != "string" and upper.column != FILE_MODIFIED:
+        return None
+    now = reach_of(home, home.high_water(upper.column), settings, upper)
+    return now.upper if now.back else None
+
+
+def reached(home: Home, opened: OpenLoad, seen: str | None, before: Watermark | None) -> Watermark | None:
+    """The watermark that a load has earned which has read its last row: its upper bound, unless the source took back
+    the rows there before they were read. Then it is the newest value that was read, so that whatever comes above it
+    is new; with ``before``, up to which the table was loaded, where that is as new. None: there is nothing to change.
+    """
+    upper = opened.upper
+    if upper is None or opened.backfill or upper.type == "string" or not knows_largest(opened):
+        return None
+    if seen == upper.value:
+        return None
+    if seen is None or (before is not None and not _is_newer(seen, before)):
+        return before or replace(upper, value=None, ties=0, boundary=None)
+    value, boundary = exact_text(home, upper.column, seen), opened.boundary
+    remembered = boundary is not None and boundary.complete
+    ties = len(boundary.rows) if boundary is not None and remembered else home.count_at(upper.column, value)
+    return replace(upper, value=value, ties=ties, boundary=boundary)
+
+
+def _is_newer(value: str, mark: Watermark) -> bool:
+    return mark.value is None or order_of(value, mark.type) > order_of(mark.value, mark.type)
 
 
 def _allowed(high: HighWater, settings: WatermarkSettings) -> HighWater | None:

@@ -38,6 +38,7 @@ from hygge_engine.flow.gate import ExpectationGate
 from hygge_engine.flow.identity import Identity
 from hygge_engine.flow.ownership import author_of, check_author
 from hygge_engine.flow.planner import LoadPlanner, spelling_of, window_of
+from hygge_engine.flow.reach import knows_largest, reached
 from hygge_engine.flow.slices import SliceObserver, SliceResult, SliceTask
 from hygge_engine.flow.steps import (
     CheckExpectations,
@@ -45,6 +46,7 @@ from hygge_engine.flow.steps import (
     CountRows,
     LeaveOutLanded,
     NoteBoundary,
+    NoteReached,
     PolishRows,
     StageRows,
     Step,
@@ -60,7 +62,7 @@ from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import RENEWAL_SECONDS, TableLease
 from hygge_engine.stores.landing.state import OpenLoad, StagedFile
 from hygge_engine.stores.landing.transitions import is_resumable
-from hygge_engine.watermark.rows import BoundaryRows
+from hygge_engine.watermark.rows import BoundaryRows, LargestRead
 
 if TYPE_CHECKING:
     from hygge_engine.project import Entity, Project
@@ -191,17 +193,21 @@ class _Slice:
         while not self._lease.own_result:
             if self._planner.has_expired():
                 self._lease.discard(for_reload=True)
-            opened = self._lease.open or self._planner.begin()
+            found = self._lease.open
+            opened = found or self._planner.begin()
             if opened is None:
                 checked = self._gate.judge_nothing()
                 self._lease.sweep()  # what a fenced attempt staged after its successor had swept
                 self._lease.release()
                 return checked_result(self._lease, self._started, checked, self._planner.message, *self._notes)
             try:
-                if self._planner.must_begin_again(opened):
+                if found is not None and self._planner.must_begin_again(opened):
                     # What has landed rows is begun again by a reload alone.
                     self._lease.discard(for_reload=self._planner.reloads or opened.has_landed)
                     continue
+                if found is not None and (upper := self._planner.lowered(opened)):
+                    self._lease.stage_changes(upper=upper)
+                    opened = replace(opened, upper=upper)
                 cut = self._reload(opened) if opened.mode == "reload" else self._append(opened)
             except SourceChanged as changed:
                 cut = self._start_over(opened, changed)
@@ -307,7 +313,7 @@ class _Slice:
             if cut is Cut.CANCELLED and position is None:
                 writer.abandon()
                 return _Staged([], None, cut)
-            self._finish(steps, last=cut is None)
+            self._finish(steps, opened, last=cut is None)
             return _Staged(writer.finish(), position, cut)
         except BaseException:
             writer.abandon()
@@ -317,10 +323,14 @@ class _Slice:
         """What happens to each batch before it is staged, in this order."""
         polish, state = self._planner.polish(), self._lease.state
         steps: list[Step] = []
+        if knows_largest(opened) and opened.upper is not None:
+            (cursor,) = spelling_of(polish.source, [opened.upper.column], "watermark")
+            before = opened.seen or (opened.boundary.value if opened.boundary else None)
+            steps.append(NoteReached(LargestRead(cursor, opened.upper, before)))
         boundary = self._boundary(opened, polish.source)
         if boundary is not None:
             remembered = window_of(opened, state, polish).landed
-            if remembered is not None and opened.lower_inclusive:
+            if remembered is not None and self._reads_boundary_again(opened):
                 steps.append(LeaveOutLanded(boundary.cursor, remembered))
             steps.append(NoteBoundary(boundary))
         stamp = LoadStamp(opened.load_id, datetime.fromisoformat(opened.started))
@@ -370,13 +380,18 @@ class _Slice:
             self._lease.renew()
             self._renewed = time.monotonic()
 
-    def _finish(self, steps: Sequence[Step], *, last: bool) -> None:
-        """End the steps, and remember with the next write of the landing state what they have found: nothing of it
-        where one of them raises."""
+    def _finish(self, steps: Sequence[Step], opened: OpenLoad, *, last: bool) -> None:
+        """End the steps, and remember with the next write of the landing state what they have found, and after the
+        last row how far that is: nothing of it where one of them raises."""
         found: dict[str, Any] = {}
         for step in steps:
             found |= step.finish(last=last)
             self._notes += step.notes
+        if last:
+            before = None if opened.mode == "reload" else self._lease.state.watermark
+            upper = reached(self._home, replace(opened, **found), found.get("seen"), before)
+            if upper is not None:
+                found |= {"upper": upper, "boundary": upper.boundary}
         self._lease.stage_changes(**found)
 
     def _boundary(self, opened: OpenLoad, source: SourceSchema) -> BoundaryRows | None:
@@ -392,9 +407,14 @@ class _Slice:
             return None
         (cursor,) = spelling_of(source, [opened.upper.column], "watermark")
         before = opened.boundary
-        if before is None and opened.lower_inclusive and self._lease.state.watermark is not None:
+        if before is None and self._lease.state.watermark is not None and self._reads_boundary_again(opened):
             before = self._lease.state.watermark.boundary
         return BoundaryRows(cursor, before)
+
+    def _reads_boundary_again(self, opened: OpenLoad) -> bool:
+        """Whether reading begins with the rows at the committed watermark, not with others that a lag goes back to."""
+        mark = self._lease.state.watermark
+        return opened.lower_inclusive and mark is not None and mark.value == opened.lower
 
     def _stopped(self, cut: Cut | None) -> SliceResult | None:
         """The slice's answer where reading has stopped before the end of the window; None where it has not."""

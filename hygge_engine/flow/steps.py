@@ -19,7 +19,7 @@ from hygge_engine.polish.polish import LoadStamp, Polish
 from hygge_engine.stores.base import RowWriter
 from hygge_engine.stores.landing.state import ExpectationResult
 from hygge_engine.watermark import Boundary
-from hygge_engine.watermark.rows import BoundaryRows, without_landed
+from hygge_engine.watermark.rows import BoundaryRows, LargestRead, without_landed
 
 
 class Step:
@@ -52,6 +52,22 @@ class LeaveOutLanded(Step):
     def take(self, batch: Batch) -> Batch:
         """See `Step.take`."""
         return replace(batch, rows=without_landed(batch.rows, self._cursor, self._landed))
+
+
+class NoteReached(Step):
+    """Remembers how far the rows themselves go: the source may have taken back those at the upper bound."""
+
+    def __init__(self, largest: LargestRead) -> None:
+        self._largest = largest
+
+    def take(self, batch: Batch) -> Batch:
+        """See `Step.take`."""
+        self._largest.add(batch.rows)
+        return batch
+
+    def finish(self, *, last: bool) -> dict[str, Any]:
+        """See `Step.finish`."""
+        return {"seen": self._largest.value}
 
 
 class NoteBoundary(Step):

@@ -8,12 +8,14 @@ again, and what it finds is compared with them.
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hygge_engine.watermark.watermark import Boundary
+from hygge_engine.watermark.values import order_of
+from hygge_engine.watermark.watermark import Boundary, Watermark
 
 # More rows than this at one value are not remembered: the landing state has to stay a small document.
 REMEMBERED_ROWS = 1_000
@@ -52,6 +54,35 @@ class BoundaryRows:
             self.boundary = Boundary(value, (*known, *_digests(at_largest)))
 
 
+class LargestRead:
+    """The largest value of the cursor among a load's rows, as far as its upper bound: of all batches and slices.
+
+    ``value`` is the bound itself once a row had it, else the text of the largest value below it; None where there was
+    none. ``cursor`` by its name in the batches; ``before`` is what earlier slices have seen. Texts are compared by the
+    source alone, so that of them nothing but the bound is known.
+    """
+
+    def __init__(self, cursor: str, upper: Watermark, before: str | None) -> None:
+        self._cursor = cursor
+        self._upper = upper
+        self.value = before
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Take a batch into account."""
+        column = rows.column(self._cursor)
+        if self.value == self._upper.value or not len(column):
+            return
+        bound = _bound(self._upper, column.type)
+        if pc.any(pc.equal(column, bound)).as_py():
+            self.value = self._upper.value
+        elif self._upper.type != "string":
+            largest = pc.max(column.filter(pc.less(column, bound)))
+            if self.value is not None and largest.is_valid:
+                largest = pc.max_element_wise(largest, _scalar(self.value, column.type))
+            if largest.is_valid:
+                self.value = str(pc.cast(largest, pa.string()).as_py())
+
+
 def without_landed(rows: pa.RecordBatch, cursor: str, landed: Boundary) -> pa.RecordBatch:
     """``rows`` without those that have landed as they are, by what the boundary remembers."""
     column = rows.column(cursor)
@@ -66,6 +97,15 @@ def without_landed(rows: pa.RecordBatch, cursor: str, landed: Boundary) -> pa.Re
 
 def _scalar(value: str, type_: pa.DataType) -> pa.Scalar[pa.DataType]:
     return pc.cast(pa.scalar(value), type_)
+
+
+def _bound(upper: Watermark, type_: pa.DataType) -> pa.Scalar[pa.DataType]:
+    """An upper bound as a value of the rows' own type, which may have fewer digits of a second."""
+    if upper.type != "datetime":
+        return _scalar(upper.value or "", type_)
+    whole, billionths = order_of(upper.value or "", "datetime")
+    moment = whole.replace(tzinfo=None) + timedelta(microseconds=billionths // 1000)
+    return pc.cast(pa.scalar(moment, pa.timestamp("us")), type_, safe=False)
 
 
 def _digests(rows: pa.RecordBatch) -> list[str]:

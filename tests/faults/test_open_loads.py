@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any, cast
 
 import pyarrow as pa
@@ -13,7 +14,8 @@ import pytest
 from hygge_engine.errors import HomeUnavailable
 from hygge_engine.homes.base import Batch, Column, Position, ReadWindow, SourceSchema
 from hygge_engine.project.models.expectations import ExpectationsSettings
-from hygge_engine.project.models.project import SchemaChangesSettings
+from hygge_engine.project.models.project import SchemaChangesSettings, WatermarkSettings
+from hygge_engine.project.models.settings import RunType
 from tests.faults.test_blocked_tables import BlockedWorld, finish, open_slice
 from tests.faults.world import Source, SourceHome, Watching
 
@@ -128,6 +130,39 @@ def test_a_load_that_has_landed_nothing_begins_again_with_what_the_source_has_no
     assert finish(world, "next", "incremental").status == "done"
     world.check()
     assert world.state().columns["modified"] == "int32"
+
+
+@pytest.mark.parametrize("run_type", ["incremental", "full_drop"])
+@pytest.mark.parametrize("seed", range(12))
+def test_rows_above_what_has_landed_land_whatever_is_taken_back_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, run_type: RunType
+) -> None:
+    """Between its slices, rows of a load are moved back or deleted; the next one has to find what comes then."""
+    random = Random(seed)
+    world = BlockedWorld(tmp_path, monkeypatch, slice_minutes=0)
+    world.source.put_at({id_: random.randint(1, 9) for id_ in range(6)})
+    world.load("before")
+    world.source.put_at({id_: random.randint(10, 90) for id_ in range(random.randint(0, 3), random.randint(3, 9))})
+    world._run_type = run_type
+    slices = random.randint(0, 3)
+    for _ in range(slices):
+        if world.slice("open").status == "done":
+            break
+        taken = {id_: at for id_, (_, at) in world.source.rows.items() if at > 9 and random.random() < 0.7}
+        world.source.remove(*(id_ for id_ in taken if random.random() < 0.5))
+        world.source.put_at({id_: random.randint(10, at) for id_, at in taken.items() if random.random() < 0.5})
+    world._run_type = "incremental"
+    settings = WatermarkSettings(column="modified", primary_key="id", on_backwards="ignore")
+    world.entity = replace(world.entity, watermark=settings)
+    own = world.state().open is not None and random.random() < 0.5 and run_type == "incremental"
+    assert finish(world, "open" if own else "next", "incremental").status == "done"
+    mark = world.state().watermark
+    landed = max(int(at or 0) for at in world.replicator.table("dbo", "things")["modified"].to_pylist())
+    assert mark is not None
+    assert int(mark.value or 0) <= landed
+    world.source.put_at({100: int(mark.value or 0) + 1})
+    assert finish(world, "last", "incremental").status == "done"
+    assert 100 in world.ids()
 
 
 @pytest.mark.parametrize("how", ["dies", "is cancelled"])

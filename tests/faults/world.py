@@ -50,6 +50,10 @@ class Source:
         for id_ in ids:
             self.rows[id_] = (f"v{self.clock}", self.clock)
 
+    def put_at(self, times: dict[int, int]) -> None:
+        """Insert or update rows that bear times of their own."""
+        self.rows |= {id_: (f"at {at}", at) for id_, at in times.items()}
+
     def remove(self, *ids: int) -> None:
         for id_ in ids:
             self.rows.pop(id_, None)

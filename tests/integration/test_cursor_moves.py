@@ -92,6 +92,48 @@ def test_a_source_that_falls_back_stops_the_load_or_reloads_the_table(
     assert 9 in moving.landed()
 
 
+@pytest.mark.parametrize("began", ["before the first load", "after one"])
+@pytest.mark.parametrize("type_", CURSORS)
+def test_a_bound_that_only_a_corrected_row_had_is_never_the_watermark(moving: Moving, type_: str, began: str) -> None:
+    """The load fails before anything of it has landed, as its message says, and the source is corrected as it says."""
+    early, late, _ = CURSORS[type_]
+    moving.create(type_)
+    if began == "after one":
+        moving.put((1, early))
+        moving.load()
+    moving.put((2, early), (999, late))
+    expected = {"range": {"columns": {"id": {"max": 9}}}}
+    moving.write("moving", store=SQLITE, run_type="incremental", watermark={"column": "at"}, expectations=expected)
+    moving.fail()
+    moving.sql(f"UPDATE dbo.moving SET id = 3, at = {early} WHERE id = 999")
+    moving.load()
+    moving.put((4, late))
+    assert moving.load()["rows"] >= 1
+    assert moving.landed() == [id_ for id_ in (1, 2, 3, 4) if id_ > 1 or began == "after one"]
+    assert moving.load()["rows"] == 0
+
+
+@pytest.mark.parametrize(
+    ("type_", "first"),
+    [
+        ("date", "'0001-01-01'"),
+        ("datetime", "'1753-01-01'"),
+        ("smalldatetime", "'1900-01-01'"),
+        ("datetime2(7)", "'0001-01-01'"),
+        ("datetimeoffset(3)", "'0001-01-01T00:00:00+00:00'"),
+    ],
+)
+def test_a_lag_that_goes_back_beyond_the_first_value_of_a_type_begins_there(
+    moving: Moving, type_: str, first: str
+) -> None:
+    moving.create(type_, lag="90s")
+    moving.put((1, first))
+    moving.load()
+    moving.put((2, first))
+    moving.load()
+    assert moving.landed() == [1, 2]
+
+
 def test_who_wants_it_ignored_is_told_each_time(moving: Moving) -> None:
     moving.create("int", on_backwards="ignore")
     moving.put((1, "3"), (2, "5"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from hygge_engine.errors import BoundUnusable
 from hygge_engine.homes.mssql.bounds import bound_text
 from hygge_engine.homes.mssql.types import SourceColumn
+from hygge_engine.homes.mssql.values import parameter
 
 COLUMNS = {
     "tinyint": SourceColumn("c", "tinyint"),
@@ -70,6 +73,9 @@ REFUSED = [
     ("datetime", "2024-01-02T10:00:00.1234", "with no more: 2024-01-02T10:00:00.123"),
     ("datetime", "2024-01-02T10:00:00.001", "10:00:00.000 or 2024-01-02T10:00:00.003"),
     ("datetime", "2024-01-02T10:00:00.999", "10:00:00.997 or 2024-01-02T10:00:01.000"),
+    ("datetime", "9999-12-31T23:59:59.999", "Write 9999-12-31T23:59:59.997."),
+    ("datetime", "9999-12-31T23:59:59.996", "59.993 or 9999-12-31T23:59:59.997"),
+    ("datetime", "1753-01-01T00:00:00.001", "1753-01-01T00:00:00.000 or 1753-01-01T00:00:00.003"),
     ("smalldatetime", "1899-12-31", "from 1900-01-01"),
     ("smalldatetime", "2079-06-07", "to 2079-06-06T23:59"),
     ("smalldatetime", "2024-01-02T10:00:30", "a minute: 2024-01-02T10:00"),
@@ -104,6 +110,26 @@ def test_a_bound_that_does_not_fit_is_refused_with_what_would(type_: str, text: 
         bound_text(COLUMNS[type_], text, upper=True)
     assert fits in caught.value.hint
     assert len(caught.value.message) < 200
+
+
+@pytest.mark.parametrize("type_", COLUMNS)
+@pytest.mark.parametrize("day", ["0001-01-01", "1753-01-01", "1900-01-01", "2079-06-06", "9999-12-31"])
+@pytest.mark.parametrize("offset", ["", "Z", "+14:00", "-14:00"])
+def test_the_first_and_the_last_moments_fit_or_are_refused(type_: str, day: str, offset: str) -> None:
+    for clock in (
+        "00:00:00",
+        "23:59:59",
+        *(
+            f"{second}.{digits:03}"
+            for second in ("00:00:00", "23:59:59")
+            for digits in (1, 2, 3, 4, 995, 996, 997, 998, 999)
+        ),
+        "23:59:59.9999999",
+    ):
+        with suppress(BoundUnusable):
+            exact = bound_text(COLUMNS[type_], f"{day}T{clock}{offset}", upper=True)
+            if "char" not in type_:
+                parameter(COLUMNS[type_], exact)
 
 
 def test_a_window_of_rowversions_ends_after_its_upper_bound() -> None:

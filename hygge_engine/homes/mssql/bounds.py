@@ -29,6 +29,7 @@ _ALL_TIMES = (datetime.min, datetime(9999, 12, 31, 23, 59, 59))
 _MILLISECOND_DIGITS = 3
 # The last digits of the ticks of 1/300 s that a datetime counts, as the server writes them.
 _TICKS = "037"
+_MORE_THAN_A_TICK = timedelta(milliseconds=4)
 
 
 def bound_text(column: SourceColumn, text: str, *, upper: bool) -> str:
@@ -96,11 +97,13 @@ def _check_tick(text: str, found: Moment, of: str) -> None:
     milliseconds = found.fraction.ljust(_MILLISECOND_DIGITS, "0")
     if milliseconds[-1] in _TICKS:
         return
-    at = found.whole + timedelta(milliseconds=int(milliseconds))
-    ticks = [at + timedelta(milliseconds=step) for step in range(-9, 10)]
-    near = [tick.isoformat(timespec="milliseconds") for tick in ticks if f"{tick:%f}"[2] in _TICKS]
-    below = max(tick for tick in near if tick < at.isoformat(timespec="milliseconds"))
-    above = min(tick for tick in near if tick > at.isoformat(timespec="milliseconds"))
-    raise BoundUnusable(
-        f"{shown(text)} is no tick of 1/300 s, which is what {of} counts.", hint=f"Write {below} or {above}."
-    )
+    step = timedelta(milliseconds=1)
+    below = above = found.whole + step * int(milliseconds)
+    while f"{below:%f}"[2] not in _TICKS:
+        below -= step
+    fits = below.isoformat(timespec="milliseconds")
+    if datetime.max - above >= _MORE_THAN_A_TICK:
+        while f"{above:%f}"[2] not in _TICKS:
+            above += step
+        fits += f" or {above.isoformat(timespec='milliseconds')}"
+    raise BoundUnusable(f"{shown(text)} is no tick of 1/300 s, which is what {of} counts.", hint=f"Write {fits}.")

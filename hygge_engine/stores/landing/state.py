@@ -111,7 +111,8 @@ class OpenLoad:
     ``position`` is the home's, after the last row that is committed (staging: staged). ``after_intent`` is the
     position that holds once the intent is rolled forward, ``last`` whether nothing is left to read then. A
     ``backfill`` leaves the table's watermark where it was; an ``unbounded`` load reads rows beyond ``upper`` as
-    well. ``rows``, ``bytes`` and ``files`` are totals over all slices. ``message`` is what the journal should say of
+    well. ``seen`` is the largest value of the cursor, up to ``upper``, among the rows read so far (see `LargestRead`).
+    ``rows``, ``bytes`` and ``files`` are totals over all slices. ``message`` is what the journal should say of
     its beginning. ``order`` are the source's key columns with their types, in which ``position`` means something; empty
     where it means something else, or in documents of earlier versions. ``told_apart`` are the key's columns of text in
     which the source takes "a" and "A" for two, each with what it takes for one all the same (`Folding`). ``before`` is
@@ -126,6 +127,7 @@ class OpenLoad:
     lower_inclusive: bool = False
     upper: Watermark | None = None
     boundary: Boundary | None = None
+    seen: str | None = None
     position: list[str] | None = None
     staged: tuple[StagedFile, ...] = ()
     intent: tuple[StagedFile, ...] = ()
