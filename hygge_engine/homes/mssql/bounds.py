@@ -29,7 +29,7 @@ _ALL_TIMES = (datetime.min, datetime(9999, 12, 31, 23, 59, 59))
 _MILLISECOND_DIGITS = 3
 # The last digits of the ticks of 1/300 s that a datetime counts, as the server writes them.
 _TICKS = "037"
-_MORE_THAN_A_TICK = timedelta(milliseconds=4)
+_TICK = timedelta(milliseconds=3)
 
 
 def bound_text(column: SourceColumn, text: str, *, upper: bool) -> str:
@@ -102,7 +102,7 @@ def _check_tick(text: str, found: Moment, of: str) -> None:
     while f"{below:%f}"[2] not in _TICKS:
         below -= step
     fits = below.isoformat(timespec="milliseconds")
-    if datetime.max - above >= _MORE_THAN_A_TICK:
+    if datetime.max - above > _TICK:
         while f"{above:%f}"[2] not in _TICKS:
             above += step
         fits += f" or {above.isoformat(timespec='milliseconds')}"
