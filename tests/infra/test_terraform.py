@@ -13,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 
 from tests.infra.azurerm import answers
 from tests.infra.terraform import Refused, Terraform, packages, running
+from tests.unit.infra_order import ORDERS
 from tests.unit.infra_scenarios import INFRA, SCENARIOS, variables
 
 
@@ -102,6 +103,48 @@ def test_a_planted_fault_is_refused(terraform: Terraform, module: Path, fault: s
 
     with pytest.raises(Refused, match=named):
         terraform.plan(module, variables(SCENARIOS["everything"]))
+
+
+def unordered(terraform: Terraform, module: Path) -> set[str]:
+    """What Terraform does not make before what needs it, of the orders that both templates keep."""
+    _, graph, _ = terraform.run(module, "graph")
+    before: dict[str, set[str]] = {}
+    for later, earlier in re.findall(r'^  "(\S+)" -> "(\S+)";$', graph, re.MULTILINE):
+        before.setdefault(later, set()).add(earlier)
+    missing = set()
+    for order in ORDERS:
+        found, left = set[str](), {order.terraform_later}
+        while left:
+            new = set[str]().union(*(before.get(each, set()) for each in left)) - found
+            found, left = found | new, new
+        missing |= set(order.terraform_earlier) - found
+    return missing
+
+
+def test_what_is_needed_is_made_before(terraform: Terraform, module: Path) -> None:
+    assert unordered(terraform, module) == set()
+
+
+# Each line of a `depends_on` that nothing else implies, and the file it stands in.
+DEPENDENCIES = {
+    **{f"azurerm_role_assignment.{name}": "app.tf" for name in ("host_blobs", "durable_queues", "durable_tables")},
+    **{f"azurerm_role_assignment.{name}": "app.tf" for name in ("telemetry", "secrets", "orchestrations")},
+    "azurerm_private_endpoint.main": "app.tf",
+    "azurerm_private_dns_zone_virtual_network_link.main": "app.tf",
+    "azurerm_nat_gateway_public_ip_association.main": "app.tf",
+    "azurerm_subnet_nat_gateway_association.app": "app.tf",
+    "azurerm_monitor_private_link_scoped_service.main": "network.tf",
+}
+
+
+@pytest.mark.parametrize("dependency", DEPENDENCIES)
+def test_a_dependency_that_is_dropped_is_seen(terraform: Terraform, module: Path, dependency: str) -> None:
+    path = module / DEPENDENCIES[dependency]
+    text, found = re.subn(rf"( +{dependency},\n|depends_on = \[{dependency}\])", "", path.read_text())
+    assert found == 1
+    path.write_text(text)
+
+    assert dependency in unordered(terraform, module)
 
 
 def test_the_schemas_are_of_versions_that_the_module_asks_for() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -349,6 +349,38 @@ def read_values(path: Path, folder: Path) -> dict[str, Any]:
     copy = folder / "values.bicep"
     copy.write_text("\n".join(line for line in lines if not line.startswith("using ")) + "\n")
     return {name: value() for name, value in Template(copy, {}).names.items()}
+
+
+def order_of(path: Path) -> dict[str, set[str]]:
+    """What a file makes before each of its modules and resources: all that it refers to or names in ``dependsOn``."""
+    root = parse(path)
+    kinds = ("resource_declaration", "module_declaration", "variable_declaration")
+    declared = {_text(node.named_children[0]): node for node in root.named_children if node.type in kinds}
+    named = {symbol: set(_named(node.named_children[-1])) & declared.keys() for symbol, node in declared.items()}
+    found: dict[str, set[str]] = {}
+    for symbol in declared:
+        before: set[str] = set()
+        left = {symbol}
+        while left:
+            new = set().union(*(named[each] for each in left))
+            before, left = before | new, new - before
+        found[symbol] = {each for each in before if declared[each].type != "variable_declaration"}
+    return {symbol: before for symbol, before in found.items() if declared[symbol].type != "variable_declaration"}
+
+
+def _named(node: Node) -> Iterator[str]:
+    """Every name that an expression uses: neither keys of objects nor what is asked of a value."""
+    if node.type == "identifier":
+        yield _text(node)
+    children = node.named_children
+    for child in (
+        children[1:]
+        if node.type == "object_property"
+        else children[:1]
+        if node.type == "member_expression"
+        else children
+    ):
+        yield from _named(child)
 
 
 def _unwrap(body: Node) -> tuple[Node | None, Node | None, Node]:

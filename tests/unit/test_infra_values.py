@@ -1,0 +1,208 @@
+"""Values of infra/ that Azure takes one of a few for, though its published types allow any text.
+
+The two templates are held against each other elsewhere: what is wrong in both would pass there.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.infra_bicep import Template
+from tests.unit.infra_resources import plain
+from tests.unit.infra_scenarios import INFRA, REQUIRED, SCENARIOS
+
+ROOT = INFRA.parent
+
+# azurerm's reference of azurerm_monitor_scheduled_query_rules_alert_v2, evaluation_frequency and window_duration.
+FREQUENCIES = (
+    [f"PT{minutes}M" for minutes in (1, 5, 10, 15, 30, 45)] + [f"PT{hours}H" for hours in range(1, 7)] + ["P1D"]
+)
+WINDOWS = [*FREQUENCIES, "P2D"]
+
+# Microsoft Learn, "Azure Private Endpoint private DNS zone values": what an endpoint leads to, its group, its zones.
+_STORAGE = "Microsoft.Storage/storageAccounts"
+ENDPOINTS = {
+    (_STORAGE, "blob"): [r"privatelink\.blob\.core\.windows\.net"],
+    (_STORAGE, "queue"): [r"privatelink\.queue\.core\.windows\.net"],
+    (_STORAGE, "table"): [r"privatelink\.table\.core\.windows\.net"],
+    ("Microsoft.KeyVault/vaults", "vault"): [r"privatelink\.vaultcore\.azure\.net"],
+    ("Microsoft.DurableTask/schedulers", "scheduler"): [r"privatelink\.durabletask\.io"],
+    ("Microsoft.Sql/servers", "sqlServer"): [r"privatelink\.database\.windows\.net"],
+    ("Microsoft.Sql/managedInstances", "managedInstance"): [r"privatelink\.[0-9a-f]{12}\.database\.windows\.net"],
+    ("Microsoft.Web/sites", "sites"): [r"privatelink\.azurewebsites\.net"],
+    ("Microsoft.Insights/privateLinkScopes", "azuremonitor"): [
+        r"privatelink\.monitor\.azure\.com",
+        r"privatelink\.oms\.opinsights\.azure\.com",
+        r"privatelink\.ods\.opinsights\.azure\.com",
+        r"privatelink\.agentsvc\.azure-automation\.net",
+        r"privatelink\.blob\.core\.windows\.net",
+    ],
+}
+
+# Microsoft Learn, "Azure Functions Flex Consumption plan hosting": what a subnet is delegated to, and what runs.
+DELEGATION = "Microsoft.App/environments"
+PYTHON = ["3.10", "3.11", "3.12", "3.13"]
+MEMORY = [512, 2048, 4096]
+
+
+def faults(infra: Path, scenario: dict[str, Any]) -> Iterator[str]:
+    """What Azure would not take of a scenario's resources, a line for each."""
+    made = Template(infra / "bicep" / "main.bicep", REQUIRED | scenario).create()
+    zones = {each.name for each in made if each.type == "Microsoft.Network/privateDnsZones"}
+    for resource in made:
+        properties: Any = plain(resource.body).get("properties", {})
+        match resource.type:
+            case "Microsoft.Insights/scheduledQueryRules":
+                frequency, window = properties["evaluationFrequency"], properties["windowSize"]
+                if frequency not in FREQUENCIES or window not in WINDOWS:
+                    yield f"{resource.name}: looks every {frequency} at {window}"
+                elif WINDOWS.index(window) < FREQUENCIES.index(frequency):
+                    yield f"{resource.name}: looks at {window} every {frequency}, and misses what is between"
+            case "Microsoft.Network/privateEndpoints":
+                (connection,) = properties["privateLinkServiceConnections"]
+                target, groups = connection["properties"]["privateLinkServiceId"], connection["properties"]["groupIds"]
+                type_ = re.search(r"(Microsoft\.\w+/\w+)", target)
+                if type_ is None or (type_[1], *groups) not in ENDPOINTS:
+                    yield f"{resource.name}: {target} has no group {groups}"
+                    continue
+                wanted = ENDPOINTS[type_[1], groups[0]]
+                for pattern in wanted:
+                    if not any(re.fullmatch(pattern, zone) for zone in zones):
+                        yield f"{resource.name}: no zone {pattern}"
+                (records,) = (
+                    each
+                    for each in made
+                    if each.type == "Microsoft.Network/privateEndpoints/privateDnsZoneGroups"
+                    and each.name.startswith(f"{resource.name}/")
+                )
+                named = [each["name"] for each in plain(records.body)["properties"]["privateDnsZoneConfigs"]]
+                if len(named) != len(wanted) or not all(
+                    any(re.fullmatch(pattern, name) for name in named) for pattern in wanted
+                ):
+                    yield f"{resource.name}: records in {named}"
+            case "Microsoft.Network/virtualNetworks":
+                services = {
+                    subnet["name"]: [
+                        each["properties"]["serviceName"] for each in subnet["properties"].get("delegations", [])
+                    ]
+                    for subnet in properties["subnets"]
+                }
+                if services != {"snet-app": [DELEGATION], "snet-endpoints": []}:
+                    yield f"{resource.name}: {services}"
+                yield from (f"{name}: an underscore in a subnet's name" for name in services if "_" in name)
+            case "Microsoft.Web/serverfarms":
+                sku = plain(resource.body)["sku"]
+                if sku != {"name": "FC1", "tier": "FlexConsumption"}:
+                    yield f"{resource.name}: {sku}"
+            case "Microsoft.Web/sites":
+                runtime = properties["functionAppConfig"]["runtime"]
+                if runtime["name"] != "python" or runtime["version"] not in PYTHON:
+                    yield f"{resource.name}: runs {runtime}"
+                if properties["functionAppConfig"]["scaleAndConcurrency"]["instanceMemoryMB"] not in MEMORY:
+                    yield f"{resource.name}: has another memory"
+    known = [pattern for patterns in ENDPOINTS.values() for pattern in patterns]
+    yield from (
+        f"{zone}: no private zone of Azure's" for zone in zones if not any(re.fullmatch(k, zone) for k in known)
+    )
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_azure_takes_the_values(scenario: str) -> None:
+    assert list(faults(INFRA, SCENARIOS[scenario])) == []
+
+
+# What is planted: the file, what it says, what it says instead, and what must be said to it.
+PLANTED = {
+    "a window": ("modules/alerts", "window: 'PT15M'", "window: 'PT16M'", "PT16M"),
+    "a frequency": ("modules/alerts", "frequency: 'PT5M'", "frequency: 'PT7M'", "PT7M"),
+    "a window with gaps": ("modules/alerts", "window: 'PT15M'", "window: 'PT1M'", "misses"),
+    "a window that may be chosen": (
+        "main",
+        "'PT6H', 'P1D', 'P2D'])\nparam noSuccessWindow string = 'PT2H'",
+        "'P3D'])\nparam noSuccessWindow string = 'P3D'",
+        "P3D",
+    ),
+    "a group": ("main", "group: 'vault'", "group: 'vaults'", "no group"),
+    "a group of storage": ("main", "['blob', 'queue', 'table']", "['blob', 'queues', 'table']", "no group"),
+    "a group of the app": ("main", "group: 'sites'", "group: 'site'", "no group"),
+    "a zone": ("main", "'privatelink.vaultcore.azure.net'", "'privatelink.vault.azure.net'", "no zone"),
+    "a zone of the scheduler": (
+        "main",
+        "'privatelink.durabletask.io'",
+        "'privatelink.durabletask.azure.com'",
+        "no zone",
+    ),
+    "a zone of the monitor": ("main", "'privatelink.ods.opinsights", "'privatelink.dos.opinsights", "no zone"),
+    "a record in another zone": ("main", "zoneNames: [appZone]", "zoneNames: [vaultZone]", "records in"),
+    "a delegation": ("modules/network", "'Microsoft.App/environments'", "'Microsoft.Web/serverFarms'", "serverFarms"),
+    "a Python": ("modules/app", "version: '3.13'", "version: '3.31'", "3.31"),
+    "a plan": ("modules/app", "'FC1'", "'FC2'", "FC2"),
+}
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_value_is_found(fault: str, tmp_path: Path) -> None:
+    file, written, instead, named = PLANTED[fault]
+    infra = Path(shutil.copytree(INFRA, tmp_path / "infra"))
+    path = infra / "bicep" / f"{file}.bicep"
+    assert written in path.read_text()
+    path.write_text(path.read_text().replace(written, instead, 1))
+
+    found = list(faults(infra, SCENARIOS["everything"])) + list(faults(infra, {"keyVault": True}))
+
+    assert any(named in line for line in found), found
+
+
+def test_the_app_runs_on_the_python_that_the_project_is_written_for() -> None:
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    site = (INFRA / "bicep" / "modules" / "app.bicep").read_text()
+
+    (version,) = re.findall(r"runtime: \{ name: 'python', version: '([\d.]+)' \}", site)
+    assert wanted.startswith((f"=={version}", f">={version}"))
+    assert f'"{version}"' in (INFRA / "scripts" / "package.py").read_text()
+
+
+# What of infra/terraform/versions.tf a plan does not show, and why it must be so.
+SETTINGS = {
+    "storage_use_azuread": "true",  # the account takes no keys
+    "resource_provider_registrations": '"none"',
+    "disable_generated_rule": "true",  # `destroy` would stop at a rule that Azure adds
+    "purge_soft_delete_on_destroy": "false",  # a vault with purge protection cannot be purged
+    "recover_soft_deleted_key_vaults": "true",
+    "data_plane_available": "false",  # a private account is out of reach
+}
+
+
+def test_the_providers_of_terraform_are_set_as_they_have_to_be() -> None:
+    text = (INFRA / "terraform" / "versions.tf").read_text()
+
+    assert dict(re.findall(r"^ +(\w+) += (true|false|\"none\")$", text, re.MULTILINE)) == SETTINGS
+
+
+def test_every_resource_provider_that_is_used_is_registered() -> None:
+    made = [
+        each
+        for values in SCENARIOS.values()
+        for each in Template(INFRA / "bicep/main.bicep", REQUIRED | values).create()
+    ]
+    # Those two every subscription has.
+    used = {each.type.split("/")[0] for each in made} - {"Microsoft.Authorization", "Microsoft.Resources"}
+    used.add(DELEGATION.split("/")[0])
+
+    (listed,) = re.findall(
+        r"resource_providers_to_register = \[(.*?)\]", (INFRA / "terraform/versions.tf").read_text(), re.S
+    )
+    page = (ROOT / "docs/deploy/az.md").read_text()
+    (of_sh,) = re.findall(r"for provider in (.+); do", page)
+    (of_powershell,) = re.findall(r"foreach \(\$provider in (.+)\)", page)
+
+    assert set(re.findall(r'"([\w.]+)"', listed)) == used
+    assert {f"Microsoft.{name}" for name in of_sh.split()} == used
+    assert {f"Microsoft.{name}" for name in re.findall(r'"(\w+)"', of_powershell)} == used
