@@ -133,6 +133,8 @@ class LoadPlanner:
         opened = self._window(mode, merges=self._destination.merges and bool(keys))
         if opened is None:
             return None
+        if not self._lease.state.has_history:
+            self._notes += source.notes  # said once, by the first load
         if opened.mode != "reload":
             self._destination.check_history(self._lease)
         self._notes += look_at_place(self._destination, self._lease.state, polish, columns, opened.mode)

@@ -49,7 +49,8 @@ class SourceSchema:
     ``key`` are the columns of a unique, non-null, orderable key, empty where there is none; only a table with a key
     can be read in slices, unless ``resumes_without_key`` says that reading goes on by another position.
     ``key_is_declared``: by the settings, and nobody has promised that it is unique.
-    ``approximate_rows`` comes from the catalogue's statistics and is None where it keeps none.
+    ``approximate_rows`` comes from the catalogue's statistics and is None where it keeps none. ``notes`` are what a
+    plan and the first load say of the source beside its columns.
     """
 
     name: str
@@ -58,6 +59,7 @@ class SourceSchema:
     approximate_rows: int | None = None
     resumes_without_key: bool = False
     key_is_declared: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def resumable(self) -> bool:

@@ -152,7 +152,10 @@ def test_links_that_stay_inside_are_followed(project: Path) -> None:
     link(project, "data/l", "in")
     link(project, "wh3", "elsewhere")
     (project / "elsewhere").mkdir()
-    assert go(project, "data/*/*.csv", "{ type: local, path: wh3, format: csv }")[0] == 0
+    status, said = go(project, "data/*/*.csv", "{ type: local, path: wh3, format: csv }")
+    assert (status, said.count("links followed: ")) == (0, 1), said
+    again = go(project, "data/*/*.csv", "{ type: local, path: wh3, format: csv }")
+    assert (again[0], again[1].count("links followed: ")) == (0, 0), again
     assert list((project / "elsewhere/orders").glob("*.csv"))
 
 

@@ -117,7 +117,10 @@ class FilesHome:
             for name in self._settings.key:
                 self._find(columns, name)
             name = f"{self._lake.url}/{self._pattern}"
-            self._table = SourceSchema(name, tuple(columns), self._settings.key, rows, resumes_without_key=True)
+            notes = (f"links followed: {', '.join(links)}; each file counts once",) if (links := self.links) else ()
+            self._table = SourceSchema(
+                name, tuple(columns), self._settings.key, rows, resumes_without_key=True, notes=notes
+            )
         return self._table
 
     def high_water(self, cursor: str) -> HighWater:
