@@ -27,6 +27,7 @@ from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeError, La
 from hygge_engine.lake.base import Content, PathInfo, Staged, StagingWriter, check_length
 from hygge_engine.lake.local_os import (
     MOVE_AWAY,
+    is_there,
     lake_errors,
     lock_files,
     move_without_replacing,
@@ -125,7 +126,7 @@ class LocalLake:
 
     def delete(self, path: str) -> bool:
         target = self._locate(path)
-        if not os.path.lexists(target):
+        if not is_there(target, follow=False):
             return False
         try:
             with lake_errors(path), self._locked(path):
@@ -141,7 +142,7 @@ class LocalLake:
         target = self._locate(path)
         if target == self._root:
             raise LakeError("The root of a lake is never deleted.")
-        if not os.path.lexists(target):
+        if not is_there(target, follow=False):
             return False
         try:
             with lake_errors(path), self._locked(path):
@@ -205,18 +206,20 @@ class LocalLake:
     def _listed(self, path: str) -> PathInfo | None:
         """An entry of a folder that may be touched; None for a link that leads nowhere, or beyond."""
         target = self._place(path)
-        if self._reach is not None and target.is_symlink() and self._reach.objection(target)[0]:
-            return None
         try:
             with lake_errors(path):
+                if self._reach is not None and target.is_symlink() and self._reach.objection(target)[0]:
+                    return None
                 return _path_info(path, target)
         except LakeNotFound:
             return None
 
     def _is_first(self, directory: str, seen: set[str]) -> bool:
         """Whether a folder has not been seen under another path."""
-        status = _stat(self._locate(directory))
-        if status is None:
+        try:
+            with lake_errors(directory):
+                status = self._locate(directory).stat()
+        except LakeNotFound:
             return False
         identity = _directory_etag(status)
         if identity in seen:
@@ -226,9 +229,10 @@ class LocalLake:
 
     def _dangling(self, path: str) -> PathInfo | None:
         target = self._place(path)
-        if not target.is_symlink():
-            return None
-        return PathInfo(path, False, 0, "", datetime.fromtimestamp(0, UTC), os.readlink(target))
+        with lake_errors(path):
+            if not target.is_symlink():
+                return None
+            return PathInfo(path, False, 0, "", datetime.fromtimestamp(0, UTC), os.readlink(target))
 
     def _names(self, directory: str) -> Sequence[str]:
         try:
@@ -248,7 +252,8 @@ class LocalLake:
         lead it to what may not be touched."""
         target = self._place(path)
         if self._reach is not None:
-            self._reach.check(target)
+            with lake_errors(path):
+                self._reach.check(target)
         return target
 
     def _place(self, path: str) -> Path:

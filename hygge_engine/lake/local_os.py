@@ -68,24 +68,37 @@ def root_errors(root: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def lake_errors(path: str) -> Iterator[None]:
-    """Turn the operating system's errors into the LakeError family; ``path`` is what the message names."""
+    """Turn the operating system's errors into the LakeError family; ``path`` is what the message names, where the
+    system does not say which file or folder it was."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        if isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise LakeNotFound(f"{path} does not exist.", status=404) from error
+        place = str(error.filename or path or "the folder")
+        if isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ELOOP:
+            how = ": its links lead in a circle" if error.errno == errno.ELOOP else ""
+            raise LakeNotFound(f"{path or place} does not exist{how}.", status=404) from error
         if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-            raise LakeDenied(
-                f"{path}: {reason}.", status=403, hint="Check the owner and mode of the folder."
-            ) from error
+            hint = "Check the owner and mode of the file, and of the folders above it."
+            raise LakeDenied(f"{place}: {reason}.", status=403, hint=hint) from error
         if error.errno in _CONFLICTS:
             where = f" ({error.filename})" if error.filename else ""
             raise LakeConflict(f"{path}: {reason}{where}.", status=409, hint=MOVE_AWAY) from error
         if error.errno in _UNAVAILABLE:
-            raise LakeUnavailable(f"{path}: {reason}.") from error
+            raise LakeUnavailable(f"{place}: {reason}.") from error
         hint = "Free some disk space." if error.errno in _OUT_OF_SPACE else ""
-        raise LakeError(f"{path}: {reason}.", hint=hint) from error
+        raise LakeError(f"{place}: {reason}.", hint=hint) from error
+
+
+def is_there(path: Path, *, follow: bool = True) -> bool:
+    """Whether anything has this name; a link that leads nowhere only where it is not followed. Raises LakeError where
+    the system does not say, LakeDenied where it must not."""
+    try:
+        with lake_errors(str(path)):
+            path.stat(follow_symlinks=follow)
+    except LakeNotFound:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from hygge_engine.project.reading.entity_tree import EntityTree
 from hygge_engine.project.reading.files import Files, FlowTree
 from hygge_engine.project.reading.inheritance import flow_over
 from hygge_engine.project.reading.journal_section import JournalSection
-from hygge_engine.project.reading.layout import PROJECT_FILE, missing_project
+from hygge_engine.project.reading.layout import PROJECT_FILE, missing_project, unreadable
 from hygge_engine.project.reading.overrides import Overrides
 from hygge_engine.project.reading.secrets import SecretUses
 from hygge_engine.project.reading.sections import Sections
@@ -52,7 +52,11 @@ def load_project(
     for tree in given.trees():
         secrets.collect(tree)
     files = Files(directory, keys, variables, secrets, given, problems)
-    project = _load(directory, environment, files, keys, problems)
+    project = None
+    try:
+        project = _load(directory, environment, files, keys, problems)
+    except OSError as error:  # of whatever lies where the project does, or where its settings lead
+        problems.add(unreadable(directory, error))
     secrets.check(problems)
     if problems or project is None:
         # Neither secrets nor what variables hold is shown.

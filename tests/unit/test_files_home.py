@@ -134,7 +134,7 @@ class TestListing:
         assert [file.path for file in home.files if "real" in file.path] == ["in/real/a.csv"]
         assert len(home.links) == 1
         (tmp_path / "in/gone.csv").symlink_to("/nowhere/gone.csv")
-        with pytest.raises(HomeError, match=r"in/gone.csv is a link to /nowhere/gone.csv, which is not there"):
+        with pytest.raises(HomeError, match=r"in/gone.csv is a link to /nowhere/gone.csv, and leads nowhere"):
             home_of(tmp_path, "in/*.csv", format="csv").describe()
 
     def test_folders_become_columns_of_the_type_that_fits_them_all(self, tmp_path: Path) -> None:
@@ -780,7 +780,7 @@ def special_files(root: Path) -> None:
         ("fifo", "is a FIFO, and no file"),
         ("device", "is a device, and no file"),
         ("socket", "is a socket, and no file"),
-        ("dangling", "is a link to nowhere.csv, which is not there"),
+        ("dangling", "is a link to nowhere.csv, and leads nowhere"),
     ],
 )
 @pytest.mark.parametrize("pattern", ["{}.csv", "{}*.csv"])

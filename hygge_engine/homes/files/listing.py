@@ -97,7 +97,7 @@ def _dangling(lake: Lake, path: str) -> PathInfo | None:
 
 def _leads_nowhere(link: PathInfo, folder: str) -> HomeError:
     return HomeError(
-        f"{SourceFile(link, {}, folder).name} is a link to {link.link}, which is not there.",
+        f"{SourceFile(link, {}, folder).name} is a link to {link.link}, and leads nowhere.",
         hint="Restore what it leads to, or remove the link.",
     )
 

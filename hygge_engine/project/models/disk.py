@@ -89,8 +89,13 @@ class DiskReach:
 
     def check_links(self, folder: Path) -> None:
         """Raise LakeDenied where a folder, or a link in it, leads to what may not be touched."""
-        self.check(folder)
-        for link in _links(folder):
+        try:
+            self.check(folder)
+            links = list(_links(folder))
+        except OSError as error:
+            hint = "Check the owner and mode of the folder, and of those above it."
+            raise LakeDenied(f"{folder}: {error.strerror or error}.", status=403, hint=hint) from error
+        for link in links:
             self.check(link)
 
 

@@ -94,7 +94,7 @@ def _links(base: Path) -> Iterator[Path]:
             if left < 0:
                 return
             path = Path(folder, name)
-            if path.is_symlink():
+            if os.path.islink(path):
                 yield path
 
 

@@ -86,7 +86,7 @@ class Bounds:
     def _check_own(self, path: str, place: Node) -> None:
         """A file where a folder of ours has to be."""
         folder = self._directory / path
-        if os.path.lexists(folder) and not folder.is_dir():
+        if os.path.lexists(folder) and not os.path.isdir(folder):
             name = os.path.relpath(folder, self._directory)
             self._problems.add(
                 place.source.problem(
@@ -126,7 +126,7 @@ class Bounds:
     def _obstacle(self, key: str, path: str) -> tuple[str, str]:
         """A file where a path needs a folder."""
         above = (self._directory / path).parents
-        file = next((parent for parent in above if parent.is_file()), None)
+        file = next((parent for parent in above if os.path.isfile(parent)), None)
         if file is None:
             return "", ""
         return f"`{key}` leads through a file", f"{os.path.relpath(file, self._directory)} is no folder."

@@ -18,6 +18,7 @@ from hygge_engine.project.reading.layout import (
     flow_directories,
     flow_strays,
     leads_to_flows,
+    unreadable,
 )
 from hygge_engine.project.reading.overrides import Overrides
 from hygge_engine.project.reading.secrets import SecretUses
@@ -68,7 +69,15 @@ class Files:
         paths, problems = flow_directories(self._directory)
         for problem in problems:
             self._problems.add(problem)
-        flows = [flow for path in paths if (flow := self._read_flow(path)) is not None]
+        flows = []
+        for path in paths:
+            try:
+                flow = self._read_flow(path)
+            except OSError as error:
+                self._problems.add(unreadable(self._directory, error))
+                continue
+            if flow is not None:
+                flows.append(flow)
         self._overrides.report_unused(path.name for path in paths)
         return flows
 
@@ -102,7 +111,7 @@ class Files:
             self._problems.add(Problem(file, line, 1, "the file is not UTF-8", hint=hint))
             return None
         except OSError as error:
-            self._problems.add(Problem(file, 0, 0, "the file cannot be read", found=error.strerror or ""))
+            self._problems.add(unreadable(self._directory, error))
             return None
         if text.count("\0") > len(text) // 4:
             self._problems.add(Problem(file, 1, 1, "the file is not UTF-8", found="UTF-16", hint="Save it as UTF-8."))

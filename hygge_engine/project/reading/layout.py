@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,17 @@ def not_a_file(root: Path, path: Path) -> Problem:
         found = f"`{path.readlink()}`"
         return Problem(file, 0, 0, "the link leads nowhere", found=found, hint="Point it at a file, or delete it.")
     return Problem(file, 0, 0, "this is no ordinary file", expected="a file")
+
+
+def unreadable(root: Path, error: OSError) -> Problem:
+    """What to say of a file or directory of the project that the operating system does not show."""
+    place = error.filename if isinstance(error.filename, str) else ""
+    file = Path(os.path.relpath(place, root)).as_posix() if place else PROJECT_FILE
+    file = "the project's directory" if file == "." else file
+    hint = ""
+    if isinstance(error, PermissionError):
+        hint = "Check the owner and mode of the file, and of the directories above it."
+    return Problem(file, 0, 0, "it cannot be read", found=error.strerror or str(error), hint=hint)
 
 
 def flow_directories(root: Path) -> tuple[list[Path], list[Problem]]:

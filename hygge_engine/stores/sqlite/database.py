@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from hygge_engine.errors import LandingBroken, StoreError
+from hygge_engine.lake.local_os import is_there
 from hygge_engine.project.models.disk import DiskReach
 from hygge_engine.retry import call_with_retries
 from hygge_engine.stores.base import ReadBack
@@ -89,13 +90,13 @@ class SqliteDatabase(Database):
         return bool(self.columns(table))
 
     def table_id(self, table: str) -> str | None:
-        if not self._path.exists():
+        if not is_there(self._path):
             return None
         with self._reading(f"looking for the table {table}") as connection:
             return _table_id(connection, table)
 
     def plain_columns(self, table: str) -> list[str] | None:
-        if not self._path.exists():
+        if not is_there(self._path):
             return None
         find = "SELECT type FROM sqlite_schema WHERE lower(name) = lower(?)"
         with self._reading(f"looking for the table {table}") as connection:
@@ -105,7 +106,7 @@ class SqliteDatabase(Database):
             return [name for name, *_ in _columns(connection, table)] if kinds == ["table"] else []
 
     def columns(self, table: str) -> list[str]:
-        if not self._path.exists():
+        if not is_there(self._path):
             return []
         with self._reading(f"looking for the table {table}") as connection:
             return [name for name, *_ in _columns(connection, table)]
@@ -126,7 +127,7 @@ class SqliteDatabase(Database):
         return SqliteInserter(self, stage, schema)
 
     def stages(self, table: str) -> list[str]:
-        if not self._path.exists():
+        if not is_there(self._path):
             return []
         prefix = f"{table}{STAGE_MARK}"
         select = (
@@ -189,7 +190,7 @@ class SqliteDatabase(Database):
         for beside in ("", "-wal", "-shm", "-journal"):
             if self._reach is not None:
                 self._reach.check(self._path.with_name(self._path.name + beside))
-        if self._path.is_dir():
+        if is_there(self._path) and self._path.is_dir():
             raise StoreError(f"{doing}: it is a directory", hint="Check the store's path.")
         with suppress(OSError), self._path.open("rb") as file:
             if (begin := file.read(len(_HEADER))) and begin != _HEADER:

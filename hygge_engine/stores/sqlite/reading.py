@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from hygge_engine.lake.local_os import is_there
 from hygge_engine.stores.base import ReadBack
 from hygge_engine.stores.sqlite.errors import translate
 from hygge_engine.stores.sqlite.statements import BUSY_SECONDS, quote
@@ -49,7 +50,7 @@ class SqliteReadBack(ReadBack):
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection | None]:
         """The database, read-only; None where there is none."""
-        if not self._path.exists():
+        if not is_there(self._path):
             yield None
             return
         try:
