@@ -6,6 +6,8 @@ import pytest
 
 from hygge_engine import masking
 
+pytest.register_assert_rewrite("tests.support")
+
 
 @pytest.fixture(autouse=True)
 def no_secret_of_other_tests() -> None:

@@ -16,8 +16,8 @@ from devcloud.functions import FunctionsHost
 from devcloud.functions.faults import KillMoment
 from devcloud.functions.service import WorkerKind
 from tests.e2e.site import REPOSITORY, Site
-from tests.e2e.test_http_api import SCHEDULE, App
 from tests.integration.mssql_server import ServerProcess
+from tests.support.http_api import SCHEDULE, App
 
 FLOW = """\
 home: { type: mssql, connection: shop_db, table: "dbo.{entity}" }

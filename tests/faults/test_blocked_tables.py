@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import Callable, Generator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hygge_engine.errors import CursorUnusable
-from hygge_engine.flow import run as flow_run
-from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.homes.base import Batch, Position, ReadWindow
 from hygge_engine.project.models.polish import PolishSettings
-from hygge_engine.project.models.settings import RunType
-from tests.faults.world import Killed, Source, SourceHome, Watching, World
+from tests.faults.world import Killed, Source, SourceHome, World
+from tests.support.blocked_world import BlockedWorld, finish, open_slice
 
 # A killed process closes no file; here its files are closed by the garbage collector, which says so.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
@@ -53,39 +49,6 @@ class Windowless(SourceHome):
         if window.lower is not None and window.lower == window.upper:
             raise CursorUnusable("the server cannot convert the bound")
         return super().read(window, after)
-
-
-class BlockedWorld(World):
-    """A world in which time passes between loads."""
-
-    def __init__(self, *arguments: Any, **keys: Any) -> None:
-        self.hours = itertools.count(1)
-        super().__init__(*arguments, **keys)
-
-    def ids(self) -> list[int]:
-        """The keys of the table, as its readers see it."""
-        self.tick()
-        self.tick()
-        return sorted(int(id_ or 0) for id_ in self.replicator.table("dbo", "things")["id"].to_pylist())
-
-
-def finish(world: BlockedWorld, load_id: str, run_type: RunType, window: tuple[str, str] = ("", "")) -> SliceResult:
-    """A load by somebody else, long after the one before was heard of last."""
-    lake = world.new_lake()
-    lake.shift = timedelta(minutes=10 * next(world.hours))
-    for attempt in range(1, 30):
-        task = SliceTask(load_id, f"{load_id}-things", "flow", "things", run_type, "hash", min(attempt, 9), *window)
-        result = flow_run.run_slice(world.project, world.entity, task, Watching())
-        if result.status != "continue":
-            return result
-        world.tick()
-    raise AssertionError(f"{load_id} did not settle: {result}")
-
-
-def open_slice(world: World) -> None:
-    """A load that has landed two of its rows, or staged them, and is never heard of again."""
-    world.slice("open")
-    assert world.state().open is not None
 
 
 def die_with_an_intent(world: World) -> None:

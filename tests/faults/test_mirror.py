@@ -7,67 +7,10 @@ from pathlib import Path
 import pytest
 
 import hygge_engine.flow.mirror as mirror
-import hygge_engine.lake.opening as opening
-from devcloud.replicator import Replicator, check_landing_zone
 from hygge_engine.errors import NotOurs, StoreError
-from hygge_engine.flow.slices import SliceResult
-from hygge_engine.journal import Journal, entity_run_row
 from hygge_engine.lake.local import LocalLake
-from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
-from tests.faults.world import FragileLake
-
-ITEM = "mirror"
-SETTINGS = OpenMirroringSettings(
-    type="open_mirroring",
-    account_url="https://onelake.dfs.fabric.microsoft.com",
-    filesystem="workspace",
-    mirror_name=ITEM,
-    mirror_journal=True,
-    folder_deletion_wait_seconds=0,
-)
-
-
-class Telemetry:
-    """A journal, its mirror, and the replicator that follows it."""
-
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.root = root
-        self.replicator = Replicator.on_disk(root / ITEM, in_memory=True)
-        self.lake = FragileLake(LocalLake(root))
-        monkeypatch.setattr(opening, "open_lake", lambda settings: self.lake)
-        self.place = (LocalLake(root), f"{ITEM}/Files/.hygge_journal")
-        self.journal = Journal(*self.place)
-
-    def publish(self, load_id: str, project: str = "project") -> int:
-        return mirror.publish(SETTINGS, self.place, load_id, project)
-
-    def run_load(self, load_id: str, entities: int = 2) -> None:
-        outcome = SliceResult("done", rows=3, started="2026-11-20T10:00:00+00:00", finished="2026-11-20T10:01:00+00:00")
-        rows = [
-            entity_run_row(
-                outcome,
-                entity_run_id=f"{load_id}-{number}",
-                coordinator_run_id=load_id,
-                flow_run_id=f"{load_id}-flow",
-                coordinator="project",
-                flow="flow",
-                entity=f"entity{number}",
-                run_type="incremental",
-            )
-            for number in range(entities)
-        ]
-        self.journal.append(load_id, rows)
-
-    def check(self) -> None:
-        for _ in range(3):
-            self.replicator.tick()
-        journal = self.journal.read()
-        for table, key in (("journal", "entity_run_id"), ("loads", "coordinator_run_id")):
-            mirrored = [str(value) for value in self.replicator.table("__hygge", table)[key].to_pylist()]
-            assert sorted(mirrored) == sorted(str(value) for value in journal[key].unique())
-        findings = check_landing_zone(self.root / ITEM)
-        assert [str(finding) for finding in findings if finding.code != "UNDERSCORE_SCHEMA"] == []
+from tests.support.mirrored_telemetry import Telemetry
 
 
 def test_each_settle_publishes_only_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from hygge_engine.homes.base import Batch, Column, Position, ReadWindow, SourceS
 from hygge_engine.project.models.expectations import ExpectationsSettings
 from hygge_engine.project.models.project import SchemaChangesSettings, WatermarkSettings
 from hygge_engine.project.models.settings import RunType
-from tests.faults.test_blocked_tables import BlockedWorld, finish, open_slice
 from tests.faults.world import Source, SourceHome, Watching
+from tests.support.blocked_world import BlockedWorld, finish, open_slice
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from devcloud.onelake import OneLake
+from tests.integration import onelake_clients
 from tests.integration.fabric_item import MIRROR, WORKSPACE
 from tests.integration.mssql_server import ServerProcess, start_server
 
@@ -15,6 +16,16 @@ from tests.integration.mssql_server import ServerProcess, start_server
 @pytest.fixture(scope="session")
 def mssql_server() -> Iterator[ServerProcess]:
     with start_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def module_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneLake]:
+    """A OneLake of a module's own, with one workspace, an empty mirrored database, and a filesystem ``raw``."""
+    with OneLake(tmp_path_factory.mktemp("onelake")) as running:
+        running.create_workspace(onelake_clients.WORKSPACE)
+        running.create_item(onelake_clients.WORKSPACE, onelake_clients.ITEM)
+        running.create_filesystem("raw")
         yield running
 
 

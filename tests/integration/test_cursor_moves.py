@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from hygge_engine.cli.app import app
 from tests.integration.mssql_server import ServerProcess, own_name
-from tests.integration.test_mssql_landing import SQLITE, Landing
+from tests.support.mssql_landing import SQLITE, Landing
 
 pytestmark = pytest.mark.any_server
 

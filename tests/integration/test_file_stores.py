@@ -6,16 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from devcloud.onelake import OneLake
 from hygge_engine.project.models.settings import RunType
-from tests.faults.source import Row
 from tests.integration.onelake_clients import ITEM, WORKSPACE
-from tests.integration.warehouse import Warehouse
-
-FORMATS = ("parquet", "csv", "ndjson", "delta")
+from tests.support.file_warehouse import FORMATS, FileWarehouse
 
 
 @pytest.fixture(scope="module")
@@ -25,35 +21,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneLake]:
         server.create_item(WORKSPACE, ITEM)
         server.create_filesystem("raw")
         yield server
-
-
-class FileWarehouse(Warehouse):
-    """A table in ``folder``, as other libraries read it."""
-
-    def __init__(
-        self, directory: Path, monkeypatch: pytest.MonkeyPatch, name: str, store: dict[str, Any], folder: Path
-    ) -> None:
-        super().__init__(directory, monkeypatch, name, store)
-        self.folder = folder
-        self.format = store["format"]
-
-    def rows(self) -> list[Row]:
-        """What the table holds, sorted."""
-        if self.format == "delta":
-            frame = pl.read_delta(str(self.folder))
-        else:
-            frames = [self._read(path) for path in sorted(self.folder.glob("part-*"))]
-            frame = pl.concat(frames) if frames else pl.DataFrame()
-        return sorted((int(id_), str(value), int(modified)) for id_, value, modified in frame.iter_rows())
-
-    def _read(self, path: Path) -> pl.DataFrame:
-        match self.format:
-            case "parquet":
-                return pl.read_parquet(path)
-            case "csv":
-                return pl.read_csv(path)
-            case _:
-                return pl.read_ndjson(path)
 
 
 @pytest.fixture(params=[f"{kind}-{format_}" for kind in ("local", "adls", "onelake") for format_ in FORMATS])

@@ -6,77 +6,18 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 from devcloud.functions import FunctionsHost
 from hygge_engine.errors import HomeUnavailable
+from tests.support.function_app import APP, DEADLINE_SECONDS, SETTINGS, App
 from tests.unit.load_world import FLOW_YML, LoadWorld
-from tests.unit.project_files import ENVIRONMENT
-
-APP = Path(__file__).parents[2]
-DEADLINE_SECONDS = 60.0
-
-# Comes due on New Year's Day only: tests fire the timer themselves.
-SETTINGS = {"HYGGE_SCHEDULE": "0 0 0 1 1 *", **ENVIRONMENT}
-
-
-class App:
-    """The app as its callers see it, and the world that it works in."""
-
-    def __init__(self, host: FunctionsHost, world: LoadWorld) -> None:
-        self.host = host
-        self.world = world
-        self.anonymous = httpx.Client(base_url=host.url, timeout=DEADLINE_SECONDS)
-        self.http = httpx.Client(
-            base_url=host.url, timeout=DEADLINE_SECONDS, headers={"x-functions-key": host.function_key}
-        )
-
-    def start(self, **body: Any) -> str:
-        answer = self.http.post("/api/loads", json=body)
-        assert answer.status_code == HTTPStatus.ACCEPTED, answer.text
-        return str(answer.json()["load_id"])
-
-    def status(self, load_id: str) -> dict[str, Any]:
-        answer = self.http.get(f"/api/loads/{load_id}")
-        assert answer.status_code == HTTPStatus.OK, answer.text
-        payload: dict[str, Any] = answer.json()
-        return payload
-
-    def settled(self, load_id: str) -> dict[str, Any]:
-        """The load's status once it has settled."""
-        return self.wait(lambda: found if (found := self.status(load_id))["state"] == "settled" else None)
-
-    def tick(self, function: str = "load_on_schedule") -> None:
-        """Fire a timer."""
-        answer = self.anonymous.post(
-            f"/admin/functions/{function}", json={}, headers={"x-functions-key": self.host.master_key}
-        )
-        assert answer.status_code == HTTPStatus.ACCEPTED
-
-    def runs(self) -> list[dict[str, Any]]:
-        runs: list[dict[str, Any]] = self.http.get("/api/runs").json()["runs"]
-        return runs
-
-    @staticmethod
-    def wait[T](condition: Callable[[], T | None]) -> T:
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not (found := condition()):
-            assert time.monotonic() < deadline, "it did not happen in time"
-            time.sleep(0.02)
-        return found
-
-    def close(self) -> None:
-        self.http.close()
-        self.anonymous.close()
-
 
 # The flow that a crowd asks for: more tables than the host runs activities at once, and not due.
 HELD = ("a", "b", "c", "d", "e", "f")

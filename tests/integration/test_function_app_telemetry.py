@@ -12,7 +12,7 @@ from azure.durable_functions.models.DurableOrchestrationClient import DurableOrc
 from devcloud.functions import FunctionsHost
 from hygge_engine.telemetry import names, process
 from hygge_engine.telemetry.trace_ids import load_span_id, trace_id_of
-from tests.integration.test_function_app import APP, SETTINGS, App
+from tests.support.function_app import APP, SETTINGS, App
 from tests.unit.load_world import LoadWorld
 from tests.unit.telemetry_world import Receiver, wait_for_what_is_sent
 

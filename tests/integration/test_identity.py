@@ -15,7 +15,7 @@ from hygge_engine.homes.mssql import keys
 from hygge_engine.homes.mssql.types import SourceColumn
 from hygge_engine.homes.mssql.values import to_text
 from tests.integration.mssql_server import ServerProcess
-from tests.integration.test_mssql_landing import SQLITE, Landing
+from tests.support.mssql_landing import SQLITE, Landing
 
 VIEW = "CREATE VIEW dbo.variants AS SELECT item, variant, qty FROM dbo.stocked"
 ROWS = "(1,NULL,1), (1,'Alpha',2), (1,'Beta',3), (2,NULL,4), (2,'Alpha',5), (2,'Zeta',6), (3,NULL,7), (3,'Blue',8)"

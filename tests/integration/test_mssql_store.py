@@ -30,9 +30,9 @@ from hygge_engine.stores.landing.state import LandingState, Mode, OpenLoad
 from hygge_engine.stores.mssql import database as mssql_database
 from hygge_engine.stores.mssql.database import MssqlDatabase
 from hygge_engine.stores.mssql.errors import translate
-from tests.faults.test_interleavings import AT_ONCE, Crowd
 from tests.integration.mssql_server import ADMINISTRATOR, DATABASE, READER, READER_PASSWORD, ServerProcess
 from tests.integration.warehouse import MssqlWarehouse, Watching
+from tests.support.crowd import AT_ONCE, Crowd
 
 pytestmark = pytest.mark.any_server
 

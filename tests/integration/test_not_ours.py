@@ -31,9 +31,9 @@ from hygge_engine.stores.base import Adoption
 from tests.faults.world import FragileLake, Killed, World
 from tests.integration.mssql_server import ServerProcess
 from tests.integration.onelake_clients import ITEM, WORKSPACE
-from tests.integration.test_database_stores import SqliteWarehouse
-from tests.integration.test_file_stores import FORMATS, FileWarehouse
 from tests.integration.warehouse import DatabaseWarehouse, MssqlWarehouse, Warehouse, Watching
+from tests.support.file_warehouse import FORMATS, FileWarehouse
+from tests.support.sqlite_warehouse import SqliteWarehouse
 
 RUN_TYPES: tuple[RunType, ...] = ("incremental", "full_drop")
 OTHERS = {

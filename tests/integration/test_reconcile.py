@@ -4,13 +4,9 @@ since is named."""
 from __future__ import annotations
 
 import json
-import sqlite3
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -18,109 +14,28 @@ from deltalake import DeltaTable, write_deltalake
 from typer.testing import CliRunner
 
 from devcloud.onelake import OneLake
-from devcloud.replicator import Replicator
 from hygge_engine.cli import reachability
 from hygge_engine.cli.app import app
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.reconcile import compare, ranges
 from hygge_engine.reconcile.compare import reconcile
-from hygge_engine.reconcile.result import Example, Reconciliation, Unwatched
+from hygge_engine.reconcile.result import Example, Unwatched
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.lake_files.table import FilesTable
 from hygge_engine.watermark import Watermark
-from tests.faults.source import Row, SourceHome
+from tests.faults.source import SourceHome
 from tests.integration.mssql_server import ServerProcess
-from tests.integration.onelake_clients import ITEM, WORKSPACE
-from tests.integration.warehouse import FLOW, MssqlWarehouse, Nobody, Warehouse, hygge_mssql
+from tests.integration.warehouse import FLOW, Nobody, hygge_mssql
+from tests.support.reconciled_places import (
+    DeltaPlace,
+    MirroredPlace,
+    Place,
+    Rows,
+    choose,
+    make_place,
+)
 from tests.unit.project_files import load as load_project_files
-
-type Rows = list[dict[str, Any]]
-
-
-class Place:
-    """A destination whose rows somebody else can change."""
-
-    def __init__(self, warehouse: Warehouse) -> None:
-        self.warehouse = warehouse
-        self.source = warehouse.source
-
-    def load(self, run_type: Any = "incremental") -> None:
-        self.warehouse.load(run_type)
-
-    def reconcile(self, **options: bool) -> Reconciliation:
-        project = self.warehouse.project("incremental")
-        (entity,) = project.entities
-        return reconcile(project, entity, Unwatched(), **options)
-
-    def tamper(self, change: Callable[[Rows], Rows]) -> None:
-        """Change the destination's rows behind the engine's back."""
-        raise NotImplementedError
-
-
-class FilesPlace(Place):
-    """Files in ``folder``, written anew by another library."""
-
-    def __init__(self, warehouse: Warehouse, folder: Path, format_: str) -> None:
-        super().__init__(warehouse)
-        self.folder = folder
-        self.format = format_
-
-    def tamper(self, change: Callable[[Rows], Rows]) -> None:
-        (path,) = self.folder.glob("part-*")
-        match self.format:
-            case "parquet":
-                pl.DataFrame(change(pl.read_parquet(path).to_dicts())).write_parquet(path)
-            case "csv":
-                pl.DataFrame(change(pl.read_csv(path).to_dicts())).write_csv(path)
-            case _:
-                lines = [json.loads(line) for line in path.read_text().splitlines()]
-                path.write_text("".join(json.dumps(row) + "\n" for row in change(lines)))
-
-
-class DeltaPlace(Place):
-    """A Delta table in ``folder``, overwritten."""
-
-    def __init__(self, warehouse: Warehouse, folder: Path) -> None:
-        super().__init__(warehouse)
-        self.folder = folder
-
-    def tamper(self, change: Callable[[Rows], Rows]) -> None:
-        table = DeltaTable(str(self.folder))
-        rows = pl.DataFrame(change(pl.read_delta(str(self.folder)).to_dicts()))
-        write_deltalake(table, rows.to_arrow(), mode="overwrite")
-
-
-class MirroredPlace(DeltaPlace):
-    """A mirrored table: what has been landed counts once the replicator has looked."""
-
-    def __init__(self, warehouse: Warehouse, item: Path, name: str) -> None:
-        super().__init__(warehouse, item / "Tables" / "dbo" / name)
-        self.replicator = Replicator.on_disk(item)
-
-    def load(self, run_type: Any = "incremental") -> None:
-        super().load(run_type)
-        self.replicator.tick()
-
-
-class DatabasePlace(Place):
-    """A table of a database, changed by SQL."""
-
-    def __init__(self, warehouse: Warehouse, run: Callable[[str], Any]) -> None:
-        super().__init__(warehouse)
-        self.run = run
-
-    def tamper(self, change: Callable[[Rows], Rows]) -> None:
-        before = [
-            dict(zip(("id", "value", "modified"), row, strict=True))
-            for row in self.run("SELECT id, value, modified FROM things")
-        ]
-        self.run("DELETE FROM things")
-        for row in change(before):
-            self.run(
-                f"INSERT INTO things (id, value, modified) VALUES ({row['id']}, '{row['value']}', {row['modified']})"
-            )
-
 
 STORES = (
     *(f"{kind}-{format_}" for kind in ("local", "onelake") for format_ in ("parquet", "csv", "ndjson", "delta")),
@@ -133,12 +48,8 @@ STORES = (
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneLake]:
-    with OneLake(tmp_path_factory.mktemp("onelake")) as lake:
-        lake.create_workspace(WORKSPACE)
-        lake.create_item(WORKSPACE, ITEM)
-        lake.create_filesystem("raw")
-        yield lake
+def lake(module_lake: OneLake) -> OneLake:
+    return module_lake
 
 
 @pytest.fixture(params=STORES)
@@ -149,48 +60,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     # The home's address leads nowhere.
     monkeypatch.setattr(reachability, "asks_of", lambda settings: {})
     return place
-
-
-def make_place(
-    request: pytest.FixtureRequest, kind: str, format_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Place:
-    name = f"t{abs(hash(request.node.name)):x}"
-    if kind == "mssql":
-        server: ServerProcess = request.getfixturevalue("mssql_server")
-        shop = MssqlWarehouse(tmp_path, monkeypatch, server)
-        return DatabasePlace(shop, lambda sql: (server.run(sql, database=shop.database) or [[]])[0])
-    if kind == "sqlite":
-        warehouse = SomeWarehouse(tmp_path, monkeypatch, "things", {"type": "sqlite", "path": "out/shop.db"})
-        return DatabasePlace(warehouse, lambda sql: run_sqlite(tmp_path / "project/out/shop.db", sql))
-    if kind == "local":
-        warehouse = SomeWarehouse(tmp_path, monkeypatch, name, {"type": "local", "format": format_, "path": "out"})
-        folder = tmp_path / "project/out" / name
-        return DeltaPlace(warehouse, folder) if format_ == "delta" else FilesPlace(warehouse, folder, format_)
-    lake: OneLake = request.getfixturevalue("lake")
-    account = {"account_url": lake.url, "credential": "account_key"} | lake.credential
-    if kind == "open_mirroring":
-        store = account | {"type": kind, "filesystem": WORKSPACE, "mirror_name": ITEM}
-        return MirroredPlace(SomeWarehouse(tmp_path, monkeypatch, name, store), lake.path(WORKSPACE, ITEM), name)
-    if kind == "adls":
-        folder = lake.path("raw", "landing", name)
-        store = account | {"type": kind, "format": format_, "filesystem": "raw", "path": "landing"}
-    else:
-        folder = lake.path(WORKSPACE, ITEM, "Tables" if format_ == "delta" else "Files", name)
-        store = account | {"type": kind, "format": format_, "filesystem": WORKSPACE, "lakehouse": ITEM}
-    warehouse = SomeWarehouse(tmp_path, monkeypatch, name, store)
-    return DeltaPlace(warehouse, folder) if format_ == "delta" else FilesPlace(warehouse, folder, format_)
-
-
-def run_sqlite(path: Path, sql: str) -> list[Any]:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        return connection.execute(sql).fetchall()
-
-
-class SomeWarehouse(Warehouse):
-    """A store that is only read back by the engine."""
-
-    def rows(self) -> list[Row]:
-        raise NotImplementedError
 
 
 def test_what_was_loaded_is_equal_and_what_was_changed_is_named(place: Place) -> None:
@@ -216,16 +85,6 @@ def test_what_was_loaded_is_equal_and_what_was_changed_is_named(place: Place) ->
         Example("different", {"id": "7"}, ("value",)),
         Example("extra", {"id": "99"}),
     ]
-
-
-def choose(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, format_: str = "parquet"
-) -> Place:
-    place = make_place(request, kind, format_, tmp_path, monkeypatch)
-    monkeypatch.setattr(compare, "open_home", lambda project, entity: place.warehouse.home)
-    # The home's address leads nowhere.
-    monkeypatch.setattr(reachability, "asks_of", lambda settings: {})
-    return place
 
 
 @pytest.fixture(params=["local-parquet", "local-delta", "sqlite", "open_mirroring"])

@@ -19,12 +19,15 @@ from hygge_engine.reconcile import compare
 from hygge_engine.reconcile.result import Reconciliation
 from tests.faults.source import SourceHome
 from tests.integration.onelake_clients import ITEM, WORKSPACE
-from tests.integration.test_reconcile import MirroredPlace, SomeWarehouse, choose, lake
-
-__all__ = ["lake"]
+from tests.support.reconciled_places import MirroredPlace, SomeWarehouse, choose
 
 # What a comparison asks of a lake; more would be read again without end.
 MOST_MOMENTS = 300
+
+
+@pytest.fixture(scope="module")
+def lake(module_lake: OneLake) -> OneLake:
+    return module_lake
 
 
 class Moments:

@@ -19,10 +19,10 @@ from hygge_engine.project import Project, load_project
 from hygge_engine.project.models.documents import EntityDocument, FlowDocument, ProjectDocument
 from hygge_engine.telemetry import add_ids_to_logs
 from hygge_engine.web.api import Api
+from tests.support.broken_projects import PROJECTS
+from tests.support.durable_client import Client
+from tests.support.secret_sections import SECRETS, SECTIONS, with_section
 from tests.unit.project_files import HYGGE, write_project
-from tests.unit.test_broken_projects import PROJECTS
-from tests.unit.test_secret_settings import SECRETS, SECTIONS, with_section
-from tests.unit.test_web import Client
 
 CANARY = "cAnArY.oF[tHe]mInE"
 ENVIRONMENT = {"SHOP_PASSWORD": "correct horse", "MY_THING": CANARY}

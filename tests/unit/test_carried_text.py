@@ -29,11 +29,11 @@ from hygge_engine.telemetry.lineage.settings import LineageSettings
 from hygge_engine.telemetry.telemetry import Telemetry
 from hygge_engine.web.api import Api
 from hygge_engine.web.responses import Answer
+from tests.support.durable_client import Client
+from tests.support.logged_events import events
+from tests.support.recorder import Recorder
 from tests.unit.load_world import FLOW_YML, LoadWorld
 from tests.unit.telemetry_world import Machine
-from tests.unit.test_orchestration_events import events
-from tests.unit.test_orchestration_local import Recorder
-from tests.unit.test_web import Client
 
 # Any character at all, halves of pairs among them; and texts of a kind that has done harm.
 ANY = st.text(st.characters(), max_size=40)

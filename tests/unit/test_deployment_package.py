@@ -13,8 +13,8 @@ import pytest
 from pathspec import GitIgnoreSpec
 
 from devcloud.functions.settings import parse_function_timeout
+from tests.support.deployment import ROOT, files_to_deploy
 
-ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-package" / "bin" / "python"
 
 # What the host needs, what the project consists of, and the engine: nothing else is deployed.
@@ -24,23 +24,6 @@ DEPLOYED = re.compile(
 
 # The engine's own modules are a few hundred kilobytes; far more means that something was packed by mistake.
 PACKAGE_LIMIT_BYTES = 2_000_000
-
-
-def files_to_deploy() -> list[str]:
-    """What azd, `func` and `az` put into the package: .funcignore has the syntax of .gitignore."""
-    spec = GitIgnoreSpec.from_lines((ROOT / ".funcignore").read_text().splitlines())
-    found: list[str] = []
-    folders = [ROOT]
-    while folders:
-        for path in sorted(folders.pop().iterdir()):
-            name = path.relative_to(ROOT).as_posix()
-            if spec.match_file(f"{name}/" if path.is_dir() else name):
-                continue
-            if path.is_dir():
-                folders.append(path)
-            else:
-                found.append(name)
-    return sorted(found)
 
 
 @pytest.fixture(scope="module")

@@ -39,15 +39,11 @@ from hygge_engine.homes.files.settings import LocalHomeSettings
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.project.models.locations import folder_on_disk
 from hygge_engine.project.models.settings import FILE_MODIFIED, Surroundings
+from tests.support.files_home import home_of
 
 # Where Arrow counts times from.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-
-
-def home_of(root: Path, pattern: str = "", **keys: Any) -> FilesHome:
-    settings = LocalHomeSettings(type="local", **{"path": pattern or ".", **keys})
-    return FilesHome(LocalLake(root), pattern, settings)
 
 
 def write(root: Path, name: str, content: str | bytes) -> Path:

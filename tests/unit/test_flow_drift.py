@@ -15,8 +15,8 @@ from hygge_engine.journal import Manifest
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
 from tests.faults.world import SourceHome
+from tests.support.recorder import Recorder
 from tests.unit.load_world import FLOW_YML, LoadWorld
-from tests.unit.test_orchestration_local import Recorder
 
 COLUMNS: dict[str, pa.DataType] = {"id": pa.int64(), "value": pa.string(), "modified": pa.int64()}
 

@@ -26,8 +26,8 @@ from hygge_engine.orchestration.schedule import Tick, start_due_loads
 from hygge_engine.orchestration.settling import settle
 from hygge_engine.web.api import Api
 from tests.journal_rows import EPOCH, make_row
+from tests.support.durable_client import Client
 from tests.unit.load_world import FLOW_YML, LoadWorld
-from tests.unit.test_web import Client
 
 MIRRORED = FLOW_YML.replace("key_columns: [id]", "key_columns: [id]\n  mirror_journal: true")
 

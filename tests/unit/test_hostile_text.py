@@ -25,9 +25,9 @@ from hygge_engine.masking import remember_secret
 from hygge_engine.plain_text import is_commanding
 from hygge_engine.telemetry import add_ids_to_logs
 from hygge_engine.web.api import Api
+from tests.support.durable_client import Client
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import find_problems
-from tests.unit.test_web import Client
 
 # A line erased and another written over it; a line forged; a direction turned; what has no width; half a character.
 HOSTILE = "no\x1b[2K\x1b[1A\x9b2J\x07\r\nFORGED 2026-01-01 success\u2028FORGED\x85FORGED\u202e\u200b\ufeff\ud800\x00end"

@@ -50,3 +50,13 @@ def test_the_page_leads_to_files_that_are_there() -> None:
     named = re.findall(r"`((?:hygge_engine|devcloud)/[\w/]+\.py)`", page)
     assert len(named) > 10
     assert not [path for path in named if not (REPOSITORY / path).is_file()]
+
+
+def test_what_tests_share_stands_in_no_module_of_tests() -> None:
+    imports = re.compile(r"^(?:from|import) tests\.[\w.]*\btest_\w+", re.MULTILINE)
+    borrowed = {
+        str(path.relative_to(REPOSITORY)): found
+        for path in sorted((REPOSITORY / "tests").rglob("*.py"))
+        if (found := [name for name in imports.findall(path.read_text()) if not name.endswith(f".{path.stem}")])
+    }
+    assert not borrowed, "tests/support/ is the place for it"

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.fabric_api import PRINCIPAL, WORKSPACE, Fabric
 from tests.unit.infra_bicep import read_parameters
-from tests.unit.test_infra_scripts import PRINCIPAL, WORKSPACE, Fabric
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra" / "bicep"

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.deployment import files_to_deploy
 from tests.unit.infra_scenarios import BICEP_ONLY, snake
-from tests.unit.test_deployment_package import files_to_deploy
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -18,10 +18,10 @@ from hygge_engine.telemetry.lineage.events import load_run_id
 from hygge_engine.telemetry.lineage.lineage import Lineage
 from hygge_engine.telemetry.lineage.settings import LineageRefused, LineageSettings, lineage_settings
 from hygge_engine.telemetry.process import telemetry_from
+from tests.support.traced_runs import run
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import FLOW, load
 from tests.unit.telemetry_world import Receiver, wait_for_what_is_sent
-from tests.unit.test_telemetry_traces import run
 
 PATH = "/api/v1/lineage"
 

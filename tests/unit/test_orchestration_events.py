@@ -6,15 +6,15 @@ import json
 import logging
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hygge_engine.errors import HomeNotFound, HomeUnavailable
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
+from tests.support.logged_events import events
+from tests.support.recorder import Recorder
 from tests.unit.load_world import LoadWorld
-from tests.unit.test_orchestration_local import Recorder
 
 MONITORING = Path(__file__).parents[2] / "infra" / "monitoring"
 
@@ -24,15 +24,6 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadWorld:
     world = LoadWorld(tmp_path, monkeypatch)
     world.fill(orders=5, customers=3, stock=0)
     return world
-
-
-def events(caplog: pytest.LogCaptureFixture) -> dict[str, list[dict[str, Any]]]:
-    """The events in the log, by name."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for record in caplog.records:
-        if match := re.fullmatch(r"(hygge\.\w+) (\{.*\})", record.getMessage()):
-            found.setdefault(match[1], []).append(json.loads(match[2]))
-    return found
 
 
 def fail_once_and_for_all(world: LoadWorld) -> None:

@@ -11,34 +11,11 @@ import pytest
 
 from hygge_engine.orchestration import load as orchestrator
 from hygge_engine.orchestration import verdict
+from tests.support.orchestration_answers import done, plan
 from tests.unit.orchestration_host import START, Host
 
 Answer = dict[str, Any] | Exception
 Slices = Callable[[dict[str, Any]], tuple[float, Answer]]
-
-
-def plan(entities: int = 1, *, concurrency: int = 4, pools: dict[str, int] | None = None) -> dict[str, Any]:
-    connections = list(pools or {"db": 100})
-    return {
-        "status": "planned",
-        "settings_hash": "h1",
-        "concurrency": concurrency,
-        "pools": pools or {"db": 100},
-        "entities": [
-            {
-                "flow": "f",
-                "entity": f"e{number}",
-                "entity_run_id": f"run-{number}",
-                "run_type": "incremental",
-                "connection": connections[number % len(connections)],
-            }
-            for number in range(entities)
-        ],
-    }
-
-
-def done(rows: int = 10) -> dict[str, Any]:
-    return {"status": "done", "rows": rows, "files": 1}
 
 
 def transient(seconds: float = 5.0) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +18,9 @@ from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
+from tests.support.recorder import Recorder
 from tests.unit.load_world import SECOND_FLOW_YML, LoadWorld
 from tests.unit.project_files import HYGGE
-
-
-class Recorder:
-    def __init__(self) -> None:
-        self.thread: set[int] = set()
-        self.entities: list[str] = []
-        self.progress: dict[str, list[int]] = {}
-        self.settled: dict[str, Mapping[str, Any]] = {}
-
-    def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
-        self.thread.add(threading.get_ident())
-        self.entities = [entity["entity"] for entity in entities]
-
-    def entity_progress(self, flow: str, entity: str, rows: int, bytes_: int) -> None:
-        self.thread.add(threading.get_ident())
-        self.progress.setdefault(entity, []).append(rows)
-
-    def entity_settled(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
-        self.thread.add(threading.get_ident())
-        self.settled[entity] = result
 
 
 @pytest.fixture

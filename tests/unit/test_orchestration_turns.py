@@ -13,8 +13,8 @@ import pytest
 from hygge_engine.orchestration.load import SETTLE_ATTEMPTS
 from hygge_engine.orchestration.schedule import ID_PREFIX
 from hygge_engine.orchestration.turns import Turns, activities_at_once
+from tests.support.orchestration_answers import done, plan
 from tests.unit.orchestration_host import START, Host
-from tests.unit.test_orchestration_load import done, plan
 
 AT_ONCE = 4
 SCHEDULED = f"{ID_PREFIX}20261130T061500Z"

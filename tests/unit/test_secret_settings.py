@@ -6,12 +6,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
-from pydantic import BaseModel, SecretStr
 from typer.testing import CliRunner
 
 from hygge_engine.cli import plan as cli_plan
@@ -19,25 +18,17 @@ from hygge_engine.cli.app import app
 from hygge_engine.errors import ConfigurationError, HomeNotFound
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.project import load_project
-from hygge_engine.project.models.project import OPTIONAL_SECTIONS
-from hygge_engine.project.models.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
+from hygge_engine.project.models.settings import CONNECTIONS, STORES, Settings, load_types
 from hygge_engine.web.api import Api
+from tests.support.durable_client import Client
+from tests.support.secret_sections import SECRETS, SECTIONS, secrets_of, with_section
 from tests.unit.load_world import FLOW_YML, LoadWorld
-from tests.unit.project_files import FLOW, HYGGE, write_project
-from tests.unit.test_web import Client
+from tests.unit.project_files import HYGGE, write_project
 
 # As an account key it must be base64, too.
 CANARY = "cAnArYcAnArY"
 
 load_types()
-SECTIONS: dict[str, Mapping[str, type[Settings]]] = {
-    "connections": CONNECTIONS,
-    "home": HOMES,
-    "store": STORES,
-    "journal.location": JOURNAL_PLACES,
-    # They have no type; one that is written there is a mistake like others.
-    **{name: {name: model} for name, model in OPTIONAL_SECTIONS.items()},
-}
 
 # What surrounds the secret in a file that is wrong. `{key}` is the secret's key.
 BROKEN = {
@@ -60,28 +51,10 @@ BROKEN = {
 ON_THE_COMMAND_LINE = ["{key}={canary}", "{key}x={canary}", "{key}=[{canary}", "{key}='{canary}", "{key} {canary}"]
 
 
-def secrets_of(model: type[BaseModel]) -> list[str]:
-    """The model's keys that hold secrets, those of models within it as ``outer.inner``."""
-    found: list[str] = []
-    for name, info in model.model_fields.items():
-        kinds = {info.annotation, *get_args(info.annotation)}
-        found += [name] if SecretStr in kinds else []
-        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        found += [f"{name}.{key}" for kind in inner for key in secrets_of(kind)]
-    return found
-
-
 def models_below(model: type[Settings]) -> set[type[Settings]]:
     """A model's subclasses, and theirs."""
     return {model}.union(*(models_below(inner) for inner in model.__subclasses__()))
 
-
-SECRETS = [
-    (section, kind, key)
-    for section, registry in SECTIONS.items()
-    for kind, model in registry.items()
-    for key in secrets_of(model)
-]
 
 NAMES = [".".join(secret) for secret in SECRETS]
 
@@ -93,19 +66,6 @@ def written(pattern: str, kind: str, key: str) -> str:
     for name in reversed(outer):
         text = f"{{ type: {kind}, {name}: {text} }}"
     return text
-
-
-def with_section(section: str, text: str) -> dict[str, str]:
-    """The sample's files with a section replaced by a text of one line."""
-    if section == "journal.location":
-        return {"hygge": f"{HYGGE}journal:\n  location: {text}\n"}
-    if section == "connections":
-        return {"hygge": f"name: shop\nconnections:\n  shop_db: {text}\n"}
-    if f"{section}:\n" not in FLOW:
-        return {"flows__orders_to_fabric__flow": f"{FLOW}{section}: {text}\n"}
-    begin = FLOW.index(f"{section}:\n")
-    end = FLOW.index("store:\n" if section == "home" else "watermark:\n")
-    return {"flows__orders_to_fabric__flow": f"{FLOW[:begin]}{section}: {text}\n{FLOW[end:]}"}
 
 
 def shown_by(directory: Path, *overrides: str) -> str:

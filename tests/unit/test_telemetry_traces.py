@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,28 +19,15 @@ from opentelemetry.trace import StatusCode, get_current_span
 from hygge_engine.errors import HomeNotFound, HomeUnavailable
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.orchestration.activities import Activities
-from hygge_engine.orchestration.local import LocalLoad
-from hygge_engine.orchestration.request import LoadRequest, usable_traceparent
+from hygge_engine.orchestration.request import usable_traceparent
 from hygge_engine.telemetry import Telemetry, add_ids_to_logs, in_trace_of, names, process, signals
 from hygge_engine.telemetry.lineage import settings as lineage_settings
 from hygge_engine.telemetry.process import CONNECTION_STRING, telemetry_from
 from hygge_engine.telemetry.trace_ids import entity_span_id, load_span_id, trace_id_of
+from tests.support.traced_runs import LOAD, run
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import HYGGE
 from tests.unit.telemetry_world import Machine, Receiver, wait_for_what_is_sent
-
-LOAD = "c1"
-
-
-class Nobody:
-    def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
-        return
-
-    def entity_progress(self, flow: str, entity: str, rows: int, bytes_: int) -> None:
-        return
-
-    def entity_settled(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
-        return
 
 
 @pytest.fixture
@@ -50,11 +36,6 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadWorld:
     world = LoadWorld(tmp_path, monkeypatch)
     world.fill(orders=5, customers=3, stock=0)
     return world
-
-
-def run(world: LoadWorld, telemetry: Telemetry, load_id: str = LOAD) -> dict[str, Any]:
-    request = LoadRequest(requested_by="tests", coordinator_run_id=load_id)
-    return LocalLoad(world.project, request, Nobody(), telemetry=lambda: telemetry).run()
 
 
 def ids(span: ReadableSpan) -> tuple[int, int, int | None]:

@@ -21,10 +21,10 @@ from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest, parse_request
 from hygge_engine.web.api import Api
 from hygge_engine.web.responses import Answer, problem_of
+from tests.support.durable_client import Client
+from tests.support.recorder import Recorder
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import ENVIRONMENT, FLOW, HYGGE, find_problems
-from tests.unit.test_orchestration_local import Recorder
-from tests.unit.test_web import Client
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "threat-model.md"
 

@@ -6,11 +6,8 @@ import asyncio
 import json
 import threading
 import tomllib
-from collections.abc import Callable
-from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,46 +21,12 @@ from hygge_engine.orchestration.source import ProjectSource
 from hygge_engine.web.api import Api
 from hygge_engine.web.door import authenticated
 from hygge_engine.web.responses import Answer, problem_of
+from tests.support.durable_client import Client
+from tests.support.recorder import Recorder
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import write_project
-from tests.unit.test_orchestration_local import Recorder
 
 URL = "https://app.example.com/api/loads"
-
-
-class Client:
-    """A durable client; inputs come back as the text they went in with, as in SDK 1.7."""
-
-    def __init__(self) -> None:
-        self.instances: dict[str, Any] = {}
-        self.events: list[tuple[str, str]] = []
-        self.on_event: Callable[[], None] = lambda: None
-
-    async def start_new(self, orchestration_function_name: str, instance_id: str, client_input: Any) -> Any:
-        self.put(instance_id, input_=json.dumps(client_input))
-        return instance_id
-
-    async def get_status(self, instance_id: str, *, show_input: bool = False) -> Any:
-        return self.instances.get(instance_id)
-
-    async def get_status_by(self, *, runtime_status: Any) -> list[Any]:
-        return list(self.instances.values())
-
-    async def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None:
-        self.events.append((instance_id, event_name))
-        self.on_event()
-
-    def put(self, load_id: str, runtime_status: str = "Running", **values: Any) -> None:
-        now = datetime(2024, 5, 1, 6, tzinfo=UTC)
-        defaults = {
-            "input_": "{}",
-            "output": None,
-            "custom_status": None,
-            "created_time": now,
-            "last_updated_time": now,
-        }
-        status = SimpleNamespace(name=runtime_status)
-        self.instances[load_id] = SimpleNamespace(instance_id=load_id, runtime_status=status, **{**defaults, **values})
 
 
 @pytest.fixture

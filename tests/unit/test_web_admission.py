@@ -15,9 +15,9 @@ import pytest
 from hygge_engine.orchestration.schedule import ID_PREFIX, Tick, start_due_loads
 from hygge_engine.web.api import Api
 from hygge_engine.web.responses import Answer
+from tests.support.durable_client import Client
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import HYGGE
-from tests.unit.test_web import Client
 
 LIMIT = 5
 NAMES = ("orders", "customers", "stock")

@@ -16,8 +16,8 @@ from hygge_engine.project import Project
 from hygge_engine.web.api import Api
 from hygge_engine.web.door import BODY_LIMIT_BYTES, base_url
 from hygge_engine.web.responses import PROBLEMS_LIMIT, Answer
+from tests.support.durable_client import Client
 from tests.unit.load_world import LoadWorld
-from tests.unit.test_web import Client
 
 KIB = 1024
 

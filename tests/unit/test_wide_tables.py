@@ -21,8 +21,8 @@ from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.files.convert import CANDIDATES, columns_to_values, fitting_columns, to_values
 from hygge_engine.homes.files.settings import ColumnSettings
+from tests.support.files_home import home_of
 from tests.unit.project_files import load
-from tests.unit.test_files_home import home_of
 
 TEXTS = st.none() | st.sampled_from(["7", "1.5", "1.0", "-3", "2024-02-29", "2024-02-30", "true", "", "x", "9" * 20])
 TABLES = st.integers(1, 4).flatmap(

@@ -1,0 +1,1 @@
+"""What tests of several modules share: worlds, stand-ins and recorders. No test is in here."""
