@@ -14,7 +14,7 @@ import pytest
 from hygge_engine.journal.rows import RunStatus
 from hygge_engine.project.models.settings import RunType
 from hygge_engine.telemetry import names
-from tests.unit.test_error_pages import codes
+from tests.support.error_codes import codes
 
 ROOT = Path(__file__).parents[2]
 
