@@ -465,7 +465,9 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
         {"columns": {"v": {"type": "date", "epoch": 1900}}},
         "line 2, column 'v': what stands there (2 characters) is no date",
     ),
-    ("a.csv", "id,v\n1,é\n".encode("utf-16-le"), {}, "in/a.csv is text in utf-16-le, and has no byte order mark"),
+    ("a.csv", "id,v\n1,é\n".encode("utf-16-le"), {}, "in/a.csv, line 1: here begin NUL .* utf-16-le"),
+    ("a.csv", "id,v\n1,é\n".encode("utf-16-be"), {}, "in/a.csv, line 1: here begin NUL .* utf-16-be"),
+    ("a.csv", "id,v\n1,\0\n2,\0\n3,\0\n", {}, "in/a.csv, line 2: here begin NUL characters"),
     ("a.csv", "id,v\n1,é\n".encode("utf-16-be"), {"encoding": "utf-16-le"}, "in/a.csv is text in utf-16-be"),
     ("a.csv", "id,v\n".encode("utf-32"), {}, "in/a.csv is text in UTF-32"),
     ("a.csv", gzip.compress(b"id\n1\n"), {}, "in/a.csv is gzip-compressed"),
@@ -482,6 +484,14 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     ("a.ndjson", '{"a":1}\n{"a":2,"a":3}\n', {}, "in/a.ndjson, line 2: the key 'a' comes twice"),
     ("a.ndjson", '{"a":1}\n{"a":"x \\ud83d y"}\n', {}, r"in/a.ndjson, line 2, key 'a': \ud83d is half a character"),
     ("a.ndjson", '{"a":1}\n\n{"a":{"b":NaN}}\n', {}, "in/a.ndjson, line 3, key 'a': NaN within a nested value"),
+    ("a.ndjson", '{"a":{"b":1,"b":2}}\n', {}, "in/a.ndjson, line 1, key 'a': a key comes twice"),
+    ("a.ndjson", '{"a":1}\n{"z":"\\n","a":[{"b":[{"c":1,"c":1}]}]}\n', {}, "line 2, key 'a': a key comes twice"),
+    ("a.ndjson", '{"a":{"b":1,"\\u0062":2}}\n', {}, "in/a.ndjson, line 1, key 'a': a key comes twice"),
+    ("a.ndjson", '{"a":[]}\n{"a":["\\ud83d"]}\n', {}, r"in/a.ndjson, line 2, key 'a': \ud83d is half a character"),
+    ("a.ndjson", '{"a":{"x\\uDE00":1}}\n', {}, r"in/a.ndjson, line 1, key 'a': \ude00 is half a character"),
+    ("a.ndjson", '{"a":[["\\ude00\\ud83d"]]}\n', {}, "in/a.ndjson, line 1, key 'a': .* is half a character"),
+    ("a.ndjson", "{}\n{}\n", {}, "in/a.ndjson has no columns"),
+    ("a.ndjson", "\n", {}, "in/a.ndjson has no columns"),
     ("a.ndjson", '{"a":1}\n{"a":1},{"a":2}\n', {}, "in/a.ndjson, line 2: "),
     ("a.ndjson", '{"a":[1\n2]}\n', {}, "in/a.ndjson, line 1: "),
     ("a.ndjson", '{"a":1}\n{"a":"tab\there"}\n', {}, "in/a.ndjson, line 2: "),
@@ -499,6 +509,32 @@ def test_what_cannot_be_read_as_it_is_says_so_with_its_place(
     with pytest.raises(Unreadable) as caught:
         rows(FilesHome(LocalLake(tmp_path / "in"), "*", settings, settings.fixed_folder()))
     assert re.match(message, caught.value.message) or message in caught.value.message
+
+
+@pytest.mark.parametrize("partitioned", [False, True])
+def test_rows_of_parquet_without_columns_are_refused(tmp_path: Path, partitioned: bool) -> None:
+    folder = tmp_path / "in" / "year=2024" if partitioned else tmp_path / "in"
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table({"v": [1, 2]}).select([]), folder / "a.parquet")
+    settings = LocalHomeSettings(type="local", path="in/**", format="parquet")
+    with pytest.raises(Unreadable, match=r"a\.parquet has no columns"):
+        FilesHome(LocalLake(tmp_path / "in"), "**", settings, settings.fixed_folder()).describe()
+
+
+def test_whole_characters_and_keys_of_several_objects_stay_as_they_are_written(tmp_path: Path) -> None:
+    kept = ['[{"b":1},{"b":2}]', '{"b":{"b":1}}', '["\\ud83d\\ude00","\\\\ud83d"]']
+    write(tmp_path, "in/a.ndjson", "".join(f'{{"a":{each}}}\n' for each in kept))
+    settings = LocalHomeSettings(type="local", path="in/*", format="ndjson")
+    home = FilesHome(LocalLake(tmp_path / "in"), "*", settings, settings.fixed_folder())
+    assert rows(home) == [{"a": each} for each in kept]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_a_named_encoding_is_believed_of_nul_characters(tmp_path: Path, encoding: Any) -> None:
+    write(tmp_path, "in/a.csv", "id,v\n1,\0\n2,\0\n3,\0\n")
+    settings = LocalHomeSettings(type="local", path="in/*", format="csv", encoding=encoding)
+    home = FilesHome(LocalLake(tmp_path / "in"), "*", settings, settings.fixed_folder())
+    assert rows(home) == [{"id": number, "v": "\0"} for number in (1, 2, 3)]
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,15 @@ def _codec_of(file: SourceFile, head: bytes, encoding: str) -> tuple[int, str]:
     found = _utf16_of(head)
     if encoding == "utf-16":
         return 0, found or "utf-16-le"
-    if found not in (None, encoding):
+    if found in (None, encoding):
+        return 0, encoding
+    if encoding == "auto":
+        raise Unreadable(
+            f"{file.name}, line {count_lines(head[: head.index(0)]) + 1}: here begin NUL characters, as text in "
+            f"{found} without a byte order mark has them.",
+            hint=f"Set encoding: {found}, or encoding: utf-8 if the NUL characters belong to the values.",
+        )
+    if encoding.startswith("utf-16"):
         raise Unreadable(f"{file.name} is text in {found}, and has no byte order mark.", hint=f"Set encoding: {found}.")
     return 0, encoding
 

@@ -111,6 +111,11 @@ class FilesHome:
         if self._table is None:
             with self._reading():
                 columns, rows = self._format.describe(self.files)
+            if not columns:
+                raise Unreadable(
+                    f"{self.files[0].name} has no columns, and so its rows hold nothing that could land.",
+                    hint="Write at least one value in a row, or leave the file out of path.",
+                )
             folders = self._folder_columns()
             names = {column.name for column in folders}
             columns = [*(column for column in columns if column.name not in names), *folders]

@@ -34,6 +34,7 @@ _ONE_OBJECT = "NDJSON has one whole object on each line."
 _BLANKS = " \t\r\n"
 _SPACE = re.compile(rf"[{_BLANKS}]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class _Number(str):
@@ -50,8 +51,14 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} within a nested value is no JSON")
 
 
+def _unrepeated(pairs: list[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
+    if first_twice(name for name, _ in pairs) is not None:
+        raise ValueError("a key comes twice in one object of its value, so that its value cannot be told")
+    return tuple(pairs)
+
+
 _STRICT_DECODER = json.JSONDecoder(
-    object_pairs_hook=tuple, parse_int=_Number, parse_float=_Number, parse_constant=_refuse
+    object_pairs_hook=_unrepeated, parse_int=_Number, parse_float=_Number, parse_constant=_refuse
 )
 
 
@@ -140,7 +147,7 @@ class NdjsonFormat(TextFormat):
         try:
             return _source_of(text, key)
         except ValueError as error:
-            raise Unreadable(f"{file.name}, line {number}, key {key!r}: {error}.", hint=_ONE_OBJECT) from None
+            raise Unreadable(f"{file.name}, line {number}, key {key!r}: {error}.", hint="Correct the file.") from None
 
     def _frame(self, file: SourceFile, rows: _Rows, texts: dict[str, list[str | None]]) -> pl.DataFrame:
         if not texts:
@@ -246,16 +253,29 @@ def _source_of(text: str, name: str) -> str:
     if "\\" not in text and text.count(token) == 1:
         # Without escapes it can only be the key itself.
         begin = _after_blanks(text, _after_blanks(text, text.index(token) + len(token)) + 1)
-        return text[begin : _STRICT_DECODER.raw_decode(text, begin)[1]]
+        return text[begin : _STRICT_DECODER.raw_decode(text, begin)[1]]  # nor can it hold half a character
     at = _after_blanks(text, text.index("{") + 1)
     while True:
         key, at = _DECODER.raw_decode(text, at)
         begin = _after_blanks(text, _after_blanks(text, at) + 1)
         decoder = _STRICT_DECODER if key == name else _DECODER
-        _, end = decoder.raw_decode(text, begin)
+        value, end = decoder.raw_decode(text, begin)
         if key == name:
+            if _ESCAPED_SURROGATE.search(text, begin, end):
+                _refuse_halves(value)
             return text[begin:end]
         at = _after_blanks(text, _after_blanks(text, end) + 1)
+
+
+def _refuse_halves(value: object) -> None:
+    """Raises ValueError for half a character anywhere in a nested value, whose objects are tuples of pairs."""
+    pending = [value]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, tuple | list):
+            pending.extend(value)
+        elif isinstance(value, str) and (half := _SURROGATE.search(value)):
+            raise ValueError(f"\\u{ord(half[0]):04x} is half a character without its other half")
 
 
 def _after_blanks(text: str, at: int) -> int:
