@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 
+import pyodbc
 import pytest
 
-from hygge_engine.errors import HomeUnavailable
+from hygge_engine.errors import HomeError, HomeUnavailable
+from hygge_engine.homes.mssql import mssql_python_session, pyodbc_session
 from hygge_engine.homes.mssql.connect import connection_string
 from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection
@@ -31,6 +33,22 @@ def test_a_server_that_is_down_is_said_to_be_so_without_waiting_for_the_login_ti
         open_session(connection)
     assert caught.value.transient
     assert "canary" not in str(caught.value)
+
+
+def test_messages_come_in_the_language_that_they_are_told_apart_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def refuse(text: str, **options: object) -> None:
+        said.append(text)
+        raise pyodbc.Error("08001", "no")
+
+    unmade = object.__new__(mssql_python_session._NamedConnection)
+    said.append(unmade._construct_connection_string("Server=sql.example;")[0])
+    monkeypatch.setattr(pyodbc, "connect", refuse)
+    settings = {"server": "sql.example", "database": "shop", "username": "u", "password": "p"}
+    with pytest.raises(HomeError):
+        pyodbc_session.PyodbcSession(MssqlConnection.model_validate(settings))
+    assert ["Language=us_english;" in text for text in said] == [True, True]
 
 
 @pytest.mark.parametrize(("intent", "shown"), [("read_only", True), ("read_write", False)])

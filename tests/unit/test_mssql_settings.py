@@ -61,6 +61,8 @@ def test_the_address_is_a_host_with_its_port_or_an_instance(keys: dict[str, Any]
         ({"server": ",1433"}, "expected a host name"),
         ({"server": "\\shop"}, "expected a host name"),
         ({"server": "sql.example\\,1433"}, "name of an instance"),
+        ({"server": "sql.example\\INST:1433"}, "no colon: sql.example"),
+        ({"server": "sql.example\\IN:ST"}, "no name of an instance"),
         ({"server": "sql.example,\uff11\uff14"}, "port between"),
         ({"application_intent": "readonly"}, "read_only"),
         ({"password": None}, "needs password"),

@@ -387,4 +387,6 @@ def _not_found(session: Session, schema: str, name: str, error: HomeNotFound) ->
     names = [f"{row[0]}.{row[1]}" for row in _names(session)]
     like = nearest(f"{schema}.{name}", names)
     hint = f"Did you mean `{like}`?" if like else "The database has no such table or view that this login may see."
+    if like == f"{schema}.{name}":
+        hint = "It is there itself: a synonym or a view whose own table is gone, or hidden from this login."
     return HomeNotFound(f"There is no table or view {schema}.{name}: {error.message}", hint=hint)

@@ -19,6 +19,10 @@ from hygge_engine.masking import remember_secret
 
 APPLICATION_NAME: Final = "hygge-engine"
 
+# In which messages come that mssql-python leaves without their numbers, whatever the login's own language is. Dates in
+# queries of one's own are then read in its order, too: month, day, year.
+LANGUAGE: Final = "Language=us_english;"
+
 # SQL_COPT_SS_ACCESS_TOKEN of msodbcsql.h: the connection attribute that carries an Entra token.
 ACCESS_TOKEN_ATTRIBUTE: Final = 1256
 

@@ -15,6 +15,7 @@ from mssql_python.exceptions import Exception as DriverError
 
 from hygge_engine.homes.mssql.connect import (
     APPLICATION_NAME,
+    LANGUAGE,
     access_token,
     connection_string,
     secrets_of,
@@ -46,12 +47,16 @@ _BYTES_AT_ONCE = 8 << 20
 
 
 class _NamedConnection(mssql_python.Connection):
-    """A connection that shows on the server under this application's name: the driver offers no setting for it."""
+    """A connection that shows on the server under this application's name, and speaks English: the driver offers no
+    setting for either."""
 
     def _construct_connection_string(self, connection_str: str = "", **kwargs: Any) -> tuple[str, dict[str, str]]:
         text, parameters = super()._construct_connection_string(connection_str, **kwargs)
         name = parameters.get("APP", "")
-        return text.replace(f"APP={name};", f"APP={APPLICATION_NAME};"), {**parameters, "APP": APPLICATION_NAME}
+        return text.replace(f"APP={name};", f"APP={APPLICATION_NAME};{LANGUAGE}"), {
+            **parameters,
+            "APP": APPLICATION_NAME,
+        }
 
 
 class _KnownToken:

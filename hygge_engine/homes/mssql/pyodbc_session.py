@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyodbc
 
-from hygge_engine.homes.mssql.connect import APPLICATION_NAME, connection_string, secrets_of, token_attributes
+from hygge_engine.homes.mssql.connect import APPLICATION_NAME, LANGUAGE, connection_string, secrets_of, token_attributes
 from hygge_engine.homes.mssql.driver_thread import (
     CLOSING_SECONDS,
     LOGIN_OVERTIME_SECONDS,
@@ -298,7 +298,7 @@ def _instant(raw: bytes) -> str:
 
 def _connect(connection: MssqlConnection, attributes: dict[int, bytes]) -> pyodbc.Connection:
     opened = pyodbc.connect(
-        f"Driver={{{_driver()}}};APP={APPLICATION_NAME};{connection_string(connection)}",
+        f"Driver={{{_driver()}}};APP={APPLICATION_NAME};{LANGUAGE}{connection_string(connection)}",
         autocommit=True,
         timeout=connection.login_timeout_seconds,
         attrs_before={**attributes},

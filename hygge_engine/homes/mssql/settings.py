@@ -150,6 +150,10 @@ class MssqlConnection(ConnectionSettings):
         host, backslash, instance = (part.strip() for part in place.partition("\\"))
         if backslash and (not instance or "\\" in instance):
             raise ValueError("expected the name of an instance after the backslash: sql.example.com\\name")
+        if found := _COLON_AND_PORT.fullmatch(instance):
+            raise ValueError(f"a comma stands before the port of a SQL Server, no colon: {host}\\{found[1]},{found[2]}")
+        if any(character in instance for character in ": "):
+            raise ValueError(f"{instance!r} is no name of an instance: expected letters, digits, _ or $")
         return _checked_host(host) + backslash + instance + comma + port
 
     @model_validator(mode="after")
