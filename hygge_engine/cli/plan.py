@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from hygge_engine.cli.figures import rows_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, setting_place
 from hygge_engine.cli.output import echo, echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
-from hygge_engine.errors import HyggeError
+from hygge_engine.errors import HyggeError, SchemaChanged
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.blocked import has_moved_on
 from hygge_engine.flow.bounds import cursor_type_of
+from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.ownership import author_of, check_author
 from hygge_engine.flow.planner import BACK_HINT, look_at_place, spelling_of
@@ -152,7 +153,7 @@ def _plan_entity(
         line.errors.append(f"the source: {error}" + (f" ({place})" if place else ""))
     try:
         if state is not None and polish is not None:
-            _add_destination(line, destination, state, polish)
+            _add_destination(line, destination, state, polish, entity)
     except HyggeError as error:
         line.errors.append(f"the destination: {error}")
     return line, state
@@ -199,10 +200,25 @@ def _add_source(line: Line, table: SourceSchema, entity: Entity, project: Projec
     return polish
 
 
-def _add_destination(line: Line, destination: Destination[Any], state: LandingState, polish: Polish) -> None:
-    """Whether the source's rows can settle where they are to."""
+def _add_destination(
+    line: Line, destination: Destination[Any], state: LandingState, polish: Polish, entity: Entity
+) -> None:
+    """Whether the source's rows can settle where they are to, and still fit those that have landed. Raises
+    SchemaChanged, and what `look_at_place` raises."""
     mode = mode_of(state, reload=line.run_type == "full_drop")
-    line.warnings += look_at_place(destination, state, polish, [column.name for column in polish.table.columns], mode)
+    columns = {column.name: str(column.type) for column in polish.table.columns}
+    if mode == "changes":
+        opened = state.open
+        meant = opened.before if opened is not None and not opened.has_landed else None
+        landed = state if meant is None else replace(state, **vars(meant))
+        drift = compare(landed, columns, entity.schema_changes, polish.treatments)
+        if drift.refused:
+            raise SchemaChanged(drift.message, hint=RELOAD_HINT)
+        line.warnings += [drift.message] if drift.message else []
+        if drift.rebuilds:
+            line.mode = mode = "reload"
+        columns = drift.columns
+    line.warnings += look_at_place(destination, state, polish, columns, mode)
 
 
 def _add_state(line: Line, state: LandingState) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -41,6 +42,10 @@ from hygge_engine.watermark import Watermark
 if TYPE_CHECKING:
     from hygge_engine.project import Entity
 
+
+POLISH_CHANGED = "polish has changed while a load was under way, and the rest of its rows would land otherwise"
+POLISH_HINT = f"Restore it until that load has ended. {RELOAD_HINT}"
+_DIGEST_BYTES = 8
 
 BACK_HINT = "Reload the table with run_type full_drop, or set watermark.on_backwards to reload or ignore."
 
@@ -141,6 +146,7 @@ class LoadPlanner:
         self._record_columns(polish.table, columns, change)
         told_apart = _told_apart(polish.table, keys)
         opened = replace(opened, message=self.message, order=_reading_order(source), told_apart=told_apart)
+        opened = replace(opened, polish=polish_digest(self._entity))
         self._lease.begin(opened, key_columns=keys, columns=columns, treatments=polish.treatments)
         return self._lease.open
 
@@ -164,12 +170,13 @@ class LoadPlanner:
             look_at_place(self._destination, state, polish, state.columns, opened.mode)
         columns = {column.name: str(column.type) for column in polish.table.columns}
         drift = compare(state, columns, self._entity.schema_changes, polish.treatments)
+        repolished = opened.polish not in ("", polish_digest(self._entity))
         is_other_order = opened.position is not None and opened.order not in ((), _reading_order(source))
         is_other = is_other_order or keys != state.key_columns
         if not opened.has_landed or not state.has_history:
             treatments = {name: text for name, text in polish.treatments.items() if name in state.columns}
-            return is_other or drift.columns != state.columns or treatments != state.treatments
-        if not (drift.refused or drift.rebuilds or is_other):
+            return is_other or repolished or drift.columns != state.columns or treatments != state.treatments
+        if not (drift.refused or drift.rebuilds or is_other or repolished):
             return False
         if not drift.rebuilds and (state.treatments or not polish.is_plain):
             self.landed()  # says that polish has changed, where it has
@@ -177,6 +184,8 @@ class LoadPlanner:
             self._check_key(keys)
         if drift.refused or (drift.rebuilds and self._task.is_backfill):
             raise SchemaChanged(drift.message, hint=RELOAD_HINT)
+        if repolished and not drift.rebuilds:
+            raise SchemaChanged(POLISH_CHANGED, hint=POLISH_HINT)
         if not drift.rebuilds:
             order = ", ".join(_reading_order(source))
             raise SourceChanged(
@@ -316,12 +325,14 @@ class LoadPlanner:
 
     def _is_expired(self, lower: str) -> bool:
         """Raises ChangesExpired where ``on_expired`` is fail."""
-        settings = self._entity.watermark
+        settings, mark = self._entity.watermark, self._lease.state.watermark
         high = self._home.high_water(CHANGE_TRACKING)
-        if Watermark(CHANGE_TRACKING, high.type, lower).is_within(high.oldest, high.value):
+        goes_on = mark is None or not (mark.since and high.since) or mark.since == high.since
+        if goes_on and Watermark(CHANGE_TRACKING, high.type, lower).is_within(high.oldest, high.value):
             return False
         found = f"{self.describe().name} was loaded up to version {lower}, its changes are known from "
         found += f"{high.oldest} to {high.value}"
+        found += "" if goes_on else f", and were not kept until version {high.since}"
         if settings is None or settings.on_expired == "fail":
             raise ChangesExpired(found, hint=RELOAD_HINT)
         self._notes.append(f"{found}: reloaded")
@@ -453,11 +464,14 @@ def landed_table(polish: Polish, state: LandingState) -> SourceSchema:
     needed = state.key_columns if polish.is_plain else tuple(columns)
     landed = {name: text for name, text in polish.treatments.items() if name in columns}
     if not names.issuperset(needed) or state.treatments != landed:
-        raise SchemaChanged(
-            "polish has changed while a load was under way, and the rest of its rows would land otherwise",
-            hint=f"Restore it until that load has ended. {RELOAD_HINT}",
-        )
+        raise SchemaChanged(POLISH_CHANGED, hint=POLISH_HINT)
     return replace(table, columns=tuple(column for column in table.columns if column.name in columns))
+
+
+def polish_digest(entity: Entity) -> str:
+    """What tells the polish of an entity from another one: all that its settings say."""
+    settings = entity.polish.model_dump_json() if entity.polish is not None else ""
+    return hashlib.blake2b(settings.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def window_of(opened: OpenLoad, state: LandingState, polish: Polish) -> ReadWindow:

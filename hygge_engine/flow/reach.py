@@ -44,7 +44,7 @@ def reach_of(home: Home, high: HighWater, settings: WatermarkSettings, mark: Wat
     cursor = settings.cursor
     allowed = _allowed(high, settings)
     found = high if allowed is None else allowed
-    upper = Watermark(cursor, high.type, found.value, found.ties, found.boundary)
+    upper = Watermark(cursor, high.type, found.value, found.ties, found.boundary, high.since)
     ahead = ""
     if allowed is not None:
         ahead = (

@@ -104,8 +104,9 @@ class HighWater:
     ``ties`` counts the rows at exactly that value: when more of them appear later, the next load reads the value
     again, so that rows which share the boundary's timestamp are never lost. ``null_cursors`` counts the rows whose
     cursor is NULL: an incremental read never sees them. ``oldest`` is the oldest value after which all changes are
-    still known; None where that is any. ``boundary`` names what is at exactly that value, where the home knows it
-    without reading rows.
+    still known; None where that is any. ``since`` tells one stretch of kept changes from a later one, after a time in
+    which none were kept; empty where the home does not know. ``boundary`` names what is at exactly that value, where
+    the home knows it without reading rows.
 
     Of a cursor of times, ``clock`` is the source's own time, as one of its values; None where it has none. Where rows
     lie after it, ``later`` counts them, and ``present`` is the upper bound without them.
@@ -116,6 +117,7 @@ class HighWater:
     ties: int = 0
     null_cursors: int = 0
     oldest: str | None = None
+    since: str = ""
     boundary: Boundary | None = None
     clock: str | None = None
     later: int = 0

@@ -34,6 +34,7 @@ class Watermark:
 
     ``value`` is in its home's own exact text form, None where the source was empty. ``ties`` counts the rows that had
     exactly ``value`` when the bound was fixed; ``boundary`` remembers those that landed.
+    ``since`` is what the home says of Change Tracking (`HighWater`).
     """
 
     column: str
@@ -41,6 +42,7 @@ class Watermark:
     value: str | None = None
     ties: int = 0
     boundary: Boundary | None = None
+    since: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping, as the landing state keeps it."""

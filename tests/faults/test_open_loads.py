@@ -14,6 +14,7 @@ import pytest
 from hygge_engine.errors import HomeUnavailable
 from hygge_engine.homes.base import Batch, Column, Position, ReadWindow, SourceSchema
 from hygge_engine.project.models.expectations import ExpectationsSettings
+from hygge_engine.project.models.polish import PolishSettings
 from hygge_engine.project.models.project import SchemaChangesSettings, WatermarkSettings
 from hygge_engine.project.models.settings import RunType
 from tests.faults.world import Source, SourceHome, Watching
@@ -130,6 +131,27 @@ def test_a_load_that_has_landed_nothing_begins_again_with_what_the_source_has_no
     assert finish(world, "next", "incremental").status == "done"
     world.check()
     assert world.state().columns["modified"] == "int32"
+
+
+@pytest.mark.parametrize(
+    "polish", [{"constants": {"origin": "new"}}, {"constants": {"origin": "old", "more": 1}}, {"trim": ["value"]}]
+)
+def test_no_load_lands_by_two_kinds_of_polish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, polish: dict[str, Any]
+) -> None:
+    world = BlockedWorld(tmp_path, monkeypatch, slice_minutes=0)
+    old = replace(world.entity, polish=PolishSettings.model_validate({"constants": {"origin": "old"}}))
+    new = replace(world.entity, polish=PolishSettings.model_validate(polish))
+    world.entity = old
+    world.source.put(*range(7))
+    open_slice(world)
+    world.entity = new
+    landed = world.ids()
+    assert finish(world, "next", "incremental").error == "store.schema_changed"
+    assert world.ids() == landed
+    world.entity = old
+    assert finish(world, "last", "incremental").status == "done"
+    assert set(world.replicator.table("dbo", "things")["origin"].to_pylist()) == {"old"}
 
 
 @pytest.mark.parametrize("run_type", ["incremental", "full_drop"])

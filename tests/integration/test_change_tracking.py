@@ -234,6 +234,22 @@ def test_forgotten_changes_fail_loudly_or_reload_where_that_is_wanted(world: Wor
     world.check()
 
 
+@pytest.mark.parametrize(
+    "gap", ["INSERT INTO dbo.items (id, name) VALUES (70, N'gap')", "DELETE FROM dbo.items WHERE id = 2"]
+)
+def test_changes_while_none_were_kept_are_not_passed_over(world: World, gap: str) -> None:
+    world.load()
+    world.sql("UPDATE dbo.items SET name = N'x' WHERE id = 1")
+    world.load()
+    world.sql("ALTER TABLE dbo.items DISABLE CHANGE_TRACKING", gap, "ALTER TABLE dbo.items ENABLE CHANGE_TRACKING")
+    code, settled = world.run()
+    assert (code, settled["error"]) == (1, "home.changes_expired")
+    assert "were not kept until version" in settled["message"]
+    world.write("{ change_tracking: true, on_expired: reload }")
+    world.load()
+    world.check()
+
+
 def test_a_table_that_was_loaded_by_a_column_is_reloaded_first(world: World) -> None:
     world.write("{ column: at }")
     world.load()

@@ -187,6 +187,8 @@ def test_another_salt_or_mask_stops_an_increment_and_a_reload_is_the_way_back(wo
         ({"mask": {"CustomerNo": "hash"}}, "e_mail landed by polish (mask email), would land as it is"),
     ):
         world.write(**changed)
+        code, output = world.invoke("plan", "--json")
+        assert (code, message in output) == (1, True)
         settled = world.run()
         assert (settled["status"], settled["error"]) == ("failed", "store.schema_changed")
         assert message in settled["message"]

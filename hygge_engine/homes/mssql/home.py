@@ -42,7 +42,7 @@ from hygge_engine.homes.mssql.ranges import RANGES_PER_READER, KeyRange, positio
 from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session, whole
 from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
-from hygge_engine.homes.mssql.tracking import OPERATION, VERSIONS, changes_source, split_deletes
+from hygge_engine.homes.mssql.tracking import BEGAN, OPERATION, VERSIONS, changes_source, split_deletes
 from hygge_engine.homes.mssql.trial import Trial
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, exact_text, keeps_apart, loss
 from hygge_engine.homes.mssql.values import Parameter, parameter, to_text
@@ -445,7 +445,17 @@ class MssqlHome:
                 hint=f"ALTER TABLE {source.tracked} ENABLE CHANGE_TRACKING, "
                 f"and GRANT VIEW CHANGE TRACKING ON {source.tracked} TO the login.",
             )
-        return HighWater(str(current), "version", oldest=str(oldest))
+        return HighWater(str(current), "version", oldest=str(oldest), since=self._tracked_since(source.tracked))
+
+    def _tracked_since(self, table: str) -> str:
+        """From which version on changes have been kept without a break; empty from a server that does not tell."""
+        try:
+            rows = self._ask(BEGAN, table)
+        except HomeError as error:
+            if error.transient:
+                raise
+            return ""
+        return str(rows[0][0]) if rows and rows[0][0] is not None else ""
 
     def _check_reached(self, cursor: SourceColumn, window: ReadWindow) -> None:
         """Secondaries lag, each by a time of its own: rows up to a bound that another one has shown may not have come

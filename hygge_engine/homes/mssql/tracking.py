@@ -18,6 +18,10 @@ from hygge_engine.homes.mssql.types import SourceColumn
 # Current and oldest version; NULL where tracking is off, or where the login may not know.
 VERSIONS = "SELECT CHANGE_TRACKING_CURRENT_VERSION(), CHANGE_TRACKING_MIN_VALID_VERSION(OBJECT_ID(?))"
 
+# The version at which a table's changes began to be kept. It is another one after they were not for a while, where the
+# oldest version alone may be just the one that was loaded last.
+BEGAN = "SELECT begin_version FROM sys.change_tracking_tables WHERE object_id = OBJECT_ID(?)"
+
 # The first column of `changes_source`: I, U or D.
 OPERATION = SourceColumn("SYS_CHANGE_OPERATION", "nchar", 2)
 

@@ -115,7 +115,8 @@ class OpenLoad:
     ``rows``, ``bytes`` and ``files`` are totals over all slices. ``message`` is what the journal should say of
     its beginning. ``order`` are the source's key columns with their types, in which ``position`` means something; empty
     where it means something else, or in documents of earlier versions. ``told_apart`` are the key's columns of text in
-    which the source takes "a" and "A" for two, each with what it takes for one all the same (`Folding`). ``before`` is
+    which the source takes "a" and "A" for two, each with what it takes for one all the same (`Folding`). ``polish``
+    tells the polish that it was begun with from another one. ``before`` is
     what the state said when the load began, which holds again if it is discarded before anything of it has landed.
     """
 
@@ -139,6 +140,7 @@ class OpenLoad:
     unbounded: bool = False
     order: tuple[str, ...] = ()
     told_apart: dict[str, str] = field(default_factory=dict)
+    polish: str = ""
     before: Shape | None = None
     rows: int = 0
     bytes: int = 0
