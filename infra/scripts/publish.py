@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 WAIT_SECONDS = 900.0
 POLL_SECONDS = 5.0
+MOST_BYTES = 1_000_000
 
 # How a deployment ends, in the words of the SCM site.
 DONE = 4
@@ -63,8 +64,19 @@ class ScmSite:
         self._url = url.rstrip("/")
         self._secret = parts.scheme == "https"
 
-    def ask(self, path: str, package: Path | None = None) -> dict[str, Any]:
-        """The answer to a look (GET), or to a package (POST). Raises PublishError, urllib.error.HTTPError."""
+    def latest(self) -> dict[str, Any]:
+        """The deployment that the site calls its latest; nothing where it has none. Raises as `ask`."""
+        try:
+            answer = self.ask("/api/deployments/latest")
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return {}
+            raise
+        return answer if isinstance(answer, dict) else {}
+
+    def ask(self, path: str, package: Path | None = None) -> Any:
+        """The answer to a look (GET), or to a package (POST), decoded; the text itself where it is no JSON, an id for
+        one. Raises PublishError, urllib.error.HTTPError."""
         request = urllib.request.Request(f"{self._url}{path}")  # noqa: S310
         if self._secret:
             token = azure_cli("account", "get-access-token", "--query", "accessToken", "--output", "tsv")
@@ -75,32 +87,39 @@ class ScmSite:
             data = package.read_bytes()
         try:
             with urllib.request.urlopen(request, data, timeout=600) as answer:  # noqa: S310
-                decoded = json.loads(answer.read() or b"{}")
+                text = answer.read(MOST_BYTES).decode(errors="replace").strip()
         except urllib.error.HTTPError:
             raise
         except OSError as error:
             raise PublishError(f"{self._url} cannot be reached: {error}") from None
+        try:
+            return json.loads(text)
         except ValueError:
-            decoded = {}
-        return decoded if isinstance(decoded, dict) else {}
+            return text
 
 
 def publish(site: ScmSite, package: Path) -> None:
-    """Hand in the package, and wait until it is deployed. Raises PublishError."""
+    """Hand in the package, and wait until it is deployed: it, and not one that was handed in before and that the site
+    still calls its latest. Raises PublishError."""
     try:
-        site.ask("/api/publish?RemoteBuild=false&Deployer=hygge", package)
+        before = site.latest().get("id")
+        handed_in = site.ask("/api/publish?RemoteBuild=false&Deployer=hygge", package)
     except urllib.error.HTTPError as error:
         said = error.read(2000).decode(errors="replace").strip()
         raise PublishError(f"The SCM site refused the package: {error.code} {error.reason}\n{said}".strip()) from None
+    ours = handed_in if isinstance(handed_in, str) and handed_in else None
+    seen: Any = None
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
         try:
-            status = site.ask("/api/deployments/latest").get("status")
+            latest = site.latest()
         except urllib.error.HTTPError as error:
-            # It answers 404 until the deployment has begun.
-            if error.code not in (404, 429, 500, 502, 503):
+            if error.code not in (429, 500, 502, 503):
                 raise PublishError(f"The SCM site does not tell how it went: {error.code} {error.reason}") from None
-            status = None
+            latest = {}
+        seen = latest.get("id", seen)
+        is_ours = seen == ours if ours else seen not in (None, before)
+        status = latest.get("status") if is_ours else None
         if status == DONE:
             return
         if status in ENDED_OTHERWISE:
@@ -108,7 +127,10 @@ def publish(site: ScmSite, package: Path) -> None:
                 f"The deployment {ENDED_OTHERWISE[status]}. `az functionapp log deployment show` has more."
             )
         time.sleep(POLL_SECONDS)
-    raise PublishError(f"Waited {WAIT_SECONDS:.0f} s for the deployment to end.")
+    raise PublishError(
+        f"Waited {WAIT_SECONDS:.0f} s for the deployment {ours or ''} to end; the latest is {seen or 'none'}. "
+        "`az functionapp log deployment list` has more."
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

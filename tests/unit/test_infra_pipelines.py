@@ -313,8 +313,10 @@ def test_deploy_sh_can_show_and_change_nothing(tmp_path: Path) -> None:
 class ScmSite:
     """Stands in for the site that takes packages: what it was sent, and how the deployment ends."""
 
-    def __init__(self, ends: list[int | None], refuses: int = 0) -> None:
-        self.ends, self.refuses = ends, refuses
+    def __init__(self, ends: list[int | None], refuses: int = 0, old: list[Any] | None = None) -> None:
+        # ``old``: what it calls its latest before it is handed anything, and how often it does so after that.
+        self.ends, self.refuses, self.names_ids = ends, refuses, True
+        self.old = old or []
         self.asked: list[str] = []
         self.package = b""
         site = self
@@ -323,13 +325,15 @@ class ScmSite:
             def do_POST(self) -> None:
                 site.asked.append(self.path)
                 site.package = self.rfile.read(int(self.headers["Content-Length"]))
-                self.answer(site.refuses or HTTPStatus.ACCEPTED, b'"an id"')
+                self.answer(site.refuses or HTTPStatus.ACCEPTED, b'"an id"' if site.names_ids else b"")
 
             def do_GET(self) -> None:
-                status = site.ends.pop(0)
-                self.answer(
-                    HTTPStatus.NOT_FOUND if status is None else HTTPStatus.OK, b'{"status": %d}' % (status or 0)
-                )
+                if not site.package and not site.old:
+                    self.answer(HTTPStatus.NOT_FOUND, b"")
+                    return
+                id_, status = ("an older id", site.old.pop(0)) if site.old else ("an id", site.ends.pop(0))
+                body = json.dumps({"id": id_, "status": status}).encode()
+                self.answer(HTTPStatus.NOT_FOUND if status is None else HTTPStatus.OK, body)
 
             def answer(self, code: int, body: bytes) -> None:
                 self.send_response(code)
@@ -354,9 +358,11 @@ class ScmSite:
 
 def publish_unbuilt(tmp_path: Path, url: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "package.zip").write_bytes(b"a package")
-    command = [sys.executable, str(ROOT / "infra/scripts/publish.py"), "--resource-group", "g", "--name", "app"]
-    command += ["--scm-url", url, str(tmp_path / "package.zip")]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    arguments = ["--resource-group", "g", "--name", "app", "--scm-url", url, str(tmp_path / "package.zip")]
+    # Waiting takes no time here: the poll interval is the only thing that is changed.
+    program = "import sys, publish; publish.POLL_SECONDS = 0.01; sys.exit(publish.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, 'infra/scripts'); {program}", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -374,6 +380,20 @@ def test_a_package_is_published_unbuilt_and_waited_for(
     assert "Traceback" not in done.stderr
     (asked,) = site.asked
     assert "RemoteBuild=false" in asked
+
+
+@pytest.mark.parametrize("names_ids", [True, False])
+@pytest.mark.parametrize("old", [[4, 4], [3, 3], [6, 6], [4, None, 4]])
+@pytest.mark.parametrize(("ends", "code"), [(4, 0), (3, 1)])
+def test_an_older_deployment_is_not_taken_for_this_one(
+    tmp_path: Path, names_ids: bool, old: list[int | None], ends: int, code: int
+) -> None:
+    with ScmSite([ends], old=list(old)) as site:
+        site.names_ids = names_ids
+        done = publish_unbuilt(tmp_path, site.url)
+
+    assert done.returncode == code, done.stderr
+    assert site.old == site.ends == [], "it waited for its own"
 
 
 @pytest.mark.parametrize("shown", ['{"properties": {"hostNameSslStates": %s}}', '{"hostNameSslStates": %s}'])
