@@ -270,7 +270,7 @@ class LakeConditionNotMet(LakeError):
 
 
 class LakeDenied(LakeError):
-    """The lake refused the credential: it is wrong, has expired, or lacks a role (401, 403)."""
+    """The lake refuses: the credential is wrong, has expired or lacks a role (401, 403), or a folder is closed."""
 
     code = "lake.denied"
 

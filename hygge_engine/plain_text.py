@@ -27,6 +27,9 @@ NAME_LIMIT_CHARACTERS: Final = 260
 
 _ASCII_PLAIN: Final = re.compile(r"[ -~]*")
 
+# What to do where a name of a file has characters that file names cannot have in this process.
+NAMES_HINT = "Set the environment variable PYTHONUTF8=1, or LC_ALL=C.UTF-8; the app in Azure has UTF-8."
+
 
 def one_line(text: str) -> str:
     """``text`` on one line: line breaks and tabs are written out too."""

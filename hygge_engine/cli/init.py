@@ -7,6 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -46,8 +47,7 @@ def run(directory: Path, given: Answers, *, ask: bool = True) -> int:
     _refuse_existing(directory, list(files))
     if (directory / ".gitignore").exists():
         files.pop(".gitignore")
-    for name, text in files.items():
-        _write(directory / name, text)
+    _write_all(directory, files)
     _show_next(directory, files, needs_password=needs_password)
     return EXIT_SETTLED
 
@@ -259,6 +259,25 @@ def _validate(files: dict[str, str]) -> None:
         load_project(Path(directory), {"SQL_PASSWORD": "any"})
 
 
+def _write_all(directory: Path, files: dict[str, str]) -> None:
+    """Write a project's files, or none of them. Raises ConfigurationError."""
+    written: list[Path] = []
+    try:
+        for name, text in files.items():
+            _write(directory / name, text)
+            written.append(directory / name)
+    except OSError as error:
+        half = [] if isinstance(error, FileExistsError) else [directory / name]
+        for path in [*written, *half]:
+            with suppress(OSError):
+                path.unlink()
+        where = error.filename or directory
+        raise ConfigurationError(
+            f"The project cannot be written: {where}: {error.strerror or error}.",
+            hint="Name a directory that you may write to: `hygge init DIR`.",
+        ) from error
+
+
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("x", encoding="utf-8") as file:
@@ -276,6 +295,6 @@ def _show_next(directory: Path, files: dict[str, str], *, needs_password: bool) 
         echo(f"  cd {directory}")
     if needs_password:
         echo(f"  set SQL_PASSWORD in {LOCAL_SETTINGS}, or in the environment")
-    echo("  hygge doctor    # does everything work that a load needs?")
-    echo("  hygge plan      # what would move?")
-    echo("  hygge go        # move it")
+    echo("  hygge doctor      does everything work that a load needs?")
+    echo("  hygge plan        what would move?")
+    echo("  hygge go          move it")

@@ -7,14 +7,14 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import typer
 
 from hygge_engine.cli.interrupt import EXIT_INTERRUPTED, ends_soon, interrupt_main_thread
 from hygge_engine.cli.output import echo, echo_json, hanging
 from hygge_engine.errors import ConfigurationError, HyggeError
-from hygge_engine.plain_text import lines_of
+from hygge_engine.plain_text import NAMES_HINT, lines_of
 from hygge_engine.telemetry import add_ids_to_logs
 from hygge_engine.telemetry.log_ids import JsonFormatter, trace_of
 
@@ -38,7 +38,7 @@ _REMEDIES = {
     "home.changes_expired": "Replace what has landed: `hygge go --run-type full_drop --entity …`.",
     "home.unsupported_type": "Leave the column out with a `query`, or convert it there.",
     "lake": "`hygge doctor` tries every operation that a load needs.",
-    "lake.denied": "Check the store's `credential`, and that it may write there.",
+    "lake.denied": "Check the store's `credential`, and that it may write there; of a local folder, owner and mode.",
     "lake.not_found": "Check `account_url`, `filesystem` and the item of the store.",
     "lake.unavailable": "Check the store's `account_url`, then start the load again.",
     "store": "`hygge doctor` says how far each table has come, and what Fabric makes of it.",
@@ -166,13 +166,22 @@ def error_boundary(*, json_: bool, verbose: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except HyggeError as error:
-        if verbose:
-            echo(trace_of(error), err=True)
-        if json_:
-            echo_json(error_object(error))
-        else:
-            show_error(error)
-        raise typer.Exit(EXIT_NOTHING_STARTED) from None
+        _refuse(error, json_=json_, verbose=verbose)
+    except UnicodeEncodeError as error:
+        # Nothing but names of files is encoded otherwise than in UTF-8.
+        why = f"{error.object!a} cannot be named here: file names are encoded in {error.encoding}."
+        _refuse(ConfigurationError(why, hint=NAMES_HINT), json_=json_, verbose=verbose)
+
+
+def _refuse(error: HyggeError, *, json_: bool, verbose: bool) -> NoReturn:
+    """Show an error, and end with exit code 2."""
+    if verbose:
+        echo(trace_of(error), err=True)
+    if json_:
+        echo_json(error_object(error))
+    else:
+        show_error(error)
+    raise typer.Exit(EXIT_NOTHING_STARTED) from None
 
 
 def _set_up_logging(*, verbose: bool, json_: bool) -> None:

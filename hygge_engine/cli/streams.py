@@ -7,6 +7,7 @@ it has seen enough: that is no loss, and a message would stand in the middle of 
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -85,10 +86,15 @@ def _kept(stream: TextIO | None) -> tuple[_Raw, TextIO]:
     raw = _Raw(getattr(buffer, "raw", buffer))
     is_unbuffered = bool(getattr(stream, "write_through", False))  # as PYTHONUNBUFFERED asks for
     below: Any = raw if is_unbuffered else io.BufferedWriter(raw)
+    encoding = getattr(stream, "encoding", "utf-8")
+    errors = getattr(stream, "errors", "backslashreplace")
+    if errors == "strict" or codecs.lookup(encoding).name != "utf-8":
+        # A character that the encoding lacks is written as an escape.
+        errors = "backslashreplace"
     kept = io.TextIOWrapper(
         below,
-        encoding=getattr(stream, "encoding", "utf-8"),
-        errors=getattr(stream, "errors", "backslashreplace"),
+        encoding=encoding,
+        errors=errors,
         line_buffering=getattr(stream, "line_buffering", False),
         write_through=is_unbuffered,
     )

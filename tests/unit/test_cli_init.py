@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -259,3 +260,26 @@ def test_the_documented_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert program == "hygge"
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("allowed", [0, 2])
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")])
+def test_a_directory_that_cannot_be_written_is_told_and_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int, error: OSError
+) -> None:
+    open_, left = Path.open, iter(range(allowed))
+
+    def refuse(path: Path, mode: str = "r", **more: Any) -> Any:
+        if mode == "x" and tmp_path in path.parents and next(left, None) is None:
+            raise error
+        return open_(path, mode, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
+
+    result = init(tmp_path, server="sql.example.com", database="shop", tables="orders", workspace=ADDRESS)
+
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert "cannot be written" in result.output
+    assert str(error.strerror) in result.output
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

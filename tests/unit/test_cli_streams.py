@@ -92,3 +92,48 @@ def test_a_failure_keeps_its_own_exit_code(project: Path) -> None:
     code, error = run(project, "full", "validate")
     assert code == 2
     assert "Traceback" not in error
+
+
+ASCII = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+
+
+@pytest.fixture
+def two_files(tmp_path: Path) -> Path:
+    project = tmp_path / "shop"
+    (project / "exports").mkdir(parents=True)
+    for name in ("orders", "größen"):
+        (project / "exports" / f"{name}.csv").write_text("id,note\n1,ü\n", encoding="utf-8")
+    (project / "hygge.yml").write_text("name: shop\n", encoding="utf-8")
+    (project / "flows" / "in").mkdir(parents=True)
+    return project
+
+
+def in_ascii(project: Path, path: str, *words: str) -> subprocess.CompletedProcess[bytes]:
+    (project / "flows" / "in" / "flow.yml").write_text(
+        f"name: in\nhome: {{type: local, path: 'exports/{path}', format: csv}}\n"
+        "store: {type: local, path: warehouse, format: parquet}\nentities: [orders]\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-c", "from hygge_engine.cli import main; main()", *words, "--project", str(project)]
+    return subprocess.run(command, env=os.environ | ASCII, capture_output=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("words", [["plan"], ["go"], ["doctor"]])
+def test_output_that_knows_ascii_alone_gets_escapes(two_files: Path, words: list[str]) -> None:
+    done = in_ascii(two_files, "*.csv", *words)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b""
+    assert done.stdout.isascii()
+    assert b"orders" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["validate"], ["plan"], ["go"]])
+def test_a_name_that_file_names_cannot_have_is_told(two_files: Path, words: list[str]) -> None:
+    done = in_ascii(two_files, "größen.csv", *words)
+
+    said = (done.stdout + done.stderr).decode("ascii")
+    assert done.returncode == 2, said
+    assert "file names are encoded in" in said
+    assert "PYTHONUTF8=1" in said
+    assert "Traceback" not in said

@@ -4,6 +4,7 @@ none that the project or its tools consist of."""
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from hygge_engine.errors import LakeDenied
+from hygge_engine.plain_text import NAMES_HINT
 
 LocalPaths = Literal["none", "project", "anywhere"]
 
@@ -71,6 +73,10 @@ class DiskReach:
 
     def objection(self, path: Path) -> tuple[str, str]:
         """Why what is at ``path`` may not be touched, and what to do; empty where it may. Nothing has to be there."""
+        try:
+            os.fsencode(path)
+        except UnicodeEncodeError:
+            return f"cannot be named here: file names are encoded in {sys.getfilesystemencoding()}", NAMES_HINT
         directory, real = os.path.realpath(self.directory), os.path.realpath(path)
         within = os.path.relpath(real, directory)
         if within == os.pardir or within.startswith(os.pardir + os.sep) or os.path.isabs(within):
