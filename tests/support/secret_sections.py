@@ -8,8 +8,10 @@ from typing import get_args
 from pydantic import BaseModel, SecretStr
 
 from hygge_engine.project.models.project import OPTIONAL_SECTIONS
-from hygge_engine.project.models.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings
+from hygge_engine.project.models.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
 from tests.unit.project_files import FLOW, HYGGE
+
+load_types()
 
 SECTIONS: dict[str, Mapping[str, type[Settings]]] = {
     "connections": CONNECTIONS,

@@ -18,7 +18,7 @@ from hygge_engine.cli.app import app
 from hygge_engine.errors import ConfigurationError, HomeNotFound
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.project import load_project
-from hygge_engine.project.models.settings import CONNECTIONS, STORES, Settings, load_types
+from hygge_engine.project.models.settings import CONNECTIONS, STORES, Settings
 from hygge_engine.web.api import Api
 from tests.support.durable_client import Client
 from tests.support.secret_sections import SECRETS, SECTIONS, secrets_of, with_section
@@ -27,8 +27,6 @@ from tests.unit.project_files import HYGGE, write_project
 
 # As an account key it must be base64, too.
 CANARY = "cAnArYcAnArY"
-
-load_types()
 
 # What surrounds the secret in a file that is wrong. `{key}` is the secret's key.
 BROKEN = {
