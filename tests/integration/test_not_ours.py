@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from devcloud.onelake import OneLake
 from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.cli.app import app
-from hygge_engine.errors import HomeUnavailable, LakeError, LandingBroken
+from hygge_engine.errors import HomeUnavailable, LakeError, LandingBroken, NotOurs
 from hygge_engine.flow.factory import open_table
 from hygge_engine.flow.ownership import adoption_of
 from hygge_engine.lake import opening
@@ -489,8 +489,31 @@ def test_a_table_in_place_of_ours_is_refused_and_stays(
         put_in_place(database, kind)
     refused = database.slice("third", run_type, watch=watch)
     assert (refused.status, refused.error) == ("failed", "store.not_ours"), refused
-    assert "hygge adopt" in refused.hint
+    assert ("rename it" if kind == "a view" else "hygge adopt") in refused.hint
     assert database.rows() == THEIRS
+    if kind == "a view":
+        with pytest.raises(NotOurs, match="cannot be handed over: it is a view of 1 row"):
+            hand_over(database)
+
+
+@pytest.mark.parametrize("kind", ["VIEW", "INDEX"])
+def test_what_is_no_table_is_refused_before_the_first_row_and_never_handed_over(
+    database: DatabaseWarehouse, kind: str
+) -> None:
+    if kind == "INDEX" and isinstance(database, MssqlWarehouse):
+        pytest.skip("whose indexes have names of their own")
+    made = {"VIEW": "CREATE VIEW things AS SELECT id FROM kept", "INDEX": "CREATE INDEX things ON kept (id)"}
+    execute(database, "CREATE TABLE kept (id int)", made[kind])
+    before = database.tables()
+    database.source.put(1)
+    for run_type in RUN_TYPES:
+        refused = database.run(f"a {run_type}", run_type)
+        assert refused.error == "store.not_ours", refused
+        assert f"{'a view' if kind == 'VIEW' else 'an index'} of" in refused.message
+        assert "rename it" in refused.hint
+    with pytest.raises(NotOurs, match=f"cannot be handed over: it is an? {kind.lower()}"):
+        hand_over(database)
+    assert set(database.tables()) - {"__hygge_landing"} == set(before) - {"__hygge_landing"}
 
 
 def test_what_sqlite_tools_do_to_a_table_leaves_it_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from datetime import datetime
 from hygge_engine.errors import LandingBroken, LandingFenced, NotOurs, StoreUnavailable
 from hygge_engine.retry import call_with_retries
 from hygge_engine.stores.database.base import Database, StoredState, Transaction, epoch_of, stage_name
-from hygge_engine.stores.landing.lease import NOT_OURS_HINT, TableLease
+from hygge_engine.stores.landing.lease import NO_TABLE_HINT, NOT_OURS_HINT, TableLease
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 from hygge_engine.stores.landing.types import schema_of
 
@@ -183,8 +183,14 @@ def check_unclaimed(database: Database, table: str, entity: str) -> None:
     if database.has_table(table):
         raise NotOurs(
             f"{table} exists, and no load of {entity} has written it: {database.describe_table(table)}",
-            hint=NOT_OURS_HINT.format(entity),
+            hint=_hint_for(database, table, entity),
         )
+
+
+def _hint_for(database: Database | Transaction, table: str, entity: str) -> str:
+    """What to do about what has the name of a table; only a table can be handed over."""
+    is_other = isinstance(database, Database) and database.plain_columns(table) == []
+    return NO_TABLE_HINT if is_other else NOT_OURS_HINT.format(entity)
 
 
 def check_same(database: Database | Transaction, table: str, entity: str, table_id: str) -> None:
@@ -193,5 +199,5 @@ def check_same(database: Database | Transaction, table: str, entity: str, table_
         raise NotOurs(
             f"{table} is not the table any more that loads of {entity} have written: somebody has put another table or "
             "view in its place",
-            hint=NOT_OURS_HINT.format(entity),
+            hint=_hint_for(database, table, entity),
         )

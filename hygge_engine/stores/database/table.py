@@ -12,7 +12,7 @@ from hygge_engine.errors import HyggeError, LandingBroken, LandingUnreadable, No
 from hygge_engine.stores.base import Adoption, Claim, Destination, ReadBack
 from hygge_engine.stores.database.base import DELETED, NAMED_COLUMNS, Database, Inserter
 from hygge_engine.stores.database.lease import DatabaseTableLease, StateRow, check_same, check_unclaimed
-from hygge_engine.stores.landing.lease import A_LOAD_MAKES_IT, NOTHING_TO_HAND_OVER, RELOAD
+from hygge_engine.stores.landing.lease import A_LOAD_MAKES_IT, NO_TABLE_HINT, NOTHING_TO_HAND_OVER, RELOAD
 from hygge_engine.stores.landing.state import LandingState, StagedFile, fresh_epoch
 
 
@@ -92,6 +92,11 @@ class DatabaseTable(Destination[DatabaseTableLease]):
         if not exists and not unreadable:
             raise LandingBroken(f"there is no table {self.table_name}", hint=A_LOAD_MAKES_IT)
         found = self._database.describe_table(self.table_name) if exists else "nothing"
+        if exists and not self._database.plain_columns(self.table_name):
+            raise NotOurs(
+                f"{self.table_name} cannot be handed over: it is {found}, and no table that a load could replace",
+                hint=NO_TABLE_HINT,
+            )
         return Adoption(self.table_name, found, "all of it", "nothing", lambda: self._write_adopted(state))
 
     def _is_the_same(self, state: LandingState) -> bool:

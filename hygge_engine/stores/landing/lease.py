@@ -36,6 +36,9 @@ RELOAD = "reload the table with run_type full_drop: what has landed is then repl
 NOTHING_TO_HAND_OVER = "There is nothing to hand over: its loads go on as they are."
 A_LOAD_MAKES_IT = "There is nothing to hand over: its first load makes it."
 
+# What can be done where a view, an index or whatever else has the name of a table, which no load replaces.
+NO_TABLE_HINT = "Drop or rename it, or name another place in the store's settings."
+
 # What can be done where the place of a table, `flow.entity`, holds something that is not ours.
 NOT_OURS_HINT = (
     "Name another place in the store's settings. Or, if what is there is to become this table: `hygge adopt {}` says "

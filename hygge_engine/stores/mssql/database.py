@@ -132,7 +132,8 @@ class MssqlDatabase(Database):
             ((rows,),) = self._ask(counted, (), f"counting the rows of {table}")
         except StoreError as error:  # no table at all, or none that may be read
             return f"its rows cannot be counted ({error.message})"
-        return described("table", self.columns(table), int(rows))
+        ((view,),) = self._ask("SELECT OBJECT_ID(?, 'V')", (self._name(table),), f"describing {table}")
+        return described("table" if view is None else "view", self.columns(table), int(rows))
 
     def create_stage(self, stage: str, schema: pa.Schema, key: Sequence[str]) -> MssqlInserter:
         columns = [_declaration(field, key) for field in schema]

@@ -87,7 +87,8 @@ class SqliteDatabase(Database):
             connection.execute("COMMIT")  # otherwise closing the connection undoes it
 
     def has_table(self, table: str) -> bool:
-        return bool(self.columns(table))
+        """Views and indexes count, too: a table could not be made beside them."""
+        return self.plain_columns(table) is not None
 
     def table_id(self, table: str) -> str | None:
         if not is_there(self._path):
@@ -98,7 +99,7 @@ class SqliteDatabase(Database):
     def plain_columns(self, table: str) -> list[str] | None:
         if not is_there(self._path):
             return None
-        find = "SELECT type FROM sqlite_schema WHERE lower(name) = lower(?)"
+        find = "SELECT type FROM sqlite_schema WHERE lower(name) = lower(?) AND type <> 'trigger'"
         with self._reading(f"looking for the table {table}") as connection:
             kinds = [kind for (kind,) in connection.execute(find, (table,))]
             if not kinds:
@@ -113,10 +114,12 @@ class SqliteDatabase(Database):
 
     def describe_table(self, table: str) -> str:
         with self._reading(f"describing the table {table}") as connection:
+            find = "SELECT type, tbl_name FROM sqlite_schema WHERE lower(name) = lower(?) AND type <> 'trigger'"
+            found = connection.execute(find, (table,)).fetchone()
+            if found and found[0] == "index":
+                return f"an index of the table {found[1]}"
             counted = f"SELECT count(*) FROM (SELECT 1 FROM {quote(table)} LIMIT {COUNTED_ROWS + 1})"  # noqa: S608 - quoted
             (rows,) = connection.execute(counted).fetchone()
-            find = "SELECT type FROM sqlite_schema WHERE lower(name) = lower(?) AND type IN ('table', 'view')"
-            found = connection.execute(find, (table,)).fetchone()
             columns = [name for name, *_ in _columns(connection, table)]
         return described(found[0] if found else "table", columns, rows)
 
