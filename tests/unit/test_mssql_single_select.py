@@ -11,6 +11,8 @@ from hygge_engine.homes.mssql.settings import MssqlHomeSettings
 from hygge_engine.homes.mssql.single_select import check_query, without_end
 
 REFUSED = {
+    "a name that only seems to end": "SELECT 1 AS []]",
+    "an order that the server does not take": "SELECT a FROM t ORDER BY a",
     "an exclusive lock": "SELECT a FROM t WITH (TABLOCKX)",
     "a lock held": "SELECT a FROM t WITH (XLOCK, HOLDLOCK)",
     "a lock without WITH": "SELECT a FROM t (updlock)",

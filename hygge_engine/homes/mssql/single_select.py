@@ -14,7 +14,7 @@ from typing import Final
 _TOKEN: Final = re.compile(
     r"""
     (?P<comment>--[^\n]*|/\*(?:(?!/\*|\*/).)*\*/)
-    | (?P<text>'(?:[^']|'')*') | (?P<name>"(?:[^"]|"")*"|\[(?:[^\]]|\]\])*\])
+    | (?P<text>'(?:[^']|'')*+') | (?P<name>"(?:[^"]|"")*+"|\[(?:[^\]]|\]\])*+\])
     | (?P<word>[^\W\d][\w@\#$]*) | (?P<open>\() | (?P<close>\)) | (?P<end>;)
     | (?P<unclosed>/\*|['"\[]) | (?P<other>.)""",
     re.VERBOSE | re.DOTALL,
@@ -51,6 +51,7 @@ def check_query(query: str) -> str:
         raise ValueError("a query has no line breaks but those of Unix and Windows, and no NUL characters")
     depth = 0
     words: list[str] = []
+    outer: list[str] = []
     ended = False
     for kind, text, _ in _tokens(query):
         if ended:
@@ -67,6 +68,7 @@ def check_query(query: str) -> str:
             raise ValueError(f"a query reads tables and views, and no files of servers: no {text}")
         if kind == "word":
             words.append(text.casefold())
+            outer += [text.casefold()] if depth == 0 else []
     if depth:
         raise ValueError("a query ends what it begins, and nothing ends its `(`")
     if words[:1] != ["select"]:
@@ -74,6 +76,10 @@ def check_query(query: str) -> str:
     forbidden = next((word for word in words if word in _FORBIDDEN), None)
     if forbidden or "next value for" in " ".join(words):
         raise ValueError(f"a query is one SELECT and changes nothing: no {(forbidden or 'next value for').upper()}")
+    if "order" in outer and not {"top", "offset", "for"} & set(outer):
+        raise ValueError(
+            "a query needs no ORDER BY, and SQL Server takes none without TOP: rows are read in their key's order"
+        )
     if locking := next((word for word in words if word in _LOCKING), None):
         raise ValueError(f"a query keeps nobody from the table it reads: no {locking.upper()}")
     return query
