@@ -18,6 +18,7 @@ from hygge_engine.errors import HyggeError, SchemaChanged
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.blocked import has_moved_on
 from hygge_engine.flow.bounds import cursor_type_of
+from hygge_engine.flow.claims import check_base
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.ownership import author_of, check_author
@@ -142,6 +143,8 @@ def _plan_entity(
     try:
         with open_home(project, entity) as home:
             polish = _add_source(line, home.describe(), entity, project)
+            if state is not None and (repointed := check_base(state, home.describe().stands_for)):
+                line.warnings.append(repointed)
             if entity.watermark and entity.watermark.lag_seconds and run_type == "incremental":
                 cursor = entity.watermark.cursor
                 Watermark(cursor, cursor_type_of(home, cursor)).check_lag()

@@ -18,6 +18,14 @@ def told_with_claim(error: NotOurs, destination: Destination[Any]) -> NotOurs:
     return error if claim is None else NotOurs(f"{error.message}; it is {claimed(claim)}", hint=error.hint)
 
 
+def check_base(state: LandingState, base: str) -> str:
+    """What to say where a synonym stands for something else than when the table was loaded last; else nothing."""
+    before = state.author.base if state.author is not None else ""
+    if not (before and base) or before == base:
+        return ""
+    return f"its rows came from {before} so far, for which the synonym stood, and come from {base} now"
+
+
 def claimed(claim: Claim) -> str:
     """Whose a table is, for messages."""
     author = claim.state.author

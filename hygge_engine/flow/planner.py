@@ -23,7 +23,7 @@ from hygge_engine.errors import (
 )
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.bounds import window_bounds
-from hygge_engine.flow.claims import told_with_claim
+from hygge_engine.flow.claims import check_base, told_with_claim
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.reach import lowered, reach_of
 from hygge_engine.flow.slices import SliceTask
@@ -115,6 +115,8 @@ class LoadPlanner:
         """Open the load in the landing state; None where an increment has nothing new to read."""
         source, polish = self.describe(), self.polish()
         mode = mode_of(self._lease.state, reload=self.reloads)
+        if repointed := check_base(self._lease.state, source.stands_for):
+            self._notes.append(repointed)
         columns = {column.name: str(column.type) for column in polish.table.columns}
         change = ""
         if mode != "reload" and self._lease.state.has_history:
@@ -147,6 +149,8 @@ class LoadPlanner:
         told_apart = _told_apart(polish.table, keys)
         opened = replace(opened, message=self.message, order=_reading_order(source), told_apart=told_apart)
         opened = replace(opened, polish=polish_digest(self._entity))
+        if self._lease.author is not None:
+            self._lease.author = replace(self._lease.author, base=source.stands_for)
         self._lease.begin(opened, key_columns=keys, columns=columns, treatments=polish.treatments)
         return self._lease.open
 

@@ -50,7 +50,8 @@ class SourceSchema:
     can be read in slices, unless ``resumes_without_key`` says that reading goes on by another position.
     ``key_is_declared``: by the settings, and nobody has promised that it is unique.
     ``approximate_rows`` comes from the catalogue's statistics and is None where it keeps none. ``notes`` are what a
-    plan and the first load say of the source beside its columns.
+    plan and the first load say of the source beside its columns. ``stands_for`` is what a synonym leads to; empty for
+    everything else.
     """
 
     name: str
@@ -60,6 +61,7 @@ class SourceSchema:
     resumes_without_key: bool = False
     key_is_declared: bool = False
     notes: tuple[str, ...] = ()
+    stands_for: str = ""
 
     @property
     def resumable(self) -> bool:

@@ -134,6 +134,25 @@ def test_a_lag_that_goes_back_beyond_the_first_value_of_a_type_begins_there(
     assert moving.landed() == [1, 2]
 
 
+def test_a_synonym_that_leads_elsewhere_is_told_of(moving: Moving) -> None:
+    moving.create("int")
+    moving.put((1, "3"))
+    moving.sql(
+        "DROP SYNONYM IF EXISTS dbo.alias",
+        "DROP TABLE IF EXISTS dbo.second",
+        "CREATE TABLE dbo.second (id int PRIMARY KEY, at int NOT NULL)",
+        "INSERT INTO dbo.second VALUES (2, 5)",
+        "CREATE SYNONYM dbo.alias FOR dbo.moving",
+    )
+    moving.write("alias", store=SQLITE, run_type="incremental", watermark={"column": "at"})
+    assert "synonym" not in moving.load().get("message", "")
+    assert "synonym" not in moving.run("plan")[1]
+    moving.sql("DROP SYNONYM dbo.alias", "CREATE SYNONYM dbo.alias FOR dbo.second")
+    words = "its rows came from dbo.moving so far, for which the synonym stood, and come from dbo.second now"
+    assert words in moving.run("plan")[1]
+    assert words in moving.load()["message"]
+
+
 def test_who_wants_it_ignored_is_told_each_time(moving: Moving) -> None:
     moving.create("int", on_backwards="ignore")
     moving.put((1, "3"), (2, "5"))

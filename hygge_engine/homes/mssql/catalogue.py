@@ -100,7 +100,7 @@ class Source:
     """What is read: ``sql`` stands after FROM. ``key`` is empty where the catalogue knows none.
 
     ``tracked`` is the table whose changes Change Tracking can tell, quoted; empty for queries, and for what lies in
-    another database.
+    another database. ``stands_for`` is what a synonym leads to; empty for everything else.
     """
 
     name: str
@@ -109,6 +109,7 @@ class Source:
     key: tuple[str, ...] = ()
     approximate_rows: int | None = None
     tracked: str = ""
+    stands_for: str = ""
 
 
 def describe_table(session: Session, schema: str, name: str) -> Source:
@@ -155,7 +156,9 @@ def _described_by_catalogue(
     if kind == _SYNONYM_KIND:
         base = _base_of(ask(_SYNONYM, object_id)) if follow else None
         described = base and _described_by_catalogue(session, *base[1:], label, base[0], follow=False)
-        return replace(described, name=label, sql=sql) if described else None
+        if not base or not described:
+            return None
+        return replace(described, name=label, sql=sql, stands_for=".".join(part for part in base if part))
     described_columns = (ask(_COLUMNS.replace("{facts}", facts), object_id) for facts in _FACTS)
     columns = tuple(_column(row) for row in next(filter(None, described_columns), ()) if row[-1] not in _GRAPH_INTERNAL)
     if not columns:

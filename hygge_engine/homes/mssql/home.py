@@ -129,7 +129,12 @@ class MssqlHome:
             ]
         is_declared = bool(self._settings.key)
         return SourceSchema(
-            source.name, tuple(columns), source.key, source.approximate_rows, key_is_declared=is_declared
+            source.name,
+            tuple(columns),
+            source.key,
+            source.approximate_rows,
+            key_is_declared=is_declared,
+            stands_for=source.stands_for,
         )
 
     def high_water(self, cursor: str) -> HighWater:

@@ -59,11 +59,12 @@ class Owner:
 @dataclass(frozen=True)
 class Author:
     """Whose a table is: the ``project``, by its name. ``source`` says where its rows come from, for people; ``began``
-    (ISO 8601, UTC) when its newest load began."""
+    (ISO 8601, UTC) when its newest load began, ``base`` what the source, a synonym, stood for then."""
 
     project: str
     source: str = ""
     began: str = ""
+    base: str = ""
 
 
 @dataclass(frozen=True)
