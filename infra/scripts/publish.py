@@ -129,7 +129,7 @@ def publish(site: ScmSite, package: Path) -> None:
         time.sleep(POLL_SECONDS)
     raise PublishError(
         f"Waited {WAIT_SECONDS:.0f} s for the deployment {ours or ''} to end; the latest is {seen or 'none'}. "
-        "`az functionapp log deployment list` has more."
+        "`az functionapp log deployment show` has more."
     )
 
 

@@ -10,7 +10,13 @@ import pytest
 from devcloud.onelake import OneLake
 from tests.integration import onelake_clients
 from tests.integration.fabric_item import MIRROR, WORKSPACE
-from tests.integration.mssql_server import ServerProcess, start_server
+from tests.integration.mssql_server import REAL_SERVER, ServerProcess, refusal, start_server
+
+
+def pytest_sessionstart() -> None:
+    """Log in to the server that `make test-real` names, once and before any test: a wrong password would fail each."""
+    if REAL_SERVER and (said := refusal()):
+        pytest.exit(f"test-real: {said}", returncode=2)
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,24 @@ READER, READER_PASSWORD = own_name("reader"), "Looks-only!2025"
 STOP_SECONDS = 20
 
 
+def refusal() -> str:
+    """Why nobody can log in to the server that `make test-real` names; empty where one can."""
+    encrypt = "yes" if ADMINISTRATOR["encrypt"] else "no"
+    text = f"SERVER={REAL_SERVER};UID={{{ADMINISTRATOR['username']}}};PWD={{{_braced(ADMINISTRATOR['password'])}}};"
+    try:
+        mssql_python.connect(f"{text}Encrypt={encrypt};TrustServerCertificate=yes", timeout=10).close()
+    except mssql_python.Error as error:
+        return (
+            f"{ADMINISTRATOR['username']} cannot log in to {REAL_SERVER}: {error}\n"
+            "Look at SQL_SERVER (host,port), SQL_USERNAME, SQL_PASSWORD, and SQL_ENCRYPT (true or false)."
+        )
+    return ""
+
+
+def _braced(value: str) -> str:
+    return value.replace("}", "}}")
+
+
 def stand_in_only(reason: str) -> pytest.MarkDecorator:
     """A test that asks for what somebody's server need not have."""
     return pytest.mark.skipif(bool(REAL_SERVER), reason=reason)

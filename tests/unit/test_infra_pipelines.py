@@ -122,11 +122,16 @@ def names_by_place(root: Path) -> dict[str, dict[str, str]]:
     }
 
 
+# What infra/scripts/deploy.sh reads itself, beside what it hands on to the parameter file.
+OF_THE_SCRIPT = {"DEPLOY_BUILD"}
+
+
 def disagreements(root: Path) -> list[str]:
     """Where the places that name the variables of a deployment do not say the same."""
     places = names_by_place(root)
     parameters = places.pop("parameter file")
-    found = [f"{place}: {name}" for place, names in places.items() for name in sorted(names.keys() ^ parameters.keys())]
+    wanted = parameters.keys() | OF_THE_SCRIPT
+    found = [f"{place}: {name}" for place, names in places.items() for name in sorted(names.keys() ^ wanted)]
     found += [
         f"{place}: {name} is {value}"
         for place, names in places.items()
