@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import shlex
 import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from devcloud.cloud import MIRROR, WORKSPACE, LaptopCloud
 from devcloud.doors import write_private
 
+if sys.platform != "win32":
+    import fcntl
+
 REPOSITORY = Path(__file__).parent.parent
 
 # Where the settings of the running cloud go; `hygge` commands on this project find them there.
 SETTINGS_FILE = "local.settings.json"
+
+# Held while a cloud runs on a directory, with the number of its process.
+LOCK_FILE = "running.pid"
 
 # Says that a settings file is this program's own, to be written again; a user's own file is never touched.
 MADE_BY = "devcloud"
@@ -42,7 +51,47 @@ def main(arguments: list[str] | None = None) -> int:
     if taken := _taken_ports(options):
         print("The laptop cloud could not start. Is it running already?", *taken, sep="\n", file=sys.stderr)
         return 2
-    return _serve(options)
+    with _hold(options.directory.resolve()) as holder:
+        if holder is not None:
+            print(
+                f"The laptop cloud could not start: another `hygge dev` (process {holder}) uses {options.directory}.\n"
+                "  Stop it, or choose another directory with --directory OTHER.",
+                file=sys.stderr,
+            )
+            return 2
+        return _serve(options)
+
+
+@contextlib.contextmanager
+def _hold(directory: Path) -> Iterator[str | None]:
+    """Keep other clouds off a directory for the time being; yields the process that does so already."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / LOCK_FILE).open("a+") as file:
+        if not _lock(file.fileno()):
+            file.seek(0)
+            yield file.read().strip() or "unknown"
+            return
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield None
+
+
+if sys.platform == "win32":
+
+    def _lock(descriptor: int) -> bool:
+        """DuckDB's own locks, which name the process, have to do there."""
+        return True
+
+else:
+
+    def _lock(descriptor: int) -> bool:
+        """Whether the lock was free; its holder's end frees it."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 def _taken_ports(options: argparse.Namespace) -> list[str]:

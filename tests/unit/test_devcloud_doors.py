@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import os
 import socket
+import sys
 import threading
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +18,7 @@ from devcloud.doors import is_from_elsewhere, listen, matches, write_private
 from devcloud.functions.keys import load_keys
 from devcloud.onelake import OneLake
 from devcloud.replicator.status_api import StatusServer
-from devcloud.up import _write_settings
+from devcloud.up import _hold, _write_settings, main
 
 
 def mode_of(path: Path) -> int:
@@ -88,3 +90,16 @@ def test_files_with_keys_are_their_owners_alone(tmp_path: Path) -> None:
 )
 def test_pages_of_other_origins_are_told(headers: dict[str, str], elsewhere: bool) -> None:
     assert is_from_elsewhere(headers) is elsewhere
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="flock is of Unix")
+def test_a_second_cloud_on_one_directory_names_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ports = [word for part in ("functions", "sql", "lake") for word in (f"--{part}-port", "0")]
+    with _hold(tmp_path) as holder:
+        assert holder is None
+        assert main(["up", "--project", str(tmp_path), "--directory", str(tmp_path), *ports]) == 2
+    said = capsys.readouterr().err
+    assert f"(process {os.getpid()}) uses {tmp_path}" in said
+    assert "--directory OTHER" in said
+    with _hold(tmp_path) as holder:
+        assert holder is None

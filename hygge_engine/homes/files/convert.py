@@ -335,9 +335,10 @@ def _where(condition: pl.Series, values: pl.Series) -> pl.Series:
 
 
 def _finite(texts: pl.Series, type_: type[pl.Float32 | pl.Float64]) -> pl.Series:
-    """Numbers; NULL where one is beyond the type's range, which would make it infinite."""
+    """Numbers; NULL where one is beyond the type's range, which would make it infinite, or zero though it is not."""
     values = texts.cast(type_, strict=False)
-    return _where(~values.is_infinite() | texts.str.contains("(?i)^[+-]?inf"), values)
+    held = ~values.is_infinite() | texts.str.contains("(?i)^[+-]?inf")
+    return _where(held & ((values != 0) | ~texts.str.contains("^[^eE]*[1-9]")), values)
 
 
 def _days_of(day: str) -> int:
