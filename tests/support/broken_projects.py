@@ -129,7 +129,32 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
     "a pattern that is none": (
         flow(ENTITIES, f"{ENTITIES}\nexpectations: {{matches: {{columns: {{v: '(a'}}}}}}"),
         (FLOW_FILE, 18),
-        ["`(a`", "is no regular expression", "unclosed group"],
+        ["`(a`", "is no regular expression", "a `(` is not closed"],
+    ),
+    "a pattern with an open range": (
+        flow(ENTITIES, f"{ENTITIES}\nexpectations: {{matches: {{columns: {{v: '[a-'}}}}}}"),
+        (FLOW_FILE, 18),
+        ["`[a-`", "is no regular expression", "a `[` is not closed"],
+    ),
+    "a pattern that is whole only within brackets": (
+        flow(ENTITIES, f"{ENTITIES}\nexpectations: {{matches: {{columns: {{v: 'a)(b'}}}}}}"),
+        (FLOW_FILE, 18),
+        ["`a)(b`", "is no regular expression", "closes nothing"],
+    ),
+    "a salt that is short": (
+        flow(ENTITIES, f"{ENTITIES}\npolish: {{mask: {{v: hash}}, hash_salt: short}}"),
+        (FLOW_FILE, 18),
+        ["`hash_salt`", "at least 8 characters"],
+    ),
+    "a name that begins with a mark": (
+        flow("name: orders", "name: @orders"),
+        (FLOW_FILE, 1),
+        ["begins with `@`", "Quote the value"],
+    ),
+    "local settings that are nested too deeply": (
+        {"local.settings.json": b"[" * 100_000},
+        ("local.settings.json", 0),
+        ["nested too deeply"],
     ),
     "a pattern of another tool": (
         flow(ENTITIES, f"{ENTITIES}\nexpectations: {{matches: {{columns: {{v: '(?=a)b'}}}}}}"),

@@ -184,7 +184,7 @@ REFUSED: dict[str, tuple[dict[str, str], tuple[str, int], list[str]]] = {
     "a misspelt word": ({"hygge": journal("stor")}, ("hygge.yml", 11), ["`store`", "Did you mean `store`?"]),
     "an address": ({"hygge": journal("abfss://w@onelake/x")}, ("hygge.yml", 11), ["a data lake is a mapping"]),
     "a type that is none": ({"hygge": journal("{type: onelak}")}, ("hygge.yml", 11), ["Did you mean `onelake`?"]),
-    "too short": ({"hygge": f"{HYGGE}journal: {{retention: 1d}}\n"}, ("hygge.yml", 10), ["at least 604800"]),
+    "too short": ({"hygge": f"{HYGGE}journal: {{retention: 1d}}\n"}, ("hygge.yml", 10), ["at least 7d"]),
     "beside tables of OneLake": (
         {"hygge": journal("{type: onelake, filesystem: w, lakehouse: l, path: Tables/x}")},
         ("hygge.yml", 11),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
@@ -21,6 +21,18 @@ def parse_duration(value: object) -> object:
     if not _DURATION.fullmatch(text):
         raise ValueError("a duration is a number of seconds, or a number with a unit: 30s, 5m, 1h, 2d")
     return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+
+
+def at_least(seconds: float) -> AfterValidator:
+    """Refuses shorter durations in the words of settings, where a bound alone would be told in seconds."""
+
+    def check(value: float) -> float:
+        if value < seconds:
+            unit = next(unit for unit in "dhms" if seconds % _UNIT_SECONDS[unit] == 0)
+            raise ValueError(f"a duration of at least {seconds / _UNIT_SECONDS[unit]:g}{unit} is expected here")
+        return value
+
+    return AfterValidator(check)
 
 
 Duration = Annotated[

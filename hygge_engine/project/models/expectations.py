@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from datetime import datetime
 from typing import Literal, Self
@@ -107,15 +106,33 @@ class Matches(ColumnsExpectation):
         return value
 
 
+# What the package that compares says of a pattern, and how we say it.
+_PATTERN_FAULTS = {
+    "must be <= the end": "a range in it runs backwards, or has no end",
+    "unclosed character class": "a `[` is not closed",
+    "unclosed group": "a `(` is not closed",
+    "unopened group": "a `)` closes nothing",
+    "repetition operator missing": "there is nothing before a `*`, `+`, `?` or `{`",
+    "repetition": "a `{…}` in it counts nothing",
+    "look-around": "it looks around",
+    "backreferences": "it refers back",
+    "incomplete escape": "it ends in a single backslash",
+    "escape": "a backslash stands before what has no meaning with one",
+    "capture group": "a group in it has a name that is none",
+    "size limit": "it would grow too large",
+}
+
+
 def check_pattern(pattern: str, column: str) -> None:
     """Raise ValueError where a pattern is no regular expression of the kind that rows are compared by."""
     import polars as pl  # Projects without patterns are validated without it.
 
     try:
-        pl.Series([""]).str.contains(f"^(?:{pattern})$")
+        for whole in (pattern, f"^(?:{pattern})$"):  # alone as well: `a)(b` is whole only within brackets
+            pl.Series([""]).str.contains(whole)
     except pl.exceptions.ComputeError as error:
-        said = re.search(r"^error: (.+)$", str(error), re.MULTILINE)
-        reason = said[1] if said else "it cannot be read"
+        found = (ours for theirs, ours in _PATTERN_FAULTS.items() if theirs in str(error))
+        reason = next(found, "it cannot be read")
         raise ValueError(
             f"`{pattern}`, which `{column}` is to match, is no regular expression: {reason} (they are those of Rust's "
             "regex: no look-around, no back-references)"

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, SerializeAsAny, StringConstraints, WithJsonSchema, model_validator
 
 from hygge_engine.project.models.disk import DiskReach, LocalPaths
-from hygge_engine.project.models.duration import Duration
+from hygge_engine.project.models.duration import Duration, at_least
 from hygge_engine.project.models.expectations import ExpectationsSettings
 from hygge_engine.project.models.polish import PolishSettings
 from hygge_engine.project.models.schedule import check_schedule
@@ -91,7 +91,9 @@ class Options(Settings):
 
     concurrency: int = Field(default=8, ge=1, le=256)
     slice_minutes: float = Field(default=4.0, gt=0)
-    history_retention: Annotated[Duration, Field(ge=MIN_HISTORY_RETENTION_SECONDS)] = 14 * 86_400.0
+    history_retention: Annotated[
+        Duration, at_least(MIN_HISTORY_RETENTION_SECONDS), Field(ge=MIN_HISTORY_RETENTION_SECONDS)
+    ] = 14 * 86_400.0
     # Fewer than a listing's page has with SDK 1.7, which is all that it gives.
     unfinished_loads: int = Field(default=32, ge=1, le=80)
     lake_hosts: tuple[Annotated[str, StringConstraints(pattern=_HOST_PATTERN)], ...] = MICROSOFT_HOSTS
@@ -110,7 +112,7 @@ class JournalSettings(Settings):
         str | SerializeAsAny[JournalPlaceSettings],
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object"}], "default": "store"}),
     ] = "store"
-    retention: Annotated[Duration, Field(ge=MIN_RETENTION_SECONDS)] | None = None
+    retention: Annotated[Duration, at_least(MIN_RETENTION_SECONDS), Field(ge=MIN_RETENTION_SECONDS)] | None = None
     fold_after_loads: int = Field(default=64, ge=1, le=10_000)
 
 

@@ -259,7 +259,14 @@ def _read_local_settings(path: Path, problems: Problems) -> tuple[dict[str, str]
     except UnicodeDecodeError:
         problems.add(Problem(path.name, 1, 1, "the file is not UTF-8", hint="Save it as UTF-8."))
         return {}, f"{path.name} (not readable)"
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        problems.add(
+            Problem(
+                path.name, 0, 0, "the file is nested too deeply", hint='It has to be {"Values": {"NAME": "value"}}.'
+            )
+        )
+        return {}, f"{path.name} (not readable)"
+    except ValueError as error:
         problems.add(Problem(path.name, 0, 0, "the file cannot be read", found=type(error).__name__))
         return {}, f"{path.name} (not readable)"
     except OSError as error:

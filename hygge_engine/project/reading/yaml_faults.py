@@ -114,7 +114,8 @@ def _words(error: yaml.MarkedYAMLError, text: str) -> dict[str, str]:
         return {"found": "a tab", "expected": "spaces", "hint": "YAML allows no tabs here, nor for indentation."}
     if "cannot start any token" in finding:
         hint = " Variables are written `${NAME}`." if "'%'" in finding else ""
-        return {"found": finding.removeprefix("found "), "hint": f"Quote the value.{hint}"}
+        mark = finding.partition("'")[2].rpartition("'")[0]
+        return {"found": f"a value that begins with `{mark}`", "hint": f"Quote the value.{hint}"}
     if "mapping values are not allowed" in finding:
         if text.count(": ") + text.rstrip().endswith(":") == 1:
             return {"found": _TOO_DEEP, "hint": "Give it as many blanks as the other keys of its section."}

@@ -94,6 +94,8 @@ def expectation(kind: str, context: Mapping[str, Any]) -> str:
     """What pydantic has expected, by the type of its finding; empty where that says nothing to people."""
     if kind in _EXPECTED_BOUNDS:
         bound, words = _EXPECTED_BOUNDS[kind]
+        if context.get("field_type") == "Value":  # which pydantic calls a secret, that is text
+            words = _EXPECTED_BOUNDS[kind.replace("too_", "string_too_")][1]
         return words.format(context[bound]).replace("1 characters", "one character").replace("1 items", "one item")
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
