@@ -208,7 +208,7 @@ def _look_at(project: Project, entity: Entity) -> list[DoctorCheck]:
 
     def look() -> DoctorCheck:
         state = open_table(project, entity).state()
-        if state is None:
+        if state is None or (not state.has_history and state.watermark is None):
             return DoctorCheck("destination", "ok", "nothing has landed yet", how)
         mark = f", up to {state.watermark.column} {state.watermark.value}" if state.watermark else ""
         return DoctorCheck("destination", "ok", f"loaded before{mark}", how)
