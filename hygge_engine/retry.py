@@ -29,6 +29,9 @@ LONGEST_PAUSE_SECONDS = 30.0
 # which costs nothing and survives the host.
 VERB_BUDGET_SECONDS = 60.0
 
+# Of its own: the module's generator is everybody's, and a load that goes on in another thread would change it for them.
+_jitter = random.Random()  # noqa: S311 - not cryptography
+
 # The same where nobody is there at all: a service that is being moved is back within seconds, a wrong address never,
 # and whoever waits wants to hear of it.
 UNREACHABLE_BUDGET_SECONDS = 5.0
@@ -45,7 +48,7 @@ def backoff_seconds(attempt: int, retry_after: float | None = None) -> float:
     A service's own ``retry_after`` is the floor: asking earlier is what keeps a throttled service throttled.
     """
     ceiling = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(attempt - 1, 10))
-    pause = ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not cryptography
+    pause = ceiling * _jitter.uniform(0.5, 1.0)
     return max(pause, retry_after or 0.0)
 
 

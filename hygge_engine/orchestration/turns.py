@@ -26,6 +26,8 @@ AT_WORK_SECONDS = 60.0
 PAUSE_SECONDS = 4.0
 PAUSE_LIMIT_SECONDS = 30.0
 
+_jitter = random.Random()  # noqa: S311 - not cryptography
+
 Table = tuple[str, str]
 
 
@@ -97,6 +99,6 @@ class Turns:
 
 def wait_for_turn(waits: int = 0) -> dict[str, Any]:
     """The answer of an activity whose turn it is not, after so many waits before this one."""
-    pause = random.uniform(0.5, 1.5) * min(PAUSE_LIMIT_SECONDS, PAUSE_SECONDS * 2 ** min(waits, 8))  # noqa: S311
+    pause = _jitter.uniform(0.5, 1.5) * min(PAUSE_LIMIT_SECONDS, PAUSE_SECONDS * 2 ** min(waits, 8))
     due = datetime.now(UTC) + timedelta(seconds=pause)
     return {"status": "continue", "waiting": True, "not_before": due.isoformat()}

@@ -130,7 +130,7 @@ def test_a_missing_table_fails_alone(server: SqlServer, variables: dict[str, str
     create_table(server, "weather")
     assert result.returncode == 1
     assert "4 settled, 1 failed" in result.stdout
-    assert "flights_to_fabric.weather: error: The database, table, view or column does not exist" in result.stderr
+    assert "flights_to_fabric.weather: error: The file, database, table, view or column does not exist" in result.stderr
 
 
 def test_ctrl_c_stops_a_running_load_and_the_journal_knows(server: SqlServer, variables: dict[str, str]) -> None:

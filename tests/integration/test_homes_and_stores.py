@@ -23,6 +23,7 @@ from devcloud.onelake import OneLake
 from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.homes.files.opening import place_of
 from hygge_engine.homes.files.settings import LakeHomeSettings, LocalHomeSettings
+from hygge_engine.lake.local import LocalLake
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project import Project, load_project
@@ -125,6 +126,8 @@ class Places:
         changed: bool,
     ) -> None:
         lake, pattern = place_of(home, project, project.entities[0])
+        if isinstance(home, LocalHomeSettings):
+            lake = LocalLake(home.split(project.directory)[0])  # a home's own may only be read
         folder = pattern.partition("**")[0].strip("/")
         if not changed:
             lake.delete_directory(f"{folder}/day=2".lstrip("/"))

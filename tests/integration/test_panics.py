@@ -83,9 +83,9 @@ def test_values_that_libraries_panic_at_are_refused_by_name(tmp_path: Path) -> N
     assert "in/text.parquet, rows 1 to 1, column 'v'" in found["text"][2]
 
 
-@pytest.mark.parametrize("store", ["local", "sqlite"])
+@pytest.mark.parametrize(("store", "path"), [("local", "out"), ("sqlite", "out.db")])
 def test_a_panic_that_nobody_foresaw_costs_one_entity(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str, path: str
 ) -> None:
     written = run._Slice.run
 
@@ -96,7 +96,7 @@ def test_a_panic_that_nobody_foresaw_costs_one_entity(
 
     monkeypatch.setattr(run._Slice, "run", run_or_panic)
     monkeypatch.setattr(activities, "backoff_seconds", lambda attempt, asked=None: 0.0)
-    project = project_of(tmp_path, {"type": store, "path": "out"}, bad=pa.array([1]), good=pa.array([1]))
+    project = project_of(tmp_path, {"type": store, "path": path}, bad=pa.array([1]), good=pa.array([1]))
     found = load(project)
     assert found["good"][0] == "success"
     assert found["bad"][:2] == ("fail", "load.unexpected")

@@ -119,7 +119,7 @@ class Bounds:
             hint = "Give the rows a folder of their own below the project's directory, as `data` or `warehouse`."
             return f"`{key}` leads to the project's own files", hint
         message, hint = DiskReach(self._directory, self._local_paths, flow, ours).objection(
-            self._directory / _fixed(path)
+            self._directory / _fixed(within)
         )
         return (f"`{key}` {message}", hint) if message else self._obstacle(key, path)
 
