@@ -131,6 +131,14 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         (FLOW_FILE, 18),
         ["`(a`", "is no regular expression", "a `(` is not closed"],
     ),
+    **{
+        f"a path with a shell's {word}": (
+            {FLOW_FILE: FILES_FLOW.replace("'in/{entity}.csv'", f'"{path}/{{entity}}.csv"').encode()},
+            (FLOW_FILE, 4),
+            [f"`{word}`", "`${NAME}`"],
+        )
+        for word, path in {"$HOME": "$HOME/in", "%TEMP%": "%TEMP%", "~": "~", "$DATA_DIR": "in/$DATA_DIR"}.items()
+    },
     "a pattern with an open range": (
         flow(ENTITIES, f"{ENTITIES}\nexpectations: {{matches: {{columns: {{v: '[a-'}}}}}}"),
         (FLOW_FILE, 18),

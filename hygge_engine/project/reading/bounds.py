@@ -27,6 +27,8 @@ AZURE_INSTANCE = "WEBSITE_INSTANCE_ID"
 
 
 # A drive, or a backslash.
+# What a shell would put something else for, and nobody does here.
+_OF_A_SHELL = re.compile(r"^~(?=/|$)|\$[A-Z_][A-Z0-9_]*\b|%[A-Z_][A-Z0-9_]*%")
 _OF_WINDOWS = re.compile(r"^[A-Za-z]:(?:[\\/]|$)|\\")
 
 _WILDCARD = re.compile(r"[*?\[]")
@@ -103,6 +105,9 @@ class Bounds:
         if os.sep == "/" and _OF_WINDOWS.search(path):
             hint = "Here a backslash is a part of a name; write a path of this machine, with `/` between folders."
             return f"`{key}` is a path of Windows", hint
+        if found := _OF_A_SHELL.search(path):
+            hint = "Variables are written `${NAME}`; a home directory is `${HOME}`."
+            return f"`{key}` holds `{found[0]}`, which is a shell's to replace", hint
         if self._local_paths == "none":
             where = "in Azure, where disks do not last" if self._in_azure else "here"
             message = f"`{key}` is a path of this machine, and `options.local_paths` allows none {where}"
