@@ -43,7 +43,7 @@ _last_success: deque[float] = deque(maxlen=1)
 def backoff_seconds(attempt: int, retry_after: float | None = None) -> float:
     """How long to wait before attempt ``attempt + 1`` (attempts count from 1).
 
-    exponential, with full jitter upwards of half.
+    Exponential backoff with equal jitter: between half and all of the ceiling.
 
     A service's own ``retry_after`` is the floor: asking earlier is what keeps a throttled service throttled.
     """

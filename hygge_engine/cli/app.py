@@ -286,7 +286,7 @@ def probe(
         ),
     ] = "",
     project: ProjectOption = Path(),
-    minutes: Annotated[float, typer.Option("--minutes", min=1, max=240, help="End after so long.")] = 75,
+    minutes: Annotated[float, typer.Option("--minutes", min=1, max=240, help="Stop after this many minutes.")] = 75,
     report: Annotated[
         str, typer.Option("--report", help="Where the report goes: PATH.md and PATH.json.", metavar="PATH")
     ] = "",
@@ -345,7 +345,7 @@ def runs(
         typer.Option("--by", help="A line for each load, flow or entity."),
     ] = "load",
     failed: Annotated[bool, typer.Option("--failed", help="Only what failed.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, newest first.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most N loads, newest first.")] = 20,
     var: VarOption = None,
     json_: JsonOption = False,
     verbose: VerboseOption = False,
@@ -382,7 +382,11 @@ def compact(
     project: ProjectOption = Path(),
     retention: Annotated[
         str,
-        typer.Option("--retention", help="Keep so much, as 400d, instead of `journal.retention`.", metavar="DURATION"),
+        typer.Option(
+            "--retention",
+            help="How long to keep loads, such as 400d. Overrides `journal.retention`.",
+            metavar="DURATION",
+        ),
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many loads would leave.")] = False,
     var: VarOption = None,

@@ -16,9 +16,9 @@ from hygge_engine.flow.slices import SliceResult
 from hygge_engine.orchestration.verdict import ATTEMPTS
 from hygge_engine.plain_text import lines_of
 
-STOPPING = "Stopping: what is whole is committed. Press Ctrl-C again to leave at once."
+STOPPING = "Stopping after the current batches are committed. Press Ctrl-C again to quit at once."
 
-SETTLING = "The journal is still being written: what it lies in answers, though slowly. Press Ctrl-C to leave at once."
+SETTLING = "Still writing the journal: its storage is slow. Press Ctrl-C to quit at once."
 
 LEFT = "Left what did not answer. What was committed stays; the next load goes on from there."
 

@@ -24,7 +24,7 @@ def replace_table(destination: Destination[Any], lease: TableLease) -> Wait | No
     if opened is not None and opened.phase == "dropping":
         lease.sweep()  # nobody may still publish what an earlier load, now given up, had staged
         if not destination.drop(lease):
-            return Wait("somebody is at work in the folder that is to be dropped", DROP_PAUSE_SECONDS)
+            return Wait("The table's folder is in use and cannot be deleted yet", DROP_PAUSE_SECONDS)
     if wait := destination.drop_wait(lease):
         return wait
     if lease.open is not None and lease.open.staged:

@@ -366,7 +366,7 @@ class LoadPlanner:
             )
         if not merges:
             raise CursorUnusable(
-                "the table has rows but no watermark, and this store would keep what is read again twice",
+                "the table has rows but no watermark, and this store would duplicate rows that are read again",
                 hint=f"{RELOAD_HINT} The increments after it have a watermark.",
             )
         self._notes.append("no watermark yet: everything is read once more and merged by key")
@@ -401,8 +401,8 @@ class LoadPlanner:
         source, keys = polish.source, polish.key(self._destination.key_columns)
         if self._tracks_changes and polish.inputs_of(keys) != set(source.key):
             raise ConfigurationError(
-                f"Change Tracking knows the deleted rows of {source.name} by its primary key "
-                f"({', '.join(source.key) or 'it has none'}) alone, the store its rows by ({', '.join(keys)})",
+                f"Change Tracking reports deletes of {source.name} by the primary key "
+                f"({', '.join(source.key) or 'it has none'}), but the store's key is ({', '.join(keys)})",
                 hint="Remove key_columns from the store, or change_tracking from the watermark.",
             )
         if self._destination.merges or self._destination.needs_key:
@@ -419,7 +419,8 @@ class LoadPlanner:
         state = self._lease.state
         if state.has_history and state.key_columns != keys:
             raise SchemaChanged(
-                f"the key was ({', '.join(state.key_columns)}), is ({', '.join(keys)}); which cannot be changed",
+                f"the key changed from ({', '.join(state.key_columns)}) to ({', '.join(keys)}); "
+                "a landed table's key cannot change",
                 hint=RELOAD_HINT,
             )
 
@@ -429,8 +430,6 @@ def look_at_place(
 ) -> list[str]:
     """Whether rows of these columns can settle where they are to, before the first of them is read; also what is there
     of somebody else, and stays. Raises ColumnRefused, NotOurs, LandingBroken."""
-    import pyarrow as pa  # not with the module, which answers about loads import, too
-
     if state.adopted and mode != "reload":
         raise LandingBroken(
             f"{destination.table_name} was handed over on {state.adopted[:10]}, and its rows are not from this source",

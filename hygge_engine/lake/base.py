@@ -46,7 +46,7 @@ def bounded(entries: Iterable[PathInfo], folder: str) -> list[PathInfo]:
 def too_many(folder: str, limit: int) -> LakeError:
     """What to say of a folder that has more entries than can be kept in mind."""
     return LakeError(
-        f"{folder} holds more than {limit:,} files and folders, more than are kept in mind at once.",
+        f"{folder} holds more than {limit:,} files and folders, the limit for one listing.",
         hint="Move away what is not needed there, or fold the journal: `hygge compact`.",
     )
 

@@ -81,8 +81,8 @@ class FolderTable(Destination[LakeTableLease]):
 
     def claim(self) -> Claim | None:
         """Entities of the same name come first: mostly it is their flow that is another one."""
-        lease, own = f"{self.places.journal}/landing", self.places.state
-        entries = bounded(self.lake.list(lease, recursive=True), lease)
+        folder, own = f"{self.places.journal}/landing", self.places.state
+        entries = bounded(self.lake.list(folder, recursive=True), folder)
         paths = [entry.path for entry in entries if not entry.is_directory and entry.name.endswith(".json")]
         for path in sorted(paths, key=lambda path: path.rpartition("/")[2] != own.rpartition("/")[2]):
             states = StateFile(self.lake, path)

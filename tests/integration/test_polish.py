@@ -162,7 +162,7 @@ def test_a_surrogate_of_the_key_takes_deletes_and_one_of_anything_else_is_refuse
     assert "sk landed by polish (hash of CustomerNo int32" in settled["message"]
     settled = world.run("--run-type", "full_drop")
     assert settled["error"] == "configuration"
-    assert "Change Tracking knows the deleted rows" in settled["message"]
+    assert "Change Tracking reports deletes" in settled["message"]
 
 
 def test_all_slices_of_a_load_share_its_time_and_its_watermark_is_the_sources(world: World) -> None:

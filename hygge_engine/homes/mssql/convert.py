@@ -1,4 +1,4 @@
-"""From what a driver delivers to exactly what `Table.schema` promises, whole columns at a time."""
+"""From what a driver delivers to exactly what `SourceSchema.schema` promises, whole columns at a time."""
 
 from __future__ import annotations
 
