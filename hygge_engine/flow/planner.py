@@ -420,7 +420,7 @@ class LoadPlanner:
         if state.has_history and state.key_columns != keys:
             raise SchemaChanged(
                 f"the key changed from ({', '.join(state.key_columns)}) to ({', '.join(keys)}); "
-                "a landed table's key cannot change",
+                "a landed table's key cannot change.",
                 hint=RELOAD_HINT,
             )
 

@@ -77,9 +77,7 @@ class LargestRead:
             self.value = self._upper.value
         elif self._upper.type != "string":
             largest = pc.max(column.filter(pc.less(column, bound)))
-            if self.value is not None and largest.is_valid:
-                largest = pc.max_element_wise(largest, _scalar(self.value, column.type))
-            if largest.is_valid:
+            if largest.is_valid and (self.value is None or pc.less(_scalar(self.value, column.type), largest).as_py()):
                 self.value = str(pc.cast(largest, pa.string()).as_py())
 
 

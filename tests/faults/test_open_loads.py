@@ -53,7 +53,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "a type": ({"modified": pa.int32()}, {}, "modified was int64, is int32"),
     "a new column that is not wanted": ({"note": pa.string()}, {"added": "fail"}, "new columns: note"),
     "a column that is gone and is wanted": ({"value": pa.null()}, {"removed": "fail"}, "no longer the columns value"),
-    "the source's key": ({"key": ["modified"]}, {}, "is (modified)"),
+    "the source's key": ({"key": ["modified"]}, {}, "to (modified)"),
 }
 
 
