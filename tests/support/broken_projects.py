@@ -197,6 +197,20 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
             "database": "store: {type: sqlite, path: 'd:\\w.db'}",
         }.items()
     },
+    **{
+        f"an address as the path of {what}": (
+            {FLOW_FILE: FILES_FLOW.replace("store: {type: local}", store).encode()},
+            (FLOW_FILE, 7),
+            ["is an address", "a path of folders"],
+        )
+        for what, store in {
+            "a database": "store: {type: sqlite, path: 'file:/tmp/w.db'}",
+            "a database, beyond the project": "store: {type: sqlite, path: 'file:%2e%2e/w.db?x=.db'}",
+            "a Delta table": "store: {type: local, format: delta, path: 'file:///tmp/w'}",
+            "a Delta table in memory": "store: {type: local, format: delta, path: 'memory://w'}",
+            "a Delta table in a lake": "store: {type: local, format: delta, path: 's3://bucket/w'}",
+        }.items()
+    },
     "bounds with nothing between": (
         flow(ENTITIES, f"{ENTITIES}\nexpectations: {{range: {{columns: {{v: {{min: 5, max: 1}}}}}}}}"),
         (FLOW_FILE, 18),

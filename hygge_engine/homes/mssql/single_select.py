@@ -81,7 +81,10 @@ def check_query(query: str) -> str:
             "a query needs no ORDER BY, and SQL Server takes none without TOP: rows are read in their key's order"
         )
     if locking := next((word for word in words if word in _LOCKING), None):
-        raise ValueError(f"a query keeps nobody from the table it reads: no {locking.upper()}")
+        raise ValueError(
+            f"a query keeps nobody from the table it reads: no {locking.upper()}; "
+            "a column of this name goes in brackets"
+        )
     return query
 
 

@@ -29,6 +29,9 @@ AZURE_INSTANCE = "WEBSITE_INSTANCE_ID"
 # A drive, or a backslash.
 # What a shell would put something else for, and nobody does here.
 _OF_A_SHELL = re.compile(r"^~(?=/|$)|\$[A-Z_][A-Z0-9_]*\b|%[A-Z_][A-Z0-9_]*%")
+# SQLite and the Delta package take such a path for an address, and go where it leads.
+_ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
+
 _OF_WINDOWS = re.compile(r"^[A-Za-z]:(?:[\\/]|$)|\\")
 
 _WILDCARD = re.compile(r"[*?\[]")
@@ -108,6 +111,9 @@ class Bounds:
         if found := _OF_A_SHELL.search(path):
             hint = "Variables are written `${NAME}`; a home directory is `${HOME}`."
             return f"`{key}` holds `{found[0]}`, which is a shell's to replace", hint
+        if _ADDRESS.match(path):
+            hint = "Write a path of folders; a data lake has a `type` of its own, `adls` or `onelake`."
+            return f"`{key}` is an address, and has to be a path of this machine", hint
         if self._local_paths == "none":
             where = "in Azure, where disks do not last" if self._in_azure else "here"
             message = f"`{key}` is a path of this machine, and `options.local_paths` allows none {where}"

@@ -24,7 +24,9 @@ def open_table(settings: LocalSettings | LakeFilesSettings, project: Project, en
     from hygge_engine.stores.lake_files.delta import DeltaFilesTable
 
     if isinstance(settings, LocalSettings):
-        location = DeltaLocation(str(project.directory / settings.path), dict, project.disk_reach(entity.flow))
+        location = DeltaLocation(
+            str((project.directory / settings.path).absolute()), dict, project.disk_reach(entity.flow)
+        )
     else:
         location = DeltaLocation(f"az://{settings.filesystem}", partial(object_store_options, settings))
     return DeltaFilesTable(lake, places, settings, location, entity.id)

@@ -179,7 +179,9 @@ class SqliteDatabase(Database):
         self._check_file(doing)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+            with closing(
+                sqlite3.connect(self._path.absolute(), timeout=BUSY_SECONDS, isolation_level=None)
+            ) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
                 yield connection
         except sqlite3.Error as error:
