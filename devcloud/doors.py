@@ -41,7 +41,8 @@ def _without_trace(record: logging.LogRecord) -> bool:
     """A request that is none is its sender's mistake: one line says so."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, HttpProcessingError):
-        record.msg, record.args, record.exc_info = f"{record.getMessage()}: {error.message!r:.200}", (), None
+        record.msg, record.args = f"{record.getMessage()}: {error.message!r:.200}", ()
+        record.exc_info = record.exc_text = None
         record.levelno, record.levelname = logging.INFO, "INFO"
     return True
 

@@ -86,8 +86,9 @@ def _kept(stream: TextIO | None) -> tuple[_Raw, TextIO]:
     raw = _Raw(getattr(buffer, "raw", buffer))
     is_unbuffered = bool(getattr(stream, "write_through", False))  # as PYTHONUNBUFFERED asks for
     below: Any = raw if is_unbuffered else io.BufferedWriter(raw)
-    encoding = getattr(stream, "encoding", "utf-8")
-    errors = getattr(stream, "errors", "backslashreplace")
+    # A stream in memory names neither.
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    errors = getattr(stream, "errors", None) or "backslashreplace"
     if errors == "strict" or codecs.lookup(encoding).name != "utf-8":
         # A character that the encoding lacks is written as an escape.
         errors = "backslashreplace"

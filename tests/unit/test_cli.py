@@ -429,7 +429,7 @@ def test_bars_show_progress_and_settled_entities_on_a_terminal(tmp_path: Path) -
     assert re.search(r"✗ f\.stock +failed +home\.not_found", text)
     assert "f.orders: deadlock victim" in text
     assert re.search(r"all +━+ 2 of 2 settled  2,400 rows", text)
-    assert "Press Ctrl-C again to leave at once" in text
+    assert "Press Ctrl-C again to quit at once" in text
 
 
 def test_no_color_is_respected() -> None:
