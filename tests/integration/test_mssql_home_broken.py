@@ -12,7 +12,7 @@ import pytest
 
 from hygge_engine.errors import HomeUnavailable, HyggeError
 from hygge_engine.homes.base import ReadWindow
-from hygge_engine.homes.mssql import driver_thread, mssql_python_session, pyodbc_session
+from hygge_engine.homes.mssql import driver_session, driver_thread
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
 from tests.integration.mssql_server import DRIVERS, ServerProcess, connect
@@ -37,9 +37,8 @@ def server(mssql_server: ServerProcess) -> ServerProcess:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (mssql_python_session, pyodbc_session):
-        monkeypatch.setattr(module, "LOGIN_OVERTIME_SECONDS", 0.5)
-        monkeypatch.setattr(module, "CLOSING_SECONDS", 0.5)
+    monkeypatch.setattr(driver_session, "LOGIN_OVERTIME_SECONDS", 0.5)
+    monkeypatch.setattr(driver_session, "CLOSING_SECONDS", 0.5)
     monkeypatch.setattr(driver_thread, "OVERTIME_SECONDS", 0.5)
     monkeypatch.setattr(driver_thread, "CLOSING_SECONDS", 0.5)
     monkeypatch.setattr(driver_thread, "_POLL_SECONDS", 0.05)

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyodbc
 
-from hygge_engine.homes.mssql.connect import APPLICATION_NAME, LANGUAGE, connection_string, secrets_of, token_attributes
-from hygge_engine.homes.mssql.driver_thread import (
-    CLOSING_SECONDS,
-    LOGIN_OVERTIME_SECONDS,
-    DriverThread,
-    NoAnswer,
-    seconds_of_a_call,
-)
+from hygge_engine.homes.mssql.connect import APPLICATION_NAME, LANGUAGE, connection_string
+from hygge_engine.homes.mssql.driver_session import DriverSession
 from hygge_engine.homes.mssql.drivers import SYSTEM_DRIVER, packaged_driver
-from hygge_engine.homes.mssql.errors import Diagnosis, Translate, diagnose_pyodbc, translate
+from hygge_engine.homes.mssql.errors import Diagnosis, diagnose_pyodbc
 from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.session import batch_of, gather, is_unbounded
 from hygge_engine.homes.mssql.settings import MssqlConnection
@@ -76,42 +69,10 @@ _TIMESTAMP = (pyodbc.SQL_TYPE_TIMESTAMP, 27, 7)
 _TIME_OF_DAY = (_TIME, 16, 7)
 
 
-class PyodbcSession:
+class PyodbcSession(DriverSession):
     """One connection of its own."""
 
-    def __init__(self, connection: MssqlConnection, translation: Translate = translate) -> None:
-        self._translate = translation
-        self._secrets = secrets_of(connection)
-        self._thread = DriverThread()
-        self._seconds = seconds_of_a_call(connection.query_timeout_seconds)
-        try:
-            with self._errors(f"Connecting to {connection.address}"):
-                attributes = token_attributes(connection)
-                self._connection = self._thread.call(
-                    lambda: _connect(connection, attributes), connection.login_timeout_seconds + LOGIN_OVERTIME_SECONDS
-                )
-        except BaseException:
-            self._thread.close(lambda: None)
-            raise
-
-    def fetch_all(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> list[tuple[Any, ...]]:
-        return self._fetch(sql, parameters, doing)
-
-    def fetch_some(
-        self, sql: str, rows: int, parameters: Sequence[Parameter] = (), *, doing: str
-    ) -> list[tuple[Any, ...]]:
-        return self._fetch(sql, parameters, doing, rows)
-
-    def stream(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> _Stream:
-        with self._errors(doing):
-            return _Stream(self, self._call(lambda: self._begin(sql, parameters)), doing)
-
-    def execute(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> None:
-        with self._errors(doing):
-            cursor = self._call(lambda: self._begin(sql, parameters))
-            while self._call(cursor.nextset):  # errors of later statements come with their results
-                pass
-            self._call(cursor.close)
+    driver_errors: ClassVar[tuple[type[Exception], ...]] = (pyodbc.Error,)
 
     def insert(self, table: str, rows: pa.RecordBatch, *, doing: str) -> None:
         """Statements of many rows each, with a parameter for each value.
@@ -130,49 +91,40 @@ class PyodbcSession:
             listed = ", ".join([places] * part.num_rows)
             cursor.execute(f"INSERT INTO {table} ({names}) VALUES {listed}", _values(part))  # noqa: S608 - quoted
 
-        with self._errors(doing):
-            cursor = self._call(lambda: self._begin("BEGIN TRANSACTION", ()))
-            for first in range(0, rows.num_rows, at_once):
-                self._call(partial(insert_from, first))
-            self._call(lambda: cursor.execute("COMMIT TRANSACTION"))
-            self._call(cursor.close)
+        cursor = self.call(lambda: self._begin("BEGIN TRANSACTION", ()), doing)
+        for first in range(0, rows.num_rows, at_once):
+            self.call(partial(insert_from, first), doing)
+        self.call(lambda: cursor.execute("COMMIT TRANSACTION"), doing)
+        self.call(cursor.close, doing)
 
-    def close(self) -> None:
-        # A connection that is gone already needs no closing.
-        with suppress(pyodbc.Error):
-            self._thread.close(self._connection.close)
-
-    def _call[T](self, function: Callable[[], T]) -> T:
-        return self._thread.call(function, self._seconds)
+    def _connect(self, connection: MssqlConnection, attributes: dict[int, bytes]) -> pyodbc.Connection:
+        opened = pyodbc.connect(
+            f"Driver={{{_driver()}}};APP={APPLICATION_NAME};{LANGUAGE}{connection_string(connection)}",
+            autocommit=True,
+            timeout=connection.login_timeout_seconds,
+            attrs_before={**attributes},
+        )
+        opened.timeout = connection.query_timeout_seconds
+        opened.add_output_converter(_DATETIMEOFFSET, _instant)
+        opened.add_output_converter(_TIME, _clock)
+        return opened
 
     def _begin(self, sql: str, parameters: Sequence[Parameter]) -> pyodbc.Cursor:
         return self._connection.cursor().execute(sql, *parameters)
 
-    def _fetch(
-        self, sql: str, parameters: Sequence[Parameter], doing: str, most: int | None = None
-    ) -> list[tuple[Any, ...]]:
-        def fetch() -> list[tuple[Any, ...]]:
-            with self._connection.cursor() as cursor:
-                cursor.execute(sql, *parameters)
-                rows = gather(cursor.fetchmany, doing, most)
-                if most is not None:
-                    cursor.cancel()  # or the driver would read the rest before the connection is of use again
-                return rows
+    def _fetch(self, sql: str, parameters: Sequence[Parameter], doing: str, most: int | None) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, *parameters)
+            rows = gather(cursor.fetchmany, doing, most)
+            if most is not None:
+                cursor.cancel()  # or the driver would read the rest before the connection is of use again
+            return rows
 
-        with self._errors(doing):
-            return self._call(fetch)
+    def _stream(self, cursor: pyodbc.Cursor, doing: str) -> _Stream:
+        return _Stream(self, cursor, doing)
 
-    @contextmanager
-    def _errors(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except NoAnswer as error:
-            raise self._translate(Diagnosis("HYT00", 0, str(error)), doing, secrets=self._secrets) from error
-        except pyodbc.Error as error:
-            raise self._translate(diagnose_pyodbc(error.args), doing, secrets=self._secrets) from error
-        except (ValueError, ArithmeticError) as error:  # what no Python object can be made of
-            said = Diagnosis("", 0, f"The server has sent a value that cannot be read: {error}")
-            raise self._translate(said, doing, secrets=self._secrets) from error
+    def _diagnose(self, error: Any) -> Diagnosis:
+        return diagnose_pyodbc(error.args)
 
 
 class _Stream:
@@ -201,8 +153,7 @@ class _Stream:
         return is_unbounded(self._cursor.description)
 
     def fetch(self, rows: int, limit_bytes: int | None = None) -> pa.RecordBatch:
-        with self._session._errors(self._doing):
-            return self._session._call(lambda: self._fetch(rows, limit_bytes))
+        return self._session.call(lambda: self._fetch(rows, limit_bytes), self._doing)
 
     def _fetch(self, rows: int, limit_bytes: int | None) -> pa.RecordBatch:
         if limit_bytes is not None:
@@ -223,8 +174,7 @@ class _Stream:
         return fetched
 
     def close(self) -> None:
-        with suppress(pyodbc.Error, NoAnswer):
-            self._session._thread.call(self._cancel, CLOSING_SECONDS)
+        self._session.release(self._cancel)
 
     def _cancel(self) -> None:
         self._cursor.cancel()
@@ -294,19 +244,6 @@ def _instant(raw: bytes) -> str:
     zone = timezone(timedelta(hours=offset_hours, minutes=offset_minutes))
     local = datetime(year, month, day, hour, minute, second, nanoseconds // 1000, tzinfo=zone)
     return local.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def _connect(connection: MssqlConnection, attributes: dict[int, bytes]) -> pyodbc.Connection:
-    opened = pyodbc.connect(
-        f"Driver={{{_driver()}}};APP={APPLICATION_NAME};{LANGUAGE}{connection_string(connection)}",
-        autocommit=True,
-        timeout=connection.login_timeout_seconds,
-        attrs_before={**attributes},
-    )
-    opened.timeout = connection.query_timeout_seconds
-    opened.add_output_converter(_DATETIMEOFFSET, _instant)
-    opened.add_output_converter(_TIME, _clock)
-    return opened
 
 
 @cache
