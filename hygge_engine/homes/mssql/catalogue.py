@@ -17,10 +17,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from hygge_engine.errors import HomeError, HomeNotFound
-from hygge_engine.homes.mssql.identifiers import DEFAULT_SCHEMA, qualify, quote, split_name
+from hygge_engine.errors import HomeError, HomeNotFound, HomeUnavailable
+from hygge_engine.homes.mssql.identifiers import DEFAULT_SCHEMA, parse_table_name, qualify, quote, split_name
 from hygge_engine.homes.mssql.query import select
 from hygge_engine.homes.mssql.session import Session, whole
+from hygge_engine.homes.mssql.settings import MssqlHomeSettings
 from hygge_engine.homes.mssql.single_select import without_end
 from hygge_engine.homes.mssql.types import SourceColumn
 from hygge_engine.project.telling.problems import nearest
@@ -110,6 +111,23 @@ class Source:
     approximate_rows: int | None = None
     tracked: str = ""
     stands_for: str = ""
+
+
+def describe_source(session: Session, settings: MssqlHomeSettings) -> Source:
+    """The table, view or query that the settings name.
+
+    Raises what `describe_table` and `describe_query` raise; HomeUnavailable where the server's answers are no answers
+    to that: one that came twice on its way is taken for that to the next question.
+    """
+    try:
+        if settings.table is not None:
+            return describe_table(session, *parse_table_name(settings.table))
+        return describe_query(session, settings.query or "")
+    except (IndexError, TypeError, ValueError) as error:
+        raise HomeUnavailable(
+            f"Describing {settings.table or 'the query'}: the server's answers do not fit the questions ({error}).",
+            hint="The load tries again. If it lasts, see what lies between here and the server.",
+        ) from error
 
 
 def describe_table(session: Session, schema: str, name: str) -> Source:

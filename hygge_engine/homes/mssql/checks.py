@@ -9,8 +9,8 @@ from functools import partial
 
 from hygge_engine.checks import DoctorCheck, attempt, failure
 from hygge_engine.errors import CursorUnusable, HomeError, HyggeError
-from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_table
-from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
+from hygge_engine.homes.mssql.catalogue import Source, describe_source
+from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.query import select
 from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session
 from hygge_engine.homes.mssql.sessions import check_answers, open_session
@@ -95,7 +95,7 @@ def _check_source(
     key_columns: Sequence[str],
     fold: bool | Sequence[str],
 ) -> list[DoctorCheck]:
-    source = _describe(session, settings)
+    source = describe_source(session, settings)
     checks = [_check_columns(source, settings, how), _check_select(session, source), _check_key(source, settings)]
     checks += _check_masks(source)
     strangers = [name for name in key_columns if _find(source, name) is None]
@@ -187,12 +187,6 @@ def _check_tracking(session: Session) -> DoctorCheck:
         return DoctorCheck("change tracking", "unknown", NOT_AVAILABLE, how)
     text = f"on, kept for {found[0][0]} {str(found[0][1]).lower()}" if found else "off"
     return DoctorCheck("change tracking", "ok", text, how)
-
-
-def _describe(session: Session, settings: MssqlHomeSettings) -> Source:
-    if settings.table is not None:
-        return describe_table(session, *parse_table_name(settings.table))
-    return describe_query(session, settings.query or "")
 
 
 def _check_columns(source: Source, settings: MssqlHomeSettings, how: str) -> DoctorCheck:

@@ -20,10 +20,10 @@ from hygge_engine.errors import (
 from hygge_engine.homes.base import Batch, Column, HighWater, Position, ReadWindow, SourceSchema
 from hygge_engine.homes.mssql.batching import read_batches
 from hygge_engine.homes.mssql.bounds import bound_text
-from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_table
+from hygge_engine.homes.mssql.catalogue import Source, describe_source
 from hygge_engine.homes.mssql.convert import convert
 from hygge_engine.homes.mssql.drivers import loads_pyodbc
-from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
+from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.keys import KeyWatch, null_in_key, repeated_key
 from hygge_engine.homes.mssql.pace import Pace
 from hygge_engine.homes.mssql.parallel import Read, read_ranges
@@ -323,9 +323,7 @@ class MssqlHome:
             self._check_reached(cursor, window)
         if range_.after and self._settings.key:
             self._check_alone(range_.after)
-        keep_offset, ticks_as_text = self._settings.keep_offset, self._ticks_as_text()
-        selection = Selection(source.sql, source.columns, self._key, keep_offset, ticks_as_text)
-        statement = read_statement(selection, window, cursor, range_)
+        statement = read_statement(self._selection(source.sql, source.columns), window, cursor, range_)
         for rows, position in self._fetch(statement, source.columns, self.describe().schema):
             yield Batch(rows, position)
             # Or this batch would still be held while the next one is fetched.
@@ -340,10 +338,8 @@ class MssqlHome:
         self._check_versions(lower)
         columns = (OPERATION, *source.columns)
         schema = pa.schema([pa.field(OPERATION.name, pa.string()), *self.describe().schema])
-        keep_offset, ticks_as_text = self._settings.keep_offset, self._ticks_as_text()
         changes = changes_source(source.tracked, source.columns, source.key)
-        versions = (int(lower), int(upper))
-        selection = Selection(changes, columns, self._key, keep_offset, ticks_as_text, versions)
+        selection = self._selection(changes, columns, int(lower), int(upper))
         statement = read_statement(selection, ReadWindow(), None, range_)
         for fetched, position in self._fetch(statement, columns, schema):
             rows, deleted = split_deletes(fetched)
@@ -525,7 +521,7 @@ class MssqlHome:
 
     def _described(self) -> Source:
         if self._source is None:
-            self._source = source = self._describe(self._open())
+            self._source = source = describe_source(self._open(), self._settings)
             if self._settings.as_text:
                 self._source = source = replace(source, columns=self._with_texts(source.columns))
             if self._settings.key:
@@ -534,20 +530,6 @@ class MssqlHome:
             if self._settings.consistency == "snapshot":
                 self._choose_driver()  # before anything is read: a snapshot is its connection's own
         return self._source
-
-    def _describe(self, session: Session) -> Source:
-        """What the server says of the source. Raises HomeUnavailable where its answers are no answers to that: one that
-        came twice on its way is taken for that to the next question."""
-        try:
-            if self._settings.table is not None:
-                return describe_table(session, *parse_table_name(self._settings.table))
-            return describe_query(session, self._settings.query or "")
-        except (IndexError, TypeError, ValueError) as error:
-            raise HomeUnavailable(
-                f"Describing {self._settings.table or 'the query'}: the server's answers do not fit the questions "
-                f"({error}).",
-                hint="The load tries again. If it lasts, see what lies between here and the server.",
-            ) from error
 
     def _with_texts(self, columns: Sequence[SourceColumn]) -> tuple[SourceColumn, ...]:
         """The columns, those of ``as_text`` marked. Raises HomeNotFound, ConfigurationError for one of another type."""
@@ -575,6 +557,10 @@ class MssqlHome:
         if self._is_unbounded and self._connection.driver == "mssql-python" and loads_pyodbc():
             self.close()
             self._connection = self._connection.model_copy(update={"driver": "pyodbc"})
+
+    def _selection(self, source: str, columns: Sequence[SourceColumn], *parameters: Parameter) -> Selection:
+        """What is read of a source, for the driver that is to read."""
+        return Selection(source, columns, self._key, self._settings.keep_offset, self._ticks_as_text(), parameters)
 
     def _ticks_as_text(self) -> bool:
         """Whether a time has to be asked for as text, for the driver that is to read."""
