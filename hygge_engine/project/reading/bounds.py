@@ -72,9 +72,7 @@ class Bounds:
         if is_loopback(host) or any(fnmatchcase(host, pattern.casefold()) for pattern in self._hosts):
             return
         self._problems.add(
-            place.source.problem(
-                place.line,
-                place.column,
+            place.problem(
                 f"`{key}` sends a credential to a host that `options.lake_hosts` does not name",
                 found=f"`{host}`",
                 expected=f"one of {', '.join(self._hosts)}, or this machine",
@@ -84,9 +82,7 @@ class Bounds:
 
     def _report_path(self, path: str, place: Node, message: str, hint: str) -> None:
         expected = "a path below the project's directory" if self._local_paths != "anywhere" else "a path of folders"
-        self._problems.add(
-            place.source.problem(place.line, place.column, message, found=f"`{path}`", expected=expected, hint=hint)
-        )
+        self._problems.add(place.problem(message, found=f"`{path}`", expected=expected, hint=hint))
 
     def _check_own(self, path: str, place: Node) -> None:
         """A file where a folder of ours has to be."""
@@ -94,9 +90,7 @@ class Bounds:
         if os.path.lexists(folder) and not os.path.isdir(folder):
             name = os.path.relpath(folder, self._directory)
             self._problems.add(
-                place.source.problem(
-                    place.line,
-                    place.column,
+                place.problem(
                     f"{name} is a file, and what is kept beside the rows needs a folder of this name",
                     hint="Move the file away, or let the path lead elsewhere.",
                 ),

@@ -86,9 +86,7 @@ class CrossSectionRules:
         if journal.location in BESIDE and not beside.keeps_journal():
             place = location or self._stores[entity.id].get("type") or item.place
             self._problems.add(
-                place.source.problem(
-                    place.line,
-                    place.column,
+                place.problem(
                     f"a {address_of(journal)} of type `{beside.type}` has no place for the journal",
                     expected="`journal.location` with a path or a data lake, in hygge.yml or the flow",
                     hint="For example `journal: { location: ./journal }` on your own machine.",
@@ -118,9 +116,7 @@ class CrossSectionRules:
                     continue
                 what = "schema" if taken == schema else "flow"
                 self._problems.add(
-                    landing.place.source.problem(
-                        landing.place.line,
-                        landing.place.column,
+                    landing.place.problem(
                         f"the {what} of `{landing.entity.id}` has the name of the schema that the journal is mirrored "
                         f"to, for `{claim.entity}` ({claim.where})",
                         expected=f"another {what} than `{claim.value}`, or another `mirror_schema`",
@@ -138,9 +134,7 @@ class CrossSectionRules:
         if named.text not in self._connections:
             similar = nearest(named.text, self._connections)
             self._problems.add(
-                named.source.problem(
-                    named.line,
-                    named.column,
+                named.problem(
                     f"there is no connection `{named.text}`",
                     expected=f"one of {', '.join(sorted(self._connections))}" if self._connections else "",
                     hint=f"Did you mean `{similar}`?" if similar else "Add it below `connections` in hygge.yml.",
@@ -150,11 +144,7 @@ class CrossSectionRules:
         connection = self._connections[named.text]
         if connection is not None and connection.kind != kind:
             message = f"the connection `{named.text}` is of another type"
-            self._problems.add(
-                named.source.problem(
-                    named.line, named.column, message, found=f"`{connection.kind}`", expected=f"`{kind}`"
-                )
-            )
+            self._problems.add(named.problem(message, found=f"`{connection.kind}`", expected=f"`{kind}`"))
 
     def _check_watermark(self, entity: Entity, item: EntityTree, inherited: MappingNode, store: MappingNode) -> None:
         if entity.watermark is not None or not entity.home.needs_watermark:
@@ -166,9 +156,7 @@ class CrossSectionRules:
             reason = store.get("incremental")
         place = item.place if reason is None or "watermark" in item.tree.entries else reason
         self._problems.add(
-            place.source.problem(
-                place.line,
-                place.column,
+            place.problem(
                 "an incremental load needs a `watermark`, and there is none",
                 expected="`watermark: {column: …, primary_key: …}` in the flow or the entity",
                 hint="Or load the table whole each time: `run_type: full_drop`.",
@@ -180,9 +168,7 @@ class CrossSectionRules:
             return
         place: Node = watermark.get("lag") or watermark
         self._problems.add(
-            place.source.problem(
-                place.line,
-                place.column,
+            place.problem(
                 "`lag` reads rows again, and this store would keep them twice",
                 expected="a store that replaces rows by key, or no `lag`",
             )
@@ -197,26 +183,24 @@ class CrossSectionRules:
             expected = "a store that can, or `watermark.column`"
         else:
             return
-        self._problems.add(place.source.problem(place.line, place.column, message, expected=expected))
+        self._problems.add(place.problem(message, expected=expected))
 
     def _check_file_modified(self, entity: Entity, watermark: MappingNode) -> None:
         if entity.home.has_file_times():
             return
         place: Node = watermark.get("file_modified") or watermark
         message, expected = "the rows of this home are in no files", "a home of files, or `watermark.column`"
-        self._problems.add(place.source.problem(place.line, place.column, message, expected=expected))
+        self._problems.add(place.problem(message, expected=expected))
 
     def _check_destination(self, entity: Entity, item: EntityTree) -> None:
         destination = entity.store.destination(entity.name)
-        claim = _Claim(entity.id, f"{item.place.source.file}, line {item.place.line}")
+        claim = _Claim(entity.id, item.place.where)
         # Not every destination tells upper and lower case apart.
         first = self._destinations.setdefault(destination.casefold(), claim)
         if first is claim:
             return
         self._problems.add(
-            item.place.source.problem(
-                item.place.line,
-                item.place.column,
+            item.place.problem(
                 f"`{entity.id}` lands in the same place as `{first.entity}` ({first.where})",
                 found=f"`{destination}` twice",
                 hint="Give one of them another destination, for example with `table_name` or `schema_name`.",
@@ -226,22 +210,19 @@ class CrossSectionRules:
     def _check_agreements(
         self, entity: Entity, journal: JournalSettings, location: Node | None, item: EntityTree
     ) -> None:
-        where = f"{item.place.source.file}, line {item.place.line}"
         if telemetry := entity.store.telemetry():
-            claim = _Claim(entity.id, where, telemetry.rpartition("/")[2])
+            claim = _Claim(entity.id, item.place.where, telemetry.rpartition("/")[2])
             self._telemetry.setdefault(telemetry.casefold(), claim)
         lies = entity.home.journal_address(entity.name) if journal.location == "home" else address_of(journal)
         for (place, key), value in entity.store.agreements(lies).items():
             node: Node = self._stores[entity.id].get(key) or item.place
             if key == "journal.location":
                 node = location or item.place
-            claim = _Claim(entity.id, f"{node.source.file}, line {node.line}", value)
+            claim = _Claim(entity.id, node.where, value)
             first = self._agreements.setdefault((place, key), claim)
             if first.value != value:
                 self._problems.add(
-                    node.source.problem(
-                        node.line,
-                        node.column,
+                    node.problem(
                         f"`{key}` differs between entities that share {place}",
                         found=f"`{value}`",
                         expected=f"`{first.value}`, as for `{first.entity}` ({first.where})",

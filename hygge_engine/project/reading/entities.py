@@ -67,8 +67,7 @@ class Entities:
         try:
             check_entity_name(item.name)
         except ValueError as error:
-            place = item.place
-            self._problems.add(place.source.problem(place.line, place.column, str(error), found=f"`{item.name}`"))
+            self._problems.add(item.place.problem(str(error), found=f"`{item.name}`"))
             return False
         return True
 

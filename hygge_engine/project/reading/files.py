@@ -135,7 +135,7 @@ class Files:
         if file == tree.source.file:
             return False
         message, found = f"a second flow is named `{name}`", f"the first one in {file}"
-        self._problems.add(place.source.problem(place.line, place.column, message, found=found))
+        self._problems.add(place.problem(message, found=found))
         return True
 
     def _collect_entities(self, directory: Path, tree: MappingNode) -> list[EntityTree]:
@@ -153,9 +153,7 @@ class Files:
                 hint = misspelling_hint(own, "name") or hint
                 if isinstance(name, ScalarNode) and name.text:
                     hint = f'YAML takes it for nothing: write "{name.text}", in quotes.'
-                self._problems.add(
-                    item.source.problem(item.line, item.column, "an entity has no name", expected=expected, hint=hint)
-                )
+                self._problems.add(item.problem("an entity has no name", expected=expected, hint=hint))
                 continue
             found.append(EntityTree(name.text, own, name))
         paths, problems = entity_files(self._directory, directory)
@@ -175,9 +173,9 @@ class Files:
             # Destinations may not tell upper and lower case apart, so neither may names.
             first = unique.setdefault(item.name.casefold(), item)
             if first is not item:
-                where = f"the first one in {first.place.source.file}, line {first.place.line}"
+                where = f"the first one in {first.place.where}"
                 message = f"the entity `{item.name}` is given twice"
-                self._problems.add(item.place.source.problem(item.place.line, item.place.column, message, found=where))
+                self._problems.add(item.place.problem(message, found=where))
         listed = flow.get("entities")
         if is_misspelt(flow, "entities", FlowDocument.model_fields):
             return list(unique.values())

@@ -39,9 +39,7 @@ def section_of(item: EntityTree, name: str, inherited: MappingNode, problems: Pr
         empty = isinstance(entry, Entry) and not removed
         message = f"the entity `{item.name}` takes `{name}` away" if removed else f"the flow has no `{name}`"
         problems.add(
-            entry.source.problem(
-                entry.line,
-                entry.column,
+            entry.problem(
                 message,
                 found=f"`{name}:` with nothing in it" if empty else "",
                 expected=f"`{name}` in the flow, or in each entity",

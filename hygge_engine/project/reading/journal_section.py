@@ -61,9 +61,7 @@ class JournalSection:
             if isinstance(node, ScalarNode) and "://" in node.text:
                 hint = "A data lake is a mapping: `{ type: adls, account_url: …, filesystem: …, path: … }`."
             message = "`location` of journal has a value that cannot be used"
-            self._problems.add(
-                node.source.problem(node.line, node.column, message, found=found, expected=_EXPECTED, hint=hint)
-            )
+            self._problems.add(node.problem(message, found=found, expected=_EXPECTED, hint=hint))
         return None
 
 

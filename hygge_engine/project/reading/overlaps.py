@@ -101,8 +101,7 @@ class Overlaps:
                 )
 
     def _add(self, written: _Written, message: str, hint: str) -> None:
-        place = written.place
-        self._problems.add(place.source.problem(place.line, place.column, message, hint=hint))
+        self._problems.add(written.place.problem(message, hint=hint))
 
 
 def _reads_kept(at: Location, kept: Location) -> bool:

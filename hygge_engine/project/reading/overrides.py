@@ -52,7 +52,7 @@ class _Override:
             node = self.applied(entry.node if entry and isinstance(entry.node, MappingNode) else empty, rest)
         if rest and entry and isinstance(entry.node, MappingNode):
             return replace(tree, entries={**tree.entries, step.key: replace(entry, node=node)})
-        return replace(tree, entries={**tree.entries, step.key: Entry(self.line, step.column, self.source, node)})
+        return replace(tree, entries={**tree.entries, step.key: Entry(self.source, self.line, step.column, node)})
 
 
 class Overrides:

@@ -151,4 +151,4 @@ class SecretUses:
         hint = "What this key holds is shown, sent or landed."
         if use.key and self._keys.is_secret(use.key):
             hint = "Secrets go where their own key says, and nowhere else."
-        problems.add(scalar.source.problem(scalar.line, scalar.column, message, expected=expected, hint=hint))
+        problems.add(scalar.problem(message, expected=expected, hint=hint))

@@ -47,9 +47,7 @@ class Sections:
             return tree
         message, found = "a connection has no name", f"`{next(iter(section.entries))}` right below `connections`"
         expected = "a name of your own, and the keys below it, indented"
-        self._problems.add(
-            section.source.problem(section.line, section.column, message, found=found, expected=expected)
-        )
+        self._problems.add(section.problem(message, found=found, expected=expected))
         broken = ScalarNode(section.source, section.line, section.column, "", None, broken=True)
         return replace(tree, entries={**tree.entries, "connections": replace(entry, node=broken)})
 
@@ -98,10 +96,7 @@ class Sections:
                 cause = found.sorted()[0]
                 hint = f"Say what it is called there: `{{name: …, {section}: {{…}}}}`."
                 message = f"the entity's name does not fit into `{section}`: {cause.message}"
-                place = item.place
-                self._problems.add(
-                    place.source.problem(place.line, place.column, message, found=f"`{item.name}`", hint=hint)
-                )
+                self._problems.add(item.place.problem(message, found=f"`{item.name}`", hint=hint))
         return settings
 
     def _load[T: Settings](
@@ -119,16 +114,14 @@ class Sections:
             if not (entry and is_broken(entry.node)):
                 message, expected = f"{section} has no `type`", f"one of {', '.join(sorted(registry))}"
                 hint = "" if entry else misspelling_hint(tree, "type")
-                problems.add(tree.source.problem(tree.line, tree.column, message, expected=expected, hint=hint))
+                problems.add(tree.problem(message, expected=expected, hint=hint))
             return None
         if not isinstance(kind, ScalarNode) or kind.text not in registry:
             found = describe_value(kind) if isinstance(kind, ScalarNode) else "no text"
             hint = _type_hint(kind.text, registry) if isinstance(kind, ScalarNode) else ""
             expected = f"one of {', '.join(sorted(registry))}"
             message = f"the type of {section} is not known"
-            problems.add(
-                kind.source.problem(kind.line, kind.column, message, found=found, expected=expected, hint=hint)
-            )
+            problems.add(kind.problem(message, found=found, expected=expected, hint=hint))
             return None
         model = registry[kind.text]
         defaults: dict[str, Any] = {}

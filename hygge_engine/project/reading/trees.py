@@ -77,7 +77,7 @@ def read_document(source: Source, problems: Problems, is_secret: Callable[[str],
     if isinstance(node, MappingNode):
         return replace(node, line=1, column=1)
     if not (isinstance(node, ScalarNode) and node.broken):
-        problems.add(source.problem(node.line, node.column, "the file is not a mapping", expected="`key: value` lines"))
+        problems.add(node.problem("the file is not a mapping", expected="`key: value` lines"))
     return None
 
 
@@ -210,7 +210,7 @@ class _Reader:
                     )
                 )
                 continue
-            own[key.value] = Entry(line, column, self._source, self.read(value, key))
+            own[key.value] = Entry(self._source, line, column, self.read(value, key))
         return {**merged, **own}
 
     def _merge(self, merged: dict[str, Entry], value: yaml.Node, key: yaml.Node) -> None:

@@ -72,9 +72,7 @@ def _fill(key: str, node: Node, values: Mapping[str, str], problems: Problems, k
         intended = nearest(match[1], values)
         if match[1] not in values and (intended or key not in _FREE_TEXT):
             problems.add(
-                node.source.problem(
-                    node.line,
-                    node.column,
+                node.problem(
                     f"`{{{match[1]}}}` is not a placeholder",
                     expected=" or ".join(f"{{{name}}}" for name in values),
                     hint=f"Did you mean `{{{intended}}}`?" if intended else "",

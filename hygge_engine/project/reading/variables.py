@@ -194,9 +194,7 @@ def is_key_vault_reference(text: str) -> bool:
 def _report_literal(node: ScalarNode, problems: Problems) -> bool:
     """Whether a text of a file is meant to stand for something, but does not; that is then among the problems."""
     if is_key_vault_reference(node.text):
-        problem = node.source.problem(
-            node.line,
-            node.column,
+        problem = node.problem(
             "a Key Vault reference stands in a file, where nobody resolves it",
             expected="`${NAME}`",
             hint="Make it the value of an app setting of that name, which the Functions platform resolves.",
@@ -207,11 +205,7 @@ def _report_literal(node: ScalarNode, problems: Problems) -> bool:
     if match:
         name = next(group for group in match.groups() if group)
         hint = "A text that does begin so can come from a variable."
-        problems.add(
-            node.source.problem(
-                node.line, node.column, "this is no variable, but text", expected=f"`${{{name}}}`", hint=hint
-            )
-        )
+        problems.add(node.problem("this is no variable, but text", expected=f"`${{{name}}}`", hint=hint))
     return match is not None
 
 
@@ -222,7 +216,7 @@ def _report_unusable(text: str, place: ScalarNode | Entry, what: str, problems: 
     if unusable is not None:
         message = f"{what} has a character that can be written nowhere"
         found = "NUL" if unusable == "\0" else "half of a surrogate pair, or bytes that are no UTF-8"
-        problems.add(place.source.problem(place.line, place.column, message, found=found, expected="a text without it"))
+        problems.add(place.problem(message, found=found, expected="a text without it"))
     return unusable is not None
 
 

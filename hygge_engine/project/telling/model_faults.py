@@ -171,9 +171,7 @@ def report(
         found = "a list" if isinstance(node, SequenceNode) else "a mapping"
         if isinstance(node, MappingNode) and node.entries.keys() & {"entity", "flow"}:
             hint = "In YAML, a value that begins with `{` needs quotes."
-    problem = node.source.problem(
-        node.line, node.column, message, found=found, expected=expected, hint=hint or _hint(loc, kind, node)
-    )
+    problem = node.problem(message, found=found, expected=expected, hint=hint or _hint(loc, kind, node))
     # A value that several entities inherit is one mistake, even if its message names an entity.
     problems.add(problem, topic=f"{name} of {section}" if loc else "")
 
@@ -239,7 +237,7 @@ def _report_missing(
     empty = entry.node.variables if isinstance(entry.node, ScalarNode) else ()
     hint = f"It comes from `{empty[0]}`, which is empty or not set." if empty else ""
     message = f"`{key}` of {section} has no value"
-    problems.add(entry.source.problem(entry.line, entry.column, message, expected="a value", hint=hint))
+    problems.add(entry.problem(message, expected="a value", hint=hint))
 
 
 def misspelling_hint(mapping: MappingNode, key: str) -> str:
@@ -265,9 +263,7 @@ def _report_unknown_key(
     similar = intended(key, known)
     hint = hint or (f"Did you mean `{similar}`?" if similar else "")
     problems.add(
-        entry.source.problem(
-            entry.line,
-            entry.column,
+        entry.problem(
             f"{section} has no key `{key}`",
             expected=f"one of {', '.join(sorted(known))}" if known else "",
             hint=hint,

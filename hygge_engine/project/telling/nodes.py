@@ -4,22 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hygge_engine.errors import Problem
 from hygge_engine.project.telling.problems import Source
 
 ScalarValue = str | int | float | bool | None
 
 
 @dataclass(frozen=True, eq=False)
-class ScalarNode:
+class Placed:
+    """Something at a place of a file; ``line`` and ``column`` count from 1."""
+
+    source: Source
+    line: int
+    column: int
+
+    @property
+    def where(self) -> str:
+        """The place, as the problem of another one names it."""
+        return f"{self.source.file}, line {self.line}"
+
+    def problem(self, message: str, *, found: str = "", expected: str = "", hint: str = "") -> Problem:
+        """What is wrong with it."""
+        return self.source.problem(self.line, self.column, message, found=found, expected=expected, hint=hint)
+
+
+@dataclass(frozen=True, eq=False)
+class ScalarNode(Placed):
     """A value. ``text`` is what was written, variables replaced; ``variables`` are the names it came from, ``held``
     those of them that had a value, which no message shows.
 
     ``broken`` marks a value whose problem is reported already, so that nothing is said about it twice.
     """
 
-    source: Source
-    line: int
-    column: int
     text: str
     value: ScalarValue
     variables: tuple[str, ...] = ()
@@ -28,32 +44,23 @@ class ScalarNode:
 
 
 @dataclass(frozen=True, eq=False)
-class SequenceNode:
+class SequenceNode(Placed):
     """A list. Its place is that of its key."""
 
-    source: Source
-    line: int
-    column: int
     items: tuple[Node, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class Entry(Placed):
     """A key of a mapping, with its own place, and its value."""
 
-    line: int
-    column: int
-    source: Source
     node: Node
 
 
 @dataclass(frozen=True, eq=False)
-class MappingNode:
+class MappingNode(Placed):
     """A mapping. Its place is that of its key, because that is what a missing key is missing from."""
 
-    source: Source
-    line: int
-    column: int
     entries: dict[str, Entry]
 
     def get(self, key: str) -> Node | None:
