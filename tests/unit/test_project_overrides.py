@@ -122,6 +122,7 @@ MISTAKES = {
     "an unknown connection": ("flow.zoo.home.connection=shopdb", 32, ["Did you mean `shop_db`?"]),
     "an unknown variable": ("name=${NOWHERE}", 12, ["`NOWHERE` is not set", "the environment"]),
     "brackets": ("flow.zoo.entities=[a, b", 25, ["not valid YAML", "brackets"]),
+    "no entities": ("flow.zoo.entities=[]", 16, ["the flow has no entities"]),
     "an unknown option": ("options.concurency=3", 15, ["Did you mean `concurrency`?"]),
 }
 

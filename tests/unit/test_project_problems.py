@@ -111,6 +111,14 @@ def test_all_problems_of_all_files_come_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_a_key_is_missing_where_its_section_stands_and_not_where_another_begins(tmp_path: Path) -> None:
+    defaults = "defaults:\n  expectations:\n    not_null: {columns: [id]}\n"
+    flow = f"{FLOW}expectations:\n  freshness: {{max_age: 2d}}\n"
+    (problem,) = find_problems(tmp_path, hygge=HYGGE + defaults, flow=flow)
+    assert (problem.file, problem.line, problem.column) == (FLOW_FILE, 19, 3)
+    assert "freshness" in problem.excerpt
+
+
 def test_the_error_lists_every_problem_for_logs(tmp_path: Path) -> None:
     write_project(tmp_path, flows__orders_to_fabric__flow=FLOW.replace("[id]", "id").replace("table:", "tabel:"))
     with pytest.raises(ConfigurationError, match="2 problems") as caught:

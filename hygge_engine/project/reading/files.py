@@ -185,5 +185,5 @@ class Files:
         if not found and not is_broken(flow) and not unreadable:
             hint = "List them in `entities: [a, b]`, or give each a file in entities/."
             place = flow.entries.get("entities", flow)
-            self._problems.add(flow.source.problem(place.line, place.column, "the flow has no entities", hint=hint))
+            self._problems.add(place.problem("the flow has no entities", hint=hint))
         return list(unique.values())

@@ -228,11 +228,7 @@ def _report_missing(
     entry = mapping.entries.get(key)
     if entry is None:
         hint = misspelling_hint(mapping, key)
-        problems.add(
-            tree.source.problem(
-                mapping.line, mapping.column, f"{section} has no `{key}`", expected=f"`{key}`", hint=hint
-            )
-        )
+        problems.add(mapping.problem(f"{section} has no `{key}`", expected=f"`{key}`", hint=hint))
         return
     empty = entry.node.variables if isinstance(entry.node, ScalarNode) else ()
     hint = f"It comes from `{empty[0]}`, which is empty or not set." if empty else ""
