@@ -62,6 +62,7 @@ from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import RENEWAL_SECONDS, TableLease
 from hygge_engine.stores.landing.state import OpenLoad, StagedFile
 from hygge_engine.stores.landing.transitions import is_resumable
+from hygge_engine.watermark import Boundary
 from hygge_engine.watermark.rows import BoundaryRows, LargestRead
 
 if TYPE_CHECKING:
@@ -329,9 +330,9 @@ class _Slice:
             steps.append(NoteReached(LargestRead(cursor, opened.upper, before)))
         boundary = self._boundary(opened, polish.source)
         if boundary is not None:
-            remembered = window_of(opened, state, polish).landed
-            if remembered is not None and self._reads_boundary_again(opened):
-                steps.append(LeaveOutLanded(boundary.cursor, remembered))
+            landed_there = self._landed_where_it_begins(opened)
+            if landed_there is not None:
+                steps.append(LeaveOutLanded(boundary.cursor, landed_there))
             steps.append(NoteBoundary(boundary))
         stamp = LoadStamp(opened.load_id, datetime.fromisoformat(opened.started))
         steps.append(PolishRows(polish, stamp, [column.name for column in landed.columns]))
@@ -406,15 +407,15 @@ class _Slice:
         if opened.upper.column == FILE_MODIFIED:  # the home knows its files by name
             return None
         (cursor,) = spelling_of(source, [opened.upper.column], "watermark")
-        before = opened.boundary
-        if before is None and self._lease.state.watermark is not None and self._reads_boundary_again(opened):
-            before = self._lease.state.watermark.boundary
-        return BoundaryRows(cursor, before)
+        return BoundaryRows(cursor, opened.boundary or self._landed_where_it_begins(opened))
 
-    def _reads_boundary_again(self, opened: OpenLoad) -> bool:
-        """Whether reading begins with the rows at the committed watermark, not with others that a lag goes back to."""
+    def _landed_where_it_begins(self, opened: OpenLoad) -> Boundary | None:
+        """What is remembered of the rows at the committed watermark; None where reading does not begin with them, but
+        behind them, or with others that a lag goes back to."""
         mark = self._lease.state.watermark
-        return opened.lower_inclusive and mark is not None and mark.value == opened.lower
+        if mark is None or not opened.lower_inclusive or mark.value != opened.lower:
+            return None
+        return mark.boundary
 
     def _stopped(self, cut: Cut | None) -> SliceResult | None:
         """The slice's answer where reading has stopped before the end of the window; None where it has not."""
