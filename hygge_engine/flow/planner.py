@@ -146,9 +146,13 @@ class LoadPlanner:
             self._destination.check_history(self._lease)
         self._notes += look_at_place(self._destination, self._lease.state, polish, columns, opened.mode)
         self._record_columns(polish.table, columns, change)
-        told_apart = _told_apart(polish.table, keys)
-        opened = replace(opened, message=self.message, order=_reading_order(source), told_apart=told_apart)
-        opened = replace(opened, polish=polish_digest(self._entity))
+        opened = replace(
+            opened,
+            message=self.message,
+            order=_reading_order(source),
+            told_apart=_told_apart(polish.table, keys),
+            polish=polish_digest(self._entity),
+        )
         if self._lease.author is not None:
             self._lease.author = replace(self._lease.author, base=source.stands_for)
         self._lease.begin(opened, key_columns=keys, columns=columns, treatments=polish.treatments)
