@@ -11,6 +11,7 @@ from hygge_engine.flow.blocked import is_at_work
 from hygge_engine.flow.claims import claimed, landed
 from hygge_engine.project.models.settings import Surroundings
 from hygge_engine.stores.base import Adoption, Claim, Destination
+from hygge_engine.stores.landing.lease import StateStore
 from hygge_engine.stores.landing.state import Author, LandingState
 
 if TYPE_CHECKING:
@@ -82,11 +83,8 @@ def _give_up(claim: Claim, entity: Entity) -> None:
     state = claim.states.read()
     if state is None:
         return
-    if state.owner is not None and is_at_work(state):
-        raise LandingBusy(f"load {state.owner.load_id} of {claim.entity} owns this table until {state.owner.expires}")
     handed = f"what was handed over to {entity.id}"
-    given_up = replace(state, epoch=state.epoch + 1, owner=None, open=None, set_aside=None, landed_in=handed)
-    claim.states.write(given_up)
+    _write_over(claim.states, state, f" of {claim.entity}", open=None, set_aside=None, landed_in=handed)
 
 
 def _hand_over(destination: Destination[Any], found: LandingState, author: Author, *, same: bool) -> None:
@@ -95,7 +93,13 @@ def _hand_over(destination: Destination[Any], found: LandingState, author: Autho
     state = states.read()
     if state is None or state.author != found.author:
         raise LandingFenced(f"the landing state of {destination.table_name} has changed meanwhile: look again")
-    if state.owner is not None and is_at_work(state):
-        raise LandingBusy(f"load {state.owner.load_id} owns this table until {state.owner.expires}")
     adopted = state.adopted if same else datetime.now(UTC).isoformat("T", "seconds")
-    states.write(replace(state, epoch=state.epoch + 1, owner=None, author=author, adopted=adopted))
+    _write_over(states, state, author=author, adopted=adopted)
+
+
+def _write_over(states: StateStore, state: LandingState, whose: str = "", **changes: Any) -> None:
+    """Write a landing state with some fields changed, under an epoch that no attempt has had. Raises LandingBusy where
+    a load, ``whose`` it is, is at work."""
+    if state.owner is not None and is_at_work(state):
+        raise LandingBusy(f"load {state.owner.load_id}{whose} owns this table until {state.owner.expires}")
+    states.write(replace(state, epoch=state.epoch + 1, owner=None, **changes))
