@@ -71,15 +71,12 @@ class TableLease(ABC):
         self._load_id = load_id
         self._attempt = attempt
         self._owned = False
-        self.is_new = True
         self.state = LandingState()
 
     def attach(self) -> Self:
         """Read the state, before anything else is asked of the lease. Raises LandingBusy where another load owns the
         table, LandingUnreadable for a state that cannot be read."""
-        found = self._states.read()
-        self.is_new = found is None
-        self.state = found or LandingState()
+        self.state = self._states.read() or LandingState()
         owner = self.state.owner
         if owner and owner.load_id != self._load_id and not self._is_free(owner) and not self.own_result:
             raise LandingBusy(f"load {owner.load_id} owns this table until {owner.expires}")
