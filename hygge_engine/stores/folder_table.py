@@ -126,9 +126,7 @@ class FolderTable(Destination[LakeTableLease]):
     def adopt(self) -> Adoption:
         """The files that bear the names of ours become the table's; all others stay somebody else's."""
         state, unreadable = self.state_to_replace()
-        if state is not None and state.owns(self.places.folder):
-            where = f"{self.places.folder} is this entity's table already, as {self.places.state} says"
-            raise LandingBroken(where, hint=NOTHING_TO_HAND_OVER)
+        self._check_is_not_ours(state)
         entries = bounded(self.lake.list(self.places.folder), self.places.folder)
         self._check_is_no_file()
         if not entries and not unreadable:
@@ -215,6 +213,12 @@ class FolderTable(Destination[LakeTableLease]):
                 f"{self.places.folder} is a file, and the table needs a folder",
                 hint="Move it away, or name another place in the store's settings.",
             )
+
+    def _check_is_not_ours(self, state: LandingState | None) -> None:
+        """Raises LandingBroken where there is nothing to adopt: the table is this entity's already."""
+        if state is not None and state.owns(self.places.folder):
+            where = f"{self.places.folder} is this entity's table already, as {self.places.state} says"
+            raise LandingBroken(where, hint=NOTHING_TO_HAND_OVER)
 
     def _check_unclaimed(self) -> None:
         """Raises NotOurs where the folder, of which nothing is ours, is not empty, or there can be no landing state."""

@@ -27,7 +27,7 @@ from hygge_engine.stores.folder_table import Places, named
 from hygge_engine.stores.lake_files.delta_rules import describe, reasons_against
 from hygge_engine.stores.lake_files.table import FilesTable, generation_of
 from hygge_engine.stores.landing.lake_lease import LakeTableLease
-from hygge_engine.stores.landing.lease import A_LOAD_MAKES_IT, NOTHING_TO_HAND_OVER, RELOAD
+from hygge_engine.stores.landing.lease import A_LOAD_MAKES_IT, RELOAD
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 from hygge_engine.stores.landing.types import schema_of
 
@@ -89,9 +89,7 @@ class DeltaFilesTable(FilesTable):
                 f"there is no Delta table at {self.places.folder}{what}",
                 hint="Move that away, or name another place in the store's settings." if others else A_LOAD_MAKES_IT,
             )
-        if state is not None and state.owns(self.places.folder):
-            where = f"{self.places.folder} is this entity's table already, as {self.places.state} says"
-            raise LandingBroken(where, hint=NOTHING_TO_HAND_OVER)
+        self._check_is_not_ours(state)
         if table is not None and (reasons := reasons_against(table, pa.schema([]), replaces=True)):
             raise LandingBroken(
                 f"rows cannot be written to the Delta table {self.places.folder}: {'; '.join(reasons)}",
