@@ -27,6 +27,7 @@ from hygge_engine.stores.landing.lease import (
     RENEWAL_SECONDS,
 )
 from hygge_engine.stores.landing.state import LandingState, StagedFile, StateFile, fresh_epoch
+from hygge_engine.stores.landing.transitions import next_generation
 
 # How many names a message shows, and up to how many are counted.
 NAMED_ENTRIES = 5
@@ -160,9 +161,7 @@ class FolderTable(Destination[LakeTableLease]):
         new_generation: bool = False,
     ) -> None:
         """Number staged files and land them."""
-        state = lease.state
-        if new_generation:
-            state = replace(state, generation=state.generation + 1, next_sequence=1)
+        state = next_generation(lease.state) if new_generation else lease.state
         first = state.next_sequence
         intent = [replace(file, final=self.data_file(state, number)) for number, file in enumerate(files, start=first)]
         if first == 1 and intent:
