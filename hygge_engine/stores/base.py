@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -65,6 +66,25 @@ class Claim:
     entity: str
     state: LandingState
     states: StateStore
+
+
+def claim_among(others: Iterable[tuple[str, StateStore]], entity: str, is_here: Callable[[str], bool]) -> Claim | None:
+    """The first of the ``others``, entities with their landing states, whose rows have settled where ``is_here`` says.
+
+    Those of the same name as ``entity`` (``flow.entity``) come first: mostly it is their flow that is another one. A
+    state that cannot be read claims nothing.
+    """
+    own = _name_in_flow(entity)
+    for other, states in sorted(others, key=lambda found: _name_in_flow(found[0]) != own):
+        with suppress(LandingUnreadable):
+            state = states.read()
+            if state is not None and is_here(state.settled_in or ""):
+                return Claim(other, state, states)
+    return None
+
+
+def _name_in_flow(entity: str) -> str:
+    return entity.partition(".")[2]
 
 
 class ReadBack(ABC):

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from hygge_engine.errors import LandingBroken, LandingUnreadable, NotOurs
 from hygge_engine.lake.base import Lake, PathInfo, bounded
-from hygge_engine.stores.base import Adoption, Claim, Destination
+from hygge_engine.stores.base import Adoption, Claim, Destination, claim_among
 from hygge_engine.stores.landing.lake_lease import LakeTableLease
 from hygge_engine.stores.landing.lease import (
     A_LOAD_MAKES_IT,
@@ -81,17 +81,12 @@ class FolderTable(Destination[LakeTableLease]):
         return StateFile(self.lake, self.places.state)
 
     def claim(self) -> Claim | None:
-        """Entities of the same name come first: mostly it is their flow that is another one."""
-        folder, own = f"{self.places.journal}/landing", self.places.state
+        folder = f"{self.places.journal}/landing"
         entries = bounded(self.lake.list(folder, recursive=True), folder)
         paths = [entry.path for entry in entries if not entry.is_directory and entry.name.endswith(".json")]
-        for path in sorted(paths, key=lambda path: path.rpartition("/")[2] != own.rpartition("/")[2]):
-            states = StateFile(self.lake, path)
-            with suppress(LandingUnreadable):
-                state = states.read() if path != own else None
-                if state is not None and state.settled_in == self.places.folder:
-                    return Claim(replace(self.places, state=path).entity, state, states)
-        return None
+        others = [replace(self.places, state=path) for path in paths if path != self.places.state]
+        states = [(places.entity, StateFile(self.lake, places.state)) for places in others]
+        return claim_among(states, self.places.entity, lambda place: place == self.places.folder)
 
     def attach(self, load_id: str, attempt: int) -> LakeTableLease:
         lease = LakeTableLease(

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from hygge_engine.errors import HyggeError, LandingBroken, LandingUnreadable, NotOurs, StoreError
-from hygge_engine.stores.base import Adoption, Claim, Destination, ReadBack
+from hygge_engine.stores.base import Adoption, Claim, Destination, ReadBack, claim_among
 from hygge_engine.stores.database.base import DELETED, NAMED_COLUMNS, Database, Inserter
 from hygge_engine.stores.database.lease import DatabaseTableLease, StateRow, check_same, check_unclaimed
 from hygge_engine.stores.landing.lease import A_LOAD_MAKES_IT, NO_TABLE_HINT, NOTHING_TO_HAND_OVER, RELOAD
@@ -42,14 +42,9 @@ class DatabaseTable(Destination[DatabaseTableLease]):
         return StateRow(self._database, self._name)
 
     def claim(self) -> Claim | None:
-        own = self._name.partition(".")[2]
-        for name in sorted(self._database.state_names(), key=lambda name: name.partition(".")[2] != own):
-            states = StateRow(self._database, name)
-            with suppress(LandingUnreadable):
-                state = states.read() if name != self._name else None
-                if state is not None and (state.settled_in or "").casefold() == self.table_name.casefold():
-                    return Claim(name, state, states)
-        return None
+        others = [name for name in self._database.state_names() if name != self._name]
+        states = [(name, StateRow(self._database, name)) for name in others]
+        return claim_among(states, self._name, lambda place: place.casefold() == self.table_name.casefold())
 
     def attach(self, load_id: str, attempt: int) -> DatabaseTableLease:
         return DatabaseTableLease(
