@@ -191,7 +191,9 @@ class LocalLake:
         while pending or links:
             # What is there itself comes before what links lead to.
             folder = pending.pop() if pending else links.pop(0)
-            if folder != directory and self._reach is not None and self._reach.objection(self._place(folder))[0]:
+            if folder == directory:
+                self._locate(folder)
+            elif self._reach is not None and self._reach.objection(self._place(folder))[0]:
                 continue  # one of the project's own, as .git, or the engine's beside what a home reads
             if recursive and not self._is_first(folder, seen):
                 continue
@@ -208,9 +210,10 @@ class LocalLake:
         target = self._place(path)
         try:
             with lake_errors(path):
-                if self._reach is not None and target.is_symlink() and self._reach.objection(target)[0]:
+                link = os.readlink(target) if target.is_symlink() else ""
+                if link and self._reach is not None and self._reach.objection(target)[0]:
                     return None
-                return _path_info(path, target)
+                return _path_info(path, target.stat(), link)
         except LakeNotFound:
             return None
 
@@ -218,7 +221,7 @@ class LocalLake:
         """Whether a folder has not been seen under another path."""
         try:
             with lake_errors(directory):
-                status = self._locate(directory).stat()
+                status = self._place(directory).stat()
         except LakeNotFound:
             return False
         identity = _directory_etag(status)
@@ -237,7 +240,7 @@ class LocalLake:
     def _names(self, directory: str) -> Sequence[str]:
         try:
             with lake_errors(directory):
-                names = os.listdir(self._locate(directory))
+                names = os.listdir(self._place(directory))
         except LakeNotFound:
             return []
         if not directory:
@@ -391,16 +394,15 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _path_info(path: str, target: Path) -> PathInfo:
-    status = target.stat()
-    is_directory = target.is_dir()
+def _path_info(path: str, status: os.stat_result, link: str) -> PathInfo:
+    is_directory = stat.S_ISDIR(status.st_mode)
     return PathInfo(
         path=path,
         is_directory=is_directory,
         length=0 if is_directory else status.st_size,
         etag=_directory_etag(status) if is_directory else _etag(status),
         modified=datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC),
-        link=os.readlink(target) if target.is_symlink() else "",
+        link=link,
         special=next((name for is_one, name in _SPECIAL if is_one(status.st_mode)), ""),
     )
 
