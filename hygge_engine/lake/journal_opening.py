@@ -13,6 +13,4 @@ def open_place(settings: LocalJournal | AdlsJournal | OneLakeJournal, project: P
     """A lake, and the journal's folder in it."""
     if not isinstance(settings, LocalJournal):
         return lakes.open_lake(settings), settings.folder
-    directory = project.directory / settings.path
-    folder = directory.parent if directory.name == JOURNAL_FOLDER else directory
-    return lakes.open_directory(folder, project.disk_reach()), JOURNAL_FOLDER
+    return lakes.open_directory(project.directory / settings.address, project.disk_reach()), JOURNAL_FOLDER

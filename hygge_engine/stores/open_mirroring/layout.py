@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from hygge_engine.lake.onelake import JOURNAL_FOLDER
 from hygge_engine.stores.folder_table import Places, places_of
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 
@@ -36,7 +37,7 @@ class Layout:
     @property
     def journal(self) -> str:
         """Everything that is ours: outside the landing zone, in the same item."""
-        return f"{self.files}/.hygge_journal"
+        return f"{self.files}/{JOURNAL_FOLDER}"
 
     @property
     def landing_zone(self) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hygge_engine.hosts import is_host, is_loopback
+from hygge_engine.lake.onelake import JOURNAL_FOLDER
 from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, PathPart, is_fabric, is_guid, lake_root
 from hygge_engine.project.models.locations import Location, folder_in
 from hygge_engine.project.models.settings import StoreSettings, Surroundings, register_store
@@ -113,7 +114,7 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
         return folder_in(lake_root(self), f"{self.path.strip('/')}/{folder}")
 
     def keeps(self, surroundings: Surroundings) -> Location | None:
-        return folder_in(lake_root(self), f"{self.path.strip('/')}/{self.mirror_name}/Files/.hygge_journal")
+        return folder_in(lake_root(self), f"{self.path.strip('/')}/{self.mirror_name}/Files/{JOURNAL_FOLDER}")
 
     def keeps_journal(self) -> bool:
         return True
