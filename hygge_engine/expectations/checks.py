@@ -163,7 +163,7 @@ def _in_words(checked: ExpectationResult, name: str) -> str:
     if "(" not in name or name.startswith("freshness("):
         return f"{name}: {examples}"
     count = checked.found[name]
-    rows = f"{name} by {count:,} row{'' if count == 1 else 's'}"
+    rows = f"{name} by {counted(count, 'row')}"
     return f"{rows} ({examples}{'; …' if count > EXAMPLES else ''})" if examples else rows
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from hygge_engine.errors import NotOurs
+from hygge_engine.plain_text import counted
 from hygge_engine.stores.base import ReadBack
 from hygge_engine.stores.column_names import ColumnNames
 
@@ -176,6 +177,5 @@ def epoch_of(table: str, stage: str) -> int | None:
 def described(kind: str, columns: Sequence[str], rows: int) -> str:
     """A table of somebody else, for messages; ``rows`` are counted up to one more than `COUNTED_ROWS`."""
     more = ", …" if len(columns) > NAMED_COLUMNS else ""
-    count = f"more than {COUNTED_ROWS:,}" if rows > COUNTED_ROWS else f"{rows:,}"
-    noun = "row" if rows == 1 else "rows"
-    return f"a {kind} of {count} {noun} with the columns {', '.join(columns[:NAMED_COLUMNS])}{more}"
+    count = f"more than {COUNTED_ROWS:,} rows" if rows > COUNTED_ROWS else counted(rows, "row")
+    return f"a {kind} of {count} with the columns {', '.join(columns[:NAMED_COLUMNS])}{more}"

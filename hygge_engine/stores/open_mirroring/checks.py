@@ -45,7 +45,7 @@ def check_landing_zone(lake: Lake, layout: Layout) -> DoctorCheck:
             remedy = "The first load makes it. If there have been loads, check filesystem and mirror_name."
             return DoctorCheck("landing zone", "warning", "it does not exist yet", how, remedy)
         folders = sum(entry.is_directory for entry in lake.list(layout.landing_zone))
-        return DoctorCheck("landing zone", "ok", f"{folders} schema{'' if folders == 1 else 's'}", how)
+        return DoctorCheck("landing zone", "ok", counted(folders, "schema"), how)
 
     return attempt("landing zone", how, look)
 
@@ -73,7 +73,7 @@ def ask_replication(lake: Lake, settings: OpenMirroringSettings, layout: Layout)
         return Replication((DoctorCheck(name, "unknown", f"the status file cannot be read: {error}", how),), None, how)
     except HyggeError as error:
         return Replication((failure(name, how, error),), None, how)
-    count = f"Fabric lists {len(tables)} table{'' if len(tables) == 1 else 's'}"
+    count = f"Fabric lists {counted(len(tables), 'table')}"
     return Replication((DoctorCheck(name, "ok", count, how),), tables, how)
 
 
