@@ -87,7 +87,7 @@ class Canonical:
             if skip >= rows:
                 skip -= rows
                 continue
-            for batch in self.file.batches(ROW_GROUP_ROWS, group=index):
+            for batch in self.file.batches(ROW_GROUP_ROWS, index):
                 if skip < batch.num_rows:
                     yield pa.Table.from_batches([batch.slice(skip)])
                 skip = max(0, skip - batch.num_rows)
@@ -133,7 +133,7 @@ class Canonical:
             places = places.filter(pc.greater_equal(places, pa.scalar(skip, pa.uint64())))
             skip = max(0, skip - rows)
             if len(places):
-                yield from _picked(self.file.batches(PICKED_ROWS, group=index), places)
+                yield from _picked(self.file.batches(PICKED_ROWS, index), places)
 
 
 class JournalFiles:
@@ -314,11 +314,9 @@ class _Parquet:
             self._file = WholeParquet(source, pre_buffer=True)
         self.groups, self.rows, self.schema = self._file.groups, self._file.rows, self._file.schema
 
-    def batches(
-        self, rows: int, columns: Sequence[str] | None = None, group: int | None = None
-    ) -> Iterator[pa.RecordBatch]:
+    def batches(self, rows: int, group: int) -> Iterator[pa.RecordBatch]:
         with _damage(self._path):
-            yield from self._file.batches(rows, columns, group)
+            yield from self._file.batches(rows, group=group)
 
     def table(self, columns: Sequence[str] | None = None, group: int | None = None) -> pa.Table:
         with _damage(self._path):

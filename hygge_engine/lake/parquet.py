@@ -34,10 +34,10 @@ class WholeParquet:
         self, rows: int, columns: Sequence[str] | None = None, group: int | None = None
     ) -> Iterator[pa.RecordBatch]:
         """So many rows at once, of one row group or of all of them; every row, or an error."""
+        names = None if columns is None else list(columns)
         for number in range(len(self.groups)) if group is None else [group]:
             found = 0
             with _faults():
-                names = None if columns is None else list(columns)
                 for batch in self._file.iter_batches(rows, row_groups=[number], columns=names):
                     found += batch.num_rows
                     yield batch
