@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -99,12 +100,11 @@ class SqliteDatabase(Database):
     def plain_columns(self, table: str) -> list[str] | None:
         if not is_there(self._path):
             return None
-        find = "SELECT type FROM sqlite_schema WHERE lower(name) = lower(?) AND type <> 'trigger'"
         with self._reading(f"looking for the table {table}") as connection:
-            kinds = [kind for (kind,) in connection.execute(find, (table,))]
-            if not kinds:
+            found = _entry(connection, table)
+            if found is None:
                 return None
-            return [name for name, *_ in _columns(connection, table)] if kinds == ["table"] else []
+            return [name for name, *_ in _columns(connection, table)] if found.kind == "table" else []
 
     def columns(self, table: str) -> list[str]:
         if not is_there(self._path):
@@ -114,14 +114,13 @@ class SqliteDatabase(Database):
 
     def describe_table(self, table: str) -> str:
         with self._reading(f"describing the table {table}") as connection:
-            find = "SELECT type, tbl_name FROM sqlite_schema WHERE lower(name) = lower(?) AND type <> 'trigger'"
-            found = connection.execute(find, (table,)).fetchone()
-            if found and found[0] == "index":
-                return f"an index of the table {found[1]}"
+            found = _entry(connection, table)
+            if found is not None and found.kind == "index":
+                return f"an index of the table {found.table}"
             counted = f"SELECT count(*) FROM (SELECT 1 FROM {quote(table)} LIMIT {COUNTED_ROWS + 1})"  # noqa: S608 - quoted
             (rows,) = connection.execute(counted).fetchone()
             columns = [name for name, *_ in _columns(connection, table)]
-        return described(found[0] if found else "table", columns, rows)
+        return described(found.kind if found is not None else "table", columns, rows)
 
     def create_stage(self, stage: str, schema: pa.Schema, key: Sequence[str]) -> SqliteInserter:
         columns = [_declaration(field, required=field.name in key) for field in schema]
@@ -315,6 +314,20 @@ class SqliteTransaction:
 
 def _declaration(field: pa.Field[pa.DataType], *, required: bool = False) -> str:
     return f"{quote(field.name)} {declared_type(field.type)}{' NOT NULL' if required else ''}"
+
+
+class _Entry(NamedTuple):
+    """What has a name: a ``table``, a ``view``, or an ``index`` of a table."""
+
+    kind: str
+    table: str
+
+
+def _entry(connection: sqlite3.Connection, name: str) -> _Entry | None:
+    """What has a name; a trigger does not count, because it may have that of a table."""
+    select = "SELECT type, tbl_name FROM sqlite_schema WHERE lower(name) = lower(?) AND type <> 'trigger'"
+    found = connection.execute(select, (name,)).fetchone()
+    return None if found is None else _Entry(*found)
 
 
 # Name, declared type, whether it may not be NULL, and the place in the primary key, from 1.
