@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from pydantic import BaseModel, SecretStr
@@ -22,6 +22,8 @@ class KeyKnowledge:
     secret: frozenset[str]
     plain: frozenset[str]
     sections: Mapping[str, Mapping[str, tuple[str, ...]]]
+    # What has been found out of the keys that no type has, which are asked for with each entity that inherits them.
+    _judged: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def gather(cls) -> KeyKnowledge:
@@ -62,7 +64,10 @@ class KeyKnowledge:
         """Whether the values of ``key`` must not be shown; misspelt names of secrets included."""
         if key in self.plain:
             return False
-        return key in self.secret or has_secret_name(key) or nearest(key, self.secret | self.plain) in self.secret
+        if key not in self._judged:
+            known = self.secret | self.plain
+            self._judged[key] = key in self.secret or has_secret_name(key) or nearest(key, known) in self.secret
+        return self._judged[key]
 
 
 def fields_within(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
