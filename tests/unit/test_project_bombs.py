@@ -25,6 +25,7 @@ BOMBS = {
     "items of items": "a:\n  " + "- " * 20_000,
     "keys of keys": "? " * 20_000,
     "a long file": "#" * 1_000_001,
+    "many lines above a mistake": "a: 1\n" + "#\n" * 200_000 + "b: c: d\n",
     "many values": "a: [" + "1," * 60_000 + "]",
     "defaults within defaults": 'name: "' + "${A:-" * 5_000 + "x" + "}" * 5_000 + '"\n',
     "defaults that nothing closes": 'name: "' + "${A:-" * 20_000 + '"\n',

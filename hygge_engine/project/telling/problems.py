@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from rapidfuzz import fuzz, process
 
@@ -146,8 +147,11 @@ class Source:
 
     def line(self, line: int) -> str:
         """The text of a line, counted from 1; empty past the end."""
-        lines = self.text.splitlines()
-        return lines[line - 1] if 0 < line <= len(lines) else ""
+        return self._lines[line - 1] if 0 < line <= len(self._lines) else ""
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return self.text.splitlines()
 
     def excerpt(self, line: int, column: int) -> str:
         """The line with its secrets masked, and a caret below ``column`` (both counted from 1); nothing of a line that
