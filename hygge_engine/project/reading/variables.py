@@ -13,7 +13,7 @@ from hygge_engine.errors import Problem
 from hygge_engine.masking import STANDS_ALONE_CHARACTERS
 from hygge_engine.project.reading.trees import resolve_scalar
 from hygge_engine.project.telling.nodes import Entry, MappingNode, Node, ScalarNode, SequenceNode
-from hygge_engine.project.telling.problems import PLACEHOLDERS, Problems, nearest
+from hygge_engine.project.telling.problems import PLACEHOLDERS, Problems, line_and_column, nearest
 
 LOCAL_SETTINGS = "local.settings.json"
 
@@ -301,8 +301,7 @@ def _unrepeated(pairs: list[tuple[str, object]], repeated: list[str]) -> dict[st
 
 def _last_place(text: str, part: str) -> tuple[int, int]:
     """Line and column, from 1, where a part of a text begins for the last time."""
-    before = text[: max(text.rfind(part), 0)]
-    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+    return line_and_column(text, max(text.rfind(part), 0))
 
 
 def _as_text(value: object) -> str:

@@ -7,7 +7,7 @@ import re
 import yaml
 
 from hygge_engine.errors import Problem
-from hygge_engine.project.telling.problems import Source
+from hygge_engine.project.telling.problems import Source, line_and_column
 
 NOT_VALID = "this is not valid YAML"
 
@@ -49,8 +49,7 @@ def find_odd_blanks(source: Source) -> list[Problem]:
     """Indentation that only looks like blanks."""
     found = []
     for match in _ODD_BLANK.finditer(source.text):
-        line = source.text.count("\n", 0, match.start("blank")) + 1
-        column = match.start("blank") - (source.text.rfind("\n", 0, match.start("blank")) + 1) + 1
+        line, column = line_and_column(source.text, match.start("blank"))
         character = f"U+{ord(match['blank']):04X}, which only looks like a blank"
         hint = "It comes from a web page or a word processor: type the line's indentation again."
         found.append(source.problem(line, column, NOT_VALID, found=character, expected="spaces", hint=hint))
@@ -59,8 +58,7 @@ def find_odd_blanks(source: Source) -> list[Problem]:
 
 def explain_character(source: Source, error: yaml.reader.ReaderError) -> Problem:
     """A character that no YAML file may hold."""
-    before = source.text[: error.position]
-    line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+    line, column = line_and_column(source.text, error.position)
     character = error.character if isinstance(error.character, int) else ord(error.character)
     hint = "Delete it; editors show it as a box or a question mark, or not at all."
     return source.problem(line, column, NOT_VALID, found=f"the character U+{character:04X}", hint=hint)

@@ -116,6 +116,11 @@ def secrets_in(text: str) -> Iterator[tuple[int, int]]:
             yield match.span("secret")
 
 
+def line_and_column(text: str, offset: int) -> tuple[int, int]:
+    """Where in a text an offset is, both counted from 1."""
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+
+
 @dataclass(frozen=True)
 class Span:
     """A stretch of a file that holds a secret. Lines and columns count from 0; the end is exclusive."""
