@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 import pyarrow as pa
@@ -656,6 +656,82 @@ def things(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., File
             case _:
                 path.write_text("".join(json.dumps(row, default=datetime.isoformat) + "\n" for row in frame.to_dicts()))
     return lambda **keys: home_of(tmp_path, "**", format=request.param, **keys)
+
+
+def write_rows(root: Path, name: str, format_: str, rows: Sequence[dict[str, Any]]) -> Path:
+    """A file of rows that all have the keys of the first, in the format that its ending says."""
+    columns = {key: [row[key] for row in rows] for key in rows[0]}
+    if format_ == "parquet":
+        return write_parquet(root, f"{name}.parquet", columns)
+    if format_ == "ndjson":
+        return write(root, f"{name}.ndjson", "".join(json.dumps(row) + "\n" for row in rows))
+    lines = [",".join(columns), *(",".join(map(str, row.values())) for row in rows)]
+    return write(root, f"{name}.csv", "\n".join(lines) + "\n")
+
+
+class TestNamesInAnotherCase:
+    """Columns whose names differ in case alone: what becomes of rows of some files."""
+
+    CASES: ClassVar[list[tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]] | str]]] = [
+        ([{"id": 1, "v": "a"}, {"V": "b", "ID": 2}], {}, [{"id": 1, "v": "a"}, {"id": 2, "v": "b"}]),
+        ([{"ID": 1}, {"id": 2}, {"Id": 3}], {"key": ["id"]}, [{"ID": 1}, {"ID": 2}, {"ID": 3}]),
+        ([{"id": 1.5}, {"ID": 2.5}, {"id": 3.5}], {}, [{"id": 1.5}, {"id": 2.5}, {"id": 3.5}]),
+        # One row has both: they are two columns, in all files.
+        ([{"id": 1, "ID": 5}, {"ID": 2}], {}, [{"id": 1, "ID": 5}, {"id": None, "ID": 2}]),
+        ([{"id": 1}, {"id": 2, "ID": 5}], {}, [{"id": 1, "ID": None}, {"id": 2, "ID": 5}]),
+        ([{"id": 1}, {"Id": 2, "ID": 5}], {}, r"a\.\w+ has a column 'id', and b\.\w+ has both 'ID' and 'Id'"),
+        # So they are where the settings name both.
+        (
+            [{"id": 1}, {"ID": 2}],
+            {"columns": {"id": "int64", "ID": "int64"}},
+            [{"id": 1, "ID": None}, {"id": None, "ID": 2}],
+        ),
+        ([{"id": 1}, {"ID": 2}], {"columns": {"ID": "int64"}, "infer": False}, [{"id": 1}, {"id": 2}]),
+        ([{"id": 1}], {"columns": {"id": "int64", "Id": "int64"}}, "names 'id' twice, once as 'Id'"),
+        ([{"id": 1, "ID": 5}], {"columns": {"Id": "int64"}}, "names 'Id', which may be 'id' or 'ID'"),
+        ([{"id": 1, "ID": 5}, {"ID": 2}], {"columns": {"id": "int64"}, "infer": False}, [{"id": 1}, {"id": None}]),
+        # These differ in more than case.
+        ([{"ss": 1}, {"ß": 2}], {}, [{"ss": 1, "ß": None}, {"ss": None, "ß": 2}]),
+    ]
+
+    @pytest.mark.parametrize("format_", ["csv", "ndjson", "parquet"])
+    def test_they_are_one_column_unless_a_row_has_both(self, tmp_path: Path, format_: str) -> None:
+        for number, (files, keys, expected) in enumerate(self.CASES):
+            root = tmp_path / str(number)
+            for name, row in zip("abc", files, strict=False):
+                write_rows(root, name, format_, [row])
+            home = home_of(root, format=format_, **keys)
+            if isinstance(expected, list):
+                assert rows(home) == expected, files
+            else:
+                with pytest.raises(HomeError, match=expected):
+                    home.describe()
+
+    def test_lines_of_one_file_are_told_apart_as_files_are(self, tmp_path: Path) -> None:
+        write(tmp_path, "a.ndjson", '{"id": 1}\n{"ID": {"n": [1]}}\n{"Id": null, "v": true}\n')
+        found = rows(home_of(tmp_path, format="ndjson"))
+        assert [row["id"] for row in found] == ["1", '{"n": [1]}', None]
+        assert rows(home_of(tmp_path, format="ndjson", infer=False, columns={"Id": "string"})) == [
+            {"id": row["id"]} for row in found
+        ]
+        assert rows(home_of(tmp_path, format="ndjson"), ReadWindow("v")) == found
+
+    @pytest.mark.parametrize("format_", ["csv", "ndjson"])
+    def test_where_files_are_not_looked_through_what_cannot_be_told_is_refused(
+        self, tmp_path: Path, format_: str
+    ) -> None:
+        write_rows(tmp_path, "a", format_, [{"id": 1}])
+        write_rows(tmp_path, "b", format_, [{"id": 2, "ID": 3}])
+        with pytest.raises(Unreadable, match=r"b\.\w+.* 'id'.* 'ID'"):
+            rows(home_of(tmp_path, format=format_, infer=False, columns={"id": "int64"}))
+
+    def test_a_watermark_spelt_in_two_ways_is_one(self, tmp_path: Path) -> None:
+        for format_ in ("csv", "ndjson", "parquet"):
+            write_rows(tmp_path, "a", format_, [{"id": 1, "at": 3}])
+            write_rows(tmp_path, "b", format_, [{"ID": 2, "AT": 7}])
+            home = home_of(tmp_path, f"*.{format_}", format=format_)
+            assert home.high_water("at").value == "7"
+            assert rows(home, ReadWindow("At", "3", "7")) == [{"id": 2, "at": 7}]
 
 
 class TestWatermarks:

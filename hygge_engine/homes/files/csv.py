@@ -17,7 +17,7 @@ import pyarrow.csv as pcsv
 from hygge_engine.errors import Unreadable
 from hygge_engine.homes.files.blocks import Block, count_lines, csv_record_end, csv_records, read_blocks
 from hygge_engine.homes.files.convert import CANDIDATES, FIRST_ROWS, fitting_columns
-from hygge_engine.homes.files.declared import first_twice
+from hygge_engine.homes.files.declared import first_twice, told_apart
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import FilesHomeSettings
 from hygge_engine.homes.files.text import Found, TextFormat
@@ -141,13 +141,28 @@ class CsvFormat(TextFormat):
                     hint=f"Set delimiter: {mark!r}; if it is one column, quote its name, or name it in columns.",
                 )
 
-    def _names_in(self, file: SourceFile) -> tuple[list[str], bool]:
-        return self._names_of(file), True
+    def _look_at(self, file: SourceFile) -> bool:
+        names = self._names_of(file)
+        self._common.add(file, names, told_apart(names))
+        return True
 
     def _parse(self, file: SourceFile, block: Block) -> pl.DataFrame:
         if not block.data.strip(b"\r\n"):
             return pl.DataFrame()
-        return self._read_csv(file, block, self._names_of(file))
+        return self._read_csv(file, block, self._common_names_of(file))
+
+    def _common_names_of(self, file: SourceFile) -> list[str]:
+        """Raises Unreadable for a file that has two columns where those looked at before have one."""
+        names = self._names_of(file)
+        common = [self._common.of(name) for name in names]
+        if (twice := first_twice(common)) is not None:
+            spelt = [name for name in names if self._common.of(name) == twice]
+            raise Unreadable(
+                f"{file.name} has both {' and '.join(map(repr, spelt))}, and other files have one of them: which of "
+                "the two that is cannot be told.",
+                hint="Name both in columns, or read the files by two entities.",
+            )
+        return common
 
     def _read_csv(self, file: SourceFile, block: Block, names: Sequence[str]) -> pl.DataFrame:
         """Fields as text. Raises Unreadable for a record of another width than the header's, or the first one's."""
@@ -205,15 +220,16 @@ class CsvFormat(TextFormat):
         return block.line + header + count_lines(data[:at]) + 1
 
     def _examine(self, file: SourceFile) -> Found:
-        found = {name: tuple(CANDIDATES) for name in self._names_of(file)}
+        names = self._names_of(file)
+        found = {name: tuple(CANDIDATES) for name in names}
         rows = 0
         for block in self._blocks(file):
             frame = self._parse(file, block)
             rows += frame.height
             columns = [column for column in frame.get_columns() if not self.is_declared(column.name)]
-            names = [column.name for column in columns]
+            inferred = [column.name for column in columns]
             # Where a type does not fit the first rows, the others need not be looked at.
             for texts in ([column.head(FIRST_ROWS) for column in columns], columns):
-                fits = fitting_columns(texts, [found[name] for name in names], self._settings.decimal)
-                found.update(zip(names, fits, strict=True))
-        return Found(found, rows)
+                fits = fitting_columns(texts, [found[name] for name in inferred], self._settings.decimal)
+                found.update(zip(inferred, fits, strict=True))
+        return Found(found, rows, told_apart(names))

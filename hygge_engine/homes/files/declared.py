@@ -1,10 +1,10 @@
-"""``columns`` of a home: which of the files' columns they speak of."""
+"""The columns of files by their names: which of them are one, and which ones ``columns`` of a home speaks of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from hygge_engine.errors import HomeNotFound
+from hygge_engine.errors import HomeError, HomeNotFound
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import ColumnSettings
 from hygge_engine.project.telling.problems import nearest, suggest
@@ -15,11 +15,75 @@ class Spellings:
 
     def __init__(self, known: Iterable[str]) -> None:
         self._exact = dict.fromkeys(known)
-        self._any_case = {name.casefold(): name for name in reversed(self._exact)}
+        self._any_case = by_any_case(self._exact)
 
     def find(self, name: str) -> str | None:
         """The one of the known names that is meant: itself, or the first that differs in case alone."""
-        return name if name in self._exact else self._any_case.get(name.casefold())
+        return name if name in self._exact else next(iter(self.alike(name)), None)
+
+    def alike(self, name: str) -> list[str]:
+        """The known names that differ from this one in case alone, or not at all."""
+        return self._any_case.get(name.lower(), [])
+
+
+def by_any_case(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names together with those that differ from them in case alone, in their order."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(name.lower(), []).append(name)
+    return found
+
+
+def told_apart(names: Iterable[str]) -> frozenset[str]:
+    """Those of the names, all of one row, that differ from another one in case alone: they are two columns."""
+    return frozenset(name for alike in by_any_case(names).values() if len(alike) > 1 for name in alike)
+
+
+class CommonNames:
+    """What a column is called whose name the files spell in several ways: as in the first of them.
+
+    Names that differ in case alone are one column, unless a row has both, or ``declared`` does: these are told apart
+    in all files.
+    """
+
+    def __init__(self, declared: Iterable[str] = ()) -> None:
+        self._first: dict[str, str] = {}
+        self._file_of: dict[str, str] = {}
+        self._apart: dict[str, set[str]] = {}
+        self._apart_by: dict[str, str] = {}
+        self._tell_apart(told_apart(declared), "`columns`")
+
+    def add(self, file: SourceFile, names: Iterable[str], apart: Iterable[str]) -> None:
+        """Take in how a file calls its columns; ``apart`` are those that one of its rows has beside one that differs
+        in case alone."""
+        for name in names:
+            self._first.setdefault(name.lower(), name)
+            self._file_of.setdefault(name, file.name)
+        self._tell_apart(apart, file.name)
+
+    def _tell_apart(self, names: Iterable[str], by: str) -> None:
+        for name in names:
+            self._apart.setdefault(name.lower(), set()).add(name)
+            self._apart_by.setdefault(name.lower(), by)
+
+    def check(self) -> None:
+        """Raise HomeError where a file spells a name in a third way, of which two are told apart."""
+        for name, file_name in self._file_of.items():
+            both = self._apart.get(name.lower())
+            if both and name not in both:
+                raise HomeError(
+                    f"{file_name} has a column {name!r}, and {self._apart_by[name.lower()]} has both "
+                    f"{' and '.join(map(repr, sorted(both)))}: which of them it is cannot be told.",
+                    hint="Spell it in the same way in all files.",
+                )
+
+    def all(self) -> list[str]:
+        """The common names, in the order of their first appearance."""
+        return list(dict.fromkeys(map(self.of, self._file_of)))
+
+    def of(self, name: str) -> str:
+        """The common name of what a file calls so."""
+        return name if name.lower() in self._apart else self._first.get(name.lower(), name)
 
 
 def first_twice(names: Iterable[str]) -> str | None:
@@ -37,8 +101,9 @@ def declared_columns(
 ) -> dict[str, ColumnSettings]:
     """What the settings say of columns, by the files' own spelling, without those that folders give.
 
-    Raises HomeNotFound for a column that no file has; where not all of a file was looked at (``complete``), for one
-    whose name is nearly that of another.
+    ``found`` are the common names of the files' columns. Raises HomeNotFound for a column that no file has; where not
+    all of a file was looked at (``complete``), for one whose name is nearly that of another. Raises HomeError where
+    case alone does not tell which one is meant.
     """
     settings: dict[str, ColumnSettings] = {}
     in_files, in_folders, in_settings = Spellings(found), Spellings(files[0].partitions), Spellings(declared)
@@ -53,5 +118,10 @@ def declared_columns(
                 f"{where} has {'no' if len(files) == 1 else 'a'} column {name!r}, which `columns` names.",
                 hint=suggest(name, others or found),
             )
+        if len(alike := in_files.alike(name)) > 1 and name not in alike:
+            names = " or ".join(repr(other) for other in alike)
+            raise HomeError(f"`columns` names {name!r}, which may be {names}.", hint="Spell it as the files do.")
+        if spelt in settings:
+            raise HomeError(f"`columns` names {spelt!r} twice, once as {name!r}.", hint="Keep one of them.")
         settings[spelt or name] = spec
     return settings

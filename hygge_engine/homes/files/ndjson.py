@@ -15,7 +15,7 @@ import pyarrow as pa
 from hygge_engine.errors import Unreadable
 from hygge_engine.homes.files.blocks import Block, line_end, read_blocks
 from hygge_engine.homes.files.convert import FIRST_ROWS, TIME_CANDIDATES, fitting_columns, fitting_numbers
-from hygge_engine.homes.files.declared import first_twice
+from hygge_engine.homes.files.declared import by_any_case, first_twice
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.text import JSON, Found, TextFormat, merge
 from hygge_engine.stopping import stop_if_asked
@@ -76,17 +76,37 @@ class NdjsonFormat(TextFormat):
     def _blocks(self, file: SourceFile, offset: int = 0, line: int = 0) -> Iterator[Block]:
         return read_blocks(self._lake, file, self._settings.encoding, line_end, offset=offset, line=line)
 
-    def _names_in(self, file: SourceFile) -> tuple[list[str], bool]:
+    def _look_at(self, file: SourceFile) -> bool:
         block = next(self._blocks(file), None)
         if block is None:
-            return [], True
-        return list(self._rows(file, block).values), block.last
+            return True
+        rows = self._rows(file, block)
+        self._common.add(file, rows.values, _told_apart(rows))
+        return block.last
 
     def _parse(self, file: SourceFile, block: Block) -> pl.DataFrame:
         rows = self._rows(file, block)
         _check_cells(file, rows, len(self._known().settings))
-        keys = self.spellings(self._known().settings, rows.values)
-        return self._frame(file, rows, {name: self._texts(file, rows, key) for name, key in keys.items()})
+        spelt: dict[str, list[str]] = {}
+        for key in rows.values:
+            spelt.setdefault(self._common.of(key), []).append(key)
+        names = [name for name in self._known().settings if name in spelt]
+        return self._frame(file, rows, {name: self._united(file, rows, spelt[name]) for name in names})
+
+    def _united(self, file: SourceFile, rows: _Rows, keys: Sequence[str]) -> list[str | None]:
+        """The texts of a column that lines spell in one way or another. Raises Unreadable where one has it in two."""
+        texts = [self._texts(file, rows, key) for key in keys]
+        if len(texts) == 1:
+            return texts[0]
+        found = [[text for text in of_line if text is not None] for of_line in zip(*texts, strict=True)]
+        for (number, _), values in zip(rows.lines, found, strict=True):
+            if len(values) > 1:
+                raise Unreadable(
+                    f"{file.name}, line {number} has several of {', '.join(map(repr, keys))}, and other lines one of "
+                    "them: which of these that is cannot be told.",
+                    hint="Name them all in columns, or spell them in the same way in all lines.",
+                )
+        return [values[0] if values else None for values in found]
 
     def _rows(self, file: SourceFile, block: Block) -> _Rows:
         """A block's objects, key by key. Raises Unreadable."""
@@ -173,13 +193,15 @@ class NdjsonFormat(TextFormat):
 
     def _examine(self, file: SourceFile) -> Found:
         found: dict[str, tuple[str, ...]] = {}
+        apart: set[str] = set()
         count = 0
         for block in self._blocks(file):
             rows = self._rows(file, block)
             count += len(rows.lines)
             merge(found, self._kinds(file, rows, found))
+            apart |= _told_apart(rows)
             _check_cells(file, rows, len(found))
-        return Found(found, count)
+        return Found(found, count, frozenset(apart))
 
     def _kinds(self, file: SourceFile, rows: _Rows, known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         """What the values of each key can be; nothing where all are null."""
@@ -210,6 +232,17 @@ class NdjsonFormat(TextFormat):
 
     def _columns_of(self, file: SourceFile, rows: _Rows, keys: Sequence[str]) -> list[pl.Series]:
         return self._frame(file, rows, {key: rows.values[key] for key in keys}).get_columns()
+
+
+def _told_apart(rows: _Rows) -> set[str]:
+    """The keys that have a value in a line where one that differs in case alone has another."""
+    apart: set[str] = set()
+    for keys in by_any_case(rows.values).values():
+        if len(keys) > 1:
+            for of_line in zip(*(rows.values[key] for key in keys), strict=True):
+                there = [key for key, value in zip(keys, of_line, strict=True) if value is not None]
+                apart.update(there if len(there) > 1 else ())
+    return apart
 
 
 def _check_cells(file: SourceFile, rows: _Rows, keys: int) -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from hygge_engine.errors import HomeError, Unreadable
 from hygge_engine.homes.base import Column
-from hygge_engine.homes.files.declared import declared_columns, first_twice
+from hygge_engine.homes.files.declared import CommonNames, declared_columns, first_twice, told_apart
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import FilesHomeSettings
 from hygge_engine.homes.files.types import CUT_TO_MICROSECONDS, convert, destination_type, keeps_apart, widen
@@ -51,28 +51,35 @@ class ParquetFormat:
         self._settings = settings
         self._schema: pa.Schema | None = None
         self._schemas: dict[str, pa.Schema] = {}
+        self._common = CommonNames()
         self._footers: dict[str, pq.FileMetaData] = {}
         self._groups: dict[tuple[str, str, int], Group] = {}
 
     def describe(self, files: Sequence[SourceFile]) -> tuple[list[Column], int | None]:
         """The union of the files' columns, by name, in the order of their first appearance; and the number of rows.
 
-        Raises HomeError where two files give a column types that no third one holds, with both files.
+        Raises HomeError where two files give a column types that no third one holds, or names that cannot be told
+        apart, with both files.
         """
         with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
             for file, (schema, footer) in zip(files, pool.map(self._footer, files), strict=True):
                 self._schemas[file.path], self._footers[file.path] = schema, footer
-        names = dict.fromkeys(field.name for file in files for field in self._schemas[file.path])
-        declared = declared_columns(self._settings.columns, list(names), files)
+        self._common = CommonNames(self._settings.columns)
+        for file in files:
+            names = self._schemas[file.path].names
+            self._common.add(file, names, told_apart(names))
+        self._common.check()
+        declared = declared_columns(self._settings.columns, self._common.all(), files)
         found: dict[str, tuple[Column, SourceFile]] = {}
         for file in files:
             stop_if_asked()
             int96 = _int96_columns(self._footers[file.path])
             for field in self._schemas[file.path]:
-                if not self._settings.infer and field.name not in declared:
+                name = self._common.of(field.name)
+                if not self._settings.infer and name not in declared:
                     continue
-                column = self._column(field, is_int96=field.name in int96)
-                known, first = found.get(field.name, (column, file))
+                column = self._column(field.with_name(name), is_int96=field.name in int96)
+                known, first = found.get(name, (column, file))
                 type_ = widen(known.type, column.type)
                 if pa.types.is_null(field.type):
                     type_ = known.type
@@ -80,14 +87,14 @@ class ParquetFormat:
                     known, type_ = column, column.type
                 if type_ is None:
                     raise HomeError(
-                        f"Column {field.name!r} is {column.source_type} in {file.name}, and {known.source_type} in "
+                        f"Column {name!r} is {column.source_type} in {file.name}, and {known.source_type} in "
                         f"{first.name}: no type holds both.",
                         hint="Read the files by two entities, or write one of them anew.",
                     )
                 wider = known if known.type == type_ else column
-                found[field.name] = (
+                found[name] = (
                     Column(
-                        field.name,
+                        name,
                         type_,
                         wider.source_type,
                         True,
@@ -153,8 +160,8 @@ class ParquetFormat:
         """A row group's rows, how many of them have been read, and whether these are all."""
         total = parquet.metadata.row_group(number).num_rows
         schema = self._known(only)
-        there = set(parquet.schema_arrow.names)
-        names = [name for name in schema.names if name in there]
+        there = self._spelt(parquet.schema_arrow)
+        names = [there[name] for name in schema.names if name in there]
         limit = self._settings.batch_mb * 1024 * 1024
         rows = min(self._settings.batch_rows, max(1, limit // self._row_bytes(parquet, number, names)))
         read = 0
@@ -209,14 +216,18 @@ class ParquetFormat:
     def _converted(self, rows: pa.RecordBatch, schema: pa.Schema, file: SourceFile, first: int) -> pa.RecordBatch:
         """Rows of a file, of which ``first`` come before, as the destination's types."""
         arrays = []
-        there = set(rows.schema.names)
+        there = self._spelt(rows.schema)
         for field in schema:
             if field.name not in there:
                 arrays.append(pa.nulls(rows.num_rows, field.type))
                 continue
             where = f"{file.name}, rows {first + 1:,} to {first + rows.num_rows:,}, column {field.name!r}"
-            arrays.append(convert(rows.column(field.name), field.type, where))
+            arrays.append(convert(rows.column(there[field.name]), field.type, where))
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def _spelt(self, schema: pa.Schema) -> dict[str, str]:
+        """The columns that a file has by their common names, with how it spells them."""
+        return {self._common.of(name): name for name in schema.names}
 
     def _nulls(self, schema: pa.Schema, rows: int) -> pa.RecordBatch:
         return pa.RecordBatch.from_arrays([pa.nulls(rows, field.type) for field in schema], schema=schema)

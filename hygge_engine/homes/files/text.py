@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, cast
 
@@ -21,7 +21,7 @@ from hygge_engine.homes.files.convert import (
     columns_to_values,
     type_of,
 )
-from hygge_engine.homes.files.declared import Spellings, declared_columns
+from hygge_engine.homes.files.declared import CommonNames, Spellings, declared_columns
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import ColumnSettings, FilesHomeSettings
 from hygge_engine.lake.base import Lake
@@ -35,10 +35,12 @@ _REMEMBERED_FILES = 10_000
 
 
 class Found(NamedTuple):
-    """What a file's own pass has found: the types that fit each of its columns, in their order, and its rows."""
+    """What a file's own pass has found: the types that fit each of its columns, in their order, its rows, and the
+    columns that some row has beside one whose name differs in case alone."""
 
     columns: dict[str, tuple[str, ...]]
     rows: int
+    apart: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class TextFormat(ABC):
         self._settings = settings
         self._declared_names = Spellings(settings.columns)
         self._columns: TextColumns | None = None
+        self._common = CommonNames()
 
     def describe(self, files: Sequence[SourceFile]) -> tuple[list[Column], int | None]:
         """Columns, in the order of their first appearance, and the number of rows where all were seen."""
@@ -100,11 +103,11 @@ class TextFormat(ABC):
 
     @abstractmethod
     def _parse(self, file: SourceFile, block: Block) -> pl.DataFrame:
-        """A block's records as text, column by column. Raises Unreadable."""
+        """A block's records as text, column by column, by their common names. Raises Unreadable."""
 
     @abstractmethod
-    def _names_in(self, file: SourceFile) -> tuple[list[str], bool]:
-        """The columns that a first look at a file finds, and whether it has no others."""
+    def _look_at(self, file: SourceFile) -> bool:
+        """Add the columns that a first look at a file finds to the common names; whether it has no others."""
 
     @abstractmethod
     def _examine(self, file: SourceFile) -> Found:
@@ -123,46 +126,49 @@ class TextFormat(ABC):
         """Whether the settings say what a column is, in whichever case they spell it."""
         return self._declared_names.find(name) is not None
 
-    def spellings(self, names: Iterable[str], known: Mapping[str, Any]) -> dict[str, str]:
-        """How a file calls those of the columns that it has: where the files are not looked through, case may differ
-        from file to file."""
-        if self._settings.infer:
-            return {name: name for name in names if name in known}
-        found = Spellings(known)
-        return {name: spelt for name in names if (spelt := found.find(name)) is not None}
-
     def _declared(self, files: Sequence[SourceFile]) -> TextColumns:
-        found: dict[str, None] = {}
+        self._common = CommonNames(self._settings.columns)
         complete = True
         for file in files:
-            names, whole = self._names_in(file)
-            found |= dict.fromkeys(names)
-            complete &= whole
-            in_files = Spellings(found)
+            complete &= self._look_at(file)
+            in_files = Spellings(self._common.all())
             if all(in_files.find(name) for name in self._settings.columns):
                 break
-        settings = declared_columns(self._settings.columns, list(found), files, complete=complete)
+        self._common.check()
+        settings = declared_columns(self._settings.columns, self._common.all(), files, complete=complete)
         return TextColumns(tuple(self._column(name, spec) for name, spec in settings.items()), settings, None)
 
     def _inferred(self, files: Sequence[SourceFile]) -> TextColumns:
-        found: dict[str, tuple[str, ...]] = {}
+        common = CommonNames(self._settings.columns)
+        spelt: dict[str, tuple[str, ...]] = {}
         rows = 0
         for file in files:
-            key = (file.path, file.info.etag, self._lake.url, self._settings.model_dump_json(exclude={"key"}))
-            seen = _found.get(key)
-            if seen is None:
-                seen = self._examine(file)
-                if len(_found) >= _REMEMBERED_FILES:
-                    _found.clear()
-                _found[key] = seen
-            merge(found, seen.columns)
+            seen = self._found_in(file)
+            common.add(file, seen.columns, seen.apart)
+            merge(spelt, seen.columns)
             rows += seen.rows
+        common.check()
+        self._common = common
+        found: dict[str, tuple[str, ...]] = {}
+        for name, types in spelt.items():
+            merge(found, {common.of(name): types})
         declared = declared_columns(self._settings.columns, list(found), files)
         settings = {name: declared.get(name) or ColumnSettings(type=_narrowest(types)) for name, types in found.items()}
         columns = tuple(
             self._column(name, spec, () if name in declared else found[name]) for name, spec in settings.items()
         )
         return TextColumns(columns, settings, rows)
+
+    def _found_in(self, file: SourceFile) -> Found:
+        """What is in a file, of which one pass is made by each process."""
+        key = (file.path, file.info.etag, self._lake.url, self._settings.model_dump_json(exclude={"key"}))
+        seen = _found.get(key)
+        if seen is None:
+            seen = self._examine(file)
+            if len(_found) >= _REMEMBERED_FILES:
+                _found.clear()
+            _found[key] = seen
+        return seen
 
     def _column(self, name: str, settings: ColumnSettings, types: Sequence[str] = ()) -> Column:
         if JSON in types:
@@ -183,16 +189,16 @@ class TextFormat(ABC):
         wrong: dict[str, int] = {}
         for settings, its_names in alike.items():
             stop_if_asked()
-            spelt = self.spellings(its_names, texts)
-            columns = [texts[key] for key in spelt.values()]
-            for name, values in zip(spelt, columns_to_values(columns, settings, self._settings.decimal), strict=True):
+            there = [name for name in its_names if name in texts]
+            columns = [texts[name] for name in there]
+            for name, values in zip(there, columns_to_values(columns, settings, self._settings.decimal), strict=True):
                 if isinstance(values, int):
                     wrong[name] = values
                 else:
                     arrays[name] = values
-            if len(spelt) < len(its_names):
+            if len(there) < len(its_names):
                 nulls = pa.nulls(frame.height, cast("Any", arrow_type(settings)))
-                arrays |= dict.fromkeys((name for name in its_names if name not in spelt), nulls)
+                arrays |= dict.fromkeys((name for name in its_names if name not in texts), nulls)
         for name in names:
             if name in wrong:
                 self._refuse_text(file, block, texts, name, wrong[name], first)
@@ -202,7 +208,7 @@ class TextFormat(ABC):
         self, file: SourceFile, block: Block, texts: Mapping[str, pl.Series], name: str, row: int, first: int
     ) -> NoReturn:
         """Raise Unreadable for a text that is none of its column's type; ``first`` rows of the block come before."""
-        found = str(texts[self.spellings([name], texts)[name]][row])
+        found = str(texts[name][row])
         raise Unreadable(
             f"{file.name}, line {self._line_of(block, first + row)}, column {name!r}: what stands there "
             f"({len(found):,} characters) is no {_described(self._known().settings[name])}.",
