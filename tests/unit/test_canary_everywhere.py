@@ -4,7 +4,6 @@ error, no answer, no command and no log line shows it."""
 from __future__ import annotations
 
 import asyncio
-import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,13 +37,10 @@ OWNED = HYGGE.replace("${SHOP_PASSWORD}", "${MY_THING}")
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    before = logging.getLogRecordFactory()
     add_ids_to_logs()
-    yield
-    logging.setLogRecordFactory(before)
 
 
 def told_by(directory: Path) -> str:

@@ -97,15 +97,14 @@ class Remembered:
 @pytest.fixture(scope="module")
 def remembered() -> Any:
     with pytest.MonkeyPatch.context() as monkeypatch, tempfile.TemporaryDirectory() as directory:
-        # What the log makes of such text is another test's; pytest would pass it on between its processes as it is.
-        logging.disable()
         yield Remembered(Path(directory), monkeypatch)
-        logging.disable(logging.NOTSET)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=TEXT, kind=st.sampled_from(["permanent", "not ours", "skipped"]))
 def test_a_load_is_remembered_whatever_it_carries(remembered: Remembered, text: str, kind: str) -> None:
+    # What the log makes of such text is another test's; pytest would pass it on between its processes as it is.
+    logging.disable()
     world, load_id = remembered.world, str(uuid4())
 
     def fail(entity: str, batch: int) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
@@ -35,8 +34,7 @@ COMMANDS = "\x1b\x9b\x07\r\x85\u2028\u202e\u200b\ufeff\ud800\x00"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoadWorld]:
-    before = logging.getLogRecordFactory()
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadWorld:
     add_ids_to_logs()
     world = LoadWorld(tmp_path, monkeypatch)
     for module in (cli_plan, cli_doctor):
@@ -49,8 +47,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoadWorld
 
     world.fill(orders=5, customers=3, stock=0)
     world.before_read = fail
-    yield world
-    logging.setLogRecordFactory(before)
+    return world
 
 
 def hygge(world: LoadWorld, command: str, *arguments: str) -> str:

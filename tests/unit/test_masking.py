@@ -6,7 +6,7 @@ import base64
 import html
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -214,11 +214,8 @@ def test_ordinary_text_of_any_language_stays_as_it_is() -> None:
 
 
 @pytest.fixture
-def record_factory() -> Iterator[None]:
-    before = logging.getLogRecordFactory()
+def record_factory() -> None:
     add_ids_to_logs()
-    yield
-    logging.setLogRecordFactory(before)
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)

@@ -205,7 +205,6 @@ def test_an_orchestration_is_started_in_the_trace_of_its_load() -> None:
 
 
 def test_lines_that_are_logged_while_a_slice_runs_name_it(world: LoadWorld, caplog: pytest.LogCaptureFixture) -> None:
-    factory = logging.getLogRecordFactory()
     caplog.set_level(logging.INFO)
 
     def warn(entity: str, batch: int) -> None:
@@ -215,12 +214,9 @@ def test_lines_that_are_logged_while_a_slice_runs_name_it(world: LoadWorld, capl
             raise HomeNotFound("no such table")
 
     world.before_read = warn
-    try:
-        add_ids_to_logs()
-        run(world, Telemetry())
-        logging.getLogger("hygge_engine").warning("afterwards")
-    finally:
-        logging.setLogRecordFactory(factory)
+    add_ids_to_logs()
+    run(world, Telemetry())
+    logging.getLogger("hygge_engine").warning("afterwards")
 
     ours = next(
         record for record in caplog.records if record.msg == "slow" and vars(record)["hygge_entity"] == "orders"
