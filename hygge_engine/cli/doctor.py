@@ -17,11 +17,11 @@ from hygge_engine.cli.figures import unended_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, remedy_of
 from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
-from hygge_engine.errors import CursorMovedBack, HyggeError
+from hygge_engine.errors import ChangesExpired, CursorMovedBack, HyggeError
 from hygge_engine.flow.blocked import has_moved_on, is_at_work, try_to_go_on
 from hygge_engine.flow.factory import beside_table, open_home, open_table
-from hygge_engine.flow.planner import BACK_HINT
-from hygge_engine.flow.reach import look
+from hygge_engine.flow.planner import BACK_HINT, EXPIRED_HINT
+from hygge_engine.flow.reach import Reach, look
 from hygge_engine.homes.files.checks import check_files
 from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import FilesHomeSettings
@@ -32,6 +32,7 @@ from hygge_engine.lake.probe import clock_check, probe
 from hygge_engine.orchestration.places import Place, place_of, places_of, unended_at
 from hygge_engine.plain_text import counted
 from hygge_engine.project import Entity, Project, load_project, select
+from hygge_engine.project.models.project import WatermarkSettings
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.open_mirroring.checks import ask_replication, check_landing_zone, check_table, check_telemetry
 from hygge_engine.stores.open_mirroring.layout import layout_of
@@ -161,13 +162,14 @@ def _check_reach(project: Project, entity: Entity) -> list[DoctorCheck]:
     name, how = "newest value", "the source's largest watermark, and the landing state's"
     try:
         state = open_table(project, entity).state()
-        mark = state.watermark if state is not None and state.has_history else None
         with open_home(project, entity) as home:
-            reach = look(home, entity, mark)
+            reach = look(home, entity, state)
     except HyggeError as error:
         return [failure(name, how, error)]
     if reach is None or entity.watermark is None:
         return []
+    if entity.watermark.change_tracking:
+        return [_kept_changes(reach, entity.watermark)]
     if reach.back:
         result: Result = "failed" if entity.watermark.on_backwards == "fail" else "warning"
         return [DoctorCheck(name, result, reach.back, how, BACK_HINT, CursorMovedBack.code)]
@@ -175,6 +177,19 @@ def _check_reach(project: Project, entity: Entity) -> list[DoctorCheck]:
         remedy = "Correct these rows, or raise watermark.max_ahead if such times are right."
         return [DoctorCheck(name, "warning", reach.ahead, how, remedy)]
     return [DoctorCheck(name, "ok", f"{reach.upper.column} {reach.upper.value}", how)]
+
+
+def _kept_changes(reach: Reach, settings: WatermarkSettings) -> DoctorCheck:
+    """Whether all changes since the last load are known still, and what the next one does where they are not."""
+    name, how = "kept changes", "the versions that the server knows, and the landing state's"
+    if not reach.forgotten:
+        return DoctorCheck(name, "ok", f"those since the last load are known, up to version {reach.upper.value}", how)
+    if settings.on_expired == "reload":
+        remedy = "Nothing, or load more often than CHANGE_RETENTION."
+        return DoctorCheck(name, "warning", f"{reach.forgotten}: the next load reloads the table", how, remedy)
+    return DoctorCheck(
+        name, "failed", f"{reach.forgotten}: the next increment fails", how, EXPIRED_HINT, ChangesExpired.code
+    )
 
 
 def _check_home(project: Project, entity: Entity, reachable: Reachability) -> list[DoctorCheck]:

@@ -14,7 +14,7 @@ from hygge_engine.cli.figures import rows_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, setting_place
 from hygge_engine.cli.output import echo, echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
-from hygge_engine.errors import HyggeError, SchemaChanged
+from hygge_engine.errors import HomePermissionDenied, HyggeError, SchemaChanged
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.blocked import has_moved_on
 from hygge_engine.flow.bounds import cursor_type_of
@@ -22,9 +22,9 @@ from hygge_engine.flow.claims import check_base
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.ownership import author_of, check_author
-from hygge_engine.flow.planner import BACK_HINT, look_at_place, spelling_of
+from hygge_engine.flow.planner import BACK_HINT, EXPIRED_HINT, look_at_place, spelling_of
 from hygge_engine.flow.reach import Reach, look
-from hygge_engine.homes.base import SourceSchema
+from hygge_engine.homes.base import ChecksAccess, Home, SourceSchema
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import Polish
 from hygge_engine.project import Entity, Project, load_project, select
@@ -148,9 +148,9 @@ def _plan_entity(
             if entity.watermark and entity.watermark.lag_seconds and run_type == "incremental":
                 cursor = entity.watermark.cursor
                 Watermark(cursor, cursor_type_of(home, cursor)).check_lag()
-            _add_reach(
-                line, look(home, entity, state.watermark if state is not None and state.has_history else None), entity
-            )
+            if refused := _refusal(home):
+                line.errors.append(f"the source: {refused}")
+            _add_reach(line, look(home, entity, state), entity)
     except HyggeError as error:
         place = setting_place(entity, error.code, error.message)
         line.errors.append(f"the source: {error}" + (f" ({place})" if place else ""))
@@ -160,6 +160,16 @@ def _plan_entity(
     except HyggeError as error:
         line.errors.append(f"the destination: {error}")
     return line, state
+
+
+def _refusal(home: Home) -> HomePermissionDenied | None:
+    """What the login may not read, where the home can tell."""
+    try:
+        if isinstance(home, ChecksAccess):
+            home.check_access()
+    except HomePermissionDenied as refused:
+        return refused
+    return None
 
 
 def _warn_of_twins(lines: Sequence[Line], entities: Sequence[Entity]) -> None:
@@ -236,6 +246,11 @@ def _add_reach(line: Line, reach: Reach | None, entity: Entity) -> None:
     if reach is None or entity.watermark is None:
         return
     line.warnings += [reach.ahead] if reach.ahead else []
+    if reach.forgotten and entity.watermark.on_expired == "reload":
+        line.mode = "reload"
+        line.warnings.append(f"{reach.forgotten}: the table is reloaded")
+    elif reach.forgotten:
+        line.errors.append(f"the source: {reach.forgotten}. {EXPIRED_HINT}")
     match entity.watermark.on_backwards if reach.back else "":
         case "fail":
             line.errors.append(f"the source: {reach.back}. {BACK_HINT}")

@@ -6,10 +6,12 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from hygge_engine.errors import HyggeError, LandingBroken, SchemaChanged
+from hygge_engine.errors import ChangesExpired, HyggeError, LandingBroken, SchemaChanged
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.factory import open_home, open_table
-from hygge_engine.flow.planner import landed_table, window_of
+from hygge_engine.flow.planner import EXPIRED_HINT, landed_table, window_of
+from hygge_engine.flow.reach import forgotten
+from hygge_engine.homes.base import Home
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import LoadStamp
 from hygge_engine.stores.base import Destination
@@ -48,6 +50,8 @@ def try_to_go_on(project: Project, entity: Entity, state: LandingState) -> None:
     if opened.mode == "reload" and opened.phase != "staging":
         return  # it has been read to its end
     with open_home(project, entity) as home:
+        if _begins_anew(home, entity, state, opened):
+            return
         polish = polish_of(home.describe(), entity.polish)
         columns = {column.name: str(column.type) for column in polish.table.columns}
         drift = compare(state, columns, entity.schema_changes, polish.treatments)
@@ -59,6 +63,18 @@ def try_to_go_on(project: Project, entity: Entity, state: LandingState) -> None:
             batch = next(batches, None)
             if batch is not None:
                 polish.apply(batch.rows, stamp).select(names)
+
+
+def _begins_anew(home: Home, entity: Entity, state: LandingState, opened: OpenLoad) -> bool:
+    """Whether an open load reads changes of which the source has forgotten some, and a reload takes its place. Raises
+    ChangesExpired where the settings want none."""
+    settings = entity.watermark
+    if settings is None or not settings.change_tracking or opened.mode != "changes" or opened.lower is None:
+        return False
+    found = forgotten(home.describe().name, home.high_water(settings.cursor), opened.lower, state.watermark)
+    if found and settings.on_expired == "fail":
+        raise ChangesExpired(found, hint=EXPIRED_HINT)
+    return bool(found)
 
 
 def _check_intent(destination: Destination[Any], opened: OpenLoad) -> None:

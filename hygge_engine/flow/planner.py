@@ -25,7 +25,7 @@ from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.bounds import window_bounds
 from hygge_engine.flow.claims import check_base, told_with_claim
 from hygge_engine.flow.drift import RELOAD_HINT, compare
-from hygge_engine.flow.reach import lowered, reach_of
+from hygge_engine.flow.reach import forgotten, lowered, not_tracked, reach_of
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.homes.base import HighWater, Home, ReadWindow, SourceSchema
 from hygge_engine.journal.manifest import Manifest
@@ -47,6 +47,7 @@ POLISH_CHANGED = "polish has changed while a load was under way, and the rest of
 POLISH_HINT = f"Restore it until that load has ended. {RELOAD_HINT}"
 _DIGEST_BYTES = 8
 
+EXPIRED_HINT = "Reload the table with run_type full_drop, or set watermark.on_expired to reload."
 BACK_HINT = "Reload the table with run_type full_drop, or set watermark.on_backwards to reload or ignore."
 
 
@@ -334,15 +335,11 @@ class LoadPlanner:
     def _is_expired(self, lower: str) -> bool:
         """Raises ChangesExpired where ``on_expired`` is fail."""
         settings, mark = self._entity.watermark, self._lease.state.watermark
-        high = self._home.high_water(CHANGE_TRACKING)
-        goes_on = mark is None or not (mark.since and high.since) or mark.since == high.since
-        if goes_on and Watermark(CHANGE_TRACKING, high.type, lower).is_within(high.oldest, high.value):
+        found = forgotten(self.describe().name, self._home.high_water(CHANGE_TRACKING), lower, mark)
+        if not found:
             return False
-        found = f"{self.describe().name} was loaded up to version {lower}, its changes are known from "
-        found += f"{high.oldest} to {high.value}"
-        found += "" if goes_on else f", and were not kept until version {high.since}"
         if settings is None or settings.on_expired == "fail":
-            raise ChangesExpired(found, hint=RELOAD_HINT)
+            raise ChangesExpired(found, hint=EXPIRED_HINT)
         self._notes.append(f"{found}: reloaded")
         return True
 
@@ -364,10 +361,7 @@ class LoadPlanner:
     def _without_watermark(self, opened: OpenLoad, *, merges: bool) -> OpenLoad:
         """An increment of a table that was loaded without a cursor. Raises CursorUnusable where rows would double."""
         if self._tracks_changes:
-            raise CursorUnusable(
-                "the table has rows that were not loaded by Change Tracking, so that deletes since then are not known",
-                hint=f"{RELOAD_HINT} The increments after it go on by Change Tracking.",
-            )
+            raise not_tracked()
         if not merges:
             raise CursorUnusable(
                 "the table has rows but no watermark, and this store would duplicate rows that are read again",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hygge_engine.errors import CursorUnusable
 from hygge_engine.flow.bounds import exact_text
+from hygge_engine.flow.drift import RELOAD_HINT
 from hygge_engine.homes.base import HighWater, Home, ReadWindow
 from hygge_engine.plain_text import HAS, counted
 from hygge_engine.project.models.project import Entity, WatermarkSettings
 from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
-from hygge_engine.stores.landing.state import OpenLoad
+from hygge_engine.stores.landing.state import LandingState, OpenLoad
 from hygge_engine.watermark import Watermark
 from hygge_engine.watermark.values import earlier, order_of
 
@@ -17,26 +19,61 @@ from hygge_engine.watermark.values import earlier, order_of
 @dataclass(frozen=True)
 class Reach:
     """``upper`` is the bound of a load. ``ahead`` says, as a clause, which rows lie beyond it; ``back`` how the source
-    has fallen behind what was loaded before: rows that came since then would never be read. Both are empty where
-    nothing is the matter. ``waits``: there is nothing to read between the last load and ``upper``.
+    has fallen behind what was loaded before: rows that came since then would never be read. ``forgotten`` says which
+    changes since then Change Tracking does not know any more. All are empty where nothing is the matter. ``waits``:
+    there is nothing to read between the last load and ``upper``.
     """
 
     upper: Watermark
     ahead: str = ""
     back: str = ""
+    forgotten: str = ""
     waits: bool = False
 
 
-def look(home: Home, entity: Entity, mark: Watermark | None) -> Reach | None:
-    """What the next load of an entity would find, where its table has been loaded up to ``mark``; None where it reads
-    by no cursor. Raises HomeError."""
+def look(home: Home, entity: Entity, state: LandingState | None) -> Reach | None:
+    """What the next load of an entity would find, its table being as ``state`` says; None where it reads by no cursor.
+
+    Raises HomeError, as that load would.
+    """
     settings = entity.watermark
-    if settings is None or settings.change_tracking or entity.effective_run_type != "incremental":
+    if settings is None or entity.effective_run_type != "incremental":
         return None
     high = home.high_water(settings.cursor)
+    if state is None or not state.has_history:
+        return reach_of(home, high, settings, None)
+    mark, opened = state.watermark, state.open
     if mark is not None:
         mark.check_cursor(Watermark(settings.cursor, high.type))
-    return reach_of(home, high, settings, mark)
+    reach = reach_of(home, high, settings, mark)
+    if not settings.change_tracking or (opened is not None and opened.mode == "reload"):
+        return reach
+    lower = mark.value if mark is not None else None
+    if opened is not None and opened.lower is not None:
+        lower = opened.lower
+    if lower is None:
+        raise not_tracked()
+    return replace(reach, forgotten=forgotten(home.describe().name, high, lower, mark))
+
+
+def forgotten(name: str, high: HighWater, lower: str, mark: Watermark | None) -> str:
+    """Which changes of a source after version ``lower`` are not known any more, as a clause; empty where all are.
+
+    ``mark`` is the watermark of its table. Where it is of another stretch of kept changes, some between are not known.
+    """
+    goes_on = mark is None or not (mark.since and high.since) or mark.since == high.since
+    if goes_on and Watermark(CHANGE_TRACKING, high.type, lower).is_within(high.oldest, high.value):
+        return ""
+    found = f"{name} was loaded up to version {lower}, its changes are known from {high.oldest} to {high.value}"
+    return found if goes_on else f"{found}, and were not kept until version {high.since}"
+
+
+def not_tracked() -> CursorUnusable:
+    """The error of a table whose rows have landed by other means than by Change Tracking."""
+    return CursorUnusable(
+        "the table has rows that were not loaded by Change Tracking, so that deletes since then are not known",
+        hint=f"{RELOAD_HINT} The increments after it go on by Change Tracking.",
+    )
 
 
 def reach_of(home: Home, high: HighWater, settings: WatermarkSettings, mark: Watermark | None) -> Reach:

@@ -152,6 +152,15 @@ class ChecksCursors(Protocol):
         ...
 
 
+@runtime_checkable
+class ChecksAccess(Protocol):
+    """What a home may be asked besides, whose source has permissions of its own for what is read."""
+
+    def check_access(self) -> None:
+        """Raise HomePermissionDenied, by name, where the login may not read what `Home.read` would; reads no row."""
+        ...
+
+
 class Home(Protocol):
     """One entity's source. Not thread-safe; use as a context manager, one per slice."""
 

@@ -114,6 +114,22 @@ class World:
         result = CliRunner().invoke(app, ["plan", "--json", "--project", str(self._directory)])
         return dict(json.loads(result.stdout)["entities"][0])
 
+    def check_foretold(self, ended: tuple[int, dict[str, Any]] | None, words: str) -> None:
+        """Plan and doctor say that changes were forgotten: that the next load fails, as one has ``ended``, or that it
+        reloads the table."""
+        line, found = self.plan(), self.doctor("kept changes")
+        told = line["errors"] if ended else line["warnings"]
+        assert words in found["found"]
+        assert any(words in text for text in told), line
+        if ended is None:
+            assert (line["mode"], found["result"], line["errors"]) == ("reload", "warning", [])
+            return
+        code, settled = ended
+        assert (code, settled["error"], found["result"], found["code"]) == (1, found["code"], "failed", found["code"])
+        assert found["found"].split(":")[0] in settled["message"]
+        assert "full_drop" in settled["message"]
+        assert "full_drop" in found["remedy"]
+
     def sql(self, *statements: str) -> list[tuple[object, ...]]:
         results = self._server.run(*statements, database=DATABASE)
         return results[0] if results else []
@@ -222,11 +238,11 @@ def test_a_reload_goes_on_by_change_tracking(world: World) -> None:
 @pytest.mark.parametrize("wait_seconds", [0, 0.5])
 def test_forgotten_changes_fail_loudly_or_reload_where_that_is_wanted(world: World, wait_seconds: float) -> None:
     world.load()
+    assert (world.doctor("kept changes")["result"], world.plan()["errors"]) == ("ok", [])
     world.sql("TRUNCATE TABLE dbo.items", "INSERT INTO dbo.items (id, name) VALUES (7, N'anew')")
-    code, settled = world.run()
-    assert (code, settled["error"]) == (1, "home.changes_expired")
-    assert "full_drop" in settled["message"]
+    world.check_foretold(world.run(), "its changes are known from")
     world.write("{ change_tracking: true, on_expired: reload }")
+    world.check_foretold(None, "its changes are known from")
     # Where the drop is waited for, another slice ends the load.
     settled = world.load("--var", f"flow.shop.store.folder_deletion_wait_seconds={wait_seconds}")
     assert settled["rows"] == 1
@@ -242,10 +258,9 @@ def test_changes_while_none_were_kept_are_not_passed_over(world: World, gap: str
     world.sql("UPDATE dbo.items SET name = N'x' WHERE id = 1")
     world.load()
     world.sql("ALTER TABLE dbo.items DISABLE CHANGE_TRACKING", gap, "ALTER TABLE dbo.items ENABLE CHANGE_TRACKING")
-    code, settled = world.run()
-    assert (code, settled["error"]) == (1, "home.changes_expired")
-    assert "were not kept until version" in settled["message"]
+    world.check_foretold(world.run(), "were not kept until version")
     world.write("{ change_tracking: true, on_expired: reload }")
+    world.check_foretold(None, "were not kept until version")
     world.load()
     world.check()
 
@@ -257,6 +272,7 @@ def test_a_table_that_was_loaded_by_a_column_is_reloaded_first(world: World) -> 
     code, settled = world.run()
     assert (code, settled["error"]) == (1, "home.cursor_unusable")
     assert "at (datetime)" in settled["message"]
+    assert "at (datetime)" in world.plan()["errors"][0]
     world.load("--run-type", "full_drop")
     world.sql("DELETE FROM dbo.items WHERE id = 1")
     world.load()
@@ -285,8 +301,9 @@ def test_doctor_and_plan_know_what_it_takes(world: World) -> None:
     assert world.plan()["watermark"] == CHANGE_TRACKING
     world.sql("ALTER TABLE dbo.items DISABLE CHANGE_TRACKING")
     found = world.doctor("change tracking")
-    assert (found["result"], found["found"]) == ("failed", "off, or this login may not see it")
+    assert (found["result"], found["found"]) == ("failed", "Change Tracking is off for dbo.items.")
     assert "ENABLE CHANGE_TRACKING" in found["remedy"]
+    assert "ENABLE CHANGE_TRACKING" in world.plan()["errors"][0]
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,13 @@ def doctor(project: Path, expected: int) -> dict[tuple[str, str], dict[str, Any]
     }
 
 
+def plan(project: Path, expected: int) -> dict[str, dict[str, Any]]:
+    """What is planned, by entity."""
+    result = CliRunner().invoke(app, ["plan", "--json", "--project", str(project)])
+    assert (result.exit_code, bool(result.stdout)) == (expected, True), (result.output, result.exception)
+    return {line["entity"]: line for line in json.loads(result.stdout)["entities"]}
+
+
 def results(found: dict[tuple[str, str], dict[str, Any]], section: str) -> dict[str, str]:
     return {name: check["result"] for (where, name), check in found.items() if where == section}
 
@@ -191,12 +198,46 @@ def test_a_key_whose_spelling_may_change_is_named_until_it_is_folded(
 
 
 def test_a_table_that_may_not_be_read(project: Path, server: SqlServer, lake: OneLake) -> None:
-    server.execute("CREATE USER reader FOR LOGIN reader; GRANT SELECT ON dbo.orders TO reader", "shop")
+    server.execute(
+        "DROP USER IF EXISTS reader; CREATE USER reader FOR LOGIN reader; GRANT SELECT ON dbo.orders TO reader", "shop"
+    )
     write(project, server, lake, user="reader", password="Reader!2025")
     found = doctor(project, 1)
     assert found["shop_to_fabric.orders", "select"]["result"] == "ok"
     failed = [check for (name, _), check in found.items() if name.endswith("customers") and check["result"] == "failed"]
     assert [check["code"] for check in failed] == ["home.permission_denied"]
+
+
+def test_what_the_login_lacks_is_named_by_doctor_and_plan(project: Path, server: SqlServer, lake: OneLake) -> None:
+    columns, denied = ", ".join(f"c{number} int" for number in range(40)), "(c0, c17, c39)"
+    for statement in (
+        "DROP USER IF EXISTS reader",
+        "CREATE USER reader FOR LOGIN reader",
+        f"CREATE TABLE dbo.pay (id int NOT NULL PRIMARY KEY, modified datetime2(3) NOT NULL, {columns})",
+        "CREATE VIEW dbo.paid AS SELECT * FROM dbo.pay",
+        "CREATE SYNONYM dbo.payment FOR dbo.pay",
+        *(f"GRANT SELECT ON dbo.{name} TO reader" for name in ("pay", "paid", "payment")),
+        *(f"DENY SELECT ON dbo.{name} {denied} TO reader" for name in ("pay", "paid")),
+        "ALTER DATABASE shop SET CHANGE_TRACKING = ON",
+        "ALTER TABLE dbo.pay ENABLE CHANGE_TRACKING",
+    ):
+        server.execute(statement, "shop")
+    flow = FLOW.replace("[orders, customers]", "[pay, paid, payment]")
+    write(project, server, lake, user="reader", password="Reader!2025", flow=flow)
+    found, planned = doctor(project, 1), plan(project, 1)
+    for name in ("pay", "paid"):
+        check = found[f"shop_to_fabric.{name}", "select"]
+        assert f"may not read c0, c17, c39 of dbo.{name}" in check["found"]
+        assert f"GRANT SELECT ON [dbo].[{name}] ([c0], [c17], [c39])" in check["remedy"]
+        assert planned[name]["errors"] == [f"the source: {check['found']} {check['remedy']}"]
+    assert (found["shop_to_fabric.payment", "select"]["result"], planned["payment"]["errors"]) == ("ok", [])
+    flow = flow.replace("column: modified", "change_tracking: true").replace(", paid, payment", "")
+    write(project, server, lake, user="reader", password="Reader!2025", flow=flow)
+    check = doctor(project, 1)["shop_to_fabric.pay", "change tracking"]
+    assert check["found"] == "The login lacks VIEW CHANGE TRACKING on dbo.pay."
+    assert "GRANT VIEW CHANGE TRACKING ON [dbo].[pay]" in check["remedy"]
+    both = plan(project, 1)["pay"]["errors"]
+    assert ["c17" in both[0], check["found"] in both[1]] == [True, True]
 
 
 @pytest.mark.parametrize(("state", "result"), [("ON", "ok"), ("OFF", "failed")])

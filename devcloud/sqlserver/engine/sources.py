@@ -224,7 +224,18 @@ class SourceBinder(ExpressionBinder):
         columns = self._named(query.columns, table.aliases, table.name)
         full_name = (source.alias,) if source.alias else (catalogue.database, table.schema, table.name)
         sql, sources = self._derive(query.sql, columns, source.alias or table.name, full_name)
-        return sql, sources[0]
+        return sql, sources[0] if self._inside_view else self._guarded(sources[0], catalogue, source.name, table)
+
+    def _guarded(self, source: Source, catalogue: Catalogue, name: syntax.Name, table: Table) -> Source:
+        """Return a view as a source whose columns may be read only where the user may read them."""
+        _, named = self._find(name)
+        denied = {column.name for column in table.columns if column.column_id in self._denied(catalogue, named, table)}
+        whom = (named.name, catalogue.database, named.schema)
+        columns = tuple(
+            (name, replace(value, denied=("SELECT", name, *whom)) if name in denied else value)
+            for name, value in source.columns
+        )
+        return replace(source, columns=columns)
 
     def _bind_values(self, source: syntax.ValuesSource, scope: Scope) -> tuple[str, list[Source]]:
         rows = [[self.bind(item, scope) for item in row] for row in source.rows]

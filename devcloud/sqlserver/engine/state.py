@@ -247,7 +247,13 @@ def _has_perms_by_name(session: Session, arguments: tuple[Scalar, ...]) -> Typed
     table = find_table(session, _first(arguments))
     if table is None:
         return INT, None
-    return INT, int(session.catalogue(session.database).allows(session.user, permission, table))
+    catalogue = session.catalogue(session.database)
+    if len(arguments) < 5 or str(arguments[4]).upper() != "COLUMN":
+        return INT, int(catalogue.allows(session.user, permission, table))
+    column = table.column(str(arguments[3]))
+    if column is None:
+        return INT, None
+    return INT, int(column.column_id not in catalogue.denied_columns(session.user, permission, table))
 
 
 def _has_dbaccess(session: Session, arguments: tuple[Scalar, ...]) -> Typed:

@@ -9,13 +9,12 @@ from functools import partial
 
 from hygge_engine.checks import DoctorCheck, attempt, failure
 from hygge_engine.errors import CursorUnusable, HomeError, HyggeError
+from hygge_engine.homes.mssql.access import check_select
 from hygge_engine.homes.mssql.catalogue import Source, describe_source
-from hygge_engine.homes.mssql.identifiers import quote
-from hygge_engine.homes.mssql.query import select
 from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session
 from hygge_engine.homes.mssql.sessions import check_answers, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
-from hygge_engine.homes.mssql.tracking import VERSIONS
+from hygge_engine.homes.mssql.tracking import VERSIONS, why_untold
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
 from hygge_engine.lake.probe import clock_check
 from hygge_engine.plain_text import counted
@@ -37,7 +36,6 @@ _SNAPSHOT = """\
 SELECT snapshot_isolation_state_desc, is_read_committed_snapshot_on FROM sys.databases WHERE name = DB_NAME()"""
 _TRACKING = """\
 SELECT retention_period, retention_period_units_desc FROM sys.change_tracking_databases WHERE database_id = DB_ID()"""
-_NO_ROWS = "1 = 0"
 
 
 def check_connection(connection: MssqlConnection) -> tuple[list[DoctorCheck], Session | None]:
@@ -221,8 +219,7 @@ def _check_select(session: Session, source: Source) -> DoctorCheck:
     how = "a SELECT of every column that returns no row"
 
     def look() -> DoctorCheck:
-        columns = ", ".join(quote(column.name) for column in source.columns)
-        session.stream(select(columns, source.sql, _NO_ROWS), doing=f"Reading {source.name}").close()
+        check_select(session, source)
         return DoctorCheck("select", "ok", "every column may be read", how)
 
     return attempt("select", how, look)
@@ -306,13 +303,12 @@ def _check_table_tracking(session: Session, source: Source, *, needed: bool) -> 
     if oldest is not None:
         return DoctorCheck("change tracking", "ok", f"on, changes are kept since version {oldest} of {current}", how)
     if current is None:
-        text, remedy = "off in this database", "ALTER DATABASE … SET CHANGE_TRACKING = ON"
+        text, remedy = "off in this database", "ALTER DATABASE … SET CHANGE_TRACKING = ON."
     else:
-        text = "off, or this login may not see it"
-        remedy = "ALTER TABLE … ENABLE CHANGE_TRACKING and GRANT VIEW CHANGE TRACKING"
+        text, remedy = why_untold(session, source.tracked, source.name)
     if not needed:
         return DoctorCheck("change tracking", "ok", text, how)
-    return DoctorCheck("change tracking", "failed", text, how, f"{remedy}, or choose a watermark.column.")
+    return DoctorCheck("change tracking", "failed", text, how, f"{remedy} Or choose a watermark.column.")
 
 
 def _ask(session: Session, sql: str, *parameters: str) -> list[tuple[object, ...]] | None:

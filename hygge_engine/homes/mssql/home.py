@@ -18,6 +18,7 @@ from hygge_engine.errors import (
     HomeUnavailable,
 )
 from hygge_engine.homes.base import Batch, Column, HighWater, Position, ReadWindow, SourceSchema
+from hygge_engine.homes.mssql.access import check_select
 from hygge_engine.homes.mssql.batching import read_batches
 from hygge_engine.homes.mssql.bounds import bound_text
 from hygge_engine.homes.mssql.catalogue import Source, describe_source
@@ -42,7 +43,7 @@ from hygge_engine.homes.mssql.ranges import RANGES_PER_READER, KeyRange, positio
 from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session, whole
 from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
-from hygge_engine.homes.mssql.tracking import BEGAN, OPERATION, VERSIONS, changes_source, split_deletes
+from hygge_engine.homes.mssql.tracking import BEGAN, OPERATION, VERSIONS, changes_source, split_deletes, why_untold
 from hygge_engine.homes.mssql.trial import Trial
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, exact_text, keeps_apart, loss
 from hygge_engine.homes.mssql.values import Parameter, parameter, to_text
@@ -136,6 +137,10 @@ class MssqlHome:
             key_is_declared=is_declared,
             stands_for=source.stands_for,
         )
+
+    def check_access(self) -> None:
+        """Select every column, and no row. Raises HomePermissionDenied, by the names of those that may not be read."""
+        check_select(self._open(), self._described())
 
     def high_water(self, cursor: str) -> HighWater:
         """Fix the upper bound of an incremental read. Raises CursorUnusable, HomeNotFound for an unknown column."""
@@ -441,11 +446,8 @@ class MssqlHome:
                 hint="ALTER DATABASE … SET CHANGE_TRACKING = ON (CHANGE_RETENTION = 7 DAYS, AUTO_CLEANUP = ON).",
             )
         if oldest is None:
-            raise CursorUnusable(
-                f"Change Tracking is off for {source.name}, or the login may not see it.",
-                hint=f"ALTER TABLE {source.tracked} ENABLE CHANGE_TRACKING, "
-                f"and GRANT VIEW CHANGE TRACKING ON {source.tracked} TO the login.",
-            )
+            reason, hint = why_untold(self._open(), source.tracked, source.name)
+            raise CursorUnusable(reason, hint=hint)
         return HighWater(str(current), "version", oldest=str(oldest), since=self._tracked_since(source.tracked))
 
     def _tracked_since(self, table: str) -> str:

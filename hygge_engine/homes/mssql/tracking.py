@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hygge_engine.errors import HomeError
 from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.query import select
+from hygge_engine.homes.mssql.session import Session
 from hygge_engine.homes.mssql.types import SourceColumn
 
 # Current and oldest version; NULL where tracking is off, or where the login may not know.
@@ -21,6 +23,8 @@ VERSIONS = "SELECT CHANGE_TRACKING_CURRENT_VERSION(), CHANGE_TRACKING_MIN_VALID_
 # The version at which a table's changes began to be kept. It is another one after they were not for a while, where the
 # oldest version alone may be just the one that was loaded last.
 BEGAN = "SELECT begin_version FROM sys.change_tracking_tables WHERE object_id = OBJECT_ID(?)"
+
+_MAY_SEE = "SELECT HAS_PERMS_BY_NAME(?, 'OBJECT', 'VIEW CHANGE TRACKING')"
 
 # The first column of `changes_source`: I, U or D.
 OPERATION = SourceColumn("SYS_CHANGE_OPERATION", "nchar", 2)
@@ -43,6 +47,24 @@ def changes_source(source: str, columns: Sequence[SourceColumn], key: Sequence[s
     changes = f"CHANGETABLE(CHANGES {source}, ?) AS c LEFT JOIN {source} AS t ON {joined}"
     has_row = f"(c.SYS_CHANGE_OPERATION = N'{_DELETED}' OR t.{quote(key[0])} IS NOT NULL)"
     return f"({select(', '.join(selected), changes, f'c.SYS_CHANGE_VERSION <= ? AND {has_row}')}) AS [changes]"
+
+
+def why_untold(session: Session, table: str, name: str) -> tuple[str, str]:
+    """Why a database that tracks changes does not tell the oldest version of a table's, and what to do."""
+    switch, grant = f"ALTER TABLE {table} ENABLE CHANGE_TRACKING", f"GRANT VIEW CHANGE TRACKING ON {table} TO the login"
+    try:
+        rows = session.fetch_all(_MAY_SEE, (table,), doing=f"Asking about the permissions on {name}")
+    except HomeError as error:
+        if error.transient:
+            raise
+        rows = []
+    match rows[0][0] if rows else None:
+        case 0:
+            return f"The login lacks VIEW CHANGE TRACKING on {name}.", f"{grant}."
+        case 1:
+            return f"Change Tracking is off for {name}.", f"{switch}."
+        case _:
+            return f"Change Tracking is off for {name}, or the login may not see it.", f"{switch}, and {grant}."
 
 
 def split_deletes(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
