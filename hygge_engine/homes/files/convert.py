@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -182,10 +182,11 @@ def _fitting_alike(columns: Sequence[pl.Series], candidates: tuple[str, ...], de
         if not all(moments):
             others = tuple(name for name in candidates if name not in times)
             return fitting_columns(columns, [candidates if may_be else others for may_be in moments], decimal)
-    written: dict[str, list[bool]] = {}
+    written = {"string": [True] * len(columns)}
     for name in candidates:
-        stop_if_asked()
-        written[name] = each(_is_written_as(texts, name, decimal))
+        if name not in written:
+            stop_if_asked()
+            written[name] = each(_is_written_as(texts, name, decimal, len(columns[0])))
     # A text may look like a value and be none: 2024-02-31, or too many digits.
     for type_ in {type_of(name) for name in candidates} & {"int64", "date", "timestamp"}:
         forms = [name for name in candidates if type_of(name) == type_]
@@ -210,10 +211,8 @@ def fitting_numbers(columns: Sequence[pl.Series]) -> list[tuple[str, ...]]:
         return []
     texts = pl.concat(columns, rechunk=True)
     whole = texts.str.contains(_JSON_INTEGER) & texts.cast(pl.Int64, strict=False).is_not_null()
-    exact = texts.str.contains(_SHORT_NUMBER)
-    doubtful = (~exact).arg_true()
-    right = [at for at, text in zip(doubtful, texts.gather(doubtful), strict=True) if _is_exact(text)]
-    exact = exact.scatter(right, True) if right else exact
+    short = texts.str.contains(_SHORT_NUMBER)
+    exact = texts.is_not_null().scatter(_first_wrong(texts, (~short).arg_true(), _is_exact, len(columns[0])), False)
     found = zip(_each_of(columns, texts, whole), _each_of(columns, texts, exact), strict=True)
     return [
         tuple(name for name, fits in (("int64", is_whole), ("float64", is_exact)) if fits) or ("string",)
@@ -226,25 +225,34 @@ def type_of(candidate: str) -> str:
     return "string" if candidate == INSTANT else _TYPE.match(candidate)[0]  # type: ignore[index]
 
 
-def _is_written_as(texts: pl.Series, name: str, decimal: str) -> pl.Series:
-    """For each text, whether it has a form; without a meaning for NULL."""
-    if name == "string":
-        return texts.is_not_null()
+def _is_written_as(texts: pl.Series, name: str, decimal: str, height: int) -> pl.Series:
+    """For each text, whether it has a form, until one of its column has not; without a meaning for NULL."""
     if type_of(name) == "float64":
-        return _gives_back(_plain_number(texts, decimal), name)
+        return _gives_back(_plain_number(texts, decimal), name, height)
     return texts.str.contains(_FORMS[name])
 
 
-def _gives_back(numbers: pl.Series, form: str) -> pl.Series:
+def _gives_back(numbers: pl.Series, form: str, height: int) -> pl.Series:
     """Whether floats come back as their texts: the shortest digits, whole numbers as the form has them throughout."""
     right = numbers.str.contains(_NUMBER).fill_null(False)
     known = numbers.str.contains(_SHORT_FRACTION)
     if form == "float64 2":
         known |= numbers.str.contains(r"^-?[1-9][0-9]{0,8}$")
     written = _shortest if form == "float64 2" else lambda text: repr(float(text))
-    doubtful = (right & ~known).arg_true()
-    wrong = [at for at, text in zip(doubtful, numbers.gather(doubtful), strict=True) if written(text) != text]
-    return right.scatter(wrong, False) if wrong else right
+    wrong = _first_wrong(numbers, (right & ~known).arg_true(), lambda text: written(text) == text, height)
+    return right.scatter(wrong, False)
+
+
+def _first_wrong(numbers: pl.Series, doubtful: pl.Series, is_right: Callable[[str], bool], height: int) -> list[int]:
+    """Which of the doubtful numbers are wrong: the first of each column of this height, after which no more are tried.
+
+    Each takes a call in Python, so that a column that is known not to fit has no more of them.
+    """
+    wrong: dict[int, int] = {}
+    for at, text in zip(doubtful.to_list(), numbers.gather(doubtful).to_list(), strict=True):
+        if at // height not in wrong and not is_right(text):
+            wrong[at // height] = at
+    return list(wrong.values())
 
 
 def _shortest(number: str) -> str:
