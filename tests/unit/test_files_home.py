@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import json
 import os
 import random
@@ -58,6 +59,17 @@ def write_parquet(root: Path, name: str, columns: dict[str, Any], **keys: Any) -
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), path, **keys)
     return path
+
+
+def relabelled(path: Path, table: pa.Table, old: bytes, new: bytes) -> None:
+    """A Parquet file whose footer says of a column what Arrow would not."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, store_schema=False, use_dictionary=False)
+    data = sink.getvalue()
+    begin = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    footer = data[begin:-8].replace(old, new)
+    assert footer != data[begin:-8]
+    path.write_bytes(data[:begin] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
 
 
 def rows(home: FilesHome, window: ReadWindow | None = None, after: Position | None = None) -> list[dict[str, Any]]:
@@ -215,6 +227,17 @@ class TestParquet:
         with pytest.raises(UnsupportedType, match="'d' has the type decimal256"):
             home_of(tmp_path).describe()
         assert rows(home_of(tmp_path, infer=False, columns={"id": "int64"})) == [{"id": 1}]
+
+    def test_kinds_that_look_like_bytes_are_text_or_refused_with_the_file(self, tmp_path: Path) -> None:
+        # As other writers annotate them; Arrow writes neither.
+        texts = pa.table({"v": pa.array(["A", None])})
+        relabelled(tmp_path / "enum.parquet", texts, b"v\x25\x00\x4c\x1c\x00\x00", b"v\x25\x08\x4c\x4c\x00\x00")
+        home = home_of(tmp_path)
+        assert (types(home), rows(home)) == ({"v": "string"}, [{"v": "A"}, {"v": None}])
+        spans = pa.table({"v": pa.array([bytes(range(12))], pa.binary(12))})
+        relabelled(tmp_path / "span.parquet", spans, b"\x18\x15\x02\x18\x01v\x00", b"\x18\x15\x02\x18\x01v\x25\x2a\x00")
+        with pytest.raises(UnsupportedType, match=r"span\.parquet: column 'v' has intervals .* Leave it out"):
+            home_of(tmp_path).describe()
 
     def test_reading_goes_on_within_a_row_group(self, tmp_path: Path) -> None:
         for name, first in (("a", 0), ("b", 100)):

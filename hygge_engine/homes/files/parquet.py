@@ -16,7 +16,14 @@ from hygge_engine.homes.base import Column
 from hygge_engine.homes.files.declared import CommonNames, declared_columns, first_twice, told_apart
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import FilesHomeSettings
-from hygge_engine.homes.files.types import CUT_TO_MICROSECONDS, convert, destination_type, keeps_apart, widen
+from hygge_engine.homes.files.types import (
+    CUT_TO_MICROSECONDS,
+    convert,
+    destination_type,
+    keeps_apart,
+    unsupported,
+    widen,
+)
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.ranged import RangedFile
 from hygge_engine.stopping import stop_if_asked
@@ -73,12 +80,12 @@ class ParquetFormat:
         found: dict[str, tuple[Column, SourceFile]] = {}
         for file in files:
             stop_if_asked()
-            int96 = _int96_columns(self._footers[file.path])
+            kinds = _unseen_kinds(self._footers[file.path])
             for field in self._schemas[file.path]:
                 name = self._common.of(field.name)
                 if not self._settings.infer and name not in declared:
                     continue
-                column = self._column(field.with_name(name), is_int96=field.name in int96)
+                column = self._column(field.with_name(name), file, kinds.get(field.name, ""))
                 known, first = found.get(name, (column, file))
                 type_ = widen(known.type, column.type)
                 if pa.types.is_null(field.type):
@@ -240,9 +247,15 @@ class ParquetFormat:
             raise ValueError("a file is described before it is read")
         return self._schema if only is None else pa.schema([self._schema.field(name) for name in only])
 
-    def _column(self, field: pa.Field[Any], *, is_int96: bool) -> Column:
-        type_, loss = destination_type(field.name, field.type)
-        if is_int96:
+    def _column(self, field: pa.Field[Any], file: SourceFile, kind: str) -> Column:
+        if kind == "INTERVAL":
+            raise unsupported(
+                field.name, file.name, "intervals of months, days and milliseconds, and no type holds them"
+            )
+        if kind == "ENUM" and pa.types.is_binary(field.type):
+            return Column(field.name, pa.string(), "enum")
+        type_, loss = destination_type(field.name, field.type, file.name)
+        if kind == "INT96":
             return Column(field.name, type_, "int96", True, CUT_TO_MICROSECONDS, False)
         return Column(field.name, type_, str(field.type), True, loss, keeps_apart(field.type))
 
@@ -296,7 +309,9 @@ def _unreadable(what: str, error: Exception) -> Unreadable:
     return Unreadable(f"{what}.", hint="Write the file again; check path and format if it is meant to be another one.")
 
 
-def _int96_columns(footer: pq.FileMetaData) -> set[str]:
-    """The columns that hold the timestamps of old writers, which count nanoseconds of a day."""
-    columns = (footer.schema.column(number) for number in range(len(footer.schema)))
-    return {column.path for column in columns if column.physical_type == "INT96"}
+def _unseen_kinds(footer: pq.FileMetaData) -> dict[str, str]:
+    """Columns of kinds that their Arrow types do not show: INT96, the timestamps of old writers, which count
+    nanoseconds of a day; INTERVAL and ENUM, which look like bytes."""
+    columns = [footer.schema.column(number) for number in range(len(footer.schema))]
+    kinds = {column.path: column.converted_type for column in columns if column.converted_type in ("INTERVAL", "ENUM")}
+    return kinds | {column.path: "INT96" for column in columns if column.physical_type == "INT96"}

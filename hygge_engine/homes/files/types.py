@@ -40,14 +40,17 @@ _LEAVE_OUT = "Leave it out: name the other columns in `columns`, with infer: fal
 _JSON_PREFIX = '{"v":'
 
 
-def destination_type(name: str, type_: pa.DataType) -> tuple[pa.DataType, str]:
-    """What a column becomes, and what of its values does not survive (empty where all does). Raises UnsupportedType."""
+def destination_type(name: str, type_: pa.DataType, file: str) -> tuple[pa.DataType, str]:
+    """What a column becomes, and what of its values does not survive (empty where all does).
+
+    Raises UnsupportedType, which names ``file``.
+    """
     if isinstance(type_, pa.BaseExtensionType):
         if type_.extension_name == "arrow.uuid":
             return pa.string(), ""
-        return destination_type(name, type_.storage_type)
+        return destination_type(name, type_.storage_type, file)
     if pa.types.is_dictionary(type_):
-        return destination_type(name, cast("Any", type_).value_type)
+        return destination_type(name, cast("Any", type_).value_type, file)
     if type_ in _UNCHANGED:
         return type_, ""
     if type_ in _WIDER:
@@ -66,43 +69,43 @@ def destination_type(name: str, type_: pa.DataType) -> tuple[pa.DataType, str]:
         cut = "; digits below a microsecond are cut" if cast("Any", type_).unit == "ns" else ""
         return pa.int64(), f"counted in microseconds{cut}"
     if pa.types.is_nested(type_):
-        if _holds_bytes(type_):
-            raise UnsupportedType(
-                f"Column {name!r} has the type {type_}: bytes within nested values have no place in JSON text.",
-                hint=_LEAVE_OUT,
-            )
         if why := _no_json(type_):
-            raise UnsupportedType(f"Column {name!r} has the type {type_}: {why}.", hint=_LEAVE_OUT)
+            raise unsupported(name, file, f"the type {type_}: {why}")
         return pa.string(), "nested values are JSON text"
     if pa.types.is_decimal(type_) and cast("Any", type_).precision <= _MOST_DIGITS:
-        decimal = cast("pa.Decimal128Type[Any, Any]", type_)
-        return pa.decimal128(decimal.precision, decimal.scale), ""
-    raise UnsupportedType(
-        f"Column {name!r} has the type {type_}, which has no place in the destination.",
-        hint=_LEAVE_OUT,
-    )
+        return _decimal(type_), ""
+    raise unsupported(name, file, f"the type {type_}, which has no place in the destination")
 
 
-def _holds_bytes(type_: pa.DataType) -> bool:
-    """Whether bytes are somewhere within a nested type."""
-    if pa.types.is_nested(type_):
-        return any(_holds_bytes(type_.field(number).type) for number in range(type_.num_fields))
-    if pa.types.is_dictionary(type_):
-        return _holds_bytes(cast("Any", type_).value_type)
-    return bool(
-        pa.types.is_binary(type_)
-        or pa.types.is_large_binary(type_)
-        or pa.types.is_fixed_size_binary(type_)
-        or pa.types.is_binary_view(type_)
-    )
+def unsupported(name: str, file: str, what: str) -> UnsupportedType:
+    """The error about a column that has ``what``."""
+    return UnsupportedType(f"{file}: column {name!r} has {what}.", hint=_LEAVE_OUT)
+
+
+def _decimal(type_: pa.DataType) -> pa.DataType:
+    decimal = cast("pa.Decimal128Type[Any, Any]", type_)
+    return pa.decimal128(decimal.precision, decimal.scale)
 
 
 def _no_json(type_: pa.DataType) -> str:
     """Why nested values of a type have no JSON that says the same; empty where they have."""
+    if isinstance(type_, pa.BaseExtensionType):
+        return _no_json(type_.storage_type)
+    if pa.types.is_dictionary(type_):
+        return _no_json(cast("Any", type_).value_type)
+    if (
+        pa.types.is_binary(type_)
+        or pa.types.is_large_binary(type_)
+        or pa.types.is_fixed_size_binary(type_)
+        or pa.types.is_binary_view(type_)
+    ):
+        return "bytes within nested values have no place in JSON text"
+    if pa.types.is_decimal(type_) and cast("Any", type_).precision > _MOST_DIGITS:
+        return f"its decimals have more than {_MOST_DIGITS} digits"
     if pa.types.is_map(type_):
         map_ = cast("Any", type_)
         if not _is_text(map_.key_type):
-            return f"the keys of an object are text in JSON, and these are {map_.key_type}"
+            return _no_json(map_.key_type) or (f"the keys of an object are text in JSON, and these are {map_.key_type}")
         return _no_json(map_.item_type)
     if pa.types.is_struct(type_):
         fields = list(type_)
@@ -110,6 +113,32 @@ def _no_json(type_: pa.DataType) -> str:
             return f"it has the field {twice!r} twice, and of two in one object JSON keeps one"
         return next((why for field in fields if (why := _no_json(field.type))), "")
     return _no_json(cast("Any", type_).value_type) if pa.types.is_nested(type_) else ""
+
+
+def _writable(type_: pa.DataType) -> pa.DataType:
+    """A nested type as the library that writes JSON knows it: without the younger ones of lists and decimals, and
+    without zones, whose offsets it writes without their seconds."""
+    if pa.types.is_decimal(type_):
+        return _decimal(type_)
+    if pa.types.is_timestamp(type_) and cast("Any", type_).tz:
+        return pa.timestamp(cast("Any", type_).unit, tz="UTC")
+    if pa.types.is_null(type_):
+        return pa.string()
+    if pa.types.is_map(type_):
+        map_ = cast("Any", type_)
+        return pa.map_(map_.key_type, map_.item_field.with_type(_writable(map_.item_type)))
+    if pa.types.is_struct(type_):
+        return pa.struct([field.with_type(_writable(field.type)) for field in type_])
+    if not pa.types.is_nested(type_):
+        return type_
+    field: pa.Field[Any] = cast("Any", type_).value_field
+    item = field.with_type(_writable(field.type))
+    if pa.types.is_fixed_size_list(type_):
+        size: int = cast("Any", type_).list_size
+        return pa.list_(item, size)
+    if pa.types.is_large_list(type_) or pa.types.is_large_list_view(type_):
+        return pa.large_list(item)
+    return pa.list_(item)
 
 
 def _is_text(type_: pa.DataType) -> bool:
@@ -172,6 +201,8 @@ def convert(column: pa.Array[Any], type_: pa.DataType, where: str) -> pa.Array[A
         return column
     try:
         if pa.types.is_nested(column.type):
+            if (writable := _writable(column.type)) != column.type:
+                column = cast("pa.Array[Any]", pc.cast(column, writable))
             if _has_no_number(column):
                 hint = "Write NULL or a text instead."
                 raise Unreadable(f"{where}: NaN or infinity within a nested value has no place in JSON.", hint=hint)
