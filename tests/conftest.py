@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from hygge_engine import masking
+from hygge_engine.homes.mssql.silence import silent_servers
 
 pytest.register_assert_rewrite("tests.support")
 
@@ -43,3 +44,9 @@ def _own_loggers() -> list[logging.Logger]:
         for name, logger in known.items()
         if isinstance(logger, logging.Logger) and name.partition(".")[0] in ("hygge_engine", "devcloud")
     ]
+
+
+@pytest.fixture(autouse=True)
+def no_silent_server_of_other_tests() -> None:
+    """Nor be told that a server is silent because another test's was, at the same port."""
+    silent_servers.forget()

@@ -23,9 +23,9 @@ class SliceTask:
     """One slice of one entity run. ``attempt`` counts the activities scheduled for this entity run, from 1.
 
     ``window_from`` and ``window_to`` bound a backfill, both inclusive; without either it is an ordinary load.
-    ``connections`` to the source are the slice's own; ``busy`` counts the answers in a row that another load owns the
-    table. A ``closing`` slice reads nothing: the entity run is not to go on, and lets go of what it holds; a
-    ``hurried`` one does so without waiting for the destination first.
+    ``connections`` to the source are the slice's own, by ``connection`` of the project (empty: it needs none); ``busy``
+    counts the answers in a row that another load owns the table. A ``closing`` slice reads nothing: the entity run is
+    not to go on, and lets go of what it holds; a ``hurried`` one does so without waiting for the destination first.
     """
 
     load_id: str
@@ -38,6 +38,7 @@ class SliceTask:
     window_from: str = ""
     window_to: str = ""
     connections: int = 1
+    connection: str = ""
     busy: int = 0
     closing: bool = False
     hurried: bool = False

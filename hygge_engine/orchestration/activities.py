@@ -89,7 +89,7 @@ class Activities:
         task = SliceTask.from_json(input_)
         table = (task.flow, task.entity)
         begins = task.attempt == 1 or task.busy > 0
-        with self._turns.take(task.load_id, table if begins else None) as taken:
+        with self._turns.take(task.load_id, table if begins else None, connection=task.connection) as taken:
             if not taken and not task.closing:
                 return wait_for_turn()
             with self._telemetry().slice(task) as told:

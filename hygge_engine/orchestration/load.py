@@ -25,6 +25,9 @@ from hygge_engine.plain_text import carried_in
 # Times that `plan_load` is tried: it reads a few files, so next to nothing that stops it passes by itself.
 PLAN_ATTEMPTS = 3
 
+# How long a load may wait until it is planned, with every try: by then whoever asked for it asks again.
+PLANNING_LIMIT = timedelta(minutes=30)
+
 # Times that `settle_load` is tried. It writes the only record of the load, so it has more patience than an entity;
 # the pauses are its own `retry_after_seconds`.
 SETTLE_ATTEMPTS = 10
@@ -41,6 +44,14 @@ NUDGE_AHEAD = timedelta(days=1)
 
 # The key of an orchestration's input that holds what an earlier history has reached.
 CARRIED = "carried"
+
+# What stands in place of a plan where none was made.
+_CANCELLED = {"status": "cancelled", "message": "The load was cancelled before it was planned."}
+_NO_TURN = {
+    "status": "failed",
+    "error": "load.no_progress",
+    "message": f"It was not the load's turn within {PLANNING_LIMIT.seconds // 60} minutes: others had all places.",
+}
 
 # What the answer of an entity says whose slice was not waited for.
 _LEFT = " It had waited for something that did not answer, and was left."
@@ -80,7 +91,7 @@ def load_steps(
         plan: dict[str, Any] = {}
         if not request.get("skip_reason"):
             asked = {"load_id": load_id, "request": request}
-            plan = yield from _ask(context, "plan_load", asked, PLAN_ATTEMPTS, cancel)
+            plan = yield from _ask(context, "plan_load", asked, PLAN_ATTEMPTS, cancel, PLANNING_LIMIT)
         progress = LoadProgress(plan, started, on_settled)
     ended = yield from _run_entities(context, load_id, progress, cancel, HasteSignal(haste), activities_per_history)
     if not ended:
@@ -255,13 +266,20 @@ class _Alarm:
 
 
 def _ask(
-    context: Context, name: str, input_: dict[str, Any], attempts: int, cancel: CancelSignal | None = None
+    context: Context,
+    name: str,
+    input_: dict[str, Any],
+    attempts: int,
+    cancel: CancelSignal | None = None,
+    limit: timedelta | None = None,
 ) -> Generator[Task, Any, dict[str, Any]]:
     """Call an activity until it answers with anything but a transient failure; the last failure is the answer then.
 
-    A cancellation that comes meanwhile is noted, not obeyed. An activity whose turn it is not is asked again.
+    An activity whose turn it is not is asked again, for as long as ``limit`` at most. With ``cancel`` a cancellation
+    ends the waiting, but not an activity that is at work.
     """
     attempt, crashes, waits = 1, 0, 0
+    began = context.current_utc_datetime
     while True:
         task = context.call_activity(name, {**input_, "attempt": attempt, "waits": waits})
         if cancel is not None and not cancel.has_come:
@@ -273,13 +291,29 @@ def _ask(
             answer = {**CRASHED, **retry}
         if answer.get("waiting"):
             waits += 1
-            yield context.create_timer(max(datetime.fromisoformat(answer["not_before"]), context.current_utc_datetime))
-            continue
-        if not answer.get("transient") or attempt >= attempts:
+            due = max(datetime.fromisoformat(answer["not_before"]), context.current_utc_datetime)
+        elif not answer.get("transient") or attempt >= attempts:
             return answer
-        attempt += 1
-        pause = timedelta(seconds=answer.get("retry_after_seconds") or 0.0)
-        yield context.create_timer(context.current_utc_datetime + pause)
+        else:
+            attempt += 1
+            due = context.current_utc_datetime + timedelta(seconds=answer.get("retry_after_seconds") or 0.0)
+        if limit is not None and due - began > limit:
+            return {**_NO_TURN, "message": answer.get("message") or _NO_TURN["message"]}
+        if (yield from _sleep(context, due, cancel)):
+            return dict(_CANCELLED)
+
+
+def _sleep(context: Context, due: datetime, cancel: CancelSignal | None) -> Generator[Task, Any, bool]:
+    """Wait until ``due``, or no longer than until a cancellation comes. Whether it has come."""
+    if cancel is not None and cancel.has_come:
+        return True
+    timer = context.create_timer(due)
+    if cancel is None:
+        yield timer
+    elif cancel.take((yield context.task_any([timer, *cancel.waits_for]))):
+        timer.cancel()
+        return True
+    return False
 
 
 def _read(task: Task) -> Generator[Task, Any, dict[str, Any] | None]:
@@ -305,6 +339,7 @@ def _slice_task(load_id: str, settings_hash: str, entity_run: EntityRunState) ->
         "settings_hash": settings_hash,
         "attempt": entity_run.attempts,
         "connections": entity_run.connections,
+        "connection": entity_run.entity.get("connection") or "",
         "busy": entity_run.busy,
         "closing": entity_run.ending is not None,
     }

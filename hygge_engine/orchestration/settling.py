@@ -153,8 +153,8 @@ def _shares(project: Project, input_: Mapping[str, Any], errors: list[HyggeError
         entity = _entity_for(project, answer["flow"], answer["entity"])
         if share := _share_of(project, entity, shares, errors):
             share.rows.append(_entity_row(project, summary, answer))
-    if not input_["results"] and summary["status"] in ("skip", "fail"):
-        # No entity speaks for the load: it was skipped, or its plan failed.
+    if not input_["results"] and summary["status"] in ("skip", "fail", "cancel"):
+        # No entity speaks for the load: it was skipped, or it has no plan.
         for entity in entities_of(project, request.get("flows", [])):
             if share := _share_of(project, entity, shares, errors):
                 share.rows = [_load_row(project, summary, request)]
@@ -198,7 +198,7 @@ def _entity_row(project: Project, summary: Mapping[str, Any], answer: Mapping[st
 
 
 def _load_row(project: Project, summary: Mapping[str, Any], request: Mapping[str, Any]) -> EntityRunRow:
-    status: RunStatus = "skip" if summary["status"] == "skip" else "fail"
+    status: RunStatus = summary["status"]
     return load_row(
         status,
         coordinator_run_id=summary["load_id"],

@@ -22,12 +22,11 @@ def summarize(load_id: str, request: Mapping[str, Any], progress: LoadProgress, 
     """The output of a load: its totals, and a line per entity."""
     plan, totals, started = progress.plan, progress.totals, progress.started
     skipped = request.get("skip_reason", "")
-    failed = plan if plan.get("status") == "failed" else {}
     return {
         "load_id": load_id,
-        "status": "skip" if skipped else "fail" if failed else totals.load_status,
-        "message": skipped or failed.get("message", ""),
-        "error": failed.get("error", ""),
+        "status": "skip" if skipped else "fail" if plan.get("status") == "failed" else totals.load_status,
+        "message": skipped or plan.get("message", ""),
+        "error": plan.get("error", ""),
         "requested_by": request.get("requested_by", ""),
         "principal": request.get("principal", ""),
         "started": started.isoformat(),

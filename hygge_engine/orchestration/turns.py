@@ -1,8 +1,9 @@
 """Whose turn it is to work in this process: loads of the schedule always find a place, others wait for theirs.
 
 The host runs a few activities at once and keeps no order between loads, so that a flood of loads would stand before one
-that has to be on time. A load that is told to wait gives its place back at once and asks again. Nothing of this is kept
-anywhere: it dies with the process, and each process knows of its own work alone.
+that has to be on time, and slices that wait for a silent source before those of every other. A load that is told to
+wait gives its place back at once and asks again. Nothing of this is kept anywhere: it dies with the process, and each
+process knows of its own work alone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,6 +23,9 @@ from hygge_engine.orchestration.schedule import ID_PREFIX
 
 # How long after its last activity a scheduled load is taken to be under way, in seconds: longer than it pauses.
 AT_WORK_SECONDS = 60.0
+
+# How long after it was told to wait somebody is taken to be waiting still, in seconds: longer than it pauses.
+WAITING_SECONDS = 60.0
 
 # How soon one that has to wait asks again, in seconds, and after many times.
 PAUSE_SECONDS = 4.0
@@ -38,25 +43,34 @@ def activities_at_once(host_json: Path) -> int:
 
 
 class Turns:
-    """``at_once``: the activities that run at once; None where somebody else bounds them, and nobody waits. One is
-    always left to the schedule; while a scheduled load is under way others have one. May be used by several threads."""
+    """``at_once``: the activities that run at once; None where somebody else bounds them, and nobody waits.
+
+    One place is left to the schedule, which planning or settling, one at a time, may have for the moment that either
+    takes: neither waits for slices. While a scheduled load is under way the slices of others have one place. A
+    connection that has places already gets no more before one that has none and waits. May be used by several threads.
+    """
 
     def __init__(self, at_once: int | None = None) -> None:
         self._at_once = at_once
         self._lock = threading.Lock()
-        self._others = 0
+        self._brief = 0
+        self._slices: Counter[str] = Counter()
+        self._waiting: dict[str, float] = {}
         self._scheduled = 0
         self._seen: dict[str, float] = {}
         self._wanted: dict[Table, str] = {}
 
     @contextmanager
-    def take(self, load_id: str, table: Table | None = None, *, last: bool = False) -> Iterator[bool]:
+    def take(
+        self, load_id: str, table: Table | None = None, *, connection: str | None = None, last: bool = False
+    ) -> Iterator[bool]:
         """Whether it is a load's turn, which lasts as long as the context. ``table``: what it would begin with;
-        ``last``: this is its last activity."""
+        ``connection``: what a slice reads by, None where this is no slice; ``last``: this is its last activity."""
         scheduled = load_id.startswith(ID_PREFIX)
         with self._lock:
-            taken = scheduled or self._may_work(table)
-            self._others += taken and not scheduled
+            taken = scheduled or self._may_work(table, connection)
+            if not scheduled:
+                self._count(connection, taken)
             self._scheduled += scheduled
             if scheduled:
                 self._seen[load_id] = time.monotonic()
@@ -64,7 +78,8 @@ class Turns:
             yield taken
         finally:
             with self._lock:
-                self._others -= taken and not scheduled
+                if not scheduled:
+                    self._count(connection, -taken)
                 self._scheduled -= scheduled
                 if scheduled:
                     self._seen[load_id] = time.monotonic()
@@ -81,15 +96,35 @@ class Turns:
             else:
                 self._wanted.pop(table, None)
 
-    def _may_work(self, table: Table | None) -> bool:
+    def _count(self, connection: str | None, more: int) -> None:
+        if connection is None:
+            self._brief += more
+        else:
+            self._slices[connection] += more
+
+    def _may_work(self, table: Table | None, connection: str | None) -> bool:
         if self._at_once is None:
             return True
-        oldest = time.monotonic() - AT_WORK_SECONDS
+        now = time.monotonic()
         if not self._scheduled:
-            for load_id in [load_id for load_id, seen in self._seen.items() if seen < oldest]:
+            for load_id in [load_id for load_id, seen in self._seen.items() if seen < now - AT_WORK_SECONDS]:
                 self._forget(load_id)
+        if connection is None:
+            return self._brief < 1
         places = 1 if self._seen else max(1, self._at_once - 1)
-        return self._others < places and table not in self._wanted
+        if table in self._wanted:
+            return False
+        if self._slices.total() < places and not self._gives_way(connection, now):
+            self._waiting.pop(connection, None)
+            return True
+        self._waiting[connection] = now
+        return False
+
+    def _gives_way(self, connection: str, now: float) -> bool:
+        """Whether a connection has places while another has none and waits."""
+        if not self._slices[connection]:
+            return False
+        return any(asked >= now - WAITING_SECONDS and not self._slices[other] for other, asked in self._waiting.items())
 
     def _forget(self, load_id: str) -> None:
         self._seen.pop(load_id, None)

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import HomeUnavailable
-from hygge_engine.homes.mssql import sessions
+from hygge_engine.homes.mssql import sessions, silence
 from hygge_engine.homes.mssql.connect import check_reachable
 from hygge_engine.homes.mssql.errors import Translate, diagnose_mssql_python
 from hygge_engine.homes.mssql.session import Session
@@ -321,3 +321,27 @@ def test_a_port_that_is_taken_is_told_with_the_option_that_chooses_another(tmp_p
     assert started.returncode == 2
     assert f"port {other.port}: Address already in use; choose another with --sql-port" in started.stderr
     assert "--lake-port" not in started.stderr
+
+
+def test_a_silent_server_is_waited_for_by_one_and_not_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    with silent() as server:
+        connection = MssqlConnection.model_validate(
+            {"server": "127.0.0.1", "port": server.port, "database": "shop", "username": "reader", "password": "p"}
+            | {"login_timeout_seconds": 1}
+        )
+        with pytest.raises(HomeUnavailable):
+            sessions.open_session(connection)
+        waited = len(server.connections)
+        for _ in range(100):
+            with pytest.raises(HomeUnavailable, match=rf"127\.0\.0\.1,{server.port} said nothing to a login") as told:
+                sessions.open_session(connection)
+            assert told.value.transient
+            assert 0 < (told.value.retry_after_seconds or 0) <= silence.REMEMBERED_SECONDS
+        assert len(server.connections) == waited
+        monkeypatch.setattr(silence, "REMEMBERED_SECONDS", 0.0)
+        with silence.silent_servers.ask(connection.address, 1.0), pytest.raises(HomeUnavailable):
+            sessions.open_session(connection)  # while somebody asks it again
+    for _ in range(2):  # that it is asked again, and that nobody is there, are answers
+        with pytest.raises(HomeUnavailable) as told:
+            sessions.open_session(connection)
+        assert "said nothing" not in str(told.value)

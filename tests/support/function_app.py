@@ -55,8 +55,8 @@ class App:
         )
         assert answer.status_code == HTTPStatus.ACCEPTED
 
-    def runs(self) -> list[dict[str, Any]]:
-        runs: list[dict[str, Any]] = self.http.get("/api/runs").json()["runs"]
+    def runs(self, **query: Any) -> list[dict[str, Any]]:
+        runs: list[dict[str, Any]] = self.http.get("/api/runs", params=query).json()["runs"]
         return runs
 
     @staticmethod

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hygge_engine.orchestration.load import SETTLE_ATTEMPTS
+from hygge_engine.orchestration.load import PLANNING_LIMIT, SETTLE_ATTEMPTS
 from hygge_engine.orchestration.schedule import ID_PREFIX
 from hygge_engine.orchestration.turns import Turns, activities_at_once
 from tests.support.orchestration_answers import done, plan
@@ -23,7 +23,7 @@ ORDERS, STOCK = ("shop", "orders"), ("shop", "stock")
 
 def others_taken(turns: Turns, stack: ExitStack, table: tuple[str, str] = STOCK) -> int:
     """How many of a flood of loads are at work when it has come."""
-    return sum(stack.enter_context(turns.take(f"load-{number}", table)) for number in range(40))
+    return sum(stack.enter_context(turns.take(f"load-{number}", table, connection="shop")) for number in range(40))
 
 
 def test_of_a_flood_so_many_work_that_the_schedule_finds_a_place_and_then_one() -> None:
@@ -47,11 +47,39 @@ def test_nobody_begins_before_the_schedule_with_a_table_that_it_waits_for() -> N
     turns.told("load-1", STOCK, busy=True)  # another's wish counts nothing
     turns.told(SCHEDULED, ORDERS, busy=True)
     for table, expected in ((ORDERS, False), (STOCK, True), (None, True)):  # None: it has begun and goes on
-        with turns.take("load-2", table) as taken:
+        with turns.take("load-2", table, connection="shop") as taken:
             assert taken is expected, table
     turns.told(SCHEDULED, ORDERS, busy=False)
-    with turns.take("load-2", ORDERS) as taken:
+    with turns.take("load-2", ORDERS, connection="shop") as taken:
         assert taken
+
+
+def test_planning_and_settling_wait_for_no_slices_but_for_each_other() -> None:
+    turns = Turns(AT_ONCE)
+    with ExitStack() as flood:
+        others_taken(turns, flood)
+        with turns.take("load-1") as plans, turns.take("load-2", last=True) as settles:
+            assert (plans, settles) == (True, False)
+        with turns.take("load-2", last=True) as settles:
+            assert settles
+
+
+def test_a_source_that_has_places_gets_no_more_before_one_that_has_none() -> None:
+    turns = Turns(AT_ONCE)
+
+    def takes(connection: str) -> bool:
+        with turns.take("load", STOCK, connection=connection) as taken:
+            return taken
+
+    with turns.take("load", connection="hangs"), turns.take("load", connection="hangs"):
+        with turns.take("load", connection="hangs") as third:
+            assert third
+            assert not takes("shop")
+        assert not takes("hangs")  # the place that has come free is for the one that was told to wait
+        with turns.take("load", connection="shop") as first:
+            assert first
+            assert not takes("hangs")
+        assert takes("hangs")  # nobody else waits
 
 
 def test_a_scheduled_load_that_is_heard_of_no_more_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +127,29 @@ def test_waiting_for_a_turn_costs_no_attempt() -> None:
     last = {run.name: run.input for run in load.runs}
     assert [last[name]["attempt"] for name in ("plan_load", "run_flow", "settle_load")] == [1, 1, 1]
     assert {result["attempts"] for result in last["settle_load"]["results"]} == {1}
+
+
+def waits_for_ever(name: str, input_: dict[str, Any]) -> tuple[float, dict[str, Any] | Exception]:
+    if name == "settle_load":
+        return 1.0, {"status": "settled"}
+    due = START + timedelta(seconds=60 * (1 + input_["waits"]))
+    return 0.0, {"status": "continue", "waiting": True, "not_before": due.isoformat()}
+
+
+def test_a_load_that_is_cancelled_before_it_was_planned_ends_at_once() -> None:
+    load = Host(waits_for_ever, cancel_at=90.0)
+    summary = load.run()
+    assert (summary["status"], summary["message"]) == ("cancel", "The load was cancelled before it was planned.")
+    assert load.runs[-1].name == "settle_load"
+    assert load.finished - START == timedelta(seconds=91)
+
+
+def test_planning_has_an_end() -> None:
+    load = Host(waits_for_ever)
+    summary = load.run()
+    assert (summary["status"], summary["error"]) == ("fail", "load.no_progress")
+    assert "not the load's turn within 30 minutes" in summary["message"]
+    assert load.finished - START <= PLANNING_LIMIT + timedelta(seconds=1)
 
 
 def test_a_load_that_is_cancelled_while_it_waits_begins_nothing() -> None:

@@ -9,22 +9,25 @@ from hygge_engine.homes.mssql.connect import check_reachable, check_says_somethi
 from hygge_engine.homes.mssql.errors import NUMBERS_OF_THE_NETWORK, Diagnosis, Translate, translate
 from hygge_engine.homes.mssql.session import Session
 from hygge_engine.homes.mssql.settings import MssqlConnection
+from hygge_engine.homes.mssql.silence import silent_servers
 
 
 def open_session(connection: MssqlConnection, *, translation: Translate = translate) -> Session:
     """Connect with the driver that the settings name.
 
-    Raises HomeUnavailable where nobody answers, HomeLoginFailed where Entra refuses, else what ``translation`` returns.
+    Raises HomeUnavailable where nobody answers, or has not answered a moment ago, HomeLoginFailed where Entra refuses,
+    else what ``translation`` returns.
     """
-    # The drivers are imported here: only the one that is used has to load.
-    check_reachable(connection)
-    if connection.driver == "pyodbc":
-        from hygge_engine.homes.mssql.pyodbc_session import PyodbcSession
+    with silent_servers.ask(connection.address, connection.login_timeout_seconds):
+        # The drivers are imported here: only the one that is used has to load.
+        check_reachable(connection)
+        if connection.driver == "pyodbc":
+            from hygge_engine.homes.mssql.pyodbc_session import PyodbcSession
 
-        return PyodbcSession(connection, translation)
-    from hygge_engine.homes.mssql.mssql_python_session import MssqlPythonSession
+            return PyodbcSession(connection, translation)
+        from hygge_engine.homes.mssql.mssql_python_session import MssqlPythonSession
 
-    return MssqlPythonSession(connection, translation)
+        return MssqlPythonSession(connection, translation)
 
 
 def check_answers(connection: MssqlConnection) -> None:

@@ -1,0 +1,86 @@
+"""Servers that lately took the whole login timeout and said nothing: whoever comes next is told so at once.
+
+Otherwise every slice, and every window that somebody asks for, would wait as long as the first one, in places that
+others could work in. Each process remembers for itself, and for a short while only.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from hygge_engine.errors import HomeUnavailable, HyggeError
+
+# How long a silence is remembered, in seconds. Then one asks again, and the others hear of what he finds.
+REMEMBERED_SECONDS = 30.0
+
+# The part of a login's timeout that makes a failure a silence: a refusal, or nobody there, comes at once.
+_SILENCE = 0.9
+
+
+@dataclass
+class _Silence:
+    """``since`` when (monotonic) a server has been known to be silent, and whether somebody is asking it again."""
+
+    since: float
+    waited_seconds: float
+    asked: bool = False
+
+
+class SilentServers:
+    """What has become of the last login at each server. May be used by several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._silent: dict[str, _Silence] = {}
+
+    @contextmanager
+    def ask(self, address: str, login_timeout_seconds: float) -> Iterator[None]:
+        """Around a login. Raises HomeUnavailable at once where another has just found the server silent, or is finding
+        out whether it still is."""
+        with self._lock:
+            self._check(address, login_timeout_seconds)
+        began = time.monotonic()
+        try:
+            yield
+        except BaseException as error:
+            waited = time.monotonic() - began
+            silent = isinstance(error, HyggeError) and error.transient and waited >= _SILENCE * login_timeout_seconds
+            self._note(address, _Silence(time.monotonic(), waited) if silent else None)
+            raise
+        self._note(address, None)
+
+    def forget(self) -> None:
+        """Know of no silence any more."""
+        with self._lock:
+            self._silent.clear()
+
+    def _check(self, address: str, login_timeout_seconds: float) -> None:
+        silence = self._silent.get(address)
+        if silence is None:
+            return
+        ago = time.monotonic() - silence.since
+        if not silence.asked and ago >= REMEMBERED_SECONDS:
+            silence.asked = True
+            return
+        again = login_timeout_seconds if silence.asked else REMEMBERED_SECONDS - ago
+        raise HomeUnavailable(
+            f"{address} said nothing to a login for {silence.waited_seconds:.0f} s, {ago:.0f} s ago; until somebody "
+            "has asked it again, nobody else waits for it.",
+            hint="Check that the server runs, and what lies between here and it.",
+            retry_after_seconds=again,
+        )
+
+    def _note(self, address: str, silence: _Silence | None) -> None:
+        with self._lock:
+            if silence is None:
+                self._silent.pop(address, None)
+            else:
+                self._silent[address] = silence
+
+
+# Those of this process.
+silent_servers = SilentServers()
