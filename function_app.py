@@ -23,7 +23,7 @@ from hygge_engine.orchestration.turns import Turns, activities_at_once
 from hygge_engine.telemetry import add_ids_to_logs
 from hygge_engine.web.api import Api
 from hygge_engine.web.door import authenticated
-from hygge_engine.web.responses import Answer
+from hygge_engine.web.responses import Response
 
 # The storage SDK logs every request with its headers at INFO: thousands of lines a load, which cost money to keep.
 logging.getLogger("azure").setLevel(logging.WARNING)
@@ -136,7 +136,7 @@ def settle_load(outcome: dict) -> dict:
     return activities.settle_load(outcome)
 
 
-def _response(answer: Answer) -> func.HttpResponse:
+def _response(response: Response) -> func.HttpResponse:
     return func.HttpResponse(
-        answer.body, status_code=answer.status, headers=answer.headers, mimetype=answer.content_type
+        response.body, status_code=response.status, headers=response.headers, mimetype=response.content_type
     )

@@ -15,7 +15,7 @@ from devcloud.onelake.account import Account
 from devcloud.onelake.conditions import Conditions
 from devcloud.onelake.dfs import replace_records
 from devcloud.onelake.errors import ServiceError
-from devcloud.onelake.exchange import Answer, Body, Request
+from devcloud.onelake.exchange import Body, Request, Response
 from devcloud.onelake.properties import described, node_headers
 from devcloud.onelake.records import Value
 from devcloud.onelake.tree import COPY_BUFFER_BYTES, Node
@@ -23,7 +23,7 @@ from devcloud.onelake.tree import COPY_BUFFER_BYTES, Node
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 
 
-def put_blob(account: Account, request: Request) -> Answer:
+def put_blob(account: Account, request: Request) -> Response:
     """`PUT` with `x-ms-blob-type: BlockBlob`: the whole contents at once."""
     node = _replaceable(account, request)
     body = _body(request)
@@ -34,7 +34,7 @@ def put_blob(account: Account, request: Request) -> Answer:
     headers = {**node_headers(published), "x-ms-request-server-encrypted": "true"}
     if body.md5:
         headers["Content-MD5"] = body.md5
-    return Answer(201, headers)
+    return Response(201, headers)
 
 
 def _replaceable(account: Account, request: Request) -> Node | None:
@@ -51,7 +51,7 @@ def _body(request: Request) -> Body:
     return request.body
 
 
-def put_block(account: Account, request: Request) -> Answer:
+def put_block(account: Account, request: Request) -> Response:
     """`PUT ?comp=block&blockid=`: a piece that nobody sees until a block list names it."""
     block_id = request.query.get("blockid", "")
     try:
@@ -73,10 +73,10 @@ def put_block(account: Account, request: Request) -> Answer:
     headers = {"x-ms-request-server-encrypted": "true"}
     if body.md5:
         headers["Content-MD5"] = body.md5
-    return Answer(201, headers)
+    return Response(201, headers)
 
 
-def put_block_list(account: Account, request: Request) -> Answer:
+def put_block_list(account: Account, request: Request) -> Response:
     """`PUT ?comp=blocklist`: the named blocks, in their order, become the contents; blocks it does not name are
     dropped.
     """
@@ -112,7 +112,7 @@ def put_block_list(account: Account, request: Request) -> Answer:
         spans[f"{ordinal:05d}"] = {"id": block_id, "start": start, "length": block["length"], "etag": published.etag}
         start += block["length"]
     tree.records.replace(request.key, "committed", spans)
-    return Answer(201, {**node_headers(published), "x-ms-request-server-encrypted": "true"})
+    return Response(201, {**node_headers(published), "x-ms-request-server-encrypted": "true"})
 
 
 def _parse_block_list(document: bytes) -> list[tuple[str, str]]:
@@ -142,7 +142,7 @@ def _copy_block(account: Account, request: Request, block: Value, output: int) -
             left -= len(chunk)
 
 
-def list_blocks(account: Account, request: Request) -> Answer:
+def list_blocks(account: Account, request: Request) -> Response:
     """`GET ?comp=blocklist`: committed and staged blocks."""
     node = account.tree.find(request.key)
     staged = account.tree.records.entries(request.key, "block")
@@ -160,14 +160,14 @@ def list_blocks(account: Account, request: Request) -> Answer:
     if node is not None:
         headers |= node_headers(node)
     body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{sections}</BlockList>'
-    return Answer(200, headers, body.encode())
+    return Response(200, headers, body.encode())
 
 
 def _block_entries(blocks: list[tuple[str, int]]) -> str:
     return "".join(f"<Block><Name>{escape(name)}</Name><Size>{size}</Size></Block>" for name, size in blocks)
 
 
-def read(account: Account, request: Request) -> Answer:
+def read(account: Account, request: Request) -> Response:
     """`GET`: contents, whole or a range (`x-ms-range` before `Range`). The open file keeps serving the contents it was
     opened with.
     """
@@ -175,7 +175,7 @@ def read(account: Account, request: Request) -> Answer:
     account.leases.check(request.key, request.headers.get("x-ms-lease-id"), writing=False)
     if node.is_directory:
         Conditions.of(request.headers).check_read(node.etag, node.modified_ns)
-        return Answer(200, described(account, node, request.filesystem))
+        return Response(200, described(account, node, request.filesystem))
     with ExitStack() as stack:
         try:
             file = stack.enter_context(open(account.tree.disk(request.key), "rb", buffering=0))
@@ -186,16 +186,16 @@ def read(account: Account, request: Request) -> Answer:
         span = _requested_span(request, node.length)
         stack.pop_all()
     headers = described(account, node, request.filesystem)
-    answer = Answer(200, headers, file=file, length=node.length)
+    response = Response(200, headers, file=file, length=node.length)
     if span is not None:
         start, end = span
-        answer.status = 206
-        answer.offset = start
-        answer.length = end - start + 1
+        response.status = 206
+        response.offset = start
+        response.length = end - start + 1
         headers["Content-Range"] = f"bytes {start}-{end}/{node.length}"
         if whole_md5 := headers.pop("Content-MD5", None):
             headers["x-ms-blob-content-md5"] = whole_md5
-    return answer
+    return response
 
 
 def _requested_span(request: Request, length: int) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ from typing import Any
 from devcloud.onelake.account import Account
 from devcloud.onelake.behaviour import Behaviour
 from devcloud.onelake.errors import ServiceError
-from devcloud.onelake.exchange import Answer
+from devcloud.onelake.exchange import Response
 from devcloud.onelake.faults import Faults
 from devcloud.onelake.operations import OperationsLog
 from devcloud.switches import check_switches
@@ -29,14 +29,14 @@ class Control:
         self._operations = operations
         self._faults = faults
 
-    def answer(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> Answer:
+    def answer(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> Response:
         """Carry out one control request; a refusal is a 400 or 404 with the reason."""
         try:
             return self._answer(method, path.strip("/").split("/")[1:], query, body)
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError, ServiceError) as error:
-            return Answer(400, dict(_JSON), json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+            return Response(400, dict(_JSON), json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
 
-    def _answer(self, method: str, parts: list[str], query: Mapping[str, str], body: bytes) -> Answer:
+    def _answer(self, method: str, parts: list[str], query: Mapping[str, str], body: bytes) -> Response:
         match method, parts:
             case "GET", ["operations"]:
                 mutating = query.get("mutating")
@@ -49,32 +49,32 @@ class Control:
                 return _json({"operations": [operation.as_json() for operation in operations]})
             case "DELETE", ["operations"]:
                 self._operations.clear()
-                return Answer(204)
+                return Response(204)
             case "GET", ["faults"]:
                 return _json({"faults": [fault.as_json() for fault in self._faults.all()]})
             case "POST", ["faults"]:
                 return _json(self._faults.add(**json.loads(body)).as_json(), 201)
             case "DELETE", ["faults"]:
                 self._faults.clear()
-                return Answer(204)
+                return Response(204)
             case "DELETE", ["faults", fault_id]:
                 self._faults.remove(int(fault_id))
-                return Answer(204)
+                return Response(204)
             case "POST", ["clock"]:
                 self._account.clock.offset_seconds = float(json.loads(body)["offset_seconds"])
-                return Answer(204)
+                return Response(204)
             case "POST", ["behaviour"]:
                 for name, value in check_switches(Behaviour, json.loads(body)).items():
                     setattr(self._account.behaviour, name, value)
-                return Answer(204)
+                return Response(204)
             case "POST", ["items"]:
                 wanted = json.loads(body)
                 self._account.create_filesystem(wanted["workspace"], "onelake")
                 folders = wanted.get("folders", ("Files", "Tables"))
                 self._account.create_item(wanted["workspace"], wanted["item"], folders)
-                return Answer(201)
-        return Answer(404, dict(_JSON), json.dumps({"error": f"no endpoint {method} /{'/'.join(parts)}"}).encode())
+                return Response(201)
+        return Response(404, dict(_JSON), json.dumps({"error": f"no endpoint {method} /{'/'.join(parts)}"}).encode())
 
 
-def _json(value: dict[str, Any], status: int = 200) -> Answer:
-    return Answer(status, dict(_JSON), json.dumps(value).encode())
+def _json(value: dict[str, Any], status: int = 200) -> Response:
+    return Response(status, dict(_JSON), json.dumps(value).encode())

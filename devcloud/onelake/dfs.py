@@ -8,13 +8,13 @@ from urllib.parse import unquote, urlsplit
 from devcloud.onelake.account import Account
 from devcloud.onelake.conditions import Conditions
 from devcloud.onelake.errors import ServiceError
-from devcloud.onelake.exchange import Answer, Request, clean_path
+from devcloud.onelake.exchange import Request, Response, clean_path
 from devcloud.onelake.prohibitions import refuse_managed_path
 from devcloud.onelake.properties import node_headers, requested_properties
 from devcloud.onelake.tree import Node
 
 
-def create(account: Account, request: Request) -> Answer:
+def create(account: Account, request: Request) -> Response:
     """`PUT ?resource=file`: an empty file, in place of whatever file was there."""
     tree = account.tree
     node = tree.find(request.key)
@@ -24,7 +24,7 @@ def create(account: Account, request: Request) -> Answer:
     lease = tree.records.get(request.key, "lease") if node else None
     node = tree.publish_empty(request.key)
     replace_records(account, request, lease)
-    return Answer(201, {**node_headers(node), "x-ms-request-server-encrypted": "true"})
+    return Response(201, {**node_headers(node), "x-ms-request-server-encrypted": "true"})
 
 
 def replace_records(account: Account, request: Request, lease: dict[str, object] | None) -> None:
@@ -39,7 +39,7 @@ def replace_records(account: Account, request: Request, lease: dict[str, object]
         records.put(request.key, "properties", properties)
 
 
-def create_directory(account: Account, request: Request) -> Answer:
+def create_directory(account: Account, request: Request) -> Response:
     """`PUT ?resource=directory`: a directory; one that exists stays, with its contents."""
     tree = account.tree
     node = tree.find(request.key)
@@ -51,10 +51,10 @@ def create_directory(account: Account, request: Request) -> Answer:
         tree.restamp(request.key)
     if properties := requested_properties(request):
         tree.records.put(request.key, "properties", properties)
-    return Answer(201, {**node_headers(account.existing(request)), "x-ms-request-server-encrypted": "true"})
+    return Response(201, {**node_headers(account.existing(request)), "x-ms-request-server-encrypted": "true"})
 
 
-def append(account: Account, request: Request) -> Answer:
+def append(account: Account, request: Request) -> Response:
     """`PATCH ?action=append&position=`: data that nobody sees until it is flushed, at any position: the flush judges.
 
     A second append at the same position replaces the first, so that a client may repeat one whose answer it never
@@ -74,18 +74,18 @@ def append(account: Account, request: Request) -> Answer:
         account.tree.spooled(replaced["file"]).unlink(missing_ok=True)
     if request.flag("flush"):
         flushed = _flush(account, request, node, position + body.length)
-        return Answer(202, {**node_headers(flushed), "x-ms-request-server-encrypted": "true"})
-    return Answer(202, {"x-ms-request-server-encrypted": "true"})
+        return Response(202, {**node_headers(flushed), "x-ms-request-server-encrypted": "true"})
+    return Response(202, {"x-ms-request-server-encrypted": "true"})
 
 
-def flush(account: Account, request: Request) -> Answer:
+def flush(account: Account, request: Request) -> Response:
     """`PATCH ?action=flush&position=`: makes appended data the end of the file, all at once."""
     node = account.writable(request)
     Conditions.of(request.headers).check_write(node.etag, node.modified_ns)
     flushed = _flush(account, request, node, request.integer("position"))
     if properties := requested_properties(request):
         account.tree.records.put(request.key, "properties", properties)
-    return Answer(200, {**node_headers(flushed), "x-ms-request-server-encrypted": "true"})
+    return Response(200, {**node_headers(flushed), "x-ms-request-server-encrypted": "true"})
 
 
 def _flush(account: Account, request: Request, node: Node, position: int) -> Node:
@@ -116,7 +116,7 @@ def _flush(account: Account, request: Request, node: Node, position: int) -> Nod
     return flushed
 
 
-def rename(account: Account, request: Request) -> Answer:
+def rename(account: Account, request: Request) -> Response:
     """`PUT` with `x-ms-rename-source`: atomic for files and directories; replaces a file or an empty directory of the
     same kind.
     """
@@ -147,7 +147,7 @@ def rename(account: Account, request: Request) -> Answer:
     _check_destination(account, request, source, destination)
     if source_key != request.key:
         tree.rename(source_key, request.key, keep_etag=account.behaviour.rename_keeps_etag)
-    return Answer(201, node_headers(account.existing(request)))
+    return Response(201, node_headers(account.existing(request)))
 
 
 def _check_destination(account: Account, request: Request, source: Node, destination: Node | None) -> None:
@@ -178,7 +178,7 @@ def rename_source(header: str) -> tuple[str, str]:
     return filesystem, path
 
 
-def delete(account: Account, request: Request) -> Answer:
+def delete(account: Account, request: Request) -> Response:
     """`DELETE`: a file, an empty directory, or with `recursive=true` all below it.
 
     At one moment, unless the request asks for pages (`paginated=true`): then `page_size` paths per request, children
@@ -188,7 +188,7 @@ def delete(account: Account, request: Request) -> Answer:
     node = account.existing(request)
     account.leases.check(request.key, request.headers.get("x-ms-lease-id"))
     Conditions.of(request.headers).check_write(node.etag, node.modified_ns)
-    answer = Answer(200 if request.dialect == "dfs" else 202, {"x-ms-delete-type-permanent": "true"})
+    response = Response(200 if request.dialect == "dfs" else 202, {"x-ms-delete-type-permanent": "true"})
     if node.is_directory and not request.flag("recursive") and not tree.is_empty(request.key):
         raise ServiceError("DirectoryNotEmpty")
     if node.is_directory and request.flag("paginated"):
@@ -199,7 +199,7 @@ def delete(account: Account, request: Request) -> Answer:
             for child in reversed(below):
                 if not child.is_directory or tree.is_empty(child.path):
                     tree.remove(child)
-            answer.headers["x-ms-continuation"] = "next"
-            return answer
+            response.headers["x-ms-continuation"] = "next"
+            return response
     tree.remove(node)
-    return answer
+    return response

@@ -1,4 +1,4 @@
-"""One request and its answer, free of any HTTP library, and what kind of operation a request is."""
+"""One request and its response, free of any HTTP library, and what kind of operation a request is."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class Answer:
+class Response:
     """Status, headers and body, which may be a span of an open file (offset, length), closed by the sender."""
 
     status: int
@@ -91,7 +91,7 @@ class Answer:
     length: int = 0
 
     def close(self) -> None:
-        """Close the file of an answer that will not be sent, or has been."""
+        """Close the file of a response that will not be sent, or has been."""
         if self.file is not None:
             self.file.close()
 

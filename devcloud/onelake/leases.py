@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from devcloud.onelake.errors import ServiceError
-from devcloud.onelake.exchange import Answer
+from devcloud.onelake.exchange import Response
 from devcloud.onelake.records import Value
 from devcloud.onelake.tree import Tree
 
@@ -59,7 +59,7 @@ class Leases:
         if lease["id"] != lease_id.lower():
             raise ServiceError("LeaseIdMismatchWithBlobOperation")
 
-    def apply(self, key: str, headers: Mapping[str, str]) -> Answer:
+    def apply(self, key: str, headers: Mapping[str, str]) -> Response:
         """Carry out the lease action of a request on a path that exists."""
         lease = self._tree.records.get(key, "lease")
         state = self._state(lease)
@@ -79,12 +79,12 @@ class Leases:
             case "release":
                 _held(lease, headers)
                 self._tree.records.delete(key, "lease")
-                return Answer(200)
+                return Response(200)
             case "break":
                 return self._break(key, lease, state, headers)
         raise ServiceError("InvalidHeaderValue", "x-ms-lease-action is missing or unknown.")
 
-    def _acquire(self, key: str, lease: Value | None, state: State, headers: Mapping[str, str]) -> Answer:
+    def _acquire(self, key: str, lease: Value | None, state: State, headers: Mapping[str, str]) -> Response:
         proposed = headers.get("x-ms-proposed-lease-id", "").lower() or str(uuid.uuid4())
         if state == "breaking":
             raise ServiceError("LeaseIsBreakingAndCannotBeAcquired")
@@ -95,14 +95,14 @@ class Leases:
             raise ServiceError("InvalidHeaderValue", "x-ms-lease-duration must be -1 or 15 to 60 seconds.")
         return self._grant(key, proposed, duration, 201)
 
-    def _grant(self, key: str, lease_id: str, duration: int, status: int) -> Answer:
+    def _grant(self, key: str, lease_id: str, duration: int, status: int) -> Response:
         expires_at = None if duration == -1 else self._tree.clock.now_ns() + duration * _NANOSECONDS
         self._tree.records.put(
             key, "lease", {"id": lease_id, "duration": duration, "expires_at": expires_at, "breaks_at": None}
         )
-        return Answer(status, {"x-ms-lease-id": lease_id})
+        return Response(status, {"x-ms-lease-id": lease_id})
 
-    def _break(self, key: str, lease: Value | None, state: State, headers: Mapping[str, str]) -> Answer:
+    def _break(self, key: str, lease: Value | None, state: State, headers: Mapping[str, str]) -> Response:
         if lease is None:
             raise ServiceError("LeaseNotPresentWithLeaseOperation")
         now = self._tree.clock.now_ns()
@@ -115,7 +115,7 @@ class Leases:
             times = [seconds for seconds in (limit, period) if seconds is not None]
             remaining = min(times) if times else 0
             self._tree.records.put(key, "lease", lease | {"breaks_at": now + remaining * _NANOSECONDS})
-        return Answer(202, {"x-ms-lease-time": str(remaining)})
+        return Response(202, {"x-ms-lease-time": str(remaining)})
 
 
 def _lease_id(headers: Mapping[str, str]) -> str:

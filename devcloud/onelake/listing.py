@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 from devcloud.onelake.behaviour import Behaviour, Mode
 from devcloud.onelake.errors import ServiceError
-from devcloud.onelake.exchange import Answer, Request, clean_path, http_date
+from devcloud.onelake.exchange import Request, Response, clean_path, http_date
 from devcloud.onelake.leases import Leases
 from devcloud.onelake.tree import Node, Tree
 
@@ -27,7 +27,7 @@ def permissions(node: Node, mode: Mode) -> str:
     return "rwxr-x---" if node.is_directory else "rw-r-----"
 
 
-def list_paths(tree: Tree, request: Request, mode: Mode, behaviour: Behaviour) -> Answer:
+def list_paths(tree: Tree, request: Request, mode: Mode, behaviour: Behaviour) -> Response:
     """`GET /<filesystem>?resource=filesystem`: one page of paths below `directory`."""
     directory = clean_path(request.query.get("directory", ""))
     base = f"{request.filesystem}/{directory}" if directory else request.filesystem
@@ -38,12 +38,12 @@ def list_paths(tree: Tree, request: Request, mode: Mode, behaviour: Behaviour) -
     size = _page_size(request, "maxresults", behaviour)
     nodes = [start] if not start.is_directory else tree.walk(base, recursive=request.flag("recursive"), after=after)
     page = list(islice(nodes, size + 1))
-    answer = Answer(200, {"Content-Type": "application/json;charset=utf-8"})
+    response = Response(200, {"Content-Type": "application/json;charset=utf-8"})
     if len(page) > size:
         page.pop()
-        answer.headers["x-ms-continuation"] = _encode_token(page[-1].path[len(base) + 1 :])
-    answer.body = json.dumps({"paths": [_path_entry(node, request.filesystem, mode) for node in page]}).encode()
-    return answer
+        response.headers["x-ms-continuation"] = _encode_token(page[-1].path[len(base) + 1 :])
+    response.body = json.dumps({"paths": [_path_entry(node, request.filesystem, mode) for node in page]}).encode()
+    return response
 
 
 def _path_entry(node: Node, filesystem: str, mode: Mode) -> dict[str, str]:
@@ -62,7 +62,7 @@ def _path_entry(node: Node, filesystem: str, mode: Mode) -> dict[str, str]:
     return entry | {"isDirectory": "true"} if node.is_directory else entry
 
 
-def list_blobs(tree: Tree, leases: Leases, request: Request, behaviour: Behaviour) -> Answer:
+def list_blobs(tree: Tree, leases: Leases, request: Request, behaviour: Behaviour) -> Response:
     """`GET /<container>?restype=container&comp=list`: one page of blobs and, with a delimiter, of prefixes."""
     query = request.query
     prefix = query.get("prefix", "")
@@ -89,7 +89,7 @@ def list_blobs(tree: Tree, leases: Leases, request: Request, behaviour: Behaviou
         f"<MaxResults>{size}</MaxResults><Delimiter>{delimiter}</Delimiter>"
         f"<Blobs>{blobs}</Blobs><NextMarker>{marker}</NextMarker></EnumerationResults>"
     )
-    return Answer(200, {"Content-Type": "application/xml"}, body.encode())
+    return Response(200, {"Content-Type": "application/xml"}, body.encode())
 
 
 def _matching(tree: Tree, request: Request, prefix: str, *, recursive: bool) -> Iterator[Node]:
@@ -136,14 +136,14 @@ def _blob_entry(tree: Tree, leases: Leases, node: Node, filesystem: str, *, with
     )
 
 
-def list_filesystems(tree: Tree, request: Request) -> Answer:
+def list_filesystems(tree: Tree, request: Request) -> Response:
     """`GET /?comp=list` (containers, XML) or `GET /?resource=account` (filesystems, JSON), in one page."""
     prefix = request.query.get("prefix", "")
     nodes = [node for name in tree.filesystems() if name.startswith(prefix) and (node := tree.find(name)) is not None]
     if request.query.get("comp") != "list":
         listed = [{"name": n.path, "etag": n.etag, "lastModified": http_date(n.modified_ns)} for n in nodes]
         body = json.dumps({"filesystems": listed}).encode()
-        return Answer(200, {"Content-Type": "application/json;charset=utf-8"}, body)
+        return Response(200, {"Content-Type": "application/json;charset=utf-8"}, body)
     containers = "".join(
         f"<Container><Name>{escape(node.path)}</Name><Properties>"
         f"<Last-Modified>{http_date(node.modified_ns)}</Last-Modified><Etag>{node.etag}</Etag>"
@@ -154,7 +154,7 @@ def list_filesystems(tree: Tree, request: Request) -> Answer:
         '<?xml version="1.0" encoding="utf-8"?><EnumerationResults ServiceEndpoint="">'
         f"<Containers>{containers}</Containers><NextMarker/></EnumerationResults>"
     )
-    return Answer(200, {"Content-Type": "application/xml"}, text.encode())
+    return Response(200, {"Content-Type": "application/xml"}, text.encode())
 
 
 def _page_size(request: Request, name: str, behaviour: Behaviour) -> int:

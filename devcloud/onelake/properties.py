@@ -10,7 +10,7 @@ from typing import Any, Final
 from devcloud.onelake.account import Account
 from devcloud.onelake.conditions import Conditions
 from devcloud.onelake.errors import ServiceError
-from devcloud.onelake.exchange import Answer, Request, http_date
+from devcloud.onelake.exchange import Request, Response, http_date
 from devcloud.onelake.listing import permissions
 from devcloud.onelake.tree import Node
 
@@ -88,7 +88,7 @@ def _parse_properties(text: str) -> dict[str, str]:
         raise ServiceError("InvalidHeaderValue", "x-ms-properties holds a value that is not base64.") from None
 
 
-def set_properties(account: Account, request: Request) -> Answer:
+def set_properties(account: Account, request: Request) -> Response:
     """`PATCH ?action=setProperties`, `PUT ?comp=metadata`, `PUT ?comp=properties`: replaces its own half, and the ETag
     changes.
     """
@@ -105,10 +105,10 @@ def set_properties(account: Account, request: Request) -> Answer:
             kept = {"metadata": kept["metadata"]} if "metadata" in kept else {}
     records.put(request.key, "properties", kept | requested)
     account.tree.restamp(request.key)
-    return Answer(200, node_headers(account.existing(request)))
+    return Response(200, node_headers(account.existing(request)))
 
 
-def head(account: Account, request: Request) -> Answer:
+def head(account: Account, request: Request) -> Response:
     """`HEAD`, and `GET ?comp=metadata`: a path or a filesystem without its contents."""
     node = account.existing(request)
     if node.is_directory and request.path and not account.behaviour.folders_answer_head:
@@ -117,14 +117,14 @@ def head(account: Account, request: Request) -> Answer:
     Conditions.of(request.headers).check_read(node.etag, node.modified_ns)
     if not request.path:
         namespace = {"x-ms-namespace-enabled": "true", "x-ms-lease-state": "available", "x-ms-lease-status": "unlocked"}
-        return Answer(200, {**node_headers(node), **namespace})
+        return Response(200, {**node_headers(node), **namespace})
     headers = described(account, node, request.filesystem)
     headers["Content-Length"] = str(node.length) if request.method == "HEAD" else "0"
-    return Answer(200, headers)
+    return Response(200, headers)
 
 
-def get_access_control(account: Account, request: Request) -> Answer:
+def get_access_control(account: Account, request: Request) -> Response:
     """`HEAD ?action=getAccessControl`: the fixed owner and permissions."""
     headers = described(account, account.existing(request), request.filesystem)
     acl = "user::rwx,group::r-x,other::---"
-    return Answer(200, headers | {"x-ms-acl": acl, "Content-Length": "0"})
+    return Response(200, headers | {"x-ms-acl": acl, "Content-Length": "0"})

@@ -21,7 +21,15 @@ from devcloud.onelake.auth import DEFAULT_ACCOUNT_KEY, DEFAULT_ACCOUNT_NAME, Aut
 from devcloud.onelake.behaviour import Behaviour, Mode
 from devcloud.onelake.control import CONTROL_KEY_HEADER, Control
 from devcloud.onelake.errors import NotModifiedError, ServiceError, default_code, error_body
-from devcloud.onelake.exchange import BODY_VERBS, MUTATING_VERBS, Answer, Request, http_date, parse_query, parse_target
+from devcloud.onelake.exchange import (
+    BODY_VERBS,
+    MUTATING_VERBS,
+    Request,
+    Response,
+    http_date,
+    parse_query,
+    parse_target,
+)
 from devcloud.onelake.faults import Fault, Faults
 from devcloud.onelake.operations import Operation, OperationsLog
 from devcloud.onelake.prohibitions import rejected_headers
@@ -210,8 +218,8 @@ class OneLake:
             if not matches(http.headers.get(CONTROL_KEY_HEADER, ""), self.account_key):
                 return web.Response(status=401)
             path, _, query = http.raw_path.partition("?")
-            answer = self._control.answer(http.method, path, parse_query(query), await http.read())
-            return await send(http, answer, Pace())
+            response = self._control.answer(http.method, path, parse_query(query), await http.read())
+            return await send(http, response, Pace())
         try:
             return await self._handle_storage(http)
         except DroppedConnectionError:
@@ -225,14 +233,14 @@ class OneLake:
         operation.client_request_id = http.headers.get("x-ms-client-request-id")
         self.operations.begin(operation)
         try:
-            answer, pace = await self._exchange(http, operation)
+            response, pace = await self._exchange(http, operation)
         finally:
             # Before the answer leaves: who has it in hand finds its operation in the log.
             operation.seconds = time.perf_counter() - started
             self.operations.finish(operation)
-        return await send(http, answer, pace)
+        return await send(http, response, pace)
 
-    async def _exchange(self, http: web.BaseRequest, operation: Operation) -> tuple[Answer, Pace]:
+    async def _exchange(self, http: web.BaseRequest, operation: Operation) -> tuple[Response, Pace]:
         request: Request | None = None
         pace = Pace()
         try:
@@ -244,14 +252,14 @@ class OneLake:
             self._authenticator.check(request)
         except ServiceError as error:
             await receive(http, None, pace)
-            answer = self._refuse(error, request, operation)
+            response = self._refuse(error, request, operation)
         else:
-            answer, pace = await self._carry_out(http, request, operation)
-        self._finish_headers(http, request, answer, operation)
-        operation.bytes_out = answer.length if answer.file else len(answer.body)
-        return answer, pace
+            response, pace = await self._carry_out(http, request, operation)
+        self._finish_headers(http, request, response, operation)
+        operation.bytes_out = response.length if response.file else len(response.body)
+        return response, pace
 
-    async def _carry_out(self, http: web.BaseRequest, request: Request, operation: Operation) -> tuple[Answer, Pace]:
+    async def _carry_out(self, http: web.BaseRequest, request: Request, operation: Operation) -> tuple[Response, Pace]:
         """Faults, body, callbacks and the operation itself. Raises `DroppedConnectionError`."""
         faults = self.faults.hit(operation)
         operation.fault = ",".join(str(fault.id) for fault in faults) or None
@@ -266,43 +274,43 @@ class OneLake:
             operation.bytes_in = request.body.length if request.body else 0
             if delay := sum(fault.delay_seconds for fault in faults):
                 await asyncio.sleep(delay)
-            answer = self._apply(faults, "before", request, operation)
-            if answer is None:
+            response = self._apply(faults, "before", request, operation)
+            if response is None:
                 done = await self._perform(http, request, operation)
                 try:
-                    answer = self._apply(faults, "after", request, operation) or done
+                    response = self._apply(faults, "after", request, operation) or done
                 except DroppedConnectionError:
                     done.close()
                     raise
-                if answer is not done:
+                if response is not done:
                     done.close()
         finally:
             # Whoever keeps the body takes it out of the request.
             if request.body is not None:
                 request.body.file.unlink(missing_ok=True)
-        if during and answer.file is not None:
+        if during and response.file is not None:
             operation.status = 0
-            pace = replace(pace, cut_after=answer.length // 2)
-        return answer, pace
+            pace = replace(pace, cut_after=response.length // 2)
+        return response, pace
 
-    async def _perform(self, http: web.BaseRequest, request: Request, operation: Operation) -> Answer:
+    async def _perform(self, http: web.BaseRequest, request: Request, operation: Operation) -> Response:
         await self._call_back(operation, "before")
         try:
             expected = http.headers.get("Content-MD5")
             if request.body is not None and expected and request.body.md5 != expected:
                 raise ServiceError("Md5Mismatch")
-            answer = execute(self._account, request)
+            response = execute(self._account, request)
             operation.done = True
-            operation.status = answer.status
+            operation.status = response.status
         except ServiceError as error:
-            answer = self._refuse(error, request, operation)
+            response = self._refuse(error, request, operation)
         except OSError as error:
-            answer = self._refuse(ServiceError("InternalError", str(error)), request, operation)
+            response = self._refuse(ServiceError("InternalError", str(error)), request, operation)
         except NotModifiedError:
-            answer = Answer(304, {"x-ms-error-code": "ConditionNotMet"})
+            response = Response(304, {"x-ms-error-code": "ConditionNotMet"})
             operation.status = 304
         await self._call_back(operation, "after")
-        return answer
+        return response
 
     async def _call_back(self, operation: Operation, phase: Phase) -> None:
         if not operation.mutating:
@@ -314,7 +322,7 @@ class OneLake:
                 operation.status = 0
                 raise DroppedConnectionError from None
 
-    def _apply(self, faults: list[Fault], phase: Phase, request: Request, operation: Operation) -> Answer | None:
+    def _apply(self, faults: list[Fault], phase: Phase, request: Request, operation: Operation) -> Response | None:
         for fault in faults:
             if fault.when != phase:
                 continue
@@ -324,13 +332,13 @@ class OneLake:
             if fault.status is not None:
                 code = fault.code or default_code(fault.status)
                 error = ServiceError(code, fault.message, status=fault.status)
-                answer = self._refuse(error, request, operation)
+                response = self._refuse(error, request, operation)
                 if fault.retry_after is not None:
-                    answer.headers["Retry-After"] = str(fault.retry_after)
-                return answer
+                    response.headers["Retry-After"] = str(fault.retry_after)
+                return response
         return None
 
-    def _refuse(self, error: ServiceError, request: Request | None, operation: Operation) -> Answer:
+    def _refuse(self, error: ServiceError, request: Request | None, operation: Operation) -> Response:
         dialect = request.dialect if request is not None else "dfs"
         code = error.code_for(dialect)
         operation.status = error.status
@@ -342,12 +350,12 @@ class OneLake:
             body, headers["Content-Type"] = error_body(code, error.message, dialect, headers["x-ms-request-id"], date)
         if error.status == 401:
             headers["WWW-Authenticate"] = _CHALLENGE
-        return Answer(error.status, headers, body)
+        return Response(error.status, headers, body)
 
     def _finish_headers(
-        self, http: web.BaseRequest, request: Request | None, answer: Answer, operation: Operation
+        self, http: web.BaseRequest, request: Request | None, response: Response, operation: Operation
     ) -> None:
-        headers = answer.headers
+        headers = response.headers
         headers["Date"] = http_date(self._account.clock.now_ns())
         headers["Server"] = "devcloud"
         headers["x-ms-version"] = http.headers.get("x-ms-version", "2021-06-08")

@@ -9,11 +9,11 @@ from devcloud.onelake import blob, dfs, properties
 from devcloud.onelake.account import RESERVED_FILESYSTEM, Account
 from devcloud.onelake.conditions import Conditions, without_conditions
 from devcloud.onelake.errors import ServiceError
-from devcloud.onelake.exchange import Answer, Request
+from devcloud.onelake.exchange import Request, Response
 from devcloud.onelake.listing import list_blobs, list_filesystems, list_paths
 from devcloud.onelake.prohibitions import refuse_in_onelake
 
-_PATH_VERBS: Final[dict[str, Callable[[Account, Request], Answer]]] = {
+_PATH_VERBS: Final[dict[str, Callable[[Account, Request], Response]]] = {
     "append": dfs.append,
     "create": dfs.create,
     "create_directory": dfs.create_directory,
@@ -31,7 +31,7 @@ _PATH_VERBS: Final[dict[str, Callable[[Account, Request], Answer]]] = {
 }
 
 
-def execute(account: Account, request: Request) -> Answer:
+def execute(account: Account, request: Request) -> Response:
     """Do what the request asks, as one step that no other request sees half of.
 
     Raises `ServiceError` and `NotModifiedError`; then nothing was changed.
@@ -48,7 +48,7 @@ def execute(account: Account, request: Request) -> Answer:
             case "list_filesystems":
                 return list_filesystems(account.tree, request)
             case "account" if request.method in ("GET", "HEAD"):
-                return Answer(
+                return Response(
                     200,
                     {"x-ms-sku-name": "Standard_LRS", "x-ms-account-kind": "StorageV2", "x-ms-is-hns-enabled": "true"},
                 )
@@ -59,7 +59,7 @@ def execute(account: Account, request: Request) -> Answer:
                 node = account.existing(request)
                 Conditions.of(request.headers).check_write(node.etag, node.modified_ns)
                 account.tree.remove(node)
-                return Answer(202)
+                return Response(202)
             case "list" if request.query.get("comp") == "list":
                 return list_blobs(account.tree, account.leases, request, account.behaviour)
             case "list":
@@ -74,19 +74,19 @@ def execute(account: Account, request: Request) -> Answer:
         return handler(account, request)
 
 
-def _create_filesystem(account: Account, request: Request) -> Answer:
+def _create_filesystem(account: Account, request: Request) -> Response:
     name = request.filesystem
     if name.startswith(".") or name == RESERVED_FILESYSTEM:
         raise ServiceError("InvalidResourceName")
     if account.tree.find(name) is not None:
         raise ServiceError("FilesystemAlreadyExists")
     account.create_filesystem(name, account.mode)
-    return Answer(201, properties.node_headers(account.existing(request)))
+    return Response(201, properties.node_headers(account.existing(request)))
 
 
-def _lease(account: Account, request: Request) -> Answer:
+def _lease(account: Account, request: Request) -> Response:
     node = account.existing(request)
     Conditions.of(request.headers).check_write(node.etag, node.modified_ns)
-    answer = account.leases.apply(request.key, request.headers)
-    answer.headers |= properties.node_headers(node)
-    return answer
+    response = account.leases.apply(request.key, request.headers)
+    response.headers |= properties.node_headers(node)
+    return response

@@ -13,7 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
-from devcloud.onelake.exchange import Answer, Body
+from devcloud.onelake.exchange import Body, Response
 
 # Files up to this size are read and sent at once; larger ones in pieces of it.
 PIECE_BYTES: Final = 256 * 1024
@@ -80,45 +80,45 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-async def send(http: web.BaseRequest, answer: Answer, pace: Pace) -> web.StreamResponse:
-    """Send an answer and close its file. Raises `DroppedConnectionError` where the pace cuts the body."""
-    if answer.file is None:
-        answer.length = len(answer.body)
+async def send(http: web.BaseRequest, response: Response, pace: Pace) -> web.StreamResponse:
+    """Send a response and close its file. Raises `DroppedConnectionError` where the pace cuts the body."""
+    if response.file is None:
+        response.length = len(response.body)
     try:
-        if answer.length <= PIECE_BYTES and pace == Pace():
-            body = answer.body
-            if answer.file is not None:
-                body = os.pread(answer.file.fileno(), answer.length, answer.offset)
-            return web.Response(status=answer.status, headers=answer.headers, body=body or None)
-        return await _stream(http, answer, pace)
+        if response.length <= PIECE_BYTES and pace == Pace():
+            body = response.body
+            if response.file is not None:
+                body = os.pread(response.file.fileno(), response.length, response.offset)
+            return web.Response(status=response.status, headers=response.headers, body=body or None)
+        return await _stream(http, response, pace)
     finally:
-        answer.close()
+        response.close()
 
 
-async def _stream(http: web.BaseRequest, answer: Answer, pace: Pace) -> web.StreamResponse:
-    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+async def _stream(http: web.BaseRequest, response: Response, pace: Pace) -> web.StreamResponse:
+    stream = web.StreamResponse(status=response.status, headers=response.headers)
     if http.method != "HEAD":
-        response.content_length = answer.length
-    await response.prepare(http)
+        stream.content_length = response.length
+    await stream.prepare(http)
     # A slow body trickles in tenths of a second.
     size = min(PIECE_BYTES, max(1, pace.bytes_per_second // 10)) if pace.bytes_per_second else PIECE_BYTES
     sent = 0
-    while sent < answer.length:
-        wanted = min(size, answer.length - sent)
+    while sent < response.length:
+        wanted = min(size, response.length - sent)
         if pace.cut_after is not None:
             wanted = min(wanted, pace.cut_after - sent)
-        piece = _piece(answer, sent, wanted)
+        piece = _piece(response, sent, wanted)
         if not piece:
             # Cut on purpose, or somebody truncated the file on disk: the length that was promised is not kept.
             raise DroppedConnectionError
         await pace.wait(len(piece))
-        await response.write(piece)
+        await stream.write(piece)
         sent += len(piece)
-    await response.write_eof()
-    return response
+    await stream.write_eof()
+    return stream
 
 
-def _piece(answer: Answer, start: int, length: int) -> bytes:
-    if answer.file is not None:
-        return os.pread(answer.file.fileno(), length, answer.offset + start)
-    return answer.body[start : start + length]
+def _piece(response: Response, start: int, length: int) -> bytes:
+    if response.file is not None:
+        return os.pread(response.file.fileno(), length, response.offset + start)
+    return response.body[start : start + length]

@@ -15,7 +15,7 @@ from typing import Any
 
 from hygge_engine.errors import LakeConflict, LakeError, LakeNotFound, LandingBusy, NotOurs
 from hygge_engine.lake.responses import moment_of
-from hygge_engine.probe.wire import Answer, Listed, Wire
+from hygge_engine.probe.wire import Listed, ServiceResponse, Wire
 from hygge_engine.stores.landing.process import has_ended, this_process
 from hygge_engine.stores.open_mirroring.fabric import TableStatus
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
@@ -112,21 +112,21 @@ class Ground:
         document = {"run": self.run, "process": this_process(), "seen": datetime.now(UTC).isoformat()}
         staged = f"{self.folder}/claim.{self.run}"
         self._wire.stage(staged, json.dumps(document).encode())
-        answer = self._wire.rename(staged, self._claim, if_absent=not if_match, if_match=if_match)
+        response = self._wire.rename(staged, self._claim, if_absent=not if_match, if_match=if_match)
         # Whatever the lake makes of the conditions: whose claim is there is read from it.
         claim = self._wire.read(self._claim)
         if not claim.done:
-            raise LakeError(f"cannot rename {staged} to {self._claim}: {answer}", status=answer.status)
+            raise LakeError(f"cannot rename {staged} to {self._claim}: {response}", status=response.status)
         if _document(claim).get("run") != self.run:
             self._wire.delete(staged)
         self._check_is_own(claim)
         self._renewed = time.monotonic()
 
-    def _check_is_own(self, claim: Answer) -> None:
+    def _check_is_own(self, claim: ServiceResponse) -> None:
         if _document(claim).get("run") != self.run:
             raise LandingBusy("another probe has begun in this mirrored database", hint="Wait until it has ended.")
 
-    def _check_is_forsaken(self, claim: Answer) -> None:
+    def _check_is_forsaken(self, claim: ServiceResponse) -> None:
         holder = _document(claim)
         if holder.get("run") == self.run or has_ended(str(holder.get("process", ""))):
             return
@@ -180,18 +180,18 @@ class Ground:
     def _delete_folder(self, path: str) -> None:
         """Delete a folder, with patience for Fabric, which may be reading it. Raises LakeConflict."""
         for attempt in range(DELETE_ATTEMPTS):
-            answer = self._wire.delete_directory(path)
-            if answer.done or answer.status == 404:
+            response = self._wire.delete_directory(path)
+            if response.done or response.status == 404:
                 return
             if attempt + 1 < DELETE_ATTEMPTS:
                 time.sleep(DELETE_PAUSE_SECONDS)
-        raise LakeConflict(f"cannot delete {path}: {answer}", status=answer.status)
+        raise LakeConflict(f"cannot delete {path}: {response}", status=response.status)
 
 
-def _document(answer: Answer) -> dict[str, Any]:
+def _document(response: ServiceResponse) -> dict[str, Any]:
     """A claim, empty where it cannot be read."""
     try:
-        found = json.loads(answer.data)
+        found = json.loads(response.data)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -17,7 +17,7 @@ from hygge_engine.errors import HyggeError, StoreError
 from hygge_engine.probe.assumptions import MIRRORING, Finding, Holds
 from hygge_engine.probe.ground import SCHEMA, UNDERSCORE_SCHEMA, Ground
 from hygge_engine.probe.tables import MARKER, PLAIN, TYPES, ProbeTable, encode, marked, plain
-from hygge_engine.probe.wire import Answer, Spent, Wire
+from hygge_engine.probe.wire import ServiceResponse, Spent, Wire
 from hygge_engine.stores.open_mirroring.fabric import TableStatus, read_status_file, table_statuses
 from hygge_engine.stores.open_mirroring.layout import METADATA_FILE
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
@@ -241,14 +241,14 @@ class Mirroring:
 
     def _drop(self, table: ProbeTable, id_: str) -> Case:
         """Delete a table's folder and wait until Fabric lists it no more."""
-        answer = Answer(0)
+        response = ServiceResponse(0)
         for _ in range(READ_ATTEMPTS):
-            answer = self._wire.delete_directory(table.layout.folder, if_match=table.folder_etag())
-            if answer.done or answer.status == 404:
+            response = self._wire.delete_directory(table.layout.folder, if_match=table.folder_etag())
+            if response.done or response.status == 404:
                 break
             yield _tick(table)
         else:
-            self._found(id_, "no", f"its folder could not be deleted: {answer}")
+            self._found(id_, "no", f"its folder could not be deleted: {response}")
             return
         moment = yield Wait(table, lambda status: status is None, DROP_SECONDS)
         seen = f"gone after {moment.seconds:.0f} s" if moment.met else f"still listed: {moment.words}"
@@ -389,11 +389,11 @@ class Mirroring:
 
     def _status_file(self) -> list[TableStatus] | None:
         path = f"{self._ground.item}/Files/Monitoring/tables.json"
-        answer = self._wire.read(path)
-        if not answer.done:
+        response = self._wire.read(path)
+        if not response.done:
             return None
         try:
-            return read_status_file(answer.data)
+            return read_status_file(response.data)
         except ValueError:
             return None
 

@@ -10,7 +10,7 @@ from hygge_engine.lake.probe import CLOCK_TOLERANCE_SECONDS
 from hygge_engine.lake.responses import moment_of
 from hygge_engine.lake.upload import CHUNK_BYTES
 from hygge_engine.probe.assumptions import STORAGE, Finding, Holds
-from hygge_engine.probe.wire import Answer, Spent, Wire
+from hygge_engine.probe.wire import ServiceResponse, Spent, Wire
 
 # What tables, flows and journals may be called, besides plain words.
 NAMES = (".dot", "two words", "50%", "a+b", "größe", "日付")
@@ -37,11 +37,11 @@ def _verdict(holds: bool, seen: str) -> _Seen:
 
 
 def _put_whole(wire: Wire, base: str) -> _Seen:
-    answer = wire.put_blob(base, b"whole")
-    if not answer.done:
-        return "no", str(answer)
+    response = wire.put_blob(base, b"whole")
+    if not response.done:
+        return "no", str(response)
     found = wire.read(base)
-    return _verdict(found.data == b"whole", f"{answer}, then {len(found.data)} of 5 bytes")
+    return _verdict(found.data == b"whole", f"{response}, then {len(found.data)} of 5 bytes")
 
 
 def _put_if_absent(wire: Wire, base: str) -> _Seen:
@@ -59,10 +59,10 @@ def _put_if_match(wire: Wire, base: str) -> _Seen:
     return _verdict(holds, f"the current etag: {second}; an old one: {old}")
 
 
-def _kept(wire: Wire, path: str, answer: Answer, before: bytes = b"first") -> _Seen:
+def _kept(wire: Wire, path: str, response: ServiceResponse, before: bytes = b"first") -> _Seen:
     """Whether a request was refused that would have replaced a file."""
     kept = wire.read(path).data == before
-    return _verdict(answer.refused and kept, f"{answer}, the file is {'as it was' if kept else 'another one'}")
+    return _verdict(response.refused and kept, f"{response}, the file is {'as it was' if kept else 'another one'}")
 
 
 def _etags_agree(wire: Wire, base: str) -> _Seen:
@@ -92,9 +92,9 @@ def _create_if_absent(wire: Wire, base: str) -> _Seen:
 
 def _create_truncates(wire: Wire, base: str) -> _Seen:
     wire.stage(base, b"first")
-    answer = wire.create(base)
+    response = wire.create(base)
     length = len(wire.read(base).data)
-    return _verdict(answer.done and not length, f"{answer}, then {length} bytes")
+    return _verdict(response.done and not length, f"{response}, then {length} bytes")
 
 
 def _unflushed(wire: Wire, base: str) -> _Seen:
@@ -111,25 +111,26 @@ def _chunks(wire: Wire, base: str) -> _Seen:
     wire.create(base)
     answers = [wire.append(base, bytes(CHUNK_BYTES), 0), wire.append(base, b"end", CHUNK_BYTES)]
     answers.append(wire.flush(base, CHUNK_BYTES + 3))
-    end = wire.read(base, offset=CHUNK_BYTES, length=3) if all(answer.done for answer in answers) else None
+    end = wire.read(base, offset=CHUNK_BYTES, length=3) if all(response.done for response in answers) else None
     holds = end is not None and end.data == b"end"
     return _verdict(holds, f"append {answers[0]}, append {answers[1]}, flush {answers[2]}")
 
 
 def _rename_moves(wire: Wire, base: str) -> _Seen:
     wire.stage(f"{base}-staged", b"moved")
-    answer = wire.rename(f"{base}-staged", base, if_absent=True)
+    response = wire.rename(f"{base}-staged", base, if_absent=True)
     gone, there = wire.head(f"{base}-staged"), wire.read(base)
     return _verdict(
-        gone.status == 404 and there.data == b"moved", f"{answer}; old path: {gone}; new path: {len(there.data)} bytes"
+        gone.status == 404 and there.data == b"moved",
+        f"{response}; old path: {gone}; new path: {len(there.data)} bytes",
     )
 
 
 def _rename_if_absent(wire: Wire, base: str) -> _Seen:
     wire.stage(base, b"first")
     wire.stage(f"{base}-staged", b"second")
-    answer = wire.rename(f"{base}-staged", base, if_absent=True)
-    holds, seen = _kept(wire, base, answer)
+    response = wire.rename(f"{base}-staged", base, if_absent=True)
+    holds, seen = _kept(wire, base, response)
     staged = wire.head(f"{base}-staged").done
     return _verdict(holds == "yes" and staged, seen if staged else f"{seen}; the source is gone")
 
@@ -157,9 +158,11 @@ def _rename_lost(wire: Wire, base: str) -> _Seen:
 
 def _rename_no_parent(wire: Wire, base: str) -> _Seen:
     wire.stage(f"{base}-staged", b"x")
-    answer = wire.rename(f"{base}-staged", f"{base}-none/file", if_absent=True)
+    response = wire.rename(f"{base}-staged", f"{base}-none/file", if_absent=True)
     made = wire.list(f"{base}-none") is not None
-    return _verdict(answer.status == 404 and not made, f"{answer}, the folder {'was made' if made else 'was not made'}")
+    return _verdict(
+        response.status == 404 and not made, f"{response}, the folder {'was made' if made else 'was not made'}"
+    )
 
 
 def _folder_etag(wire: Wire, path: str) -> str:
@@ -256,8 +259,8 @@ def _missing(wire: Wire, base: str) -> _Seen:
         "delete of a folder": wire.delete_directory(base),
     }
     listed = wire.list(base)
-    holds = all(answer.status == 404 for answer in answers.values()) and not listed
-    return _verdict(holds, ", ".join(f"{verb} {answer}" for verb, answer in answers.items()))
+    holds = all(response.status == 404 for response in answers.values()) and not listed
+    return _verdict(holds, ", ".join(f"{verb} {response}" for verb, response in answers.items()))
 
 
 def _clock(wire: Wire, base: str) -> _Seen:

@@ -62,9 +62,9 @@ class ProbeTable:
 
     def open(self, keys: tuple[str, ...] = _KEYS) -> None:
         """The folder and its metadata. Raises StoreError."""
-        answer = self._wire.make_directory(self.layout.folder)
-        if not answer.done:
-            raise StoreError(f"cannot make {self.layout.folder}: {answer}")
+        response = self._wire.make_directory(self.layout.folder)
+        if not response.done:
+            raise StoreError(f"cannot make {self.layout.folder}: {response}")
         self._place(metadata_document(self.settings, keys), self.layout.metadata)
 
     def publish(self, number: int, rows: pa.Table | bytes) -> None:
@@ -96,9 +96,9 @@ class ProbeTable:
         return sorted(found, key=lambda row: (str(row.get("id")), str(row.get("name"))))
 
     def _place(self, data: bytes, final: str) -> None:
-        answer = self._wire.rename(self.stage(data), final, if_absent=True)
-        if not answer.done:
-            raise StoreError(f"cannot rename a file to {final}: {answer}")
+        response = self._wire.rename(self.stage(data), final, if_absent=True)
+        if not response.done:
+            raise StoreError(f"cannot rename a file to {final}: {response}")
 
 
 def encode(rows: pa.Table) -> bytes:

@@ -51,8 +51,8 @@ class Allowance:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a service answered. ``etag`` without quotes, empty where there is none; ``code`` is the service's own."""
+class ServiceResponse:
+    """A response of a service. ``etag`` without quotes, empty where there is none; ``code`` is the service's own."""
 
     status: int
     code: str = ""
@@ -67,7 +67,7 @@ class Answer:
 
     @property
     def refused(self) -> bool:
-        """Whether a condition was not met, by either of the two answers that say so."""
+        """Whether a condition was not met, by either of the two statuses that say so."""
         return self.status in (409, 412)
 
     def header(self, name: str) -> str:
@@ -94,7 +94,7 @@ class Listed:
 
 
 class Wire:
-    """One filesystem, request by request. Every verb returns the answer, whatever it is.
+    """One filesystem, request by request. Every verb returns the response, whatever it is.
 
     Raises LakeUnavailable where there is none, LakeDenied where the credential is refused, Spent.
     """
@@ -109,16 +109,16 @@ class Wire:
         self._dfs, self._blob = service_clients(settings, self._observe)
 
     def silence_seconds(self) -> float:
-        """Seconds since the last answer."""
+        """Seconds since the last response."""
         return time.monotonic() - self._answered
 
-    def put_blob(self, path: str, data: bytes, *, if_absent: bool = False, if_match: str = "") -> Answer:
+    def put_blob(self, path: str, data: bytes, *, if_absent: bool = False, if_match: str = "") -> ServiceResponse:
         """Put Blob."""
         blob = self._blob.get_blob_client(self._filesystem, path)
         conditions: dict[str, Any] = {"overwrite": not if_absent, **self._etags.unchanged(if_match or None)}
         return self._ask("write", path, lambda: blob.upload_blob(data, **conditions))
 
-    def read(self, path: str, *, offset: int = 0, length: int | None = None, if_match: str = "") -> Answer:
+    def read(self, path: str, *, offset: int = 0, length: int | None = None, if_match: str = "") -> ServiceResponse:
         """Get Blob."""
         blob = self._blob.get_blob_client(self._filesystem, path)
 
@@ -130,50 +130,50 @@ class Wire:
 
         return self._ask("read", path, request)
 
-    def head(self, path: str) -> Answer:
+    def head(self, path: str) -> ServiceResponse:
         """Get Blob Properties."""
         blob = self._blob.get_blob_client(self._filesystem, path)
         return self._ask("look at", path, lambda: blob.get_blob_properties())
 
-    def create(self, path: str, *, if_absent: bool = False) -> Answer:
+    def create(self, path: str, *, if_absent: bool = False) -> ServiceResponse:
         """Create a file."""
         file = self._dfs.get_file_client(self._filesystem, path)
         return self._ask("create", path, lambda: file.create_file(**_absent(if_absent)))
 
-    def append(self, path: str, data: bytes, offset: int) -> Answer:
+    def append(self, path: str, data: bytes, offset: int) -> ServiceResponse:
         """Append to a file."""
         file = self._dfs.get_file_client(self._filesystem, path)
         return self._ask("append to", path, lambda: file.append_data(data, offset, len(data)))
 
-    def flush(self, path: str, length: int) -> Answer:
+    def flush(self, path: str, length: int) -> ServiceResponse:
         """Flush a file."""
         file = self._dfs.get_file_client(self._filesystem, path)
         return self._ask("flush", path, lambda: file.flush_data(length))
 
     def stage(self, path: str, data: bytes) -> None:
         """A whole file as loads stage theirs. Raises LakeError where one of the three requests is refused."""
-        for answer in (self.create(path), self.append(path, data, 0), self.flush(path, len(data))):
-            if not answer.done:
-                raise LakeError(f"cannot stage {path}: {answer}", status=answer.status)
+        for response in (self.create(path), self.append(path, data, 0), self.flush(path, len(data))):
+            if not response.done:
+                raise LakeError(f"cannot stage {path}: {response}", status=response.status)
 
-    def rename(self, source: str, destination: str, *, if_absent: bool = False, if_match: str = "") -> Answer:
+    def rename(self, source: str, destination: str, *, if_absent: bool = False, if_match: str = "") -> ServiceResponse:
         """Rename a file."""
         file = self._dfs.get_file_client(self._filesystem, source)
         conditions = {**_absent(if_absent), **self._etags.unchanged(if_match or None)}
         target = f"{self._filesystem}/{destination}"
         return self._ask("rename", source, lambda: file.rename_file(target, **conditions))
 
-    def make_directory(self, path: str, *, if_absent: bool = True) -> Answer:
+    def make_directory(self, path: str, *, if_absent: bool = True) -> ServiceResponse:
         """Create a folder."""
         folder = self._dfs.get_directory_client(self._filesystem, path)
         return self._ask("make", path, lambda: folder.create_directory(**_absent(if_absent)))
 
-    def delete(self, path: str) -> Answer:
+    def delete(self, path: str) -> ServiceResponse:
         """Delete a file."""
         file = self._dfs.get_file_client(self._filesystem, path)
         return self._ask("delete", path, lambda: file.delete_file())
 
-    def delete_directory(self, path: str, *, if_match: str = "") -> Answer:
+    def delete_directory(self, path: str, *, if_match: str = "") -> ServiceResponse:
         """Delete a folder with everything in it."""
         folder = self._dfs.get_directory_client(self._filesystem, path)
         return self._ask("delete", path, lambda: folder.delete_directory(**self._etags.unchanged(if_match or None)))
@@ -189,11 +189,11 @@ class Wire:
                 length, etag = int(entry.content_length or 0), bare_etag(entry.etag)
                 found.append(Listed(str(entry.name), bool(entry.is_directory), length, etag))
 
-        answer = self._ask("list", path, request)
-        if answer.status == 404:
+        response = self._ask("list", path, request)
+        if response.status == 404:
             return None
-        if not answer.done:
-            raise LakeError(f"cannot list {path} in {self.url}: {answer}", status=answer.status)
+        if not response.done:
+            raise LakeError(f"cannot list {path} in {self.url}: {response}", status=response.status)
         return sorted(found, key=lambda entry: entry.path)
 
     def _observe(self, response: PipelineResponse[Any, Any]) -> None:
@@ -204,8 +204,8 @@ class Wire:
             self._etags.observe(etag)
         complete_range(response)
 
-    def _ask(self, verb: str, path: str, request: Callable[[], object]) -> Answer:
-        def once() -> Answer:
+    def _ask(self, verb: str, path: str, request: Callable[[], object]) -> ServiceResponse:
+        def once() -> ServiceResponse:
             self.allowance.spend()
             self._headers = ()
             try:
@@ -224,9 +224,9 @@ class Wire:
 
         return call_with_retries(once, budget_seconds=PATIENCE_SECONDS)
 
-    def _answer(self, status: int, code: str, data: bytes) -> Answer:
+    def _answer(self, status: int, code: str, data: bytes) -> ServiceResponse:
         etag = next((value for name, value in self._headers if name.casefold() == "etag"), "")
-        return Answer(status, code, bare_etag(etag), self._headers, data)
+        return ServiceResponse(status, code, bare_etag(etag), self._headers, data)
 
 
 def _absent(wanted: bool) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from hygge_engine.orchestration.schedule import ID_PREFIX
 from hygge_engine.plain_text import HAS, counted
 from hygge_engine.web.door import Refused
 from hygge_engine.web.loads import waits
-from hygge_engine.web.responses import Answer, problem
+from hygge_engine.web.responses import Response, problem
 
 # How soon a caller should come again who was refused, in seconds: by then some load will have ended.
 RETRY_SECONDS = 30
@@ -126,7 +126,7 @@ def _mark(request: LoadRequest) -> str:
     return f"{digits[:8]}-{digits[8:]}-"
 
 
-def _come_back(reason: str) -> Answer:
+def _come_back(reason: str) -> Response:
     detail = f"{reason} Come back in {RETRY_SECONDS} seconds."
-    answer = problem(HTTPStatus.TOO_MANY_REQUESTS, detail, code="load.too_many")
-    return Answer(answer.status, answer.payload, {"Retry-After": str(RETRY_SECONDS)}, answer.content_type)
+    response = problem(HTTPStatus.TOO_MANY_REQUESTS, detail, code="load.too_many")
+    return Response(response.status, response.payload, {"Retry-After": str(RETRY_SECONDS)}, response.content_type)

@@ -37,7 +37,7 @@ from hygge_engine.web.loads import (
     status_payload,
     was_cancelled,
 )
-from hygge_engine.web.responses import Answer, problem, problem_of
+from hygge_engine.web.responses import Response, problem, problem_of
 
 if TYPE_CHECKING:
     from hygge_engine.journal import Journals
@@ -68,35 +68,35 @@ class DurableClient(Protocol):
     async def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None: ...
 
 
-def _answers[**P](route: Callable[P, Answer]) -> Callable[P, Answer]:
+def _answers[**P](route: Callable[P, Response]) -> Callable[P, Response]:
     """The route, which answers also where something fails that nobody foresaw."""
 
     @wraps(route)
-    def answer(*args: P.args, **kwargs: P.kwargs) -> Answer:
+    def respond(*args: P.args, **kwargs: P.kwargs) -> Response:
         try:
             return route(*args, **kwargs)
         except Exception:  # noqa: BLE001 - the last line before the host, whose own answer would be an empty one
             return _unexpected()
 
-    return answer
+    return respond
 
 
 def _answers_later[**P](
-    route: Callable[P, Coroutine[Any, Any, Answer]],
-) -> Callable[P, Coroutine[Any, Any, Answer]]:
+    route: Callable[P, Coroutine[Any, Any, Response]],
+) -> Callable[P, Coroutine[Any, Any, Response]]:
     """The same for a route that waits."""
 
     @wraps(route)
-    async def answer(*args: P.args, **kwargs: P.kwargs) -> Answer:
+    async def respond(*args: P.args, **kwargs: P.kwargs) -> Response:
         try:
             return await route(*args, **kwargs)
         except Exception:  # noqa: BLE001 - as above
             return _unexpected()
 
-    return answer
+    return respond
 
 
-def _unexpected() -> Answer:
+def _unexpected() -> Response:
     _log.exception("A request failed in a way that nobody foresaw.")
     detail = "Something failed that nobody foresaw. The app's log says more."
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, code=UNEXPECTED)
@@ -121,7 +121,7 @@ class Api:
         principal: str = "",
         content_type: str = "",
         traceparent: str = "",
-    ) -> Answer:
+    ) -> Response:
         """``POST /api/loads``. ``content_type`` and ``traceparent``: the caller's headers of these names;
         ``requested_by`` stands where the body names nobody, ``principal`` is whom the platform has authenticated."""
         try:
@@ -129,11 +129,11 @@ class Api:
                 given = (requested_by, principal, content_type, traceparent)
                 return await self._start_load(body, client, *given)
         except Refused as refused:
-            return refused.answer
+            return refused.response
 
     async def _start_load(
         self, body: bytes, client: DurableClient, requested_by: str, principal: str, content_type: str, traceparent: str
-    ) -> Answer:
+    ) -> Response:
         try:
             decoded = decode_body(body, content_type)
             request, entities = await asyncio.to_thread(self._validate, decoded, requested_by)
@@ -157,7 +157,7 @@ class Api:
         return accepted(load_id)
 
     @_answers_later
-    async def load_status(self, load_id: str, client: DurableClient) -> Answer:
+    async def load_status(self, load_id: str, client: DurableClient) -> Response:
         """``GET /api/loads/{id}``."""
         if not is_load_id(load_id):
             return not_found(load_id)
@@ -166,10 +166,10 @@ class Api:
             payload = await asyncio.to_thread(self._describe, load_id, status)
         except HyggeError as error:
             return problem_of(error)
-        return not_found(load_id) if payload is None else Answer(HTTPStatus.OK, payload)
+        return not_found(load_id) if payload is None else Response(HTTPStatus.OK, payload)
 
     @_answers_later
-    async def cancel_load(self, load_id: str, client: DurableClient) -> Answer:
+    async def cancel_load(self, load_id: str, client: DurableClient) -> Response:
         """``POST /api/loads/{id}/cancel``: the event stops new slices, the marker those that run."""
         if not is_load_id(load_id):
             return not_found(load_id)
@@ -186,8 +186,8 @@ class Api:
                 await asyncio.to_thread(self._mark_cancelled, load_id, status)
             except HyggeError as error:
                 # The event is on its way: no new slice begins, and the running ones end by themselves within minutes.
-                answer = cancelling(load_id)
-                return Answer(answer.status, {**answer.payload, "message": str(error)}, answer.headers)
+                response = cancelling(load_id)
+                return Response(response.status, {**response.payload, "message": str(error)}, response.headers)
             status = await client.get_status(load_id, show_input=True)
             if can_stop(status):
                 return cancelling(load_id)
@@ -198,14 +198,14 @@ class Api:
         return already_ended(load_id)
 
     @_answers
-    def flows(self) -> Answer:
+    def flows(self) -> Response:
         """``GET /api/flows``."""
         from hygge_engine.web.listings import flows_payload
 
-        return self._with_project(lambda project: Answer(HTTPStatus.OK, flows_payload(project)))
+        return self._with_project(lambda project: Response(HTTPStatus.OK, flows_payload(project)))
 
     @_answers
-    def runs(self, limit: str | None, flow: str | None, by: str | None = None) -> Answer:
+    def runs(self, limit: str | None, flow: str | None, by: str | None = None) -> Response:
         """``GET /api/runs?limit=&flow=&by=``."""
         from hygge_engine.journal.summaries import LEVELS
         from hygge_engine.web.listings import runs_payload
@@ -219,33 +219,33 @@ class Api:
         if number is None:
             return problem(HTTPStatus.BAD_REQUEST, f"'limit' must be a number from 1 to {RUNS_LIMIT}.")
         return self._with_project(
-            lambda project: Answer(HTTPStatus.OK, runs_payload(_journals(project), level, number, flow or None))
+            lambda project: Response(HTTPStatus.OK, runs_payload(_journals(project), level, number, flow or None))
         )
 
     @_answers
-    def run(self, load_id: str) -> Answer:
+    def run(self, load_id: str) -> Response:
         """``GET /api/runs/{coordinator_run_id}``."""
         if not is_load_id(load_id):
             return not_found(load_id)
         from hygge_engine.web.listings import run_payload
 
-        def answer(project: Project) -> Answer:
+        def respond(project: Project) -> Response:
             payload = run_payload(_journals(project), load_id)
-            return not_found(load_id) if payload is None else Answer(HTTPStatus.OK, payload)
+            return not_found(load_id) if payload is None else Response(HTTPStatus.OK, payload)
 
-        return self._with_project(answer)
+        return self._with_project(respond)
 
     @_answers
-    def health(self) -> Answer:
+    def health(self) -> Response:
         """``GET /api/health``: open to everybody, so it counts and names nothing."""
         try:
             project = self._open_project()
         except ConfigurationError as error:
             payload = {"status": "unhealthy", "version": __version__, "problems": max(1, len(error.problems))}
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, payload)
-        return Answer(HTTPStatus.OK, {"status": "healthy", "version": __version__, "flows": len(project.flows)})
+            return Response(HTTPStatus.SERVICE_UNAVAILABLE, payload)
+        return Response(HTTPStatus.OK, {"status": "healthy", "version": __version__, "flows": len(project.flows)})
 
-    def _with_project(self, work: Callable[[Project], Answer]) -> Answer:
+    def _with_project(self, work: Callable[[Project], Response]) -> Response:
         try:
             return work(self._open_project())
         except HyggeError as error:
@@ -276,7 +276,7 @@ class Api:
             self._open_project(), request.flows, request.entities, request.run_type, backfill=request.is_backfill
         )
 
-    def _unknown(self, error: UnknownSelection, body: Any) -> Answer:
+    def _unknown(self, error: UnknownSelection, body: Any) -> Response:
         from hygge_engine.project.selection import UNKNOWN_LIMIT
         from hygge_engine.project.telling.problems import nearest
 

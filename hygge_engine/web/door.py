@@ -11,7 +11,7 @@ from typing import Any
 
 from hygge_engine.errors import InvalidRequest
 from hygge_engine.hosts import is_loopback
-from hygge_engine.web.responses import Answer, problem
+from hygge_engine.web.responses import Response, problem
 
 # A request names some of the flows and entities; who wants all of them names none.
 BODY_LIMIT_BYTES = 64 * 1024
@@ -36,9 +36,9 @@ _JSON_TYPE = re.compile(r"application/(?:[\w.-]+\+)?json", re.IGNORECASE)
 class Refused(Exception):
     """A request that is answered before it is understood."""
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.payload["detail"])
-        self.answer = answer
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.payload["detail"])
+        self.response = response
 
 
 def decode_body(body: bytes, content_type: str) -> Any:

@@ -18,7 +18,7 @@ from hygge_engine.orchestration.durable_status import (
 )
 from hygge_engine.orchestration.load import CARRIED
 from hygge_engine.web.door import base_url, is_load_id
-from hygge_engine.web.responses import Answer, problem
+from hygge_engine.web.responses import Response, problem
 
 # How soon a client should look again, in seconds: progress files are written every second.
 POLL_SECONDS = 2
@@ -30,32 +30,32 @@ def links(load_id: str) -> dict[str, str]:
     return {"status_url": status, "cancel_url": f"{status}/cancel"}
 
 
-def accepted(load_id: str) -> Answer:
-    """The answer to a load that has been started."""
+def accepted(load_id: str) -> Response:
+    """The response to a load that has been started."""
     urls = links(load_id)
     headers = {"Location": urls["status_url"], "Retry-After": str(POLL_SECONDS)}
-    return Answer(HTTPStatus.ACCEPTED, {"load_id": load_id, "state": "pending", **urls}, headers)
+    return Response(HTTPStatus.ACCEPTED, {"load_id": load_id, "state": "pending", **urls}, headers)
 
 
-def cancelling(load_id: str) -> Answer:
-    """The answer to a cancellation that the load will obey."""
+def cancelling(load_id: str) -> Response:
+    """The response to a cancellation that the load will obey."""
     payload = {"load_id": load_id, "state": "cancelling", "status_url": links(load_id)["status_url"]}
-    return Answer(HTTPStatus.ACCEPTED, payload, {"Retry-After": str(POLL_SECONDS)})
+    return Response(HTTPStatus.ACCEPTED, payload, {"Retry-After": str(POLL_SECONDS)})
 
 
-def not_found(load_id: str) -> Answer:
-    """The answer where neither the orchestrations nor the journal know a load."""
+def not_found(load_id: str) -> Response:
+    """The response where neither the orchestrations nor the journal know a load."""
     detail = f"There is no load '{load_id}'." if is_load_id(load_id) else "No load has such an id."
     return problem(HTTPStatus.NOT_FOUND, detail, code="load.not_found")
 
 
-def already_ended(load_id: str) -> Answer:
-    """The answer to the cancellation of a load that has ended."""
+def already_ended(load_id: str) -> Response:
+    """The response to the cancellation of a load that has ended."""
     return problem(HTTPStatus.CONFLICT, f"Load '{load_id}' has ended already.", code="load.ended")
 
 
-def settling(load_id: str) -> Answer:
-    """The answer to the cancellation of a load that has nothing left to stop."""
+def settling(load_id: str) -> Response:
+    """The response to the cancellation of a load that has nothing left to stop."""
     message = f"Load '{load_id}' is settling: all of its tables have ended, and nothing is left to stop."
     return problem(HTTPStatus.CONFLICT, message, code="load.ended")
 

@@ -21,16 +21,16 @@ PROBLEM_JSON = "application/problem+json"
 _MESSAGES = frozenset({"message", "detail", "problems", "hint"})
 
 
-# What an answer says changes from one second to the next, is for its caller alone, and is JSON whatever it looks like.
+# What a response says changes from one second to the next, is for its caller alone, and is JSON whatever it looks like.
 _ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
-# Problems of one request that its answer lists; the number says how many there are.
+# Problems of one request that its response lists; the number says how many there are.
 PROBLEMS_LIMIT = 100
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An HTTP answer, before it takes the form of any web framework.
+class Response:
+    """An HTTP response, before it takes the form of any web framework.
 
     Its payload holds no secret, and its messages hold no address, whoever wrote them: they are masked here.
     """
@@ -61,16 +61,16 @@ def _shown(value: Any, *, is_message: bool = False) -> Any:
     return value
 
 
-def problem(status: HTTPStatus, detail: str, *, code: str = "", **more: Any) -> Answer:
+def problem(status: HTTPStatus, detail: str, *, code: str = "", **more: Any) -> Response:
     """A failed request: what went wrong in words, and the error's code."""
     payload = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail}
     if code:
         payload["code"] = code
-    return Answer(int(status), payload | more, content_type=PROBLEM_JSON)
+    return Response(int(status), payload | more, content_type=PROBLEM_JSON)
 
 
-def problem_of(error: HyggeError) -> Answer:
-    """The answer to a request that failed with one of our own errors.
+def problem_of(error: HyggeError) -> Response:
+    """The response to a request that failed with one of our own errors.
 
     Who calls is told what is his to put right. What is wrong with the project or its lake is the operator's: the answer
     has the code, of the project the number of problems, and the log the details.
@@ -90,6 +90,6 @@ def problem_of(error: HyggeError) -> Answer:
         headers = {} if error.retry_after_seconds is None else {"Retry-After": f"{error.retry_after_seconds:.0f}"}
         _log.error("A request failed: %s", error)
         detail = f"What the app stands on did not do its part ({error.code}). The app's log says more."
-        answer = problem(HTTPStatus.BAD_GATEWAY, detail, code=error.code)
-        return Answer(answer.status, answer.payload, headers, answer.content_type)
+        response = problem(HTTPStatus.BAD_GATEWAY, detail, code=error.code)
+        return Response(response.status, response.payload, headers, response.content_type)
     return problem(HTTPStatus.BAD_REQUEST, str(error), code=error.code)

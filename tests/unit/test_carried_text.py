@@ -28,7 +28,7 @@ from hygge_engine.telemetry.lineage.lineage import Lineage
 from hygge_engine.telemetry.lineage.settings import LineageSettings
 from hygge_engine.telemetry.telemetry import Telemetry
 from hygge_engine.web.api import Api
-from hygge_engine.web.responses import Answer
+from hygge_engine.web.responses import Response
 from tests.support.durable_client import Client
 from tests.support.logged_events import events
 from tests.support.recorder import Recorder
@@ -91,7 +91,7 @@ class Remembered:
         api, client = Api(lambda: self.world.project), Client()
         client.put(load_id, "Completed", input_=json.dumps(request.to_json()), output=json.dumps(summary))
         said += [asyncio.run(api.load_status(load_id, client)), api.run(load_id), api.runs("5", None)]
-        return [json.loads(each.body) if isinstance(each, Answer) else each for each in said]
+        return [json.loads(each.body) if isinstance(each, Response) else each for each in said]
 
 
 @pytest.fixture(scope="module")

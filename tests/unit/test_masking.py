@@ -34,7 +34,7 @@ from hygge_engine.masking import (
 from hygge_engine.plain_text import is_commanding, lines_of, one_line
 from hygge_engine.telemetry import add_ids_to_logs
 from hygge_engine.telemetry.log_ids import JsonFormatter
-from hygge_engine.web.responses import Answer
+from hygge_engine.web.responses import Response
 
 SECRET = "p}ä'ss \"w]rd\\%+x"
 
@@ -185,7 +185,7 @@ def test_an_answer_shows_no_secret_and_its_messages_no_address() -> None:
     remember_place("account_url", "http://10.0.0.4:10000")
     url = "http://10.0.0.4:10000/api/loads/1"
     payload = {"status_url": url, "entity_runs": [{"entity": "hunter22!", "message": f"cannot reach {url}"}]}
-    assert Answer(200, payload).payload == {
+    assert Response(200, payload).payload == {
         "status_url": url,
         "entity_runs": [{"entity": MASK, "message": "cannot reach <account_url>/api/loads/1"}],
     }

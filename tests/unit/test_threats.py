@@ -20,7 +20,7 @@ from hygge_engine.homes.mssql.types import SourceColumn
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest, parse_request
 from hygge_engine.web.api import Api
-from hygge_engine.web.responses import Answer, problem_of
+from hygge_engine.web.responses import Response, problem_of
 from tests.support.durable_client import Client
 from tests.support.recorder import Recorder
 from tests.unit.load_world import LoadWorld
@@ -227,7 +227,7 @@ def test_no_answer_shows_where_data_lives_or_how_to_get_in(world: LoadWorld) -> 
     client.put("running")
     client.put("ended", "Completed", output=json.dumps({"message": message, "entities": [{"message": message}]}))
 
-    def ask(*calls: Any) -> list[Answer]:
+    def ask(*calls: Any) -> list[Response]:
         return [asyncio.run(call) for call in calls]
 
     answers = [api.flows(), api.health(), api.run("settled"), api.run("nobody")]

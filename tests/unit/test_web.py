@@ -20,7 +20,7 @@ from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.source import ProjectSource
 from hygge_engine.web.api import Api
 from hygge_engine.web.door import authenticated
-from hygge_engine.web.responses import Answer, problem_of
+from hygge_engine.web.responses import Response, problem_of
 from tests.support.durable_client import Client
 from tests.support.recorder import Recorder
 from tests.unit.load_world import LoadWorld
@@ -42,7 +42,7 @@ def api(world: LoadWorld, monkeypatch: pytest.MonkeyPatch) -> Api:
     return Api(lambda: world.project)
 
 
-def start(api: Api, body: Any, client: Client | None = None) -> Answer:
+def start(api: Api, body: Any, client: Client | None = None) -> Response:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return asyncio.run(api.start_load(data, client or Client(), requested_by="http"))
 
@@ -124,7 +124,7 @@ def test_windows_of_a_source_that_hangs_keep_nobody_waiting(api: Api, monkeypatc
     client = Client()
     bodies = [{"entities": ["orders"], "window": {"from": number}} for number in range(20)]
 
-    async def all_at_once() -> list[Answer]:
+    async def all_at_once() -> list[Response]:
         posts = [api.start_load(json.dumps(body).encode(), client, requested_by="http") for body in bodies]
         return await asyncio.gather(*posts, api.load_status("nobody", client))
 

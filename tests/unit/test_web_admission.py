@@ -14,7 +14,7 @@ import pytest
 
 from hygge_engine.orchestration.schedule import ID_PREFIX, Tick, start_due_loads
 from hygge_engine.web.api import Api
-from hygge_engine.web.responses import Answer
+from hygge_engine.web.responses import Response
 from tests.support.durable_client import Client
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import HYGGE
@@ -51,7 +51,7 @@ def api(world: LoadWorld) -> Api:
     return Api(lambda: world.project)
 
 
-async def post(api: Api, client: Client, **body: Any) -> Answer:
+async def post(api: Api, client: Client, **body: Any) -> Response:
     return await api.start_load(json.dumps(body).encode(), client, requested_by="http", traceparent="")
 
 
@@ -61,7 +61,7 @@ def test_of_hundreds_of_loads_at_once_so_many_are_let_in_and_the_schedule_is_on_
     client = SlowClient()
     due = datetime(2026, 11, 30, 6, 15, tzinfo=UTC)
 
-    async def all_at_once() -> tuple[list[Answer], list[str]]:
+    async def all_at_once() -> tuple[list[Response], list[str]]:
         posts = [post(api, client, entities=[NAMES[number % 3]], requested_by=str(number)) for number in range(400)]
         answers = await asyncio.gather(*posts)
         tick = Tick(due, due - timedelta(minutes=15))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hygge_engine.project import Project
 from hygge_engine.web.api import Api
 from hygge_engine.web.door import BODY_LIMIT_BYTES, base_url
-from hygge_engine.web.responses import PROBLEMS_LIMIT, Answer
+from hygge_engine.web.responses import PROBLEMS_LIMIT, Response
 from tests.support.durable_client import Client
 from tests.unit.load_world import LoadWorld
 
@@ -32,7 +32,7 @@ def api(world: LoadWorld) -> Api:
     return Api(lambda: world.project)
 
 
-def start(api: Api, body: bytes, client: Client | None = None, content_type: str = "application/json") -> Answer:
+def start(api: Api, body: bytes, client: Client | None = None, content_type: str = "application/json") -> Response:
     return asyncio.run(api.start_load(body, client or Client(), requested_by="http", content_type=content_type))
 
 
