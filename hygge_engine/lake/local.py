@@ -78,10 +78,12 @@ class LocalLake:
 
     def read_range(self, path: str, offset: int, length: int, *, if_match: str) -> bytes:
         with lake_errors(path), self._locate(path).open("rb") as file:
+            file.seek(offset)
+            data = file.read(length)
+            # Afterwards, because whoever writes in place may have done so while it was being read.
             if _etag(os.fstat(file.fileno())) != if_match:
                 raise LakeConditionNotMet(f"{path} is not the file that was found.", status=412)
-            file.seek(offset)
-            return file.read(length)
+            return data
 
     def info(self, path: str) -> PathInfo | None:
         self._locate(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Buffer
 
+from hygge_engine.errors import LakeConditionNotMet
 from hygge_engine.lake.base import Lake, PathInfo
 
 
@@ -37,6 +38,10 @@ class RangedFile(io.RawIOBase):
         if wanted <= 0:
             return 0
         data = self._lake.read_range(self._file.path, self._position, wanted, if_match=self._file.etag)
-        view[: len(data)] = data
+        if len(data) != wanted:  # no bytes would mean the file's end
+            raise LakeConditionNotMet(
+                f"{self._file.path}: of {wanted:,} bytes from {self._position:,} on, {len(data):,} came.", status=412
+            )
+        view[:wanted] = data
         self._position += len(data)
         return len(data)

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
@@ -818,6 +819,27 @@ class TestWatermarks:
         assert (high.value, high.type, high.null_cursors) == ("c" * 100, "string", 1)
 
 
+class _ChangingLook:
+    """A look at an open file, before or after one of which the file changes: after every second ``moment``."""
+
+    def __init__(self, look: Callable[[int], os.stat_result], moment: int, change: Callable[[], object]) -> None:
+        self._look, self._moment, self._change = look, moment, change
+        self._looks = 0
+        self.has_changed = False
+
+    def __call__(self, descriptor: int) -> os.stat_result:
+        self._change_at(2 * self._looks)
+        found = self._look(descriptor)
+        self._change_at(2 * self._looks + 1)
+        self._looks += 1
+        return found
+
+    def _change_at(self, moment: int) -> None:
+        if moment == self._moment:
+            self.has_changed = True
+            self._change()
+
+
 class TestChangedFiles:
     def test_a_file_that_was_read_in_part_and_changed_stops_the_reading(
         self, things: Callable[..., FilesHome], tmp_path: Path
@@ -845,6 +867,49 @@ class TestChangedFiles:
         write_parquet(tmp_path, "t.parquet", {"id": list(range(200))}, row_group_size=10)
         with pytest.raises(HomeUnavailable, match="changed while it was being read"):
             list(batches)
+
+    @pytest.mark.parametrize("format_", ["csv", "csv.gz", "ndjson.zst", "ndjson", "parquet"])
+    def test_no_row_is_lost_or_doubled_whenever_a_file_changes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str
+    ) -> None:
+        """Whenever it is looked at, and in whichever way: the rows are those of one version, or the file is named."""
+        monkeypatch.setattr(blocks, "BLOCK_BYTES", 160)
+        old, new = (self._version(tmp_path, format_, first) for first in (100, 700))
+        path = tmp_path / "in" / f"a.{format_}"
+        path.parent.mkdir()
+        changes: list[Callable[[], object]] = [
+            lambda: path.write_bytes(new),
+            lambda: path.write_bytes(old + old),
+            lambda: os.truncate(path, len(old) // 2),
+            lambda: os.truncate(path, 0),
+            lambda: os.replace(write(tmp_path, "new", new), path),
+            path.unlink,
+        ]
+        for change in changes:
+            for moment in count():
+                path.write_bytes(old)
+                look = _ChangingLook(os.fstat, moment, change)
+                with monkeypatch.context() as patched:
+                    patched.setattr(os, "fstat", look)
+                    found = self._ids_or_refusal(tmp_path / "in", format_)
+                assert found == list(range(100, 140)) or f"a.{format_}" in str(found), (moment, found)
+                if not look.has_changed:
+                    break
+
+    def _ids_or_refusal(self, root: Path, format_: str) -> list[int] | str:
+        try:
+            return [row["id"] for row in rows(home_of(root, format=format_.partition(".")[0]))]
+        except HomeUnavailable as error:
+            return error.message
+
+    def _version(self, root: Path, format_: str, first: int) -> bytes:
+        """A version of a file, of the same length whatever its first row."""
+        name, _, packed = format_.partition(".")
+        path = write_rows(root / "versions", "v", name, [{"id": number} for number in range(first, first + 40)])
+        data = path.read_bytes()
+        if not packed:
+            return data
+        return gzip.compress(data) if packed == "gz" else bytes(pa.compress(data, codec="zstd", asbytes=True))
 
 
 def test_the_key_is_one_of_the_columns(tmp_path: Path) -> None:

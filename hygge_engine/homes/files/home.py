@@ -386,7 +386,8 @@ class FilesHome:
             with panics_as(lambda text: Unreadable(f"{name}: its reader gave up: {mask_quoted(text)}", hint=_REPORT)):
                 yield
         except (LakeConditionNotMet, LakeNotFound) as error:
-            raise HomeUnavailable(f"A file changed while it was being read: {error.message}") from error
+            what = name if file is not None else f"A file of {name}"
+            raise HomeUnavailable(f"{what} changed while it was being read: {error.message}") from error
         except (UnicodeDecodeError, IndexError) as error:
             if self._parquet is None:
                 raise
