@@ -7,6 +7,7 @@ import io
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any, cast
 
 import pyarrow as pa
@@ -216,6 +217,19 @@ class LakeContract:
         names = [entry.path.removeprefix(f"{self.area}/") for entry in lake.list(self.area, recursive=True)]
         assert names == ["a", "a/1.json", "a/2.json", "b.json", "c.json"]
         assert list(lake.list(self.path("missing"))) == []
+
+    def test_a_listing_has_a_bound_and_who_wants_some_has_some(
+        self, lake: Lake, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(base, "LISTED_LIMIT", 5)
+        for number in range(5):
+            lake.put(self.path(f"flat/{number}"), b"")
+        assert len(list(lake.list(self.path("flat")))) == 5
+        lake.put(self.path("flat/5"), b"")
+        for folder, recursive in ((self.path("flat"), False), (self.area, True)):
+            assert list(islice(lake.list(folder, recursive=recursive), 3))
+            with pytest.raises(LakeError, match="holds more than 5 files and folders, the limit for one listing"):
+                list(lake.list(folder, recursive=recursive))
 
     def test_listing_and_reading_agree_on_the_etag(self, lake: Lake) -> None:
         etag = lake.put(self.path("runs/1.json"), b"1")

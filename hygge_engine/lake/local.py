@@ -20,10 +20,12 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeError, LakeNotFound
+from hygge_engine.lake import base
 from hygge_engine.lake.base import Content, PathInfo, Staged, StagingWriter, check_length
 from hygge_engine.lake.local_os import (
     MOVE_AWAY,
@@ -171,11 +173,12 @@ class LocalLake:
             if deleted.is_symlink():
                 continue
             with contextlib.suppress(OSError):  # another process is clearing, too; what is left is for the next time
-                for content in deleted.iterdir():
-                    if content.is_dir():
-                        shutil.rmtree(content)
-                    else:
-                        content.unlink()
+                with os.scandir(deleted) as contents:
+                    for content in contents:
+                        if content.is_dir(follow_symlinks=False):
+                            shutil.rmtree(content.path)
+                        else:
+                            os.unlink(content.path)
                 hour = shells / f"{time.time() // 3600:.0f}"
                 hour.mkdir(parents=True, exist_ok=True)
                 os.rename(deleted, hour / deleted.name)
@@ -186,7 +189,8 @@ class LocalLake:
 
     def list(self, directory: str, *, recursive: bool = False) -> Iterator[PathInfo]:
         """Links are followed, and folders that several of them lead to are listed once; a link that leads nowhere, or
-        to what may not be touched, is a file without an etag."""
+        to what may not be touched, is a file without an etag. Of a folder that holds more than can be kept in mind some
+        are listed, before that is said: who wants no more than some has them."""
         found: list[PathInfo] = []
         seen: set[str] = set()
         pending, links = [directory], list[str]()
@@ -199,13 +203,17 @@ class LocalLake:
                 continue  # one of the project's own, as .git, or the engine's beside what a home reads
             if recursive and not self._is_first(folder, seen):
                 continue
-            for path in self._names(folder):
+            for path in self._names(folder, base.LISTED_LIMIT + 1 - len(found)):
                 entry = self._listed(path) or self._dangling(path)
                 if entry is not None:  # otherwise deleted since the names were read
                     found.append(entry)
                     if recursive and entry.is_directory:
                         (links if entry.link else pending).append(path)
+            if len(found) > base.LISTED_LIMIT:
+                break
         yield from sorted(found, key=lambda entry: entry.path)
+        if len(found) > base.LISTED_LIMIT:
+            raise base.too_many(directory, base.LISTED_LIMIT)
 
     def _listed(self, path: str) -> PathInfo | None:
         """An entry of a folder that may be touched; None for a link that leads nowhere, or beyond."""
@@ -239,15 +247,14 @@ class LocalLake:
                 return None
             return PathInfo(path, False, 0, "", datetime.fromtimestamp(0, UTC), os.readlink(target))
 
-    def _names(self, directory: str) -> Sequence[str]:
+    def _names(self, directory: str, most: int) -> Sequence[str]:
         try:
-            with lake_errors(directory):
-                names = os.listdir(self._place(directory))
+            with lake_errors(directory), os.scandir(self._place(directory)) as entries:
+                names = (entry.name for entry in entries if directory or entry.name != WORK_FOLDER)
+                found = list(islice(names, most))
         except LakeNotFound:
             return []
-        if not directory:
-            return [name for name in names if name != WORK_FOLDER]
-        return [f"{directory}/{name}" for name in names]
+        return [f"{directory}/{name}" for name in found] if directory else found
 
     def now(self) -> datetime:
         return datetime.now(UTC)

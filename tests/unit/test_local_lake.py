@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from hygge_engine.errors import LakeConditionNotMet, LakeConflict, LakeDenied, LakeError, LakeNotFound
-from hygge_engine.lake.base import Lake
+from hygge_engine.lake import base
+from hygge_engine.lake.base import Lake, PathInfo
 from hygge_engine.lake.local import WORK_FOLDER, LocalLake
 from tests.lake_contract import LakeContract, stage
 
@@ -39,6 +40,28 @@ def test_a_lake_that_is_only_read_leaves_no_trace(tmp_path: Path) -> None:
     assert not lake.delete("file")
     assert not lake.delete_directory("folder")
     assert not (tmp_path / "missing").exists()
+
+
+def test_of_a_folder_without_an_end_no_more_is_looked_at_than_can_be_kept_in_mind(
+    lake: LocalLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lake").mkdir()
+    for number in range(40):
+        (tmp_path / f"lake/{number}").mkdir()
+    monkeypatch.setattr(base, "LISTED_LIMIT", 5)
+    looked_at: list[str] = []
+    listed = LocalLake._listed
+
+    def look(lake: LocalLake, path: str) -> PathInfo | None:
+        looked_at.append(path)
+        return listed(lake, path)
+
+    monkeypatch.setattr(LocalLake, "_listed", look)
+    for recursive in (False, True):
+        looked_at.clear()
+        with pytest.raises(LakeError, match="more than 5 files"):
+            list(lake.list("", recursive=recursive))
+        assert len(looked_at) == 6
 
 
 def test_nobody_sees_the_lakes_own_folder(lake: LocalLake) -> None:
