@@ -12,6 +12,7 @@ from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED
 from hygge_engine.cli.output import echo, echo_json
 from hygge_engine.cli.reachability import show_left_out, with_journals
 from hygge_engine.errors import ConfigurationError
+from hygge_engine.journal.journal import FULL, FULL_REMEDY
 from hygge_engine.orchestration.places import Place, entities_at, places_of
 from hygge_engine.orchestration.retention import sweep_progress
 from hygge_engine.orchestration.settling import compact_journals, retention_of
@@ -37,6 +38,8 @@ def run(directory: Path, *, retention: str, dry_run: bool, overrides: list[str],
         return ended
     for place, done in compact_journals(project, entities, retention=kept):
         _tell(place, {"folded": done.folded, "retired": done.retired}, json_=json_)
+        if done.full:
+            echo(f"{place.key}: {FULL} {FULL_REMEDY}", err=True)
     sweep_progress(project, entities)
     return ended
 

@@ -28,6 +28,7 @@ from hygge_engine.homes.files.settings import FilesHomeSettings
 from hygge_engine.homes.mssql.checks import check_connection, check_source
 from hygge_engine.homes.mssql.drivers import check_driver
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
+from hygge_engine.journal.journal import FULL, FULL_REMEDY
 from hygge_engine.lake.probe import clock_check, probe
 from hygge_engine.orchestration.places import Place, place_of, places_of, unended_at
 from hygge_engine.plain_text import counted
@@ -279,7 +280,7 @@ def _check_store(project: Project, name: str, entities: list[Entity], reachable:
         unknown = DoctorCheck("destination", "unknown", f"{_NOT_LOOKED_AT}: the store does not work")
         return section, {entity.id: [unknown] for entity in entities}
     section.checks.append(clock_check("clock", place.lake.now(), "the Date header of its answers"))
-    section.checks += _check_unended(place)
+    section.checks += _check_remembered(place)
     if not isinstance(settings, OpenMirroringSettings):
         return section, {entity.id: _look_at(project, entity) for entity in entities}
     layout = layout_of(settings, first.flow, first.name)
@@ -307,14 +308,16 @@ def _journals(project: Project, entities: list[Entity], reachable: Reachability)
 def _check_journal(place: Place, error: HyggeError | None) -> _Answer:
     if error:
         return Section("journal", place.key, [failure("reachable", "connect to account_url", error)]), {}
-    return Section("journal", place.key, [*probe(place.lake, place.root), *_check_unended(place)]), {}
+    return Section("journal", place.key, [*probe(place.lake, place.root), *_check_remembered(place)]), {}
 
 
-def _check_unended(place: Place) -> list[DoctorCheck]:
-    """Loads that no journal tells of, though they have begun."""
+def _check_remembered(place: Place) -> list[DoctorCheck]:
+    """Loads that no journal tells of, though they have begun, and a journal that has no room for more."""
     name, how = "load without an end", "the marks of loads under way, and the journal"
     try:
-        return [DoctorCheck(name, "warning", unended_text(load), how, _FORGET_IT) for load in unended_at(place)]
+        found = [DoctorCheck(name, "warning", unended_text(load), how, _FORGET_IT) for load in unended_at(place)]
+        name, how = "journal", "the lengths of its files"
+        return found + [DoctorCheck(name, "warning", FULL, how, FULL_REMEDY)] * place.journal.is_full()
     except HyggeError as error:
         return [failure(name, how, error)]
 

@@ -200,6 +200,8 @@ def _show_summary(console: Console, summary: Mapping[str, Any], project: Project
     journal = summary.get("journal", {})
     if journal.get("status") == "failed":
         _show_failure("journal", journal.get("error", "journal"), journal.get("message", ""))
+    elif journal.get("message"):
+        echo(f"journal: {journal['message']}", err=True)
     counts = [
         f"{summary[status]} {word}"
         for status, word in (

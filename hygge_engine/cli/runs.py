@@ -14,6 +14,7 @@ from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_NOTHING_STARTED, 
 from hygge_engine.cli.output import echo, echo_json, hanging, open_console
 from hygge_engine.cli.reachability import show_left_out, with_journals
 from hygge_engine.journal import Journals
+from hygge_engine.journal.journal import FULL, FULL_REMEDY
 from hygge_engine.journal.summaries import Level
 from hygge_engine.orchestration.places import Place, entities_of, places_of, unended_at
 from hygge_engine.plain_text import lines_of
@@ -49,6 +50,7 @@ def run(
     journals = Journals([place.journal for place in places])
     show_left_out("not shown", unread)
     _show_unended(places)
+    _show_full(places)
     ended = EXIT_ENTITY_FAILED if unread else EXIT_SETTLED
     if load_id is None and (by != "load" or entity is None):
         # What has failed is looked for in the whole history.
@@ -74,6 +76,13 @@ def _show_unended(places: Sequence[Place]) -> None:
     """Say which loads no journal tells of, though they have begun."""
     for load in dict.fromkeys(load for place in places for load in unended_at(place)):
         echo(f"not shown: {unended_text(load)}", err=True)
+
+
+def _show_full(places: Sequence[Place]) -> None:
+    """Say which journals have no room for more, and what to do."""
+    for place in places:
+        if place.journal.is_full():
+            echo(f"{place.key}: {FULL} {FULL_REMEDY}", err=True)
 
 
 def _parse_entity(project: Project, flow: str | None, text: str) -> tuple[str | None, str]:

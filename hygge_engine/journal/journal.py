@@ -53,10 +53,9 @@ FOLD_BYTES_LIMIT = 32 * 1024**2
 FOLD_AFTER = timedelta(days=1)
 
 
-_FULL = (
-    "The journal in %s is as large as it may be: new loads stay in files of their own, and lists of loads get slower. "
-    "Set journal.retention, or move journal.parquet aside and keep it."
-)
+# What to say of a journal that has no room for more, and what to do.
+FULL = "The journal is as large as it may be: new loads stay in files of their own, and lists of loads get slower."
+FULL_REMEDY = "Set journal.retention, or move journal.parquet aside and keep it: a new one begins."
 
 _log = logging.getLogger(__name__)
 
@@ -69,10 +68,11 @@ class _Fold(NamedTuple):
 
 
 class Compaction(NamedTuple):
-    """Loads that were folded into the canonical file, and rows that were taken out of it."""
+    """Loads that were folded into the canonical file, and rows that were taken out of it; whether it has no room."""
 
     folded: int
     retired: int
+    full: bool = False
 
 
 class Journal(JournalReader):
@@ -199,8 +199,12 @@ class Journal(JournalReader):
         return _Fold(0)
 
     def _full(self) -> _Fold:
-        _log.warning(_FULL, self._files.where)
+        _log.warning("%s %s It is in %s.", FULL, FULL_REMEDY, self._files.where)
         return _Fold(0, full=True)
+
+    def is_full(self) -> bool:
+        """Whether the canonical file has no room for the loads that wait to be folded."""
+        return not self._files.has_room_for(_affordable(self._files.list_runs(at_most=FOLD_FILES_LIMIT)))
 
     def _fold_everything(self) -> _Fold:
         moved = 0
@@ -219,7 +223,7 @@ class Journal(JournalReader):
         """
         folded = self._fold_everything() if at_once else self._fold(after_loads)
         if retention is None:
-            return Compaction(folded.moved, 0)
+            return Compaction(folded.moved, 0, folded.full)
         now = self._files.lake.now()
         if folded == _Fold(0) and any(entry.modified < now - FOLD_AFTER for entry in self._files.list_runs()):
             folded = self._fold(1)
@@ -227,7 +231,9 @@ class Journal(JournalReader):
             return Compaction(0, 0)
         retired = self._retire(now - retention)
         again = self._fold_everything() if at_once and folded.full and retired else _Fold(0)
-        return Compaction(folded.moved + again.moved, retired)
+        # What has just become free is for the next fold, where this one has not tried again.
+        full = folded.full and (again.full or not retired)
+        return Compaction(folded.moved + again.moved, retired, full)
 
     def retire(self, before: datetime) -> int:
         """Take the oldest loads out of the journal, as far as they finished before a moment (with time zone), and

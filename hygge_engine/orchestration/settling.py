@@ -15,7 +15,7 @@ from hygge_engine.errors import HyggeError, LakeUnavailable
 from hygge_engine.flow.mirror import publish
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import EntityRunRow, entity_run_row, load_row
-from hygge_engine.journal.journal import FOLD_AFTER_LOADS, Compaction
+from hygge_engine.journal.journal import FOLD_AFTER_LOADS, FULL, FULL_REMEDY, Compaction
 from hygge_engine.journal.rows import RunStatus
 from hygge_engine.orchestration.events import log_load
 from hygge_engine.orchestration.identifiers import flow_run_id
@@ -40,8 +40,9 @@ def settle(project: Project, input_: Mapping[str, Any]) -> dict[str, Any]:
     Input: ``summary`` (`summary.summarize`), ``request``, ``results`` (the entities' last answers with their names),
     ``attempt``, and in ``silent_journals`` the entities, by id, whose journals are known not to answer: those are not
     tried. Nothing here depends on the time of the call, so that a second call writes the same rows. Answers ``settled``
-    with the number of rows and places, or ``failed`` with everything that went wrong; a place that fails, or hangs,
-    does not keep the others from being written.
+    with the number of rows and places and a ``message`` where somebody has to do something about a journal, or
+    ``failed`` with everything that went wrong; a place that fails, or hangs, does not keep the others from being
+    written.
     """
     summary = input_["summary"]
     load_id = summary["load_id"]
@@ -53,7 +54,8 @@ def settle(project: Project, input_: Mapping[str, Any]) -> dict[str, Any]:
         written = [pool.submit(copy_context().run, _settle_share, project, share, load_id) for share in shares]
         errors += [error for each in written if (error := each.result())]
     if not errors:
-        return {"status": "settled", "rows": sum(len(share.rows) for share in shares), "places": len(shares)}
+        settled = {"status": "settled", "rows": sum(len(share.rows) for share in shares), "places": len(shares)}
+        return settled | ({"message": f"{FULL} {FULL_REMEDY}"} if any(share.is_full for share in shares) else {})
     transient = [error for error in errors if error.transient]
     longest = max((error.retry_after_seconds or 0.0 for error in transient), default=0.0)
     return {
@@ -68,12 +70,13 @@ def settle(project: Project, input_: Mapping[str, Any]) -> dict[str, Any]:
 @dataclass
 class _Share:
     """What one place remembers of a load of ``project``. ``mirrors`` are the mirrored databases that show its journal,
-    by address."""
+    by address; ``is_full``: its journal has no room for more."""
 
     project: str
     place: Place
     rows: list[EntityRunRow] = field(default_factory=list)
     mirrors: dict[str, OpenMirroringSettings] = field(default_factory=dict)
+    is_full: bool = False
 
     def add_mirror_of(self, entity: Entity) -> None:
         """Remember the mirrored database that an entity's store publishes the journal to, if it does."""
@@ -90,6 +93,7 @@ class _Share:
         journals = [project.flows[entity.flow].journal for entity in entities_at(project, self.place)]
         after_loads = min((journal.fold_after_loads for journal in journals), default=FOLD_AFTER_LOADS)
         done = self.place.journal.compact(after_loads=after_loads, retention=retention_of(journals))
+        self.is_full = done.full
         if done.retired:
             self.publish(load_id)
 

@@ -29,6 +29,7 @@ from hygge_engine.cli.reachability import Pulse
 from hygge_engine.errors import HomeLoginFailed, HomeNotFound, HomeUnavailable, LakeUnavailable
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import Journal
+from hygge_engine.journal.journal import FULL, FULL_REMEDY
 from tests.unit.load_world import FLOW_YML, LoadWorld
 from tests.unit.project_files import ENVIRONMENT, HYGGE, write_project
 
@@ -75,6 +76,24 @@ def test_a_window_is_loaded_again_and_the_watermark_stays(world: LoadWorld) -> N
     orders.put(9)
     (settled,) = events(hygge(world, "go", "--json", "--entity", "orders"))["settled"]
     assert settled["rows"] == 1
+
+
+def test_a_journal_that_is_full_is_told_of_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hygge.yml").write_text("name: shop\njournal: { fold_after_loads: 1 }\n")
+    (tmp_path / "orders.csv").write_text("id\n1\n")
+    (tmp_path / "flows/shop").mkdir(parents=True)
+    flow = "home: {type: local, path: orders.csv, format: csv}\nstore: {type: local}\nentities: [orders]\n"
+    (tmp_path / "flows/shop/flow.yml").write_text(flow)
+    monkeypatch.setattr("hygge_engine.journal.files.FULL_BYTES", 0)
+
+    def said(command: str, *arguments: str) -> str:
+        return " ".join(CliRunner().invoke(app, [command, "--project", str(tmp_path), *arguments]).output.split())
+
+    for output in (said("go"), said("go", "--json"), said("runs"), said("doctor"), said("compact")):
+        assert FULL in output
+        assert FULL_REMEDY in output
+    monkeypatch.undo()
+    assert FULL not in said("runs") + said("doctor") + said("go") + said("runs")
 
 
 @pytest.mark.parametrize(

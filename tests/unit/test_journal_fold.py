@@ -101,14 +101,16 @@ def test_a_full_journal_takes_in_no_more_and_shrinks_by_itself_where_loads_may_l
     waiting = sum(entry.length for entry in lake.list(f"{ROOT}/runs"))
     monkeypatch.setattr(files_module, "FULL_BYTES", length + waiting - 1)
     monkeypatch.setattr(JournalFiles, "read_canonical", lambda self: pytest.fail("it was read, and had no room"))
-    assert journal.compact(after_loads=3) == (0, 0)
+    assert journal.compact(after_loads=3) == (0, 0, True)
     monkeypatch.undo()
     assert caplog.text.count("journal.retention") == 2
     monkeypatch.setattr(files_module, "FULL_BYTES", length + waiting - 1)
+    assert journal.is_full()
     assert identifiers(journal) == expected(range(43))
     retention = lake.now() - EPOCH - timedelta(hours=20)
-    assert journal.compact(after_loads=3, retention=retention) == (0, 40)
-    assert journal.compact(after_loads=3, retention=retention) == (3, 0)
+    assert journal.compact(after_loads=3, retention=retention) == (0, 40, False)
+    assert journal.compact(after_loads=3, retention=retention) == (3, 0, False)
+    assert not journal.is_full()
     assert sorted(canonical_identifiers(lake)) == identifiers(journal) == expected(range(20, 43))
 
 
