@@ -14,11 +14,11 @@ from rich.text import Text
 
 from hygge_engine.checks import DoctorCheck, Result, attempt, failure
 from hygge_engine.cli.figures import unended_text
-from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, remedy_of
+from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, reload_command, remedy_of
 from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import ChangesExpired, CursorMovedBack, HyggeError
-from hygge_engine.flow.blocked import has_moved_on, is_at_work, try_to_go_on
+from hygge_engine.flow.blocked import has_moved_on, is_at_work, try_to_go_on, try_to_reload
 from hygge_engine.flow.factory import beside_table, open_home, open_table
 from hygge_engine.flow.planner import BACK_HINT, EXPIRED_HINT
 from hygge_engine.flow.reach import Reach, look
@@ -249,10 +249,23 @@ def _check_open_load(project: Project, entity: Entity) -> list[DoctorCheck]:
             return [DoctorCheck(name, "unknown", error.message, how)]
         if state is not None and has_moved_on(project, entity, state):
             return [DoctorCheck(name, "ok", "under way: a load has gone on with it meanwhile", how)]
-        freed = f"`hygge go --entity {entity.id} --run-type full_drop` discards it and loads the table anew"
-        remedy = f"The table is blocked. {error.hint} {freed}.".replace("  ", " ")
+        remedy = _way_back(project, entity, state, error)
         return [DoctorCheck(name, "failed", f"cannot go on: {error.message}", how, remedy, error.code)]
     return [DoctorCheck(name, "ok", f"{since}; the next load goes on from there", how)]
+
+
+def _way_back(project: Project, entity: Entity, state: LandingState | None, error: HyggeError) -> str:
+    """What frees a table that is blocked by an error: a full_drop, unless something stands in the way of that, too."""
+    reload = f"`{reload_command(entity)}`"
+    try:
+        if state is None:
+            return f"The table is blocked. {error.hint}"
+        try_to_reload(project, entity, state)
+    except HyggeError as met:
+        if met.message == error.message:
+            return f"The table is blocked, for a full_drop as well, until this is put right. {error.hint}"
+        return f"The table is blocked. A full_drop would fail, too: {met.message} {met.hint} After that {reload}."
+    return f"The table is blocked. {error.hint} {reload} discards it and loads the table anew.".replace("  ", " ")
 
 
 def _check_store(project: Project, name: str, entities: list[Entity], reachable: Reachability) -> _Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -102,6 +102,23 @@ def remedy_of(code: str) -> str:
             return _REMEDIES[code]
         code = code.rpartition(".")[0]
     return ""
+
+
+def reload_command(entity: Entity) -> str:
+    """The command that loads a table anew, also where its store says `incremental: true`."""
+    command = f"hygge go --entity {entity.id} --run-type full_drop"
+    if not entity.store.incremental:
+        return command
+    return f"{command} --var flow.{entity.flow}.entities.{entity.name}.store.incremental=false"
+
+
+def not_reloaded(entities: Sequence[Entity], run_type: str | None) -> dict[str, str]:
+    """What to say of those for which a full_drop was asked, and whose store makes it an increment, by their ids."""
+    kept = [entity for entity in entities if run_type == "full_drop" and entity.effective_run_type != "full_drop"]
+    return {
+        entity.id: f"its store says incremental: true, so that it is not reloaded; `{reload_command(entity)}` does that"
+        for entity in kept
+    }
 
 
 def page_of(code: str) -> str:

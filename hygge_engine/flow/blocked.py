@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hygge_engine.errors import ChangesExpired, HyggeError, LandingBroken, SchemaChanged
+from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.factory import open_home, open_table
-from hygge_engine.flow.planner import EXPIRED_HINT, landed_table, window_of
+from hygge_engine.flow.planner import EXPIRED_HINT, landed_table, look_at_place, window_of
 from hygge_engine.flow.reach import forgotten
-from hygge_engine.homes.base import Home
+from hygge_engine.homes.base import Home, ReadWindow
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import LoadStamp
 from hygge_engine.stores.base import Destination
@@ -63,6 +64,26 @@ def try_to_go_on(project: Project, entity: Entity, state: LandingState) -> None:
             batch = next(batches, None)
             if batch is not None:
                 polish.apply(batch.rows, stamp).select(names)
+
+
+def try_to_reload(project: Project, entity: Entity, state: LandingState) -> None:
+    """Do what a `full_drop` of a table would do first, as far as that changes nothing.
+
+    Raises the HyggeError that it would fail with.
+    """
+    destination = open_table(project, entity)
+    with open_home(project, entity) as home:
+        polish = polish_of(home.describe(), entity.polish)
+        keys = polish.key(entity.store.key_columns)
+        if entity.store.upserts() or entity.store.deletes():
+            polish.check_identity(keys)
+        rules_of(entity.expectations, polish, keys)
+        look_at_place(destination, state, polish, [column.name for column in polish.table.columns], "reload")
+        stamp = LoadStamp("", datetime.now(UTC))
+        with closing(home.read(ReadWindow(identified_by=polish.sources_of(keys)))) as batches:
+            batch = next(batches, None)
+            if batch is not None:
+                polish.apply(batch.rows, stamp)
 
 
 def _begins_anew(home: Home, entity: Entity, state: LandingState, opened: OpenLoad) -> bool:

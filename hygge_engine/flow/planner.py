@@ -276,7 +276,13 @@ class LoadPlanner:
             )
         if self._task.is_backfill:
             return self._backfill(opened, cursor)
-        high = self._home.high_water(cursor)
+        try:
+            high = self._home.high_water(cursor)
+        except CursorUnusable as error:
+            if not self.reloads:
+                raise
+            self._notes.append(f"no watermark, so that no increment can go on from here: {error.message}")
+            return opened
         if high.null_cursors:
             self._notes.append(
                 f"{counted(high.null_cursors, 'row', verb=HAS)} no {cursor}: "

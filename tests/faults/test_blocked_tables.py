@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from hygge_engine.errors import CursorUnusable
+from hygge_engine.errors import CursorUnusable, HyggeError
+from hygge_engine.flow import blocked
+from hygge_engine.flow.blocked import try_to_reload
 from hygge_engine.homes.base import Batch, Position, ReadWindow
 from hygge_engine.project.models.polish import PolishSettings
+from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 from tests.faults.world import Killed, Source, SourceHome, World
 from tests.support.blocked_world import BlockedWorld, finish, open_slice
 
@@ -91,6 +94,28 @@ def drop_the_folder(world: World) -> None:
     shutil.rmtree(world.root / world.layout.folder)
 
 
+def take_the_grant_away(world: World) -> None:
+    open_slice(world)
+    world.home = Failing(world.source)
+
+
+def put_right(world: World, message: str) -> None:
+    """Do what no reload does: grant what is missing, move the file away that ``message`` names."""
+    world.home = SourceHome(world.source)
+    foreign = message.rpartition("written: ")[2].partition(" ")[0]
+    if foreign.endswith(".parquet"):
+        next((world.root / world.layout.folder).glob(foreign)).unlink()
+
+
+def foretold(world: World) -> str:
+    """What `hygge doctor` says that a reload would fail at; empty where it says that one frees the table."""
+    try:
+        try_to_reload(world.project, world.entity, world.state())
+    except HyggeError as error:
+        return error.message
+    return ""
+
+
 # Before the first file there is none that could go.
 NO_FOLDER = ("initial", "the folder is gone")
 
@@ -99,6 +124,7 @@ OBSTACLES: dict[str, Callable[[World], None]] = {
     "the key has changed": change_the_key,
     "a foreign file": put_a_foreign_file,
     "the folder is gone": drop_the_folder,
+    "the source refuses": take_the_grant_away,
 }
 
 
@@ -110,6 +136,8 @@ def test_a_reload_discards_whatever_stands_in_its_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, obstacle: str
 ) -> None:
     world = BlockedWorld(tmp_path, monkeypatch, slice_minutes=0)
+    monkeypatch.setattr(blocked, "open_home", lambda project, entity: world.home)
+    monkeypatch.setattr(blocked, "open_table", lambda *_: OpenMirroringTable(world.lake, world.settings, world.layout))
     if mode == "changes":
         world.source.put(*range(3))
         world.load("first")
@@ -118,9 +146,13 @@ def test_a_reload_discards_whatever_stands_in_its_way(
     refused = finish(world, "plain", "incremental")
     assert (refused.status, refused.transient) == ("failed", False)
     world.source.remove(1)
-    if obstacle == "a foreign file":  # which no load deletes unasked
-        foreign = finish(world, "refused", "full_drop").message.rpartition("written: ")[2].partition(" ")[0]
-        next((world.root / world.layout.folder).glob(foreign)).unlink()
+    refusal = foretold(world)
+    assert bool(refusal) == (obstacle in ("a foreign file", "the source refuses"))
+    if refusal:
+        result = finish(world, "refused", "full_drop")
+        assert (result.status, refusal in result.message) == ("failed", True)
+        put_right(world, result.message)
+        assert foretold(world) == ""
     result = finish(world, "reload", "full_drop")
     assert (result.status, result.rows) == ("done", len(world.source.rows)), result.message
     assert world.ids() == sorted(world.source.rows)

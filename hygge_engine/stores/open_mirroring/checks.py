@@ -24,6 +24,10 @@ TELEMETRY_TABLES = ("journal", "loads", "schema_manifest")
 
 _START = "Start replication of the mirrored database in Fabric; it looks for new files about every 20 seconds."
 _RELOAD = "Look at the table's error in Fabric's monitoring, then replace it: hygge go --run-type full_drop --entity …"
+_ANEW = (
+    "Look at the table's error in Fabric's monitoring, then set mirror_schema to another name: the next load that "
+    "settles publishes the tables there anew, from the journal."
+)
 _RENAME = "Fabric may ignore names that begin with an underscore: set mirror_schema to one that does not."
 
 
@@ -94,7 +98,7 @@ def check_telemetry(lake: Lake, settings: OpenMirroringSettings, replication: Re
         own = settings.model_copy(update={"schema_name": settings.mirror_schema, "table_name": table})
         layout = layout_of(own, settings.mirror_schema, table)
         name = f"{settings.mirror_schema}.{table}"
-        remedy = _RENAME if settings.mirror_schema.startswith("_") else _RELOAD
+        remedy = _RENAME if settings.mirror_schema.startswith("_") else _ANEW
         try:
             state = StateFile(lake, layout.state).read() or LandingState()
         except HyggeError as error:
