@@ -20,7 +20,7 @@ _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 # Longest text that a load carries from one place to the next: beyond all that anybody reads, far below what a history,
 # a journal or a log refuses.
-CARRIED_LIMIT_CHARACTERS: Final = 32_768
+RECORDED_LIMIT_CHARACTERS: Final = 32_768
 
 # Longest name that is shown whole: no flow, entity, column or server has a longer one.
 NAME_LIMIT_CHARACTERS: Final = 260
@@ -48,22 +48,22 @@ def shortened(text: str, limit: int = NAME_LIMIT_CHARACTERS) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def carried(text: str) -> str:
+def recordable(text: str) -> str:
     """``text`` as every journal, log and answer takes it: halves of characters are written out, and what is beyond
-    `CARRIED_LIMIT_CHARACTERS` is left out. All else stays as it is."""
-    if len(text) > CARRIED_LIMIT_CHARACTERS:
-        text = text[: CARRIED_LIMIT_CHARACTERS - 1] + "…"
+    `RECORDED_LIMIT_CHARACTERS` is left out. All else stays as it is."""
+    if len(text) > RECORDED_LIMIT_CHARACTERS:
+        text = text[: RECORDED_LIMIT_CHARACTERS - 1] + "…"
     return _SURROGATES.sub(lambda half: written_out(half[0]), text)
 
 
-def carried_in(value: Any) -> Any:
-    """A JSON-serialisable value in which every text, and every key, is `carried`."""
+def recordable_in(value: Any) -> Any:
+    """A JSON-serialisable value in which every text, and every key, is `recordable`."""
     if isinstance(value, str):
-        return carried(value)
+        return recordable(value)
     if isinstance(value, dict):
-        return {carried(key): carried_in(inner) for key, inner in value.items()}
+        return {recordable(key): recordable_in(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [carried_in(inner) for inner in value]
+        return [recordable_in(inner) for inner in value]
     return value
 
 

@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from hygge_engine.cli.display_lines import LEFT, SETTLING, STOPPING, PauseLines, Stopwatch, settled_line, tell, width_of
+from hygge_engine.cli.display_lines import LEFT, SETTLING, STOPPING, PauseLines, Stopwatch, ended_line, tell, width_of
 from hygge_engine.cli.figures import bytes_text, rate_text, rows_text
 from hygge_engine.cli.terminal import quiet_control_characters
 from hygge_engine.flow.slices import SliceResult
@@ -119,11 +119,11 @@ class BarDisplay:
         if self._all is not None:
             self._progress.update(self._all, figures=self._totals())
 
-    def entity_settled(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
+    def entity_ended(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
         bar = self._bars.pop((flow, entity), None)
         if bar is not None:
             self._progress.remove_task(bar)
-        self._print(settled_line(flow, entity, result, self._width))
+        self._print(ended_line(flow, entity, result, self._width))
         self._rows[flow, entity] = result.get("rows", 0)
         self._settled += 1
         if self._all is not None:

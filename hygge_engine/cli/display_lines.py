@@ -80,7 +80,7 @@ class PauseLines:
         return Text(f"  {name}: {hanging(message)}", style="yellow") if message and message != before else None
 
 
-def settled_line(flow: str, entity: str, result: Mapping[str, Any], width: int) -> Text:
+def ended_line(flow: str, entity: str, result: Mapping[str, Any], width: int) -> Text:
     """One line about a settled entity, its name padded to ``width``."""
     status = result["status"]
     mark, colour = _MARKS[status]

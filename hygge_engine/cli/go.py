@@ -121,7 +121,7 @@ class Patience:
         self._asked: float | None = None
         self._given_up: list[str] = []
         self._hurried = 0
-        self._told = False
+        self._has_warned = False
 
     def silence_seconds(self) -> float:
         """Seconds. To be called from one thread, and again and again."""
@@ -146,8 +146,8 @@ class Patience:
         if silent >= _SETTLING_SECONDS or self._hurried > 1:
             return silent
         journals = self._journals.silence_seconds(self._given_up)
-        if journals < GRACE_SECONDS and not self._told:
-            self._told = True
+        if journals < GRACE_SECONDS and not self._has_warned:
+            self._has_warned = True
             self._display.settling()
         return journals
 

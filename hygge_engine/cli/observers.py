@@ -17,8 +17,8 @@ from hygge_engine.cli.display_lines import (
     STOPPING,
     PauseLines,
     Stopwatch,
+    ended_line,
     is_pause,
-    settled_line,
     tell,
     width_of,
 )
@@ -111,8 +111,8 @@ class LineDisplay(_Written):
             name = f"{flow}.{entity}".ljust(self._width)
             self._print(Text(f"  {name}  {rows_text(rows)}  {bytes_text(bytes_)}  {rate}".rstrip()))
 
-    def entity_settled(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
-        self._print(settled_line(flow, entity, result, self._width))
+    def entity_ended(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
+        self._print(ended_line(flow, entity, result, self._width))
 
     def slice_answered(self, flow: str, entity: str, result: SliceResult) -> None:
         line = self._pauses.line(flow, entity, result)
@@ -141,7 +141,7 @@ class JsonDisplay(_Written):
         if self._watch.is_due(flow, entity):
             write_event("progress", flow=flow, entity=entity, rows=rows, bytes=bytes_)
 
-    def entity_settled(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
+    def entity_ended(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
         # The columns are for the schema manifest; there may be a thousand of them.
         figures = {"rows": 0, "bytes": 0} | {key: value for key, value in result.items() if key != "columns"}
         write_event("settled", **figures | {"flow": flow, "entity": entity})

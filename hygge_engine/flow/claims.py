@@ -9,7 +9,7 @@ from hygge_engine.stores.base import Claim, Destination
 from hygge_engine.stores.landing.state import LandingState
 
 
-def told_with_claim(error: NotOurs, destination: Destination[Any]) -> NotOurs:
+def naming_owner(error: NotOurs, destination: Destination[Any]) -> NotOurs:
     """The error, with whose table it is where another entity's landing state in the same store says so."""
     try:
         claim = destination.claim()
@@ -35,9 +35,9 @@ def claimed(claim: Claim) -> str:
 
 def landed(state: LandingState) -> str:
     """What has landed, where, from where and when, as far as the state tells."""
-    author, where = state.author, state.settled_in or state.place
+    author, where = state.author, state.place_of_rows or state.place
     parts = [
-        f"landed in {where}" if state.settled_in is not None else "nothing has landed yet",
+        f"landed in {where}" if state.place_of_rows is not None else "nothing has landed yet",
         f"from {author.source}" if author and author.source else "",
         f"last on {author.began}" if author and author.began else "",
     ]

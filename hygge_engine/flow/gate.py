@@ -49,11 +49,11 @@ class ExpectationGate:
     def judge_nothing(self) -> ExpectationResult:
         """The same where there is nothing new to read: no rows have come besides those of a load that was finished
         first, and the newest value is no newer."""
-        state, carried = self._lease.state, self._lease.adopted_result
+        state, adopted = self._lease.state, self._lease.adopted_result
         polish = self._planner.polish()
         key = polish.key(self._planner.key_columns)
         rules = rules_of(self._entity.expectations, polish, key)
-        before = carried.checked if carried else ExpectationResult()
+        before = adopted.checked if adopted else ExpectationResult()
         if rules is None or self._planner.is_backfill:
             return before
         checks = ExpectationMonitor(rules, replace(before, newest=state.newest), in_order=False)

@@ -23,7 +23,7 @@ from hygge_engine.errors import (
 )
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.bounds import window_bounds
-from hygge_engine.flow.claims import check_base, told_with_claim
+from hygge_engine.flow.claims import check_base, naming_owner
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.reach import forgotten, lowered, not_tracked, reach_of
 from hygge_engine.flow.slices import SliceTask
@@ -255,16 +255,16 @@ class LoadPlanner:
         double.
         """
         settings = self._entity.watermark
-        carried = self._lease.adopted_result
+        adopted = self._lease.adopted_result
         opened = OpenLoad(
             load_id=self._task.load_id,
             mode=mode,
             phase="staging" if mode == "reload" else "landing",
             started=datetime.now(UTC).isoformat(),
-            rows=carried.rows if carried else 0,
-            bytes=carried.bytes if carried else 0,
-            files=carried.files if carried else 0,
-            checked=carried.checked if carried else ExpectationResult(),
+            rows=adopted.rows if adopted else 0,
+            bytes=adopted.bytes if adopted else 0,
+            files=adopted.files if adopted else 0,
+            checked=adopted.checked if adopted else ExpectationResult(),
         )
         if settings is None:
             return opened
@@ -444,7 +444,7 @@ def look_at_place(
     try:
         return destination.check_place(state, schema, reload=mode == "reload")
     except NotOurs as error:
-        raise told_with_claim(error, destination) from error
+        raise naming_owner(error, destination) from error
 
 
 def _reading_order(source: SourceSchema) -> tuple[str, ...]:

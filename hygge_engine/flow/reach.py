@@ -121,7 +121,7 @@ def lowered(home: Home, opened: OpenLoad, settings: WatermarkSettings) -> Waterm
     return now.upper if now.back else None
 
 
-def reached(home: Home, opened: OpenLoad, seen: str | None, before: Watermark | None) -> Watermark | None:
+def earned_watermark(home: Home, opened: OpenLoad, seen: str | None, before: Watermark | None) -> Watermark | None:
     """The watermark that a load has earned which has read its last row: its upper bound, unless the source took back
     the rows there before they were read. Then it is the newest value that was read, so that whatever comes above it
     is new; with ``before``, up to which the table was loaded, where that is as new. None: there is nothing to change.

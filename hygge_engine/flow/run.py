@@ -38,7 +38,7 @@ from hygge_engine.flow.gate import ExpectationGate
 from hygge_engine.flow.identity import Identity
 from hygge_engine.flow.ownership import author_of, check_author
 from hygge_engine.flow.planner import LoadPlanner, spelling_of, window_of
-from hygge_engine.flow.reach import knows_largest, reached
+from hygge_engine.flow.reach import earned_watermark, knows_largest
 from hygge_engine.flow.slices import SliceObserver, SliceResult, SliceTask
 from hygge_engine.flow.steps import (
     CheckExpectations,
@@ -390,7 +390,7 @@ class _Slice:
             self._notes += step.notes
         if last:
             before = None if opened.mode == "reload" else self._lease.state.watermark
-            upper = reached(self._home, replace(opened, **found), found.get("seen"), before)
+            upper = earned_watermark(self._home, replace(opened, **found), found.get("seen"), before)
             if upper is not None:
                 found |= {"upper": upper, "boundary": upper.boundary}
         self._lease.stage_changes(**found)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hygge_engine.errors import HyggeError
 from hygge_engine.masking import mask
-from hygge_engine.plain_text import carried
+from hygge_engine.plain_text import recordable
 
 if TYPE_CHECKING:
     from hygge_engine.project.models.settings import RunType
@@ -99,7 +99,7 @@ class SliceResult:
         """Whatever a source, a driver or a row has put into them, the texts show no secret and can be written down
         everywhere."""
         for name, value in vars(self).items():
-            if isinstance(value, str) and (plain := carried(mask(value))) != value:
+            if isinstance(value, str) and (plain := recordable(mask(value))) != value:
                 object.__setattr__(self, name, plain)
 
     def with_expectations(self, outcome: str) -> SliceResult:

@@ -16,11 +16,11 @@ from hygge_engine.errors import ConfigurationError, HyggeError, SettingsChanged,
 from hygge_engine.flow.slices import SliceObserver, SliceResult, SliceTask
 from hygge_engine.orchestration.events import log_failed_attempt
 from hygge_engine.orchestration.identifiers import entity_run_id
-from hygge_engine.orchestration.payloads import Plan, PlannedEntity, Window
+from hygge_engine.orchestration.payloads import BackfillBounds, Plan, PlannedEntity
 from hygge_engine.orchestration.turns import Turns, wait_for_turn
 from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.panics import is_panic
-from hygge_engine.plain_text import carried_in
+from hygge_engine.plain_text import recordable_in
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.telemetry import Telemetry, telemetry_of_process
 from hygge_engine.telemetry.names import SPAN_PLAN, SPAN_SETTLE
@@ -92,12 +92,12 @@ class Activities:
         with self._turns.take(task.load_id, table if begins else None, connection=task.connection) as taken:
             if not taken and not task.closing:
                 return wait_for_turn()
-            with self._telemetry().slice(task) as told:
+            with self._telemetry().slice(task) as report:
                 result = _as_failure(task.attempt, lambda: self._run_slice(task))
-                told(result)
+                report(result)
                 if result.status == "failed":
                     log_failed_attempt(task, result)
-        self._turns.told(task.load_id, table, busy=result.busy)
+        self._turns.record_result(task.load_id, table, busy=result.busy)
         return compact(result)
 
     def settle_load(self, input_: dict[str, Any]) -> dict[str, Any]:
@@ -117,15 +117,15 @@ class Activities:
 
         request = input_["request"]
         project = self._open_project()
-        window: Window = {}
+        bounds: BackfillBounds = {}
         if request.get("window_from"):
-            window["window_from"] = request["window_from"]
+            bounds["window_from"] = request["window_from"]
         if request.get("window_to"):
-            window["window_to"] = request["window_to"]
+            bounds["window_to"] = request["window_to"]
         entities = select(
-            project, request.get("flows"), request.get("entities"), request.get("run_type"), backfill=bool(window)
+            project, request.get("flows"), request.get("entities"), request.get("run_type"), backfill=bool(bounds)
         )
-        planned = [_plan_entity(input_["load_id"], entity, window) for entity in entities]
+        planned = [_plan_entity(input_["load_id"], entity, bounds) for entity in entities]
         connections = {entity["connection"] for entity in planned if entity["connection"]}
         return {
             "status": "planned",
@@ -168,7 +168,7 @@ def _guarded(input_: dict[str, Any], work: Callable[[dict[str, Any]], Mapping[st
     attempt = int(input_.get("attempt", 1))
     result = _as_failure(attempt, lambda: work(input_))
     if not isinstance(result, SliceResult):
-        return {key: carried_in(value) for key, value in result.items()}
+        return {key: recordable_in(value) for key, value in result.items()}
     answer = compact(result)
     return {**answer, "transient": attempt == 1} if answer["error"] == UNEXPECTED else answer
 
@@ -210,7 +210,7 @@ def connection_of(entity: Entity) -> str:
     return str(entity.home.model_dump(include={"connection"})["connection"]) if named else ""
 
 
-def _plan_entity(load_id: str, entity: Entity, window: Window) -> PlannedEntity:
+def _plan_entity(load_id: str, entity: Entity, bounds: BackfillBounds) -> PlannedEntity:
     return {
         "flow": entity.flow,
         "entity": entity.name,
@@ -219,7 +219,7 @@ def _plan_entity(load_id: str, entity: Entity, window: Window) -> PlannedEntity:
         "connection": connection_of(entity),
         "connections_at_once": entity.home.connections_at_once(),
         "connections_at_most": entity.home.connections_at_most(),
-        **window,
+        **bounds,
     }
 
 

@@ -13,14 +13,22 @@ from collections.abc import Callable, Generator, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+from hygge_engine.orchestration.concurrency import EntityRunState
 from hygge_engine.orchestration.context import Context, Task, Timer
 from hygge_engine.orchestration.payloads import Summary
 from hygge_engine.orchestration.progress import LoadProgress
 from hygge_engine.orchestration.stop_signals import CancelSignal, HasteSignal
 from hygge_engine.orchestration.summary import summarize
-from hygge_engine.orchestration.verdict import CRASH_PAUSE_SECONDS, CRASHED, CRASHES_LIMIT, close, judge, left, told
-from hygge_engine.orchestration.window import EntityRunState
-from hygge_engine.plain_text import carried_in
+from hygge_engine.orchestration.verdict import (
+    CRASH_PAUSE_SECONDS,
+    CRASHED,
+    CRASHES_LIMIT,
+    begin_ending,
+    ending_unreleased,
+    judge,
+    with_lost_table,
+)
+from hygge_engine.plain_text import recordable_in
 
 # Times that `plan_load` is tried: it reads a few files, so next to nothing that stops it passes by itself.
 PLAN_ATTEMPTS = 3
@@ -43,7 +51,7 @@ ACTIVITIES_PER_HISTORY = 100
 NUDGE_AHEAD = timedelta(days=1)
 
 # The key of an orchestration's input that holds what an earlier history has reached.
-CARRIED = "carried"
+EARLIER_HISTORY = "carried"
 
 # What stands in place of a plan where none was made.
 _CANCELLED = {"status": "cancelled", "message": "The load was cancelled before it was planned."}
@@ -59,7 +67,7 @@ _LEFT = " It had waited for something that did not answer, and was left."
 Steps = Generator[Task, Any, Summary | None]
 
 # Told of each entity that will not run again. For display only: it must change nothing.
-OnSettled = Callable[[dict[str, Any]], None]
+OnEnded = Callable[[dict[str, Any]], None]
 
 
 def load(context: Context) -> Steps:
@@ -69,7 +77,7 @@ def load(context: Context) -> Steps:
 
 def load_steps(
     context: Context,
-    on_settled: OnSettled,
+    on_ended: OnEnded,
     activities_per_history: int | None = None,
     haste: Iterable[Task] = (),
 ) -> Steps:
@@ -80,11 +88,11 @@ def load_steps(
     """
     input_ = context.get_input() or {}
     # Whoever started the load: nothing that it asks with can keep its end from being written.
-    request = carried_in({key: value for key, value in input_.items() if key != CARRIED})
+    request = recordable_in({key: value for key, value in input_.items() if key != EARLIER_HISTORY})
     load_id = request.get("coordinator_run_id") or context.instance_id
     cancel = CancelSignal(context)
-    if CARRIED in input_:
-        progress = LoadProgress.from_json(input_[CARRIED], on_settled)
+    if EARLIER_HISTORY in input_:
+        progress = LoadProgress.from_json(input_[EARLIER_HISTORY], on_ended)
     else:
         started = context.current_utc_datetime
         context.set_custom_status({"phase": "planning"})
@@ -92,10 +100,10 @@ def load_steps(
         if not request.get("skip_reason"):
             asked = {"load_id": load_id, "request": request}
             plan = yield from _ask(context, "plan_load", asked, PLAN_ATTEMPTS, cancel, PLANNING_LIMIT)
-        progress = LoadProgress(plan, started, on_settled)
+        progress = LoadProgress(plan, started, on_ended)
     ended = yield from _run_entities(context, load_id, progress, cancel, HasteSignal(haste), activities_per_history)
     if not ended:
-        context.continue_as_new({**request, CARRIED: progress.to_json()})
+        context.continue_as_new({**request, EARLIER_HISTORY: progress.to_json()})
         return None
     totals = progress.totals
     context.set_custom_status(totals.status("settling"))
@@ -115,7 +123,7 @@ def _run_entities(
     limit: int | None,
 ) -> Generator[Task, Any, bool]:
     """Run the entities of a plan. True once each has settled; False where a new history should go on."""
-    totals, window = progress.totals, progress.window
+    totals, slots = progress.totals, progress.slots
     running: dict[Task, EntityRunState] = {}
     begun = 0
     alarm = _Alarm(context)
@@ -125,18 +133,18 @@ def _run_entities(
         full = limit is not None and begun >= limit
         outstanding = bool(running) or alarm.timer is not None
         fresh: list[Task] = []
-        while not full and (started := window.start_next()):
+        while not full and (started := slots.start_next()):
             started.attempts += 1
             begun += 1
             task = context.call_activity("run_flow", _slice_task(load_id, progress.settings_hash, started))
             running[task] = started
             fresh.append(task)
-        if not running and (full or window.next_due is None):
+        if not running and (full or slots.next_due is None):
             alarm.set(None)
-            return not window.ready and not window.deferred
-        if alarm.set(window.next_due) and alarm.timer is not None:
+            return not slots.ready and not slots.deferred
+        if alarm.set(slots.next_due) and alarm.timer is not None:
             fresh.append(alarm.timer)
-        context.set_custom_status(totals.status("loading", window))
+        context.set_custom_status(totals.status("loading", slots))
         waits_for = [*running, *cancel.waits_for, *haste.waits_for]
         if alarm.timer is not None:
             waits_for.append(alarm.timer)
@@ -146,11 +154,11 @@ def _run_entities(
         now = context.current_utc_datetime
         if winner in running:
             entity_run = running.pop(winner)
-            window.stop(entity_run)
+            slots.stop(entity_run)
             answer = yield from _read(winner)
             _go_on(entity_run, answer, now, progress)
         elif winner is alarm.timer:
-            window.wake(max(now, alarm.ring()))
+            slots.wake(max(now, alarm.ring()))
         elif cancel.take(winner):
             _stop(progress, now)
         elif haste.take(winner):
@@ -161,66 +169,66 @@ def _run_entities(
 
 def _stop(progress: LoadProgress, now: datetime) -> None:
     """Begin no entity any more, and let those that have begun give up their tables as soon as their slices end."""
-    totals, window = progress.totals, progress.window
+    totals, slots = progress.totals, progress.slots
     if totals.cancelled:
         return
     totals.cancelled = True
-    for entity_run in window.drain():
+    for entity_run in slots.drain():
         if not entity_run.attempts:
-            progress.settle(entity_run, _stopped(entity_run), now)
+            progress.end(entity_run, _stopped(entity_run), now)
             continue
         if entity_run.ending is None:
-            close(entity_run, _stopped(entity_run))
-        window.resume(entity_run)
+            begin_ending(entity_run, _stopped(entity_run))
+        slots.resume(entity_run)
 
 
 def _let_go(progress: LoadProgress, running: Iterable[EntityRunState], now: datetime) -> None:
     """Wait for no slice and no pause any more: whatever has begun gives up its table, against its own slice if need be,
     as after the death of a worker."""
     _stop(progress, now)
-    window = progress.window
+    slots = progress.slots
     for entity_run in running:
-        window.stop(entity_run)
+        slots.stop(entity_run)
         entity_run.started = entity_run.started or progress.started.isoformat()
         if entity_run.ending is None:
-            close(entity_run, _stopped(entity_run, _LEFT))
-        window.resume(entity_run)
-    for entity_run in window.drain():
-        window.resume(entity_run)
+            begin_ending(entity_run, _stopped(entity_run, _LEFT))
+        slots.resume(entity_run)
+    for entity_run in slots.drain():
+        slots.resume(entity_run)
 
 
 def _leave(progress: LoadProgress, running: Iterable[EntityRunState], now: datetime) -> None:
     """Settle whatever has not ended, as it stands."""
     _stop(progress, now)
-    window = progress.window
+    slots = progress.slots
     for entity_run in running:
-        window.stop(entity_run)
-        window.resume(entity_run)
-    for entity_run in window.drain():
-        progress.settle(entity_run, told(left(entity_run, _stopped(entity_run))), now)
+        slots.stop(entity_run)
+        slots.resume(entity_run)
+    for entity_run in slots.drain():
+        progress.end(entity_run, with_lost_table(ending_unreleased(entity_run, _stopped(entity_run))), now)
 
 
 def _go_on(entity_run: EntityRunState, answer: dict[str, Any] | None, now: datetime, progress: LoadProgress) -> None:
     """Let an entity whose activity has ended run again, now or later, or settle it."""
     verdict = judge(entity_run, answer, now)
-    totals, window = progress.totals, progress.window
+    totals, slots = progress.totals, progress.slots
     if verdict.answer is not None and verdict.holding and entity_run.ending is None:
-        close(entity_run, _stopped(entity_run) if totals.cancelled else verdict.answer)
-        window.resume(entity_run)
+        begin_ending(entity_run, _stopped(entity_run) if totals.cancelled else verdict.answer)
+        slots.resume(entity_run)
     elif verdict.answer is not None:
-        progress.settle(entity_run, told(verdict.answer), now)
+        progress.end(entity_run, with_lost_table(verdict.answer), now)
         if verdict.answer["status"] == "cancelled":
             # A slice that saw the marker knows of the cancellation even if the event is lost.
             _stop(progress, now)
     elif totals.cancelled and not entity_run.attempts:
-        progress.settle(entity_run, _stopped(entity_run), now)
+        progress.end(entity_run, _stopped(entity_run), now)
     elif totals.cancelled and entity_run.ending is None:
-        close(entity_run, _stopped(entity_run))
-        window.resume(entity_run)
+        begin_ending(entity_run, _stopped(entity_run))
+        slots.resume(entity_run)
     elif verdict.due is None or verdict.due <= now:
-        window.resume(entity_run)
+        slots.resume(entity_run)
     else:
-        window.defer(entity_run, verdict.due)
+        slots.defer(entity_run, verdict.due)
 
 
 def _nudge(context: Context) -> Task:
@@ -247,7 +255,7 @@ class _Alarm:
     def set(self, due: datetime | None) -> bool:
         """Ring at ``due`` (None: not at all); True where that is a change."""
         if due == self._due or (due is not None and self._due is not None and self._due < due):
-            # Ringing too early costs one look at the window, less than a new timer.
+            # Ringing too early costs one look at the slots, less than a new timer.
             return False
         if self.timer is not None:
             self.timer.cancel()
@@ -328,9 +336,9 @@ def _read(task: Task) -> Generator[Task, Any, dict[str, Any] | None]:
 def _slice_task(load_id: str, settings_hash: str, entity_run: EntityRunState) -> dict[str, Any]:
     """The input of ``run_flow``: `SliceTask.to_json`."""
     entity = entity_run.entity
-    window = {key: bound for key, bound in entity.items() if key in ("window_from", "window_to")}
+    bounds = {key: bound for key, bound in entity.items() if key in ("window_from", "window_to")}
     return {
-        **window,
+        **bounds,
         "load_id": load_id,
         "entity_run_id": entity["entity_run_id"],
         "flow": entity["flow"],
@@ -351,5 +359,5 @@ def _stopped(entity_run: EntityRunState, note: str = "") -> dict[str, Any]:
         return {"status": "cancelled", "message": "The load was cancelled before this entity began."}
     message = f"The load was cancelled; what had been committed stays.{note}"
     if entity_run.last.get("status") == "failed":
-        message += f" The last attempt had failed: {entity_run.trouble}"
+        message += f" The last attempt had failed: {entity_run.last_failure}"
     return {**entity_run.last, "status": "cancelled", "message": message}

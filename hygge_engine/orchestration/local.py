@@ -45,7 +45,7 @@ class Observer(Protocol):
         """Rows and bytes that the entity run has read so far."""
         ...
 
-    def entity_settled(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
+    def entity_ended(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
         """The entity's last answer: a `SliceResult` as JSON, keys with default values left out."""
         ...
 
@@ -121,7 +121,9 @@ class LocalLoad:
     def run(self) -> dict[str, Any]:
         """Run to the end and return the load's summary (`summary.summarize`)."""
         haste = [self._context.wait_for_external_event(name) for name in _HASTE]
-        summary: dict[str, Any] = run_orchestrator(self._context, load_steps(self._context, self._settled, haste=haste))
+        summary: dict[str, Any] = run_orchestrator(
+            self._context, load_steps(self._context, self._entity_ended, haste=haste)
+        )
         return summary
 
     def request_cancel(self) -> None:
@@ -201,8 +203,8 @@ class LocalLoad:
             self._context.post(lambda: self._on_unsettled(answer["message"], answer["error"]))
         return answer
 
-    def _settled(self, answer: dict[str, Any]) -> None:
-        self._observer.entity_settled(answer["flow"], answer["entity"], answer)
+    def _entity_ended(self, answer: dict[str, Any]) -> None:
+        self._observer.entity_ended(answer["flow"], answer["entity"], answer)
 
     def _watch(self, project: Project, entity: Entity, task: SliceTask) -> _LocalWatch:
         def report(rows: int, bytes_: int) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypedDict
 
 
-class Window(TypedDict):
+class BackfillBounds(TypedDict):
     """The bounds of a window that is loaded again, as they were asked for; without any the load is an ordinary one."""
 
     window_from: NotRequired[str]
     window_to: NotRequired[str]
 
 
-class PlannedEntity(Window):
+class PlannedEntity(BackfillBounds):
     """One entity of a plan.
 
     ``connection`` is the one whose pool its activities draw from, empty where they need none; one activity takes

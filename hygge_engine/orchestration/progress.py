@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from hygge_engine.flow.slices import JOURNAL_STATUS
-from hygge_engine.orchestration.window import ConcurrencyWindow, EntityRunState
+from hygge_engine.orchestration.concurrency import ConcurrencyWindow, EntityRunState
 
 
 class Totals:
@@ -17,24 +17,24 @@ class Totals:
         self.entities = entities
         self.cancelled = False
         self.rows = 0
-        self.settled = dict.fromkeys(JOURNAL_STATUS.values(), 0)
+        self.ended = dict.fromkeys(JOURNAL_STATUS.values(), 0)
 
-    def settle(self, answer: Mapping[str, Any]) -> None:
+    def count(self, answer: Mapping[str, Any]) -> None:
         """Count an entity that is not run again."""
-        self.settled[JOURNAL_STATUS[answer["status"]]] += 1
+        self.ended[JOURNAL_STATUS[answer["status"]]] += 1
         self.rows += answer.get("rows", 0)
 
-    def status(self, phase: str, window: ConcurrencyWindow | None = None) -> dict[str, Any]:
-        """The custom status. ``rows`` are those of settled entities; ``window`` holds the others."""
+    def status(self, phase: str, slots: ConcurrencyWindow | None = None) -> dict[str, Any]:
+        """The custom status. ``rows`` are those of settled entities; ``slots`` hold the others."""
         return {
             "phase": phase,
             "entities": self.entities,
             "rows": self.rows,
             "cancelled": self.cancelled,
-            **self.settled,
-            "running": window.running if window else 0,
-            "waiting": window.deferred if window else 0,
-            "pending": window.ready if window else 0,
+            **self.ended,
+            "running": slots.running if slots else 0,
+            "waiting": slots.deferred if slots else 0,
+            "pending": slots.ready if slots else 0,
         }
 
     @property
@@ -43,7 +43,7 @@ class Totals:
         if self.cancelled:
             return "cancel"
         for status in ("fail", "success", "skip"):
-            if self.settled[status]:
+            if self.ended[status]:
                 return status
         return "success"
 
@@ -51,34 +51,32 @@ class Totals:
 class LoadProgress:
     """A load under way. ``answers`` are the last answers of the entities that will not run again."""
 
-    def __init__(
-        self, plan: Mapping[str, Any], started: datetime, on_settled: Callable[[dict[str, Any]], None]
-    ) -> None:
+    def __init__(self, plan: Mapping[str, Any], started: datetime, on_ended: Callable[[dict[str, Any]], None]) -> None:
         self.plan = {key: value for key, value in plan.items() if key != "entities"}
         entities = plan.get("entities", [])
         self.started = started
         self.totals = Totals(len(entities))
         self.answers: list[dict[str, Any]] = []
-        self.window = self._open_window([EntityRunState(index, entity) for index, entity in enumerate(entities)])
-        self._on_settled = on_settled
+        self.slots = self._open_slots([EntityRunState(index, entity) for index, entity in enumerate(entities)])
+        self._on_ended = on_ended
 
     @property
     def settings_hash(self) -> str:
         """What the plan was made with."""
         return str(self.plan["settings_hash"])
 
-    def settle(self, entity_run: EntityRunState, answer: Mapping[str, Any], now: datetime) -> None:
+    def end(self, entity_run: EntityRunState, answer: Mapping[str, Any], now: datetime) -> None:
         """Keep an entity's last answer, with the plan's names for it and the start of its first slice.
 
         What has landed everything ended with its last slice; whatever else was waited for ends now.
         """
-        self.totals.settle(answer)
+        self.totals.count(answer)
         names = {key: entity_run.entity[key] for key in ("flow", "entity", "entity_run_id", "run_type")}
         times = {"started": entity_run.started}
         if answer["status"] != "done":
             times["finished"] = max(now, _time_of(answer.get("finished"), now)).isoformat()
         self.answers.append({**answer, **names, **times, "attempts": entity_run.attempts})
-        self._on_settled(self.answers[-1])
+        self._on_ended(self.answers[-1])
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping, for the next history. Nothing may be running."""
@@ -88,25 +86,25 @@ class LoadProgress:
             "entities": self.totals.entities,
             "cancelled": self.totals.cancelled,
             "answers": self.answers,
-            "ready": [entity_run.to_json() for entity_run in self.window.ready_runs()],
-            "deferred": [[due.isoformat(), entity_run.to_json()] for due, entity_run in self.window.deferred_runs()],
+            "ready": [entity_run.to_json() for entity_run in self.slots.ready_runs()],
+            "deferred": [[due.isoformat(), entity_run.to_json()] for due, entity_run in self.slots.deferred_runs()],
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], on_settled: Callable[[dict[str, Any]], None]) -> LoadProgress:
+    def from_json(cls, value: Mapping[str, Any], on_ended: Callable[[dict[str, Any]], None]) -> LoadProgress:
         """The inverse of `to_json`."""
-        progress = cls(value["plan"], datetime.fromisoformat(value["started"]), on_settled)
+        progress = cls(value["plan"], datetime.fromisoformat(value["started"]), on_ended)
         progress.totals = Totals(value["entities"])
         progress.totals.cancelled = bool(value.get("cancelled"))
         progress.answers = list(value["answers"])
         for answer in progress.answers:
-            progress.totals.settle(answer)
-        progress.window = progress._open_window([EntityRunState.from_json(entity_run) for entity_run in value["ready"]])
+            progress.totals.count(answer)
+        progress.slots = progress._open_slots([EntityRunState.from_json(entity_run) for entity_run in value["ready"]])
         for due, entity_run in value["deferred"]:
-            progress.window.defer(EntityRunState.from_json(entity_run), datetime.fromisoformat(due))
+            progress.slots.defer(EntityRunState.from_json(entity_run), datetime.fromisoformat(due))
         return progress
 
-    def _open_window(self, entity_runs: list[EntityRunState]) -> ConcurrencyWindow:
+    def _open_slots(self, entity_runs: list[EntityRunState]) -> ConcurrencyWindow:
         return ConcurrencyWindow(entity_runs, self.plan.get("concurrency", 1), self.plan.get("pools", {}))
 
 

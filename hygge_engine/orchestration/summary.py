@@ -15,7 +15,7 @@ from hygge_engine.orchestration.progress import LoadProgress
 SUMMARY_MESSAGE_LIMIT_CHARACTERS = 500
 
 # What a line has besides, where an answer has it.
-_TOLD: tuple[Literal["error", "hint", "expectations"], ...] = ("error", "hint", "expectations")
+_OPTIONAL_KEYS: tuple[Literal["error", "hint", "expectations"], ...] = ("error", "hint", "expectations")
 
 
 def summarize(load_id: str, request: Mapping[str, Any], progress: LoadProgress, *, finished: datetime) -> Summary:
@@ -34,10 +34,10 @@ def summarize(load_id: str, request: Mapping[str, Any], progress: LoadProgress, 
         "duration": round((finished - started).total_seconds(), 3),
         "rows": totals.rows,
         "entities": totals.entities,
-        "success": totals.settled["success"],
-        "fail": totals.settled["fail"],
-        "skip": totals.settled["skip"],
-        "cancel": totals.settled["cancel"],
+        "success": totals.ended["success"],
+        "fail": totals.ended["fail"],
+        "skip": totals.ended["skip"],
+        "cancel": totals.ended["cancel"],
         "results": [_line(answer) for answer in progress.answers],
     }
 
@@ -51,7 +51,7 @@ def _line(answer: Mapping[str, Any]) -> SummaryLine:
     }
     if answer.get("message"):
         line["message"] = answer["message"][:SUMMARY_MESSAGE_LIMIT_CHARACTERS]
-    for key in _TOLD:
+    for key in _OPTIONAL_KEYS:
         if answer.get(key):
             line[key] = answer[key]
     return line

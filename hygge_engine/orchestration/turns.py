@@ -86,7 +86,7 @@ class Turns:
                 if last:
                     self._forget(load_id)
 
-    def told(self, load_id: str, table: Table, *, busy: bool) -> None:
+    def record_result(self, load_id: str, table: Table, *, busy: bool) -> None:
         """A slice has answered. What a scheduled load finds busy nobody else begins before it."""
         if not load_id.startswith(ID_PREFIX):
             return

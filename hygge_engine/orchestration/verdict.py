@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from hygge_engine.orchestration.window import EntityRunState
+from hygge_engine.orchestration.concurrency import EntityRunState
 
 # Transient failures in a row before an entity is given up. With the pauses of `hygge_engine.retry` that is most of a
 # minute of waiting between attempts, the time that Azure SQL takes to fail over; the next load goes on where this one
@@ -82,7 +82,7 @@ ATTEMPTS = re.compile(r" \(tried \d+ times over \d+ s\)| Gave up after \d+ attem
 _WHOLE = ("rows", "bytes", "files", "reached")
 
 # What an entity that lets go may have changed of what it had said before.
-_REACHED = (*_WHOLE, "watermark", "watermark_column", "watermark_type", "table_gone")
+_CHANGED_BY_RELEASE = (*_WHOLE, "watermark", "watermark_column", "watermark_type", "table_gone")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Verdict:
 
 
 def judge(entity_run: EntityRunState, answer: Mapping[str, Any] | None, now: datetime) -> Verdict:
-    """Count one activity's answer (None: it ended without one) and decide. Pure but for the journey's own counters."""
+    """Count one activity's answer (None: it ended without one) and decide. Pure but for the run's own counters."""
     if answer is not None and answer.get("waiting"):
         entity_run.attempts -= 1  # it was not its turn, and it has not even looked
         return Verdict(due=max(datetime.fromisoformat(answer["not_before"]), now))
@@ -116,8 +116,8 @@ def judge(entity_run: EntityRunState, answer: Mapping[str, Any] | None, now: dat
     if answer["status"] == "continue":
         return _after_continue(entity_run, progressed, now)
     if answer["status"] == "failed":
-        entity_run.troubles += 1
-        entity_run.trouble = answer.get("message", "")
+        entity_run.failed_attempts += 1
+        entity_run.last_failure = answer.get("message", "")
         if progressed:
             # It got ahead before it failed: the budget is for failing in a row.
             _forgive(entity_run)
@@ -125,13 +125,13 @@ def judge(entity_run: EntityRunState, answer: Mapping[str, Any] | None, now: dat
     return Verdict(answer=_with_recovery(entity_run) if answer["status"] == "done" else answer)
 
 
-def close(entity_run: EntityRunState, ending: Mapping[str, Any]) -> None:
+def begin_ending(entity_run: EntityRunState, ending: Mapping[str, Any]) -> None:
     """Let an entity that may still own its table settle with this answer as soon as it has let go of it."""
     entity_run.ending = dict(ending)
     _forgive(entity_run)
 
 
-def told(answer: Mapping[str, Any]) -> dict[str, Any]:
+def with_lost_table(answer: Mapping[str, Any]) -> dict[str, Any]:
     """An entity's last answer, with what has become of its table where that is gone."""
     if answer["status"] == "done" or not answer.get("table_gone"):
         return dict(answer)
@@ -140,9 +140,9 @@ def told(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_recovery(entity_run: EntityRunState) -> dict[str, Any]:
     answer = entity_run.last
-    if not entity_run.troubles:
+    if not entity_run.failed_attempts:
         return answer
-    recovered = f"Recovered from {entity_run.troubles} failed attempts, the last: {entity_run.trouble}"
+    recovered = f"Recovered from {entity_run.failed_attempts} failed attempts, the last: {entity_run.last_failure}"
     return {**answer, "message": f"{answer['message']}; {recovered}" if answer.get("message") else recovered}
 
 
@@ -164,23 +164,23 @@ def _after_closing(
     if verdict.answer is None:
         return verdict
     answer = verdict.answer
-    settled = _as_reached(ending, answer)
+    settled = _with_last_state(ending, answer)
     if answer["status"] == "failed":
         settled["message"] = f"{ending.get('message', '')} {_HELD} {answer.get('message', '')}"
     return Verdict(answer=settled)
 
 
-def left(entity_run: EntityRunState, stopped: Mapping[str, Any]) -> dict[str, Any]:
+def ending_unreleased(entity_run: EntityRunState, stopped: Mapping[str, Any]) -> dict[str, Any]:
     """The answer of an entity that settles without having let go of its table, because nobody waits for that any
     longer: its ending, or ``stopped`` where it has none."""
-    answer = _as_reached(entity_run.ending or stopped, entity_run.last)
+    answer = _with_last_state(entity_run.ending or stopped, entity_run.last)
     message = f"{answer.get('message', '')} {_HELD} whatever that waited for did not answer."
     return {**answer, "message": message}
 
 
-def _as_reached(ending: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
+def _with_last_state(ending: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
     """An ending with what the last answer says of the table."""
-    return {**ending, "table_gone": None, **{key: last[key] for key in _REACHED if key in last}}
+    return {**ending, "table_gone": None, **{key: last[key] for key in _CHANGED_BY_RELEASE if key in last}}
 
 
 def _after_continue(entity_run: EntityRunState, progressed: bool, now: datetime) -> Verdict:

@@ -89,7 +89,7 @@ class Mirroring:
         self._findings: dict[str, Finding] = {}
         self._readable = ""  # why mirrored tables cannot be read; empty where they can
         self._shown_after: float | None = None
-        self._told = False
+        self._has_status = False
         self._silent_since = time.monotonic()
 
     def statuses(self) -> list[TableStatus] | None:
@@ -163,9 +163,9 @@ class Mirroring:
 
     def _note_status(self, tables: Sequence[TableStatus] | None) -> None:
         if tables is not None:
-            self._told = True
+            self._has_status = True
             return
-        if not self._told and time.monotonic() - self._silent_since > STATUS_SECONDS:
+        if not self._has_status and time.monotonic() - self._silent_since > STATUS_SECONDS:
             raise _NoStatusError
 
     def _found(self, id_: str, holds: Holds, seen: str, seconds: float | None = None) -> None:
@@ -193,7 +193,7 @@ class Mirroring:
         moment = yield Wait(table, _applied(3), SHOW_SECONDS)
         self._shown_after = moment.seconds if moment.met else None
         self._judge("shows", moment.met, moment.words, moment.seconds)
-        self._found("status_told", "yes" if self._told else "no", moment.words)
+        self._found("status_told", "yes" if self._has_status else "no", moment.words)
         self._compare_status_file()
         if not moment.met:
             return
@@ -373,7 +373,7 @@ class Mirroring:
 
     def _compare_status_file(self) -> None:
         if not self._settings.fabric_api_url:
-            self._found("status_file", "yes" if self._told else "unknown", "it is what is asked")
+            self._found("status_file", "yes" if self._has_status else "unknown", "it is what is asked")
             return
         by_api = self.statuses()
         try:

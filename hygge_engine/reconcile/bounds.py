@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bound:
-    """``settled`` are the source's rows that the last load has seen as they are. What ``moving`` yields has changed
+    """``unmoved`` are the source's rows that the last load has seen as they are. What ``moving`` yields has changed
     since (None: nothing is known of that), so that its keys say nothing about the destination. ``late`` are in addition
     the rows that the next load reads again, because some of them may have been committed late. ``text`` says what is
     compared."""
 
     text: str
-    settled: ReadWindow
+    unmoved: ReadWindow
     moving: ReadWindow | None = None
     late: ReadWindow | None = None
 
     @property
     def tracks_changes(self) -> bool:
-        """Whether the settled rows are all rows, those that have changed since included."""
+        """Whether the unmoved rows are all rows, those that have changed since included."""
         return self.moving is not None and self.moving.cursor == CHANGE_TRACKING
 
     def moved(self, home: Home) -> ReadWindow | None:
-        """`moving` as of now. To be asked once the settled rows have been read: what changed before is in it."""
+        """`moving` as of now. To be asked once the unmoved rows have been read: what changed before is in it."""
         if self.moving is None or not self.tracks_changes:
             return self.moving
         return ReadWindow(CHANGE_TRACKING, self.moving.lower, home.high_water(CHANGE_TRACKING).value)

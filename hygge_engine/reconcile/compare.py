@@ -227,8 +227,8 @@ class _Comparison:
         self._not_compared = tuple(dict.fromkeys([*left_out, *state.removed_columns]))
         key = tuple(name for name in state.key_columns if name in landed)
         self._cursor = ""
-        if bound.settled.cursor is not None and (state.watermark and state.watermark.type in ("datetime", "int")):
-            spelt = self._polish.landed_name(bound.settled.cursor) or ""
+        if bound.unmoved.cursor is not None and (state.watermark and state.watermark.type in ("datetime", "int")):
+            spelt = self._polish.landed_name(bound.unmoved.cursor) or ""
             self._cursor = spelt if spelt in landed else ""
         self._keeps_versions = destination.keeps_versions and bool(key)
         rank = self._cursor if self._keeps_versions else ""
@@ -313,7 +313,7 @@ class _Comparison:
 
     def counts(self, found: Reconciliation) -> Reconciliation:
         """Compare numbers of rows. Those that are moving may be in the destination already, or not yet."""
-        source = self._home.count(self._bound.settled)
+        source = self._home.count(self._bound.unmoved)
         self._watch.read("source", source)
         with HashedRows() as keys, HashedRows() as moving:
             if self._keeps_versions:
@@ -337,7 +337,7 @@ class _Comparison:
             moving=moved,
             hint=_COMPARE_ROWS.format(self._entity.id),
         )
-        if found.verdict == "differs" and self._home.count(self._bound.settled) != source:
+        if found.verdict == "differs" and self._home.count(self._bound.unmoved) != source:
             return _behind(found, _CHANGING, _AGAIN)
         return found
 
@@ -367,7 +367,7 @@ class _Comparison:
 
     def _read_source(self) -> Generator[Frame]:
         """The source's settled rows as they land."""
-        with closing(self._home.read(self._bound.settled)) as batches:
+        with closing(self._home.read(self._bound.unmoved)) as batches:
             for batch in batches:
                 yield self._as_landed(batch.rows)
 

@@ -78,7 +78,7 @@ def claim_among(others: Iterable[tuple[str, StateStore]], entity: str, is_here: 
     for other, states in sorted(others, key=lambda found: _name_in_flow(found[0]) != own):
         with suppress(LandingUnreadable):
             state = states.read()
-            if state is not None and is_here(state.settled_in or ""):
+            if state is not None and is_here(state.place_of_rows or ""):
                 return Claim(other, state, states)
     return None
 

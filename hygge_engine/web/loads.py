@@ -16,7 +16,7 @@ from hygge_engine.orchestration.durable_status import (
     output_of,
     request_of,
 )
-from hygge_engine.orchestration.load import CARRIED
+from hygge_engine.orchestration.load import EARLIER_HISTORY
 from hygge_engine.web.door import base_url, is_load_id
 from hygge_engine.web.responses import Response, problem
 
@@ -67,7 +67,7 @@ def can_stop(status: DurableStatus) -> bool:
 
 def waits(status: DurableStatus) -> bool:
     """Whether a load has yet to look at its first table."""
-    has_begun = CARRIED in request_of(status) or custom_status_of(status).get("phase") not in (None, "planning")
+    has_begun = EARLIER_HISTORY in request_of(status) or custom_status_of(status).get("phase") not in (None, "planning")
     return is_running(status) and not has_begun
 
 

@@ -22,6 +22,6 @@ class Recorder:
         self.thread.add(threading.get_ident())
         self.progress.setdefault(entity, []).append(rows)
 
-    def entity_settled(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
+    def entity_ended(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
         self.thread.add(threading.get_ident())
         self.settled[entity] = result

@@ -20,7 +20,7 @@ class Nobody:
     def entity_progress(self, flow: str, entity: str, rows: int, bytes_: int) -> None:
         return
 
-    def entity_settled(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
+    def entity_ended(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
         return
 
 

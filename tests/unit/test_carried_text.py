@@ -23,7 +23,7 @@ from hygge_engine.errors import HomeNotFound
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.orchestration.local import LocalLoad
 from hygge_engine.orchestration.request import LoadRequest
-from hygge_engine.plain_text import CARRIED_LIMIT_CHARACTERS, carried
+from hygge_engine.plain_text import RECORDED_LIMIT_CHARACTERS, recordable
 from hygge_engine.telemetry.lineage.lineage import Lineage
 from hygge_engine.telemetry.lineage.settings import LineageSettings
 from hygge_engine.telemetry.telemetry import Telemetry
@@ -124,7 +124,7 @@ def test_a_load_is_remembered_whatever_it_carries(remembered: Remembered, text: 
     json.dumps(summary, ensure_ascii=False).encode()
     assert summary["journal"]["status"] == "settled", summary["journal"]
     row = remembered.row(load_id)
-    assert (row["requested_by"], row["principal"]) == (carried(text), carried(text))
+    assert (row["requested_by"], row["principal"]) == (recordable(text), recordable(text))
     assert row["status"] == ("skip" if kind == "skipped" else "fail")
     assert load_id in remembered.mirrored()
     for span in remembered.machine.spans():
@@ -176,14 +176,14 @@ def test_whoever_is_told_what_a_caller_claims_is_told_who_has_signed_in(
 
 @given(TEXT)
 def test_what_is_carried_is_valid_bounded_and_otherwise_as_it_was(text: str) -> None:
-    shown = carried(text)
-    assert len(shown.encode()) <= 6 * CARRIED_LIMIT_CHARACTERS
-    assert carried(shown) == shown or len(text) > CARRIED_LIMIT_CHARACTERS
+    shown = recordable(text)
+    assert len(shown.encode()) <= 6 * RECORDED_LIMIT_CHARACTERS
+    assert recordable(shown) == shown or len(text) > RECORDED_LIMIT_CHARACTERS
     try:
         text.encode()
     except UnicodeEncodeError:
         return
-    assert shown == text or len(text) > CARRIED_LIMIT_CHARACTERS
+    assert shown == text or len(text) > RECORDED_LIMIT_CHARACTERS
 
 
 @given(TEXT)
@@ -191,4 +191,4 @@ def test_every_text_of_an_answer_is_carried(text: str) -> None:
     fields = ["message", "error", "hint", "primary_key", "watermark_column", "watermark", "expectations", "reached"]
     texts: dict[str, Any] = dict.fromkeys(fields, text)
     answer = SliceResult("done", **texts)
-    assert {getattr(answer, name) for name in fields} == {carried(text)}
+    assert {getattr(answer, name) for name in fields} == {recordable(text)}

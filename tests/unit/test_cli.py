@@ -439,9 +439,9 @@ def test_bars_show_progress_and_settled_entities_on_a_terminal(tmp_path: Path) -
             display.planned([{"flow": "f", "entity": "orders"}, {"flow": "f", "entity": "stock"}])
             display.entity_progress("f", "orders", 1200, 4096)
             display.slice_answered("f", "orders", SliceResult("failed", message="deadlock victim", transient=True))
-            display.entity_settled("f", "orders", {"status": "done", "rows": 2400, "bytes": 9000})
+            display.entity_ended("f", "orders", {"status": "done", "rows": 2400, "bytes": 9000})
             display.stopping()
-            display.entity_settled("f", "stock", {"status": "failed", "error": "home.not_found"})
+            display.entity_ended("f", "stock", {"status": "failed", "error": "home.not_found"})
         terminal.seek(0)
         text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.read())
     assert re.search(r"✓ f\.orders +2,400 rows +9\.0 kB", text)
@@ -453,7 +453,7 @@ def test_bars_show_progress_and_settled_entities_on_a_terminal(tmp_path: Path) -
 
 def test_no_color_is_respected() -> None:
     script = "from hygge_engine.cli.display_lines import *; from rich.console import Console; import sys\n"
-    script += "Console(force_terminal=True).print(settled_line('f', 'e', {'status': 'failed'}, 1))"
+    script += "Console(force_terminal=True).print(ended_line('f', 'e', {'status': 'failed'}, 1))"
     for environment, coloured in (({"NO_COLOR": "1"}, False), ({}, True)):
         output = subprocess.run(
             [sys.executable, "-c", script],

@@ -581,3 +581,12 @@ def test_the_request_is_carried_unchanged(short_histories: int) -> None:
     assert (summary["load_id"], summary["requested_by"]) == ("c7", "somebody")
     settling = next(run for run in load.runs if run.name == "settle_load")
     assert settling.input["request"] == {"coordinator_run_id": "c7", "requested_by": "somebody"}
+
+
+def test_a_load_that_an_earlier_version_began_goes_on() -> None:
+    planned = plan(1)
+    begun = {"index": 0, "entity": planned.pop("entities")[0], "attempts": 1, "troubles": 1, "trouble": "It was busy."}
+    earlier = {"plan": planned, "started": START.isoformat(), "entities": 1, "answers": [], "ready": [begun]}
+    load = host(lambda task: (1.0, done()), input={"carried": {**earlier, "deferred": []}})
+    assert load.run()["success"] == 1
+    assert settled(load)[0]["message"] == "Recovered from 1 failed attempts, the last: It was busy."

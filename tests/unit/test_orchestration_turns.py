@@ -44,12 +44,12 @@ def test_nobody_begins_before_the_schedule_with_a_table_that_it_waits_for() -> N
     turns = Turns(AT_ONCE)
     with turns.take(SCHEDULED, ORDERS):
         pass
-    turns.told("load-1", STOCK, busy=True)  # another's wish counts nothing
-    turns.told(SCHEDULED, ORDERS, busy=True)
+    turns.record_result("load-1", STOCK, busy=True)  # another's wish counts nothing
+    turns.record_result(SCHEDULED, ORDERS, busy=True)
     for table, expected in ((ORDERS, False), (STOCK, True), (None, True)):  # None: it has begun and goes on
         with turns.take("load-2", table, connection="shop") as taken:
             assert taken is expected, table
-    turns.told(SCHEDULED, ORDERS, busy=False)
+    turns.record_result(SCHEDULED, ORDERS, busy=False)
     with turns.take("load-2", ORDERS, connection="shop") as taken:
         assert taken
 
@@ -86,7 +86,7 @@ def test_a_scheduled_load_that_is_heard_of_no_more_keeps_nothing(monkeypatch: py
     turns = Turns(AT_ONCE)
     with turns.take(SCHEDULED, ORDERS):
         pass
-    turns.told(SCHEDULED, ORDERS, busy=True)
+    turns.record_result(SCHEDULED, ORDERS, busy=True)
     monkeypatch.setattr("hygge_engine.orchestration.turns.AT_WORK_SECONDS", -1.0)
     with ExitStack() as flood:
         assert others_taken(turns, flood, ORDERS) == AT_ONCE - 1

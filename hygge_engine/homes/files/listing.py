@@ -174,15 +174,15 @@ def _split(lake: Lake, pattern: str) -> tuple[str, str | None]:
 def _is_on_the_way(path: str, glob: str) -> bool:
     """Whether files below ``path``, were it a folder, could match."""
     parts = [part for part in glob.split("/") if part not in ("", ".")]
-    return not any(_is_hidden(part) for part in path.split("/")) and bool(_reached(path, parts) - {len(parts)})
+    return not any(_is_hidden(part) for part in path.split("/")) and bool(_glob_parts_used(path, parts) - {len(parts)})
 
 
 def _matches(path: str, glob: str) -> bool:
     parts = [part for part in glob.split("/") if part not in ("", ".")]
-    return len(parts) in _reached(path, parts)
+    return len(parts) in _glob_parts_used(path, parts)
 
 
-def _reached(path: str, glob: Sequence[str]) -> set[int]:
+def _glob_parts_used(path: str, glob: Sequence[str]) -> set[int]:
     """How many parts of a glob a path may have used up. The work grows with both, and not with the ways to match."""
     reached = _skipping({0}, glob)
     for part in path.split("/"):

@@ -14,7 +14,7 @@ from hygge_engine.homes.mssql.catalogue import Source, describe_source
 from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session
 from hygge_engine.homes.mssql.sessions import check_answers, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
-from hygge_engine.homes.mssql.tracking import VERSIONS, why_untold
+from hygge_engine.homes.mssql.tracking import VERSIONS, explain_missing_grant
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
 from hygge_engine.lake.probe import clock_check
 from hygge_engine.plain_text import counted
@@ -305,7 +305,7 @@ def _check_table_tracking(session: Session, source: Source, *, needed: bool) -> 
     if current is None:
         text, remedy = "off in this database", "ALTER DATABASE … SET CHANGE_TRACKING = ON."
     else:
-        text, remedy = why_untold(session, source.tracked, source.name)
+        text, remedy = explain_missing_grant(session, source.tracked, source.name)
     if not needed:
         return DoctorCheck("change tracking", "ok", text, how)
     return DoctorCheck("change tracking", "failed", text, how, f"{remedy} Or choose a watermark.column.")

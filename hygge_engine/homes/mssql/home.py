@@ -43,7 +43,14 @@ from hygge_engine.homes.mssql.ranges import RANGES_PER_READER, KeyRange, positio
 from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session, whole
 from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
-from hygge_engine.homes.mssql.tracking import BEGAN, OPERATION, VERSIONS, changes_source, split_deletes, why_untold
+from hygge_engine.homes.mssql.tracking import (
+    BEGAN,
+    OPERATION,
+    VERSIONS,
+    changes_source,
+    explain_missing_grant,
+    split_deletes,
+)
 from hygge_engine.homes.mssql.trial import Trial
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, exact_text, keeps_apart, loss
 from hygge_engine.homes.mssql.values import Parameter, parameter, to_text
@@ -446,7 +453,7 @@ class MssqlHome:
                 hint="ALTER DATABASE … SET CHANGE_TRACKING = ON (CHANGE_RETENTION = 7 DAYS, AUTO_CLEANUP = ON).",
             )
         if oldest is None:
-            reason, hint = why_untold(self._open(), source.tracked, source.name)
+            reason, hint = explain_missing_grant(self._open(), source.tracked, source.name)
             raise CursorUnusable(reason, hint=hint)
         return HighWater(str(current), "version", oldest=str(oldest), since=self._tracked_since(source.tracked))
 

@@ -49,7 +49,7 @@ def changes_source(source: str, columns: Sequence[SourceColumn], key: Sequence[s
     return f"({select(', '.join(selected), changes, f'c.SYS_CHANGE_VERSION <= ? AND {has_row}')}) AS [changes]"
 
 
-def why_untold(session: Session, table: str, name: str) -> tuple[str, str]:
+def explain_missing_grant(session: Session, table: str, name: str) -> tuple[str, str]:
     """Why a database that tracks changes does not tell the oldest version of a table's, and what to do."""
     switch, grant = f"ALTER TABLE {table} ENABLE CHANGE_TRACKING", f"GRANT VIEW CHANGE TRACKING ON {table} TO the login"
     try:

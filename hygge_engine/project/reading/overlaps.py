@@ -86,7 +86,7 @@ class Overlaps:
         for written in by_path:
             at = written.at
             first = folders.setdefault((at.root, at.fixed, at.table), written)
-            if first is not written and not _is_told_already(first.entity, written.entity):
+            if first is not written and not _is_reported_already(first.entity, written.entity):
                 self._add(
                     written,
                     f"`{written.entity.id}` lands in the same place as `{first.entity.id}`, in other words",
@@ -113,7 +113,7 @@ def _reads_kept(at: Location, kept: Location) -> bool:
     return at.fixed[: len(fixed) + 1] != (*fixed, _CANONICAL) and at.reaches(kept)
 
 
-def _is_told_already(one: Entity, other: Entity) -> bool:
+def _is_reported_already(one: Entity, other: Entity) -> bool:
     return one.store.destination(one.name).casefold() == other.store.destination(other.name).casefold()
 
 

@@ -105,7 +105,7 @@ class TableLease(ABC):
     @property
     def moved_from(self) -> str:
         """Where rows settled so far, if that is not where they would settle now; else nothing."""
-        return "" if self.state.settled_in is None or self.owns_place else self.state.settled_in or ""
+        return "" if self.state.place_of_rows is None or self.owns_place else self.state.place_of_rows or ""
 
     @property
     def owns_place(self) -> bool:
@@ -178,7 +178,7 @@ class TableLease(ABC):
                 self.state,
                 epoch=epoch,
                 place=self.place,
-                landed_in=self.state.settled_in,
+                landed_in=self.state.place_of_rows,
                 author=self.author or self.state.author,
                 open=replace(opened, before=self.state.shape),
                 set_aside=self.state.set_aside if opened.mode == "reload" else None,

@@ -232,7 +232,7 @@ class LandingState:
         """The state with what was set aside open again where no reload is; it settles where its rows are."""
         if self.open is not None or self.set_aside is None:
             return self
-        return replace(self, open=self.set_aside, set_aside=None, place=self.settled_in or self.place)
+        return replace(self, open=self.set_aside, set_aside=None, place=self.place_of_rows or self.place)
 
     @property
     def has_history(self) -> bool:
@@ -257,7 +257,7 @@ class LandingState:
         return hashlib.blake2b(moved.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
     @property
-    def settled_in(self) -> str | None:
+    def place_of_rows(self) -> str | None:
         """Where what we have written is, an emptied table included; None where nothing is, "" where nobody knows.
 
         Documents of earlier versions have only ``place`` to say it.
@@ -268,7 +268,7 @@ class LandingState:
 
     def owns(self, place: str) -> bool:
         """Whether what is at ``place`` has been written by us, or was handed over to us."""
-        return self.settled_in in ("", place)
+        return self.place_of_rows in ("", place)
 
     def to_json(self, nonce: str) -> bytes:
         """The document, readable by people."""

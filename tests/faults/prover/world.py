@@ -13,9 +13,9 @@ from typing import Any, Literal
 from devcloud.replicator import Replicator, ReplicatorOptions
 from hygge_engine.journal import Journal, ProgressFiles
 from hygge_engine.lake.local import LocalLake
+from hygge_engine.orchestration.concurrency import EntityRunState
 from hygge_engine.orchestration.payloads import PlannedEntity
 from hygge_engine.orchestration.verdict import judge
-from hygge_engine.orchestration.window import EntityRunState
 from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.landing.state import LandingState
 from tests.faults.prover.invariants import check

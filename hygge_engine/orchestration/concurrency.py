@@ -15,29 +15,32 @@ from typing import Any
 
 from hygge_engine.orchestration.payloads import PlannedEntity
 
-# The fields of a journey that are moments.
+# The fields of an entity run that are moments.
 _TIMES = ("failing_since", "waiting_since")
+
+# What fields were called by an earlier version, whose running loads this one goes on with.
+_FORMER_NAMES = {"troubles": "failed_attempts", "trouble": "last_failure"}
 
 
 @dataclass
 class EntityRunState:
     """One entity on its way through a load.
 
-    ``attempts`` counts the activities scheduled so far, ``troubles`` those that failed, ``trouble`` says what the last
-    of these said. ``failures`` and ``crashes`` count in a row: a slice that gets ahead starts them again.
-    ``failing_since`` is the time of the first failure of the row. ``idle`` counts the slices in a row that changed
-    nothing, ``waiting_since`` is since when they have waited in vain. ``beginnings`` counts how often the entity had to
-    begin again. ``started`` (ISO 8601) is when the first slice began, and ``last`` the last answer of a slice.
-    ``connections`` are those that the running slice was given. ``busy`` counts the answers in a row that another load
-    owns the table. ``ending`` is the answer that the entity settles with as soon as it has let go of its table; until
-    then its slices do nothing else.
+    ``attempts`` counts the activities scheduled so far, ``failed_attempts`` those that failed, ``last_failure`` is the
+    message of the last of these. ``failures`` and ``crashes`` count in a row: a slice that gets ahead starts them
+    again. ``failing_since`` is the time of the first failure of the row. ``idle`` counts the slices in a row that
+    changed nothing, ``waiting_since`` is since when they have waited in vain. ``beginnings`` counts how often the
+    entity had to begin again. ``started`` (ISO 8601) is when the first slice began, and ``last`` the last
+    answer of a slice. ``connections`` are those that the running slice was given. ``busy`` counts the answers in a row
+    that another load owns the table. ``ending`` is the answer that the entity ends with as soon as it has let go of
+    its table; until then its slices do nothing else.
     """
 
     index: int
     entity: PlannedEntity
     attempts: int = 0
-    troubles: int = 0
-    trouble: str = ""
+    failed_attempts: int = 0
+    last_failure: str = ""
     failures: int = 0
     crashes: int = 0
     idle: int = 0
@@ -59,7 +62,7 @@ class EntityRunState:
     def from_json(cls, value: Mapping[str, Any]) -> EntityRunState:
         """The inverse of `to_json`."""
         times = {name: datetime.fromisoformat(at) if (at := value.get(name)) else None for name in _TIMES}
-        return cls(**{**value, **times})
+        return cls(**{_FORMER_NAMES.get(name, name): each for name, each in {**value, **times}.items()})
 
     @property
     def connection(self) -> str:
@@ -78,10 +81,11 @@ class EntityRunState:
 
 
 class ConcurrencyWindow:
-    """At most ``concurrency`` journeys run at once, and on one connection those that its ``pools[connection]`` suffices
-    for; one that needs more than the whole pool runs alone. What nobody waits for is given to one that can use it.
+    """At most ``concurrency`` entity runs go on at once, and on one connection those for which its
+    ``pools[connection]`` suffices; one that needs more than the whole pool runs alone. What nobody waits for is given
+    to one that can use it.
 
-    Ready journeys run in the order of the plan, so that one which has begun goes on before another begins.
+    Ready entity runs go on in the order of the plan, so that one which has begun goes on before another begins.
     """
 
     def __init__(self, entity_runs: Iterable[EntityRunState], concurrency: int, pools: Mapping[str, int]) -> None:
@@ -110,11 +114,11 @@ class ConcurrencyWindow:
 
     @property
     def next_due(self) -> datetime | None:
-        """When the first deferred journey may run again."""
+        """When the first deferred entity run may run again."""
         return self._deferred[0][0] if self._deferred else None
 
     def start_next(self) -> EntityRunState | None:
-        """Take the next journey that may run now, or None."""
+        """Take the next entity run that may run now, or None."""
         if self._free < 1:
             return None
         # Over the connections, of which there are few, not over the entities.
@@ -134,7 +138,7 @@ class ConcurrencyWindow:
         return entity_run
 
     def _share_of(self, entity_run: EntityRunState) -> int:
-        """What a journey is given of its connection: more than it needs only where nothing is left to come for it."""
+        """What an entity run gets of its connection: more than it needs only where nothing is left to come for it."""
         needed = entity_run.connections_at_once
         if self._ready[entity_run.connection] or self._deferred:
             return needed
@@ -147,17 +151,17 @@ class ConcurrencyWindow:
         return not entity_run.connection or not taken or taken + entity_run.connections_at_once <= pool
 
     def stop(self, entity_run: EntityRunState) -> None:
-        """Give back the place of a journey whose activity has answered."""
+        """Give back the place of an entity run whose activity has answered."""
         self._free += 1
         self._running -= 1
         self._taken[entity_run.connection] -= entity_run.connections
 
     def resume(self, entity_run: EntityRunState) -> None:
-        """Let a journey run again as soon as there is a place."""
+        """Let an entity run go on as soon as there is a place."""
         heapq.heappush(self._ready[entity_run.connection], entity_run.index)
 
     def defer(self, entity_run: EntityRunState, due: datetime) -> None:
-        """Let a journey run again, but not before ``due``."""
+        """Let an entity run go on, but not before ``due``."""
         self._runs[entity_run.index] = entity_run
         heapq.heappush(self._deferred, (due, entity_run.index))
 
@@ -175,7 +179,7 @@ class ConcurrencyWindow:
         return [(due, self._runs[index]) for due, index in sorted(self._deferred)]
 
     def drain(self) -> list[EntityRunState]:
-        """Take out all journeys that do not run, in the order of the plan."""
+        """Take out all entity runs that are not running, in the order of the plan."""
         entity_runs = self.ready_runs() + [entity_run for _, entity_run in self.deferred_runs()]
         self._ready.clear()
         self._deferred.clear()
