@@ -40,5 +40,6 @@ def landed(state: LandingState) -> str:
         f"landed in {where}" if state.place_of_rows is not None else "nothing has landed yet",
         f"from {author.source}" if author and author.source else "",
         f"last on {author.began}" if author and author.began else "",
+        f"with a load that began on {state.open.started} and has not ended" if state.open else "",
     ]
     return ", ".join(part for part in parts if part)

@@ -74,6 +74,8 @@ def _with_claim(adoption: Adoption, claim: Claim | None, entity: Entity) -> Adop
         adoption.confirm()
 
     then = f"{adoption.then} Loads of {claim.entity} are refused from then on."
+    if claim.state.open is not None:
+        then += " What the one that has not ended has staged is not published any more."
     return replace(adoption, found=f"{adoption.found}; {claimed(claim)}", then=then, confirm=confirm)
 
 
@@ -93,8 +95,12 @@ def _hand_over(destination: Destination[Any], found: LandingState, author: Autho
     state = states.read()
     if state is None or state.author != found.author:
         raise LandingFenced(f"the landing state of {destination.table_name} has changed meanwhile: look again")
-    adopted = state.adopted if same else datetime.now(UTC).isoformat("T", "seconds")
-    _write_over(states, state, author=author, adopted=adopted)
+    changes: dict[str, Any] = {"author": author}
+    if not same:
+        changes["adopted"] = datetime.now(UTC).isoformat("T", "seconds")
+        if state.open is not None:  # the old rows may be gone: it is finished, and is no full_drop of the new source
+            changes["open"] = replace(state.open, handed_over=True)
+    _write_over(states, state, **changes)
 
 
 def _write_over(states: StateStore, state: LandingState, whose: str = "", **changes: Any) -> None:

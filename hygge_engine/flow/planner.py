@@ -127,6 +127,7 @@ class LoadPlanner:
             if drift.rebuilds and not self._task.is_backfill:
                 mode = "reload"
             elif drift.refused or drift.rebuilds:  # a window is no reload, and must not bring another type either
+                _check_is_not_handed_over(self._destination, self._lease.state)
                 raise SchemaChanged(change, hint=RELOAD_HINT)
             if change:
                 self._notes.append(change)
@@ -137,6 +138,7 @@ class LoadPlanner:
         if self._entity.watermark is not None and self._entity.watermark.primary_key:
             spelling_of(source, [self._entity.watermark.primary_key], "watermark")
         if mode != "reload":
+            _check_is_not_handed_over(self._destination, self._lease.state)
             self._check_key(keys)
         opened = self._window(mode, merges=self._destination.merges and bool(keys))
         if opened is None:
@@ -434,17 +436,23 @@ def look_at_place(
 ) -> list[str]:
     """Whether rows of these columns can settle where they are to, before the first of them is read; also what is there
     of somebody else, and stays. Raises ColumnRefused, NotOurs, LandingBroken."""
-    if state.adopted and mode != "reload":
-        raise LandingBroken(
-            f"{destination.table_name} was handed over on {state.adopted[:10]}, and its rows are not from this source",
-            hint="Load it once with run_type full_drop, which replaces them; increments go on from there.",
-        )
+    if mode != "reload":
+        _check_is_not_handed_over(destination, state)
     destination.check_columns(list(columns), state.columns)
     schema = pa.schema([field for field in polish.table.schema if field.name in columns])
     try:
         return destination.check_place(state, schema, reload=mode == "reload")
     except NotOurs as error:
         raise naming_owner(error, destination) from error
+
+
+def _check_is_not_handed_over(destination: Destination[Any], state: LandingState) -> None:
+    """Raise LandingBroken where what has landed is to be replaced first."""
+    if state.adopted:
+        raise LandingBroken(
+            f"{destination.table_name} was handed over on {state.adopted[:10]}, and its rows are not from this source",
+            hint="Load it once with run_type full_drop, which replaces them; increments go on from there.",
+        )
 
 
 def _reading_order(source: SourceSchema) -> tuple[str, ...]:

@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 from devcloud.onelake import OneLake
 from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.cli.app import app
-from hygge_engine.errors import HomeUnavailable, LakeError, LandingBroken, NotOurs
+from hygge_engine.errors import HomeUnavailable, LakeError, LandingBroken, LandingBusy, NotOurs
+from hygge_engine.flow import blocked
 from hygge_engine.flow.factory import open_table
 from hygge_engine.flow.ownership import adoption_of
 from hygge_engine.lake import opening
@@ -28,6 +29,7 @@ from hygge_engine.lake.local import LocalLake
 from hygge_engine.orchestration.places import place_of
 from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.base import Adoption
+from hygge_engine.stores.landing import lease
 from tests.faults.world import FragileLake, Killed, World
 from tests.integration.mssql_server import ServerProcess
 from tests.integration.onelake_clients import ITEM, WORKSPACE
@@ -891,6 +893,82 @@ def test_a_table_that_is_handed_to_another_flow_is_no_longer_that_of_the_first(
     assert (code, "it is the table of other.orders of the project 'second'" in said) == (1, True)
     assert hygge(second, "go")[0] == 0
     assert "There is nothing to hand over" in hygge(second, "adopt", "orders")[1]
+
+
+def die_at(crash: int, warehouse: FileWarehouse, monkeypatch: pytest.MonkeyPatch, run_type: RunType) -> bool:
+    """Whether a load `third` died at its ``crash``-th change; else it has ended."""
+    fragile = FragileLake(LocalLake(warehouse.directory / "project/out"))
+    fragile.die_at = crash
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "open_directory", lambda path, reach, lake=fragile: lake)
+        try:
+            assert warehouse.run("third", run_type).status == "done"
+        except Killed:
+            return True
+    return False
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize(
+    ("format_", "run_type", "heir", "steps"),
+    [
+        ("csv", "incremental", "a project of another name", 1),
+        ("csv", "full_drop", "a project of another source", 2),
+        ("delta", "full_drop", "a project of another source", 3),
+        ("csv", "full_drop", "another entity", 2),
+        ("delta", "incremental", "another entity", 3),
+    ],
+)
+def test_a_table_that_is_handed_over_in_the_middle_of_a_load_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str, run_type: RunType, heir: str, steps: int
+) -> None:
+    """Whatever the load that died has left: its rows and those of another source never mix, and it publishes nothing
+    any more."""
+    died = 0
+    for crash in range(2, 60, steps):
+        first = local(tmp_path / str(crash), monkeypatch, format_)
+        first.directory.mkdir()
+        first.source.put(1, 2)
+        assert first.run("first", "incremental").status == "done"
+        first.source.put(3)
+        if format_ == "csv":
+            put_others(first.folder)
+        if not die_at(crash, first, monkeypatch, run_type):
+            break
+        died += 1
+        second = first
+        if heir == "another entity":
+            settings = {"type": "local", "format": format_, "path": "out", "table_name": first.name}
+            second = FileWarehouse(first.directory, monkeypatch, "others", settings, first.folder)
+        elif heir == "a project of another source":
+            first.hygge = first.hygge.replace("database: shop", "database: market")
+            (first.directory / "source.json").unlink()
+            first.source.put(11, 12)
+        if second is first:
+            rename(first, "market")
+        left = contents(first.folder)
+        adoption = hand_over(second)
+        with pytest.raises(LandingBusy, match="load third"):  # its owner is not known to have died
+            adoption.confirm()
+        assert "has not ended" in adoption.found
+        assert ("not published any more" in adoption.then) == (heir == "another entity")
+        with monkeypatch.context() as patched:
+            for module in (blocked, lease):
+                patched.setattr(module, "has_ended", lambda process: True)
+            adoption.confirm()
+            assert contents(first.folder) == left
+            second.source.put(4)
+            result = second.run("heir", "incremental")
+            if heir != "a project of another name":
+                assert (result.error, "was handed over on" in result.message) == ("store.landing_broken", True), result
+                result = second.run("heir again", "full_drop")
+            assert result.status == "done"
+            assert second.rows() == second.source.rows
+            assert others_of(first.folder) == (OTHERS if format_ == "csv" else {})
+            if heir == "another entity":
+                assert first.slice("third", run_type, 2).error in ("store.not_ours", "store.landing_broken")
+                assert second.rows() == second.source.rows
+    assert died > 1
 
 
 @pytest.mark.parametrize("format_", ["csv", "delta"])

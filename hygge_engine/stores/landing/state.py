@@ -111,7 +111,8 @@ class OpenLoad:
 
     ``position`` is the home's, after the last row that is committed (staging: staged). ``after_intent`` is the
     position that holds once the intent is rolled forward, ``last`` whether nothing is left to read then. A
-    ``backfill`` leaves the table's watermark where it was; an ``unbounded`` load reads rows beyond ``upper`` as
+    ``backfill`` leaves the table's watermark where it was; ``handed_over`` is one whose rows come from another source
+    than those of whoever has been handed the table since; an ``unbounded`` load reads rows beyond ``upper`` as
     well. ``seen`` is the largest value of the cursor, up to ``upper``, among the rows read so far (see `LargestRead`).
     ``rows``, ``bytes`` and ``files`` are totals over all slices. ``message`` is what the journal should say of
     its beginning. ``order`` are the source's key columns with their types, in which ``position`` means something; empty
@@ -138,6 +139,7 @@ class OpenLoad:
     dropped_at: str = ""
     adopted: bool = False
     backfill: bool = False
+    handed_over: bool = False
     unbounded: bool = False
     order: tuple[str, ...] = ()
     told_apart: dict[str, str] = field(default_factory=dict)

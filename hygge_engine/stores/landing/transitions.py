@@ -35,7 +35,7 @@ def ended(state: LandingState) -> LandingState:
         reached = replace(opened.upper, boundary=opened.boundary or opened.upper.boundary)
     kept = None if opened.mode == "reload" else state.watermark
     newest = ({} if opened.mode == "reload" else state.newest) | opened.checked.newest
-    adopted = "" if opened.mode == "reload" else state.adopted
+    adopted = "" if opened.mode == "reload" and not opened.handed_over else state.adopted
     return replace(
         state,
         open=None,
