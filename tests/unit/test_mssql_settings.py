@@ -34,6 +34,9 @@ def connection(**keys: Any) -> MssqlConnection:
         ({"server": "(local)\\shop"}, "localhost\\shop"),
         ({"server": "::1,1533"}, "::1,1533"),
         ({"server": "10.0.0.7"}, "10.0.0.7,1433"),
+        ({"server": "localhost\\MSSQLSERVER"}, "localhost,1433"),
+        ({"server": ".\\mssqlserver,1533"}, "localhost,1533"),
+        ({"server": "tcp:sql.example\\ MSSQLServer", "port": 1533}, "sql.example,1533"),
         ({"server": "müller.example."}, "müller.example.,1433"),
     ],
 )
@@ -53,6 +56,7 @@ def test_the_address_is_a_host_with_its_port_or_an_instance(keys: dict[str, Any]
         ({"server": "np:sql.example"}, "over TCP alone: no `np:`"),
         ({"server": "np:\\\\.\\pipe\\sql\\query"}, "over TCP alone"),
         ({"server": "lpc:."}, "over TCP alone"),
+        ({"server": "(localdb)\\MSSQLLocalDB"}, "over TCP alone"),
         ({"server": "tcp:tcp:sql.example"}, "is no host"),
         ({"server": "a..b,1433"}, "expected a host name"),
         ({"server": "..,1433"}, "expected a host name"),

@@ -25,6 +25,10 @@ Authentication = Literal["sql", "managed_identity", "service_principal", "defaul
 
 DEFAULT_PORT = 1433
 
+# The instance that has no name: it listens on the default port, no browser knows it, and Microsoft's driver for Linux
+# does not take its name.
+_DEFAULT_INSTANCE = "MSSQLSERVER"
+
 # What Windows calls the machine itself; the names mean nothing to a resolver.
 _THIS_MACHINE = (".", "(local)")
 
@@ -53,6 +57,8 @@ def _checked_host(host: str) -> str:
     """A host as every driver and socket takes it. Raises ValueError with the reason where it is none."""
     if host[:4].lower() == "tcp:":
         host = host[4:].strip()
+    if host.lower() == "(localdb)":
+        raise ValueError("servers are reached over TCP alone, and LocalDB does not listen there")
     if host.lower() in _THIS_MACHINE:
         return "localhost"
     if ":" in host:
@@ -154,6 +160,8 @@ class MssqlConnection(ConnectionSettings):
             raise ValueError(f"a comma stands before the port of a SQL Server, no colon: {host}\\{found[1]},{found[2]}")
         if any(character in instance for character in ": "):
             raise ValueError(f"{instance!r} is no name of an instance: expected letters, digits, _ or $")
+        if instance.upper() == _DEFAULT_INSTANCE:
+            backslash = instance = ""
         return _checked_host(host) + backslash + instance + comma + port
 
     @model_validator(mode="after")

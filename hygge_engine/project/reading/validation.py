@@ -20,8 +20,14 @@ from hygge_engine.project.telling.problems import Problems, nearest
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 
-# Keys whose values have braces of their own.
-_FREE_TEXT = frozenset({"query"})
+# As other tools write placeholders.
+_DOUBLED = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
+
+# Keys whose values have braces of their own: SQL, and names of columns.
+_FREE_TEXT = frozenset({"query", "key", "key_columns", "as_text"})
+
+# What to do where a name has braces of its own that look like a placeholder.
+_WAYS_OUT = {"table": "A table whose name has braces is read by a `query`, with its `key`."}
 
 
 def merge(base: MappingNode | None, override: MappingNode) -> MappingNode:
@@ -68,6 +74,11 @@ def _fill(key: str, node: Node, values: Mapping[str, str], problems: Problems, k
         return replace(node, items=tuple(_fill(key, item, values, problems, keys) for item in node.items))
     if not isinstance(node.value, str):
         return node
+    doubled = [match for match in _DOUBLED.finditer(node.value) if match[1] in values]
+    for match in doubled:
+        problems.add(node.problem(f"`{match[0]}` is written with single braces here", expected=f"`{{{match[1]}}}`"))
+    if doubled:
+        return node
     for match in _PLACEHOLDER.finditer(node.value):
         intended = nearest(match[1], values)
         if match[1] not in values and (intended or key not in _FREE_TEXT):
@@ -75,7 +86,7 @@ def _fill(key: str, node: Node, values: Mapping[str, str], problems: Problems, k
                 node.problem(
                     f"`{{{match[1]}}}` is not a placeholder",
                     expected=" or ".join(f"{{{name}}}" for name in values),
-                    hint=f"Did you mean `{{{intended}}}`?" if intended else "",
+                    hint=f"Did you mean `{{{intended}}}`?" if intended else _WAYS_OUT.get(key, ""),
                 )
             )
     text = fill_text(node.value, values)
