@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import re
 import threading
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote, quote_plus, unquote, urlsplit
+from urllib.parse import quote_plus, unquote, urlsplit
 
 MASK: Final = "***"
 
@@ -80,6 +80,9 @@ class _Values:
             self._spellings.clear()
             self._longest_first = None
 
+    def __bool__(self) -> bool:
+        return bool(self._known)
+
     def __contains__(self, value: str) -> bool:
         return value.strip() in self._known
 
@@ -96,6 +99,14 @@ class _Values:
             return text
         return re.sub("|".join(found), lambda match: stands_for.get(match[0], MASK), text)
 
+    def find(self, text: str) -> list[tuple[int, int]]:
+        """Where in a text a value stands, however it is spelt: beginnings and ends, in their order."""
+        with self._lock:
+            spellings = self._longest_first if self._longest_first is not None else self._collect()
+        lowered = text.lower()
+        found = [spelling.pattern for spelling in spellings if spelling.lowered in lowered]
+        return [match.span() for match in re.finditer("|".join(found), text)] if found else []
+
     def _collect(self) -> list[_Spelling]:
         """Every spelling once, the long ones first: what begins like another one is tried before it."""
         found: dict[str, _Spelling] = {}
@@ -111,18 +122,13 @@ class _Values:
 
 
 def _spell_secret(value: str) -> Iterator[tuple[str, str]]:
-    """A secret as it is, and as URLs, JSON, HTML, Python, SQL, CSV and connection strings write it, in any case, and
-    within JSON or URLs once more; as hexadecimal digits and within Base64; and the parts that are secret by themselves:
-    the lines of one that has several, the signature of a SAS token."""
+    """A secret as it is, in any case, with and without the escapes of a URL's query, in hexadecimal digits and within
+    Base64; and the parts that are secret by themselves: the lines of one that has several, the signature of a SAS
+    token. All other escapes are undone in the text (`_plainer`)."""
     signatures = re.findall(r"(?:^|[?&;])sig=([^&;\s]{4,})", value)
     lines = [line for text in value.splitlines() if len(line := text.strip()) >= STANDS_ALONE_CHARACTERS]
     for part in dict.fromkeys([value, *signatures, *lines]):
-        escaped = [json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1], repr(part)[1:-1]]
-        escaped += [repr(_bytes(part))[2:-1], json.dumps(part)[1:-1].replace("/", "\\/"), html.escape(part)]
-        in_urls = [quote(part, safe=""), quote(part), quote_plus(part), unquote(part), quote(quote(part, safe=""))]
-        doubled = [part.replace(mark, 2 * mark) for mark in "}']\""]
-        twice = [json.dumps(json.dumps(part)[1:-1])[1:-1]]
-        for spelt in dict.fromkeys([part, *escaped, *in_urls, *doubled, *twice]):
+        for spelt in dict.fromkeys([part, quote_plus(part), part.replace(" ", "+"), unquote(part)]):
             literal = re.escape(spelt)
             stands_alone = len(spelt) < STANDS_ALONE_CHARACTERS
             yield spelt, rf"(?<!\w){literal}(?!\w)" if stands_alone else f"(?i:{literal})"
@@ -133,6 +139,79 @@ def _spell_secret(value: str) -> Iterator[tuple[str, str]]:
                 [*_within_base64(_bytes(part)), *_within_base64(part.encode("utf-16-le", "replace"))]
             ):
                 yield spelt, re.escape(spelt)
+
+
+# What stands for one character: in URLs, in JSON and programs, in HTML and XML, and doubled within marks.
+_U: Final = "[0-9a-fA-F]"
+_IN_UTF8: Final = (
+    "{0}[0-7]{1}|{0}[cCdD]{1}{0}[89abAB]{1}|{0}[eE]{1}(?:{0}[89abAB]{1}){{2}}|{0}[fF][0-7](?:{0}[89abAB]{1}){{3}}"
+    "|{0}{1}{{2}}"
+)
+_ESCAPES: Final = tuple(
+    re.compile(pattern)
+    for pattern in (
+        _IN_UTF8.format("%", _U),
+        rf"\\u[dD][89abAB]{_U}{{2}}\\u[dD][c-fC-F]{_U}{{2}}|\\u{_U}{{4}}|\\U000{_U}{{5}}|"
+        + _IN_UTF8.format(r"\\x", _U)
+        + r"|\\[\\\"'/abfnrtv]",
+        rf"&(?:#\d{{1,7}}|#[xX]{_U}{{1,6}}|[a-zA-Z]{{2,8}});",
+        r"''|\"\"|``|\}\}|\]\]",
+    )
+)
+_SHORT: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+# Escapes within escapes that are undone: those of a connection string within JSON, of JSON within a URL.
+_ESCAPES_DEEP: Final = 2
+
+
+def _character(escape: str) -> str:
+    """What an escape stands for."""
+    if escape[0] == "&":
+        return html.unescape(escape)
+    if escape[0] == "%" or escape[:2] == "\\x":
+        encoded = bytes.fromhex(escape.replace("%", "").replace("\\x", ""))
+        return encoded.decode() if len(encoded) > 1 or encoded < b"\x80" else encoded.decode("latin-1")
+    if escape[:2] in ("\\u", "\\U"):
+        units = [int(digits, 16) for digits in re.split(r"\\[uU]", escape)[1:]]
+        encoded = b"".join(unit.to_bytes(2 if len(units) > 1 else 4, "little") for unit in units)
+        return encoded.decode("utf-16-le" if len(units) > 1 else "utf-32-le", "replace")
+    return _SHORT.get(escape[1], escape[1])
+
+
+def _plainer(text: str, places: array[int], deep: int) -> Iterator[tuple[str, array[int]]]:
+    """A text with the escapes of one kind undone, of each kind that it has, and within these the next ones; with the
+    place in the first text that each character comes from, and the end."""
+    for escape in _ESCAPES if deep else ():
+        parts: list[str] = []
+        origin = array("q")
+        end = 0
+        for match in escape.finditer(text):
+            character = _character(match[0])
+            parts += (text[end : match.start()], character)
+            origin.extend(places[end : match.start()])
+            origin.extend([places[match.start()]] * len(character))
+            end = match.end()
+        if end:
+            parts.append(text[end:])
+            origin.extend(places[end:])
+            plain = "".join(parts)
+            yield plain, origin
+            yield from _plainer(plain, origin, deep - 1)
+
+
+def _mask_escaped(text: str) -> str:
+    """``text`` without the secrets that escapes hide, whichever characters are escaped."""
+    found = [
+        (places[start], places[end])
+        for plain, places in _plainer(text, array("q", range(len(text) + 1)), _ESCAPES_DEEP)
+        for start, end in _secrets.find(plain)
+    ]
+    shown, at = [], 0
+    for start, end in sorted(found):
+        if end > at:
+            shown += [text[at:start], MASK] if start >= at else []
+            at = end
+    return "".join([*shown, text[at:]])
 
 
 def _bytes(text: str) -> bytes:
@@ -218,7 +297,7 @@ def remember_name(key: str, value: str) -> None:
 
 def mask(text: str) -> str:
     """``text`` without secrets."""
-    return _secrets.replace(text)
+    return _mask_escaped(_secrets.replace(text)) if text and _secrets else text
 
 
 def mask_places(text: str) -> str:

@@ -4,6 +4,7 @@ error, no answer, no command and no log line shows it."""
 from __future__ import annotations
 
 import asyncio
+import base64
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,8 @@ FORMS = ['"${MY_THING}"', '"x${MY_THING}[y"', '{ a: ["${MY_THING}"] }', f'"{CANA
 
 # What rules over values might quote of it.
 PARTS = [CANARY.casefold(), *CANARY.casefold().split("[")]
+PARTS += [CANARY.encode(charset).hex() for charset in ("utf-8", "utf-16-le")]
+PARTS += [base64.b64encode(CANARY.encode(charset)).decode()[:-4].casefold() for charset in ("utf-8", "utf-16-le")]
 
 # The sample, whose password it is.
 OWNED = HYGGE.replace("${SHOP_PASSWORD}", "${MY_THING}")

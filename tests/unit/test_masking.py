@@ -6,10 +6,12 @@ import base64
 import html
 import json
 import logging
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, quote_plus
+from xml.sax.saxutils import escape
 
 import pytest
 from azure.core.credentials import AccessToken
@@ -75,6 +77,41 @@ def test_a_secret_is_found_however_it_is_written(written: str) -> None:
     assert shown.endswith(" after")
 
 
+# How programs write a text within another one.
+WRITERS: list[Callable[[str], str]] = [
+    quote,
+    lambda text: quote(text, safe=""),
+    lambda text: quote(text, safe="!'()*~"),
+    lambda text: re.sub("%..", lambda escape: escape[0].lower(), quote(text, safe="")),
+    json.dumps,
+    lambda text: json.dumps(text, ensure_ascii=False),
+    lambda text: json.dumps(text).replace("/", "\\/"),
+    repr,
+    ascii,
+    lambda text: repr(text.encode()),
+    html.escape,
+    lambda text: html.escape(text, quote=False),
+    escape,
+    lambda text: text.replace("}", "}}"),
+    lambda text: text.replace("]", "]]"),
+    lambda text: text.replace("'", "''"),
+    lambda text: text.replace('"', '""'),
+]
+
+
+@pytest.mark.parametrize("outer", WRITERS)
+def test_a_secret_is_found_in_any_two_escapes(outer: Callable[[str], str]) -> None:
+    secret = f"{SECRET}/<🙂>&;"
+    remember_secret(secret)
+    for inner in WRITERS:
+        shown = mask(f"before {outer(f'PWD={{{inner(secret)}}};')} after")
+        assert MASK in shown
+        assert "ss" not in shown
+        assert "rd" not in shown
+        assert shown.startswith("before ")
+        assert shown.endswith(" after")
+
+
 @pytest.mark.parametrize(
     ("secret", "written", "shown"),
     [
@@ -86,9 +123,11 @@ def test_a_secret_is_found_however_it_is_written(written: str) -> None:
         # A line of a secret is one; a secret that somebody has broken into lines is not found.
         ("abcdefgh\nijklmnop", "ijklmnop", MASK),
         ("abcdefgh", "abcd\nefgh", "abcd\nefgh"),
-        # Nor is one in escapes that nobody needs: each character by itself, or Base64 of Base64.
-        ("abcdefgh", "%61%62%63%64%65%66%67%68", "%61%62%63%64%65%66%67%68"),
-        ("abcdefgh", r"\u0061\u0062cdefgh", r"\u0061\u0062cdefgh"),
+        # Whichever characters are escaped, also within another kind of escape; not in three, nor Base64 of Base64.
+        ("abcdefgh", "%61%62%63%64%65%66%67%68", MASK),
+        ("abcdefgh", r"\u0061\u0062cdefgh", MASK),
+        ("abcdefgh", r"\u0025\u0036\u0031bcdefgh", MASK),
+        ("abcdefgh", "%5Cu0025\\u0036\\u0031bcdefgh", "%5Cu0025\\u0036\\u0031bcdefgh"),
         ("abcdefgh", "WVdKalpHVm1aMmc9", "WVdKalpHVm1aMmc9"),
         # A file's worth of text is none.
         ("a" * 16_385, "a" * 16_385, "a" * 16_385),
