@@ -1,4 +1,4 @@
-"""The errors of hygge-engine, one family per room. `__cause__` keeps what a driver or service said.
+"""The errors of hygge-engine: one family per package. `__cause__` keeps the error of the driver or service.
 
 ::
 
@@ -13,10 +13,10 @@
     │   ├── CursorUnusable            the watermark column cannot serve as a cursor
     │   ├── BoundUnusable             a bound of a window does not fit the watermark column
     │   ├── CursorMovedBack           the source's newest value is below what was loaded before
-    │   ├── ChangesExpired            the source has forgotten changes since the last load
+    │   ├── ChangesExpired            the source no longer has all changes since the last load
     │   ├── SourceChanged             a file that was read in part is not the same any more
     │   ├── Unreadable                a file is not what its format, or the types of its columns, say
-    │   └── UnsupportedType           a column's type has no place in the destination
+    │   └── UnsupportedType           the destination cannot hold a column's type
     ├── LakeError                   a data lake or local directory refused an operation
     │   ├── LakeNotFound              404
     │   ├── LakeConflict              409: exists already, or in use
@@ -24,19 +24,19 @@
     │   ├── LakeDenied                401, 403
     │   └── LakeUnavailable           transient: 408, 429, 430, 5xx, connection lost
     ├── StoreError                  rows cannot be landed
-    │   ├── LandingFenced             transient: another attempt has taken this table over
+    │   ├── LandingFenced             transient: another attempt has taken over this table
     │   ├── LandingBusy               transient: another load owns this table
-    │   ├── StoreUnavailable          transient: the destination did not answer, or somebody else writes to it
-    │   ├── FabricUnavailable         transient: Fabric's REST API did not answer
-    │   ├── LandingBroken             state and landing zone disagree, or somebody else writes there
+    │   ├── StoreUnavailable          transient: the destination did not respond, or another program writes to it
+    │   ├── FabricUnavailable         transient: Fabric's REST API did not respond
+    │   ├── LandingBroken             state and landing zone disagree, or another program writes there
     │   │   └── LandingUnreadable     the state is damaged, or was written by another version
-    │   ├── NotOurs                   what is in the place has not been written by a load of this entity
-    │   ├── ColumnRefused             the destination cannot bear a column's name
+    │   ├── NotOurs                   what exists at the destination was not written by this entity
+    │   ├── ColumnRefused             the destination cannot hold a column of this name
     │   ├── SchemaChanged             the source's columns no longer fit the mirrored table
     │   └── NotReadable               what has been landed cannot be read back
     ├── ExpectationError            rows that arrive are not what the settings expect
     │   └── ExpectationFailed         and must not land
-    ├── JournalError                a run cannot be remembered
+    ├── JournalError                a run cannot be recorded
     └── LoadError                   a load cannot start or go on
         ├── InvalidRequest            the request itself cannot be used
         ├── UnknownSelection          the request names a flow or entity that the project does not have
@@ -167,7 +167,7 @@ class HomeError(HyggeError):
 
 
 class HomeUnavailable(HomeError):
-    """The source did not answer, dropped the connection, or asked to come back later."""
+    """The source did not respond, dropped the connection, or asked to try again later."""
 
     code = "home.unavailable"
     transient = True
@@ -192,19 +192,19 @@ class HomeNotFound(HomeError):
 
 
 class KeyUnusable(HomeError):
-    """The key does not tell every row from the others: it is NULL, repeats, or loses digits on its way."""
+    """The key does not identify every row: it is NULL, repeats, or loses digits on its way."""
 
     code = "home.key_unusable"
 
 
 class CursorUnusable(HomeError):
-    """The watermark column cannot serve as a cursor; never answered by a silent full load."""
+    """The watermark column cannot serve as a cursor; never replaced by a silent full load."""
 
     code = "home.cursor_unusable"
 
 
 class BoundUnusable(HomeError):
-    """A bound of a window is none that the watermark column could have."""
+    """A bound of a window is not a possible value of the watermark column."""
 
     code = "home.bound_unusable"
 
@@ -222,7 +222,7 @@ class ChangesExpired(HomeError):
 
 
 class SourceChanged(HomeError):
-    """A file that was read in part is not the same any more, so that its rest cannot be told from what has landed."""
+    """A file that was read in part has changed, so that its rest cannot be distinguished from what has landed."""
 
     code = "home.source_changed"
 
@@ -234,7 +234,7 @@ class Unreadable(HomeError):
 
 
 class UnsupportedType(HomeError):
-    """A column's type has no place in the destination."""
+    """The destination cannot hold a column's type."""
 
     code = "home.unsupported_type"
 
@@ -276,7 +276,7 @@ class LakeDenied(LakeError):
 
 
 class LakeUnavailable(LakeError):
-    """The lake did not answer, dropped the connection, or asked to come back later (408, 429, 430, 5xx)."""
+    """The lake did not respond, dropped the connection, or asked to try again later (408, 429, 430, 5xx)."""
 
     code = "lake.unavailable"
     transient = True
@@ -289,7 +289,7 @@ class StoreError(HyggeError):
 
 
 class LandingFenced(StoreError):
-    """Another attempt has taken this table over; this one must stop without touching anything."""
+    """Another attempt has taken over this table; this one must stop without touching anything."""
 
     code = "store.fenced"
     transient = True
@@ -303,39 +303,39 @@ class LandingBusy(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """The destination did not answer, or somebody else is writing to it."""
+    """The destination did not respond, or another program is writing to it."""
 
     code = "store.unavailable"
     transient = True
 
 
 class FabricUnavailable(StoreError):
-    """Fabric's REST API did not answer, or asked to come back later."""
+    """Fabric's REST API did not respond, or asked to try again later."""
 
     code = "store.fabric_unavailable"
     transient = True
 
 
 class LandingBroken(StoreError):
-    """Landing state and landing zone disagree, or somebody else writes to the table's folder."""
+    """Landing state and landing zone disagree, or another program writes to the table's folder."""
 
     code = "store.landing_broken"
 
 
 class LandingUnreadable(LandingBroken):
-    """What is known of a table is damaged, or was written by another version, so that nobody can go on from it."""
+    """A table's landing state is damaged, or was written by another version: no load can continue from it."""
 
     code = "store.landing_unreadable"
 
 
 class NotOurs(StoreError):
-    """Where the rows are to settle is something that no load of this entity has written, and that is never touched."""
+    """The destination holds something that no load of this entity has written, and that is never touched."""
 
     code = "store.not_ours"
 
 
 class ColumnRefused(StoreError):
-    """The destination cannot bear a column of this name beside the others."""
+    """The destination cannot hold a column of this name beside the others."""
 
     code = "store.column_refused"
 
@@ -372,7 +372,7 @@ class ExpectationFailed(ExpectationError):
 
 
 class JournalError(HyggeError):
-    """A run cannot be remembered, or the journal cannot be read."""
+    """A run cannot be recorded, or the journal cannot be read."""
 
     code = "journal"
 

@@ -119,7 +119,7 @@ def check_store(
     lease = _begin(destination, "abandoned", key, "changes")
     writer = destination.writer(lease, SCHEMA, marked=True)
     writer.write(_batch([(9, "never")]))
-    expect("staged rows are seen by nobody")
+    expect("staged rows are invisible")
     writer.abandon()
     lease.discard()
     lease.release()
@@ -188,7 +188,7 @@ def _land(destination: Destination[Any], key: tuple[str, ...], mode: Mode, rows:
         destination.publish(lease, files, position=None, last=True)
         return
     lease.write_changes(staged=tuple(files), phase="dropping")
-    _expect(destination.drop(lease), "a table that nobody reads can be dropped", "it cannot")
+    _expect(destination.drop(lease), "a table without readers can be dropped", "it cannot")
     _expect(destination.drop_wait(lease) is None, "nothing has to be waited for here", "something has")
     if files:
         destination.publish(lease, files, position=None, last=True, new_generation=True)

@@ -29,7 +29,7 @@ def main(dist: str) -> int:
         for command in ("validate", "plan", "go", "reconcile", "runs"):
             _run([hygge, command], project)
         said = _run([hygge, "dev"], project, expected=2)
-        if "no part of the installed package" not in said:
+        if "not part of the installed package" not in said:
             raise SystemExit(f"hygge dev does not say what is missing: {said}")
     return 0
 

@@ -21,8 +21,8 @@ app = typer.Typer(
         "Moves SQL Server tables into Microsoft Fabric, every row exactly once.\n\n"
         "A project is a directory with hygge.yml (connections) and flows/<flow>/flow.yml (what moves where). "
         "Each command explains itself with --help.\n\n"
-        "\b\nThe way of a project:\n"
-        "  hygge init shop              begin one\n"
+        "\b\nA project, step by step:\n"
+        "  hygge init shop              create one\n"
         "  hygge validate               are the files right?\n"
         "  hygge doctor                 does everything work that a load needs?\n"
         "  hygge plan                   what would move?\n"
@@ -30,7 +30,7 @@ app = typer.Typer(
         "  hygge go                     move everything that is new\n"
         "  hygge runs --failed          what went wrong, and why\n"
         "  hygge reconcile              is everything there?\n\n"
-        "Exit codes: 0 everything settled, 1 an entity failed, 2 nothing could start, 130 stopped by Ctrl-C."
+        "Exit codes: 0 everything succeeded, 1 an entity failed, 2 nothing could start, 130 stopped by Ctrl-C."
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -65,7 +65,7 @@ FlowOption = Annotated[
     typer.Option(
         "--flow",
         "-f",
-        help="Only this flow; may be given several times.",
+        help="Only this flow; repeat the option for several.",
         metavar="FLOW",
         autocompletion=complete_flow,
     ),
@@ -75,14 +75,16 @@ EntityOption = Annotated[
     typer.Option(
         "--entity",
         "-e",
-        help="Only this entity, as `entity` or `flow.entity`; several times too.",
+        help="Only this entity, as `entity` or `flow.entity`; repeat the option for several.",
         metavar="ENTITY",
         autocompletion=complete_entity,
     ),
 ]
 RunTypeOption = Annotated[
     RunTypeChoice | None,
-    typer.Option("--run-type", "-t", help="Instead of the flows' own; a store's `incremental` still overrules it."),
+    typer.Option(
+        "--run-type", "-t", help="Instead of the flows' own run type; a store's `incremental` still overrides it."
+    ),
 ]
 VarOption = Annotated[
     list[str] | None,
@@ -93,23 +95,25 @@ VarOption = Annotated[
         metavar="PATH=VALUE",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON for machines instead of text for people.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log to standard error, with stack traces.")]
 
 
-@app.command(short_help="Begin a project.", context_settings={"allow_extra_args": True})
+@app.command(short_help="Create a project.", context_settings={"allow_extra_args": True})
 def init(
     context: typer.Context,
-    directory: Annotated[Path, typer.Argument(help="Where the project begins.", metavar="DIR")] = Path(),
-    name: Annotated[str, typer.Option("--name", help="The project's name; else the directory's.")] = "",
+    directory: Annotated[Path, typer.Argument(help="The new project's directory.", metavar="DIR")] = Path(),
+    name: Annotated[str, typer.Option("--name", help="The project's name; by default the directory's.")] = "",
     files: Annotated[
         str | None,
-        typer.Option("--files", help="Instead of a database: files below DIR, as 'exports/*.csv'.", metavar="PATTERN"),
+        typer.Option(
+            "--files", help="Read files below DIR instead of a database, such as 'exports/*.csv'.", metavar="PATTERN"
+        ),
     ] = None,
     server: Annotated[str, typer.Option("--server", help="SQL Server: host, or host,port.")] = "",
     database: Annotated[str, typer.Option("--database", help="The database to read.")] = "",
     tables: Annotated[
-        str, typer.Option("--tables", help="Tables, separated by commas; without a schema, of dbo.")
+        str, typer.Option("--tables", help="Tables, separated by commas; the default schema is dbo.")
     ] = "",
     workspace: Annotated[
         str, typer.Option("--workspace", help="GUID of the Fabric workspace, or the mirrored database's address.")
@@ -118,11 +122,11 @@ def init(
         str, typer.Option("--mirror", help="GUID of the mirrored database; not needed with its address.")
     ] = "",
     watermark: Annotated[
-        str, typer.Option("--watermark", help="Column with the time of last change; without it tables are reloaded.")
+        str, typer.Option("--watermark", help="Column with the time of last change; without it, tables are reloaded.")
     ] = "",
-    username: Annotated[str, typer.Option("--username", help="SQL login; without it Entra's login is used.")] = "",
+    username: Annotated[str, typer.Option("--username", help="SQL login; by default, log in with Entra.")] = "",
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Ask nothing: take the defaults, and say which options are missing.")
+        bool, typer.Option("--yes", "-y", help="Ask nothing: use the defaults, and report missing options.")
     ] = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -158,14 +162,15 @@ def go(
     run_type: RunTypeOption = None,
     window_from: Annotated[
         str | None,
-        typer.Option("--from", help="Load again: rows whose watermark column is not below this.", metavar="VALUE"),
+        typer.Option("--from", help="Load again the rows whose watermark column is at least this.", metavar="VALUE"),
     ] = None,
     window_to: Annotated[
         str | None,
-        typer.Option("--to", help="Load again: rows whose watermark column is not above this.", metavar="VALUE"),
+        typer.Option("--to", help="Load again the rows whose watermark column is at most this.", metavar="VALUE"),
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option("--concurrency", "-c", min=1, max=256, help="Entities moved at once.", metavar="N")
+        int | None,
+        typer.Option("--concurrency", "-c", min=1, max=256, help="How many entities to move at once.", metavar="N"),
     ] = None,
     var: VarOption = None,
     json_: JsonOption = False,
@@ -175,7 +180,7 @@ def go(
 
     All flows and entities, unless --flow or --entity choose. With --from, --to or both, the rows of that window are
     loaded once more and merged by key; the watermark stays where it is. An entity that fails does not stop the
-    others. Ctrl-C commits what is whole and stops; the next load goes on from there. With --json each line is an
+    others. Ctrl-C commits what is whole and stops; the next load continues from there. With --json each line is an
     object with the key `event`: planned, progress, waiting, settled, summary, or error.
 
     \b
@@ -209,7 +214,7 @@ def plan(
     flow: FlowOption = None,
     entity: EntityOption = None,
     run_type: RunTypeOption = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Ask neither source nor destination.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Query neither source nor destination.")] = False,
     var: VarOption = None,
     json_: JsonOption = False,
     verbose: VerboseOption = False,
@@ -240,7 +245,7 @@ def plan(
         )
 
 
-@app.command(short_help="Check everything that a load stands on.")
+@app.command(short_help="Check everything that a load depends on.")
 def doctor(
     project: ProjectOption = Path(),
     flow: FlowOption = None,
@@ -266,7 +271,7 @@ def doctor(
         raise typer.Exit(run(project, flows=flow or [], overrides=var or [], json_=json_))
 
 
-@app.command(short_help="Try what is assumed of OneLake and Fabric, on an empty mirrored database.")
+@app.command(short_help="Test the assumptions about OneLake and Fabric on an empty mirrored database.")
 def probe(
     workspace: Annotated[
         str, typer.Option("--workspace", help="GUID of the Fabric workspace, or the mirrored database's address.")
@@ -279,8 +284,8 @@ def probe(
         typer.Option(
             "--flow",
             "-f",
-            help="With the account_url, credential and fabric_api_url of this flow's store; else OneLake, signed in as "
-            "`az login` is.",
+            help="Use the account_url, credential and fabric_api_url of this flow's store; by default OneLake, signed "
+            "in by `az login`.",
             metavar="FLOW",
             autocompletion=complete_flow,
         ),
@@ -288,7 +293,7 @@ def probe(
     project: ProjectOption = Path(),
     minutes: Annotated[float, typer.Option("--minutes", min=1, max=240, help="Stop after this many minutes.")] = 75,
     report: Annotated[
-        str, typer.Option("--report", help="Where the report goes: PATH.md and PATH.json.", metavar="PATH")
+        str, typer.Option("--report", help="Write the report to PATH.md and PATH.json.", metavar="PATH")
     ] = "",
     var: VarOption = None,
     json_: JsonOption = False,
@@ -342,7 +347,7 @@ def runs(
     ] = None,
     by: Annotated[
         Literal["load", "flow", "entity"],
-        typer.Option("--by", help="A line for each load, flow or entity."),
+        typer.Option("--by", help="One line for each load, flow or entity."),
     ] = "load",
     failed: Annotated[bool, typer.Option("--failed", help="Only what failed.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most N loads, newest first.")] = 20,
@@ -377,7 +382,7 @@ def runs(
         raise typer.Exit(code)
 
 
-@app.command(short_help="Fold the journal, and take out what is old.")
+@app.command(short_help="Compact the journal, and remove old loads.")
 def compact(
     project: ProjectOption = Path(),
     retention: Annotated[
@@ -388,7 +393,7 @@ def compact(
             metavar="DURATION",
         ),
     ] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many loads would leave.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report how many loads would be removed.")] = False,
     var: VarOption = None,
     json_: JsonOption = False,
     verbose: VerboseOption = False,
@@ -409,16 +414,18 @@ def compact(
         raise typer.Exit(run(project, retention=retention, dry_run=dry_run, overrides=var or [], json_=json_))
 
 
-@app.command(short_help="Hand over a table that was there before its first load.")
+@app.command(short_help="Hand over a table that existed before its first load.")
 def adopt(
     entity: Annotated[
         str,
-        typer.Argument(help="Whose table: `flow.entity`.", metavar="ENTITY", autocompletion=complete_entity),
+        typer.Argument(
+            help="The entity that gets the table: `flow.entity`.", metavar="ENTITY", autocompletion=complete_entity
+        ),
     ],
     project: ProjectOption = Path(),
     confirm: Annotated[
         str,
-        typer.Option("--confirm", help="The table's name, to hand it over without being asked.", metavar="NAME"),
+        typer.Option("--confirm", help="The table's name, to hand it over without a question.", metavar="NAME"),
     ] = "",
     var: VarOption = None,
     json_: JsonOption = False,
@@ -446,10 +453,10 @@ def reconcile(
     flow: FlowOption = None,
     entity: EntityOption = None,
     counts_only: Annotated[
-        bool, typer.Option("--counts-only", help="Compare numbers of rows only: quick, and blind to what is in them.")
+        bool, typer.Option("--counts-only", help="Compare row counts only: quick, but blind to changed values.")
     ] = False,
     all_rows: Annotated[
-        bool, typer.Option("--all-rows", help="Compare also what has changed at the source since the last load.")
+        bool, typer.Option("--all-rows", help="Also compare what has changed at the source since the last load.")
     ] = False,
     var: VarOption = None,
     json_: JsonOption = False,
@@ -505,7 +512,7 @@ def validate(
 
 
 @app.command(
-    short_help="Start an Azure for one laptop.",
+    short_help="Start the laptop cloud.",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def dev(context: typer.Context, project: ProjectOption = Path()) -> None:

@@ -75,6 +75,8 @@ def _tell(place: Place, counts: dict[str, int], *, json_: bool) -> None:
         echo_json({"journal": place.key, **counts})
         return
     if "would_retire" in counts:
-        echo(f"{place.key}: {counted(counts['would_retire'], 'load')} would leave.")
+        echo(f"{place.key}: {counted(counts['would_retire'], 'load')} would be removed.")
     else:
-        echo(f"{place.key}: {counted(counts['folded'], 'file')} folded, {counted(counts['retired'], 'row')} taken out.")
+        echo(
+            f"{place.key}: {counted(counts['folded'], 'file')} compacted, {counted(counts['retired'], 'row')} removed."
+        )

@@ -17,7 +17,7 @@ def run(project: Path, arguments: list[str]) -> int:
     if find_spec("devcloud") is None and not Path("devcloud", "__main__.py").is_file():
         typer.echo(
             "error: There is no devcloud here\n"
-            "  why: the laptop's Azure is no part of the installed package\n"
+            "  why: the laptop cloud is not part of the installed package\n"
             "  do:  Run `hygge dev` from a checkout of the repository, after `make setup`.",
             err=True,
         )

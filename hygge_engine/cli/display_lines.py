@@ -20,7 +20,7 @@ STOPPING = "Stopping after the current batches are committed. Press Ctrl-C again
 
 SETTLING = "Still writing the journal: its storage is slow. Press Ctrl-C to quit at once."
 
-LEFT = "Left what did not answer. What was committed stays; the next load goes on from there."
+LEFT = "Gave up what did not respond. What was committed stays; the next load continues from there."
 
 # A settled entity's mark and colour, by status.
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("-", "yellow"), "cancelled": ("■", "yellow")}

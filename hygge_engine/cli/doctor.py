@@ -46,7 +46,7 @@ type _Answer = tuple[Section | None, dict[str, list[DoctorCheck]]]
 
 _FORGET_IT = "Start the load again, if none runs; `hygge compact` forgets this one after seven days."
 
-_NOT_LOOKED_AT = "not looked at"
+_NOT_LOOKED_AT = "not checked"
 
 # Sources and destinations checked at once: they wait for the network, not for this machine.
 _AT_ONCE = 8
@@ -248,10 +248,10 @@ def _check_open_load(project: Project, entity: Entity) -> list[DoctorCheck]:
         if error.transient:
             return [DoctorCheck(name, "unknown", error.message, how)]
         if state is not None and has_moved_on(project, entity, state):
-            return [DoctorCheck(name, "ok", "under way: a load has gone on with it meanwhile", how)]
+            return [DoctorCheck(name, "ok", "under way: a load has continued with it meanwhile", how)]
         remedy = _way_back(project, entity, state, error)
         return [DoctorCheck(name, "failed", f"cannot go on: {error.message}", how, remedy, error.code)]
-    return [DoctorCheck(name, "ok", f"{since}; the next load goes on from there", how)]
+    return [DoctorCheck(name, "ok", f"{since}; the next load continues from there", how)]
 
 
 def _way_back(project: Project, entity: Entity, state: LandingState | None, error: HyggeError) -> str:
@@ -292,7 +292,7 @@ def _check_store(project: Project, name: str, entities: list[Entity], reachable:
     if any(check.result == "failed" for check in section.checks):
         unknown = DoctorCheck("destination", "unknown", f"{_NOT_LOOKED_AT}: the store does not work")
         return section, {entity.id: [unknown] for entity in entities}
-    section.checks.append(clock_check("clock", place.lake.now(), "the Date header of its answers"))
+    section.checks.append(clock_check("clock", place.lake.now(), "the Date header of its responses"))
     section.checks += _check_remembered(place)
     if not isinstance(settings, OpenMirroringSettings):
         return section, {entity.id: _look_at(project, entity) for entity in entities}
@@ -326,7 +326,7 @@ def _check_journal(place: Place, error: HyggeError | None) -> _Answer:
 
 def _check_remembered(place: Place) -> list[DoctorCheck]:
     """Loads that no journal tells of, though they have begun, and a journal that has no room for more."""
-    name, how = "load without an end", "the marks of loads under way, and the journal"
+    name, how = "load without an end", "the records of running loads, and the journal"
     try:
         found = [DoctorCheck(name, "warning", unended_text(load), how, _FORGET_IT) for load in unended_at(place)]
         name, how = "journal", "the lengths of its files"

@@ -54,6 +54,6 @@ def unended_text(load: Begun) -> str:
     by = f" by {load.requested_by}" if load.requested_by else ""
     begun = load.begun[:19].replace("T", " ")
     return (
-        f"load {load.load_id}, begun {begun}{by}: its end is not written. It still runs, or it died or was left; then "
-        "what it committed stays, and the next load goes on from there."
+        f"load {load.load_id}, begun {begun}{by}: its end is not recorded. It still runs, or it died or was abandoned; "
+        "then what it committed stays, and the next load continues from there."
     )

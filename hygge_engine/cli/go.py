@@ -219,7 +219,7 @@ def _show_summary(console: Console, summary: Mapping[str, Any], project: Project
     line.append(f"{rows_text(summary['rows'])} in {seconds_text(summary['duration'])}", style="")
     console.print(line, soft_wrap=True)
     if summary["status"] == "cancel":
-        console.print("Cancelled. What was committed stays; the next load goes on from there.", soft_wrap=True)
+        console.print("Cancelled. What was committed stays; the next load continues from there.", soft_wrap=True)
     where = "" if project.directory == Path() else f" --project {project.directory}"
     console.print(Text(f"hygge runs {summary['load_id']}{where}", style="dim"), soft_wrap=True)
 

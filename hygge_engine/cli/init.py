@@ -226,7 +226,7 @@ def _check_files(text: str) -> str:
 
 def _check_server(text: str) -> str:
     if re.search(r"[;{}\s]|://", text.replace(", ", ",")):
-        raise ValueError(f"{text!r} is no server; expected a host, or host,port")
+        raise ValueError(f"{text!r} is not a server; expected a host, or host,port")
     return text.replace(", ", ",")
 
 
@@ -247,7 +247,7 @@ def _check_place(text: str) -> str:
 def _check_guid(text: str) -> str:
     found = find_guids(text)
     if not found:
-        raise ValueError(f"{text!r} is no GUID; it stands at the end of the mirrored database's address")
+        raise ValueError(f"{text!r} is not a GUID; it is at the end of the mirrored database's address")
     return found[-1]
 
 

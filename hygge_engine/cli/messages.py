@@ -67,12 +67,12 @@ _QUOTED = re.compile(r"""['"`]([^'"`]+)['"`]""")
 
 # Codes of answers and journals that no error class stands for.
 _MEANINGS = {
-    "load.activity_crashed": "An activity ended without an answer",
+    "load.activity_crashed": "An activity ended without a result",
     "load.ended": "The load has ended already and cannot be cancelled",
-    "load.no_progress": "An entity was worked on again and again, and got no further",
-    "load.not_found": "There is no load of this id",
-    "load.too_many": "So many loads have not ended, or are being asked for now, that the API lets no more in",
-    "load.unexpected": "Something failed that nobody foresaw",
+    "load.no_progress": "An entity was tried again and again without progress",
+    "load.not_found": "There is no load with this id",
+    "load.too_many": "Too many loads are running or being requested; the API accepts no more for now",
+    "load.unexpected": "Unexpected error",
 }
 
 

@@ -242,7 +242,7 @@ def _add_state(line: Line, state: LandingState) -> None:
     if line.mode == "changes" and state.watermark is not None:
         line.committed = state.watermark.value or ""
     if state.open is not None:
-        line.warnings.append("an earlier load has begun and not ended; it is finished first")
+        line.warnings.append("an earlier load has not ended; it is finished first")
 
 
 def _add_reach(line: Line, reach: Reach | None, entity: Entity) -> None:

@@ -65,7 +65,7 @@ def run(
             raise
     found = probe.report(ended)
     if probe.removed_leftovers and not json_:
-        echo("What a probe had left that died was removed first.")
+        echo("What an interrupted probe had left was removed first.")
     _finish(console, found, path, json_=json_)
     return EXIT_SETTLED if found.count("yes") == len(found.findings) else EXIT_ENTITY_FAILED
 

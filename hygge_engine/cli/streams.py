@@ -65,8 +65,8 @@ def run_with_streams(work: Callable[[], object]) -> NoReturn:
         reason = raw.failure.strerror or str(raw.failure)
         sys.stderr.write(
             "error: Standard output was lost\n"
-            f"  why: {reason}; what could not be shown was done all the same\n"
-            "  do:  Give the output a place, or send it to /dev/null.\n"
+            f"  why: {reason}; the work itself is done\n"
+            "  do:  Send the output to a file, or to /dev/null.\n"
         )
         code = code or EXIT_OUTPUT_LOST
     sys.exit(code)

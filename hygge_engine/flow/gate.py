@@ -41,7 +41,7 @@ class ExpectationGate:
         if opened.mode == "reload":
             left = "The table is as it was."
         elif opened.files:
-            left = "What earlier slices of the load have landed stays, and the next load goes on from there."
+            left = "What earlier slices of the load have landed stays, and the next load continues from there."
         else:
             left = "Nothing of the load has landed."
         return checks.judge(last=last, started=started, hint=self._hint(left), counts=not opened.backfill)
@@ -61,4 +61,4 @@ class ExpectationGate:
 
     def _hint(self, left: str) -> str:
         path = f"flow.{self._entity.flow}.entities.{self._entity.name}.expectations."
-        return f"{left} Correct the source, or let it pass for once: `--var {path}{{setting}}.severity=warn`."
+        return f"{left} Correct the source, or allow it once: `--var {path}{{setting}}.severity=warn`."

@@ -31,7 +31,7 @@ class Identity:
         """What could not be looked at to the end."""
         if self._seen is None or self._seen.complete:
             return []
-        return [f"whether ({', '.join(self._key)}) repeats was not looked at to the end: the slice has too many rows"]
+        return [f"whether ({', '.join(self._key)}) repeats was not fully checked: the slice has too many rows"]
 
     def add(self, rows: pa.RecordBatch) -> None:
         """Take rows into account, as they land."""
@@ -48,7 +48,7 @@ class Identity:
             found.append(f"{counted(self._repeats, 'row', verb=HAS)} the same key as another one")
         if found:
             raise KeyUnusable(
-                f"{self._name}: the destination would tell rows apart by ({', '.join(self._key)}), but "
+                f"{self._name}: the destination would identify rows by ({', '.join(self._key)}), but "
                 f"{' and '.join(found)}.",
                 hint="Name columns that are never NULL and identify a row: key_columns of the store, key of the home.",
             )

@@ -119,7 +119,7 @@ def _release(lease: LakeTableLease) -> None:
     try:
         lease.release()
     except HyggeError as error:
-        _log.warning("the ownership of a telemetry table could not be given up and will expire by itself: %s", error)
+        _log.warning("the ownership of a telemetry table could not be released and will expire by itself: %s", error)
 
 
 def _land_changes(table: OpenMirroringTable, lease: LakeTableLease, telemetry: TelemetryTable, load_id: str) -> int:

@@ -94,7 +94,9 @@ def _hand_over(destination: Destination[Any], found: LandingState, author: Autho
     states = destination.states()
     state = states.read()
     if state is None or state.author != found.author:
-        raise LandingFenced(f"the landing state of {destination.table_name} has changed meanwhile: look again")
+        raise LandingFenced(
+            f"the landing state of {destination.table_name} has changed meanwhile: run the command again"
+        )
     changes: dict[str, Any] = {"author": author}
     if not same:
         changes["adopted"] = datetime.now(UTC).isoformat("T", "seconds")

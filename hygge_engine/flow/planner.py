@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from hygge_engine.project import Entity
 
 
-POLISH_CHANGED = "polish has changed while a load was under way, and the rest of its rows would land otherwise"
+POLISH_CHANGED = "polish changed while a load was under way, and the rest of its rows would land differently"
 POLISH_HINT = f"Restore it until that load has ended. {RELOAD_HINT}"
 _DIGEST_BYTES = 8
 
@@ -391,7 +391,7 @@ class LoadPlanner:
             return True
         self._notes.append(
             f"rows have appeared at exactly the last watermark, {reached}; they are left out, because without a key, "
-            "or among this many, they cannot be told from those that have landed"
+            "or among this many, they cannot be distinguished from those that have landed"
         )
         return False
 

@@ -79,7 +79,7 @@ BUSY_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, *[30.0] * 9)
 FENCED_PAUSE_SECONDS = 5.0
 
 # What an attempt says that has found something wrong with a table which others have gone on with since it looked.
-MOVED_ON = "waiting: another load has gone on with this table meanwhile"
+MOVED_ON = "waiting: another load has continued with this table meanwhile"
 
 # What a load that was asked to stop says.
 CANCELLED = "cancelled at the last commit"
@@ -186,7 +186,7 @@ class _Slice:
         moved_from = self._lease.moved_from
         if moved_from and not self._planner.reloads:
             raise LandingBroken(
-                f"rows have settled in {moved_from} so far, the settings now say {self._lease.place}",
+                f"rows have landed in {moved_from} so far, the settings now say {self._lease.place}",
                 hint="Restore the setting, or load the new table with run_type full_drop; the old one stays as it is.",
             )
         if self._lease.open is not None:
@@ -203,7 +203,7 @@ class _Slice:
                 return checked_result(self._lease, self._started, checked, self._planner.message, *self._notes)
             try:
                 if found is not None and self._planner.must_begin_again(opened):
-                    # What has landed rows is begun again by a reload alone.
+                    # What has landed rows is restarted by a reload alone.
                     self._lease.discard(for_reload=self._planner.reloads or opened.has_landed)
                     continue
                 if found is not None and (upper := self._planner.lowered(opened)):
@@ -473,4 +473,4 @@ def _release(lease: TableLease) -> None:
     try:
         lease.release()
     except HyggeError as error:
-        _log.warning("the table's ownership could not be given up and will expire by itself: %s", error)
+        _log.warning("the table's ownership could not be released and will expire by itself: %s", error)

@@ -120,7 +120,7 @@ class SliceResult:
         """An expected failure as a value."""
         return cls(
             status="failed",
-            message=str(error).strip() or f"{type(error).__name__}, without a word",
+            message=str(error).strip() or f"{type(error).__name__}, without a message",
             error=error.code,
             hint=error.hint,
             transient=error.transient,

@@ -153,7 +153,7 @@ def entity_run_row(
     """
     status = _JOURNAL_STATUS.get(outcome.status)
     if status is None:
-        raise JournalError(f"{flow}.{entity} has not ended: its last slice answered {outcome.status!r}.")
+        raise JournalError(f"{flow}.{entity} has not ended: its last slice returned {outcome.status!r}.")
     start_time = outcome.started or started
     finish_time = outcome.finished or finished or start_time
     return EntityRunRow(

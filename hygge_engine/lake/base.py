@@ -31,7 +31,7 @@ def check_length(path: str, length: int) -> None:
     if length > READ_LIMIT_BYTES:
         raise LakeError(
             f"{path} has {length:,} bytes, more than anything that hygge-engine writes there.",
-            hint="Somebody else has put it there: move it elsewhere, and load again.",
+            hint="Another program has put it there: move it away, and load again.",
         )
 
 
@@ -47,7 +47,7 @@ def too_many(folder: str, limit: int) -> LakeError:
     """What to say of a folder that has more entries than can be kept in mind."""
     return LakeError(
         f"{folder} holds more than {limit:,} files and folders, the limit for one listing.",
-        hint="Move away what is not needed there, or fold the journal: `hygge compact`.",
+        hint="Move away what is not needed there, or compact the journal: `hygge compact`.",
     )
 
 

@@ -94,7 +94,7 @@ def _sas(settings: LakeSettings) -> str:
     token = _secret(settings.sas_token).strip().lstrip("?")
     if not {"sig", "sv"} <= parse_qs(token).keys():
         raise LakeDenied(
-            f"sas_token is no SAS token, so {settings.account_url} cannot be asked with it",
+            f"sas_token is not a SAS token, so {settings.account_url} cannot be called with it",
             hint="It has the form sv=…&sig=…, without an address before it.",
         )
     return token

@@ -129,7 +129,7 @@ class DataLake:
         try:
             return self._call("read", path, request)
         except ValueError as error:  # the SDK's, about an answer that is not the part of the file that it asked for
-            raise LakeError(f"cannot read {path} in {self.url}: the service does not answer with ranges") from error
+            raise LakeError(f"cannot read {path} in {self.url}: the service does not return ranges") from error
 
     def info(self, path: str) -> PathInfo | None:
         """See `Lake.info`."""
@@ -261,7 +261,9 @@ class DataLake:
                 if offset:
                     break
                 create()  # empty again: nothing was in it but these bytes
-            raise LakeUnavailable(f"an answer was lost, so that nobody knows what {path} holds: it is staged anew")
+            raise LakeUnavailable(
+                f"the response was lost, so that the content of {path} is unknown: it is staged again"
+            )
 
         def flush(length: int) -> None:
             # Where the second request is refused, the length, which is compared in any case, tells about the first.

@@ -24,12 +24,12 @@ CLOCK_TOLERANCE_SECONDS = 30.0
 # Azure Storage refuses a shared-key request whose date is off by more than this ("Authorize with Shared Key").
 CLOCK_LIMIT_SECONDS = 15 * 60.0
 
-_SET_CLOCK = "Let the clocks be set by NTP (timedatectl, chrony); a container has the clock of its host."
+_SET_CLOCK = "Set the clocks by NTP (timedatectl, chrony); a container has the clock of its host."
 
 _WRONG_PLACE = "Check filesystem, path and mirror_name; OneLake wants the GUIDs of workspace and mirrored database."
 
 _IGNORED = (
-    "Land in OneLake, in an ADLS Gen2 account with hierarchical namespace, or in a stand-in that honours If-Match and "
+    "Land in OneLake, in an ADLS Gen2 account with hierarchical namespace, or in an emulator that honours If-Match and "
     "If-None-Match: without them two loads that meet would overwrite each other's files."
 )
 

@@ -113,11 +113,11 @@ def lake_error(error: AzureError, verb: str, path: str, url: str) -> LakeError:
         return LakeDenied(f"{what}: {first_line}", hint="Check the store's credential settings.")
     if isinstance(error, ServiceRequestError):  # the request never left: no such host, or nobody listens there
         found = _SYSTEM_ERROR.search(str(error))
-        unreachable = LakeUnavailable(f"cannot reach {url}: {found[1] if found else 'nobody answers there'}")
+        unreachable = LakeUnavailable(f"cannot reach {url}: {found[1] if found else 'nothing responds there'}")
         unreachable.patience_seconds = UNREACHABLE_BUDGET_SECONDS
         return unreachable
     if isinstance(error, ServiceResponseError):
-        return LakeUnavailable(f"{what}: the connection broke before the answer came")
+        return LakeUnavailable(f"{what}: the connection broke before the response arrived")
     return LakeUnavailable(f"{what}: {type(error).__name__}")
 
 

@@ -74,7 +74,7 @@ def is_fabric(account_url: str) -> bool:
 def check_account_url(value: str) -> str:
     """Return ``value`` if it can be the address of a DFS endpoint; raise ValueError otherwise."""
     if not value.startswith(("https://", "http://")):
-        raise ValueError("account_url must begin with https:// (or http:// for a stand-in on this machine)")
+        raise ValueError("account_url must begin with https:// (or http:// for an emulator on this machine)")
     try:
         url = urlsplit(value)
         usable = bool(url.hostname) and not re.search(r"\s", value) and (url.port is None or url.port > 0)
@@ -169,7 +169,7 @@ class LakeSettings(Settings):
         if "credential" not in self.model_fields_set:
             given = [kind for key, kind in _SECRET_OF.items() if getattr(self, key)]
             if given:
-                raise ValueError(f"credential is {self.credential} unless told otherwise; write credential: {given[0]}")
+                raise ValueError(f"credential is {self.credential} by default; write credential: {given[0]}")
         missing = [name for name in _REQUIRED[self.credential] if not getattr(self, name)]
         if missing:
             raise ValueError(f"credential '{self.credential}' needs {', '.join(missing)}")

@@ -187,7 +187,7 @@ def _as_failure[T](attempt: int, work: Callable[[], T]) -> T | SliceResult:
     except BaseException as error:  # the last line before the host; one entity must not bring the load down
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
-        _log.exception("An activity failed in a way that nobody foresaw.")
+        _log.exception("An activity failed unexpectedly.")
         # The text of such an exception may hold anything, so only its kind leaves this process.
         message = f"Unexpected {type(error).__name__}; the log of the process that ran it says more."
         return SliceResult("failed", message=message, error=UNEXPECTED, retry_after_seconds=backoff_seconds(1))

@@ -62,7 +62,7 @@ _NO_TURN = {
 }
 
 # What the answer of an entity says whose slice was not waited for.
-_LEFT = " It had waited for something that did not answer, and was left."
+_LEFT = " It waited for something that did not respond, and was abandoned."
 
 Steps = Generator[Task, Any, Summary | None]
 

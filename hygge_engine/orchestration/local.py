@@ -181,7 +181,7 @@ class LocalLoad:
                     self._marked.add(place.key)
                     place.progress.begin(load_id, self._requested_by)
         except HyggeError as error:
-            _log.warning("Cannot say beside the journal of %s that load %s has begun: %s", entity.id, load_id, error)
+            _log.warning("Cannot record beside the journal of %s that load %s has begun: %s", entity.id, load_id, error)
 
     def _run_flow(self, input_: dict[str, Any]) -> dict[str, Any]:
         entity = self._project.flows[input_["flow"]].entities[input_["entity"]]

@@ -146,7 +146,9 @@ async def start_due_loads(
     file, served = await asyncio.to_thread(_read_served, project)
     if served is not None:
         if served.until - tick.due > AHEAD:
-            _log.warning("The schedules are said to be served until %s, which is no past.", served.until.isoformat())
+            _log.warning(
+                "The schedules are said to be served until %s, which is not in the past.", served.until.isoformat()
+            )
             served = replace(served, until=tick.previous)
         if served.until >= tick.due:
             _log.info("What came due until %s is served already.", tick.due.isoformat())
@@ -213,7 +215,7 @@ def _read_served(project: Project) -> tuple[TickFile | None, Served | None]:
         file = tick_file_of(project)
         return file, file.read() if file is not None else None
     except HyggeError as error:
-        _log.warning("What earlier ticks have started cannot be read, so the host's word counts: %s", error)
+        _log.warning("What earlier ticks have started cannot be read, so the host's own record is used: %s", error)
         return None, None
 
 

@@ -149,7 +149,7 @@ def _shares(project: Project, input_: Mapping[str, Any], errors: list[HyggeError
     shares: dict[str, _Share] = {}
     if silent := input_.get("silent_journals", []):
         errors.append(
-            LakeUnavailable(f"The journal of {', '.join(silent)} does not answer: it has no row of this load.")
+            LakeUnavailable(f"The journal of {', '.join(silent)} does not respond: it has no row of this load.")
         )
     for answer in input_["results"]:
         if f"{answer['flow']}.{answer['entity']}" in silent:

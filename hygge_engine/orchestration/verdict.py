@@ -54,22 +54,22 @@ UNEXPECTED = "load.unexpected"
 CRASHED = {
     "status": "failed",
     "error": "load.activity_crashed",
-    "message": "The activity ended without an answer (worker stopped, out of memory or out of time); "
+    "message": "The activity ended without a result (worker stopped, out of memory or out of time); "
     "the function app's log says more.",
 }
 
-_IDLE = f"{IDLE_SLICES_LIMIT} slices in a row got no further; another load may be working on the same table."
+_IDLE = f"{IDLE_SLICES_LIMIT} slices in a row made no progress; another load may be working on the same table."
 _BEGUN_AGAIN = f"The source changed {BEGINNINGS_LIMIT} times while it was being read, each time before its end."
 
 
 # What an answer says where the entity is left without a table.
 _GONE = (
-    "The old table has been dropped and the new rows have not landed: it is gone until the next load, which goes on, "
-    "unless another load has brought it back."
+    "The old table has been dropped and the new rows have not landed. It is gone until the next load continues, "
+    "unless another load has restored it."
 )
 
 # What it says where the table is still owned, for a while.
-_HELD = "The table could not be given up:"
+_HELD = "The table could not be released:"
 
 # What it says where that was averted.
 _FINISHED = "The load was cancelled while its staged rows took the old table's place, which was finished"
@@ -174,7 +174,7 @@ def ending_unreleased(entity_run: EntityRunState, stopped: Mapping[str, Any]) ->
     """The answer of an entity that settles without having let go of its table, because nobody waits for that any
     longer: its ending, or ``stopped`` where it has none."""
     answer = _with_last_state(entity_run.ending or stopped, entity_run.last)
-    message = f"{answer.get('message', '')} {_HELD} whatever that waited for did not answer."
+    message = f"{answer.get('message', '')} {_HELD} what it waited for did not respond."
     return {**answer, "message": message}
 
 
@@ -195,7 +195,7 @@ def _after_continue(entity_run: EntityRunState, progressed: bool, now: datetime)
         entity_run.waiting_since = now if progressed else entity_run.waiting_since or now
         waited = (now - entity_run.waiting_since).total_seconds()
         if waited > WAITING_LIMIT_SECONDS:
-            return _no_progress(answer, f"Waited for {waited / 60:.0f} minutes and got no further.")
+            return _no_progress(answer, f"Waited for {waited / 60:.0f} minutes without progress.")
         return Verdict(due=max(datetime.fromisoformat(not_before), now))
     entity_run.waiting_since = None
     entity_run.idle = 0 if progressed else entity_run.idle + 1

@@ -144,7 +144,7 @@ class _Planner:
         named = {self._find(name, "fold") for name in fold}
         for name in sorted(named - foldable):
             raise ConfigurationError(
-                f"polish cannot fold `{name}` of {self._source.name}: its source may tell apart what would be one",
+                f"polish cannot fold `{name}` of {self._source.name}: its source may distinguish what folds to one",
                 hint="Only texts of SQL Server, whose collation is known, can be folded.",
             )
         return named

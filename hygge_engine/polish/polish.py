@@ -124,7 +124,7 @@ class Polish:
                 )
             if each.column.name in keys and each.treatment.startswith("mask"):
                 raise ConfigurationError(
-                    f"polish masks `{each.column.name}`, which is part of the key: rows could no longer be told apart",
+                    f"polish masks `{each.column.name}`, which is part of the key: its rows could not be distinguished",
                     hint="Hash it instead, which keeps keys unique, or set other key_columns on the store.",
                 )
         return keys

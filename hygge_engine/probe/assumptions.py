@@ -41,7 +41,7 @@ STORAGE = (
     ),
     Assumption("put_if_absent", "Put Blob with `If-None-Match: *` never replaces a file.", _NOWHERE),
     Assumption("put_if_match", "Put Blob with `If-Match` replaces the version with that etag only.", _NOWHERE),
-    Assumption("etags_agree", "A file's etag is the same in answers to writes, in HEAD and in listings.", _NOWHERE),
+    Assumption("etags_agree", "A file's etag is the same in responses to writes, in HEAD and in listings.", _NOWHERE),
     Assumption("create_if_absent", "Create with `If-None-Match: *` leaves what exists as it is.", _NOWHERE),
     Assumption("create_truncates", "Create without a condition empties a file that exists.", _NOWHERE),
     Assumption(
@@ -69,7 +69,7 @@ STORAGE = (
     Assumption(
         "rename_no_parent",
         "A rename into a folder that does not exist is refused with 404 and makes nothing.",
-        "Nothing: but a table whose folder somebody deletes in mid-load is not noticed. Let nobody else write there.",
+        "Nothing: but a table whose folder is deleted during a load is not noticed. Let no other program write there.",
     ),
     Assumption(
         "folder_etag_steady",
@@ -98,19 +98,19 @@ STORAGE = (
         "Names with a leading dot, blanks, percent signs, plus signs and other letters are found as written.",
         "Give tables and flows plain names: `table_name`, `schema_name`.",
     ),
-    Assumption("missing", "What does not exist is answered with 404.", _NOWHERE),
+    Assumption("missing", "What does not exist returns 404.", _NOWHERE),
     Assumption("clock", "The Date header is within 30 seconds of this machine's clock.", "Let NTP set the clocks."),
 )
 
 MIRRORING = (
     Assumption(
         "status_told",
-        "Fabric tells the status of every table, by its REST API or in `Files/Monitoring/tables.json`.",
+        "Fabric reports the status of every table, by its REST API or in `Files/Monitoring/tables.json`.",
         "Start replication. Without a status set `folder_deletion_wait_seconds` to more than `dropped` ever took.",
     ),
     Assumption(
         "status_file",
-        "`Files/Monitoring/tables.json` tells the same tables as the REST API.",
+        "`Files/Monitoring/tables.json` lists the same tables as the REST API.",
         "Set `fabric_api_url`, so that the API is asked.",
     ),
     Assumption(
@@ -184,17 +184,17 @@ MIRRORING = (
     ),
     Assumption(
         "failure_told",
-        "A table whose file cannot be read is told as failed, with a message.",
+        "A table whose file cannot be read is reported as failed, with a message.",
         "Nothing: `hygge doctor` cannot see it. Compare with `hygge reconcile` now and then.",
     ),
     Assumption(
         "failure_mended",
-        "A failed table goes on when a good file takes the bad one's place, under the same name.",
+        "A failed table continues when a good file takes the bad one's place, under the same name.",
         "Nothing: `hygge go --run-type full_drop --entity …` replaces a failed table.",
     ),
     Assumption(
         "failure_reloaded",
-        "A failed table can be dropped and built anew.",
+        "A failed table can be dropped and rebuilt.",
         "Set another `table_name`, and delete the failed table's folder.",
     ),
 )

@@ -124,7 +124,7 @@ class Ground:
 
     def _check_is_own(self, claim: ServiceResponse) -> None:
         if _document(claim).get("run") != self.run:
-            raise LandingBusy("another probe has begun in this mirrored database", hint="Wait until it has ended.")
+            raise LandingBusy("another probe has started in this mirrored database", hint="Wait until it has ended.")
 
     def _check_is_forsaken(self, claim: ServiceResponse) -> None:
         holder = _document(claim)
@@ -134,7 +134,7 @@ class Ground:
         if seen is not None and now is not None and now - seen < timedelta(seconds=CLAIM_SECONDS):
             free = seen + timedelta(seconds=CLAIM_SECONDS)
             raise LandingBusy(
-                f"another probe was at work in this mirrored database at {seen:%H:%M:%S} UTC",
+                f"another probe ran in this mirrored database at {seen:%H:%M:%S} UTC",
                 hint=f"Wait until it has ended. If it has died, begin again after {free:%H:%M:%S} UTC.",
             )
 

@@ -111,7 +111,7 @@ class Mirroring:
             why = str(spent)
         except _NoStatusError:
             how = "its REST API" if self._settings.fabric_api_url else "Files/Monitoring/tables.json"
-            why = f"Fabric told no status of a table by {how} within {STATUS_SECONDS:.0f} s"
+            why = f"Fabric reported no status of a table by {how} within {STATUS_SECONDS:.0f} s"
             self._found("status_told", "no", why)
         for assumption in MIRRORING:
             yield self._findings.get(assumption.id) or Finding(assumption.id, "unknown", why)

@@ -212,7 +212,9 @@ def _folder_delete_if_match(wire: Wire, base: str) -> _Seen:
 def _folder_head(wire: Wire, base: str) -> _Seen:
     wire.make_directory(base)
     found = wire.head(base)
-    kind = found.header("x-ms-resource-type") or f"hdi_isfolder {found.header('x-ms-meta-hdi_isfolder') or 'not told'}"
+    kind = (
+        found.header("x-ms-resource-type") or f"hdi_isfolder {found.header('x-ms-meta-hdi_isfolder') or 'not reported'}"
+    )
     is_folder = kind in ("directory", "hdi_isfolder true")
     return _verdict(found.done and is_folder, f"{found}, {kind}" if found.done else str(found))
 
@@ -266,7 +268,7 @@ def _missing(wire: Wire, base: str) -> _Seen:
 def _clock(wire: Wire, base: str) -> _Seen:
     there = moment_of(wire.head(base).header("Date"))
     if there is None:
-        return "no", "no answer has a Date header"
+        return "no", "no response has a Date header"
     seconds = (there - datetime.now(UTC)).total_seconds()
     return _verdict(abs(seconds) <= CLOCK_TOLERANCE_SECONDS, f"{seconds:+.0f} s")
 

@@ -219,7 +219,9 @@ class Wire:
             except AzureError as error:
                 raise lake_error(error, verb, path, self.url) from error
             except ValueError as error:  # the SDK's, about an answer that is not the part of the file that was wanted
-                raise LakeError(f"cannot {verb} {path} in {self.url}: the answer is none to this request") from error
+                raise LakeError(
+                    f"cannot {verb} {path} in {self.url}: the response does not match the request"
+                ) from error
             return self._answer(200, "", value if isinstance(value, bytes) else b"")
 
         return call_with_retries(once, budget_seconds=PATIENCE_SECONDS)

@@ -16,7 +16,6 @@ from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.ownership import author_of, check_author
 from hygge_engine.homes.base import Home, ReadWindow
 from hygge_engine.memory import give_memory_back
-from hygge_engine.plain_text import HAS, counted
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import LoadStamp
 from hygge_engine.reconcile.bounds import EVERYTHING, Bound, bound_of
@@ -45,12 +44,8 @@ _LOAD_AGAIN = "Load these rows again: hygge go --entity {} --from {} --to {}"
 _LATE = "what differs has come late, within the lag: the next load reads these rows again"
 _COMPARE_ROWS = "Which rows: hygge reconcile --entity {}"
 _MOVED = f"it was written to each of the {ATTEMPTS} times it was compared"
-_AGAIN = "Compare again once nobody writes to it."
+_AGAIN = "Compare again when nothing writes to it."
 _CHANGING = "rows changed while they were compared"
-_UNIQUE = (
-    "No load mends that: of each key the destination has one row. Name columns in key_columns that tell all rows "
-    "apart, or correct the rows at the source."
-)
 _WAIT = "Wait for Fabric, then compare again; `hygge doctor` shows what it says."
 
 
@@ -289,13 +284,8 @@ class _Comparison:
         if not self._hashing.key:
             message = "the table has no key: rows that differ cannot be named"
             return replace(found, message=message, hint=_RELOAD.format(self._entity.id))
-        if lasting.repeated:
-            key = ", ".join(self._hashing.key)
-            repeated = counted(lasting.repeated, "row of the source", "rows of the source", verb=HAS)
-            found = replace(found, message=f"the key ({key}) repeats: {repeated} that of another one")
         found_rows = examples(named, at_source, landed, self._hashing.schema.names)
         hint = _LOAD.format(self._entity.id) if is_next else self._remedy(lasting, span)
-        hint = _UNIQUE if lasting.repeated else hint
         return replace(found, examples=found_rows, hint=hint)
 
     def _remedy(self, difference: Difference, span: Span) -> str:

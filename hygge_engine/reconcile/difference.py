@@ -18,14 +18,12 @@ KEYS_LOOKED_UP = 100_000
 @dataclass
 class Difference:
     """What differs. ``named`` are hashes of some keys of each kind, ``to_load`` those of the rows that the source has
-    and the destination lacks or has otherwise, as many as `KEYS_LOOKED_UP`. ``repeated`` counts the source's rows, in
-    ranges that differ, whose key another row has as well, but for one of each key."""
+    and the destination lacks or has otherwise, as many as `KEYS_LOOKED_UP`."""
 
     source: Checksum = NO_ROWS
     destination: Checksum = NO_ROWS
     moving: int = 0
     ranges: int = 0
-    repeated: int = 0
     counts: dict[Kind, int] = field(default_factory=lambda: {"missing": 0, "extra": 0, "different": 0})
     named: dict[int, Kind] = field(default_factory=dict)
     to_load: list[int] = field(default_factory=list)
@@ -83,7 +81,6 @@ def _compare(difference: Difference, source: Frame | None, destination: Frame | 
     if sums[0] == sums[1]:
         return
     difference.ranges += 1
-    difference.repeated += 0 if source is None else source.height - source.get_column(KEY).n_unique()
     surplus = _surplus(source, destination)
     only_source = surplus.filter(pl.col("surplus") > 0)
     only_destination = surplus.filter(pl.col("surplus") < 0)

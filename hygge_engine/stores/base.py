@@ -146,7 +146,7 @@ class Destination[L: TableLease](ABC):
         """How far the table has come, without a claim on it; None where nothing ever landed."""
 
     def check_columns(self, columns: Sequence[str], landed: Collection[str] = ()) -> None:
-        """Raise ColumnRefused for names that the table cannot bear; those that have ``landed`` have shown it can."""
+        """Raise ColumnRefused for names that the table cannot hold; those that have ``landed`` have shown it can."""
         self.names.check(columns, landed)
 
     def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
@@ -159,7 +159,7 @@ class Destination[L: TableLease](ABC):
 
     def states(self) -> StateStore:
         """Where the landing state is kept. Raises StoreError where the store does not tell."""
-        raise StoreError(f"{self.table_name} cannot be handed over: its store does not tell where its state is kept")
+        raise StoreError(f"{self.table_name} cannot be handed over: its store does not say where its state is kept")
 
     def claim(self) -> Claim | None:
         """The landing state of another entity in the same store that says this place is that one's; None where no state

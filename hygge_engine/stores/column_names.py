@@ -31,7 +31,7 @@ class ColumnNames:
         """Raises ColumnRefused, which names all columns at fault."""
         if self.most and len(columns) > self.most:
             raise ColumnRefused(
-                f"{self.where} cannot bear a table of {len(columns):,} columns, {self.most:,} at most",
+                f"{self.where} cannot hold a table of {len(columns):,} columns, {self.most:,} at most",
                 hint="Leave some out with polish.drop, or let the rows land in files.",
             )
         seen: dict[str, str] = {}
@@ -47,7 +47,7 @@ class ColumnNames:
         if faults:
             more = f"; {len(faults) - NAMED_FAULTS} more" if len(faults) > NAMED_FAULTS else ""
             raise ColumnRefused(
-                f"{self.where} cannot bear these names of columns: {'; '.join(faults[:NAMED_FAULTS])}{more}",
+                f"{self.where} cannot hold these column names: {'; '.join(faults[:NAMED_FAULTS])}{more}",
                 hint="Give them other names with polish.rename, or leave them out with polish.drop.",
             )
 

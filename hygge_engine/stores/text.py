@@ -65,7 +65,7 @@ def _check_finite(table: pa.Table) -> None:
     for field in table.schema:
         if pa.types.is_floating(field.type) and pc.any(pc.is_inf(table.column(field.name))).as_py():
             raise StoreError(
-                f"Column {field.name!r} has an infinite number, which NDJSON has no room for.",
+                f"Column {field.name!r} has an infinite number, which NDJSON cannot hold.",
                 hint="Correct the source, leave the column out, or land it in another `format`.",
             )
 

@@ -34,6 +34,6 @@ def _check_column(name: str, column: pa.Array[Any], destination: str) -> None:
     least, most = found["min"].as_py(), found["max"].as_py()
     if least is not None and (least < _FIRST_DAY * per_day or most >= (_LAST_DAY + 1) * per_day):
         raise StoreError(
-            f"Column {name!r} has a date or time outside the years 1 to 9999, which {destination} has no room for.",
+            f"Column {name!r} has a date or time outside the years 1 to 9999, which {destination} cannot hold.",
             hint="Correct the source, or leave the column out.",
         )

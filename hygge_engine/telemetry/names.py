@@ -13,9 +13,9 @@ SPAN_SETTLE = "hygge.settle"
 SPANS = (SPAN_LOAD, SPAN_PLAN, SPAN_ENTITY, SPAN_SLICE, SPAN_SETTLE)
 
 # Instruments: name, unit (UCUM) and meaning.
-ROWS = ("hygge.rows", "{row}", "Rows that settled entity runs have landed.")
-BYTES = ("hygge.bytes", "By", "Bytes that settled entity runs have landed, as the destination counts them.")
-ENTITIES = ("hygge.entities", "{run}", "Entity runs that have settled.")
+ROWS = ("hygge.rows", "{row}", "Rows that finished entity runs have landed.")
+BYTES = ("hygge.bytes", "By", "Bytes that finished entity runs have landed, as the destination counts them.")
+ENTITIES = ("hygge.entities", "{run}", "Entity runs that have finished.")
 LOADS = ("hygge.loads", "{load}", "Loads that have ended.")
 ENTITY_DURATION = ("hygge.entity.duration", "s", "From an entity run's first slice to its end.")
 LOAD_DURATION = ("hygge.load.duration", "s", "From a load's start to its end, before the journal is written.")

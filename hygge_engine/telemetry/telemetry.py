@@ -74,7 +74,7 @@ def _safely(tell: Callable[[], None]) -> None:
     try:
         tell()
     except Exception:  # noqa: BLE001 - the border between a load and who looks at it
-        _log.exception("Telemetry could not be told of something.")
+        _log.exception("Telemetry could not record an event.")
 
 
 def _nobody(result: SliceResult) -> None:

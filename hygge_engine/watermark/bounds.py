@@ -63,11 +63,11 @@ def moment(text: str) -> Moment:
     """Raises BoundUnusable where the text is no date or time."""
     match = _MOMENT.fullmatch(text.strip())
     if match is None:
-        raise BoundUnusable(f"{shown(text)} is no date or time.", hint=_NO_MOMENT)
+        raise BoundUnusable(f"{shown(text)} is not a date or time.", hint=_NO_MOMENT)
     try:
         whole = datetime.fromisoformat(f"{match['date']}T{match['time'] or '00:00'}:{match['seconds'] or '00'}")
     except ValueError as error:
-        raise BoundUnusable(f"{shown(text)} is no date or time: {error}.", hint=_NO_MOMENT) from None
+        raise BoundUnusable(f"{shown(text)} is not a date or time: {error}.", hint=_NO_MOMENT) from None
     return Moment(whole, (match["fraction"] or "").rstrip("0"), _offset(match["offset"], text))
 
 
@@ -75,7 +75,7 @@ def check_digits(text: str, found: Moment, digits: int, of: str) -> None:
     """Raise BoundUnusable where a moment has more digits of a second than ``of``, a column and its type, can hold."""
     if len(found.fraction) > digits:
         cut = with_digits(found.whole, found.fraction[:digits], digits)
-        hint = f"Write it with no more: {cut} or a moment after that."
+        hint = f"Write it with no more: {cut} or a later time."
         raise BoundUnusable(f"{shown(text)} has more digits of a second than the {digits} that {of} has.", hint=hint)
 
 
@@ -94,7 +94,7 @@ def number(text: str, lowest: int, highest: int, of: str) -> str:
     """A whole number within a range, in decimal digits; ``of`` names the column and its type. Raises BoundUnusable."""
     fits = f"Write a whole number from {lowest} to {highest}."
     if not _NUMBER.fullmatch(text.strip()):
-        raise BoundUnusable(f"{shown(text)} is no whole number, as {of} has them.", hint=fits)
+        raise BoundUnusable(f"{shown(text)} is not a whole number, which {of} has.", hint=fits)
     if not lowest <= int(text) <= highest:
         raise BoundUnusable(f"{shown(text)} is beyond what {of} can hold.", hint=fits)
     return str(int(text))
@@ -108,7 +108,7 @@ def rowversion(text: str, *, upper: bool) -> str:
     """
     if not _HEXADECIMAL.fullmatch(text.strip()):
         hint = f"Write 0x and up to {_ROWVERSION_DIGITS} hexadecimal digits: 0x00000000000007D1."
-        raise BoundUnusable(f"{shown(text)} is no rowversion.", hint=hint)
+        raise BoundUnusable(f"{shown(text)} is not a rowversion.", hint=hint)
     value = int(text, 16)
     return f"0x{min(value + upper, LARGEST_ROWVERSION):0{_ROWVERSION_DIGITS}X}"
 
@@ -118,7 +118,7 @@ def plain_text(text: str) -> str:
     try:
         text.encode("utf-16-le")
     except UnicodeEncodeError:
-        raise BoundUnusable(f"{shown(text)} holds what is no character.", hint="Write it in Unicode.") from None
+        raise BoundUnusable(f"{shown(text)} holds an invalid character.", hint="Write it in Unicode.") from None
     if "\0" in text:
         raise BoundUnusable(f"{shown(text)} holds a character that ends texts.", hint="Leave it out.")
     return text

@@ -70,7 +70,9 @@ class Admission:
     def door(self) -> Iterator[None]:
         """Around a request, from its first byte to its answer. Raises Refused (429) where too many are under way."""
         if self._asking >= ASKING_LIMIT:
-            raise Refused(_come_back(f"{self._asking} requests for loads are being looked at, and no more."))
+            raise Refused(
+                _come_back(f"{self._asking} load requests are being processed; no more are accepted for now.")
+            )
         self._asking += 1
         try:
             yield
@@ -94,7 +96,7 @@ class Admission:
         unfinished |= {load_id for load_id, since in self._let_in.items() if since is None or since >= asked_at}
         if len(unfinished) >= limit:
             raise Refused(
-                _come_back(f"{counted(len(unfinished), 'load', verb=HAS)} not ended, and no more are let in.")
+                _come_back(f"{counted(len(unfinished), 'load', verb=HAS)} not ended; no more are accepted for now.")
             )
         load_id = str(UUID(bytes=_digest(request) + uuid4().bytes[_DIGEST_BYTES:], version=4))
         self._let_in[load_id] = None
@@ -127,6 +129,6 @@ def _mark(request: LoadRequest) -> str:
 
 
 def _come_back(reason: str) -> Response:
-    detail = f"{reason} Come back in {RETRY_SECONDS} seconds."
+    detail = f"{reason} Try again in {RETRY_SECONDS} seconds."
     response = problem(HTTPStatus.TOO_MANY_REQUESTS, detail, code="load.too_many")
     return Response(response.status, response.payload, {"Retry-After": str(RETRY_SECONDS)}, response.content_type)

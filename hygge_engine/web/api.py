@@ -97,8 +97,8 @@ def _answers_later[**P](
 
 
 def _unexpected() -> Response:
-    _log.exception("A request failed in a way that nobody foresaw.")
-    detail = "Something failed that nobody foresaw. The app's log says more."
+    _log.exception("A request failed unexpectedly.")
+    detail = "Unexpected error. The app's log says more."
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, code=UNEXPECTED)
 
 
@@ -215,7 +215,7 @@ class Api:
             return problem(HTTPStatus.BAD_REQUEST, f"'by' must be one of {', '.join(LEVELS)}.")
         number = RUNS_DEFAULT if limit is None else whole_number(limit, RUNS_LIMIT)
         if flow is not None and not is_text(flow):
-            return problem(HTTPStatus.BAD_REQUEST, "'flow' is no name.")
+            return problem(HTTPStatus.BAD_REQUEST, "'flow' is not a name.")
         if number is None:
             return problem(HTTPStatus.BAD_REQUEST, f"'limit' must be a number from 1 to {RUNS_LIMIT}.")
         return self._with_project(

@@ -72,7 +72,7 @@ def decode_body(body: bytes, content_type: str) -> Any:
             ["The body must be a JSON object, found null. Send no body at all, or {}, for everything."]
         )
     if not _is_unicode(value):
-        raise InvalidRequest(["The body has text that is no Unicode: half of a surrogate pair."])
+        raise InvalidRequest(["The body has text that is not valid Unicode: half of a surrogate pair."])
     return value
 
 
@@ -125,7 +125,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no value of JSON")
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def _is_unicode(value: Any) -> bool:

@@ -56,7 +56,7 @@ def already_ended(load_id: str) -> Response:
 
 def settling(load_id: str) -> Response:
     """The response to the cancellation of a load that has nothing left to stop."""
-    message = f"Load '{load_id}' is settling: all of its tables have ended, and nothing is left to stop."
+    message = f"Load '{load_id}' is finishing: all of its tables have ended, and nothing is left to stop."
     return problem(HTTPStatus.CONFLICT, message, code="load.ended")
 
 
@@ -109,7 +109,7 @@ def status_payload(
         payload |= {
             "state": "lost",
             "status": "fail",
-            "message": f"The orchestration ended as {name} without settling; the next load goes on from here.",
+            "message": f"The orchestration ended as {name} without finishing; the next load continues from here.",
             "entities": _entity_states(selected, progress),
         }
     return payload

@@ -89,7 +89,7 @@ def problem_of(error: HyggeError) -> Response:
     if isinstance(error, LakeError) or error.transient:
         headers = {} if error.retry_after_seconds is None else {"Retry-After": f"{error.retry_after_seconds:.0f}"}
         _log.error("A request failed: %s", error)
-        detail = f"What the app stands on did not do its part ({error.code}). The app's log says more."
+        detail = f"A service that the app depends on failed ({error.code}). The app's log says more."
         response = problem(HTTPStatus.BAD_GATEWAY, detail, code=error.code)
         return Response(response.status, response.payload, headers, response.content_type)
     return problem(HTTPStatus.BAD_REQUEST, str(error), code=error.code)

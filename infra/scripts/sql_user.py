@@ -50,7 +50,7 @@ def security_id(client_id: str) -> str:
     try:
         return "0x" + uuid.UUID(client_id).bytes_le.hex().upper()
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{client_id!r} is no GUID") from None
+        raise argparse.ArgumentTypeError(f"{client_id!r} is not a GUID") from None
 
 
 def statements(name: str, sid: str | None, securables: list[str], change_tracking: bool) -> list[str]:

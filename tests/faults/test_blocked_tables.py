@@ -120,7 +120,7 @@ def foretold(world: World) -> str:
 NO_FOLDER = ("initial", "the folder is gone")
 
 OBSTACLES: dict[str, Callable[[World], None]] = {
-    "polish has changed": change_polish,
+    "polish changed": change_polish,
     "the key has changed": change_the_key,
     "a foreign file": put_a_foreign_file,
     "the folder is gone": drop_the_folder,

@@ -124,7 +124,7 @@ def test_all_is_well_before_and_after_a_load_and_nothing_is_left(project: Path, 
 @pytest.mark.parametrize(
     ("position", "owned", "result", "words", "store"),
     [
-        (["0"], False, "ok", "the next load goes on from there", ""),
+        (["0"], False, "ok", "the next load continues from there", ""),
         (["0"], True, "ok", "under way", ""),
         (["0", "0"], False, "failed", "a key of 2 columns", ""),
         (["0", "0"], False, "failed", "a key of 2 columns", "incremental: true, "),

@@ -170,7 +170,7 @@ def test_a_source_and_a_fabric_that_keep_silent_after_ctrl_c_cost_neither_rows_n
     server.faults.clear()
     assert (process.returncode, "Traceback" in errors, "Left" in errors) == (130, False, False)
     said = settled("\n".join(line for line in output.splitlines() if "settled" in line))
-    assert "did not answer, and was left" in said["planes"]["message"]
+    assert "did not respond, and was abandoned" in said["planes"]["message"]
     assert "gone until the next load" in said["airlines"]["message"]
     summary = json.loads(output.splitlines()[-1])
     assert (summary["event"], summary["status"], summary["cancel"]) == ("summary", "cancel", 2)

@@ -181,7 +181,7 @@ def test_a_file_of_somebody_else_becomes_no_database(project: Path, content: str
     (project / "out.db").write_text(content)
     status, said = go(project, "in/*", "{ type: sqlite, path: out.db }")
     assert status != 0
-    assert "no SQLite database" in said
+    assert "not a SQLite database" in said
     assert (project / "out.db").read_text() == content
 
 

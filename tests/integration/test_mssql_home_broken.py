@@ -93,7 +93,7 @@ def test_an_answer_that_stops_in_the_midst_of_a_packet_ends_in_time(server: Serv
             thread.join(PATIENCE_SECONDS)
     errors = [answer for answer in answers if isinstance(answer, HyggeError)]
     assert {type(error) for error in errors} == {HomeUnavailable}
-    assert any("No whole answer of the server within 1.5 s" in error.message for error in errors)
+    assert any("No complete response of the server within 1.5 s" in error.message for error in errors)
     assert [answer for answer in answers if isinstance(answer, list) and answer != list(range(1, ROWS + 1))] == []
     assert driver_threads() == []
     for driver in DRIVERS:

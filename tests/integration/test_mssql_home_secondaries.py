@@ -60,7 +60,7 @@ def test_what_only_a_primary_knows_is_refused_on_a_copy(server: ServerProcess, m
         with pytest.raises(CursorUnusable, match="does not know the transactions"):
             home.high_water("v")
         server.fault("error", number=22117)
-        with pytest.raises(CursorUnusable, match="answers on its primary alone") as caught:
+        with pytest.raises(CursorUnusable, match="works on its primary alone") as caught:
             home.high_water(CHANGE_TRACKING)
         assert "application_intent" in caught.value.hint
 

@@ -546,7 +546,7 @@ def test_a_table_in_place_of_ours_can_be_adopted(tmp_path: Path) -> None:
         connection.execute("DROP TABLE orders")
         connection.execute("CREATE TABLE orders (id, v)")
     code, said = hygge(tmp_path, "plan")
-    assert (code, "not the table any more" in said) == (1, True)
+    assert (code, "no longer the table" in said) == (1, True)
     assert hygge(tmp_path, "adopt", "orders", "--confirm", "orders")[0] == 0
     assert hygge(tmp_path, "go")[0] == 0
     with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:

@@ -222,22 +222,6 @@ def test_without_a_key_rows_are_counted_and_not_named(
     assert "no key" in found.message
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "local"])
-def test_a_key_that_repeats_at_the_source_is_named_and_no_reload_advised(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    place = choose(request, tmp_path, monkeypatch, kind, "parquet")
-    place.warehouse._store |= {"key_columns": ["value"]}
-    for values in ({1: "a", 2: "b"}, {3: "a"}, {4: "a", 5: "c"}):  # one load would see that a key repeats
-        place.source.put_values(values)
-        place.load()
-    found = place.reconcile()
-    assert (found.verdict, found.source_rows, found.missing) == ("differs", 5, 2), found
-    assert found.message == "the key (value) repeats: 2 rows of the source have that of another one"
-    assert ("key_columns" in found.hint, "full_drop" in found.hint, "hygge go" in found.hint) == (True, False, False)
-    assert {example.key["value"] for example in found.examples} == {"a"}
-
-
 def test_a_store_that_only_takes_rows_says_so(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

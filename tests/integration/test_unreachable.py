@@ -283,10 +283,10 @@ def test_ctrl_c_ends_a_load_that_waits_for_somebody_silent(tmp_path: Path, signa
             assert (summary["load_id"] in runs.stdout, runs.stderr) == (True, "")
             return
         # No row tells of it, but the mark that it left beside the journal that it could reach.
-        assert "its end is not written" in runs.stderr
-        assert "its end is not written" in hygge(tmp_path, "doctor", "--flow", "here").stdout
+        assert "its end is not recorded" in runs.stderr
+        assert "its end is not recorded" in hygge(tmp_path, "doctor", "--flow", "here").stdout
         assert hygge(tmp_path, "go", "--flow", "here").returncode == 0
-        assert hygge(tmp_path, "runs", "--flow", "here").stderr.count("its end is not written") == 1
+        assert hygge(tmp_path, "runs", "--flow", "here").stderr.count("its end is not recorded") == 1
 
 
 def test_ctrl_c_ends_a_load_whose_only_journal_is_silent(tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_ctrl_c_ends_a_load_whose_only_journal_is_silent(tmp_path: Path) -> None
         load.send_signal(signal.SIGTERM)
         _, said = load.communicate(timeout=_SOON_SECONDS)
     assert load.returncode == 130
-    assert "Left what did not answer" in said
+    assert "Gave up what did not respond" in said
 
 
 @pytest.mark.parametrize("command", ["plan", "runs", "doctor"])

@@ -129,7 +129,7 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
     "a pattern that is none": (
         flow(ENTITIES, f"{ENTITIES}\nexpectations: {{matches: {{columns: {{v: '(a'}}}}}}"),
         (FLOW_FILE, 18),
-        ["`(a`", "is no regular expression", "a `(` is not closed"],
+        ["`(a`", "is not a regular expression", "a `(` is not closed"],
     ),
     **{
         f"a path with a shell's {word}": (
@@ -142,12 +142,12 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
     "a pattern with an open range": (
         flow(ENTITIES, f"{ENTITIES}\nexpectations: {{matches: {{columns: {{v: '[a-'}}}}}}"),
         (FLOW_FILE, 18),
-        ["`[a-`", "is no regular expression", "a `[` is not closed"],
+        ["`[a-`", "is not a regular expression", "a `[` is not closed"],
     ),
     "a pattern that is whole only within brackets": (
         flow(ENTITIES, f"{ENTITIES}\nexpectations: {{matches: {{columns: {{v: 'a)(b'}}}}}}"),
         (FLOW_FILE, 18),
-        ["`a)(b`", "is no regular expression", "closes nothing"],
+        ["`a)(b`", "is not a regular expression", "closes nothing"],
     ),
     "a salt that is short": (
         flow(ENTITIES, f"{ENTITIES}\npolish: {{mask: {{v: hash}}, hash_salt: short}}"),
@@ -167,7 +167,7 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
     "a pattern of another tool": (
         flow(ENTITIES, f"{ENTITIES}\nexpectations: {{matches: {{columns: {{v: '(?=a)b'}}}}}}"),
         (FLOW_FILE, 18),
-        ["is no regular expression", "no look-around"],
+        ["is not a regular expression", "no look-around"],
     ),
     "two columns renamed to one": (
         flow(ENTITIES, f"{ENTITIES}\npolish: {{rename: {{a: x, b: X}}}}"),
@@ -264,7 +264,7 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
     "a store below a file": (
         {FLOW_FILE: FILES_FLOW.replace("{type: local}", "{type: local, path: hygge.d/x}").encode(), "hygge.d": b""},
         (FLOW_FILE, 7),
-        ["leads through a file", "hygge.d is no folder"],
+        ["leads through a file", "hygge.d is not a folder"],
     ),
     "a journal in a file": (
         {
@@ -272,7 +272,7 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
             "in.csv": b"id\n1\n",
         },
         (FLOW_FILE, 9),
-        ["leads through a file", "in.csv is no folder"],
+        ["leads through a file", "in.csv is not a folder"],
     ),
     # Files that are none.
     "settings in UTF-16": (
@@ -284,7 +284,7 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         f"local settings that hold {what}": (
             {"local.settings.json": b'{"Values": {\n"A": "b",\n"B": %s}}' % value},
             ("local.settings.json", 3),
-            ["`B` of `Values` is no text", "in quotes"],
+            ["`B` of `Values` is not text", "in quotes"],
         )
         for what, value in {"a list": b"[1]", "an object": b'{"a": 1}', "null": b"null"}.items()
     },
@@ -569,7 +569,7 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
     "a duration below zero": (flow("primary_key: id", "lag: -5"), (FLOW_FILE, 16), ["at least 0"]),
     # Variables.
     "a shell's variable": (flow("shop_db", "$DB_NAME"), (FLOW_FILE, 6), ["`${DB_NAME}`"]),
-    "a shell's variable as password": (hygge('"${SHOP_PASSWORD}"', "$PASS"), ("hygge.yml", 9), ["is no variable"]),
+    "a shell's variable as password": (hygge('"${SHOP_PASSWORD}"', "$PASS"), ("hygge.yml", 9), ["not a variable"]),
     "a batch file's variable": (hygge('"${SHOP_PASSWORD}"', '"%PASS%"'), ("hygge.yml", 9), ["`${PASS}`"]),
     "a template's variable": (flow("shop_db", "{{DB}}"), (FLOW_FILE, 6), ["`${NAME}`"]),
     "half a default": (flow("shop_db", "${DB:shop_db}"), (FLOW_FILE, 6), ["`${NAME:-default}`"]),

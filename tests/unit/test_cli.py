@@ -100,7 +100,7 @@ def test_a_journal_that_is_full_is_told_of_with_what_to_do(tmp_path: Path, monke
     ("arguments", "words"),
     [
         (["--run-type", "full_drop", "--from", "2"], "is reloaded as a whole"),
-        (["--from", "yesterday"], "'yesterday' is no whole number"),
+        (["--from", "yesterday"], "'yesterday' is not a whole number"),
         (["--from", "3", "--to", "2"], "The window begins at 3 and ends at 2"),
         (["--from", ""], "--from is empty"),
         (["--from", "1", "--to", " "], "--to is empty"),
@@ -532,7 +532,7 @@ def test_runs_by_entity_says_how_each_table_has_come_along(world: LoadWorld) -> 
 
 def test_compact_folds_and_takes_out_what_is_old_at_once(world: LoadWorld) -> None:
     assert hygge(world, "go").exit_code == 0
-    assert "1 file folded, 0 rows taken out" in hygge(world, "compact").stdout
+    assert "1 file compacted, 0 rows removed" in hygge(world, "compact").stdout
     before = world.journal()
     journal = world.place().lake.read(f"{world.place().root}/journal.parquet").data
     dry = hygge(world, "compact", "--dry-run", "--retention", "400d", "--json")

@@ -106,7 +106,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     [
         ({}, "--server, --database, --tables, --workspace, --mirror"),
         (OPTIONS | {"workspace": "sales"}, "--workspace: 'sales' has no GUID"),
-        (OPTIONS | {"mirror": "abc"}, "--mirror: 'abc' is no GUID"),
+        (OPTIONS | {"mirror": "abc"}, "--mirror: 'abc' is not a GUID"),
         (OPTIONS | {"tables": "a.b.c"}, "--tables: 'a.b.c' has 3 parts"),
         (OPTIONS | {"server": "Server=x;"}, "--server:"),
         (OPTIONS | {"name": "a b"}, "--name:"),

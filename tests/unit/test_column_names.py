@@ -84,4 +84,4 @@ def test_more_columns_than_the_destination_bears_are_told_before_the_first_row(
     for command in ("plan", "go"):
         code, said = hygge(tmp_path, command)
         assert code == (0 if borne else 1), said
-        assert borne or f"SQLite cannot bear a table of {columns:,} columns, 1,998 at most" in said
+        assert borne or f"SQLite cannot hold a table of {columns:,} columns, 1,998 at most" in said

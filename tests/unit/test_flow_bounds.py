@@ -210,7 +210,7 @@ def test_hygge_yml_says_how_far_paths_lead(tmp_path: Path) -> None:
          '"${SAFE}" }\n', "`SAFE` holds the secret of `password`, and `sas_token` is another one"),
         ('polish: { hash_salt: "${SAFE}", mask: { id: hash } }\n', "`SAFE` holds the secret of `password`"),
         ('polish: { constants: { leak: "${SHOP_PASSWORD}" } }\n', "`constants`"),
-        ('polish: { constants: { password: "${SHOP_PASSWORD}" } }\n', "no key for secrets"),
+        ('polish: { constants: { password: "${SHOP_PASSWORD}" } }\n', "not a key for secrets"),
         ('polish: { hash_salt: "${SHOP_PASSWORD}", mask: { id: hash } }\n', "`hash_salt` is another one"),
         ('polish: { constants: { leak: "${AzureWebJobsStorage}" } }\n', "`AzureWebJobsStorage` holds a secret"),
     ],

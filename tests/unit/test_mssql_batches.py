@@ -130,5 +130,5 @@ def test_whatever_a_driver_delivers_becomes_the_promised_type(
 
 def test_a_value_that_its_type_does_not_allow_is_an_error_that_names_the_column() -> None:
     delivered = pa.record_batch([pa.array([1 << 40])], names=["c"])
-    with pytest.raises(HomeError, match="Column 'c' holds a value that is no int32"):
+    with pytest.raises(HomeError, match="Column 'c' holds a value that is not a valid int32"):
         convert(delivered, [SourceColumn("c", "int")], pa.schema([("c", pa.int32())]))

@@ -124,5 +124,5 @@ def test_what_a_server_answers_in_place_of_a_number_is_refused(answer: object) -
 
 
 def test_a_timestamp_that_is_none_is_refused_by_the_columns_name() -> None:
-    with pytest.raises(HomeError, match="'c' holds a text that is no datetime2"):
+    with pytest.raises(HomeError, match="'c' holds a text that is not a valid datetime2"):
         to_text(column("datetime2", scale=7), "noon")

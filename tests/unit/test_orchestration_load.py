@@ -260,7 +260,7 @@ def test_an_activity_that_never_answers_fails_with_a_message_of_our_own() -> Non
     assert summary["fail"] == 2
     assert len(load.flows()) == 2 * verdict.CRASHES_LIMIT
     assert "hunter2" not in str(summary)
-    assert "ended without an answer" in settled(load)[0]["message"]
+    assert "ended without a result" in settled(load)[0]["message"]
 
 
 def test_an_unexpected_exception_is_tried_once_more() -> None:
@@ -398,7 +398,7 @@ def test_a_cancelled_load_that_cannot_give_a_whole_table_up_does_not_wait_for_it
     load = host(lambda task: (1.0, transient(100.0)), plan(1), closings=lambda task: (1.0, transient(9.0)), cancel_at=9)
     summary = load.run()
     assert (len(load.closings()), load.finished - START) == (1, timedelta(seconds=11))
-    assert "could not be given up: The connection was lost." in summary["results"][0]["message"]
+    assert "could not be released: The connection was lost." in summary["results"][0]["message"]
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ def test_a_load_whose_source_hangs_is_remembered_and_its_table_is_free(
     assert state_of(world, "orders").owner is None
     assert set(hung.observer.settled) == {"orders", "customers"}
     row = next(row for row in world.journal() if (row["entity"], row["status"]) == ("orders", "cancel"))
-    assert "did not answer, and was left" in row["message"]
+    assert "did not respond, and was abandoned" in row["message"]
     assert row["row_count"] == 0
     assert max(row["finish_time"] for row in world.journal()) == summary["finished"]
     if revives == "before the next load":
@@ -228,7 +228,7 @@ def test_a_load_whose_lake_hangs_settles_as_it_stands(world: LoadWorld, monkeypa
     assert (summary["status"], summary["journal"]["status"]) == ("cancel", "settled")
     [row] = [row for row in world.journal() if row["entity"] == "orders"]
     assert row["status"] == "cancel"
-    assert "could not be given up" in row["message"]
+    assert "could not be released" in row["message"]
     hung.go_on()
 
 

@@ -25,6 +25,16 @@ def test_tools_and_papers_name_targets_that_there_are() -> None:
             assert (REPOSITORY / target).exists(), target
 
 
+def test_lines_of_pages_end_before_column_120() -> None:
+    pages = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+    long = []
+    for page in pages:
+        prose = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        # Rows of tables cannot be wrapped.
+        long += [(page.name, line) for line in prose.splitlines() if len(line) >= 120 and not line.startswith("|")]
+    assert long == []
+
+
 def test_dependabot_looks_where_dependencies_are() -> None:
     updates = yaml.safe_load((REPOSITORY / ".github/dependabot.yml").read_text(encoding="utf-8"))["updates"]
     assert all((REPOSITORY / update["directory"].strip("/")).is_dir() for update in updates)

@@ -325,7 +325,7 @@ def test_it_is_inherited_key_by_key(tmp_path: Path) -> None:
     ("section", "message"),
     [
         ("mask: { a: hash }", "takes a `hash_salt`"),
-        ("mask: { a: half }", "`half` is no mask"),
+        ("mask: { a: half }", "`half` is not a mask"),
         ("case: SNAKE", "`case` of polish has a value that cannot be used"),
         ("load_columns: { a: now }", "`load_columns.a` of polish has a value that cannot be used"),
         ("hash_salt: abc", "`hash_salt` of polish has a value that cannot be used"),

@@ -177,7 +177,11 @@ def test_another_writer_is_waited_for(table: DatabaseTable, file: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "error", "hint"),
     [
-        (lambda file: file.write_bytes(b"no database at all" * 100), LandingBroken, "names a file that is no SQLite"),
+        (
+            lambda file: file.write_bytes(b"no database at all" * 100),
+            LandingBroken,
+            "names a file that is not a SQLite",
+        ),
         (lambda file: file.mkdir(), StoreError, "Check the store's path"),
     ],
     ids=["no database", "a directory"],

@@ -144,8 +144,8 @@ def _codec_of(file: SourceFile, head: bytes, encoding: str) -> tuple[int, str]:
         return 0, encoding
     if encoding == "auto":
         raise Unreadable(
-            f"{file.name}, line {count_lines(head[: head.index(0)]) + 1}: here begin NUL characters, as text in "
-            f"{found} without a byte order mark has them.",
+            f"{file.name}, line {count_lines(head[: head.index(0)]) + 1}: NUL characters begin here, as in text in "
+            f"{found} without a byte order mark.",
             hint=f"Set encoding: {found}, or encoding: utf-8 if the NUL characters belong to the values.",
         )
     if encoding.startswith("utf-16"):
@@ -243,7 +243,7 @@ def _to_utf8(data: bytes, codec: str, file: SourceFile, line: int) -> bytes:
 def _no_text(file: SourceFile, encoding: str, line: int, error: UnicodeDecodeError) -> Unreadable:
     found = error.object[error.start : error.start + 1].hex().upper()
     return Unreadable(
-        f"{file.name}, line {line}: the byte 0x{found} is no {encoding} text.",
+        f"{file.name}, line {line}: the byte 0x{found} is not {encoding} text.",
         hint="Set encoding to what the file is in, for example cp1252.",
     )
 

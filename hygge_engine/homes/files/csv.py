@@ -93,7 +93,7 @@ class CsvFormat(TextFormat):
     def _named(self, file: SourceFile, row: Sequence[str]) -> list[str]:
         names = [name.strip() or f"column_{number}" for number, name in enumerate(row, start=1)]
         if any("\0" in name for name in names):
-            hint = "The file is no text, or text in another encoding: write it again as CSV, or set encoding."
+            hint = "The file is not text, or is text in another encoding: write it again as CSV, or set encoding."
             raise Unreadable(f"{file.name}, line 1: a name of a column holds a NUL character.", hint=hint)
         if (twice := first_twice(names)) is not None:
             raise Unreadable(f"{file.name} has more than one column {twice!r}.", hint="Give each column its own name.")
@@ -203,7 +203,7 @@ class CsvFormat(TextFormat):
                     hint=_CHECK_MARKS,
                 ) from error
             where = f"{file.name}, after line {block.line}"
-            raise Unreadable(f"{where}: its records cannot be told apart.", hint=_CHECK_MARKS) from error
+            raise Unreadable(f"{where}: its records cannot be separated.", hint=_CHECK_MARKS) from error
         return cast("pl.DataFrame", pl.from_arrow(table))
 
     def _line_of(self, block: Block, row: int) -> int:

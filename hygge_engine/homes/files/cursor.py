@@ -69,7 +69,7 @@ def comparable(text: str, type_: pa.DataType) -> Any:
             return Decimal(text)
         return int(text) if pa.types.is_integer(type_) else text
     except (ValueError, ArithmeticError):
-        raise CursorUnusable(f"{text!r} is no value of a {type_}.", hint="Check the window's bounds.") from None
+        raise CursorUnusable(f"{text!r} is not a value of a {type_}.", hint="Check the window's bounds.") from None
 
 
 def bound_text(text: str, of: str, type_: pa.DataType) -> str:

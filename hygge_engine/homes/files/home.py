@@ -290,7 +290,8 @@ class FilesHome:
         if strictly or place == [_END]:
             return [file for file in left if file.path > path]
         raise SourceChanged(
-            f"{path} was read in part, and has changed or gone since: its rest cannot be told from what has landed.",
+            f"{path} was read in part, and has changed or gone since: "
+            "its rest cannot be distinguished from what has landed.",
             hint=_RELOAD,
         )
 
@@ -360,7 +361,7 @@ class FilesHome:
     ) -> pa.Array[Any]:
         values = to_values(pl.Series(name, texts, pl.String), settings)
         if isinstance(values, int):
-            found = f"{files[values].name}: the folder's {name!r} is {texts[values]!r}, which is no {settings.type}."
+            found = f"{files[values].name}: the folder's {name!r} is {texts[values]!r}, not a valid {settings.type}."
             raise HomeError(found, hint=f"Declare it: columns: {{{name}: string}}.")
         return values
 
@@ -383,7 +384,7 @@ class FilesHome:
         reader panics at is not."""
         name = file.name if file is not None else f"{self._lake.url}/{self._pattern}"
         try:
-            with panics_as(lambda text: Unreadable(f"{name}: its reader gave up: {mask_quoted(text)}", hint=_REPORT)):
+            with panics_as(lambda text: Unreadable(f"{name}: its reader failed: {mask_quoted(text)}", hint=_REPORT)):
                 yield
         except (LakeConditionNotMet, LakeNotFound) as error:
             what = name if file is not None else f"A file of {name}"

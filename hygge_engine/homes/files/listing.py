@@ -66,7 +66,7 @@ def list_files(lake: Lake, pattern: str, *, partitions: bool, folder: str = "") 
         parts = below.split("/")
         if _DELTA_LOG in parts:
             raise HomeError(
-                f"{lake.url}/{pattern} holds a Delta table, whose folder keeps files that are no part of it any more.",
+                f"{lake.url}/{pattern} holds a Delta table, whose folder keeps files that are no longer part of it.",
                 hint="Read it through its SQL endpoint, or name other files.",
             )
         if any(_is_hidden(part) for part in parts):
@@ -76,7 +76,7 @@ def list_files(lake: Lake, pattern: str, *, partitions: bool, folder: str = "") 
             raise _leads_nowhere(entry, folder)
         if entry.special:
             raise HomeError(
-                f"{SourceFile(entry, {}, folder).name} is {entry.special}, and no file whose rows could be read again.",
+                f"{SourceFile(entry, {}, folder).name} is {entry.special}, not a file whose rows can be read again.",
                 hint="Write its content into a file, or name other files in path.",
             )
         if entry.length:

@@ -48,12 +48,12 @@ _DECODER = json.JSONDecoder(object_pairs_hook=tuple, parse_int=_Number, parse_fl
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} within a nested value is no JSON")
+    raise ValueError(f"{constant} within a nested value is not JSON")
 
 
 def _unrepeated(pairs: list[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
     if first_twice(name for name, _ in pairs) is not None:
-        raise ValueError("a key comes twice in one object of its value, so that its value cannot be told")
+        raise ValueError("a key comes twice in one object of its value, so that its value is ambiguous")
     return tuple(pairs)
 
 
@@ -136,14 +136,14 @@ class NdjsonFormat(TextFormat):
                 pairs = _DECODER.decode(text)
             except json.JSONDecodeError as error:
                 why = f"{error.msg.lower()} at character {error.colno}"
-                raise Unreadable(f"{where}: it is no JSON object ({why}).", hint=_ONE_OBJECT) from None
+                raise Unreadable(f"{where}: it is not a JSON object ({why}).", hint=_ONE_OBJECT) from None
             except RecursionError:
                 raise Unreadable(f"{where}: it is nested too deeply.", hint=_ONE_OBJECT) from None
             if not isinstance(pairs, tuple):
-                raise Unreadable(f"{where}: it is no JSON object.", hint=_ONE_OBJECT)
+                raise Unreadable(f"{where}: it is not a JSON object.", hint=_ONE_OBJECT)
             if (twice := first_twice(name for name, _ in pairs)) is not None:
                 raise Unreadable(
-                    f"{where}: the key {twice!r} comes twice, so that its value cannot be told.",
+                    f"{where}: the key {twice!r} comes twice, so that its value is ambiguous.",
                     hint="Give each key one value.",
                 )
         raise Unreadable(f"{file.name}, line {lines[0][0]}: it is an object only together with others.")

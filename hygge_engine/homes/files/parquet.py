@@ -96,7 +96,7 @@ class ParquetFormat:
                     raise HomeError(
                         f"Column {name!r} is {column.source_type} in {file.name}, and {known.source_type} in "
                         f"{first.name}: no type holds both.",
-                        hint="Read the files by two entities, or write one of them anew.",
+                        hint="Read the files by two entities, or rewrite one of them.",
                     )
                 wider = known if known.type == type_ else column
                 found[name] = (
@@ -287,7 +287,7 @@ class ParquetFormat:
                 coerce_int96_timestamp_unit="us",  # in nanoseconds, years beyond 2262 would wrap
             )
         except (pa.ArrowException, OSError) as error:
-            raise _unreadable(f"{file.name} is no whole Parquet file: {_fault_of(error)}", error) from error
+            raise _unreadable(f"{file.name} is not a whole Parquet file: {_fault_of(error)}", error) from error
 
 
 def _fault_of(error: Exception) -> str:

@@ -226,7 +226,7 @@ class FilesHomeSettings(HomeSettings):
         for name in (*_OF_CSV, "encoding"):
             if self.format != "csv" and name in self.model_fields_set and name not in of_text:
                 raise ValueError(
-                    f"`{name}` means nothing to files of {self.format}: take it away, with `{name}: null` if inherited"
+                    f"`{name}` does not apply to files of {self.format}: remove it, with `{name}: null` if inherited"
                 )
         return self
 

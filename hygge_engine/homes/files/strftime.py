@@ -81,7 +81,7 @@ def check_format(type_: str, format_: str) -> None:
     if unknown == "f":
         raise ValueError("%f counts nanoseconds; write %.f for the digits after the seconds")
     if unknown is not None:
-        raise ValueError(f"%{unknown} is no directive that can be read; %Y-%m-%d or %d.%m.%Y %H:%M:%S are formats")
+        raise ValueError(f"%{unknown} is not a supported directive; %Y-%m-%d or %d.%m.%Y %H:%M:%S are formats")
     if not any(name in _DAY_DIRECTIVES or name in ("c", "s") for name in names):
         raise ValueError(f"{format_!r} names no day; %Y-%m-%d or %d.%m.%Y %H:%M:%S are formats")
     if type_ == "date" and (has_time(format_) or has_zone(format_)):

@@ -210,8 +210,8 @@ class TextFormat(ABC):
         """Raise Unreadable for a text that is none of its column's type; ``first`` rows of the block come before."""
         found = str(texts[name][row])
         raise Unreadable(
-            f"{file.name}, line {self._line_of(block, first + row)}, column {name!r}: what stands there "
-            f"({len(found):,} characters) is no {_described(self._known().settings[name])}.",
+            f"{file.name}, line {self._line_of(block, first + row)}, column {name!r}: the value "
+            f"({len(found):,} characters) is not a valid {_described(self._known().settings[name])}.",
             hint=f"Correct the file, or declare the column: columns: {{{name}: string}}.",
         )
 

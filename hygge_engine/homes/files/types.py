@@ -74,7 +74,7 @@ def destination_type(name: str, type_: pa.DataType, file: str) -> tuple[pa.DataT
         return pa.string(), "nested values are JSON text"
     if pa.types.is_decimal(type_) and cast("Any", type_).precision <= _MOST_DIGITS:
         return _decimal(type_), ""
-    raise unsupported(name, file, f"the type {type_}, which has no place in the destination")
+    raise unsupported(name, file, f"the type {type_}, which the destination cannot hold")
 
 
 def unsupported(name: str, file: str, what: str) -> UnsupportedType:
@@ -99,7 +99,7 @@ def _no_json(type_: pa.DataType) -> str:
         or pa.types.is_fixed_size_binary(type_)
         or pa.types.is_binary_view(type_)
     ):
-        return "bytes within nested values have no place in JSON text"
+        return "JSON text cannot hold bytes within nested values"
     if pa.types.is_decimal(type_) and cast("Any", type_).precision > _MOST_DIGITS:
         return f"its decimals have more than {_MOST_DIGITS} digits"
     if pa.types.is_map(type_):
@@ -194,7 +194,7 @@ def convert(column: pa.Array[Any], type_: pa.DataType, where: str) -> pa.Array[A
     except pa.ArrowInvalid as error:
         if "UTF8" in str(error):
             hint = "Its writer has put bytes into a text; have it write them as binary."
-            raise Unreadable(f"{where}: a text holds bytes that are no UTF-8.", hint=hint) from error
+            raise Unreadable(f"{where}: a text holds bytes that are not UTF-8.", hint=hint) from error
         hint = "The file is damaged, or its writer has broken Parquet's rules; write it again."
         raise Unreadable(f"{where}: a value cannot be one of {column.type}.", hint=hint) from error
     if column.type == type_:
@@ -205,7 +205,7 @@ def convert(column: pa.Array[Any], type_: pa.DataType, where: str) -> pa.Array[A
                 column = cast("pa.Array[Any]", pc.cast(column, writable))
             if _has_no_number(column):
                 hint = "Write NULL or a text instead."
-                raise Unreadable(f"{where}: NaN or infinity within a nested value has no place in JSON.", hint=hint)
+                raise Unreadable(f"{where}: JSON cannot hold NaN or infinity within a nested value.", hint=hint)
             if _repeats_key(column):
                 raise Unreadable(
                     f"{where}: a key comes twice in one map, and JSON keeps one of the two.", hint=_LEAVE_OUT
@@ -220,7 +220,7 @@ def convert(column: pa.Array[Any], type_: pa.DataType, where: str) -> pa.Array[A
         return pc.cast(column, type_)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         hint = "Have its writer keep the values within that type, or leave the column out."
-        raise Unreadable(f"{where}: a value of {column.type} has no place in {type_}.", hint=hint) from error
+        raise Unreadable(f"{where}: a value of {column.type} does not fit into {type_}.", hint=hint) from error
 
 
 def _instants(column: pa.Array[Any]) -> pa.Array[Any]:

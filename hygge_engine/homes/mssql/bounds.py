@@ -106,4 +106,4 @@ def _check_tick(text: str, found: Moment, of: str) -> None:
         while f"{above:%f}"[2] not in _TICKS:
             above += step
         fits += f" or {above.isoformat(timespec='milliseconds')}"
-    raise BoundUnusable(f"{shown(text)} is no tick of 1/300 s, which is what {of} counts.", hint=f"Write {fits}.")
+    raise BoundUnusable(f"{shown(text)} is not a tick of 1/300 s, which is what {of} counts.", hint=f"Write {fits}.")

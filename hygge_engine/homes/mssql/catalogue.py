@@ -125,7 +125,7 @@ def describe_source(session: Session, settings: MssqlHomeSettings) -> Source:
         return describe_query(session, settings.query or "")
     except (IndexError, TypeError, ValueError) as error:
         raise HomeUnavailable(
-            f"Describing {settings.table or 'the query'}: the server's answers do not fit the questions ({error}).",
+            f"Describing {settings.table or 'the query'}: the server's responses do not match the requests ({error}).",
             hint="The load tries again. If it lasts, see what lies between here and the server.",
         ) from error
 

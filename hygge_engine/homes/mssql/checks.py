@@ -46,7 +46,7 @@ def check_connection(connection: MssqlConnection) -> tuple[list[DoctorCheck], Se
     how = f"log in with auth: {connection.auth}, driver {connection.driver}"
     try:
         session = open_session(connection)
-        user, database = session.fetch_all("SELECT USER_NAME(), DB_NAME()", doing="Asking who we are")[0]
+        user, database = session.fetch_all("SELECT USER_NAME(), DB_NAME()", doing="Asking for the current user")[0]
     except HyggeError as error:
         return [*checks, failure("login", how, error)], None
     checks.append(DoctorCheck("login", "ok", f"user {user} of database {database}", how))
@@ -173,7 +173,7 @@ def _check_consistency(session: Session) -> DoctorCheck:
     if not found:
         return DoctorCheck("consistency", "unknown", NOT_AVAILABLE, how)
     if found[0][0] == "ON":
-        return DoctorCheck("consistency", "ok", "a snapshot of one moment for each slice", how)
+        return DoctorCheck("consistency", "ok", "one snapshot for each slice", how)
     remedy = "ALTER DATABASE … SET ALLOW_SNAPSHOT_ISOLATION ON, or set consistency: read_committed."
     return DoctorCheck("consistency", "failed", "the database allows no snapshots", how, remedy)
 

@@ -158,7 +158,7 @@ def _entra_token(connection: MssqlConnection) -> str:
         ) from error
     except (ServiceRequestError, ServiceResponseError) as error:
         reason = mask(error.message, secrets_of(connection))
-        raise HomeUnavailable(f"Entra did not answer the request for a token: {reason}") from error
+        raise HomeUnavailable(f"Entra did not respond to the request for a token: {reason}") from error
     remember_secret(token)
     return token
 

@@ -31,7 +31,7 @@ def convert(batch: pa.RecordBatch, columns: Sequence[SourceColumn], schema: pa.S
             if array.type != field.type:
                 array = array.cast(field.type)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise HomeError(f"Column {field.name!r} holds a value that is no {field.type}.") from error
+            raise HomeError(f"Column {field.name!r} holds a value that is not a valid {field.type}.") from error
         if as_text:
             texts = [value if value is None else to_text(columns[number], value) for value in array.to_pylist()]
             array = pa.array(texts, pa.string())

@@ -62,7 +62,7 @@ class DriverThread:
         Raises NoAnswer. Whoever is interrupted while waiting has given the call up, too.
         """
         if self._given_up:
-            raise NoAnswer("The connection was given up, because no whole answer of the server came in time")
+            raise NoAnswer("The connection was closed, because no complete response of the server came in time")
         future: Future[T] = Future()
         self._tasks.put((future, function))
         try:
@@ -71,7 +71,7 @@ class DriverThread:
             if not future.done():
                 self._give_up()
                 if isinstance(error, TimeoutError):
-                    raise NoAnswer(f"No whole answer of the server within {seconds:g} s") from error
+                    raise NoAnswer(f"No complete response of the server within {seconds:g} s") from error
             raise
         finally:
             del future, function  # or what was fetched would be held by the frames of an error

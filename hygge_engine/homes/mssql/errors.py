@@ -63,7 +63,7 @@ _READ_ONLY = (
     "Set application_intent: read_only on the connection to read from a secondary; a fail-over passes by itself."
 )
 _NO_READERS = "Allow read-only connections to the secondary, or remove application_intent from the connection."
-_REPLICA = "The replica answers no queries: see whether its data movement is suspended, and whether it may be read."
+_REPLICA = "The replica serves no queries: see whether its data movement is suspended, and whether it may be read."
 _TRANSACTION = "Lower slice_minutes or batch_rows; under consistency: snapshot a slice is one transaction."
 _CREDENTIAL_STATE = "The login exists but cannot be used as it is; ask the server's administrator."
 
@@ -94,7 +94,7 @@ NUMBERS: Final[dict[int, Meaning]] = {
     1203: Meaning(HomeUnavailable, _RETRY, 6, r"attempted to unlock a resource it does not own"),
     1204: Meaning(HomeUnavailable, _RETRY, 2, r"cannot obtain a LOCK resource"),
     1205: Meaning(HomeUnavailable, _RETRY, 2, r"deadlocked on .* resources"),
-    1222: Meaning(HomeUnavailable, "Somebody holds a lock on it.", 2, r"Lock request time out"),
+    1222: Meaning(HomeUnavailable, "Another session holds a lock on it.", 2, r"Lock request time out"),
     1221: Meaning(HomeUnavailable, _RETRY, 6, r"attempting to release a group of locks that are not currently held"),
     3947: Meaning(HomeUnavailable, _RETRY, 6, r"aborted because the secondary compute failed to catch up redo"),
     3948: Meaning(HomeUnavailable, _RETRY, 6, r"terminated because of the availability replica config/state change"),
@@ -166,7 +166,7 @@ NUMBERS: Final[dict[int, Meaning]] = {
     916: Meaning(HomePermissionDenied, "Create a user for the login there.", 2, r"is not able to access the database"),
     207: Meaning(HomeNotFound, "Compare the names with the table's.", 2, r"Invalid column name"),
     208: Meaning(HomeNotFound, "Check schema and table.", 2, r"Invalid object name"),
-    5313: Meaning(HomeNotFound, "Read the table itself, or mend the synonym.", 2, r"Synonym .* refers to an invalid"),
+    5313: Meaning(HomeNotFound, "Read the table itself, or repair the synonym.", 2, r"Synonym .* refers to an invalid"),
     7202: Meaning(HomeNotFound, "Check the linked servers.", 2, r"Could not find server .* in sys\.servers"),
     911: Meaning(HomeNotFound, "Check the connection's database.", 2, r"Database '.*' does not exist"),
     8156: Meaning(HomeError, "Give each column a name of its own with AS.", 2, r"specified multiple times"),
@@ -190,8 +190,8 @@ SQLSTATES: Final[dict[str, Meaning]] = {
 }
 
 _GARBLED = (
-    "What came from there is no whole answer of a SQL Server; the load tries again. If it lasts, see what lies between "
-    "here and the server."
+    "What was received is not a complete response of a SQL Server; the load tries again. If it lasts, see what lies "
+    "between here and the server."
 )
 
 # What a driver says of a conversation that makes no sense to it any more, by its own texts: they have no number, and
@@ -222,7 +222,7 @@ BROKEN: Final[tuple[Meaning, ...]] = tuple(
 _SOCKET_ERRORS: Final = {
     0x2746: "the connection was reset",
     0x2749: "nothing listens there",
-    0x274C: "no answer in time",
+    0x274C: "no response in time",
     0x2751: "no route to the host",
     0x2AF9: "no such host",
 }

@@ -424,11 +424,11 @@ class MssqlHome:
         """The range of versions of Change Tracking. Raises CursorUnusable where it is off or may not be seen."""
         source = self._described()
         if not self._settings.table or self._settings.key:
-            reason = "Change Tracking tells the changes of a table, by its primary key alone."
+            reason = "Change Tracking lists the changes of a table by its primary key alone."
             raise CursorUnusable(reason, hint="Remove query and key from home.")
         if not source.tracked:
             raise CursorUnusable(
-                f"{source.name} stands for a table of another database, whose Change Tracking this one cannot ask.",
+                f"{source.name} stands for a table of another database, whose Change Tracking this one cannot query.",
                 hint="Read the table itself, over a connection to its database.",
             )
         try:
@@ -438,7 +438,7 @@ class MssqlHome:
                 raise
             if self._is_read_only():
                 raise CursorUnusable(
-                    "This database is a copy for readers, and Change Tracking answers on its primary alone. "
+                    "This database is a copy for readers, and Change Tracking works on its primary alone. "
                     f"{error.message}",
                     hint="Remove application_intent from the connection, or use a time of last change with a lag.",
                 ) from error
@@ -483,7 +483,7 @@ class MssqlHome:
             select("TOP (1) 1 AS reached", self._described().sql, f"{quote(cursor.name)} >= {placeholder}"), bound
         ):
             raise HomeUnavailable(
-                f"{self._described().name}: the secondary that answers has no row of {cursor.name} as new as "
+                f"{self._described().name}: the secondary that responds has no row of {cursor.name} as new as "
                 f"{window.upper}, where this load's window ends.",
                 hint="It lags behind the one that was read before, or the newest rows are gone: if it lasts, remove "
                 "application_intent from the connection, or reload the table with run_type full_drop.",

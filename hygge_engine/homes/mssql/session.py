@@ -42,7 +42,7 @@ def gather(fetch: Callable[[int], Iterable[Iterable[Any]]], doing: str, most: in
         if size > ANSWER_BYTES or len(rows) > ANSWER_ROWS:
             limit = f"{ANSWER_BYTES >> 20} MiB" if size > ANSWER_BYTES else f"{ANSWER_ROWS} rows"
             raise HomeError(
-                f"{doing}: the server answers with more than {limit}, which is no answer to that.",
+                f"{doing}: the server responds with more than {limit}, more than this request can return.",
                 hint="Check what the connection leads to: a proxy, or a server that is not SQL Server.",
             )
     return rows
@@ -55,7 +55,7 @@ def whole(value: object, doing: str) -> int:
     ):
         return int(value)
     raise HomeError(
-        f"{doing}: the server answers with something else where a whole number is asked for.",
+        f"{doing}: the server returns something else where a whole number is expected.",
         hint="Check what the connection leads to: a proxy, or a server that is not SQL Server.",
     )
 

@@ -64,9 +64,9 @@ def _checked_host(host: str) -> str:
     if ":" in host:
         found = _COLON_AND_PORT.fullmatch(host)
         if found and not _is_ipv6(host):
-            raise ValueError(f"a comma stands before the port of a SQL Server, no colon: {found[1]},{found[2]}")
+            raise ValueError(f"SQL Server's port follows a comma, not a colon: {found[1]},{found[2]}")
         if not _is_ipv6(host):
-            raise ValueError(f"{host!r} is no host: expected a name or an address, without a protocol before it")
+            raise ValueError(f"{host!r} is not a host: expected a name or an address, without a protocol before it")
         return host
     try:
         host.encode("idna")
@@ -157,9 +157,9 @@ class MssqlConnection(ConnectionSettings):
         if backslash and (not instance or "\\" in instance):
             raise ValueError("expected the name of an instance after the backslash: sql.example.com\\name")
         if found := _COLON_AND_PORT.fullmatch(instance):
-            raise ValueError(f"a comma stands before the port of a SQL Server, no colon: {host}\\{found[1]},{found[2]}")
+            raise ValueError(f"SQL Server's port follows a comma, not a colon: {host}\\{found[1]},{found[2]}")
         if any(character in instance for character in ": "):
-            raise ValueError(f"{instance!r} is no name of an instance: expected letters, digits, _ or $")
+            raise ValueError(f"{instance!r} is not an instance name: expected letters, digits, _ or $")
         if instance.upper() == _DEFAULT_INSTANCE:
             backslash = instance = ""
         return _checked_host(host) + backslash + instance + comma + port

@@ -82,7 +82,7 @@ def check_query(query: str) -> str:
         )
     if locking := next((word for word in words if word in _LOCKING), None):
         raise ValueError(
-            f"a query keeps nobody from the table it reads: no {locking.upper()}; "
+            f"a query takes no locks on the table it reads: no {locking.upper()}; "
             "a column of this name goes in brackets"
         )
     return query

@@ -166,7 +166,7 @@ def arrow_type(column: SourceColumn) -> pa.DataType:
     if name in _BINARY:
         return pa.binary()
     raise UnsupportedType(
-        f"Column {column.name!r} has the type {column.type_name!r}, which has no place in the destination.",
+        f"Column {column.name!r} has the type {column.type_name!r}, which the destination cannot hold.",
         hint="Leave it out with a query: home, or convert it there.",
     )
 

@@ -53,7 +53,7 @@ def parameter(column: SourceColumn, text: str) -> tuple[str, Parameter]:
         return _parameter(column, text)
     except ValueError as error:
         raise CursorUnusable(
-            f"{text[:_SHOWN_CHARACTERS]!r} is no {column.declaration}, which is what {column.name!r} holds.",
+            f"{text[:_SHOWN_CHARACTERS]!r} is not a valid {column.declaration}, which is what {column.name!r} holds.",
             hint="If the column's type has changed, reload the table with run_type full_drop. If not, check what the "
             "connection leads to.",
         ) from error
@@ -121,7 +121,7 @@ def to_text(column: SourceColumn, value: Any) -> str:
 def _timestamp_text(column: SourceColumn, text: str) -> str:
     match = _TIMESTAMP.fullmatch(text.strip())
     if match is None:
-        raise HomeError(f"Column {column.name!r} holds a text that is no {column.base_type}.")
+        raise HomeError(f"Column {column.name!r} holds a text that is not a valid {column.base_type}.")
     day, clock, offset = match["date"], match["time"] or "00:00", match["offset"]
     seconds, fraction = match["seconds"] or "00", match["fraction"] or ""
     if column.base_type == "smalldatetime":

@@ -134,8 +134,8 @@ def check_pattern(pattern: str, column: str) -> None:
         found = (ours for theirs, ours in _PATTERN_FAULTS.items() if theirs in str(error))
         reason = next(found, "it cannot be read")
         raise ValueError(
-            f"`{pattern}`, which `{column}` is to match, is no regular expression: {reason} (they are those of Rust's "
-            "regex: no look-around, no back-references)"
+            f"`{pattern}`, which `{column}` is to match, is not a regular expression: {reason} (the syntax is that of "
+            "Rust's regex: no look-around, no back-references)"
         ) from None
 
 

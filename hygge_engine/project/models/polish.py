@@ -22,7 +22,7 @@ _SALT_MINIMUM_CHARACTERS = 8
 def check_mask(mask: str) -> str:
     """Return ``mask`` if it names one; raise ValueError otherwise."""
     if not _MASK.fullmatch(mask):
-        raise ValueError(f"`{mask}` is no mask: it is full, email, hash, empty, or first_4, last_4 (with 1 to 9)")
+        raise ValueError(f"`{mask}` is not a mask: it is full, email, hash, empty, or first_4, last_4 (with 1 to 9)")
     return mask
 
 

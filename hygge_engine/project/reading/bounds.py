@@ -104,7 +104,7 @@ class Bounds:
             return f"`{key}` is a path of Windows", hint
         if found := _OF_A_SHELL.search(path):
             hint = "Variables are written `${NAME}`; a home directory is `${HOME}`."
-            return f"`{key}` holds `{found[0]}`, which is a shell's to replace", hint
+            return f"`{key}` holds `{found[0]}`, which only a shell replaces", hint
         if _ADDRESS.match(path):
             hint = "Write a path of folders; a data lake has a `type` of its own, `adls` or `onelake`."
             return f"`{key}` is an address, and has to be a path of this machine", hint
@@ -134,7 +134,7 @@ class Bounds:
         file = next((parent for parent in above if os.path.isfile(parent)), None)
         if file is None:
             return "", ""
-        return f"`{key}` leads through a file", f"{os.path.relpath(file, self._directory)} is no folder."
+        return f"`{key}` leads through a file", f"{os.path.relpath(file, self._directory)} is not a folder."
 
 
 def _parts(settings: Settings, tree: Node) -> Iterator[tuple[Settings, Node]]:

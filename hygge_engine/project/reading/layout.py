@@ -48,7 +48,7 @@ def not_a_file(root: Path, path: Path) -> Problem:
     if path.is_symlink():
         found = f"`{path.readlink()}`"
         return Problem(file, 0, 0, "the link leads nowhere", found=found, hint="Point it at a file, or delete it.")
-    return Problem(file, 0, 0, "this is no ordinary file", expected="a file")
+    return Problem(file, 0, 0, "this is not an ordinary file", expected="a file")
 
 
 def unreadable(root: Path, error: OSError) -> Problem:

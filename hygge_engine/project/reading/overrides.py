@@ -160,7 +160,7 @@ class Overrides:
                 self._report_unknown("setting", override, first, [*ProjectDocument.model_fields, *_FLOWS[:1], *known])
 
     def _report_incomplete(self, what: str, override: _Override, step: _Step) -> None:
-        message = f"`{step.key}` is no key of a{'n' if what == 'entity' else ''} {what}"
+        message = f"`{step.key}` is not a key of a{'n' if what == 'entity' else ''} {what}"
         expected = "`flow.orders.run_type=full_drop`" if what == "flow" else "`….entities.items.run_type=full_drop`"
         self._problems.add(
             override.source.problem(override.line, step.column, message, expected=f"one of its keys, as in {expected}")

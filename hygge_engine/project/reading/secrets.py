@@ -139,11 +139,11 @@ class SecretUses:
             held = use.scalar.held
             secret = next((name for name in held if holds_secret(name, self._held.get(name, ""))), None)
         if secret is not None:
-            message = f"`{secret}` holds a secret, and `{use.key}` is no key for secrets"
+            message = f"`{secret}` holds a secret, and `{use.key}` is not a key for secrets"
             expected = "a variable that holds none, and neither by its name nor by its value looks as if it did"
             self._report(use, message, expected, problems)
         elif any(literal in use.scalar.text for literal in literals):
-            message = f"a secret of this project stands in `{use.key}`, which is no key for secrets"
+            message = f"a secret of this project stands in `{use.key}`, which is not a key for secrets"
             self._report(use, message, "a value that may be shown", problems)
 
     def _report(self, use: _Use, message: str, expected: str, problems: Problems) -> None:

@@ -222,7 +222,7 @@ class _Reader:
                     merged.setdefault(name, entry)
             elif not (isinstance(node, ScalarNode) and node.broken):
                 line, column = key.start_mark.line + 1, key.start_mark.column + 1
-                message, expected = "`<<` takes a mapping over, and this is none", "`<<: *name` of a mapping `&name`"
+                message, expected = "`<<` takes over a mapping, and this is not one", "`<<: *name` of a mapping `&name`"
                 self._problems.add(self._source.problem(line, column, message, expected=expected))
 
     def _hide(self, node: yaml.Node) -> None:

@@ -141,7 +141,7 @@ class Variables:
             hint = "A secret of a Key Vault comes from an app setting that refers to it." if vault else ""
             raise _Unresolved("", "a variable is not well formed", expected=_WELL_FORMED, hint=hint)
         if name in PLACEHOLDERS and self._look_up(name) is None and not separator:
-            message = f"`{name}` is no variable, but a placeholder"
+            message = f"`{name}` is a placeholder, not a variable"
             raise _Unresolved(name, message, expected=f"`{{{name}}}`, without the dollar sign")
         names.append(name)
         value = self._look_up(name)
@@ -151,7 +151,7 @@ class Variables:
                 name,
                 f"the variable `{name}` holds a Key Vault reference that was not resolved",
                 expected="the secret itself, which the Functions platform puts in its place",
-                hint=f"Nobody resolves it on your own machine: put the secret itself into {LOCAL_SETTINGS}."
+                hint=f"It is not resolved on your own machine: put the secret itself into {LOCAL_SETTINGS}."
                 if local
                 else "Check the vault's name, and that the app's identity may read its secrets "
                 "(role Key Vault Secrets User); then restart the app.",
@@ -164,7 +164,7 @@ class Variables:
         if value is not None and _REFERENCE.fullmatch(value):
             raise _Unresolved(
                 name,
-                f"the variable `{name}` holds a reference to another variable, which nobody resolves",
+                f"the variable `{name}` holds a reference to another variable, which is never resolved",
                 expected="the value itself",
                 hint="Name the other variable in the project's file instead.",
             )
@@ -195,7 +195,7 @@ def _report_literal(node: ScalarNode, problems: Problems) -> bool:
     """Whether a text of a file is meant to stand for something, but does not; that is then among the problems."""
     if is_key_vault_reference(node.text):
         problem = node.problem(
-            "a Key Vault reference stands in a file, where nobody resolves it",
+            "a Key Vault reference stands in a file, where it is not resolved",
             expected="`${NAME}`",
             hint="Make it the value of an app setting of that name, which the Functions platform resolves.",
         )
@@ -205,7 +205,7 @@ def _report_literal(node: ScalarNode, problems: Problems) -> bool:
     if match:
         name = next(group for group in match.groups() if group)
         hint = "A text that does begin so can come from a variable."
-        problems.add(node.problem("this is no variable, but text", expected=f"`${{{name}}}`", hint=hint))
+        problems.add(node.problem("this is text, not a variable", expected=f"`${{{name}}}`", hint=hint))
     return match is not None
 
 
@@ -215,7 +215,7 @@ def _report_unusable(text: str, place: ScalarNode | Entry, what: str, problems: 
     unusable = next((character for character in text if character == "\0" or "\ud800" <= character <= "\udfff"), None)
     if unusable is not None:
         message = f"{what} has a character that can be written nowhere"
-        found = "NUL" if unusable == "\0" else "half of a surrogate pair, or bytes that are no UTF-8"
+        found = "NUL" if unusable == "\0" else "half of a surrogate pair, or bytes that are not UTF-8"
         problems.add(place.problem(message, found=found, expected="a text without it"))
     return unusable is not None
 
@@ -287,7 +287,7 @@ def _read_local_settings(path: Path, problems: Problems) -> tuple[dict[str, str]
             line, column = _last_place(text, json.dumps(name, ensure_ascii=False))
             found = "null" if value is None else "a list" if isinstance(value, list) else "an object"
             hint = "Write it as one text, in quotes."
-            message = f"`{name}` of `Values` is no text"
+            message = f"`{name}` of `Values` is not text"
             problems.add(Problem(path.name, line, column, message, found=found, expected="a text", hint=hint))
     return {name: _as_text(value) for name, value in values.items()}, f"`Values` of {path.name}"
 

@@ -193,7 +193,7 @@ def _name_of(loc: Sequence[str | int]) -> str:
 def _hint(loc: Sequence[str | int], kind: str, node: Node) -> str:
     """What people have mostly meant who write such a value. It never repeats the value."""
     if isinstance(node, ScalarNode) and node.text.startswith(_TYPOGRAPHIC_QUOTES):
-        return 'It begins with a typographic quote, which is no quote in YAML: use `"`.'
+        return 'It begins with a typographic quote, which is not a quote in YAML: use `"`.'
     if kind in ("list_type", "tuple_type"):
         if isinstance(node, MappingNode) and loc[-1] == "entities":
             return "Begin each item with `- `; one that differs is `- name: …` with its keys below."

@@ -123,7 +123,7 @@ class Database(ABC):
         found = self.plain_columns(LANDING_TABLE)
         if found is not None and [name.casefold() for name in found] != LANDING_COLUMNS:
             raise NotOurs(
-                f"{LANDING_TABLE}, where landing states are kept, is none of this engine's tables: "
+                f"{LANDING_TABLE}, where landing states are kept, is not one of this engine's tables: "
                 f"{self.describe_table(LANDING_TABLE)}",
                 hint="Rename it, or let the store land in another database or schema.",
             )

@@ -197,7 +197,7 @@ def check_same(database: Database | Transaction, table: str, entity: str, table_
     """Raise NotOurs where there is another table than that of ``table_id``, which is empty where nobody knows."""
     if table_id and database.table_id(table) not in (None, table_id):
         raise NotOurs(
-            f"{table} is not the table any more that loads of {entity} have written: somebody has put another table or "
-            "view in its place",
+            f"{table} is no longer the table that loads of {entity} have written: another table or view has been put "
+            "in its place",
             hint=_hint_for(database, table, entity),
         )

@@ -150,7 +150,7 @@ class StagedRows:
     def delete(self, rows: pa.RecordBatch) -> None:
         if DELETED not in self._schema.names:
             raise StoreError(
-                "the source says that rows were deleted, and without a key nobody knows which",
+                "the source says that rows were deleted, and without a key it is unknown which",
                 hint="Name the columns that identify a row in the store's key_columns.",
             )
         if unknown := [name for name in self._key if rows.column(name).null_count]:

@@ -69,7 +69,7 @@ class DeltaFilesTable(FilesTable):
             raise NotOurs(
                 f"the table at {self.places.folder} has been replaced: {describe(table)}, and no load of "
                 f"{self.places.entity} has written it",
-                hint=f"Move it away, and name this place to nobody else. Then {RELOAD}",
+                hint=f"Move it away, and use this place for nothing else. Then {RELOAD}",
             )
         if reasons := reasons_against(table, schema, replaces=reload):
             raise LandingBroken(
@@ -101,7 +101,7 @@ class DeltaFilesTable(FilesTable):
         generations = (generation_of(entry.name) or 0 for entry in self.lake.list(self.places.folder))
         generation = max(generation, max(generations, default=0))
         adopted = LandingState(generation=generation, file_format=self.format)
-        kept = "its older versions, until somebody vacuums the table"
+        kept = "its older versions, until the table is vacuumed"
         return Adoption(
             self.table_name,
             describe(table) if table is not None else "nothing",

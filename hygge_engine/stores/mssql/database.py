@@ -116,7 +116,7 @@ class MssqlDatabase(Database):
         new = f"{table}{_NEW_MARK}"
         if self.has_table(new):
             raise NotOurs(
-                f"{new}, as which the new table is filled, is none of this engine's tables: {self.describe_table(new)}",
+                f"{new}, the new table's name, is not one of this engine's tables: {self.describe_table(new)}",
                 hint=_RENAME_NEW,
             )
 
@@ -267,7 +267,7 @@ class MssqlTransaction:
         doing = f"replacing {table}"
         new = f"{table}{_NEW_MARK}"
         if self.table_id(new) is not None:  # come up since `Database.check_names`
-            raise NotOurs(f"{new}, as which the new table is filled, is none of this engine's tables", hint=_RENAME_NEW)
+            raise NotOurs(f"{new}, the new table's name, is not one of this engine's tables", hint=_RENAME_NEW)
         self._create(new, schema, key)
         for number, stage in enumerate(stages):
             self._move(stage, new, schema, key, told_apart if number else None)

@@ -24,7 +24,7 @@ FABRIC_SCOPE = "https://api.fabric.microsoft.com/.default"
 ANSWER_LIMIT_BYTES = 16 << 20
 TABLES_LIMIT = 100_000
 
-_CHECK_URL = "Check fabric_api_url: it is something else that answers there."
+_CHECK_URL = "Check fabric_api_url: something else responds there."
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,9 @@ def _post(client: PipelineClient[Any, Any], url: str, parameters: dict[str, str]
             for chunk in response.iter_bytes():
                 data += chunk
                 if len(data) > ANSWER_LIMIT_BYTES:
-                    raise StoreError(f"{what}: its answer has more than {ANSWER_LIMIT_BYTES:,} bytes", hint=_CHECK_URL)
+                    raise StoreError(
+                        f"{what}: its response has more than {ANSWER_LIMIT_BYTES:,} bytes", hint=_CHECK_URL
+                    )
         answer: dict[str, Any] = json.loads(data)
         return answer
     except HttpResponseError as error:

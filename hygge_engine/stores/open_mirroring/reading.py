@@ -54,7 +54,7 @@ class MirroredReadBack(DeltaReadBack):
         try:
             rows = DECODERS["parquet"].count(RangedFile(self._lake, file))
         except (LakeNotFound, LakeConditionNotMet):
-            return "Fabric is at work in the table's folder"
+            return "Fabric is still working in the table's folder"
         applied = 0 if status is None else status.rows
         if not applied:
             return "Fabric has not applied anything yet"

@@ -186,7 +186,7 @@ class OpenMirroringTable(FolderTable):
         listed = self._is_listed()
         if listed is None:
             seconds = self.settings.folder_deletion_wait_seconds
-            untold = f"waiting {seconds:g} s for Fabric to drop the table: no status tells when it has"
+            untold = f"waiting {seconds:g} s for Fabric to drop the table: no status reports when it has"
             return Wait(untold, min(DROP_POLL_SECONDS, seconds - waited)) if waited < seconds else None
         if listed and self._folder() is not None:
             lease.write_changes(phase="dropping")
@@ -195,7 +195,7 @@ class OpenMirroringTable(FolderTable):
             raise StoreError(
                 f"Fabric still lists {self.layout.schema_name}.{self.layout.table_name} {waited / 60:.0f} minutes "
                 "after its folder was deleted",
-                hint="Check that replication of the mirrored database is running; the next load goes on from here.",
+                hint="Check that replication of the mirrored database is running; the next load continues from here.",
             )
         return _WAITING if listed else None
 

@@ -13,17 +13,17 @@ from hygge_engine.errors import LandingBroken, StoreError, StoreUnavailable
 # An extended result code has its primary one in the lowest byte.
 _PRIMARY: Final = 0xFF
 
-_WAIT: Final = "Somebody else is writing to the database; the load tries again."
+_WAIT: Final = "Another program is writing to the database; the load tries again."
 _ACCESS: Final = "Give the user that runs the load the right to write the file and its directory."
 _DAMAGED: Final = "Restore the file from a copy, or move it away; the next loads make a new one from their sources."
-NO_DATABASE: Final = "The store's path names a file that is no SQLite database."
+NO_DATABASE: Final = "The store's path names a file that is not a SQLite database."
 
 # By primary or extended code; the extended one counts first.
 _MEANINGS: Final[dict[int, tuple[type[StoreError], str]]] = {
     sqlite3.SQLITE_BUSY: (StoreUnavailable, _WAIT),
     sqlite3.SQLITE_LOCKED: (StoreUnavailable, _WAIT),
     sqlite3.SQLITE_PROTOCOL: (StoreUnavailable, _WAIT),
-    sqlite3.SQLITE_SCHEMA: (StoreUnavailable, "Somebody has just changed the table; the load tries again."),
+    sqlite3.SQLITE_SCHEMA: (StoreUnavailable, "The table has just changed; the load tries again."),
     sqlite3.SQLITE_NOMEM: (StoreUnavailable, "The machine is out of memory; lower concurrency if it lasts."),
     sqlite3.SQLITE_IOERR: (StoreUnavailable, "The disk did not read or write; check it if this lasts."),
     sqlite3.SQLITE_FULL: (StoreError, "Free space on the disk: a reload needs room for the table twice."),

@@ -88,7 +88,7 @@ class Sender:
         except AzureError as error:
             return type(error).__name__
         # A redirection is not followed: it would carry the key to wherever the receiver says.
-        return "" if answer.status_code < 300 else f"the receiver answered {answer.status_code}"
+        return "" if answer.status_code < 300 else f"the receiver responded with {answer.status_code}"
 
     def _append(self, event: Mapping[str, Any]) -> str:
         try:

@@ -87,7 +87,7 @@ def killed_twice(case: Case) -> Scenario:
 
 
 def abandoned(case: Case) -> Scenario:
-    """The worker is killed and nobody delivers its load again; another load comes later, over a changed source."""
+    """The worker is killed and its load is not delivered again; another load comes later, over a changed source."""
 
     def run(world: World, point: Point) -> None:
         load = case.begin(world)
@@ -266,7 +266,7 @@ def misled(case: Case) -> Scenario:
         world.finish(load)
         conclude(world)
 
-    return Scenario(f"{case.name}: answer lost", points, run, case.count, case.killed_on(ONELAKE))
+    return Scenario(f"{case.name}: response lost", points, run, case.count, case.killed_on(ONELAKE))
 
 
 def misled_for_good(case: Case) -> Scenario:
@@ -278,7 +278,7 @@ def misled_for_good(case: Case) -> Scenario:
         world.finish(load)
         conclude(world)
 
-    return Scenario(f"{case.name}: answer lost for good", each, run, case.count, LOCAL)
+    return Scenario(f"{case.name}: response lost for good", each, run, case.count, LOCAL)
 
 
 def _with_fault(world: World, number: int, fault: dict[str, Any]) -> Callable[[Event], Verb]:
@@ -291,7 +291,7 @@ def _with_fault(world: World, number: int, fault: dict[str, Any]) -> Callable[[E
 
 
 def beside_a_window(case: Case) -> Scenario:
-    """The worker is killed and nobody delivers its load again; a window of rows is loaded again, then what is new."""
+    """The worker is killed and its load is not delivered again; a window of rows is loaded again, then what is new."""
 
     def run(world: World, point: Point) -> None:
         load = case.begin(world)
@@ -308,7 +308,7 @@ def beside_a_window(case: Case) -> Scenario:
 
 
 def reloaded_over(case: Case) -> Scenario:
-    """The worker is killed and nobody delivers its load again; a reload comes, which has to stand alone."""
+    """The worker is killed and its load is not delivered again; a reload comes, which has to stand alone."""
 
     def run(world: World, point: Point) -> None:
         load = case.begin(world)
@@ -322,7 +322,7 @@ def reloaded_over(case: Case) -> Scenario:
 
 
 def given_up_over(case: Case) -> Scenario:
-    """The worker is killed and nobody delivers its load again; a reload comes, and is cancelled while it reads: the
+    """The worker is killed and its load is not delivered again; a reload comes, and is cancelled while it reads: the
     next increment goes on from where the first load had come to."""
 
     def run(world: World, point: Point) -> None:

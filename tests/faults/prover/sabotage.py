@@ -269,12 +269,14 @@ SABOTAGES: dict[str, Sabotage] = {
         _never_look_back,
     ),
     "any-nonce": Sabotage(
-        "a refused state write is taken for one's own, whatever nonce is there",
+        "a refused state write is taken for the worker's own, whatever nonce is there",
         "increment: asleep while delivered again",
         _trust_any_nonce,
     ),
     "no-nonce": Sabotage(
-        "a lost answer to a state write is never recognised as one's own", "increment: answer lost", _distrust_own_nonce
+        "a lost response to a state write is never recognised as the worker's own",
+        "increment: response lost",
+        _distrust_own_nonce,
     ),
     "unconditional": Sabotage(
         "the state is replaced without a condition", "increment: asleep while delivered again", _write_unconditionally
@@ -300,7 +302,7 @@ SABOTAGES: dict[str, Sabotage] = {
         "the epoch is never raised", "increment: awake while delivered again", _begin_without_an_epoch
     ),
     "sweep-young": Sabotage(
-        "whoever finds its load finished sweeps the current epoch as well",
+        "an attempt that finds its load finished sweeps the current epoch as well",
         "increment: overtaking a finished load",
         _sweep_young_files,
     ),
@@ -309,12 +311,12 @@ SABOTAGES: dict[str, Sabotage] = {
         "reload in slices: awake while delivered again",
         _sweep_named_files,
     ),
-    "no-sweep": Sabotage("nobody sweeps", "increment: killed", _never_sweep),
+    "no-sweep": Sabotage("nothing is swept", "increment: killed", _never_sweep),
     "withdraw-all": Sabotage(
         "a fenced attempt deletes all that it has staged", "random schedules", _withdraw_everything
     ),
     "forget-aside": Sabotage(
-        "a load that makes way for a reload is forgotten at once",
+        "a load that makes way for a reload is dropped at once",
         "parquet, initial in slices: a reload given up over it",
         _forget_what_was_set_aside,
     ),
