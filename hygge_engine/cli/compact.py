@@ -13,7 +13,7 @@ from hygge_engine.cli.output import echo, echo_json
 from hygge_engine.cli.reachability import show_left_out, with_journals
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.journal.journal import FULL, FULL_REMEDY
-from hygge_engine.orchestration.places import Place, entities_at, places_of
+from hygge_engine.orchestration.places import JournalPlace, entities_at, places_of
 from hygge_engine.orchestration.retention import sweep_progress
 from hygge_engine.orchestration.settling import compact_journals, retention_of
 from hygge_engine.plain_text import counted
@@ -61,7 +61,7 @@ def _seconds(text: str) -> float | None:
         return None
 
 
-def _expired(project: Project, place: Place, kept: timedelta | None) -> int:
+def _expired(project: Project, place: JournalPlace, kept: timedelta | None) -> int:
     """How many loads have finished longer ago than they are kept."""
     kept = kept or retention_of([project.flows[entity.flow].journal for entity in entities_at(project, place)])
     if kept is None:
@@ -70,7 +70,7 @@ def _expired(project: Project, place: Place, kept: timedelta | None) -> int:
     return place.journal.summary("load").filter(pl.col("finished") < limit).height
 
 
-def _tell(place: Place, counts: dict[str, int], *, json_: bool) -> None:
+def _tell(place: JournalPlace, counts: dict[str, int], *, json_: bool) -> None:
     if json_:
         echo_json({"journal": place.key, **counts})
         return

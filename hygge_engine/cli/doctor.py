@@ -30,7 +30,7 @@ from hygge_engine.homes.mssql.drivers import check_driver
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.journal.journal import FULL, FULL_REMEDY
 from hygge_engine.lake.probe import clock_check, probe
-from hygge_engine.orchestration.places import Place, place_of, places_of, unended_at
+from hygge_engine.orchestration.places import JournalPlace, place_of, places_of, unended_at
 from hygge_engine.plain_text import counted
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.project.models.project import WatermarkSettings
@@ -283,7 +283,7 @@ def _check_store(project: Project, name: str, entities: list[Entity], reachable:
         if error:
             raise error
         # Beside the destination lie the landing states, wherever the journal is.
-        place = Place(*beside_table(project, first))
+        place = JournalPlace(*beside_table(project, first))
     except HyggeError as error:
         section.checks.append(failure("reachable", "connect to account_url", error))
         unknown = DoctorCheck("destination", "unknown", f"{_NOT_LOOKED_AT}: the store does not work")
@@ -312,19 +312,21 @@ def _check_store(project: Project, name: str, entities: list[Entity], reachable:
     return section, found
 
 
-def _journals(project: Project, entities: list[Entity], reachable: Reachability) -> dict[Place, HyggeError | None]:
+def _journals(
+    project: Project, entities: list[Entity], reachable: Reachability
+) -> dict[JournalPlace, HyggeError | None]:
     """The places that journals have for themselves, and why they cannot be reached."""
     first = {place_of(project, entity).key: entity for entity in reversed(entities)}
     return {place: reachable.journal(first[key]) for key, place in places_of(project, entities).items()}
 
 
-def _check_journal(place: Place, error: HyggeError | None) -> _Answer:
+def _check_journal(place: JournalPlace, error: HyggeError | None) -> _Answer:
     if error:
         return Section("journal", place.key, [failure("reachable", "connect to account_url", error)]), {}
     return Section("journal", place.key, [*probe(place.lake, place.root), *_check_remembered(place)]), {}
 
 
-def _check_remembered(place: Place) -> list[DoctorCheck]:
+def _check_remembered(place: JournalPlace) -> list[DoctorCheck]:
     """Loads that no journal tells of, though they have begun, and a journal that has no room for more."""
     name, how = "load without an end", "the records of running loads, and the journal"
     try:

@@ -16,7 +16,7 @@ from hygge_engine.cli.reachability import show_left_out, with_journals
 from hygge_engine.journal import Journals
 from hygge_engine.journal.journal import FULL, FULL_REMEDY
 from hygge_engine.journal.summaries import Level
-from hygge_engine.orchestration.places import Place, entities_of, places_of, unended_at
+from hygge_engine.orchestration.places import JournalPlace, entities_of, places_of, unended_at
 from hygge_engine.plain_text import lines_of
 from hygge_engine.project import Project, load_project
 from hygge_engine.project.telling.problems import suggest
@@ -72,13 +72,13 @@ def run(
     return ended
 
 
-def _show_unended(places: Sequence[Place]) -> None:
+def _show_unended(places: Sequence[JournalPlace]) -> None:
     """Say which loads no journal tells of, though they have begun."""
     for load in dict.fromkeys(load for place in places for load in unended_at(place)):
         echo(f"not shown: {unended_text(load)}", err=True)
 
 
-def _show_full(places: Sequence[Place]) -> None:
+def _show_full(places: Sequence[JournalPlace]) -> None:
     """Say which journals have no room for more, and what to do."""
     for place in places:
         if place.journal.is_full():

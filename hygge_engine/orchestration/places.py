@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class JournalPlace:
     """A journal's folder in a lake."""
 
     lake: Lake
@@ -35,21 +35,21 @@ class Place:
         return ProgressFiles(self.lake, self.root)
 
 
-def place_of(project: Project, entity: Entity) -> Place:
+def place_of(project: Project, entity: Entity) -> JournalPlace:
     """The place of one entity."""
-    return Place(*journal_of(project, entity))
+    return JournalPlace(*journal_of(project, entity))
 
 
-def places_of(project: Project, entities: Iterable[Entity]) -> dict[str, Place]:
+def places_of(project: Project, entities: Iterable[Entity]) -> dict[str, JournalPlace]:
     """The places of several entities, each once, by key, in the order of the entities."""
-    places: dict[str, Place] = {}
+    places: dict[str, JournalPlace] = {}
     for entity in entities:
         place = place_of(project, entity)
         places.setdefault(place.key, place)
     return places
 
 
-def entities_at(project: Project, place: Place) -> list[Entity]:
+def entities_at(project: Project, place: JournalPlace) -> list[Entity]:
     """All entities whose runs are remembered in a place."""
     return [entity for entity in project.entities if place_of(project, entity).key == place.key]
 
@@ -60,7 +60,7 @@ def journals_of(project: Project, entities: Iterable[Entity] | None = None) -> J
     return Journals([place.journal for place in places_of(project, chosen).values()])
 
 
-def unended_at(place: Place) -> list[Begun]:
+def unended_at(place: JournalPlace) -> list[Begun]:
     """The loads of this place that have begun and whose end is not written: they still run, or they died."""
     return [load for load in place.progress.begun() if place.journal.read(load.load_id).is_empty()]
 

@@ -19,7 +19,7 @@ from hygge_engine.journal.journal import FOLD_AFTER_LOADS, FULL, FULL_REMEDY, Co
 from hygge_engine.journal.rows import RunStatus
 from hygge_engine.orchestration.events import log_load
 from hygge_engine.orchestration.identifiers import flow_run_id
-from hygge_engine.orchestration.places import Place, entities_at, entities_of, place_of, places_of
+from hygge_engine.orchestration.places import JournalPlace, entities_at, entities_of, place_of, places_of
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 
@@ -73,7 +73,7 @@ class _Share:
     by address; ``is_full``: its journal has no room for more."""
 
     project: str
-    place: Place
+    place: JournalPlace
     rows: list[EntityRunRow] = field(default_factory=list)
     mirrors: dict[str, OpenMirroringSettings] = field(default_factory=dict)
     is_full: bool = False
@@ -109,7 +109,7 @@ def retention_of(journals: Sequence[JournalSettings]) -> timedelta | None:
 
 def compact_journals(
     project: Project, entities: Sequence[Entity], *, retention: timedelta | None = None
-) -> Iterator[tuple[Place, Compaction]]:
+) -> Iterator[tuple[JournalPlace, Compaction]]:
     """Fold and retire at once, in each place that these entities are remembered in and in its mirrors, instead of at
     the next settle that has enough to fold. ``retention`` stands in place of what the settings say."""
     for place in places_of(project, entities).values():

@@ -41,7 +41,7 @@ from hygge_engine.web.responses import Response, problem, problem_of
 
 if TYPE_CHECKING:
     from hygge_engine.journal import Journals
-    from hygge_engine.orchestration.places import Place
+    from hygge_engine.orchestration.places import JournalPlace
     from hygge_engine.project.models.project import Entity, Project
 
 _log = logging.getLogger(__name__)
@@ -317,7 +317,7 @@ class Api:
         except HyggeError as error:
             _log.warning("The marker that was to stop load %s stays until it is swept: %s", load_id, error)
 
-    def _places_of(self, entities: list[Entity]) -> list[Place]:
+    def _places_of(self, entities: list[Entity]) -> list[JournalPlace]:
         from hygge_engine.orchestration.places import places_of
 
         return list(places_of(self._open_project(), entities).values())

@@ -14,9 +14,10 @@ from hygge_engine.flow import factory
 from hygge_engine.flow import run as flow_run
 from hygge_engine.lake import opening
 from hygge_engine.lake.local import LocalLake
-from hygge_engine.orchestration.places import Place
+from hygge_engine.orchestration.places import JournalPlace
 from hygge_engine.project import Project
-from tests.faults.world import Source, SourceHome
+from tests.faults.source import SourceHome
+from tests.faults.world import Source
 from tests.unit.project_files import FLOW, load
 
 FLOW_YML = FLOW.replace("modified_at", "modified").replace("[orders, customers]", "[orders, customers, stock]")
@@ -46,10 +47,10 @@ class LoadWorld:
         for name, count in rows.items():
             self.sources[name].put(*range(1, count + 1))
 
-    def place(self, flow: str = "orders_to_fabric") -> Place:
+    def place(self, flow: str = "orders_to_fabric") -> JournalPlace:
         """Where a flow's loads are remembered."""
         entity = next(iter(self.project.flows[flow].entities.values()))
-        return Place(*factory.journal_of(self.project, entity))
+        return JournalPlace(*factory.journal_of(self.project, entity))
 
     def journal(self, flow: str = "orders_to_fabric") -> list[dict[str, Any]]:
         """The journal's rows, by entity."""
