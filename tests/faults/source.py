@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import pyarrow as pa
 
@@ -102,11 +102,18 @@ class Source:
         return Content(document["clock"], rows, dict(document["versions"]), document["narrow"])
 
 
+class HasContent(Protocol):
+    """A source in a file, or in memory."""
+
+    @property
+    def content(self) -> Content: ...
+
+
 class SourceHome:
     """The source as a home that can resume by key. ``before_batch`` is called with the number of each batch."""
 
     def __init__(
-        self, source: Source, *, batch_rows: int = 2, before_batch: Callable[[int], object] | None = None
+        self, source: HasContent, *, batch_rows: int = 2, before_batch: Callable[[int], object] | None = None
     ) -> None:
         self._source = source
         self._batch_rows = batch_rows
@@ -133,10 +140,14 @@ class SourceHome:
             key=("id",),
         )
 
+    @property
+    def _rows(self) -> list[Row]:
+        return sorted(self._source.content.rows.values())
+
     def high_water(self, cursor: str) -> HighWater:
         if cursor == CHANGE_TRACKING:
             return HighWater(str(max(self._source.content.versions.values(), default=0)), "version", oldest="0")
-        values = [modified for _, _, modified in self._source.rows]
+        values = [modified for _, _, modified in self._rows]
         top = max(values, default=None)
         return HighWater(None if top is None else str(top), "int", ties=values.count(top) if top is not None else 0)
 
@@ -144,13 +155,13 @@ class SourceHome:
         return sum(batch.rows.num_rows for batch in self.read(window))
 
     def count_at(self, cursor: str, value: str) -> int:
-        return sum(modified == int(value) for _, _, modified in self._source.rows)
+        return sum(modified == int(value) for _, _, modified in self._rows)
 
     def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
         if window.cursor == CHANGE_TRACKING:
             yield from self._read_tracked(window, after)
             return
-        rows = self._source.rows
+        rows = self._rows
         if window.upper is not None:
             rows = [row for row in rows if row[2] <= int(window.upper)]
         if window.lower is not None:

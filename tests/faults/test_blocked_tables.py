@@ -16,7 +16,8 @@ from hygge_engine.flow.blocked import try_to_reload
 from hygge_engine.homes.base import Batch, Position, ReadWindow
 from hygge_engine.project.models.polish import PolishSettings
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
-from tests.faults.world import Killed, Source, SourceHome, World
+from tests.faults.source import SourceHome
+from tests.faults.world import Killed, Source, World
 from tests.support.blocked_world import BlockedWorld, finish, open_slice
 
 # A killed process closes no file; here its files are closed by the garbage collector, which says so.

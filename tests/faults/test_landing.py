@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from hygge_engine.errors import HomeUnavailable
-from tests.faults.world import SourceHome, Watching, World
+from tests.faults.source import SourceHome
+from tests.faults.world import Watching, World
 
 # A killed process closes no file; here its files are closed by the garbage collector, which says so.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")

@@ -17,7 +17,8 @@ from hygge_engine.project.models.expectations import ExpectationsSettings
 from hygge_engine.project.models.polish import PolishSettings
 from hygge_engine.project.models.project import SchemaChangesSettings, WatermarkSettings
 from hygge_engine.project.models.settings import RunType
-from tests.faults.world import Source, SourceHome, Watching
+from tests.faults.source import SourceHome
+from tests.faults.world import Source, Watching
 from tests.support.blocked_world import BlockedWorld, finish, open_slice
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")

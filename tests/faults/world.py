@@ -7,21 +7,19 @@ else, as a killed process would.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-import pyarrow as pa
 from pydantic import SecretStr
 
 from devcloud.replicator import Replicator, check_landing_zone
 from hygge_engine.errors import LakeUnavailable
 from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.slices import SliceResult, SliceTask
-from hygge_engine.homes.base import Batch, Column, HighWater, Position, ReadWindow, SourceSchema
 from hygge_engine.lake.base import Content, Lake, PathInfo, Staged, StagingWriter
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.project.models.project import Entity, WatermarkSettings
@@ -30,6 +28,8 @@ from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.open_mirroring.layout import layout_of
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
+from tests.faults import source
+from tests.faults.source import Row, SourceHome
 
 ITEM = "mirror"
 
@@ -58,67 +58,13 @@ class Source:
         for id_ in ids:
             self.rows.pop(id_, None)
 
-    def as_multiset(self) -> list[tuple[int, str, int]]:
+    def as_multiset(self) -> list[Row]:
         return sorted((id_, value, modified) for id_, (value, modified) in self.rows.items())
 
-
-class SourceHome:
-    """The source as a home that can resume by key; a failure can be planted after some batches."""
-
-    def __init__(
-        self, source: Source, *, batch_rows: int = 2, before_batch: Callable[[int], None] | None = None
-    ) -> None:
-        self._source = source
-        self._batch_rows = batch_rows
-        self._before_batch = before_batch
-
-    def __enter__(self) -> SourceHome:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        return None
-
-    def describe(self) -> SourceSchema:
-        return SourceSchema(
-            "dbo.things",
-            (
-                Column("id", pa.int64(), "bigint", nullable=False),
-                Column("value", pa.string(), "nvarchar(20)"),
-                Column("modified", pa.int64(), "bigint"),
-            ),
-            key=("id",),
-        )
-
-    def high_water(self, cursor: str) -> HighWater:
-        values = [modified for _, modified in self._source.rows.values()]
-        top = max(values, default=None)
-        return HighWater(None if top is None else str(top), "int", ties=values.count(top) if top is not None else 0)
-
-    def count_at(self, cursor: str, value: str) -> int:
-        return sum(modified == int(value) for _, modified in self._source.rows.values())
-
-    def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
-        rows = [(modified, id_, value) for id_, (value, modified) in self._source.rows.items()]
-        if window.upper is not None:
-            rows = [row for row in rows if row[0] <= int(window.upper)]
-        if window.lower is not None:
-            lower = int(window.lower)
-            rows = sorted(row for row in rows if row[0] > lower or (window.lower_inclusive and row[0] == lower))
-            if after is not None:
-                rows = [row for row in rows if (row[0], row[1]) > (int(after[0]), int(after[1]))]
-        else:
-            rows = sorted(rows, key=lambda row: row[1])
-            if after is not None:
-                rows = [row for row in rows if row[1] > int(after[-1])]
-        for number, start in enumerate(range(0, len(rows), self._batch_rows)):
-            if self._before_batch is not None:
-                self._before_batch(number)
-            part = rows[start : start + self._batch_rows]
-            records = [{"id": row[1], "value": row[2], "modified": row[0]} for row in part]
-            batch = pa.RecordBatch.from_pylist(records, schema=self.describe().schema)
-            last = part[-1]
-            position = [str(last[1])] if window.lower is None else [str(last[0]), str(last[1])]
-            yield Batch(batch, position)
+    @property
+    def content(self) -> source.Content:
+        """What `SourceHome` reads."""
+        return source.Content(self.clock, {row[0]: row for row in self.as_multiset()}, {})
 
 
 class FragileLake:
@@ -324,7 +270,7 @@ class World:
             return result
         raise AssertionError(f"{load_id} did not settle")
 
-    def mirrored(self) -> list[tuple[int, str, int]]:
+    def mirrored(self) -> list[Row]:
         """The table as a Fabric reader sees it, once the replicator has caught up."""
         self.tick()
         self.tick()

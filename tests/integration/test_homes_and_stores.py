@@ -60,7 +60,7 @@ entities: ["{entity}"]
 
 
 @dataclass(frozen=True)
-class Places:
+class Stage:
     """Where everything is."""
 
     directory: Path
@@ -161,7 +161,7 @@ class Store(ABC):
 
     merges = False
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Stage) -> None:
         self.places = places
 
     @abstractmethod
@@ -174,7 +174,7 @@ class Store(ABC):
 class FileStore(Store):
     """Tables as folders of files below ``folder``."""
 
-    def __init__(self, places: Places, settings: dict[str, Any], folder: Path) -> None:
+    def __init__(self, places: Stage, settings: dict[str, Any], folder: Path) -> None:
         super().__init__(places)
         self._settings = settings
         self._folder = folder
@@ -254,7 +254,7 @@ STORES = (
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory, mssql_server: ServerProcess) -> Iterator[Places]:
+def places(tmp_path_factory: pytest.TempPathFactory, mssql_server: ServerProcess) -> Iterator[Stage]:
     directory = tmp_path_factory.mktemp("everything")
     with OneLake(directory / "lake") as lake:
         lake.create_workspace(WORKSPACE)
@@ -265,10 +265,10 @@ def places(tmp_path_factory: pytest.TempPathFactory, mssql_server: ServerProcess
             "CREATE TABLE dbo.things (id int NOT NULL PRIMARY KEY, value nvarchar(50), modified datetime2(6))",
             database=DATABASE,
         )
-        yield Places(directory / "project", mssql_server, lake)
+        yield Stage(directory / "project", mssql_server, lake)
 
 
-def store_of(name: str, places: Places) -> Store:
+def store_of(name: str, places: Stage) -> Store:
     kind, _, format_ = name.partition("-")
     match kind:
         case "open_mirroring":
@@ -313,7 +313,7 @@ CELLS = [
 
 @pytest.mark.parametrize(("name", "case"), CELLS)
 def test_every_home_moves_its_rows_into_every_store(
-    places: Places, name: str, case: tuple[RunType, bool | None]
+    places: Stage, name: str, case: tuple[RunType, bool | None]
 ) -> None:
     run_type, incremental = case
     store = store_of(name, places)

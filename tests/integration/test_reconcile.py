@@ -30,7 +30,7 @@ from tests.integration.warehouse import FLOW, Nobody, hygge_mssql
 from tests.support.reconciled_places import (
     DeltaPlace,
     MirroredPlace,
-    Place,
+    ReconciledPlace,
     Rows,
     choose,
     make_place,
@@ -53,7 +53,7 @@ def lake(module_lake: OneLake) -> OneLake:
 
 
 @pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReconciledPlace:
     kind, _, format_ = request.param.partition("-")
     place = make_place(request, kind, format_ or "parquet", tmp_path, monkeypatch)
     monkeypatch.setattr(compare, "open_home", lambda project, entity: place.warehouse.home)
@@ -62,7 +62,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return place
 
 
-def test_what_was_loaded_is_equal_and_what_was_changed_is_named(place: Place) -> None:
+def test_what_was_loaded_is_equal_and_what_was_changed_is_named(place: ReconciledPlace) -> None:
     place.source.put(*range(10))
     place.load()
     found = place.reconcile()
@@ -88,12 +88,12 @@ def test_what_was_loaded_is_equal_and_what_was_changed_is_named(place: Place) ->
 
 
 @pytest.fixture(params=["local-parquet", "local-delta", "sqlite", "open_mirroring"])
-def any_place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def any_place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReconciledPlace:
     kind, _, format_ = request.param.partition("-")
     return choose(request, tmp_path, monkeypatch, kind, format_ or "parquet")
 
 
-def test_of_several_versions_of_a_row_the_newest_counts_and_what_moves_is_left_out(any_place: Place) -> None:
+def test_of_several_versions_of_a_row_the_newest_counts_and_what_moves_is_left_out(any_place: ReconciledPlace) -> None:
     place = any_place
     place.source.put(*range(10))
     place.load()

@@ -27,7 +27,7 @@ from tests.integration.warehouse import MssqlWarehouse, Warehouse
 type Rows = list[dict[str, Any]]
 
 
-class Place:
+class ReconciledPlace:
     """A destination whose rows somebody else can change."""
 
     def __init__(self, warehouse: Warehouse) -> None:
@@ -47,7 +47,7 @@ class Place:
         raise NotImplementedError
 
 
-class FilesPlace(Place):
+class FilesPlace(ReconciledPlace):
     """Files in ``folder``, written anew by another library."""
 
     def __init__(self, warehouse: Warehouse, folder: Path, format_: str) -> None:
@@ -67,7 +67,7 @@ class FilesPlace(Place):
                 path.write_text("".join(json.dumps(row) + "\n" for row in change(lines)))
 
 
-class DeltaPlace(Place):
+class DeltaPlace(ReconciledPlace):
     """A Delta table in ``folder``, overwritten."""
 
     def __init__(self, warehouse: Warehouse, folder: Path) -> None:
@@ -92,7 +92,7 @@ class MirroredPlace(DeltaPlace):
         self.replicator.tick()
 
 
-class DatabasePlace(Place):
+class DatabasePlace(ReconciledPlace):
     """A table of a database, changed by SQL."""
 
     def __init__(self, warehouse: Warehouse, run: Callable[[str], Any]) -> None:
@@ -113,7 +113,7 @@ class DatabasePlace(Place):
 
 def make_place(
     request: pytest.FixtureRequest, kind: str, format_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Place:
+) -> ReconciledPlace:
     name = f"t{abs(hash(request.node.name)):x}"
     if kind == "mssql":
         server: ServerProcess = request.getfixturevalue("mssql_server")
@@ -155,7 +155,7 @@ class SomeWarehouse(Warehouse):
 
 def choose(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, format_: str = "parquet"
-) -> Place:
+) -> ReconciledPlace:
     place = make_place(request, kind, format_, tmp_path, monkeypatch)
     monkeypatch.setattr(compare, "open_home", lambda project, entity: place.warehouse.home)
     # The home's address leads nowhere.

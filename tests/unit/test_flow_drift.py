@@ -14,7 +14,7 @@ from hygge_engine.homes.base import Column, SourceSchema
 from hygge_engine.journal import Manifest
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
-from tests.faults.world import SourceHome
+from tests.faults.source import SourceHome
 from tests.support.recorder import Recorder
 from tests.unit.load_world import FLOW_YML, LoadWorld
 

@@ -123,7 +123,7 @@ def test_no_error_of_the_command_line_shows_it(tmp_path: Path, section: str, kin
 STORES_IN_A_LAKE = [kind for kind, model in STORES.items() if "account_url" in model.model_fields]
 
 
-class World(LoadWorld):
+class SecretWorld(LoadWorld):
     """A load world whose project holds a canary in every secret of its connection and store."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
@@ -169,7 +169,7 @@ def test_no_command_answer_log_file_or_history_shows_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    world = World(tmp_path, monkeypatch, kind)
+    world = SecretWorld(tmp_path, monkeypatch, kind)
     shown = [world.hygge("validate"), world.hygge("validate", "--json"), world.hygge("go", "--json", "--verbose")]
     assert '"status": "success"' in shown[-1]
 

@@ -24,7 +24,7 @@ from tests.faults.prover.schedules import lake_of, schedule_parts, schedules
 from tests.faults.prover.site import Site, open_site
 from tests.faults.prover.tables import Refuted
 from tests.faults.prover.telemetry import TELEMETRY_SCENARIOS
-from tests.faults.prover.world import World
+from tests.faults.prover.world import ProverWorld
 
 SCENARIOS: tuple[Scenario, ...] = (*LOAD_SCENARIOS, *TELEMETRY_SCENARIOS)
 
@@ -114,7 +114,7 @@ def _scenario_of(unit: Unit) -> Scenario:
 
 
 def _count(nursery: Nursery, site: Site, scenario: Scenario) -> list[Operation]:
-    world = World(nursery, site, **scenario.world(Point("count")))
+    world = ProverWorld(nursery, site, **scenario.world(Point("count")))
     try:
         return scenario.count(world)
     finally:
@@ -123,7 +123,7 @@ def _count(nursery: Nursery, site: Site, scenario: Scenario) -> list[Operation]:
 
 def _try(nursery: Nursery, site: Site, scenario: Scenario, point: Point, sabotage: str) -> str:
     """The story of a point that does not survive; empty where all is well."""
-    world = World(nursery, site, sabotage=sabotage, **scenario.world(point))
+    world = ProverWorld(nursery, site, sabotage=sabotage, **scenario.world(point))
     try:
         scenario.run(world, point)
     except Refuted as refuted:

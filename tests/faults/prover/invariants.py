@@ -12,13 +12,13 @@ from hygge_engine.stores.landing.state import LandingState
 from tests.faults.prover.tables import Refuted
 
 if TYPE_CHECKING:
-    from tests.faults.prover.world import World
+    from tests.faults.prover.world import ProverWorld
 
 # Where the mirrored telemetry is.
 TELEMETRY_SCHEMA = "__hygge"
 
 
-def check(world: World, *, landed_rows: int | None) -> None:
+def check(world: ProverWorld, *, landed_rows: int | None) -> None:
     """Raise Refuted where a guarantee is broken. ``landed_rows`` is what the journal has to speak of, where the loads
     have reported every row."""
     _check_table(world)
@@ -30,21 +30,21 @@ def check(world: World, *, landed_rows: int | None) -> None:
         _check_telemetry(world)
 
 
-def _check_table(world: World) -> None:
+def _check_table(world: ProverWorld) -> None:
     landed, rows = world.table.rows(), world.source.rows
     if landed != rows:
         lost, extra = sorted(set(rows) - set(landed)), sorted(set(landed) - set(rows))
         raise Refuted(f"the table is not the source: lacks {lost}, has {extra}")
 
 
-def _check_staging(world: World) -> None:
+def _check_staging(world: ProverWorld) -> None:
     staging = world.directory / world.journal_root / "staging"
     left = sorted(path.name for path in staging.rglob("*") if path.is_file())
     if left:
         raise Refuted(f"staged files are left behind: {', '.join(left)}")
 
 
-def _check_states(world: World) -> None:
+def _check_states(world: ProverWorld) -> None:
     """Nobody works on any table, and none is half done."""
     for path in (world.directory / world.journal_root / "landing").rglob("*.json"):
         state, _ = LandingState.from_json(path.read_bytes(), str(path))
@@ -54,7 +54,7 @@ def _check_states(world: World) -> None:
             raise Refuted(f"{path.stem} is still owned, by {state.owner.load_id}")
 
 
-def _check_journal(world: World, landed_rows: int | None) -> None:
+def _check_journal(world: ProverWorld, landed_rows: int | None) -> None:
     journal = world.journal.read()
     remembered: dict[str, dict[str, Any]] = {row["coordinator_run_id"]: row for row in journal.to_dicts()}
     settled = {load.load_id for load in world.loads.values() if load.settled}
@@ -77,7 +77,7 @@ def _check_journal(world: World, landed_rows: int | None) -> None:
         raise Refuted(f"the journal speaks of {told_rows} rows, {landed_rows} were landed")
 
 
-def _check_telemetry(world: World) -> None:
+def _check_telemetry(world: ProverWorld) -> None:
     manifest = Manifest(LocalLake(world.directory), world.journal_root)
     tables = {
         "journal": world.journal.changes_since(None).upserts,

@@ -26,7 +26,7 @@ Verb = Literal["go", "die", "lose", "refuse", "run", "stop"]
 
 
 @dataclass(frozen=True)
-class Place:
+class WorldAddress:
     """Where a world is: a directory, which is a lake's filesystem, and how a worker reaches it. No url: as files."""
 
     lake: LakeKind
@@ -49,7 +49,7 @@ class Job:
     """
 
     kind: Literal["load", "fold"]
-    place: Place
+    place: WorldAddress
     load_id: str
     run_type: RunType = "incremental"
     attempt: int = 1

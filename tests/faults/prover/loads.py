@@ -38,13 +38,13 @@ from tests.faults.prover.scenario import (
     record,
     until,
 )
-from tests.faults.prover.world import Load, World
+from tests.faults.prover.world import Load, ProverWorld
 
 
 def killed(case: Case) -> Scenario:
     """The worker is killed before or after an operation; the load is delivered again."""
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         world.run(world.deliver(load), at(point.number, point.detail, "die"))
         world.finish(load)
@@ -75,7 +75,7 @@ def killed_twice(case: Case) -> Scenario:
             for second in range(1, len(operations) + 1):
                 yield Point(f"{operation.number}-{second}", operation.number, second)
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         world.run(world.deliver(load), at(point.number, "after", "die"))
         if not load.settled:
@@ -89,7 +89,7 @@ def killed_twice(case: Case) -> Scenario:
 def abandoned(case: Case) -> Scenario:
     """The worker is killed and its load is not delivered again; another load comes later, over a changed source."""
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         world.run(world.deliver(load), at(point.number, point.detail, "die"))
         world.expire()
@@ -108,7 +108,7 @@ def abandoned(case: Case) -> Scenario:
 def asleep_while_delivered_again(case: Case) -> Scenario:
     """The worker falls asleep before an operation; its load is delivered again and settles; then the zombie goes on."""
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         zombie = world.deliver(load)
         world.run_until(zombie, until(point.number))
@@ -122,7 +122,7 @@ def asleep_while_delivered_again(case: Case) -> Scenario:
 def asleep_while_others_load(case: Case) -> Scenario:
     """The same, but two other loads come by before the zombie goes on; its load is delivered again at the very end."""
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         zombie = world.deliver(load)
         world.run_until(zombie, until(point.number))
@@ -146,7 +146,7 @@ def awake_again(case: Case, stride: int = 1) -> Scenario:
             for awake in range(1 + operation.number % stride, len(operations) + 2, stride):
                 yield Point(f"{operation.number}-{awake}", operation.number, awake)
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         zombie = world.deliver(load)
         world.run_until(zombie, until(point.number))
@@ -168,7 +168,7 @@ def awake_in_a_reload(case: Case) -> Scenario:
             for awake in range(1 + operation.number % 2, 20, 2):  # a reload has as many operations
                 yield Point(f"{operation.number}-{awake}", operation.number, awake)
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         zombie = world.deliver(load)
         world.run_until(zombie, until(point.number))
@@ -188,17 +188,17 @@ def awake_in_a_reload(case: Case) -> Scenario:
 def overtaking(case: Case) -> Scenario:
     """A load has finished without anybody knowing; it is delivered again in the midst of the next one."""
 
-    def finish_unnoticed(world: World) -> Load:
+    def finish_unnoticed(world: ProverWorld) -> Load:
         world.source.put(*range(4))
         early = world.new_load("incremental")
         world.run(world.deliver(early), lambda event: "die" if event.label == "slice" else "go")
         return early
 
-    def count(world: World) -> list[Operation]:
+    def count(world: ProverWorld) -> list[Operation]:
         finish_unnoticed(world)
         return record(world, world.deliver(case.begin(world)))
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         early = finish_unnoticed(world)
         load = case.begin(world)
         worker = world.deliver(load)
@@ -214,7 +214,7 @@ def overtaking(case: Case) -> Scenario:
 def cancelled(case: Case) -> Scenario:
     """The load is asked to stop before an operation; the next one goes on from there."""
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         worker = world.deliver(load)
         world.run_until(worker, until(point.number))
@@ -234,7 +234,7 @@ def cancelled_between(case: Case) -> Scenario:
     """The worker is killed after an operation, and the load is cancelled before it is delivered again: whatever phase
     it was in, it leaves a whole table that nobody owns, and the next load goes on."""
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         world.run(world.deliver(load), at(point.number, "after", "die"))
         world.let_go(load)
@@ -260,7 +260,7 @@ def misled(case: Case) -> Scenario:
             for name, fault in faults.items():
                 yield Point(f"{operation.number}-{name}", operation.number, fault)
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         world.run(world.deliver(load), _with_fault(world, point.number, point.detail))
         world.finish(load)
@@ -272,7 +272,7 @@ def misled(case: Case) -> Scenario:
 def misled_for_good(case: Case) -> Scenario:
     """The same where nobody asks again: as if the budget of retries were spent."""
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         world.run(world.deliver(load), at(point.number, "after", "lose"))
         world.finish(load)
@@ -281,7 +281,7 @@ def misled_for_good(case: Case) -> Scenario:
     return Scenario(f"{case.name}: response lost for good", each, run, case.count, LOCAL)
 
 
-def _with_fault(world: World, number: int, fault: dict[str, Any]) -> Callable[[Event], Verb]:
+def _with_fault(world: ProverWorld, number: int, fault: dict[str, Any]) -> Callable[[Event], Verb]:
     def choose(event: Event) -> Verb:
         if (event.number, event.phase) == (number, "before"):
             world.site.plan_fault(**fault)
@@ -293,7 +293,7 @@ def _with_fault(world: World, number: int, fault: dict[str, Any]) -> Callable[[E
 def beside_a_window(case: Case) -> Scenario:
     """The worker is killed and its load is not delivered again; a window of rows is loaded again, then what is new."""
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         world.run(world.deliver(load), at(point.number, point.detail, "die"))
         world.expire()
@@ -310,7 +310,7 @@ def beside_a_window(case: Case) -> Scenario:
 def reloaded_over(case: Case) -> Scenario:
     """The worker is killed and its load is not delivered again; a reload comes, which has to stand alone."""
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         world.run(world.deliver(load), at(point.number, point.detail, "die"))
         world.expire()
@@ -325,7 +325,7 @@ def given_up_over(case: Case) -> Scenario:
     """The worker is killed and its load is not delivered again; a reload comes, and is cancelled while it reads: the
     next increment goes on from where the first load had come to."""
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         world.run(world.deliver(load), at(point.number, point.detail, "die"))
         world.expire()
@@ -344,7 +344,7 @@ def given_up_over(case: Case) -> Scenario:
 def reshaped(case: Case) -> Scenario:
     """The worker is killed, a column changes its type, and another load comes: no file brings both types."""
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         world.run(world.deliver(load), at(point.number, point.detail, "die"))
         world.expire()

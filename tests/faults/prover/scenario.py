@@ -9,7 +9,7 @@ from typing import Any
 from hygge_engine.project.models.settings import RunType
 from tests.faults.prover.jobs import LakeKind, Verb
 from tests.faults.prover.nurse import Event, Worker
-from tests.faults.prover.world import MANY_SLICES, ONE_SLICE, Load, World
+from tests.faults.prover.world import MANY_SLICES, ONE_SLICE, Load, ProverWorld
 
 # Where mirrored tables are tried: storage services look alike to the engine, and Fabric's mirrors are in OneLake.
 # Stores of files are tried in ADLS as well.
@@ -41,7 +41,7 @@ class Point:
     detail: Any = None
 
 
-def _no_operations(world: World) -> list[Operation]:
+def _no_operations(world: ProverWorld) -> list[Operation]:
     return []
 
 
@@ -58,8 +58,8 @@ class Scenario:
 
     name: str
     points: Callable[[list[Operation]], Iterator[Point]]
-    run: Callable[[World, Point], None]
-    count: Callable[[World], list[Operation]] = _no_operations
+    run: Callable[[ProverWorld, Point], None]
+    count: Callable[[ProverWorld], list[Operation]] = _no_operations
     lakes: tuple[LakeKind, ...] = MIRROR_LAKES
     world: Callable[[Point], dict[str, Any]] = _plain_world
 
@@ -72,19 +72,19 @@ class Case:
 
     name: str
     run_type: RunType
-    prepare: Callable[[World], None]
+    prepare: Callable[[ProverWorld], None]
     slice_minutes: float = ONE_SLICE
     deletes: bool = False
     foreign: bool = False
     window: tuple[str, str] = ("", "")
 
-    def begin(self, world: World) -> Load:
+    def begin(self, world: ProverWorld) -> Load:
         """Everything up to the load in question."""
         self.prepare(world)
         world.slice_minutes = self.slice_minutes
         return world.new_load(self.run_type, self.window)
 
-    def count(self, world: World) -> list[Operation]:
+    def count(self, world: ProverWorld) -> list[Operation]:
         """The operations of the load when nothing happens to it."""
         load = self.begin(world)
         operations = record(world, world.deliver(load))
@@ -107,30 +107,30 @@ class Case:
         return replace(self, name=f"{self.name} in slices", slice_minutes=MANY_SLICES, foreign=False)
 
 
-def _prepare_nothing(world: World) -> None:
+def _prepare_nothing(world: ProverWorld) -> None:
     world.source.put(*range(5))
 
 
-def _prepare_rows(world: World) -> None:
+def _prepare_rows(world: ProverWorld) -> None:
     world.source.put(*range(5))
     world.load("incremental", unobserved=True)
     world.source.put(1, 3, 7)
 
 
-def _prepare_reload(world: World) -> None:
+def _prepare_reload(world: ProverWorld) -> None:
     world.source.put(*range(5))
     world.load("full_drop", unobserved=True)
     world.source.put(1, 3, 7)
     world.source.remove(2)
 
 
-def _prepare_emptied(world: World) -> None:
+def _prepare_emptied(world: ProverWorld) -> None:
     world.source.put(*range(3))
     world.load("full_drop", unobserved=True)
     world.source.remove(*range(3))
 
 
-def _prepare_tracked(world: World) -> None:
+def _prepare_tracked(world: ProverWorld) -> None:
     world.source.put(*range(6))
     world.load("incremental", unobserved=True)
     world.source.remove(2, 4)
@@ -138,17 +138,17 @@ def _prepare_tracked(world: World) -> None:
     world.source.remove(3)
 
 
-def _prepare_changes(world: World) -> None:
+def _prepare_changes(world: ProverWorld) -> None:
     world.source.put(1, 3, 7)
 
 
-def _prepare_many(world: World) -> None:
+def _prepare_many(world: ProverWorld) -> None:
     world.source.put(*range(5))
     world.load("full_drop", unobserved=True)
     world.source.put(*range(2 * MANY))
 
 
-def _prepare_window(world: World) -> None:
+def _prepare_window(world: ProverWorld) -> None:
     """Three changes, of which the middle one and the last, at the watermark, have been corrected in silence."""
     for ids in ((0, 1), (2, 3, 4), (5, 6, 7)):
         world.source.put(*ids)
@@ -156,7 +156,7 @@ def _prepare_window(world: World) -> None:
     world.source.correct(3, 5, 6)
 
 
-def _prepare_restored(world: World) -> None:
+def _prepare_restored(world: ProverWorld) -> None:
     """A long history, and then a source that knows nothing of it."""
     for id_ in range(20):
         world.source.put(id_ % 7)
@@ -164,7 +164,7 @@ def _prepare_restored(world: World) -> None:
     world.source.restore(1, 3, 7)
 
 
-def _prepare_retyped(world: World) -> None:
+def _prepare_retyped(world: ProverWorld) -> None:
     world.source.put(*range(5))
     world.load("incremental", unobserved=True)
     world.source.narrow()
@@ -193,7 +193,7 @@ CASES = (*WHOLE_CASES, *(case.sliced for case in WHOLE_CASES), EMPTYING_RELOAD)
 NEXT_CASES = (Case("increment", "incremental", _prepare_changes), Case("reload", "full_drop", _prepare_changes))
 
 
-def record(world: World, worker: Worker) -> list[Operation]:
+def record(world: ProverWorld, worker: Worker) -> list[Operation]:
     """Let a worker run to its end and return its operations."""
     operations: list[Operation] = []
 
@@ -233,7 +233,7 @@ def each(operations: list[Operation]) -> Iterator[Point]:
         yield Point(str(operation.number), operation.number)
 
 
-def conclude(world: World, *, rows_once: bool = True) -> None:
+def conclude(world: ProverWorld, *, rows_once: bool = True) -> None:
     """All is well, and the next load finds everything in order."""
     world.check(rows_once=rows_once)
     world.slice_minutes = ONE_SLICE

@@ -9,7 +9,7 @@ from typing import Any
 from tests.faults.prover.jobs import LakeKind, Verb
 from tests.faults.prover.nurse import Event, Worker
 from tests.faults.prover.scenario import Operation, Point, Scenario
-from tests.faults.prover.world import MANY_SLICES, ONE_SLICE, Load, World
+from tests.faults.prover.world import MANY_SLICES, ONE_SLICE, Load, ProverWorld
 
 # Seeds in one part of the work: half a minute.
 PART_SEEDS = 25
@@ -53,7 +53,7 @@ def world_options(seed: int) -> dict[str, Any]:
 class Schedule:
     """One run of random steps in a world."""
 
-    def __init__(self, world: World, seed: int) -> None:
+    def __init__(self, world: ProverWorld, seed: int) -> None:
         self._world = world
         self._random = random.Random(f"schedule {seed}")
         self._workers: list[Worker] = []
@@ -168,7 +168,7 @@ class Schedule:
             self._world.step(worker, choose(worker.event, worker))
 
 
-def run_schedule(world: World, point: Point) -> None:
+def run_schedule(world: ProverWorld, point: Point) -> None:
     """Run the schedule of a seed."""
     Schedule(world, point.number).run()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from devcloud.onelake import OneLake
 from tests.dfs_server import DfsServer
-from tests.faults.prover.jobs import ITEM, LakeKind, Place
+from tests.faults.prover.jobs import ITEM, LakeKind, WorldAddress
 
 
 class Site:
@@ -22,7 +22,7 @@ class Site:
         self._service = service
         self._worlds = 0
 
-    def open_place(self) -> Place:
+    def open_place(self) -> WorldAddress:
         """An empty filesystem with one item in it."""
         self._worlds += 1
         name = f"world{self._worlds}"
@@ -30,7 +30,7 @@ class Site:
         if self._service is None:
             directory = self.root / name
             (directory / ITEM / "Files").mkdir(parents=True)
-            return Place(self.kind, str(directory), str(source))
+            return WorldAddress(self.kind, str(directory), str(source))
         service = self._service
         if isinstance(service, DfsServer):
             directory, account = service.root / name, ("account", "a2V5")
@@ -42,9 +42,9 @@ class Site:
                 service.create_filesystem(name)
             directory, account = service.path(name), (service.account_name, service.account_key)
         (directory / ITEM / "Files").mkdir(parents=True, exist_ok=True)
-        return Place(self.kind, str(directory), str(source), service.url, name, *account)
+        return WorldAddress(self.kind, str(directory), str(source), service.url, name, *account)
 
-    def close_place(self, place: Place) -> None:
+    def close_place(self, place: WorldAddress) -> None:
         """Remove a world's files."""
         if self._service is not None:
             self._service.faults.clear()

@@ -15,7 +15,7 @@ from tests.faults.prover.jobs import ENTITY
 from tests.faults.source import COLUMNS, Row
 
 if TYPE_CHECKING:
-    from tests.faults.prover.world import World
+    from tests.faults.prover.world import ProverWorld
 
 # In the labels of operations that the replicator can see.
 LANDING_ZONE = "/LandingZone/"
@@ -37,7 +37,7 @@ class ReaderTable(Protocol):
         """Whether an operation changes what readers see."""
         ...
 
-    def tick(self, world: World) -> int:
+    def tick(self, world: ProverWorld) -> int:
         """Look now; the number of rows that have landed since. Raises Refuted where what is seen makes no sense."""
         ...
 
@@ -45,7 +45,7 @@ class ReaderTable(Protocol):
         """The newest version of each row, by id."""
         ...
 
-    def check(self, world: World) -> None:
+    def check(self, world: ProverWorld) -> None:
         """Raise Refuted where files, numbering and landing state do not fit, now that all is quiet."""
         ...
 
@@ -61,7 +61,7 @@ class MirroredTable:
     def sees(self, label: str) -> bool:
         return LANDING_ZONE in label
 
-    def tick(self, world: World) -> int:
+    def tick(self, world: ProverWorld) -> int:
         report = self._replicator.tick()
         if report.unavailable:
             raise Refuted(f"the replicator cannot read: {report.unavailable}")
@@ -90,7 +90,7 @@ class MirroredTable:
             return []
         return sorted(zip(*(table[name].to_pylist() for name in COLUMNS), strict=True))
 
-    def check(self, world: World) -> None:
+    def check(self, world: ProverWorld) -> None:
         findings = [*check_landing_zone(self._item), *self._replicator.checks]
         broken = [str(finding) for finding in findings if finding.code != TELEMETRY_REMARK]
         if broken:
@@ -101,7 +101,7 @@ class MirroredTable:
         if next_index != next_sequence:
             raise Refuted(f"the state says that file {next_sequence} is next, the replicator says {next_index}")
 
-    def _check_drop(self, world: World) -> None:
+    def _check_drop(self, world: ProverWorld) -> None:
         """A table may go only when all that takes its place is staged."""
         opened = world.state.open if world.state else None
         if opened is None or opened.phase not in ("dropping", "waiting"):
@@ -118,7 +118,7 @@ class FileTable:
     def sees(self, label: str) -> bool:
         return f"/{ENTITY}/part-" in label or label.startswith(("commit", "delete"))
 
-    def tick(self, world: World) -> int:
+    def tick(self, world: ProverWorld) -> int:
         files = self._files()
         newest: dict[int, int] = {}
         landed = 0
@@ -140,14 +140,14 @@ class FileTable:
         newest = {row[0]: row for file in self._files() for row in _read(file)}
         return sorted(newest.values())
 
-    def check(self, world: World) -> None:
+    def check(self, world: ProverWorld) -> None:
         state = world.state
         numbers = [_numbers(file) for file in self._files()]
         expected = [(state.generation, number) for number in range(1, state.next_sequence)] if state else []
         if numbers != expected:
             raise Refuted(f"the state speaks of the files {expected}, there are {numbers}")
 
-    def _check_generation(self, world: World, files: list[Path]) -> None:
+    def _check_generation(self, world: ProverWorld, files: list[Path]) -> None:
         """The files of one reload never stand beside those of another."""
         generations = {_numbers(file)[0] for file in files}
         if len(generations) > 1:

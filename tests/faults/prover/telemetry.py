@@ -21,7 +21,7 @@ from tests.faults.prover.scenario import (
     record,
     until,
 )
-from tests.faults.prover.world import World
+from tests.faults.prover.world import ProverWorld
 
 
 def _mirrored(point: Point) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def _mirrored(point: Point) -> dict[str, Any]:
 def settled(case: Case) -> Scenario:
     """A load with mirrored telemetry is killed before or after any operation, those of its settling included."""
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         world.run(world.deliver(load), at(point.number, point.detail, "die"))
         world.finish(load)
@@ -43,7 +43,7 @@ def settled(case: Case) -> Scenario:
 def settled_asleep(case: Case) -> Scenario:
     """The worker falls asleep, in the settling as well; everything is done again without it; then it goes on."""
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         zombie = world.deliver(load)
         world.run_until(zombie, until(point.number))
@@ -58,7 +58,7 @@ def settled_asleep(case: Case) -> Scenario:
     return Scenario(name, each, run, case.count, LOCAL, _mirrored)
 
 
-def _restore_an_older_journal(world: World) -> None:
+def _restore_an_older_journal(world: ProverWorld) -> None:
     """Two loads, of which the journal forgets the second: as if it had been restored from a copy."""
     world.source.put(*range(5))
     world.load("incremental", unobserved=True)
@@ -78,13 +78,13 @@ def republished() -> Scenario:
     """The mirrored telemetry is replaced as a whole, because the journal was; the load is killed meanwhile."""
     case = Case("restored journal", "incremental", _restore_an_older_journal)
 
-    def count(world: World) -> list[Operation]:
+    def count(world: ProverWorld) -> list[Operation]:
         operations = record(world, world.deliver(case.begin(world)))
         world.finish(world.newest)
         conclude(world, rows_once=False)
         return operations
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
         world.run(world.deliver(load), at(point.number, point.detail, "die"))
         world.finish(load)
@@ -96,16 +96,16 @@ def republished() -> Scenario:
 def folded(*, asleep: bool) -> Scenario:
     """The fold is killed at every operation and done again; or it falls asleep while others load and fold."""
 
-    def prepare(world: World) -> Job:
+    def prepare(world: ProverWorld) -> Job:
         for ids in ((1, 2), (2, 3), (4,)):
             world.source.put(*ids)
             world.load("incremental", unobserved=True)
         return world.fold_job()
 
-    def count(world: World) -> list[Operation]:
+    def count(world: ProverWorld) -> list[Operation]:
         return record(world, world.start(prepare(world)))
 
-    def run(world: World, point: Point) -> None:
+    def run(world: ProverWorld, point: Point) -> None:
         worker = world.start(prepare(world))
         if asleep:
             world.run_until(worker, until(point.number))

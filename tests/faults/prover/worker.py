@@ -45,7 +45,7 @@ from hygge_engine.stores.lake_files.settings import (
 )
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 from tests.faults.prover.gate import ClockedDataLake, Gate, GatedLake, gate_delta_commits, gate_requests
-from tests.faults.prover.jobs import ENTITY, FLOW, ITEM, Job, Place, StoreKind, is_final
+from tests.faults.prover.jobs import ENTITY, FLOW, ITEM, Job, StoreKind, WorldAddress, is_final
 from tests.faults.prover.sabotage import SABOTAGES
 from tests.faults.source import Source, SourceHome
 
@@ -92,7 +92,7 @@ def _do(job: Job, gate: Gate) -> None:
         _run_load(job, project, gate)
 
 
-def settings_of(place: Place, store: StoreKind, *, mirror_journal: bool = False) -> StoreSettings:
+def settings_of(place: WorldAddress, store: StoreKind, *, mirror_journal: bool = False) -> StoreSettings:
     """The store of a world's entity."""
     if store == "open_mirroring":
         return OpenMirroringSettings(
@@ -112,7 +112,7 @@ def settings_of(place: Place, store: StoreKind, *, mirror_journal: bool = False)
             return OneLakeSettings(format=store, lakehouse=ITEM, **_account(place))
 
 
-def journal_root_of(place: Place, store: StoreKind) -> str:
+def journal_root_of(place: WorldAddress, store: StoreKind) -> str:
     """The folder of everything that is the engine's own, as a path in a world's directory."""
     settings = settings_of(place, store)
     if isinstance(settings, FilesSettings):
@@ -120,14 +120,14 @@ def journal_root_of(place: Place, store: StoreKind) -> str:
     return f"{ITEM}/Files/{JOURNAL_FOLDER}"
 
 
-def table_folder_of(place: Place, store: StoreKind) -> str:
+def table_folder_of(place: WorldAddress, store: StoreKind) -> str:
     """The folder of a table of files, as a path in a world's directory."""
     settings = settings_of(place, store)
     folder = settings.tables_folder() if isinstance(settings, FilesSettings) else ""
     return f"{folder}/{ENTITY}".lstrip("/")
 
 
-def _account(place: Place) -> dict[str, Any]:
+def _account(place: WorldAddress) -> dict[str, Any]:
     return {
         "account_url": place.url or "http://localhost",
         "filesystem": place.filesystem or "workspace",
@@ -137,7 +137,7 @@ def _account(place: Place) -> dict[str, Any]:
     }
 
 
-def _connect(place: Place, settings: StoreSettings, gate: Gate) -> Lake:
+def _connect(place: WorldAddress, settings: StoreSettings, gate: Gate) -> Lake:
     if not place.url:
         return GatedLake(LocalLake(Path(place.directory)), gate)
     gate_requests(gate)

@@ -67,11 +67,11 @@ class Load:
     deliveries: int = 0
     slices: int = 0
     window: tuple[str, str] = ("", "")
-    journey: EntityRunState = field(default_factory=lambda: EntityRunState(0, NO_ENTITY))
+    entity_run: EntityRunState = field(default_factory=lambda: EntityRunState(0, NO_ENTITY))
     closing: bool = False
 
 
-class World:
+class ProverWorld:
     """``store`` is where the table lands, ``tracked`` whether increments follow Change Tracking. ``ticks``: whether
     readers, the replicator among them, look after every operation, after some, or only when all is over. With ``purge``
     the replicator deletes processed files at once instead of after a week."""
@@ -277,7 +277,7 @@ class World:
         if load.slices > SLICES_LIMIT:
             raise Refuted(f"{load.load_id} needs more than {SLICES_LIMIT} slices: {answer}")
         now = datetime.now(UTC) + timedelta(seconds=self.clock_seconds)
-        verdict = judge(load.journey, dict(answer), now).answer
+        verdict = judge(load.entity_run, dict(answer), now).answer
         if verdict is not None and verdict.get("error") == "load.no_progress":
             raise Refuted(f"{load.load_id} is given up, though it had come this far: {verdict}")
         load.attempt = answer["attempts"] + 1
