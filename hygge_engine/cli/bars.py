@@ -12,10 +12,18 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from hygge_engine.cli.display_lines import LEFT, SETTLING, STOPPING, PauseLines, Stopwatch, ended_line, tell, width_of
+from hygge_engine.cli.display_lines import (
+    LEFT,
+    SETTLING,
+    STOPPING,
+    PausesInLines,
+    Stopwatch,
+    ended_line,
+    tell,
+    width_of,
+)
 from hygge_engine.cli.figures import bytes_text, rate_text, rows_text
 from hygge_engine.cli.terminal import quiet_control_characters
-from hygge_engine.flow.slices import SliceResult
 
 _REDRAW_SECONDS = 0.1
 
@@ -31,10 +39,11 @@ class _Bars(Progress):
             yield Text(self.note, style="yellow")
 
 
-class BarDisplay:
+class BarDisplay(PausesInLines):
     """One bar for each entity under way, and a line above the bars for each that has settled."""
 
     def __init__(self, console: Console) -> None:
+        super().__init__()
         self._console = console
         self._progress = _Bars(
             SpinnerColumn(),
@@ -50,7 +59,6 @@ class BarDisplay:
         self._ended = threading.Event()
         self._bars: dict[tuple[str, str], TaskID] = {}
         self._watch = Stopwatch()
-        self._pauses = PauseLines()
         self._all: TaskID | None = None
         self._rows: dict[tuple[str, str], int] = {}
         self._settled = 0
@@ -79,6 +87,10 @@ class BarDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        """Stop drawing, and give the terminal back."""
         self._ended.set()
         # A process that leaves waits for no terminal that takes nothing.
         drawing = self._drawing.acquire(timeout=_REDRAW_SECONDS)
@@ -95,7 +107,7 @@ class BarDisplay:
         self._progress.note = SETTLING
 
     def leaving(self) -> None:
-        self.__exit__(None, None, None)
+        self._close()
         tell(LEFT)
 
     def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
@@ -128,13 +140,3 @@ class BarDisplay:
         self._settled += 1
         if self._all is not None:
             self._progress.update(self._all, advance=1, figures=self._totals())
-
-    def slice_answered(self, flow: str, entity: str, result: SliceResult) -> None:
-        line = self._pauses.line(flow, entity, result)
-        if line is not None:
-            self._print(line)
-
-    def journal_unsettled(self, message: str, error: str) -> None:
-        line = self._pauses.journal_line(message)
-        if line is not None:
-            self._print(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -60,24 +61,27 @@ def is_pause(result: SliceResult) -> bool:
     return (result.status == "failed" and result.transient) or (result.status == "continue" and bool(result.not_before))
 
 
-class PauseLines:
-    """What keeps entities waiting, said once for as long as it is the same."""
+class PausesInLines(ABC):
+    """A display that prints a line about what keeps an entity waiting, once for as long as it is the same."""
 
     def __init__(self) -> None:
         self._said: dict[str, str] = {}
 
-    def line(self, flow: str, entity: str, result: SliceResult) -> Text | None:
-        """A line about a slice that has ended, or None where there is nothing new to say."""
-        return self._line(f"{flow}.{entity}", result.message if is_pause(result) else "")
+    def slice_answered(self, flow: str, entity: str, result: SliceResult) -> None:
+        self._explain(f"{flow}.{entity}", result.message if is_pause(result) else "")
 
-    def journal_line(self, message: str) -> Text | None:
-        """The same about the journal."""
-        return self._line("journal", message)
+    def journal_unsettled(self, message: str, error: str) -> None:
+        self._explain("journal", message)
 
-    def _line(self, name: str, message: str) -> Text | None:
+    def _explain(self, name: str, message: str) -> None:
         message = ATTEMPTS.sub("", message)
         before, self._said[name] = self._said.get(name, ""), message
-        return Text(f"  {name}: {hanging(message)}", style="yellow") if message and message != before else None
+        if message and message != before:
+            self._print(Text(f"  {name}: {hanging(message)}", style="yellow"))
+
+    @abstractmethod
+    def _print(self, line: Text) -> None:
+        """Print a line of the display's."""
 
 
 def ended_line(flow: str, entity: str, result: Mapping[str, Any], width: int) -> Text:

@@ -15,7 +15,7 @@ from hygge_engine.cli.display_lines import (
     LEFT,
     SETTLING,
     STOPPING,
-    PauseLines,
+    PausesInLines,
     Stopwatch,
     ended_line,
     is_pause,
@@ -91,13 +91,13 @@ class _Written:
         tell(LEFT)
 
 
-class LineDisplay(_Written):
+class LineDisplay(_Written, PausesInLines):
     """A line for each entity that has settled, and now and then one for those under way."""
 
     def __init__(self, console: Console) -> None:
+        super().__init__()
         self._console = console
         self._watch = Stopwatch(LINE_INTERVAL_SECONDS, at_once=False)
-        self._pauses = PauseLines()
         self._width = 0
 
     def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
@@ -113,16 +113,6 @@ class LineDisplay(_Written):
 
     def entity_ended(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
         self._print(ended_line(flow, entity, result, self._width))
-
-    def slice_answered(self, flow: str, entity: str, result: SliceResult) -> None:
-        line = self._pauses.line(flow, entity, result)
-        if line is not None:
-            self._print(line)
-
-    def journal_unsettled(self, message: str, error: str) -> None:
-        line = self._pauses.journal_line(message)
-        if line is not None:
-            self._print(line)
 
     def _print(self, line: Text) -> None:
         self._console.print(line, highlight=False, soft_wrap=True)
