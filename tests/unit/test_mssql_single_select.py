@@ -10,12 +10,39 @@ from pydantic import ValidationError
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
 from hygge_engine.homes.mssql.single_select import check_query, without_end
 
+
+def full_width(text: str) -> str:
+    """Letters as wide as those of Asian scripts, which many collations take for the same."""
+    return "".join(chr(ord(letter) + 0xFEE0) for letter in text)
+
+
 REFUSED = {
     "a name that only seems to end": "SELECT 1 AS []]",
     "an order that the server does not take": "SELECT a FROM t ORDER BY a",
     "an exclusive lock": "SELECT a FROM t WITH (TABLOCKX)",
     "a lock held": "SELECT a FROM t WITH (XLOCK, HOLDLOCK)",
     "a lock without WITH": "SELECT a FROM t (updlock)",
+    "a lock in brackets": "SELECT a FROM t WITH ([TABLOCKX])",
+    "a lock in quotes": 'SELECT a FROM t AS b WITH (NOLOCK, "XLOCK")',
+    "a lock in full-width letters": f"SELECT a FROM t WITH ({full_width('TABLOCKX')})",
+    "a lock with an accent": "SELECT a FROM t WITH (SERİALIZÄBLE)",
+    "a lock in brackets without WITH": "SELECT a FROM t ([updlock])",
+    "a lock behind an alias": "SELECT a FROM dbo.t AS b (updlock)",
+    "a lock behind other hints": "SELECT a FROM t WITH (INDEX(1) XLOCK)",
+    "a lock before other hints": "SELECT a FROM t WITH (XLOCK INDEX(1))",
+    "a lock behind hints and an alias": "SELECT a FROM t (nolock) b (updlock)",
+    "a lock of the second table": "SELECT a FROM t JOIN u ON t.a = u.a, v (xlock)",
+    "a lock of a joined table": "SELECT a FROM t LEFT JOIN u (xlock) ON (t.a = u.a)",
+    "a lock of a table in parentheses": "SELECT a FROM (t CROSS JOIN u (xlock))",
+    "a lock in a subquery": "SELECT a FROM (SELECT b AS a FROM t WITH (XLOCK)) AS c (xlock)",
+    "a lock in a condition": "SELECT a FROM t WHERE EXISTS (SELECT 1 FROM u (tablock) WHERE u.a = t.a)",
+    "a lock of a sample": "SELECT a FROM t TABLESAMPLE (10 PERCENT) WITH (XLOCK)",
+    "a lock of the sample without WITH": "SELECT a FROM t TABLESAMPLE (10 PERCENT) (XLOCK)",
+    "a lock as an option": "SELECT a FROM t OPTION (TABLE HINT (t, UPDLOCK))",
+    "a lock as one of the options": "SELECT a FROM t OPTION (MAXDOP 1, TABLE HINT (t, INDEX (i), [updlock]))",
+    "a lock behind a comment": "SELECT a FROM t WITH /* b */ (/* c */ [XLOCK] -- d\n)",
+    "a lock without parentheses": "SELECT a FROM t HOLDLOCK",
+    "a file by a name in other letters": f"SELECT * FROM sys.{full_width('f')}n_get_audit_file('x', NULL, NULL)",
     "a lock of ranges": "SELECT a FROM t WITH (SERIALIZABLE)",
     "whether a file is there": "SELECT * FROM sys.dm_os_file_exists(N'\\\\host\\share')",
     "a file by a quoted name": "SELECT * FROM sys.[fn_get_audit_file]('x', NULL, NULL)",
@@ -59,6 +86,16 @@ TAKEN = [
     "-- first\n(SELECT 1 AS a) UNION ALL (SELECT 2)",
     "SELECT updated_at, [set], x.deleted, into_at, IIF(a = 1, 2, 3) AS dropped FROM x AS inserted",
     "SELECT a FROM b CROSS APPLY OPENJSON(c) WITH (d int) AS e",
+    "SELECT xlock, updlock AS tablock, t.serializable, [holdlock] AS [TABLOCKX] FROM tablock AS xlock",
+    "SELECT COUNT(xlock) AS a, MAX([updlock]) OVER (PARTITION BY tablock ORDER BY (xlock)) AS b FROM t",
+    "SELECT a FROM t WHERE (xlock) = 1 AND updlock IN (xlock, tablock) GROUP BY ROLLUP (xlock, updlock)",
+    "SELECT a FROM t JOIN u ON (xlock) = (tablock) AND f(updlock) = 1",
+    "SELECT xlock FROM (VALUES (1)) AS v (xlock)",
+    "SELECT xlock FROM (SELECT b FROM t) AS v (xlock), f(1) g (updlock, tablock), f() h (xlock)",
+    "SELECT a FROM t CROSS APPLY OPENJSON(xlock) WITH (xlock int, [updlock] nvarchar(10) '$.x') AS e",
+    "SELECT a FROM t CROSS APPLY dbo.f(t.xlock, t.[updlock]) AS e CROSS APPLY STRING_SPLIT(xlock, ',')",
+    "SELECT a FROM t PIVOT (SUM(xlock) FOR updlock IN ([tablock], [xlock])) AS p",
+    "SELECT a FROM t UNPIVOT (updlock FOR name IN (xlock, tablock)) AS p",
     "SELECT a FROM b WITH (NOLOCK) OPTION (MAXDOP 1)",
 ]
 
@@ -67,6 +104,12 @@ TAKEN = [
 def test_what_is_no_single_select_is_refused(query: str) -> None:
     with pytest.raises(ValidationError, match="query"):
         MssqlHomeSettings(connection="shop", query=query)
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED if "lock " in name])
+def test_a_lock_is_named_as_what_is_wrong(name: str) -> None:
+    with pytest.raises(ValueError, match="takes no locks on the table"):
+        check_query(REFUSED[name])
 
 
 @pytest.mark.parametrize("query", TAKEN)

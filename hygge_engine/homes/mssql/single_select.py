@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from hygge_engine.homes.mssql.hints import locking_hint, plain
+
 # What T-SQL reads as one thing.
 _TOKEN: Final = re.compile(
     r"""
@@ -33,9 +35,6 @@ _FORBIDDEN: Final = frozenset(
         *("use", "waitfor", "while", "writetext"),
     }
 )
-
-# Hints that hold locks which others wait for, some until the slice ends.
-_LOCKING: Final = frozenset({"tablock", "tablockx", "xlock", "updlock", "holdlock", "serializable", "repeatableread"})
 
 # What reads files of the server's machine, or of any other by a UNC path, where the login may.
 _OF_FILES: Final = re.compile(
@@ -64,7 +63,7 @@ def check_query(query: str) -> str:
         depth += (kind == "open") - (kind == "close")
         if depth < 0:
             raise ValueError("a query is put in parentheses, and its `)` would end them")
-        if kind in ("word", "name") and _OF_FILES.fullmatch(text.strip('"[]')):
+        if kind in ("word", "name") and _OF_FILES.fullmatch(plain(text)):
             raise ValueError(f"a query reads tables and views, and no files of servers: no {text}")
         if kind == "word":
             words.append(text.casefold())
@@ -80,10 +79,10 @@ def check_query(query: str) -> str:
         raise ValueError(
             "a query needs no ORDER BY, and SQL Server takes none without TOP: rows are read in their key's order"
         )
-    if locking := next((word for word in words if word in _LOCKING), None):
+    if locking := locking_hint((kind, text) for kind, text, _ in _tokens(query)):
         raise ValueError(
             f"a query takes no locks on the table it reads: no {locking.upper()}; "
-            "a column of this name goes in brackets"
+            "before a column of this name stands its table, as in t.[name]"
         )
     return query
 
