@@ -46,9 +46,9 @@ class Source:
     def clock(self) -> int:
         return self.content.clock
 
-    def put(self, *ids: int) -> None:
-        """Insert or update rows, all in one change."""
-        clock = self.clock + 1
+    def put(self, *ids: int, after: int | None = None) -> None:
+        """Insert or update rows, all in one change, at the time after ``after``, else after the last one."""
+        clock = (self.clock if after is None else after) + 1
         self._change({id_: (id_, f"v{clock}", clock) for id_ in ids}, clock)
 
     def put_values(self, values: dict[int, str]) -> None:

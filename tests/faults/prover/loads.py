@@ -38,7 +38,11 @@ from tests.faults.prover.scenario import (
     record,
     until,
 )
+from tests.faults.prover.tables import Refuted
 from tests.faults.prover.world import Load, ProverWorld
+
+# A row far ahead of the others in time.
+BOUND_ROW, LEAP = 8, 10
 
 
 def killed(case: Case) -> Scenario:
@@ -341,6 +345,46 @@ def given_up_over(case: Case) -> Scenario:
     return Scenario(f"{case.name}: a reload given up over it", before_and_after, run, case.count, LOCAL)
 
 
+def taken_back(case: Case) -> Scenario:
+    """The newest row, which the upper bound was made of, is deleted before an operation, and the worker killed there or
+    not: the watermark never goes beyond what was read, so that whatever comes above that is new."""
+
+    def begin(world: ProverWorld) -> Load:
+        load = case.begin(world)
+        world.source.put(BOUND_ROW, after=world.source.clock + LEAP)
+        return load
+
+    def count(world: ProverWorld) -> list[Operation]:
+        return record(world, world.deliver(begin(world)))
+
+    def points(operations: list[Operation]) -> Iterator[Point]:
+        verbs: tuple[Verb, ...] = ("go", "die")
+        for operation in operations:
+            for verb in verbs:
+                yield Point(f"{operation.number}-{verb}", operation.number, verb)
+
+    def run(world: ProverWorld, point: Point) -> None:
+        load = begin(world)
+        worker = world.deliver(load)
+        if world.run_until(worker, until(point.number)):
+            world.source.remove(BOUND_ROW)
+            world.step(worker, point.detail)
+        world.run(worker)
+        world.finish(load)
+        mark = world.state.watermark if world.state else None
+        reached, read = int(mark.value or 0) if mark else 0, max(row[2] for row in world.table.rows())
+        if reached > read:
+            raise Refuted(f"the watermark is {reached}, and nothing above {read} was read")
+        world.source.put(9, after=reached)
+        world.load("incremental")
+        if 9 not in {row[0] for row in world.table.rows()}:
+            raise Refuted(f"the row that came at {reached + 1} was not read")
+        world.load("full_drop")
+        conclude(world, rows_once=False)
+
+    return Scenario(f"{case.name}: a bound taken back", points, run, count, LOCAL)
+
+
 def reshaped(case: Case) -> Scenario:
     """The worker is killed, a column changes its type, and another load comes: no file brings both types."""
 
@@ -439,6 +483,7 @@ LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *(reloaded_over(case.sliced) for case in (INITIAL, INCREMENT, RELOAD, WINDOW)),
     *(given_up_over(case.sliced) for case in (INITIAL, INCREMENT, RELOAD)),
     *(reshaped(case.sliced) for case in (INITIAL, INCREMENT, RELOAD, WINDOW)),
+    *(taken_back(case) for case in (INITIAL.sliced, INCREMENT.sliced, RELOAD.sliced)),
     *(scenario(REBUILD.sliced) for scenario in (killed, abandoned, cancelled)),
     *(scenario(GOING_BACK.sliced) for scenario in (killed, abandoned, asleep_while_others_load, cancelled)),
     *_file_scenarios(),

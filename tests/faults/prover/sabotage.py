@@ -250,6 +250,10 @@ def _keep_what_was_meant() -> None:
     patch.object(TableLease, "begin", begin_without).start()
 
 
+def _trust_the_bound() -> None:
+    patch.object(flow_run, "earned_watermark", lambda *_: None).start()
+
+
 def _never_look_back() -> None:
     patch.object(reach, "_is_below", lambda home, newest, mark: False).start()
 
@@ -267,6 +271,11 @@ SABOTAGES: dict[str, Sabotage] = {
         "the source's newest value is not compared with what was loaded",
         "going back in slices: killed",
         _never_look_back,
+    ),
+    "bound-trusted": Sabotage(
+        "the watermark moves to the bound that was fixed, whatever was read",
+        "increment in slices: a bound taken back",
+        _trust_the_bound,
     ),
     "any-nonce": Sabotage(
         "a refused state write is taken for the worker's own, whatever nonce is there",
