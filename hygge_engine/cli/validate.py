@@ -11,7 +11,7 @@ from hygge_engine.project import load_project
 
 def run(directory: Path, *, overrides: list[str], json_: bool) -> None:
     """Read the project and say what is in it. Raises ConfigurationError."""
-    project = load_project(directory, overrides=overrides)
+    project = load_project(directory, overrides=overrides, follows_links=True)
     if json_:
         flows = {flow.name: list(flow.entities) for flow in project.flows.values()}
         value = {"project": project.name, "settings_hash": project.settings_hash(), "flows": flows}

@@ -29,6 +29,7 @@ from hygge_engine.lake import base
 from hygge_engine.lake.base import Content, PathInfo, Staged, StagingWriter, check_length
 from hygge_engine.lake.local_os import (
     MOVE_AWAY,
+    check_links,
     is_there,
     lake_errors,
     lock_files,
@@ -88,8 +89,11 @@ class LocalLake:
             return data
 
     def info(self, path: str) -> PathInfo | None:
-        self._locate(path)
-        return self._listed(path)
+        target = self._locate(path)
+        found = self._listed(path)
+        if found is None:
+            check_links(target.parent)
+        return found
 
     def put(
         self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False, staged: str | None = None
@@ -211,6 +215,8 @@ class LocalLake:
                         (links if entry.link else pending).append(path)
             if len(found) > base.LISTED_LIMIT:
                 break
+        if not found:
+            check_links(self._place(directory))
         yield from sorted(found, key=lambda entry: entry.path)
         if len(found) > base.LISTED_LIMIT:
             raise base.too_many(directory, base.LISTED_LIMIT)

@@ -28,6 +28,8 @@ _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT) if sys.platform != "win32" else (er
 # What to do about something that stands where the lake needs a file or folder of its own.
 MOVE_AWAY = "Give the store or the journal another path, or move it away."
 
+RESTORE_LINK = "Restore what it leads to, or remove the link."
+
 # Linux, include/uapi/linux/fs.h and fcntl.h.
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
@@ -58,12 +60,20 @@ def root_errors(root: Path) -> Iterator[None]:
     try:
         yield
     except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        check_links(root)
         nearest = next(path for path in (root, *root.parents) if os.path.lexists(path))
         if not nearest.is_dir():
             raise LakeError(f"{root} cannot be a folder: {nearest} is a file.", hint=MOVE_AWAY) from error
         hint = "Check the owner and mode of the folder, or give the store or the journal another path."
         message = f"{root} cannot be made in {nearest}: {error.strerror or error}."
         raise LakeDenied(message, status=403, hint=hint) from error
+
+
+def check_links(path: Path) -> None:
+    """Raise LakeError for a link on the way to a path, or at it, that leads nowhere: nothing can ever be there."""
+    for each in (*reversed(path.parents), path):
+        if each.is_symlink() and not each.exists():
+            raise LakeError(f"{each} is a link to {os.readlink(each)}, and leads nowhere.", hint=RESTORE_LINK)
 
 
 @contextlib.contextmanager

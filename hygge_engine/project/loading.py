@@ -33,13 +33,18 @@ from hygge_engine.project.telling.problems import Problems
 
 
 def load_project(
-    directory: Path, environment: Mapping[str, str] | None = None, overrides: Sequence[str] = ()
+    directory: Path,
+    environment: Mapping[str, str] | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    follows_links: bool = False,
 ) -> Project:
     """Read and validate ``hygge.yml`` and ``flows/`` below ``directory``.
 
     Variables come from ``environment`` (default: the process's) and then from local.settings.json. ``overrides`` are
-    assignments such as ``flow.orders.run_type=full_drop`` (see `overrides`). Raises ConfigurationError whose
-    ``problems`` list everything that is wrong with the project.
+    assignments such as ``flow.orders.run_type=full_drop`` (see `overrides`). With ``follows_links``, a path that a link
+    of this machine leads beyond its bounds is a problem, too; without, it fails the entities that use it.
+    Raises ConfigurationError whose ``problems`` list everything that is wrong with the project.
     """
     load_types()
     # Relative ones are any text.
@@ -54,7 +59,7 @@ def load_project(
     files = Files(directory, keys, variables, secrets, given, problems)
     project = None
     try:
-        project = _load(directory, environment, files, keys, problems)
+        project = _load(directory, environment, files, keys, problems, follows_links=follows_links)
     except OSError as error:  # of whatever lies where the project does, or where its settings lead
         problems.add(unreadable(directory, error))
     secrets.check(problems)
@@ -72,7 +77,13 @@ def _summarise(directory: Path, problems: tuple[Problem, ...]) -> ConfigurationE
 
 
 def _load(
-    directory: Path, environment: Mapping[str, str], files: Files, keys: KeyKnowledge, problems: Problems
+    directory: Path,
+    environment: Mapping[str, str],
+    files: Files,
+    keys: KeyKnowledge,
+    problems: Problems,
+    *,
+    follows_links: bool,
 ) -> Project | None:
     """The project; None where hygge.yml is not as it has to be. What is wrong with flows is among the problems."""
     if not (directory / PROJECT_FILE).is_file():
@@ -84,7 +95,7 @@ def _load(
     frame = _read_frame(tree, keys, sections, problems) if tree is not None else _Frame()
     options = frame.document.options if frame.document is not None else None
     hosts, local_paths = (options.lake_hosts, options.local_paths) if options is not None else (MICROSOFT_HOSTS, None)
-    bounds = Bounds(directory, hosts, local_paths, environment, problems)
+    bounds = Bounds(directory, hosts, local_paths, environment, problems, follows_links=follows_links)
     checks = CrossSectionRules(directory, frame.connections, problems)
     reader = _FlowReader(keys, journals, bounds, checks, Entities(keys, sections, bounds, checks, problems), problems)
     flows = [flow for each in flow_trees if (flow := reader.read(each, frame)) is not None]

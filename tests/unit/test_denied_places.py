@@ -6,12 +6,15 @@ import builtins
 import errno
 import io
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from hygge_engine.cli.app import app
 from hygge_engine.errors import ConfigurationError, LakeDenied, LakeError
 from hygge_engine.homes.files.listing import list_files
 from hygge_engine.lake.local import LocalLake
@@ -123,10 +126,61 @@ def test_a_place_of_rows_that_is_not_shown_spoils_no_project(shut: Callable[[Pat
     assert list(load_project(tmp_path, {}).flows) == ["sales"]
 
 
-def test_links_in_a_circle_are_found_nowhere(tmp_path: Path) -> None:
+def test_links_in_a_circle_are_named_by_whatever_comes_upon_them(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     lake = LocalLake(tmp_path, DiskReach(tmp_path, "project", ours=True))
     assert lake.info("loop") is None
-    assert lake.info("loop/a.csv") is None
     assert [(entry.path, entry.etag) for entry in lake.list("", recursive=True)] == [("loop", "")]
-    assert list(LocalLake(tmp_path / "loop").list("", recursive=True)) == []
+    inside = LocalLake(tmp_path / "loop")
+    tries: list[Callable[[], object]] = [
+        lambda: lake.info("loop/a.csv"),
+        lambda: list(inside.list("", recursive=True)),
+        lambda: inside.info("a"),
+        lambda: inside.put("a", b""),
+    ]
+    for attempt in tries:
+        with pytest.raises(LakeError, match="/loop is a link to loop, and leads nowhere"):
+            attempt()
+
+
+# Links in the flow `bad`, where they lead, and the entities that they concern.
+LINKS = [
+    ("in/b.csv", "../../out/s.csv", "in/b.csv leads out", ["b"]),
+    ("in/b.csv", "b.csv", "in/b.csv is a link to b.csv, and leads nowhere", ["b"]),
+    ("in", "../out", "in leads out", ["a", "b"]),
+    ("in", "in", "in is a link to in, and leads nowhere", ["a", "b"]),
+    ("wh", "../out", "wh leads out", ["a", "b"]),
+    ("wh", "wh", "wh is a link to wh, and leads nowhere", ["a", "b"]),
+    ("wh/.hygge_journal", "../../out", "wh/.hygge_journal leads out", ["a", "b"]),
+    ("wh/a", "a", "wh/a is a link to a, and leads nowhere", ["a"]),
+]
+
+
+@pytest.mark.parametrize(("name", "to", "said", "concerned"), LINKS)
+def test_a_link_that_leads_astray_costs_the_entities_that_it_concerns(
+    tmp_path: Path, name: str, to: str, said: str, concerned: list[str]
+) -> None:
+    directory = tmp_path / "project"
+    for file in ("out/s.csv", "project/in/a.csv", "project/in/b.csv", "project/well/a.csv", "project/wh/keep"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("id\n1\n")
+    (directory / "hygge.yml").write_text("name: shop\n")
+    for flow, home, store, entities in (("bad", "in", "wh", "a, b"), ("good", "well", "wh_good", "a")):
+        (directory / "flows" / flow).mkdir(parents=True)
+        (directory / "flows" / flow / "flow.yml").write_text(
+            f"home: {{ type: local, path: '{home}/{{entity}}.csv', format: csv }}\n"
+            f"store: {{ type: local, path: {store} }}\nentities: [{entities}]\n"
+        )
+    link = directory / name
+    if link.is_dir():
+        link.rename(directory / "before")
+    link.unlink(missing_ok=True)
+    link.symlink_to(to)
+    for command, failure in (("plan", r"(\S+)  \S.*\n.*\n    error: "), ("go", r"✗ (\S+)")):
+        result = CliRunner().invoke(app, [command, "--project", str(directory)])
+        assert (result.exit_code, said in result.output) == (1, True), result.output
+        failed = sorted(set(re.findall(failure, result.output)))
+        assert failed == [f"bad.{entity}" for entity in concerned], result.output
+    if "leads out" in said and name in ("in", "in/b.csv", "wh"):
+        result = CliRunner().invoke(app, ["validate", "--project", str(directory)])
+        assert (result.exit_code, "leads out of the project" in result.output) == (2, True)

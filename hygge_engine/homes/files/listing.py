@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from hygge_engine.errors import HomeError, HomeNotFound
 from hygge_engine.lake.base import Lake, PathInfo
+from hygge_engine.lake.local_os import RESTORE_LINK
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -98,7 +99,7 @@ def _dangling(lake: Lake, path: str) -> PathInfo | None:
 def _leads_nowhere(link: PathInfo, folder: str) -> HomeError:
     return HomeError(
         f"{SourceFile(link, {}, folder).name} is a link to {link.link}, and leads nowhere.",
-        hint="Restore what it leads to, or remove the link.",
+        hint=RESTORE_LINK,
     )
 
 

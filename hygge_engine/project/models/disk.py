@@ -90,8 +90,14 @@ class DiskReach:
         """Raise LakeDenied where what is at ``path`` may not be touched."""
         message, hint = self.objection(path)
         if message:
-            name = os.path.relpath(path, self.directory)
+            name = os.path.relpath(self._blamed(path), self.directory)
             raise LakeDenied(f"{name} {message}.", status=403, hint=hint)
+
+    def _blamed(self, path: Path) -> Path:
+        """The first link on the way to a path that leads beyond; else the path itself."""
+        directory = os.path.abspath(self.directory)
+        above = [each for each in reversed(path.parents) if each.is_relative_to(directory) and each.is_symlink()]
+        return next((link for link in above if self.objection(link)[0]), path)
 
     def check_links(self, folder: Path) -> None:
         """Raise LakeDenied where a folder, or a link in it, leads to what may not be touched."""

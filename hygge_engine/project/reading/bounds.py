@@ -38,7 +38,10 @@ _WILDCARD = re.compile(r"[*?\[]")
 
 
 class Bounds:
-    """The bounds of a project, as its ``options`` have them. ``environment`` tells whether this is Azure."""
+    """The bounds of a project, as its ``options`` have them. ``environment`` tells whether this is Azure.
+
+    Where links lead is looked at once more by whoever opens a path (`DiskReach`); here only with ``follows_links``.
+    """
 
     def __init__(
         self,
@@ -47,7 +50,10 @@ class Bounds:
         local_paths: LocalPaths | None,
         environment: Mapping[str, str],
         problems: Problems,
+        *,
+        follows_links: bool,
     ) -> None:
+        self._follows_links = follows_links
         self._directory = directory.absolute()
         self._hosts = hosts
         self._in_azure = bool(environment.get(AZURE_INSTANCE))
@@ -123,10 +129,12 @@ class Bounds:
         if not parts or (parts[0].casefold() == FLOWS and len(parts) < 3) or is_own(parts, flow, ours=ours):
             hint = "Give the rows a folder of their own below the project's directory, as `data` or `warehouse`."
             return f"`{key}` leads to the project's own files", hint
-        message, hint = DiskReach(self._directory, self._local_paths, flow, ours).objection(
-            self._directory / _fixed(within)
-        )
-        return (f"`{key}` {message}", hint) if message else self._obstacle(key, path)
+        if self._follows_links:
+            reach = DiskReach(self._directory, self._local_paths, flow, ours)
+            message, hint = reach.objection(self._directory / _fixed(within))
+            if message:
+                return f"`{key}` {message}", hint
+        return self._obstacle(key, path)
 
     def _obstacle(self, key: str, path: str) -> tuple[str, str]:
         """A file where a path needs a folder."""
