@@ -249,7 +249,7 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
     "a key of another format": (
         {FLOW_FILE: FILES_FLOW.replace("csv\n", "parquet\n").replace("infer: true", "delimiter: ;").encode()},
         (FLOW_FILE, 6),
-        ["`delimiter` means nothing to files of parquet"],
+        ["`delimiter` does not apply to files of parquet"],
     ),
     "a bracket that is not closed": (
         {FLOW_FILE: FILES_FLOW.replace("in/{entity}", "in/[{entity}").encode()},
