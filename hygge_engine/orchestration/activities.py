@@ -10,13 +10,13 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from hygge_engine.errors import ConfigurationError, HyggeError, SettingsChanged, UnknownSelection
 from hygge_engine.flow.slices import SliceObserver, SliceResult, SliceTask
 from hygge_engine.orchestration.events import log_failed_attempt
 from hygge_engine.orchestration.identifiers import entity_run_id
-from hygge_engine.orchestration.payloads import BackfillBounds, Plan, PlannedEntity
+from hygge_engine.orchestration.payloads import BackfillBounds, Plan, PlannedEntity, SettleTask
 from hygge_engine.orchestration.turns import Turns, wait_for_turn
 from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.panics import is_panic
@@ -135,7 +135,7 @@ class Activities:
             "entities": planned,
         }
 
-    def _settle(self, input_: dict[str, Any]) -> dict[str, Any]:
+    def _settle(self, input_: dict[str, Any]) -> Mapping[str, Any]:
         from hygge_engine.orchestration.settling import settle
 
         project = self._open_project()
@@ -143,7 +143,7 @@ class Activities:
             self._telemetry().record_load(
                 project, input_["summary"], input_["results"], input_["request"].get("traceparent", "")
             )
-        return settle(project, input_)
+        return settle(project, cast("SettleTask", input_))
 
     def _run_slice(self, task: SliceTask) -> SliceResult:
         from hygge_engine.flow.run import run_slice

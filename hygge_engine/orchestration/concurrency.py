@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from hygge_engine.orchestration.payloads import PlannedEntity
+from hygge_engine.orchestration.payloads import PlannedEntity, SliceAnswer
 
 # The fields of an entity run that are moments.
 _TIMES = ("failing_since", "waiting_since")
@@ -48,10 +48,10 @@ class EntityRunState:
     waiting_since: datetime | None = None
     beginnings: int = 0
     started: str = ""
-    last: dict[str, Any] = field(default_factory=dict)
+    last: SliceAnswer = field(default_factory=lambda: SliceAnswer())
     connections: int = 1
     busy: int = 0
-    ending: dict[str, Any] | None = None
+    ending: SliceAnswer | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""

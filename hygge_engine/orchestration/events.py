@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hygge_engine.flow.slices import JOURNAL_STATUS
@@ -29,7 +29,7 @@ _LOAD_KEYS = (
 )
 
 
-def log_load(summary: Mapping[str, Any], results: list[Mapping[str, Any]]) -> None:
+def log_load(summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
     """``hygge.load`` for a load that has ended, and ``hygge.entity`` for each of its tables."""
     _write("hygge.load", {key: summary[key] for key in _LOAD_KEYS if key in summary})
     for run in map(entity_run_of, results):

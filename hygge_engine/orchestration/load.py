@@ -9,13 +9,13 @@ A generator in the part of Durable Functions that behaves the same on both SDK g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from hygge_engine.orchestration.concurrency import EntityRunState
 from hygge_engine.orchestration.context import Context, Task, Timer
-from hygge_engine.orchestration.payloads import Summary
+from hygge_engine.orchestration.payloads import EntityAnswer, SettleTask, SliceAnswer, Summary
 from hygge_engine.orchestration.progress import LoadProgress
 from hygge_engine.orchestration.stop_signals import CancelSignal, HasteSignal
 from hygge_engine.orchestration.summary import summarize
@@ -67,7 +67,7 @@ _LEFT = " It waited for something that did not respond, and was abandoned."
 Steps = Generator[Task, Any, Summary | None]
 
 # Told of each entity that will not run again. For display only: it must change nothing.
-OnEnded = Callable[[dict[str, Any]], None]
+OnEnded = Callable[[EntityAnswer], None]
 
 
 def load(context: Context) -> Steps:
@@ -108,7 +108,7 @@ def load_steps(
     totals = progress.totals
     context.set_custom_status(totals.status("settling"))
     summary = summarize(load_id, request, progress, finished=context.current_utc_datetime)
-    to_settle = {"summary": summary, "request": request, "results": progress.answers}
+    to_settle: SettleTask = {"summary": summary, "request": request, "results": progress.answers}
     summary["journal"] = yield from _ask(context, "settle_load", to_settle, SETTLE_ATTEMPTS)
     context.set_custom_status(totals.status("settled"))
     return summary
@@ -155,7 +155,7 @@ def _run_entities(
         if winner in running:
             entity_run = running.pop(winner)
             slots.stop(entity_run)
-            answer = yield from _read(winner)
+            answer = cast("SliceAnswer | None", (yield from _read(winner)))
             _go_on(entity_run, answer, now, progress)
         elif winner is alarm.timer:
             slots.wake(max(now, alarm.ring()))
@@ -208,7 +208,7 @@ def _leave(progress: LoadProgress, running: Iterable[EntityRunState], now: datet
         progress.end(entity_run, with_lost_table(ending_unreleased(entity_run, _stopped(entity_run))), now)
 
 
-def _go_on(entity_run: EntityRunState, answer: dict[str, Any] | None, now: datetime, progress: LoadProgress) -> None:
+def _go_on(entity_run: EntityRunState, answer: SliceAnswer | None, now: datetime, progress: LoadProgress) -> None:
     """Let an entity whose activity has ended run again, now or later, or settle it."""
     verdict = judge(entity_run, answer, now)
     totals, slots = progress.totals, progress.slots
@@ -276,7 +276,7 @@ class _Alarm:
 def _ask(
     context: Context,
     name: str,
-    input_: dict[str, Any],
+    input_: Mapping[str, Any],
     attempts: int,
     cancel: CancelSignal | None = None,
     limit: timedelta | None = None,
@@ -353,7 +353,7 @@ def _slice_task(load_id: str, settings_hash: str, entity_run: EntityRunState) ->
     }
 
 
-def _stopped(entity_run: EntityRunState, note: str = "") -> dict[str, Any]:
+def _stopped(entity_run: EntityRunState, note: str = "") -> SliceAnswer:
     """The answer of an entity that a cancelled load does not run again; ``note`` says more of how it was stopped."""
     if not entity_run.attempts:
         return {"status": "cancelled", "message": "The load was cancelled before this entity began."}

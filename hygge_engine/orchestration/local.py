@@ -18,6 +18,7 @@ from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.orchestration.activities import Activities, compact
 from hygge_engine.orchestration.in_process import LocalContext, run_orchestrator
 from hygge_engine.orchestration.load import load_steps
+from hygge_engine.orchestration.payloads import EntityAnswer
 from hygge_engine.orchestration.places import place_of
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.stop_signals import CANCEL_EVENT
@@ -203,7 +204,7 @@ class LocalLoad:
             self._context.post(lambda: self._on_unsettled(answer["message"], answer["error"]))
         return answer
 
-    def _entity_ended(self, answer: dict[str, Any]) -> None:
+    def _entity_ended(self, answer: EntityAnswer) -> None:
         self._observer.entity_ended(answer["flow"], answer["entity"], answer)
 
     def _watch(self, project: Project, entity: Entity, task: SliceTask) -> _LocalWatch:

@@ -1,12 +1,17 @@
 """What travels through the history of an orchestration, as JSON: the keys of each payload, and what they hold.
 
-A request is `hygge_engine.orchestration.request.LoadRequest`, a slice's task and its answer are
-`hygge_engine.flow.slices.SliceTask` and `SliceResult`.
+A request is `hygge_engine.orchestration.request.LoadRequest`, a slice's task is
+`hygge_engine.flow.slices.SliceTask`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
+
+if TYPE_CHECKING:
+    from hygge_engine.flow.slices import SliceStatus
+    from hygge_engine.journal.rows import RunStatus
 
 
 class BackfillBounds(TypedDict):
@@ -42,6 +47,46 @@ class Plan(TypedDict):
     entities: list[PlannedEntity]
 
 
+class SliceAnswer(TypedDict, total=False):
+    """What ``run_flow`` answers: ``status`` always, and what of a `SliceResult` has not its default value.
+
+    ``waiting``: it was not the slice's turn, and nothing has been done; ``not_before`` says when to ask again.
+    """
+
+    status: SliceStatus
+    rows: int
+    bytes: int
+    files: int
+    message: str
+    error: str
+    hint: str
+    transient: bool
+    retry_after_seconds: float | None
+    not_before: str
+    started: str
+    finished: str
+    primary_key: str
+    watermark_column: str
+    watermark_type: str
+    watermark: str
+    expectations: str
+    reached: str
+    begun_again: bool
+    table_gone: bool | None
+    busy: bool
+    waiting: bool
+
+
+class EntityAnswer(SliceAnswer):
+    """The last answer of an entity, by the plan's names; ``attempts`` counts its slices."""
+
+    flow: str
+    entity: str
+    entity_run_id: str
+    run_type: str
+    attempts: int
+
+
 class SummaryLine(TypedDict):
     """What has come of one entity, ``status`` in the journal's words."""
 
@@ -63,7 +108,7 @@ class Summary(TypedDict):
     """
 
     load_id: str
-    status: str
+    status: RunStatus
     message: str
     error: str
     requested_by: str
@@ -78,4 +123,34 @@ class Summary(TypedDict):
     skip: int
     cancel: int
     results: list[SummaryLine]
-    journal: NotRequired[dict[str, Any]]
+    journal: NotRequired[Mapping[str, Any]]
+
+
+class SettleTask(TypedDict):
+    """What ``settle_load`` is asked: to remember a load. ``silent_journals`` are entities, by id, whose journals are
+    known not to answer; ``attempt`` counts from 1."""
+
+    summary: Summary
+    request: Mapping[str, Any]
+    results: list[EntityAnswer]
+    attempt: NotRequired[int]
+    silent_journals: NotRequired[Sequence[str]]
+
+
+class Settled(TypedDict):
+    """A load is remembered: how many rows in how many journals. A ``message`` says what there is to do about these."""
+
+    status: Literal["settled"]
+    rows: int
+    places: int
+    message: NotRequired[str]
+
+
+class NotSettled(TypedDict):
+    """What kept a load from being remembered, all of it in ``message``."""
+
+    status: Literal["failed"]
+    error: str
+    message: str
+    transient: bool
+    retry_after_seconds: float | None

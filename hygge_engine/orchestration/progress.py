@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from hygge_engine.flow.slices import JOURNAL_STATUS
+from hygge_engine.journal.rows import RunStatus
 from hygge_engine.orchestration.concurrency import ConcurrencyWindow, EntityRunState
+from hygge_engine.orchestration.payloads import EntityAnswer, SliceAnswer
 
 
 class Totals:
@@ -19,7 +21,7 @@ class Totals:
         self.rows = 0
         self.ended = dict.fromkeys(JOURNAL_STATUS.values(), 0)
 
-    def count(self, answer: Mapping[str, Any]) -> None:
+    def count(self, answer: SliceAnswer) -> None:
         """Count an entity that is not run again."""
         self.ended[JOURNAL_STATUS[answer["status"]]] += 1
         self.rows += answer.get("rows", 0)
@@ -38,11 +40,12 @@ class Totals:
         }
 
     @property
-    def load_status(self) -> str:
+    def load_status(self) -> RunStatus:
         """The load in one of the journal's words: the worst of its entities, ``cancel`` above all."""
         if self.cancelled:
             return "cancel"
-        for status in ("fail", "success", "skip"):
+        worst_first: tuple[RunStatus, ...] = ("fail", "success", "skip")
+        for status in worst_first:
             if self.ended[status]:
                 return status
         return "success"
@@ -51,12 +54,12 @@ class Totals:
 class LoadProgress:
     """A load under way. ``answers`` are the last answers of the entities that will not run again."""
 
-    def __init__(self, plan: Mapping[str, Any], started: datetime, on_ended: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, plan: Mapping[str, Any], started: datetime, on_ended: Callable[[EntityAnswer], None]) -> None:
         self.plan = {key: value for key, value in plan.items() if key != "entities"}
         entities = plan.get("entities", [])
         self.started = started
         self.totals = Totals(len(entities))
-        self.answers: list[dict[str, Any]] = []
+        self.answers: list[EntityAnswer] = []
         self.slots = self._open_slots([EntityRunState(index, entity) for index, entity in enumerate(entities)])
         self._on_ended = on_ended
 
@@ -65,18 +68,26 @@ class LoadProgress:
         """What the plan was made with."""
         return str(self.plan["settings_hash"])
 
-    def end(self, entity_run: EntityRunState, answer: Mapping[str, Any], now: datetime) -> None:
+    def end(self, entity_run: EntityRunState, answer: SliceAnswer, now: datetime) -> None:
         """Keep an entity's last answer, with the plan's names for it and the start of its first slice.
 
         What has landed everything ended with its last slice; whatever else was waited for ends now.
         """
         self.totals.count(answer)
-        names = {key: entity_run.entity[key] for key in ("flow", "entity", "entity_run_id", "run_type")}
-        times = {"started": entity_run.started}
+        planned = entity_run.entity
+        ended: EntityAnswer = {
+            **answer,
+            "flow": planned["flow"],
+            "entity": planned["entity"],
+            "entity_run_id": planned["entity_run_id"],
+            "run_type": planned["run_type"],
+            "started": entity_run.started,
+            "attempts": entity_run.attempts,
+        }
         if answer["status"] != "done":
-            times["finished"] = max(now, _time_of(answer.get("finished"), now)).isoformat()
-        self.answers.append({**answer, **names, **times, "attempts": entity_run.attempts})
-        self._on_ended(self.answers[-1])
+            ended["finished"] = max(now, _time_of(answer.get("finished"), now)).isoformat()
+        self.answers.append(ended)
+        self._on_ended(ended)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping, for the next history. Nothing may be running."""
@@ -91,7 +102,7 @@ class LoadProgress:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], on_ended: Callable[[dict[str, Any]], None]) -> LoadProgress:
+    def from_json(cls, value: Mapping[str, Any], on_ended: Callable[[EntityAnswer], None]) -> LoadProgress:
         """The inverse of `to_json`."""
         progress = cls(value["plan"], datetime.fromisoformat(value["started"]), on_ended)
         progress.totals = Totals(value["entities"])

@@ -16,9 +16,9 @@ from hygge_engine.flow.mirror import publish
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import EntityRunRow, entity_run_row, load_row
 from hygge_engine.journal.journal import FOLD_AFTER_LOADS, FULL, FULL_REMEDY, Compaction
-from hygge_engine.journal.rows import RunStatus
 from hygge_engine.orchestration.events import log_load
 from hygge_engine.orchestration.identifiers import flow_run_id
+from hygge_engine.orchestration.payloads import EntityAnswer, NotSettled, Settled, SettleTask, Summary
 from hygge_engine.orchestration.places import JournalPlace, entities_at, entities_of, place_of, places_of
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
@@ -34,7 +34,7 @@ _PLACES_AT_ONCE = 8
 _ANSWER_FIELDS = frozenset(each.name for each in fields(SliceResult))
 
 
-def settle(project: Project, input_: Mapping[str, Any]) -> dict[str, Any]:
+def settle(project: Project, input_: SettleTask) -> Settled | NotSettled:
     """Write the journal rows of a load, then what follows from them.
 
     Input: ``summary`` (`summary.summarize`), ``request``, ``results`` (the entities' last answers with their names),
@@ -54,8 +54,11 @@ def settle(project: Project, input_: Mapping[str, Any]) -> dict[str, Any]:
         written = [pool.submit(copy_context().run, _settle_share, project, share, load_id) for share in shares]
         errors += [error for each in written if (error := each.result())]
     if not errors:
-        settled = {"status": "settled", "rows": sum(len(share.rows) for share in shares), "places": len(shares)}
-        return settled | ({"message": f"{FULL} {FULL_REMEDY}"} if any(share.is_full for share in shares) else {})
+        rows = sum(len(share.rows) for share in shares)
+        settled: Settled = {"status": "settled", "rows": rows, "places": len(shares)}
+        if any(share.is_full for share in shares):
+            settled["message"] = f"{FULL} {FULL_REMEDY}"
+        return settled
     transient = [error for error in errors if error.transient]
     longest = max((error.retry_after_seconds or 0.0 for error in transient), default=0.0)
     return {
@@ -143,7 +146,7 @@ def _settle_share(project: Project, share: _Share, load_id: str) -> HyggeError |
     return None
 
 
-def _shares(project: Project, input_: Mapping[str, Any], errors: list[HyggeError]) -> list[_Share]:
+def _shares(project: Project, input_: SettleTask, errors: list[HyggeError]) -> list[_Share]:
     """What each place has to remember; places that cannot be found go to ``errors``."""
     summary, request = input_["summary"], input_["request"]
     shares: dict[str, _Share] = {}
@@ -182,10 +185,10 @@ def _entity_for(project: Project, flow: str, entity: str) -> Entity:
     return known[entity] if entity in known else entities_of(project, [flow])[0]
 
 
-def _entity_row(project: Project, summary: Mapping[str, Any], answer: Mapping[str, Any]) -> EntityRunRow:
-    result = SliceResult(**{name: value for name, value in answer.items() if name in _ANSWER_FIELDS})
+def _entity_row(project: Project, summary: Summary, answer: EntityAnswer) -> EntityRunRow:
+    known: dict[str, Any] = {name: value for name, value in answer.items() if name in _ANSWER_FIELDS}
     return entity_run_row(
-        result,
+        SliceResult(**known),
         entity_run_id=answer["entity_run_id"],
         coordinator_run_id=summary["load_id"],
         flow_run_id=flow_run_id(summary["load_id"], answer["flow"]),
@@ -201,10 +204,9 @@ def _entity_row(project: Project, summary: Mapping[str, Any], answer: Mapping[st
     )
 
 
-def _load_row(project: Project, summary: Mapping[str, Any], request: Mapping[str, Any]) -> EntityRunRow:
-    status: RunStatus = summary["status"]
+def _load_row(project: Project, summary: Summary, request: Mapping[str, Any]) -> EntityRunRow:
     return load_row(
-        status,
+        summary["status"],
         coordinator_run_id=summary["load_id"],
         coordinator=project.name,
         at=datetime.fromisoformat(summary["started"]),

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from hygge_engine.flow.slices import JOURNAL_STATUS
-from hygge_engine.orchestration.payloads import Summary, SummaryLine
+from hygge_engine.orchestration.payloads import EntityAnswer, Summary, SummaryLine
 from hygge_engine.orchestration.progress import LoadProgress
 
 # An output travels through the orchestration's history: of a message only the beginning is kept there. The journal
@@ -42,7 +42,7 @@ def summarize(load_id: str, request: Mapping[str, Any], progress: LoadProgress, 
     }
 
 
-def _line(answer: Mapping[str, Any]) -> SummaryLine:
+def _line(answer: EntityAnswer) -> SummaryLine:
     line: SummaryLine = {
         "flow": answer["flow"],
         "entity": answer["entity"],

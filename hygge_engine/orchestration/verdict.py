@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Literal, cast
 
 from hygge_engine.orchestration.concurrency import EntityRunState
+from hygge_engine.orchestration.payloads import SliceAnswer
 
 # Transient failures in a row before an entity is given up. With the pauses of `hygge_engine.retry` that is most of a
 # minute of waiting between attempts, the time that Azure SQL takes to fail over; the next load goes on where this one
@@ -51,7 +51,7 @@ IDLE_PAUSE_SECONDS = 2.0
 # The ``error`` of an answer that reports an unexpected exception.
 UNEXPECTED = "load.unexpected"
 
-CRASHED = {
+CRASHED: SliceAnswer = {
     "status": "failed",
     "error": "load.activity_crashed",
     "message": "The activity ended without a result (worker stopped, out of memory or out of time); "
@@ -79,7 +79,7 @@ _FINISHED = "The load was cancelled while its staged rows took the old table's p
 ATTEMPTS = re.compile(r" \(tried \d+ times over \d+ s\)| Gave up after \d+ attempts in \d+ s\.")
 
 # What an answer says of the whole entity run: what it has landed, and how far it has come.
-_WHOLE = ("rows", "bytes", "files", "reached")
+_WHOLE: tuple[Literal["rows", "bytes", "files", "reached"], ...] = ("rows", "bytes", "files", "reached")
 
 # What an entity that lets go may have changed of what it had said before.
 _CHANGED_BY_RELEASE = (*_WHOLE, "watermark", "watermark_column", "watermark_type", "table_gone")
@@ -92,19 +92,20 @@ class Verdict:
     With ``holding`` the entity may still own its table, and has to let go of it before it settles.
     """
 
-    answer: dict[str, Any] | None = None
+    answer: SliceAnswer | None = None
     due: datetime | None = None
     holding: bool = False
 
 
-def judge(entity_run: EntityRunState, answer: Mapping[str, Any] | None, now: datetime) -> Verdict:
+def judge(entity_run: EntityRunState, answer: SliceAnswer | None, now: datetime) -> Verdict:
     """Count one activity's answer (None: it ended without one) and decide. Pure but for the run's own counters."""
     if answer is not None and answer.get("waiting"):
         entity_run.attempts -= 1  # it was not its turn, and it has not even looked
         return Verdict(due=max(datetime.fromisoformat(answer["not_before"]), now))
-    entity_run.started = entity_run.started or (answer or {}).get("started", "")
+    if answer is not None:
+        entity_run.started = entity_run.started or answer.get("started", "")
     # A slice that could not even look (a fenced one, a lake that is down) does not know what was landed before it.
-    known = {total: entity_run.last[total] for total in _WHOLE if total in entity_run.last}
+    known = _chosen(entity_run.last, _WHOLE)
     answer = {**known, **(CRASHED if answer is None else answer)}
     if answer["status"] == "failed" and entity_run.last.get("table_gone"):
         answer.setdefault("table_gone", True)
@@ -125,20 +126,20 @@ def judge(entity_run: EntityRunState, answer: Mapping[str, Any] | None, now: dat
     return Verdict(answer=_with_recovery(entity_run) if answer["status"] == "done" else answer)
 
 
-def begin_ending(entity_run: EntityRunState, ending: Mapping[str, Any]) -> None:
+def begin_ending(entity_run: EntityRunState, ending: SliceAnswer) -> None:
     """Let an entity that may still own its table settle with this answer as soon as it has let go of it."""
-    entity_run.ending = dict(ending)
+    entity_run.ending = ending.copy()
     _forgive(entity_run)
 
 
-def with_lost_table(answer: Mapping[str, Any]) -> dict[str, Any]:
+def with_lost_table(answer: SliceAnswer) -> SliceAnswer:
     """An entity's last answer, with what has become of its table where that is gone."""
     if answer["status"] == "done" or not answer.get("table_gone"):
-        return dict(answer)
+        return answer.copy()
     return {**answer, "message": f"{answer.get('message', '')} {_GONE}".lstrip()}
 
 
-def _with_recovery(entity_run: EntityRunState) -> dict[str, Any]:
+def _with_recovery(entity_run: EntityRunState) -> SliceAnswer:
     answer = entity_run.last
     if not entity_run.failed_attempts:
         return answer
@@ -146,9 +147,7 @@ def _with_recovery(entity_run: EntityRunState) -> dict[str, Any]:
     return {**answer, "message": f"{answer['message']}; {recovered}" if answer.get("message") else recovered}
 
 
-def _after_closing(
-    entity_run: EntityRunState, ending: Mapping[str, Any], now: datetime, *, progressed: bool
-) -> Verdict:
+def _after_closing(entity_run: EntityRunState, ending: SliceAnswer, now: datetime, *, progressed: bool) -> Verdict:
     """A slice that was only to let go has answered. One that could not is tried again only where that matters: a
     table that is gone comes back by it, any other is free again two minutes later by itself."""
     answer = entity_run.last
@@ -170,7 +169,7 @@ def _after_closing(
     return Verdict(answer=settled)
 
 
-def ending_unreleased(entity_run: EntityRunState, stopped: Mapping[str, Any]) -> dict[str, Any]:
+def ending_unreleased(entity_run: EntityRunState, stopped: SliceAnswer) -> SliceAnswer:
     """The answer of an entity that settles without having let go of its table, because nobody waits for that any
     longer: its ending, or ``stopped`` where it has none."""
     answer = _with_last_state(entity_run.ending or stopped, entity_run.last)
@@ -178,9 +177,13 @@ def ending_unreleased(entity_run: EntityRunState, stopped: Mapping[str, Any]) ->
     return {**answer, "message": message}
 
 
-def _with_last_state(ending: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
+def _with_last_state(ending: SliceAnswer, last: SliceAnswer) -> SliceAnswer:
     """An ending with what the last answer says of the table."""
-    return {**ending, "table_gone": None, **{key: last[key] for key in _CHANGED_BY_RELEASE if key in last}}
+    return {**ending, "table_gone": None, **_chosen(last, _CHANGED_BY_RELEASE)}
+
+
+def _chosen(answer: SliceAnswer, keys: tuple[str, ...]) -> SliceAnswer:
+    return cast("SliceAnswer", {key: value for key, value in answer.items() if key in keys})
 
 
 def _after_continue(entity_run: EntityRunState, progressed: bool, now: datetime) -> Verdict:
@@ -204,9 +207,9 @@ def _after_continue(entity_run: EntityRunState, progressed: bool, now: datetime)
     return Verdict(due=now + timedelta(seconds=IDLE_PAUSE_SECONDS) if entity_run.idle else None)
 
 
-def _no_progress(answer: Mapping[str, Any], why: str) -> Verdict:
+def _no_progress(answer: SliceAnswer, why: str) -> Verdict:
     last = f" The last one said: {answer['message']}" if answer.get("message") else ""
-    given_up = {**answer, "status": "failed", "error": "load.no_progress", "message": why + last}
+    given_up: SliceAnswer = {**answer, "status": "failed", "error": "load.no_progress", "message": why + last}
     return Verdict(answer=given_up, holding=True)
 
 

@@ -109,7 +109,7 @@ def begin(world: LoadWorld, loads: int, *, ago: timedelta = timedelta(0)) -> Non
 
 def settle_one(world: LoadWorld, load_id: str) -> None:
     moment = (EPOCH + timedelta(days=300)).isoformat()
-    summary = {
+    summary: Any = {
         "load_id": load_id,
         "status": "skip",
         "started": moment,

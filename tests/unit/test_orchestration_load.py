@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from hygge_engine.flow.slices import SliceResult
 from hygge_engine.orchestration import load as orchestrator
 from hygge_engine.orchestration import verdict
+from hygge_engine.orchestration.payloads import SliceAnswer
 from tests.support.orchestration_answers import done, plan
 from tests.unit.orchestration_host import START, Host
 
@@ -590,3 +593,7 @@ def test_a_load_that_an_earlier_version_began_goes_on() -> None:
     load = host(lambda task: (1.0, done()), input={"carried": {**earlier, "deferred": []}})
     assert load.run()["success"] == 1
     assert settled(load)[0]["message"] == "Recovered from 1 failed attempts, the last: It was busy."
+
+
+def test_the_payload_of_a_slice_has_the_fields_of_its_result() -> None:
+    assert set(SliceAnswer.__annotations__) - {"waiting"} == {each.name for each in fields(SliceResult)}
