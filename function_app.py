@@ -59,7 +59,7 @@ async def load_on_schedule(timer: TimerRequest, client: df.DurableOrchestrationC
 @app.timer_trigger(schedule="0 23 * * * *", arg_name="timer")
 @app.durable_client_input(client_name="client")
 async def purge_old_histories(timer: TimerRequest, client: df.DurableOrchestrationClient) -> None:
-    """Forget the orchestrations of loads that ended long ago, and what others left that never settled."""
+    """Purge the orchestrations of loads that ended long ago, and the leftovers of those that never ended."""
     await forget(project, client, _ENDED, datetime.now(UTC))
 
 
@@ -96,7 +96,7 @@ def list_flows(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="runs", methods=["GET"])
 def list_runs(req: func.HttpRequest) -> func.HttpResponse:
-    """List the loads that the journal remembers, or what it says of each flow or entity."""
+    """List the loads in the journal, or its summary of each flow or entity."""
     return _response(api.runs(req.params.get("limit"), req.params.get("flow"), req.params.get("by")))
 
 
@@ -114,7 +114,7 @@ def health(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.orchestration_trigger(context_name="context")
 def load(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
-    """Plan, move and settle one load."""
+    """Plan, run and finish one load."""
     return (yield from orchestrators.load(context))
 
 

@@ -9,12 +9,12 @@
     │   ├── HomeLoginFailed           the server or Entra refused the credential
     │   ├── HomePermissionDenied      logged in, but not allowed to read the object
     │   ├── HomeNotFound              no such database, table, view or column
-    │   ├── KeyUnusable               the key does not tell every row from the others
+    │   ├── KeyUnusable               the key does not identify every row
     │   ├── CursorUnusable            the watermark column cannot serve as a cursor
     │   ├── BoundUnusable             a bound of a window does not fit the watermark column
     │   ├── CursorMovedBack           the source's newest value is below what was loaded before
     │   ├── ChangesExpired            the source no longer has all changes since the last load
-    │   ├── SourceChanged             a file that was read in part is not the same any more
+    │   ├── SourceChanged             a file that was read in part has changed
     │   ├── Unreadable                a file is not what its format, or the types of its columns, say
     │   └── UnsupportedType           the destination cannot hold a column's type
     ├── LakeError                   a data lake or local directory refused an operation
@@ -56,9 +56,9 @@ class HyggeError(Exception):
     """Base of all errors that hygge-engine raises on purpose.
 
     ``message`` says what happened, ``hint`` what the user can do about it. Neither ever holds a secret: those that are
-    known by their value (`hygge_engine.masking`) are taken out here, whoever wrote the message. ``transient``
-    tells whether the same call may succeed later; ``retry_after_seconds`` is the service's own wish, if it had one;
-    ``patience_seconds`` is how long one call waits for it to pass, where that is less than usual. ``code`` names the
+    known by their value (`hygge_engine.masking`) are masked here, wherever the message comes from. ``transient`` says
+    whether the same call may succeed later; ``retry_after_seconds`` is the pause that the service asked for, if any;
+    ``patience_seconds`` is the retry budget of one call, where that is less than usual. ``code`` names the
     error in documents and journals and never changes.
     """
 

@@ -2,10 +2,10 @@
 puts over it.
 
 Secrets (``remember_secret``) are shown nowhere: `mask` takes them out of every error, log line, journal row, API
-answer, trace, lineage event and line on a terminal. Places (``remember_place``), which are addresses and the names of
-accounts and items, help whoever sits in front of a terminal and are nobody else's business: `mask_places` takes them
-out of what is kept or sent on. Names (``remember_name``) of logins and databases help whoever reads the journal, too:
-`mask_names` takes them out of answers to callers. Settings enter all of them by themselves when they are validated.
+response, trace, lineage event and line on a terminal. Places (``remember_place``), which are addresses and the names of
+accounts and items, help the user at a terminal and no one else: `mask_places` takes them out of what is kept or sent
+on. Names (``remember_name``) of logins and databases help readers of the journal, too: `mask_names` takes them out of
+responses to callers. Settings enter all of them by themselves when they are validated.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from urllib.parse import quote_plus, unquote, urlsplit
 
 MASK: Final = "***"
 
-# Below this a text is no secret that could be kept: it is a word of every message.
+# Below this a text cannot be kept secret: it is a word of every message.
 SHORTEST_CHARACTERS: Final = 4
 
-# Below this a value occurs inside ordinary words and numbers: masked there, it would garble them and tell itself.
+# Below this a value occurs inside ordinary words and numbers: masked there, it would garble them and give itself away.
 STANDS_ALONE_CHARACTERS: Final = 8
 
-# Secrets and places that are kept: far above what a project has. Tokens come and go; the oldest are forgotten first.
+# Secrets and places that are kept: far above what a project has. Tokens come and go; the oldest are dropped first.
 LIMIT: Final = 4_096
 
-# A file's worth of text is no secret, and would make every mask slow.
+# A file's worth of text is not a secret, and would make every mask slow.
 LENGTH_LIMIT_CHARACTERS: Final = 16_384
 
 _NAME: Final = re.compile(r"[\w $-]+")
@@ -241,7 +241,7 @@ _VALUE: Final = re.compile(r"(\bvalue\s*(?:is\b|=|:)).*", re.IGNORECASE | re.DOT
 
 
 def mask_quoted(text: str) -> str:
-    """Somebody else's message without what it quotes, puts into parentheses or calls a value: it may be one of a row.
+    """A foreign message without what it quotes, puts into parentheses or calls a value: it may be one of a row.
     Names stay that stand behind the word for what they name, and before anything else that is quoted."""
     kept, rest = "", text
     while (named := _QUOTED_NAME.search(rest)) and not re.search(f"[{_QUOTES}]", rest[: named.start()]):
@@ -275,7 +275,7 @@ _names = _Values(_spell_place)
 
 def remember_secret(value: str) -> None:
     """From now on ``value`` is shown nowhere. One that is shorter than `STANDS_ALONE_CHARACTERS` is masked where it
-    stands alone; less than `SHORTEST_CHARACTERS`, and a file's worth of text, are no secret."""
+    stands alone; less than `SHORTEST_CHARACTERS`, and a file's worth of text, are not secrets."""
     if len(value.strip()) >= SHORTEST_CHARACTERS:
         _secrets.add(value, MASK)
 
@@ -291,7 +291,7 @@ def remember_place(key: str, value: str) -> None:
 
 
 def remember_name(key: str, value: str) -> None:
-    """From now on ``value``, which the key of this name holds, reads ``<key>`` in answers to callers."""
+    """From now on ``value``, which the key of this name holds, reads ``<key>`` in responses to callers."""
     _names.add(value, f"<{key}>")
 
 
@@ -322,7 +322,7 @@ def masked_in(value: Any, mask_: Callable[[str], str] = mask) -> Any:
 
 
 def forget_everything() -> None:
-    """Begin anew, as a process does. For tests, whose secrets are ordinary words of others."""
+    """Reset to the state of a new process. For tests, whose secrets are ordinary words in others."""
     _secrets.clear()
     _places.clear()
     _names.clear()

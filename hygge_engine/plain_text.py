@@ -18,7 +18,7 @@ _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # Halves of characters, which no encoding takes.
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
-# Longest text that a load carries from one place to the next: beyond all that anybody reads, far below what a history,
+# Longest text that a load carries from one place to the next: beyond all that is ever read, far below what a history,
 # a journal or a log refuses.
 RECORDED_LIMIT_CHARACTERS: Final = 32_768
 
@@ -44,12 +44,12 @@ def lines_of(text: str) -> str:
 
 
 def shortened(text: str, limit: int = NAME_LIMIT_CHARACTERS) -> str:
-    """The beginning of a name that somebody has sent, as an answer repeats it."""
+    """The beginning of a name in a request, as a response repeats it."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def recordable(text: str) -> str:
-    """``text`` as every journal, log and answer takes it: halves of characters are written out, and what is beyond
+    """``text`` as every journal, log and response takes it: halves of characters are written out, and what is beyond
     `RECORDED_LIMIT_CHARACTERS` is left out. All else stays as it is."""
     if len(text) > RECORDED_LIMIT_CHARACTERS:
         text = text[: RECORDED_LIMIT_CHARACTERS - 1] + "…"

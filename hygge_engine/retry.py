@@ -1,6 +1,6 @@
 """The one retry policy: which faults are worth another try, how long to wait, and when to stop.
 
-Used within a verb (a lake request) and between slices (an activity's ``retry_after_seconds``).
+Used within an operation (a lake request) and between slices (an activity's ``retry_after_seconds``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from hygge_engine.errors import HyggeError
 
 # HTTP statuses that the same request may survive later. 429 and 430 are how Fabric and Azure throttle, and the SDK
-# does not retry them by itself; 408 and 5xx are the storage service's own transient answers (its error-code
+# does not retry them by itself; 408 and 5xx are the storage service's own transient responses (its error-code
 # reference).
 TRANSIENT_HTTP_STATUSES = frozenset({408, 429, 430, 500, 502, 503, 504})
 
@@ -25,15 +25,15 @@ FIRST_PAUSE_SECONDS = 0.5
 # for more.
 LONGEST_PAUSE_SECONDS = 30.0
 
-# Total time one verb may spend waiting. Beyond it the slice ends and the orchestrator's durable timer waits instead,
-# which costs nothing and survives the host.
+# Total time one operation may spend waiting. Beyond it the slice ends and the orchestrator's durable timer waits
+# instead, which costs nothing and survives the host.
 VERB_BUDGET_SECONDS = 60.0
 
-# Of its own: the module's generator is everybody's, and a load that goes on in another thread would change it for them.
+# Its own generator: the module's is shared, and a load in another thread would change its sequence.
 _jitter = random.Random()  # noqa: S311 - not cryptography
 
-# The same where nobody is there at all: a service that is being moved is back within seconds, a wrong address never,
-# and whoever waits wants to hear of it.
+# The same where nothing listens at all: a service that is being moved is back within seconds, a wrong address never,
+# and a waiting user wants to know.
 UNREACHABLE_BUDGET_SECONDS = 5.0
 
 # When a call last succeeded, by the monotonic clock; from any thread.
@@ -60,8 +60,7 @@ def call_with_retries[T](
 ) -> T:
     """Call until it succeeds, fails for good, or the budget of waiting is spent; then raise the last error.
 
-    Only errors that say ``transient`` of themselves are tried again. The message of the last one tells how often it
-    was tried.
+    Only ``transient`` errors are tried again. The message of the last one says how often it was tried.
     """
     waited = 0.0
     attempt = 1

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 
 
 class Stopped(Exception):
-    """Somebody has asked for the load to stop, and what was under way has not been finished."""
+    """The load was asked to stop, and what was under way has not been finished."""
 
 
 def _never() -> bool:
@@ -29,6 +29,6 @@ def stops_when(asked: Callable[[], bool]) -> Iterator[None]:
 
 
 def stop_if_asked() -> None:
-    """Raise Stopped where somebody has asked for it. Cheap; for loops whose steps take long."""
+    """Raise Stopped where a stop was requested. Cheap; for loops whose steps take long."""
     if _asked.get()():
         raise Stopped

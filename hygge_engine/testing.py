@@ -24,7 +24,7 @@ SCHEMA = pa.schema(_COLUMNS)
 
 
 def check_home(open_home: Callable[[], Home], *, cursor: str = "") -> None:
-    """Check a home over a source that nobody changes meanwhile, with at least three batches' worth of rows.
+    """Check a home over a source that does not change meanwhile, with at least three batches' worth of rows.
 
     With ``cursor``, the name of a column, increments by it are checked too.
     """
@@ -90,7 +90,7 @@ def check_store(
 ) -> None:
     """Check a store with a table that does not exist yet, of the columns in `SCHEMA`.
 
-    ``open_table`` opens it anew, as each slice does; ``read_back`` returns all rows that a reader sees.
+    ``open_table`` opens it again, as each slice does; ``read_back`` returns all rows that a reader sees.
     """
     merges = open_table().merges and bool(key_columns)
     key = tuple(key_columns)

@@ -13,7 +13,7 @@ _EXIT_INTERRUPTED = 130
 
 def main() -> None:
     """The entry point of the ``hygge`` command."""
-    # Wherever no command knows better, before its imports and after its end, Ctrl-C ends the process without a word.
+    # Wherever no command knows better, before its imports and after its end, Ctrl-C ends the process silently.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # Else it is ignored, as after `nohup`.
         signal.signal(signal.SIGINT, lambda *_: os._exit(_EXIT_INTERRUPTED))
     from hygge_engine.cli.streams import run_with_streams

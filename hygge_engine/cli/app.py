@@ -130,11 +130,11 @@ def init(
     ] = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Begin a project: asks a few questions, writes files that validate, and says what to do next.
+    """Create a project: asks a few questions, writes files that validate, and says what to do next.
 
-    Nothing is asked where the options answer all that has to be known, with --yes, or without a terminal. Nothing is
+    Nothing is asked where the options say everything, with --yes, or without a terminal. Nothing is
     ever overwritten. The password of a SQL login is taken from the variable SQL_PASSWORD, or asked for with the other
-    questions, and kept in local.settings.json. Rows of files settle in a local folder, or in Fabric with --workspace.
+    questions, and kept in local.settings.json. Rows of files land in a local folder, or in Fabric with --workspace.
 
     \b
     Examples:
@@ -179,16 +179,16 @@ def go(
     """Run a load in this process and show it live.
 
     All flows and entities, unless --flow or --entity choose. With --from, --to or both, the rows of that window are
-    loaded once more and merged by key; the watermark stays where it is. An entity that fails does not stop the
-    others. Ctrl-C commits what is whole and stops; the next load continues from there. With --json each line is an
-    object with the key `event`: planned, progress, waiting, settled, summary, or error.
+    loaded once more and merged by key; the watermark stays where it is. An entity that fails does not stop the others.
+    Ctrl-C stops after the current batches are committed; the next load continues from there. With --json each line is
+    an object with the key `event`: planned, progress, waiting, settled, summary, or error.
 
     \b
     Examples:
       hygge go                                   everything, as the flows say
-      hygge go --entity orders --run-type full_drop  one table anew
-      hygge go --entity orders --from 2024-01-01  its rows since then once more
-      hygge go --var flow.orders.store.row_marker=0  with another setting, this time
+      hygge go --entity orders --run-type full_drop  reload one table
+      hygge go --entity orders --from 2024-01-01  load its rows since then again
+      hygge go --var flow.orders.store.row_marker=0  override a setting once
     """
     with error_boundary(json_=json_, verbose=verbose):
         from hygge_engine.cli.go import run
@@ -221,12 +221,12 @@ def plan(
 ) -> None:
     """Show what a load would do: source, destination, mode, watermark, rows, warnings. Moves nothing.
 
-    Asks each source for its columns and its approximate size, and each destination how far it has come. Ends with 1
-    where a source or destination could not be asked.
+    Queries each source for its columns and its approximate size, and each destination for its state. Exits with 1 where
+    a source or destination could not be read.
 
     \b
     Examples:
-      hygge plan --offline                       what the files say, without asking anybody
+      hygge plan --offline                       what the files say, without a connection
       hygge plan --flow orders --run-type full_drop  before a reload
     """
     with error_boundary(json_=json_, verbose=verbose):
@@ -398,10 +398,10 @@ def compact(
     json_: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Fold the journal's files into one, and take out the loads that are older than its retention.
+    """Compact the journal's files into one, and remove the loads that are older than its retention.
 
-    Loads do this by themselves now and then; this does it at once. Mirrored tables follow. Tables are not touched, nor
-    what a load goes on from. A copy of journal.parquet, put back, brings everything back.
+    Loads do this by themselves now and then; this does it at once. Mirrored tables follow. Tables and landing states
+    are not touched. A copy of journal.parquet, put back, restores everything.
 
     \b
     Examples:

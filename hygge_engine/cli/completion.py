@@ -27,7 +27,7 @@ def complete_entity(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _project(context: typer.Context) -> Project | None:
-    """The project that the command line names so far; None where it cannot be read, which is no time to say why."""
+    """The project that the command line names so far; None where it cannot be read; completion shows no errors."""
     # Imported only now: `--help` is quick, and a key press should be.
     from hygge_engine.errors import ConfigurationError
     from hygge_engine.project import load_project

@@ -23,5 +23,5 @@ def run(project: Path, arguments: list[str]) -> int:
         )
         return EXIT_NOTHING_STARTED
     command = [sys.executable, "-m", "devcloud", "up", "--project", str(project.resolve()), *arguments]
-    # Not a child: whoever stops this process means the cloud.
+    # Not a child: stopping this process is meant to stop the cloud.
     return os.execv(sys.executable, command)  # noqa: S606 - our own interpreter and module

@@ -57,7 +57,7 @@ class Stopwatch:
 
 
 def is_pause(result: SliceResult) -> bool:
-    """Whether a slice's answer explains why its entity does not go straight on."""
+    """Whether a slice's result explains why its entity does not continue at once."""
     return (result.status == "failed" and result.transient) or (result.status == "continue" and bool(result.not_before))
 
 
@@ -98,7 +98,7 @@ def ended_line(flow: str, entity: str, result: Mapping[str, Any], width: int) ->
         figures = [rows_text(rows), bytes_text(result.get("bytes", 0)), seconds_text(seconds), rate_text(rows, seconds)]
         columns = zip(figures, _FIGURE_CHARACTERS, strict=True)
         line.append("  " + "  ".join(figure.rjust(width) for figure, width in columns).rstrip())
-    # Why an entity failed is told at the end, in full; why it was cancelled is known.
+    # Why an entity failed is shown at the end, in full; why it was cancelled is known.
     message = result.get("error", "") if status == "failed" else lines_of(result.get("message", "")).partition("\n")[0]
     message = "" if status == "cancelled" and not result.get("table_gone") else message
     if message:
@@ -112,6 +112,6 @@ def width_of(entities: Sequence[Mapping[str, Any]]) -> int:
 
 
 def tell(text: str) -> None:
-    """Say something at once, from wherever it comes; whoever has closed the stream does not want to know."""
+    """Print a message at once, from any thread; nothing happens where the stream is closed."""
     with suppress(OSError):
         os.write(2, f"\n{text}\n".encode())

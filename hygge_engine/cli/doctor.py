@@ -107,7 +107,7 @@ def examine(project: Project, entities: list[Entity]) -> Iterator[Section]:
                 by_entity[name] += checks
             if section is not None:
                 yield section
-        # Last, and only where both sides answer: the newest value is compared with what has landed.
+        # Last, and only where both sides respond: the newest value is compared with what has landed.
         sound = [entity for entity in entities if not any(map(_stops, by_entity[entity.id]))]
         for entity, checks in zip(sound, pool.map(lambda entity: _check_reach(project, entity), sound), strict=True):
             by_entity[entity.id] += checks
@@ -233,7 +233,7 @@ def _look_at(project: Project, entity: Entity) -> list[DoctorCheck]:
 
 
 def _check_open_load(project: Project, entity: Entity) -> list[DoctorCheck]:
-    """Whether a load that has begun and not ended can go on; each later one would have to finish it first."""
+    """Whether a load that has begun and not ended can continue; each later one would have to finish it first."""
     name, how = "open load", "read what it would read next"
     state: LandingState | None = None
     try:
@@ -327,7 +327,7 @@ def _check_journal(place: JournalPlace, error: HyggeError | None) -> _Answer:
 
 
 def _check_remembered(place: JournalPlace) -> list[DoctorCheck]:
-    """Loads that no journal tells of, though they have begun, and a journal that has no room for more."""
+    """Loads that have begun but are in no journal, and a journal that is full."""
     name, how = "load without an end", "the records of running loads, and the journal"
     try:
         found = [DoctorCheck(name, "warning", unended_text(load), how, _FORGET_IT) for load in unended_at(place)]

@@ -32,7 +32,7 @@ from hygge_engine.orchestration.verdict import ATTEMPTS
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.project.models.settings import RunType
 
-# Longest time without any progress that a load which was asked to stop goes on to write its journal.
+# Longest time without progress for which a load that was asked to stop may still write its journal.
 _SETTLING_SECONDS = 30.0
 
 
@@ -54,7 +54,7 @@ def run(
     project = load_project(directory, overrides=overrides)
     if concurrency is not None:
         project = replace(project, options=project.options.model_copy(update={"concurrency": concurrency}))
-    # Asked here too, so that a misspelt name never becomes a load that the journal remembers.
+    # Asked here too, so that a misspelt name never becomes a load in the journal.
     request = LoadRequest(
         tuple(flows),
         tuple(entities),
@@ -104,11 +104,10 @@ def run(
 
 
 class Patience:
-    """How long a load that was asked to stop has been silent, from the first question on.
+    """Return how long a load that was asked to stop has been silent, since it was first asked.
 
-    A load that waits for somebody silent is hurried on, as long as a journal answers that can remember it. While the
-    journal is written, the load is as silent as what the journal lies in: a machine or a lake that is slow is no reason
-    to leave a load without its rows.
+    A load that waits for a silent service is hurried on, as long as a journal responds that can record it. While the
+    journal is written, the journal's storage decides: a slow machine or lake must not leave a load without its rows.
     """
 
     def __init__(

@@ -36,8 +36,8 @@ class _Question:
 def run(directory: Path, given: Answers, *, ask: bool = True) -> int:
     """Ask for what is missing, write the project, and say what to do next.
 
-    Nothing is asked where the options answer everything that has to be known, where ``ask`` is false, or without a
-    terminal. Raises ConfigurationError.
+    Nothing is asked where the options say everything, where ``ask`` is false, or without a terminal. Raises
+    ConfigurationError.
     """
     directory = directory.resolve()
     _refuse_existing(directory, ["hygge.yml", "flows", LOCAL_SETTINGS])
@@ -137,12 +137,12 @@ def _default(name: str, answers: Answers, directory: Path) -> str:
 
 
 def _is_needed(name: str, question: _Question, answers: Answers) -> bool:
-    """Whether there is no project without an answer. Files may settle in a local folder, without Fabric."""
+    """Whether an option is required. Files may land in a local folder, without Fabric."""
     return question.required and not (name == "mirror" and answers.files and not answers.workspace)
 
 
 def _missing(given: Answers, directory: Path) -> list[str]:
-    """What has to be known and neither an option nor a default answers."""
+    """The required options that have neither a value nor a default."""
     return [
         name
         for name, question in _questions(from_files=bool(given.files)).items()

@@ -38,12 +38,12 @@ def ends_soon(
     the process. So do `GRACE_SECONDS` after the first one, once nothing has moved for as long, by ``silence_seconds``
     (since something last moved); ``leaving`` is called before, from a thread of its own.
 
-    However it ends, the terminal is given back as it was. The thread that ends it is told by the system itself:
+    However it ends, the terminal is given back as it was. The thread that ends it is notified by the system itself:
     Python's handlers run on the main thread, and polars and Arrow have a waiting main thread sleep on through a signal
     (SA_RESTART). A signal that comes between a look for signals and the wait that follows, as where a question is about
-    to be asked, wakes nobody either, so the thread wakes the main thread until that has heard. An interrupt that
-    `stop` raises within a finalizer is dropped by Python with a traceback; it is raised again instead. One within a
-    constructor leaves an object half built, whose finalizer fails: nothing of that is shown, then or later.
+    to be asked, wakes no thread either, so this thread wakes the main thread until it has handled the signal. An
+    interrupt that `stop` raises within a finalizer is dropped by Python with a traceback; it is raised again instead.
+    One within a constructor leaves an object half built, whose finalizer fails: that is never shown.
     """
     heard: list[int] = []  # Not an event, whose lock a second signal's handler would wait for.
     dropped: list[int] = []

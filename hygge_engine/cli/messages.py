@@ -58,14 +58,14 @@ _REMEDIES = {
     "load.unexpected": "Start the load again with --verbose, and report the stack trace.",
 }
 
-# Where a docstring's first line goes on with what is meant for programmers.
+# Where a docstring's first line continues with what is meant for programmers.
 _REMARKS = re.compile(r"\.(?:\s|$)|; ``")
 
 # Errors of sources that quote a name which the project's files give.
 _ABOUT_SETTINGS = ("configuration", "home.cursor_unusable", "home.not_found")
 _QUOTED = re.compile(r"""['"`]([^'"`]+)['"`]""")
 
-# Codes of answers and journals that no error class stands for.
+# Codes of responses and journals without an error class.
 _MEANINGS = {
     "load.activity_crashed": "An activity ended without a result",
     "load.ended": "The load has ended already and cannot be cancelled",
@@ -82,7 +82,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def describe_code(code: str) -> str:
-    """What an error code means, in a sentence; empty for one that nobody has documented."""
+    """What an error code means, in a sentence; empty for an undocumented one."""
     for error in _classes(HyggeError):
         if error.code == code and error.__doc__:
             return _REMARKS.split(error.__doc__.splitlines()[0], maxsplit=1)[0]
@@ -105,7 +105,7 @@ def remedy_of(code: str) -> str:
 
 
 def reload_command(entity: Entity) -> str:
-    """The command that loads a table anew, also where its store says `incremental: true`."""
+    """The command that reloads a table, also where its store says `incremental: true`."""
     command = f"hygge go --entity {entity.id} --run-type full_drop"
     if not entity.store.incremental:
         return command

@@ -33,7 +33,7 @@ JSON_INTERVAL_SECONDS = 0.5
 
 
 class Display(Observer, Protocol):
-    """An observer that lives as long as the load, and is told of every slice."""
+    """An observer that lives as long as the load, and receives every slice."""
 
     def slice_answered(self, flow: str, entity: str, result: SliceResult) -> None:
         """A slice has ended; the entity may run again."""
@@ -145,6 +145,6 @@ class JsonDisplay(_Written):
 
 
 def write_event(event: str, **values: Any) -> None:
-    """Write one object, at once: whoever reads it follows the load."""
+    """Write one object, unbuffered: its reader follows the load."""
     echo_json({"event": event, **values})
     sys.stdout.flush()

@@ -48,7 +48,7 @@ def echo(text: str, *, err: bool = False) -> None:
 
 
 def ask(question: str) -> str:
-    """What somebody types in answer to a question; empty where it is nothing."""
+    """The answer that is typed to a question; empty where there is none."""
     with unanswered():
         return str(typer.prompt(one_line(mask(question)), default="", show_default=False))
 
@@ -83,5 +83,5 @@ def echo_json(value: Any) -> None:
 
 
 def hanging(text: str, indent: int = 4) -> str:
-    """``text`` with its further lines indented like its first, so that none looks like a line of ours."""
+    """``text`` with its further lines indented like its first, so that none looks like the command's own."""
     return f"\n{' ' * indent}".join(lines_of(text).split("\n"))

@@ -34,7 +34,7 @@ from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.landing.transitions import mode_of
 from hygge_engine.watermark import Watermark
 
-# Times that a table is looked at whose loads go on meanwhile.
+# How often a table is examined whose loads continue meanwhile.
 LOOKS_LIMIT = 3
 
 _MODES = {
@@ -99,9 +99,9 @@ def run(
 
 
 def plan_entity(project: Project, entity: Entity, reachable: Reachability, *, offline: bool) -> Line:
-    """One line of the plan; what source or destination cannot tell is an error of the line.
+    """One line of the plan; a fault of source or destination is an error of the line.
 
-    Where a load goes on with the table meanwhile, what was found wrong may only be the echo of that: it is looked at
+    Where a load continues with the table meanwhile, the fault may only be an effect of that: the table is examined
     again.
     """
     for _ in range(LOOKS_LIMIT - 1):
@@ -166,7 +166,7 @@ def _plan_entity(
 
 
 def _refusal(home: Home) -> HomePermissionDenied | None:
-    """What the login may not read, where the home can tell."""
+    """What the login may not read, where the home knows."""
     try:
         if isinstance(home, ChecksAccess):
             home.check_access()
@@ -219,7 +219,7 @@ def _add_source(line: Line, table: SourceSchema, entity: Entity, project: Projec
 def _add_destination(
     line: Line, destination: Destination[Any], state: LandingState, polish: Polish, entity: Entity
 ) -> None:
-    """Whether the source's rows can settle where they are to, and still fit those that have landed. Raises
+    """Check that the source's rows can land at their destination, and still fit those that have landed. Raises
     SchemaChanged, and what `look_at_place` raises."""
     mode = mode_of(state, reload=line.run_type == "full_drop")
     columns = {column.name: str(column.type) for column in polish.table.columns}

@@ -29,7 +29,7 @@ from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 ONELAKE = "https://onelake.dfs.fabric.microsoft.com"
 FABRIC = "https://api.fabric.microsoft.com"
 
-# A lake may take so long to answer the last requests, with which everything is removed, before Ctrl-C leaves it.
+# The longest wait for the last requests, which remove everything, before Ctrl-C abandons them.
 _CLEANING_SILENCE_SECONDS = 15.0
 
 _HOLDS = {"yes": ("yes", "green"), "no": ("no", "red"), "unknown": ("?", "yellow")}
@@ -72,7 +72,7 @@ def run(
 
 @contextmanager
 def _patient(probe: Probe) -> Iterator[None]:
-    """After the first Ctrl-C, as long as the lake answers, everything is removed before the command ends."""
+    """After the first Ctrl-C, as long as the lake responds, everything is removed before the command ends."""
     with ends_soon(interrupt_main_thread, silence_seconds=lambda: probe.silence_seconds - _CLEANING_SILENCE_SECONDS):
         yield
 

@@ -1,7 +1,6 @@
-"""Which places can be reached at all, before a command asks them for something: each is tried once, all at one time.
+"""Which places can be reached at all, before a command uses them: each is tried once, all at one time.
 
-What cannot be reached would otherwise be found out by each entity for itself, with all the patience that a load has
-when nobody is waiting for it.
+Otherwise each entity would find out for itself, with the full retry budget of an unattended load.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ from hygge_engine.project.models.settings import ConnectionSettings, Settings
 from hygge_engine.project.reading.variables import LOCAL_SETTINGS
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 
-# Somebody is waiting at a terminal. A server that takes longer for its first packet is found by the attempts of a load.
+# A user is waiting at a terminal. A server that takes longer for its first packet is found by the attempts of a load.
 FIRST_ANSWER_SECONDS = 5
 
 # Places tried at once: they wait for the network, not for this machine.
 _AT_ONCE = 16
 
-# Pause between two questions whether a place still answers.
+# Pause between two checks that a place still responds.
 _PULSE_SECONDS = 0.25
 
 # Who writes local.settings.json for a cloud on this machine, and what starts that cloud.
 _LAPTOP_CLOUD = "devcloud"
 _START_IT = "The laptop cloud that {file} leads to is not running: start it with `hygge dev` in another terminal."
 
-# Raises HyggeError where nobody answers.
+# Raises HyggeError where nothing responds.
 type _Ask = Callable[[], None]
 
 
@@ -71,15 +70,15 @@ class Reachability:
         return self._error(self._home(entity))
 
     def destination(self, entity: Entity) -> HyggeError | None:
-        """Why the entity's rows cannot settle."""
+        """Why the entity's rows cannot land."""
         return self._error(self._store(entity))
 
     def journal(self, entity: Entity) -> HyggeError | None:
-        """Why the entity's runs cannot be remembered."""
+        """Why the entity's runs cannot be recorded."""
         return self._error(self._location(entity))
 
     def pulse_of_journals(self, entities: Sequence[Entity]) -> Pulse:
-        """Whether the places still answer that a load of these entities is remembered in, mirrors of it among them."""
+        """Whether the places still respond where a load of these entities is recorded, mirrors among them."""
         journals = {entity.id: asks_of(self._location(entity)) for entity in entities}
         mirrors = {entity.id: asks_of(entity.store) for entity in entities if _shows_journal(entity)}
         return Pulse(journals, mirrors)
@@ -125,8 +124,8 @@ def show_left_out(what: str, errors: Mapping[str, HyggeError]) -> None:
 
 
 class Pulse:
-    """How long the journals of entities, by id, have said nothing, and the mirrors of these journals. Each place is
-    asked for any answer again and again, from `begin` on. One that needs no network counts as one that answers."""
+    """How long the journals of entities, by id, have not responded, and the mirrors of these journals. Each place is
+    polled for any response from `begin` on. One that needs no network counts as responding."""
 
     def __init__(
         self, journals: Mapping[str, Mapping[str, _Ask]], mirrors: Mapping[str, Mapping[str, _Ask]] | None = None
@@ -154,8 +153,8 @@ class Pulse:
         return [entity for entity, journal in self._journals.items() if self._silence_seconds(journal) >= seconds]
 
     def silence_seconds(self, without: Collection[str] = ()) -> float:
-        """Seconds since the journal or mirror answered that has been silent longest, leaving out those of some
-        entities."""
+        """Seconds since the last response of the journal or mirror that has been silent longest, leaving out those of
+        some entities."""
         entities = [entity for entity in self._journals if entity not in without]
         places = [place for entity in entities for place in (*self._journals[entity], *self._mirrors.get(entity, ()))]
         return self._silence_seconds(places)
@@ -209,7 +208,8 @@ def _port_here(place: str) -> int | None:
 
 
 def _ports_of_laptop_cloud(file: Path) -> set[int]:
-    """Where the laptop cloud that a file of settings leads to listens; nothing where somebody else wrote the file."""
+    """Where the laptop cloud that a file of settings leads to listens; nothing where the laptop cloud did not write the
+    file."""
     try:
         written = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

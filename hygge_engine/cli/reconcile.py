@@ -167,7 +167,7 @@ class _Display:
 
     @contextmanager
     def watch(self, entity: Entity) -> Iterator[ComparisonObserver]:
-        """What an entity's comparison tells about itself, for as long as it lasts."""
+        """The progress of an entity's comparison, for as long as it lasts."""
         if self._silent:
             yield _Figures(lambda figures: None, self._stopped)
         elif self._console.is_terminal:
@@ -183,9 +183,9 @@ class _Display:
 
 
 class _Figures:
-    """Rows read of both sides as text, told at most every so many seconds, and not before the first have passed.
+    """Rows read of both sides as text, reported at most once per interval, and not before the first has passed.
 
-    Raises KeyboardInterrupt in the thread that compares once somebody has stopped it.
+    Raises KeyboardInterrupt in the thread that compares once the user has stopped it.
     """
 
     def __init__(self, tell: Callable[[str], None], stopped: threading.Event, interval_seconds: float = 0.0) -> None:

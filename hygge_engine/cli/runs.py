@@ -1,4 +1,4 @@
-"""``hygge runs``: what the journal remembers."""
+"""``hygge runs``: what the journal has recorded."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def run(
 
 
 def _show_unended(places: Sequence[JournalPlace]) -> None:
-    """Say which loads no journal tells of, though they have begun."""
+    """Show which loads have begun but are in no journal."""
     for load in dict.fromkeys(load for place in places for load in unended_at(place)):
         echo(f"not shown: {unended_text(load)}", err=True)
 
@@ -86,7 +86,7 @@ def _show_full(places: Sequence[JournalPlace]) -> None:
 
 
 def _parse_entity(project: Project, flow: str | None, text: str) -> tuple[str | None, str]:
-    """Flow and entity of ``entity`` or ``flow.entity``. What the project no longer has may still be remembered."""
+    """Flow and entity of ``entity`` or ``flow.entity``. What the project no longer has may still be in the journal."""
     named, _, entity = text.partition(".")
     return (named, entity) if flow is None and entity and named in project.flows else (flow, text)
 

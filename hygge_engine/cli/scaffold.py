@@ -96,7 +96,7 @@ _GITIGNORE = f"{LOCAL_SETTINGS}\n"
 @dataclass
 class Answers:
     """What `hygge init` asks. Rows come from the ``tables`` of a ``database``, separated by commas, or from ``files``,
-    a pattern below the project. They settle in the mirrored database ``mirror`` of a ``workspace``, whose address
+    a pattern below the project. They land in the mirrored database ``mirror`` of a ``workspace``, whose address
     names both; files without one in a local folder. An empty ``username`` logs in with Entra, an empty ``watermark``
     reloads the tables whole."""
 

@@ -1,8 +1,8 @@
 """Standard output that may be lost: a full disk, a reader that has left, a stream that was closed.
 
-What a command does matters more than what it shows, so no write to a standard stream ever raises: a load goes on, its
-journal is written, and the loss is told once, at the end. Nothing is said where a reader has left, as `head` does when
-it has seen enough: that is no loss, and a message would stand in the middle of what it shows.
+What a command does matters more than what it shows, so no write to a standard stream ever raises: a load continues, its
+journal is written, and the loss is reported once, at the end. Nothing is said where a reader has left, as `head` does
+when it has seen enough: that is not a loss, and a message would appear within its output.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ class ExpectationMonitor:
             self._add_newest(frame.get_column(self._rules.fresh_column))
 
     def judge(self, *, last: bool, started: datetime, hint: str, counts: bool = True) -> ExpectationResult:
-        """What has been found so far, judged: at the end of a load (``last``) with all that only the whole can tell.
+        """Evaluate what has been found so far: at the end of a load (``last``) including what only the whole load
+        shows.
 
         ``counts``: the rows are a load's, and not those of a window that is loaded again. Raises ExpectationFailed
         where rows do not meet an expectation of severity ``fail``.
@@ -140,7 +141,7 @@ def outcome_of(checked: ExpectationResult, severities: Mapping[str, Severity] | 
     """What was found, for the journal: a JSON object with the number of expectations that were met (``passed``) and
     the rows that did not meet the others (``warned``, ``failed``). Empty where nothing was expected.
 
-    Without ``severities`` the load has landed, so that what was not met was only to be told.
+    Without ``severities`` the load has landed, so that what was not met is only reported.
     """
     if not checked.found:
         return ""

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import polars as pl
 
-# Rows of a slice whose values are remembered, at 8 bytes each: 16 MB.
+# Rows of a slice whose values are kept, at 8 bytes each: 16 MB.
 REMEMBERED_ROWS = 2_000_000
 
 

@@ -136,7 +136,7 @@ class _Planner:
         return outside
 
     def _values(self, column: str, setting: str, values: Sequence[Value]) -> pl.Series:
-        """Values that somebody wrote, as the column holds them."""
+        """Values from the settings, as the column holds them."""
         type_ = self._types[column]
         words = [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
         quoted = ", ".join(f"`{word}`" for word in words)

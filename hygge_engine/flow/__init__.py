@@ -1,1 +1,1 @@
-"""One entity's journey from home to store, in resumable slices."""
+"""One entity run from home to store, in resumable slices."""

@@ -1,4 +1,5 @@
-"""Whether a load that has begun and not ended can go on: tried by reading what it would read next, changing nothing."""
+"""Whether a load that has begun and not ended can continue: tried by reading what it would read next, changing
+nothing."""
 
 from __future__ import annotations
 
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 
 
 def is_at_work(state: LandingState) -> bool:
-    """Whether somebody owns the table, by the clock of this machine."""
+    """Whether a load owns the table, by the clock of this machine."""
     owner = state.owner
     return owner is not None and not expired(owner, datetime.now(UTC)) and not has_ended(owner.process)
 
 
 def has_moved_on(project: Project, entity: Entity, state: LandingState) -> bool:
-    """Whether somebody has changed the landing state since it was read, so that what was found wrong meanwhile says
-    nothing of the table. False where it cannot be read any more."""
+    """Whether the landing state has changed since it was read, so that a fault found meanwhile says nothing about the
+    table. False where it cannot be read any more."""
     try:
         return (open_table(project, entity).state() or LandingState()) != state
     except HyggeError:
@@ -87,7 +88,7 @@ def try_to_reload(project: Project, entity: Entity, state: LandingState) -> None
 
 
 def _begins_anew(home: Home, entity: Entity, state: LandingState, opened: OpenLoad) -> bool:
-    """Whether an open load reads changes of which the source has forgotten some, and a reload takes its place. Raises
+    """Whether an open load reads changes of which the source has discarded some, and a reload takes its place. Raises
     ChangesExpired where the settings want none."""
     settings = entity.watermark
     if settings is None or not settings.change_tracking or opened.mode != "changes" or opened.lower is None:

@@ -1,4 +1,4 @@
-"""Windows that somebody asks for: whether their bounds are values that the watermark's column could have."""
+"""Requested windows: whether their bounds are possible values of the watermark's column."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def exact_text(home: Home, cursor: str, text: str) -> str:
 
 
 def cursor_type_of(home: Home, cursor: str) -> CursorType:
-    """The type of a watermark, without reading a row where the home can tell. Raises CursorUnusable, HomeNotFound."""
+    """The type of a watermark, without reading a row where the home knows it. Raises CursorUnusable, HomeNotFound."""
     return home.cursor_type(cursor) if isinstance(home, ChecksCursors) else home.high_water(cursor).type
 
 
 def check_window(project: Project, entities: Sequence[Entity], window_from: str, window_to: str) -> None:
     """Ask each entity's source whether a window's bounds fit its watermark, before a load is begun for it.
 
-    Raises BoundUnusable that names all entities whose do not. What else is wrong with a source, the load will tell.
+    Raises BoundUnusable that names all entities whose bounds do not fit. Other faults of a source are left to the load.
     """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = list(pool.map(lambda entity: _refusal(project, entity, window_from, window_to), entities))

@@ -1,4 +1,4 @@
-"""Whose a table is that is not ours, as far as other landing states in the same store tell."""
+"""The owner of a table that is not this entity's, as far as other landing states in the same store show."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def claimed(claim: Claim) -> str:
 
 
 def landed(state: LandingState) -> str:
-    """What has landed, where, from where and when, as far as the state tells."""
+    """What has landed, where, from where and when, as far as the state shows."""
     author, where = state.author, state.place_of_rows or state.place
     parts = [
         f"landed in {where}" if state.place_of_rows is not None else "nothing has landed yet",

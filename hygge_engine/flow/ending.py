@@ -1,4 +1,4 @@
-"""How an entity's part in a load ends: what is staged takes the old table's place, or the table is let go of."""
+"""How an entity's part in a load ends: what is staged takes the old table's place, or the table is released."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hygge_engine.stores.base import Destination, Wait
 from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.state import ExpectationResult
 
-# How soon to try again to drop a table that somebody is reading.
+# Pause before the next try to drop a table that is being read.
 DROP_PAUSE_SECONDS = 5.0
 
 
@@ -22,7 +22,7 @@ def replace_table(destination: Destination[Any], lease: TableLease) -> Wait | No
     """
     opened = lease.open
     if opened is not None and opened.phase == "dropping":
-        lease.sweep()  # nobody may still publish what an earlier load, now given up, had staged
+        lease.sweep()  # no attempt may still publish what an earlier load, now abandoned, had staged
         if not destination.drop(lease):
             return Wait("The table's folder is in use and cannot be deleted yet", DROP_PAUSE_SECONDS)
     if wait := destination.drop_wait(lease):
@@ -35,10 +35,10 @@ def replace_table(destination: Destination[Any], lease: TableLease) -> Wait | No
 
 
 def let_go(destination: Destination[Any], lease: TableLease, started: datetime, *, waits: bool) -> SliceResult:
-    """The last slice of an entity run that is not to go on: nothing is read, and the table is given up.
+    """The last slice of an entity run that must not continue: nothing is read, and the table is released.
 
     A reload that has staged everything is finished, because its old table may be gone already; what another one has
-    staged is discarded, and its old table stays. Answers ``done`` where the load has ended by that, ``continue`` while
+    staged is discarded, and its old table stays. Returns ``done`` where the load has ended by that, ``continue`` while
     the old table is being dropped, if the run ``waits`` for that, else ``cancelled``.
     """
     if lease.is_owner or (lease.owns_open and _is_all_staged(lease)):
@@ -66,7 +66,7 @@ def is_table_gone(lease: TableLease) -> bool:
 def slice_result(
     lease: TableLease, status: SliceStatus, started: datetime, *, message: str = "", not_before: str | None = None
 ) -> SliceResult:
-    """An answer with what the entity run has landed so far."""
+    """A result with what the entity run has landed so far."""
     totals = lease.own_result or (lease.open if lease.owns_open else None) or lease.adopted_result
     state = lease.state
     watermark = state.watermark
@@ -88,7 +88,7 @@ def slice_result(
 
 
 def ended_result(lease: TableLease, started: datetime, *notes: str) -> SliceResult:
-    """The answer of a load that has ended; ``notes`` are what the journal should say of its last slice."""
+    """The result of a load that has ended; ``notes`` are the journal's message about its last slice."""
     done = lease.own_result
     checked, beginning = (done.checked, done.message) if done else (ExpectationResult(), "")
     return checked_result(lease, started, checked, beginning, *notes)
@@ -102,12 +102,12 @@ def checked_result(lease: TableLease, started: datetime, checked: ExpectationRes
 
 
 def times_since(started: datetime) -> dict[str, Any]:
-    """When a slice began, and now, as they stand in its answer."""
+    """When a slice began, and now, as its result has them."""
     return {"started": started.isoformat(), "finished": datetime.now(UTC).isoformat()}
 
 
 def seconds_from_now(seconds: float) -> str:
-    """A moment to come, as ``not_before`` has it."""
+    """A future time, as ``not_before`` has it."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 

@@ -36,7 +36,7 @@ def open_table(project: Project, entity: Entity) -> Destination[Any]:
 
 
 def journal_of(project: Project, entity: Entity) -> tuple[Lake, str]:
-    """Where the entity's runs are remembered: a lake, and the journal's folder in it. The landing state stays beside
+    """Where the entity's runs are recorded: a lake, and the journal's folder in it. The landing state stays beside
     the destination wherever that is."""
     location = project.flows[entity.flow].journal.location
     if not isinstance(location, str):

@@ -25,7 +25,7 @@ class ExpectationGate:
         self._planner = planner
 
     def begin(self, opened: OpenLoad) -> ExpectationMonitor | None:
-        """The checks of a slice, which go on where the slice before has stopped; None where nothing is expected."""
+        """The checks of a slice, which continue where the slice before has stopped; None where nothing is expected."""
         polish = replace(self._planner.polish(), table=self._planner.landed())
         rules = rules_of(self._entity.expectations, polish, self._lease.state.key_columns)
         if rules is None:

@@ -1,4 +1,4 @@
-"""Whether the key by which a destination tells rows apart does so in the rows that arrive."""
+"""Whether the key by which a destination identifies rows is unique in the rows that arrive."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# Two loads that settle at once take turns; publishing a table takes a second, so half a minute is plenty.
+# Two loads that end at once take turns; publishing a table takes a second, so half a minute is plenty.
 TURN_SECONDS = 30.0
 TURN_POLL_SECONDS = 1.0
 
@@ -79,7 +79,7 @@ def _journal_of(settings: OpenMirroringSettings, place: tuple[Lake, str]) -> str
 
 
 def _check_author(state: LandingState, author: Author, settings: OpenMirroringSettings) -> None:
-    """Raises NotOurs for the tables of another project's journal: ours would take its rows away. Projects that share a
+    """Raises NotOurs for the tables of another project's journal: this one would remove its rows. Projects that share a
     journal share its tables, too."""
     before = state.author
     if before is not None and before.project != author.project and before.source != author.source:
@@ -115,7 +115,7 @@ def _publish_table(
 
 
 def _release(lease: LakeTableLease) -> None:
-    """Give a table up, so that the next load that settles need not wait for two minutes."""
+    """Release a table, so that the next load that ends need not wait for two minutes."""
     try:
         lease.release()
     except HyggeError as error:
@@ -131,7 +131,7 @@ def _land_changes(table: OpenMirroringTable, lease: LakeTableLease, telemetry: T
             if lease.open is not None:
                 return 0
         if lease.open is not None:
-            lease.discard()  # staged by an attempt that died before its intent: the difference is worked out anew
+            lease.discard()  # staged by an attempt that died before its intent: the difference is computed again
     position = lease.state.watermark
     changes = telemetry.changes_since(json.loads(position.value) if position and position.value else None)
     if changes.empty:
@@ -168,7 +168,7 @@ def _land_changes(table: OpenMirroringTable, lease: LakeTableLease, telemetry: T
 
 
 def _land_reload(table: OpenMirroringTable, lease: LakeTableLease) -> int:
-    """Drop and land again; where Fabric has not dropped the table yet, the next load that settles goes on from here."""
+    """Drop and land again; where Fabric has not dropped the table yet, the next load that ends continues from here."""
     opened = lease.open
     if opened is None:
         return 0

@@ -65,7 +65,7 @@ def adoption_of(project: Project, entity: Entity, destination: Destination[Any])
 
 
 def _with_claim(adoption: Adoption, claim: Claim | None, entity: Entity) -> Adoption:
-    """An adoption after which whoever has had the table so far lands in it no more."""
+    """An adoption after which the table's former owner no longer lands in it."""
     if claim is None:
         return adoption
 
@@ -80,8 +80,8 @@ def _with_claim(adoption: Adoption, claim: Claim | None, entity: Entity) -> Adop
 
 
 def _give_up(claim: Claim, entity: Entity) -> None:
-    """Write into a landing state that its table is somebody else's now, and forget its open loads, which would still
-    publish there. Raises LandingBusy where a load is at work."""
+    """Write into a landing state that its table has another owner now, and drop its open loads, which would still
+    publish there. Raises LandingBusy where a load is running."""
     state = claim.states.read()
     if state is None:
         return

@@ -126,7 +126,7 @@ class LoadPlanner:
             columns = drift.columns
             if drift.rebuilds and not self._task.is_backfill:
                 mode = "reload"
-            elif drift.refused or drift.rebuilds:  # a window is no reload, and must not bring another type either
+            elif drift.refused or drift.rebuilds:  # a window is not a reload, and must not bring another type either
                 _check_is_not_handed_over(self._destination, self._lease.state)
                 raise SchemaChanged(change, hint=RELOAD_HINT)
             if change:
@@ -134,7 +134,7 @@ class LoadPlanner:
         if mode == "changes" and self._must_reload():
             mode = "reload"
         keys = self._keys(polish, mode)
-        rules_of(self._entity.expectations, polish, keys)  # what does not fit is told before the first row
+        rules_of(self._entity.expectations, polish, keys)  # what does not fit is reported before the first row
         if self._entity.watermark is not None and self._entity.watermark.primary_key:
             spelling_of(source, [self._entity.watermark.primary_key], "watermark")
         if mode != "reload":
@@ -162,12 +162,12 @@ class LoadPlanner:
         return self._lease.open
 
     def must_begin_again(self, opened: OpenLoad) -> bool:
-        """Look before an open load reads on, whoever has begun it, at what is looked at before one begins: types, key,
-        policies and expectations. True where it is to be discarded, so that the next one begins with the source as it
-        is now.
+        """Repeat the checks of a load's begin before an open load reads on, whichever load has begun it: types, key,
+        policies and expectations. Returns True where it must be discarded, so that the next one begins with the source
+        as it is now.
 
         Raises SchemaChanged where rows of it have landed that the rest would not fit, SourceChanged where reading
-        cannot go on from where it stopped, and what `begin` raises.
+        cannot continue from where it stopped, and what `begin` raises.
         """
         if opened.mode == "reload" and opened.has_landed:
             return False  # nothing is left to read
@@ -216,13 +216,13 @@ class LoadPlanner:
         return reach_of(self._home, high, settings, None).upper != opened.upper
 
     def lowered(self, opened: OpenLoad) -> Watermark | None:
-        """The upper bound with which an open load is to go on instead of its own; None where it keeps it."""
+        """The upper bound with which an open load continues instead of its own; None where it keeps it."""
         if self._entity.watermark is None or (opened.mode == "reload" and opened.has_landed):
             return None
         return lowered(self._home, opened, self._entity.watermark)
 
     def has_expired(self) -> bool:
-        """Whether the open load reads changes of which the source has forgotten some, and is to be given up for a
+        """Whether the open load reads changes of which the source has discarded some, and must be abandoned for a
         reload. Raises ChangesExpired where the settings want no reload."""
         opened = self._lease.open
         if not self._tracks_changes or opened is None or opened.mode != "changes" or opened.lower is None:
@@ -235,7 +235,7 @@ class LoadPlanner:
         return landed_table(self.polish(), self._lease.state)
 
     def _record_columns(self, polished: SourceSchema, landed: dict[str, str], change: str) -> None:
-        """Tell the schema manifest what is about to be landed, and what of it does not survive."""
+        """Record in the schema manifest what is about to be landed, and what of it is lost."""
         columns = [
             {
                 "name": column.name,
@@ -335,7 +335,7 @@ class LoadPlanner:
         return self._entity.watermark is not None and self._entity.watermark.change_tracking
 
     def _must_reload(self) -> bool:
-        """Whether changes since the last load are no longer known, and a reload is what the settings want then."""
+        """Whether changes since the last load are no longer known, and the settings ask for a reload then."""
         mark = self._lease.state.watermark
         known = self._tracks_changes and mark is not None and mark.column == CHANGE_TRACKING
         return known and mark is not None and mark.value is not None and self._is_expired(mark.value)
@@ -352,9 +352,9 @@ class LoadPlanner:
         return True
 
     def _backfill(self, opened: OpenLoad, cursor: str) -> OpenLoad | None:
-        """The window that somebody asked for, between bounds that are both in it; the watermark stays as it is.
+        """The requested window, both bounds included; the watermark stays as it is.
 
-        Where no upper bound is asked for, it is fixed here as for every load.
+        Where no upper bound is requested, it is fixed here as for every load.
         """
         high = self._home.high_water(cursor)
         lower, last = window_bounds(self._home, cursor, high.type, self._task.window_from, self._task.window_to)
@@ -434,8 +434,8 @@ class LoadPlanner:
 def look_at_place(
     destination: Destination[Any], state: LandingState, polish: Polish, columns: Collection[str], mode: Mode
 ) -> list[str]:
-    """Whether rows of these columns can settle where they are to, before the first of them is read; also what is there
-    of somebody else, and stays. Raises ColumnRefused, NotOurs, LandingBroken."""
+    """Check that rows of these columns can land at their destination, before the first of them is read; returns what is
+    foreign there, and stays. Raises ColumnRefused, NotOurs, LandingBroken."""
     if mode != "reload":
         _check_is_not_handed_over(destination, state)
     destination.check_columns(list(columns), state.columns)
@@ -464,7 +464,7 @@ def _reading_order(source: SourceSchema) -> tuple[str, ...]:
 
 
 def _told_apart(table: SourceSchema, keys: Collection[str]) -> dict[str, str]:
-    """The key's columns of text of which the source tells more apart than case and blanks: see `OpenLoad`."""
+    """The key's columns of text in which the source distinguishes more than case and blanks: see `OpenLoad`."""
     return {
         column.name: column.folding
         for column in table.columns
@@ -484,7 +484,7 @@ def landed_table(polish: Polish, state: LandingState) -> SourceSchema:
 
 
 def polish_digest(entity: Entity) -> str:
-    """What tells the polish of an entity from another one: all that its settings say."""
+    """What identifies the polish of an entity: all of its settings."""
     settings = entity.polish.model_dump_json() if entity.polish is not None else ""
     return hashlib.blake2b(settings.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 

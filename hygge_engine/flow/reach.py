@@ -20,8 +20,8 @@ from hygge_engine.watermark.values import earlier, order_of
 class Reach:
     """``upper`` is the bound of a load. ``ahead`` says, as a clause, which rows lie beyond it; ``back`` how the source
     has fallen behind what was loaded before: rows that came since then would never be read. ``forgotten`` says which
-    changes since then Change Tracking does not know any more. All are empty where nothing is the matter. ``waits``:
-    there is nothing to read between the last load and ``upper``.
+    changes since then Change Tracking no longer has. All are empty where nothing is wrong. ``waits``: there is nothing
+    to read between the last load and ``upper``.
     """
 
     upper: Watermark
@@ -77,7 +77,7 @@ def not_tracked() -> CursorUnusable:
 
 
 def reach_of(home: Home, high: HighWater, settings: WatermarkSettings, mark: Watermark | None) -> Reach:
-    """Judge what a source has answered, where the table was loaded up to ``mark`` by the same cursor."""
+    """Evaluate what a source has returned, where the table was loaded up to ``mark`` by the same cursor."""
     cursor = settings.cursor
     allowed = _allowed(high, settings)
     found = high if allowed is None else allowed
@@ -103,15 +103,15 @@ def reach_of(home: Home, high: HighWater, settings: WatermarkSettings, mark: Wat
 
 
 def knows_largest(opened: OpenLoad) -> bool:
-    """Whether the rows that a load reads tell how far it has come: not of versions, which no row has to have, nor of
+    """Whether the rows that a load reads show how far it has come: not of versions, which no row has to have, nor of
     files' times, which are in no row."""
     upper = opened.upper
     return upper is not None and upper.value is not None and upper.repeats and upper.column != FILE_MODIFIED
 
 
 def lowered(home: Home, opened: OpenLoad, settings: WatermarkSettings) -> Watermark | None:
-    """The upper bound with which an open load goes on where the source does not reach its own any more, and where no
-    row tells (texts, which the source alone can order, and files' times); None where it keeps its own."""
+    """The upper bound with which an open load continues where the source no longer reaches its own, and where no row
+    shows it (texts, which the source alone can order, and files' times); None where it keeps its own."""
     upper = opened.upper
     if upper is None or upper.value is None or opened.backfill or not upper.repeats:
         return None
@@ -151,7 +151,7 @@ def _allowed(high: HighWater, settings: WatermarkSettings) -> HighWater | None:
 
 
 def _is_ahead(value: str, high: HighWater, seconds: float) -> bool:
-    """Whether a value lies more than so many seconds after the source's clock."""
+    """Whether a value lies more than a number of seconds after the source's clock."""
     if high.clock is None:
         return False
     return order_of(earlier(value, seconds), "datetime") > order_of(high.clock, "datetime")

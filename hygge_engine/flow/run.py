@@ -1,4 +1,4 @@
-"""One slice of one entity's journey: from where the landing state says it stopped, for as long as a slice may take."""
+"""One slice of one entity run: from where the landing state says it stopped, for as long as a slice may take."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ BUSY_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, *[30.0] * 9)
 # A fenced attempt comes back this soon, to find out how its successor is doing.
 FENCED_PAUSE_SECONDS = 5.0
 
-# What an attempt says that has found something wrong with a table which others have gone on with since it looked.
+# The message of an attempt that found a fault in a table which others have continued with since.
 MOVED_ON = "waiting: another load has continued with this table meanwhile"
 
 # What a load that was asked to stop says.
@@ -120,7 +120,9 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: SliceObs
         return _cancelled(lease, started)
     except LandingBusy as busy:
         if task.closing:
-            return SliceResult("cancelled", **times_since(started))  # nothing of this table is ours any more
+            return SliceResult(
+                "cancelled", **times_since(started)
+            )  # nothing of this table belongs to this attempt any more
         if task.busy < len(BUSY_PAUSES_SECONDS):
             due = seconds_from_now(BUSY_PAUSES_SECONDS[task.busy])
             message = f"waiting: {busy.message}"
@@ -221,16 +223,16 @@ class _Slice:
         return self._done()
 
     def _take_over(self, *, resumable: bool) -> None:
-        """Own the table, and go on with the open load, or forget it: where it cannot be resumed, has begun in another
-        place, or stands in the way of a reload.
+        """Own the table, and continue the open load, or drop it: where it cannot be resumed, has begun in another
+        place, or is in the way of a reload.
 
-        Of another's reload only what has yet to be read is given up: past that its rows are all there is of the table.
+        Another load's reload is dropped only while it still reads: past that its rows are all there is of the table.
         What that reload had set aside is then open again.
         """
         try:
             self._lease.take_over()
         except StoreError as broken:
-            # An intent that cannot be finished leaves a table that only a reload mends.
+            # An intent that cannot be finished leaves a table that only a reload repairs.
             if broken.transient or not self._planner.reloads:
                 raise
             self._give_up(broken)
@@ -242,11 +244,11 @@ class _Slice:
                 self._discard()
 
     def _clear_the_way(self, opened: OpenLoad, error: HyggeError) -> None:
-        """Forget another's open load that cannot be finished, where this load's own share does not build on it; else
+        """Drop another's open load that cannot be finished, where this load's own share does not build on it; else
         raise what it failed with.
 
-        A reload builds on nothing. A window that somebody asked for is no part of what is new: its own load has said
-        why it failed, and it can be asked for again.
+        A reload builds on nothing. A requested window is not part of what is new: its own load has reported why it
+        failed, and it can be requested again.
         """
         if error.transient or not opened.adopted or not (self._planner.reloads or opened.backfill):
             raise error
@@ -263,9 +265,9 @@ class _Slice:
         self._lease.discard(for_reload=self._planner.reloads)
 
     def _start_over(self, opened: OpenLoad, changed: SourceChanged) -> SliceResult:
-        """Begin an open load again that cannot go on where it stopped, if no row doubles by that; else raise.
+        """Restart an open load that cannot continue where it stopped, if no row doubles by that; else raise.
 
-        What a reload has staged nobody has seen, and a store that merges by key takes rows again. Elsewhere only a
+        No reader has seen what a reload has staged, and a store that merges by key takes rows again. Elsewhere only a
         reload helps.
         """
         merges = self._destination.merges and bool(self._lease.state.key_columns)
@@ -382,8 +384,8 @@ class _Slice:
             self._renewed = time.monotonic()
 
     def _finish(self, steps: Sequence[Step], opened: OpenLoad, *, last: bool) -> None:
-        """End the steps, and remember with the next write of the landing state what they have found, and after the
-        last row how far that is: nothing of it where one of them raises."""
+        """End the steps, and record with the next write of the landing state what they have found, and after the last
+        row how far that is: nothing of it where one of them raises."""
         found: dict[str, Any] = {}
         for step in steps:
             found |= step.finish(last=last)
@@ -396,7 +398,7 @@ class _Slice:
         self._lease.stage_changes(**found)
 
     def _boundary(self, opened: OpenLoad, source: SourceSchema) -> BoundaryRows | None:
-        """What gathers the rows at the watermark; None where there is none, or where they cannot be told apart.
+        """What gathers the rows at the watermark; None where there is none, or where they cannot be distinguished.
 
         Text is compared by the source's collation, which Arrow does not know.
         """
@@ -410,7 +412,7 @@ class _Slice:
         return BoundaryRows(cursor, opened.boundary or self._landed_where_it_begins(opened))
 
     def _landed_where_it_begins(self, opened: OpenLoad) -> Boundary | None:
-        """What is remembered of the rows at the committed watermark; None where reading does not begin with them, but
+        """What is known of the rows at the committed watermark; None where reading does not begin with them, but
         behind them, or with others that a lag goes back to."""
         mark = self._lease.state.watermark
         if mark is None or not opened.lower_inclusive or mark.value != opened.lower:
@@ -418,7 +420,7 @@ class _Slice:
         return mark.boundary
 
     def _stopped(self, cut: Cut | None) -> SliceResult | None:
-        """The slice's answer where reading has stopped before the end of the window; None where it has not."""
+        """The slice's result where reading has stopped before the end of the window; None where it has not."""
         if cut is None:
             return None
         if cut is Cut.TIME_UP:
@@ -443,7 +445,7 @@ def _through(steps: Iterable[Step], batch: Batch) -> Position | None:
 
 
 def _cancelled(lease: TableLease | None, started: datetime) -> SliceResult:
-    """The answer of an attempt that was stopped before its first row, or between two of them."""
+    """The result of an attempt that was stopped before its first row, or between two of them."""
     if lease is None:
         return SliceResult("cancelled", message=CANCELLED, **times_since(started))
     _release(lease)
@@ -457,8 +459,8 @@ def _rests_on_state(error: HyggeError) -> bool:
 
 
 def _withdrawn(lease: TableLease | None, message: str, started: datetime) -> SliceResult:
-    """The answer of an attempt whose table others have gone on with: it leaves nothing behind if it can help it, and
-    looks again."""
+    """The result of an attempt whose table others have continued with: it leaves nothing behind if possible, and tries
+    again."""
     try:
         if lease is not None:
             lease.withdraw()

@@ -1,4 +1,4 @@
-"""What an activity is asked to do and what it answers: plain values that travel through the orchestration's history."""
+"""The task and the result of an activity: plain values that travel through the orchestration's history."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SliceStatus = Literal["done", "continue", "failed", "skipped", "cancelled"]
 
-# An entity's last answer in the journal's words.
+# An entity's last result in the journal's words.
 JOURNAL_STATUS = {"done": "success", "failed": "fail", "skipped": "skip", "cancelled": "cancel"}
 
 
@@ -24,8 +24,8 @@ class SliceTask:
 
     ``window_from`` and ``window_to`` bound a backfill, both inclusive; without either it is an ordinary load.
     ``connections`` to the source are the slice's own, by ``connection`` of the project (empty: it needs none); ``busy``
-    counts the answers in a row that another load owns the table. A ``closing`` slice reads nothing: the entity run is
-    not to go on, and lets go of what it holds; a ``hurried`` one does so without waiting for the destination first.
+    counts the results in a row that another load owns the table. A ``closing`` slice reads nothing: the entity run must
+    not continue, and releases what it holds; a ``hurried`` one does so without waiting for the destination first.
     """
 
     load_id: str
@@ -64,13 +64,12 @@ class SliceResult:
 
     ``continue``: schedule another slice, not before ``not_before`` (ISO 8601, UTC) where that is given. ``rows``,
     ``bytes`` and ``files`` count what the whole entity run has landed so far, over all its slices: the landing state
-    remembers them, so a slice that was killed is not counted twice. ``reached`` differs between two slices if, and only
-    if, the load has got ahead between them (`LandingState.reached`); it is empty where a slice could not tell.
-    ``begun_again``: what was read so far had to be given up. ``error``, ``hint`` (the
-    part of ``message`` that says what to do), ``transient`` and ``retry_after_seconds`` (jitter included) go with
-    ``failed``. ``expectations`` counts those that were met and those that were not, as JSON. ``table_gone``: the old
-    table has been dropped and the new rows have not landed; None where the slice cannot tell. ``busy``: another load
-    owns the table.
+    keeps them, so a slice that was killed is not counted twice. ``reached`` differs between two slices if, and only if,
+    the load has progressed between them (`LandingState.reached`); it is empty where a slice does not know.
+    ``begun_again``: what was read so far had to be discarded. ``error``, ``hint`` (the part of ``message`` that says
+    what to do), ``transient`` and ``retry_after_seconds`` (jitter included) go with ``failed``. ``expectations`` counts
+    those that were met and those that were not, as JSON. ``table_gone``: the old table has been dropped and the new
+    rows have not landed; None where the slice does not know. ``busy``: another load owns the table.
     """
 
     status: SliceStatus
@@ -137,5 +136,5 @@ class SliceObserver(Protocol):
         ...
 
     def cancelled(self) -> bool:
-        """Whether somebody has asked for the load to stop; called between batches, cheap."""
+        """Whether the load was asked to stop; called between batches, cheap."""
         ...

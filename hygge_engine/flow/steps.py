@@ -30,7 +30,7 @@ class Step:
         return batch
 
     def finish(self, *, last: bool) -> dict[str, Any]:
-        """Return what the open load remembers of the slice, by its fields, after the last batch.
+        """Return what the open load keeps of the slice, by its fields, after the last batch.
 
         ``last``: nothing is left of the window. Raises what is wrong with the rows, before any of them is visible.
         """
@@ -55,7 +55,7 @@ class LeaveOutLanded(Step):
 
 
 class NoteReached(Step):
-    """Remembers how far the rows themselves go: the source may have taken back those at the upper bound."""
+    """Keeps how far the rows themselves go: those at the upper bound may have been rolled back."""
 
     def __init__(self, largest: LargestRead) -> None:
         self._largest = largest
@@ -71,7 +71,7 @@ class NoteReached(Step):
 
 
 class NoteBoundary(Step):
-    """Remembers which rows lie at the highest value of the cursor, as the source has them."""
+    """Keeps which rows lie at the highest value of the cursor, as the source has them."""
 
     def __init__(self, boundary: BoundaryRows) -> None:
         self._boundary = boundary
@@ -105,7 +105,7 @@ class PolishRows(Step):
 
 
 class CheckIdentity(Step):
-    """Looks whether the key tells rows apart. Raises KeyUnusable at the end where it does not."""
+    """Checks that the key is unique. Raises KeyUnusable at the end where it is not."""
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
@@ -127,8 +127,8 @@ class CheckIdentity(Step):
 
 
 class CheckExpectations(Step):
-    """Holds rows against what is expected of them. ``judge`` says at the end what has been found, or raises
-    ExpectationFailed; it is told whether nothing is left of the window."""
+    """Checks rows against what is expected of them. ``judge`` returns at the end what has been found, or raises
+    ExpectationFailed; its argument says whether nothing is left of the window."""
 
     def __init__(self, monitor: ExpectationMonitor, judge: Callable[[bool], ExpectationResult]) -> None:
         self._monitor = monitor
@@ -164,8 +164,8 @@ class StageRows(Step):
 
 
 class CountRows(Step):
-    """Tells ``progress`` after each batch how many rows and bytes of the entity run there are; ``rows`` and ``bytes_``
-    are those of its slices before."""
+    """Reports to ``progress`` after each batch how many rows and bytes of the entity run there are; ``rows`` and
+    ``bytes_`` are those of its slices before."""
 
     def __init__(self, rows: int, bytes_: int, progress: Callable[[int, int], None]) -> None:
         self._rows = rows

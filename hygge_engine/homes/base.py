@@ -17,8 +17,8 @@ from hygge_engine.watermark import Boundary, CursorType
 Position = list[str]
 
 
-# Which texts a source takes for one, though a destination tells them apart: those that differ in trailing blanks, or in
-# case too; turkic: a dotless i is none with a dot. Empty: none that is known.
+# Which texts a source treats as equal, though a destination distinguishes them: those that differ in trailing blanks,
+# or in case too; turkic: a dotless i is none with a dot. Empty: none that is known.
 Folding = Literal["", "blanks", "case", "turkic"]
 
 
@@ -38,7 +38,7 @@ class Column:
 
     @property
     def blurs(self) -> bool:
-        """Whether two values of the source may become one, so that rows cannot be told apart by them."""
+        """Whether two values of the source may become one, so that rows cannot be distinguished by them."""
         return bool(self.loss) if self.keeps_apart is None else not self.keeps_apart
 
 
@@ -46,12 +46,11 @@ class Column:
 class SourceSchema:
     """A source as its catalogue describes it.
 
-    ``key`` are the columns of a unique, non-null, orderable key, empty where there is none; only a table with a key
-    can be read in slices, unless ``resumes_without_key`` says that reading goes on by another position.
-    ``key_is_declared``: by the settings, and nobody has promised that it is unique.
-    ``approximate_rows`` comes from the catalogue's statistics and is None where it keeps none. ``notes`` are what a
-    plan and the first load say of the source beside its columns. ``stands_for`` is what a synonym leads to; empty for
-    everything else.
+    ``key`` are the columns of a unique, non-null, orderable key, empty where there is none; only a table with a key can
+    be read in slices, unless ``resumes_without_key`` says that reading resumes by another position.
+    ``key_is_declared``: by the settings, without a guarantee that it is unique. ``approximate_rows`` comes from the
+    catalogue's statistics and is None where it keeps none. ``notes`` are what a plan and the first load say of the
+    source beside its columns. ``stands_for`` is what a synonym leads to; empty for everything else.
     """
 
     name: str
@@ -65,7 +64,7 @@ class SourceSchema:
 
     @property
     def resumable(self) -> bool:
-        """Whether a later slice can go on where one has stopped."""
+        """Whether a later slice can continue where one has stopped."""
         return bool(self.key) or self.resumes_without_key
 
     @property
@@ -86,8 +85,8 @@ class ReadWindow:
     of the files whose time of last change lies between the bounds, without those at ``lower`` that ``landed`` names,
     and at ``upper`` with those alone that ``known`` names.
 
-    ``identified_by`` names the columns that the destination tells rows apart by. A home that can find NULLs there
-    before it reads raises KeyUnusable; whoever reads looks once more.
+    ``identified_by`` names the columns by which the destination identifies rows. A home that can find NULLs there
+    before it reads raises KeyUnusable; the rows are checked again as they are read.
     """
 
     cursor: str | None = None
@@ -103,12 +102,12 @@ class ReadWindow:
 class HighWater:
     """The upper bound of an incremental read, fixed before its first row. ``value`` is None where the table is empty.
 
-    ``ties`` counts the rows at exactly that value: when more of them appear later, the next load reads the value
-    again, so that rows which share the boundary's timestamp are never lost. ``null_cursors`` counts the rows whose
-    cursor is NULL: an incremental read never sees them. ``oldest`` is the oldest value after which all changes are
-    still known; None where that is any. ``since`` tells one stretch of kept changes from a later one, after a time in
-    which none were kept; empty where the home does not know. ``boundary`` names what is at exactly that value, where
-    the home knows it without reading rows.
+    ``ties`` counts the rows at the watermark, at exactly that value: when more of them appear later, the next load
+    reads the value again, so that rows which share the boundary's timestamp are never lost. ``null_cursors`` counts the
+    rows whose cursor is NULL: an incremental read never sees them. ``oldest`` is the oldest value after which all
+    changes are still known; None where that is any. ``since`` distinguishes one stretch of kept changes from a later
+    one, after a time in which none were kept; empty where the home does not know. ``boundary`` names what is at exactly
+    that value, where the home knows it without reading rows.
 
     Of a cursor of times, ``clock`` is the source's own time, as one of its values; None where it has none. Where rows
     lie after it, ``later`` counts them, and ``present`` is the upper bound without them.
@@ -143,11 +142,12 @@ class ChecksCursors(Protocol):
     """What a home may know besides about its cursors, without reading a row. Every home of this engine does."""
 
     def cursor_type(self, cursor: str) -> CursorType:
-        """The type that `Home.high_water` answers with. Raises CursorUnusable, HomeNotFound for an unknown column."""
+        """The type of the value that `Home.high_water` returns. Raises CursorUnusable, HomeNotFound for an unknown
+        column."""
         ...
 
     def bound(self, cursor: str, text: str, *, upper: bool) -> str:
-        """A bound of a window that somebody wrote, in the home's own exact text form, so that the rows at this very
+        """The bound of a requested window, in the home's own exact text form, so that the rows at this very
         value are in the window. Raises BoundUnusable where the column cannot have it."""
         ...
 

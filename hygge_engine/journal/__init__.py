@@ -1,4 +1,4 @@
-"""What is remembered of loads: the journal and its summaries, the schema manifest, and the progress of loads under way.
+"""The record of loads: the journal and its summaries, the schema manifest, and the progress of loads under way.
 
 The mirrored ``__hygge`` tables are made of it by `hygge_engine.flow.mirror`.
 """

@@ -1,9 +1,9 @@
 """What a mirror of the journal still lacks: the difference between the journal and a position in it.
 
-A position is a small JSON value that the publisher commits together with the rows, and hands in the next time. It
-remembers how far the canonical log had been published, and which loads had been published from files of their own
-that have not been folded yet. Folding moves rows but changes none, so it is no change for a mirror; `docs/journal.md`
-goes through the cases.
+A position is a small JSON value that the publisher commits together with the rows, and hands in the next time. It says
+how far the canonical log had been published, and which loads had been published from files of their own that have not
+been folded yet. Folding moves rows but changes none, so it is not a change for a mirror; `docs/journal.md` goes through
+the cases.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _difference(files: JournalFiles, known: _Position | None, *, everything: boo
     if not _continues(known, canonical, retired):
         return _difference(files, None)
     if retired.num_rows and not everything:
-        # A settle that was repeated late may have left a second copy of a retired row in a file of its own: such rows
+        # A write that was repeated late may have left a second copy of a retired row in a file of its own: such rows
         # stay, although they had been published from a file of that name before.
         return _difference(files, known, everything=True)
     added = _without_published(canonical, known.end, set(published.values()))

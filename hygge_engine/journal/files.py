@@ -36,11 +36,11 @@ READERS = 8
 # A canonical file up to this is read in one request; of a larger one only as much as is looked at.
 WHOLE_BYTES = 4 * 1024**2
 
-# How often somebody who looks at a part of the canonical file begins anew because it has been replaced meanwhile.
+# How often a read of a part of the canonical file restarts because it has been replaced meanwhile.
 LOOKS = 3
 
-# How large a fold leaves the canonical file at most, so that whoever has to read it whole always can: a loader that
-# folds, and a mirror that is published anew.
+# How large a fold leaves the canonical file at most, so that it can always be read whole: a loader that
+# folds, and a mirror that is republished.
 FULL_BYTES = READ_LIMIT_BYTES * 3 // 4
 
 # Rows of the canonical file that are in memory at once while those of a few loads are picked out.
@@ -152,7 +152,7 @@ class JournalFiles:
     def run_path(self, coordinator_run_id: str, contents: str) -> str:
         """Where rows of a load go whose entity runs have this fingerprint.
 
-        A file of the same name always holds the same entity runs, so that whoever has read it may delete it later.
+        A file of the same name always holds the same entity runs, so that its reader may delete it later.
         """
         return f"{self.root}/runs/{file_name(coordinator_run_id)}~{contents}.parquet"
 
@@ -169,7 +169,7 @@ class JournalFiles:
         return bounded(found, folder) if at_most is None else list(islice(found, at_most))
 
     def state(self) -> object:
-        """A value that is another one once a row has been added or moved: what an answer can be kept by."""
+        """A value that changes when a row is added or moved: the key for cached results."""
         runs = frozenset((entry.path, entry.etag) for entry in self.list_runs())
         return self.where, runs, self.canonical_etag()
 
@@ -247,7 +247,7 @@ class JournalFiles:
         return True
 
     def write_retired(self, retired: pa.Table) -> None:
-        """Remember which rows leave the canonical file; the same rows always give the same file."""
+        """Record which rows leave the canonical file; the same rows always give the same file."""
         first, last = retired.column("number")[0].as_py(), retired.column("number")[-1].as_py()
         self.lake.put(f"{self.root}/retired/{first:020}-{last + 1:020}.parquet", encode([retired], RETIRED_SCHEMA))
 

@@ -30,7 +30,7 @@ from hygge_engine.journal.reading import JournalReader
 from hygge_engine.journal.rows import SCHEMA, EntityRunRow, conform, fingerprint, load_row, select, table_of
 from hygge_engine.lake.base import Lake, PathInfo
 
-# How often an append or a fold begins anew because somebody else was faster.
+# How often an append or a fold restarts because another writer was faster.
 ATTEMPTS = 10
 
 # Small files that are looked at for the newest loads, at least: several times as many as there are between two folds.
@@ -86,10 +86,10 @@ class Journal(JournalReader):
         self._files = JournalFiles(lake, root)
 
     def append(self, coordinator_run_id: str, rows: Sequence[EntityRunRow]) -> None:
-        """Remember the entity runs of a whole load, once: the same call again changes nothing.
+        """Record the entity runs of a whole load, once: the same call again changes nothing.
 
         The cost does not depend on the history. Raises JournalError where a row belongs to another load, or where the
-        same entity runs have just been remembered with other values.
+        same entity runs have just been recorded with other values.
         """
         if not rows:
             return
@@ -106,13 +106,13 @@ class Journal(JournalReader):
             if present is not None:
                 _check_same(present, table, path)
                 return
-            # Folded in this moment; landing it again is harmless, readers see each entity run once.
+            # Folded just now; landing it again is harmless, readers see each entity run once.
         raise JournalError(f"The rows of load {coordinator_run_id} could not be written to {self._files.where}.")
 
     def append_skip(
         self, coordinator_run_id: str, *, coordinator: str, at: datetime, reason: str, requested_by: str = ""
     ) -> None:
-        """Remember a load that did not start, for example because the one before it still runs."""
+        """Record a load that did not start, for example because the one before it still runs."""
         row = load_row(
             "skip",
             coordinator_run_id=coordinator_run_id,
@@ -139,8 +139,8 @@ class Journal(JournalReader):
     def newest(self, loads: int, *, flow: str | None = None) -> pl.DataFrame:
         """Of a long history only as much is read as it takes; it is in the order in which loads were folded.
 
-        Of the small files only the newest are read, in the order in which loads ended, so that a journal which
-        nobody can fold stays readable.
+        Of the small files only the newest are read, in the order in which loads ended, so that a journal that cannot be
+        folded stays readable.
         """
         only = {} if flow is None else {"flow": [flow]}
         files = sorted(self._files.list_runs(), key=lambda entry: (entry.modified, entry.path))
@@ -165,7 +165,7 @@ class Journal(JournalReader):
         many were moved.
 
         ``only`` restricts it to some loads. Of very many files it moves some, the next fold others, and none where the
-        canonical file would become too long. Nobody has to be kept out: the canonical file is replaced on condition
+        canonical file would become too long. No lock is needed: the canonical file is replaced on condition
         that it is what was read, and a small file goes only after its rows are there. Where others are faster ten times
         in a row, the rest is left to them.
         """
@@ -192,7 +192,7 @@ class Journal(JournalReader):
                     if not self._files.replace_canonical(canonical, added):
                         return self._full()
                 except LakeConditionNotMet:
-                    continue  # somebody else has folded; or our own answer was lost, and the next round finds the rows
+                    continue  # another writer has folded, or our own response was lost: the next round finds the rows
             for path in tables:
                 self._files.lake.delete(path)
             return _Fold(len(tables))
@@ -236,10 +236,10 @@ class Journal(JournalReader):
         return Compaction(folded.moved + again.moved, retired, full)
 
     def retire(self, before: datetime) -> int:
-        """Take the oldest loads out of the journal, as far as they finished before a moment (with time zone), and
+        """Take the oldest loads out of the journal, as far as they finished before a timestamp (with time zone), and
         return how many rows that were.
 
-        Rows leave in the order in which they were folded, whole loads only; `changes_since` tells of them as deletes.
+        Rows leave in the order in which they were folded, whole loads only; `changes_since` reports them as deletes.
         """
         self._fold(1)
         return self._retire(before)
@@ -301,7 +301,8 @@ def _newest_loads(canonical: Canonical, loads: int, only: Only) -> pa.Table:
 
 
 def _finished_before(canonical: Canonical, limit: str) -> pa.Table:
-    """The rows at the beginning that finished before a time (ISO 8601, UTC), without the load that goes on after it."""
+    """The rows at the beginning that finished before a time (ISO 8601, UTC), without the load that continues after
+    it."""
     retired: list[dict[str, Any]] = []
     survivor = None
     for row in _times(canonical):

@@ -38,7 +38,7 @@ _MANIFEST_COLUMNS: dict[str, pa.DataType] = {
 }
 MANIFEST_SCHEMA = pa.schema(_MANIFEST_COLUMNS)
 
-# How often a record begins anew because another load of the same table was faster.
+# How often a record restarts because another load of the same table was faster.
 ATTEMPTS = 10
 
 
@@ -59,12 +59,12 @@ class Manifest:
         load_id: str,
         change: str = "",
     ) -> int:
-        """Remember the columns that a load has landed, and return their version, from 1.
+        """Record the columns that a load has landed, and return their version, from 1.
 
         ``columns`` are mappings with ``name``, ``type`` (the Arrow type's name), ``source_type``, ``nullable`` and
         ``loss``, in the table's order. The same columns as before keep their version. ``change`` says what was decided
-        about a difference to the version before. Raises JournalError where other
-        writers of the same table never leave room.
+        about a difference to the version before. Raises JournalError where other writers of the same table are always
+        faster.
         """
         name = f"{schema}.{table}" if schema else table
         path = f"{self._folder}/{file_name(name)}.json"
@@ -89,7 +89,7 @@ class Manifest:
             try:
                 self._lake.put(path, data, if_absent=not condition, **condition)
             except LakeConditionNotMet:
-                continue  # another load; or our own answer was lost, and the next round finds the version
+                continue  # another load; or our own response was lost, and the next round finds the version
             return len(versions) + 1
         raise JournalError(f"The columns of {name} could not be written to {self._lake.url}/{path}.")
 
@@ -100,7 +100,7 @@ class Manifest:
     def changes_since(self, position: Mapping[str, Any] | None) -> Changes:
         """What has happened to the mirrored table `schema_manifest` since a position.
 
-        A position remembers each table's etag and version: only tables whose file has changed are read.
+        A position keeps each table's etag and version: only tables whose file has changed are read.
         """
         known: Mapping[str, Any] = {} if position is None else position
         found = (entry for entry in self._lake.list(self._folder) if entry.name.endswith(".json"))

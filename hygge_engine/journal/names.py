@@ -13,8 +13,8 @@ NAME_LIMIT_CHARACTERS = 120
 
 
 def file_name(identifier: str) -> str:
-    """A file name for an identifier, without ending: itself where that is safe, otherwise made safe and told apart from
-    its like by a hash."""
+    """A file name for an identifier, without ending: itself where that is safe, otherwise made safe and unique by a
+    hash."""
     safe = _UNSAFE.sub("_", identifier)[:NAME_LIMIT_CHARACTERS]
     if safe == identifier and safe.strip("."):
         return safe

@@ -1,8 +1,8 @@
 """Progress of running slices, and the marker that asks a load to stop: small files that come and go with a load.
 
 ``progress/<load>/<flow>/<entity>.json`` is replaced while a slice runs; ``progress/<load>/cancel.json`` is the marker.
-``progress/<load>/begun.json`` says that a load began which nobody else keeps in mind, as a host does with its own.
-Nothing here is needed for a load to be right: what cannot be written is logged, and the load goes on.
+``progress/<load>/begun.json`` says that a load began which no host keeps track of. No load depends on any of this: what
+cannot be written is logged, and the load continues.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hygge_engine.errors import LakeError, LakeNotFound
 from hygge_engine.journal.names import file_name
 from hygge_engine.lake.base import Lake, bounded
 
-# How often a running slice tells how far it is, and how often it looks whether it should stop: often enough to watch,
+# How often a running slice reports its progress, and how often it checks whether it should stop: often enough to watch,
 # seldom enough that a hundred tables are no load for the lake.
 REPORT_INTERVAL_SECONDS = 1.0
 CANCEL_INTERVAL_SECONDS = 2.0
@@ -31,7 +31,7 @@ CANCEL_INTERVAL_SECONDS = 2.0
 # How long the end of a slice waits for a request that is on its way; a stuck one is left behind.
 LAST_REQUEST_SECONDS = 5.0
 
-# Folders of forgotten loads that one sweep looks into: a few requests for each, so that it ends within a minute.
+# Folders of abandoned loads that one sweep examines: a few requests for each, so that it ends within a minute.
 SWEPT_AT_ONCE = 200
 
 _BEGUN = "begun.json"
@@ -67,7 +67,7 @@ class ProgressFiles:
         self._lake.put(path, json.dumps(value).encode())
 
     def read(self, load_id: str) -> list[dict[str, Any]]:
-        """The states of a load's entities, by flow and entity; those written at this very moment may be missing."""
+        """The states of a load's entities, by flow and entity; those being written may be missing."""
         states = []
         folder = self._load_folder(load_id)
         for entry in bounded(self._lake.list(folder, recursive=True), folder):
@@ -100,7 +100,7 @@ class ProgressFiles:
         self._lake.put(self._marker(load_id), json.dumps({"requested": now}).encode())
 
     def is_cancelled(self, load_id: str) -> bool:
-        """Whether somebody has asked for this load to stop."""
+        """Whether this load was asked to stop."""
         return self._lake.info(self._marker(load_id)) is not None
 
     def clear(self, load_id: str) -> None:

@@ -11,14 +11,14 @@ from hygge_engine.journal.kept import Kept
 from hygge_engine.journal.rows import SCHEMA
 from hygge_engine.journal.summaries import Level, summarize
 
-# Answers that a process keeps, in bytes.
+# Results that a process caches, in bytes.
 ANSWERS_KEPT_BYTES = 4 * 1024**2
 _ANSWERS: Kept[pl.DataFrame] = Kept(ANSWERS_KEPT_BYTES)
 
 
 class JournalReader(ABC):
-    """What the API, the command line and everybody else asks of a journal. All answers are polars data frames; all
-    methods let the LakeError family pass, and raise JournalError where a file is none of the journal's."""
+    """The queries of the API, the command line and others on a journal. All results are polars data frames; all
+    methods let the LakeError family pass, and raise JournalError where a file is not the journal's."""
 
     @abstractmethod
     def read(
@@ -28,7 +28,8 @@ class JournalReader(ABC):
 
     @abstractmethod
     def newest(self, loads: int, *, flow: str | None = None) -> pl.DataFrame:
-        """The rows of the newest loads, at least so many of them as far as there are; with ``flow`` only its rows."""
+        """The rows of the newest loads, at least the given number of them as far as there are; with ``flow`` only its
+        rows."""
 
     @abstractmethod
     def state(self) -> object:
@@ -46,7 +47,7 @@ class JournalReader(ABC):
         """One row for each load, flow or entity, the latest first (`summaries.summarize`); at most ``limit`` rows.
 
         Of a long history the newest loads are found without reading all of it, and as long as nothing is added, the
-        same question is answered from memory.
+        same query is served from memory.
         """
         key = (self.state(), by, coordinator_run_id, flow, entity, limit)
         if (kept := _ANSWERS.get(key)) is not None:
@@ -62,7 +63,7 @@ class JournalReader(ABC):
 
 
 class Journals(JournalReader):
-    """Several journals as one: those of a project whose flows are remembered in different places."""
+    """Several journals as one: those of a project whose flows are recorded in different places."""
 
     def __init__(self, journals: Sequence[JournalReader]) -> None:
         self._journals = journals
@@ -81,6 +82,6 @@ class Journals(JournalReader):
 
 
 def _as_one(rows: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """A load that was skipped, or never planned, is remembered in every place that it would have touched."""
+    """A load that was skipped, or never planned, is recorded in every place that it would have touched."""
     whole = pl.concat([pl.DataFrame(SCHEMA.empty_table()), *rows])
     return whole.unique("entity_run_id", keep="first", maintain_order=True)

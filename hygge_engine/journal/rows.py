@@ -62,11 +62,11 @@ _JOURNAL_STATUS: dict[str, RunStatus] = {
 
 @dataclass(frozen=True)
 class EntityRunRow:
-    """One entity run as the journal remembers it.
+    """One entity run, as a row of the journal.
 
     Times are ISO 8601 in UTC, ``duration`` is in seconds, ``row_count``, ``bytes`` and ``files`` count what was landed,
     ``error`` is the code of `hygge_engine.errors`, ``attempts`` the slices that were scheduled, ``expectations`` says
-    as JSON how many were met and which were not. ``requested_by`` is what the caller says of himself, ``principal``
+    as JSON how many were met and which were not. ``requested_by`` is what the caller claims to be, ``principal``
     whom the platform has authenticated. A row without flow and entity speaks of a load as a whole: one that was
     skipped, or that failed before it had any entities.
     """
@@ -196,9 +196,9 @@ def load_row(
     requested_by: str = "",
     principal: str = "",
 ) -> EntityRunRow:
-    """The row for a load that has no entities to speak for it: skipped, or failed or cancelled before its plan stood.
+    """The row for a load without entities: skipped, or failed or cancelled before its plan stood.
 
-    Its ``entity_run_id`` is the load's own id, so that telling it twice leaves one row.
+    Its ``entity_run_id`` is the load's own id, so that recording it twice leaves one row.
     """
     return EntityRunRow(
         entity_run_id=coordinator_run_id,
@@ -237,10 +237,10 @@ def fingerprint(entity_run_ids: Iterable[str]) -> str:
 
 
 def conform(table: pa.Table, *, keep_unknown: bool = False) -> pa.Table:
-    """A table of any schema version in ours: missing columns become null, other types are cast.
+    """A table of any schema version in this one: missing columns become null, other types are cast.
 
-    Columns that we do not know, because a later version wrote them, are left out, or kept at the end with
-    ``keep_unknown``. Raises JournalError where a column does not fit.
+    Unknown columns, because a later version wrote them, are left out, or kept at the end with ``keep_unknown``. Raises
+    JournalError where a column does not fit.
     """
     if table.schema.equals(SCHEMA):
         return table.replace_schema_metadata(None)

@@ -1,4 +1,4 @@
-"""What the journal's rows say about loads, flows and entities; one answer for API, command line and mirror."""
+"""What the journal's rows say about loads, flows and entities; one result for API, command line and mirror."""
 
 from __future__ import annotations
 

@@ -1,1 +1,2 @@
-"""The few file-system verbs that stores, homes and the journal share: data lake (Azure SDK) and local directory."""
+"""The few file-system operations that stores, homes and the journal share: data lake (Azure SDK) and local
+directory."""

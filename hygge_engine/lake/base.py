@@ -1,4 +1,4 @@
-"""The file-system verbs that landing and journal are built from, on a data lake or a local directory.
+"""The file-system operations that landing and journal are built from, on a data lake or a local directory.
 
 Paths are relative to the lake's root (a filesystem, or a folder in it), with ``/`` between parts and no leading ``/``.
 """
@@ -17,8 +17,9 @@ from hygge_engine.errors import LakeError
 # what is made of them are in memory together, some three times this, which an instance of 2 GB still has beside a load.
 READ_LIMIT_BYTES = 128 << 20
 
-# Entries of one of our own folders that are kept in mind at once, some 400 bytes each: 40 MB. A table has so many files
-# after three years of loads every quarter of an hour, the journal so many small ones if its fold has never run.
+# Entries of one of the engine's folders that are held in memory at once, some 400 bytes each: 40 MB. A table has so
+# many files after three years of loads every quarter of an hour, the journal so many small ones if its fold has never
+# run.
 LIST_LIMIT = 100_000
 
 # Entries of any folder that are read, in whatever order a service lists them: the 200,000 files that a home of files
@@ -116,10 +117,10 @@ class StagingWriter(Protocol):
 class Lake(Protocol):
     """A data lake's filesystem or a local directory. Thread-safe.
 
-    Every verb raises the LakeError family and retries transient faults within the budget of `hygge_engine.retry`. A
-    verb that is retried after a lost response may find its own work done: ``put`` then raises LakeConditionNotMet and
-    ``rename`` LakeNotFound, and the caller, who knows what it wrote, decides (the landing protocol's nonce and
-    staged-file rules).
+    Every operation raises the LakeError family and retries transient faults within the budget of `hygge_engine.retry`.
+    An operation that is retried after a lost response may find its own work done: ``put`` then raises
+    LakeConditionNotMet and ``rename`` LakeNotFound, and the caller, who knows what it wrote, decides (the landing
+    protocol's nonce and staged-file rules).
     """
 
     @property
@@ -147,15 +148,15 @@ class Lake(Protocol):
     ) -> str:
         """Replace a whole small file in one request and return its new etag; parents are created as needed.
 
-        ``staged`` is where the file is completed on a lake that can only rename: where somebody watches the folder,
-        outside of it; else it is beside the file, where no listing shows it.
+        ``staged`` is where the file is completed on a lake that can only rename: where the folder is watched, outside
+        of it; else it is beside the file, where no listing shows it.
         Raises LakeConditionNotMet where ``if_match`` is not the file's etag, or where ``if_absent`` and the file
         exists.
         """
         ...
 
     def stage(self, path: str) -> StagingWriter:
-        """Begin a file that will be complete before anybody sees it under its final name."""
+        """Begin a file that will be complete before it is visible under its final name."""
         ...
 
     def rename(self, source: str, destination: str) -> None:
@@ -172,7 +173,7 @@ class Lake(Protocol):
         ...
 
     def delete_directory(self, path: str, *, if_match: str | None = None) -> bool:
-        """Delete a folder with its content; False where there was none. Raises LakeConflict while somebody reads it."""
+        """Delete a folder with its content; False where there was none. Raises LakeConflict while it is being read."""
         ...
 
     def list(self, directory: str, *, recursive: bool = False) -> Iterator[PathInfo]:
@@ -180,5 +181,5 @@ class Lake(Protocol):
         ...
 
     def now(self) -> datetime:
-        """The service's clock in UTC, as its last answers told it: what ownership expiry is judged by."""
+        """The service's clock in UTC, by its last responses: ownership expires by this clock."""
         ...

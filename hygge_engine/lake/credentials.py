@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 # What a token for ADLS Gen2 and OneLake is asked for.
 STORAGE_SCOPE = "https://storage.azure.com/.default"
 
-# By itself object_store tries ten times over three minutes, and nobody hears of it meanwhile. What is worth more
+# By default object_store tries ten times over three minutes without any report. What is worth more
 # patience is tried again by `hygge_engine.retry`.
 _OBJECT_STORE_PATIENCE = {"connect_timeout": "5s", "timeout": "30s", "retry_timeout": "30s", "max_retries": "5"}
 
 
 class _Remembered:
-    """A credential whose tokens are secrets of this process from the moment they come, whoever asks for them."""
+    """A credential whose tokens are secrets of this process as soon as they arrive, whatever requested them."""
 
     def __init__(self, credential: TokenCredential) -> None:
         self._credential = credential

@@ -1,9 +1,9 @@
-"""The lake verbs on ADLS Gen2 and OneLake, through the Azure SDK.
+"""The lake operations on ADLS Gen2 and OneLake, through the Azure SDK.
 
 DFS for folders, staging and renames, Blob for whole files.
 
-The SDK's own retries are switched off: it does not retry 429 and 430, ignores the budget of a slice, and answers a lost
-response to a rename with an error that only the landing protocol can read. `hygge_engine.retry` does it all.
+The SDK's own retries are switched off: it does not retry 429 and 430, ignores the budget of a slice, and turns a lost
+response to a rename into an error that only the landing protocol can read. `hygge_engine.retry` does it all.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ API_VERSION = "2021-06-08"
 CONNECT_TIMEOUT_SECONDS = 20
 READ_TIMEOUT_SECONDS = 60
 
-# Pages without an entry that a listing may have in a row: services may answer so while they look on.
+# Pages without an entry that a listing may have in a row: services may return these while they search.
 EMPTY_PAGES_LIMIT = 100
 
-# How often a file is begun anew because the answer to its first bytes was lost.
+# How often a file is restarted because the response to its first bytes was lost.
 RESTARTS_LIMIT = 3
 
 # Statuses with which a service says that it does not know Put Blob: files are then replaced by staging and renaming.
@@ -128,7 +128,7 @@ class DataLake:
     def _download[T](self, path: str, request: Callable[[], T]) -> T:
         try:
             return self._call("read", path, request)
-        except ValueError as error:  # the SDK's, about an answer that is not the part of the file that it asked for
+        except ValueError as error:  # the SDK's, about a response that is not the part of the file that it requested
             raise LakeError(f"cannot read {path} in {self.url}: the service does not return ranges") from error
 
     def info(self, path: str) -> PathInfo | None:
@@ -184,13 +184,13 @@ class DataLake:
         except LakeError as error:
             if error.transient:
                 raise
-            raise refusal from error  # it was not for the verb
+            raise refusal from error  # it was not the operation's
         self._replace = self._replace_by_rename
         return etag
 
     def _is_whole(self, new: _Replacement, etag: str) -> bool:
         """Whether Put Blob has written what it was given: it may be taken for something else, such as the creation of
-        an empty file. What somebody has replaced since says nothing against it."""
+        an empty file. A later replacement does not contradict that."""
         found = self.info(new.path)
         is_ours = found is not None and found.etag == etag
         return not is_ours or self._length_of(new.path, len(new.data)) == len(new.data)
@@ -202,7 +202,7 @@ class DataLake:
 
         try:
             etag = self._call("replace", new.path, request)
-        except LakeConflict as error:  # Put Blob with If-None-Match answers 409 BlobAlreadyExists
+        except LakeConflict as error:  # Put Blob with If-None-Match returns 409 BlobAlreadyExists
             raise LakeConditionNotMet(error.message, status=error.status) from error
         return etag or self._etag_of(new)
 
@@ -227,21 +227,22 @@ class DataLake:
         except (LakeNotFound, LakeUnavailable) as error:
             if self.info(source) is not None:
                 raise
-            # Renamed by our own request, whose answer was lost, or swept by somebody who has replaced the file since.
+            # Renamed by our own request, whose response was lost, or swept by a writer that has replaced the file
+            # since.
             if conditions:
                 raise LakeConditionNotMet(error.message, status=error.status) from error
         self._sweep_unfinished(path)
         return self._etag_of(new)
 
     def _etag_of(self, new: _Replacement) -> str:
-        """The etag of a file that was just replaced; one that fits nothing where somebody else has replaced it since:
-        that one's etag would be a licence to undo it."""
+        """The etag of a file that was just replaced; one that matches nothing where another writer has replaced it
+        since: with the new etag that write could be undone."""
         found = self.read(new.path)
         return found.etag if found.data == new.data else _OVERTAKEN
 
     def _sweep_unfinished(self, path: str) -> None:
-        """Delete what others have left who died while they replaced this file. Whoever lives and meant to replace what
-        we have replaced would be refused anyway."""
+        """Delete the leftovers of writers that died while they replaced this file. A living writer that meant to
+        replace what we have replaced would be refused anyway."""
         with suppress(LakeError):  # the next one sweeps as well
             for entry in self._entries(path.rpartition("/")[0], recursive=False):
                 if _UNFINISHED.fullmatch(entry.path.removeprefix(path)):
@@ -266,7 +267,7 @@ class DataLake:
             )
 
         def flush(length: int) -> None:
-            # Where the second request is refused, the length, which is compared in any case, tells about the first.
+            # Where the second request is refused, the length, which is compared in any case, confirms the first.
             self._do_once("flush", path, lambda: file.flush_data(length))
 
         create()
@@ -282,7 +283,7 @@ class DataLake:
         return next((entry.length for entry in entries if entry.path == path), -1)
 
     def rename(self, source: str, destination: str) -> None:
-        """See `Lake.rename`: If-None-Match: * on the destination; the service answers 409 or 412 where it exists."""
+        """See `Lake.rename`: If-None-Match: * on the destination; the service returns 409 or 412 where it exists."""
         target = f"{self._filesystem}/{destination}"
         try:
             self._do(
@@ -359,7 +360,7 @@ class DataLake:
         )
 
     def now(self) -> datetime:
-        """See `Lake.now`: this machine's clock, corrected by the Date header of the last answer."""
+        """See `Lake.now`: this machine's clock, corrected by the Date header of the last response."""
         return datetime.now(UTC) + self._clock_offset
 
     def _file(self, path: str) -> DataLakeFileClient:
@@ -381,7 +382,7 @@ class DataLake:
         complete_range(response)
 
     def _do(self, verb: str, path: str, request: Callable[[], object]) -> None:
-        """Send a request of whose answer only the success matters: any 2xx, where the SDK knows one."""
+        """Send a request of whose response only the success matters: any 2xx, where the SDK accepts one."""
 
         def attempt() -> None:
             try:
@@ -393,7 +394,7 @@ class DataLake:
         self._call(verb, path, attempt)
 
     def _do_once(self, verb: str, path: str, request: Callable[[], object]) -> bool:
-        """The same for a request that a service may refuse because it has taken effect: False where the answer to the
+        """The same for a request that a service may refuse because it has taken effect: False where the response to the
         first one was lost, and the second was refused."""
         tries = 0
 

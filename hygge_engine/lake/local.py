@@ -1,9 +1,10 @@
-"""The lake verbs on a local directory: atomic and conditional between threads and processes, durable once they return.
+"""The lake operations on a local directory: atomic and conditional between threads and processes, durable once they
+return.
 
 A file is complete and synced to disk before it gets its name, so a reader sees the old content or the new, never a
 mixture. Conditions (``if_match``, ``if_absent``, a rename that refuses an existing destination) hold between all
-processes that use the same directory through this class; the advisory locks behind them vanish with their process, so
-a killed writer blocks nobody.
+processes that use the same directory through this class; the advisory locks behind them vanish with their process, so a
+killed writer blocks no other.
 
 The directory has one hidden folder, ``.hygge_lake``, for locks, unfinished writes and folders on their way out. No
 listing shows it and no path may name it.
@@ -47,7 +48,7 @@ WORK_FOLDER = ".hygge_lake"
 LOCK_COUNT = 64
 
 # A deleted folder stays as an empty shell for a day. It keeps its inode number, which a new folder could otherwise get
-# at once, and with it the etag: whoever fell asleep before deleting the old folder would then delete the new one.
+# at once, and with it the etag: a process that paused before deleting the old folder would then delete the new one.
 SHELL_SECONDS = 86_400.0
 
 # The coarsest modification time among common filesystems (FAT), in nanoseconds.
@@ -83,7 +84,7 @@ class LocalLake:
         with lake_errors(path), self._locate(path).open("rb") as file:
             file.seek(offset)
             data = file.read(length)
-            # Afterwards, because whoever writes in place may have done so while it was being read.
+            # Afterwards, because a writer in place may have written while it was being read.
             if _etag(os.fstat(file.fileno())) != if_match:
                 raise LakeConditionNotMet(f"{path} is not the file that was found.", status=412)
             return data
@@ -170,7 +171,7 @@ class LocalLake:
         return True
 
     def _clear_deleted(self) -> None:
-        """Empty what is on its way out, and forget the shells of yesterday. Shells lie together by the hour, so that a
+        """Empty the folders on their way out, and delete yesterday's shells. Shells lie together by the hour, so that a
         deletion costs the same however many there were today."""
         shells = self._work / "shells"
         for deleted in self._work.glob("deleted-*"):
@@ -322,7 +323,7 @@ class LocalStagingWriter:
         self.closed = False
         self._path = path
         self._target = target
-        # A new inode: whoever may still write to an older file of this name does not reach ours.
+        # A new inode: a process that still writes to an older file of this name does not reach ours.
         target.unlink(missing_ok=True)
         self._file: BinaryIO = target.open("xb")
         self._inode = os.fstat(self._file.fileno()).st_ino
@@ -393,7 +394,7 @@ def _stamp_and_sync(file: BinaryIO, *, newer_than: os.stat_result | None) -> os.
     return os.fstat(descriptor)
 
 
-# Whoever opens one of these may wait for ever.
+# Opening one of these may block for ever.
 _SPECIAL = (
     (stat.S_ISFIFO, "a FIFO"),
     (stat.S_ISSOCK, "a socket"),

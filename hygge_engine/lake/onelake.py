@@ -1,6 +1,6 @@
-"""What is kept out of where in OneLake: files of ours lie below ``Files/`` of an item, and nowhere else.
+"""Where the engine may write in OneLake: its files lie below ``Files/`` of an item, and nowhere else.
 
-Items and their top-level folders are Fabric's: the API makes, renames and deletes none of them
+Items and their top-level folders are Fabric's: the API creates, renames and deletes none of them
 (learn.microsoft.com/fabric/onelake/onelake-api-parity).
 """
 
@@ -12,7 +12,7 @@ from hygge_engine.lake.settings import is_fabric
 
 ONELAKE_URL = "https://onelake.dfs.fabric.microsoft.com"
 
-# Everything that is ours, wherever it lies.
+# Everything that is the engine's, wherever it lies.
 JOURNAL_FOLDER = ".hygge_journal"
 
 # Folders below Files/ of a mirrored database that Fabric reads or writes.
@@ -20,7 +20,8 @@ _FABRICS_OWN = ("landingzone", "monitoring")
 
 
 def check_below_files(path: str) -> str:
-    """Return ``path`` if it names a folder below an item's ``Files/`` for files of ours; raise ValueError otherwise."""
+    """Return ``path`` if it names a folder below an item's ``Files/`` for the engine's files; raise ValueError
+    otherwise."""
     parts = _parts(path)
     first = parts[0].casefold() if parts else ""
     if first in ("files", "tables"):

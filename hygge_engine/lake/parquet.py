@@ -9,12 +9,12 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# Rows of a table that is read whole are decoded so many at once, whatever the footer says of their number.
+# Rows of a table that is read whole are decoded in batches of this size, whatever the footer says of their number.
 _ROWS_AT_ONCE = 65_536
 
 
 class DamagedParquet(ValueError):
-    """A file that is no Parquet file, or not whole."""
+    """A file that is not a Parquet file, or not whole."""
 
 
 class WholeParquet:
@@ -33,7 +33,7 @@ class WholeParquet:
     def batches(
         self, rows: int, columns: Sequence[str] | None = None, group: int | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """So many rows at once, of one row group or of all of them; every row, or an error."""
+        """Batches of rows, of one row group or of all of them; every row, or an error."""
         names = None if columns is None else list(columns)
         for number in range(len(self.groups)) if group is None else [group]:
             found = 0

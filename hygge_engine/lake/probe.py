@@ -16,10 +16,10 @@ from hygge_engine.checks import DoctorCheck, attempt, failure
 from hygge_engine.errors import HyggeError, LakeConditionNotMet, LakeConflict, LakeError, LakeNotFound, LakeUnavailable
 from hygge_engine.lake.base import Lake
 
-# Long enough for a slow link; whoever does not answer the first packet by then is behind a firewall.
+# Long enough for a slow link; a host that does not respond to the first packet by then is behind a firewall.
 CONNECT_TIMEOUT_SECONDS = 10.0
 
-# The Date header is exact to a second, and the answer takes its time.
+# The Date header is exact to a second, and the response takes its time.
 CLOCK_TOLERANCE_SECONDS = 30.0
 # Azure Storage refuses a shared-key request whose date is off by more than this ("Authorize with Shared Key").
 CLOCK_LIMIT_SECONDS = 15 * 60.0
@@ -35,9 +35,9 @@ _IGNORED = (
 
 
 def check_answers(account_url: str, timeout_seconds: float = CONNECT_TIMEOUT_SECONDS) -> None:
-    """Raise LakeUnavailable where nobody answers a request at the account's address, which the SDK would learn only
-    after many attempts. Any answer will do, and any certificate: what is wrong with them shows when they are used.
-    Behind a proxy nothing can be said, and nothing is raised."""
+    """Raise LakeUnavailable where nothing responds at the account's address, which the SDK would find out only after
+    many attempts. Any response will do, and any certificate: their faults show when they are used. Behind a proxy
+    nothing can be said, and nothing is raised."""
     parts = urlsplit(account_url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     if parts.scheme in getproxies() and not proxy_bypass(host):
@@ -59,13 +59,14 @@ def check_answers(account_url: str, timeout_seconds: float = CONNECT_TIMEOUT_SEC
             hint="Check account_url, DNS, and the firewalls and private endpoints in between.",
         ) from error
     except HTTPException:
-        return  # It answered, with something that this client does not know.
+        return  # It responded, with something that this client does not know.
     finally:
         connection.close()
 
 
 def probe(lake: Lake, root: str) -> list[DoctorCheck]:
-    """Try every verb that the landing protocol needs, in a folder of its own below ``root``, and delete the folder.
+    """Try every operation that the landing protocol needs, in a folder of its own below ``root``, and delete the
+    folder.
 
     Where ``root`` does not exist yet, the folder is made in its nearest ancestor that does, so that nothing is left.
     """
@@ -83,7 +84,7 @@ def probe(lake: Lake, root: str) -> list[DoctorCheck]:
     finally:
         cleaned = _clean_up(lake, folder)
     if checks[0].result == "failed":
-        # Who may not write may not delete either, which is no second fault.
+        # Without the right to write there is none to delete either, which is not a second fault.
         return [checks[0] if base else _nowhere(checks[0], root), *([cleaned] if cleaned.result == "ok" else [])]
     return [*checks, cleaned]
 

@@ -1,4 +1,4 @@
-"""What a storage service's answers mean: errors, times, etags, and what the SDK cannot do without."""
+"""What a storage service's responses mean: errors, times, etags, and what the SDK cannot do without."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ def moment_of(header: str | None) -> datetime | None:
 
 
 def complete_range(response: PipelineResponse[Any, Any]) -> None:
-    """Say of a whole file that it is the range that was asked for, where it is.
+    """Declare a whole file to be the range that was requested, where it is.
 
-    The SDK asks for every file as a range, in a header of its own, and refuses an answer that does not call itself one,
-    which a service is free to give (RFC 9110 §14.2).
+    The SDK asks for every file as a range, in a header of its own, and refuses a response that does not call itself
+    one, which a service is free to give (RFC 9110 §14.2).
     """
     headers: MutableMapping[str, str] = response.http_response.headers
     wanted = _FROM_THE_START.fullmatch(response.http_request.headers.get("x-ms-range", ""))
@@ -111,7 +111,7 @@ def lake_error(error: AzureError, verb: str, path: str, url: str) -> LakeError:
     if isinstance(error, ClientAuthenticationError):  # azure-identity: no token was to be had
         first_line = str(error).split("\n", 1)[0]
         return LakeDenied(f"{what}: {first_line}", hint="Check the store's credential settings.")
-    if isinstance(error, ServiceRequestError):  # the request never left: no such host, or nobody listens there
+    if isinstance(error, ServiceRequestError):  # the request never left: no such host, or nothing listens there
         found = _SYSTEM_ERROR.search(str(error))
         unreachable = LakeUnavailable(f"cannot reach {url}: {found[1] if found else 'nothing responds there'}")
         unreachable.patience_seconds = UNREACHABLE_BUDGET_SECONDS

@@ -29,10 +29,10 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 _SECRET_OF = {"account_key": "account_key", "sas_token": "sas", "client_secret": "client_secret"}
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-# Twenty of a GUID's characters in a row, or a GUID's digits in braces: no name that somebody has chosen.
+# Twenty of a GUID's characters in a row, or a GUID's digits in braces: not a name that a person has chosen.
 _NEARLY_A_GUID = re.compile(r"[{(]?(?=.*-)[0-9a-fA-F-]{20,}[)}]?")
 
-# Hosts whose addresses have no path of their own; stand-ins may have one.
+# Hosts whose addresses have no path of their own; emulators may have one.
 _SERVICES = (".fabric.microsoft.com", ".core.windows.net", ".chinacloudapi.cn", ".usgovcloudapi.net")
 
 
@@ -58,7 +58,7 @@ def is_guid(value: str) -> bool:
 def check_identifier(value: str) -> str:
     """Return ``value`` if it can name a workspace or an item of Fabric; raise ValueError otherwise.
 
-    Stand-ins take any name. What is nearly a GUID is a GUID with a mistake in it.
+    Emulators take any name. What is nearly a GUID is a GUID with a mistake in it.
     """
     check_path_part(value)
     if _NEARLY_A_GUID.fullmatch(value) and not is_guid(value):
@@ -67,7 +67,7 @@ def check_identifier(value: str) -> str:
 
 
 def is_fabric(account_url: str) -> bool:
-    """Whether an address is one of OneLake's own, not a stand-in's or a storage account's."""
+    """Whether an address is one of OneLake's own, not an emulator's or a storage account's."""
     return (urlsplit(account_url).hostname or "").endswith(".fabric.microsoft.com")
 
 

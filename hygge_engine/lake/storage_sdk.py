@@ -1,6 +1,6 @@
-"""The storage SDK's clients, imported without aiohttp where nobody has it yet.
+"""The storage SDK's clients, imported without aiohttp where it is not loaded yet.
 
-Only to recognise it, the SDK asks azure-core for the asynchronous transport, which imports aiohttp wherever that is
+Only to recognise it, the SDK loads azure-core's asynchronous transport, which imports aiohttp wherever that is
 installed: a quarter of a second for each command, for a transport that is never used here.
 """
 
@@ -23,7 +23,7 @@ try:
     from azure.storage.filedatalake import DataLakeDirectoryClient, DataLakeFileClient, DataLakeServiceClient
 finally:
     if _STAND_IN:
-        del transport.AioHttpTransport  # which azure-core resolves anew for whoever asks next
+        del transport.AioHttpTransport  # which azure-core resolves again for the next caller
 
 __all__ = [
     "BlobClient",

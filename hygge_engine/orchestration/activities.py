@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class SliceWatch(SliceObserver, Protocol):
-    """A watch around one slice, told of its answer at the end."""
+    """A watch around one slice, which receives its result at the end."""
 
     def __enter__(self) -> Self: ...
 
@@ -57,7 +57,7 @@ def watch_through_files(project: Project, entity: Entity, task: SliceTask) -> Sl
 
 class Activities:
     """``plan_load``, ``run_flow`` and ``settle_load`` for the project that ``open_project`` gives. ``telemetry`` is
-    asked for with the first of them. ``turns`` say who may work now; whose turn it is not answers `wait_for_turn`."""
+    created with the first of them. ``turns`` decide which load may work now; the others return `wait_for_turn`."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Activities:
     def plan_load(self, input_: dict[str, Any]) -> dict[str, Any]:
         """Choose a load's entities.
 
-        Input: ``load_id``, ``request`` (`LoadRequest.to_json`). Answers names, run types, pools and the settings'
+        Input: ``load_id``, ``request`` (`LoadRequest.to_json`). Returns names, run types, pools and the settings'
         hash; never a secret, never data.
         """
         load_id = input_["load_id"]
@@ -85,7 +85,7 @@ class Activities:
                 return _guarded(input_, self._plan)
 
     def run_flow(self, input_: dict[str, Any]) -> dict[str, Any]:
-        """Work on one slice of one entity. Input: `SliceTask.to_json`; answers `compact` of the `SliceResult`."""
+        """Work on one slice of one entity. Input: `SliceTask.to_json`; returns `compact` of the `SliceResult`."""
         task = SliceTask.from_json(input_)
         table = (task.flow, task.entity)
         begins = task.attempt == 1 or task.busy > 0
@@ -101,7 +101,7 @@ class Activities:
         return compact(result)
 
     def settle_load(self, input_: dict[str, Any]) -> dict[str, Any]:
-        """Remember a load: see `settling.settle`."""
+        """Record a load: see `settling.settle`."""
         load_id = input_["summary"]["load_id"]
         with self._turns.take(load_id, last=True) as taken:
             if not taken:
@@ -159,12 +159,13 @@ class Activities:
         with self._watch(project, entity, task) as watch:
             result = _as_failure(task.attempt, lambda: run_slice(project, entity, task, watch))
             if not (task.closing and result.status == "cancelled"):
-                watch.answered(result)  # an entity that has let go of its table ends as it would have before
+                watch.answered(result)  # an entity that has released its table ends as it would have before
             return result
 
 
 def _guarded(input_: dict[str, Any], work: Callable[[dict[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:
-    """What ``work`` answers, or its exception as a failed answer; what nobody foresaw is worth one more attempt."""
+    """Return what ``work`` returns, or its exception as a failed result; an unexpected one is worth one more
+    attempt."""
     attempt = int(input_.get("attempt", 1))
     result = _as_failure(attempt, lambda: work(input_))
     if not isinstance(result, SliceResult):
@@ -178,7 +179,7 @@ def _as_failure[T](attempt: int, work: Callable[[], T]) -> T | SliceResult:
     try:
         return work()
     except ConfigurationError as error:
-        # The answer stays in the orchestration's history, and callers of the API read it.
+        # The result stays in the orchestration's history, and callers of the API read it.
         _log.error("The project cannot be used: %s", error)
         return SliceResult("failed", message=error.brief, error=error.code)
     except HyggeError as error:
@@ -194,7 +195,7 @@ def _as_failure[T](attempt: int, work: Callable[[], T]) -> T | SliceResult:
 
 
 def compact(result: SliceResult) -> dict[str, Any]:
-    """`SliceResult.to_json` without what has its default value: answers stay in the orchestration's history, which is
+    """`SliceResult.to_json` without what has its default value: results stay in the orchestration's history, which is
     read again at every event."""
     return {
         field.name: value

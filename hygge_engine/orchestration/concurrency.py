@@ -15,10 +15,10 @@ from typing import Any
 
 from hygge_engine.orchestration.payloads import PlannedEntity, SliceAnswer
 
-# The fields of an entity run that are moments.
+# The fields of an entity run that are timestamps.
 _TIMES = ("failing_since", "waiting_since")
 
-# What fields were called by an earlier version, whose running loads this one goes on with.
+# What fields were called by an earlier version, whose running loads this one continues.
 _FORMER_NAMES = {"troubles": "failed_attempts", "trouble": "last_failure"}
 
 
@@ -27,13 +27,13 @@ class EntityRunState:
     """One entity on its way through a load.
 
     ``attempts`` counts the activities scheduled so far, ``failed_attempts`` those that failed, ``last_failure`` is the
-    message of the last of these. ``failures`` and ``crashes`` count in a row: a slice that gets ahead starts them
-    again. ``failing_since`` is the time of the first failure of the row. ``idle`` counts the slices in a row that
-    changed nothing, ``waiting_since`` is since when they have waited in vain. ``beginnings`` counts how often the
-    entity had to begin again. ``started`` (ISO 8601) is when the first slice began, and ``last`` the last
-    answer of a slice. ``connections`` are those that the running slice was given. ``busy`` counts the answers in a row
-    that another load owns the table. ``ending`` is the answer that the entity ends with as soon as it has let go of
-    its table; until then its slices do nothing else.
+    message of the last of these. ``failures`` and ``crashes`` count in a row: a slice that makes progress resets them.
+    ``failing_since`` is the time of the first failure of the row. ``idle`` counts the slices in a row that changed
+    nothing, ``waiting_since`` is since when they have waited in vain. ``beginnings`` counts how often the entity had to
+    restart. ``started`` (ISO 8601) is when the first slice began, and ``last`` the last result of a slice.
+    ``connections`` are those that the running slice was given. ``busy`` counts the results in a row that another load
+    owns the table. ``ending`` is the result that the entity ends with as soon as it has released its table; until then
+    its slices do nothing else.
     """
 
     index: int
@@ -76,16 +76,16 @@ class EntityRunState:
 
     @property
     def connections_at_most(self) -> int:
-        """How much of it one activity takes where nobody else wants it."""
+        """How much of it one activity takes where no other needs it."""
         return int(self.entity.get("connections_at_most") or self.connections_at_once)
 
 
 class ConcurrencyWindow:
-    """At most ``concurrency`` entity runs go on at once, and on one connection those for which its
-    ``pools[connection]`` suffices; one that needs more than the whole pool runs alone. What nobody waits for is given
+    """At most ``concurrency`` entity runs are active at once, and on one connection those for which its
+    ``pools[connection]`` suffices; one that needs more than the whole pool runs alone. What no other waits for is given
     to one that can use it.
 
-    Ready entity runs go on in the order of the plan, so that one which has begun goes on before another begins.
+    Ready entity runs continue in the order of the plan, so that one which has begun continues before another begins.
     """
 
     def __init__(self, entity_runs: Iterable[EntityRunState], concurrency: int, pools: Mapping[str, int]) -> None:
@@ -151,17 +151,17 @@ class ConcurrencyWindow:
         return not entity_run.connection or not taken or taken + entity_run.connections_at_once <= pool
 
     def stop(self, entity_run: EntityRunState) -> None:
-        """Give back the place of an entity run whose activity has answered."""
+        """Give back the place of an entity run whose activity has ended."""
         self._free += 1
         self._running -= 1
         self._taken[entity_run.connection] -= entity_run.connections
 
     def resume(self, entity_run: EntityRunState) -> None:
-        """Let an entity run go on as soon as there is a place."""
+        """Let an entity run continue as soon as there is a place."""
         heapq.heappush(self._ready[entity_run.connection], entity_run.index)
 
     def defer(self, entity_run: EntityRunState, due: datetime) -> None:
-        """Let an entity run go on, but not before ``due``."""
+        """Let an entity run continue, but not before ``due``."""
         self._runs[entity_run.index] = entity_run
         heapq.heappush(self._deferred, (due, entity_run.index))
 

@@ -52,7 +52,7 @@ class Context(Protocol):
     def set_custom_status(self, status: Any) -> None: ...
 
     def continue_as_new(self, input_: Any) -> None:
-        """Begin anew with another input and an empty history, once the orchestrator returns.
+        """Restart with another input and an empty history, once the orchestrator returns.
 
         An external event that comes in between may be lost.
         """

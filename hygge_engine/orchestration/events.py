@@ -1,4 +1,5 @@
-"""What a load tells the log, for the alerts, queries and workbook of ``infra/monitoring`` (see ``docs/operations.md``).
+"""What a load writes to the log, for the alerts, queries and workbook of ``infra/monitoring`` (see
+``docs/operations.md``).
 
 Each event is one line, a name and a JSON object, because that is what every log pipeline carries unharmed. An activity
 may run twice, so a line may come twice: readers keep the last for each ``load_id`` or ``entity_run_id``.
@@ -70,7 +71,7 @@ def log_failed_attempt(task: SliceTask, result: SliceResult) -> None:
 
 def _write(name: str, fields: Mapping[str, Any], level: int = logging.INFO) -> None:
     shown = masked_in(dict(fields))
-    # Masked before it is cut: of half a secret nobody knows that it is one.
+    # Masked before it is cut: half a secret would not be recognised.
     shortened = {
         key: value[:SUMMARY_MESSAGE_LIMIT_CHARACTERS] if key == "message" else value for key, value in shown.items()
     }

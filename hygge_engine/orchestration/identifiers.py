@@ -1,4 +1,4 @@
-"""The journal's names for the parts of a load: derived, so that whoever asks again gets the same ones."""
+"""The journal's names for the parts of a load: derived, so that every call returns the same ones."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class LocalTask:
             self._parents.append(race)
 
     def cancel(self) -> None:
-        """Nobody waits for this any more."""
+        """Nothing waits for this any more."""
         self._parents.clear()
 
 

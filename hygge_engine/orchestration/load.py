@@ -1,9 +1,9 @@
-"""The orchestrator of a load: plan, slide a window of activities over the entities, settle.
+"""The orchestrator of a load: plan, slide a window of activities over the entities, settle (write the journal).
 
 A generator in the part of Durable Functions that behaves the same on both SDK generations (see `context`). Its rules:
 
-- It decides from its input, the answers of its activities and the context's clock, and from nothing else.
-- It never looks at what an exception is or says, because that differs between SDKs; expected failures are values.
+- It decides from its input, the results of its activities and the context's clock, and from nothing else.
+- It never examines an exception, because these differ between SDKs; expected failures are values.
 - It never ends before ``settle_load`` has run.
 """
 
@@ -33,14 +33,14 @@ from hygge_engine.plain_text import recordable_in
 # Times that `plan_load` is tried: it reads a few files, so next to nothing that stops it passes by itself.
 PLAN_ATTEMPTS = 3
 
-# How long a load may wait until it is planned, with every try: by then whoever asked for it asks again.
+# How long a load may wait until it is planned, with every try: by then its caller asks again.
 PLANNING_LIMIT = timedelta(minutes=30)
 
-# Times that `settle_load` is tried. It writes the only record of the load, so it has more patience than an entity;
-# the pauses are its own `retry_after_seconds`.
+# Times that `settle_load` is tried. It writes the only record of the load, so it has a larger retry budget than an
+# entity; the pauses are its own `retry_after_seconds`.
 SETTLE_ATTEMPTS = 10
 
-# Activities after which an orchestration begins anew, with an empty history, as soon as the running ones have ended.
+# Activities after which an orchestration restarts, with an empty history, as soon as the running ones have ended.
 # Every event of an orchestration replays its whole history, at 0.05 to 0.1 ms for each event in it with SDK 1.7: that
 # costs a load of 1,500 slices 67 s of processor time in one history and 19 s in histories of a hundred (one 2-core
 # machine, slices of 0.15 s, eight at once). The price is that the window runs empty once per hundred slices.
@@ -61,7 +61,7 @@ _NO_TURN = {
     "message": f"It was not the load's turn within {PLANNING_LIMIT.seconds // 60} minutes: others had all places.",
 }
 
-# What the answer of an entity says whose slice was not waited for.
+# The message of an entity whose slice was not waited for.
 _LEFT = " It waited for something that did not respond, and was abandoned."
 
 Steps = Generator[Task, Any, Summary | None]
@@ -83,11 +83,11 @@ def load_steps(
 ) -> Steps:
     """`load`, for a host that wants to show each entity as it settles, or that keeps no history (None: no limit).
 
-    ``haste``: two events, see `HasteSignal`. With the first each entity gives up its table at once, whatever its slice
-    is about; with the second all settle as they stand.
+    ``haste``: two events, see `HasteSignal`. With the first each entity releases its table at once, whatever its slice
+    is doing; with the second all end as they are.
     """
     input_ = context.get_input() or {}
-    # Whoever started the load: nothing that it asks with can keep its end from being written.
+    # Whatever the request holds, it must not keep the load's end from being written.
     request = recordable_in({key: value for key, value in input_.items() if key != EARLIER_HISTORY})
     load_id = request.get("coordinator_run_id") or context.instance_id
     cancel = CancelSignal(context)
@@ -122,7 +122,7 @@ def _run_entities(
     haste: HasteSignal,
     limit: int | None,
 ) -> Generator[Task, Any, bool]:
-    """Run the entities of a plan. True once each has settled; False where a new history should go on."""
+    """Run the entities of a plan. Returns True once each has ended; False where a new history should continue."""
     totals, slots = progress.totals, progress.slots
     running: dict[Task, EntityRunState] = {}
     begun = 0
@@ -198,7 +198,7 @@ def _let_go(progress: LoadProgress, running: Iterable[EntityRunState], now: date
 
 
 def _leave(progress: LoadProgress, running: Iterable[EntityRunState], now: datetime) -> None:
-    """Settle whatever has not ended, as it stands."""
+    """End whatever has not ended, as it is."""
     _stop(progress, now)
     slots = progress.slots
     for entity_run in running:
@@ -264,7 +264,7 @@ class _Alarm:
         return True
 
     def ring(self) -> datetime:
-        """Forget the timer, which has fired, and return when it was due: by another host's clock that may be after
+        """Drop the timer, which has fired, and return when it was due: by another host's clock that may be after
         now."""
         due = self._due
         if due is None:
@@ -281,10 +281,10 @@ def _ask(
     cancel: CancelSignal | None = None,
     limit: timedelta | None = None,
 ) -> Generator[Task, Any, dict[str, Any]]:
-    """Call an activity until it answers with anything but a transient failure; the last failure is the answer then.
+    """Call an activity until it returns anything but a transient failure; else return the last failure.
 
-    An activity whose turn it is not is asked again, for as long as ``limit`` at most. With ``cancel`` a cancellation
-    ends the waiting, but not an activity that is at work.
+    An activity whose turn it is not is called again, for ``limit`` at most. With ``cancel`` a cancellation ends the
+    waiting, but not a running activity.
     """
     attempt, crashes, waits = 1, 0, 0
     began = context.current_utc_datetime

@@ -1,6 +1,6 @@
 """Runs a load in this process, without a Functions host: what `hygge go` does.
 
-What ends with the process is the orchestration's memory. The tables are as safe as ever: the next load goes on from
+What ends with the process is the orchestration's memory. The tables are as safe as ever: the next load continues from
 their landing state.
 """
 
@@ -28,10 +28,10 @@ from hygge_engine.telemetry import Telemetry, telemetry_of_process
 
 _log = logging.getLogger(__name__)
 
-# The events that tell a cancelled load to wait for nobody, in the order in which they come: `HasteSignal`.
+# The events that tell a cancelled load to stop waiting, in the order in which they come: `HasteSignal`.
 _HASTE = ("let_go", "leave")
 
-# So much processor time is work; waiting for an answer, and showing that, takes a tenth of it in a second.
+# This much processor time counts as work; waiting for a response, and showing that, takes a tenth of it in a second.
 BUSY_SECONDS = 0.25
 
 
@@ -47,7 +47,7 @@ class Observer(Protocol):
         ...
 
     def entity_ended(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
-        """The entity's last answer: a `SliceResult` as JSON, keys with default values left out."""
+        """The entity's last result: a `SliceResult` as JSON, keys with default values left out."""
         ...
 
 
@@ -81,9 +81,10 @@ class _LocalWatch:
 
 
 class LocalLoad:
-    """One load in this process. ``on_slice`` is told of every answer of an entity, not only of the last, and
+    """One load in this process. ``on_slice`` receives every result of an entity, not only the last, and
     ``on_unsettled`` why the journal could not be written yet; both are called like the observer. ``unreachable`` has
-    the errors of entities, by id, whose sources are known not to answer: they fail at once, for somebody is waiting."""
+    the errors of entities, by id, whose sources are known not to respond: they fail at once, because a user is
+    waiting."""
 
     def __init__(
         self,
@@ -133,11 +134,12 @@ class LocalLoad:
         self._context.raise_event(CANCEL_EVENT)
 
     def hurry(self, silent_journals: Collection[str]) -> bool:
-        """Tell a cancelled load that it waits for somebody silent: its tables are given up against their own slices
-        then, and the next time it settles as it stands, without the entities (by id) whose journals are silent as well.
+        """Tell a cancelled load that it waits for a silent service: its tables are then released without waiting for
+        their slices, and with the next call it ends as it is, without the entities (by id) whose journals are silent as
+        well.
 
-        The threads that hang are left, so the process has to end soon after `run`. False where nothing is left that the
-        load could do without. Safe from any thread.
+        The threads that hang are abandoned, so the process has to end soon after `run`. Returns False where nothing is
+        left that the load could skip. Safe from any thread.
         """
         try:
             event = self._haste.pop(0)
@@ -152,7 +154,7 @@ class LocalLoad:
 
     @property
     def is_hung(self) -> bool:
-        """Whether a thread still works that nobody waits for."""
+        """Whether an abandoned thread still works."""
         return self._context.is_busy
 
     @property
@@ -161,7 +163,7 @@ class LocalLoad:
         return self._settling
 
     def silence_seconds(self) -> float:
-        """Seconds since a batch was read, a request answered or work of our own done, the last of these."""
+        """Seconds since the last batch that was read, response that was received or work of our own."""
         used = time.process_time()
         if used - self._used >= BUSY_SECONDS:
             self._used, self._moved = used, time.monotonic()
@@ -199,7 +201,7 @@ class LocalLoad:
         answer = self._activities.settle_load({**input_, "silent_journals": [*self._silent_journals]})
         self._settling = False
         if self._hurried:
-            answer = {**answer, "transient": False}  # nobody waits for another attempt
+            answer = {**answer, "transient": False}  # no other attempt is waited for
         if answer.get("transient"):
             self._context.post(lambda: self._on_unsettled(answer["message"], answer["error"]))
         return answer

@@ -25,7 +25,7 @@ class PlannedEntity(BackfillBounds):
     """One entity of a plan.
 
     ``connection`` is the one whose pool its activities draw from, empty where they need none; one activity takes
-    ``connections_at_once`` of it, and ``connections_at_most`` where nobody else wants them.
+    ``connections_at_once`` of it, and ``connections_at_most`` where no other activity needs them.
     """
 
     flow: str
@@ -38,7 +38,7 @@ class PlannedEntity(BackfillBounds):
 
 
 class Plan(TypedDict):
-    """What ``plan_load`` answers: no secret, no data. ``pools`` are the sizes of connections' pools by name."""
+    """What ``plan_load`` returns: no secret, no data. ``pools`` are the sizes of connections' pools by name."""
 
     status: Literal["planned"]
     settings_hash: str
@@ -104,7 +104,7 @@ class Summary(TypedDict):
     """The output of a load that has ended. Times in ISO 8601, UTC; ``duration`` in seconds.
 
     ``status`` in the journal's words; ``success``, ``fail``, ``skip`` and ``cancel`` count entities. ``journal`` is the
-    answer of ``settle_load``.
+    result of ``settle_load``.
     """
 
     load_id: str

@@ -1,4 +1,4 @@
-"""Where a project's loads are remembered: one place for each store location, shared by all entities that land there."""
+"""Where a project's loads are recorded: one place for each store location, shared by all entities that land there."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def places_of(project: Project, entities: Iterable[Entity]) -> dict[str, Journal
 
 
 def entities_at(project: Project, place: JournalPlace) -> list[Entity]:
-    """All entities whose runs are remembered in a place."""
+    """All entities whose runs are recorded in a place."""
     return [entity for entity in project.entities if place_of(project, entity).key == place.key]
 
 
 def journals_of(project: Project, entities: Iterable[Entity] | None = None) -> Journals:
-    """All that a project remembers, as one journal; only of some ``entities`` where these are given."""
+    """All that a project has recorded, as one journal; only of some ``entities`` where these are given."""
     chosen = project.entities if entities is None else entities
     return Journals([place.journal for place in places_of(project, chosen).values()])
 

@@ -52,7 +52,7 @@ class Totals:
 
 
 class LoadProgress:
-    """A load under way. ``answers`` are the last answers of the entities that will not run again."""
+    """A load under way. ``answers`` are the last results of the entities that will not run again."""
 
     def __init__(self, plan: Mapping[str, Any], started: datetime, on_ended: Callable[[EntityAnswer], None]) -> None:
         self.plan = {key: value for key, value in plan.items() if key != "entities"}
@@ -120,5 +120,5 @@ class LoadProgress:
 
 
 def _time_of(text: str | None, default: datetime) -> datetime:
-    """The moment that a slice's own clock says it ended, where it says so."""
+    """The time at which a slice ended by its own clock, where it has one."""
     return datetime.fromisoformat(text) if text else default

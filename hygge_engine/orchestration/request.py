@@ -1,4 +1,4 @@
-"""What somebody asks of a load: which flows and entities, how, and on whose behalf."""
+"""A request for a load: which flows and entities, how, and on whose behalf."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hygge_engine.project.models.settings import RunType
 
 # The values of `hygge_engine.project.models.settings.RunType`, which would bring the whole of pydantic with it: the
-# Functions host imports this module before it can answer the first request.
+# Functions host imports this module before it can serve the first request.
 RUN_TYPES = ("full_drop", "incremental")
 
 # The header of W3C Trace Context, version 00.
@@ -27,15 +27,14 @@ REQUESTED_BY_LIMIT_CHARACTERS = 200
 
 @dataclass(frozen=True)
 class LoadRequest:
-    """A load to be made.
+    """A load to be run.
 
-    ``flows`` and ``entities`` (``entity`` or ``flow.entity``) select; empty means all. ``run_type`` overrules the
+    ``flows`` and ``entities`` (``entity`` or ``flow.entity``) select; empty means all. ``run_type`` overrides the
     flows' own. ``window_from`` and ``window_to`` (empty: open) bound the watermark column of a backfill, both
     inclusive: its rows are read again, and the watermark stays where it is. ``coordinator_run_id`` names the load in
-    the journal; without it the orchestration's instance id does.
-    ``skip_reason`` is set where the load must only be remembered, not run. ``traceparent`` (W3C Trace Context) is the
-    caller's span, to which the load's trace links. ``requested_by`` is what the caller says of himself,
-    ``principal`` whom the platform has authenticated (empty: nobody).
+    the journal; without it the orchestration's instance id does. ``skip_reason`` is set where the load must only be
+    recorded, not run. ``traceparent`` (W3C Trace Context) is the caller's span, to which the load's trace links.
+    ``requested_by`` is what the caller claims to be, ``principal`` whom the platform has authenticated (empty: none).
     """
 
     flows: tuple[str, ...] = ()
@@ -100,7 +99,7 @@ def parse_request(body: Any, *, requested_by: str) -> LoadRequest:
 
 
 def usable_traceparent(header: str) -> str:
-    """The caller's header as it is, or nothing where it is none: that is no reason to refuse a load."""
+    """The caller's header as it is, or empty where it is not valid: that must not refuse a load."""
     return header if _TRACEPARENT.fullmatch(header) else ""
 
 

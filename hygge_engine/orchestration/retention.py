@@ -1,6 +1,6 @@
-"""Forgetting what is of use to nobody for long: histories of orchestrations, and what loads left that never settled.
+"""Removal of what is no longer of use: histories of orchestrations, and leftovers of loads that never ended.
 
-What a load did is in the journal. None of this is done by a load itself, which would stand in the way of others.
+What a load did is in the journal. None of this is done by a load itself, which would delay others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 # Progress files of a load that never settled are removed after this time: longer than any load runs.
 FORGOTTEN_AFTER = timedelta(days=7)
 
-# Before there was anything to forget.
+# Before there was anything to remove.
 BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -39,8 +39,8 @@ async def purge_histories(
     """Purge the orchestrations that have ended and began longer ago than ``options.history_retention``; returns how
     many.
 
-    The host goes through all of them by itself, however many there are; where it is interrupted, what is gone is gone,
-    and the next call goes on.
+    The host goes through all of them by itself, however many there are; where it is interrupted, the next call
+    continues.
     """
     project = await asyncio.to_thread(open_project)
     limit = now.astimezone(UTC) - timedelta(seconds=project.options.history_retention)
@@ -52,7 +52,7 @@ async def purge_histories(
 
 
 def sweep_progress(project: Project, entities: Sequence[Entity]) -> int:
-    """Remove the progress files of loads that never settled, where these entities are remembered; returns how many
+    """Remove the progress files of loads that never ended, where these entities are recorded; returns how many
     loads these were. A place that cannot be reached is left for the next time."""
     from hygge_engine.orchestration.places import places_of
 

@@ -71,7 +71,7 @@ def read_tick(schedule_status: Mapping[str, Any], *, past_due: bool, now: dateti
 
 
 def _last_tick(schedule_status: Mapping[str, Any], zone: tzinfo) -> datetime | None:
-    """When the timer fired last, as the host remembers it; None where it never has (.NET's first year)."""
+    """When the timer fired last, by the host's record; None where it never has (.NET's first year)."""
     text = str(schedule_status.get("Last") or "")
     if not text or text.startswith("0001-"):
         return None
@@ -80,7 +80,8 @@ def _last_tick(schedule_status: Mapping[str, Any], zone: tzinfo) -> datetime | N
 
 
 def _latest_occurrence(expression: str, moment: datetime) -> datetime | None:
-    """The last occurrence not after a moment, to the second; None for a schedule that is no NCRONTAB expression."""
+    """The last occurrence not after a timestamp, to the second; None for a schedule that is not an NCRONTAB
+    expression."""
     from cronsim import CronSim, CronSimError
 
     try:
@@ -99,7 +100,7 @@ def time_zone() -> tzinfo:
 def requests_of(
     project: Project, tick: Tick, running: Iterable[tuple[str, Mapping[str, Any]]], missed: Iterable[str] = ()
 ) -> list[LoadRequest]:
-    """The loads that a tick starts: one for the due flows that are free, one to remember those that are not.
+    """The loads that a tick starts: one for the due flows that are free, one to record those that are not.
 
     ``running`` are the loads under way: id and request of each. ``missed`` flows came due earlier, and their loads were
     never started.
@@ -139,8 +140,8 @@ async def start_due_loads(
 ) -> list[str]:
     """Start what a tick starts and return the loads' ids.
 
-    What came due is what nobody has served yet (`ticks`): a tick that dies before or in the midst of this is made up
-    for by the next one, and one that arrives twice starts nothing the second time.
+    What came due is what no tick has served yet (`ticks`): a tick that dies before or during this is made up for by the
+    next one, and one that arrives twice starts nothing the second time.
     """
     project = await asyncio.to_thread(open_project)
     file, served = await asyncio.to_thread(_read_served, project)

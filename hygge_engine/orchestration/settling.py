@@ -37,12 +37,11 @@ _ANSWER_FIELDS = frozenset(each.name for each in fields(SliceResult))
 def settle(project: Project, input_: SettleTask) -> Settled | NotSettled:
     """Write the journal rows of a load, then what follows from them.
 
-    Input: ``summary`` (`summary.summarize`), ``request``, ``results`` (the entities' last answers with their names),
-    ``attempt``, and in ``silent_journals`` the entities, by id, whose journals are known not to answer: those are not
-    tried. Nothing here depends on the time of the call, so that a second call writes the same rows. Answers ``settled``
-    with the number of rows and places and a ``message`` where somebody has to do something about a journal, or
-    ``failed`` with everything that went wrong; a place that fails, or hangs, does not keep the others from being
-    written.
+    Input: ``summary`` (`summary.summarize`), ``request``, ``results`` (the entities' last results with their names),
+    ``attempt``, and in ``silent_journals`` the entities, by id, whose journals are known not to respond: those are not
+    tried. Nothing here depends on the time of the call, so that a second call writes the same rows. Returns ``settled``
+    with the number of rows and places and a ``message`` where a journal needs attention, or ``failed`` with everything
+    that went wrong; a place that fails, or hangs, does not keep the others from being written.
     """
     summary = input_["summary"]
     load_id = summary["load_id"]
@@ -72,7 +71,7 @@ def settle(project: Project, input_: SettleTask) -> Settled | NotSettled:
 
 @dataclass
 class _Share:
-    """What one place remembers of a load of ``project``. ``mirrors`` are the mirrored databases that show its journal,
+    """What one place records of a load of ``project``. ``mirrors`` are the mirrored databases that show its journal,
     by address; ``is_full``: its journal has no room for more."""
 
     project: str
@@ -82,7 +81,7 @@ class _Share:
     is_full: bool = False
 
     def add_mirror_of(self, entity: Entity) -> None:
-        """Remember the mirrored database that an entity's store publishes the journal to, if it does."""
+        """Keep the mirrored database that an entity's store publishes the journal to, if it does."""
         if isinstance(entity.store, OpenMirroringSettings) and entity.store.mirror_journal:
             self.mirrors.setdefault(entity.store.mirror, entity.store)
 
@@ -102,7 +101,7 @@ class _Share:
 
 
 def retention_of(journals: Sequence[JournalSettings]) -> timedelta | None:
-    """How long the runs of flows are remembered that share a place: as long as the longest of them wants; None for
+    """How long the runs of flows that share a place are kept: the longest retention among them; None for
     ever."""
     wanted = [journal.retention for journal in journals]
     if None in wanted or not wanted:
@@ -113,8 +112,8 @@ def retention_of(journals: Sequence[JournalSettings]) -> timedelta | None:
 def compact_journals(
     project: Project, entities: Sequence[Entity], *, retention: timedelta | None = None
 ) -> Iterator[tuple[JournalPlace, Compaction]]:
-    """Fold and retire at once, in each place that these entities are remembered in and in its mirrors, instead of at
-    the next settle that has enough to fold. ``retention`` stands in place of what the settings say."""
+    """Fold and retire at once, in each place that these entities are remembered in and in its mirrors, instead of with
+    the next load that has enough to fold. ``retention`` replaces that of the settings."""
     for place in places_of(project, entities).values():
         share = _Share(project.name, place)
         members = entities_at(project, place)
@@ -128,7 +127,7 @@ def compact_journals(
 
 
 def _settle_share(project: Project, share: _Share, load_id: str) -> HyggeError | None:
-    """Write what one place has to remember. Returns what kept it from being written."""
+    """Write what one place has to record. Returns what kept it from being written."""
     place = share.place
     steps: list[Callable[[], object]] = [
         lambda: place.journal.append(load_id, share.rows),

@@ -11,8 +11,8 @@ CANCEL_EVENT = "cancel"
 
 
 class CancelSignal:
-    """The event that asks a load to stop. Whoever waits for anything else waits for ``waits_for`` beside it, and shows
-    the winner to `take`."""
+    """The event that asks a load to stop. Code that waits for anything else waits for ``waits_for`` beside it, and
+    passes the winner to `take`."""
 
     def __init__(self, context: Context) -> None:
         self._event = context.wait_for_external_event(CANCEL_EVENT)
@@ -31,8 +31,8 @@ class CancelSignal:
 
 
 class HasteSignal:
-    """Events, one after the other, by which somebody who waits for a cancelled load says that it waits for something
-    silent: with all but the last each entity gives up its table at once, with the last all settle as they stand."""
+    """Events, one after the other, that tell a cancelled load that it waits for a silent service: with all but the last
+    each entity releases its table at once, with the last all end as they are."""
 
     def __init__(self, events: Iterable[Task]) -> None:
         self._events = list(events)

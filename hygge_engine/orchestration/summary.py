@@ -14,7 +14,7 @@ from hygge_engine.orchestration.progress import LoadProgress
 # has it whole.
 SUMMARY_MESSAGE_LIMIT_CHARACTERS = 500
 
-# What a line has besides, where an answer has it.
+# What a line has besides, where a result has it.
 _OPTIONAL_KEYS: tuple[Literal["error", "hint", "expectations"], ...] = ("error", "hint", "expectations")
 
 

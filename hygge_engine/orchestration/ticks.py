@@ -1,8 +1,8 @@
 """What the timer has come to: a small file beside the journal, so that no tick is lost whose function dies.
 
 The file says until when the schedules are served, and which loads were started for them that may not have ended. It is
-written *before* the loads are started: whoever comes next starts those that never were. Nobody else can tell: the host
-remembers that a tick has fired, not what has come of it, and a listing of all orchestrations may end after a page.
+written *before* the loads are started: the next tick starts those that never were. Only this file shows that: the host
+records that a tick has fired, not its outcome, and a listing of all orchestrations may end after a page.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class TickFile:
             return None
 
     def write(self, served: Served, *, over: Served | None) -> None:
-        """Replace what was read; raises LakeConditionNotMet where somebody else has done so since.
+        """Replace what was read; raises LakeConditionNotMet where another process has done so since.
 
         Without ``over`` whatever is there is replaced.
         """
@@ -64,12 +64,12 @@ class TickFile:
         try:
             self._lake.put(self._path, data, if_match=over.etag if over else None)
         except LakeConditionNotMet:
-            if self._lake.read(self._path).data != data:  # else only our own answer was lost
+            if self._lake.read(self._path).data != data:  # else only our own response was lost
                 raise
 
 
 def tick_file_of(project: Project) -> TickFile | None:
-    """Where a project's ticks are remembered: with the loads of its first entity. None for a project without any."""
+    """Where a project's ticks are recorded: with the loads of its first entity. None for a project without any."""
     from hygge_engine.orchestration.places import place_of
 
     if not project.entities:

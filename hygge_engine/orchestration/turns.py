@@ -1,9 +1,9 @@
 """Whose turn it is to work in this process: loads of the schedule always find a place, others wait for theirs.
 
-The host runs a few activities at once and keeps no order between loads, so that a flood of loads would stand before one
-that has to be on time, and slices that wait for a silent source before those of every other. A load that is told to
-wait gives its place back at once and asks again. Nothing of this is kept anywhere: it dies with the process, and each
-process knows of its own work alone.
+The host runs a few activities at once and keeps no order between loads, so that a flood of loads would delay one that
+has to be on time, and slices that wait for a silent source before those of every other. A load that is told to wait
+gives its place back at once and asks again. Nothing of this is kept anywhere: it dies with the process, and each
+process sees its own work alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hygge_engine.orchestration.schedule import ID_PREFIX
 # How long after its last activity a scheduled load is taken to be under way, in seconds: longer than it pauses.
 AT_WORK_SECONDS = 60.0
 
-# How long after it was told to wait somebody is taken to be waiting still, in seconds: longer than it pauses.
+# How long a load that was told to wait counts as waiting, in seconds: longer than its pause.
 WAITING_SECONDS = 60.0
 
 # How soon one that has to wait asks again, in seconds, and after many times.
@@ -43,10 +43,10 @@ def activities_at_once(host_json: Path) -> int:
 
 
 class Turns:
-    """``at_once``: the activities that run at once; None where somebody else bounds them, and nobody waits.
+    """``at_once``: the activities that run at once; None where the host bounds them, and no load waits.
 
-    One place is left to the schedule, which planning or settling, one at a time, may have for the moment that either
-    takes: neither waits for slices. While a scheduled load is under way the slices of others have one place. A
+    One place is left to the schedule, which planning or settling, one at a time, may have for the short time that
+    either takes: neither waits for slices. While a scheduled load is under way the slices of others have one place. A
     connection that has places already gets no more before one that has none and waits. May be used by several threads.
     """
 
@@ -87,7 +87,7 @@ class Turns:
                     self._forget(load_id)
 
     def record_result(self, load_id: str, table: Table, *, busy: bool) -> None:
-        """A slice has answered. What a scheduled load finds busy nobody else begins before it."""
+        """A slice has ended. What a scheduled load finds busy no other load begins before it."""
         if not load_id.startswith(ID_PREFIX):
             return
         with self._lock:
@@ -133,7 +133,7 @@ class Turns:
 
 
 def wait_for_turn(waits: int = 0) -> dict[str, Any]:
-    """The answer of an activity whose turn it is not, after so many waits before this one."""
+    """The result of an activity whose turn it is not, after ``waits`` before this one."""
     pause = _jitter.uniform(0.5, 1.5) * min(PAUSE_LIMIT_SECONDS, PAUSE_SECONDS * 2 ** min(waits, 8))
     due = datetime.now(UTC) + timedelta(seconds=pause)
     return {"status": "continue", "waiting": True, "not_before": due.isoformat()}

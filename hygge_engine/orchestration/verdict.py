@@ -1,4 +1,4 @@
-"""What to do with an entity after one of its slices has answered: again, later, or settled."""
+"""What to do with an entity after one of its slices has ended: run again, later, or end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hygge_engine.orchestration.concurrency import EntityRunState
 from hygge_engine.orchestration.payloads import SliceAnswer
 
 # Transient failures in a row before an entity is given up. With the pauses of `hygge_engine.retry` that is most of a
-# minute of waiting between attempts, the time that Azure SQL takes to fail over; the next load goes on where this one
+# minute of waiting between attempts, the time that Azure SQL takes to fail over; the next load continues where this one
 # stopped.
 TRANSIENT_FAILURES_LIMIT = 8
 
@@ -20,7 +20,7 @@ TRANSIENT_FAILURES_LIMIT = 8
 # the next.
 FAILING_LIMIT_SECONDS = 30 * 60
 
-# Activities that ended without an answer, in a row. The host has redelivered each of them already if its worker died,
+# Activities that ended without a result, in a row. The host has redelivered each of them already if its worker died,
 # so a third one means that this entity kills workers (memory), and more attempts would take the other entities down
 # with it.
 CRASHES_LIMIT = 3
@@ -29,16 +29,16 @@ CRASHES_LIMIT = 3
 # because an orchestrator must replay.
 CRASH_PAUSE_SECONDS = 10.0
 
-# Answers in a row that report an unexpected exception: once more, because what nobody foresaw may still pass; a mistake
+# Results in a row that report an unexpected exception: once more, because it may still pass; a mistake
 # in the program will not.
 UNEXPECTED_LIMIT = 2
 
 # Slices in a row that neither get ahead nor name a time to come back. Taking over a table from a dead attempt costs one
-# or two of them; without a limit, two attempts that fence each other would go on for ever.
+# or two of them; without a limit, two attempts that fence each other would continue for ever.
 IDLE_SLICES_LIMIT = 20
 
 # Longest time of waiting in a row, whatever for: Fabric is given half an hour to drop a table, or what the settings
-# say. A reload that is given up here has kept what it had staged, and the next load goes on with it.
+# say. A reload that is given up here has kept what it had staged, and the next load continues with it.
 WAITING_LIMIT_SECONDS = 6 * 60 * 60
 
 # Times that an entity may begin again because what it had read in part has changed: a source that changes faster than
@@ -48,7 +48,7 @@ BEGINNINGS_LIMIT = 20
 # Pause between slices that did nothing, so that a fenced attempt does not take the table straight back.
 IDLE_PAUSE_SECONDS = 2.0
 
-# The ``error`` of an answer that reports an unexpected exception.
+# The ``error`` of a result that reports an unexpected exception.
 UNEXPECTED = "load.unexpected"
 
 CRASHED: SliceAnswer = {
@@ -62,7 +62,7 @@ _IDLE = f"{IDLE_SLICES_LIMIT} slices in a row made no progress; another load may
 _BEGUN_AGAIN = f"The source changed {BEGINNINGS_LIMIT} times while it was being read, each time before its end."
 
 
-# What an answer says where the entity is left without a table.
+# The message where the entity is left without a table.
 _GONE = (
     "The old table has been dropped and the new rows have not landed. It is gone until the next load continues, "
     "unless another load has restored it."
@@ -75,21 +75,21 @@ _HELD = "The table could not be released:"
 _FINISHED = "The load was cancelled while its staged rows took the old table's place, which was finished"
 
 
-# What a message says of the tries before it, wherever they were counted: within a verb, or here.
+# What a message says of the tries before it, wherever they were counted: within an operation, or here.
 ATTEMPTS = re.compile(r" \(tried \d+ times over \d+ s\)| Gave up after \d+ attempts in \d+ s\.")
 
 # What an answer says of the whole entity run: what it has landed, and how far it has come.
 _WHOLE: tuple[Literal["rows", "bytes", "files", "reached"], ...] = ("rows", "bytes", "files", "reached")
 
-# What an entity that lets go may have changed of what it had said before.
+# What an entity that releases its table may change of its result.
 _CHANGED_BY_RELEASE = (*_WHOLE, "watermark", "watermark_column", "watermark_type", "table_gone")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``answer`` settles the entity; without it the entity runs again, not before ``due`` where that is given.
+    """``answer`` ends the entity; without it the entity runs again, not before ``due`` where that is given.
 
-    With ``holding`` the entity may still own its table, and has to let go of it before it settles.
+    With ``holding`` the entity may still own its table, and has to release it before it ends.
     """
 
     answer: SliceAnswer | None = None

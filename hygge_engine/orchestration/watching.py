@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class FileWatch(ProgressWatch):
-    """A `ProgressWatch` whose last word is the slice's answer."""
+    """A `ProgressWatch` whose last report is the slice's result."""
 
     def __init__(self, project: Project, entity: Entity, task: SliceTask) -> None:
         self._files = place_of(project, entity).progress
@@ -27,7 +27,7 @@ class FileWatch(ProgressWatch):
         super().__init__(self._files, task.load_id, task.flow, task.entity)
 
     def answered(self, result: SliceResult) -> None:
-        """Keep the answer until the reports of the running slice have ended, so that none of them overwrites it."""
+        """Keep the result until the reports of the running slice have ended, so that none of them overwrites it."""
         self._answer = result
 
     def __exit__(

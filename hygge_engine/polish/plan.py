@@ -205,7 +205,7 @@ class _Planner:
         return found
 
     def _check_names(self, columns: Sequence[Landed]) -> None:
-        """Destinations do not tell upper from lower case; what the source itself has is left to them."""
+        """Destinations do not distinguish upper from lower case; what the source itself has is left to them."""
         seen: dict[str, Landed] = {}
         for each in columns:
             first = seen.setdefault(each.column.name.casefold(), each)

@@ -18,7 +18,7 @@ from hygge_engine.homes.base import Column, SourceSchema
 from hygge_engine.polish.values import strings_of, texts_of
 from hygge_engine.project.telling.problems import suggest
 
-# What to do about a column that is not kept exactly, where rows are told apart by it.
+# What to do about a column that is not kept exactly, where it is part of the key.
 BLURRED_HINT = (
     "Let it land with all its digits (as_text, for SQL Server), convert it in the home by a query, or name other "
     "columns: key_columns of the store."
@@ -130,7 +130,7 @@ class Polish:
         return keys
 
     def check_identity(self, keys: Sequence[str]) -> None:
-        """Raise KeyUnusable where two rows of the source may come to share the key that a store tells them apart by."""
+        """Raise KeyUnusable where two rows of the source may come to share the key by which a store identifies them."""
         inputs = self.inputs_of(keys)
         for column in self.source.columns:
             if column.name in inputs and column.blurs:

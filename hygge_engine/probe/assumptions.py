@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-# unknown: nothing was seen that tells, which is no proof.
+# unknown: nothing was seen either way, which is not a proof.
 Holds = Literal["yes", "no", "unknown"]
 
 _NOWHERE = "Do not load there: two loads that meet would lose or double rows."

@@ -1,7 +1,7 @@
 """Where a probe may act: its own folder and its own two schemas in an empty mirrored database, claimed by a document.
 
-A second probe, after one that died, finds the claim, removes what the first one left and goes on. Without a claim
-whatever is there is somebody else's.
+A second probe, after one that died, finds the claim, removes what the first one left and continues. Without a claim
+everything there is foreign.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SCHEMA = "hygge_probe"
 UNDERSCORE_SCHEMA = "__hygge_probe"
 SCHEMAS = (SCHEMA, UNDERSCORE_SCHEMA)
 
-# What a claim that nobody renews is worth. A probe renews it every half minute.
+# How long a claim that is not renewed stays valid. A probe renews it every half minute.
 CLAIM_SECONDS = 120.0
 RENEWAL_SECONDS = 30.0
 
@@ -178,7 +178,7 @@ class Ground:
                 self._wire.delete(entry.path)
 
     def _delete_folder(self, path: str) -> None:
-        """Delete a folder, with patience for Fabric, which may be reading it. Raises LakeConflict."""
+        """Delete a folder, with retries while Fabric reads it. Raises LakeConflict."""
         for attempt in range(DELETE_ATTEMPTS):
             response = self._wire.delete_directory(path)
             if response.done or response.status == 404:

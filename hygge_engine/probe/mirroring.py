@@ -32,7 +32,7 @@ STATUS_SECONDS = 180.0
 FIRST_POLL_SECONDS = 0.5
 LONGEST_POLL_SECONDS = 5.0
 
-# How long nothing has to happen before it is taken for granted: so many times as the first table took to show.
+# How long nothing has to happen before it counts as proof: a multiple of the time that the first table took to show.
 STILL_FACTOR = 4
 STILL_POLLS = 6
 
@@ -44,7 +44,7 @@ type _Until = Callable[[TableStatus | None], bool]
 
 @dataclass(frozen=True)
 class Wait:
-    """What a case waits for: a status of its table, for so many seconds at most."""
+    """What a case waits for: a status of its table, for a number of seconds at most."""
 
     table: ProbeTable
     until: _Until
@@ -93,7 +93,7 @@ class Mirroring:
         self._silent_since = time.monotonic()
 
     def statuses(self) -> list[TableStatus] | None:
-        """What Fabric says of its tables now; None where nobody can tell."""
+        """What Fabric says of its tables now; None where it is unknown."""
         try:
             if self._settings.fabric_api_url:
                 self._wire.allowance.spend()
@@ -430,10 +430,10 @@ class Mirroring:
 
 
 class _NoStatusError(Exception):
-    """Nobody tells how tables are doing."""
+    """There is no status of tables."""
 
 
-# Which assumptions a case settles, for when it ends early.
+# Which assumptions a case decides, for when it ends early.
 _OF_CASE = {
     "rows": (
         *("landing_rename", "shows", "status_told", "status_file", "names_as_spelt", "readable", "upserts"),
@@ -450,7 +450,7 @@ _OF_CASE = {
 
 
 def _applied(rows: int) -> _Until:
-    """Until Fabric has counted so many changes of a table."""
+    """Until Fabric has counted a number of changes of a table."""
     return lambda status: status is not None and status.rows >= rows
 
 

@@ -24,7 +24,7 @@ CLEANING_REQUESTS = 300
 
 
 class Probe:
-    """All assumptions on one mirrored database. ``say`` is told what is being waited for."""
+    """All assumptions on one mirrored database. ``say`` receives what is being waited for."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Probe:
 
     @property
     def silence_seconds(self) -> float:
-        """Seconds since the lake last answered."""
+        """Seconds since the last response of the lake."""
         return self._wire.silence_seconds()
 
     def run(self) -> Generator[Finding]:

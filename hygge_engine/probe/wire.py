@@ -1,5 +1,5 @@
-"""Single requests to a lake and what is answered to each: the same requests that the engine sends, without its way of
-making good what a service does otherwise."""
+"""Single requests to a lake and the response to each: the same requests that the engine sends, without its workarounds
+for other services."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Listed:
 
 
 class Wire:
-    """One filesystem, request by request. Every verb returns the response, whatever it is.
+    """One filesystem, request by request. Every operation returns the response, whatever it is.
 
     Raises LakeUnavailable where there is none, LakeDenied where the credential is refused, Spent.
     """
@@ -218,7 +218,7 @@ class Wire:
                 return self._answer(error.status_code, str(getattr(code, "value", code) or error.reason or ""), b"")
             except AzureError as error:
                 raise lake_error(error, verb, path, self.url) from error
-            except ValueError as error:  # the SDK's, about an answer that is not the part of the file that was wanted
+            except ValueError as error:  # the SDK's, about a response that is not the part of the file that was wanted
                 raise LakeError(
                     f"cannot {verb} {path} in {self.url}: the response does not match the request"
                 ) from error

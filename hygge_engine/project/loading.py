@@ -1,5 +1,5 @@
 """Loads a project: its files are read and expanded, entities inherit, sections are validated, everything is checked
-together, and a project is assembled, or all that is wrong is told at once."""
+together, and a project is assembled, or every problem is reported at once."""
 
 from __future__ import annotations
 

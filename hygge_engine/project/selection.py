@@ -13,7 +13,7 @@ from hygge_engine.project.models.schedule import is_due
 from hygge_engine.project.models.settings import RunType
 from hygge_engine.project.telling.problems import suggest_few
 
-# Unknown names that are told one by one.
+# Unknown names that are listed one by one.
 UNKNOWN_LIMIT = 100
 
 

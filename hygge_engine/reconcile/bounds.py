@@ -1,4 +1,4 @@
-"""Which rows can be compared while the source goes on changing: those that were not touched since the last load."""
+"""Which rows can be compared while the source keeps changing: those that were not touched since the last load."""
 
 from __future__ import annotations
 

@@ -28,12 +28,12 @@ Floats = Literal["all", "without NaN", "finite"]
 
 _NANOSECONDS_PER_MICROSECOND = 1_000
 
-# Told apart from the hashes of values.
+# Distinct from the hashes of values.
 _NO_VALUE_SEED = 0x5EED
 
 
 class Canonical(NamedTuple):
-    """A column's values, and the text that is no value of its type (None where there can be none)."""
+    """A column's values, and the text that is not a value of its type (None where there can be none)."""
 
     value: pl.Expr
     rest: pl.Expr | None = None

@@ -52,7 +52,7 @@ _WAIT = "Wait for Fabric, then compare again; `hygge doctor` shows what it says.
 def reconcile(
     project: Project, entity: Entity, watch: ComparisonObserver, *, counts_only: bool = False, all_rows: bool = False
 ) -> Reconciliation:
-    """Compare an entity's source with its destination; what goes wrong is part of the answer.
+    """Compare an entity's source with its destination; what goes wrong is part of the result.
 
     ``counts_only`` compares numbers of rows; ``all_rows`` takes in what has changed since the last load, too.
     """
@@ -69,16 +69,16 @@ def reconcile(
 
 
 def not_compared(entity: Entity, error: HyggeError) -> Reconciliation:
-    """The answer where a side cannot be asked, and why."""
+    """The result where a side cannot be read, and why."""
     return Reconciliation(entity.flow, entity.name, "failed", message=error.message, hint=error.hint, error=error.code)
 
 
 @dataclass(frozen=True)
 class _Task:
-    """A comparison of one entity, tried again while somebody writes to the table.
+    """A comparison of one entity, tried again while the table is written to.
 
-    That rows differ is said of one moment only: the destination had applied all that had landed before its rows were
-    read, and neither it nor what had landed was another one afterwards. Equal rows need no such proof.
+    A difference is only reported for one point in time: the destination had applied all that had landed before its rows
+    were read, and neither it nor what had landed had changed afterwards. Equal rows need no such proof.
     """
 
     project: Project
@@ -108,7 +108,8 @@ class _Task:
     def _attempt(
         self, found: Reconciliation, destination: Destination[Any], state: LandingState, *, is_last: bool
     ) -> Reconciliation | None:
-        """Compare once; None where somebody wrote meanwhile or reading broke off, unless it is the last attempt."""
+        """Compare once; None where the table was written to meanwhile or reading broke off, unless it is the last
+        attempt."""
         readers = destination.read_back()
         pending = call_with_retries(lambda: readers.pending(state))
         version = readers.version()
@@ -151,7 +152,7 @@ class _Task:
 
 
 class _Reading:
-    """Passes on what has been read, and remembers whether anything was: a file that changes in the midst, or a
+    """Passes on what has been read, and notes whether anything was: a file that changes during the read, or a
     connection that breaks, is worth another attempt, a server that is not there is not."""
 
     def __init__(self, watch: ComparisonObserver) -> None:
@@ -289,7 +290,7 @@ class _Comparison:
         return replace(found, examples=found_rows, hint=hint)
 
     def _remedy(self, difference: Difference, span: Span) -> str:
-        """How to mend what differs."""
+        """How to repair what differs."""
         bounds = span.bounds if self._entity.store.upserts() and not difference.counts["extra"] else None
         if bounds:
             return _LOAD_AGAIN.format(self._entity.id, *bounds)

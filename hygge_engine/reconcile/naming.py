@@ -86,7 +86,7 @@ class Span:
 def examples(
     named: Mapping[int, Kind], source: Finder, destination: Finder, columns: Sequence[str]
 ) -> tuple[Example, ...]:
-    """The rows that were found; one that is the same by now, because somebody has just changed it, is left out."""
+    """The rows that were found; one that is equal by now, because it has just changed, is left out."""
     rows: list[Example] = []
     for hash_, kind in named.items():
         there, here = source.found.get(hash_), destination.found.get(hash_)

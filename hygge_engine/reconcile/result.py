@@ -68,7 +68,7 @@ class ComparisonObserver(Protocol):
 
 
 class Unwatched:
-    """Nobody watches."""
+    """Without a watcher."""
 
     def read(self, side: Side, rows: int) -> None:
         return

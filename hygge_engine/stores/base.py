@@ -1,4 +1,4 @@
-"""What a store promises: a table where rows settle, staged first and made visible once, by one landing state."""
+"""What a store promises: a table where rows land, staged first and made visible once, by one landing state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Wait(NamedTuple):
 
 
 class RowWriter(Protocol):
-    """Takes batches of one schema and stages them where nobody reads them. Bounded memory; not thread-safe."""
+    """Takes batches of one schema and stages them where no reader sees them. Bounded memory; not thread-safe."""
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Hand a batch over; may block while earlier ones are being written, and raise what writing them raised."""
@@ -48,8 +48,9 @@ class RowWriter(Protocol):
 
 @dataclass(frozen=True)
 class Adoption:
-    """What taking a table over would mean: ``found`` is what is there, ``replaced`` what the next full_drop takes away,
-    ``kept`` what stays, ``then`` how loads go on; all for people. ``confirm`` writes the landing state that says so."""
+    """What taking a table over would mean: ``found`` is what is there, ``replaced`` what the next full_drop removes,
+    ``kept`` what stays, ``then`` how loads continue; all for people. ``confirm`` writes the landing state that says
+    so."""
 
     name: str
     found: str
@@ -114,9 +115,9 @@ class ReadBack(ABC):
         """
 
     def version(self) -> str:
-        """What readers see just now, under a name that nothing else ever had; empty where the store keeps no versions.
+        """A unique name of the version that readers see now; empty where the store keeps no versions.
 
-        To be asked before and after rows are read: the same name means that nobody has written between.
+        Call it before and after rows are read: the same name means that nothing was written between.
         """
         return ""
 
@@ -129,9 +130,9 @@ class Destination[L: TableLease](ABC):
     """One table of a store. A third party's store subclasses this, or one of the bases built on it.
 
     ``schema_name`` (empty where the store has none) and ``table_name`` name it in the schema manifest. ``key_columns``
-    are those that the settings name. ``merges`` tells whether a row that lands again replaces the one with its key;
+    are those that the settings name. ``merges`` says whether a row that lands again replaces the one with its key;
     where it does not, each version of a row lands once. ``needs_key`` refuses increments of a source without a key.
-    ``names`` says which columns it can bear. ``L`` is the kind of hold that the store has on its tables.
+    ``names`` says which columns it can hold. ``L`` is the kind of hold that the store has on its tables.
     """
 
     schema_name: str = ""
@@ -150,15 +151,15 @@ class Destination[L: TableLease](ABC):
         self.names.check(columns, landed)
 
     def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
-        """Look at the place where rows of ``schema`` are to settle, before the first of them is read.
+        """Examine the place where rows of ``schema`` will land, before the first of them is read.
 
-        Returns what is there, has not been written by the engine, and stays. Raises NotOurs where the engine would have
-        to add to it or replace it, LandingBroken where what it has written is no longer as it was.
+        Returns what is there, was not written by the engine, and stays. Raises NotOurs where the engine would have to
+        add to it or replace it, LandingBroken where what it has written is no longer as it was.
         """
         return []
 
     def states(self) -> StateStore:
-        """Where the landing state is kept. Raises StoreError where the store does not tell."""
+        """Where the landing state is kept. Raises StoreError where the store does not say."""
         raise StoreError(f"{self.table_name} cannot be handed over: its store does not say where its state is kept")
 
     def claim(self) -> Claim | None:
@@ -222,5 +223,5 @@ class Destination[L: TableLease](ABC):
         return None
 
     def read_back(self) -> ReadBack:
-        """The table as its readers see it. Raises NotReadable where a store cannot tell."""
+        """The table as its readers see it. Raises NotReadable where a store cannot be read back."""
         raise NotReadable(f"the table {self.table_name} cannot be read back: its store only takes rows")

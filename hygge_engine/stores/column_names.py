@@ -1,4 +1,4 @@
-"""Which names of columns a destination can bear, found before the first row, not by whatever refuses them later."""
+"""Which column names a destination can hold, checked before the first row instead of when a write is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DELTA_REFUSED = " ,;{}()\n\t="
 
 @dataclass(frozen=True)
 class ColumnNames:
-    """Which names of columns a destination can bear: none with one of ``refused`` in it or longer than ``longest``
+    """Which column names a destination can hold: none with one of ``refused`` in it or longer than ``longest``
     characters, none that is ``taken``, no two that differ in case alone, unless it is ``case_sensitive``, and no more
     than ``most`` (0: any number). ``where`` is what refuses them, for messages."""
 

@@ -25,7 +25,7 @@ _REFUSED_IN_LAKES = re.compile(r"%[0-9A-Fa-f]{2}|\s")
 
 _QUERY = re.compile(r"\?[^\s\"')]+")
 
-# The package draws its errors as a tree, in colour, with a report of its own retries and the service's whole answer.
+# The package draws its errors as a tree, in colour, with a report of its own retries and the service's whole response.
 _DRAWING = re.compile(r"\x1b\[[0-9;]*m|↳")
 _ATTEMPTS = re.compile(r"Error performing \S+ \S+ in .*? - ")
 _ANSWER = re.compile(r"<\?xml.*?(?:<Code>([^<]*)</Code>.*|$)", re.DOTALL)
@@ -66,7 +66,7 @@ class DeltaLocation(NamedTuple):
 
 
 class DeltaReadBack(ReadBack):
-    """A Delta table that somebody merges rows into, deletion vectors included; in no order."""
+    """A Delta table that rows are merged into, deletion vectors included; in no order."""
 
     def __init__(self, location: DeltaLocation, folder: str, *, keeps_versions: bool = False) -> None:
         self.keeps_versions = keeps_versions
@@ -99,7 +99,7 @@ class DeltaReadBack(ReadBack):
             yield from pa.RecordBatchReader.from_stream(query)
 
     def _opened(self) -> DeltaTable | None:
-        """The version that was found first, opened anew: a token lasts for an hour."""
+        """The version that was found first, opened again: a token lasts for an hour."""
         if self._found and self._version is None:
             return None
         table = open_table(self.location, self._folder, self._version)

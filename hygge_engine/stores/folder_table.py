@@ -1,7 +1,6 @@
 """A table that is a folder of numbered files in a lake: what every store of files shares.
 
-Whatever is in the folder and has another name than the landing state gives its files is somebody else's, and is never
-touched.
+Whatever is in the folder and has another name than the landing state gives its files is foreign, and is never touched.
 """
 
 from __future__ import annotations
@@ -45,18 +44,18 @@ class Places:
 
     @property
     def journal(self) -> str:
-        """The folder of everything that is ours."""
+        """The folder of everything that is the engine's."""
         return self.state.rsplit("/", 3)[0]
 
     @property
     def entity(self) -> str:
-        """``flow.entity``, as the landing state's path tells it."""
+        """``flow.entity``, as in the landing state's path."""
         flow, name = self.state.removesuffix(".json").split("/")[-2:]
         return f"{flow}.{name}"
 
 
 def places_of(folder: str, journal: str, flow: str, entity: str) -> Places:
-    """The places of an entity's table; ``journal`` is the folder of everything that is ours."""
+    """The places of an entity's table; ``journal`` is the folder of everything that is the engine's."""
     return Places(folder, f"{journal}/landing/{flow}/{entity}.json", f"{journal}/staging/{flow}/{entity}")
 
 
@@ -101,7 +100,7 @@ class FolderTable(Destination[LakeTableLease]):
         return lease.attach()
 
     def check_history(self, lease: LakeTableLease) -> None:
-        """Raises LandingBroken where the state and the folder tell different stories."""
+        """Raises LandingBroken where the state and the folder disagree."""
         if lease.state.has_history and self._folder() is None:
             raise LandingBroken(
                 f"the table's folder {self.places.folder} is missing, though {lease.state.next_sequence - 1} "
@@ -110,7 +109,7 @@ class FolderTable(Destination[LakeTableLease]):
             )
 
     def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
-        """An increment of a table of ours looks at nothing: it adds files under names that nobody has."""
+        """An increment of the engine's table checks nothing: it adds files under unused names."""
         folder = self.places.folder
         self._check_is_no_link()
         if not state.owns(folder):
@@ -120,7 +119,7 @@ class FolderTable(Destination[LakeTableLease]):
         return self._strangers(state) if reload else []
 
     def adopt(self) -> Adoption:
-        """The files that bear the names of ours become the table's; all others stay somebody else's."""
+        """The files that have the engine's names become the table's; all others stay foreign."""
         state, unreadable = self.state_to_replace()
         self._check_is_not_ours(state)
         entries = bounded(self.lake.list(self.places.folder), self.places.folder)
@@ -139,7 +138,7 @@ class FolderTable(Destination[LakeTableLease]):
         )
 
     def claimed(self, name: str) -> bool:
-        """Whether a file of this name could be one of ours, whatever the landing state says."""
+        """Whether a file of this name could be the engine's, whatever the landing state says."""
         return False
 
     def state_of(self, files: Sequence[PathInfo]) -> LandingState:
@@ -191,7 +190,7 @@ class FolderTable(Destination[LakeTableLease]):
         return self.landed_paths(state) | set(state.left_over)
 
     def _check_is_no_link(self) -> None:
-        """Raises NotOurs where the folder is a link: another folder's files may bear the names of ours."""
+        """Raises NotOurs where the folder is a link: another folder's files may have the engine's names."""
         info = self.lake.info(self.places.folder)
         if info is not None and info.link:
             raise NotOurs(
@@ -215,7 +214,8 @@ class FolderTable(Destination[LakeTableLease]):
             raise LandingBroken(where, hint=NOTHING_TO_HAND_OVER)
 
     def _check_unclaimed(self) -> None:
-        """Raises NotOurs where the folder, of which nothing is ours, is not empty, or there can be no landing state."""
+        """Raises NotOurs where the folder, in which nothing is the engine's, is not empty, or there can be no landing
+        state."""
         folder, journal = self.places.folder, self.places.journal
         kept = self.lake.info(journal)
         if kept is not None and not kept.is_directory:
@@ -240,7 +240,7 @@ class FolderTable(Destination[LakeTableLease]):
         )
 
     def _strangers(self, state: LandingState) -> list[str]:
-        """What is in the folder and is not ours; it stays there."""
+        """What is foreign in the folder; it stays there."""
         ours = self._ours(state)
         others = named(entry for entry in self.lake.list(self.places.folder) if entry.path not in ours)
         return [f"in {self.places.folder}, not by this engine, and left there: {others}"] if others else []
@@ -257,7 +257,7 @@ class FolderTable(Destination[LakeTableLease]):
         return NOT_OURS_HINT.format(self.places.entity)
 
     def _folder(self) -> PathInfo | None:
-        """The table's folder; its parent's listing decides where a service does not answer HEAD for folders."""
+        """The table's folder; its parent's listing decides where a service does not support HEAD for folders."""
         found = self.lake.info(self.places.folder)
         if found is not None:
             return found

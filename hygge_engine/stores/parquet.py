@@ -21,7 +21,7 @@ DICTIONARY_BYTES = 128 * 1024
 # them would be copies for nothing, of a whole value each.
 LARGE_VALUE_BYTES: Final = 1024
 
-# What a page should hold. The writer looks at it only after so many rows, by default 1,024 whatever their length.
+# What a page should hold. The writer checks it only after a number of rows, by default 1,024 whatever their length.
 _PAGE_BYTES: Final = 1024 * 1024
 _ROWS_BETWEEN_PAGES: Final = 1024
 

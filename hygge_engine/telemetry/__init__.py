@@ -1,4 +1,4 @@
-"""What a load tells the outside: traces and metrics by OpenTelemetry, lineage by OpenLineage, ids in the log.
+"""What a load reports: traces and metrics by OpenTelemetry, lineage by OpenLineage, ids in the log.
 
 Nothing here is needed for a load, and nothing here may fail one. Without settings nothing is sent, nothing is imported
 and nothing is waited for (``docs/telemetry.md``).

@@ -1,4 +1,4 @@
-"""What is known of a load that has ended, whoever is told of it: log, traces, metrics, lineage."""
+"""What is known of a load that has ended, for log, traces, metrics and lineage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hygge_engine.plain_text import counted
 @dataclass(frozen=True)
 class EntityRun:
     """One entity's part in a load. ``status`` in the journal's words; ``started`` is None where it never began.
-    ``lag_seconds``: how far the watermark is behind the run's end, None where it is no time."""
+    ``lag_seconds``: how far the watermark is behind the run's end, None where it is not a time."""
 
     entity_run_id: str
     flow: str
@@ -46,8 +46,8 @@ class EntityRun:
 
 @dataclass(frozen=True)
 class LoadRun:
-    """A load that has ended. ``requested_by`` is what the caller says of himself, ``principal`` whom the platform has
-    authenticated (empty: nobody)."""
+    """A load that has ended. ``requested_by`` is what the caller claims to be, ``principal`` whom the platform has
+    authenticated (empty: none)."""
 
     load_id: str
     status: str
@@ -71,7 +71,7 @@ class LoadRun:
 
 
 def load_run_of(summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> LoadRun:
-    """From what ``settle_load`` is given: the summary (`summary.summarize`) and the entities' last answers."""
+    """From what ``settle_load`` is given: the summary (`summary.summarize`) and the entities' last results."""
     return LoadRun(
         load_id=summary["load_id"],
         status=summary["status"],
@@ -86,7 +86,7 @@ def load_run_of(summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
 
 
 def entity_run_of(answer: Mapping[str, Any]) -> EntityRun:
-    """From an entity's last answer (`SliceResult`, keys with default values left out) with the plan's names for it."""
+    """From an entity's last result (`SliceResult`, keys with default values left out) with the plan's names for it."""
     finished = _time(answer.get("finished"))
     return EntityRun(
         entity_run_id=answer["entity_run_id"],

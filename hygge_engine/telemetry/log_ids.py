@@ -23,7 +23,7 @@ from hygge_engine.plain_text import lines_of, one_line
 
 _IDS: ContextVar[Mapping[str, str] | None] = ContextVar("hygge_log_ids", default=None)
 
-# Lines of ours begin with the name of the package.
+# The engine's lines begin with the name of the package.
 _OURS = "hygge_engine"
 
 

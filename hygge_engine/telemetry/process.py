@@ -98,7 +98,7 @@ def signals_to(
             "service.instance.id": environment.get(INSTANCE_ID) or f"{socket.gethostname()}-{os.getpid()}",
         }
     )
-    # Not at exit: a receiver that does not answer would hold the process; every load ends with a flush.
+    # Not at exit: a receiver that does not respond would hold the process; every load ends with a flush.
     tracers = TracerProvider(resource=resource, id_generator=ChosenIds(), shutdown_on_exit=False)
     for exporter in spans:
         tracers.add_span_processor(BatchSpanProcessor(exporter))

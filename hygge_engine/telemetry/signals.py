@@ -24,10 +24,10 @@ from hygge_engine.telemetry import names
 from hygge_engine.telemetry.facts import EntityRun, LoadRun
 from hygge_engine.telemetry.trace_ids import context_below, entity_span_id, load_span_id, trace_id_of
 
-# How long the end of a load waits until what it told is sent. Longer would cost every load of a dead receiver.
+# How long the end of a load waits until its report is sent. Longer would cost every load of a dead receiver.
 FLUSH_SECONDS = 2.0
 
-# The text of an exception may hold anything; failures that may be told are values.
+# The text of an exception may hold anything; failures that may be reported are values.
 _WITHOUT_EXCEPTIONS: dict[str, Any] = {"record_exception": False, "set_status_on_exception": False}
 
 # The trace and span that the next span of this thread is given.
@@ -134,7 +134,7 @@ class Signals:
         self._load_duration.record(_seconds(load.started, load.finished), {names.STATUS: load.status})
 
     def flush(self) -> None:
-        """Send what has been told, but wait no longer than `FLUSH_SECONDS`; the rest is sent later or never."""
+        """Send what has been reported, but wait no longer than `FLUSH_SECONDS`; the rest is sent later or never."""
         flushing = threading.Thread(target=self._flush, name="hygge-telemetry-flush", daemon=True)
         flushing.start()
         flushing.join(FLUSH_SECONDS)

@@ -1,4 +1,4 @@
-"""`Telemetry`: the few places where a load tells what it does, whoever listens."""
+"""`Telemetry`: the few places where a load reports what it does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class Told(Protocol):
-    """A slice under way, to be told of its answer."""
+    """A slice under way, which receives its result."""
 
     def __call__(self, result: SliceResult, /) -> None: ...
 
@@ -39,7 +39,7 @@ class Telemetry:
 
     @contextmanager
     def slice(self, task: SliceTask) -> Iterator[Told]:
-        """Around an activity's work on a slice; call what it gives with the answer."""
+        """Around an activity's work on a slice; call what it yields with the result."""
         with logging_ids_of(task):
             if (signals := self._signals) is None:
                 yield _nobody
@@ -62,7 +62,7 @@ class Telemetry:
             _safely(lambda: lineage.record_load(project, load_run_of(summary, results)))
 
     def flush(self) -> None:
-        """Send what has been told, within a few seconds at most."""
+        """Send what has been reported, within a few seconds at most."""
         if self._signals is not None:
             self._signals.flush()
         if self._lineage is not None:
@@ -70,7 +70,7 @@ class Telemetry:
 
 
 def _safely(tell: Callable[[], None]) -> None:
-    """Whatever is wrong with what is told, the load is not."""
+    """A fault in a report must not fail the load."""
     try:
         tell()
     except Exception:  # noqa: BLE001 - the border between a load and who looks at it

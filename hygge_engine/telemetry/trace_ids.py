@@ -54,5 +54,5 @@ def in_trace_of(load_id: str) -> Iterator[None]:
 
 
 def _number(text: str, size: int) -> int:
-    # Zero is no id (W3C Trace Context); no text that hashes to it is known.
+    # Zero is not an id (W3C Trace Context); no text that hashes to it is known.
     return int.from_bytes(hashlib.sha256(f"hygge/{text}".encode()).digest()[:size])

@@ -1,4 +1,4 @@
-"""Bounds of a window as somebody wrote them: read strictly, and kept to the last digit or refused, never cut."""
+"""Bounds of a window as they were written: read strictly, and kept to the last digit or refused, never cut."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NO_MOMENT = "Write a date or time in ISO 8601: 2024-01-31, 2024-01-31T12:00:00.
 
 @dataclass(frozen=True)
 class Moment:
-    """A date or time that somebody wrote: whole seconds without an offset, the digits of the fraction without zeros at
+    """A date or time as it was written: whole seconds without an offset, the digits of the fraction without zeros at
     its end, and the offset from UTC where one was written."""
 
     whole: datetime
@@ -45,12 +45,13 @@ class Moment:
         return bool(self.fraction) or self.whole.time() != datetime.min.time()
 
     def in_utc(self) -> datetime:
-        """Whole seconds in UTC, without an offset; a moment without one is taken to be in UTC. Raises OverflowError."""
+        """Whole seconds in UTC, without an offset; a timestamp without one is taken to be in UTC. Raises
+        OverflowError."""
         return self.whole - (self.offset or timedelta(0))
 
 
 def with_digits(whole: datetime, fraction: str, digits: int) -> str:
-    """ISO 8601 with exactly so many digits of a second."""
+    """ISO 8601 with exactly ``digits`` digits of a second."""
     return whole.isoformat(timespec="seconds") + (f".{fraction.ljust(digits, '0')}" if digits else "")
 
 
@@ -60,7 +61,7 @@ def shown(text: str) -> str:
 
 
 def moment(text: str) -> Moment:
-    """Raises BoundUnusable where the text is no date or time."""
+    """Raises BoundUnusable where the text is not a date or time."""
     match = _MOMENT.fullmatch(text.strip())
     if match is None:
         raise BoundUnusable(f"{shown(text)} is not a date or time.", hint=_NO_MOMENT)
@@ -72,7 +73,8 @@ def moment(text: str) -> Moment:
 
 
 def check_digits(text: str, found: Moment, digits: int, of: str) -> None:
-    """Raise BoundUnusable where a moment has more digits of a second than ``of``, a column and its type, can hold."""
+    """Raise BoundUnusable where a timestamp has more digits of a second than ``of``, a column and its type, can
+    hold."""
     if len(found.fraction) > digits:
         cut = with_digits(found.whole, found.fraction[:digits], digits)
         hint = f"Write it with no more: {cut} or a later time."

@@ -1,7 +1,7 @@
 """Which rows at exactly the watermark's value have landed.
 
 Rows may appear later with the same value, also in the place of others that have moved on, where counting finds
-nothing new. The rows at the value are therefore remembered, as far as they are few: the next load reads the value
+nothing new. The rows at the value are therefore recorded, as far as they are few: the next load reads the value
 again, and what it finds is compared with them.
 """
 
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from hygge_engine.watermark.values import order_of
 from hygge_engine.watermark.watermark import Boundary, Watermark
 
-# More rows than this at one value are not remembered: the landing state has to stay a small document.
+# More rows than this at one value are not recorded: the landing state has to stay a small document.
 REMEMBERED_ROWS = 1_000
 
 _DIGEST_BYTES = 8
@@ -82,7 +82,7 @@ class LargestRead:
 
 
 def without_landed(rows: pa.RecordBatch, cursor: str, landed: Boundary) -> pa.RecordBatch:
-    """``rows`` without those that have landed as they are, by what the boundary remembers."""
+    """``rows`` without those that have landed as they are, by what the boundary holds."""
     column = rows.column(cursor)
     equal: pa.Array[Any] = pc.equal(column, _scalar(landed.value, column.type))
     if not pc.any(equal).as_py():
@@ -107,7 +107,7 @@ def _bound(upper: Watermark, type_: pa.DataType) -> pa.Scalar[pa.DataType]:
 
 
 def _digests(rows: pa.RecordBatch) -> list[str]:
-    """What tells one row's content from another's, the same in every process."""
+    """A digest of a row's content, the same in every process."""
     columns = [_plain(column).to_pylist() for column in rows.columns]
     return [_digest(values) for values in zip(*columns, strict=True)]
 

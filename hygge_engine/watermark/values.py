@@ -28,7 +28,7 @@ _DIGITS = 9
 def order_of(text: str, type_: CursorType) -> tuple[Any, ...]:
     """What orders values of one type as their source does; text by code points, whatever collation the source has.
 
-    Raises ValueError where the text is no value of the type.
+    Raises ValueError where the text is not a value of the type.
     """
     match type_:
         case "int" | "version":

@@ -33,7 +33,7 @@ class Watermark:
     """How far an incremental table has come.
 
     ``value`` is in its home's own exact text form, None where the source was empty. ``ties`` counts the rows that had
-    exactly ``value`` when the bound was fixed; ``boundary`` remembers those that landed.
+    exactly ``value`` when the bound was fixed; ``boundary`` holds those that landed.
     ``since`` is what the home says of Change Tracking (`HighWater`).
     """
 
@@ -50,7 +50,7 @@ class Watermark:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`, also of what earlier versions wrote, which remembered no boundary. Raises
+        """The inverse of `to_json`, also of what earlier versions wrote, which had no boundary. Raises
         TypeError or KeyError for anything else."""
         boundary = entry.get("boundary")
         return cls(**{**entry, "boundary": None if boundary is None else Boundary.from_json(boundary)})
@@ -62,7 +62,8 @@ class Watermark:
 
     @property
     def remembers(self) -> bool:
-        """Whether every row at exactly ``value`` is known, so that a new one is told from those that have landed."""
+        """Whether every row at exactly ``value`` is known, so that a new one is distinguished from those that have
+        landed."""
         return self.boundary is not None and self.boundary.complete
 
     def check_cursor(self, other: Watermark) -> None:
@@ -75,7 +76,7 @@ class Watermark:
             )
 
     def check_lag(self) -> None:
-        """Raise CursorUnusable where the cursor is no time, so that no lag can go back in it."""
+        """Raise CursorUnusable where the cursor is not a time, so that no lag can go back in it."""
         if self.type != "datetime":
             raise CursorUnusable(
                 f"A watermark of type {self.type} has no minutes that a lag could go back.",
@@ -83,7 +84,7 @@ class Watermark:
             )
 
     def lagged(self, value: str, seconds: float) -> str:
-        """``value`` of this cursor, so many seconds back. Raises CursorUnusable where the cursor is no time."""
+        """``value`` of this cursor, a number of seconds back. Raises CursorUnusable where the cursor is not a time."""
         self.check_lag()
         return earlier(value, seconds)
 

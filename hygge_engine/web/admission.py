@@ -1,4 +1,4 @@
-"""Which loads are let in by the API: so many that the app gets on with them, and none that waits already.
+"""Which loads the API accepts: no more than the app can run, and none that already waits.
 
 Loads of the schedule have places of their own: they are neither counted here nor refused.
 """
@@ -26,13 +26,13 @@ from hygge_engine.web.responses import Response, problem
 # How soon a caller should come again who was refused, in seconds: by then some load will have ended.
 RETRY_SECONDS = 30
 
-# How long a load that was started here is remembered, in seconds: longer than any listing of loads takes.
+# How long a load that was started here is kept, in seconds: longer than any listing of loads takes.
 REMEMBERED_SECONDS = 60.0
 
 # Requests that are looked at together: each costs a listing, and the timer's function runs beside them.
 ASKING_LIMIT = 40
 
-# Bytes of a load's id that tell what was asked for.
+# Bytes of a load's id that identify the request.
 _DIGEST_BYTES = 6
 
 # What two requests may differ in and still ask for the same.
@@ -56,8 +56,8 @@ class Admitted(NamedTuple):
 
 class Admission:
     """``running_statuses``: the SDK's words for orchestrations that have not ended. Belongs to one event loop; each
-    process has its own, so that several of them may let in a few loads more. ``is_cancelled`` tells whether somebody
-    has asked a load to stop; it may block."""
+    process has its own, so that several of them may accept a few loads more. ``is_cancelled`` says whether a load was
+    asked to stop; it may block."""
 
     def __init__(self, running_statuses: Sequence[Any], is_cancelled: Callable[[str, DurableStatus], bool]) -> None:
         self._statuses = list(running_statuses)
@@ -68,7 +68,7 @@ class Admission:
 
     @contextmanager
     def door(self) -> Iterator[None]:
-        """Around a request, from its first byte to its answer. Raises Refused (429) where too many are under way."""
+        """Around a request, from its first byte to its response. Raises Refused (429) where too many are under way."""
         if self._asking >= ASKING_LIMIT:
             raise Refused(
                 _come_back(f"{self._asking} load requests are being processed; no more are accepted for now.")
@@ -80,7 +80,7 @@ class Admission:
             self._asking -= 1
 
     async def admit(self, request: LoadRequest, client: ListingClient, limit: int) -> Admitted:
-        """Let a load in, while fewer than ``limit`` of them have not ended; who starts it tells `started` afterwards.
+        """Accept a load, while fewer than ``limit`` of them have not ended; the caller calls `started` afterwards.
 
         Raises Refused (429) where it is one too many.
         """

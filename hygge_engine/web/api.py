@@ -1,4 +1,4 @@
-"""The HTTP API without HTTP: each method answers one route, for any web framework and both durable SDK generations."""
+"""The HTTP API without HTTP: each method serves one route, for any web framework and both durable SDK generations."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ class DurableClient(Protocol):
 
 
 def _answers[**P](route: Callable[P, Response]) -> Callable[P, Response]:
-    """The route, which answers also where something fails that nobody foresaw."""
+    """The route, which responds also to an unexpected error."""
 
     @wraps(route)
     def respond(*args: P.args, **kwargs: P.kwargs) -> Response:
         try:
             return route(*args, **kwargs)
-        except Exception:  # noqa: BLE001 - the last line before the host, whose own answer would be an empty one
+        except Exception:  # noqa: BLE001 - the last line before the host, whose own response would be empty
             return _unexpected()
 
     return respond
@@ -103,7 +103,7 @@ def _unexpected() -> Response:
 
 
 class Api:
-    """The routes below ``/api``. Failures are answers, never exceptions."""
+    """The routes below ``/api``. Failures are responses, never exceptions."""
 
     def __init__(self, open_project: Callable[[], Project], running_statuses: Sequence[Any] = ()) -> None:
         self._open_project = open_project
@@ -123,7 +123,7 @@ class Api:
         traceparent: str = "",
     ) -> Response:
         """``POST /api/loads``. ``content_type`` and ``traceparent``: the caller's headers of these names;
-        ``requested_by`` stands where the body names nobody, ``principal`` is whom the platform has authenticated."""
+        ``requested_by`` counts where the body has none, ``principal`` is whom the platform has authenticated."""
         try:
             with self._admission.door():
                 given = (requested_by, principal, content_type, traceparent)
@@ -290,7 +290,7 @@ class Api:
         from hygge_engine.web.listings import run_payload
 
         if not status:
-            # Its orchestration may have been purged; the journal forgets nothing.
+            # Its orchestration may have been purged; the journal has it.
             payload = run_payload(_journals(self._open_project()), load_id)
             return None if payload is None else {"load_id": load_id, "state": "settled", **payload}
         if output_of(status) is not None:
@@ -300,7 +300,7 @@ class Api:
         return status_payload(load_id, status, [(entity.flow, entity.name) for entity in entities], progress)
 
     def _is_cancelled(self, load_id: str, status: DurableStatus) -> bool:
-        """Whether a load is to stop, or nobody can tell."""
+        """Whether a load was asked to stop, or that is unknown."""
         try:
             return any(place.progress.is_cancelled(load_id) for place in self._places_of(self._entities_of(status)))
         except HyggeError:

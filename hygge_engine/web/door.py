@@ -20,7 +20,7 @@ BODY_LIMIT_BYTES = 64 * 1024
 # is, where anything else would be a path, a query or a fragment.
 _LOAD_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}")
 
-# Where the app is reached, if not under the platform's name for it: behind a gateway or a domain of one's own.
+# Where the app is reached, if not under the platform's name for it: behind a gateway or a custom domain.
 PUBLIC_URL = "HYGGE_PUBLIC_URL"
 _PLATFORM_HOST = "WEBSITE_HOSTNAME"
 
@@ -34,7 +34,7 @@ _JSON_TYPE = re.compile(r"application/(?:[\w.-]+\+)?json", re.IGNORECASE)
 
 
 class Refused(Exception):
-    """A request that is answered before it is understood."""
+    """A request that is refused before it is understood."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.payload["detail"])
@@ -44,8 +44,8 @@ class Refused(Exception):
 def decode_body(body: bytes, content_type: str) -> Any:
     """The JSON of a body, None where there is none.
 
-    Raises Refused where the body is too long (413) or says that it is no JSON (415), InvalidRequest where it is not
-    what it says, has a key twice, or text that is no Unicode.
+    Raises Refused where the body is too long (413) or says that it is not JSON (415), InvalidRequest where it is not
+    what it says, has a key twice, or text that is not valid Unicode.
     """
     if len(body) > BODY_LIMIT_BYTES:
         detail = f"The body has {len(body):,} bytes; at most {BODY_LIMIT_BYTES:,} are read."
@@ -94,8 +94,8 @@ def is_text(text: str) -> bool:
 
 
 def authenticated(headers: Mapping[str, str]) -> str:
-    """Whom the platform has authenticated, empty where it authenticates nobody: anybody may send this header, and only
-    where the platform stands before the app does it take theirs away.
+    """Whom the platform has authenticated, empty where it authenticates no one: every caller may send this header, and
+    only a platform in front of the app removes it.
 
     A person's name for signing in; of an application, whose token has none, the id of its object in the directory.
     """
@@ -105,7 +105,7 @@ def authenticated(headers: Mapping[str, str]) -> str:
 
 
 def base_url() -> str:
-    """Where callers reach the app, without a slash at the end; empty where nobody has said.
+    """Where callers reach the app, without a slash at the end; empty where it is not set.
 
     Never taken from a request, whose Host header is the caller's own.
     """

@@ -104,7 +104,7 @@ def status_payload(
     elif is_running(status):
         payload["entities"] = _entity_states(selected, progress)
     else:
-        # Only somebody outside (a purge, `terminate`, a deployment that broke the orchestrator) ends a load like this.
+        # Only an intervention (a purge, `terminate`, a deployment that broke the orchestrator) ends a load like this.
         name = status.runtime_status.name if status.runtime_status else "unknown"
         payload |= {
             "state": "lost",

@@ -1,4 +1,4 @@
-"""What the API answers with: a status, a JSON payload, and problems in the form of RFC 9457."""
+"""What the API returns: a status, a JSON payload, and problems in the form of RFC 9457."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 
 
-# What holds words of ours, of servers or of drivers; the other texts are names, times and addresses of the app itself.
+# What holds messages of the engine, of servers or of drivers; the other texts are names, times and addresses of the app
+# itself.
 _MESSAGES = frozenset({"message", "detail", "problems", "hint"})
 
 
@@ -32,7 +33,7 @@ PROBLEMS_LIMIT = 100
 class Response:
     """An HTTP response, before it takes the form of any web framework.
 
-    Its payload holds no secret, and its messages hold no address, whoever wrote them: they are masked here.
+    Its payload holds no secret, and its messages hold no address, wherever they come from: they are masked here.
     """
 
     status: int
@@ -51,7 +52,7 @@ class Response:
 
 
 def _shown(value: Any, *, is_message: bool = False) -> Any:
-    """A payload without what nobody outside may see."""
+    """A payload without what no caller may see."""
     if isinstance(value, str):
         return mask_names(value) if is_message else mask(value)
     if isinstance(value, dict):
@@ -70,10 +71,10 @@ def problem(status: HTTPStatus, detail: str, *, code: str = "", **more: Any) -> 
 
 
 def problem_of(error: HyggeError) -> Response:
-    """The response to a request that failed with one of our own errors.
+    """The response to a request that failed with one of the engine's errors.
 
-    Who calls is told what is his to put right. What is wrong with the project or its lake is the operator's: the answer
-    has the code, of the project the number of problems, and the log the details.
+    Callers see what they can correct. Faults of the project or its lake are the operator's: the response has the code,
+    for the project the number of problems, and the log the details.
     """
     if isinstance(error, InvalidRequest):
         shown, count = error.problems[:PROBLEMS_LIMIT], len(error.problems)

@@ -1,4 +1,4 @@
-"""Text files in blocks of whole records, as UTF-8, from any record on: what bounds memory, and lets a slice go on."""
+"""Text files in blocks of whole records, as UTF-8, from any record on: what bounds memory, and lets a slice resume."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hygge_engine.stopping import stop_if_asked
 # What is read, parsed and handed on at once. As Arrow data it is some two to four times as large.
 BLOCK_BYTES = 4 * 1024 * 1024
 
-# A record that does not end within so many bytes is a quote that was never closed.
+# A record longer than this is a quote that was never closed.
 RECORD_LIMIT_BYTES = 64 * 1024 * 1024
 
 type Compression = Literal["gzip", "zstd", "bz2", "lz4"]
@@ -35,7 +35,7 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 # are one. Raises BrokenRecord.
 RecordEnd = Callable[[bytes, bool], int]
 
-# What files begin with that are no text, whatever their names say.
+# How files begin that are not text, whatever their names say.
 _NO_TEXT = {
     b"\x1f\x8b\x08": "gzip-compressed; names of such files end in .gz",
     b"\x28\xb5\x2f\xfd": "zstd-compressed; names of such files end in .zst",
@@ -48,7 +48,7 @@ _NO_TEXT = {
 }
 _HEAD_BYTES = 512
 
-# Every so many bytes of UTF-16 one is zero at least, where the text has digits, marks and line ends.
+# Within this many bytes of UTF-16 at least one is zero, where the text has digits, marks and line ends.
 _ZERO_EVERY = 16
 
 
@@ -129,7 +129,8 @@ def count_lines(data: bytes) -> int:
 
 
 def _codec_of(file: SourceFile, head: bytes, encoding: str) -> tuple[int, str]:
-    """The length of a byte order mark, and the codec. Raises Unreadable for what is no text, or of another encoding."""
+    """The length of a byte order mark, and the codec. Raises Unreadable for what is not text, or of another
+    encoding."""
     kind = next((kind for mark, kind in _NO_TEXT.items() if head.startswith(mark)), None)
     if kind is not None:
         what, _, hint = kind.partition("; ")
@@ -213,7 +214,7 @@ def _decoder(codec: str, file: SourceFile) -> Callable[[bytes, int, bool], tuple
     """What turns raw bytes into UTF-8, and says how many raw bytes a part of that UTF-8 takes."""
 
     def ascii_based(raw: bytes, line: int, last: bool) -> tuple[bytes, Callable[[bytes], int]]:
-        # Ends of records are ASCII, the same bytes in both: records are told apart first and decoded then.
+        # Ends of records are ASCII, the same bytes in both: records are separated first and decoded then.
         return raw, len
 
     def utf16(raw: bytes, line: int, last: bool) -> tuple[bytes, Callable[[bytes], int]]:
@@ -228,7 +229,7 @@ def _decoder(codec: str, file: SourceFile) -> Callable[[bytes, int, bool], tuple
 
 
 def _to_utf8(data: bytes, codec: str, file: SourceFile, line: int) -> bytes:
-    """Whole records as UTF-8. Raises Unreadable for what is no text of the encoding."""
+    """Whole records as UTF-8. Raises Unreadable for what is not text in the encoding."""
     try:
         if codec in ("auto", "utf-8"):
             data.decode()
@@ -252,7 +253,7 @@ _FALLBACK = "hygge-windows-1252"
 
 
 def _as_windows_1252(error: UnicodeError) -> tuple[str, int]:
-    """What is no UTF-8 as Windows-1252; of its five bytes without a meaning, ISO 8859-1's."""
+    """What is not UTF-8, as Windows-1252; of its five bytes without a meaning, ISO 8859-1's."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
     wrong = error.object[error.start : error.end]

@@ -18,7 +18,7 @@ from hygge_engine.homes.files.strftime import has_time, has_zone, pattern_of, sp
 from hygge_engine.homes.files.types import TIMESTAMP
 from hygge_engine.stopping import stop_if_asked
 
-# The form of text that is a moment with an offset.
+# The form of a timestamp with an offset, as text.
 INSTANT = "instant"
 
 # What does not survive of serial days with fractions.
@@ -79,7 +79,7 @@ _FORMS = {
         for clock, pattern in _CLOCKS.items()
         for offset in ("", "Z", "+00:00", "+0000", "+00")
     },
-    # Text, because the offset has no place; but its order is not that of the moments.
+    # Text, because the offset would be lost; but its order is not that of the timestamps.
     INSTANT: _INSTANT,
 }
 
@@ -87,7 +87,7 @@ _FORMS = {
 CANDIDATES = (*_FORMS, "string")
 TIME_CANDIDATES = tuple(name for name in _FORMS if name.startswith(("date", "timestamp", INSTANT)))
 
-# So many rows rule out most of them.
+# This many rows rule out most of them.
 FIRST_ROWS = 100
 
 _TYPE = re.compile(r"[a-z0-9]+")

@@ -26,7 +26,7 @@ from hygge_engine.lake.base import Lake
 # What a spreadsheet may write before the header, for itself.
 _SEPARATOR_LINE = re.compile(rb'"?sep=([^\r\n])"?(?:\r\n|\n|\r)', re.IGNORECASE)
 
-# What else fields may be delimited by, and the number of records that tell it where no header does.
+# Other common delimiters, and the number of records that reveal one where no header does.
 _OTHER_DELIMITERS = ";,\t|"
 _TELLING_RECORDS = 20
 

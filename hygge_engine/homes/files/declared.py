@@ -42,8 +42,8 @@ def told_apart(names: Iterable[str]) -> frozenset[str]:
 class CommonNames:
     """What a column is called whose name the files spell in several ways: as in the first of them.
 
-    Names that differ in case alone are one column, unless a row has both, or ``declared`` does: these are told apart
-    in all files.
+    Names that differ in case alone are one column, unless a row has both, or ``declared`` does: these are separate in
+    all files.
     """
 
     def __init__(self, declared: Iterable[str] = ()) -> None:
@@ -67,7 +67,7 @@ class CommonNames:
             self._apart_by.setdefault(name.lower(), by)
 
     def check(self) -> None:
-        """Raise HomeError where a file spells a name in a third way, of which two are told apart."""
+        """Raise HomeError where a file has a third spelling of a name of which two are separate columns."""
         for name, file_name in self._file_of.items():
             both = self._apart.get(name.lower())
             if both and name not in both:
@@ -102,8 +102,8 @@ def declared_columns(
     """What the settings say of columns, by the files' own spelling, without those that folders give.
 
     ``found`` are the common names of the files' columns. Raises HomeNotFound for a column that no file has; where not
-    all of a file was looked at (``complete``), for one whose name is nearly that of another. Raises HomeError where
-    case alone does not tell which one is meant.
+    all of a file was looked at (``complete``), for one whose name is nearly that of another. Raises HomeError where the
+    name is ambiguous but for case.
     """
     settings: dict[str, ColumnSettings] = {}
     in_files, in_folders, in_settings = Spellings(found), Spellings(files[0].partitions), Spellings(declared)

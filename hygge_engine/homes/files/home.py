@@ -1,4 +1,4 @@
-"""`FilesHome`: the files of a path as Arrow record batches, in slices that go on by file and place in it."""
+"""`FilesHome`: the files of a path as Arrow record batches, in slices that resume by file and place in it."""
 
 from __future__ import annotations
 
@@ -300,7 +300,7 @@ class FilesHome:
         for file in self.files:
             if column.name in self._partition_settings:
                 value = self._folder_value(file, column.name).as_py()
-                # One value for the whole file; how many rows it has, only reading tells.
+                # One value for the whole file; how many rows it has, only reading shows.
                 yield file, [Group(0, 1, value, value, int(value is None))]
             elif self._parquet is not None:
                 yield file, self._parquet.groups(file, column.name)

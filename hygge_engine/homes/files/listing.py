@@ -18,7 +18,7 @@ _WILDCARD = re.compile(r"[*?\[]")
 # What Hive, and Spark after it, write as the value of a partition whose column is NULL.
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
-# Each slice lists its files anew and keeps what it finds: so many take a hundred megabytes.
+# Each slice lists its files and keeps what it finds: this many take a hundred megabytes.
 FILES_LIMIT = 200_000
 
 _DELTA_LOG = "_delta_log"

@@ -23,11 +23,12 @@ from hygge_engine.stopping import stop_if_asked
 # What a JSON text may be.
 _TEXT_CANDIDATES = (*TIME_CANDIDATES, "string")
 
-# So many lines are parsed at once: a call for each would take twice as long, and many objects at once keep Python's
+# Lines parsed at once: a call for each would take twice as long, and many objects at once keep Python's
 # collector of cycles busy.
 _LINES_AT_ONCE = 250
 
-# A block becomes a table of its lines and all keys, of so many cells at most; each takes up to 100 bytes on its way.
+# A block becomes a table of its lines and all keys, with at most this many cells; each takes up to 100 bytes on its
+# way.
 _MOST_CELLS = 10_000_000
 
 _ONE_OBJECT = "NDJSON has one whole object on each line."
@@ -129,7 +130,7 @@ class NdjsonFormat(TextFormat):
         return rows
 
     def _refuse_line(self, file: SourceFile, lines: Sequence[tuple[int, str]]) -> NoReturn:
-        """Raise Unreadable for the first line that is no object, or has a key twice."""
+        """Raise Unreadable for the first line that is not an object, or has a key twice."""
         for number, text in lines:
             where = f"{file.name}, line {number}"
             try:
@@ -281,7 +282,7 @@ def _objects(lines: Sequence[str]) -> list[dict[str, Any]] | None:
 
 
 def _source_of(text: str, name: str) -> str:
-    """The nested value of a key as it is written in a line. Raises ValueError for what is no JSON by the standard."""
+    """The nested value of a key as it is written in a line. Raises ValueError for what is not standard JSON."""
     token = f'"{name}"'
     if "\\" not in text and text.count(token) == 1:
         # Without escapes it can only be the key itself.

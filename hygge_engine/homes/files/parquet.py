@@ -28,10 +28,10 @@ from hygge_engine.lake.base import Lake
 from hygge_engine.lake.ranged import RangedFile
 from hygge_engine.stopping import stop_if_asked
 
-# Footers are read side by side: over a network each takes as long as its two answers.
+# Footers are read side by side: over a network each takes as long as its two responses.
 _FOOTERS_AT_ONCE = 8
 
-# All columns of a row group are read at once, each through a buffer: so many bytes for all of them together.
+# All columns of a row group are read at once, each through a buffer: this many bytes for all of them together.
 _BUFFERS_BYTES = 16 * 1024 * 1024
 _SMALLEST_BUFFER_BYTES = 64 * 1024
 _LARGEST_BUFFER_BYTES = 1024 * 1024
@@ -65,8 +65,8 @@ class ParquetFormat:
     def describe(self, files: Sequence[SourceFile]) -> tuple[list[Column], int | None]:
         """The union of the files' columns, by name, in the order of their first appearance; and the number of rows.
 
-        Raises HomeError where two files give a column types that no third one holds, or names that cannot be told
-        apart, with both files.
+        Raises HomeError where two files give a column types that no third one holds, or ambiguous names, with both
+        files.
         """
         with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
             for file, (schema, footer) in zip(files, pool.map(self._footer, files), strict=True):
@@ -138,7 +138,7 @@ class ParquetFormat:
         """What a column holds, row group by row group from ``first`` on: all NULL where the file has no such column.
 
         Its values are read for it, once. What footers say of them has no checksum, and some writers get it wrong: rows
-        would go missing without a word, or asking for it ends the process.
+        would go missing silently, or reading it ends the process.
         """
         numbers = range(first, self._footers[file.path].num_row_groups)
         return [self._group(file, column, number) for number in numbers]
@@ -181,7 +181,7 @@ class ParquetFormat:
             if read <= skip:
                 continue
             fetched = fetched.slice(max(0, skip - before))
-            # A batch that has grown beyond its limit in memory goes on in parts.
+            # A batch that has grown beyond its limit in memory continues in parts.
             parts = max(1, -(-fetched.nbytes // (2 * limit)))
             size = -(-fetched.num_rows // parts)
             start = read - fetched.num_rows

@@ -43,7 +43,7 @@ _EXTENSIONS: dict[str, FileFormat] = {
     ".jsonl": "ndjson",
 }
 
-# Told without the readers, whose libraries a project is validated without.
+# Named without the readers: a project is validated without their libraries.
 _COMPRESSED = re.compile(r"\.(gz|zst|bz2|lz4)$")
 
 _TYPE = re.compile(r"bool|int16|int32|int64|float32|float64|string|binary|date|timestamp|decimal\(\d+,\s*\d+\)")
@@ -102,7 +102,7 @@ class ColumnSettings(Settings):
         """Java's and .NET's patterns are the ones that people know best."""
         if value is None or "%" in value:
             return value
-        # Without hours, mm is somebody's month.
+        # Without hours, mm is meant to be the month.
         meant = value if re.search(r"[hH]", value) else value.replace("mm", "MM")
         for letters, directive in _DIRECTIVES.items():
             meant = meant.replace(letters, directive)
@@ -209,7 +209,7 @@ class FilesHomeSettings(HomeSettings):
 
     @model_validator(mode="after")
     def _format_fits_the_path(self) -> Self:
-        """Who names a format knows better than a file's name; who names none has mostly forgotten it."""
+        """A named format outweighs a file's name; a missing one was mostly forgotten."""
         if "format" in self.model_fields_set:
             return self
         named = format_of(self.path)
@@ -221,7 +221,7 @@ class FilesHomeSettings(HomeSettings):
 
     @model_validator(mode="after")
     def _keys_are_of_the_format(self) -> Self:
-        """A key that the format has no use for is one that somebody counts on."""
+        """A key without effect on this format is a mistake that the author would not notice."""
         of_text = ("encoding",) if self.format == "ndjson" else ()
         for name in (*_OF_CSV, "encoding"):
             if self.format != "csv" and name in self.model_fields_set and name not in of_text:
@@ -253,8 +253,8 @@ class FilesHomeSettings(HomeSettings):
         return True
 
     def shared_folder(self, entity: str) -> str:
-        """The folder that the entities of a flow have in common, for what is remembered of them: the one above the
-        first part of ``path`` that names the entity or is a pattern, else above the last part."""
+        """The folder that the entities of a flow have in common, for their journal and landing states: the one above
+        the first part of ``path`` that names the entity or is a pattern, else above the last part."""
         parts = self.path.split("/")
         own = (number for number, part in enumerate(parts) if entity in part or _WILDCARD.search(part))
         return "/".join(parts[: next(own, len(parts) - 1)])
@@ -280,8 +280,8 @@ class LocalHomeSettings(FilesHomeSettings):
         return [folder_on_disk(base.joinpath(*rest)), *pattern_on_disk(base.joinpath(*rest), ["**"])]
 
     def split(self, directory: Path) -> tuple[Path, tuple[str, ...]]:
-        """The folder to look in, and the name or pattern below it. The project's own directory is no pattern, whatever
-        it is called."""
+        """The folder to look in, and the name or pattern below it. The project's own directory is not a pattern,
+        whatever its name."""
         path, own = Path(directory / self.path).absolute(), directory.absolute()
         parts = path.parts
         fixed = _fixed(parts, len(own.parts) if path.is_relative_to(own) else 0)

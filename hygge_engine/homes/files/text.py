@@ -30,7 +30,7 @@ from hygge_engine.stopping import stop_if_asked
 # What an object or a list within JSON may be: text.
 JSON = "json"
 
-# Files whose columns are remembered between the slices of a process.
+# Files whose columns are cached between the slices of a process.
 _REMEMBERED_FILES = 10_000
 
 
@@ -53,7 +53,7 @@ class TextColumns:
 
 
 class TextFormat(ABC):
-    """Files of text. Positions are (offset, lines before, rows to skip), so that a slice goes on within a block."""
+    """Files of text. Positions are (offset, lines before, rows to skip), so that a slice can resume within a block."""
 
     def __init__(self, lake: Lake, settings: FilesHomeSettings) -> None:
         self._lake = lake

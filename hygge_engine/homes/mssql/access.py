@@ -15,7 +15,7 @@ from hygge_engine.homes.mssql.types import SourceColumn
 
 _NO_ROWS = "1 = 0"
 
-# So many columns are named; each takes a few questions to the server.
+# Columns named at most; each takes a few queries to the server.
 _NAMED = 20
 
 

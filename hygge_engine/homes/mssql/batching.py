@@ -64,7 +64,7 @@ def read_batches(
 
 
 def _rows_at_once(declared: int) -> int:
-    """How many rows of at most so many bytes to fetch by one call."""
+    """The number of rows to fetch by one call, within a number of bytes."""
     return max(1, min(_DECLARED_BYTES // declared, max(_ENOUGH_ROWS, _CACHED_BYTES // declared)))
 
 

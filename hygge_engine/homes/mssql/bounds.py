@@ -19,7 +19,7 @@ from hygge_engine.watermark.bounds import (
 
 _BITS = {"smallint": 16, "int": 32, "bigint": 64}
 
-# First and last moment, to the second, of the types that know fewer than Python does.
+# First and last timestamp, to the second, of the types with a smaller range than Python's.
 _RANGES = {
     "datetime": (datetime(1753, 1, 1), datetime(9999, 12, 31, 23, 59, 59)),
     "smalldatetime": (datetime(1900, 1, 1), datetime(2079, 6, 6, 23, 59)),

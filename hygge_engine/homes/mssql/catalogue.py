@@ -38,7 +38,7 @@ SELECT c.name, t.name AS system_type, u.name AS user_type, c.max_length, c.preci
 {facts} FROM sys.columns AS c LEFT JOIN sys.types AS t ON t.user_type_id = c.system_type_id \
 LEFT JOIN sys.types AS u ON u.user_type_id = c.user_type_id WHERE c.object_id = ? ORDER BY c.column_id"""
 
-# What sys.columns tells since SQL Server 2017, 2016, and before; a server that only speaks the protocol may have less.
+# What sys.columns has since SQL Server 2017, 2016, and before; a server that only speaks the protocol may have less.
 _FACTS = (
     "c.collation_name, c.is_masked, c.encryption_type, c.graph_type",
     "c.collation_name, c.is_masked, c.encryption_type, NULL",
@@ -100,7 +100,7 @@ _UNKNOWN_LENGTH = 8000
 class Source:
     """What is read: ``sql`` stands after FROM. ``key`` is empty where the catalogue knows none.
 
-    ``tracked`` is the table whose changes Change Tracking can tell, quoted; empty for queries, and for what lies in
+    ``tracked`` is the table whose changes Change Tracking can list, quoted; empty for queries, and for what lies in
     another database. ``stands_for`` is what a synonym leads to; empty for everything else.
     """
 
@@ -116,8 +116,8 @@ class Source:
 def describe_source(session: Session, settings: MssqlHomeSettings) -> Source:
     """The table, view or query that the settings name.
 
-    Raises what `describe_table` and `describe_query` raise; HomeUnavailable where the server's answers are no answers
-    to that: one that came twice on its way is taken for that to the next question.
+    Raises what `describe_table` and `describe_query` raise; HomeUnavailable where the server's responses do not match:
+    one that arrived twice is taken for that to the next query.
     """
     try:
         if settings.table is not None:
@@ -143,7 +143,8 @@ def describe_table(session: Session, schema: str, name: str) -> Source:
     if standard:
         columns = tuple(_standard_column(row) for row in standard)
         return Source(label, sql, columns, _standard_key(session, schema, name, columns), tracked=sql)
-    # The catalogue hides what a login may not see: only the server itself tells "no such table" from "no permission".
+    # The catalogue hides what a login may not see: only the server itself distinguishes "no such table" from "no
+    # permission".
     try:
         columns = _described_by_server(session, sql, label)
     except HomeNotFound as error:
@@ -192,7 +193,7 @@ def _described_by_catalogue(
 
 def _base_of(rows: Sequence[tuple[Any, ...]]) -> tuple[str, str, str] | None:
     """Database (empty for the connection's own), schema and name of a synonym's base; None for one on another server,
-    and for one that cannot be told."""
+    and for one that is unknown."""
     if not rows:
         return None
     name, own = rows[0]
@@ -206,7 +207,7 @@ def _base_of(rows: Sequence[tuple[Any, ...]]) -> tuple[str, str, str] | None:
 
 
 def describe_query(session: Session, query: str) -> Source:
-    """The columns of a query's result, which the server tells without running it; it has no key that a catalogue
+    """The columns of a query's result, which the server describes without running it; it has no key that a catalogue
     knows."""
     # On lines of their own, so that a comment at the query's end ends there.
     sql = f"(\n{without_end(query).strip()}\n) AS [source]"
@@ -280,7 +281,7 @@ def _statistic(rows: Sequence[tuple[Any, ...]]) -> int | None:
 
 
 def _collation(name: str | None) -> str:
-    """A collation's name as T-SQL takes it, bare: what is no such name is none."""
+    """A collation's name as T-SQL takes it, bare: empty for what is not such a name."""
     return name if name and _COLLATION_NAME.fullmatch(name) else ""
 
 

@@ -21,7 +21,8 @@ from hygge_engine.plain_text import counted
 from hygge_engine.project.models.project import WatermarkSettings
 from hygge_engine.project.telling.problems import suggest
 
-# A host that answers answers a first packet at once; the login may take longer, for a paused database wakes up for it.
+# A host that responds does so to a first packet at once; the login may take longer, for a paused database wakes up for
+# it.
 CONNECT_TIMEOUT_SECONDS = 5
 
 NOT_AVAILABLE = "not available on this server"
@@ -81,7 +82,7 @@ def check_source(
         return [failure("table", how, error)]
     finally:
         if settings.query:
-            with suppress(HyggeError):  # a connection that is lost has forgotten the transaction by itself
+            with suppress(HyggeError):  # a connection that is lost has ended the transaction by itself
                 session.fetch_all(END_READING, doing="Ending the reading")
 
 
@@ -167,7 +168,7 @@ def _check_snapshot(session: Session) -> DoctorCheck:
 
 
 def _check_consistency(session: Session) -> DoctorCheck:
-    """Whether this database lets a source be read as of one moment."""
+    """Whether this database allows snapshot reads."""
     how = "sys.databases"
     found = _ask(session, _SNAPSHOT)
     if not found:
@@ -188,7 +189,7 @@ def _check_tracking(session: Session) -> DoctorCheck:
 
 
 def _check_columns(source: Source, settings: MssqlHomeSettings, how: str) -> DoctorCheck:
-    """What does not survive is said, and no warning: nearly every datetime2 has a seventh digit that nobody uses."""
+    """What is lost is shown without a warning: nearly every datetime2 has an unused seventh digit."""
 
     def look() -> DoctorCheck:
         for column in source.columns:

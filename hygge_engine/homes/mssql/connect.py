@@ -20,7 +20,7 @@ from hygge_engine.masking import remember_secret
 APPLICATION_NAME: Final = "hygge-engine"
 
 # In which messages come that mssql-python leaves without their numbers, whatever the login's own language is. Dates in
-# queries of one's own are then read in its order, too: month, day, year.
+# the project's queries are then read in its order, too: month, day, year.
 LANGUAGE: Final = "Language=us_english;"
 
 # SQL_COPT_SS_ACCESS_TOKEN of msodbcsql.h: the connection attribute that carries an Entra token.
@@ -69,7 +69,7 @@ def connection_string(connection: MssqlConnection) -> str:
 def token_attributes(connection: MssqlConnection) -> dict[int, bytes]:
     """The attributes to set before connecting: a fresh Entra token, or nothing for a SQL login.
 
-    Raises HomeLoginFailed where Entra refuses the credential, HomeUnavailable where it does not answer.
+    Raises HomeLoginFailed where Entra refuses the credential, HomeUnavailable where it does not respond.
     """
     token = access_token(connection)
     if token is None:
@@ -88,7 +88,7 @@ def access_token(connection: MssqlConnection) -> str | None:
 
 
 def check_reachable(connection: MssqlConnection) -> None:
-    """Raise HomeUnavailable where nobody listens at the server's address, or its name has none.
+    """Raise HomeUnavailable where nothing listens at the server's address, or its name has none.
 
     The driver would find out too, but it tries a refused connection again and again until the login timeout is over. A
     named instance's port is left to the driver, which has to ask for it first.
@@ -109,10 +109,9 @@ def check_reachable(connection: MssqlConnection) -> None:
 
 
 def check_says_something(connection: MssqlConnection) -> None:
-    """Raise HomeUnavailable where the server's port is open, and nobody says a word within the login timeout.
+    """Raise HomeUnavailable where the server's port is open, but sends nothing within the login timeout.
 
-    It is sent the packet that every conversation begins with. What it answers is for the driver to read, and so is
-    whether it hangs up.
+    It is sent the packet that begins every login. Its response, or a hang-up, is left to the driver.
     """
     host, port = connection.host, int(connection.address.partition(",")[2])
     with suppress(ConnectionError), socket.create_connection((host, port), connection.login_timeout_seconds) as server:

@@ -1,8 +1,8 @@
 """Calls of a driver that end after a time, whatever the server does.
 
-Microsoft's ODBC driver keeps its own timeouts between the packets of an answer. Inside a packet it does not: where a
+Microsoft's ODBC driver keeps its own timeouts between the packets of a response. Inside a packet it does not: where a
 server has sent half of one, or announces more than it sends, the driver waits for the rest without end. So a thread of
-the connection's own makes the calls, and who asked for them waits no longer than it should.
+the connection's own makes the calls, and the caller waits no longer than it should.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 # How much longer than the driver's own timeout a call may take: that one comes first, with better words.
 OVERTIME_SECONDS = 30.0
-# The same while logging in, where somebody may be waiting at a terminal.
+# The same while logging in, where a user may be waiting at a terminal.
 LOGIN_OVERTIME_SECONDS = 5.0
 # Nothing is lost by a connection that does not close in time.
 CLOSING_SECONDS = 15.0
@@ -47,7 +47,7 @@ class DriverThread:
 
     A call that takes too long is given up: `call` raises NoAnswer, then and from then on, and the connection is closed
     when the call returns after all. On Linux that is at once, because its socket is shut down; elsewhere it is when the
-    server lets go.
+    server hangs up.
     """
 
     def __init__(self) -> None:
@@ -57,9 +57,9 @@ class DriverThread:
         self._thread.start()
 
     def call[T](self, function: Callable[[], T], seconds: float | None) -> T:
-        """What ``function`` returns or raises, within so many seconds; None waits as long as it takes.
+        """Return or raise what ``function`` does, within a number of seconds; None waits as long as it takes.
 
-        Raises NoAnswer. Whoever is interrupted while waiting has given the call up, too.
+        Raises NoAnswer. An interrupt while waiting gives up the call, too.
         """
         if self._given_up:
             raise NoAnswer("The connection was closed, because no complete response of the server came in time")
@@ -106,14 +106,14 @@ class DriverThread:
         threading.Thread(target=self._hang_up, name="hygge-hang-up", daemon=True).start()
 
     def _hang_up(self) -> None:
-        """Shut down the sockets that the thread waits at, until it has done what it was told to."""
+        """Shut down the sockets that the thread waits at, until it has finished its call."""
         while self._thread.is_alive():
             _shut_down_socket_of(self._thread.native_id)
             self._thread.join(_POLL_SECONDS)
 
 
 def _shut_down_socket_of(thread: int | None) -> None:
-    """Shut down the socket that a thread of this process waits at, where the system tells which one that is."""
+    """Shut down the socket that a thread of this process waits at, where the system shows which one that is."""
     with suppress(OSError, ValueError, IndexError, OverflowError, struct.error):
         # The number of the system call it is in, and its arguments. The first one of a read is the number of a file,
         # that of a poll the address of a structure which begins with it.

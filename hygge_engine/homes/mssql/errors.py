@@ -195,7 +195,7 @@ _GARBLED = (
 )
 
 # What a driver says of a conversation that makes no sense to it any more, by its own texts: they have no number, and
-# the SQLSTATE of anything (HY000) or of a value that does not fit its type, which a server's own answer always does.
+# the SQLSTATE of anything (HY000) or of a value that does not fit its type, which a server's own response always does.
 BROKEN: Final[tuple[Meaning, ...]] = tuple(
     Meaning(HomeUnavailable, _GARBLED, source, pattern)
     for source, pattern in (
@@ -230,7 +230,7 @@ _SOCKET_ERROR = re.compile(r"Error code 0x([0-9A-Fa-f]+)")
 
 _LOGIN_TIMEOUT = re.compile(r"Login timeout expired", re.IGNORECASE)
 
-# What no retry and no permission mends.
+# What no retry and no permission repairs.
 _CERTIFICATE = re.compile(r"certificate|SSL Provider", re.IGNORECASE)
 _CERTIFICATE_HINT = (
     "Install the certificate of the authority that signed the server's, or set trust_server_certificate: true for a "
@@ -267,7 +267,7 @@ _TRUNCATED = "01004"
 _TAGS = re.compile(r"^(?:\[[^\]]*\]\s*)+")
 _WAIT = re.compile(r"Retry the request after (\d+) seconds", re.IGNORECASE)
 
-# Connection errors that the ODBC driver numbers itself, as Winsock or SNI would: they are no numbers of SQL Server.
+# Connection errors that the ODBC driver numbers itself, as Winsock or SNI would: they are not numbers of SQL Server.
 _DRIVER_NUMBERS = frozenset({0, -1, -2})
 
 # What drivers and systems say where no server has spoken.

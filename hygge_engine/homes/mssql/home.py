@@ -109,7 +109,7 @@ class MssqlHome:
         if self._session is not None:
             session, self._session = self._session, None
             if self._in_transaction:
-                with suppress(HomeError):  # a connection that is lost has forgotten both by itself
+                with suppress(HomeError):  # a connection that is lost has ended both by itself
                     session.fetch_all(END_READING, doing="Ending the reading")
             session.close()
 
@@ -170,10 +170,10 @@ class MssqlHome:
         return HighWater(value, kind, ties, nulls, clock=clock, later=later, present=present)
 
     def _clock(self, column: SourceColumn) -> str | None:
-        """The server's own time as a value of a column, None from a server that does not tell.
+        """The server's own time as a value of a column, None from a server that does not say.
 
-        Where a column knows no offset, nobody knows whether it counts in the server's zone or in UTC: the later of the
-        two has no row in the future that is none.
+        Where a column has no offset, it is unknown whether it counts in the server's zone or in UTC: by the later of
+        the two no present row seems to lie in the future.
         """
         now = "SYSDATETIMEOFFSET()"
         if column.base_type != "datetimeoffset":
@@ -254,7 +254,7 @@ class MssqlHome:
         """The window's rows after a position, in key order where the source has a key and one reader reads it.
 
         Closing the iterator early cancels the statements on the server. Raises KeyUnusable, before the first row where
-        it can be, where the key does not tell every row from the others.
+        it can be, where the key does not identify every row.
         """
         if after is None:
             self._check_identity(window)
@@ -411,7 +411,7 @@ class MssqlHome:
                 raise null_in_key(source.name, missing, names)
 
     def _check_alone(self, position: Position) -> None:
-        """Raise KeyUnusable where several rows have the key after which reading goes on: it would leave all but one
+        """Raise KeyUnusable where several rows have the key after which reading continues: it would leave all but one
         out, and the slice before has seen no more than one."""
         source = self._described()
         parameters: list[Parameter] = []
@@ -458,7 +458,7 @@ class MssqlHome:
         return HighWater(str(current), "version", oldest=str(oldest), since=self._tracked_since(source.tracked))
 
     def _tracked_since(self, table: str) -> str:
-        """From which version on changes have been kept without a break; empty from a server that does not tell."""
+        """From which version on changes have been kept without a break; empty from a server that does not say."""
         try:
             rows = self._ask(BEGAN, table)
         except HomeError as error:
@@ -468,8 +468,8 @@ class MssqlHome:
         return str(rows[0][0]) if rows and rows[0][0] is not None else ""
 
     def _check_reached(self, cursor: SourceColumn, window: ReadWindow) -> None:
-        """Secondaries lag, each by a time of its own: rows up to a bound that another one has shown may not have come
-        to the one that answers now. A transient error, for they will."""
+        """Secondaries lag, each by a time of its own: rows up to a bound that another one has shown may not have
+        reached the one that responds now. A transient error, because they will."""
         if (
             self._connection.application_intent == "read_write"
             or window.upper is None

@@ -18,7 +18,7 @@ def qualify(schema: str, name: str) -> str:
 def parse_table_name(text: str) -> tuple[str, str]:
     """``schema.table`` as (schema, table); each part may stand in brackets or double quotes, which double inside.
 
-    A name of one part belongs to ``dbo``. Raises ValueError with the reason where the text is no such name.
+    A name of one part belongs to ``dbo``. Raises ValueError with the reason where the text is not such a name.
     """
     parts = split_name(text.strip())
     if len(parts) > 2:

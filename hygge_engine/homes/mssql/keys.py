@@ -1,8 +1,8 @@
 """What a key has to be for rows to be read by it: never NULL, and never the same twice.
 
-The catalogue's own keys are. A declared one is looked at as its rows go by: they come in its order, so that rows which
-share it stand beside each other. They share it where the server takes their texts for one, in whatever case they are
-written: reading goes on after a key by the server's own comparison, and what it takes for that key would be left out.
+The catalogue's own keys are. A declared one is checked while its rows are read: they come in its order, so that rows
+which share it are adjacent. They share it where the server treats their texts as equal, whatever their case: reading
+continues after a key by the server's own comparison, and every equal key would be left out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sessions over mssql-python, which turns rows into Arrow in native code and lets go of the GIL meanwhile."""
+"""Sessions over mssql-python, which turns rows into Arrow in native code and releases the GIL meanwhile."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _KnownToken:
         self._token = token
 
     def get_token(self, *scopes: str, **options: Any) -> AccessToken:
-        """The token, whatever it is asked for; the driver uses it at once, so nobody reads when it expires."""
+        """The token, whatever it is asked for; the driver uses it at once, so its expiry is never read."""
         return AccessToken(self._token, 0)
 
 
@@ -154,7 +154,7 @@ class _Stream:
         return batch
 
     def _fetch_within(self, rows: int, limit_bytes: int) -> list[mssql_python.Row]:
-        """Rows that hold so many bytes: one by one where they are large, or nobody knows yet how large they are."""
+        """The number of rows that hold a number of bytes: one where they are large, or their size is not known yet."""
         fetched: list[mssql_python.Row] = []
         held = 0
         while len(fetched) < rows and held < limit_bytes:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 class Pace:
     """Holds a reader back to ``rows_per_second`` on average since it began; None lets it run.
 
-    ``rows`` at once are a second's worth at most, so that whoever takes the rows is never kept waiting long.
+    ``rows`` at once are a second's worth at most, so that the consumer never waits long.
     """
 
     def __init__(

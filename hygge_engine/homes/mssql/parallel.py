@@ -61,7 +61,7 @@ def read_ranges(
 
 
 class _Gathering:
-    """What the readers share: the ranges that nobody has begun, and the queue of what has been read."""
+    """What the readers share: the ranges that have not begun, and the queue of what has been read."""
 
     def __init__(self, ranges: Sequence[KeyRange], readers: int) -> None:
         self._waiting = iter(enumerate(ranges))
@@ -103,7 +103,7 @@ class _Gathering:
             self._surplus = 1
 
     def stop(self) -> None:
-        """Tell the readers that nobody takes their batches any more."""
+        """Tell the readers that their batches are no longer wanted."""
         self._stopped.set()
 
     def _ranges(self) -> Iterator[tuple[int, KeyRange]]:
@@ -118,7 +118,7 @@ class _Gathering:
             yield next_
 
     def _put(self, arrived: tuple[int, Batch | None] | BaseException) -> bool:
-        """Whether somebody will take it."""
+        """Whether it will be taken."""
         while not self._stopped.is_set():
             try:
                 self._arrived.put(arrived, timeout=_POLL_SECONDS)

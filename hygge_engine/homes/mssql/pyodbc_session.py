@@ -61,7 +61,7 @@ _PARAMETER_TYPES: dict[pa.DataType, tuple[int, int, int]] = {
     pa.float64(): (pyodbc.SQL_DOUBLE, 0, 0),
     pa.date32(): (pyodbc.SQL_TYPE_DATE, 0, 0),
 }
-# Which lengths of text and binary values are told apart: short ones, what a key takes, what is no (max).
+# Which lengths of text and binary values are distinguished: short ones, what a key takes, what is not (max).
 _TEXT_SIZES = (50, 450, 4_000)
 _BINARY_SIZES = (100, 900, 8_000)
 # The columns of a datetime2(7) and a time(7) as text, and their digits.
@@ -182,7 +182,8 @@ class _Stream:
 
 
 def _arrow_type(kind: type, precision: int, scale: int) -> pa.DataType:
-    """The type of a column of Python values: ``precision`` tells an int from a bigint, and a real from a float."""
+    """The type of a column of Python values: ``precision`` distinguishes an int from a bigint, and a real from a
+    float."""
     if kind is Decimal:
         return pa.decimal128(precision, scale)
     if kind is int:

@@ -103,7 +103,7 @@ def position_texts(key: Sequence[SourceColumn]) -> list[SourceColumn]:
 
 
 def sample_statement(source: str, key: Sequence[SourceColumn], rows: int, most: int) -> str:
-    """The keys of about so many rows, in the server's order: of whole pages here and there, and only these sorted.
+    """The keys of about a number of rows, in the server's order: of whole pages here and there, and only these sorted.
 
     A sample is a request. Of a server that sends every row, or whose statistics are wrong, ``most`` are wanted.
     """

@@ -1,4 +1,4 @@
-"""Ranges of a key: how a table is shared out among readers, and how a position remembers what is left of each."""
+"""Ranges of a key: how a table is divided among readers, and how a position keeps what is left of each."""
 
 from __future__ import annotations
 

@@ -11,14 +11,14 @@ import pyarrow as pa
 from hygge_engine.errors import HomeError
 from hygge_engine.homes.mssql.values import Parameter
 
-# What a question about a source is answered with at most. The largest that is asked for are the columns of a table,
+# The largest response to a metadata query. The largest that is expected are the columns of a table,
 # some thirty thousand, and a sample of its keys; a server that sends more has not understood it.
 ANSWER_ROWS = 100_000
 ANSWER_BYTES = 64 << 20
 
 # A query is its author's own text. Whatever it might change is taken back: it is read between these two.
 BEGIN_READING = "BEGIN TRANSACTION; SELECT 1"
-# A pooled connection would keep a transaction, or a level of isolation, for whoever takes it next.
+# A pooled connection would keep a transaction, or a level of isolation, for its next user.
 END_READING = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION; SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SELECT 1"
 
 _ROWS_AT_ONCE = 1_000
@@ -29,9 +29,9 @@ _BOUNDED_CHARACTERS = 8_000
 
 def gather(fetch: Callable[[int], Iterable[Iterable[Any]]], doing: str, most: int | None = None) -> list[Any]:
     """The rows of a small result, as tuples: all of them, or as many as are wanted. ``fetch`` returns the next rows, at
-    most so many, and none at the end.
+    most as many as requested, and none at the end.
 
-    Raises HomeError for a result that is larger than any that is asked for, and stops reading there.
+    Raises HomeError for a result that is larger than any that is expected, and stops reading there.
     """
     rows: list[tuple[Any, ...]] = []
     size = 0
@@ -49,7 +49,7 @@ def gather(fetch: Callable[[int], Iterable[Iterable[Any]]], doing: str, most: in
 
 
 def whole(value: object, doing: str) -> int:
-    """A count or a length that a server has answered with. Raises HomeError for what is none."""
+    """A count or a length that a server has returned. Raises HomeError for anything else."""
     if isinstance(value, int) or (
         isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value()
     ):
@@ -89,9 +89,9 @@ class Stream(Protocol):
         ...
 
     def fetch(self, rows: int, limit_bytes: int | None = None) -> pa.RecordBatch:
-        """The next rows, at most so many; an empty batch once, when the server has sent its last row.
+        """The next rows, at most ``rows``; an empty batch once, when the server has sent its last row.
 
-        With ``limit_bytes`` no more rows, or a few, than it takes to hold so many bytes of text and binary values;
+        With ``limit_bytes`` no more rows, or a few, than it takes to hold that many bytes of text and binary values;
         they come as Python objects, whose times have six digits. Raises HomeError, also for what the server reports
         after its last row.
         """
@@ -112,7 +112,7 @@ class Session(Protocol):
     def fetch_some(
         self, sql: str, rows: int, parameters: Sequence[Parameter] = (), *, doing: str
     ) -> list[tuple[Any, ...]]:
-        """The first rows of a result, at most so many, however many there are."""
+        """The first rows of a result, at most ``rows``, however many there are."""
         ...
 
     def stream(self, sql: str, parameters: Sequence[Parameter] = (), *, doing: str) -> Stream:

@@ -15,7 +15,7 @@ from hygge_engine.homes.mssql.silence import silent_servers
 def open_session(connection: MssqlConnection, *, translation: Translate = translate) -> Session:
     """Connect with the driver that the settings name.
 
-    Raises HomeUnavailable where nobody answers, or has not answered a moment ago, HomeLoginFailed where Entra refuses,
+    Raises HomeUnavailable where nothing responds, or did not a short time ago, HomeLoginFailed where Entra refuses,
     else what ``translation`` returns.
     """
     with silent_servers.ask(connection.address, connection.login_timeout_seconds):
@@ -31,10 +31,10 @@ def open_session(connection: MssqlConnection, *, translation: Translate = transl
 
 
 def check_answers(connection: MssqlConnection) -> None:
-    """Raise HomeUnavailable where nobody answers within ``login_timeout_seconds``, tried once.
+    """Raise HomeUnavailable where nothing responds within ``login_timeout_seconds``, tried once.
 
-    A named instance's port is the driver's to ask for, so that there a login is tried; what the server says to it is an
-    answer, be it a refusal.
+    Only the driver can look up a named instance's port, so there a login is tried; any reply of the server counts as a
+    response, even a refusal.
     """
     if "," in connection.address:
         check_reachable(connection)
@@ -49,6 +49,6 @@ def check_answers(connection: MssqlConnection) -> None:
 
 
 def _nobody_there(diagnosis: Diagnosis, doing: str, *, secrets: Iterable[str] = ()) -> HomeError:
-    """An error in which a server has a number of its own is an answer of it."""
+    """Whether an error has a server's own number: then the server has responded."""
     error = translate(diagnosis, doing, secrets=secrets)
     return error if diagnosis.number in NUMBERS_OF_THE_NETWORK else HomeError(error.message)

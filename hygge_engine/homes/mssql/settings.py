@@ -34,13 +34,13 @@ _THIS_MACHINE = (".", "(local)")
 
 _COLON_AND_PORT = re.compile(r"([^:]+|\[[^\]]*\]):(\d+)")
 
-# How many bytes of a hash tell a query from others.
+# How many bytes of a hash identify a query.
 _DIGEST_BYTES = 4
 
 # What a connection string may have before the host, but for ``tcp:``, which goes without saying.
 _OTHER_PROTOCOL = re.compile(r"(np|lpc|via|admin):", re.IGNORECASE)
 
-# Readers of a table that nobody else waits beside: one keeps a core busy, and larger instances have two.
+# Readers of a table beside which no other entity waits: one keeps a core busy, and larger instances have two.
 _READERS_AT_LEISURE = 2
 
 # What each way to log in cannot do without.
@@ -92,7 +92,7 @@ class MssqlConnection(ConnectionSettings):
     ``server`` is a host, ``host,port``, ``host\\instance`` or ``host\\instance,port``, of which the port counts. The
     traffic is encrypted and the certificate verified
     unless the settings say otherwise.
-    ``query_timeout_seconds`` bounds the wait for the server's next answer, 0 for no bound; the default is the
+    ``query_timeout_seconds`` bounds the wait for the server's next response, 0 for no bound; the default is the
     five minutes after which a Functions app on a consumption plan is stopped anyway. ``login_timeout_seconds`` leaves
     a paused serverless database the time to wake up.
     """
@@ -197,8 +197,8 @@ class MssqlHomeSettings(HomeSettings):
 
     ``readers`` read ranges of a large table's key side by side, each over a connection of its own and with its share of
     ``batch_mb``; only for whole tables with a key. Where the number is not given it is one, and two where no other
-    entity waits for the connection. ``consistency: snapshot`` reads all rows of a slice as of one
-    moment. ``max_rows_per_second`` holds the reading back, for the source's sake.
+    entity waits for the connection. ``consistency: snapshot`` reads all rows of a slice from one snapshot.
+    ``max_rows_per_second`` holds the reading back, for the source's sake.
     """
 
     kind: ClassVar[str] = "mssql"
@@ -219,7 +219,7 @@ class MssqlHomeSettings(HomeSettings):
     max_rows_per_second: int | None = Field(default=None, ge=1)
 
     def origin(self, surroundings: Surroundings) -> str:
-        """A query is known by a hash: it is long, and may quote what nobody else is to see."""
+        """A query is identified by a hash: it is long, and may contain confidential values."""
         connection = surroundings.connections[self.connection]
         where = self.connection
         if isinstance(connection, MssqlConnection):
@@ -265,7 +265,7 @@ class MssqlHomeSettings(HomeSettings):
 
     @property
     def readers_on_trial(self) -> bool:
-        """Whether nobody asked for several readers: all but one are given back where they do not help."""
+        """Whether the number of readers was not set: all but one are given back where they do not help."""
         return self._on_trial
 
     def connections_at_once(self) -> int:

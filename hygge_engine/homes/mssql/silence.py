@@ -1,7 +1,7 @@
-"""Servers that lately took the whole login timeout and said nothing: whoever comes next is told so at once.
+"""Servers that recently sent nothing within the whole login timeout: the next connections fail at once.
 
-Otherwise every slice, and every window that somebody asks for, would wait as long as the first one, in places that
-others could work in. Each process remembers for itself, and for a short while only.
+Otherwise every slice, and every requested window, would wait as long as the first one, in places that others could work
+in. Each process keeps its own list, and for a short while only.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 
 from hygge_engine.errors import HomeUnavailable, HyggeError
 
-# How long a silence is remembered, in seconds. Then one asks again, and the others hear of what he finds.
+# How long a silence is kept, in seconds. Then one connection tries again, and the others get its result.
 REMEMBERED_SECONDS = 30.0
 
-# The part of a login's timeout that makes a failure a silence: a refusal, or nobody there, comes at once.
+# The part of a login's timeout that makes a failure a silence: a refusal, or a closed port, comes at once.
 _SILENCE = 0.9
 
 
 @dataclass
 class _Silence:
-    """``since`` when (monotonic) a server has been known to be silent, and whether somebody is asking it again."""
+    """``since`` when (monotonic) a server has been known to be silent, and whether a connection is trying it again."""
 
     since: float
     waited_seconds: float

@@ -50,7 +50,7 @@ def changes_source(source: str, columns: Sequence[SourceColumn], key: Sequence[s
 
 
 def explain_missing_grant(session: Session, table: str, name: str) -> tuple[str, str]:
-    """Why a database that tracks changes does not tell the oldest version of a table's, and what to do."""
+    """Why a database that tracks changes does not return the oldest version of a table's, and what to do."""
     switch, grant = f"ALTER TABLE {table} ENABLE CHANGE_TRACKING", f"GRANT VIEW CHANGE TRACKING ON {table} TO the login"
     try:
         rows = session.fetch_all(_MAY_SEE, (table,), doing=f"Asking about the permissions on {name}")

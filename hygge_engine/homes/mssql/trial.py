@@ -10,7 +10,7 @@ from typing import Literal
 # reader to connect and begin.
 TRIAL_SECONDS = 2.0
 
-# By this much more has to arrive: less is not worth a connection that somebody else may want.
+# By this much more has to arrive: less is not worth a connection that another table may need.
 GAIN = 1.15
 
 # What is to be done with the second reader.
@@ -18,7 +18,7 @@ Advice = Literal["", "take", "give back"]
 
 
 class Trial:
-    """Counts the rows that arrive, whoever waits for whom. ``clock`` tells seconds."""
+    """Counts the rows that arrive, whichever side waits. ``clock`` returns seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -28,7 +28,7 @@ class Trial:
         self._over = False
 
     def arrived(self, rows: int) -> Advice:
-        """Take so many rows into account; each advice is given once."""
+        """Count ``rows``; each advice is given once."""
         if self._over:
             return ""
         now = self._clock()

@@ -66,7 +66,7 @@ _SYNONYMS = {"timestamp": "rowversion", "sysname": "nvarchar"}
 @dataclass(frozen=True)
 class SourceColumn:
     """A column as the catalogue has it. ``max_length`` counts bytes, -1 for (max); ``collation`` is empty where the
-    column has none, or where nobody knows it. ``as_text``: a timestamp that lands as text, with all its digits.
+    column has none, or where it is unknown. ``as_text``: a timestamp that lands as text, with all its digits.
     ``masked``: this login gets masks in place of its values; ``encrypted``: the server itself cannot read them."""
 
     name: str
@@ -119,7 +119,7 @@ class SourceColumn:
 
     @property
     def folding(self) -> Folding:
-        """Which of its texts the server takes for one, as far as the name of its collation tells."""
+        """Which of its texts the server treats as equal, as far as the name of its collation says."""
         if self.base_type not in _CHARACTERS or not self.collation:
             return ""
         name = self.collation.lower()
@@ -189,7 +189,7 @@ def loss(column: SourceColumn, *, keeps_offset: bool = False) -> str:
 
 
 def keeps_apart(column: SourceColumn) -> bool:
-    """Whether values that the server tells apart still differ in the destination. Of a datetimeoffset it compares the
+    """Whether values that the server distinguishes still differ in the destination. Of a datetimeoffset it compares the
     instant, and that is kept."""
     if column.masked or column.base_type in ("sql_variant", "geometry", "geography"):
         return False
@@ -218,7 +218,7 @@ def select_expression(column: SourceColumn, ticks_as_text: bool = False) -> str:
             return name
 
 
-# Cursors that a load can go on from, and why the others are none.
+# Cursors that a load can resume from, and why the others cannot.
 _CURSOR_TYPES: dict[str, CursorType] = {
     **dict.fromkeys(("tinyint", "smallint", "int", "bigint"), "int"),
     **dict.fromkeys(("date", "datetime", "smalldatetime", "datetime2", "datetimeoffset"), "datetime"),

@@ -24,7 +24,7 @@ _OF_A_FLOW = ("entities", "flow.yml")
 # The engine's own folders beside rows: the journal with its landing states, locks, and where `hygge doctor` tries.
 _OURS = (".hygge_journal", ".hygge_lake", ".doctor-*")
 
-# What is anybody's to read: a row for each load.
+# What every program may read: a row for each load.
 _JOURNAL = [".hygge_journal", "journal.parquet"]
 
 # What holds settings, secrets or state by its name, copies included, in whatever folder it lies.
@@ -40,8 +40,8 @@ _OWN_HINT = "Keep rows in a folder of their own below the project's directory, a
 def is_own(parts: Sequence[str], flow: str | None, *, ours: bool = False) -> bool:
     """Whether a path, or pattern, within the project's directory is one of what the project and its tools consist of.
 
-    A flow's own folder is its own, but for what the flow consists of; for None so are those of all flows. ``ours`` lets
-    the engine's own folders pass.
+    A flow's own folder is its own, but for what the flow consists of; for None so are those of all flows. ``ours``
+    accepts the engine's own folders.
     """
     folded = [part.casefold() for part in parts]
     if folded[-2:] == _JOURNAL:

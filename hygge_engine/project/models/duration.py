@@ -24,7 +24,7 @@ def parse_duration(value: object) -> object:
 
 
 def at_least(seconds: float) -> AfterValidator:
-    """Refuses shorter durations in the words of settings, where a bound alone would be told in seconds."""
+    """Refuses shorter durations in the units of settings, where a bound alone would be reported in seconds."""
 
     def check(value: float) -> float:
         if value < seconds:

@@ -124,7 +124,7 @@ _PATTERN_FAULTS = {
 
 
 def check_pattern(pattern: str, column: str) -> None:
-    """Raise ValueError where a pattern is no regular expression of the kind that rows are compared by."""
+    """Raise ValueError where a pattern is not a regular expression of the supported kind."""
     import polars as pl  # Projects without patterns are validated without it.
 
     try:
@@ -172,7 +172,7 @@ class Freshness(Expectation):
 class ExpectationsSettings(Settings):
     """``expectations``: what has to be true of rows before they become visible. Columns are named as they land.
 
-    What is not met fails the load, or with ``severity: warn`` is told in its message.
+    What is not met fails the load, or with ``severity: warn`` is reported in its message.
     """
 
     not_null: NotNull | None = None

@@ -1,6 +1,6 @@
-"""Where homes read and stores write, so that both can be compared without asking either.
+"""Where homes read and stores write, so that both can be compared without a connection.
 
-Names are compared without case and in one Unicode form: not every place tells them apart, and what differs there only
+Names are compared without case and in one Unicode form: not every place distinguishes them, and what differs there only
 is hardly ever meant.
 """
 

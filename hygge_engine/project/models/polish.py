@@ -15,7 +15,7 @@ ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 _MASK = re.compile(r"full|email|hash|empty|(?:first|last)_[1-9]")
 
-# A salt that can be guessed protects nothing; this only keeps out what is no salt at all.
+# A salt that can be guessed protects nothing; this only refuses what is not a salt at all.
 _SALT_MINIMUM_CHARACTERS = 8
 
 

@@ -35,7 +35,7 @@ _ENTITY_NAME = re.compile(r"\w(?:[\w. $-]*[\w$-])?")
 _NAME_LIMIT_CHARACTERS = 128  # SQL Server's own limit for an identifier.
 
 
-# The shortest time that runs are remembered: below it, whoever looks on Monday for what failed on Friday finds nothing.
+# The shortest retention of runs: below it, Friday's failures would be gone on Monday.
 MIN_RETENTION_SECONDS = 7 * 86_400.0
 
 # The shortest time that histories of orchestrations are kept: longer than any load runs, and than any tick is missed.
@@ -101,11 +101,11 @@ class Options(Settings):
 
 
 class JournalSettings(Settings):
-    """``journal``: where runs are remembered, and for how long.
+    """``journal``: where runs are recorded, and for how long.
 
     ``location`` is ``store`` (beside the rows that land), ``home`` (beside those that are read), or a place of its own;
-    a path in the files is a directory of this machine. ``retention`` (seconds, or text such as ``400d``) takes older
-    loads out of the journal. Loads are folded into the canonical file once there are ``fold_after_loads`` of them.
+    a path in the files is a directory of this machine. ``retention`` (seconds, or text such as ``400d``) removes older
+    loads from the journal. Loads are folded into the canonical file once there are ``fold_after_loads`` of them.
     """
 
     location: Annotated[
@@ -180,7 +180,7 @@ class SchemaChangesSettings(Settings):
     """``schema_changes``: what an increment does when the source's columns are not those that have been landed.
 
     ``added``: ``evolve`` lands new columns, with NULL in the rows that have landed before, also where the source gave
-    these a DEFAULT; ``freeze`` leaves them out, ``fail`` stops before the first row. ``removed``: ``evolve`` goes on
+    these a DEFAULT; ``freeze`` leaves them out, ``fail`` stops before the first row. ``removed``: ``evolve`` continues
     without them, so that rows from now on have NULL there. ``rebuild`` reloads the table, as a ``full_drop`` would. A
     renamed column counts as one removed and one added.
     """
@@ -202,7 +202,7 @@ OPTIONAL_SECTIONS: Mapping[str, type[Settings]] = {
 @dataclass(frozen=True)
 class Entity:
     """One table of a flow, with everything it inherits. ``run_type`` is the flow's or its own, before the store's
-    ``incremental`` overrules it. ``places`` tells where each text of its settings stands (``file:line:column``), for
+    ``incremental`` overrides it. ``places`` says where each text of its settings stands (``file:line:column``), for
     errors that only the source can find; secrets are left out."""
 
     name: str
@@ -222,7 +222,7 @@ class Entity:
         return f"{self.flow}.{self.name}"
 
     def with_connections(self, count: int) -> Entity:
-        """The entity for a slice that has been given so many connections to its source."""
+        """The entity for a slice with a number of connections to its source."""
         return replace(self, home=self.home.with_connections(count))
 
     @property
@@ -262,7 +262,8 @@ class Project:
         return [entity for flow in self.flows.values() for entity in flow.entities.values()]
 
     def disk_reach(self, flow: str | None = None, *, ours: bool = True) -> DiskReach:
-        """What a flow may touch of this machine's disk; None for what flows share. Homes go without what is ours."""
+        """What a flow may touch of this machine's disk; None for what flows share. Homes may not read the engine's own
+        files."""
         return DiskReach(self.directory, self.options.local_paths, flow, ours)
 
     def settings_hash(self) -> str:

@@ -37,15 +37,15 @@ _BUILT_IN = (
 # Where installed packages name the modules that register their homes and stores.
 ENTRY_POINT_GROUP = "hygge_engine.types"
 
-# The keys of lake stores that say where a table settles, from the outside in.
+# The keys of lake stores that say where a table lands, from the outside in.
 _LOCATION_KEYS = ("account_url", "filesystem", "mirror_name", "lakehouse", "path", "schema_name", "table_name")
 
 
 class Settings(BaseModel):
     """A mapping of the project's files: unknown keys are refused, values cannot change afterwards.
 
-    ``place_keys`` are those that say where something is, ``name_keys`` who logs in there and what for. Their values,
-    and all secrets, are remembered by `hygge_engine.masking`, which keeps them from whom they do not concern.
+    ``place_keys`` are those that say where something is, ``name_keys`` those of logins and databases. Their values, and
+    all secrets, are registered with `hygge_engine.masking`, which masks them in output.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False, allow_inf_nan=False)
@@ -74,7 +74,7 @@ class Settings(BaseModel):
         return {}
 
     def own_folders(self) -> Mapping[str, str]:
-        """The folders that are made below paths of this machine for what is ours, by the keys of these paths."""
+        """The engine's own folders below paths of this machine, by the keys of these paths."""
         return {}
 
     def model_post_init(self, context: Any, /) -> None:
@@ -119,7 +119,7 @@ class HomeSettings(Settings):
 
     ``opener`` is a module with ``open_home(settings, project, entity)``, which returns the entity's source, not yet
     connected; and ``open_journal(settings, project, entity)`` where it keeps the journal.
-    ``needs_watermark`` tells whether an incremental read takes a ``watermark``, or the home finds what is new without.
+    ``needs_watermark`` says whether an incremental read takes a ``watermark``, or the home finds what is new without.
     ``source_keys`` are the keys that say what is read, where nothing else does: entities with the same settings read
     the same rows.
     """
@@ -135,7 +135,7 @@ class HomeSettings(Settings):
         return self.type
 
     def reads(self, surroundings: Surroundings, entity: str) -> Sequence[Location]:
-        """Where the entity's rows come from, as far as the settings tell: no store of its flow may write there."""
+        """Where the entity's rows come from, as far as the settings say: no store of its flow may write there."""
         return ()
 
     def keeps_journal(self) -> bool:
@@ -160,16 +160,16 @@ class HomeSettings(Settings):
         return 1
 
     def connections_at_most(self) -> int:
-        """How many a slice would take if nobody else wanted them."""
+        """How many a slice would take if no other needed them."""
         return self.connections_at_once()
 
     def with_connections(self, count: int) -> Self:
-        """These settings for a slice that has been given so many connections."""
+        """These settings for a slice with a number of connections."""
         return self
 
 
 class StoreSettings(Settings):
-    """``store``: where rows settle. ``incremental`` overrules the flow's run type (see `effective_run_type`).
+    """``store``: where rows land. ``incremental`` overrides the flow's run type (see `effective_run_type`).
     ``key_columns`` identify a row there; without them the source's own key does.
 
     ``opener`` is a module with ``open_table(settings, project, entity)``, which returns the entity's destination, not
@@ -183,7 +183,7 @@ class StoreSettings(Settings):
     key_columns: tuple[str, ...] = ()
 
     def writes(self, surroundings: Surroundings, entity: str) -> Location | None:
-        """Where the entity's table is, as far as the settings tell: no home of its flow may read there."""
+        """Where the entity's table is, as far as the settings say: no home of its flow may read there."""
         return None
 
     def keeps_journal(self) -> bool:
@@ -191,11 +191,11 @@ class StoreSettings(Settings):
         return False
 
     def keeps(self, surroundings: Surroundings) -> Location | None:
-        """The folder beside its tables that is ours: landing states, what is staged, and the journal if it is here."""
+        """The engine's folder beside its tables: landing states, what is staged, and the journal if it is here."""
         return None
 
     def destination(self, entity: str) -> str:
-        """Where the entity's rows settle, for people; two entities that name the same place cannot both load."""
+        """Where the entity's rows land, for people; two entities that name the same place cannot both load."""
         parts = [getattr(self, name) for name in _LOCATION_KEYS if name in type(self).model_fields]
         first, *rest = [str(part) for part in parts if part]
         parts = [first.rstrip("/"), *(part.strip("/") for part in rest)]
@@ -211,7 +211,7 @@ class StoreSettings(Settings):
 
     def agreements(self, journal: str) -> dict[tuple[str, str], str]:
         """Settings on which all entities of a place must agree: (place, key) to value. ``journal`` is where their runs
-        are remembered, for people; its key is ``journal.location``."""
+        are recorded, for people; its key is ``journal.location``."""
         return {}
 
     def telemetry(self) -> str:
@@ -302,7 +302,7 @@ def import_others[T](load: Callable[[], T], what: str) -> T:
     except HyggeError:
         raise
     except Exception as error:
-        # Nobody knows what the text of any other error holds.
+        # The text of any other error may hold anything.
         is_telling = isinstance(error, ImportError | AttributeError | SyntaxError)
         reason = str(error) if is_telling else type(error).__name__
         raise ConfigurationError(

@@ -22,12 +22,12 @@ from hygge_engine.project.telling.nodes import MappingNode as Tree
 from hygge_engine.project.telling.nodes import Node
 from hygge_engine.project.telling.problems import Problems
 
-# Set by the platform in Azure, and by nobody on a laptop.
+# Set by the platform in Azure, and never on a laptop.
 AZURE_INSTANCE = "WEBSITE_INSTANCE_ID"
 
 
 # A drive, or a backslash.
-# What a shell would put something else for, and nobody does here.
+# What a shell would replace, and nothing replaces here.
 _OF_A_SHELL = re.compile(r"^~(?=/|$)|\$[A-Z_][A-Z0-9_]*\b|%[A-Z_][A-Z0-9_]*%")
 # SQLite and the Delta package take such a path for an address, and go where it leads.
 _ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
@@ -91,7 +91,7 @@ class Bounds:
         self._problems.add(place.problem(message, found=f"`{path}`", expected=expected, hint=hint))
 
     def _check_own(self, path: str, place: Node) -> None:
-        """A file where a folder of ours has to be."""
+        """A file in the place of one of the engine's folders."""
         folder = self._directory / path
         if os.path.lexists(folder) and not os.path.isdir(folder):
             name = os.path.relpath(folder, self._directory)
@@ -125,7 +125,7 @@ class Bounds:
                 return self._obstacle(key, path)
             message = f"`{key}` leads out of the project's directory"
             return message, "If that is meant, say `options: {local_paths: anywhere}` in hygge.yml."
-        # The project's directory itself, and a flow's, are no place for rows.
+        # The project's directory itself, and a flow's, are not for rows.
         if not parts or (parts[0].casefold() == FLOWS and len(parts) < 3) or is_own(parts, flow, ours=ours):
             hint = "Give the rows a folder of their own below the project's directory, as `data` or `warehouse`."
             return f"`{key}` leads to the project's own files", hint

@@ -36,9 +36,9 @@ class _Landing:
 
 
 class CrossSectionRules:
-    """Remembers what the entities before have claimed.
+    """Keeps what the entities before have claimed.
 
-    ``connections`` are those of hygge.yml, None for one that has problems, and None altogether where nobody knows.
+    ``connections`` are those of hygge.yml, None for one that has problems, and None altogether where they are unknown.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class CrossSectionRules:
     def _check_destination(self, entity: Entity, item: EntityTree) -> None:
         destination = entity.store.destination(entity.name)
         claim = _Claim(entity.id, item.place.where)
-        # Not every destination tells upper and lower case apart.
+        # Not every destination distinguishes upper and lower case.
         first = self._destinations.setdefault(destination.casefold(), claim)
         if first is claim:
             return

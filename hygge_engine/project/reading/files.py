@@ -170,7 +170,7 @@ class Files:
     def _without_duplicates(self, found: list[EntityTree], flow: MappingNode) -> list[EntityTree]:
         unique: dict[str, EntityTree] = {}
         for item in found:
-            # Destinations may not tell upper and lower case apart, so neither may names.
+            # Destinations may not distinguish upper and lower case, so names must not either.
             first = unique.setdefault(item.name.casefold(), item)
             if first is not item:
                 where = f"the first one in {first.place.where}"

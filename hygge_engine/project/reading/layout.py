@@ -1,4 +1,4 @@
-"""Which files a project has, and what to say about those that are missing, misnamed or read by nobody."""
+"""Which files a project has, and what to say about those that are missing, misnamed or never read."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def flow_strays(root: Path, directory: Path) -> Iterator[Problem]:
 
 
 def strays(root: Path, directory: Path, expected: tuple[str, ...], hint: str) -> Iterator[Problem]:
-    """YAML that nobody reads is a mistake that shows only when something is missing."""
+    """YAML that is never read is a mistake that shows only when something is missing."""
     for path in sorted(directory.iterdir()):
         file = path.relative_to(root).as_posix()
         if path.suffix in (".yml", ".yaml") and path.name not in expected:
@@ -139,7 +139,7 @@ def entity_files(root: Path, flow: Path) -> tuple[list[Path], list[Problem]]:
 
 
 def leads_to_flows(root: Path, path: Path) -> bool:
-    """Whether a file is one below flows/, wherever links lead to: whoever edits flows is shown no other one."""
+    """Whether a file is one below flows/, wherever links lead to: no other file is shown to an author of flows."""
     return path.resolve().is_relative_to((root / FLOWS).resolve())
 
 

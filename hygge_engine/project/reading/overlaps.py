@@ -43,14 +43,14 @@ class Overlaps:
         self._kept: dict[tuple[str, str, tuple[str, ...]], _Written] = {}
 
     def add(self, entity: Entity, place: Node) -> None:
-        """Remember an entity; ``place`` is where its store's place is written."""
+        """Register an entity; ``place`` is where its store's place is written."""
         self._read += [(entity, at) for at in entity.home.reads(self._surroundings, entity.name)]
         at = entity.store.writes(self._surroundings, entity.name)
         if at is not None:
             self._written.append(_Written(entity, at, place))
 
     def add_kept(self, entity: Entity, at: Location | None, place: Node) -> None:
-        """Remember a folder of ours for what an entity's loads leave beside rows; None where it is not known."""
+        """Register the engine's folder for what an entity's loads leave beside rows; None where it is not known."""
         if at is not None:
             self._kept.setdefault((entity.flow, at.root, at.fixed), _Written(entity, at, place))
 
@@ -105,8 +105,8 @@ class Overlaps:
 
 
 def _reads_kept(at: Location, kept: Location) -> bool:
-    """Whether a home reads in a folder of ours. A hidden one is found by its name alone; the journal's one large file
-    may be read, since it is only ever replaced as a whole."""
+    """Whether a home reads in one of the engine's folders. A hidden one is found by its name alone; the journal's one
+    large file may be read, since it is only ever replaced as a whole."""
     fixed = kept.fixed
     if not fixed or (fixed[-1].startswith(".") and fixed[-1] not in map(alike, at.parts)):
         return False

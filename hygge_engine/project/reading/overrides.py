@@ -1,9 +1,9 @@
-"""Settings given on the command line, as ``flow.orders.store.row_marker=0``: laid over the files, as if they stood
-there.
+"""Settings given on the command line, as ``flow.orders.store.row_marker=0``: laid over the files, as if they were
+written there.
 
 A path begins with a key of hygge.yml (``options.concurrency``, ``connections.shop_db.server``), or with ``flow`` and
-the name of a flow, whose file it goes on in. ``flow.orders.entities.items.home.table`` leads into one of its entities,
-listed or in a file of its own. Without a flow's name (``flow.run_type``) it means every flow.
+the name of a flow, whose file it continues in. ``flow.orders.entities.items.home.table`` leads into one of its
+entities, listed or in a file of its own. Without a flow's name (``flow.run_type``) it means every flow.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _Override:
 
 
 class Overrides:
-    """All overrides of a command. ``is_secret`` tells which keys hold secrets; ``expand`` replaces variables."""
+    """All overrides of a command. ``is_secret`` says which keys hold secrets; ``expand`` replaces variables."""
 
     def __init__(
         self,

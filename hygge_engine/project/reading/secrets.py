@@ -1,6 +1,6 @@
 """Where a project's secrets are: in the keys that are made for them, and nowhere else.
 
-Every value of such a key, and of every variable that it came from, is remembered by `hygge_engine.masking`. What is
+Every value of such a key, and of every variable that it came from, is registered with `hygge_engine.masking`. What is
 found in another key would be shown, landed or sent somewhere, so it is a problem.
 """
 
@@ -74,7 +74,7 @@ class SecretUses:
         self._others: list[_Use] = []
 
     def collect(self, tree: Tree) -> None:
-        """Take in a file's values, and remember its secrets."""
+        """Take in a file's values, and register its secrets."""
         for use, is_secret in self._uses(tree, "", within_columns=False):
             (self._made_for_secrets if is_secret else self._others).append(use)
             if is_secret and use.scalar.text:

@@ -83,7 +83,7 @@ class Sections:
     ) -> T | None:
         """The ``home`` or ``store`` of an entity; ``values`` are its placeholders.
 
-        A section that is right for other names is no mistake of its own, but one of the entity's name.
+        Where a section is right for other names, the mistake is in the entity's name.
         """
         found = Problems()
         settings = self._load(registry, tree, section, values, elsewhere, found)

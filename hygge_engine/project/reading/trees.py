@@ -48,7 +48,7 @@ def resolve_scalar(text: str) -> str | int | float | bool:
 def read_document(source: Source, problems: Problems, is_secret: Callable[[str], bool]) -> MappingNode | None:
     """Parse a file; None where it cannot be read as a mapping, which is then among the problems.
 
-    ``is_secret`` tells which keys hold secrets; their values appear in no excerpt. An empty file is an empty mapping.
+    ``is_secret`` says which keys hold secrets; their values appear in no excerpt. An empty file is an empty mapping.
     """
     if len(source.text) > SIZE_LIMIT_CHARACTERS:
         found = f"{len(source.text):,} characters"
@@ -119,8 +119,7 @@ def _tree_of(
 
 
 class _BoundedLoader(yaml.SafeLoader):
-    """PyYAML's own, which stops where there are more values, or they lie deeper within each other, than anybody
-    writes."""
+    """PyYAML's own, which stops where there are more values, or they are nested deeper, than a person writes."""
 
     _depth = 0
     _values = 0
@@ -188,7 +187,7 @@ class _Reader:
         return ScalarNode(self._source, line, column, node.value, value)
 
     def _read_entries(self, mapping: yaml.Node) -> dict[str, Entry] | None:
-        """The entries of a mapping; None where a key is no text, which makes the mapping something else."""
+        """The entries of a mapping; None where a key is not text, which makes the mapping something else."""
         own: dict[str, Entry] = {}
         merged: dict[str, Entry] = {}
         for key, value in mapping.value:
@@ -227,6 +226,6 @@ class _Reader:
 
     def _hide(self, node: yaml.Node) -> None:
         if isinstance(node, yaml.ScalarNode) and re.fullmatch(r"\$\{\w+(:-)?\}", node.value):
-            return  # The name of a variable is no secret, and helps.
+            return  # The name of a variable is not a secret, and helps.
         start, end = node.start_mark, node.end_mark
         self._source.secrets.append(Span(start.line, start.column, end.line, end.column))

@@ -54,7 +54,7 @@ def _names_another_type(base: MappingNode, override: MappingNode) -> bool:
 def fill_placeholders(
     tree: MappingNode, values: Mapping[str, str], problems: Problems, keys: KeyKnowledge
 ) -> MappingNode:
-    """``tree`` with ``{entity}`` and ``{flow}`` replaced in every text that is no secret.
+    """``tree`` with ``{entity}`` and ``{flow}`` replaced in every text that is not a secret.
 
     Another word in braces is a problem; in free text such as a query only if it looks like a misspelt placeholder.
     """
@@ -141,7 +141,7 @@ def validate[T: Settings](
 
 def _without_branches(tree: MappingNode, findings: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     """One finding for each place: a value that may be of several kinds is refused by each of them, under pydantic's own
-    name for it. The deepest places count: there somebody has chosen a kind."""
+    name for it. The deepest places count: there a kind has been chosen."""
     found: dict[tuple[str | int, ...], list[ErrorDetails]] = {}
     branched: set[tuple[str | int, ...]] = set()
     for finding in findings:

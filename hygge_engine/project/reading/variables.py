@@ -20,7 +20,7 @@ LOCAL_SETTINGS = "local.settings.json"
 # How other tools write a variable: $NAME, %NAME%, #{NAME}#. Names of variables are upper case there, too.
 _FOREIGN = re.compile(r"\$(?P<a>[A-Z][A-Z0-9_]+)|%(?P<b>[A-Z][A-Z0-9_]+)%|#\{(?P<c>[A-Za-z_]\w*)\}#")
 
-# How many defaults may stand within each other, and how much all variables may become: more is no setting any more.
+# How deep defaults may be nested, and how much text all variables may become: more is not a setting.
 DEFAULTS_LIMIT = 10
 EXPANDED_LIMIT_CHARACTERS = 10_000_000
 
@@ -60,8 +60,8 @@ class Variables:
         self._expanded = 0
 
     def hide(self, problem: Problem, words: Collection[str]) -> Problem:
-        """``problem`` with ``${NAME}`` in place of each value that a variable holds: nobody knows which are secret. A
-        short one, which may be any word, counts where it is all that stands in quotes; ``words`` are the files' own."""
+        """``problem`` with ``${NAME}`` in place of each value that a variable holds: any of them may be secret. A
+        short one, which may be any word, counts where it is all that is in quotes; ``words`` are the files' own."""
         return replace(
             problem,
             message=self._hidden(problem.message, words),
@@ -211,7 +211,7 @@ def _report_literal(node: ScalarNode, problems: Problems) -> bool:
 
 def _report_unusable(text: str, place: ScalarNode | Entry, what: str, problems: Problems) -> bool:
     """Whether a key or a value has a character that no file, server or journal can take; that is then among the
-    problems. Variables of the environment have such where their bytes are no UTF-8."""
+    problems. Variables of the environment have such where their bytes are not UTF-8."""
     unusable = next((character for character in text if character == "\0" or "\ud800" <= character <= "\udfff"), None)
     if unusable is not None:
         message = f"{what} has a character that can be written nowhere"

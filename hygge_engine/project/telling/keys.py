@@ -54,7 +54,7 @@ class KeyKnowledge:
         return cls(frozenset(secret), frozenset(plain - secret), sections)
 
     def place_of(self, key: str, section: str) -> str:
-        """Where a key belongs, for those who write it in ``section``; empty where nobody knows the key."""
+        """Where a key belongs, for those who write it in ``section``; empty for an unknown key."""
         places = self.sections.get(key, {})
         if types := places.get("connections.<name>" if section.startswith("connection ") else section):
             return f"`{key}` is a key of another type: {', '.join(sorted(types))}."

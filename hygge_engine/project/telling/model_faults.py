@@ -16,7 +16,7 @@ from hygge_engine.project.telling.nodes import Entry, MappingNode, Node, ScalarN
 from hygge_engine.project.telling.other_tools import intended, is_slip
 from hygge_engine.project.telling.problems import Problems, has_secret_name
 
-# What pydantic's error types mean to somebody who writes YAML.
+# What pydantic's error types mean to an author of YAML.
 _EXPECTED = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",

@@ -1,4 +1,4 @@
-"""What people write who know other tools: keys in the wrong file or section, and other words for ours."""
+"""Mistakes of people who know other tools: keys in the wrong file or section, and other tools' words."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NO_STORE_KEYS = {
     "table": "The table is named after the entity; `table_name` gives it another name.",
 }
 
-# Other tools' words, as lower case with underscores; in the order in which ours are tried.
+# Other tools' words, as lower case with underscores; in the order in which hygge's are tried.
 _SYNONYMS: dict[str, tuple[str, ...]] = {
     our: tuple(theirs.split())
     for our, theirs in {

@@ -19,10 +19,10 @@ PLACEHOLDERS = ("entity", "flow")
 # An excerpt is for the eye: long lines are cut to this many characters around the caret.
 EXCERPT_WIDTH_CHARACTERS = 110
 
-# As much of a value as tells which one it is.
+# As much of a value as identifies it.
 FOUND_LIMIT_CHARACTERS = 200
 
-# A longer line is no line of a file that people write, and is not searched for secrets to be masked, but left out.
+# A longer line is not written by a person, and is not searched for secrets to be masked, but left out.
 LINE_LIMIT_CHARACTERS = 2_000
 
 # More names than these are a list to search in, not a suggestion.
@@ -141,7 +141,7 @@ class Span:
 
 @dataclass(eq=False)
 class Source:
-    """One file of the project, as excerpts show it. ``file`` is relative to the project; ``parsed`` tells whether
+    """One file of the project, as excerpts show it. ``file`` is relative to the project; ``parsed`` says whether
     ``secrets`` can be relied on, and ``is_secret`` which keys hold secrets where they cannot."""
 
     file: str
@@ -159,8 +159,8 @@ class Source:
         return self.text.splitlines()
 
     def excerpt(self, line: int, column: int) -> str:
-        """The line with its secrets masked, and a caret below ``column`` (both counted from 1); nothing of a line that
-        nobody reads."""
+        """The line with its secrets masked, and a caret below ``column`` (both counted from 1); empty for a line that
+        is too long."""
         text = self.line(line)
         if not text.strip() or len(text) > LINE_LIMIT_CHARACTERS:
             return ""
@@ -233,7 +233,7 @@ class Problems:
         return bool(self._problems)
 
     def add(self, problem: Problem, *, topic: str = "") -> None:
-        """Remember a problem, unless one of the same place and ``topic`` (else the same message) is known already."""
+        """Add a problem, unless one of the same place and ``topic`` (else the same message) is known already."""
         self._problems.setdefault((problem.file, problem.line, problem.column, topic or problem.message), problem)
 
     def update(self, others: Problems) -> None:

@@ -16,7 +16,7 @@ from hygge_engine.plain_text import counted
 from hygge_engine.stores.base import ReadBack
 from hygge_engine.stores.column_names import ColumnNames
 
-# Tables that are ours: the landing states of all tables of a database, and what is staged beside each table.
+# The engine's own tables: the landing states of all tables of a database, and what is staged beside each table.
 LANDING_TABLE = "__hygge_landing"
 LANDING_COLUMNS = ["name", "nonce", "state"]
 STAGE_MARK = "__hygge_stage_"
@@ -63,8 +63,8 @@ class Transaction(Protocol):
         ...
 
     def table_id(self, table: str) -> str | None:
-        """What tells a table or view from any other that ever had its name; None where there is none, and empty where
-        nothing tells, as of a table that an earlier version has made."""
+        """What distinguishes a table or view from any other that ever had its name; None where there is none, and empty
+        where it has no mark, as for a table that an earlier version has made."""
         ...
 
     def merge(
@@ -119,7 +119,7 @@ class Database(ABC):
         """All columns of a table, in order; none of a view or whatever else has the name, None where nothing has it."""
 
     def has_landing_table(self) -> bool:
-        """Whether there is the table of landing states. Raises NotOurs where its name is somebody else's."""
+        """Whether there is the table of landing states. Raises NotOurs where its name is taken by a foreign table."""
         found = self.plain_columns(LANDING_TABLE)
         if found is not None and [name.casefold() for name in found] != LANDING_COLUMNS:
             raise NotOurs(
@@ -134,7 +134,7 @@ class Database(ABC):
         """The names of all landing states."""
 
     def check_names(self, table: str) -> None:
-        """Raise NotOurs where somebody else has taken a name that a reload of the table needs meanwhile."""
+        """Raise NotOurs where a name that a reload of the table needs meanwhile is taken."""
         return
 
     def columns(self, table: str) -> list[str]:
@@ -142,12 +142,12 @@ class Database(ABC):
         return []
 
     def describe_table(self, table: str) -> str:
-        """What a table that somebody else has made is and holds, in a few words."""
+        """A short description of a foreign table and its rows."""
         return ", ".join(self.columns(table)[:NAMED_COLUMNS])
 
     @abstractmethod
     def create_stage(self, stage: str, schema: pa.Schema, key: Sequence[str]) -> Inserter:
-        """Create a table for rows that nobody reads yet."""
+        """Create a table for staged rows."""
 
     @abstractmethod
     def stages(self, table: str) -> list[str]:
@@ -155,7 +155,7 @@ class Database(ABC):
 
     @abstractmethod
     def drop_stage(self, stage: str) -> None:
-        """Drop a stage, if it is there. One that somebody is still writing to may be left for the next sweep."""
+        """Drop a stage, if it is there. One that is still being written to may be left for the next sweep."""
 
     @abstractmethod
     def read_back(self, table: str) -> ReadBack:
@@ -163,7 +163,7 @@ class Database(ABC):
 
 
 def stage_name(table: str, epoch: int, attempt: int, number: int) -> str:
-    """The name of a stage of a table, which tells the epoch of the attempt that filled it."""
+    """The name of a stage of a table, which holds the epoch of the attempt that filled it."""
     return f"{table}{STAGE_MARK}{epoch:08d}_{attempt:04d}_{number:05d}"
 
 
@@ -175,7 +175,7 @@ def epoch_of(table: str, stage: str) -> int | None:
 
 
 def described(kind: str, columns: Sequence[str], rows: int) -> str:
-    """A table of somebody else, for messages; ``rows`` are counted up to one more than `COUNTED_ROWS`."""
+    """A foreign table, for messages; ``rows`` are counted up to one more than `COUNTED_ROWS`."""
     more = ", …" if len(columns) > NAMED_COLUMNS else ""
     count = f"more than {COUNTED_ROWS:,} rows" if rows > COUNTED_ROWS else counted(rows, "row")
     return f"a {kind} of {count} with the columns {', '.join(columns[:NAMED_COLUMNS])}{more}"

@@ -3,8 +3,8 @@ the state.
 
 So there is nothing to roll forward: an attempt that dies leaves either all of a slice or none of it. The state is
 replaced first, on the nonce that was read, and stays locked until the transaction ends; an attempt that another one has
-taken over finds another nonce and touches nothing. Where the answer to a commit is lost, the nonce tells whether it
-arrived.
+taken over finds another nonce and touches nothing. Where the response to a commit is lost, the nonce shows whether it
+took effect.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hygge_engine.stores.landing.types import schema_of
 class StateRow:
     """Reads and conditionally replaces one landing state.
 
-    Holds the nonce of what was last read or written, so that a write by anybody else in between fails the next one.
+    Holds the nonce of what was last read or written, so that a foreign write in between makes the next one fail.
     """
 
     def __init__(self, database: Database, name: str) -> None:
@@ -44,7 +44,7 @@ class StateRow:
     def write(self, state: LandingState) -> LandingState:
         """Replace what was read; in the open transaction, where there is one.
 
-        Raises LandingFenced where somebody else has written since.
+        Raises LandingFenced where another attempt has written since.
         """
         nonce = uuid.uuid4().hex
         stored = StoredState(state.to_json(nonce).decode(), nonce)
@@ -81,7 +81,7 @@ class StateRow:
             return transaction.replace_state(self.name, stored, self._nonce)
 
     def _has_arrived(self, nonce: str | None) -> bool:
-        """Whether a write is there although its transaction has reported a failure: its answer may have been lost."""
+        """Whether a write is there although its transaction has reported a failure: its response may have been lost."""
         stored = self._database.read_state(self.name)
         return stored is not None and stored.nonce == nonce
 
@@ -103,7 +103,7 @@ class DatabaseTableLease(TableLease):
         return self._table
 
     def stage_name(self) -> str:
-        """The name of a stage of this epoch that nobody else writes to."""
+        """The name of a stage of this epoch that no other attempt writes to."""
         self._stages += 1
         return stage_name(self._table, self.state.epoch, self._attempt, self._stages)
 
@@ -115,7 +115,7 @@ class DatabaseTableLease(TableLease):
         last: bool,
         new_generation: bool = False,
     ) -> None:
-        """Publish and commit in one transaction; the intent is never seen by anybody else."""
+        """Publish and commit in one transaction; the intent is never visible outside."""
         before, owns_place = self.state, self.owns_place
         self._table_id = before.table_id if owns_place else ""
 
@@ -166,7 +166,7 @@ class DatabaseTableLease(TableLease):
     def _make_visible(self, files: Sequence[StagedFile]) -> None:
         if self._transaction is None or self.state.open is None:
             raise LandingBroken(f"the landing state of {self._row.name} holds an intent, which no database ever does")
-        # Again, and in the transaction: a load may take hours, and somebody may have changed the table meanwhile.
+        # Again, and in the transaction: a load may take hours, and the table may have changed meanwhile.
         check_same(self._transaction, self._table, self._row.name, self._table_id)
         schema, key = schema_of(self.state.columns), self.state.key_columns
         told_apart = self.state.open.told_apart
@@ -194,7 +194,7 @@ def _hint_for(database: Database | Transaction, table: str, entity: str) -> str:
 
 
 def check_same(database: Database | Transaction, table: str, entity: str, table_id: str) -> None:
-    """Raise NotOurs where there is another table than that of ``table_id``, which is empty where nobody knows."""
+    """Raise NotOurs where there is another table than that of ``table_id``, which is empty where it is unknown."""
     if table_id and database.table_id(table) not in (None, table_id):
         raise NotOurs(
             f"{table} is no longer the table that loads of {entity} have written: another table or view has been put "

@@ -17,10 +17,10 @@ from hygge_engine.stores.landing.state import LandingState, StagedFile, fresh_ep
 
 
 class DatabaseTable(Destination[DatabaseTableLease]):
-    """A row that lands again replaces the one with its key, and one that is deleted takes it away; without a key, each
+    """A row that lands again replaces the one with its key, and one that is deleted removes it; without a key, each
     version of a row lands once.
 
-    ``name`` (``flow.entity``) tells the landing states of a database apart.
+    ``name`` (``flow.entity``) identifies the landing state in a database.
     """
 
     merges = True
@@ -52,7 +52,7 @@ class DatabaseTable(Destination[DatabaseTableLease]):
         ).attach()
 
     def check_history(self, lease: DatabaseTableLease) -> None:
-        """Raises LandingBroken where the state and the database tell different stories."""
+        """Raises LandingBroken where the state and the database disagree."""
         if lease.state.has_history and not self._database.has_table(self.table_name):
             raise LandingBroken(
                 f"the table {self.table_name} is missing, though rows have been landed in it",
@@ -60,7 +60,7 @@ class DatabaseTable(Destination[DatabaseTableLease]):
             )
 
     def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
-        """Raises NotOurs also for columns of a table of ours that somebody has added: their values would be lost."""
+        """Raises NotOurs also for columns that were added to the engine's table: their values would be lost."""
         if reload:
             self._database.check_names(self.table_name)
         if not state.owns(self.table_name):
@@ -95,7 +95,7 @@ class DatabaseTable(Destination[DatabaseTableLease]):
         return Adoption(self.table_name, found, "all of it", "nothing", lambda: self._write_adopted(state))
 
     def _is_the_same(self, state: LandingState) -> bool:
-        """Whether the table is the one that was landed, as far as the state can tell."""
+        """Whether the table is the one that was landed, as far as the state shows."""
         return not state.table_id or self._database.table_id(self.table_name) in (None, state.table_id)
 
     def _write_adopted(self, before: LandingState | None) -> None:
@@ -131,7 +131,7 @@ class DatabaseTable(Destination[DatabaseTableLease]):
 class StagedRows:
     """Fills one stage, created with its first row; a `RowWriter`. What was staged is durable batch by batch.
 
-    ``marked`` rows of a table with a key may be deleted ones: they carry a column that tells.
+    ``marked`` rows of a table with a key may be deleted ones: a column marks these.
     """
 
     def __init__(self, database: Database, lease: DatabaseTableLease, schema: pa.Schema, *, marked: bool) -> None:

@@ -40,7 +40,7 @@ GENERATION_STRIDE = 10**8
 
 
 class DeltaFilesTable(FilesTable):
-    """Rows are appended: each version of a row lands once. ``name`` tells the application's transactions apart."""
+    """Rows are appended: each version of a row lands once. ``name`` identifies the application's transactions."""
 
     def __init__(self, lake: Lake, places: Places, settings: FilesSettings, location: DeltaLocation, name: str) -> None:
         super().__init__(lake, places, settings)
@@ -49,8 +49,8 @@ class DeltaFilesTable(FilesTable):
         self._log = DeltaLog(lake, places.folder, location, f"hygge-engine:{name}")
 
     def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
-        """Raises NotOurs for a table of somebody else, LandingBroken for one of ours that somebody has changed so that
-        its rows would not be what was written."""
+        """Raises NotOurs for a foreign table, LandingBroken for the engine's own that was changed so that its rows
+        would not be what was written."""
         if not state.owns(self.places.folder):
             self._check_is_no_file()  # the Delta package would say that there is nothing
         table = self._log.open()
@@ -79,7 +79,7 @@ class DeltaFilesTable(FilesTable):
         return []
 
     def adopt(self) -> Adoption:
-        """The table as it is becomes this entity's; its versions stay until somebody vacuums it."""
+        """The table as it is becomes this entity's; its versions stay until a vacuum."""
         self._check_is_no_file()
         (state, unreadable), table = self.state_to_replace(), self._log.open()
         if table is None and not unreadable:
@@ -97,7 +97,7 @@ class DeltaFilesTable(FilesTable):
             )
         # A commit of ours counts as made where the log knows its number: it has to begin beyond all of them.
         generation = self._log.newest(table) // GENERATION_STRIDE + 1 if table is not None else 1
-        # Its files have to have names that nobody's have.
+        # Its files need unused names.
         generations = (generation_of(entry.name) or 0 for entry in self.lake.list(self.places.folder))
         generation = max(generation, max(generations, default=0))
         adopted = LandingState(generation=generation, file_format=self.format)
@@ -178,8 +178,8 @@ class DeltaLog:
     ) -> None:
         """Add ``files`` to the table, or put them in place of all that it holds, once for each ``version``.
 
-        A table that we have never written to, and that nobody has handed over (``adopted``), is somebody else's.
-        Raises NotOurs for that, StoreUnavailable (transient) where the log cannot be reached or somebody else has just
+        A table that the engine has never written to, and that was not handed over (``adopted``), is foreign. Raises
+        NotOurs for that, StoreUnavailable (transient) where the log cannot be reached or another writer has just
         written to it, StoreError where the table does not take such files.
         """
         try:
@@ -187,7 +187,7 @@ class DeltaLog:
         except CommitFailedError as error:
             raise StoreUnavailable(f"{self._where} changed while it was being written") from error
         except DeltaError as error:
-            # The package has no error of its own for a table that somebody created a moment ago.
+            # The package has no error of its own for a table that was created just before.
             if self._committed(version):
                 return
             raise StoreError(f"{self._where} does not take the rows: {own_words(error)}") from error

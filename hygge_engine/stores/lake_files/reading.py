@@ -63,7 +63,7 @@ class ParquetDecoder(Decoder):
 
 
 class CsvDecoder(Decoder):
-    """CSV: all values as text, so that what is no value of its column's type is seen, too."""
+    """CSV: all values as text, so that what is not a value of its column's type is seen, too."""
 
     extension = "csv"
 
@@ -159,7 +159,7 @@ class FilesReadBack(ReadBack):
 
 class DeltaFilesReadBack(FilesReadBack):
     """The files that a Delta table's log names, in the order of their names, which is the order in which they landed
-    for as long as nobody has compacted the table."""
+    until the table is compacted."""
 
     def __init__(self, lake: Lake, folder: str, location: DeltaLocation) -> None:
         super().__init__(lake, folder, DECODERS["parquet"])

@@ -61,7 +61,7 @@ class FilesTable(FolderTable):
         return _DATA_FILE.fullmatch(name) is not None
 
     def state_of(self, files: Sequence[PathInfo]) -> LandingState:
-        """The newest generation's files; those of older ones, left by nobody knows what, stay."""
+        """The newest generation's files; those of older ones, of unknown origin, stay."""
         found = [match for match in (_DATA_FILE.fullmatch(file.name) for file in files) if match]
         generation = max((int(match["generation"]) for match in found), default=1)
         newest = [match for match in found if int(match["generation"]) == generation]
@@ -82,7 +82,7 @@ class FilesTable(FolderTable):
         return super().drop(lease)
 
     def _check_names_are_free(self, state: LandingState) -> None:
-        """Raises NotOurs where somebody else's file has a name of the next generation: it would never be overwritten,
+        """Raises NotOurs where a foreign file has a name of the next generation: it would never be overwritten,
         but the old rows would be gone before that shows."""
         following = state.generation + 1
         others = (entry for entry in self.lake.list(self.places.folder) if generation_of(entry.name) == following)
@@ -98,7 +98,7 @@ class FilesTable(FolderTable):
         return super().adopt()
 
     def _check_is_no_delta_table(self) -> None:
-        """Its log would go on naming files that are deleted."""
+        """Its log would still name files that are deleted."""
         if self.lake.info(f"{self.places.folder}/{DELTA_LOG}") is not None:
             raise LandingBroken(
                 f"{self.places.folder} holds a Delta table, and the settings ask for {self.format} files in its folder",

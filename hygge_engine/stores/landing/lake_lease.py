@@ -1,14 +1,14 @@
-"""The landing protocol on a lake: intents, publication and commit over a lake's verbs.
+"""The landing protocol on a lake: intents, publication and commit over a lake's operations.
 
 The rules, and why nothing is lost or doubled when an attempt dies between any two of them:
 
-1. Staged files are complete before an intent names them; nobody reads them.
+1. Staged files are complete before an intent names them; no reader sees them.
 2. The intent (files, final names, the position after them) is one conditional write. From then on it only rolls
    forward.
 3. A staged file that an intent names disappears only by its rename. Staged file present: not published yet. Absent:
-   published, whoever did it, even if the reader has moved or purged the final file since.
+   published, by whichever attempt, even if the reader has moved or purged the final file since.
 4. The commit (sequence, position, intent gone) is one conditional write, made after the last rename. The last commit of
-   a load also moves the watermark and gives the table up.
+   a load also moves the watermark and releases the table.
 5. Taking over raises the epoch first, so that the predecessor's next state write fails; a rename it may still send
    finds its source gone. Then the predecessor's intent is finished, and only then is anything numbered.
 """
@@ -59,7 +59,7 @@ class LakeTableLease(TableLease):
         return self._file_format
 
     def staged_path(self, extension: str = "parquet") -> str:
-        """A path of this epoch that nobody else writes to."""
+        """A path of this epoch that no other attempt writes to."""
         self._staged_files += 1
         return f"{self._staging}/{self.state.epoch:08d}-{self._attempt:04d}-{self._staged_files:05d}.{extension}"
 
@@ -73,9 +73,9 @@ class LakeTableLease(TableLease):
     def sweep(self) -> None:
         """Delete staged files that no intent can name any more.
 
-        Of the epochs before that of the state only what the state names can still be published; anybody may delete the
-        rest. The state's own epoch belongs to its owner, who may have staged files that only the next intent will name:
-        deleted by somebody else, they would count as published.
+        Of the epochs before that of the state only what the state names can still be published; any attempt may delete
+        the rest. The state's own epoch belongs to its owner, who may have staged files that only the next intent will
+        name: deleted by another attempt, they would count as published.
         """
         named = self.state.staged_paths
         newest = self.state.epoch if self._owned else self.state.epoch - 1
@@ -111,5 +111,5 @@ class LakeTableLease(TableLease):
 
 
 def staged_file(staged: Staged, *, rows: int = 0, final: str = "") -> StagedFile:
-    """What the state remembers of a staged file."""
+    """What the state keeps of a staged file."""
     return StagedFile(staged.path, staged.length, staged.sha256, rows, final)

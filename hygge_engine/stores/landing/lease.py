@@ -39,7 +39,7 @@ A_LOAD_MAKES_IT = "There is nothing to hand over: its first load makes it."
 # What can be done where a view, an index or whatever else has the name of a table, which no load replaces.
 NO_TABLE_HINT = "Drop or rename it, or name another place in the store's settings."
 
-# What can be done where the place of a table, `flow.entity`, holds something that is not ours.
+# What can be done where the place of a table, `flow.entity`, holds something foreign.
 NOT_OURS_HINT = (
     "Name another place in the store's settings. Or, if what is there is to become this table: `hygge adopt {}` says "
     "what would be replaced, and asks."
@@ -47,14 +47,14 @@ NOT_OURS_HINT = (
 
 
 class StateStore(Protocol):
-    """Where a landing state is kept: read once, then replaced on condition that nobody else has."""
+    """Where a landing state is kept: read once, then replaced on condition that it has not changed."""
 
     def read(self) -> LandingState | None:
         """The state; None where the table has none yet. Raises LandingUnreadable for an unreadable one."""
         ...
 
     def write(self, state: LandingState) -> LandingState:
-        """Replace what was read or written last. Raises LandingFenced where somebody else has written since."""
+        """Replace what was read or written last. Raises LandingFenced where another attempt has written since."""
         ...
 
 
@@ -99,17 +99,17 @@ class TableLease(ABC):
 
     @property
     def place(self) -> str:
-        """Where the table's rows settle, in the words of its store; empty where its state cannot belong to another."""
+        """Where the table's rows land, in the words of its store; empty where its state cannot belong to another."""
         return ""
 
     @property
     def moved_from(self) -> str:
-        """Where rows settled so far, if that is not where they would settle now; else nothing."""
+        """Where rows have landed so far, if that is not where they would land now; else empty."""
         return "" if self.state.place_of_rows is None or self.owns_place else self.state.place_of_rows or ""
 
     @property
     def owns_place(self) -> bool:
-        """Whether what is where the rows settle has been written by us, or was handed over to us."""
+        """Whether what is where the rows land was written by this engine, or handed over to it."""
         return self.state.owns(self.place)
 
     @property
@@ -191,18 +191,18 @@ class TableLease(ABC):
         self._owned = True
 
     def adopt(self) -> None:
-        """Go on with another load's open load as if it were our own.
+        """Continue another load's open load as this one's own.
 
         Rows, bytes and files are counted from here on: what that load has landed is in its own row of the journal.
         """
         self.write_changes(load_id=self._load_id, adopted=True, rows=0, bytes=0, files=0)
 
     def discard(self, *, for_reload: bool = False) -> None:
-        """Forget an open load that cannot be resumed. What it has published stays; what it has staged is swept.
+        """Drop an open load that cannot be resumed. What it has published stays; what it has staged is swept.
 
         ``for_reload``: a reload is begun next. A load that has landed rows is only set aside for it, because the reload
-        may end before it takes their place: then increments have to go on from its position, not from the watermark
-        behind its rows. Without, what was set aside for the load that is forgotten is open again. What this load has
+        may end before it takes their place: then increments have to continue from its position, not from the watermark
+        behind its rows. Without, what was set aside for the dropped load is open again. What this load has
         landed of one that it had adopted stays its own (`adopted_result`).
         """
         opened, finished = self.state.open, self.state.finished
@@ -219,7 +219,7 @@ class TableLease(ABC):
         self.sweep()
 
     def record_drop(self, folder_etag: str) -> None:
-        """Remember by its etag which folder is about to be deleted.
+        """Record by its etag which folder is about to be deleted.
 
         Raises LandingFenced where another attempt has taken over, so that nothing is deleted then.
         """
@@ -234,18 +234,18 @@ class TableLease(ABC):
         self.state = with_open(self.state, **changes)
 
     def renew(self) -> None:
-        """Say that the attempt is alive. Raises LandingFenced where another one has taken over.
+        """Renew the ownership. Raises LandingFenced where another attempt has taken over.
 
-        Nothing happens before the table is owned: whoever only read the state has nothing to renew.
+        Does nothing before the table is owned.
         """
         if self._owned:
             self._write(self.state)
 
     def is_outdated(self) -> bool:
-        """Whether somebody else has changed the state since this attempt has read or written it.
+        """Whether another attempt has changed the state since this one has read or written it.
 
-        What it has found wrong is then no more than the echo of that, and says nothing of the table: the folder that
-        the old state speaks of may just have been dropped, the one that it knows nothing of just landed in.
+        A fault that it has found may then be an effect of that, and says nothing about the table: the folder in the old
+        state may just have been dropped, or an unknown one just landed in.
         """
         try:
             if not self._owned:
@@ -281,7 +281,7 @@ class TableLease(ABC):
         self._end(replace(next_generation(self.state), landed_in=self.place, file_format=self.file_format))
 
     def release(self) -> None:
-        """Give the table up between loads; an open load stays open for whoever comes next.
+        """Release the table between loads; an open load stays open for the next attempt.
 
         An earlier attempt of this load may have died before it could.
         """
@@ -291,7 +291,7 @@ class TableLease(ABC):
     def withdraw(self) -> None:
         """Clear up after being fenced: what this attempt has staged, as far as its successors do not need it.
 
-        Its last intent may have been accepted although it was told otherwise, so the state decides, read anew.
+        Its last intent may have been accepted although the response said otherwise, so the state decides, read again.
         """
         self._owned = False
         self.state = self._states.read() or LandingState()
@@ -319,13 +319,13 @@ class TableLease(ABC):
         return self.state.open
 
     def _end(self, state: LandingState) -> None:
-        """Watermark, totals and ownership in one write. An adopted load's owner goes on to its own increment."""
+        """Watermark, totals and ownership in one write. An adopted load's owner continues with its own increment."""
         self._write(ended(state), keep_owner=self._opened().adopted)
         self.sweep()
 
     def _write(self, state: LandingState, *, keep_owner: bool = True) -> None:
         if state.open is not None and state.open.has_landed:
-            state = replace(state, set_aside=None)  # the reload takes the old rows' place: there is no way back
+            state = replace(state, set_aside=None)  # the reload replaces the old rows: this cannot be undone
         self.state = self._states.write(self._with_owner(state) if keep_owner else state)
 
     def _with_owner(self, state: LandingState) -> LandingState:

@@ -1,7 +1,7 @@
 """Which process owns a table, and whether it is still there.
 
-A process that was killed has told nobody, and what it owned stays owned for two minutes more. Whoever comes next on the
-same machine can see that it is gone, and need not wait. Like the expiry, this decides liveness, never safety.
+A process that was killed leaves what it owned owned for two minutes more. The next process on the same machine can see
+that it is gone, and need not wait. Like the expiry, this decides liveness, never safety.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _PROC = Path("/proc")
 # Places in /proc/<pid>/stat, counted after the command's name, which may hold anything: proc_pid_stat(5).
 _STATE, _START_TIME = 0, 19
 
-# Gone, though nobody has waited for it yet.
+# Gone, though its parent has not waited for it yet.
 _DEAD_STATES = frozenset("ZX")
 
 
 def this_process() -> str:
-    """A name that no other process has, on any machine; empty where the system does not tell (it is not Linux)."""
+    """A name that no other process has, on any machine; empty where the system has none (it is not Linux)."""
     return _name_of(os.getpid())
 
 

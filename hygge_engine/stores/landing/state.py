@@ -1,7 +1,7 @@
-"""The landing state: one small JSON document per table, from which any attempt can go on.
+"""The landing state: one small JSON document per table, from which any attempt can continue.
 
-It is read once and replaced in one conditional request. Every write carries a fresh nonce, which tells our own write
-after a lost response from somebody else's.
+It is read once and replaced in one conditional request. Every write carries a fresh nonce, which distinguishes our own
+write after a lost response from a foreign one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _OF_ADOPTED_LOAD = "partial"
 
 _DIGEST_BYTES = 8
 
-# What can be done with a table of which nothing can be known any more; goes on in the middle of a sentence.
+# What can be done with a table whose state is lost; continues a sentence.
 _REPLACE = "`hygge adopt FLOW.ENTITY` says what would be replaced, and makes way for a full_drop."
 
 # initial: the table's first rows, without a row marker. changes: rows merged by key. reload: a new generation of the
@@ -109,17 +109,17 @@ class Shape:
 class OpenLoad:
     """A load of the table that has begun and not ended.
 
-    ``position`` is the home's, after the last row that is committed (staging: staged). ``after_intent`` is the
-    position that holds once the intent is rolled forward, ``last`` whether nothing is left to read then. A
-    ``backfill`` leaves the table's watermark where it was; ``handed_over`` is one whose rows come from another source
-    than those of whoever has been handed the table since; an ``unbounded`` load reads rows beyond ``upper`` as
-    well. ``seen`` is the largest value of the cursor, up to ``upper``, among the rows read so far (see `LargestRead`).
-    ``rows``, ``bytes`` and ``files`` are totals over all slices. ``message`` is what the journal should say of
-    its beginning. ``order`` are the source's key columns with their types, in which ``position`` means something; empty
-    where it means something else, or in documents of earlier versions. ``told_apart`` are the key's columns of text in
-    which the source takes "a" and "A" for two, each with what it takes for one all the same (`Folding`). ``polish``
-    tells the polish that it was begun with from another one. ``before`` is
-    what the state said when the load began, which holds again if it is discarded before anything of it has landed.
+    ``position`` is the home's, after the last row that is committed (staging: staged). ``after_intent`` is the position
+    that holds once the intent is rolled forward, ``last`` whether nothing is left to read then. A ``backfill`` leaves
+    the table's watermark where it was; ``handed_over`` is one whose rows come from another source than those of the
+    project that has been handed the table since; an ``unbounded`` load reads rows beyond ``upper`` as well. ``seen`` is
+    the largest value of the cursor, up to ``upper``, among the rows read so far (see `LargestRead`). ``rows``,
+    ``bytes`` and ``files`` are totals over all slices. ``message`` is what the journal should say of its beginning.
+    ``order`` are the source's key columns with their types, in which ``position`` means something; empty where it means
+    something else, or in documents of earlier versions. ``told_apart`` are the key's columns of text in which the
+    source distinguishes "a" and "A", each with what it still treats as equal (`Folding`). ``polish`` identifies the
+    polish that it was begun with. ``before`` is what the state said when the load began, which holds again if it is
+    discarded before anything of it has landed.
     """
 
     load_id: str
@@ -161,7 +161,7 @@ class OpenLoad:
 
 @dataclass(frozen=True)
 class Finished:
-    """The newest load that ended: a redelivered slice of it answers with these totals instead of starting over.
+    """The newest load that ended: a redelivered slice of it returns these totals instead of starting over.
 
     ``of_adopted_load``: what ended was another load's, which this one had adopted; its own share is still to come.
     """
@@ -181,19 +181,18 @@ class LandingState:
     """All that is known of one table in its destination.
 
     ``next_sequence`` numbers the next file, from 1; ``folder_etag`` is set while the table's folder is being dropped.
-    ``place`` is where rows settle (`TableLease.place`), empty in documents of earlier versions. ``landed_in`` is where
+    ``place`` is where rows land (`TableLease.place`), empty in documents of earlier versions. ``landed_in`` is where
     the rows of this generation are, and ``file_format`` in what kind of files: what lies there and was not written by
-    us is somebody else's. None and empty where nothing has landed yet, and in documents of earlier versions.
-    ``table_id`` tells a table of a database from any other of its name; empty elsewhere, and where an earlier version
-    made the table. ``adopted`` (ISO 8601, UTC) is when somebody said that what lies there may be replaced; a reload
-    that has ended takes it back.
-    ``author`` is the project that has loaded the table, None in documents of earlier versions.
-    ``left_over`` are final paths of files of ours that no number of this generation covers: of an intent that was given
-    up. ``set_aside`` is an open load that has landed rows and makes way for a reload, which is open meanwhile or about
-    to begin; where that ends before it takes the old rows' place, the load set aside is the open one again.
-    ``columns`` maps each landed column to its Arrow type, ``removed_columns`` those that the table has and the source
-    no longer; ``treatments`` says what is done to the values of columns that do not land as they are, ``newest`` how
-    new those of a column were whose freshness is expected.
+    this engine is foreign. None and empty where nothing has landed yet, and in documents of earlier versions.
+    ``table_id`` distinguishes a table of a database from any other of its name; empty elsewhere, and where an earlier
+    version made the table. ``adopted`` (ISO 8601, UTC) is when it was confirmed that what lies there may be replaced; a
+    reload that has ended takes it back. ``author`` is the project that has loaded the table, None in documents of
+    earlier versions. ``left_over`` are final paths of the engine's files that no number of this generation covers: of
+    an intent that was abandoned. ``set_aside`` is an open load that has landed rows and makes way for a reload, which
+    is open meanwhile or about to begin; where that ends before it takes the old rows' place, the load set aside is the
+    open one again. ``columns`` maps each landed column to its Arrow type, ``removed_columns`` those that the table has
+    and the source no longer; ``treatments`` says what is done to the values of columns that do not land as they are,
+    ``newest`` how new those of a column were whose freshness is expected.
     """
 
     epoch: int = 0
@@ -231,7 +230,7 @@ class LandingState:
 
     @property
     def reopened(self) -> LandingState:
-        """The state with what was set aside open again where no reload is; it settles where its rows are."""
+        """The state with what was set aside open again where no reload is; it lands where its rows are."""
         if self.open is not None or self.set_aside is None:
             return self
         return replace(self, open=self.set_aside, set_aside=None, place=self.place_of_rows or self.place)
@@ -260,7 +259,7 @@ class LandingState:
 
     @property
     def place_of_rows(self) -> str | None:
-        """Where what we have written is, an emptied table included; None where nothing is, "" where nobody knows.
+        """Where the engine's rows are, an emptied table included; None where there are none, "" where it is unknown.
 
         Documents of earlier versions have only ``place`` to say it.
         """
@@ -303,7 +302,7 @@ class LandingState:
 
 
 def _check_numbers(state: LandingState) -> None:
-    """Raises ValueError where files could not be numbered, or attempts not be told apart."""
+    """Raises ValueError where files could not be numbered, or attempts not be distinguished."""
     numbers = {"epoch": state.epoch, "generation": state.generation, "next_sequence": state.next_sequence}
     for name, number in numbers.items():
         if type(number) is not int or number < 0:
@@ -373,7 +372,7 @@ def fresh_epoch(before: LandingState | None, now: datetime) -> int:
 class StateFile:
     """Reads and conditionally replaces one landing state.
 
-    Holds the etag of what was last read or written, so that a write by anybody else in between makes the next one fail.
+    Holds the etag of what was last read or written, so that a foreign write in between makes the next one fail.
     """
 
     def __init__(self, lake: Lake, path: str) -> None:
@@ -392,7 +391,7 @@ class StateFile:
         return LandingState.from_json(content.data, self.path)[0]
 
     def write(self, state: LandingState) -> LandingState:
-        """Replace what was read. Raises LandingFenced where somebody else has written since."""
+        """Replace what was read. Raises LandingFenced where another attempt has written since."""
         nonce = uuid.uuid4().hex
         try:
             self._etag = self._lake.put(

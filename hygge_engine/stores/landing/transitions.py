@@ -62,7 +62,7 @@ def totals_of(opened: OpenLoad) -> Finished:
 
 
 def is_resumable(opened: OpenLoad, load_id: str) -> bool:
-    """Whether ``load_id`` may go on where an open load stopped instead of starting it again.
+    """Whether ``load_id`` may continue where an open load stopped instead of starting it again.
 
     Its own load always may. Another load's staged reload may not: rows staged long ago would land as if they were
     new. What has a fixed upper bound may, because the next increment begins exactly there.
@@ -82,7 +82,7 @@ def mode_of(state: LandingState, *, reload: bool) -> Mode:
 
 
 def next_generation(state: LandingState) -> LandingState:
-    """The state of a table whose rows are replaced by others: its files are numbered anew."""
+    """The state of a table whose rows are replaced by others: its files are numbered from the start."""
     return replace(
         state, generation=state.generation + 1, next_sequence=1, folder_etag="", removed_columns={}, left_over=()
     )

@@ -36,7 +36,7 @@ from hygge_engine.stores.database.base import (
 from hygge_engine.stores.mssql.errors import as_store_error, translate
 from hygge_engine.stores.mssql.types import declared_type, prepared
 
-# How long a sweep waits for a stage that somebody is still writing to; it is left for the next one then.
+# How long a sweep waits for a stage that is still being written to; it is left for the next one then.
 SWEEP_LOCK_MILLISECONDS = 5_000
 
 # Characters that a name may have.
@@ -121,7 +121,7 @@ class MssqlDatabase(Database):
             )
 
     def columns(self, table: str) -> list[str]:
-        """Without computed ones, whose values nobody can lose."""
+        """Without computed ones, whose values cannot be lost."""
         select = "SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(?) AND is_computed = 0 ORDER BY column_id"
         rows = self._ask(select, (self._name(table),), f"describing {table}")
         return [str(name) for (name,) in rows]
@@ -190,7 +190,7 @@ class MssqlDatabase(Database):
     def _session(self, doing: str) -> Iterator[Session]:
         try:
             session = open_session(self._connection, translation=translate)
-        except HomeError as error:  # before the driver is asked: nobody there, or no token
+        except HomeError as error:  # before the driver is called: nothing listens, or no token
             raise as_store_error(error) from error
         try:
             yield session
@@ -325,9 +325,8 @@ def _table_id(rows: Sequence[tuple[Any, ...]]) -> str | None:
 def _same_key(name: str, folding: str | None) -> str:
     """Whether rows of a stage and of the table have the same key, as far as one column goes.
 
-    The database may take two of the source's texts for one. Where the source tells them apart (``folding`` says by
-    what), the row that is there is not the one that comes: it stays, and the table's key tells that it cannot hold
-    both.
+    The database may treat two of the source's texts as equal. Where the source distinguishes them (``folding`` says by
+    what), the row that is there is not the one that comes: it stays, and the table's key refuses to hold both.
     """
     column = quote(name)
     same = f"s.{column} = t.{column}"
@@ -343,8 +342,8 @@ def _same_key(name: str, folding: str | None) -> str:
 
 
 def _same_bytes(field: pa.Field[pa.DataType]) -> str:
-    """Whether two rows of a stage have the same key. Texts that the server takes for one may be those of two rows, of
-    which none may vanish: the table's own key tells that it cannot hold them both."""
+    """Whether two rows of a stage have the same key. Texts that the server treats as equal may be those of two rows, of
+    which none may vanish: the table's own key refuses to hold them both."""
     name = quote(field.name)
     same = f"n.{name} = s.{name}"
     if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):

@@ -33,7 +33,7 @@ _RENAME = "Fabric may ignore names that begin with an underscore: set mirror_sch
 
 @dataclass(frozen=True)
 class Replication:
-    """What Fabric says of a mirrored database. ``tables`` is None where nobody can tell; ``how`` names the source."""
+    """What Fabric says of a mirrored database. ``tables`` is None where it is unknown; ``how`` names the source."""
 
     checks: tuple[DoctorCheck, ...]
     tables: Sequence[TableStatus] | None

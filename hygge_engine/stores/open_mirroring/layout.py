@@ -36,7 +36,7 @@ class Layout:
 
     @property
     def journal(self) -> str:
-        """Everything that is ours: outside the landing zone, in the same item."""
+        """Everything that is the engine's: outside the landing zone, in the same item."""
         return f"{self.files}/{JOURNAL_FOLDER}"
 
     @property

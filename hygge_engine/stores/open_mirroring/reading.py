@@ -26,12 +26,12 @@ class MirroredReadBack(DeltaReadBack):
         self._layout = layout
 
     def pending(self, landed: LandingState) -> str:
-        """Why Fabric may not have applied all files that have landed. No clock is asked: they are known to the second,
-        and there are several.
+        """Why Fabric may not have applied all files that have landed. No clock is used: they are exact to the second
+        only, and there are several.
 
         Fabric moves a file away once it has applied the one after it, so that the last file alone in its folder has
-        been applied, unless it is also the first one. Of a first file Fabric's status counts the rows. Where there
-        is no status, the mirrored table tells whether it is younger than the file that opens the generation.
+        been applied, unless it is also the first one. Of a first file Fabric's status counts the rows. Where there is
+        no status, the mirrored table shows whether it is younger than the file that opens the generation.
         """
         tables = self._tables()
         own = (self._layout.schema_name, self._layout.table_name)
@@ -78,7 +78,7 @@ class MirroredReadBack(DeltaReadBack):
         return [entry for entry in entries if not entry.is_directory and _number(entry.name) in range(next_sequence)]
 
     def _tables(self) -> list[TableStatus] | None:
-        """What Fabric says of its tables; None where nobody can tell."""
+        """What Fabric says of its tables; None where it is unknown."""
         if self._settings.fabric_api_url:
             return table_statuses(self._settings)
         try:

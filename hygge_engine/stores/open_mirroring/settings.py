@@ -23,7 +23,7 @@ def _check_schema_name(value: str) -> str:
 
 @register_store
 class OpenMirroringSettings(StoreSettings, LakeSettings):
-    """Where a table lands and what Fabric is told about it.
+    """Where a table lands and what Fabric records about it.
 
     ``filesystem`` is the workspace and ``mirror_name`` the mirrored database, both as GUIDs (names change; mixing is
     not supported). ``row_marker`` is what incremental rows carry: 4

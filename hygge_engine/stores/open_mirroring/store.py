@@ -41,7 +41,7 @@ ROW_MARKER = "__rowMarker__"
 # What Fabric does with a row: 2 takes the row with its key away.
 DELETE = 2
 
-# A folder's etag may move while Fabric moves files out of it; after so many changes in a row it is left in peace for a
+# A folder's etag may move while Fabric moves files out of it; after this many changes in a row it is left alone for a
 # while.
 DROP_ATTEMPTS = 5
 
@@ -92,8 +92,8 @@ class OpenMirroringTable(FolderTable):
         return [self._stage_metadata(lease)]
 
     def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
-        """A reload is refused, too, where the folder holds something of somebody else: only a folder that is gone tells
-        Fabric to drop the table. Raises NotOurs."""
+        """A reload is refused, too, where the folder holds something foreign: Fabric drops the table only when the
+        folder is gone. Raises NotOurs."""
         if not state.owns(self.places.folder):
             self._check_unclaimed()
         elif reload:
@@ -101,7 +101,7 @@ class OpenMirroringTable(FolderTable):
         return []
 
     def adopt(self) -> Adoption:
-        """The numbered files of whoever published the table until now; the next full_drop drops it in Fabric."""
+        """The numbered files of the table's publisher until now; the next full_drop drops it in Fabric."""
         found = super().adopt()
         if others := [entry for entry in self.lake.list(self.places.folder) if not self._is_fabrics(entry)]:
             strangers = [entry for entry in others if not self.claimed(entry.name)]
@@ -123,10 +123,10 @@ class OpenMirroringTable(FolderTable):
         return LandingState(next_sequence=last + 1, folder_etag="" if files else "gone")
 
     def drop(self, lease: LakeTableLease) -> bool:
-        """Delete the table's folder, on the etag that the state holds; False where somebody is at work in it just now.
+        """Delete the table's folder, on the etag that the state holds; False where it is in use.
 
         A zombie's delete cannot hit the table's next generation: it would have to write the state first. Raises NotOurs
-        where the folder holds something that we have not written.
+        where the folder holds something foreign.
         """
         for _ in range(DROP_ATTEMPTS):
             folder = self._folder()

@@ -1,4 +1,4 @@
-"""A SQLite file in WAL mode: readers go on reading what was committed while a load writes.
+"""A SQLite file in WAL mode: readers keep reading what was committed while a load writes.
 
 SQLite takes one writer at a time. Rows are staged batch by batch in short transactions, so that the tables of a load
 take turns; what makes a slice visible is one transaction.
@@ -50,8 +50,8 @@ _TABLE_ID = re.compile(r"\(/\* hygge-engine ([0-9a-f]{32}) \*/")
 
 class SqliteDatabase(Database):
     """The database in a file, which the first write creates together with its directory. What only reads changes
-    nothing, be it somebody else's file. ``reach`` bounds where links may lead the file and those that SQLite keeps
-    beside it."""
+    nothing, even in a foreign file. ``reach`` bounds where links may lead the file and those that SQLite keeps beside
+    it."""
 
     names = ColumnNames(
         "SQLite", refused="\0", taken=(ROW_NUMBER, DELETED), most=_MOST_COLUMNS - len((ROW_NUMBER, DELETED))
@@ -69,7 +69,7 @@ class SqliteDatabase(Database):
         if not self.has_landing_table():
             return None
         with self._reading("reading the landing state") as connection:
-            select = f"SELECT state, nonce FROM {LANDING_TABLE} WHERE name = ?"  # noqa: S608 - a constant of ours
+            select = f"SELECT state, nonce FROM {LANDING_TABLE} WHERE name = ?"  # noqa: S608 - a constant
             found = connection.execute(select, (name,)).fetchone()
         return None if found is None else StoredState(*found)
 
@@ -77,7 +77,7 @@ class SqliteDatabase(Database):
         if not self.has_landing_table():
             return []
         with self._reading("listing the landing states") as connection:
-            select = f"SELECT name FROM {LANDING_TABLE} ORDER BY name"  # noqa: S608 - a constant of ours
+            select = f"SELECT name FROM {LANDING_TABLE} ORDER BY name"  # noqa: S608 - a constant
             return [str(name) for (name,) in connection.execute(select)]
 
     @contextmanager
@@ -189,8 +189,8 @@ class SqliteDatabase(Database):
             raise StoreError(f"{doing}: {error.strerror}", hint="Check the store's path.") from error
 
     def _check_file(self, doing: str) -> None:
-        """Raises LakeDenied where links lead beyond the bounds, LandingBroken for a file of somebody else: one that is
-        shorter than a database's header SQLite takes for empty."""
+        """Raises LakeDenied where links lead beyond the bounds, LandingBroken for a foreign file: SQLite treats one
+        that is shorter than a database's header as empty."""
         for beside in ("", "-wal", "-shm", "-journal"):
             if self._reach is not None:
                 self._reach.check(self._path.with_name(self._path.name + beside))
@@ -243,7 +243,7 @@ class SqliteTransaction:
     def merge(
         self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
     ) -> None:
-        """SQLite tells all texts apart."""
+        """SQLite distinguishes all texts."""
         known = {name.casefold() for name, *_ in _columns(self._connection, table)}
         if not known:
             self._create(table, schema, key)
@@ -255,7 +255,7 @@ class SqliteTransaction:
     def replace(
         self, stages: Sequence[str], table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
     ) -> None:
-        """A table that has the columns already is emptied; one that has not, or that has no id yet, is made anew. Its
+        """A table that has the columns already is emptied; one that has not, or that has no id yet, is recreated. Its
         indexes and triggers stay in either case, and views with them. Raises StoreError where one of them needs a
         column that is gone."""
         if self.table_id(table) and _columns(self._connection, table) == _wanted(schema, key):
@@ -269,7 +269,7 @@ class SqliteTransaction:
             self._move(stage, table, schema, key)
 
     def _built_on(self, table: str) -> list[tuple[str, str, str]]:
-        """Kind, name and statement of the indexes and triggers that somebody has made on a table."""
+        """Kind, name and statement of the indexes and triggers on a table."""
         select = (
             "SELECT type, name, sql FROM sqlite_schema WHERE lower(tbl_name) = lower(?) "
             "AND type IN ('index', 'trigger') AND sql IS NOT NULL ORDER BY type, name"
@@ -294,14 +294,14 @@ class SqliteTransaction:
         self._connection.execute(f"CREATE TABLE {quote(table)} ({mark} {', '.join(columns)})")
 
     def _move(self, stage: str, table: str, schema: pa.Schema, key: Sequence[str]) -> None:
-        """A row replaces the one with its key, the last one staged before it included. What is deleted in the end goes
+        """A row replaces the one with its key, the last one staged before it included. What is deleted at the end goes
         last, so that a row may have come before, or come back."""
         execute = self._connection.execute
         names = ", ".join(quote(name) for name in schema.names)
         keys = ", ".join(quote(name) for name in key)
         rows = f"SELECT {names} FROM {quote(stage)} ORDER BY {quote(ROW_NUMBER)}"  # noqa: S608 - names are quoted
         if key:
-            # Not INSERT OR REPLACE: a row that breaks somebody else's unique index would take other rows away.
+            # Not INSERT OR REPLACE: a row that breaks a foreign unique index would remove other rows.
             execute(f"DELETE FROM {quote(table)} WHERE ({keys}) IN (SELECT {keys} FROM {quote(stage)})")  # noqa: S608
             marked = any(name == DELETED for name, *_ in _columns(self._connection, stage))
             columns, kept = (f"{names}, {quote(DELETED)}", f" WHERE NOT {quote(DELETED)}") if marked else (names, "")

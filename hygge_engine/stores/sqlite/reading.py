@@ -67,7 +67,7 @@ def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
 
 
 def _array(values: Sequence[Any]) -> pa.Array[Any]:
-    """A column of one type, or its values as text: SQLite keeps in a column whatever somebody puts there."""
+    """A column of one type, or its values as text: SQLite accepts any value in a column."""
     kinds = {type(value) for value in values} - {type(None)}
     if len(kinds) > 1:
         return pa.array([None if value is None else _text(value) for value in values], pa.string())

@@ -16,7 +16,7 @@ from hygge_engine.project.models.settings import StoreSettings, Surroundings, re
 # SQLite keeps the first prefix for itself, the engine the second.
 _RESERVED = re.compile(r"sqlite_|__hygge", re.IGNORECASE)
 
-# No program, script or settings of anybody are called so.
+# No program, script or settings file has such a name.
 _SUFFIXES = (".db", ".db3", ".sqlite", ".sqlite3")
 
 

@@ -48,7 +48,7 @@ def source_of(project: Project, entity: Entity) -> Dataset:
 
 
 def destination_of(project: Project, entity: Entity) -> Dataset:
-    """Where an entity's rows settle; of a mirrored database the table that people query, not its landing zone."""
+    """Where an entity's rows land; of a mirrored database the table that people query, not its landing zone."""
     match entity.store:
         case OpenMirroringSettings() as store:
             table = store.table_name.replace("{entity}", entity.name)

@@ -25,7 +25,7 @@ _KINDS: dict[str, EventType] = {"success": "COMPLETE", "fail": "FAIL", "skip": "
 
 
 class Lineage:
-    """Tells a receiver of entity runs. Raises nothing, and waits for nobody but in `flush`."""
+    """Reports entity runs to a receiver. Raises nothing, and waits only in `flush`."""
 
     def __init__(self, settings: LineageSettings) -> None:
         self._namespace = settings.namespace
@@ -47,7 +47,7 @@ class Lineage:
                 self._entity_ended(project, entity, load, run)
 
     def flush(self) -> None:
-        """Send what has been told, within seconds at most."""
+        """Send what has been reported, within seconds at most."""
         self.sender.flush()
 
     def _entity_ended(self, project: Project, entity: Entity, load: LoadRun, run: EntityRun) -> None:

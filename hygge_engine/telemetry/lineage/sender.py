@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 # Events that wait to be sent. A load has two for each of its entities; what comes beyond is dropped, and counted.
 WAITING_LIMIT = 10_000
 
-# For a connection, and for the answer to one event.
+# For a connection, and for the response to one event.
 TIMEOUT_SECONDS = 5.0
 
 _TIMEOUTS: dict[str, Any] = {"connection_timeout": TIMEOUT_SECONDS, "read_timeout": TIMEOUT_SECONDS}
