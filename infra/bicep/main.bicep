@@ -354,6 +354,9 @@ module access 'modules/access.bicep' = {
   }
 }
 
+// Endpoints of one subnet are made one after the other: each changes the subnet, and Azure refuses a second until the first
+// is done (`ReferencedResourceNotProvisioned`). Each names all before it, because what is not deployed hands on no order.
+@batchSize(1)
 module storageEndpoints 'modules/endpoint.bicep' = [
   for (service, index) in storageServices: if (privateNetwork) {
     name: 'endpoint-${service}'
@@ -382,6 +385,7 @@ module vaultEndpoint 'modules/endpoint.bicep' = if (privateNetwork && keyVault) 
     group: 'vault'
     zoneNames: [vaultZone]
   }
+  dependsOn: [storageEndpoints]
 }
 
 module schedulerEndpoint 'modules/endpoint.bicep' = if (privateNetwork && durableTaskScheduler) {
@@ -396,6 +400,7 @@ module schedulerEndpoint 'modules/endpoint.bicep' = if (privateNetwork && durabl
     group: 'scheduler'
     zoneNames: [schedulerZone]
   }
+  dependsOn: [storageEndpoints, vaultEndpoint]
 }
 
 module monitorLink 'modules/monitorlink.bicep' = if (monitorPrivateLink) {
@@ -421,6 +426,7 @@ module monitorEndpoint 'modules/endpoint.bicep' = if (monitorPrivateLink) {
     group: 'azuremonitor'
     zoneNames: concat(monitorZones, array(storageZones[0]))
   }
+  dependsOn: [storageEndpoints, vaultEndpoint, schedulerEndpoint]
 }
 
 module sqlEndpoint 'modules/endpoint.bicep' = if (privateNetwork && !empty(sqlServerResourceId)) {
@@ -435,6 +441,7 @@ module sqlEndpoint 'modules/endpoint.bicep' = if (privateNetwork && !empty(sqlSe
     group: sqlIsInstance ? 'managedInstance' : 'sqlServer'
     zoneNames: [sqlZone]
   }
+  dependsOn: [storageEndpoints, vaultEndpoint, schedulerEndpoint, monitorEndpoint]
 }
 
 // Packages come this way where the SCM site is closed.
@@ -514,7 +521,7 @@ module app 'modules/app.bicep' = {
     settings: union(baseSettings, schedulerSettings, publicSettings, extraSettings, settingsFromVault)
   }
   // A host that starts before it can and may read its storage fails until somebody restarts it.
-  dependsOn: [access, storageEndpoints, vaultEndpoint, schedulerEndpoint, monitorEndpoint]
+  dependsOn: [access, storageEndpoints, vaultEndpoint, schedulerEndpoint, monitorEndpoint, sqlEndpoint]
 }
 
 module alerts 'modules/alerts.bicep' = {

@@ -138,10 +138,9 @@ resource "azapi_resource" "app" {
     azurerm_role_assignment.telemetry,
     azurerm_role_assignment.secrets,
     azurerm_role_assignment.orchestrations,
-    azurerm_private_endpoint.main,
+    azurerm_private_endpoint.sql,
     azurerm_private_dns_zone_virtual_network_link.main,
     azurerm_nat_gateway_public_ip_association.main,
-    azurerm_subnet_nat_gateway_association.app,
   ]
 }
 

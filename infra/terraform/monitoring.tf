@@ -36,13 +36,21 @@ resource "azurerm_monitor_private_link_scope" "main" {
   query_access_mode     = "Open"
 }
 
-resource "azurerm_monitor_private_link_scoped_service" "main" {
-  for_each = var.monitor_private_link ? {
-    logs     = azurerm_log_analytics_workspace.main.id
-    insights = azurerm_application_insights.main.id
-  } : {}
-  name                = each.key
+resource "azurerm_monitor_private_link_scoped_service" "logs" {
+  count               = var.monitor_private_link ? 1 : 0
+  name                = "logs"
   resource_group_name = azurerm_resource_group.main.name
   scope_name          = azurerm_monitor_private_link_scope.main[0].name
-  linked_resource_id  = each.value
+  linked_resource_id  = azurerm_log_analytics_workspace.main.id
+}
+
+resource "azurerm_monitor_private_link_scoped_service" "insights" {
+  count               = var.monitor_private_link ? 1 : 0
+  name                = "insights"
+  resource_group_name = azurerm_resource_group.main.name
+  scope_name          = azurerm_monitor_private_link_scope.main[0].name
+  linked_resource_id  = azurerm_application_insights.main.id
+
+  # A scope takes no second while the first is being added.
+  depends_on = [azurerm_monitor_private_link_scoped_service.logs]
 }

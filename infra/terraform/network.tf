@@ -33,35 +33,6 @@ locals {
     var.monitor_private_link ? local.monitor_zones : [],
     ["privatelink.azurewebsites.net"],
   )) : toset([])
-
-  # Private endpoints, each with its record in a private DNS zone of this resource group.
-  endpoints = var.private_network ? merge(
-    {
-      blob  = { resource_id = azurerm_storage_account.main.id, group = "blob", zone_names = ["privatelink.blob.core.windows.net"] }
-      queue = { resource_id = azurerm_storage_account.main.id, group = "queue", zone_names = ["privatelink.queue.core.windows.net"] }
-      table = { resource_id = azurerm_storage_account.main.id, group = "table", zone_names = ["privatelink.table.core.windows.net"] }
-    },
-    var.key_vault ? {
-      vault = { resource_id = azurerm_key_vault.main[0].id, group = "vault", zone_names = ["privatelink.vaultcore.azure.net"] }
-    } : {},
-    var.durable_task_scheduler ? {
-      scheduler = { resource_id = azapi_resource.scheduler[0].id, group = "scheduler", zone_names = ["privatelink.durabletask.io"] }
-    } : {},
-    var.sql_server_resource_id == "" ? {} : {
-      sql = {
-        resource_id = var.sql_server_resource_id
-        group       = local.sql_is_instance ? "managedInstance" : "sqlServer"
-        zone_names  = [local.sql_zone]
-      }
-    },
-    var.monitor_private_link ? {
-      monitor = {
-        resource_id = azurerm_monitor_private_link_scope.main[0].id
-        group       = "azuremonitor"
-        zone_names  = concat(local.monitor_zones, ["privatelink.blob.core.windows.net"])
-      }
-    } : {},
-  ) : {}
 }
 
 # Neither subnet takes connections from the internet, by the platform's own rules, and they reach little of it.
@@ -197,49 +168,4 @@ resource "azurerm_private_dns_zone_virtual_network_link" "main" {
   virtual_network_id   = azurerm_virtual_network.main[0].id
   registration_enabled = false
   tags                 = local.tags
-}
-
-resource "azurerm_private_endpoint" "main" {
-  for_each            = local.endpoints
-  name                = "pep-${each.key}-${local.suffix}"
-  resource_group_name = azurerm_resource_group.main.name
-  location            = var.location
-  tags                = local.tags
-  subnet_id           = azurerm_subnet.endpoints[0].id
-
-  private_service_connection {
-    name                           = "pep-${each.key}-${local.suffix}"
-    private_connection_resource_id = each.value.resource_id
-    subresource_names              = [each.value.group]
-    is_manual_connection           = false
-  }
-
-  private_dns_zone_group {
-    name                 = "default"
-    private_dns_zone_ids = [for name in each.value.zone_names : azurerm_private_dns_zone.main[name].id]
-  }
-
-  depends_on = [azurerm_monitor_private_link_scoped_service.main]
-}
-
-# Packages come this way where the SCM site is closed.
-resource "azurerm_private_endpoint" "app" {
-  count               = var.private_network ? 1 : 0
-  name                = "pep-app-${local.suffix}"
-  resource_group_name = azurerm_resource_group.main.name
-  location            = var.location
-  tags                = local.tags
-  subnet_id           = azurerm_subnet.endpoints[0].id
-
-  private_service_connection {
-    name                           = "pep-app-${local.suffix}"
-    private_connection_resource_id = azapi_resource.app.id
-    subresource_names              = ["sites"]
-    is_manual_connection           = false
-  }
-
-  private_dns_zone_group {
-    name                 = "default"
-    private_dns_zone_ids = [azurerm_private_dns_zone.main["privatelink.azurewebsites.net"].id]
-  }
 }

@@ -16,7 +16,7 @@ resource "azurerm_storage_account" "main" {
   #checkov:skip=CKV_AZURE_59: No container can be made public; network access is disabled with private_network.
   #checkov:skip=CKV_AZURE_206: Zone-redundant with zone_redundant. What is here can be deployed again or is rebuilt.
   #checkov:skip=CKV2_AZURE_1: Holds the package and orchestration state, names and figures, no rows; the platform's keys will do.
-  #checkov:skip=CKV2_AZURE_33: Created with private_network, through for_each, which this check does not follow.
+  #checkov:skip=CKV2_AZURE_33: Created with private_network: endpoints.tf.
   name                             = "st${local.token}"
   resource_group_name              = azurerm_resource_group.main.name
   location                         = var.location

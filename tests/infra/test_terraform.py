@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 
 from tests.infra.azurerm import answers
 from tests.infra.terraform import Refused, Terraform, packages, running
-from tests.unit.infra_order import ORDERS
+from tests.unit.infra_order import ONE_AT_A_TIME, ORDERS, TERRAFORM_ENDPOINTS
 from tests.unit.infra_scenarios import INFRA, SCENARIOS, variables
 
 
@@ -105,20 +106,44 @@ def test_a_planted_fault_is_refused(terraform: Terraform, module: Path, fault: s
         terraform.plan(module, variables(SCENARIOS["everything"]))
 
 
+def before(terraform: Terraform, module: Path) -> dict[str, set[str]]:
+    """What Terraform makes before each resource."""
+    _, graph, _ = terraform.run(module, "graph")
+    direct: dict[str, set[str]] = {}
+    for later, earlier in re.findall(r'^  "(\S+)" -> "(\S+)";$', graph, re.MULTILINE):
+        direct.setdefault(later, set()).add(earlier)
+    found: dict[str, set[str]] = {}
+    for resource in re.findall(r'^  "(\S+)" \[label=', graph, re.MULTILINE):
+        found[resource], left = set(), {resource}
+        while left:
+            new = set[str]().union(*(direct.get(each, set()) for each in left)) - found[resource]
+            found[resource], left = found[resource] | new, new
+    return found
+
+
 def unordered(terraform: Terraform, module: Path) -> set[str]:
     """What Terraform does not make before what needs it, of the orders that both templates keep."""
-    _, graph, _ = terraform.run(module, "graph")
-    before: dict[str, set[str]] = {}
-    for later, earlier in re.findall(r'^  "(\S+)" -> "(\S+)";$', graph, re.MULTILINE):
-        before.setdefault(later, set()).add(earlier)
-    missing = set()
-    for order in ORDERS:
-        found, left = set[str](), {order.terraform_later}
-        while left:
-            new = set[str]().union(*(before.get(each, set()) for each in left)) - found
-            found, left = found | new, new
-        missing |= set(order.terraform_earlier) - found
-    return missing
+    order_of = before(terraform, module)
+    return {earlier for order in ORDERS for earlier in set(order.terraform_earlier) - order_of[order.terraform_later]}
+
+
+def at_once(terraform: Terraform, module: Path) -> list[str]:
+    """What Terraform may make at the same time, of what has to be made one after the other."""
+    order_of = before(terraform, module)
+    text = "\n".join(path.read_text() for path in module.glob("*.tf"))
+    found = []
+    for rule in ONE_AT_A_TIME:
+        resources = sorted(each for each in order_of if each.startswith(f"{rule.terraform}."))
+        assert len(resources) > 1
+        found += [
+            f"{one}, {two}"
+            for one, two in combinations(resources, 2)
+            if one not in order_of[two] and two not in order_of[one]
+        ]
+        # One resource that stands for several makes them all at once.
+        found += re.findall(rf'(?m)^resource "{rule.terraform}" "\w+" \{{\n +for_each .+', text)
+        found += re.findall(rf'(?m)^resource "{rule.terraform}" "\w+" \{{\n +count +=(?!.* \? 1 : 0$).+', text)
+    return found
 
 
 def test_what_is_needed_is_made_before(terraform: Terraform, module: Path) -> None:
@@ -129,22 +154,51 @@ def test_what_is_needed_is_made_before(terraform: Terraform, module: Path) -> No
 DEPENDENCIES = {
     **{f"azurerm_role_assignment.{name}": "app.tf" for name in ("host_blobs", "durable_queues", "durable_tables")},
     **{f"azurerm_role_assignment.{name}": "app.tf" for name in ("telemetry", "secrets", "orchestrations")},
-    "azurerm_private_endpoint.main": "app.tf",
+    "azurerm_private_endpoint.sql": "app.tf",
     "azurerm_private_dns_zone_virtual_network_link.main": "app.tf",
     "azurerm_nat_gateway_public_ip_association.main": "app.tf",
-    "azurerm_subnet_nat_gateway_association.app": "app.tf",
-    "azurerm_monitor_private_link_scoped_service.main": "network.tf",
+    "azurerm_subnet_nat_gateway_association.app": "endpoints.tf",
+    "azurerm_subnet_network_security_group_association.app": "endpoints.tf",
+    "azurerm_subnet_network_security_group_association.endpoints": "endpoints.tf",
+    "azurerm_monitor_private_link_scoped_service.insights": "endpoints.tf",
+}
+CHAINS = {
+    **{f"azurerm_private_endpoint.{name}": "endpoints.tf" for name in TERRAFORM_ENDPOINTS if name != "sql"},
+    "azurerm_monitor_private_link_scoped_service.logs": "monitoring.tf",
 }
 
 
-@pytest.mark.parametrize("dependency", DEPENDENCIES)
-def test_a_dependency_that_is_dropped_is_seen(terraform: Terraform, module: Path, dependency: str) -> None:
-    path = module / DEPENDENCIES[dependency]
+def drop(path: Path, dependency: str) -> None:
     text, found = re.subn(rf"( +{dependency},\n|depends_on = \[{dependency}\])", "", path.read_text())
     assert found == 1
     path.write_text(text)
 
+
+@pytest.mark.parametrize("dependency", DEPENDENCIES)
+def test_a_dependency_that_is_dropped_is_seen(terraform: Terraform, module: Path, dependency: str) -> None:
+    drop(module / DEPENDENCIES[dependency], dependency)
+
     assert dependency in unordered(terraform, module)
+
+
+def test_what_changes_the_same_is_made_one_after_the_other(terraform: Terraform, module: Path) -> None:
+    assert at_once(terraform, module) == []
+
+
+@pytest.mark.parametrize("dependency", CHAINS)
+def test_a_link_of_a_chain_that_is_dropped_is_seen(terraform: Terraform, module: Path, dependency: str) -> None:
+    drop(module / CHAINS[dependency], dependency)
+
+    assert any(dependency in pair for pair in at_once(terraform, module))
+
+
+def test_one_resource_that_makes_several_at_once_is_seen(terraform: Terraform, module: Path) -> None:
+    path = module / "endpoints.tf"
+    written = 'resource "azurerm_private_endpoint" "queue" {\n  count               = var.private_network ? 1 : 0\n'
+    assert written in path.read_text()
+    path.write_text(path.read_text().replace(written, written.replace("? 1", "? 2")))
+
+    assert [found for found in at_once(terraform, module) if "? 2" in found]
 
 
 def test_the_schemas_are_of_versions_that_the_module_asks_for() -> None:

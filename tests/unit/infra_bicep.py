@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -352,20 +353,48 @@ def read_values(path: Path, folder: Path) -> dict[str, Any]:
 
 
 def order_of(path: Path) -> dict[str, set[str]]:
-    """What a file makes before each of its modules and resources: all that it refers to or names in ``dependsOn``."""
+    """What a file makes before each of its modules and resources: all that it refers to or names in ``dependsOn``.
+
+    What has a condition hands on no order: where it is not deployed, what waits for it waits for nothing.
+    """
     root = parse(path)
     kinds = ("resource_declaration", "module_declaration", "variable_declaration")
     declared = {_text(node.named_children[0]): node for node in root.named_children if node.type in kinds}
     named = {symbol: set(_named(node.named_children[-1])) & declared.keys() for symbol, node in declared.items()}
+    sure = {
+        symbol
+        for symbol, node in declared.items()
+        if node.type == "variable_declaration" or _unwrap(node.named_children[-1])[1] is None
+    }
     found: dict[str, set[str]] = {}
     for symbol in declared:
         before: set[str] = set()
         left = {symbol}
         while left:
             new = set().union(*(named[each] for each in left))
-            before, left = before | new, new - before
+            before, left = before | new, (new - before) & sure
         found[symbol] = {each for each in before if declared[each].type != "variable_declaration"}
     return {symbol: before for symbol, before in found.items() if declared[symbol].type != "variable_declaration"}
+
+
+def at_once(path: Path, declared: str) -> list[str]:
+    """What a file may make at the same time, of its modules of a path or its resources of a type: pairs, and loops."""
+    before, symbols, found = order_of(path), [], []
+    decorators: list[Node] = []
+    for node in parse(path).named_children:
+        if node.type == "decorators":
+            decorators = node.named_children
+            continue
+        if (
+            node.type in ("module_declaration", "resource_declaration")
+            and _text(node.named_children[1]) == f"'{declared}'"
+        ):
+            symbols.append(_text(node.named_children[0]))
+            if _unwrap(node.named_children[-1])[0] is not None and "@batchSize(1)" not in map(_text, decorators):
+                found.append(symbols[-1])
+        decorators = []
+    pairs = combinations(symbols, 2)
+    return found + [f"{one}, {two}" for one, two in pairs if one not in before[two] and two not in before[one]]
 
 
 def _named(node: Node) -> Iterator[str]:

@@ -24,6 +24,8 @@ resource component 'Microsoft.Insights/privateLinkScopes/scopedResources@2021-07
   parent: link
   name: 'insights'
   properties: { linkedResourceId: componentId }
+  // A scope takes no second while the first is being added.
+  dependsOn: [workspace]
 }
 
 output id string = link.id
