@@ -185,6 +185,54 @@ def test_a_file_of_somebody_else_becomes_no_database(project: Path, content: str
     assert (project / "out.db").read_text() == content
 
 
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("database", [None, "", "a database"])
+@pytest.mark.parametrize("content", [b"id,v\n1,2\n", b"\x37\x7f\x06\x82" + bytes(40)], ids=["text", "as SQLite's"])
+def test_what_is_beside_a_database_and_not_its_own_stays(
+    project: Path, database: str | None, end: str, content: bytes
+) -> None:
+    if database:
+        assert go(project, "in/*", "{ type: sqlite, path: out.db }")[0] == 0
+    elif database is not None:
+        (project / "out.db").touch()
+    if database and end == "-wal" and not content.startswith(b"id"):
+        return  # SQLite looks at the rest of one that begins like its own
+    (project / f"out.db{end}").write_bytes(content)
+    status, said = go(project, "in/*", "{ type: sqlite, path: out.db }")
+    assert status != 0
+    assert f"out.db{end} is not of this database" in said
+    assert (project / f"out.db{end}").read_bytes() == content
+
+
+def test_what_a_killed_load_has_left_beside_an_empty_database_keeps_nobody(project: Path) -> None:
+    (project / "out.db").touch()
+    (project / "out.db-journal").write_bytes(bytes.fromhex("d9d505f920a163d7") + bytes(504))
+    assert go(project, "in/*", "{ type: sqlite, path: out.db }")[0] == 0
+
+
+@pytest.mark.parametrize("store", [STORE, "{ type: local, path: wh, format: delta }"])
+def test_no_file_is_written_through_a_hard_link(project: Path, store: str) -> None:
+    assert go(project, "in/*", store.replace("wh", "landed"))[0] == 0
+    out = project.parent / "out"
+    for number, path in enumerate(sorted(path for path in (project / "landed").rglob("*") if path.is_file())):
+        (out / str(number)).hardlink_to(path)
+    before = tree(out)
+    (project / "in/more.csv").write_text((project / "in/orders.csv").read_text().replace("1", "2"))
+    status, said = go(project, "in/*", store.replace("wh", "landed"))
+    assert status == 0, said
+    assert tree(out) == before
+
+
+def test_a_database_with_another_name_is_not_written(project: Path) -> None:
+    assert go(project, "in/*", "{ type: sqlite, path: out.db }")[0] == 0
+    (project.parent / "out/other.db").hardlink_to(project / "out.db")
+    before = (project / "out.db").read_bytes()
+    status, said = go(project, "in/*", "{ type: sqlite, path: out.db }")
+    assert status != 0
+    assert "hard link" in said
+    assert (project / "out.db").read_bytes() == before
+
+
 @pytest.mark.parametrize("path", ["sitecustomize.py", "Makefile", "out.csv", "data/x.so", "w.db.py"])
 def test_a_database_is_called_like_one(project: Path, path: str) -> None:
     status, said = go(project, "in/*", f"{{ type: sqlite, path: {path} }}")

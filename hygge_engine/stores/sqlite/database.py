@@ -44,8 +44,23 @@ _MOST_COLUMNS = 2_000
 # How every file begins that SQLite has written ("Database File Format", 1.3).
 _HEADER = b"SQLite format 3\0"
 
+# What SQLite keeps beside a database, and how these begin ("Database File Format", 3 and 4; "WAL-mode File Format").
+# One that has been used up may be empty, or begin with zeros.
+_BESIDE = {
+    "-wal": (bytes.fromhex("377f0682"), bytes.fromhex("377f0683")),
+    "-shm": ((3_007_000).to_bytes(4, "little"), (3_007_000).to_bytes(4, "big")),
+    "-journal": (bytes.fromhex("d9d505f920a163d7"),),
+}
+
 # A comment at the beginning of a table's statement, which SQLite keeps through VACUUM, dumps and changes of columns.
 _TABLE_ID = re.compile(r"\(/\* hygge-engine ([0-9a-f]{32}) \*/")
+
+
+_NOT_OF_IT = "Move it away, or back to the database that it belongs to, or give the store another path."
+_HARD_LINK = (
+    "It is a hard link: SQLite would keep what belongs to it beside one of its names only. Copy it, or give the store "
+    "another path."
+)
 
 
 class SqliteDatabase(Database):
@@ -190,15 +205,31 @@ class SqliteDatabase(Database):
 
     def _check_file(self, doing: str) -> None:
         """Raises LakeDenied where links lead beyond the bounds, LandingBroken for a foreign file: SQLite treats one
-        that is shorter than a database's header as empty."""
-        for beside in ("", "-wal", "-shm", "-journal"):
-            if self._reach is not None:
-                self._reach.check(self._path.with_name(self._path.name + beside))
+        that is shorter than a database's header as empty, and what lies beside it as its own."""
+        if self._reach is not None:
+            for end in ("", *_BESIDE):
+                self._reach.check(self._path.with_name(self._path.name + end))
         if is_there(self._path) and self._path.is_dir():
             raise StoreError(f"{doing}: it is a directory", hint="Check the store's path.")
-        with suppress(OSError), self._path.open("rb") as file:
-            if (begin := file.read(len(_HEADER))) and begin != _HEADER:
-                raise LandingBroken(f"{doing}: file is not a database", hint=NO_DATABASE)
+        # Before the database itself: what is made beside it is made after it.
+        beside = {end: begin for end, begins in _BESIDE.items() if (begin := self._begin(end, len(begins[0])))}
+        header = self._begin("", len(_HEADER))
+        if header and header != _HEADER:
+            raise LandingBroken(f"{doing}: file is not a database", hint=NO_DATABASE)
+        for end, begin in beside.items():
+            # A first load that was killed has left an empty database with the journal of its first transaction.
+            has_database = bool(header) or (end == "-journal" and is_there(self._path))
+            if not has_database or (any(begin) and begin not in _BESIDE[end]):
+                raise LandingBroken(f"{doing}: {self._path.name}{end} is not of this database", hint=_NOT_OF_IT)
+        with suppress(OSError):
+            if header and self._path.stat().st_nlink > 1:
+                raise LandingBroken(f"{doing}: the file has another name, too", hint=_HARD_LINK)
+
+    def _begin(self, end: str, length: int) -> bytes:
+        """How a file begins that has the database's name with something behind it; nothing where there is none."""
+        with suppress(OSError), self._path.with_name(self._path.name + end).open("rb") as file:
+            return file.read(length)
+        return b""
 
 
 class SqliteInserter:
