@@ -71,6 +71,7 @@ test-real: setup ## Run the tests of home and store on a SQL Server of your own;
 
 # The app's own API in the real Functions Core Tools (`func` on the PATH), with durable state in Azurite on its usual ports.
 test-core-tools: setup ## Run the tests of the HTTP API in Functions Core Tools beside Azurite
+	@command -v "$${FUNC:-func}" >/dev/null || { echo 'test-core-tools: Functions Core Tools 4 are needed: func on the PATH, or FUNC=path' >&2; exit 2; }
 	@TEST_CORE_TOOLS=$${FUNC:-func} .venv/bin/python -m pytest -q -rs tests/e2e/test_http_api.py
 
 # The wheel in an empty environment, used as a stranger would; needs a package index.

@@ -27,6 +27,10 @@ esac
 
 cd "$(dirname "$0")/../.."
 
+# Git Bash would take ids, which begin with a slash, for paths of files: in arguments and in variables.
+export MSYS_NO_PATHCONV=1
+export MSYS2_ENV_CONV_EXCL='SQL_SERVER_RESOURCE_ID;APP_SUBNET_ID;DATA_ALLOW_LIST;DEPLOY_ALLOW_LIST;API_ALLOW_LIST'
+
 # A pipeline passes every variable, those that nobody has set too: GitHub as nothing, Azure DevOps as $(NAME). The
 # parameter file would take either for a value, not for the default.
 for name in $(sed -n "s/.*readEnvironmentVariable('\([A-Z_]*\)'.*/\1/p" infra/bicep/main.bicepparam); do
@@ -89,6 +93,8 @@ echo "deploy: creating or updating the resources" >&2
 template create --output none
 
 package=$(mktemp -d)/package.zip
+# The one path that programs of Windows are handed.
+! command -v cygpath >/dev/null || package=$(cygpath -m "$package")
 trap 'rm -rf "$(dirname "$package")"' EXIT
 set --
 # The platform's scale controller reads the backend from host.json in the package, from nowhere else.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 import typer.main
 from typer.core import TyperGroup
+from typer.testing import CliRunner
 
 from hygge_engine.cli.app import app
 from hygge_engine.project import Project, load_project
@@ -18,21 +20,23 @@ PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 GUID = "11111111-1111-1111-1111-111111111111"
 VARIABLES = {"SQL_SERVER": "sql.example.com", "WORKSPACE_ID": GUID, "MIRROR_ID": GUID}
 
-_BLOCK = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
+# Blocks of list items are indented.
+_BLOCK = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
+SH = ("", "sh", "bash", "console")
 _INLINE = re.compile(r"`(hygge [^`]+|make [^`]+)`")
 _LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 
 
 def blocks(page: Path, language: str) -> list[str]:
     text = page.read_text(encoding="utf-8")
-    return [match["text"] for match in _BLOCK.finditer(text) if match["language"] == language]
+    return [dedent(match["text"]) for match in _BLOCK.finditer(text) if match["language"] == language]
 
 
 def commands(page: Path, program: str) -> list[list[str]]:
-    """The arguments of each call of a program, in code blocks and in running text."""
+    """The arguments of each call of a program, in code blocks of sh and PowerShell and in running text."""
     text = page.read_text(encoding="utf-8")
     lines = [
-        line for match in _BLOCK.finditer(text) if match["language"] in ("", "sh") for line in _lines(match["text"])
+        line for language in ("", "sh", "powershell") for block in blocks(page, language) for line in _lines(block)
     ]
     found = []
     for line in [*lines, *_INLINE.findall(text)]:
@@ -44,7 +48,8 @@ def commands(page: Path, program: str) -> list[list[str]]:
 
 def _lines(block: str) -> list[str]:
     """The lines that have whole quotes; what else stands in a block is no command."""
-    return [line for line in block.replace("\\\n", " ").splitlines() if line.count('"') % 2 == line.count("'") % 2 == 0]
+    whole = block.replace("\\\n", " ").replace("`\n", " ")
+    return [line for line in whole.splitlines() if line.count('"') % 2 == line.count("'") % 2 == 0]
 
 
 def name_of(page: Path) -> str:
@@ -52,24 +57,148 @@ def name_of(page: Path) -> str:
 
 
 # zsh, the shell of macOS, knows no comments on its command line: a word behind a command is one more argument, and a
-# quote that is opened takes in the lines that follow.
-_COMMENT_BEHIND = re.compile(r"^\s*[^#\s].*\s#\s")
-_QUOTE_IN_COMMENT = re.compile(r"^\s*#.*['\"`]")
+# quote that is opened takes in the lines that follow. `$name:e` is the ending of a path to it, `$name[1]` a character,
+# also in quotes; a name of its own (`path`) is no variable to set; and a pattern that fits nothing is an error.
+NOT_OF_ZSH = {
+    "a comment behind a command": re.compile(r"^\s*[^#\s].*\s#\s"),
+    "a quote in a comment": re.compile(r"^\s*#.*['\"`]"),
+    "a modifier": re.compile(r"\$\w+:[A-Za-z&]"),
+    "a subscript": re.compile(r"\$\w+\["),
+    "a name that is zsh's own": re.compile(
+        r"(?:^|[\s;({])(?:path|cdpath|fpath|argv|status|options|pipestatus|signals|commands|functions|aliases|prompt)="
+    ),
+    "a pattern without quotes": re.compile(r"^(?:[^'\"#]|'[^']*'|\"[^\"]*\")*?(?<=[\w=/.])[?*\[](?=[\w?.*])"),
+}
+# sh reads the project's own scripts, and whoever copies a line of one may not.
+IN_SCRIPTS = ("a modifier", "a subscript")
+
+
+def not_of_zsh(line: str) -> list[str]:
+    return [what for what, pattern in NOT_OF_ZSH.items() if pattern.search(line)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_lines_to_type_can_be_typed_in_zsh(page: Path) -> None:
-    text = "\n".join(block for language in ("", "sh", "bash", "console") for block in blocks(page, language))
+    text = "\n".join(block for language in SH for block in blocks(page, language))
 
-    assert [line for line in text.splitlines() if _COMMENT_BEHIND.search(line) or _QUOTE_IN_COMMENT.search(line)] == []
+    assert [(what, line) for line in text.splitlines() for what in not_of_zsh(line)] == []
+
+
+def test_lines_of_scripts_can_be_copied_into_zsh() -> None:
+    files = [*REPOSITORY.glob("scripts/*"), *REPOSITORY.glob("infra/scripts/*")]
+    scripts = [path for path in files if path.is_file() and path.read_text().startswith(("#!/bin/sh", "#!/bin/bash"))]
+
+    assert scripts
+    assert [
+        (path.name, line)
+        for path in scripts
+        for line in path.read_text().splitlines()
+        if set(not_of_zsh(line)) & set(IN_SCRIPTS)
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("hygge go # now", "a comment behind a command"),
+        ("# it isn't", "a quote in a comment"),
+        ('az x --subject "repo:O@$owner/R@$repository:environment:$name"', "a modifier"),
+        ('echo "$name:h"', "a modifier"),
+        ('echo "$names[1]"', "a subscript"),
+        ("path=/tmp/x", "a name that is zsh's own"),
+        ("export A=1; status=$(az x)", "a name that is zsh's own"),
+        ("az x --query resourceTypes[?a=='b'].locations", "a pattern without quotes"),
+        ("hygge init --files exports/*.csv", "a pattern without quotes"),
+        ("curl https://example.com/a?b=c", "a pattern without quotes"),
+    ],
+)
+def test_what_zsh_reads_otherwise_is_found(line: str, what: str) -> None:
+    assert not_of_zsh(line) == [what]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'az x --subject "repo:O@${owner}/R@${repository}:environment:$name"',
+        "az x --query \"resourceTypes[?a=='b'].locations\"",
+        'curl "$url/api/health"',
+        "export WORKSPACE_ID=1; who=$(az y)",
+        '[ -n "$x" ] && echo "$y: $z"',
+    ],
+)
+def test_what_zsh_reads_alike_is_taken(line: str) -> None:
+    assert not_of_zsh(line) == []
+
+
+# What Windows' PowerShell reads otherwise: what only 7 knows, a name up to a colon as a drive's, and a word that begins
+# with one hyphen up to a dot, as `-var-file=shop` and `.tfvars`. Lines for sh are often typed there too, so the last
+# counts for every block.
+NOT_OF_POWERSHELL = re.compile(r"-MaskInput| && | \|\| | \?\? |-Parallel|\$(?!env:|global:|script:)\w+:\w")
+_SPLIT_AT_A_DOT = re.compile(r"(?<=\s)-(?!-)[\w-]*=[^\s'\"$]*\.[^\s'\"]*")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_lines_for_powershell_are_taken_by_windows_own(page: Path) -> None:
-    # Of 7, and unknown to the 5.1 that Windows brings.
-    newer = ("-MaskInput", " && ", " || ", " ?? ", "-Parallel")
+    text = page.read_text(encoding="utf-8")
+    every = [match["text"] for match in _BLOCK.finditer(text)] + re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
 
-    assert [word for block in blocks(page, "powershell") for word in newer if word in block] == []
+    assert [word for block in blocks(page, "powershell") for word in NOT_OF_POWERSHELL.findall(block)] == []
+    assert [word for block in every for word in _SPLIT_AT_A_DOT.findall(block)] == []
+
+
+def test_what_powershell_reads_otherwise_is_found() -> None:
+    assert NOT_OF_POWERSHELL.search('"repo:$repository:environment"')
+    assert not NOT_OF_POWERSHELL.search('"hygge-$env:AZURE_ENV_NAME"')
+    assert _SPLIT_AT_A_DOT.search("terraform plan -var-file=shop.tfvars -out=tfplan")
+    assert not _SPLIT_AT_A_DOT.search('terraform -chdir=infra/terraform plan "-var-file=shop.tfvars" -out=tfplan')
+
+
+# Git Bash takes what begins with a slash for a path of its own, and puts C:/Program Files/Git before it, in arguments
+# and in what is exported (Azure/azure-cli, issue 16317).
+_ID = re.compile(r"(?<![\w.:/])/(?:subscriptions|providers)/")
+_NO_PATHS = "export MSYS_NO_PATHCONV=1"
+
+
+def ids_that_git_bash_rewrites(text: str) -> list[str]:
+    """Lines of a page that hand on an id that begins with a slash, and no line before says to leave it alone."""
+    found = []
+    for match in _BLOCK.finditer(text):
+        # Files and HTTP hold ids that no shell sees.
+        if match["language"] in SH and _ID.search(match["text"]):
+            found += [] if _NO_PATHS in text[: match.end()] else [match["text"]]
+    found += [
+        line for line in re.findall(r"`((?:azd|az|export) [^`]*)`", text) if _ID.search(line) and _NO_PATHS not in text
+    ]
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_ids_reach_azure_from_git_bash_as_they_are(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+
+    assert ids_that_git_bash_rewrites(text) == []
+    # So does a page that tells readers to set an id.
+    if re.search(r"^\| .*`(?:SQL_SERVER_RESOURCE_ID|APP_SUBNET_ID)`", text, re.MULTILINE):
+        assert _NO_PATHS in text
+
+
+def test_an_id_that_git_bash_rewrites_is_found() -> None:
+    block = '```\nscope=/subscriptions/x\naz role assignment create --scope "$scope"\n```\n'
+
+    assert ids_that_git_bash_rewrites(block)
+    assert ids_that_git_bash_rewrites("Set `azd env set APP_SUBNET_ID /subscriptions/x` first.")
+    assert not ids_that_git_bash_rewrites(f"```\n{_NO_PATHS}\n```\n{block}")
+
+
+def test_scripts_hand_on_ids_from_git_bash_as_they_are() -> None:
+    script = (REPOSITORY / "infra/scripts/deploy.sh").read_text()
+    variables = re.findall(
+        r"`(\w+_(?:RESOURCE_ID|SUBNET_ID|ALLOW_LIST))`", (REPOSITORY / "docs/deploy/pipelines.md").read_text()
+    )
+
+    assert script.index(_NO_PATHS) < script.index("\n    az ")
+    (left_alone,) = re.findall(r"MSYS2_ENV_CONV_EXCL='([^']+)'", script)
+    assert set(left_alone.split(";")) == set(variables)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -97,7 +226,27 @@ def test_every_command_shows_examples_that_parse() -> None:
             command.make_context(name, arguments)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_project_that_a_page_has_made_needs_no_more_answers(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for index, arguments in enumerate(commands(page, "hygge")):
+        # One that names no source asks for everything.
+        if arguments[:1] != ["init"] or not {"--server", "--files"} & set(arguments) or "PATTERN" in arguments:
+            continue
+        place = tmp_path / str(index)
+        (place / "exports").mkdir(parents=True)
+        (place / "exports" / "products.csv").write_text("id,name\n1,apple\n")
+        monkeypatch.chdir(place)
+        given = [re.sub(r"^\$(?:env:)?\w+$", "value", word) for word in arguments]
+        made = CliRunner().invoke(app, given, env={"SQL_PASSWORD": "secret"})
+        assert made.exit_code == 0, made.output
+
+
 def test_there_are_commands_to_parse() -> None:
+    assert ["init", "--files", "exports/*.csv"] in commands(REPOSITORY / "docs/first-load.md", "hygge")
+    assert any("$env:SQL_SERVER" in words for words in commands(REPOSITORY / "docs/install.md", "hygge"))
     assert ["runs"] in commands(REPOSITORY / "README.md", "hygge")
     assert ["plan", "--offline"] in commands(REPOSITORY / "docs/errors/load.unknown_selection.md", "hygge")
 

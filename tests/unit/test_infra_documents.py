@@ -134,6 +134,15 @@ def test_a_page_that_has_lines_for_sh_has_some_for_powershell(page: str) -> None
     assert not re.search(r"\\\n|\bexport \w+=|^\w+=\S|\$\(|<<", blocks, re.MULTILINE), page
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/deploy").glob("*.md")), ids=lambda page: page.name)
+def test_a_page_that_only_sh_can_read_says_so(page: Path) -> None:
+    text = page.read_text()
+    blocks = "\n".join(re.findall(r"^ *```(?:sh)?\n(.+?)^ *```", text, re.MULTILINE | re.DOTALL))
+    if re.search(r"\$[A-Za-z({]|^ *export |\bsed ", blocks, re.MULTILINE) and "```powershell" not in text:
+        assert "for sh" in text
+        assert "WSL" in text
+
+
 def unknown_options(words: list[str]) -> list[str]:
     """What a command says to one of the project's own scripts that the script does not know."""
     place = next((place for place, word in enumerate(words) if re.search(r"(^|/)infra/scripts/\w+\.\w+$", word)), None)
