@@ -36,6 +36,7 @@ class App:
     def start(self, **body: Any) -> str:
         answer = self.http.post("/api/loads", json=body)
         assert answer.status_code == HTTPStatus.ACCEPTED, answer.text
+        assert not [key for key in (self.host.function_key, self.host.master_key) if key in answer.text]
         return str(answer.json()["load_id"])
 
     def status(self, load_id: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -16,9 +17,12 @@ import pytest
 
 from devcloud.doors import is_from_elsewhere, listen, matches, write_private
 from devcloud.functions.keys import load_keys
+from devcloud.functions.service import LOOPBACK
 from devcloud.onelake import OneLake
 from devcloud.replicator.status_api import StatusServer
 from devcloud.up import _hold, _write_settings, main
+
+ROOT = Path(__file__).parents[2]
 
 
 def mode_of(path: Path) -> int:
@@ -51,6 +55,19 @@ def test_hundreds_may_wait_while_a_server_takes_nobody(server: str, tmp_path: Pa
         for _ in range(300):
             stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
     gc.collect()  # A connection that the server has left open is told of here, and not in a test that comes later.
+
+
+def test_no_server_listens_beyond_this_machine() -> None:
+    """None is told another address, whatever its parameters take."""
+    hosts = set()
+    for path in (ROOT / "devcloud").rglob("*.py"):
+        text = path.read_text()
+        hosts |= {*re.findall(r"^        host: str = (.+),$", text, re.MULTILINE)}
+        hosts |= {*re.findall(r"(?:\.bind\(\(|(?<!def )\blisten\(|create_server\(\(|_Server\(\()(\S.*?),", text)}
+        assert "--host" not in text
+        assert "0.0.0.0" not in text
+    assert hosts == {'"127.0.0.1"', "LOOPBACK", "host", "self._host"}
+    assert LOOPBACK == "127.0.0.1"
 
 
 def test_files_with_keys_are_their_owners_alone(tmp_path: Path) -> None:

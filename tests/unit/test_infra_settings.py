@@ -118,7 +118,8 @@ def test_the_sample_project_is_valid_with_the_settings_of_the_templates() -> Non
     connection = project.connections["flights_db"]
     assert isinstance(connection, MssqlConnection)
     assert (connection.auth, connection.client_id) == ("managed_identity", settings["SQL_CLIENT_ID"])
-    assert (connection.server, connection.encrypt) == (REQUIRED["sqlServer"], True)
+    assert connection.server == REQUIRED["sqlServer"]
+    assert (connection.encrypt, connection.trust_server_certificate) == (True, False)
     for entity in project.entities:
         assert isinstance(entity.store, LakeSettings)
         assert (entity.store.credential, entity.store.client_id) == ("managed_identity", settings["LAKE_CLIENT_ID"])
@@ -449,7 +450,8 @@ def test_what_azure_can_log_of_a_resource_is_logged(scenario: str) -> None:
 
 def test_no_secret_is_written_anywhere_in_infra() -> None:
     suspicious = re.compile(
-        r"AccountKey=|SharedAccessSignature|listKeys|primary_access_key|primary_connection_string|-----BEGIN|@secure"
+        r"AccountKey=|SharedAccessSignature|listKeys|keys list|masterKey|primary_access_key|"
+        r"primary_connection_string|-----BEGIN|@secure"
     )
     found = [
         f"{path.relative_to(ROOT)}: {line.strip()}"

@@ -57,3 +57,15 @@ def test_a_reader_says_so_to_the_listener(intent: str, shown: bool) -> None:
         {"server": "sql.example", "database": "shop", "username": "u", "password": "p", "application_intent": intent}
     )
     assert ("ApplicationIntent=ReadOnly;" in connection_string(connection)) is shown
+
+
+@pytest.mark.parametrize(
+    ("given", "encrypt", "trust"),
+    [({}, "yes", "no"), ({"encrypt": False}, "no", "no"), ({"trust_server_certificate": True}, "yes", "yes")],
+)
+def test_what_travels_is_encrypted_and_certificates_are_verified_unless_somebody_says_otherwise(
+    given: dict[str, bool], encrypt: str, trust: str
+) -> None:
+    settings = {"server": "sql.example", "database": "shop", "username": "u", "password": "p", **given}
+    text = connection_string(MssqlConnection.model_validate(settings))
+    assert f"Encrypt={encrypt};TrustServerCertificate={trust};" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import re
@@ -240,6 +241,36 @@ def test_no_answer_shows_where_data_lives_or_how_to_get_in(world: LoadWorld) -> 
     shown = "\n".join(answer.body for answer in answers)
     assert shown.count("refused") >= 5
     assert not [secret for secret in secrets if secret in shown]
+
+
+# What can open a connection, and the packages whose business that is.
+SPEAKS = re.compile(
+    r"(socket|ssl|http\.client|urllib\.request|requests|httpx|aiohttp|smtplib|ftplib|telnetlib|xmlrpc|deltalake|pyodbc|"
+    r"mssql_python|azure\.(storage|identity|monitor|core\.PipelineClient)|opentelemetry\.exporter)\b"
+)
+SPEAKERS = {
+    "hygge_engine/homes/mssql": "the source",
+    "hygge_engine/lake": "the lake",
+    "hygge_engine/stores": "the lake, and Fabric",
+    "hygge_engine/telemetry": "what an app setting names",
+}
+
+
+def test_nothing_but_homes_lakes_stores_and_telemetry_speaks_to_others() -> None:
+    root = DOCUMENT.parents[1]
+    files = [*(root / "hygge_engine").rglob("*.py"), root / "function_app.py"]
+    speaking = set()
+    for path in files:
+        name = path.relative_to(root).as_posix()
+        if name.startswith(("hygge_engine/cli/", "hygge_engine/probe/", "hygge_engine/reconcile/")):
+            continue  # not deployed
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                modules = [f"{node.module}.{alias.name}" for alias in node.names]
+            speaking |= {name for module in modules if SPEAKS.match(module)}
+    places = {next((place for place in SPEAKERS if name.startswith(f"{place}/")), name) for name in speaking}
+    assert places == {*SPEAKERS}
 
 
 def test_every_claim_of_the_page_names_a_test_that_exists() -> None:
