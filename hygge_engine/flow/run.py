@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterable, Sequence
-from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from hygge_engine.errors import (
     ExpectationError,
@@ -35,35 +31,18 @@ from hygge_engine.flow.ending import (
 )
 from hygge_engine.flow.factory import journal_of, open_home, open_table
 from hygge_engine.flow.gate import ExpectationGate
-from hygge_engine.flow.identity import Identity
 from hygge_engine.flow.ownership import author_of, check_author
-from hygge_engine.flow.planner import LoadPlanner, spelling_of, window_of
-from hygge_engine.flow.reach import earned_watermark, knows_largest
+from hygge_engine.flow.planner import LoadPlanner
+from hygge_engine.flow.reading import Cut, WindowReader
 from hygge_engine.flow.slices import SliceObserver, SliceResult, SliceTask
-from hygge_engine.flow.steps import (
-    CheckExpectations,
-    CheckIdentity,
-    CountRows,
-    LeaveOutLanded,
-    NoteBoundary,
-    NoteReached,
-    PolishRows,
-    StageRows,
-    Step,
-)
-from hygge_engine.homes.base import Batch, Home, Position, SourceSchema
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.memory import give_memory_back
-from hygge_engine.polish.polish import LoadStamp
-from hygge_engine.project.models.settings import FILE_MODIFIED
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.stopping import Stopped, stops_when
 from hygge_engine.stores.base import Destination
-from hygge_engine.stores.landing.lease import RENEWAL_SECONDS, TableLease
-from hygge_engine.stores.landing.state import OpenLoad, StagedFile
+from hygge_engine.stores.landing.lease import TableLease
+from hygge_engine.stores.landing.state import OpenLoad
 from hygge_engine.stores.landing.transitions import is_resumable
-from hygge_engine.watermark import Boundary
-from hygge_engine.watermark.rows import BoundaryRows, LargestRead
 
 if TYPE_CHECKING:
     from hygge_engine.project import Entity, Project
@@ -88,18 +67,10 @@ CANCELLED = "cancelled at the last commit"
 CHANGED_PAUSE_SECONDS = 2.0
 
 
-class Cut(Enum):
-    """Why reading stopped before the end of the window."""
-
-    TIME_UP = "continue"
-    CANCELLED = "cancelled"
-
-
 def run_slice(project: Project, entity: Entity, task: SliceTask, watch: SliceObserver) -> SliceResult:
     """Work on an entity run until it is done, cancelled, or the slice's time is up. Failures are values."""
     started = datetime.now(UTC)
     give_memory_back()
-    totals: dict[str, Any] = {}
     lease: TableLease | None = None
     try:
         destination = open_table(project, entity)
@@ -115,70 +86,39 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: SliceObs
                 planner.note(moved)
             gate = ExpectationGate(entity, lease, planner)
             seconds = project.options.slice_minutes * 60
-            return _Slice(home, destination, lease, planner, gate, task, watch, seconds).run()
+            reader = WindowReader(home, destination, lease, planner, gate, watch, seconds)
+            return _Slice(destination, lease, planner, gate, reader, task).run()
     except Stopped:
         return _cancelled(lease, started)
     except LandingBusy as busy:
-        if task.closing:
-            return SliceResult(
-                "cancelled", **times_since(started)
-            )  # nothing of this table belongs to this attempt any more
-        if task.busy < len(BUSY_PAUSES_SECONDS):
-            due = seconds_from_now(BUSY_PAUSES_SECONDS[task.busy])
-            message = f"waiting: {busy.message}"
-            return SliceResult("continue", message=message, not_before=due, busy=True, **times_since(started))
-        return SliceResult("skipped", message=f"busy: {busy.message}", error=busy.code, **times_since(started))
+        return _turned_away(busy, task, started)
     except LandingFenced as fenced:
         return _withdrawn(lease, fenced.message, started)
     except HyggeError as error:
-        if lease is not None:
-            if _rests_on_state(error) and lease.is_outdated():
-                return _withdrawn(lease, MOVED_ON, started)
-            if lease.open is not None and lease.owns_open:
-                totals = {"rows": lease.open.rows, "bytes": lease.open.bytes, "files": lease.open.files}
-                totals["reached"] = lease.state.reached
-            totals["table_gone"] = is_table_gone(lease)
-            if isinstance(error, ExpectationFailed):
-                totals["expectations"] = error.outcome
-            if not error.transient:
-                _release(lease)
-        pause = backoff_seconds(task.attempt, error.retry_after_seconds) if error.transient else None
-        return SliceResult.failure(error, retry_after_seconds=pause, **totals, **times_since(started))
-
-
-class _Staged(NamedTuple):
-    """What a slice has read: its files, the position after the last row, and why reading stopped before the end."""
-
-    files: list[StagedFile]
-    position: Position | None
-    cut: Cut | None
+        if lease is not None and _rests_on_state(error) and lease.is_outdated():
+            return _withdrawn(lease, MOVED_ON, started)
+        return _failed(lease, error, task, started)
 
 
 class _Slice:
-    """The state of one running slice."""
+    """What becomes of a table in one slice: which load goes on, and what is made visible of what it reads."""
 
     def __init__(
         self,
-        home: Home,
         destination: Destination[Any],
         lease: TableLease,
         planner: LoadPlanner,
         gate: ExpectationGate,
+        reader: WindowReader,
         task: SliceTask,
-        watch: SliceObserver,
-        seconds: float,
     ) -> None:
-        self._home = home
         self._destination = destination
         self._lease = lease
-        self._task = task
-        self._watch = watch
-        self._started = datetime.now(UTC)
-        self._deadline = time.monotonic() + seconds
         self._planner = planner
         self._gate = gate
-        self._renewed = time.monotonic()
-        self._notes: list[str] = []
+        self._reader = reader
+        self._task = task
+        self._started = datetime.now(UTC)
 
     def run(self) -> SliceResult:
         """Finish what an earlier attempt began, then this load's own share."""
@@ -202,7 +142,7 @@ class _Slice:
                 checked = self._gate.judge_nothing()
                 self._lease.sweep()  # what a fenced attempt staged after its successor had swept
                 self._lease.release()
-                return checked_result(self._lease, self._started, checked, self._planner.message, *self._notes)
+                return checked_result(self._lease, self._started, checked, self._planner.message, *self._reader.notes)
             try:
                 if found is not None and self._planner.must_begin_again(opened):
                     # What has landed rows is restarted by a reload alone.
@@ -281,7 +221,7 @@ class _Slice:
 
     def _append(self, opened: OpenLoad) -> SliceResult | None:
         """Read until the window or the slice ends, then land what was read; position and data commit together."""
-        files, position, cut = self._read(opened)
+        files, position, cut = self._reader.read(opened)
         if files:
             self._destination.publish(self._lease, files, position=position, last=cut is None)
         elif cut is None:
@@ -293,7 +233,7 @@ class _Slice:
     def _reload(self, opened: OpenLoad) -> SliceResult | None:
         """Stage everything, drop the old table, wait until it is gone, land: each step can be resumed."""
         if opened.phase == "staging":
-            files, position, cut = self._read(opened)
+            files, position, cut = self._reader.read(opened)
             if cut is Cut.CANCELLED:
                 self._lease.discard()  # the old table is untouched
                 return self._stopped(cut)
@@ -305,120 +245,6 @@ class _Slice:
             return self._result("continue", message=wait.message, not_before=seconds_from_now(wait.seconds))
         return None
 
-    def _read(self, opened: OpenLoad) -> _Staged:
-        """Stage the window's rows from the open load's position on."""
-        landed = self._planner.landed()
-        steps = self._steps(opened, landed)
-        writer = self._destination.writer(self._lease, landed.schema, marked=opened.mode == "changes")
-        try:
-            steps += [StageRows(writer), self._counting(opened)]
-            position, cut = self._send(opened, steps)
-            if cut is Cut.CANCELLED and position is None:
-                writer.abandon()
-                return _Staged([], None, cut)
-            self._finish(steps, opened, last=cut is None)
-            return _Staged(writer.finish(), position, cut)
-        except BaseException:
-            writer.abandon()
-            raise
-
-    def _steps(self, opened: OpenLoad, landed: SourceSchema) -> list[Step]:
-        """What happens to each batch before it is staged, in this order."""
-        polish, state = self._planner.polish(), self._lease.state
-        steps: list[Step] = []
-        if knows_largest(opened) and opened.upper is not None:
-            (cursor,) = spelling_of(polish.source, [opened.upper.column], "watermark")
-            before = opened.seen or (opened.boundary.value if opened.boundary else None)
-            steps.append(NoteReached(LargestRead(cursor, opened.upper, before)))
-        boundary = self._boundary(opened, polish.source)
-        if boundary is not None:
-            landed_there = self._landed_where_it_begins(opened)
-            if landed_there is not None:
-                steps.append(LeaveOutLanded(boundary.cursor, landed_there))
-            steps.append(NoteBoundary(boundary))
-        stamp = LoadStamp(opened.load_id, datetime.fromisoformat(opened.started))
-        steps.append(PolishRows(polish, stamp, [column.name for column in landed.columns]))
-        steps.append(CheckIdentity(Identity(polish, state.key_columns, merges=self._destination.merges)))
-        monitor = self._gate.begin(opened)
-        if monitor is not None:
-            judge = self._gate.judge
-            steps.append(CheckExpectations(monitor, lambda last: judge(monitor, opened, last=last)))
-        return steps
-
-    def _counting(self, opened: OpenLoad) -> CountRows:
-        rows = opened.rows + sum(file.rows for file in opened.staged)
-        bytes_ = opened.bytes + sum(file.length for file in opened.staged)
-        return CountRows(rows, bytes_, self._watch.progress)
-
-    def _send(self, opened: OpenLoad, steps: Sequence[Step]) -> tuple[Position | None, Cut | None]:
-        """Send each batch of the window through the steps. Returns the position after the last one, and why reading
-        stopped before the end of the window; None where it did not."""
-        position = opened.position
-        window = window_of(opened, self._lease.state, self._planner.polish())
-        self._renewed = time.monotonic()
-        try:
-            with closing(self._home.read(window, position)) as batches:
-                for batch in batches:
-                    position = _through(steps, batch)
-                    if cut := self._cut(position):
-                        return position, cut
-                    self._renew()
-                    del batch  # or it would still be held while the next one is read
-        except Stopped:
-            return position, Cut.CANCELLED
-        return position, None
-
-    def _cut(self, position: Position | None) -> Cut | None:
-        """Whether to stop between two batches, and why."""
-        if self._watch.cancelled():
-            return Cut.CANCELLED
-        # A table without a key cannot be resumed: it has to come to its end in this slice.
-        if position is not None and time.monotonic() > self._deadline:
-            return Cut.TIME_UP
-        return None
-
-    def _renew(self) -> None:
-        """Say now and then that the attempt is alive."""
-        if time.monotonic() - self._renewed > RENEWAL_SECONDS:
-            self._lease.renew()
-            self._renewed = time.monotonic()
-
-    def _finish(self, steps: Sequence[Step], opened: OpenLoad, *, last: bool) -> None:
-        """End the steps, and record with the next write of the landing state what they have found, and after the last
-        row how far that is: nothing of it where one of them raises."""
-        found: dict[str, Any] = {}
-        for step in steps:
-            found |= step.finish(last=last)
-            self._notes += step.notes
-        if last:
-            before = None if opened.mode == "reload" else self._lease.state.watermark
-            upper = earned_watermark(self._home, replace(opened, **found), found.get("seen"), before)
-            if upper is not None:
-                found |= {"upper": upper, "boundary": upper.boundary}
-        self._lease.stage_changes(**found)
-
-    def _boundary(self, opened: OpenLoad, source: SourceSchema) -> BoundaryRows | None:
-        """What gathers the rows at the watermark; None where there is none, or where they cannot be distinguished.
-
-        Text is compared by the source's collation, which Arrow does not know.
-        """
-        if opened.upper is None or opened.upper.type not in ("datetime", "int") or not source.key:
-            return None
-        if opened.backfill or opened.unbounded:
-            return None
-        if opened.upper.column == FILE_MODIFIED:  # the home knows its files by name
-            return None
-        (cursor,) = spelling_of(source, [opened.upper.column], "watermark")
-        return BoundaryRows(cursor, opened.boundary or self._landed_where_it_begins(opened))
-
-    def _landed_where_it_begins(self, opened: OpenLoad) -> Boundary | None:
-        """What is known of the rows at the committed watermark; None where reading does not begin with them, but
-        behind them, or with others that a lag goes back to."""
-        mark = self._lease.state.watermark
-        if mark is None or not opened.lower_inclusive or mark.value != opened.lower:
-            return None
-        return mark.boundary
-
     def _stopped(self, cut: Cut | None) -> SliceResult | None:
         """The slice's result where reading has stopped before the end of the window; None where it has not."""
         if cut is None:
@@ -429,19 +255,12 @@ class _Slice:
         return self._result("cancelled", message=CANCELLED)
 
     def _done(self) -> SliceResult:
-        return ended_result(self._lease, self._started, *self._notes)
+        return ended_result(self._lease, self._started, *self._reader.notes)
 
     def _result(
         self, status: Literal["continue", "cancelled"], *, message: str = "", not_before: str | None = None
     ) -> SliceResult:
         return slice_result(self._lease, status, self._started, message=message, not_before=not_before)
-
-
-def _through(steps: Iterable[Step], batch: Batch) -> Position | None:
-    """Send a batch through the steps. Returns the position after its last row."""
-    for step in steps:
-        batch = step.take(batch)
-    return batch.position
 
 
 def _cancelled(lease: TableLease | None, started: datetime) -> SliceResult:
@@ -450,6 +269,34 @@ def _cancelled(lease: TableLease | None, started: datetime) -> SliceResult:
         return SliceResult("cancelled", message=CANCELLED, **times_since(started))
     _release(lease)
     return slice_result(lease, "cancelled", started, message=CANCELLED)
+
+
+def _turned_away(busy: LandingBusy, task: SliceTask, started: datetime) -> SliceResult:
+    """The result of an attempt whose table another load owns."""
+    if task.closing:
+        return SliceResult("cancelled", **times_since(started))  # it owns nothing of this table any more
+    if task.busy < len(BUSY_PAUSES_SECONDS):
+        due = seconds_from_now(BUSY_PAUSES_SECONDS[task.busy])
+        message = f"waiting: {busy.message}"
+        return SliceResult("continue", message=message, not_before=due, busy=True, **times_since(started))
+    return SliceResult("skipped", message=f"busy: {busy.message}", error=busy.code, **times_since(started))
+
+
+def _failed(lease: TableLease | None, error: HyggeError, task: SliceTask, started: datetime) -> SliceResult:
+    """The result of an attempt that has failed, with what its load has landed. The table is released, unless the next
+    attempt may succeed."""
+    landed: dict[str, Any] = {}
+    if lease is not None:
+        if lease.open is not None and lease.owns_open:
+            landed = {"rows": lease.open.rows, "bytes": lease.open.bytes, "files": lease.open.files}
+            landed["reached"] = lease.state.reached
+        landed["table_gone"] = is_table_gone(lease)
+        if isinstance(error, ExpectationFailed):
+            landed["expectations"] = error.outcome
+        if not error.transient:
+            _release(lease)
+    pause = backoff_seconds(task.attempt, error.retry_after_seconds) if error.transient else None
+    return SliceResult.failure(error, retry_after_seconds=pause, **landed, **times_since(started))
 
 
 def _rests_on_state(error: HyggeError) -> bool:

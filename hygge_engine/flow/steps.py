@@ -1,7 +1,7 @@
 """The steps that each batch of a slice travels through, from the source's rows to staged ones.
 
 A step changes batches, looks at them, or takes them in. None knows of another: a new one is a class here, and a line in
-`run._Slice._steps`, whose order is the order of the way.
+`reading.WindowReader._steps`, whose order is the order of the way.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 from hygge_engine.errors import LakeConditionNotMet
 from hygge_engine.flow import reach
+from hygge_engine.flow import reading as flow_reading
 from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.planner import LoadPlanner
 from hygge_engine.flow.slices import SliceResult
@@ -251,7 +252,7 @@ def _keep_what_was_meant() -> None:
 
 
 def _trust_the_bound() -> None:
-    patch.object(flow_run, "earned_watermark", lambda *_: None).start()
+    patch.object(flow_reading, "earned_watermark", lambda *_: None).start()
 
 
 def _never_look_back() -> None:

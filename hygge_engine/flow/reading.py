@@ -1,0 +1,198 @@
+"""The rows of an open load on their way from the source into staged files, for as long as a slice may take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
+from enum import Enum
+from typing import Any, NamedTuple
+
+from hygge_engine.flow.gate import ExpectationGate
+from hygge_engine.flow.identity import Identity
+from hygge_engine.flow.planner import LoadPlanner, spelling_of, window_of
+from hygge_engine.flow.reach import earned_watermark, knows_largest
+from hygge_engine.flow.slices import SliceObserver
+from hygge_engine.flow.steps import (
+    CheckExpectations,
+    CheckIdentity,
+    CountRows,
+    LeaveOutLanded,
+    NoteBoundary,
+    NoteReached,
+    PolishRows,
+    StageRows,
+    Step,
+)
+from hygge_engine.homes.base import Batch, Home, Position, SourceSchema
+from hygge_engine.polish.polish import LoadStamp
+from hygge_engine.project.models.settings import FILE_MODIFIED
+from hygge_engine.stopping import Stopped
+from hygge_engine.stores.base import Destination
+from hygge_engine.stores.landing.lease import RENEWAL_SECONDS, TableLease
+from hygge_engine.stores.landing.state import OpenLoad, StagedFile
+from hygge_engine.watermark import Boundary
+from hygge_engine.watermark.rows import BoundaryRows, LargestRead
+
+
+class Cut(Enum):
+    """Why reading stopped before the end of the window."""
+
+    TIME_UP = "continue"
+    CANCELLED = "cancelled"
+
+
+class Staged(NamedTuple):
+    """What a slice has read: its files, the position after the last row, and why reading stopped before the end."""
+
+    files: list[StagedFile]
+    position: Position | None
+    cut: Cut | None
+
+
+class WindowReader:
+    """Reads the window of an open load in one slice, of so many ``seconds`` from now. ``notes`` are what its steps have
+    to say in the journal."""
+
+    def __init__(
+        self,
+        home: Home,
+        destination: Destination[Any],
+        lease: TableLease,
+        planner: LoadPlanner,
+        gate: ExpectationGate,
+        watch: SliceObserver,
+        seconds: float,
+    ) -> None:
+        self._home = home
+        self._destination = destination
+        self._lease = lease
+        self._planner = planner
+        self._gate = gate
+        self._watch = watch
+        self._deadline = time.monotonic() + seconds
+        self._renewed = time.monotonic()
+        self.notes: list[str] = []
+
+    def read(self, opened: OpenLoad) -> Staged:
+        """Stage the window's rows from the open load's position on."""
+        landed = self._planner.landed()
+        steps = self._steps(opened, landed)
+        writer = self._destination.writer(self._lease, landed.schema, marked=opened.mode == "changes")
+        try:
+            steps += [StageRows(writer), self._counting(opened)]
+            position, cut = self._send(opened, steps)
+            if cut is Cut.CANCELLED and position is None:
+                writer.abandon()
+                return Staged([], None, cut)
+            self._finish(steps, opened, last=cut is None)
+            return Staged(writer.finish(), position, cut)
+        except BaseException:
+            writer.abandon()
+            raise
+
+    def _steps(self, opened: OpenLoad, landed: SourceSchema) -> list[Step]:
+        """What happens to each batch before it is staged, in this order."""
+        polish, state = self._planner.polish(), self._lease.state
+        steps: list[Step] = []
+        if knows_largest(opened) and opened.upper is not None:
+            (cursor,) = spelling_of(polish.source, [opened.upper.column], "watermark")
+            before = opened.seen or (opened.boundary.value if opened.boundary else None)
+            steps.append(NoteReached(LargestRead(cursor, opened.upper, before)))
+        boundary = self._boundary(opened, polish.source)
+        if boundary is not None:
+            landed_there = self._landed_where_it_begins(opened)
+            if landed_there is not None:
+                steps.append(LeaveOutLanded(boundary.cursor, landed_there))
+            steps.append(NoteBoundary(boundary))
+        stamp = LoadStamp(opened.load_id, datetime.fromisoformat(opened.started))
+        steps.append(PolishRows(polish, stamp, [column.name for column in landed.columns]))
+        steps.append(CheckIdentity(Identity(polish, state.key_columns, merges=self._destination.merges)))
+        monitor = self._gate.begin(opened)
+        if monitor is not None:
+            judge = self._gate.judge
+            steps.append(CheckExpectations(monitor, lambda last: judge(monitor, opened, last=last)))
+        return steps
+
+    def _counting(self, opened: OpenLoad) -> CountRows:
+        rows = opened.rows + sum(file.rows for file in opened.staged)
+        bytes_ = opened.bytes + sum(file.length for file in opened.staged)
+        return CountRows(rows, bytes_, self._watch.progress)
+
+    def _send(self, opened: OpenLoad, steps: Sequence[Step]) -> tuple[Position | None, Cut | None]:
+        """Send each batch of the window through the steps. Returns the position after the last one, and why reading
+        stopped before the end of the window; None where it did not."""
+        position = opened.position
+        window = window_of(opened, self._lease.state, self._planner.polish())
+        self._renewed = time.monotonic()
+        try:
+            with closing(self._home.read(window, position)) as batches:
+                for batch in batches:
+                    position = _through(steps, batch)
+                    if cut := self._cut(position):
+                        return position, cut
+                    self._renew()
+                    del batch  # or it would still be held while the next one is read
+        except Stopped:
+            return position, Cut.CANCELLED
+        return position, None
+
+    def _cut(self, position: Position | None) -> Cut | None:
+        """Whether to stop between two batches, and why."""
+        if self._watch.cancelled():
+            return Cut.CANCELLED
+        # A table without a key cannot be resumed: it has to come to its end in this slice.
+        if position is not None and time.monotonic() > self._deadline:
+            return Cut.TIME_UP
+        return None
+
+    def _renew(self) -> None:
+        """Say now and then that the attempt is alive."""
+        if time.monotonic() - self._renewed > RENEWAL_SECONDS:
+            self._lease.renew()
+            self._renewed = time.monotonic()
+
+    def _finish(self, steps: Sequence[Step], opened: OpenLoad, *, last: bool) -> None:
+        """End the steps, and record with the next write of the landing state what they have found, and after the last
+        row how far that is: nothing of it where one of them raises."""
+        found: dict[str, Any] = {}
+        for step in steps:
+            found |= step.finish(last=last)
+            self.notes += step.notes
+        if last:
+            before = None if opened.mode == "reload" else self._lease.state.watermark
+            upper = earned_watermark(self._home, replace(opened, **found), found.get("seen"), before)
+            if upper is not None:
+                found |= {"upper": upper, "boundary": upper.boundary}
+        self._lease.stage_changes(**found)
+
+    def _boundary(self, opened: OpenLoad, source: SourceSchema) -> BoundaryRows | None:
+        """What gathers the rows at the watermark; None where there is none, or where they cannot be distinguished.
+
+        Text is compared by the source's collation, which Arrow does not know.
+        """
+        if opened.upper is None or opened.upper.type not in ("datetime", "int") or not source.key:
+            return None
+        if opened.backfill or opened.unbounded:
+            return None
+        if opened.upper.column == FILE_MODIFIED:  # the home knows its files by name
+            return None
+        (cursor,) = spelling_of(source, [opened.upper.column], "watermark")
+        return BoundaryRows(cursor, opened.boundary or self._landed_where_it_begins(opened))
+
+    def _landed_where_it_begins(self, opened: OpenLoad) -> Boundary | None:
+        """What is known of the rows at the committed watermark; None where reading does not begin with them, but
+        behind them, or with others that a lag goes back to."""
+        mark = self._lease.state.watermark
+        if mark is None or not opened.lower_inclusive or mark.value != opened.lower:
+            return None
+        return mark.boundary
+
+
+def _through(steps: Iterable[Step], batch: Batch) -> Position | None:
+    """Send a batch through the steps. Returns the position after its last row."""
+    for step in steps:
+        batch = step.take(batch)
+    return batch.position
