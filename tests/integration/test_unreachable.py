@@ -54,7 +54,8 @@ class Silent:
         self.port = self._listener.getsockname()[1]
         self.connections: list[socket.socket] = []
         self.asked = threading.Event()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listening = threading.Thread(target=self._listen, daemon=True)
+        self._listening.start()
 
     def _listen(self) -> None:
         while True:
@@ -73,6 +74,8 @@ class Silent:
                 self.asked.set()
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread, which would take one more connection otherwise
+        self._listening.join()
         self._listener.close()
         for connection in self.connections:
             connection.close()
