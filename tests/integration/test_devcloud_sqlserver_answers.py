@@ -138,6 +138,8 @@ VALUES: list[tuple[str, Any]] = [
     ("DATENAME(month, '2024-05-06')", "May"),
     ("CONVERT(varchar(10), DATEADD(month, 1, CAST('2024-01-31' AS date)), 23)", "2024-02-29"),
     ("CONVERT(varchar(30), DATEADD(day, -1, CAST('2024-03-01T10:00:00' AS datetime2(0))), 126)", "2024-02-29T10:00:00"),
+    ("DATEADD(day, CAST(NULL AS int), CAST('2024-01-01' AS datetime2(3)))", None),
+    ("CAST(DATEADD(day, 0, CAST(NULL AS datetime2(7))) AS datetime2(3))", None),
     ("CONVERT(varchar(10), EOMONTH('2023-02-10'), 23)", "2023-02-28"),
     ("CONVERT(varchar(8), CAST('2024-05-06' AS date), 112)", "20240506"),
     ("CAST(CAST('2024-05-06T07:08:00' AS datetime) AS varchar(30))", "May  6 2024  7:08AM"),

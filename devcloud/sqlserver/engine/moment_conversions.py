@@ -75,7 +75,8 @@ class MomentConverter(NumberConverter):
         if scale >= source_scale:
             return ticks
         step = 10 ** (7 - scale)
-        return f"least({LIBRARY}.rescale({ticks}, {step}), {limit - step})"
+        # DuckDB's least() passes over NULL, and would make of it the last moment that there is.
+        return f"CASE WHEN {ticks} IS NOT NULL THEN least({LIBRARY}.rescale({ticks}, {step}), {limit - step}) END"
 
     def _rescale_offset(self, value: Value, target: SqlType) -> Value:
         if target.scale >= value.type.scale:
