@@ -155,7 +155,9 @@ def test_a_finished_slice_that_is_delivered_again_answers_the_same(tmp_path: Pat
     assert (again.status, again.rows, again.files) == (first.status, first.rows, first.files)
 
 
-def test_a_second_load_waits_its_turn_then_reports_busy(tmp_path: Path, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("minutes", [10, -60])
+def test_a_second_load_waits_its_turn_then_reports_busy(tmp_path: Path, monkeypatch: Any, minutes: int) -> None:
+    """Until the owner's time is over, or the clock that tells it has been set back."""
     world = World(tmp_path, monkeypatch, slice_minutes=0)
     world.source.put(*range(5))
     world.slice("a")
@@ -168,7 +170,7 @@ def test_a_second_load_waits_its_turn_then_reports_busy(tmp_path: Path, monkeypa
     assert pauses == sorted(pauses)
     assert pauses[0] <= 2
     assert 240 < sum(pauses) < 360
-    world.lake.shift = timedelta(minutes=10)
+    world.lake.shift = timedelta(minutes=minutes)
     assert world.load("b").status == "done"
     world.check()
 

@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def test_a_table_that_is_blocked_is_seen_and_freed(
     state = LandingState.from_json(path.read_bytes(), "")[0]
     started = "2025-02-01T00:00:00+00:00"
     opened = OpenLoad("open", "changes", "landing", started, "2024-01-01T00:00:00.000", upper=state.watermark)
-    owner = Owner("open", 1, "9999-12-31T00:00:00+00:00") if owned else None
+    owner = Owner("open", 1, (datetime.now(UTC) + timedelta(minutes=2)).isoformat()) if owned else None
     path.write_bytes(replace(state, open=replace(opened, position=position), owner=owner).to_json("nonce"))
     check = doctor(project, int(result == "failed"))["shop_to_fabric.orders", "open load"]
     assert (check["result"], words in check["found"]) == (result, True)

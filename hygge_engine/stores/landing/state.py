@@ -10,7 +10,7 @@ import hashlib
 import json
 import uuid
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from hygge_engine.errors import (
@@ -30,6 +30,9 @@ FORMAT = 1
 _OF_ADOPTED_LOAD = "partial"
 
 _DIGEST_BYTES = 8
+
+# Several times what an owner's time lasts: clocks of machines that share a directory may differ by minutes.
+CLOCK_SET_BACK = timedelta(minutes=15)
 
 # What can be done with a table whose state is lost; continues a sentence.
 _REPLACE = "`hygge adopt FLOW.ENTITY` says what would be replaced, and makes way for a full_drop."
@@ -412,8 +415,10 @@ class StateFile:
 
 
 def expired(owner: Owner, now: datetime) -> bool:
-    """Whether an owner's time is over, by the service's clock."""
-    return datetime.fromisoformat(owner.expires) <= now
+    """Whether an owner's time is over, by the service's clock: also where it ends so late that the clock must have been
+    set back since the owner was heard of last. One that is alive says so by the new clock within seconds."""
+    left = datetime.fromisoformat(owner.expires) - now
+    return not timedelta(0) < left < CLOCK_SET_BACK
 
 
 def with_open(state: LandingState, **changes: Any) -> LandingState:
