@@ -7,7 +7,7 @@ help: ## Show this list
 setup: ## Make .venv, or bring it up to date
 	@scripts/setup
 
-demo: setup ## Start an Azure of one laptop and load tables into it
+demo: setup ## Start the laptop cloud and load tables through it
 	@.venv/bin/python -m devcloud.demo
 
 test: setup ## Run all tests
@@ -55,14 +55,14 @@ format: setup ## Format the code
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
-lock: ## Pin every dependency anew
+lock: ## Pin every dependency again
 	@scripts/lock
 
 # Known vulnerabilities in the pins, by the few advisories that are kept here; the pipelines ask a database.
 audit: setup ## Look for known vulnerabilities in the pins
 	@.venv/bin/python scripts/audit.py requirements*.txt
 
-# A load end to end, and the tests of the SQL Server home and store, on a SQL Server of one's own: SQL_SERVER=host,port, and
+# A load end to end, and the tests of the SQL Server home and store, on a SQL Server of your own: SQL_SERVER=host,port, and
 # SQL_USERNAME and SQL_PASSWORD in the environment. Databases and a login named hygge_test_… are made, and dropped again.
 test-real: setup ## Run the tests of home and store on a SQL Server of your own; SQL_SERVER=host,port
 	@test -n '$(SQL_SERVER)' || { echo 'test-real: name a server: make test-real SQL_SERVER=host,port' >&2; exit 2; }
@@ -74,8 +74,8 @@ test-core-tools: setup ## Run the tests of the HTTP API in Functions Core Tools 
 	@command -v "$${FUNC:-func}" >/dev/null || { echo 'test-core-tools: Functions Core Tools 4 are needed: func on the PATH, or FUNC=path' >&2; exit 2; }
 	@TEST_CORE_TOOLS=$${FUNC:-func} .venv/bin/python -m pytest -q -rs tests/e2e/test_http_api.py
 
-# The wheel in an empty environment, used as a stranger would; needs a package index.
-smoke: setup ## Use the wheel in an empty environment, as a stranger would
+# The wheel in an empty environment, without any development dependency; needs a package index.
+smoke: setup ## Try the built wheel in an empty environment
 	@rm -rf dist
 	@$$(command -v uv || echo .venv-tools/bin/uv) build -q --wheel -o dist
 	@.venv/bin/python scripts/smoke.py dist

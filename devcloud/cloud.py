@@ -19,22 +19,22 @@ from devcloud.sqlserver.child import run_in_child
 from devcloud.sqlserver.nycflights import DATABASE
 from devcloud.sqlserver.server import DEFAULT_LOGINS
 
-# One workspace and one mirrored database, named by GUIDs as in Fabric; these two are nobody's.
+# One workspace and one mirrored database, named by GUIDs as in Fabric; these two are made up.
 WORKSPACE = "0fab0000-0000-4000-8000-000000000001"
 MIRROR = "0fab0000-0000-4000-8000-000000000002"
 
 LOGIN, PASSWORD = next(iter(DEFAULT_LOGINS.items()))
 
-# The real replicator looks about every 20 seconds; on a laptop nobody wants to wait for it.
+# The real replicator looks about every 20 seconds; a laptop need not wait for it.
 REPLICATION_SECONDS = 1.0
 
 
-# Function timers need a schedule; on a leap day nobody minds a load that was not asked for.
+# Function timers need a schedule; an extra load on a leap day does no harm.
 NEVER = "0 0 0 29 2 *"
 
 
 class LaptopCloud:
-    """Every part on loopback, below one directory; use as a context manager. ``say`` is told what has been started."""
+    """Every part on loopback, below one directory; use as a context manager. ``say`` receives what has been started."""
 
     def __init__(
         self,
@@ -99,12 +99,12 @@ class LaptopCloud:
             "FABRIC_API_URL": self.status.url,
             "HYGGE_PROJECT": str(self._project),
             "HYGGE_SCHEDULE": self._schedule,
-            # What each load tells the log is for queries; people read `hygge runs`.
+            # What each load logs is for queries; people read `hygge runs`.
             "AzureFunctionsJobHost__logging__logLevel__default": "Warning",
         }
 
     def connect(self) -> Any:
-        """A connection to the source through the real driver, for whoever wants to look or change something there."""
+        """A connection to the source through the real driver, to read or change something there."""
         import mssql_python
 
         return mssql_python.connect(

@@ -20,7 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 OWNER_ONLY = 0o600
 
 # Connections that may wait until a server takes them. Where more come at once, Linux drops or resets some, and their
-# callers have no answer; the system's own bound (net.core.somaxconn) is 4096.
+# callers get no response; the system's own bound (net.core.somaxconn) is 4096.
 BACKLOG = 4096
 
 
@@ -53,8 +53,8 @@ HTTP_LOG.addFilter(_without_trace)
 
 
 class _AtTheDoor(asyncio.Protocol):
-    """Watches a connection until the headers of its first request are there; what comes goes on to the server's own
-    protocol. ``longest``: bytes of these headers, the request line among them; None for as many as that takes."""
+    """Watches a connection until the headers of its first request are there; later data is passed to the server's own
+    protocol. ``longest``: bytes of these headers, the request line among them; None for any number."""
 
     def __init__(self, inside: asyncio.Protocol, longest: int | None) -> None:
         self._inside = inside
@@ -146,9 +146,9 @@ class HttpDoor:
         return cls(runner, listening, server)
 
     async def close(self) -> None:
-        """Listen no longer, wait for requests that are being answered, for the runner's time, and cut off the rest."""
+        """Listen no longer, wait for requests in progress, for the runner's time, and cut off the rest."""
         asyncio.get_running_loop().remove_reader(self._listening)
-        # Those who were taken a moment ago are known to the server a turn later, and only to one that is still open.
+        # Connections that were just accepted are known to the server a turn later, and only to one that is still open.
         await asyncio.sleep(0)
         self._server.close()
         await self._runner.cleanup()

@@ -1,4 +1,4 @@
-"""Switches of a stand-in by their names, for command lines and requests: `name=value`, the value in JSON or a bare
+"""Switches of an emulator by their names, for command lines and requests: `name=value`, the value in JSON or a bare
 word."""
 
 from __future__ import annotations

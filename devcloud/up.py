@@ -95,7 +95,7 @@ else:
 
 
 def _taken_ports(options: argparse.Namespace) -> list[str]:
-    """A line for each port that somebody else listens on, with the option that chooses another."""
+    """A line for each port that another program listens on, with the option that chooses another."""
     lines = []
     for option in ("functions_port", "sql_port", "lake_port"):
         port = getattr(options, option)

@@ -1,4 +1,4 @@
-"""Stopping in the midst of work that gives nothing back for long: a pass over a large file, a table of many columns."""
+"""Stopping during work that returns nothing for long: a pass over a large file, a table of many columns."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def _check_slices(open_table: Callable[[], Destination[Any]], key: tuple[str, ..
     lease.take_over()
     destination.publish(lease, _stage(destination, lease, [(5, "f")]), position=None, last=True)
     finished = open_table().attach("sliced", 3).own_result
-    _expect(finished is not None and finished.rows == 2, "a load that ended remembers its totals", str(finished))
+    _expect(finished is not None and finished.rows == 2, "a load that ended keeps its totals", str(finished))
 
 
 def _check_ownership(open_table: Callable[[], Destination[Any]], key: tuple[str, ...]) -> None:

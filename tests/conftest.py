@@ -48,5 +48,5 @@ def _own_loggers() -> list[logging.Logger]:
 
 @pytest.fixture(autouse=True)
 def no_silent_server_of_other_tests() -> None:
-    """Nor be told that a server is silent because another test's was, at the same port."""
+    """Nor treat a server as silent because another test's was, at the same port."""
     silent_servers.forget()

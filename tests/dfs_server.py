@@ -1,9 +1,9 @@
 """A storage service with the Data Lake Storage REST API and nothing else, as plain as its documentation allows.
 
 Written from the reference of the Path and Filesystem operations alone (learn.microsoft.com/rest/api/storageservices/
-datalakestoragegen2), so that it shares no habit with the stand-in in devcloud/: it knows no Blob API, answers with no
-header that a client could do without, spells etags without quotes, lists two entries at a time, takes an append or a
-flush exactly where the file ends and nowhere else, and asks nobody who he is. What it stores are files below a folder.
+datalakestoragegen2), so that it shares no habit with the emulator in devcloud/: it has no Blob API, sends no header
+that a client could do without, spells etags without quotes, lists two entries at a time, takes an append or a flush
+exactly where the file ends and nowhere else, and requires no login. What it stores are files below a folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DEADLINE_SECONDS = 30.0
 
 
 class Refusal(Exception):
-    """An answer that is not the one the client hoped for."""
+    """A response that is not the one the client hoped for."""
 
     def __init__(self, status: int, code: str) -> None:
         super().__init__(code)

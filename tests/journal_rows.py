@@ -99,7 +99,7 @@ class InterruptedLake:
         return self._do(lambda: self._lake.delete_directory(path, if_match=if_match))
 
     def list(self, directory: str, *, recursive: bool = False) -> Iterator[PathInfo]:
-        # The whole answer at once: what a service lists is older than the moment it is looked at.
+        # The whole response at once: what a service lists is older than its reader's time.
         return iter(self._do(lambda: tuple(self._lake.list(directory, recursive=recursive))))
 
     def now(self) -> datetime:
@@ -107,7 +107,7 @@ class InterruptedLake:
 
 
 class LostAnswers(InterruptedLake):
-    """A lake whose every conditional put takes effect, but answers as a retry after a lost response does."""
+    """A lake whose every conditional put takes effect, but responds as a retry after a lost response does."""
 
     def put(
         self, path: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False, staged: str | None = None

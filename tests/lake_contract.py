@@ -26,7 +26,7 @@ def stage(lake: Lake, path: str, data: bytes) -> Staged:
 
 
 def outcomes(attempts: list[Callable[[], object]]) -> list[type[BaseException] | None]:
-    """Run calls at the same moment; what each raised, None where it went well."""
+    """Run calls at the same time; what each raised, None where it went well."""
     barrier = threading.Barrier(len(attempts))
 
     def run(attempt: Callable[[], object]) -> type[BaseException] | None:

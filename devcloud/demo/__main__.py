@@ -23,7 +23,7 @@ PROJECT = Path(__file__).parent.parent.parent
 NEXT = """[bold]What to try next[/]
   .venv/bin/hygge dev     the same cloud, left running; it prints every URL
   .venv/bin/hygge go      beside it: a load in process, without a Functions host
-  .venv/bin/hygge runs    what the journal remembers
+  .venv/bin/hygge runs    what the journal has recorded
   README.md               your own tables, your own Fabric workspace"""
 
 
@@ -62,7 +62,7 @@ def _demonstrate(console: Console, cloud: LaptopCloud) -> bool:
     second = _load(console, client, None)
     agreed = prove(console, cloud, PROJECT) and agreed and second["status"] == "success"
 
-    console.print("\n[bold]5  What the journal remembers[/]")
+    console.print("\n[bold]5  What the journal has recorded[/]")
     _print_runs(console, client.get("/api/runs")["runs"])
     return agreed
 

@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-# A local answer takes milliseconds, on a busy machine seconds; so long means that the host hangs.
+# A local response takes milliseconds, on a busy machine seconds; after this long the host hangs.
 ANSWER_SECONDS = 300.0
 
 
@@ -19,11 +19,11 @@ class Client:
         self._key = key
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The answer to a POST, decoded."""
+        """The response to a POST, decoded."""
         return self._send("POST", path, json.dumps(body).encode())
 
     def get(self, path: str) -> Any:
-        """The answer to a GET, decoded."""
+        """The response to a GET, decoded."""
         return self._send("GET", path, None)
 
     def _send(self, method: str, path: str, data: bytes | None) -> Any:

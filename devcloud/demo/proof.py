@@ -14,7 +14,7 @@ from hygge_engine.reconcile.result import Unwatched
 
 TABLES = ("flights", "weather", "planes", "airports", "airlines")
 
-# A pass of the replicator applies all that has landed; a table that is behind after so many stays behind.
+# A pass of the replicator applies all that has landed; a table that is behind after this many stays behind.
 PASSES = 5
 
 

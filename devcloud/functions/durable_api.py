@@ -23,7 +23,7 @@ CONNECTION = "Storage"
 
 
 class DurableApi:
-    """Answers requests below either path. ``base_url`` is the host's own address, ``key`` its durable system key."""
+    """Serves requests below either path. ``base_url`` is the host's own address, ``key`` its durable system key."""
 
     def __init__(self, engine: DurableEngine, base_url: str, task_hub: str, key: str) -> None:
         self._engine = engine
@@ -67,7 +67,7 @@ class DurableApi:
         }
 
     async def handle(self, request: web.Request, raw_path: str) -> web.Response:
-        """Answer a request; ``raw_path`` is what follows the webhook's or the client's base path, still quoted."""
+        """Serve a request; ``raw_path`` is what follows the webhook's or the client's base path, still quoted."""
         match request.method, [unquote(part) for part in raw_path.strip("/").split("/")]:
             case "POST", ["orchestrators", name, *rest] if len(rest) <= 1:
                 return await self._start(request, name, rest[0] if rest else "")

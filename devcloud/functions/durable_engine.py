@@ -38,7 +38,7 @@ from devcloud.functions.workers import Worker
 
 log = logging.getLogger("devcloud.functions.durable")
 
-# Where the SDK appends its answer to the message of the exception by which an orchestrator fails.
+# Where the SDK appends its output to the message of the exception by which an orchestrator fails.
 FAILURE_MARK = "$OutOfProcData$:"
 CUSTOM_STATUS_LIMIT_BYTES = 16 * 1024  # of the extension
 _SCHEDULING_EVENTS = {EventType.TASK_SCHEDULED, EventType.SUB_ORCHESTRATION_INSTANCE_CREATED, EventType.TIMER_CREATED}
@@ -361,7 +361,7 @@ def _failed(activity: Activity, error: str, details: str) -> Event:
 
 
 def _read_answer(outcome: Outcome) -> tuple[dict[str, Any], str | None]:
-    """Return the SDK's answer and the error by which the orchestrator failed, if it did."""
+    """Return the SDK's output and the error by which the orchestrator failed, if it did."""
     if outcome.succeeded:
         return json.loads(str(outcome.value)), None
     _, mark, text = outcome.traceback.rpartition(FAILURE_MARK)

@@ -34,7 +34,7 @@ class EventType(IntEnum):
 
 
 class ActionType(IntEnum):
-    """The actions that an orchestrator answers with."""
+    """The actions that an orchestrator returns."""
 
     CALL_ACTIVITY = 0
     CALL_ACTIVITY_WITH_RETRY = 1
@@ -60,12 +60,12 @@ IGNORED_BY_SDK = {
 
 
 def format_time(moment: datetime) -> str:
-    """Return a moment as the extension writes it: UTC, microseconds, Z."""
+    """Return a timestamp as the extension writes it: UTC, microseconds, Z."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def parse_time(text: str) -> datetime:
-    """Read a moment; one without a zone is UTC."""
+    """Read a timestamp; one without a zone is UTC."""
     moment = datetime.fromisoformat(text)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 

@@ -57,7 +57,7 @@ class Activity:
 
 @dataclass(frozen=True)
 class Timer:
-    """A durable timer that has not fired; ``due`` is an ISO moment in UTC."""
+    """A durable timer that has not fired; ``due`` is an ISO timestamp in UTC."""
 
     instance_id: str
     execution_id: str

@@ -1,6 +1,6 @@
 """The host's own replay of an orchestration: which tasks an orchestrator's actions start, and when.
 
-The SDK answers every episode with the list of all actions since the start, without task numbers. The Durable Functions
+The SDK returns for every episode the list of all actions since the start, without task numbers. The Durable Functions
 extension runs that list against the history: it starts an action, waits for it, and only then starts the next
 (``OutOfProcOrchestrationShim.ProcessAsyncActionsV2``). Numbers are given out in that order, so this must do the same:
 

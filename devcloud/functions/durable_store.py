@@ -126,7 +126,7 @@ class TaskHub:
     def query(
         self, statuses: Iterable[str] = (), prefix: str = "", created_from: str = "", created_to: str = "9999"
     ) -> list[Instance]:
-        """Return instances by status, id prefix and time of creation (ISO moments in UTC), in order of creation."""
+        """Return instances by status, id prefix and time of creation (ISO timestamps in UTC), in order of creation."""
         wanted = sorted(set(statuses))
         # By the index: a hub keeps the instances of weeks, and those that have not ended are few.
         of_status = f"status IN ({', '.join('?' * len(wanted))}) AND " if wanted else ""
@@ -230,12 +230,12 @@ class TaskHub:
             return True
 
     def drop_inbox(self, positions: list[int]) -> None:
-        """Forget events that nobody waits for any more."""
+        """Delete events that are no longer waited for."""
         with self._transaction() as cursor:
             self._take(cursor, positions)
 
     def set_suspended(self, instance: Instance, suspended: bool) -> None:
-        """Hold an instance back, or let it go on."""
+        """Hold an instance back, or let it continue."""
         with self._transaction() as cursor:
             cursor.execute(
                 "UPDATE instances SET suspended = ?, status = ? WHERE instance_id = ?",

@@ -1,4 +1,4 @@
-"""Faults that tests order: a worker or host that dies at a chosen moment, a double delivery, work held back."""
+"""Faults that tests order: a worker or host that dies at a chosen time, a double delivery, work held back."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ KillMoment = Literal["start", "finish"]
 
 
 class HostKilledError(BaseException):
-    """The host was told to die here. Not an Exception, so that no handler lets anything go on."""
+    """The host was told to die here. Not an Exception, so that no handler lets anything continue."""
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Faults:
             )
 
     def pause(self, activity: str = "*") -> None:
-        """Hold back deliveries of an activity (all of them: ``*``); what runs already goes on."""
+        """Hold back deliveries of an activity (all of them: ``*``); what runs already continues."""
         with self._lock:
             self._paused.add(activity)
 
@@ -94,7 +94,7 @@ class Faults:
             self._kill_host_at = (history_events, before_commit)
 
     def clear(self) -> None:
-        """Forget all orders."""
+        """Discard all faults."""
         with self._lock:
             self._activity_faults.clear()
             self._paused.clear()
@@ -131,7 +131,7 @@ class Faults:
             }
 
     def on_change(self, notify: Callable[[], object]) -> None:
-        """Call ``notify`` whenever held-back work may go on."""
+        """Call ``notify`` whenever held-back work may continue."""
         self._changed = notify
 
     def is_paused(self, activity: str) -> bool:

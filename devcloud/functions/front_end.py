@@ -32,7 +32,7 @@ MAX_REQUEST_BYTES = 210 * 1024 * 1024
 # How slowly a body may come on average, and from when on: the default of the host's server (Kestrel).
 BODY_BYTES_PER_SECOND = 240
 BODY_GRACE_SECONDS = 5.0
-# The front end of Azure gives up on an answer after this time; the function itself runs on.
+# The front end of Azure stops waiting for a response after this time; the function itself runs on.
 HTTP_ANSWER_LIMIT_SECONDS = 230.0
 
 _HOP_BY_HOP = {"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"}
@@ -72,7 +72,7 @@ class FrontEnd:
         self.application.router.add_route("*", "/{path:.*}", self._handle)
 
     def cut_off(self) -> None:
-        """Answer nobody any more, as a dead process does: whoever waits loses the connection."""
+        """Stop responding, as a dead process does: waiting callers lose the connection."""
         self._cut_off = True
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -118,7 +118,7 @@ class FrontEnd:
         try:
             body = await _read_body(request)
         except TimeoutError:
-            # The rest may come for hours, and is no request of its own.
+            # The rest may come for hours, and is not a request of its own.
             slow = web.Response(status=408)
             slow.force_close()
             return slow
@@ -141,7 +141,7 @@ class FrontEnd:
             # Shielded: the platform's front end gives up, the function does not.
             outcome = await asyncio.wait_for(asyncio.shield(running), self._answer_limit_seconds)
         except TimeoutError:
-            return web.Response(status=502, text="The function did not answer in time.")
+            return web.Response(status=502, text="The function did not respond in time.")
         except (WorkerExitedError, FunctionTimeoutError) as error:
             log.error("function '%s' failed: %s", function.name, error)
             return web.Response(status=500)
@@ -159,7 +159,7 @@ class FrontEnd:
         ]
 
     def _administer(self, request: web.Request, parts: list[str]) -> web.Response:
-        """Answer ``/admin/...``, which needs the master key as on Azure."""
+        """Serve ``/admin/...``, which needs the master key as on Azure."""
         if not matches(self._given_key(request), self._keys.master):
             return web.Response(status=401)
         match request.method, parts:

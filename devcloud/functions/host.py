@@ -22,7 +22,8 @@ class FunctionsHost:
     ``state`` is the directory for the task hub and the keys: a host that is started again on it resumes. ``port`` 0
     takes a free one. ``settings`` are the app settings, on top of this process's environment. ``worker`` is ``process``
     (a child, as on Azure) or ``inline`` (this process: quick, one app at a time, and ``kill_worker`` leaves zombies).
-    ``http_limit_seconds`` is how long a caller waits for an answer; ``on_death`` is called when a fault kills the host.
+    ``http_limit_seconds`` is how long a caller waits for a response; ``on_death`` is called when a fault kills the
+    host.
     """
 
     def __init__(

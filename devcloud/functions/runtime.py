@@ -49,7 +49,7 @@ class _BindingInfo(SimpleNamespace):
     inout = 2
 
 
-# Stand-ins for the host's generated messages, by the names that the library looks up.
+# Replacements for the host's generated messages, by the names that the library looks up.
 _PROTOS = SimpleNamespace(
     StatusResult=_StatusResult,
     BindingInfo=_BindingInfo,

@@ -36,7 +36,7 @@ from devcloud.functions.workers import InlineWorker, ProcessWorker
 log = logging.getLogger("devcloud.functions")
 
 LOOPBACK = "127.0.0.1"
-# How long requests under way may go on when the host stops; zero would mean without limit.
+# How long requests under way may continue when the host stops; zero would mean without limit.
 SHUTDOWN_LIMIT_SECONDS = 0.1
 WorkerKind = Literal["process", "inline"]
 
@@ -177,7 +177,7 @@ class HostService:
         }
 
     def die(self) -> None:
-        """Stop as a killed process does: nothing under way is finished, answered or recorded."""
+        """Stop as a killed process does: nothing under way is finished, returned or recorded."""
         if self._engine is not None:
             self._engine.halt()
         if self._front_end is not None:

@@ -16,7 +16,7 @@ log = logging.getLogger("devcloud.functions.timers")
 
 
 def iterate_schedule(text: str, start: datetime) -> Iterator[datetime]:
-    """Return the moments after ``start`` at which a schedule fires; raises FunctionAppError if it cannot be read."""
+    """Return the times after ``start`` at which a schedule fires; raises FunctionAppError if it cannot be read."""
     interval = parse_timespan(text)
     if interval is not None:
         return (start + interval * count for count in range(1, 1 << 62))
@@ -53,7 +53,7 @@ def is_monitored(function: Function, schedule: str) -> bool:
 
 
 class TimerLog(Protocol):
-    """Remembers when each timer function last fired, across restarts."""
+    """Records when each timer function last fired, across restarts."""
 
     def find_tick(self, name: str) -> datetime | None:
         """Return when the function last fired."""
@@ -63,7 +63,7 @@ class TimerLog(Protocol):
 
 
 async def run_timer(function: Function, schedule: str, ticks: TimerLog, fire: Callable[[str], Awaitable[None]]) -> None:
-    """Fire a timer function at each moment of its schedule, one run at a time, until cancelled."""
+    """Fire a timer function at each time of its schedule, one run at a time, until cancelled."""
     last = ticks.find_tick(function.name)
     now = datetime.now(UTC)
     missed = last is not None and is_monitored(function, schedule) and next(iterate_schedule(schedule, last)) < now

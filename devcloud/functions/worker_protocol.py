@@ -1,7 +1,7 @@
 """What host and worker say to each other: functions, inputs, outcomes, and how they travel over a socket.
 
 One frame is a 12-byte head (length of the JSON part, length of the binary part), a JSON object, and at most one binary
-body: the body of an HTTP request or answer. Everything else in an invocation is text.
+body: the body of an HTTP request or response. Everything else in an invocation is text.
 """
 
 import asyncio
@@ -84,7 +84,7 @@ class HttpAnswer:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an invocation ended: its return value (text, or an HTTP answer), or the exception's text and traceback."""
+    """How an invocation ended: its return value (text, or an HTTP response), or the exception's text and traceback."""
 
     succeeded: bool
     value: str | HttpAnswer | None = None

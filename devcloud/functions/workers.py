@@ -159,7 +159,7 @@ class ProcessWorker:
         """Send SIGKILL to the child."""
         if self._process is not None and self._process.poll() is None:
             self._ready.clear()
-            # What it has sent but nobody has read yet dies with it, so that a test knows what it kills.
+            # What it has sent but is not read yet dies with it, so that a test knows what it kills.
             self._condemned = True
             self._process.send_signal(signal.SIGKILL)
 
@@ -252,7 +252,7 @@ def _get_inline_loop() -> _InlineLoop:
 
 
 class InlineWorker:
-    """A worker in this process: fast to start, but ``kill`` only forgets what runs, as a zombie runs on unheard.
+    """A worker in this process: fast to start, but ``kill`` only abandons what runs, as a zombie runs on unheard.
 
     The app settings are this process's environment while the worker lives. The working directory is left alone.
     """
@@ -314,17 +314,17 @@ class InlineWorker:
             invocation.outcome.set_result(task.result())
 
     def kill(self) -> None:
-        """Forget every running invocation."""
+        """Abandon every running invocation."""
         for invocation in list(self._invocations):
             invocation.fail(WorkerExitedError("the inline worker was told to die"))
 
     def abandon(self) -> None:
-        """Forget every running invocation, and run no more."""
+        """Abandon every running invocation, and run no more."""
         self._abandoned = True
         self.kill()
 
     async def stop(self) -> None:
-        """Forget what runs, close the SDK's HTTP session and give the environment back."""
+        """Abandon what runs, close the SDK's HTTP session and give the environment back."""
         self.abandon()
         # Loaded by the app or not at all; importing it here would cost a second.
         http_utils = sys.modules.get("azure.durable_functions.models.utils.http_utils")

@@ -19,7 +19,7 @@ from devcloud.onelake.tree import Clock
 
 DEFAULT_ACCOUNT_NAME: Final = "devcloud"
 
-# Every account of this stand-in has this key unless told otherwise; it protects nothing.
+# Every account of this emulator has this key by default; it protects nothing.
 DEFAULT_ACCOUNT_KEY: Final = b64encode(hashlib.sha512(b"devcloud").digest()).decode()
 
 _SIGNED_HEADERS: Final = (

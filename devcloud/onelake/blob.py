@@ -52,7 +52,7 @@ def _body(request: Request) -> Body:
 
 
 def put_block(account: Account, request: Request) -> Response:
-    """`PUT ?comp=block&blockid=`: a piece that nobody sees until a block list names it."""
+    """`PUT ?comp=block&blockid=`: a piece that is invisible until a block list names it."""
     block_id = request.query.get("blockid", "")
     try:
         b64decode(block_id, validate=True)

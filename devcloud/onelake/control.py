@@ -22,7 +22,7 @@ _JSON = {"Content-Type": "application/json"}
 
 
 class Control:
-    """Answers the endpoints for one server."""
+    """Serves the endpoints for one server."""
 
     def __init__(self, account: Account, operations: OperationsLog, faults: Faults) -> None:
         self._account = account

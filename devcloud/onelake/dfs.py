@@ -28,7 +28,7 @@ def create(account: Account, request: Request) -> Response:
 
 
 def replace_records(account: Account, request: Request, lease: dict[str, object] | None) -> None:
-    """Forget what was recorded about a replaced file, its lease excepted, and record what the request says about the
+    """Delete what was recorded about a replaced file, its lease excepted, and record what the request says about the
     new one.
     """
     records = account.tree.records
@@ -55,9 +55,9 @@ def create_directory(account: Account, request: Request) -> Response:
 
 
 def append(account: Account, request: Request) -> Response:
-    """`PATCH ?action=append&position=`: data that nobody sees until it is flushed, at any position: the flush judges.
+    """`PATCH ?action=append&position=`: data that is invisible until it is flushed, at any position: the flush judges.
 
-    A second append at the same position replaces the first, so that a client may repeat one whose answer it never
+    A second append at the same position replaces the first, so that a client may repeat one whose response it never
     received.
     """
     node = account.writable(request)
@@ -181,7 +181,7 @@ def rename_source(header: str) -> tuple[str, str]:
 def delete(account: Account, request: Request) -> Response:
     """`DELETE`: a file, an empty directory, or with `recursive=true` all below it.
 
-    At one moment, unless the request asks for pages (`paginated=true`): then `page_size` paths per request, children
+    At once, unless the request asks for pages (`paginated=true`): then `page_size` paths per request, children
     first.
     """
     tree = account.tree

@@ -1,7 +1,7 @@
 """The service's errors: one code, one status and one message each, as the REST error-code pages list them.
 
 Both dialects share the causes but not always the codes (`PathNotFound` of the DFS API is `BlobNotFound` of the Blob
-API), nor the body (JSON and XML). Handlers raise the DFS code; the answer is written in the dialect of the request.
+API), nor the body (JSON and XML). Handlers raise the DFS code; the response is written in the dialect of the request.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _ERRORS: Final[dict[str, tuple[int, str]]] = {
     "SourcePathNotFound": (404, "The source path for a rename operation does not exist."),
     "TooManyRequests": (429, "Too many requests. Try again later."),
     "UnsupportedHttpVerb": (405, "The resource doesn't support the specified HTTP verb."),
-    "NotImplemented": (501, "This stand-in does not implement the requested operation."),
+    "NotImplemented": (501, "This emulator does not implement the requested operation."),
 }
 
 _DEFAULT_CODES: Final = {
@@ -130,7 +130,7 @@ def default_status(code: str) -> int:
 
 
 def error_body(code: str, message: str, dialect: Dialect, request_id: str, date: str) -> tuple[bytes, str]:
-    """The body of an error answer and its content type."""
+    """The body of an error response and its content type."""
     text = f"{message}\nRequestId:{request_id}\nTime:{date}"
     if dialect == "dfs":
         return json.dumps({"error": {"code": code, "message": text}}).encode(), "application/json;charset=utf-8"

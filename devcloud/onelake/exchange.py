@@ -137,9 +137,9 @@ def clean_path(path: str) -> str:
 def classify(
     method: str, filesystem: str, path: str, query: Mapping[str, str], headers: Mapping[str, str]
 ) -> tuple[Dialect, str]:
-    """Dialect and verb of a request.
+    """Dialect and operation of a request.
 
-    A loopback name receives both dialects, so the host decides only where it is telling; after that the query and
+    A loopback name receives both dialects, so the host decides only where it is unambiguous; after that the query and
     headers that only one of the two knows, and at last what the client accepts (the Blob clients ask for XML, the DFS
     clients for JSON).
     """

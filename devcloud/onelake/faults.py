@@ -22,9 +22,9 @@ class Fault:
     all agree where they are given. Of the matching operations the first `nth - 1` pass, the next `times` are hit (None:
     all), each with `probability`, decided by a generator seeded with `seed`.
 
-    Effects, which may be combined: answer with `status` and `code` (either implies the other) and `retry_after`
+    Effects, which may be combined: respond with `status` and `code` (either implies the other) and `retry_after`
     seconds; or `drop` the connection; wait `delay_seconds`; pass bodies at `bytes_per_second` at most. `when` says
-    whether an answer or drop comes before the operation took effect, after it, or, for a drop, during the transfer of
+    whether a response or drop comes before the operation took effect, after it, or, for a drop, during the transfer of
     the body: then it never took effect, or the reader gets half.
     """
 
@@ -56,7 +56,7 @@ class Fault:
         if self.status is not None and self.code is None:
             self.code = default_code(self.status)
         if self.status is not None and self.drop:
-            raise ValueError("a fault either answers or drops the connection")
+            raise ValueError("a fault either responds or drops the connection")
         if self.when == "during" and not self.drop:
             raise ValueError("only a dropped connection can come during an operation")
         if self.nth < 1 or (self.times is not None and self.times < 1):

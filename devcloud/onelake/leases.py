@@ -47,7 +47,7 @@ class Leases:
         return headers
 
     def check(self, key: str, lease_id: str | None, *, writing: bool = True) -> None:
-        """May an operation with this lease id go on? Raises the three 412 codes that the service distinguishes."""
+        """May an operation with this lease id continue? Raises the three 412 codes that the service distinguishes."""
         lease = self._tree.records.get(key, "lease")
         locked = self._state(lease) in ("leased", "breaking")
         if not lease_id:

@@ -1,6 +1,6 @@
 """Pages of a listing: paths as DFS JSON, blobs and containers as Blob XML.
 
-The continuation token is the last name delivered, so a listing goes on correctly whatever was added or removed
+The continuation token is the last name delivered, so a listing continues correctly whatever was added or removed
 meanwhile.
 """
 
@@ -21,7 +21,7 @@ from devcloud.onelake.tree import Node, Tree
 
 
 def permissions(node: Node, mode: Mode) -> str:
-    """What a listing or a HEAD says about permissions: OneLake never tells."""
+    """What a listing or a HEAD says about permissions: OneLake never says."""
     if mode == "onelake":
         return "---------"
     return "rwxr-x---" if node.is_directory else "rw-r-----"

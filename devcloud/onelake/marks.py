@@ -1,7 +1,7 @@
 """A mark on a directory that dies with it, where the disk can hold one: (stamp, inode) in an extended attribute.
 
-Inodes are given out again at once, so that they alone do not tell a directory from one that was deleted and made again
-behind the server's back, as a replicator or a test on disk does it.
+Inodes are given out again at once, so that they alone do not distinguish a directory from one that was deleted and made
+again behind the server's back, as a replicator or a test on disk does it.
 """
 
 from __future__ import annotations

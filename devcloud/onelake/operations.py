@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-# Operations remembered; older ones are forgotten so that a long-lived server stays small. About 1 kB each.
+# Operations kept; older ones are dropped so that a long-lived server stays small. About 1 kB each.
 REMEMBERED_OPERATIONS: Final = 100_000
 
 
@@ -18,8 +18,8 @@ REMEMBERED_OPERATIONS: Final = 100_000
 class Operation:
     """One request. `path` includes the filesystem; times in seconds (since 1970, and elapsed), sizes in bytes.
 
-    `status` is 0 while it runs and when the connection was dropped instead of answering. `done` tells whether it took
-    effect, whatever was answered; `fault` names the fault rules that were applied.
+    `status` is 0 while it runs and when the connection was dropped instead of answering. `done` says whether it took
+    effect, whatever the response; `fault` names the fault rules that were applied.
     """
 
     ordinal: int
@@ -50,7 +50,7 @@ class OperationsLog:
         self._lock = threading.Lock()
         self._operations: deque[Operation] = deque(maxlen=REMEMBERED_OPERATIONS)
         self._next = 1
-        # Unbuffered appends: a line is in the file as soon as its operation has been answered.
+        # Unbuffered appends: a line is in the file as soon as its response is sent.
         self._lines = file.open("ab", buffering=0) if file else None
 
     def begin(self, operation: Operation) -> None:
@@ -60,7 +60,7 @@ class OperationsLog:
             self._next += 1
 
     def finish(self, operation: Operation) -> None:
-        """Remember an operation that was answered or dropped."""
+        """Record an operation that has ended or was dropped."""
         with self._lock:
             self._operations.append(operation)
             if self._lines is not None:
@@ -88,7 +88,7 @@ class OperationsLog:
         return len(self._operations)
 
     def clear(self) -> None:
-        """Forget all operations; ordinals go on."""
+        """Delete all operations; ordinals continue."""
         with self._lock:
             self._operations.clear()
 

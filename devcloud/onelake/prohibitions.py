@@ -1,7 +1,7 @@
 """What OneLake refuses or ignores where plain ADLS Gen2 obeys.
 
 Source of the rules: Microsoft's page on OneLake API parity. The status and code of a refusal are not documented; 403
-and `OperationNotAllowed` are this stand-in's choice.
+and `OperationNotAllowed` are this emulator's choice.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MANAGED_DEPTH = 2
 
 
 def refuse_in_onelake(account: Account, request: Request) -> None:
-    """Raise what OneLake answers to a request that it does not allow in a workspace."""
+    """Raise what OneLake returns for a request that it does not allow in a workspace."""
     if request.verb in ("create_filesystem", "delete_filesystem", "list_filesystems"):
         raise ServiceError("OperationNotAllowed")
     if request.verb == "set_access_control":

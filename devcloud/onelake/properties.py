@@ -1,4 +1,4 @@
-"""Headers about a path: what a read tells, what a write asks to keep (content type, user metadata)."""
+"""Headers about a path: what a read returns, what a write asks to keep (content type, user metadata)."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _METADATA_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def node_headers(node: Node) -> dict[str, str]:
-    """ETag and Last-Modified, which every answer about a path carries."""
+    """ETag and Last-Modified, which every response about a path carries."""
     return {"ETag": f'"{node.etag}"', "Last-Modified": http_date(node.modified_ns)}
 
 
 def described(account: Account, node: Node, filesystem: str) -> dict[str, str]:
-    """All headers that a HEAD or GET of a path answers with, the length excepted."""
+    """All headers that a HEAD or GET of a path returns, the length excepted."""
     properties = account.tree.records.get(node.path, "properties") or {}
     mode = account.mode_of(filesystem)
     headers = {

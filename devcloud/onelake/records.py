@@ -34,7 +34,7 @@ class Records:
         except sqlite3.OperationalError as error:
             self._connection.close()
             raise RuntimeError(f"another server holds {file}") from error
-        # The process may die at any moment, the machine is not asked to: WAL without fsync survives exactly that.
+        # The process may die at any time, the machine need not: WAL without fsync survives exactly that.
         self._connection.execute("PRAGMA synchronous = OFF")
         self._connection.execute(
             "CREATE TABLE IF NOT EXISTS records (path TEXT, kind TEXT, name TEXT, value TEXT, "
@@ -72,7 +72,7 @@ class Records:
         self._rows.setdefault(path, {})[kind, name] = value
 
     def delete(self, path: str, kind: str) -> None:
-        """Forget one kind of a path."""
+        """Delete one kind of a path."""
         rows = self._rows.get(path)
         if rows is not None:
             self._connection.execute("DELETE FROM records WHERE path = ? AND kind = ?", (path, kind))
@@ -87,7 +87,7 @@ class Records:
                 self.put(path, kind, value, name)
 
     def delete_tree(self, path: str) -> list[str]:
-        """Forget everything about a path and all below it; returns the names of the spooled files that this orphans."""
+        """Delete everything about a path and all below it; returns the names of the spooled files that this orphans."""
         below = self._below(path)
         if not below:
             return []

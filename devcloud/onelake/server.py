@@ -47,7 +47,7 @@ _SHUTDOWN_SECONDS: Final = 1.0
 # Request lines and headers hold percent-encoded paths twice over in a rename.
 _LINE_BYTES: Final = 64 * 1024
 
-# What the service tells a client whose token it refuses; the tenant is nobody's.
+# What the service sends a client whose token it refuses; the tenant is made up.
 _CHALLENGE: Final = (
     "Bearer authorization_uri=https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000/oauth2/authorize "
     "resource_id=https://storage.azure.com"
@@ -55,7 +55,8 @@ _CHALLENGE: Final = (
 
 
 class DropConnection(Exception):
-    """Raised by a callback to cut the connection: before the operation it does not happen, after it nobody is told."""
+    """Raised by a callback to cut the connection: before the operation it does not happen, after it the response is
+    lost."""
 
 
 class OneLake:
@@ -149,7 +150,7 @@ class OneLake:
         return self.root.joinpath(filesystem, *parts)
 
     def find(self, filesystem: str, *parts: str) -> Node | None:
-        """ETag, length and time of a path as REST would tell them, or None."""
+        """ETag, length and time of a path as REST would return them, or None."""
         with self._account.tree.lock:
             return self._account.tree.find("/".join((filesystem, *parts)))
 
@@ -159,7 +160,7 @@ class OneLake:
 
         The request waits meanwhile, other requests do not; callbacks run in a thread of their own and may use this
         object, its REST API and the disk. Raising `DropConnection` cuts the connection. After an operation,
-        `operation.status` is what will be answered.
+        `operation.status` is what will be returned.
         """
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
@@ -235,7 +236,7 @@ class OneLake:
         try:
             response, pace = await self._exchange(http, operation)
         finally:
-            # Before the answer leaves: who has it in hand finds its operation in the log.
+            # Before the response leaves: its receiver finds its operation in the log.
             operation.seconds = time.perf_counter() - started
             self.operations.finish(operation)
         return await send(http, response, pace)
@@ -285,7 +286,7 @@ class OneLake:
                 if response is not done:
                     done.close()
         finally:
-            # Whoever keeps the body takes it out of the request.
+            # A handler that keeps the body takes it out of the request.
             if request.body is not None:
                 request.body.file.unlink(missing_ok=True)
         if during and response.file is not None:

@@ -69,7 +69,7 @@ def execute(account: Account, request: Request) -> Response:
         handler = _PATH_VERBS.get(request.verb)
         if handler is None or (request.verb == "put_blob" and not account.behaviour.puts_blobs):
             raise ServiceError(
-                "NotImplemented", f"This stand-in does not implement {request.method} {request.raw_path}."
+                "NotImplemented", f"This emulator does not implement {request.method} {request.raw_path}."
             )
         return handler(account, request)
 

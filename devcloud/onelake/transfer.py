@@ -25,7 +25,7 @@ class DroppedConnectionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How a body travels: at most so fast, and the connection cut after so many bytes; None: unhindered."""
+    """How a body travels: at a limited rate, and the connection cut after a number of bytes; None: without a limit."""
 
     bytes_per_second: int | None = None
     cut_after: int | None = None
@@ -109,7 +109,7 @@ async def _stream(http: web.BaseRequest, response: Response, pace: Pace) -> web.
             wanted = min(wanted, pace.cut_after - sent)
         piece = _piece(response, sent, wanted)
         if not piece:
-            # Cut on purpose, or somebody truncated the file on disk: the length that was promised is not kept.
+            # Cut on purpose, or the file on disk was truncated: it is shorter than the announced length.
             raise DroppedConnectionError
         await pace.wait(len(piece))
         await stream.write(piece)

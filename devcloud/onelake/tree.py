@@ -4,9 +4,9 @@ Every change becomes visible in one rename, so that neither a reader on disk nor
 one.
 
 A file's ETag and Last-Modified are its inode, size and modification time, which the tree sets itself to strictly
-increasing stamps: they need no table, survive restarts and renames, and change when somebody writes to the file behind
-the server's back. A directory's modification time changes with its children, so its stamp is recorded, together with
-its inode.
+increasing stamps: they need no table, survive restarts and renames, and change when the file is written to behind the
+server's back. A directory's modification time changes with its children, so its stamp is recorded, together with its
+inode.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from devcloud.onelake.records import Records, Value
 
 STATE_FOLDER: Final = ".devcloud"
 
-# Copies go through a buffer of this many bytes: large enough for the disk, small enough to forget.
+# Copies go through a buffer of this many bytes: large enough for the disk, small enough not to matter.
 COPY_BUFFER_BYTES: Final = 1 << 20
 
 
@@ -251,7 +251,7 @@ class Tree:
             self.restamp(destination)
 
     def remove(self, node: Node) -> None:
-        """Remove a file, or a directory with everything below it, at one moment."""
+        """Remove a file, or a directory with everything below it, at once."""
         disk = self.disk(node.path)
         try:
             if node.is_directory:
@@ -297,7 +297,7 @@ class Tree:
             if after and entry.name < after[0]:
                 continue
             child = f"{key}/{entry.name}"
-            # Somebody may move files away on disk between the listing and the look at each.
+            # Files may disappear from the disk between the listing and the look at each.
             with suppress(FileNotFoundError):
                 is_directory = entry.is_dir()
                 if not resumed:

@@ -24,7 +24,7 @@ from devcloud.switches import read_switches
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit code: of a check, 1 for a broken rule and 2 for no item; otherwise 0 once told to end."""
+    """Return the exit code: of a check, 1 for a broken rule and 2 for no item; otherwise 0 once stopped."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     checks = given[:1] == ["check"]
     parser = _parser(checks)

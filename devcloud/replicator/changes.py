@@ -48,8 +48,8 @@ def resolve_changes(rows: pa.Table, keys: Sequence[str]) -> Changes:
 def key_values(rows: pa.Table, keys: Sequence[str]) -> list[Any]:
     """Return one hashable value per row, equal where the keys are equal.
 
-    Plain Python, not a join: it costs microseconds for the small tables of a prover, which calls it all the time, and
-    starts no threads, which a prover that forks could not use.
+    Plain Python, not a join: it costs microseconds for the small tables of the fault suite, which calls it all the
+    time, and starts no threads, which the suite's forks could not use.
     """
     columns = [_comparable(rows.column(key)).to_pylist() for key in keys]
     return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))

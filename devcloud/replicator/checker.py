@@ -187,7 +187,7 @@ def _check_sequence(files: TableFiles, cleaned: list[Entry], name: TableName) ->
         message = "a processed file had the same index"
         yield make_finding(Code.REUSED_INDEX, files.sequential[index].path, message, name)
     indexes = sorted(processed | set(files.sequential))
-    # Processed files are purged in the end; without a clean-up folder none has ever been moved away.
+    # Processed files are purged at some time; without a clean-up folder none has ever been moved away.
     expected = indexes[0] if files.cleanup and indexes else 1
     for index in indexes:
         if index > expected:
@@ -201,7 +201,7 @@ def check_landing_zone(landing_zone: LandingZone | Path, options: ReplicatorOpti
     """Return every breach of the specification in an item's landing zone; changes nothing.
 
     A path is an item's directory, the one that holds `Files`. Raises FileNotFoundError where there is no such item, and
-    LandingZoneUnavailable where its storage does not answer.
+    LandingZoneUnavailable where its storage does not respond.
     """
     zone = DirectoryLandingZone(landing_zone) if isinstance(landing_zone, Path) else landing_zone
     return LandingZoneChecker(zone, options).check()

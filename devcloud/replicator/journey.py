@@ -37,7 +37,7 @@ from devcloud.replicator.rules import Code, Finding, TableName, Violation, make_
 from devcloud.replicator.state import AppliedFile, Failure, TableState, TickReport
 from devcloud.replicator.tables import MirroredTables
 
-STREAM_ROWS = 250_000  # a footer tells the size of encoded rows, which may be a fraction of that of decoded ones
+STREAM_ROWS = 250_000  # a footer has the size of encoded rows, which may be a fraction of that of decoded ones
 PURGE_INTERVAL_SECONDS = 3600.0  # processed files wait for days; looking more often would only cost listings
 
 
@@ -114,7 +114,8 @@ class TableJourney:
         self._report.failed.append(finding)
 
     def _accept_metadata(self, entry: Entry | None) -> bool:
-        """Read `_metadata.json` when it is new or changed, freeze the key at first sight; tell whether to go on."""
+        """Read `_metadata.json` when it is new or changed, freeze the key at first sight; return whether to
+        continue."""
         state = self.state
         if entry is None:
             return state.keys is not None or not self._options.metadata_required

@@ -29,7 +29,7 @@ class Entry:
 
 
 class LandingZoneUnavailable(OSError):
-    """The storage did not answer, or refused; the tick ends and the next one tries again."""
+    """The storage did not respond, or refused; the tick ends and the next one tries again."""
 
 
 class LandingZone(Protocol):
@@ -93,7 +93,7 @@ class DirectoryLandingZone:
 
         A new folder may get the inode number of the deleted one at once, and its times change with its contents, so
         neither identifies it. A mark in an extended attribute goes with the folder, shows in no listing and does not
-        get in the way of whoever deletes it; a file serves where the file system has no such attributes.
+        get in the way of its deletion; a file serves where the file system has no such attributes.
         """
         directory = self._root / folder.path
         if sys.platform == "linux":

@@ -187,7 +187,7 @@ def parse_index(name: str) -> int | None:
 
 
 def sort_entries(entries: list[Entry], table: TableName, detection: Detection) -> TableFiles:
-    """Tell a table folder's data files from metadata, cleanup folders and strays."""
+    """Separate a table folder's data files from metadata, cleanup folders and strays."""
     files = TableFiles()
     for entry in sorted(entries, key=lambda entry: entry.name):
         if entry.name == METADATA:

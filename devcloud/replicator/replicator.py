@@ -31,8 +31,8 @@ _log = logging.getLogger(__name__)
 class Replicator:
     """Applies one landing zone to mirrored tables, one `tick` at a time; safe to use from several threads.
 
-    A replicator that is killed goes on where it was, because a table's rows and its position are one commit (except in
-    memory, where both are gone). One replicator per mirror: two would both move files.
+    A replicator that is killed continues where it was, because a table's rows and its position are one commit (except
+    in memory, where both are gone). One replicator per mirror: two would both move files.
     """
 
     def __init__(self, zone: LandingZone, tables: MirroredTables, options: ReplicatorOptions | None = None) -> None:
@@ -111,7 +111,7 @@ class Replicator:
             return self._tables.read(name)
 
     def tables_status(self) -> list[dict[str, Any]]:
-        """Return what `getTablesMirroringStatus` tells of each table."""
+        """Return what `getTablesMirroringStatus` says of each table."""
         # Without the lock: who asks for the status does not wait for a long pass.
         return [table_payload(state, self._status, self.options.status_names) for state in self.states()]
 

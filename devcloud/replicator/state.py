@@ -92,7 +92,7 @@ class AppliedFile:
 
 @dataclass(slots=True)
 class TickReport:
-    """What one pass over the landing zone did. `unavailable` tells why the pass ended early, if it did."""
+    """What one pass over the landing zone did. `unavailable` says why the pass ended early, if it did."""
 
     created: list[TableName] = field(default_factory=list)
     dropped: list[TableName] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The part of Fabric's REST API that tells how mirrored databases are doing, and starts and stops them."""
+"""The part of Fabric's REST API that reports the status of mirrored databases, and starts and stops them."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from devcloud.doors import BACKLOG, is_from_elsewhere, matches
 from devcloud.replicator.replicator import Replicator
 
-PAGE_SIZE = 100  # tables per answer; Fabric's own number is not documented
+PAGE_SIZE = 100  # tables per response; Fabric's own number is not documented
 
 _PATH = re.compile(
     r"/v1/workspaces/(?P<workspace>[^/]+)/mirroredDatabases/(?P<item>[^/]+)"
@@ -35,8 +35,8 @@ class StatusServer:
     """Serves the status of several mirrors on one loopback port: `mirrors` maps (workspace id, item id) to replicators.
 
     Fabric wants a bearer token for `https://api.fabric.microsoft.com`. Here starting and stopping want `key` as one (by
-    default a new key); status is told to every program of this machine, as nobody sends a token without TLS. Pages of
-    other origins are refused, also where a name of their own leads here.
+    default a new key); status is open to every program of this machine, because no client sends a token without TLS.
+    Pages of other origins are refused, also where a name of their own leads here.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class StatusServer:
         self.stop()
 
     def throttle(self, requests: int, retry_after_seconds: int) -> None:
-        """Answer the next requests with 429 and a Retry-After."""
+        """Respond to the next requests with 429 and a Retry-After."""
         self._throttled, self._retry_after = requests, retry_after_seconds
 
     def lets_in(self, headers: "Message[str, str]") -> bool:

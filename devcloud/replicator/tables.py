@@ -17,7 +17,7 @@ class MirroredTables(Protocol):
     """Tables and what the replicator knows of them. A commit changes a table's rows and its state, or neither."""
 
     def load_states(self) -> dict[TableName, TableState]:
-        """Return the state of every table, as it was committed or remembered last."""
+        """Return the state of every table, as it was committed or kept last."""
 
     def remember_states(self, states: Mapping[TableName, TableState]) -> None:
         """Keep states whose tables did not change."""
@@ -74,7 +74,7 @@ class MemoryTables:
         self._tables[state.name] = table.combine_chunks() if table.column(0).num_chunks > CHUNKS_LIMIT else table
 
     def drop(self, name: TableName) -> None:
-        """Forget a table."""
+        """Drop a table."""
         self._tables.pop(name, None)
 
     def schema(self, name: TableName) -> pa.Schema | None:

@@ -94,7 +94,7 @@ def target_of(text: str) -> BulkTarget:
 
 
 def describe_destination(executor: Executor, name: tuple[str, ...]) -> None:
-    """Answer the clients' question: the depth of transactions, the columns without rows, their collations."""
+    """Respond to the clients' query: the depth of transactions, the columns without rows, their collations."""
     executor.send_table(result_columns("trancount int"), [[executor.session.transaction.count]])
     _, table = executor.binder().find_table(name, "INSERT")
     executor.results.columns([ResultColumn(column.name, column.type, column.nullable) for column in table.columns])

@@ -72,7 +72,7 @@ def _packet(kind: PacketType, body: bytes) -> bytes:
 
 
 def _drain(port: int, login: str, password: str) -> int:
-    """Log in by hand, ask for all rows, count the bytes of the answer."""
+    """Log in by hand, ask for all rows, count the bytes of the response."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(_packet(PacketType.LOGIN7, _login(login, password)))
         _receive_message(connection)

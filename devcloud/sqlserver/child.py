@@ -1,7 +1,7 @@
 """The server in a process of its own: its encoder then has an interpreter to itself, and clients cannot stall it.
 
 pyodbc keeps Python's lock during some calls (``fast_executemany``, catalogue functions): a server in the same process
-could never answer them.
+could never respond to them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One client's connection: handshake, requests in, answers out, cancellation in between."""
+"""One client's connection: handshake, requests in, responses out, cancellation in between."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Connection:
         reset(self._socket)
 
     def run(self) -> None:
-        """Shake hands, then answer requests until the client leaves."""
+        """Shake hands, then serve requests until the client leaves."""
         try:
             self._socket.settimeout(_LOGIN_SECONDS)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -143,7 +143,7 @@ class Connection:
         results.done()
         results.finish()
 
-    # Reading, in a thread of its own, so that an ATTENTION is seen while an answer is on its way
+    # Reading, in a thread of its own, so that an ATTENTION is seen while a response is on its way
 
     def _read(self) -> None:
         try:
@@ -182,7 +182,7 @@ class Connection:
             with self._lock:
                 self._is_busy = False
                 late = self._session.take_cancellation()
-            if late:  # it came when the answer was complete: it is owed an acknowledgement all the same
+            if late:  # it came when the response was complete: it must still be acknowledged
                 Results(MessageWriter(self._stream, self._packet_bytes)).cancel()
 
     def _finish_cancelled(self, results: Results) -> None:

@@ -60,7 +60,7 @@ def not_understood(what: str, error: Exception) -> SqlError:
 
 
 class ConnectionLostError(Exception):
-    """The client is gone, or a fault told the server to cut the connection."""
+    """The client is gone, or a fault has the server cut the connection."""
 
 
 class SessionEndedError(Exception):

@@ -101,7 +101,7 @@ class Executor(Execution):
     # Batches
 
     def run(self, text: str) -> bool:
-        """Run a batch and send its results; tells whether it failed. Raises CancelledError, ConnectionLostError
+        """Run a batch and send its results; returns whether it failed. Raises CancelledError, ConnectionLostError
         and SessionEndedError.
         """
         try:

@@ -53,7 +53,7 @@ class Fault:
             raise ValueError(f"throttling has no number {self.number}; there are {THROTTLE_NUMBERS}")
 
     def concerns(self, login: str, tables: Iterable[str]) -> bool:
-        """Tell whether a statement of that login, on those tables (``schema.name``), is an occasion."""
+        """Return whether a statement of that login, on those tables (``schema.name``), matches."""
         if self.login is not None and self.login.lower() != login.lower():
             return False
         if self.table is None:
@@ -91,7 +91,7 @@ class Faults:
             self._waiting.append(fault)
 
     def clear(self) -> None:
-        """Forget all waiting faults."""
+        """Discard all waiting faults."""
         with self._lock:
             self._waiting.clear()
 

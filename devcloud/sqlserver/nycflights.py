@@ -46,7 +46,7 @@ _FIRST_DAY_OF_2014: Final = 735_233
 
 
 def load_sample(server: SqlServer) -> bool:
-    """Create and fill the sample database; tells whether it had to, for a server's directory keeps it."""
+    """Create and fill the sample database; returns whether it had to, because a server's directory keeps it."""
     instance = server.instance
     if DATABASE not in instance.databases:
         instance.create(DATABASE)

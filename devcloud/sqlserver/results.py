@@ -1,4 +1,4 @@
-"""The answer to one request: tokens in their order, the last DONE without the bit that promises more."""
+"""The response to one request: tokens in their order, the last DONE without the bit that promises more."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from devcloud.sqlserver.tds.typeinfo import ResultColumn, make_column_metadata
 
 
 class Results:
-    """Writes an answer. ``in_procedure`` is set while the statements of an RPC run, whose DONE tokens differ."""
+    """Writes a response. ``in_procedure`` is set while the statements of an RPC run, whose DONE tokens differ."""
 
     def __init__(self, writer: MessageWriter) -> None:
         self._writer = writer

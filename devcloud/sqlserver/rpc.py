@@ -24,7 +24,7 @@ _HANDLES = itertools.count(1)
 
 
 def run_requests(executor: Executor, requests: list[RpcRequest]) -> None:
-    """Answer the calls of one RPC message. Raises CancelledError and ConnectionLostError."""
+    """Run the calls of one RPC message. Raises CancelledError and ConnectionLostError."""
     for request in requests:
         executor.session.check_cancelled()
         executor.results.in_procedure = True

@@ -287,7 +287,7 @@ class Session:
             self.transaction.rollback()
 
     def abandon_transaction(self) -> None:
-        """Let go of a transaction that met a conflict with its first write."""
+        """Drop a transaction that met a conflict with its first write."""
         self.transaction.abandon()
         self.changes.forget()
         self.has_defined = False
@@ -326,7 +326,7 @@ class Session:
         self.cancel()
 
     def take_cancellation(self) -> bool:
-        """Tell whether a cancellation came, and forget it."""
+        """Return whether a cancellation came, and clear it."""
         cancelled = self._cancelled.is_set()
         self._cancelled.clear()
         return cancelled
@@ -360,6 +360,6 @@ class Session:
                 self._is_executing = False
 
     def close(self) -> None:
-        """Roll back and let go of the connection."""
+        """Roll back and close the connection."""
         self.end_transaction(commit=False)
         self.connection.close()

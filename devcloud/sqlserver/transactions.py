@@ -38,7 +38,7 @@ class Transaction:
             self.began_in_snapshot = self.isolation == "SNAPSHOT"
 
     def enter(self, *, writing: bool) -> bool:
-        """Open DuckDB's transaction if the next statement needs it; tells whether it did."""
+        """Open DuckDB's transaction if the next statement needs it; returns whether it did."""
         needed = writing or (self.count > 0 and self.isolation not in _READ_COMMITTED)
         if not needed or self.is_open:
             return False

@@ -90,8 +90,8 @@ VarOption = Annotated[
     list[str] | None,
     typer.Option(
         "--var",
-        help="Any setting, for this command only: `flow.orders.store.row_marker=0`, `options.concurrency=2`; several "
-        "times too.",
+        help="Any setting, for this command only: `flow.orders.store.row_marker=0`, `options.concurrency=2`; repeat "
+        "the option for several.",
         metavar="PATH=VALUE",
     ),
 ]
@@ -179,7 +179,7 @@ def go(
     """Run a load in this process and show it live.
 
     All flows and entities, unless --flow or --entity choose. With --from, --to or both, the rows of that window are
-    loaded once more and merged by key; the watermark stays where it is. An entity that fails does not stop the others.
+    loaded again and merged by key; the watermark stays where it is. An entity that fails does not stop the others.
     Ctrl-C stops after the current batches are committed; the next load continues from there. With --json each line is
     an object with the key `event`: planned, progress, waiting, settled, summary, or error.
 
@@ -253,12 +253,12 @@ def doctor(
     json_: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Check everything that a load stands on, and say what to do about each fault. Changes nothing.
+    """Check everything that a load depends on, and say what to do about each fault. Changes nothing.
 
     The project's files, drivers and their libraries, each connection (reach, login, version, encryption, clock), each
     source table (permission, key, watermark, size, Change Tracking), each lake (write, conditions, rename, delete: in a
-    folder of its own that it removes) and what Fabric says of each table. What is down hides nothing else. Ends with 1
-    where something failed.
+    folder of its own that it removes) and what Fabric says of each table. One failed check does not hide the others.
+    Exits with 1 where something failed.
 
     \b
     Examples:
@@ -299,12 +299,12 @@ def probe(
     json_: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Try everything that is assumed of OneLake and Fabric, on a mirrored database made for the purpose.
+    """Test every assumption about OneLake and Fabric, on a mirrored database made for the purpose.
 
     Makes, changes, breaks and drops tables in the schemas hygge_probe and __hygge_probe, and removes them; refuses a
     mirrored database that holds anything. Replication has to be running. For each assumption the report says what was
-    seen, whether it holds, and what to set if it does not. Ctrl-C removes what was made and ends; what a probe has left
-    that died, the next one removes. Ends with 1 where something does not hold, or could not be seen.
+    seen, whether it holds, and what to set if it does not. Ctrl-C removes what was made and ends; the next probe
+    removes what a killed one has left. Exits with 1 where something does not hold, or could not be seen.
 
     \b
     Examples:
@@ -355,14 +355,14 @@ def runs(
     json_: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Show past loads from the journal; one load with its entities; one entity with its runs; or how each flow or
-    entity has come along.
+    """Show past loads from the journal; one load with its entities; one entity with its runs; or the latest state of
+    each flow or entity.
 
     \b
     Examples:
       hygge runs --failed                        loads in which something failed
       hygge runs LOAD_ID --failed                what failed in one of them, and why
-      hygge runs --entity orders --limit 5       how one table has come along
+      hygge runs --entity orders --limit 5       the history of one table
       hygge runs --by entity                     when each table was last loaded, and how
     """
     with error_boundary(json_=json_, verbose=verbose):
@@ -431,10 +431,10 @@ def adopt(
     json_: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Hand over a folder or table that was there before its first load, and that loads therefore refuse.
+    """Hand over a folder or table that existed before its first load, and that loads therefore refuse.
 
     Shows what is there, what the next full_drop would replace and what stays, and asks for the table's name. Without it
-    nothing is changed, and the command ends with 2. Loads of other run types wait for that full_drop.
+    nothing is changed, and the command exits with 2. Loads of other run types wait for that full_drop.
 
     \b
     Examples:
@@ -464,9 +464,9 @@ def reconcile(
 ) -> None:
     """Compare destinations with their sources: rows and checksums, and the keys of rows that differ. Moves nothing.
 
-    Reads both sides whole. Of a flow with a watermark the rows count that have not changed since the last load.
-    Verdicts: equal, differs, behind (rows are still on their way), not readable, failed. Shows keys, and of other
-    columns the names only. Ends with 1 where anything is not equal.
+    Reads both sides completely. With a watermark, only rows are compared that have not changed since the last load.
+    Verdicts: equal, differs, behind (rows are still on their way), not readable, failed. Shows keys, and only the names
+    of other columns. Exits with 1 where anything is not equal.
 
     \b
     Examples:
@@ -496,7 +496,7 @@ def validate(
     json_: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Check the project's files and variables. Asks neither source nor destination.
+    """Check the project's files and variables. Queries neither source nor destination.
 
     Shows every mistake at once, each with its file, line and column, what was expected, and the nearest valid name.
 
@@ -516,7 +516,7 @@ def validate(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def dev(context: typer.Context, project: ProjectOption = Path()) -> None:
-    """Start an Azure for one laptop and leave it up: SQL Server with sample data, OneLake, Fabric's replicator and a
+    """Start the laptop cloud and leave it running: SQL Server with sample data, OneLake, Fabric's replicator and a
     Functions host that serves the project.
 
     Needs a checkout of the repository. Further arguments go to `python -m devcloud up`.

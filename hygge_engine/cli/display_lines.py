@@ -25,14 +25,14 @@ LEFT = "Gave up what did not respond. What was committed stays; the next load co
 
 # A settled entity's mark and colour, by status.
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("-", "yellow"), "cancelled": ("■", "yellow")}
-# How wide rows, bytes, seconds and rows per second are, so that most of them stand below each other in 80 columns.
+# How wide rows, bytes, seconds and rows per second are, so that most of them are aligned in 80 columns.
 _FIGURE_CHARACTERS = (12, 8, 6, 13)
 
 _WORDS = {"failed": "failed", "skipped": "skipped", "cancelled": "cancelled"}
 
 
 class Stopwatch:
-    """Seconds since each entity was first heard of, and since it was last reported; the first report is due at once,
+    """Seconds since the first report of each entity, and since it was last reported; the first report is due at once,
     or after the interval."""
 
     def __init__(self, interval_seconds: float = 0.0, *, at_once: bool = True) -> None:
@@ -52,7 +52,7 @@ class Stopwatch:
         return True
 
     def seconds(self, flow: str, entity: str) -> float:
-        """Since the entity was first heard of."""
+        """Since the first report of the entity."""
         return time.monotonic() - self._first.get((flow, entity), time.monotonic())
 
 
@@ -107,7 +107,7 @@ def ended_line(flow: str, entity: str, result: Mapping[str, Any], width: int) ->
 
 
 def width_of(entities: Sequence[Mapping[str, Any]]) -> int:
-    """How wide the longest name is, so that what follows the names stands below each other."""
+    """How wide the longest name is, so that what follows the names is aligned."""
     return max((len(f"{entity['flow']}.{entity['entity']}") for entity in entities), default=0)
 
 

@@ -1,4 +1,5 @@
-"""``hygge doctor``: everything that a load stands on, checked part by part; what is down hides nothing else."""
+"""``hygge doctor``: everything that a load depends on, checked part by part; one failed check does not hide the
+others."""
 
 from __future__ import annotations
 
@@ -255,7 +256,7 @@ def _check_open_load(project: Project, entity: Entity) -> list[DoctorCheck]:
 
 
 def _way_back(project: Project, entity: Entity, state: LandingState | None, error: HyggeError) -> str:
-    """What frees a table that is blocked by an error: a full_drop, unless something stands in the way of that, too."""
+    """What frees a table that is blocked by an error: a full_drop, unless something blocks that, too."""
     reload = f"`{reload_command(entity)}`"
     try:
         if state is None:
@@ -265,7 +266,7 @@ def _way_back(project: Project, entity: Entity, state: LandingState | None, erro
         if met.message == error.message:
             return f"The table is blocked, for a full_drop as well, until this is put right. {error.hint}"
         return f"The table is blocked. A full_drop would fail, too: {met.message} {met.hint} After that {reload}."
-    return f"The table is blocked. {error.hint} {reload} discards it and loads the table anew.".replace("  ", " ")
+    return f"The table is blocked. {error.hint} {reload} discards it and reloads the table.".replace("  ", " ")
 
 
 def _check_store(project: Project, name: str, entities: list[Entity], reachable: Reachability) -> _Answer:

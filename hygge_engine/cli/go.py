@@ -185,7 +185,7 @@ def _add_failures(summary: dict[str, Any], homeless: Mapping[str, HyggeError]) -
 
 
 def exit_code(summary: Mapping[str, Any]) -> int:
-    """The exit code that a load's summary stands for."""
+    """The exit code of a load's summary."""
     if summary["status"] == "cancel":
         return EXIT_INTERRUPTED
     if summary["status"] == "fail" and not summary["entities"]:

@@ -53,7 +53,7 @@ _REMEDIES = {
     "store.not_readable": "Compare source and destination by a query of your own.",
     "expectations": "Correct the rows in the source, or what the flow expects of them.",
     "journal": "The tables are safe; start the load again once the journal can be written.",
-    "load": "`hygge validate` checks the project, `hygge doctor` what a load stands on.",
+    "load": "`hygge validate` checks the project, `hygge doctor` what a load depends on.",
     "load.unknown_selection": "`hygge plan --offline` lists all flows and entities.",
     "load.unexpected": "Start the load again with --verbose, and report the stack trace.",
 }

@@ -166,7 +166,7 @@ def _show_entity(project: Project, entity: str, rows: pl.DataFrame, *, failed: b
     if not found:
         names = {other.name for other in project.entities} | {other.id for other in project.entities}
         hint = "" if entity in names else suggest(entity, names)
-        echo(f"No run of {entity} {'has failed' if known else 'is remembered'}. {hint}".rstrip())
+        echo(f"No run of {entity} {'has failed' if known else 'is in the journal'}. {hint}".rstrip())
         return
     cells = [
         (

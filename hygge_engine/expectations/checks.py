@@ -40,7 +40,7 @@ class ExpectationMonitor:
         """What could not be checked to the end."""
         if self._rules.unique is None or self._repeats.complete:
             return []
-        return [f"{self._rules.unique.name} was not fully checked: the slice has too many rows to remember"]
+        return [f"{self._rules.unique.name} was not fully checked: the slice has too many rows to keep"]
 
     def add(self, rows: pa.RecordBatch) -> None:
         """Take rows into account, as they land."""

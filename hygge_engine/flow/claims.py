@@ -19,7 +19,7 @@ def naming_owner(error: NotOurs, destination: Destination[Any]) -> NotOurs:
 
 
 def check_base(state: LandingState, base: str) -> str:
-    """What to say where a synonym stands for something else than when the table was loaded last; else nothing."""
+    """The message where a synonym leads elsewhere than when the table was loaded last; else empty."""
     before = state.author.base if state.author is not None else ""
     if not (before and base) or before == base:
         return ""

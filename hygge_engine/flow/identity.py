@@ -58,7 +58,7 @@ def _may_repeat(polish: Polish, key: Sequence[str]) -> bool:
     """Whether two rows of one read may share the key although each row is read once.
 
     Files may hold several versions of a row, of which the last one counts. Of a declared key the home sees repeats in
-    rows that stand beside each other; texts that its collation takes for one come in any order among themselves.
+    adjacent rows; texts that its collation treats as equal come in any order among themselves.
     """
     source: SourceSchema = polish.source
     if source.resumes_without_key:

@@ -53,7 +53,7 @@ def adoption_of(project: Project, entity: Entity, destination: Destination[Any])
     if state is None or state.author is None or state.author.project == author.project:
         return _with_claim(destination.adopt(), destination.claim(), entity)
     same = state.author.source == author.source
-    goes_on = "Its loads go on where those of that project have stopped."
+    goes_on = "Its loads continue where those of that project have stopped."
     return Adoption(
         destination.table_name,
         f"{landed(state)}, by the project '{state.author.project}', which could not load it any more",

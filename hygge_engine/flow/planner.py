@@ -201,7 +201,7 @@ class LoadPlanner:
             order = ", ".join(_reading_order(source))
             raise SourceChanged(
                 f"{source.name} was read by ({', '.join(opened.order)}) and has the key ({order}) now, so that reading "
-                "cannot go on from where it stopped.",
+                "cannot continue from where it stopped.",
                 hint=RELOAD_HINT,
             )
         return True
@@ -283,7 +283,7 @@ class LoadPlanner:
         except CursorUnusable as error:
             if not self.reloads:
                 raise
-            self._notes.append(f"no watermark, so that no increment can go on from here: {error.message}")
+            self._notes.append(f"no watermark, so that no increment can continue from here: {error.message}")
             return opened
         if high.null_cursors:
             self._notes.append(
@@ -375,7 +375,7 @@ class LoadPlanner:
                 "the table has rows but no watermark, and this store would duplicate rows that are read again",
                 hint=f"{RELOAD_HINT} The increments after it have a watermark.",
             )
-        self._notes.append("no watermark yet: everything is read once more and merged by key")
+        self._notes.append("no watermark yet: everything is read again and merged by key")
         return opened
 
     def _reads_again(self, cursor: str, reached: str, upper: Watermark, *, merges: bool) -> bool:
@@ -451,7 +451,7 @@ def _check_is_not_handed_over(destination: Destination[Any], state: LandingState
     if state.adopted:
         raise LandingBroken(
             f"{destination.table_name} was handed over on {state.adopted[:10]}, and its rows are not from this source",
-            hint="Load it once with run_type full_drop, which replaces them; increments go on from there.",
+            hint="Load it once with run_type full_drop, which replaces them; increments continue from there.",
         )
 
 

@@ -72,7 +72,7 @@ def not_tracked() -> CursorUnusable:
     """The error of a table whose rows have landed by other means than by Change Tracking."""
     return CursorUnusable(
         "the table has rows that were not loaded by Change Tracking, so that deletes since then are not known",
-        hint=f"{RELOAD_HINT} The increments after it go on by Change Tracking.",
+        hint=f"{RELOAD_HINT} Later increments use Change Tracking.",
     )
 
 

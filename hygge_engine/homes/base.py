@@ -25,7 +25,7 @@ Folding = Literal["", "blanks", "case", "turkic"]
 @dataclass(frozen=True)
 class Column:
     """One column as the destination will hold it. ``loss`` says what does not survive, empty where all does;
-    ``keeps_apart`` whether values that differ stay different all the same (None: only where nothing is lost),
+    ``keeps_apart`` whether values that differ still stay different (None: only where nothing is lost),
     ``folding`` which of its texts are one to the source."""
 
     name: str

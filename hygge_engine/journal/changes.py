@@ -25,7 +25,7 @@ from hygge_engine.journal.summaries import LOADS_SCHEMA, summarize
 class Changes:
     """Rows to upsert and rows to delete (their key columns only, the others null), both in the table's schema.
 
-    With ``snapshot`` the upserts are the whole table and stand in place of all that was published before: the first
+    With ``snapshot`` the upserts are the whole table and replace all that was published before: the first
     time, and after the journal was restored or replaced behind our back. ``position`` is to be committed with the
     rows; where nothing changed it may be, and makes the next look cheaper.
     """

@@ -46,7 +46,7 @@ FULL_BYTES = READ_LIMIT_BYTES * 3 // 4
 # Rows of the canonical file that are in memory at once while those of a few loads are picked out.
 PICKED_ROWS = 4_096
 
-# Rows of small files that a process keeps, in bytes: those of a few hundred loads, which somebody who looks at the
+# Rows of small files that a process keeps, in bytes: those of a few hundred loads, which a client that watches the
 # newest ones would otherwise have read again and again.
 RUNS_KEPT_BYTES = 16 * 1024**2
 _RUNS: Kept[pa.Table] = Kept(RUNS_KEPT_BYTES)
@@ -231,7 +231,7 @@ class JournalFiles:
         return (0 if info is None else info.length) + sum(entry.length for entry in files) <= FULL_BYTES
 
     def replace_canonical(self, read: Canonical, added: pa.Table, *, first: int | None = None) -> bool:
-        """Write what was read once more, with rows added at its end and those before number ``first`` left out.
+        """Write what was read again, with rows added at its end and those before number ``first`` left out.
 
         Returns False, and writes nothing, where it would be longer than may be. Raises LakeConditionNotMet where the
         file has changed since it was read.

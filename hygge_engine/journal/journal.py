@@ -337,7 +337,7 @@ def _check_same(present: pa.Table, table: pa.Table, path: str) -> None:
         changed = sorted(name for name in row if row[name] != found[name])
         if changed:
             raise JournalError(
-                f"{path} remembers entity run {row['entity_run_id']} with other values of {', '.join(changed)}.",
+                f"{path} has entity run {row['entity_run_id']} with other values of {', '.join(changed)}.",
                 hint="A load's id is used once; start the load again under a new one.",
             )
 

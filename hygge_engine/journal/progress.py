@@ -88,7 +88,7 @@ class ProgressFiles:
         """The loads that have begun and whose end is not written, oldest first; of many, some."""
         found = []
         for folder in islice(self._lake.list(self._folder), SWEPT_AT_ONCE):
-            # A load of a host, one that has just ended, or a file that is not ours.
+            # A load of a host, one that has just ended, or a foreign file.
             with suppress(LakeNotFound, ValueError, KeyError, TypeError):
                 value = json.loads(self._lake.read(f"{folder.path}/{_BEGUN}").data)
                 found.append(Begun(str(value["load_id"]), str(value["requested_by"]), str(value["begun"])))

@@ -232,7 +232,7 @@ def table_of(rows: Sequence[EntityRunRow]) -> pa.Table:
 
 
 def fingerprint(entity_run_ids: Iterable[str]) -> str:
-    """What stands for a set of entity runs, in any order."""
+    """A fingerprint of a set of entity runs, in any order."""
     return hashlib.sha256("\n".join(sorted(entity_run_ids)).encode()).hexdigest()[:12]
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # What a token for ADLS Gen2 and OneLake is asked for.
 STORAGE_SCOPE = "https://storage.azure.com/.default"
 
-# By default object_store tries ten times over three minutes without any report. What is worth more
-# patience is tried again by `hygge_engine.retry`.
+# By default object_store tries ten times over three minutes without any report. What is worth more retries is tried
+# again by `hygge_engine.retry`.
 _OBJECT_STORE_PATIENCE = {"connect_timeout": "5s", "timeout": "30s", "retry_timeout": "30s", "max_retries": "5"}
 
 

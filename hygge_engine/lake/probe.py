@@ -1,4 +1,4 @@
-"""Does a lake keep what it promises? The landing protocol stands on conditional writes and on renames that never
+"""Does a lake keep what it promises? The landing protocol depends on conditional writes and on renames that never
 overwrite; a lake that ignores the conditions would lose or double rows when two loads meet."""
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def check_answers(account_url: str, timeout_seconds: float = CONNECT_TIMEOUT_SEC
         if isinstance(error, ssl.SSLError):
             return
         raise LakeUnavailable(
-            f"cannot reach {host} on port {port}: {error.strerror or 'no answer'}",
+            f"cannot reach {host} on port {port}: {error.strerror or 'no response'}",
             hint="Check account_url, DNS, and the firewalls and private endpoints in between.",
         ) from error
     except HTTPException:

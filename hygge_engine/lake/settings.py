@@ -89,12 +89,12 @@ def check_account_url(value: str) -> str:
         raise ValueError("account_url is the portal's address; OneLake's is https://onelake.dfs.fabric.microsoft.com")
     if url.query or url.username is not None:
         raise ValueError(
-            "account_url is only an address, https://<account>.dfs.core.windows.net: a SAS token stands in sas_token, "
+            "account_url is only an address, https://<account>.dfs.core.windows.net: a SAS token belongs in sas_token, "
             "an account key in account_key"
         )
     if host.endswith(_SERVICES) and url.path.strip("/"):
         raise ValueError(
-            f"account_url is only an address, {url.scheme}://{url.netloc}: workspace or container stand in filesystem, "
+            f"account_url is only an address, {url.scheme}://{url.netloc}: workspace or container go in filesystem, "
             "what lies below them in keys of its own"
         )
     if ".blob." in host:

@@ -29,11 +29,11 @@ class EntityRunState:
     ``attempts`` counts the activities scheduled so far, ``failed_attempts`` those that failed, ``last_failure`` is the
     message of the last of these. ``failures`` and ``crashes`` count in a row: a slice that makes progress resets them.
     ``failing_since`` is the time of the first failure of the row. ``idle`` counts the slices in a row that changed
-    nothing, ``waiting_since`` is since when they have waited in vain. ``beginnings`` counts how often the entity had to
-    restart. ``started`` (ISO 8601) is when the first slice began, and ``last`` the last result of a slice.
-    ``connections`` are those that the running slice was given. ``busy`` counts the results in a row that another load
-    owns the table. ``ending`` is the result that the entity ends with as soon as it has released its table; until then
-    its slices do nothing else.
+    nothing, ``waiting_since`` is since when they have waited without progress. ``beginnings`` counts how often the
+    entity had to restart. ``started`` (ISO 8601) is when the first slice began, and ``last`` the last result of a
+    slice. ``connections`` are those that the running slice was given. ``busy`` counts the results in a row that another
+    load owns the table. ``ending`` is the result that the entity ends with as soon as it has released its table; until
+    then its slices do nothing else.
     """
 
     index: int

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# What of a summary stands in its event; ``results`` would make the line long, and has events of its own.
+# What an event holds of a summary; ``results`` would make the line long, and has events of its own.
 _LOAD_KEYS = (
     *("load_id", "status", "message", "error", "requested_by", "principal", "started", "finished", "duration"),
     *("rows", "entities"),

@@ -77,7 +77,7 @@ class LocalContext:
             value, failure = None, None
             try:
                 value = self._activities[name](input_)
-            except BaseException as error:  # as a host does: whatever it was, the orchestrator hears of it
+            except BaseException as error:  # as a host does: whatever it was, the orchestrator gets it
                 LOGGER.error("Activity %s ended unexpectedly.", name, exc_info=error)
                 failure = error
             self.post(lambda: task.complete(value, failure))

@@ -53,7 +53,7 @@ NUDGE_AHEAD = timedelta(days=1)
 # The key of an orchestration's input that holds what an earlier history has reached.
 EARLIER_HISTORY = "carried"
 
-# What stands in place of a plan where none was made.
+# The plan where none was made.
 _CANCELLED = {"status": "cancelled", "message": "The load was cancelled before it was planned."}
 _NO_TURN = {
     "status": "failed",
@@ -66,7 +66,7 @@ _LEFT = " It waited for something that did not respond, and was abandoned."
 
 Steps = Generator[Task, Any, Summary | None]
 
-# Told of each entity that will not run again. For display only: it must change nothing.
+# Called with each entity that will not run again. For display only: it must change nothing.
 OnEnded = Callable[[EntityAnswer], None]
 
 
@@ -209,7 +209,7 @@ def _leave(progress: LoadProgress, running: Iterable[EntityRunState], now: datet
 
 
 def _go_on(entity_run: EntityRunState, answer: SliceAnswer | None, now: datetime, progress: LoadProgress) -> None:
-    """Let an entity whose activity has ended run again, now or later, or settle it."""
+    """Let an entity whose activity has ended run again, now or later, or end it."""
     verdict = judge(entity_run, answer, now)
     totals, slots = progress.totals, progress.slots
     if verdict.answer is not None and verdict.holding and entity_run.ending is None:
@@ -354,7 +354,7 @@ def _slice_task(load_id: str, settings_hash: str, entity_run: EntityRunState) ->
 
 
 def _stopped(entity_run: EntityRunState, note: str = "") -> SliceAnswer:
-    """The answer of an entity that a cancelled load does not run again; ``note`` says more of how it was stopped."""
+    """The result of an entity that a cancelled load does not run again; ``note`` adds how it was stopped."""
     if not entity_run.attempts:
         return {"status": "cancelled", "message": "The load was cancelled before this entity began."}
     message = f"The load was cancelled; what had been committed stays.{note}"

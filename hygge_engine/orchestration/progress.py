@@ -69,7 +69,7 @@ class LoadProgress:
         return str(self.plan["settings_hash"])
 
     def end(self, entity_run: EntityRunState, answer: SliceAnswer, now: datetime) -> None:
-        """Keep an entity's last answer, with the plan's names for it and the start of its first slice.
+        """Keep an entity's last result, with the plan's names for it and the start of its first slice.
 
         What has landed everything ended with its last slice; whatever else was waited for ends now.
         """

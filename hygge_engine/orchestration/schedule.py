@@ -85,7 +85,7 @@ def _latest_occurrence(expression: str, moment: datetime) -> datetime | None:
     from cronsim import CronSim, CronSimError
 
     try:
-        # Backwards it begins before the moment, except within a second: then with that second.
+        # Backwards it begins before the given time, except within a second: then with that second.
         return next(CronSim(expression, moment.replace(microsecond=1), reverse=True), None)
     except CronSimError:
         return None

@@ -146,7 +146,7 @@ def _settle_share(project: Project, share: _Share, load_id: str) -> HyggeError |
 
 
 def _shares(project: Project, input_: SettleTask, errors: list[HyggeError]) -> list[_Share]:
-    """What each place has to remember; places that cannot be found go to ``errors``."""
+    """What each place has to record; places that cannot be found go to ``errors``."""
     summary, request = input_["summary"], input_["request"]
     shares: dict[str, _Share] = {}
     if silent := input_.get("silent_journals", []):

@@ -16,7 +16,7 @@ from hygge_engine.orchestration.payloads import SliceAnswer
 TRANSIENT_FAILURES_LIMIT = 8
 
 # Longest time of failing in a row. It matters where a service asks for long pauses: a throttled Fabric capacity may
-# ask for minutes at a time, and a load that waits for longer than two of the usual ticks only stands in the way of
+# ask for minutes at a time, and a load that waits for longer than two of the usual ticks only delays
 # the next.
 FAILING_LIMIT_SECONDS = 30 * 60
 
@@ -29,7 +29,7 @@ CRASHES_LIMIT = 3
 # because an orchestrator must replay.
 CRASH_PAUSE_SECONDS = 10.0
 
-# Results in a row that report an unexpected exception: once more, because it may still pass; a mistake
+# Results in a row that report an unexpected exception: again, because it may still pass; a mistake
 # in the program will not.
 UNEXPECTED_LIMIT = 2
 
@@ -78,7 +78,7 @@ _FINISHED = "The load was cancelled while its staged rows took the old table's p
 # What a message says of the tries before it, wherever they were counted: within an operation, or here.
 ATTEMPTS = re.compile(r" \(tried \d+ times over \d+ s\)| Gave up after \d+ attempts in \d+ s\.")
 
-# What an answer says of the whole entity run: what it has landed, and how far it has come.
+# What a result says of the whole entity run: what it has landed, and how far it has come.
 _WHOLE: tuple[Literal["rows", "bytes", "files", "reached"], ...] = ("rows", "bytes", "files", "reached")
 
 # What an entity that releases its table may change of its result.
@@ -98,7 +98,7 @@ class Verdict:
 
 
 def judge(entity_run: EntityRunState, answer: SliceAnswer | None, now: datetime) -> Verdict:
-    """Count one activity's answer (None: it ended without one) and decide. Pure but for the run's own counters."""
+    """Count one activity's result (None: it ended without one) and decide. Pure but for the run's own counters."""
     if answer is not None and answer.get("waiting"):
         entity_run.attempts -= 1  # it was not its turn, and it has not even looked
         return Verdict(due=max(datetime.fromisoformat(answer["not_before"]), now))
@@ -127,13 +127,13 @@ def judge(entity_run: EntityRunState, answer: SliceAnswer | None, now: datetime)
 
 
 def begin_ending(entity_run: EntityRunState, ending: SliceAnswer) -> None:
-    """Let an entity that may still own its table settle with this answer as soon as it has let go of it."""
+    """Let an entity that may still own its table end with this result as soon as it has released it."""
     entity_run.ending = ending.copy()
     _forgive(entity_run)
 
 
 def with_lost_table(answer: SliceAnswer) -> SliceAnswer:
-    """An entity's last answer, with what has become of its table where that is gone."""
+    """An entity's last result, with what has become of its table where that is gone."""
     if answer["status"] == "done" or not answer.get("table_gone"):
         return answer.copy()
     return {**answer, "message": f"{answer.get('message', '')} {_GONE}".lstrip()}
@@ -148,8 +148,8 @@ def _with_recovery(entity_run: EntityRunState) -> SliceAnswer:
 
 
 def _after_closing(entity_run: EntityRunState, ending: SliceAnswer, now: datetime, *, progressed: bool) -> Verdict:
-    """A slice that was only to let go has answered. One that could not is tried again only where that matters: a
-    table that is gone comes back by it, any other is free again two minutes later by itself."""
+    """A slice that was only to release its table has ended. One that could not is tried again only where that matters:
+    a table that is gone comes back by it, any other is free again two minutes later by itself."""
     answer = entity_run.last
     if answer["status"] == "done":
         done = _with_recovery(entity_run)
@@ -170,15 +170,15 @@ def _after_closing(entity_run: EntityRunState, ending: SliceAnswer, now: datetim
 
 
 def ending_unreleased(entity_run: EntityRunState, stopped: SliceAnswer) -> SliceAnswer:
-    """The answer of an entity that settles without having let go of its table, because nobody waits for that any
-    longer: its ending, or ``stopped`` where it has none."""
+    """The result of an entity that ends without having released its table, because that is no longer waited for: its
+    ending, or ``stopped`` where it has none."""
     answer = _with_last_state(entity_run.ending or stopped, entity_run.last)
     message = f"{answer.get('message', '')} {_HELD} what it waited for did not respond."
     return {**answer, "message": message}
 
 
 def _with_last_state(ending: SliceAnswer, last: SliceAnswer) -> SliceAnswer:
-    """An ending with what the last answer says of the table."""
+    """An ending with what the last result says of the table."""
     return {**ending, "table_gone": None, **_chosen(last, _CHANGED_BY_RELEASE)}
 
 

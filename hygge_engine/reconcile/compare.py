@@ -257,7 +257,7 @@ class _Comparison:
     def _confirm(
         self, found: Reconciliation, difference: Difference, source: HashedRows, destination: HashedRows
     ) -> Reconciliation:
-        """Read both sides once more, for the names of rows that differ, and to leave out those that have changed since
+        """Read both sides again, for the names of rows that differ, and to leave out those that have changed since
         they were read."""
         keys = difference.named if self._hashing.key else {}
         at_source, landed = (Finder(self._hashing, keys) for _ in range(2))

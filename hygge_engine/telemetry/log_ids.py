@@ -1,9 +1,9 @@
 """What every line of the log has: the ids of the load and the entity while a slice runs, no secret, and one line.
 
-The Functions host takes a line's text from the worker and nothing else, so the ids stand in the text of our own lines;
-for handlers that can do more, every record has them as attributes, those of libraries too. Texts from elsewhere (rows,
-names, messages of servers) are in the arguments, so what they could do to a log or a terminal is taken out here, for
-all handlers at once.
+The Functions host takes a line's text from the worker and nothing else, so the ids are in the text of the engine's
+lines; for handlers that can do more, every record has them as attributes, those of libraries too. Texts from elsewhere
+(rows, names, messages of servers) are in the arguments, so what they could do to a log or a terminal is taken out here,
+for all handlers at once.
 """
 
 from __future__ import annotations

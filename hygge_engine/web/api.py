@@ -267,7 +267,9 @@ class Api:
         try:
             await asyncio.wait_for(asked, WINDOW_SECONDS)
         except TimeoutError:
-            _log.warning("Whether the window fits is not known yet: no source has answered in %g s.", WINDOW_SECONDS)
+            _log.warning(
+                "Whether the window fits is not known yet: no source has responded within %g s.", WINDOW_SECONDS
+            )
 
     def _select(self, request: LoadRequest) -> list[Entity]:
         from hygge_engine.project.selection import select

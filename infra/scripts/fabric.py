@@ -53,7 +53,7 @@ class FabricRefusal(FabricError):
 
 
 class Fabric:
-    """Fabric's REST API. Plain http is for a stand-in on this machine, and is sent no token."""
+    """Fabric's REST API. Plain http is for an emulator on this machine, and is sent no token."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)

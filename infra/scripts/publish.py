@@ -55,7 +55,7 @@ def scm_url(group: str, name: str) -> str:
 
 
 class ScmSite:
-    """The site that takes packages. Plain http is for a stand-in on this machine, and is sent no token."""
+    """The site that takes packages. Plain http is for an emulator on this machine, and is sent no token."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)

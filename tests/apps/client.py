@@ -69,7 +69,7 @@ class SampleClient:
         return file.read_text().splitlines() if file.is_file() else []
 
     def open_gate(self, name: str = "gate") -> None:
-        """Let functions go on that wait for a gate."""
+        """Release functions that wait for a gate."""
         (self.folder / name).touch()
 
 

@@ -2,7 +2,7 @@
 in-memory backend of Microsoft's durabletask.
 
 The Functions host's part is what this plays: it takes work items from the backend, passes each to its function as the
-trigger's value, and hands the answer back.
+trigger's value, and hands the result back.
 """
 
 import asyncio

@@ -29,7 +29,7 @@ not_in_core_tools = pytest.mark.skipif(bool(COMMAND), reason="asks what Core Too
 class CoreToolsHost:
     """`func start` in the app's directory, with durable state in Azurite; a context manager.
 
-    ``state`` stands for a task hub: a host that is started again on it resumes. Nobody is asked for a key.
+    ``state`` stands for a task hub: a host that is started again on it resumes. No key is required.
     """
 
     function_key = master_key = ""

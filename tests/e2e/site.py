@@ -27,7 +27,7 @@ MIRROR = "5ca1ab1e-0000-4000-8000-000000000002"
 # How long a command may take before something is wrong with it.
 PATIENCE_SECONDS = 90.0
 
-# What a test's own project does not say about its store: plain ADLS, where nobody makes the item's folders beforehand.
+# What a test's own project does not say about its store: plain ADLS, where the item's folders do not exist beforehand.
 STORE = f"""\
 store:
   type: open_mirroring

@@ -1,4 +1,4 @@
-"""The app itself while its host and its worker die, at every moment that can be told from another one."""
+"""The app itself while its host and its worker die, at every distinct point."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def settle(app: App, load_id: str) -> None:
 
 
 def check_load(app: App, load_id: str, *, rows: int) -> None:
-    """The load has done its work, has told of it once, and every table is what the source holds."""
+    """The load has done its work, is recorded once, and every table is what the source holds."""
     told = [row for row in app.site.journal() if row["coordinator_run_id"] == load_id]
     assert sorted(row["entity"] for row in told) == ["labels", "parcels"]
     assert {row["status"] for row in told} == {"success"}

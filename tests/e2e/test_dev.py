@@ -1,4 +1,4 @@
-"""``hygge dev``: the sample project on a laptop's Azure, as the README tells a newcomer."""
+"""``hygge dev``: the sample project on the laptop cloud, as the README describes it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Everything that can be wrong, each as one clear error; whatever is not wrong loads all the same, and the journal
-tells the truth. Every credential is a canary that must be seen nowhere."""
+"""Everything that can be wrong, each as one clear error; everything else loads, and the journal is right. Every
+credential is a canary that must be seen nowhere."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ entities:
   - { name: forbidden }
 """
 
-# What each failing entity is told: the code, and what must be in the message.
+# What each failing entity reports: the code, and what must be in the message.
 FAILURES = {
     "no_table": ("home.not_found", "dbo.custmers"),
     "no_watermark": ("home.not_found", "no column 'modifed_at'"),

@@ -1,4 +1,4 @@
-"""Whole loads by ``hygge go`` on a service that is not ours, which loses an answer now and then."""
+"""Whole loads by ``hygge go`` on a service that is not ours, which loses a response now and then."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ entities: [crates]
 # More requests than a load sends.
 REQUESTS_LIMIT = 200
 
-# An answer in so many is lost: a number that shares no divisor with the four requests that replace a file.
+# One response in this many is lost: a number that shares no divisor with the four requests that replace a file.
 STRIDE = 17
 
 
@@ -53,7 +53,7 @@ def test_every_kind_of_load_ends_with_the_source(tmp_path: Path, source: ServerP
         replicator.run_in_background(0.05)
 
         def load(*options: str, **fault: Any) -> None:
-            """Load while one request in some takes effect without an answer."""
+            """Load while one request in some takes effect without a response."""
             for number in range(STRIDE, REQUESTS_LIMIT, STRIDE):
                 service.plan(nth=number, when="after", **fault)
             outcome = site.run("go", "--json", *options, LAKE_URL=service.url)

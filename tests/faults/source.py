@@ -61,7 +61,7 @@ class Source:
         self._change({id_: (id_, "late", self.clock) for id_ in ids}, self.clock)
 
     def correct(self, *ids: int) -> None:
-        """Give rows another value, as somebody does who forgets the time of last change."""
+        """Give rows another value without changing the time of last change."""
         rows = self.content.rows
         self._change({id_: (id_, "corrected", rows[id_][2]) for id_ in ids if id_ in rows}, self.clock)
 
@@ -94,7 +94,7 @@ class Source:
 
     @property
     def content(self) -> Content:
-        """All there is, at one moment."""
+        """All there is, in one snapshot."""
         if not self._path.exists():
             return Content(0, {}, {})
         document = json.loads(self._path.read_bytes())

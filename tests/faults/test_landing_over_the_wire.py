@@ -1,4 +1,4 @@
-"""The landing protocol through the Azure SDK, against OneLake's stand-in: every answer that can go wrong does."""
+"""The landing protocol through the Azure SDK, against OneLake's emulator: every response that can go wrong does."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def new_world(onelake: OneLake, number: int, monkeypatch: pytest.MonkeyPatch, ru
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_mutating_request_may_fail(onelake: OneLake, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    # A reload sends every kind of request; the faults of single kinds of load are the prover's business.
+    # A reload sends every kind of request; the faults of single kinds of load are left to the fault-injection suite.
     run_type, fault = "full_drop" if name in ("430 in a storm", "dropped after") else "incremental", FAULTS[name]
     world = new_world(onelake, 0, monkeypatch, run_type)
     mark = len(onelake.operations)

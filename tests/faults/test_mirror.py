@@ -49,7 +49,7 @@ def test_a_publication_that_fails_for_good_keeps_nobody_waiting(
         broken.setattr(OpenMirroringTable, "publish", fail)
         with pytest.raises(StoreError, match="not what it was"):
             telemetry.publish("a")
-    monkeypatch.setattr(mirror, "TURN_SECONDS", 0.0)  # whoever finds the table owned gives up at once
+    monkeypatch.setattr(mirror, "TURN_SECONDS", 0.0)  # an attempt that finds the table owned gives up at once
     assert telemetry.publish("b") == 3
     telemetry.check()
 

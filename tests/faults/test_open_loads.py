@@ -1,4 +1,4 @@
-"""An open load that somebody goes on with meets a source, or settings, that are not those it was begun with."""
+"""An open load that is continued meets a source, or settings, that are not those it was begun with."""
 
 from __future__ import annotations
 

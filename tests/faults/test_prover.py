@@ -1,4 +1,5 @@
-"""A part of ``make faults``: every scenario at a few points, some random schedules, and a prover that notices."""
+"""A part of ``make faults``: every scenario at a few points, some random schedules, and proof that it notices
+sabotage."""
 
 from __future__ import annotations
 
@@ -51,4 +52,4 @@ def test_a_random_schedule_survives(nursery: Nursery, root: Path, seed: int) -> 
 @pytest.mark.parametrize("name", ["publish-first", "drop-first", "no-epochs"])
 def test_a_broken_engine_is_noticed(nursery: Nursery, root: Path, name: str) -> None:
     outcome = explore(nursery, root, sabotaged(name))
-    assert outcome.failures, f"nobody notices that {SABOTAGES[name].what}"
+    assert outcome.failures, f"it goes unnoticed that {SABOTAGES[name].what}"

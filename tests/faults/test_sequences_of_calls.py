@@ -1,8 +1,8 @@
 """No sequence of calls leaves a table missing, empty or owned: random starts, cancellations, looks, deaths and pauses.
 
 The API, the orchestrator, its activities and the landing protocol are the real ones, over a local lake with Fabric's
-replicator; the durable host is played in virtual time, an activity at a time, and whoever works on it may die before or
-after any of its storage operations.
+replicator; the durable host is played in virtual time, an activity at a time, and its worker may die before or after
+any of its storage operations.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ class Calls(RuleBasedStateMachine):
 
     @rule(load=loads, times=st.sampled_from([1, 2, 3, 4, PATIENCE]))
     def work(self, load: str, times: int) -> None:
-        """Let a load go on, for some activities or until it waits."""
+        """Let a load continue, for some activities or until it waits."""
         while times and self.hub.deliver(load):
             times -= 1
         self._look(load)

@@ -13,7 +13,7 @@ PATIENCE_SECONDS = 60.0
 
 
 class Turns:
-    """Lets one of the parties go on, from one operation to its next, whenever all of them wait."""
+    """Lets one of the parties continue, from one operation to its next, whenever all of them wait."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
@@ -28,12 +28,12 @@ class Turns:
         with self._changed:
             self._waiting[name] += 1
             self._choose()
-            assert self._changed.wait_for(lambda: self._next == name, PATIENCE_SECONDS), "nobody went on"
+            assert self._changed.wait_for(lambda: self._next == name, PATIENCE_SECONDS), "no worker continued"
             self._next = ""
             self._waiting[name] -= 1
 
     def run[T](self, parties: Mapping[str, Callable[[], T]]) -> dict[str, T]:
-        """Let all parties run to their ends, and return what they answered. Raises what one of them has raised."""
+        """Let all parties run to their ends, and return their results. Raises what one of them has raised."""
         answers: dict[str, T] = {}
         failures: list[BaseException] = []
         self._working = set(parties)

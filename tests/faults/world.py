@@ -1,7 +1,7 @@
 """A whole landing in one process: a source in memory, the real flow and landing protocol, a local lake, Fabric's
 replicator.
 
-The lake can be told to die at its n-th mutating operation, before or after doing it; a dead lake refuses everything
+The lake can be ordered to die at its n-th mutating operation, before or after doing it; a dead lake refuses everything
 else, as a killed process would.
 """
 

@@ -1,7 +1,7 @@
 """What the azurerm and azapi providers ask Azure Resource Manager for: one function for each type of resource.
 
-Each takes every argument of its resource from Terraform's plan; one that is left over is an error, so that an argument
-nobody has thought about cannot make the two templates differ unseen.
+Each takes every argument of its resource from Terraform's plan; one that is left over is an error, so that an
+unforeseen argument cannot make the two templates differ unseen.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Instance:
     values: Mapping[str, Any]
 
     def arguments(self) -> Arguments:
-        """What was written, and not what Azure would answer."""
+        """What was written, and not what Azure would return."""
         answered = answers(self.type, self.values)
         return Arguments(
             {
@@ -110,7 +110,7 @@ def answers(type_: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _output(reference: Reference, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What azapi hands on of an answer: the paths that it was asked for, and no other."""
+    """What azapi passes on of a response: the paths that it was asked for, and no other."""
     output: dict[str, Any] = {}
     for path in arguments["response_export_values"] or []:
         *outer, last = path.split(".")

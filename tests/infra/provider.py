@@ -26,7 +26,7 @@ Answers = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 
 
 def nothing_is_known(type_: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What Azure has answered before a deployment."""
+    """What Azure has returned before a deployment."""
     return {}
 
 

@@ -22,7 +22,7 @@ _PRIMITIVES = {"string": "string", "number": "number", "boolean": "bool", "any":
 
 @dataclass(frozen=True)
 class Attribute:
-    """An argument or what the provider answers. ``type`` is of Terraform's type language."""
+    """An argument or what the provider returns. ``type`` is of Terraform's type language."""
 
     name: str
     type: Any

@@ -96,7 +96,7 @@ class Terraform:
 
 @contextmanager
 def running(folder: Path, answers: Answers) -> Iterator[Terraform]:
-    """Terraform with the providers of infra/terraform, which answer what ``answers`` says. ``folder`` takes sockets."""
+    """Terraform with the providers of infra/terraform, which return what ``answers`` says. ``folder`` takes sockets."""
     settings = folder / "empty.tfrc"
     settings.write_text("")
     with serve(providers(), folder, answers) as addresses:

@@ -19,7 +19,7 @@ from tests.unit.infra_scenarios import INFRA, SCENARIOS, variables
 
 
 def known_before(type_: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What Azure tells before a deployment: whose subscription it is, and nothing of what is yet to be made."""
+    """What Azure returns before a deployment: whose subscription it is, and nothing of what is yet to be made."""
     return answers(type_, arguments) if type_ == "azurerm_subscription" else {}
 
 

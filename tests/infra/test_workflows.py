@@ -43,7 +43,7 @@ PLANTED: dict[str, tuple[str, str | re.Pattern[str], str, str]] = {
     "a workflow that there is not": ("deploy.yml", "workflows/test.yml", "workflows/tests.yml", "tests.yml"),
     "a step without a command": ("test.yml", "      - run: make check\n", "      - name: check\n", "run"),
     "an action without a version": ("test.yml", re.compile(r"actions/checkout@\w+"), "actions/checkout", "checkout"),
-    "a title that anybody writes in a command": (
+    "a title from outside in a command": (
         "test.yml",
         "run: make check\n",
         "run: echo ${{ github.event.pull_request.title }}\n",

@@ -1,4 +1,4 @@
-"""The SQL Server of the tests: the stand-in in a process of its own, or one that `make test-real` names.
+"""The SQL Server of the tests: the emulator in a process of its own, or one that `make test-real` names.
 
 mssql-python keeps the interpreter's lock while it waits for the rest of a large value, so a server among the threads of
 the same process could not send it.
@@ -22,7 +22,7 @@ from hygge_engine.homes.base import Home, Position, ReadWindow
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 
-# Set by `make test-real` alone, so that no other run of the tests meets somebody's server by accident.
+# Set by `make test-real` alone, so that no other run of the tests meets a real server by accident.
 REAL_SERVER = os.environ.get("TEST_SQL_SERVER", "")
 
 # Nothing of a server that holds more than tests may be met: names there are the run's own.
@@ -30,7 +30,7 @@ _PREFIX = f"hygge_test_{uuid.uuid4().hex[:8]}_" if REAL_SERVER else ""
 
 
 def own_name(name: str) -> str:
-    """A name for a database or a login that nobody else has."""
+    """A unique name for a database or a login."""
     return _PREFIX + name
 
 
@@ -50,7 +50,7 @@ STOP_SECONDS = 20
 
 
 def refusal() -> str:
-    """Why nobody can log in to the server that `make test-real` names; empty where one can."""
+    """Why a login to the server that `make test-real` names fails; empty where it succeeds."""
     encrypt = "yes" if ADMINISTRATOR["encrypt"] else "no"
     text = f"SERVER={REAL_SERVER};UID={{{ADMINISTRATOR['username']}}};PWD={{{_braced(ADMINISTRATOR['password'])}}};"
     try:
@@ -68,7 +68,7 @@ def _braced(value: str) -> str:
 
 
 def stand_in_only(reason: str) -> pytest.MarkDecorator:
-    """A test that asks for what somebody's server need not have."""
+    """A test that needs what a real server may lack."""
     return pytest.mark.skipif(bool(REAL_SERVER), reason=reason)
 
 
@@ -101,7 +101,7 @@ class ServerProcess:
         self._ask("fault", kind, keys)
 
     def clear_faults(self) -> None:
-        """Forget the faults that still wait."""
+        """Discard the faults that still wait."""
         self._ask("clear")
 
     def stop(self) -> None:
@@ -129,7 +129,7 @@ class RealServer(ServerProcess):
         (version,) = _execute("SELECT CAST(SERVERPROPERTY('ProductMajorVersion') AS int)", "master")[0][0]
         self._version = int(str(version))
         self.run(f"CREATE DATABASE {DATABASE}", database="master")
-        # As the stand-in's databases have it.
+        # As the emulator's databases have it.
         self.run(f"ALTER DATABASE {DATABASE} SET ALLOW_SNAPSHOT_ISOLATION ON", database="master")
         self.run(f"CREATE LOGIN {READER} WITH PASSWORD = '{READER_PASSWORD}'", database="master")
 

@@ -1,4 +1,4 @@
-"""Clients of the OneLake stand-in for its tests: the Azure SDKs, and bare HTTP where an SDK would hide the answer."""
+"""Clients of the OneLake emulator for its tests: the Azure SDKs, and bare HTTP where an SDK would hide the response."""
 
 import ssl
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ class Clients:
 
 @contextmanager
 def connect(lake: OneLake, credential: Any = None, **options: Any) -> Iterator[Clients]:
-    """Clients of a server. The SDKs get its account key unless told otherwise."""
+    """Clients of a server. The SDKs get its account key by default."""
     credential = credential or lake.credential
     service = DataLakeServiceClient(lake.url, credential, retry_total=0, **options)
     blob_service = BlobServiceClient(lake.url, credential, retry_total=0, **options)

@@ -1,4 +1,4 @@
-"""A relay between a driver and the SQL Server stand-in that spoils what the server says."""
+"""A relay between a driver and the SQL Server emulator that spoils what the server says."""
 
 from __future__ import annotations
 

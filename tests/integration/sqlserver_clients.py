@@ -31,7 +31,7 @@ def connection_string(address: str, database: str, user: str = "sa", password: s
 
 @contextmanager
 def mssql(address: str, database: str, user: str = "sa", password: str = PASSWORD, **options: Any) -> Iterator[Any]:
-    """Connect with mssql-python; commits by itself unless told otherwise."""
+    """Connect with mssql-python; commits by itself by default."""
     options.setdefault("autocommit", True)
     connection = mssql_python.connect(connection_string(address, database, user, password), **options)
     try:
@@ -43,7 +43,7 @@ def mssql(address: str, database: str, user: str = "sa", password: str = PASSWOR
 
 @contextmanager
 def odbc(address: str, database: str, user: str = "sa", password: str = PASSWORD, **options: Any) -> Iterator[Any]:
-    """Connect with pyodbc; commits by itself unless told otherwise."""
+    """Connect with pyodbc; commits by itself by default."""
     options.setdefault("autocommit", True)
     string = f"DRIVER={{{find_driver()}}};" + connection_string(address, database, user, password)
     connection = pyodbc.connect(string, **options)

@@ -115,7 +115,7 @@ class World:
         return dict(json.loads(result.stdout)["entities"][0])
 
     def check_foretold(self, ended: tuple[int, dict[str, Any]] | None, words: str) -> None:
-        """Plan and doctor say that changes were forgotten: that the next load fails, as one has ``ended``, or that it
+        """Plan and doctor say that changes were lost: that the next load fails, as one has ``ended``, or that it
         reloads the table."""
         line, found = self.plan(), self.doctor("kept changes")
         told = line["errors"] if ended else line["warnings"]
@@ -287,7 +287,7 @@ def test_tracking_that_is_off_says_how_to_switch_it_on(world: World) -> None:
     world.sql(f"ALTER DATABASE {DATABASE} SET CHANGE_TRACKING = OFF")
     assert "ALTER DATABASE" in world.run()[1]["message"]
     reloaded = world.load("--run-type", "full_drop")  # which all these errors promise to work
-    assert (reloaded["rows"], "no increment can go on" in reloaded["message"]) == (9, True)
+    assert (reloaded["rows"], "no increment can continue" in reloaded["message"]) == (9, True)
     assert world.run()[1]["error"] == "home.cursor_unusable"
 
 

@@ -48,7 +48,7 @@ class Moving(Landing):
         self.say(**watermark)
 
     def say(self, **watermark: Any) -> None:
-        """Describe the flow, its watermark above all, anew."""
+        """Describe the flow again, its watermark above all."""
         self.write("moving", store=SQLITE, run_type="incremental", watermark={"column": "at", **watermark})
 
     def sql(self, *statements: str) -> None:

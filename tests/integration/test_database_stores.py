@@ -1,4 +1,5 @@
-"""Every store that is a database, by every run type: rows replace those with their key, and land once, whoever dies."""
+"""Every store that is a database, by every run type: rows replace those with their key, and land once, whichever
+process dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data lake keeps what every lake promises, over both modes of the stand-in; the journal runs on it as well."""
+"""The data lake keeps what every lake promises, over both modes of the emulator; the journal runs on it as well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of the Delta package lets other threads run: the lake is one of them here, or could not answer."""
+"""What is asked of the Delta package lets other threads run: the lake is one of them here, or could not respond."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_call_of_a_load_and_a_comparison_lets_the_lake_answer(lake: OneLak
 
 
 def test_a_call_that_keeps_the_lock_would_be_noticed(lake: OneLake) -> None:
-    """The control: its request is not answered before it gives up."""
+    """The control: its request gets no response before it gives up."""
     options = options_of(lake) | {"timeout": "1s", "retry_timeout": "1s", "max_retries": "0"}
     address = f"az://{WORKSPACE}/{ITEM}/Tables/things"
     create_table_with_add_actions(address, Schema.from_arrow(SCHEMA), [], storage_options=options)

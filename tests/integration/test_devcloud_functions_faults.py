@@ -79,7 +79,7 @@ def test_a_worker_that_dies_at_a_chosen_moment_costs_only_a_delivery(client: Sam
     )
     output = client.run("window", _window(4))["output"]
     assert output["settled"] == 4
-    # The second delivery is lost: whether it got as far as running is the question of the moment.
+    # The second delivery is lost: whether it got as far as running is a matter of timing.
     assert client.trace.count("settle 4") == 1
     if moment == "finish":
         assert len([line for line in client.trace if line.startswith("end")]) > 4
@@ -154,7 +154,7 @@ def test_a_host_killed_between_any_two_history_events_resumes(tmp_path: Path, be
         with host:
             client = SampleClient(host, tmp_path)
             while status.get("runtimeStatus") != "Completed" and not host.wait_for_death(0.01):
-                # Whoever speaks to a host that dies may hear nothing; what it had accepted stays accepted.
+                # A caller of a host that dies may get no response; what the host had accepted stays accepted.
                 with contextlib.suppress(httpx.TransportError):
                     status = client.call("GET", "api/client/status/load").json()
                     if status.get("runtimeStatus") is None:

@@ -63,7 +63,7 @@ def test_a_load_survives_a_host_killed_between_any_two_history_events(tmp_path: 
         with host:
             webhooks = DurableWebhooks(host)
             while status.get("runtimeStatus") != "Completed" and not host.wait_for_death(0.01):
-                # Whoever speaks to a host that dies may hear nothing; what it had accepted stays accepted.
+                # A caller of a host that dies may get no response; what the host had accepted stays accepted.
                 with contextlib.suppress(httpx.TransportError):
                     status = webhooks.status("load-1")
                     if not status:

@@ -1,4 +1,4 @@
-"""The OneLake stand-in as the Azure Data Lake SDK uses it: files, directories, rename, listings, in both modes."""
+"""The OneLake emulator as the Azure Data Lake SDK uses it: files, directories, rename, listings, in both modes."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -215,7 +215,7 @@ def test_a_folder_has_an_etag_of_its_own(lake: OneLake, clients: Clients) -> Non
     folder.create_directory()
     again = folder.get_directory_properties().etag
     assert again != etag
-    # Somebody on the disk deletes it and makes it again.
+    # A program deletes it on the disk and makes it again.
     lake.path(WORKSPACE, FILES, "table").rmdir()
     lake.path(WORKSPACE, FILES, "table").mkdir()
     assert folder.get_directory_properties().etag not in (etag, again)

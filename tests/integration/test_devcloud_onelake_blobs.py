@@ -1,4 +1,4 @@
-"""The OneLake stand-in as the Azure Blob SDK uses it: conditional writes, blocks, listings, leases."""
+"""The OneLake emulator as the Azure Blob SDK uses it: conditional writes, blocks, listings, leases."""
 
 import uuid
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Deliberate faults of the OneLake stand-in, its operations log and its callbacks, from Python and over HTTP."""
+"""Deliberate faults of the OneLake emulator, its operations log and its callbacks, from Python and over HTTP."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Random sequences of requests to the OneLake stand-in against a model that fits on a page."""
+"""Random sequences of requests to the OneLake emulator against a model that fits on a page."""
 
 import tempfile
 from collections.abc import Iterator

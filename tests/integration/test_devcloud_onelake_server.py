@@ -1,4 +1,4 @@
-"""The OneLake stand-in as a server: credentials, TLS, OneLake's prohibitions, restarts and kills, the command line."""
+"""The OneLake emulator as a server: credentials, TLS, OneLake's prohibitions, restarts and kills, the command line."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Answers that SQL Server itself gives, as its documentation states them or its rules imply."""
+"""Results that SQL Server itself returns, as its documentation states them or its rules imply."""
 
 from __future__ import annotations
 

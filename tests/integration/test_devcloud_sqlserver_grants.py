@@ -1,4 +1,4 @@
-"""Of the SQL Server stand-in, as the engine meets them: grants on columns, renamed columns, names with ``];``, WITH,
+"""Of the SQL Server emulator, as the engine meets them: grants on columns, renamed columns, names with ``];``, WITH,
 and tracking that begins again."""
 
 from __future__ import annotations

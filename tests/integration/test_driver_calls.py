@@ -1,4 +1,4 @@
-"""What is asked of a SQL Server driver lets other threads run: the server is one of them here, or could not answer."""
+"""What is asked of a SQL Server driver lets other threads run: the server is one of them here, or could not respond."""
 
 from __future__ import annotations
 

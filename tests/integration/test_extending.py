@@ -145,7 +145,7 @@ def test_the_example_is_installed_and_moves_rows(installed: Path, tmp_path: Path
 
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
-    """Imports a module of the example; what it registers is forgotten afterwards."""
+    """Imports a module of the example; what it registers is removed afterwards."""
     load_types()
     monkeypatch.syspath_prepend(str(EXAMPLE))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)

@@ -1,4 +1,4 @@
-"""Asking Fabric's REST API whether a dropped table is gone, against the stand-in's status server."""
+"""Asking Fabric's REST API whether a dropped table is gone, against the emulator's status server."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_a_crowd_is_answered_and_a_scheduled_load_goes_by_it(tmp_path: Path, mon
             app.tick()
             (run,) = app.wait(app.runs)
             assert (run["requested_by"], run["status"], run["rows"]) == ("schedule", "success", 12)
-            # Whoever has begun nothing settles while three slices hold all places.
+            # Loads that have begun nothing end while three slices hold all places.
             list(pool.map(lambda load_id: app.http.post(f"/api/loads/{load_id}/cancel"), accepted))
             app.wait(lambda: len(app.runs(limit=100)) - 1 >= len(accepted) - 3)
         finally:
@@ -139,7 +139,7 @@ def test_a_cancelled_load_stops_at_its_commits_and_is_settled(app: App) -> None:
 
     def slow_down(entity: str, batch: int) -> None:
         if entity == "orders" and batch > 0:
-            # Ten thousand batches: minutes, if nobody stopped them.
+            # Ten thousand batches: minutes, unless they are stopped.
             reached.set()
             time.sleep(0.02)
 
@@ -178,7 +178,7 @@ def test_a_reload_that_is_cancelled_while_its_old_table_is_dropped_brings_the_ne
         assert (status["status"], status["entities"][0]["status"]) == ("cancel", "success")
         assert "was finished" in status["entities"][0]["message"]
         assert world.landed_files() == ["orders/00000000000000000001.parquet"]
-        # Nobody owns the table any more, so that the next load does not wait.
+        # The table has no owner any more, so that the next load does not wait.
         again = app.settled(app.start(entities=["orders"]))
         assert (again["status"], again["entities"][0].get("message", "")) == ("success", "")
         app.close()

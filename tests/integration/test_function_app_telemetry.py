@@ -1,4 +1,4 @@
-"""The deployed app tells a collector and a lineage receiver of a load, from the request to the journal."""
+"""The deployed app reports a load to a collector and a lineage receiver, from the request to the journal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.function_app import APP, SETTINGS, App
 from tests.unit.load_world import LoadWorld
 from tests.unit.telemetry_world import Receiver, wait_for_what_is_sent
 
-# The span of whoever asks for the load.
+# The span of the load's caller.
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 

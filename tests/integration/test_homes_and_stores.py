@@ -32,7 +32,7 @@ from tests.integration.mssql_server import ServerProcess
 from tests.integration.onelake_clients import ITEM, WORKSPACE
 from tests.integration.warehouse import Nobody
 
-# id, value; `MODIFIED` tells when each was changed.
+# id, value; `MODIFIED` has the time of each change.
 type Row = tuple[int, str]
 
 BEFORE: list[Row] = [(1, "one"), (2, "two"), (3, 'a "quote", and\na line'), (4, ""), (5, "fünf")]

@@ -1,4 +1,4 @@
-"""Keys that do not tell rows apart are found before anything of them lands, whoever has declared them."""
+"""Keys that repeat are found before any of their rows lands, wherever they were declared."""
 
 from __future__ import annotations
 

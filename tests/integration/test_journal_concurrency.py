@@ -35,7 +35,7 @@ def write(lake: Path, writer: int, start: Barrier) -> None:
 
 
 def fold_and_read(lake: Path, start: Barrier, stop: Event) -> None:
-    """Fold whatever there is, and see each row once at any moment."""
+    """Fold whatever there is, and see each row once at any time."""
     journal = Journal(LocalLake(lake), ROOT)
     start.wait(TIMEOUT_SECONDS)
     while not stop.is_set():

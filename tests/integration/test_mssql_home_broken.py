@@ -1,4 +1,4 @@
-"""A server, or what lies before it, that sends nonsense or half an answer: an error in time, and never a wrong row."""
+"""A server, or what lies before it, that sends nonsense or half a response: an error in time, and never a wrong row."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def test_a_server_that_takes_no_samples_is_asked_for_no_more_than_one(
 
 
 def keys(*values: str) -> str:
-    """A statement that answers with these keys, in this order."""
+    """A statement that returns these keys, in this order."""
     listed = ", ".join(f"({number}, {value})" for number, value in enumerate(values))
     return f"SELECT TOP (100) k FROM (VALUES {listed}) AS v (n, k) ORDER BY n"
 

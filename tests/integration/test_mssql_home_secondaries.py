@@ -39,7 +39,7 @@ def test_a_window_is_read_where_its_bound_was_taken_and_elsewhere_only_once_that
 ) -> None:
     with open_secondary(server, driver) as home:
         bound = home.high_water("n").value
-        # Deleted or not there yet: the connection that has shown the bound goes on.
+        # Deleted or not there yet: the connection that has shown the bound continues.
         server.run("DELETE FROM dbo.lagging WHERE n = 3")
         assert len(read_all(home, ReadWindow("n", None, bound))) == 2
     with open_secondary(server, driver) as other:

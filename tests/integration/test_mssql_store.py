@@ -1,5 +1,5 @@
-"""A SQL Server database as a store, over Microsoft's driver: crashes, lost answers, types, and errors that say what to
-do."""
+"""A SQL Server database as a store, over Microsoft's driver: crashes, lost responses, types, and errors that say what
+to do."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Died(BaseException):
 
 
 class MortalSession:
-    """A session of a process that dies before one of its statements, or loses the answer to one."""
+    """A session of a process that dies before one of its statements, or loses the response to one."""
 
     def __init__(self, session: Session, fate: Fate) -> None:
         self._session = session
@@ -68,7 +68,7 @@ class MortalSession:
 
 
 class Fate:
-    """When a process dies, and which answer it never gets: before its ``dies_before``-th statement that changes
+    """When a process dies, and which response it never gets: before its ``dies_before``-th statement that changes
     anything, and that to its ``loses_answer_to_commit``-th COMMIT; both counted from 1."""
 
     def __init__(self) -> None:
@@ -447,7 +447,7 @@ def test_a_row_takes_another_one_s_place_only_where_the_source_takes_their_keys_
     else:
         with pytest.raises(StoreError, match="Violation of PRIMARY KEY") as caught:
             land(table, later, key=("id",), told_apart=told_apart)
-        assert "a collation that tells them apart" in caught.value.hint
+        assert "a collation that distinguishes them" in caught.value.hint
     rows = server.run(f"SELECT v FROM dbo.{table.table_name}")[0]
     assert rows == [(2 if is_same else 1,)]
 

@@ -315,7 +315,7 @@ def test_a_delta_table_that_is_not_as_the_engine_makes_them_is_refused_with_the_
 ) -> None:  # fmt: skip
     warehouse = local(tmp_path, monkeypatch, "delta")
     warehouse.source.put(1)
-    warehouse.load()  # a table of ours, which somebody then writes anew in another way
+    warehouse.load()  # a table of ours, which is then rewritten in another way
     ours = CommitProperties(app_transactions=[Transaction("hygge-engine:orders_to_store.things", 10**8 + 1)])
     write_deltalake(
         str(warehouse.folder), rows, mode="overwrite", schema_mode="overwrite", commit_properties=ours, **options
@@ -380,7 +380,7 @@ def test_a_table_that_no_load_has_written_is_refused_and_stays(
     database: DatabaseWarehouse, run_type: RunType, died: bool
 ) -> None:
     database.source.put(1, 2)
-    if died:  # before it landed anything, and somebody made the table meanwhile
+    if died:  # before it landed anything, and the table was made meanwhile
         assert database.slice("first", run_type, watch=Dying()).status == "failed"
     execute(database, "CREATE TABLE things (id int, value varchar(20), modified int)")
     execute(database, "INSERT INTO things VALUES (7, 't', 0)")
@@ -450,7 +450,7 @@ THEIRS = [(7, "theirs", 0)]
 
 
 def put_in_place(database: DatabaseWarehouse, kind: str) -> None:
-    """Somebody's own table, with the columns of ours, under the name of ours."""
+    """A foreign table, with the columns of ours, under the name of ours."""
     columns = "id INTEGER NOT NULL, value TEXT, modified INTEGER, PRIMARY KEY (id)"
     if isinstance(database, MssqlWarehouse):
         columns = "id bigint NOT NULL PRIMARY KEY, value nvarchar(100), modified bigint"
@@ -462,7 +462,7 @@ def put_in_place(database: DatabaseWarehouse, kind: str) -> None:
 
 
 class PuttingInPlace(Watching):
-    """Lets somebody put a table in the place of ours while a load reads."""
+    """Puts a table in the place of ours while a load reads."""
 
     def __init__(self, database: DatabaseWarehouse) -> None:
         super().__init__()
@@ -732,10 +732,10 @@ def check_that_another_project_is_refused(warehouse: Warehouse) -> None:
         assert "hygge adopt" in refused.hint
     assert warehouse.rows() == rows
     rename(warehouse, "shop")
-    assert warehouse.run("shop again", "incremental").status == "done"  # the first project goes on as before
+    assert warehouse.run("shop again", "incremental").status == "done"  # the first project continues as before
     rename(warehouse, "market")
     adoption = hand_over(warehouse)
-    assert "go on where" in adoption.then
+    assert "continue where" in adoption.then
     adoption.confirm()
     with pytest.raises(LandingBroken, match="already"):
         hand_over(warehouse)
@@ -824,7 +824,7 @@ def test_a_project_of_another_name_or_source_is_told_by_every_command(tmp_path: 
         assert "'shop'" in said
         assert str(first / "in/orders.csv") in said.replace("\n", "")
     assert landed() == before
-    # A copy of the project is the same project; where its rows come from elsewhere, that is told.
+    # A copy of the project is the same project; where its rows come from elsewhere, that is reported.
     project(second, store.format(shared))
     code, said = hygge(second, "plan")
     assert code == 0

@@ -1,4 +1,4 @@
-"""The lake, and a whole load, on a service that is not ours: the DFS REST API as documented, and nothing beyond."""
+"""The lake, and a whole load, on a foreign service: the DFS REST API as documented, and nothing beyond."""
 
 from __future__ import annotations
 

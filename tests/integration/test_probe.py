@@ -1,4 +1,4 @@
-"""`hygge probe` on stand-ins that answer as is assumed, and on those whose switches play other answers."""
+"""`hygge probe` on emulators that respond as is assumed, and on those whose switches play other responses."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tests.integration.mssql_server import ServerProcess, stand_in_only
 SECRET = "No-such-password!2025"
 
 
-@stand_in_only("the tests of somebody's server have logged in already")
+@stand_in_only("the tests of a real server have logged in already")
 def test_nothing_is_tested_on_a_server_that_lets_nobody_in(mssql_server: ServerProcess) -> None:
     given = {
         "TEST_SQL_SERVER": mssql_server.address,

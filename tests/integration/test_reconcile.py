@@ -1,5 +1,5 @@
-"""Source against destination, for every store that can be read back: equal after a load, and what somebody has changed
-since is named."""
+"""Source against destination, for every store that can be read back: equal after a load, and what has changed since is
+named."""
 
 from __future__ import annotations
 

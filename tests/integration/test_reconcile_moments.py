@@ -1,4 +1,4 @@
-"""A verdict rests on one moment: whoever writes while rows are compared, what is no difference is never called one."""
+"""A verdict holds for one point in time: writes while rows are compared never make a false difference."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def lake(module_lake: OneLake) -> OneLake:
 
 
 class Moments:
-    """Every moment before a request that a lake answers, in their order: what comes after one comes before the next."""
+    """Every point before a request that a lake serves, in their order: what comes after one comes before the next."""
 
     def __init__(self, lake: OneLake, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
@@ -50,7 +50,7 @@ class Moments:
 
     @contextmanager
     def each(self, act: Callable[[int], None]) -> Iterator[None]:
-        """Call ``act`` with the number of each moment."""
+        """Call ``act`` with the number of each point."""
         self.count = 0
         self._act = act
         try:
@@ -65,7 +65,7 @@ def moments(lake: OneLake, monkeypatch: pytest.MonkeyPatch) -> Moments:
 
 
 def mirrored(lake: OneLake, directory: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> MirroredPlace:
-    """A mirrored table that nobody has read or written."""
+    """A mirrored table that was never read or written."""
     directory.mkdir(exist_ok=True)
     store = {"type": "open_mirroring", "account_url": lake.url, "credential": "account_key", **lake.credential}
     warehouse = SomeWarehouse(directory, monkeypatch, name, store | {"filesystem": WORKSPACE, "mirror_name": ITEM})

@@ -52,7 +52,7 @@ def decimals(precision: int, scale: int) -> st.SearchStrategy[Decimal]:
     return st.integers(-limit, limit).map(lambda digits: Decimal(digits).scaleb(-scale, EXACT))
 
 
-# Of moments SQL Server and Python know the same years; text has no NUL, which CSV has no place for.
+# SQL Server and Python have the same years in timestamps; text has no NUL, which CSV has no place for.
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "flag": st.booleans(),

@@ -157,7 +157,7 @@ def read_parquet(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_csv(folder: Path) -> list[dict[str, Any]]:
-    """With what is quoted told from NULL, which Python's own reader does not."""
+    """With what is quoted distinguished from NULL, which Python's own reader does not."""
     (path,) = folder.glob("*.csv")
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file, quoting=csv.QUOTE_NOTNULL))

@@ -1,4 +1,4 @@
-"""Places that nobody answers at: told within seconds, asked once, and no reason to leave out what can be reached."""
+"""Places that do not respond: reported within seconds, tried once, and no reason to leave out what can be reached."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if "proxy" not in
 
 
 class Silent:
-    """Listens on a port and says nothing, once ``answers`` connections have had an answer of HTTP; or hangs up."""
+    """Listens on a port and says nothing, once ``answers`` connections have had an HTTP response; or hangs up."""
 
     def __init__(self, answers: int = 0, *, hangs_up: bool = False) -> None:
         self._answers = answers
@@ -186,11 +186,11 @@ def test_a_place_that_accepts_and_says_nothing_is_given_up(tmp_path: Path) -> No
         write_project(tmp_path, f"http://127.0.0.1:{lake.port}")
         planned = hygge(tmp_path, "plan", "--flow", "lake0")
         assert (planned.returncode, len(lake.connections)) == (1, 1)
-    assert "no answer" in planned.stdout
+    assert "no response" in planned.stdout
 
 
 def write_source(directory: Path, server: str) -> None:
-    """Two tables of a server that nobody waits for longer than a second, and a file beside them."""
+    """Two tables of a server that is waited for no longer than a second, and a file beside them."""
     write_project(directory, "", 0)
     login = "database: d, auth: sql, username: u, password: p, login_timeout_seconds: 1"
     (directory / "hygge.yml").write_text(
@@ -265,7 +265,7 @@ def test_ctrl_c_ends_a_load_that_waits_for_somebody_silent(tmp_path: Path, signa
             text=True,
         )
         assert lake.asked.wait(_SOON_SECONDS)
-        while not list(tmp_path.rglob("begun.json")):  # the flow whose journal answers has begun, too
+        while not list(tmp_path.rglob("begun.json")):  # the flow whose journal responds has begun, too
             assert load.poll() is None
             time.sleep(0.05)
         assert load.stderr is not None
@@ -336,15 +336,15 @@ def test_a_silent_server_is_waited_for_by_one_and_not_by_all(monkeypatch: pytest
             sessions.open_session(connection)
         waited = len(server.connections)
         for _ in range(100):
-            with pytest.raises(HomeUnavailable, match=rf"127\.0\.0\.1,{server.port} said nothing to a login") as told:
+            with pytest.raises(HomeUnavailable, match=rf"127\.0\.0\.1,{server.port} sent nothing to a login") as told:
                 sessions.open_session(connection)
             assert told.value.transient
             assert 0 < (told.value.retry_after_seconds or 0) <= silence.REMEMBERED_SECONDS
         assert len(server.connections) == waited
         monkeypatch.setattr(silence, "REMEMBERED_SECONDS", 0.0)
         with silence.silent_servers.ask(connection.address, 1.0), pytest.raises(HomeUnavailable):
-            sessions.open_session(connection)  # while somebody asks it again
-    for _ in range(2):  # that it is asked again, and that nobody is there, are answers
+            sessions.open_session(connection)  # while a connection tries it again
+    for _ in range(2):  # a further try, and a refusal, count as responses
         with pytest.raises(HomeUnavailable) as told:
             sessions.open_session(connection)
-        assert "said nothing" not in str(told.value)
+        assert "sent nothing" not in str(told.value)

@@ -1,4 +1,5 @@
-"""A row that cannot be read is told by its place: no error, and so no journal and no answer, shows what is in it."""
+"""A row that cannot be read is reported by its place: no error, and so no journal and no response, shows what is in
+it."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Nobody:
 
 
 class Watching:
-    """Cancels before a batch, where it is told to."""
+    """Cancels before a batch, where requested."""
 
     def __init__(self, cancel_after: int | None = None) -> None:
         self._left = cancel_after
@@ -98,7 +98,7 @@ class Warehouse(ABC):
         return load(self.directory / "project", hygge=self.hygge, flow=text + self.more)
 
     def project_changed(self) -> None:
-        """Let later loads read `hygge`, `more` and the store's settings anew."""
+        """Let later loads read `hygge`, `more` and the store's settings again."""
         self._projects.clear()
 
     def settle_in(self, table_name: str) -> None:

@@ -15,7 +15,7 @@ PARTS = 5
 
 
 class Figures:
-    """Levels by name, each at a moment (seconds), and times that requests took."""
+    """Levels by name, each at a time (seconds), and times that requests took."""
 
     def __init__(self) -> None:
         self._levels: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)

@@ -106,7 +106,7 @@ class Soak:
         self._stack.close()
 
     def run(self, seconds: float, say: Callable[[str], None]) -> None:
-        """Let things happen for so long; ``say`` is told now and then how it comes along."""
+        """Let things happen for a time; ``say`` receives the progress now and then."""
         self._began = time.monotonic()
         self._fail_now_and_then()
         sampled = said = -SAMPLE_SECONDS
@@ -185,7 +185,7 @@ class Soak:
             **self._site.variables,
             "HYGGE_PROJECT": str(self._site.project),
             "HYGGE_SCHEDULE": NEVER,
-            "AzureFunctionsJobHost__logging__logLevel__default": "None",  # the journal tells of all that matters
+            "AzureFunctionsJobHost__logging__logLevel__default": "None",  # the journal has all that matters
             "PYTHONWARNINGS": "ignore",
         }
         host = FunctionsHost(REPOSITORY, self._directory / "functions", settings=settings, worker="process")
@@ -229,7 +229,7 @@ class Soak:
         self._source.run(f"INSERT INTO dbo.{table} VALUES {values}")
 
     def _moment(self) -> str:
-        """Later than every moment before it."""
+        """Later than every time before it."""
         self._clock += 1
         return f"DATEADD(millisecond, {self._clock}, CAST('2024-01-01' AS datetime2(3)))"
 
@@ -328,7 +328,7 @@ class Soak:
                 yield f"{table} is not its source: lacks {sorted(lost - extra)[:9]}, has {sorted(extra - lost)[:9]}"
 
     def _check_journal(self) -> Iterator[str]:
-        """Every entity run once, one for each load that settled, and the mirror tells the same."""
+        """Every entity run once, one for each load that ended, and the mirror has the same."""
         rows = {row["entity_run_id"]: row for row in self._site.journal() if "entity_run_id" in row and "status" in row}
         told = {row["coordinator_run_id"] for row in rows.values()}
         if missing := [
@@ -360,6 +360,6 @@ class Soak:
 
 
 def _milliseconds(moment: str) -> str:
-    """An ISO 8601 moment to the millisecond, however many digits it was told with."""
+    """An ISO 8601 timestamp to the millisecond, however many digits it was given with."""
     head, _, digits = moment.partition(".")
     return f"{head}.{digits.ljust(3, '0')[:3]}"

@@ -1,1 +1,1 @@
-"""What tests of several modules share: worlds, stand-ins and recorders. No test is in here."""
+"""What tests of several modules share: worlds, emulators and recorders. No test is in here."""

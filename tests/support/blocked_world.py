@@ -1,4 +1,4 @@
-"""A table whose open load cannot go on."""
+"""A table whose open load cannot continue."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class BlockedWorld(World):
 
 
 def finish(world: BlockedWorld, load_id: str, run_type: RunType, window: tuple[str, str] = ("", "")) -> SliceResult:
-    """A load by somebody else, long after the one before was heard of last."""
+    """Another load, long after the last sign of the one before."""
     lake = world.new_lake()
     lake.shift = timedelta(minutes=10 * next(world.hours))
     for attempt in range(1, 30):

@@ -519,7 +519,7 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
     "an address with a path": (
         flow(".microsoft.com", ".microsoft.com/11111111-1111-1111-1111-111111111111"), (FLOW_FILE, 10), ["filesystem"]
     ),
-    "a key that nobody uses": (
+    "an unused key": (
         flow("  key_", "  account_key: aGFsbG8=\n  key_"), (FLOW_FILE, 13), ["write credential: account_key"]
     ),
     "a credential without its secret": (
@@ -573,7 +573,7 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
     "a batch file's variable": (hygge('"${SHOP_PASSWORD}"', '"%PASS%"'), ("hygge.yml", 9), ["`${PASS}`"]),
     "a template's variable": (flow("shop_db", "{{DB}}"), (FLOW_FILE, 6), ["`${NAME}`"]),
     "half a default": (flow("shop_db", "${DB:shop_db}"), (FLOW_FILE, 6), ["`${NAME:-default}`"]),
-    "a variable that nobody sets": (flow("shop_db", "${DB}"), (FLOW_FILE, 6), ["`DB`", "local.settings.json"]),
+    "an unset variable": (flow("shop_db", "${DB}"), (FLOW_FILE, 6), ["`DB`", "local.settings.json"]),
     "local settings without Values": (
         {"local.settings.json": b'{"values": {"SHOP_DB": "x"}}', **flow("shop_db", "${SHOP_DB}")},
         (FLOW_FILE, 6),

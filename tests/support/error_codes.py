@@ -13,7 +13,7 @@ from hygge_engine.errors import HyggeError
 
 REPOSITORY = Path(__file__).parents[2]
 
-# Codes in answers and journals that no class stands for: as they are written in the engine's source.
+# Codes in responses and journals without a class: as they are written in the engine's source.
 _CODE_IN_SOURCE = re.compile(r"""(?:"error": |code=|^UNEXPECTED = )"(?P<code>[a-z]+\.[a-z_]+)\"""", re.MULTILINE)
 
 

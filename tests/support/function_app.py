@@ -1,4 +1,4 @@
-"""The Function app in the Functions host stand-in."""
+"""The Function app in the emulated Functions host."""
 
 from __future__ import annotations
 

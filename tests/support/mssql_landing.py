@@ -1,4 +1,4 @@
-"""A project that lands tables of the SQL Server stand-in."""
+"""A project that lands tables of the SQL Server emulator."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Landing:
         database: str = DATABASE,
         **flow: Any,
     ) -> None:
-        """Describe the flow anew."""
+        """Describe the flow again."""
         connection = {"type": "mssql", "server": self._server.address, "database": database, **ADMINISTRATOR}
         connection |= {"driver": driver, "pool_size": pool_size}
         home = {"type": "mssql", "connection": "source", "table": "dbo.{entity}", **home}

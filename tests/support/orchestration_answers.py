@@ -1,4 +1,4 @@
-"""What activities answer, for tests of the orchestrator."""
+"""What activities return, for tests of the orchestrator."""
 
 from __future__ import annotations
 

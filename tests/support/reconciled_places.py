@@ -28,7 +28,7 @@ type Rows = list[dict[str, Any]]
 
 
 class ReconciledPlace:
-    """A destination whose rows somebody else can change."""
+    """A destination whose rows can be changed from outside."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self.warehouse = warehouse
@@ -48,7 +48,7 @@ class ReconciledPlace:
 
 
 class FilesPlace(ReconciledPlace):
-    """Files in ``folder``, written anew by another library."""
+    """Files in ``folder``, rewritten by another library."""
 
     def __init__(self, warehouse: Warehouse, folder: Path, format_: str) -> None:
         super().__init__(warehouse)

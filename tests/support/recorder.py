@@ -1,4 +1,4 @@
-"""An observer that remembers what it was told of a load."""
+"""An observer that records what it receives of a load."""
 
 from __future__ import annotations
 

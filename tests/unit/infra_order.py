@@ -22,7 +22,7 @@ TERRAFORM_ENDPOINTS = ("blob", "queue", "table", "vault", "scheduler", "monitor"
 
 ORDERS = [
     Order(
-        "a host that starts before it may read its storage fails until somebody restarts it",
+        "a host that starts before it may read its storage fails until it is restarted",
         *("app", ("access", "storage")),
         "azapi_resource.app",
         (

@@ -48,7 +48,7 @@ class Resource:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What tells it from the others; role assignments by who gets what where."""
+        """What identifies it; role assignments by who gets what where."""
         if self.type == "Microsoft.Authorization/roleAssignments":
             properties = self.body["properties"]
             return self.type, f"{properties['principalId']} {properties['roleDefinitionId']}", self.scope

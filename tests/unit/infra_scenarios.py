@@ -92,7 +92,7 @@ BICEP_ONLY = {"recoverKeyVault": "the provider azurerm brings back a deleted vau
 
 # What would be deployed and not work: the parameters, and what the refusal names.
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "an app that nobody reaches": ({"publicApi": False}, "publicApi"),
+    "an unreachable app": ({"publicApi": False}, "publicApi"),
     "an endpoint without a network": ({"sqlServerResourceId": SQL_SERVER_ID}, "sqlServerResourceId"),
     "secrets without a vault": ({"secretSettings": {"SQL_PASSWORD": "x"}}, "secretSettings"),
     "a firewall that keeps out the app": ({"dataAllowList": ["203.0.113.7"]}, "dataAllowList"),

@@ -19,7 +19,7 @@ from hygge_engine.orchestration.load import load
 
 START = datetime(2024, 5, 1, 6, 0, tzinfo=UTC)
 
-# What an activity does: seconds it takes, and its answer or the exception it ends with.
+# What an activity does: seconds it takes, and its result or the exception it ends with.
 Script = Callable[[str, dict[str, Any]], tuple[float, dict[str, Any] | Exception]]
 
 
@@ -100,7 +100,7 @@ class Host:
         self._begin_history()
 
     def _begin_history(self) -> None:
-        """Begin anew, as at the start and after `continue_as_new`: what was under way is forgotten."""
+        """Restart, as at the start and after `continue_as_new`: what was under way is dropped."""
         self.histories += 1
         self._history: list[tuple[datetime, str, int, Any]] = []
         self._inbox = [item for item in self._inbox if item[2] == "event"]
@@ -178,11 +178,11 @@ class Host:
             self._deliver(now + timedelta(seconds=seconds), "activity", task.number, value)
 
     def flows(self) -> list[Run]:
-        """The slices that ran, but for those that only let go of a table."""
+        """The slices that ran, but for those that only release a table."""
         return [run for run in self.runs if run.name == "run_flow" and not run.input["closing"]]
 
     def closings(self) -> list[Run]:
-        """The slices that only let go of a table."""
+        """The slices that only release a table."""
         return [run for run in self.runs if run.name == "run_flow" and run.input["closing"]]
 
     def most_at_once(self, runs: list[Run]) -> int:

@@ -29,7 +29,7 @@ def wait_for_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Machine:
-    """What one process tells: spans and measurements, kept in memory."""
+    """What one process reports: spans and measurements, kept in memory."""
 
     def __init__(self) -> None:
         self._spans = InMemorySpanExporter()
@@ -65,7 +65,7 @@ class Request:
 
 @dataclass
 class Receiver:
-    """An HTTP server that remembers what is posted. ``answer`` gives the status of each answer, and may wait."""
+    """An HTTP server that records what is posted. ``answer`` gives the status of each response, and may wait."""
 
     answer: Callable[[], int] = lambda: 200
     requests: list[Request] = field(default_factory=list)

@@ -1,5 +1,5 @@
 """One secret under a harmless name, in every key that there is, and in projects that are broken in every known way: no
-error, no answer, no command and no log line shows it."""
+error, no response, no command and no log line shows it."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_no_key_shows_the_password(tmp_path: Path, form: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS[:2])
 def test_no_error_shows_what_a_variable_holds(tmp_path: Path, form: str) -> None:
-    """Nobody knows that it is a secret: no key for secrets has it, and its name is harmless."""
+    """Nothing shows that it is a secret: no key for secrets has it, and its name is harmless."""
     for number, (section, kind, key) in enumerate(KEYS):
         forget_everything()
         told = told_by(write_project(tmp_path / str(number), **with_key(section, kind, key, form, hygge=HYGGE)))

@@ -1,5 +1,5 @@
-"""Whatever text a load carries, its end is written down: in the journal, its mirror, answers, traces, lineage, and on a
-terminal."""
+"""Whatever text a load carries, its end is written down: in the journal, its mirror, responses, traces, lineage, and on
+a terminal."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Remembered:
         return {row["coordinator_run_id"]: row for path in files for row in pl.read_parquet(path).to_dicts()}
 
     def documents(self, request: LoadRequest, summary: Mapping[str, Any]) -> list[Any]:
-        """All that is said of a load in JSON: rows, mirrored rows, answers, attributes of spans, lineage."""
+        """All that is said of a load in JSON: rows, mirrored rows, responses, attributes of spans, lineage."""
         load_id = str(request.coordinator_run_id)
         self.telemetry.flush()
         said: list[Any] = [self.row(load_id), self.mirrored()[load_id], self.mirrored("loads")[load_id]]

@@ -552,7 +552,7 @@ def test_compact_folds_and_takes_out_what_is_old_at_once(world: LoadWorld) -> No
     [
         (0.5, True, 9.0, 0, False, False),
         (9.0, False, 0.0, 2, True, False),  # a source or lake that rows wait for
-        (9.0, False, 9.0, 0, True, False),  # nobody is there who could remember
+        (9.0, False, 9.0, 0, True, False),  # there is no journal that could record it
         (9.0, True, 0.0, 0, False, True),  # a slow machine, or a slow lake
         (9.0, True, 9.0, 0, True, False),  # a lake that is gone
         (99.0, True, 0.0, 0, True, False),  # one that says something to every question but ours

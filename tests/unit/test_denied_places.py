@@ -1,4 +1,5 @@
-"""What the operating system does not show, of a lake or of a project, is told by its place, and ends nothing else."""
+"""What the operating system does not show, of a lake or of a project, is reported with its place, and ends nothing
+else."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_hundreds_may_wait_while_a_server_takes_nobody(server: str, tmp_path: Pa
         stack.callback(go_on.set)
         for _ in range(300):
             stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
-    gc.collect()  # A connection that the server has left open is told of here, and not in a test that comes later.
+    gc.collect()  # A connection that the server has left open is reported here, and not in a test that comes later.
 
 
 def test_no_server_listens_beyond_this_machine() -> None:

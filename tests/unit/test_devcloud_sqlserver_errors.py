@@ -1,4 +1,4 @@
-"""The table of the SQL Server stand-in's errors, and the places that raise them."""
+"""The table of the SQL Server emulator's errors, and the places that raise them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What README and docs tell people to type and to write: it parses, it validates, and links lead somewhere."""
+"""What README and docs have people type and write: it parses, it validates, and links lead somewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is found in rows that stream by, what is told about them, and what is refused before the first."""
+"""What is found in rows that stream by, what is reported about them, and what is refused before the first."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Text that commands a terminal, forges a line or hides itself, through every door that leads to somebody's eyes: what
-a server answers, what a file says, what is asked for."""
+"""Text that commands a terminal, forges a line or hides itself, through every door that leads to a reader: a server's
+response, a file, a request."""
 
 from __future__ import annotations
 

@@ -182,13 +182,13 @@ def test_what_is_shown_and_what_is_deployed_come_of_the_same_script(path: str) -
     assert "az deployment" not in text
 
 
-# What Azure answers, as oddly as it writes names.
+# What Azure returns, as oddly as it writes names.
 OUTPUTS = """*show*) echo '{"azurE_FUNCTION_APP_NAME": {"value": "the-app"},
 "aZURE_RESOURCE_GROUP": {"value": "the-group"}, "AZURE_FUNCTION_APP_URL": {"value": "https://app.example.com"}}';;"""
 
 
 def run_deploy(tmp_path: Path, az: str, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """deploy.sh with a stand-in for the Azure CLI, a shell script."""
+    """deploy.sh with a fake Azure CLI, a shell script."""
     tool = tmp_path / "az"
     tool.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/az.seen\n{az}\n')
     tool.chmod(0o755)
@@ -310,7 +310,7 @@ def test_deploy_sh_can_show_and_change_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (call,) = (tmp_path / "az.seen").read_text().splitlines()
     assert call.startswith("deployment sub what-if --name hygge-shop")
-    # Otherwise whoever asks must be allowed to do all that would be done.
+    # Otherwise the caller must be allowed to do all that would be done.
     assert call.endswith("--validation-level ProviderNoRbac")
     assert run_deploy(tmp_path, "true", "--whatif").returncode == 2
 
@@ -433,7 +433,7 @@ def test_a_package_and_its_token_travel_by_tls_only(tmp_path: Path) -> None:
 
 
 def test_deploy_sh_can_build_here_for_the_platform(tmp_path: Path) -> None:
-    # A stand-in for pip, which notes what it is asked for and installs one file.
+    # A fake pip, which records its arguments and installs one file.
     (tmp_path / "modules/pip").mkdir(parents=True)
     (tmp_path / "modules/pip/__main__.py").write_text(
         "import pathlib, sys\n"
@@ -454,7 +454,7 @@ def test_deploy_sh_can_build_here_for_the_platform(tmp_path: Path) -> None:
     assert "--platform manylinux" in asked
     assert "--only-binary :all:" in asked
     assert "--ignore-requires-python" in asked
-    # The Azure CLI has Python apps built whatever it is told.
+    # The Azure CLI has Python apps built whatever its options.
     assert "config-zip" not in (tmp_path / "az.seen").read_text()
     with zipfile.ZipFile(io.BytesIO(site.package)) as package:
         assert set(package.namelist()) == {*files_to_deploy(), ".python_packages/lib/site-packages/module.py"}

@@ -1,4 +1,4 @@
-"""The scripts of infra/scripts, run as a person runs them, against a stand-in for Fabric's REST API."""
+"""The scripts of infra/scripts, run as a person runs them, against an emulator of Fabric's REST API."""
 
 from __future__ import annotations
 

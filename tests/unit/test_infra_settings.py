@@ -347,7 +347,7 @@ def test_who_is_on_a_list_is_let_in_and_nobody_else(scenario: str) -> None:
             assert site["scmIpSecurityRestrictionsDefaultAction"] == "Deny"
             assert let_in(site["scmIpSecurityRestrictions"])[0] == "203.0.113.7/32"
             assert len(site["scmIpSecurityRestrictions"]) == len(given["deployAllowList"])
-            # Whoever publishes looks at /admin/host/status afterwards.
+            # A publisher checks /admin/host/status afterwards.
             callers = let_in(site["ipSecurityRestrictions"])
             listed = given.get("apiAllowList", [])
             assert callers == (listed + let_in(site["scmIpSecurityRestrictions"]) if listed else [])

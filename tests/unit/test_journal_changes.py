@@ -1,4 +1,4 @@
-"""A mirror that is only ever told the differences always equals the journal."""
+"""A mirror that only ever gets the differences always equals the journal."""
 
 from __future__ import annotations
 

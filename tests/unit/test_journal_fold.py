@@ -192,7 +192,7 @@ def test_a_journal_that_is_folded_while_it_is_looked_at_is_looked_at_again(
 def test_the_oldest_loads_are_retired_whole(journal: Journal) -> None:
     fill(journal, range(6))
     journal.fold(after_loads=1)
-    # Load 2's first entity finished before that moment, its second did not.
+    # Load 2's first entity finished before that time, its second did not.
     assert journal.retire(EPOCH + timedelta(hours=2, seconds=45)) == 4
     assert identifiers(journal) == expected(range(2, 6))
     assert journal.retire(EPOCH + timedelta(hours=2, seconds=45)) == 0
@@ -287,7 +287,7 @@ def test_whatever_happens_in_between_no_row_is_lost_or_doubled(
         journal.fold(after_loads=1)
         assert sorted(canonical_identifiers(lake)) == left, (at, after)
         if outer == "read":
-            # Whoever reads while others write sees every row that neither comes nor goes, once.
+            # A reader during writes sees every row that neither comes nor goes, once.
             assert len(found) == len(set(found))
             assert set(found) >= set(expected(range(1, 5))), (at, after)
 
@@ -311,7 +311,7 @@ def test_whoever_is_killed_can_be_repeated(prepared: Path, tmp_path: Path, name:
 
 
 def test_a_fold_that_always_comes_second_leaves_the_rest_to_the_others(journal: Journal, lake: LocalLake) -> None:
-    """Somebody folds one load after another, each time just before our own fold is written."""
+    """Another process folds one load after another, each time just before our own fold is written."""
 
     class Busy(LocalLake):
         turn = 0

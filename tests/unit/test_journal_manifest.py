@@ -122,7 +122,7 @@ def test_a_version_whose_answer_was_lost_is_recognised(lake: LocalLake) -> None:
 
 def test_a_version_that_cannot_be_written_is_an_error(lake: LocalLake, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **conditions: object) -> str:
-        raise LakeConditionNotMet("Somebody else was faster.", status=412)
+        raise LakeConditionNotMet("Another writer was faster.", status=412)
 
     monkeypatch.setattr(LocalLake, "put", refuse)
     with pytest.raises(JournalError, match=r"dbo\.planes could not be written"):

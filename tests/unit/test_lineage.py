@@ -1,4 +1,4 @@
-"""Lineage: what a receiver of OpenLineage events is told of a load, and what it can do to one: nothing."""
+"""Lineage: what a receiver of OpenLineage events gets of a load, and what it can do to one: nothing."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_receiver_is_told_of_the_begin_and_the_end_of_every_table(world: LoadW
     assert failed["run"]["facets"]["errorMessage"]["message"] == "there is no table"
     parents = {event["run"]["facets"]["parent"]["run"]["runId"] for event in events}
     assert parents == {load_run_id("c1")}
-    # Every facet says who made it and by which schema; nothing but names and numbers is told.
+    # Every facet says who made it and by which schema; nothing but names and numbers is sent.
     text = json.dumps(events)
     assert "correct horse" not in text
     assert "reader" not in text
@@ -148,7 +148,7 @@ def test_an_address_that_may_not_be_used_is_refused_without_showing_a_key(
     with pytest.raises(LineageRefused, match=says):
         lineage_settings(environment)
 
-    # The process goes on, without lineage.
+    # The process continues, without lineage.
     telemetry_from(environment)
     assert says in caplog.text
     assert "hunter2" not in caplog.text

@@ -163,7 +163,7 @@ def test_a_deleted_folder_is_gone_at_once_and_swept_later(lake: LocalLake, tmp_p
     inode = left_behind.stat().st_ino
     lake.delete_directory("table")
     (shell,) = (tmp_path / "lake" / WORK_FOLDER).rglob(left_behind.name)
-    assert (list(shell.iterdir()), shell.stat().st_ino) == ([], inode)  # whoever holds its etag finds nothing else
+    assert (list(shell.iterdir()), shell.stat().st_ino) == ([], inode)  # a holder of its etag finds nothing else
     yesterday = shell.parent.rename(shell.parent.with_name("yesterday"))
     os.utime(yesterday, (0, 0))
     lake.put("table/1", b"1")

@@ -120,7 +120,7 @@ def test_a_secret_is_found_in_any_two_escapes(outer: Callable[[str], str]) -> No
         ("abcd", "(abcd) xabcd abcdx", f"({MASK}) xabcd abcdx"),
         ("abcdefg", b"abcdefg".hex(), b"abcdefg".hex()),
         ("abcdefgh", f"xabcdefghx {b'abcdefgh'.hex()}", f"x{MASK}x {MASK}"),
-        # A line of a secret is one; a secret that somebody has broken into lines is not found.
+        # A line of a secret is one; a secret that was broken into lines is not found.
         ("abcdefgh\nijklmnop", "ijklmnop", MASK),
         ("abcdefgh", "abcd\nefgh", "abcd\nefgh"),
         # Whichever characters are escaped, also within another kind of escape; not in three, nor Base64 of Base64.

@@ -1,4 +1,4 @@
-"""What is made of a catalogue that tells of graphs, masks and encryption, or of little: a server of canned answers."""
+"""What is made of a catalogue with graphs, masks and encryption, or with little: a server of canned responses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY = (1, False, False, "id")
 
 
 class Server:
-    """Answers a catalogue's questions, as far as its columns of sys.columns reach."""
+    """Responds to catalogue queries, as far as its columns of sys.columns reach."""
 
     def __init__(
         self,

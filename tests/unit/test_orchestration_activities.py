@@ -39,7 +39,7 @@ def task(planned: dict[str, Any], entity: str = "orders", attempt: int = 1) -> d
 
 
 def outcome(planned: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    """What `settle_load` is given where every entity's last answer is this one."""
+    """What `settle_load` is given where every entity's last result is this one."""
     results = [
         {**answer, **{key: each[key] for key in ("flow", "entity", "entity_run_id", "run_type")}}
         | {"started": "", "attempts": 1}

@@ -1,4 +1,4 @@
-"""What a load tells the log, and that the queries of infra/monitoring ask for what it tells."""
+"""What a load writes to the log, and that the queries of infra/monitoring match it."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def host(
 
 
 def settled(host_: Host) -> list[dict[str, Any]]:
-    """What the last `settle_load` was given, one answer per entity."""
+    """What the last `settle_load` was given, one result per entity."""
     results: list[dict[str, Any]] = [run for run in host_.runs if run.name == "settle_load"][-1].input["results"]
     return results
 
@@ -74,7 +74,7 @@ def test_every_entity_runs_once_and_the_summary_counts_the_rows() -> None:
 
 
 def test_the_window_slides_as_soon_as_one_entity_ends() -> None:
-    # One slow table must hold up nobody: the others pass by it, three at a time.
+    # One slow table must hold up no other: they pass by it, three at a time.
     load = host(lambda task: (100.0 if task["entity"] == "e0" else 2.0, done()), plan(61, concurrency=4))
     load.run()
     assert load.most_at_once(load.flows()) == 4
@@ -362,7 +362,7 @@ def test_cancelling_does_not_wait_for_the_pauses_of_failed_entities() -> None:
 
 
 def after(seconds: float) -> str:
-    """A moment of the load, as ``not_before`` has it."""
+    """A time of the load, as ``not_before`` has it."""
     return (START + timedelta(seconds=seconds)).isoformat()
 
 
@@ -529,7 +529,7 @@ def test_custom_status_counts_what_runs_waits_and_is_to_come() -> None:
 def test_many_failing_entities_share_one_timer() -> None:
     load = host(lambda task: (1.0, transient(30.0) if task["attempt"] == 1 else done()), plan(60, concurrency=60))
     load.run()
-    # Plan, 60 answers twice, the timer, settling, and no more than a timer per thing started beside others.
+    # Plan, 60 results twice, the timer, settling, and no more than a timer per thing started beside others.
     assert load.episodes < 4 * 60
 
 

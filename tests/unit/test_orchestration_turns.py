@@ -46,7 +46,7 @@ def test_nobody_begins_before_the_schedule_with_a_table_that_it_waits_for() -> N
         pass
     turns.record_result("load-1", STOCK, busy=True)  # another's wish counts nothing
     turns.record_result(SCHEDULED, ORDERS, busy=True)
-    for table, expected in ((ORDERS, False), (STOCK, True), (None, True)):  # None: it has begun and goes on
+    for table, expected in ((ORDERS, False), (STOCK, True), (None, True)):  # None: it has begun and continues
         with turns.take("load-2", table, connection="shop") as taken:
             assert taken is expected, table
     turns.record_result(SCHEDULED, ORDERS, busy=False)
@@ -79,7 +79,7 @@ def test_a_source_that_has_places_gets_no_more_before_one_that_has_none() -> Non
         with turns.take("load", connection="shop") as first:
             assert first
             assert not takes("hangs")
-        assert takes("hangs")  # nobody else waits
+        assert takes("hangs")  # no other load waits
 
 
 def test_a_scheduled_load_that_is_heard_of_no_more_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_the_places_are_those_of_the_host(tmp_path: Path) -> None:
 
 
 class Waiting:
-    """A script whose activities wait for their turn so many times before each answer."""
+    """A script whose activities wait for their turn a number of times before each result."""
 
     def __init__(self, times: int) -> None:
         self.times = times

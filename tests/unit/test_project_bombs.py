@@ -85,7 +85,7 @@ PLACES = {
     "a value that lands": FLOW + 'polish: { constants: { a: "b?" } }\n',
     "a default": FLOW + 'polish: { constants: { a: "${NO_SUCH:-b?}" } }\n',
     "a column": FLOW.replace("modified_at", '"m?"'),
-    "a key that nobody knows": FLOW + '"x?": 1\n',
+    "an unknown key": FLOW + '"x?": 1\n',
 }
 
 

@@ -180,7 +180,7 @@ def test_an_unresolved_key_vault_reference_is_no_password(tmp_path: Path) -> Non
 
 
 def test_one_broken_section_does_not_accuse_the_others(tmp_path: Path) -> None:
-    # Without connections nobody can say that the flow's connection does not exist.
+    # Without connections it is unknown whether the flow's connection exists.
     (problem,) = find_problems(tmp_path, hygge="name: shop\nconnections: [\n")
     assert problem.file == "hygge.yml"
 

@@ -1,4 +1,4 @@
-"""Whatever value stands at whatever key: what is wrong with it is told in the words of those who write the files."""
+"""Whatever value is at whatever key: its fault is reported in the words of those who write the files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hygge_engine.project.models.documents import FlowDocument, ProjectDocument
 from hygge_engine.project.models.project import OPTIONAL_SECTIONS
 from hygge_engine.project.models.settings import CONNECTIONS, HOMES, STORES, Settings, load_types
 
-# Pydantic's and Python's, which nobody has written into a file.
+# Pydantic's and Python's, which are in no file.
 FOREIGN_WORDS = re.compile(
     r"Input should|Value error|pydantic|constrained|literal\[|union|tuple|\bdict\b|\bstr\b|\bint\b|NoneType|"
     r"Extra inputs|Field required|ensure this|(list|model|string|float|bool|value)_(type|parsing|error)|Traceback"

@@ -1,4 +1,4 @@
-"""What others count on, name by name: whoever changes it changes this file, on purpose."""
+"""What others count on, name by name: a change of it changes this file, on purpose."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _FUNCTIONS = set(re.findall(r"(?m)^(?:async )?def ([a-z]\w+)\(", (ROOT / "functi
 
 
 def writable(left: str) -> set[str] | None:
-    """What the app can write into the left side of a comparison; None where nobody here knows."""
+    """What the app can write into the left side of a comparison; None where it is unknown."""
     inner = re.fullmatch(r"(?:tostring|tolower)\((.+)\)", left)
     name = inner[1] if inner else left
     attribute = re.fullmatch(r"Properties\[['\"]hygge\.(\w+)['\"]\]", name)
@@ -108,7 +108,7 @@ PLANTED = {
     "a function": ("operations.md 5", "'load_on_schedule'", "'load_by_schedule'"),
     "a run type": ("workbook failures", "status) == 'fail'", "run_type) == 'full'"),
     "an attribute": ("telemetry.md 5", "Name == 'hygge.lag'", "Properties['hygge.status'] == 'failed'"),
-    "what nobody knows": ("failed-loads.kql", "status) == 'fail'", "outcome) == 'fail'"),
+    "what is unknown": ("failed-loads.kql", "status) == 'fail'", "outcome) == 'fail'"),
     "a comparison of another form": ("failed-loads.kql", "tostring(Load.status) ==", "(tostring(Load.status)) =="),
 }
 

@@ -35,7 +35,7 @@ def table(file: Path) -> DatabaseTable:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits, nor tries again."""
+    """Without waits and retries."""
     monkeypatch.setattr(sqlite_database, "BUSY_SECONDS", 0.0)
     monkeypatch.setattr(sqlite_database, "call_with_retries", lambda call: call())
 
@@ -141,7 +141,7 @@ def test_a_reload_keeps_what_others_have_built_on_the_table(table: DatabaseTable
     land(table, numbers(3, n=["c"]), key=("id",), mode="reload")
     assert ask(file, "SELECT n FROM named") == [("c",)]
     assert ask(file, "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL") == [("by_n",)]
-    land(table, numbers(4, n=["d"], m=[1.5]), key=("id",), mode="reload")  # made anew, with another column
+    land(table, numbers(4, n=["d"], m=[1.5]), key=("id",), mode="reload")  # recreated, with another column
     assert ask(file, "SELECT id, n, m FROM orders") == [(4, "d", 1.5)]
     assert ask(file, "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL") == [("by_n",)]
     with pytest.raises(StoreError, match="the index by_n on orders does not fit"):

@@ -152,7 +152,7 @@ def test_measurements_are_what_the_journal_says(world: LoadWorld) -> None:
         }
     durations = {dict(key)[names.ENTITY]: value for key, value in metrics["hygge.entity.duration"].items()}
     assert durations == pytest.approx({entity: row["duration"] for entity, row in journal.items()}, abs=0.01)
-    # The cursor of these tables is a number, of which nobody knows how old it is.
+    # The cursor of these tables is a number, whose age is unknown.
     assert "hygge.lag" not in metrics
     # Everything that is declared is measured, but for what did not happen here.
     assert set(metrics) == {name for name, _, _ in names.METRICS} - {"hygge.lag", "hygge.retries"}
@@ -336,7 +336,7 @@ def test_telemetry_tells_no_secret_and_no_value(world: LoadWorld) -> None:
     told = json.dumps([[span.name, dict(span.attributes or {}), span.status.description] for span in machine.spans()])
     told += str(machine.metrics())
     assert "load.unexpected" in told
-    # A secret of the settings, the text of an exception that nobody foresaw, a value of a row.
+    # A secret of the settings, the text of an unexpected exception, a value of a row.
     assert not [text for text in ("correct horse", "hunter2", "'v1'", '"v1"') if text in told]
     assert not [span for span in machine.spans() if span.events]
 

@@ -1,6 +1,6 @@
 """CSV and NDJSON against Python's own `csv` and `json`: what is read is what the file says, or the file is refused.
 
-``HYGGE_FUZZ_ROWS=1000000`` goes on until so many rows were compared; the suite itself looks at a few thousand.
+``HYGGE_FUZZ_ROWS=1000000`` continues until that many rows were compared; the suite itself compares a few thousand.
 """
 
 from __future__ import annotations

@@ -210,7 +210,7 @@ def test_the_id_of_a_load_is_never_a_path(world: LoadWorld, load_id: str) -> Non
 
 
 def test_no_answer_shows_where_data_lives_or_how_to_get_in(world: LoadWorld) -> None:
-    """Not even where a source's own message tells all of it, in whatever answer that stands."""
+    """Not even where a source's own message holds all of it, in whatever response."""
     secrets = [
         *(*ENVIRONMENT.values(), "sql.example.com", "onelake.dfs.fabric.microsoft.com"),
         *("11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222", "'reader'"),

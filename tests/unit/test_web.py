@@ -1,4 +1,4 @@
-"""The API's answers, with a durable client in memory and the journal in a local directory."""
+"""The API's responses, with a durable client in memory and the journal in a local directory."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_source_that_does_not_answer_is_the_loads_business(
 
 
 def test_windows_of_a_source_that_hangs_keep_nobody_waiting(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More of them than there are threads for all: the answers come while the source still says nothing."""
+    """More of them than there are threads for all: the responses come while the source is still silent."""
     monkeypatch.setattr("hygge_engine.web.api.WINDOW_SECONDS", 0.01)
     go_on = threading.Event()
 

@@ -24,7 +24,7 @@ NAMES = ("orders", "customers", "stock")
 
 
 class SlowClient(Client):
-    """A durable client whose answers take a while, in which others ask it too; listings show no inputs."""
+    """A durable client whose responses take a while, in which others ask it too; listings show no inputs."""
 
     async def start_new(self, orchestration_function_name: str, instance_id: str, client_input: Any) -> Any:
         await asyncio.sleep(0)

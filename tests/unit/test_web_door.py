@@ -1,4 +1,4 @@
-"""What a caller may send: whatever it is, the answer says what was wrong with it, and nothing is begun."""
+"""What a caller may send: whatever it is, the response says what was wrong with it, and nothing is begun."""
 
 from __future__ import annotations
 

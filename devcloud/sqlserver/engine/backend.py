@@ -128,7 +128,7 @@ class Instance:
         return self.root.cursor()
 
     def close(self) -> None:
-        """Write everything to disk and let go of it."""
+        """Write everything to disk and close it."""
         for name in ("tds_moment", "tds_float_text", "tds_encode", "tds_decode"):
             self.root.remove_function(name)
         for database in self.databases.values():

@@ -157,7 +157,7 @@ class Catalogue:
         )
 
     def allows(self, user: str, permission: str, table: Table) -> bool:
-        """Tell whether a user has a permission on a table: DENY outweighs GRANT, wherever either is given.
+        """Return whether a user has a permission on a table: DENY outweighs GRANT, wherever either is given.
 
         dbo may do all; others what is granted to them or to public, on the object, its schema or the database.
         """

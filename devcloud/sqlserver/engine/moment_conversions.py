@@ -53,7 +53,7 @@ class MomentConverter(NumberConverter):
         return self._made(value, sql, target, nullable=value.nullable or attempt)
 
     def _ticks(self, value: Value, scale: int = 7) -> str:
-        """Return a moment as datetime2's ticks: wall clock, rounded to the scale; a time lies on 1900-01-01."""
+        """Return a timestamp as datetime2's ticks: wall clock, rounded to the scale; a time lies on 1900-01-01."""
         source, sql = value.type, value.sql
         match source.name:
             case "date":

@@ -20,7 +20,7 @@ class OutputColumn:
 
     @property
     def shown_type(self) -> SqlType:
-        """The type that a client is told: a bare NULL is an int."""
+        """The type that a client sees: a bare NULL is an int."""
         return INT if self.type.name == "null" else self.type
 
 

@@ -304,7 +304,7 @@ def _mentions(node: object, name: str) -> bool:
 
 
 def _aggregates(select: syntax.Select, order: tuple[syntax.OrderItem, ...]) -> bool:
-    """Tell whether a query without GROUP BY has an aggregate all the same."""
+    """Return whether a query without GROUP BY has an aggregate."""
     nodes: list[object] = [*(item.expression for item in select.items), *(item.expression for item in order)]
     return any(
         isinstance(found, syntax.Call) and found.window is None and found.name[-1].upper() in AGGREGATES

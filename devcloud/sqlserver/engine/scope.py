@@ -1,4 +1,4 @@
-"""What names mean inside a query, and what the session tells the binder."""
+"""What names mean inside a query, and what the session provides to the binder."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Source:
     table: Table | None = None
 
     def answers(self, qualifier: Name) -> bool:
-        """Tell whether a column's qualifier means this source."""
+        """Return whether a column's qualifier means this source."""
         return tuple(part.lower() for part in qualifier if part) in self.qualifiers
 
     def as_nullable(self) -> Source:

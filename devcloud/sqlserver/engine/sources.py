@@ -28,7 +28,7 @@ def _sample(sample: syntax.Sample) -> str:
 
 
 class SourceBinder(ExpressionBinder):
-    """Binds the sources of one statement, and remembers which tables it reads."""
+    """Binds the sources of one statement, and keeps which tables it reads."""
 
     def __init__(self, environment: Environment, undeclared: dict[str, SqlType] | None = None) -> None:
         super().__init__(environment, undeclared)

@@ -64,7 +64,7 @@ def _part(call: Call) -> str:
 
 
 def _moment(binder: ExpressionBinder, value: Value) -> Value:
-    """Return an argument as a moment; text is read as datetime2, numbers as datetime."""
+    """Return an argument as a timestamp; text is read as datetime2, numbers as datetime."""
     if value.type.is_moment:
         return value
     if value.type.is_text or value.type.name == "null":
@@ -73,7 +73,7 @@ def _moment(binder: ExpressionBinder, value: Value) -> Value:
 
 
 def _ticks(binder: ExpressionBinder, value: Value) -> str:
-    """Return a moment's wall clock in ticks."""
+    """Return a timestamp's wall clock in ticks."""
     return binder.convert(value, DATETIME2).sql
 
 
@@ -190,7 +190,7 @@ def _steps(part: str, number: str) -> str:
 
 
 def _datediff(result: SqlType) -> Bind:
-    """Bind DATEDIFF or DATEDIFF_BIG: how many boundaries of the part lie between two moments."""
+    """Bind DATEDIFF or DATEDIFF_BIG: how many boundaries of the part lie between two timestamps."""
 
     def bind(binder: ExpressionBinder, call: Call, scope: Scope) -> Value:
         part = _part(call)

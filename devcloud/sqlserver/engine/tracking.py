@@ -3,7 +3,7 @@
 Every tracked table has a table of changes beside the catalogue: the transaction's number, the step within it, the
 operation and the key. A transaction gets its version when it commits, under a lock, so that versions rise in the order
 of commits and a snapshot never sees a version without its changes. Changes of transactions without a version are
-nobody's business but their own.
+visible to these alone.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def key_names(table: Table) -> list[str]:
 @dataclass(frozen=True, slots=True)
 class Capture:
     """How a write's changes are found: ``before`` it, an operation and the query of the keys that it will befall;
-    ``after`` it, the operation of the rows that it put into the table. TRUNCATE begins tracking anew.
+    ``after`` it, the operation of the rows that it put into the table. TRUNCATE restarts tracking.
     """
 
     database: str
@@ -78,7 +78,7 @@ class PendingChanges:
         self.forget()
 
     def forget(self) -> None:
-        """Be empty: the transaction is over, or begins anew."""
+        """Be empty: the transaction is over, or restarts."""
         self._database: Database | None = None
         self._number = 0
         self._step = 0
@@ -128,7 +128,7 @@ class PendingChanges:
             version = current_version(reader, self._database.name) + 1
             reader.close()
             where = _where(self._database.name)
-            # Whoever has read all changes before must find its version too old, so that TRUNCATE takes one of its own.
+            # A reader of all changes before must find its version too old, so that TRUNCATE takes one of its own.
             for object_id in self._truncated:
                 self._connection.execute(
                     f"UPDATE {where}.tracked_tables SET begin_version = ?, min_version = ? WHERE object_id = ?",

@@ -21,7 +21,7 @@ LONGEST_LITERAL: Final = 256
 class Value:
     """A bound expression: DuckDB SQL, SQL Server type, and the constant if it is one.
 
-    ``undeclared`` names the parameter whose type a client wants to be told, and which takes the type it meets.
+    ``undeclared`` names the parameter whose type a client asks for, and which takes the type it meets.
     """
 
     sql: str

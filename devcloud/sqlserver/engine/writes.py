@@ -321,7 +321,7 @@ class WriteBinder(QueryBinder):
         self._check_target(table, verb)
         sql, sources = self.bind_source(source, scope)
         scope.sources = sources
-        # Not the very object: another connection's DDL has the catalogue read anew between the two looks.
+        # Not the very object: another connection's DDL has the catalogue read again between the two looks.
         inner = next(
             (bound for bound in sources if _is_table(bound, table.object_id) and _is_called(bound, target)), None
         )

@@ -37,7 +37,7 @@ def read_prelogin(data: bytes) -> Encryption:
 
 
 def make_prelogin(encryption: Encryption) -> bytes:
-    """Return the server's PRELOGIN answer: version, encryption, no instance check, no MARS."""
+    """Return the server's PRELOGIN response: version, encryption, no instance check, no MARS."""
     major, minor, build = SERVER_VERSION
     options = [
         (0, bytes([major, minor]) + struct.pack(">HH", build, 0)),

@@ -16,7 +16,7 @@ HEADER_BYTES: Final = 8
 DEFAULT_PACKET_BYTES: Final = 4096
 LARGEST_PACKET_BYTES: Final = 32_767
 PREFERRED_PACKET_BYTES: Final = 16_000
-"""What the server answers to a client that leaves the packet size open; TLS allows 16,383."""
+"""The server's size for a client that leaves the packet size open; TLS allows 16,383."""
 
 END_OF_MESSAGE: Final = 0x01
 RESET_CONNECTION: Final = 0x08
@@ -95,7 +95,7 @@ def read_message(stream: Stream) -> tuple[PacketType, int, bytes]:
 
 
 class MessageWriter:
-    """Writes one answer as packets, full ones as they fill up, the last with ``finish``."""
+    """Writes one response as packets, full ones as they fill up, the last with ``finish``."""
 
     def __init__(
         self, stream: Stream, packet_bytes: int = DEFAULT_PACKET_BYTES, kind: PacketType = PacketType.TABULAR_RESULT
@@ -132,7 +132,7 @@ class MessageWriter:
         self._send(memoryview(packets).cast("B"))
 
     def flush(self) -> None:
-        """Send what is there as a packet that is not the last, so that a slow answer reaches the client."""
+        """Send what is there as a packet that is not the last, so that a slow response reaches the client."""
         if self._buffer:
             self._send(self._packet(0))
 

@@ -1,4 +1,4 @@
-"""The tokens of an answer, but for rows ([MS-TDS] 2.2.7)."""
+"""The tokens of a response, but for rows ([MS-TDS] 2.2.7)."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ _VERSION_100: Final = 2 << 28
 
 @dataclass(frozen=True, slots=True)
 class ResultColumn:
-    """A column of a result as the client is told about it."""
+    """A column of a result as described to the client."""
 
     name: str
     type: SqlType

@@ -60,11 +60,11 @@ class Cursor:
         return self._tokens[self._index - 1].end if self._index else 0
 
     def at(self, *words: str) -> bool:
-        """Tell whether the tokens from here on are these words or operators."""
+        """Return whether the tokens from here on are these words or operators."""
         return all(self._is(self.ahead(offset), word) for offset, word in enumerate(words))
 
     def at_any(self, *words: str) -> bool:
-        """Tell whether the token at hand is one of these words or operators."""
+        """Return whether the token at hand is one of these words or operators."""
         return any(self._is(self.token, word) for word in words)
 
     @staticmethod
@@ -125,7 +125,7 @@ class Cursor:
     # Names
 
     def at_name(self) -> bool:
-        """Tell whether a name can begin here."""
+        """Return whether a name can begin here."""
         return self.token.kind is Kind.QUOTED or (self.token.kind is Kind.NAME and self.token.upper not in RESERVED)
 
     def parse_identifier(self) -> str:

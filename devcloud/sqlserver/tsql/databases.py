@@ -64,7 +64,7 @@ class DatabaseParser(QueryParser):
         return TrackTable(table, enable)
 
     def _skip_termination(self) -> None:
-        """Skip WITH ROLLBACK … or NO_WAIT: nobody is in the way here."""
+        """Skip WITH ROLLBACK … or NO_WAIT: no other session is in the way here."""
         if not self.accept("WITH"):
             return
         if self.accept("NO_WAIT") or self.accept("ROLLBACK", "IMMEDIATE"):

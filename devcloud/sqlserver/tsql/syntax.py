@@ -249,7 +249,7 @@ class SelectItem(Node):
 
 
 class Sample(Node):
-    """``TABLESAMPLE``: so many rows, or per cent of them."""
+    """``TABLESAMPLE``: a number of rows, or per cent of them."""
 
     size: int
     percent: bool

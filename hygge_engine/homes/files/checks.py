@@ -74,7 +74,9 @@ def _key(table: SourceSchema, key_columns: Sequence[str]) -> DoctorCheck:
             hint = suggest(name, [column.name for column in table.columns])
             where = PurePosixPath(table.name).name
             return DoctorCheck("key", "failed", f"{where} has no column {name!r}", how, hint, "home.not_found")
-    return DoctorCheck("key", "ok", ", ".join(key) or "none; slices go on without one, stores that merge want one", how)
+    return DoctorCheck(
+        "key", "ok", ", ".join(key) or "none; slices resume without one, stores that merge need one", how
+    )
 
 
 def _watermark(table: SourceSchema, watermark: WatermarkSettings) -> DoctorCheck:

@@ -159,7 +159,7 @@ class CsvFormat(TextFormat):
             spelt = [name for name in names if self._common.of(name) == twice]
             raise Unreadable(
                 f"{file.name} has both {' and '.join(map(repr, spelt))}, and other files have one of them: which of "
-                "the two that is cannot be told.",
+                "the two that is remains unknown.",
                 hint="Name both in columns, or read the files by two entities.",
             )
         return common

@@ -73,7 +73,7 @@ class CommonNames:
             if both and name not in both:
                 raise HomeError(
                     f"{file_name} has a column {name!r}, and {self._apart_by[name.lower()]} has both "
-                    f"{' and '.join(map(repr, sorted(both)))}: which of them it is cannot be told.",
+                    f"{' and '.join(map(repr, sorted(both)))}: which of them it is remains unknown.",
                     hint="Spell it in the same way in all files.",
                 )
 

@@ -104,7 +104,7 @@ class NdjsonFormat(TextFormat):
             if len(values) > 1:
                 raise Unreadable(
                     f"{file.name}, line {number} has several of {', '.join(map(repr, keys))}, and other lines one of "
-                    "them: which of these that is cannot be told.",
+                    "them: which of these that is remains unknown.",
                     hint="Name them all in columns, or spell them in the same way in all lines.",
                 )
         return [values[0] if values else None for values in found]

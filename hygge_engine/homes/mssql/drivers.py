@@ -1,4 +1,4 @@
-"""The native libraries that a driver stands on: which file will be loaded, and what it lacks."""
+"""The native libraries that a driver depends on: which file will be loaded, and what it lacks."""
 
 from __future__ import annotations
 

@@ -349,7 +349,7 @@ def translate(diagnosis: Diagnosis, doing: str, *, secrets: Iterable[str] = ()) 
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
-    """``text`` without the secrets. One of few letters is masked only where it stands alone: inside longer words it is
+    """``text`` without the secrets. One of few letters is masked only as a whole word: inside longer words it is
     their own letters, and masking them would garble the message without hiding anything."""
     for secret in secrets:
         if len(secret) >= SHORT_SECRET_CHARACTERS:

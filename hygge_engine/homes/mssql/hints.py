@@ -1,6 +1,6 @@
 """Hints by which a query locks others out, found where T-SQL has hints and nowhere else: a column may have their names.
 
-Hints stand in parentheses behind WITH, behind a table or its alias in FROM, or anywhere in OPTION. There they count
+Hints are in parentheses behind WITH, behind a table or its alias in FROM, or anywhere in OPTION. There they count
 however they are written: in brackets, in quotes, in full-width letters, because collations take letters for the same
 that differ in width or accents.
 """
@@ -15,7 +15,7 @@ from typing import Final
 # Hints that hold locks which others wait for, some until the slice ends.
 LOCKING: Final = frozenset({"tablock", "tablockx", "xlock", "updlock", "holdlock", "serializable", "repeatableread"})
 
-# All others that stand beside them.
+# All others that appear beside them.
 _HINTS: Final = LOCKING | {
     *("fastfirstrow", "forcescan", "forceseek", "ignore_constraints", "ignore_triggers", "index", "keepdefaults"),
     *("keepidentity", "noexpand", "nolock", "nowait", "paglock", "readcommitted", "readcommittedlock", "readpast"),

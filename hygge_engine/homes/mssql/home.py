@@ -344,7 +344,7 @@ class MssqlHome:
     def _read_changes(self, lower: str, upper: str, range_: KeyRange) -> Generator[Batch]:
         """Rows that changed after one version and not after another.
 
-        The server may clean up while it is being read, so that its oldest version is compared once more at the end.
+        The server may clean up while it is being read, so that its oldest version is compared again at the end.
         """
         source = self._described()
         self._check_versions(lower)

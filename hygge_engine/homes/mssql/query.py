@@ -137,7 +137,7 @@ def compare(
 ) -> str:
     """The key compared as a row with a bound: T-SQL has no row comparison of its own.
 
-    The first column is bounded once more by itself, which is what the server can seek in an index.
+    The first column is also bounded by itself, which is what the server can seek in an index.
     """
     if len(bound) != len(key):
         raise CursorUnusable(

@@ -68,8 +68,8 @@ class SilentServers:
             return
         again = login_timeout_seconds if silence.asked else REMEMBERED_SECONDS - ago
         raise HomeUnavailable(
-            f"{address} said nothing to a login for {silence.waited_seconds:.0f} s, {ago:.0f} s ago; until somebody "
-            "has asked it again, nobody else waits for it.",
+            f"{address} sent nothing to a login within {silence.waited_seconds:.0f} s, {ago:.0f} s ago; other "
+            "logins fail at once until one has tried it again.",
             hint="Check that the server runs, and what lies between here and it.",
             retry_after_seconds=again,
         )

@@ -40,7 +40,7 @@ _TIMESTAMP = re.compile(
 )
 _OFFSET_ZERO = "+00:00"
 
-# The first moments that these types know; a lag must not move a bound below them.
+# The first timestamps of these types; a lag must not move a bound below them.
 _EARLIEST = {"datetime": datetime(1753, 1, 1), "smalldatetime": datetime(1900, 1, 1)}
 
 

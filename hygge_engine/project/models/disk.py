@@ -64,7 +64,7 @@ def _is_kept(part: str) -> bool:
 @dataclass(frozen=True)
 class DiskReach:
     """What one flow may touch of this machine's disk, links followed. ``flow`` is None for what all flows share, as the
-    journal; ``ours`` lets the engine's own folders pass, which homes do not read."""
+    journal; ``ours`` accepts the engine's own folders, which homes do not read."""
 
     directory: Path
     local_paths: LocalPaths | None

@@ -117,7 +117,7 @@ _PATTERN_FAULTS = {
     "look-around": "it looks around",
     "backreferences": "it refers back",
     "incomplete escape": "it ends in a single backslash",
-    "escape": "a backslash stands before what has no meaning with one",
+    "escape": "a backslash precedes a character that has no meaning with one",
     "capture group": "a group in it has a name that is none",
     "size limit": "it would grow too large",
 }

@@ -142,7 +142,7 @@ def _describe_default(schema: Mapping[str, Any]) -> str:
 
 
 def read_meanings(configuration: str) -> dict[str, dict[str, str]]:
-    """What docs/configuration.md says about each key, by the heading that it stands below."""
+    """What docs/configuration.md says about each key, by the heading that it is below."""
     meanings: dict[str, dict[str, str]] = {}
     for part in re.split(r"^#{2,3} ", configuration, flags=re.MULTILINE)[1:]:
         title, _, body = part.partition("\n")

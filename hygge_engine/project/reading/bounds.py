@@ -38,9 +38,9 @@ _WILDCARD = re.compile(r"[*?\[]")
 
 
 class Bounds:
-    """The bounds of a project, as its ``options`` have them. ``environment`` tells whether this is Azure.
+    """The bounds of a project, as its ``options`` have them. ``environment`` shows whether this is Azure.
 
-    Where links lead is looked at once more by whoever opens a path (`DiskReach`); here only with ``follows_links``.
+    Where links lead is checked again when a path is opened (`DiskReach`); here only with ``follows_links``.
     """
 
     def __init__(

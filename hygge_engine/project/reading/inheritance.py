@@ -43,7 +43,7 @@ def section_of(item: EntityTree, name: str, inherited: MappingNode, problems: Pr
                 message,
                 found=f"`{name}:` with nothing in it" if empty else "",
                 expected=f"`{name}` in the flow, or in each entity",
-                hint="Its keys stand below it, indented by two blanks." if empty else "",
+                hint="Its keys go below it, indented by two blanks." if empty else "",
             )
         )
     return None

@@ -143,7 +143,7 @@ class SecretUses:
             expected = "a variable that holds none, and neither by its name nor by its value looks as if it did"
             self._report(use, message, expected, problems)
         elif any(literal in use.scalar.text for literal in literals):
-            message = f"a secret of this project stands in `{use.key}`, which is not a key for secrets"
+            message = f"a secret of this project is in `{use.key}`, which is not a key for secrets"
             self._report(use, message, "a value that may be shown", problems)
 
     def _report(self, use: _Use, message: str, expected: str, problems: Problems) -> None:

@@ -195,7 +195,7 @@ def _report_literal(node: ScalarNode, problems: Problems) -> bool:
     """Whether a text of a file is meant to stand for something, but does not; that is then among the problems."""
     if is_key_vault_reference(node.text):
         problem = node.problem(
-            "a Key Vault reference stands in a file, where it is not resolved",
+            "a Key Vault reference is in a file, where it is not resolved",
             expected="`${NAME}`",
             hint="Make it the value of an app setting of that name, which the Functions platform resolves.",
         )

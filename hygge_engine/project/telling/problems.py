@@ -37,7 +37,7 @@ _SIMILARITY_PERCENT = 60.0
 # Names that hold secrets by convention; they decide only where no registered model knows the key.
 _SECRET_NAME = re.compile(r"pass|pwd|secret|token|credential|(^|_)sas($|_)|(^|_)key$|(^|_)salt", re.IGNORECASE)
 
-# Secrets inside other text: connection strings, whose values may stand in braces, and query strings of signed URLs.
+# Secrets inside other text: connection strings, whose values may be in braces, and query strings of signed URLs.
 _SECRET_IN_TEXT = re.compile(
     r"""(?:\b(?:password|pwd|account_?key|shared_?access_?key|access_?token|client_?secret|api[_-]?key|sig)\s*=|[?&]code=)
         \s*(?P<secret>\{(?:[^}]|\}\})*\}|[^\s;&"',}@]+)""",

@@ -95,7 +95,7 @@ class DeltaFilesTable(FilesTable):
                 f"rows cannot be written to the Delta table {self.places.folder}: {'; '.join(reasons)}",
                 hint="Name another table_name, or take that off the table.",
             )
-        # A commit of ours counts as made where the log knows its number: it has to begin beyond all of them.
+        # The engine's commit counts as made where the log knows its number: it has to begin beyond all of them.
         generation = self._log.newest(table) // GENERATION_STRIDE + 1 if table is not None else 1
         # Its files need unused names.
         generations = (generation_of(entry.name) or 0 for entry in self.lake.list(self.places.folder))
@@ -166,7 +166,7 @@ class DeltaLog:
             return open_table(self._location, self._folder)
 
     def newest(self, table: DeltaTable) -> int:
-        """The number of the newest commit of ours in the table's log, 0 where there is none."""
+        """The number of the engine's newest commit in the table's log, 0 where there is none."""
         return table.transaction_version(self._application) or 0
 
     def knows(self, table: DeltaTable) -> bool:

@@ -33,7 +33,7 @@ RENEWAL_SECONDS = 30.0
 RELOAD = "reload the table with run_type full_drop: what has landed is then replaced by what the source has now."
 
 # What is said where an adoption has nothing to do.
-NOTHING_TO_HAND_OVER = "There is nothing to hand over: its loads go on as they are."
+NOTHING_TO_HAND_OVER = "There is nothing to hand over: its loads continue as they are."
 A_LOAD_MAKES_IT = "There is nothing to hand over: its first load makes it."
 
 # What can be done where a view, an index or whatever else has the name of a table, which no load replaces.

@@ -28,7 +28,7 @@ _GRANT: Final = (
 _SPACE: Final = "Make room in the database: a reload needs it for the table twice."
 _KEY: Final = (
     "Name columns in key_columns that identify a row as SQL Server compares them: without case, by default; "
-    "or give the database a collation that tells them apart."
+    "or give the database a collation that distinguishes them."
 )
 _RACE: Final = "Another load has just created it; this one tries again."
 

@@ -25,8 +25,8 @@ TELEMETRY_TABLES = ("journal", "loads", "schema_manifest")
 _START = "Start replication of the mirrored database in Fabric; it looks for new files about every 20 seconds."
 _RELOAD = "Look at the table's error in Fabric's monitoring, then replace it: hygge go --run-type full_drop --entity …"
 _ANEW = (
-    "Look at the table's error in Fabric's monitoring, then set mirror_schema to another name: the next load that "
-    "settles publishes the tables there anew, from the journal."
+    "Look at the table's error in Fabric's monitoring, then set mirror_schema to another name: the next load "
+    "publishes the tables there, from the journal."
 )
 _RENAME = "Fabric may ignore names that begin with an underscore: set mirror_schema to one that does not."
 

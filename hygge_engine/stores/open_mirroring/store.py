@@ -119,7 +119,7 @@ class OpenMirroringTable(FolderTable):
 
     def state_of(self, files: Sequence[PathInfo]) -> LandingState:
         last = max((int(file.name.partition(".")[0]) for file in files), default=0)
-        # Where the folder is gone, Fabric may not have dropped the table yet: it is waited for all the same.
+        # Where the folder is gone, Fabric may not have dropped the table yet: it is still waited for.
         return LandingState(next_sequence=last + 1, folder_etag="" if files else "gone")
 
     def drop(self, lease: LakeTableLease) -> bool:
@@ -162,7 +162,7 @@ class OpenMirroringTable(FolderTable):
         if found := named(strangers):
             raise NotOurs(
                 f"{self.places.folder} also holds what no load of {self.places.entity} has written: {found}",
-                hint="Move it elsewhere: a reload deletes the whole folder, which tells Fabric to drop the table.",
+                hint="Move it elsewhere: a reload deletes the whole folder, by which Fabric drops the table.",
             )
 
     def _is_fabrics(self, entry: PathInfo) -> bool:

@@ -49,7 +49,7 @@ def lineage_settings(environment: Mapping[str, str]) -> LineageSettings | None:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise LineageRefused(f"{URL} must be an address with http://, https:// or file://")
     if parts.username is not None or parts.query or parts.fragment:
-        raise LineageRefused(f"{URL} for {parts.hostname} is only an address: a key stands in {API_KEY}")
+        raise LineageRefused(f"{URL} for {parts.hostname} is only an address: a key belongs in {API_KEY}")
     key = environment.get(API_KEY, "")
     remember_secret(key)
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:

@@ -1,6 +1,6 @@
 """Kill, pause and mislead loads at every point where storage changes, and check what is left of their tables.
 
-docs/faults.md says what is tried and how to read the answer. Ends with 0 where everything survived, with 1 otherwise.
+docs/faults.md says what is tried and how to read the result. Ends with 0 where everything survived, with 1 otherwise.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.faults.prover.schedules import lake_of
 # What is done already, for --resume.
 PROGRESS_FILE = PROJECT / ".faults" / "progress.json"
 
-# Stories told of one unit; the others are much the same.
+# Stories shown of one unit; the others are much the same.
 FAILURES_TOLD = 3
 
 DEFAULT_SCHEDULES = 1_000

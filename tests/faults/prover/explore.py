@@ -58,7 +58,7 @@ class Unit:
 
 @dataclass
 class Outcome:
-    """What became of a unit. ``failures`` tell the whole story of each point that did not survive."""
+    """What became of a unit. ``failures`` show the whole story of each point that did not survive."""
 
     scenario: str
     lake: LakeKind
@@ -128,7 +128,7 @@ def _try(nursery: Nursery, site: Site, scenario: Scenario, point: Point, sabotag
         scenario.run(world, point)
     except Refuted as refuted:
         return "\n    ".join([str(refuted), *world.trace])
-    except Exception as error:  # noqa: BLE001 - told as a failure like any other, so that the rest is tried as well
+    except Exception as error:  # noqa: BLE001 - shown as a failure like any other, so that the rest is tried as well
         told = str(error) if sabotage else traceback.format_exc()
         return "\n    ".join([f"{type(error).__name__}: {told}", *world.trace])
     finally:

@@ -1,4 +1,5 @@
-"""The gate: a worker asks the prover before and after everything that changes storage, and dies there when told to."""
+"""The gate: a worker asks the prover before and after everything that changes storage, and dies there when ordered
+to."""
 
 from __future__ import annotations
 

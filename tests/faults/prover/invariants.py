@@ -45,7 +45,7 @@ def _check_staging(world: ProverWorld) -> None:
 
 
 def _check_states(world: ProverWorld) -> None:
-    """Nobody works on any table, and none is half done."""
+    """No worker is on any table, and none is half done."""
     for path in (world.directory / world.journal_root / "landing").rglob("*.json"):
         state, _ = LandingState.from_json(path.read_bytes(), str(path))
         if state.open is not None:

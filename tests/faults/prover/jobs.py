@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from hygge_engine.project.models.settings import RunType
 
-# A local directory; the two modes of the stand-in; and a service with the DFS API alone, which shares nothing with it.
+# A local directory; the two modes of the emulator; and a service with the DFS API alone, which shares nothing with it.
 LakeKind = Literal["local", "adls", "onelake", "dfs"]
 
 # Where a world's table lands: the landing zone of a mirrored database, or a folder of files of one format.
@@ -16,12 +16,12 @@ StoreKind = Literal["open_mirroring", "parquet", "delta"]
 # The one entity that every world loads.
 FLOW, ENTITY, ITEM = "flow", "things", "mirror"
 
-# What a worker tells: it is about to change storage, or has done so; it has reached something else of interest (a
-# batch, the answer of a slice, the end of the settling); it has ended; or it was wrong itself.
+# What a worker reports: it is about to change storage, or has done so; it has reached something else of interest (a
+# batch, the result of a slice, the end of the settling); it has ended; or it was wrong itself.
 Phase = Literal["before", "after", "note", "ended", "broke"]
 
-# What a worker is told to do: go on; die; take what has happened for a lost answer, or what is about to happen for
-# refused; go on without asking again; or end in peace, because nobody waits for the answer any more.
+# What a worker is ordered to do: continue; die; treat what has happened as a lost response, or what is about to happen
+# for refused; go on without asking again; or end in peace, because the result is no longer waited for.
 Verb = Literal["go", "die", "lose", "refuse", "run", "stop"]
 
 
@@ -64,5 +64,5 @@ class Job:
 
 
 def is_final(answer: dict[str, Any]) -> bool:
-    """Whether an orchestrator would leave the entity alone after this answer of a slice."""
+    """Whether an orchestrator would leave the entity alone after this result of a slice."""
     return answer["status"] != "continue" and not (answer["status"] == "failed" and answer.get("transient"))

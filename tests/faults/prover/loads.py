@@ -1,4 +1,4 @@
-"""Loads that die, fall asleep, are cancelled, overtake each other, or are told something else than what happened."""
+"""Loads that die, fall asleep, are cancelled, overtake each other, or are misled about what happened."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def abandoned(case: Case) -> Scenario:
         if case.deletes:
             world.load("full_drop")
         if any(case.window) and (point.number, point.detail) == (1, "before"):
-            # It died before anything was written down, so that nobody else knows which rows were asked for.
+            # It died before anything was written down, so that there is no record of the requested rows.
             world.finish(world.new_load("incremental", case.window))
         conclude(world, rows_once=False)
 
@@ -110,7 +110,7 @@ def abandoned(case: Case) -> Scenario:
 
 
 def asleep_while_delivered_again(case: Case) -> Scenario:
-    """The worker falls asleep before an operation; its load is delivered again and settles; then the zombie goes on."""
+    """The worker falls asleep before an operation; its load is delivered again and ends; then the zombie continues."""
 
     def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
@@ -124,7 +124,8 @@ def asleep_while_delivered_again(case: Case) -> Scenario:
 
 
 def asleep_while_others_load(case: Case) -> Scenario:
-    """The same, but two other loads come by before the zombie goes on; its load is delivered again at the very end."""
+    """The same, but two other loads come by before the zombie continues; its load is delivered again at the very
+    end."""
 
     def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
@@ -190,7 +191,7 @@ def awake_in_a_reload(case: Case) -> Scenario:
 
 
 def overtaking(case: Case) -> Scenario:
-    """A load has finished without anybody knowing; it is delivered again in the midst of the next one."""
+    """A load has finished unnoticed; it is delivered again during the next one."""
 
     def finish_unnoticed(world: ProverWorld) -> Load:
         world.source.put(*range(4))
@@ -216,7 +217,7 @@ def overtaking(case: Case) -> Scenario:
 
 
 def cancelled(case: Case) -> Scenario:
-    """The load is asked to stop before an operation; the next one goes on from there."""
+    """The load is asked to stop before an operation; the next one continues from there."""
 
     def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
@@ -236,7 +237,7 @@ def cancelled(case: Case) -> Scenario:
 
 def cancelled_between(case: Case) -> Scenario:
     """The worker is killed after an operation, and the load is cancelled before it is delivered again: whatever phase
-    it was in, it leaves a whole table that nobody owns, and the next load goes on."""
+    it was in, it leaves a whole table without an owner, and the next load continues."""
 
     def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
@@ -252,7 +253,7 @@ def cancelled_between(case: Case) -> Scenario:
 
 
 def misled(case: Case) -> Scenario:
-    """An operation takes effect, but the worker is told otherwise: 500, or nothing at all."""
+    """An operation takes effect, but the worker sees a failure: 500, or nothing at all."""
 
     faults: dict[str, dict[str, Any]] = {
         "500": {"status": 500, "when": "after"},
@@ -274,7 +275,7 @@ def misled(case: Case) -> Scenario:
 
 
 def misled_for_good(case: Case) -> Scenario:
-    """The same where nobody asks again: as if the budget of retries were spent."""
+    """The same without a retry: as if the budget of retries were spent."""
 
     def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
@@ -327,7 +328,7 @@ def reloaded_over(case: Case) -> Scenario:
 
 def given_up_over(case: Case) -> Scenario:
     """The worker is killed and its load is not delivered again; a reload comes, and is cancelled while it reads: the
-    next increment goes on from where the first load had come to."""
+    next increment continues from where the first load had come to."""
 
     def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)

@@ -37,7 +37,7 @@ class Event:
 
 
 class Worker:
-    """A worker process, stopped at `event` until it is answered."""
+    """A worker process, stopped at `event` until it gets its order."""
 
     def __init__(self, connection: Connection, job: Job) -> None:
         self.job = job
@@ -57,7 +57,7 @@ class Worker:
         return self.event
 
     def close(self) -> None:
-        """Forget the worker; if it is still there, it ends."""
+        """Drop the worker; if it is still there, it ends."""
         self._connection.close()
 
     def _receive(self) -> Event:

@@ -1,7 +1,7 @@
 """The nursery: a process that has imported everything and started nothing, from which workers are forked.
 
 ``python -m tests.faults.prover.nursery DESCRIPTOR`` serves requests on an inherited socket. Each brings the worker's
-end of a connection; its process id goes nowhere, because the connection tells when it has died.
+end of a connection; its process id goes nowhere, because the connection shows when it has died.
 """
 
 from __future__ import annotations

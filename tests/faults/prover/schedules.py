@@ -127,7 +127,7 @@ class Schedule:
             self._world.step(self._random.choice(self._alive), "die")
 
     def _mislead(self) -> None:
-        """A lost or refused answer: of the service where there is one, of the lake itself where there is none."""
+        """A lost or refused response: of the service where there is one, of the lake itself where there is none."""
         stopped = [worker for worker in self._alive if worker.event.phase in ("before", "after")]
         if not stopped:
             return
@@ -149,7 +149,7 @@ class Schedule:
         if unsettled:
             load = self._random.choice(unsettled)
             self._world.cancel(load)
-            # Whoever is handed it next only lets go, though others may still be at work on it or asleep.
+            # The next worker only releases it, though others may still be at work on it or asleep.
             load.closing = self._random.random() < 0.5
 
     def _fold(self) -> None:
@@ -157,7 +157,7 @@ class Schedule:
             self._workers.append(self._world.start(self._world.fold_job()))
 
     def _wake_everybody(self) -> None:
-        """The sleepers go on in turns; some are killed instead."""
+        """The sleepers continue in turns; some are killed instead."""
         doomed = {id(worker) for worker in self._alive if self._random.random() < 0.3}
 
         def choose(event: Event, worker: Worker) -> Verb:

@@ -1,4 +1,4 @@
-"""Where worlds are: a directory for local lakes, a stand-in of a storage account, or a service that is not ours."""
+"""Where worlds are: a directory for local lakes, an emulator of a storage account, or a foreign service."""
 
 from __future__ import annotations
 

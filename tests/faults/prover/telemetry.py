@@ -41,7 +41,7 @@ def settled(case: Case) -> Scenario:
 
 
 def settled_asleep(case: Case) -> Scenario:
-    """The worker falls asleep, in the settling as well; everything is done again without it; then it goes on."""
+    """The worker falls asleep, in the settling as well; everything is done again without it; then it continues."""
 
     def run(world: ProverWorld, point: Point) -> None:
         load = case.begin(world)
@@ -59,7 +59,7 @@ def settled_asleep(case: Case) -> Scenario:
 
 
 def _restore_an_older_journal(world: ProverWorld) -> None:
-    """Two loads, of which the journal forgets the second: as if it had been restored from a copy."""
+    """Two loads, of which the journal loses the second: as if it had been restored from a copy."""
     world.source.put(*range(5))
     world.load("incremental", unobserved=True)
     world.fold()

@@ -36,14 +36,14 @@ EXPIRY_SECONDS = 600.0
 # Deliveries after which a load that has not settled never will.
 DELIVERIES_LIMIT = 30
 
-# Answers of slices after which a load goes round in circles, but for those that another one owns the table: the clock
-# leaps ahead while somebody waits, past the owner's time if need be.
+# Results of slices after which a load makes no progress, but for those that another one owns the table: the clock
+# leaps ahead during a wait, past the owner's time if need be.
 SLICES_LIMIT = 80
 
 # Longest that a settling waits for its turn to publish telemetry: by then the owner has finished, or has expired.
 TURN_SECONDS = 30.0
 
-# How a settling ends that has waited for its turn in vain. Here the clock leaps ahead while somebody waits, so that an
+# How a settling ends that has waited for its turn in vain. Here the clock leaps ahead during a wait, so that an
 # owner's time is over after a few of its steps and two settlings can keep each other from publishing; a real one takes
 # a second of its two minutes.
 TURN_MISSED = ("store.fenced", "store.busy")
@@ -163,7 +163,7 @@ class ProverWorld:
         return worker
 
     def step(self, worker: Worker, verb: Verb = "go") -> Event:
-        """Let a worker go on to its next event, and take in what it tells and does on the way."""
+        """Let a worker continue to its next event, and take in what it reports and does on the way."""
         event = worker.event
         if event.phase == "note" and verb != "die" and not self._take_in(worker, event):
             verb = "stop"
@@ -212,7 +212,7 @@ class ProverWorld:
         return list(self.loads.values())[-1]
 
     def forget(self, load: Load) -> None:
-        """Expect nothing of a load any more: somebody has removed its traces."""
+        """Expect nothing of a load any more: its traces were removed."""
         del self.loads[load.load_id]
 
     @property
@@ -232,7 +232,7 @@ class ProverWorld:
         self.run(self.start(self.fold_job()))
 
     def expire(self) -> None:
-        """Let so much time pass that nobody owns a table any more."""
+        """Let enough time pass that no table has an owner any more."""
         self.clock_seconds += EXPIRY_SECONDS
 
     def pass_time(self, seconds: float) -> None:
@@ -243,7 +243,7 @@ class ProverWorld:
         ProgressFiles(LocalLake(self.directory), self.journal_root).request_cancel(load.load_id)
 
     def let_go(self, load: Load) -> None:
-        """Cancel a load none of whose slices runs: what is left of it are slices that let go of the table."""
+        """Cancel a load none of whose slices runs: what is left of it are slices that release the table."""
         load.closing = True
         self.finish(load)
         state = self.state
@@ -255,7 +255,7 @@ class ProverWorld:
             )
 
     def _take_in(self, worker: Worker, event: Event) -> bool:
-        """Learn what a worker tells, as its orchestrator would; False where that has heard it from another one."""
+        """Take in what a worker reports, as its orchestrator would; False where that has heard it from another one."""
         load = self.loads[worker.job.load_id]
         if event.label == "slice":
             return self._take_answer(worker, load, event.value)
