@@ -27,13 +27,9 @@ param sqlServer string
 param sqlDatabase string
 
 @description('GUID of the Fabric workspace that holds the mirrored database.')
-@minLength(36)
-@maxLength(36)
 param workspaceId string
 
 @description('GUID of the mirrored database.')
-@minLength(36)
-@maxLength(36)
 param mirrorId string
 
 @description('DFS endpoint of OneLake.')
@@ -217,8 +213,151 @@ var dataFirewall = {
   defaultAction: everybodyReachesData ? 'Allow' : 'Deny'
 }
 
+// Values that Azure would turn away when half is made, or take and not work with. Bicep knows no patterns, so texts are
+// looked at letter by letter. infra/terraform/variables.tf refuses the same.
+var digits = '0123456789'
+var letters = 'abcdefghijklmnopqrstuvwxyz'
+
+var guids = concat(
+  [{ name: 'workspaceId', text: workspaceId }, { name: 'mirrorId', text: mirrorId }],
+  empty(entraClientId) ? [] : [{ name: 'entraClientId', text: entraClientId }],
+  map(entraAllowedClients, client => { name: 'entraAllowedClients', text: client })
+)
+
+var ports = concat(
+  [{ name: 'sqlServer', text: sqlPort }],
+  flatten(map(egressPorts, entry => map(split(entry, '-'), port => { name: 'egressPorts', text: port })))
+)
+var spelled = concat(
+  [
+    { name: 'environmentName', text: environmentName, from: '${letters}${digits}-' }
+    { name: 'sqlServer', text: replace(sqlServer, ', ', ','), from: '${letters}${digits}.-_$\\,' }
+  ],
+  map(guids, each => { name: each.name, text: each.text, from: 'abcdef${digits}-' }),
+  map(ports, each => { name: each.name, text: each.text, from: digits }),
+  map(items(secretSettings), each => { name: 'secretSettings', text: each.value, from: '${letters}${digits}-' })
+)
+var misspelled = filter(
+  spelled,
+  each => !empty(filter(range(0, length(each.text)), at => !contains(each.from, toLower(substring(each.text, at, 1)))))
+)
+var misspelledNames = map(misspelled, each => each.name)
+var noGuids = filter(
+  guids,
+  each => (contains(misspelledNames, each.name) || join(map(split(each.text, '-'), part => string(length(part))), ' ') != '8 4 4 4 12')
+)
+var noPorts = empty(misspelled)
+  ? filter(ports, each => (empty(each.text) || length(each.text) > 5 ? true : int(each.text) < 1 || int(each.text) > 65535))
+  : []
+var noRanges = empty(misspelled) && empty(noPorts)
+  ? filter(egressPorts, each => (length(split(each, '-')) > 2 || int(split(each, '-')[0]) > int(last(split(each, '-')))))
+  : []
+
+var listed = concat(
+  map(dataAllowList, entry => { name: 'dataAllowList', text: entry }),
+  map(deployAllowList, entry => { name: 'deployAllowList', text: entry }),
+  map(apiAllowList, entry => { name: 'apiAllowList', text: entry })
+)
+var subnetIds = map(
+  concat(filter(listed, each => startsWith(each.text, '/')), empty(appSubnetId) ? [] : [{ name: 'appSubnetId', text: appSubnetId }]),
+  each => { name: each.name, parts: split(toLower(each.text), '/') }
+)
+var subnetKind = 'subscriptions/resourcegroups/providers/microsoft.network/virtualnetworks/subnets'
+var noSubnets = filter(
+  subnetIds,
+  each => (length(each.parts) != 11 || contains(skip(each.parts, 1), '')
+    ? true
+    : '${each.parts[1]}/${each.parts[3]}/${each.parts[5]}/${each.parts[6]}/${each.parts[7]}/${each.parts[9]}' != subnetKind || !empty(each.parts[0]))
+)
+var sqlServerIdParts = split(toLower(sqlServerResourceId), '/')
+var sqlServerKind = length(sqlServerIdParts) != 9 || contains(skip(sqlServerIdParts, 1), '') || !startsWith(sqlServerResourceId, '/')
+  ? ''
+  : '${sqlServerIdParts[1]}/${sqlServerIdParts[3]}/${sqlServerIdParts[5]}/${sqlServerIdParts[6]}/${sqlServerIdParts[7]}'
+var isSqlServerId = contains(['servers', 'managedinstances'], replace(sqlServerKind, 'subscriptions/resourcegroups/providers/microsoft.sql/', ''))
+
+var networks = [
+  { name: 'networkPrefix', text: networkPrefix, longest: 29 }
+  { name: 'appSubnetPrefix', text: appSubnetPrefix, longest: 27 }
+  { name: 'endpointSubnetPrefix', text: endpointSubnetPrefix, longest: 28 }
+]
+var octets = map(range(0, 256), number => string(number))
+var addresses = map(
+  concat(filter(listed, each => !startsWith(each.text, '/')), networks),
+  each => {
+    name: each.name
+    octets: split(split(each.text, '/')[0], '.')
+    size: contains(each.text, '/') ? join(skip(split(each.text, '/'), 1), '/') : '32'
+  }
+)
+var sizes = map(range(0, 33), number => string(number))
+var noAddresses = filter(
+  addresses,
+  each => (length(each.octets) != 4 || !empty(filter(each.octets, octet => !contains(octets, octet))) || !contains(sizes, each.size))
+)
+// Storage and vault know addresses of the internet only, and storage no range of two.
+var privateOctets = concat(['192.168'], map(range(16, 16), number => '172.${number}'))
+var noPublicAddresses = empty(noAddresses)
+  ? filter(
+      addresses,
+      each => (each.name == 'dataAllowList' && (each.size == '31' || (each.octets[0] == '10') || contains(privateOctets, '${each.octets[0]}.${each.octets[1]}')))
+    )
+  : []
+
+// The network and its subnets, as the numbers of their first and last addresses.
+var spans = empty(noAddresses)
+  ? map(
+      map(networks, each => union(each, { read: parseCidr(each.text) })),
+      each => {
+        name: each.name
+        fits: ('${each.read.network}/${each.read.cidr}' == each.text) && (each.read.cidr >= 8) && (each.read.cidr <= each.longest)
+        longest: each.longest
+        low: 16777216 * int(split(each.read.network, '.')[0]) + 65536 * int(split(each.read.network, '.')[1]) + 256 * int(split(each.read.network, '.')[2]) + int(split(each.read.network, '.')[3])
+        high: 16777216 * int(split(each.read.broadcast, '.')[0]) + 65536 * int(split(each.read.broadcast, '.')[1]) + 256 * int(split(each.read.broadcast, '.')[2]) + int(split(each.read.broadcast, '.')[3])
+      }
+    )
+  : []
+var unfit = filter(spans, each => !each.fits)
+var outside = filter(skip(spans, 1), each => ((each.low < spans[0].low) || (each.high > spans[0].high)))
+var overlapping = filter(skip(spans, 2), each => ((each.low <= spans[1].high) && (each.high >= spans[1].low)))
+
 // What would be deployed and not work is refused before anything is created.
-var checkedName = !publicApi && !privateNetwork
+var checkedName = startsWith(environmentName, '-') || contains(misspelledNames, 'environmentName')
+  ? fail('environmentName is part of every name: letters, digits and hyphens, a letter or digit first.')
+  : !empty(noGuids)
+  ? fail('${noGuids[0].name} must hold GUIDs: 8, 4, 4, 4 and 12 hexadecimal digits with hyphens between.')
+  : startsWith(sqlServer, ',') || length(split(sqlServer, ',')) > 2 || contains(map(concat(misspelled, noPorts), each => each.name), 'sqlServer')
+  ? fail('sqlServer must be a host, or host,port with a port from 1 to 65535.')
+  : contains(misspelledNames, 'secretSettings') || !empty(filter(items(secretSettings), each => (empty(each.value) || length(each.value) > 127)))
+  ? fail('secretSettings names secrets: 1 to 127 letters, digits and hyphens each.')
+  : !empty(noRanges) || !empty(concat(misspelled, noPorts))
+  ? fail('egressPorts must hold ports from 1 to 65535, or ranges of them: 8000-8100.')
+  : !empty(noAddresses)
+  ? fail('${noAddresses[0].name} must hold IPv4 addresses, or ranges of them: 203.0.113.0/24.')
+  : !empty(noPublicAddresses)
+  ? fail('dataAllowList must hold addresses of the internet, and no /31: storage takes no others. Private ones need a private endpoint.')
+  : !empty(noSubnets)
+  ? fail('${noSubnets[0].name} must hold ids of subnets: /subscriptions/X/resourceGroups/X/providers/Microsoft.Network/virtualNetworks/X/subnets/X.')
+  : !empty(sqlServerResourceId) && !isSqlServerId
+  ? fail('sqlServerResourceId must be the id of a server, and not of a database: /subscriptions/X/resourceGroups/X/providers/Microsoft.Sql/servers/X, or managedInstances/X.')
+  : !empty(unfit)
+  ? fail('${unfit[0].name} must be a range of 8 to ${unfit[0].longest} bits that begins at its first address: 10.30.0.0/24.')
+  : !empty(outside)
+  ? fail('${outside[0].name} is not within networkPrefix.')
+  : !empty(overlapping)
+  ? fail('appSubnetPrefix and endpointSubnetPrefix overlap.')
+  : !empty(alertEmail) && length(split(alertEmail, '@')) != 2
+  ? fail('alertEmail must be an address for mail.')
+  : length(split(schedule, ' ')) != 6
+  ? fail('schedule must have six fields with a blank between: seconds, minutes, hours, days, months, days of the week.')
+  : !startsWith(oneLakeUrl, 'https://')
+  ? fail('oneLakeUrl must begin with https://.')
+  : !startsWith(fabricApiUrl, 'https://')
+  ? fail('fabricApiUrl must begin with https://.')
+  : !empty(publicUrl) && !startsWith(publicUrl, 'https://')
+  ? fail('publicUrl must begin with https://.')
+  : dailyLogQuotaGb < -1 || dailyLogQuotaGb == 0
+  ? fail('dailyLogQuotaGb must be 1 or more, or -1 for none.')
+  : !publicApi && !privateNetwork
   ? fail('publicApi: false needs privateNetwork: nobody could reach the app.')
   : !empty(sqlServerResourceId) && !privateNetwork
   ? fail('sqlServerResourceId needs privateNetwork: there is no network to put the endpoint into.')

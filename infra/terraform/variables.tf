@@ -3,6 +3,11 @@ variable "environment_name" {
   type        = string
 
   validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9-]*$", var.environment_name))
+    error_message = "environment_name is part of every name: letters, digits and hyphens, a letter or digit first."
+  }
+
+  validation {
     condition     = length(var.environment_name) >= 1 && length(var.environment_name) <= 32
     error_message = "1 to 32 characters."
   }
@@ -11,6 +16,11 @@ variable "environment_name" {
 variable "location" {
   description = "Region of all resources. Flex Consumption must be offered there: `az functionapp list-flexconsumption-locations`."
   type        = string
+
+  validation {
+    condition     = var.location != ""
+    error_message = "The name of a region: westeurope."
+  }
 }
 
 variable "tags" {
@@ -24,8 +34,8 @@ variable "sql_server" {
   type        = string
 
   validation {
-    condition     = length(var.sql_server) >= 1
-    error_message = "A host, or host,port."
+    condition     = can(regex("^[A-Za-z0-9._$\\\\-]+(, ?[0-9]{1,5})?$", var.sql_server)) && (!strcontains(var.sql_server, ",") || try(tonumber(trimspace(split(",", var.sql_server)[1])) >= 1 && tonumber(trimspace(split(",", var.sql_server)[1])) <= 65535, false))
+    error_message = "sql_server must be a host, or host,port with a port from 1 to 65535."
   }
 }
 
@@ -44,8 +54,8 @@ variable "workspace_id" {
   type        = string
 
   validation {
-    condition     = length(var.workspace_id) == 36
-    error_message = "A GUID of 36 characters."
+    condition     = can(regex("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", var.workspace_id))
+    error_message = "A GUID: 8, 4, 4, 4 and 12 hexadecimal digits with hyphens between."
   }
 }
 
@@ -54,8 +64,8 @@ variable "mirror_id" {
   type        = string
 
   validation {
-    condition     = length(var.mirror_id) == 36
-    error_message = "A GUID of 36 characters."
+    condition     = can(regex("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", var.mirror_id))
+    error_message = "A GUID: 8, 4, 4, 4 and 12 hexadecimal digits with hyphens between."
   }
 }
 
@@ -63,18 +73,33 @@ variable "one_lake_url" {
   description = "DFS endpoint of OneLake."
   type        = string
   default     = "https://onelake.dfs.fabric.microsoft.com"
+
+  validation {
+    condition     = startswith(var.one_lake_url, "https://")
+    error_message = "one_lake_url must begin with https://."
+  }
 }
 
 variable "fabric_api_url" {
   description = "Fabric's REST API, which the app asks whether a dropped table is gone."
   type        = string
   default     = "https://api.fabric.microsoft.com"
+
+  validation {
+    condition     = startswith(var.fabric_api_url, "https://")
+    error_message = "fabric_api_url must begin with https://."
+  }
 }
 
 variable "schedule" {
   description = "When the timer looks for flows that are due: NCRONTAB with seconds, UTC."
   type        = string
   default     = "0 */5 * * * *"
+
+  validation {
+    condition     = length(split(" ", var.schedule)) == 6
+    error_message = "schedule must have six fields with a blank between: seconds, minutes, hours, days, months, days of the week."
+  }
 }
 
 variable "concurrency" {
@@ -114,6 +139,11 @@ variable "public_url" {
   description = "Where callers reach the app, if that is not its own address: a gateway or a domain of your own."
   type        = string
   default     = ""
+
+  validation {
+    condition     = var.public_url == "" || startswith(var.public_url, "https://")
+    error_message = "public_url must begin with https://."
+  }
 }
 
 variable "extra_settings" {
@@ -126,6 +156,11 @@ variable "secret_settings" {
   description = "App settings whose values are secrets of the key vault: name of the setting => name of the secret. Needs `key_vault`, and wins over a setting of the same name."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = alltrue([for secret in values(var.secret_settings) : can(regex("^[A-Za-z0-9-]{1,127}$", secret))])
+    error_message = "secret_settings names secrets: 1 to 127 letters, digits and hyphens each."
+  }
 
   validation {
     condition     = length(var.secret_settings) == 0 || var.key_vault
@@ -203,12 +238,22 @@ variable "entra_client_id" {
   description = "Client id of an app registration in Entra ID: callers then show a token for it, beside the function key. Empty: the key alone."
   type        = string
   default     = ""
+
+  validation {
+    condition     = var.entra_client_id == "" || can(regex("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", var.entra_client_id))
+    error_message = "A GUID: 8, 4, 4, 4 and 12 hexadecimal digits with hyphens between."
+  }
 }
 
 variable "entra_allowed_clients" {
   description = "Client ids of the applications whose tokens are taken. Empty: any that gets one for the registration. Needs `entra_client_id`."
   type        = list(string)
   default     = []
+
+  validation {
+    condition     = alltrue([for client in var.entra_allowed_clients : can(regex("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", client))])
+    error_message = "GUIDs: 8, 4, 4, 4 and 12 hexadecimal digits with hyphens between."
+  }
 
   validation {
     condition     = length(var.entra_allowed_clients) == 0 || var.entra_client_id != ""
@@ -220,6 +265,11 @@ variable "app_subnet_id" {
   description = "Id of a subnet of your own that the app leaves by, delegated to Microsoft.App/environments, with service endpoints for Microsoft.Storage and Microsoft.KeyVault, which works by report and against Microsoft's page (docs/deploy/network.md): both then let in that subnet and `data_allow_list` only. No underscore in its name. Not with `private_network`."
   type        = string
   default     = ""
+
+  validation {
+    condition     = var.app_subnet_id == "" || can(regex("(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.Network/virtualNetworks/[^/]+/subnets/[^/]+$", var.app_subnet_id))
+    error_message = "app_subnet_id must be the id of a subnet: /subscriptions/X/resourceGroups/X/providers/Microsoft.Network/virtualNetworks/X/subnets/X."
+  }
 
   validation {
     condition     = var.app_subnet_id == "" || !var.private_network
@@ -238,6 +288,16 @@ variable "data_allow_list" {
   default     = []
 
   validation {
+    condition     = alltrue([for entry in var.data_allow_list : startswith(entry, "/") ? can(regex("(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.Network/virtualNetworks/[^/]+/subnets/[^/]+$", entry)) : can(cidrnetmask(strcontains(entry, "/") ? entry : "${entry}/32"))])
+    error_message = "data_allow_list must hold IPv4 addresses, ranges of them (203.0.113.0/24), or ids of subnets (/subscriptions/X/resourceGroups/X/providers/Microsoft.Network/virtualNetworks/X/subnets/X)."
+  }
+
+  validation {
+    condition     = !anytrue([for entry in var.data_allow_list : can(regex("^10[.]|^192[.]168[.]|^172[.](1[6-9]|2[0-9]|3[01])[.]|^[0-9.]+/31$", entry))])
+    error_message = "data_allow_list must hold addresses of the internet, and no /31: storage takes no others. Private ones need a private endpoint."
+  }
+
+  validation {
     condition     = length(var.data_allow_list) == 0 || var.private_network || var.app_subnet_id != ""
     error_message = "data_allow_list needs private_network or app_subnet_id: the app itself, which has no address of its own, would be kept out."
   }
@@ -247,6 +307,11 @@ variable "deploy_allow_list" {
   description = "Who may reach the SCM site, which takes packages: IPv4 addresses, ranges, and ids of subnets. Empty: everybody who logs in; with `private_network` nobody from outside."
   type        = list(string)
   default     = []
+
+  validation {
+    condition     = alltrue([for entry in var.deploy_allow_list : startswith(entry, "/") ? can(regex("(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.Network/virtualNetworks/[^/]+/subnets/[^/]+$", entry)) : can(cidrnetmask(strcontains(entry, "/") ? entry : "${entry}/32"))])
+    error_message = "deploy_allow_list must hold IPv4 addresses, ranges of them (203.0.113.0/24), or ids of subnets (/subscriptions/X/resourceGroups/X/providers/Microsoft.Network/virtualNetworks/X/subnets/X)."
+  }
 
   validation {
     condition     = length(var.deploy_allow_list) == 0 || var.public_api
@@ -260,6 +325,11 @@ variable "api_allow_list" {
   default     = []
 
   validation {
+    condition     = alltrue([for entry in var.api_allow_list : startswith(entry, "/") ? can(regex("(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.Network/virtualNetworks/[^/]+/subnets/[^/]+$", entry)) : can(cidrnetmask(strcontains(entry, "/") ? entry : "${entry}/32"))])
+    error_message = "api_allow_list must hold IPv4 addresses, ranges of them (203.0.113.0/24), or ids of subnets (/subscriptions/X/resourceGroups/X/providers/Microsoft.Network/virtualNetworks/X/subnets/X)."
+  }
+
+  validation {
     condition     = length(var.api_allow_list) == 0 || var.public_api
     error_message = "public_api = false lets nobody in from outside: api_allow_list would let in nobody either."
   }
@@ -269,6 +339,11 @@ variable "egress_ports" {
   description = "Ports of the internet that the app may reach from its private network, beside 443 and the port of the source: those of a telemetry collector, for one. Needs `private_network`."
   type        = list(string)
   default     = []
+
+  validation {
+    condition     = alltrue([for entry in var.egress_ports : can(regex("^[0-9]{1,5}(-[0-9]{1,5})?$", entry)) && try(alltrue([for port in split("-", entry) : tonumber(port) >= 1 && tonumber(port) <= 65535]) && tonumber(split("-", entry)[0]) <= tonumber(reverse(split("-", entry))[0]), false)])
+    error_message = "egress_ports must hold ports from 1 to 65535, or ranges of them: 8000-8100."
+  }
 
   validation {
     condition     = length(var.egress_ports) == 0 || var.private_network
@@ -291,24 +366,59 @@ variable "network_prefix" {
   description = "Address space of the virtual network."
   type        = string
   default     = "10.30.0.0/24"
+
+  validation {
+    condition     = try(var.network_prefix == "${cidrhost(var.network_prefix, 0)}/${split("/", var.network_prefix)[1]}" && cidrnetmask(var.network_prefix) != "" && tonumber(split("/", var.network_prefix)[1]) >= 8 && tonumber(split("/", var.network_prefix)[1]) <= 29, false)
+    error_message = "network_prefix must be a range of 8 to 29 bits that begins at its first address: 10.30.0.0/24."
+  }
 }
 
 variable "app_subnet_prefix" {
   description = "Addresses for the app's instances: a /26 of the network has the 40 that Azure plans for an app, a /27, the least it takes, has 27."
   type        = string
   default     = "10.30.0.0/26"
+
+  validation {
+    condition     = try(var.app_subnet_prefix == "${cidrhost(var.app_subnet_prefix, 0)}/${split("/", var.app_subnet_prefix)[1]}" && cidrnetmask(var.app_subnet_prefix) != "" && tonumber(split("/", var.app_subnet_prefix)[1]) >= 8 && tonumber(split("/", var.app_subnet_prefix)[1]) <= 27, false)
+    error_message = "app_subnet_prefix must be a range of 8 to 27 bits that begins at its first address: 10.30.0.0/24."
+  }
+
+  validation {
+    condition     = try(cidrhost("${cidrhost(var.app_subnet_prefix, 0)}/${split("/", var.network_prefix)[1]}", 0) == cidrhost(var.network_prefix, 0) && tonumber(split("/", var.app_subnet_prefix)[1]) >= tonumber(split("/", var.network_prefix)[1]), true)
+    error_message = "app_subnet_prefix is not within network_prefix."
+  }
+
+  validation {
+    condition     = try(cidrhost("${cidrhost(var.app_subnet_prefix, 0)}/${min(tonumber(split("/", var.app_subnet_prefix)[1]), tonumber(split("/", var.endpoint_subnet_prefix)[1]))}", 0) != cidrhost("${cidrhost(var.endpoint_subnet_prefix, 0)}/${min(tonumber(split("/", var.app_subnet_prefix)[1]), tonumber(split("/", var.endpoint_subnet_prefix)[1]))}", 0), true)
+    error_message = "app_subnet_prefix and endpoint_subnet_prefix overlap."
+  }
 }
 
 variable "endpoint_subnet_prefix" {
   description = "Addresses for private endpoints: at least a /28 of the network."
   type        = string
   default     = "10.30.0.64/26"
+
+  validation {
+    condition     = try(var.endpoint_subnet_prefix == "${cidrhost(var.endpoint_subnet_prefix, 0)}/${split("/", var.endpoint_subnet_prefix)[1]}" && cidrnetmask(var.endpoint_subnet_prefix) != "" && tonumber(split("/", var.endpoint_subnet_prefix)[1]) >= 8 && tonumber(split("/", var.endpoint_subnet_prefix)[1]) <= 28, false)
+    error_message = "endpoint_subnet_prefix must be a range of 8 to 28 bits that begins at its first address: 10.30.0.0/24."
+  }
+
+  validation {
+    condition     = try(cidrhost("${cidrhost(var.endpoint_subnet_prefix, 0)}/${split("/", var.network_prefix)[1]}", 0) == cidrhost(var.network_prefix, 0) && tonumber(split("/", var.endpoint_subnet_prefix)[1]) >= tonumber(split("/", var.network_prefix)[1]), true)
+    error_message = "endpoint_subnet_prefix is not within network_prefix."
+  }
 }
 
 variable "sql_server_resource_id" {
   description = "Resource id of an Azure SQL server or managed instance to reach through a private endpoint. Empty: none. Needs `private_network`, and the right to approve connections there."
   type        = string
   default     = ""
+
+  validation {
+    condition     = var.sql_server_resource_id == "" || can(regex("(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.Sql/(servers|managedInstances)/[^/]+$", var.sql_server_resource_id))
+    error_message = "sql_server_resource_id must be the id of a server, and not of a database: /subscriptions/X/resourceGroups/X/providers/Microsoft.Sql/servers/X, or managedInstances/X."
+  }
 
   validation {
     condition     = var.sql_server_resource_id == "" || var.private_network
@@ -348,6 +458,11 @@ variable "alert_email" {
   description = "Where alerts go. Empty: they show in the portal only."
   type        = string
   default     = ""
+
+  validation {
+    condition     = var.alert_email == "" || length(split("@", var.alert_email)) == 2
+    error_message = "alert_email must be an address for mail."
+  }
 }
 
 variable "no_success_window" {
@@ -376,6 +491,11 @@ variable "daily_log_quota_gb" {
   description = "Gigabytes of logs a day at most, as a bound on cost; -1 for none. Logs beyond it are lost for that day."
   type        = number
   default     = 1
+
+  validation {
+    condition     = var.daily_log_quota_gb == -1 || var.daily_log_quota_gb >= 1
+    error_message = "1 or more, or -1 for none."
+  }
 }
 
 variable "audit_logs" {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +18,7 @@ from tests.infra.azurerm import Instance, answers, create
 from tests.infra.terraform import Refused, Terraform, running
 from tests.unit.infra_bicep import Parameter, Template, read_parameters
 from tests.unit.infra_resources import Resource, differences, plain, tree_of
-from tests.unit.infra_scenarios import BICEP_ONLY, INFRA, REFUSED, REQUIRED, SCENARIOS, snake, variables
+from tests.unit.infra_scenarios import BICEP_ONLY, INFRA, REFUSED, REQUIRED, SCENARIOS, VALUES, snake, variables
 
 # What azurerm cannot make as it is wanted.
 OF_AZAPI = ("Microsoft.Web/sites", "Microsoft.DurableTask/")
@@ -287,6 +288,25 @@ def test_both_templates_refuse_the_same_values(terraform: Terraform, module: Pat
             tried += 1
 
     assert tried > 20
+
+
+def test_both_templates_take_the_same_values(terraform: Terraform, module: Path) -> None:
+    """One plan tries a value of each parameter that needs the same others: a plan takes its time."""
+    for needs in {str(values.needs): values.needs for values in VALUES.values()}.values():
+        for which in zip_longest(*(values.taken for values in VALUES.values() if values.needs == needs)):
+            names = [name for name, values in VALUES.items() if values.needs == needs]
+            given = {name: value for name, value in zip(names, which, strict=True) if value is not None}
+            assert refused(terraform, module, variables(needs | given)) == {}, given
+
+
+def test_both_templates_refuse_what_azure_would_turn_away(terraform: Terraform, module: Path) -> None:
+    for needs in {str(values.needs): values.needs for values in VALUES.values()}.values():
+        for which in zip_longest(*(values.refused for values in VALUES.values() if values.needs == needs)):
+            names = [name for name, values in VALUES.items() if values.needs == needs]
+            given = {name: value for name, value in zip(names, which, strict=True) if value is not None}
+            found = refused(terraform, module, variables(needs | given))
+            # What stands beside a value of another parameter that is refused may be refused for it.
+            assert {snake(name) for name in given} - found.keys() == set(), given
 
 
 @pytest.mark.parametrize("combination", REFUSED)

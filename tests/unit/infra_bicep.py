@@ -6,11 +6,13 @@ Anything else is an error, so that nothing is skipped unseen.
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from ipaddress import ip_network
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -203,6 +205,37 @@ class Template:
 
     def evaluate(self, node: Node, scope: Mapping[str, Any]) -> Any:
         """The value of an expression. ``scope`` holds the variables of loops."""
+        return self._evaluate(node, scope, lambda value: value)
+
+    def _evaluate(self, node: Node, scope: Mapping[str, Any], part: Callable[[Any], Any]) -> Any:
+        """The value of an expression whose last operand is followed by ``part``, a member or an element.
+
+        The grammar reads ``!a.b`` as ``(!a).b``, and ``a && b[0]`` as ``(a && b)[0]``; Bicep does not.
+        """
+        children = [child for child in node.named_children if child.type not in ("comment", "diagnostic_comment")]
+        match node.type:
+            case "member_expression":
+                name = _text(children[1])
+                return self._evaluate(children[0], scope, lambda value: part(self._member(value, name)))
+            case "subscript_expression":
+                index = self.evaluate(children[1], scope)
+                return self._evaluate(children[0], scope, lambda value: part(value[index]))
+            case "ternary_expression":
+                condition, *branches = [child for child in children if child.type != "?"]
+                if self.evaluate(condition, scope):
+                    return self.evaluate(branches[0], scope)
+                return self._evaluate(branches[1], scope, part)
+            case "unary_expression":
+                value = self._evaluate(children[0], scope, part)
+                return -value if _text(node).startswith("-") else not value
+            case "binary_expression":
+                return self._binary(node, scope, part)
+            case "lambda_expression":
+                variable, body = children
+                return lambda value: self._evaluate(body, {**scope, _text(variable): value}, part)
+        return part(self._evaluate_whole(node, scope))
+
+    def _evaluate_whole(self, node: Node, scope: Mapping[str, Any]) -> Any:
         children = [child for child in node.named_children if child.type not in ("comment", "diagnostic_comment")]
         match node.type:
             case "string":
@@ -225,25 +258,10 @@ class Template:
                 return self.evaluate(children[0], scope)
             case "identifier":
                 return self._look_up(_text(node), scope)
-            case "member_expression":
-                return self._member(self.evaluate(children[0], scope), _text(children[1]))
-            case "subscript_expression":
-                return self.evaluate(children[0], scope)[self.evaluate(children[1], scope)]
             case "nullable_return_expression":
                 return self.evaluate(children[0], scope)
-            case "ternary_expression":
-                condition, *branches = [child for child in children if child.type != "?"]
-                return self.evaluate(branches[0 if self.evaluate(condition, scope) else 1], scope)
-            case "unary_expression":
-                value = self.evaluate(children[0], scope)
-                return -value if _text(node).startswith("-") else not value
-            case "binary_expression":
-                return self._binary(node, scope)
             case "call_expression":
                 return self._call(node, scope)
-            case "lambda_expression":
-                variable, body = children
-                return lambda value: self.evaluate(body, {**scope, _text(variable): value})
             case "for_statement":
                 return [self.evaluate(children[-1], inner) for inner in self._rounds(node, dict(scope))]
         raise ValueError(f"{self.path.name}, line {node.start_point.row + 1}: {node.type} is not understood")
@@ -267,20 +285,26 @@ class Template:
             return holder.name.rpartition("/")[2] if name == "name" and not holder.path else holder.at(name)
         return holder[name]
 
-    def _binary(self, node: Node, scope: Mapping[str, Any]) -> Any:
+    def _binary(self, node: Node, scope: Mapping[str, Any], part: Callable[[Any], Any]) -> Any:
         left, right = node.named_children
-        operator = _text(node.children[1])
+        sign = _text(node.children[1])
+        inner = left
+        while inner.type in ("member_expression", "subscript_expression"):
+            inner = inner.named_children[0]
+        if inner != left and inner.type in ("binary_expression", "ternary_expression", "lambda_expression"):
+            line = node.start_point.row + 1
+            raise ValueError(
+                f"{self.path.name}, line {line}: the grammar binds this otherwise than Bicep; put brackets"
+            )
         one = self.evaluate(left, scope)
-        if operator == "&&":
-            return one and self.evaluate(right, scope)
-        if operator == "||":
-            return one or self.evaluate(right, scope)
-        if operator == "??":
-            return self.evaluate(right, scope) if one is None else one
-        other = self.evaluate(right, scope)
-        if operator == "+":
-            return one + other
-        return {"==": one == other, "!=": one != other, ">": one > other if operator == ">" else None}[operator]
+        if sign == "&&":
+            return one and self._evaluate(right, scope, part)
+        if sign == "||":
+            return one or self._evaluate(right, scope, part)
+        if sign == "??":
+            return self._evaluate(right, scope, part) if one is None else one
+        other = self._evaluate(right, scope, part)
+        return _OPERATORS[sign](one, other)
 
     def _evaluate_string(self, node: Node, scope: Mapping[str, Any]) -> str:
         if not node.named_children:
@@ -464,6 +488,27 @@ def _union(*values: Any) -> Any:
     return {key: item for value in values for key, item in value.items()}
 
 
+def _parse_cidr(text: str) -> dict[str, Any]:
+    # Whether Azure takes a range that begins within another is not known, and it makes no difference here.
+    network = ip_network(text, strict=False)
+    return {
+        "network": str(network.network_address),
+        "broadcast": str(network.broadcast_address),
+        "cidr": network.prefixlen,
+    }
+
+
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "*": operator.mul,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "array": lambda value: [value],
     "bool": lambda value: value == "true",
@@ -472,6 +517,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "empty": lambda value: not value,
     "environment": lambda: {"suffixes": _SUFFIXES, "authentication": {"loginEndpoint": _LOGIN}},
     "fail": _fail,
+    "flatten": lambda lists: [item for each in lists for item in each],
     "filter": lambda items, keep: [item for item in items if keep(item)],
     "guid": lambda *values: "guid of " + " ".join(str(value) for value in values),
     "int": int,
@@ -481,12 +527,15 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "length": len,
     "map": lambda items, change: [change(item) for item in items],
     "mapValues": lambda value, function: {key: function(item) for key, item in value.items()},
+    "parseCidr": _parse_cidr,
+    "range": lambda first, count: list(range(first, first + count)),
     "replace": lambda text, part, other: text.replace(part, other),
     "startsWith": lambda text, part: text.startswith(part),
     "readEnvironmentVariable": os.environ.get,
     "skip": lambda items, count: items[count:],
     "split": lambda text, separator: text.split(separator),
     "string": lambda value: str(value),
+    "substring": lambda text, at, count: text[at : at + count],
     "subscription": lambda: {"subscriptionId": SUBSCRIPTION_ID, "id": f"/subscriptions/{SUBSCRIPTION_ID}"},
     "subscriptionResourceId": lambda type_, name: f"/subscriptions/{SUBSCRIPTION_ID}/providers/{type_}/{name}",
     "tenant": lambda: {"tenantId": TENANT_ID},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,100 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"zoneRedundant": True, "durableTaskScheduler": True, "maximumInstanceCount": 1},
         "maximumInstanceCount",
     ),
+}
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a parameter is given and takes, and what both templates refuse, with the parameters that it needs."""
+
+    taken: list[Any]
+    refused: list[Any]
+    needs: dict[str, Any] = field(default_factory=dict)
+
+
+_GUIDS = Values(
+    [CLIENT_ID, "ABCDEF01-2345-6789-abcd-ef0123456789"],
+    ["x" * 36, CLIENT_ID.replace("-", ""), f"{{{CLIENT_ID}}}", CLIENT_ID[:-1], f"{CLIENT_ID} ", CLIENT_ID[:-1] + "g"],
+)
+_PRIVATE = {"privateNetwork": True}
+_SUBNETS = [
+    *("app", "/subnets/app", SUBNET_ID + "/", SUBNET_ID.replace("/subnets/app", ""), SUBNET_ID.removeprefix("/")),
+    *(SUBNET_ID.replace("virtualNetworks", "networks"), SUBNET_ID.replace("/y/", "//")),
+]
+_ADDRESSES = [
+    ["203.0.113"],
+    ["203.0.113.256"],
+    ["203.0.113.0/33"],
+    ["203.0.113.0/24/2"],
+    ["2001:db8::1"],
+    ["a.example"],
+]
+_HTTPS = Values(["https://api.example.com"], ["http://api.example.com", "api.example.com"])
+
+# Values that Azure would turn away when half is made, or take and not work with.
+VALUES = {
+    "environmentName": Values(["shop", "Shop-2", "x" * 32], ["", "my shop", "shop_1", "-shop", "shop.eu", "x" * 33]),
+    "location": Values(["westeurope"], [""]),
+    "workspaceId": _GUIDS,
+    "mirrorId": _GUIDS,
+    "entraClientId": Values([*_GUIDS.taken, ""], _GUIDS.refused),
+    "entraAllowedClients": Values([[], [CLIENT_ID]], [[bad] for bad in _GUIDS.refused], {"entraClientId": CLIENT_ID}),
+    "sqlServer": Values(
+        ["10.0.0.4", "sql.example.com,1433", "sql.example.com, 1433", "sql\\shop", "shop_1,65535"],
+        [
+            *("", "tcp:sql.example.com", "https://sql.example.com", "sql.example.com:1433", "sql.example.com,"),
+            *("sql.example.com,0", "sql.example.com,65536", "sql.example.com,port", ",1433", "a,1,2", "sql server"),
+        ],
+    ),
+    "sqlDatabase": Values(["shop"], [""]),
+    "appSubnetId": Values([SUBNET_ID, SUBNET_ID.replace("resourceGroups", "resourcegroups"), ""], _SUBNETS),
+    "sqlServerResourceId": Values(
+        [SQL_SERVER_ID, ""],
+        [
+            *("sql.example.com", SQL_SERVER_ID + "/databases/shop", SQL_SERVER_ID.removesuffix("/z")),
+            *(SQL_SERVER_ID.replace(".Sql", ".SQLVM"), SQL_SERVER_ID.replace("/y/", "//"), SQL_SERVER_ID + "/"),
+        ],
+        _PRIVATE,
+    ),
+    "dataAllowList": Values(
+        [["203.0.113.7"], ["203.0.113.7/32"], ["203.0.113.0/24", AGENTS_ID], ["172.32.0.1", "11.0.0.1"]],
+        [
+            *(*_ADDRESSES, [SUBNET_ID + "/x"], ["10.1.2.3"], ["172.16.0.1"], ["172.31.0.0/24"], ["192.168.0.1"]),
+            *(["203.0.113.6/31"], ["203.0.113.7", ""]),
+        ],
+        _PRIVATE,
+    ),
+    "deployAllowList": Values([["10.1.2.3"], ["203.0.113.6/31", AGENTS_ID]], [*_ADDRESSES, [SUBNET_ID + "/x"]]),
+    "apiAllowList": Values([["10.1.2.3"], ["203.0.113.6/31", AGENTS_ID]], [*_ADDRESSES, [SUBNET_ID + "/x"]]),
+    "egressPorts": Values(
+        [["1"], ["65535"], ["8000-8100", "4317"], ["80-80"]],
+        [["0"], ["65536"], ["port"], ["8100-8000"], ["1-2-3"], ["-1"], [""], ["80-"], ["*"], ["1-65536"], ["4317 "]],
+        _PRIVATE,
+    ),
+    "networkPrefix": Values(
+        ["10.30.0.0/24", "10.0.0.0/8", "10.30.0.0/16"],
+        ["10.30.0.0", "10.30.0.1/24", "10.30.0.0/30", "10.0.0.0/7", "10.30.0/24", "fd00::/64", "network"],
+    ),
+    "appSubnetPrefix": Values(
+        ["10.30.0.0/27", "10.30.0.128/25", "10.30.0.32/27"],
+        ["10.30.0.0/28", "10.30.1.0/26", "10.30.0.0/23", "10.30.0.1/27", "10.30.0.64/26", "10.30.0.0/25", "10.30.0.0"],
+    ),
+    "endpointSubnetPrefix": Values(
+        ["10.30.0.64/28", "10.30.0.64/27", "10.30.0.128/25"],
+        ["10.30.0.64/29", "10.31.0.64/26", "10.30.0.65/28", "10.30.0.64"],
+    ),
+    "secretSettings": Values(
+        [{"SQL_PASSWORD": "sql-password"}, {"A": "a" * 127}],
+        [{"A": "sql_password"}, {"A": "a" * 128}, {"A": ""}, {"A": "https://kv.vault.azure.net/secrets/a"}],
+        {"keyVault": True},
+    ),
+    "alertEmail": Values(["oncall@example.com", ""], ["oncall", "a@b@c"]),
+    "schedule": Values(["0 */5 * * * *"], ["*/5 * * * *", "every hour"]),
+    "oneLakeUrl": _HTTPS,
+    "fabricApiUrl": _HTTPS,
+    "publicUrl": Values([*_HTTPS.taken, ""], _HTTPS.refused),
+    "dailyLogQuotaGb": Values([-1, 1, 100], [0, -2]),
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.infra_bicep import Template, read_parameters, read_values
 from tests.unit.infra_resources import tree_of
-from tests.unit.infra_scenarios import CLIENT_ID, INFRA, REFUSED, REQUIRED, SCENARIOS, SQL_SERVER_ID
+from tests.unit.infra_scenarios import CLIENT_ID, INFRA, REFUSED, REQUIRED, SCENARIOS, SQL_SERVER_ID, VALUES
 
 
 def test_a_variable_that_is_not_set_means_the_templates_default(
@@ -42,6 +42,27 @@ def test_what_would_not_work_is_refused_before_anything_is_created(combination: 
 
     with pytest.raises(ValueError, match=named):
         Template(INFRA / "bicep" / "main.bicep", REQUIRED | values).create()
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_values_that_azure_would_turn_away_are_refused(name: str) -> None:
+    main, values = INFRA / "bicep" / "main.bicep", VALUES[name]
+    parameter = read_parameters(main)[name]
+
+    def checked(value: Any) -> Any:
+        # The name of the resource group, which is not known before everything has been looked at.
+        return Template(main, REQUIRED | values.needs | {name: value}).names["checkedName"]()
+
+    for value in values.taken:
+        assert checked(value)
+    for value in values.refused:
+        if parameter.type == "string" and not (
+            parameter.decorators.get("minLength", 0) <= len(value) <= parameter.decorators.get("maxLength", len(value))
+        ):
+            # Refused before anything of the template is looked at.
+            continue
+        with pytest.raises(ValueError, match=name):
+            raise AssertionError(f"{value!r} is taken: {checked(value)}")
 
 
 def test_the_zone_of_a_managed_instance_has_its_prefix() -> None:
