@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 
 from tests.infra.azurerm import answers
 from tests.infra.terraform import Refused, Terraform, packages, running
+from tests.support.planted import plant
 from tests.unit.infra_order import ONE_AT_A_TIME, ORDERS, TERRAFORM_ENDPOINTS
 from tests.unit.infra_scenarios import INFRA, SCENARIOS, variables
 
@@ -97,10 +98,7 @@ PLANTED: dict[str, tuple[str, str | re.Pattern[str], str, str]] = {
 @pytest.mark.parametrize("fault", PLANTED)
 def test_a_planted_fault_is_refused(terraform: Terraform, module: Path, fault: str) -> None:
     file, written, instead, named = PLANTED[fault]
-    pattern = re.compile(re.escape(written)) if isinstance(written, str) else written
-    text, found = pattern.subn(instead, (module / file).read_text(), count=1)
-    assert found == 1
-    (module / file).write_text(text)
+    plant(module / file, written, instead)
 
     with pytest.raises(Refused, match=named):
         terraform.plan(module, variables(SCENARIOS["everything"]))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.infra.terraform import ROOT
+from tests.support.planted import plant
 
 WORKFLOWS = ROOT / ".github" / "workflows"
 
@@ -57,10 +58,7 @@ def test_a_planted_fault_is_found(fault: str, tmp_path: Path) -> None:
     file, written, instead, named = PLANTED[fault]
     (tmp_path / ".git").mkdir()
     path = Path(shutil.copytree(WORKFLOWS, tmp_path / ".github" / "workflows")) / file
-    pattern = re.compile(re.escape(written)) if isinstance(written, str) else written
-    text, found = pattern.subn(instead, path.read_text(), count=1)
-    assert found == 1
-    path.write_text(text)
+    plant(path, written, instead)
 
     errors = errors_of(tmp_path)
 

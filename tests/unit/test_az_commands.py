@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from scripts.az_commands import TABLE, Written, command_of, faults, shell_commands, written
+from tests.support.planted import plant
 from tests.unit.infra_scenarios import INFRA
 
 ROOT = INFRA.parent
@@ -115,9 +116,7 @@ def test_a_planted_fault_is_found(fault: str, tmp_path: Path) -> None:
     for name in ("README.md", "CONTRIBUTING.md", "docs/deploy/az.md", file):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    text = (tmp_path / file).read_text()
-    assert before in text
-    (tmp_path / file).write_text(text.replace(before, after, 1))
+    plant(tmp_path / file, before, after)
 
     found = [fault for command in written(tmp_path) for fault in faults(command, COMMANDS)]
 

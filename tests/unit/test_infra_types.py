@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from scripts.azure_types import main, table_of
+from tests.support.planted import plant
 from tests.unit.infra_bicep import Template
 from tests.unit.infra_scenarios import INFRA, REQUIRED, SCENARIOS
 from tests.unit.infra_types import faults, types
@@ -82,9 +83,7 @@ def test_a_planted_fault_is_found(fault: str, tmp_path: Path) -> None:
     infra = tmp_path / "infra"
     shutil.copytree(INFRA, infra)
     path = infra / "bicep" / "modules" / f"{module}.bicep"
-    text = path.read_text()
-    assert written in text
-    path.write_text(text.replace(written, instead, 1))
+    plant(path, written, instead)
 
     found = faults_of(infra, SCENARIOS["everything"]) + faults_of(infra, {})
 

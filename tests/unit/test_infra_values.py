@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.planted import plant
 from tests.unit.infra_bicep import Template
 from tests.unit.infra_resources import plain
 from tests.unit.infra_scenarios import INFRA, REQUIRED, SCENARIOS
@@ -151,9 +152,7 @@ PLANTED = {
 def test_a_planted_value_is_found(fault: str, tmp_path: Path) -> None:
     file, written, instead, named = PLANTED[fault]
     infra = Path(shutil.copytree(INFRA, tmp_path / "infra"))
-    path = infra / "bicep" / f"{file}.bicep"
-    assert written in path.read_text()
-    path.write_text(path.read_text().replace(written, instead, 1))
+    plant(infra / "bicep" / f"{file}.bicep", written, instead)
 
     found = list(faults(infra, SCENARIOS["everything"])) + list(faults(infra, {"keyVault": True}))
 

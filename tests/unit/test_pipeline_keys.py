@@ -16,6 +16,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from tests.support.planted import plant
+
 ROOT = Path(__file__).parents[2]
 
 ANY: dict[str, Any] = {}
@@ -232,9 +234,7 @@ def test_a_planted_fault_is_found(fault: str, tmp_path: Path) -> None:
     file, written, instead, named = PLANTED[fault]
     for folder in ("azure-pipelines", ".github"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    text = (tmp_path / file).read_text()
-    assert written in text
-    (tmp_path / file).write_text(text.replace(written, instead, 1))
+    plant(tmp_path / file, written, instead)
 
     found = faults(tmp_path)
 
