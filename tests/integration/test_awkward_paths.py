@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -60,11 +59,8 @@ def test_a_delta_table_on_disk_lands_or_plan_says_why_not(tmp_path: Path, name: 
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneLake]:
-    with OneLake(tmp_path_factory.mktemp("onelake")) as server:
-        server.create_workspace(WORKSPACE)
-        server.create_item(WORKSPACE, ITEM)
-        yield server
+def lake(module_lake: OneLake) -> OneLake:
+    return module_lake
 
 
 @pytest.mark.parametrize("name", ["a b", "p%20x", "50%", "a[1]", "ü", "a+b", "a'b"])

@@ -19,12 +19,12 @@ from hygge_engine.cli.app import app
 from hygge_engine.errors import CursorUnusable
 from hygge_engine.homes.base import ReadWindow
 from hygge_engine.project.models.settings import CHANGE_TRACKING
+from tests.integration.fabric_item import MIRROR, WORKSPACE
 from tests.integration.mssql_server import ADMINISTRATOR, DRIVERS, ServerProcess, open_home, own_name
 
 pytestmark = pytest.mark.any_server
 
 DATABASE, LANDED = own_name("tracked"), own_name("landed")
-WORKSPACE, MIRROR = "0fab0000-0000-4000-8000-00000000000a", "0fab0000-0000-4000-8000-00000000000b"
 
 HYGGE = """\
 name: shop
@@ -43,7 +43,7 @@ entities: [items]
 """
 
 
-class World:
+class TrackedShop:
     """A tracked table, the project that mirrors it, and its replicator."""
 
     def __init__(self, server: ServerProcess, lake: OneLake, directory: Path) -> None:
@@ -158,25 +158,22 @@ class World:
 
 
 @pytest.fixture
-def world(mssql_server: ServerProcess, tmp_path: Path) -> Iterator[World]:
+def world(mssql_server: ServerProcess, lake: OneLake, tmp_path: Path) -> Iterator[TrackedShop]:
     mssql_server.run(f"CREATE DATABASE {DATABASE}", f"ALTER DATABASE {DATABASE} SET CHANGE_TRACKING = ON")
     try:
-        with OneLake(tmp_path / "onelake", 0) as lake:
-            lake.create_workspace(WORKSPACE)
-            lake.create_item(WORKSPACE, MIRROR)
-            world = World(mssql_server, lake, tmp_path / "project")
-            world.sql(
-                "CREATE TABLE dbo.items (id int NOT NULL PRIMARY KEY, name nvarchar(20), "
-                "at datetime2(3) NOT NULL DEFAULT SYSUTCDATETIME())",
-                "ALTER TABLE dbo.items ENABLE CHANGE_TRACKING",
-                "INSERT INTO dbo.items (id, name) SELECT value, CONCAT(N'item ', value) FROM GENERATE_SERIES(1, 9)",
-            )
-            yield world
+        world = TrackedShop(mssql_server, lake, tmp_path / "project")
+        world.sql(
+            "CREATE TABLE dbo.items (id int NOT NULL PRIMARY KEY, name nvarchar(20), "
+            "at datetime2(3) NOT NULL DEFAULT SYSUTCDATETIME())",
+            "ALTER TABLE dbo.items ENABLE CHANGE_TRACKING",
+            "INSERT INTO dbo.items (id, name) SELECT value, CONCAT(N'item ', value) FROM GENERATE_SERIES(1, 9)",
+        )
+        yield world
     finally:
         mssql_server.run(f"USE master; DROP DATABASE {DATABASE}")
 
 
-def test_inserts_updates_deletes_and_changed_keys_arrive(world: World) -> None:
+def test_inserts_updates_deletes_and_changed_keys_arrive(world: TrackedShop) -> None:
     first = world.load()
     assert (first["rows"], first["watermark"]) == (9, "1")
     world.check()
@@ -199,7 +196,7 @@ def test_inserts_updates_deletes_and_changed_keys_arrive(world: World) -> None:
 @pytest.mark.parametrize("kind", ["sqlite", "mssql"])
 @pytest.mark.parametrize("slice_minutes", [4, 0.00001])
 def test_a_table_of_a_database_loses_the_rows_that_its_source_has_lost(
-    world: World, mssql_server: ServerProcess, kind: str, slice_minutes: float
+    world: TrackedShop, mssql_server: ServerProcess, kind: str, slice_minutes: float
 ) -> None:
     world.write(slice_minutes=slice_minutes)
     if kind == "sqlite":
@@ -226,7 +223,7 @@ def test_a_table_of_a_database_loses_the_rows_that_its_source_has_lost(
     assert world.landed() == []
 
 
-def test_a_reload_goes_on_by_change_tracking(world: World) -> None:
+def test_a_reload_goes_on_by_change_tracking(world: TrackedShop) -> None:
     world.load()
     world.sql("DELETE FROM dbo.items WHERE id < 4")
     assert world.load("--run-type", "full_drop")["rows"] == 6
@@ -236,7 +233,7 @@ def test_a_reload_goes_on_by_change_tracking(world: World) -> None:
 
 
 @pytest.mark.parametrize("wait_seconds", [0, 0.5])
-def test_forgotten_changes_fail_loudly_or_reload_where_that_is_wanted(world: World, wait_seconds: float) -> None:
+def test_forgotten_changes_fail_loudly_or_reload_where_that_is_wanted(world: TrackedShop, wait_seconds: float) -> None:
     world.load()
     assert (world.doctor("kept changes")["result"], world.plan()["errors"]) == ("ok", [])
     world.sql("TRUNCATE TABLE dbo.items", "INSERT INTO dbo.items (id, name) VALUES (7, N'anew')")
@@ -253,7 +250,7 @@ def test_forgotten_changes_fail_loudly_or_reload_where_that_is_wanted(world: Wor
 @pytest.mark.parametrize(
     "gap", ["INSERT INTO dbo.items (id, name) VALUES (70, N'gap')", "DELETE FROM dbo.items WHERE id = 2"]
 )
-def test_changes_while_none_were_kept_are_not_passed_over(world: World, gap: str) -> None:
+def test_changes_while_none_were_kept_are_not_passed_over(world: TrackedShop, gap: str) -> None:
     world.load()
     world.sql("UPDATE dbo.items SET name = N'x' WHERE id = 1")
     world.load()
@@ -265,7 +262,7 @@ def test_changes_while_none_were_kept_are_not_passed_over(world: World, gap: str
     world.check()
 
 
-def test_a_table_that_was_loaded_by_a_column_is_reloaded_first(world: World) -> None:
+def test_a_table_that_was_loaded_by_a_column_is_reloaded_first(world: TrackedShop) -> None:
     world.write("{ column: at }")
     world.load()
     world.write()
@@ -279,7 +276,7 @@ def test_a_table_that_was_loaded_by_a_column_is_reloaded_first(world: World) -> 
     world.check()
 
 
-def test_tracking_that_is_off_says_how_to_switch_it_on(world: World) -> None:
+def test_tracking_that_is_off_says_how_to_switch_it_on(world: TrackedShop) -> None:
     world.sql("ALTER TABLE dbo.items DISABLE CHANGE_TRACKING")
     code, settled = world.run()
     assert (code, settled["error"]) == (1, "home.cursor_unusable")
@@ -291,7 +288,7 @@ def test_tracking_that_is_off_says_how_to_switch_it_on(world: World) -> None:
     assert world.run()[1]["error"] == "home.cursor_unusable"
 
 
-def test_a_server_without_change_tracking_is_told_apart(mssql_server: ServerProcess, world: World) -> None:
+def test_a_server_without_change_tracking_is_told_apart(mssql_server: ServerProcess, world: TrackedShop) -> None:
     with open_home(mssql_server, "dbo.items", database=DATABASE) as home:
         home.describe()
         mssql_server.fault("error", number=195)  # no such function
@@ -299,7 +296,7 @@ def test_a_server_without_change_tracking_is_told_apart(mssql_server: ServerProc
             home.high_water(CHANGE_TRACKING)
 
 
-def test_doctor_and_plan_know_what_it_takes(world: World) -> None:
+def test_doctor_and_plan_know_what_it_takes(world: TrackedShop) -> None:
     assert world.doctor("change tracking")["result"] == "ok"
     assert world.plan()["watermark"] == CHANGE_TRACKING
     world.sql("ALTER TABLE dbo.items DISABLE CHANGE_TRACKING")
@@ -316,14 +313,16 @@ def test_doctor_and_plan_know_what_it_takes(world: World) -> None:
         ({"type": "local"}, "this store cannot take rows away"),
     ],
 )
-def test_where_it_does_not_apply_the_project_is_refused(world: World, changes: dict[str, str], message: str) -> None:
+def test_where_it_does_not_apply_the_project_is_refused(
+    world: TrackedShop, changes: dict[str, str], message: str
+) -> None:
     world.break_flow(changes)
     code, settled = world.run()
     assert code == 2
     assert message in settled["output"]
 
 
-def test_a_window_cannot_be_loaded_again(world: World) -> None:
+def test_a_window_cannot_be_loaded_again(world: TrackedShop) -> None:
     world.load()
     code, settled = world.run("--from", "1", "--to", "2")
     assert code == 2
@@ -331,7 +330,7 @@ def test_a_window_cannot_be_loaded_again(world: World) -> None:
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_reading_changes_goes_on_after_any_batch(world: World, mssql_server: ServerProcess, driver: str) -> None:
+def test_reading_changes_goes_on_after_any_batch(world: TrackedShop, mssql_server: ServerProcess, driver: str) -> None:
     world.sql("UPDATE dbo.items SET name = N'x' WHERE id % 2 = 0", "DELETE FROM dbo.items WHERE id % 4 = 1")
     with open_home(mssql_server, "dbo.items", driver, database=DATABASE, batch_rows=1) as home:
         high = home.high_water(CHANGE_TRACKING)

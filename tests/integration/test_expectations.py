@@ -18,7 +18,6 @@ from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project.models.settings import RunType
 from tests.faults.source import Row
-from tests.integration.mssql_server import ServerProcess
 from tests.integration.warehouse import MssqlWarehouse, Nobody, Warehouse
 
 EXPECTATIONS = """\
@@ -45,8 +44,7 @@ class LocalWarehouse(Warehouse):
 @pytest.fixture(params=["parquet", "delta", "sqlite", "mssql"])
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
     if request.param == "mssql":
-        with ServerProcess() as server:
-            yield MssqlWarehouse(tmp_path, monkeypatch, server)
+        yield MssqlWarehouse(tmp_path, monkeypatch, request.getfixturevalue("mssql_server"))
         return
     store = {"type": "local", "path": "out", "format": request.param}
     if request.param == "sqlite":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,8 @@ from tests.support.file_warehouse import FORMATS, FileWarehouse
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneLake]:
-    with OneLake(tmp_path_factory.mktemp("onelake")) as server:
-        server.create_workspace(WORKSPACE)
-        server.create_item(WORKSPACE, ITEM)
-        server.create_filesystem("raw")
-        yield server
+def server(module_lake: OneLake) -> OneLake:
+    return module_lake
 
 
 @pytest.fixture(params=[f"{kind}-{format_}" for kind in ("local", "adls", "onelake") for format_ in FORMATS])

@@ -31,7 +31,6 @@ from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.base import Adoption
 from hygge_engine.stores.landing import lease
 from tests.faults.world import FragileLake, Killed, World
-from tests.integration.mssql_server import ServerProcess
 from tests.integration.onelake_clients import ITEM, WORKSPACE
 from tests.integration.warehouse import DatabaseWarehouse, MssqlWarehouse, Warehouse, Watching
 from tests.support.file_warehouse import FORMATS, FileWarehouse
@@ -47,18 +46,8 @@ OTHERS = {
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneLake]:
-    with OneLake(tmp_path_factory.mktemp("onelake")) as server:
-        server.create_workspace(WORKSPACE)
-        server.create_item(WORKSPACE, ITEM)
-        server.create_filesystem("raw")
-        yield server
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ServerProcess]:
-    with ServerProcess() as server:
-        yield server
+def lake(module_lake: OneLake) -> OneLake:
+    return module_lake
 
 
 PLACES = [*(f"local-{each}" for each in FORMATS), "adls-csv", "adls-delta", "onelake-parquet", "onelake-delta"]
@@ -361,7 +350,7 @@ def database(
     if request.param == "sqlite":
         yield SqliteWarehouse(tmp_path, monkeypatch)
         return
-    yield MssqlWarehouse(tmp_path, monkeypatch, request.getfixturevalue("server"))
+    yield MssqlWarehouse(tmp_path, monkeypatch, request.getfixturevalue("mssql_server"))
 
 
 def execute(database: DatabaseWarehouse, *statements: str) -> None:
@@ -868,7 +857,7 @@ def test_a_table_that_is_handed_to_another_flow_is_no_longer_that_of_the_first(
     if kind == "sqlite":
         settings = {"type": "sqlite", "path": str(shared / "shop.db")}
     elif kind == "mssql":
-        server = request.getfixturevalue("server")
+        server = request.getfixturevalue("mssql_server")
         login = f"server: '{server.address}', username: sa, password: '{DEFAULT_LOGINS['sa']}', encrypt: false"
         hosts = f"connections: {{ wh: {{ type: mssql, database: shop, {login} }} }}\n"
         settings = {"type": "mssql", "connection": "wh", "journal_folder": {"path": str(shared / "journal")}}

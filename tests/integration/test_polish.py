@@ -18,10 +18,10 @@ from devcloud.onelake import OneLake
 from devcloud.replicator import Replicator, check_landing_zone
 from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.cli.app import app
+from tests.integration.fabric_item import MIRROR, WORKSPACE
 from tests.integration.mssql_server import ServerProcess
 
 DATABASE = "polished"
-WORKSPACE, MIRROR = "0fab0000-0000-4000-8000-0000000000aa", "0fab0000-0000-4000-8000-0000000000bb"
 SALT = "a grain of salt"
 
 HYGGE = """\
@@ -53,7 +53,7 @@ def key_of(number: int) -> str:
     return hashlib.sha256(f"{SALT}{number}".encode()).hexdigest()
 
 
-class World:
+class PolishedShop:
     """A table, the project that mirrors it polished, and its replicator."""
 
     def __init__(self, server: ServerProcess, lake: OneLake, directory: Path) -> None:
@@ -115,26 +115,23 @@ class World:
 
 
 @pytest.fixture
-def world(mssql_server: ServerProcess, tmp_path: Path) -> Iterator[World]:
+def world(mssql_server: ServerProcess, lake: OneLake, tmp_path: Path) -> Iterator[PolishedShop]:
     mssql_server.run(f"CREATE DATABASE {DATABASE}", f"ALTER DATABASE {DATABASE} SET CHANGE_TRACKING = ON")
     try:
-        with OneLake(tmp_path / "onelake", 0) as lake:
-            lake.create_workspace(WORKSPACE)
-            lake.create_item(WORKSPACE, MIRROR)
-            world = World(mssql_server, lake, tmp_path / "project")
-            world.sql(
-                "CREATE TABLE dbo.Customers (CustomerNo int NOT NULL PRIMARY KEY, EMail nvarchar(40), "
-                "Notes nvarchar(max), ModifiedAt datetime2(3) NOT NULL DEFAULT SYSUTCDATETIME())",
-                "ALTER TABLE dbo.Customers ENABLE CHANGE_TRACKING",
-                "INSERT INTO dbo.Customers (CustomerNo, EMail, Notes) "
-                "SELECT value, CONCAT(N'jane@shop', value, N'.com'), N'secret' FROM GENERATE_SERIES(1, 7)",
-            )
-            yield world
+        world = PolishedShop(mssql_server, lake, tmp_path / "project")
+        world.sql(
+            "CREATE TABLE dbo.Customers (CustomerNo int NOT NULL PRIMARY KEY, EMail nvarchar(40), "
+            "Notes nvarchar(max), ModifiedAt datetime2(3) NOT NULL DEFAULT SYSUTCDATETIME())",
+            "ALTER TABLE dbo.Customers ENABLE CHANGE_TRACKING",
+            "INSERT INTO dbo.Customers (CustomerNo, EMail, Notes) "
+            "SELECT value, CONCAT(N'jane@shop', value, N'.com'), N'secret' FROM GENERATE_SERIES(1, 7)",
+        )
+        yield world
     finally:
         mssql_server.run(f"USE master; DROP DATABASE {DATABASE}")
 
 
-def test_changes_and_deletes_find_their_rows_by_a_renamed_and_hashed_key(world: World) -> None:
+def test_changes_and_deletes_find_their_rows_by_a_renamed_and_hashed_key(world: PolishedShop) -> None:
     first = world.load()
     assert (first["rows"], first["primary_key"]) == (7, "customer_key")
     world.check()
@@ -149,7 +146,7 @@ def test_changes_and_deletes_find_their_rows_by_a_renamed_and_hashed_key(world: 
     assert set(world.mirrored()[0]) == {"customer_key", "e_mail", "modified_at", "loaded_by", "loaded_at"}
 
 
-def test_a_surrogate_of_the_key_takes_deletes_and_one_of_anything_else_is_refused(world: World) -> None:
+def test_a_surrogate_of_the_key_takes_deletes_and_one_of_anything_else_is_refused(world: PolishedShop) -> None:
     world.store["key_columns"] = ["sk"]
     world.write(hash_ids={"sk": ["CustomerNo"]})
     world.load()
@@ -165,7 +162,7 @@ def test_a_surrogate_of_the_key_takes_deletes_and_one_of_anything_else_is_refuse
     assert "Change Tracking reports deletes" in settled["message"]
 
 
-def test_all_slices_of_a_load_share_its_time_and_its_watermark_is_the_sources(world: World) -> None:
+def test_all_slices_of_a_load_share_its_time_and_its_watermark_is_the_sources(world: PolishedShop) -> None:
     world.watermark = "{ column: ModifiedAt }"
     world.write(slice_minutes=0.000001)
     first = world.load()
@@ -179,7 +176,7 @@ def test_all_slices_of_a_load_share_its_time_and_its_watermark_is_the_sources(wo
     world.check()
 
 
-def test_another_salt_or_mask_stops_an_increment_and_a_reload_is_the_way_back(world: World) -> None:
+def test_another_salt_or_mask_stops_an_increment_and_a_reload_is_the_way_back(world: PolishedShop) -> None:
     world.load()
     world.sql("UPDATE dbo.Customers SET EMail = N'joe@elsewhere.org' WHERE CustomerNo = 1")
     for changed, message in (
@@ -198,7 +195,7 @@ def test_another_salt_or_mask_stops_an_increment_and_a_reload_is_the_way_back(wo
     assert {row["e_mail"] for row in world.mirrored()} > {"joe@elsewhere.org"}
 
 
-def test_what_cannot_be_done_is_told_before_the_first_row(world: World) -> None:
+def test_what_cannot_be_done_is_told_before_the_first_row(world: PolishedShop) -> None:
     for polish, message, hint in (
         ({"drop": ["EMial"]}, "no column `EMial`, which `drop` of polish names", "Did you mean `EMail`?"),
         ({"mask": {"CustomerNo": "full"}}, "masks `customer_key`, which is part of the key", "Hash it instead"),
@@ -214,7 +211,7 @@ def test_what_cannot_be_done_is_told_before_the_first_row(world: World) -> None:
         assert message in json.loads(output)["entities"][0]["errors"][0]
 
 
-def test_plan_and_schema_manifest_speak_of_the_polished_columns(world: World) -> None:
+def test_plan_and_schema_manifest_speak_of_the_polished_columns(world: PolishedShop) -> None:
     code, output = world.invoke("plan")
     assert code == 0
     assert "polish: CustomerNo → customer_key hashed; EMail → e_mail masked (email); ModifiedAt → modified_at" in output
@@ -232,7 +229,7 @@ def test_plan_and_schema_manifest_speak_of_the_polished_columns(world: World) ->
 
 
 @pytest.mark.parametrize("store", [{"format": "delta"}, {"format": "parquet"}])
-def test_files_and_delta_tables_land_the_same(world: World, store: dict[str, Any]) -> None:
+def test_files_and_delta_tables_land_the_same(world: PolishedShop, store: dict[str, Any]) -> None:
     world.store, world.watermark = store | {"type": "local", "path": "out"}, "{ column: ModifiedAt }"
     world.write()
     world.load()
@@ -242,7 +239,7 @@ def test_files_and_delta_tables_land_the_same(world: World, store: dict[str, Any
     assert found == [(key_of(number), f"***@shop{number}.com") for number in range(1, 8)]
 
 
-def test_a_database_merges_by_the_renamed_key(world: World) -> None:
+def test_a_database_merges_by_the_renamed_key(world: PolishedShop) -> None:
     world.store, world.watermark = {"type": "sqlite", "path": "out.db"}, "{ column: ModifiedAt }"
     world.write()
     world.load()
@@ -288,7 +285,7 @@ entities: [Codes]
 
 @pytest.mark.parametrize("store", ["open_mirroring", "sqlite"])
 @pytest.mark.parametrize("watermark", ["{ column: n }", "{ change_tracking: true }"])
-def test_a_key_that_changes_its_case_alone_stays_one_row(world: World, store: str, watermark: str) -> None:
+def test_a_key_that_changes_its_case_alone_stays_one_row(world: PolishedShop, store: str, watermark: str) -> None:
     """The key's values are compared with the source's as it compares them, by the oracle's own folding."""
     world.sql(
         "CREATE TABLE dbo.Codes (code nvarchar(9) COLLATE Polish_CI_AS NOT NULL PRIMARY KEY, n int NOT NULL)",

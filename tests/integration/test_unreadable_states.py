@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -142,11 +141,8 @@ def test_files_of_others_stay_and_staged_ones_of_lost_attempts_go(tmp_path: Path
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneLake]:
-    with OneLake(tmp_path_factory.mktemp("onelake")) as server:
-        server.create_workspace(WORKSPACE)
-        server.create_item(WORKSPACE, ITEM)
-        yield server
+def lake(module_lake: OneLake) -> OneLake:
+    return module_lake
 
 
 @pytest.mark.parametrize("left", ["the table", "nothing"])
