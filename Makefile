@@ -10,11 +10,12 @@ setup: ## Make .venv, or bring it up to date
 demo: setup ## Start the laptop cloud and load tables through it
 	@.venv/bin/python -m devcloud.demo
 
+# Three processes for two cores: a third of a test's time is waiting.
 test: setup ## Run all tests
 	@scripts/setup .venv-package requirements.txt
 	@scripts/setup .venv-checkov requirements-checkov.txt
 	@scripts/setup .venv-docs requirements-docs.txt
-	@.venv/bin/python -m pytest -n 2 --dist loadfile
+	@.venv/bin/python -m pytest -n 3 --dist loadfile
 
 test-durable2: ## Run the orchestration tests on the next Durable SDK
 	@scripts/setup .venv-durable2 requirements-durable2.txt
