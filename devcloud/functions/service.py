@@ -125,6 +125,7 @@ class HostService:
             logger=HTTP_LOG,
             shutdown_timeout=SHUTDOWN_LIMIT_SECONDS,
             max_field_size=HEADERS_BYTES,
+            auto_decompress=False,  # as the platform, which gives a function what was sent
         )
         self._door = await HttpDoor.open(runner, listening, headers_bytes=HEADERS_BYTES)
 

@@ -1,6 +1,7 @@
 """The Functions host as an HTTP caller, an operator and a deployer meet it."""
 
 import contextlib
+import gzip
 import logging
 import os
 import signal
@@ -179,9 +180,11 @@ def _write_app(folder: Path, text: str, host_json: str = "{}") -> Path:
 _TWO_LINES = "import azure.functions as func\napp = func.FunctionApp()\n"
 
 
-def test_a_body_that_is_not_what_its_headers_say_is_the_callers_mistake(client: SampleClient) -> None:
-    answer = client.call("POST", "api/echo/x", content=b"no gzip", headers={"Content-Encoding": "gzip"})
-    assert answer.status_code == 400
+@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(bytes(20_000_000))], ids=["none", "a bomb"])
+def test_a_body_that_says_to_be_compressed_comes_as_it_was_sent(client: SampleClient, body: bytes) -> None:
+    response = client.call("POST", "api/echo/x", content=body, headers={"Content-Encoding": "gzip"})
+    assert response.status_code == 201
+    assert response.content == body[::-1]
 
 
 @pytest.mark.parametrize(
