@@ -1,4 +1,4 @@
-"""What the main job costs: 336,776 flights from SQL Server's stand-in into OneLake's, each in a process of its own.
+"""What the main job costs: 336,776 flights from SQL Server's emulator into OneLake's, each in a process of its own.
 
 python -m benchmarks.main_job [--runs 3]
 

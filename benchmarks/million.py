@@ -2,8 +2,8 @@
 
 python -m benchmarks.million [--rows 1000000]
 
-From SQL Server's stand-in, in a process of its own, into Parquet on the local disk and into Open Mirroring on OneLake's
-stand-in, by `hygge go`.
+From SQL Server's emulator, in a process of its own, into Parquet on the local disk and into Open Mirroring on OneLake's
+emulator, by `hygge go`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _stores() -> dict[str, str]:
     mirror = f"mirror_name: {uuid.uuid4()}, account_url: '${{URL}}', filesystem: '{WORKSPACE}'"
     return {
         "parquet on disk": "{type: local}",
-        "mirroring on the stand-in": f"{{type: open_mirroring, {mirror}, {account}}}",
+        "mirroring on the emulator": f"{{type: open_mirroring, {mirror}, {account}}}",
     }
 
 

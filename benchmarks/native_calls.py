@@ -152,7 +152,7 @@ def measure_driver(driver: str, port: int) -> None:
 
 
 def measure(name: str, call: Callable[[], Any]) -> Any:
-    """Call, and print how long it took and for how long nobody else ran."""
+    """Call, and print how long it took and for how long no other thread ran."""
     began = time.monotonic()
     with beating() as gaps:
         answer = call()

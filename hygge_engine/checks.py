@@ -25,7 +25,7 @@ class DoctorCheck:
 
 
 def attempt(name: str, how: str, look: Callable[[], DoctorCheck]) -> DoctorCheck:
-    """What ``look`` finds, or the error that it meets as a failed check."""
+    """What ``look`` returns, or its error as a failed check."""
     try:
         return look()
     except HyggeError as error:

@@ -114,7 +114,7 @@ class Shapes:
         }
 
     def _read_only(self, index: int) -> Schema:
-        """What Azure answers and takes from nobody: the names of one level."""
+        """What Azure returns and never accepts: the names of one level."""
         inner = self._types[index].get("properties", {})
         return {"readOnly": True} | ({"properties": dict.fromkeys(inner, True)} if inner else {})
 
@@ -139,7 +139,7 @@ def table_of(folder: Path, wanted: set[str], date: str) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the table anew: the types that it has, and those that are named."""
+    """Rewrite the table: the types that it has, and those that are named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the folder `generated` of a copy of that repository")
     parser.add_argument("types", nargs="*", metavar="TYPE@VERSION")

@@ -1,4 +1,4 @@
-"""Reads SQL Server's stand-in side by side with others and writes docs/performance.md: ``make bench``."""
+"""Reads SQL Server's emulator side by side with others and writes docs/performance.md: ``make bench``."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _run(name: str, server: Server, case: Case) -> dict[str, float]:
 
 @contextmanager
 def _lake(name: str, root: Path) -> Iterator[dict[str, str]]:
-    """OneLake's stand-in in a process of its own, for the one who needs it."""
+    """OneLake's emulator in a process of its own, for the contender that needs it."""
     if not name.startswith("hygge"):
         yield {}
         return

@@ -36,7 +36,7 @@ _COLUMN = re.compile(r"(?P<name>\w+) (?P<type>[a-z]\w*)(?:\((?P<size>[^)]*)\))?(
 
 @dataclass(frozen=True)
 class Task:
-    """What to read and where to write. ``lake`` holds what the stand-in for OneLake said of itself."""
+    """What to read and where to write. ``lake`` holds what OneLake's emulator printed about itself."""
 
     server: Server
     table: str
@@ -219,7 +219,7 @@ def _dlt(task: Task, backend: str, backend_settings: dict[str, str]) -> Work:
 
 
 def _metadata(table: BenchTable) -> sqlalchemy.MetaData:
-    """The table as reflection would find it, which asks for more of the catalogue than the stand-in has."""
+    """The table as reflection would find it, which asks for more of the catalogue than the emulator has."""
     import sqlalchemy
     from sqlalchemy.dialects.mssql.base import ischema_names
 

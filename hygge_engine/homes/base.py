@@ -13,7 +13,7 @@ from hygge_engine.watermark import Boundary, CursorType
 
 # Where reading stopped, in the home's own exact texts, so that no digit is lost. What they say is the home's business:
 # SQL Server's hold the key of the last row, or what is left of each range of it; those of files hold path, etag and the
-# place in the file. JSON-serialisable; opaque to everybody but the home that made it.
+# place in the file. JSON-serialisable; opaque to all but the home that made it.
 Position = list[str]
 
 
@@ -24,7 +24,7 @@ Folding = Literal["", "blanks", "case", "turkic"]
 
 @dataclass(frozen=True)
 class Column:
-    """One column as the destination will hold it. ``loss`` says what does not survive, empty where all does;
+    """One column as the destination will hold it. ``loss`` says what is lost, empty where nothing is;
     ``keeps_apart`` whether values that differ still stay different (None: only where nothing is lost),
     ``folding`` which of its texts are one to the source."""
 
@@ -139,7 +139,7 @@ class Batch:
 
 @runtime_checkable
 class ChecksCursors(Protocol):
-    """What a home may know besides about its cursors, without reading a row. Every home of this engine does."""
+    """What a home may offer besides: facts about its cursors, without reading a row. Every home of this engine does."""
 
     def cursor_type(self, cursor: str) -> CursorType:
         """The type of the value that `Home.high_water` returns. Raises CursorUnusable, HomeNotFound for an unknown
@@ -154,7 +154,7 @@ class ChecksCursors(Protocol):
 
 @runtime_checkable
 class ChecksAccess(Protocol):
-    """What a home may be asked besides, whose source has permissions of its own for what is read."""
+    """What a home may offer besides whose source has permissions of its own for what is read."""
 
     def check_access(self) -> None:
         """Raise HomePermissionDenied, by name, where the login may not read what `Home.read` would; reads no row."""

@@ -43,8 +43,8 @@ _FOLDED: Kept[pa.Table] = Kept(FOLDED_KEPT_BYTES)
 # A fold rewrites the whole history, so it waits until this many loads share its cost.
 FOLD_AFTER_LOADS = 64
 
-# Small files that one fold moves at most, and how many bytes: a settling waits for it, half a minute over a data lake,
-# and their rows are in memory together, some 30 KB for a file of a few tables.
+# Small files that one fold moves at most, and how many bytes: the end of a load waits for it, half a minute over a data
+# lake, and their rows are in memory together, some 30 KB for a file of a few tables.
 FOLD_FILES_LIMIT = 500
 FOLD_BYTES_LIMIT = 32 * 1024**2
 
@@ -53,7 +53,7 @@ FOLD_BYTES_LIMIT = 32 * 1024**2
 FOLD_AFTER = timedelta(days=1)
 
 
-# What to say of a journal that has no room for more, and what to do.
+# The warning about a full journal, and what to do.
 FULL = "The journal is as large as it may be: new loads stay in files of their own, and lists of loads get slower."
 FULL_REMEDY = "slower. Set journal.retention, or move journal.parquet aside and keep it: a new one begins."
 
@@ -68,7 +68,7 @@ class _Fold(NamedTuple):
 
 
 class Compaction(NamedTuple):
-    """Loads that were folded into the canonical file, and rows that were taken out of it; whether it has no room."""
+    """Loads that were folded into the canonical file, and rows that were removed from it; whether it is full."""
 
     folded: int
     retired: int
@@ -215,8 +215,8 @@ class Journal(JournalReader):
     def compact(
         self, *, after_loads: int = FOLD_AFTER_LOADS, retention: timedelta | None = None, at_once: bool = False
     ) -> Compaction:
-        """Fold what is due, and take out what finished longer ago than ``retention`` whenever something was folded, or
-        should have been and found no room.
+        """Fold what is due, and remove what finished longer ago than ``retention`` whenever something was folded, or
+        would have been but for lack of room.
 
         Due are ``after_loads`` loads, with a retention also fewer that have waited for `FOLD_AFTER`; ``at_once``: all,
         however long it takes.
@@ -253,7 +253,7 @@ class Journal(JournalReader):
             retired = _finished_before(canonical, limit)
             if retired.num_rows == 0:
                 return 0
-            # First the note, then the deed: should the deed not happen, the note is not looked at.
+            # First the note, then the write: without the write the note has no effect.
             self._files.write_retired(retired)
             first = canonical.first + retired.num_rows
             try:

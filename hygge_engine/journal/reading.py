@@ -33,7 +33,7 @@ class JournalReader(ABC):
 
     @abstractmethod
     def state(self) -> object:
-        """A value that is another one, and hashable, once something has been added."""
+        """A hashable value that changes when something is added."""
 
     def summary(
         self,
@@ -74,7 +74,7 @@ class Journals(JournalReader):
         return _as_one([journal.read(coordinator_run_id, flow=flow, entity=entity) for journal in self._journals])
 
     def newest(self, loads: int, *, flow: str | None = None) -> pl.DataFrame:
-        """A load that is among the newest of all is among the newest of each journal that knows it."""
+        """A load that is among the newest of all is among the newest of each journal that has it."""
         return _as_one([journal.newest(loads, flow=flow) for journal in self._journals])
 
     def state(self) -> object:

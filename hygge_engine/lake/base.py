@@ -37,7 +37,7 @@ def check_length(path: str, length: int) -> None:
 
 
 def bounded(entries: Iterable[PathInfo], folder: str) -> list[PathInfo]:
-    """What a listing has, as a list. Raises LakeError where it has more than can be kept in mind."""
+    """What a listing has, as a list. Raises LakeError where it has more than fits into memory."""
     found = list(islice(entries, LIST_LIMIT + 1))
     if len(found) > LIST_LIMIT:
         raise too_many(folder, LIST_LIMIT)
@@ -45,7 +45,7 @@ def bounded(entries: Iterable[PathInfo], folder: str) -> list[PathInfo]:
 
 
 def too_many(folder: str, limit: int) -> LakeError:
-    """What to say of a folder that has more entries than can be kept in mind."""
+    """The error about a folder with more entries than fit into memory."""
     return LakeError(
         f"{folder} holds more than {limit:,} files and folders, the limit for one listing.",
         hint="Move away what is not needed there, or compact the journal: `hygge compact`.",
@@ -119,7 +119,7 @@ class Lake(Protocol):
 
     Every operation raises the LakeError family and retries transient faults within the budget of `hygge_engine.retry`.
     An operation that is retried after a lost response may find its own work done: ``put`` then raises
-    LakeConditionNotMet and ``rename`` LakeNotFound, and the caller, who knows what it wrote, decides (the landing
+    LakeConditionNotMet and ``rename`` LakeNotFound, and the caller, which knows what it wrote, decides (the landing
     protocol's nonce and staged-file rules).
     """
 

@@ -85,7 +85,7 @@ def _load(
     *,
     follows_links: bool,
 ) -> Project | None:
-    """The project; None where hygge.yml is not as it has to be. What is wrong with flows is among the problems."""
+    """The project; None where hygge.yml has problems. Those of flows are added to the problems."""
     if not (directory / PROJECT_FILE).is_file():
         problems.add(missing_project(directory))
         return None
@@ -140,7 +140,7 @@ def _read_frame(tree: MappingNode, keys: KeyKnowledge, sections: Sections, probl
 
 
 class _FlowReader:
-    """Makes flows of their trees; what is wrong with one is among the problems."""
+    """Builds flows from their trees; their problems are added to the problems."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class _FlowReader:
         self._problems = problems
 
     def read(self, flow: FlowTree, frame: _Frame) -> Flow | None:
-        """The flow with the entities that can be used; None where flow.yml is not as it has to be."""
+        """The flow with the entities that can be used; None where flow.yml has problems."""
         document = validate(
             FlowDocument,
             flow.tree,

@@ -17,7 +17,7 @@ from hygge_engine.stores.landing.state import LandingState, StagedFile
 
 
 class Wait(NamedTuple):
-    """What a load waits for, and in how many seconds to look again."""
+    """What a load waits for, and in how many seconds to check again."""
 
     message: str
     seconds: float
@@ -33,7 +33,7 @@ class RowWriter(Protocol):
     def delete(self, rows: pa.RecordBatch) -> None:
         """Hand over rows that the source no longer has: of the batch's columns only the key is filled.
 
-        Raises StoreError where the store cannot take rows away (`StoreSettings.deletes`).
+        Raises StoreError where the store cannot delete rows (`StoreSettings.deletes`).
         """
         ...
 
@@ -70,9 +70,9 @@ class Claim:
 
 
 def claim_among(others: Iterable[tuple[str, StateStore]], entity: str, is_here: Callable[[str], bool]) -> Claim | None:
-    """The first of the ``others``, entities with their landing states, whose rows have settled where ``is_here`` says.
+    """The first of the ``others``, entities with their landing states, whose rows have landed where ``is_here`` says.
 
-    Those of the same name as ``entity`` (``flow.entity``) come first: mostly it is their flow that is another one. A
+    Those of the same name as ``entity`` (``flow.entity``) come first: mostly only the flow differs. A
     state that cannot be read claims nothing.
     """
     own = _name_in_flow(entity)
@@ -154,7 +154,7 @@ class Destination[L: TableLease](ABC):
         """Examine the place where rows of ``schema`` will land, before the first of them is read.
 
         Returns what is there, was not written by the engine, and stays. Raises NotOurs where the engine would have to
-        add to it or replace it, LandingBroken where what it has written is no longer as it was.
+        add to it or replace it, LandingBroken where what it has written has changed.
         """
         return []
 
@@ -219,7 +219,7 @@ class Destination[L: TableLease](ABC):
         lease.drop_finished()
 
     def drop_wait(self, lease: L) -> Wait | None:
-        """What has to be waited for between dropping and landing; None where nothing has."""
+        """What to wait for between dropping and landing; None where nothing."""
         return None
 
     def read_back(self) -> ReadBack:

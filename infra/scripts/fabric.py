@@ -187,7 +187,7 @@ def grant_role(fabric: Fabric, workspace: str, principal: str, role: str) -> Non
         fabric.ask("POST", path, {"principal": {"id": principal, "type": "ServicePrincipal"}, "role": role})
         say(f"The identity is now {role}.")
     elif ROLES.index(has) > ROLES.index(role):
-        say(f"The identity is {has}, which is more than {role}. Nothing was changed; take it back if nobody needs it.")
+        say(f"The identity is {has}, which is more than {role}. Nothing was changed; revoke it if it is not needed.")
     else:
         try:
             fabric.ask("PATCH", f"{path}/{principal}", {"role": role})

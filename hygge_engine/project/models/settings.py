@@ -23,7 +23,7 @@ from hygge_engine.project.models.locations import Location
 
 RunType = Literal["full_drop", "incremental"]
 
-# Imported by name when the first project is read: the rooms depend on this one, never the other way round.
+# Imported by name when the first project is read: these packages depend on this one, never the other way round.
 _BUILT_IN = (
     "hygge_engine.homes.files.settings",
     "hygge_engine.homes.mssql.settings",
@@ -139,7 +139,7 @@ class HomeSettings(Settings):
         return ()
 
     def keeps_journal(self) -> bool:
-        """Whether the journal may lie beside these rows, as ``journal.location: home`` asks for."""
+        """Whether the journal may lie beside these rows, as ``journal.location: home`` requires."""
         return False
 
     def journal_address(self, entity: str) -> str:
@@ -151,7 +151,7 @@ class HomeSettings(Settings):
         return False
 
     def has_file_times(self) -> bool:
-        """Whether its rows are in files that know when they were changed, so that ``watermark.file_modified``
+        """Whether its rows are in files with a time of last change, so that ``watermark.file_modified``
         applies."""
         return False
 
@@ -187,7 +187,7 @@ class StoreSettings(Settings):
         return None
 
     def keeps_journal(self) -> bool:
-        """Whether the journal may lie beside these rows, as ``journal.location: store`` asks for."""
+        """Whether the journal may lie beside these rows, as ``journal.location: store`` requires."""
         return False
 
     def keeps(self, surroundings: Surroundings) -> Location | None:
@@ -202,7 +202,7 @@ class StoreSettings(Settings):
         return "/".join(parts if "table_name" in type(self).model_fields else [*parts, entity])
 
     def deletes(self) -> bool:
-        """Whether a row can be taken away by its key, as ``watermark.change_tracking`` asks for."""
+        """Whether a row can be deleted by its key, as ``watermark.change_tracking`` requires."""
         return False
 
     def upserts(self) -> bool:
