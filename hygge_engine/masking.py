@@ -122,13 +122,15 @@ class _Values:
 
 
 def _spell_secret(value: str) -> Iterator[tuple[str, str]]:
-    """A secret as it is, in any case, with and without the escapes of a URL's query, in hexadecimal digits and within
-    Base64; and the parts that are secret by themselves: the lines of one that has several, the signature of a SAS
-    token. All other escapes are undone in the text (`_plainer`)."""
+    """A secret as it is, in any case, with and without the escapes of a URL's query, with its bytes taken for single
+    characters, in hexadecimal digits and within Base64; and the parts that are secret by themselves: the lines of one
+    that has several, the signature of a SAS token. All other escapes are undone in the text (`_plainer`)."""
     signatures = re.findall(r"(?:^|[?&;])sig=([^&;\s]{4,})", value)
     lines = [line for text in value.splitlines() if len(line := text.strip()) >= STANDS_ALONE_CHARACTERS]
     for part in dict.fromkeys([value, *signatures, *lines]):
-        for spelt in dict.fromkeys([part, quote_plus(part), part.replace(" ", "+"), unquote(part)]):
+        misread = [_bytes(part).decode("latin-1"), _bytes(part).decode("cp1252", "replace")]
+        misread += [part.encode(charset, "replace").decode("latin-1") for charset in ("utf-16-le", "utf-16-be")]
+        for spelt in dict.fromkeys([part, quote_plus(part), part.replace(" ", "+"), unquote(part), *misread]):
             literal = re.escape(spelt)
             stands_alone = len(spelt) < STANDS_ALONE_CHARACTERS
             yield spelt, rf"(?<!\w){literal}(?!\w)" if stands_alone else f"(?i:{literal})"
@@ -170,7 +172,7 @@ def _character(escape: str) -> str:
         return html.unescape(escape)
     if escape[0] == "%" or escape[:2] == "\\x":
         encoded = bytes.fromhex(escape.replace("%", "").replace("\\x", ""))
-        return encoded.decode() if len(encoded) > 1 or encoded < b"\x80" else encoded.decode("latin-1")
+        return encoded.decode("utf-8", "replace") if len(encoded) > 1 else encoded.decode("latin-1")
     if escape[:2] in ("\\u", "\\U"):
         units = [int(digits, 16) for digits in re.split(r"\\[uU]", escape)[1:]]
         encoded = b"".join(unit.to_bytes(2 if len(units) > 1 else 4, "little") for unit in units)

@@ -18,6 +18,8 @@ from azure.core.credentials import AccessToken
 from azure.core.pipeline import PipelineContext, PipelineRequest
 from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 from azure.core.rest import HttpRequest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from hygge_engine.errors import HyggeError, InvalidRequest
@@ -66,6 +68,9 @@ SECRET = "p}ä'ss \"w]rd\\%+x"
         SECRET.encode().hex(),
         SECRET.encode().hex().upper(),
         SECRET.encode("utf-16-le").hex(),
+        SECRET.encode().decode("latin-1"),
+        SECRET.encode().decode("cp1252"),
+        SECRET.encode("utf-16-le").decode("latin-1"),
     ],
 )
 def test_a_secret_is_found_however_it_is_written(written: str) -> None:
@@ -110,6 +115,23 @@ def test_a_secret_is_found_in_any_two_escapes(outer: Callable[[str], str]) -> No
         assert "rd" not in shown
         assert shown.startswith("before ")
         assert shown.endswith(" after")
+
+
+# What begins like an escape, or like a part of one, and need not be any.
+FRAGMENTS = ["%", "%c0%80", "%ed%a0%80", "%f7%bf%bf%bf", "%e2%82", "\\", "\\x", "\\xc3", "\\xff", "\\u", "\\ud83d"]
+FRAGMENTS += ["\\ude42", "\\U0000d800", "\\U000fffff", "&", "&#", "&#1114112;", "&#xD800;", "&#0;", "&amp;", "&nosuch;"]
+FRAGMENTS += ["'", '"', "}", "]", "a"]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), max_size=12), st.integers(0, 12))
+def test_text_without_a_secret_stays_as_it_is_and_around_one_too(parts: list[str], at: int) -> None:
+    """Whatever it looks like, as a server may send anything."""
+    remember_secret("none of these")
+    assert mask("".join(parts)) == "".join(parts)
+    before, after = "".join(parts[:at]), "".join(parts[at:])
+    shown = mask(f"{before} none of these {after}")
+    assert shown == f"{before} {MASK} {after}"
 
 
 @pytest.mark.parametrize(
