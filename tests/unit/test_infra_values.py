@@ -9,6 +9,7 @@ import re
 import shutil
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from tests.support.planted import plant
 from tests.unit.infra_bicep import Template
+from tests.unit.infra_facts import APP_SETTINGS, FACTS, facts_that_fail
 from tests.unit.infra_resources import plain
 from tests.unit.infra_scenarios import INFRA, REQUIRED, SCENARIOS
 
@@ -56,6 +58,7 @@ MEMORY = [512, 2048, 4096]
 def faults(infra: Path, scenario: dict[str, Any]) -> Iterator[str]:
     """What Azure would not take of a scenario's resources, a line for each."""
     made = Template(infra / "bicep" / "main.bicep", REQUIRED | scenario).create()
+    yield from facts_that_fail(made)
     zones = {each.name for each in made if each.type == "Microsoft.Network/privateDnsZones"}
     for resource in made:
         properties: Any = plain(resource.body).get("properties", {})
@@ -145,6 +148,26 @@ PLANTED = {
     "a delegation": ("modules/network", "'Microsoft.App/environments'", "'Microsoft.Web/serverFarms'", "serverFarms"),
     "a Python": ("modules/app", "version: '3.13'", "version: '3.31'", "3.31"),
     "a plan": ("modules/app", "'FC1'", "'FC2'", "FC2"),
+    "days that a vault is kept": ("modules/vault", "InDays: 90", "InDays: 91", "softDeleteRetentionInDays"),
+    "days that a blob is kept": ("modules/storage", "days: 7", "days: 0", "days"),
+    "a container": ("main", "'app-package'", "'app--package'", "containers"),
+    "a kind of site": ("modules/app", "'functionapp,linux'", "'functionapp'", "kind"),
+    "a kind of credential": ("main", "'managedidentity'", "'managedIdentity'", "AzureWebJobsStorage__credential"),
+    "a kind of authorization": ("main", "Authorization=AAD", "Authorization=Aad", "AUTHENTICATION_STRING"),
+    "a kind of authentication": ("main", "=ManagedIdentity;", "=Managed;", "SCHEDULER_CONNECTION_STRING"),
+    "who fetches the package": ("modules/app", "'UserAssignedIdentity'", "'SystemAssignedIdentity'", "authentication"),
+    "a public address": ("modules/network", "sku: { name: 'Standard' }", "sku: { name: 'Basic' }", "sku.name"),
+    "a priority": ("modules/network", "priority: 100 + index", "priority: 99 + index", "priority"),
+    "a priority that is taken": ("modules/network", "priority: 100 + index", "priority: 100", "two rules"),
+    "a service tag": ("main", "to: 'Sql'", "to: 'SQL'", "destinationAddressPrefix"),
+    "a severity": ("modules/alerts", "severity: 2", "severity: 5", "severity"),
+    "a category of workbooks": ("modules/alerts", "category: 'workbook'", "category: 'sentinel'", "category"),
+    "the scheduler's list": ("modules/scheduler", "['0.0.0.0/0']", "['10.0.0.0/8']", "ipAllowlist"),
+    "whose list counts for the SCM site": ("modules/app", "UseMain: false", "UseMain: true", "UseMain"),
+    "a short name": ("modules/alerts", "'hygge'", "'hygge-engine-loads'", "groupShortName"),
+    "who gets a role": ("modules/access", "'ServicePrincipal'", "'User'", "principalType"),
+    "a subnet outside": ("modules/network", "[endpointPrefix]", "['10.31.0.0/26']", "is in none of"),
+    "subnets in one another": ("modules/network", "[endpointPrefix]", "[appPrefix]", "overlap"),
 }
 
 
@@ -154,9 +177,80 @@ def test_a_planted_value_is_found(fault: str, tmp_path: Path) -> None:
     infra = Path(shutil.copytree(INFRA, tmp_path / "infra"))
     plant(infra / "bicep" / f"{file}.bicep", written, instead)
 
-    found = list(faults(infra, SCENARIOS["everything"])) + list(faults(infra, {"keyVault": True}))
+    tried = (SCENARIOS["everything"], SCENARIOS["private"], {"keyVault": True})
+    found = [said for scenario in tried for said in faults(infra, scenario)]
 
     assert any(named in line for line in found), found
+
+
+def test_every_fact_is_of_use() -> None:
+    made = [
+        each
+        for values in SCENARIOS.values()
+        for each in Template(INFRA / "bicep/main.bicep", REQUIRED | values).create()
+    ]
+    settings = {
+        setting["name"]
+        for each in made
+        if each.type == "Microsoft.Web/sites"
+        for setting in plain(each.body)["properties"]["siteConfig"]["appSettings"]
+    }
+
+    # One that allows nothing fails wherever it is asked.
+    unused = [fact for fact in FACTS if not list(facts_that_fail(made, [replace(fact, allowed=[])]))]
+    assert unused == []
+    assert APP_SETTINGS.keys() <= settings
+
+
+# Letters that comments and descriptions may have beside ASCII's: one that looks like another is seen by nobody.
+NOT_ASCII = {"\N{RIGHTWARDS ARROW}", "\N{HORIZONTAL ELLIPSIS}"}
+
+
+def odd_letters(line: str) -> set[str]:
+    written = re.match(r"\s*(?://|#|@description\(|description +=)", line) or "// " in line or " # " in line
+    return {letter for letter in line if not letter.isascii()} - (NOT_ASCII if written else set())
+
+
+def test_templates_have_no_letters_that_look_like_others() -> None:
+    files = [path for path in INFRA.rglob("*") if path.suffix in (".bicep", ".bicepparam", ".tf", ".kql", ".sh")]
+
+    assert len(files) > 20
+    assert [
+        f"{path.name}: {line.strip()}" for path in files for line in path.read_text().splitlines() if odd_letters(line)
+    ] == []
+    assert odd_letters("  name: 'st\N{CYRILLIC SMALL LETTER A}'")
+    assert odd_letters("// \N{NO-BREAK SPACE}")
+
+
+# What a plan does not show, and what would keep a change from being made or a resource from being deleted.
+LIFECYCLE = re.compile(r"\b(prevent_destroy|ignore_changes|create_before_destroy|replace_triggered_by|lifecycle)\b")
+
+
+def test_terraform_changes_and_deletes_what_it_is_told() -> None:
+    found = [
+        f"{path.name}: {line.strip()}"
+        for path in sorted((INFRA / "terraform").glob("*.tf"))
+        for line in path.read_text().splitlines()
+        if LIFECYCLE.search(line)
+    ]
+
+    assert found == []
+
+
+# The first versions that know what is written: azapi the scheduler's 2026-02-01, azurerm the zones' links of 5, and
+# Terraform rules that look at other variables.
+FLOORS = {"required_version": ">= 1.9", "hashicorp/azurerm": "~> 5.10", "azure/azapi": "~> 2.11"}
+
+
+def test_versions_are_those_that_know_what_is_written() -> None:
+    text = (INFRA / "terraform" / "versions.tf").read_text()
+    found = dict(re.findall(r'source += "(\S+)"\n +version = "(.+)"', text))
+    (found["required_version"],) = re.findall(r'required_version = "(.+)"', text)
+
+    assert found == FLOORS
+    page = (ROOT / "docs/deploy/terraform.md").read_text()
+    for version in (each.split()[1] for each in FLOORS.values()):
+        assert version in page
 
 
 def test_the_app_runs_on_the_python_that_the_project_is_written_for() -> None:
