@@ -22,7 +22,12 @@ from urllib.parse import urlsplit
 
 WAIT_SECONDS = 900.0
 POLL_SECONDS = 5.0
+# How long a site that sleeps is given to wake up, before it is handed the package.
+WAKE_SECONDS = 180.0
 MOST_BYTES = 1_000_000
+
+# What a site answers while it starts or restarts. While it deploys it may also not know the caller for a moment (401).
+STARTING = (408, 429, 500, 502, 503, 504)
 
 # How a deployment ends, in the words of the SCM site.
 DONE = 4
@@ -31,6 +36,10 @@ ENDED_OTHERWISE = {-1: "was cancelled", 3: "failed", 5: "gave way to another one
 
 class PublishError(Exception):
     """The package was not published; the text says why."""
+
+
+class UnreachableError(PublishError):
+    """There is no connection to the SCM site."""
 
 
 def azure_cli(*arguments: str) -> str:
@@ -76,7 +85,7 @@ class ScmSite:
 
     def ask(self, path: str, package: Path | None = None) -> Any:
         """The answer to a look (GET), or to a package (POST), decoded; the text itself where it is no JSON, an id for
-        one. Raises PublishError, urllib.error.HTTPError."""
+        one. Raises PublishError, UnreachableError, urllib.error.HTTPError."""
         request = urllib.request.Request(f"{self._url}{path}")  # noqa: S310
         if self._secret:
             token = azure_cli("account", "get-access-token", "--query", "accessToken", "--output", "tsv")
@@ -91,34 +100,64 @@ class ScmSite:
         except urllib.error.HTTPError:
             raise
         except OSError as error:
-            raise PublishError(f"{self._url} cannot be reached: {error}") from None
+            raise UnreachableError(f"{self._url} cannot be reached: {error}") from None
         try:
             return json.loads(text)
         except ValueError:
             return text
 
 
+def wake(site: ScmSite) -> dict[str, Any]:
+    """The latest deployment, of a site that may have to start first. Raises PublishError, urllib.error.HTTPError."""
+    deadline = time.monotonic() + WAKE_SECONDS
+    while True:
+        try:
+            return site.latest()
+        except urllib.error.HTTPError as error:
+            if error.code not in STARTING:
+                raise
+            if time.monotonic() >= deadline:
+                raise PublishError(
+                    f"The SCM site has not started in {WAKE_SECONDS:.0f} s: {error.code} {error.reason}. "
+                    "The package was not sent; run this again."
+                ) from None
+        time.sleep(POLL_SECONDS)
+
+
+def same_id(one: object, other: object) -> bool:
+    """Whether two ids are one: a GUID is written with hyphens and without, in either case."""
+    return str(one).replace("-", "").lower() == str(other).replace("-", "").lower()
+
+
 def publish(site: ScmSite, package: Path) -> None:
     """Hand in the package, and wait until it is deployed: it, and not one that was handed in before and that the site
     still calls its latest. Raises PublishError."""
     try:
-        before = site.latest().get("id")
+        before = wake(site).get("id")
         handed_in = site.ask("/api/publish?RemoteBuild=false&Deployer=hygge", package)
     except urllib.error.HTTPError as error:
         said = error.read(2000).decode(errors="replace").strip()
+        if error.code in STARTING:
+            raise PublishError(
+                f"The SCM site was busy or starting, and may have the package or not: {error.code} {error.reason}. "
+                f"Run this again.\n{said}".strip()
+            ) from None
         raise PublishError(f"The SCM site refused the package: {error.code} {error.reason}\n{said}".strip()) from None
     ours = handed_in if isinstance(handed_in, str) and handed_in else None
     seen: Any = None
+    trouble = ""
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
         try:
             latest = site.latest()
         except urllib.error.HTTPError as error:
-            if error.code not in (429, 500, 502, 503):
+            if error.code not in (401, *STARTING):
                 raise PublishError(f"The SCM site does not tell how it went: {error.code} {error.reason}") from None
-            latest = {}
+            latest, trouble = {}, f"{error.code} {error.reason}"
+        except UnreachableError as error:
+            latest, trouble = {}, str(error)
         seen = latest.get("id", seen)
-        is_ours = seen == ours if ours else seen not in (None, before)
+        is_ours = same_id(seen, ours) if ours else seen is not None and not same_id(seen, before)
         status = latest.get("status") if is_ours else None
         if status == DONE:
             return
@@ -129,6 +168,7 @@ def publish(site: ScmSite, package: Path) -> None:
         time.sleep(POLL_SECONDS)
     raise PublishError(
         f"Waited {WAIT_SECONDS:.0f} s for the deployment {ours or ''} to end; the latest is {seen or 'none'}. "
+        f"{f'The site has last said: {trouble}. ' if trouble else ''}"
         "`az functionapp log deployment show` has more."
     )
 

@@ -12,12 +12,14 @@ import threading
 import zipfile
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from scripts.az_commands import written as az_commands
 from tests.support.deployment import files_to_deploy
 from tests.unit.infra_scenarios import BICEP_ONLY, snake
 
@@ -58,6 +60,106 @@ def test_actions_are_pinned_to_commits(path: Path) -> None:
         else:
             assert re.fullmatch(r"(actions|azure)/[\w-]+@[0-9a-f]{40}", action), action
             assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), action
+
+
+# Machines that GitHub and Azure DevOps lend, by their lasting names: `latest` becomes another one day.
+RUNNERS = {"ubuntu-24.04", "windows-2025", "macos-15"}
+
+# What Entra ID is told of GitHub, and what of an answer the commands of pages and scripts pick: a wrong path picks
+# nothing, and says so nowhere.
+FEDERATION = {"--issuer": "https://token.actions.githubusercontent.com", "--audiences": "api://AzureADTokenExchange"}
+PICKED = {
+    ("account get-access-token", "accessToken"),
+    ("account show", "id"),
+    ("ad app create", "appId"),
+    ("deployment sub show", "properties.outputs"),
+    ("functionapp keys list", "functionKeys.default"),
+    ("functionapp list", "[].name"),
+    ("identity show", "principalId"),
+    ("keyvault secret show", "value"),
+    ("provider show", "resourceTypes[?resourceType=='schedulers'].locations"),
+}
+
+
+def pipeline_faults(root: Path) -> list[str]:
+    """What a pipeline would not run, or would run otherwise than it looks: a line for each."""
+    found = []
+    pins: dict[str, set[str]] = {}
+    for path in [*(root / ".github/workflows").glob("*.yml"), *(root / "azure-pipelines").rglob("*.yml")]:
+        text = path.read_text()
+        for named in re.findall(r"(?:runs-on|vmImage): ([^$\s]+)|^ +os: \[(.+)\]", text, re.M):
+            found += [f"{path.name}: {name}" for name in "".join(named).split(", ") if name not in RUNNERS]
+        for action, commit, version in re.findall(r"uses: (\S+)@([0-9a-f]{40}) # (\S+)", text):
+            pins.setdefault(f"{action} {version}", set()).add(commit)
+        declared = {each["name"] for each in read(path).get("parameters", [])}
+        found += [
+            f"{path.name}: {name} is no parameter"
+            for name in re.findall(r"\$\{\{ *parameters\.(\w+) *\}\}", text)
+            if name not in declared
+        ]
+        for template, given in _templates(read(path)):
+            wanted = {each["name"]: "default" in each for each in read(path.parent / template).get("parameters", [])}
+            lacking = {name for name, has_default in wanted.items() if not has_default}
+            found += [f"{path.name}: {name} for {template}" for name in (given - wanted.keys()) | (lacking - given)]
+    for action, commits in pins.items():
+        if len(commits) > 1 or any(len(set(commit)) < 6 for commit in commits):
+            found.append(f"{action} is {' and '.join(sorted(commits))}")
+    page = (root / "docs/deploy/pipelines.md").read_text()
+    for option, value in FEDERATION.items():
+        found += [f"pipelines.md: {option} {other}" for other in re.findall(rf"{option} (\S+)", page) if other != value]
+    return found
+
+
+def _templates(node: Any) -> list[tuple[str, set[str]]]:
+    """Each template that a pipeline of Azure DevOps takes in, with the names of what it is given."""
+    if isinstance(node, list):
+        return [each for item in node for each in _templates(item)]
+    if not isinstance(node, dict):
+        return []
+    own = [(node["template"], set(node.get("parameters", {})))] if "template" in node else []
+    return own + [each for item in node.values() for each in _templates(item)]
+
+
+def test_pipelines_run_what_they_seem_to_run() -> None:
+    assert pipeline_faults(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "written", "instead", "named"),
+    [
+        (".github/workflows/deploy.yml", "runs-on: ubuntu-24.04", "runs-on: ubuntu-latest", "ubuntu-latest"),
+        (".github/workflows/test.yml", "windows-2025, macos-15]", "windows-2052, macos-15]", "windows-2052"),
+        ("azure-pipelines/deploy.yml", "vmImage: ubuntu-24.04", "vmImage: ubuntu-22.04", "ubuntu-22.04"),
+        ("azure-pipelines/templates/deploy-step.yml", "parameters.connection", "parameters.conection", "conection"),
+        ("azure-pipelines/deploy.yml", "              arguments: --what-if", "              args: --what-if", "args"),
+        ("azure-pipelines/deploy.yml", "                    connection: $(SERVICE_CONNECTION)\n", "", "connection"),
+        (".github/workflows/deploy.yml", "@34e114876b0b11c390a56381ad16ebd13914f8d5", f"@{'0' * 40}", "0000"),
+        (".github/workflows/deploy.yml", "@34e114876b0b11c390a5", "@34e114876b0b11c390a6", "34e114876b0b11c390a6"),
+        ("docs/deploy/pipelines.md", "api://AzureADTokenExchange", "api://AzureADTokenExchanges", "--audiences"),
+        ("docs/deploy/pipelines.md", "https://token.actions.", "https://tokens.actions.", "--issuer"),
+    ],
+)
+def test_what_a_pipeline_would_not_run_is_found(
+    tmp_path: Path, file: str, written: str, instead: str, named: str
+) -> None:
+    for folder in (".github", "azure-pipelines", "docs/deploy"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    text = (tmp_path / file).read_text()
+    assert written in text
+    (tmp_path / file).write_text(text.replace(written, instead, 1))
+
+    assert any(named in line for line in pipeline_faults(tmp_path))
+
+
+def test_what_commands_pick_of_an_answer_is_there() -> None:
+    picked = {
+        (" ".join(takewhile(lambda word: not word.startswith("-"), each.words)), option)
+        for each in az_commands()
+        for word, option in pairwise(each.words)
+        if word == "--query"
+    }
+
+    assert picked == PICKED
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -324,19 +426,29 @@ class ScmSite:
         self.old = old or []
         self.asked: list[str] = []
         self.package = b""
+        # What it answers to the first looks: before it is handed the package, and after.
+        self.waking: list[int] = []
+        self.restarting: list[int] = []
+        self.handed_id, self.shown_id = "an id", "an id"
         site = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 site.asked.append(self.path)
                 site.package = self.rfile.read(int(self.headers["Content-Length"]))
-                self.answer(site.refuses or HTTPStatus.ACCEPTED, b'"an id"' if site.names_ids else b"")
+                self.answer(
+                    site.refuses or HTTPStatus.ACCEPTED, json.dumps(site.handed_id).encode() if site.names_ids else b""
+                )
 
             def do_GET(self) -> None:
+                busy = site.restarting if site.package else site.waking
+                if busy:
+                    self.answer(busy.pop(0), b"")
+                    return
                 if not site.package and not site.old:
                     self.answer(HTTPStatus.NOT_FOUND, b"")
                     return
-                id_, status = ("an older id", site.old.pop(0)) if site.old else ("an id", site.ends.pop(0))
+                id_, status = ("an older id", site.old.pop(0)) if site.old else (site.shown_id, site.ends.pop(0))
                 body = json.dumps({"id": id_, "status": status}).encode()
                 self.answer(HTTPStatus.NOT_FOUND if status is None else HTTPStatus.OK, body)
 
@@ -364,8 +476,9 @@ class ScmSite:
 def publish_unbuilt(tmp_path: Path, url: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "package.zip").write_bytes(b"a package")
     arguments = ["--resource-group", "g", "--name", "app", "--scm-url", url, str(tmp_path / "package.zip")]
-    # Waiting takes no time here: the poll interval is the only thing that is changed.
-    program = "import sys, publish; publish.POLL_SECONDS = 0.01; sys.exit(publish.main(sys.argv[1:]))"
+    # Waiting takes no time here: nothing else is changed.
+    quick = "publish.POLL_SECONDS = 0.01; publish.WAKE_SECONDS = 0.2"
+    program = f"import sys, publish; {quick}; sys.exit(publish.main(sys.argv[1:]))"
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, 'infra/scripts'); {program}", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
@@ -399,6 +512,52 @@ def test_an_older_deployment_is_not_taken_for_this_one(
 
     assert done.returncode == code, done.stderr
     assert site.old == site.ends == [], "it waited for its own"
+
+
+@pytest.mark.parametrize(
+    ("waking", "restarting", "said"),
+    [
+        ([503, 502, 504, 408], [504, 408, 401, 429, 502, 503, 500], ""),
+        ([503] * 1000, [], "has not started in 0 s: 503"),
+        ([401], [], "refused the package: 401"),
+        ([], [403], "does not tell how it went: 403"),
+    ],
+)
+def test_a_site_that_starts_is_waited_for(tmp_path: Path, waking: list[int], restarting: list[int], said: str) -> None:
+    sent = b"" if waking and said else b"a package"
+    with ScmSite([4]) as site:
+        site.waking, site.restarting = list(waking), list(restarting)
+        done = publish_unbuilt(tmp_path, site.url)
+
+    assert done.returncode == (1 if said else 0), done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert site.package == sent
+
+
+@pytest.mark.parametrize("code", [502, 503, 504])
+def test_a_site_that_may_have_taken_the_package_is_told(tmp_path: Path, code: int) -> None:
+    with ScmSite([], code) as site:
+        done = publish_unbuilt(tmp_path, site.url)
+
+    assert done.returncode == 1
+    assert f"may have the package or not: {code}" in done.stderr
+    assert "Run this again" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("handed", "shown"),
+    [
+        ("6f1d5e0c-8a3b-4c2d-9e7f-0123456789ab", "6f1d5e0c8a3b4c2d9e7f0123456789ab"),
+        ("6F1D5E0C8A3B4C2D9E7F0123456789AB", "6f1d5e0c-8a3b-4c2d-9e7f-0123456789ab"),
+    ],
+)
+def test_an_id_is_the_same_however_it_is_spelled(tmp_path: Path, handed: str, shown: str) -> None:
+    with ScmSite([4]) as site:
+        site.handed_id, site.shown_id = handed, shown
+        done = publish_unbuilt(tmp_path, site.url)
+
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("shown", ['{"properties": {"hostNameSslStates": %s}}', '{"hostNameSslStates": %s}'])
