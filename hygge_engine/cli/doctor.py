@@ -43,7 +43,7 @@ from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red"), "unknown": ("?", "dim")}
 
 # A section of its own, and what belongs to the sections of entities, by their ids.
-type _Answer = tuple[Section | None, dict[str, list[DoctorCheck]]]
+type _Answer = tuple[DoctorSection | None, dict[str, list[DoctorCheck]]]
 
 _FORGET_IT = "Start the load again, if none runs; `hygge compact` forgets this one after seven days."
 
@@ -54,7 +54,7 @@ _AT_ONCE = 8
 
 
 @dataclass
-class Section:
+class DoctorSection:
     """What was found out about one part: ``kind`` is project, drivers, connection, store, journal or entity."""
 
     kind: str
@@ -67,7 +67,7 @@ def run(directory: Path, *, flows: list[str], overrides: list[str], json_: bool)
     project = load_project(directory, overrides=overrides)
     entities = select(project, flows)
     console = open_console()
-    sections: list[Section] = []
+    sections: list[DoctorSection] = []
     waiting = console.status("checking …") if console.is_terminal and not json_ else nullcontext()
     with waiting:
         for section in examine(project, entities):
@@ -84,7 +84,7 @@ def run(directory: Path, *, flows: list[str], overrides: list[str], json_: bool)
     return EXIT_ENTITY_FAILED if counts["failed"] else EXIT_SETTLED
 
 
-def examine(project: Project, entities: list[Entity]) -> Iterator[Section]:
+def examine(project: Project, entities: list[Entity]) -> Iterator[DoctorSection]:
     """All sections, in the order in which a load would need them."""
     yield _settings(project, entities)
     connections = _by(entities, _connection_of)
@@ -113,29 +113,29 @@ def examine(project: Project, entities: list[Entity]) -> Iterator[Section]:
         for entity, checks in zip(sound, pool.map(lambda entity: _check_reach(project, entity), sound), strict=True):
             by_entity[entity.id] += checks
     for name, checks in by_entity.items():
-        yield Section("entity", name, checks)
+        yield DoctorSection("entity", name, checks)
 
 
-def _settings(project: Project, entities: list[Entity]) -> Section:
+def _settings(project: Project, entities: list[Entity]) -> DoctorSection:
     found = f"flows: {len(project.flows)}, entities: {len(project.entities)}, connections: {len(project.connections)}"
-    section = Section("project", project.name, [DoctorCheck("settings", "ok", found, "hygge.yml and flows/")])
+    section = DoctorSection("project", project.name, [DoctorCheck("settings", "ok", found, "hygge.yml and flows/")])
     if len(entities) < len(project.entities):
         section.checks.append(DoctorCheck("selection", "ok", f"entities: {len(entities)}", "--flow"))
     return section
 
 
-def _drivers(project: Project, connections: Iterable[str]) -> Iterator[Section]:
+def _drivers(project: Project, connections: Iterable[str]) -> Iterator[DoctorSection]:
     used = [project.connections[name] for name in connections if name in project.connections]
     drivers = dict.fromkeys(connection.driver for connection in used if isinstance(connection, MssqlConnection))
     for driver in drivers:
-        yield Section("drivers", driver, check_driver(driver))
+        yield DoctorSection("drivers", driver, check_driver(driver))
 
 
 def _check_sources(project: Project, name: str, entities: list[Entity], reachable: Reachability) -> _Answer:
     connection = project.connections.get(name)
     if not isinstance(connection, MssqlConnection):
         return None, {entity.id: _check_home(project, entity, reachable) for entity in entities}
-    section = Section("connection", name)
+    section = DoctorSection("connection", name)
     section.checks, session = check_connection(connection)
     if session is None:
         unknown = DoctorCheck("source", "unknown", f"{_NOT_LOOKED_AT}: the connection {name} does not work")
@@ -271,7 +271,7 @@ def _way_back(project: Project, entity: Entity, state: LandingState | None, erro
 
 def _check_store(project: Project, name: str, entities: list[Entity], reachable: Reachability) -> _Answer:
     """The lake of a store, the mirrored database in it, and the entities' tables there."""
-    section = Section("store", name)
+    section = DoctorSection("store", name)
     first = entities[0]
     settings = first.store
     error = reachable.destination(first)
@@ -323,8 +323,8 @@ def _journals(
 
 def _check_journal(place: JournalPlace, error: HyggeError | None) -> _Answer:
     if error:
-        return Section("journal", place.key, [failure("reachable", "connect to account_url", error)]), {}
-    return Section("journal", place.key, [*probe(place.lake, place.root), *_check_remembered(place)]), {}
+        return DoctorSection("journal", place.key, [failure("reachable", "connect to account_url", error)]), {}
+    return DoctorSection("journal", place.key, [*probe(place.lake, place.root), *_check_remembered(place)]), {}
 
 
 def _check_remembered(place: JournalPlace) -> list[DoctorCheck]:
@@ -357,7 +357,7 @@ def _by(entities: list[Entity], name_of: Callable[[Entity], str]) -> dict[str, l
     return groups
 
 
-def _section_object(section: Section) -> dict[str, Any]:
+def _section_object(section: DoctorSection) -> dict[str, Any]:
     checks = []
     for check in section.checks:
         value = asdict(check) | {"remedy": _remedy(check)}
@@ -369,7 +369,7 @@ def _remedy(check: DoctorCheck) -> str:
     return check.remedy or (remedy_of(check.code) if check.result == "failed" else "")
 
 
-def _show(console: Console, section: Section) -> None:
+def _show(console: Console, section: DoctorSection) -> None:
     console.print(Text(section.kind, style="dim").append(f" {section.name}", style="bold not dim"), soft_wrap=True)
     for check in section.checks:
         mark, colour = _MARKS[check.result]

@@ -44,7 +44,7 @@ class Cut(Enum):
     CANCELLED = "cancelled"
 
 
-class Staged(NamedTuple):
+class StagedRows(NamedTuple):
     """What a slice has read: its files, the position after the last row, and why reading stopped before the end."""
 
     files: list[StagedFile]
@@ -76,7 +76,7 @@ class WindowReader:
         self._renewed = time.monotonic()
         self.notes: list[str] = []
 
-    def read(self, opened: OpenLoad) -> Staged:
+    def read(self, opened: OpenLoad) -> StagedRows:
         """Stage the window's rows from the open load's position on."""
         landed = self._planner.landed()
         steps = self._steps(opened, landed)
@@ -86,9 +86,9 @@ class WindowReader:
             position, cut = self._send(opened, steps)
             if cut is Cut.CANCELLED and position is None:
                 writer.abandon()
-                return Staged([], None, cut)
+                return StagedRows([], None, cut)
             self._finish(steps, opened, last=cut is None)
-            return Staged(writer.finish(), position, cut)
+            return StagedRows(writer.finish(), position, cut)
         except BaseException:
             writer.abandon()
             raise

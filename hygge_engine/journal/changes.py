@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hygge_engine.journal.files import RETIRED_SCHEMA, Canonical, JournalFiles, first_of_each, rows_in_order
+from hygge_engine.journal.files import RETIRED_SCHEMA, CanonicalFile, JournalFiles, first_of_each, rows_in_order
 from hygge_engine.journal.rows import SCHEMA, conform, fingerprint
 from hygge_engine.journal.summaries import LOADS_SCHEMA, summarize
 
@@ -61,7 +61,7 @@ class _Position:
 class _Difference:
     rows: pa.Table
     retired: pa.Table
-    canonical: Canonical | None
+    canonical: CanonicalFile | None
     position: _Position
     snapshot: bool
 
@@ -128,7 +128,7 @@ def _difference(files: JournalFiles, known: _Position | None, *, everything: boo
     return _Difference(rows, retired, canonical, here, snapshot=False)
 
 
-def _continues(known: _Position, canonical: Canonical, retired: pa.Table) -> bool:
+def _continues(known: _Position, canonical: CanonicalFile, retired: pa.Table) -> bool:
     """Whether the canonical log is the one that the position speaks of, with rows added and retired since."""
     if canonical.first < known.first or canonical.end < known.end:
         return False
@@ -142,7 +142,7 @@ def _continues(known: _Position, canonical: Canonical, retired: pa.Table) -> boo
     return canonical.value(number, "entity_run_id") == known.last
 
 
-def _without_published(canonical: Canonical, end: int, published: set[str]) -> pa.Table:
+def _without_published(canonical: CanonicalFile, end: int, published: set[str]) -> pa.Table:
     """The rows since the position, without the loads that had been published from their own files."""
     added = canonical.read(start=end)
     if not published:

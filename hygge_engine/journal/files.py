@@ -67,7 +67,7 @@ Only = Mapping[str, Collection[str]]
 
 
 @dataclass(frozen=True)
-class Canonical:
+class CanonicalFile:
     """``journal.parquet`` as it was read: its rows are those numbered from ``first`` up to and without ``end``.
 
     ``etag`` is None where there is no such file yet.
@@ -202,15 +202,15 @@ class JournalFiles:
             tables = list(readers.map(read, files))
         return {entry.path: table for entry, table in zip(files, tables, strict=True) if table is not None}
 
-    def read_canonical(self) -> Canonical:
+    def read_canonical(self) -> CanonicalFile:
         """The canonical file. Raises JournalError where it is not Parquet."""
         try:
             content = self.lake.read(self.canonical_path)
         except LakeNotFound:
-            return Canonical(None, None, 0, 0)
+            return CanonicalFile(None, None, 0, 0)
         return _canonical(pa.BufferReader(content.data), content.etag, self.canonical_path)
 
-    def look[T](self, at: Callable[[Canonical], T]) -> T:
+    def look[T](self, at: Callable[[CanonicalFile], T]) -> T:
         """What ``at`` finds in the canonical file, of which only as much is read as it looks at.
 
         Where the file is replaced meanwhile, it looks again. Raises JournalError where it is not Parquet.
@@ -230,7 +230,7 @@ class JournalFiles:
         info = self.lake.info(self.canonical_path)
         return (0 if info is None else info.length) + sum(entry.length for entry in files) <= FULL_BYTES
 
-    def replace_canonical(self, read: Canonical, added: pa.Table, *, first: int | None = None) -> bool:
+    def replace_canonical(self, read: CanonicalFile, added: pa.Table, *, first: int | None = None) -> bool:
         """Write what was read again, with rows added at its end and those before number ``first`` left out.
 
         Returns False, and writes nothing, where it would be longer than may be. Raises LakeConditionNotMet where the
@@ -297,11 +297,11 @@ def decode(data: bytes, path: str) -> pa.Table:
     return _Parquet(pa.BufferReader(data), path).table()
 
 
-def _canonical(source: pa.NativeFile, etag: str, path: str) -> Canonical:
+def _canonical(source: pa.NativeFile, etag: str, path: str) -> CanonicalFile:
     file = _Parquet(source, path)
     with _damage(path):
         first = int((file.schema.metadata or {}).get(FIRST_ROW_KEY, b"0"))
-    return Canonical(file, etag, first, first + file.rows)
+    return CanonicalFile(file, etag, first, first + file.rows)
 
 
 class _Parquet:
@@ -350,7 +350,7 @@ def rows_in_order(tables: Iterable[pa.Table]) -> pa.Table:
     return first_of_each(merged.sort_by([("start_time", "ascending"), ("entity_run_id", "ascending")]), "entity_run_id")
 
 
-def _canonical_bytes(read: Canonical, added: pa.Table, first: int) -> bytes:
+def _canonical_bytes(read: CanonicalFile, added: pa.Table, first: int) -> bytes:
     kept = SCHEMA if read.file is None else conform(read.file.schema.empty_table(), keep_unknown=True).schema
     merged = pa.unify_schemas([kept, added.schema], promote_options="permissive")
     schema = merged.with_metadata({FIRST_ROW_KEY: str(first).encode()})

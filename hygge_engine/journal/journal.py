@@ -18,7 +18,7 @@ from hygge_engine.journal.files import (
     PICKED_ROWS,
     RETIRED_SCHEMA,
     ROW_GROUP_ROWS,
-    Canonical,
+    CanonicalFile,
     JournalFiles,
     Only,
     encode,
@@ -278,7 +278,7 @@ def _affordable(files: Sequence[PathInfo]) -> list[PathInfo]:
     return [entry for entry, size in zip(files, sizes, strict=True) if size <= FOLD_BYTES_LIMIT] or list(files[:1])
 
 
-def _newest_loads(canonical: Canonical, loads: int, only: Only) -> pa.Table:
+def _newest_loads(canonical: CanonicalFile, loads: int, only: Only) -> pa.Table:
     """The rows of the loads that started last, looked for from the end on: first in few columns, then what they say."""
     names = ("coordinator_run_id", "start_time", *only)
     rows = max(ROW_GROUP_ROWS, loads)
@@ -300,7 +300,7 @@ def _newest_loads(canonical: Canonical, loads: int, only: Only) -> pa.Table:
     return canonical.read({**only, "coordinator_run_id": wanted}, start=start)
 
 
-def _finished_before(canonical: Canonical, limit: str) -> pa.Table:
+def _finished_before(canonical: CanonicalFile, limit: str) -> pa.Table:
     """The rows at the beginning that finished before a time (ISO 8601, UTC), without the load that continues after
     it."""
     retired: list[dict[str, Any]] = []
@@ -316,7 +316,7 @@ def _finished_before(canonical: Canonical, limit: str) -> pa.Table:
     return pa.Table.from_pylist(retired, schema=RETIRED_SCHEMA)
 
 
-def _times(canonical: Canonical) -> Iterator[dict[str, Any]]:
+def _times(canonical: CanonicalFile) -> Iterator[dict[str, Any]]:
     for part in canonical.columns("entity_run_id", "coordinator_run_id", "start_time", "finish_time"):
         for batch in part.to_batches(max_chunksize=PICKED_ROWS):
             yield from batch.to_pylist()

@@ -12,7 +12,7 @@ import pyarrow as pa
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.base import Column, SourceSchema
 from hygge_engine.polish.names import convert_case
-from hygge_engine.polish.polish import BLURRED_HINT, Landed, Polish, spelt
+from hygge_engine.polish.polish import BLURRED_HINT, LandedColumn, Polish, spelt
 from hygge_engine.polish.values import folded, has_exact_text, has_text, hashed, joined, masked
 from hygge_engine.project.models.polish import PolishSettings
 from hygge_engine.project.telling.problems import suggest
@@ -51,7 +51,7 @@ class _Planner:
             for name in named:
                 if name in dropped:
                     raise ConfigurationError(f"polish drops `{name}`, which its `{setting}` names")
-        columns: list[Landed] = []
+        columns: list[LandedColumn] = []
         names: dict[str, str] = {}
         for column in self._source.columns:
             if column.name in dropped:
@@ -73,7 +73,7 @@ class _Planner:
             text = text.str.strip_chars()
         return folded(text, column.folding) if column.name in self._folded else text
 
-    def _landed(self, column: Column, *, mask: str) -> Landed:
+    def _landed(self, column: Column, *, mask: str) -> LandedColumn:
         source, inputs = column.name, (column.name,)
         text = self._text(column)
         is_folded, trim = column.name in self._folded, column.name in self._trimmed
@@ -82,17 +82,17 @@ class _Planner:
             case "":
                 made = text if is_folded or trim else None
                 treatment = f"folded ({column.folding})" if is_folded else ""
-                return Landed(column, source, inputs, made, treatment=treatment, trimmed=trim)
+                return LandedColumn(column, source, inputs, made, treatment=treatment, trimmed=trim)
             case "empty":
                 nothing = pa.scalar(None, column.type)
                 source_type = f"{column.source_type}, emptied"
                 landed = replace(column, source_type=source_type, nullable=True, loss="")
-                return Landed(landed, source, inputs, constant=nothing, treatment="mask empty")
+                return LandedColumn(landed, source, inputs, constant=nothing, treatment="mask empty")
             case "hash":
                 self._check_hash(column, "mask")
                 landed = replace(as_text, source_type=f"{column.source_type}, hashed", loss="")
                 expression = hashed(text, self._settings.salt)
-                return Landed(landed, source, inputs, expression, treatment=self._hash_of([column]), trimmed=trim)
+                return LandedColumn(landed, source, inputs, expression, treatment=self._hash_of([column]), trimmed=trim)
             case _:
                 if not has_text(column.type):
                     raise ConfigurationError(
@@ -100,11 +100,11 @@ class _Planner:
                         hint="Use the mask `empty`, or drop it.",
                     )
                 landed = replace(as_text, source_type=f"{column.source_type}, masked ({mask})", loss="")
-                return Landed(landed, source, inputs, masked(text, mask), treatment=f"mask {mask}")
+                return LandedColumn(landed, source, inputs, masked(text, mask), treatment=f"mask {mask}")
 
-    def _added(self) -> list[Landed]:
+    def _added(self) -> list[LandedColumn]:
         settings = self._settings
-        added: list[Landed] = []
+        added: list[LandedColumn] = []
         by_name = {column.name: column for column in self._source.columns}
         for name, given in settings.hash_ids.items():
             if not given:
@@ -115,7 +115,7 @@ class _Planner:
             texts = [self._text(each) for each in inputs]
             source_type = f"hash of {', '.join(each.name for each in inputs)}"
             added.append(
-                Landed(
+                LandedColumn(
                     Column(name, pa.string(), source_type, nullable=False),
                     inputs=tuple(each.name for each in inputs),
                     expression=hashed(joined(texts), settings.salt),
@@ -125,10 +125,10 @@ class _Planner:
             )
         for name, value in settings.constants.items():
             constant = pa.scalar(value)
-            added.append(Landed(Column(name, constant.type, "constant", nullable=False), constant=constant))
+            added.append(LandedColumn(Column(name, constant.type, "constant", nullable=False), constant=constant))
         for name, stamp in settings.load_columns.items():
             type_ = pa.string() if stamp == "load_id" else _LOADED_AT
-            added.append(Landed(Column(name, type_, stamp, nullable=False), stamp=stamp))
+            added.append(LandedColumn(Column(name, type_, stamp, nullable=False), stamp=stamp))
         return added
 
     def _name(self, name: str, renames: Mapping[str, str]) -> str:
@@ -204,9 +204,9 @@ class _Planner:
             raise ConfigurationError(message, hint=suggest(name, names))
         return found
 
-    def _check_names(self, columns: Sequence[Landed]) -> None:
+    def _check_names(self, columns: Sequence[LandedColumn]) -> None:
         """Destinations do not distinguish upper from lower case; what the source itself has is left to them."""
-        seen: dict[str, Landed] = {}
+        seen: dict[str, LandedColumn] = {}
         for each in columns:
             first = seen.setdefault(each.column.name.casefold(), each)
             if first is each or (_keeps_name(first) and _keeps_name(each)):
@@ -218,9 +218,9 @@ class _Planner:
             )
 
 
-def _keeps_name(column: Landed) -> bool:
+def _keeps_name(column: LandedColumn) -> bool:
     return column.source == column.column.name
 
 
-def _origin(column: Landed) -> str:
+def _origin(column: LandedColumn) -> str:
     return f"`{column.source}`" if column.source else f"the {column.column.source_type}"

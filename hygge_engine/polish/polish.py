@@ -33,7 +33,7 @@ class LoadStamp(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Landed:
+class LandedColumn:
     """One column as it lands: in the place of the source's column ``source``, or added where that is empty.
 
     ``inputs`` are the source's columns that its values come from. ``expression`` makes the values from their texts;
@@ -58,7 +58,7 @@ class Polish:
 
     source: SourceSchema
     table: SourceSchema
-    columns: tuple[Landed, ...] = ()
+    columns: tuple[LandedColumn, ...] = ()
     dropped: tuple[str, ...] = ()
     _names: Mapping[str, str] = field(default_factory=dict)
 
@@ -172,7 +172,7 @@ class Polish:
         return {number: strings_of(found.get_column(str(number))) for number in expressions}
 
 
-def _plain(column: Landed, rows: pa.RecordBatch, stamp: LoadStamp) -> pa.Array[Any]:
+def _plain(column: LandedColumn, rows: pa.RecordBatch, stamp: LoadStamp) -> pa.Array[Any]:
     """The values of a column that needs no expression."""
     if column.constant is not None:
         return _repeated(column.constant, rows.num_rows)
@@ -186,7 +186,7 @@ def _repeated(value: pa.Scalar[Any], times: int) -> pa.Array[Any]:
     return cast("pa.Array[Any]", pa.repeat(cast("Any", value), times))
 
 
-def _in_words(column: Landed) -> str:
+def _in_words(column: LandedColumn) -> str:
     name = column.column.name
     if not column.source:
         return f"adds {name} ({column.column.source_type})"

@@ -43,7 +43,7 @@ type _Until = Callable[[TableStatus | None], bool]
 
 
 @dataclass(frozen=True)
-class Wait:
+class Awaited:
     """What a case waits for: a status of its table, for a number of seconds at most."""
 
     table: ProbeTable
@@ -52,7 +52,7 @@ class Wait:
 
 
 @dataclass(frozen=True)
-class Moment:
+class Observation:
     """The status with which a wait ended, whether it is the one that was waited for, and after how many seconds."""
 
     status: TableStatus | None
@@ -68,7 +68,7 @@ class Moment:
         return f"{self.status.status}, {self.status.rows} changes{error} after {self.seconds:.0f} s"
 
 
-type Case = Generator[Wait, Moment]
+type Case = Generator[Awaited, Observation]
 
 
 class Mirroring:
@@ -127,7 +127,7 @@ class Mirroring:
         yield "failures", self._failures()
 
     def _run(self, cases: Mapping[str, Case]) -> None:
-        waits: dict[str, tuple[Wait, float]] = {}
+        waits: dict[str, tuple[Awaited, float]] = {}
         for name, case in cases.items():
             self._advance(name, case, None, waits)
         poll = FIRST_POLL_SECONDS
@@ -145,10 +145,12 @@ class Mirroring:
                 met = tables is not None and wait.until(status)
                 if met or seconds > wait.seconds:
                     moved = True
-                    self._advance(name, cases[name], Moment(status, met, seconds), waits)
+                    self._advance(name, cases[name], Observation(status, met, seconds), waits)
             poll = FIRST_POLL_SECONDS if moved else min(LONGEST_POLL_SECONDS, poll * 1.3)
 
-    def _advance(self, name: str, case: Case, moment: Moment | None, waits: dict[str, tuple[Wait, float]]) -> None:
+    def _advance(
+        self, name: str, case: Case, moment: Observation | None, waits: dict[str, tuple[Awaited, float]]
+    ) -> None:
         waits.pop(name, None)
         try:
             wait = next(case) if moment is None else case.send(moment)
@@ -190,7 +192,7 @@ class Mirroring:
         etag = table.folder_etag()
         first = encode(plain((1, "a"), (2, "b"), (3, "c")))
         self._try_landing_rename(table, first)
-        moment = yield Wait(table, _applied(3), SHOW_SECONDS)
+        moment = yield Awaited(table, _applied(3), SHOW_SECONDS)
         self._shown_after = moment.seconds if moment.met else None
         self._judge("shows", moment.met, moment.words, moment.seconds)
         self._found("status_told", "yes" if self._has_status else "no", moment.words)
@@ -202,13 +204,13 @@ class Mirroring:
         self._readable = "" if self._findings["readable"].holds == "yes" else self._findings["readable"].seen
 
         table.publish(2, marked((2, "B", 4), (4, "d", 4), (3, None, DELETE)))
-        yield Wait(table, _applied(6), SHOW_SECONDS)
+        yield Awaited(table, _applied(6), SHOW_SECONDS)
         yield from self._compare("upserts", table, [(1, "a"), (2, "B"), (4, "d")])
 
         later = pa.schema([*PLAIN, pa.field("note", pa.string()), MARKER])
         row = {"id": 5, "name": "e", "note": "new", ROW_MARKER: 4}
         table.publish(3, pa.Table.from_pylist([row], schema=later))
-        yield Wait(table, _applied(7), SHOW_SECONDS)
+        yield Awaited(table, _applied(7), SHOW_SECONDS)
         rows = [(1, "a", None), (2, "B", None), (4, "d", None), (5, "e", "new")]
         yield from self._compare("new_column", table, rows, "note")
         yield from self._gap(table, later)
@@ -221,7 +223,7 @@ class Mirroring:
             return
         table.open()
         table.publish(1, plain((9, "z")))
-        yield Wait(table, _applied(1), SHOW_SECONDS)
+        yield Awaited(table, _applied(1), SHOW_SECONDS)
         yield from self._compare("rebuilt", table, [(9, "z")])
 
     def _gap(self, table: ProbeTable, schema: pa.Schema) -> Case:
@@ -229,9 +231,9 @@ class Mirroring:
             return pa.Table.from_pylist([{"id": 1, "name": name, "note": None, ROW_MARKER: 4}], schema=schema)
 
         table.publish(5, row("last"))
-        early = yield Wait(table, _applied(8), self._still())
+        early = yield Awaited(table, _applied(8), self._still())
         table.publish(4, row("first"))
-        both = yield Wait(table, _applied(9), self._still() if early.met else SHOW_SECONDS)
+        both = yield Awaited(table, _applied(9), self._still() if early.met else SHOW_SECONDS)
         if early.met or not both.met:
             seen = "file 5 was applied before file 4 was there" if early.met else f"file 4 came late: {both.words}"
             self._found("order", "no", seen)
@@ -250,7 +252,7 @@ class Mirroring:
         else:
             self._found(id_, "no", f"its folder could not be deleted: {response}")
             return
-        moment = yield Wait(table, lambda status: status is None, DROP_SECONDS)
+        moment = yield Awaited(table, lambda status: status is None, DROP_SECONDS)
         seen = f"gone after {moment.seconds:.0f} s" if moment.met else f"still listed: {moment.words}"
         self._judge(id_, moment.met, seen, moment.seconds)
 
@@ -258,27 +260,27 @@ class Mirroring:
         table = self._table("Inserts")
         table.open()
         table.publish(1, plain((1, "a")))
-        yield Wait(table, _applied(1), SHOW_SECONDS)
+        yield Awaited(table, _applied(1), SHOW_SECONDS)
         table.publish(2, marked((1, "again", 0), (2, "new", 1)))
-        yield Wait(table, _applied(3), SHOW_SECONDS)
+        yield Awaited(table, _applied(3), SHOW_SECONDS)
         yield from self._compare("inserts", table, [(1, "a"), (1, "again"), (2, "new")])
 
     def _keyless(self) -> Case:
         table = self._table("Keyless")
         table.open(())
         table.publish(1, plain((1, "a")))
-        yield Wait(table, _applied(1), SHOW_SECONDS)
+        yield Awaited(table, _applied(1), SHOW_SECONDS)
         table.publish(2, marked((1, "a", 0), (2, "b", 0)))
-        yield Wait(table, _applied(3), SHOW_SECONDS)
+        yield Awaited(table, _applied(3), SHOW_SECONDS)
         yield from self._compare("keyless", table, [(1, "a"), (1, "a"), (2, "b")])
 
     def _misplaced(self, id_: str, kind: str, at: int) -> Case:
         table = self._table(kind)
         table.open()
         table.publish(1, plain((1, "a")))
-        yield Wait(table, _applied(1), SHOW_SECONDS)
+        yield Awaited(table, _applied(1), SHOW_SECONDS)
         table.publish(2, marked((1, "b", 4), at=at))
-        moment = yield Wait(table, lambda status: _applied(2)(status) or _failed(status), SHOW_SECONDS)
+        moment = yield Awaited(table, lambda status: _applied(2)(status) or _failed(status), SHOW_SECONDS)
         if _failed(moment.status):
             self._found(id_, "yes", f"stops the table: {moment.words}")
             return
@@ -291,7 +293,7 @@ class Mirroring:
         sent = pa.Table.from_pylist([{"id": 1, **values}, {"id": 2}], schema=schema)
         table.open()
         table.publish(1, sent)
-        yield Wait(table, lambda status: _applied(2)(status) or _failed(status), SHOW_SECONDS)
+        yield Awaited(table, lambda status: _applied(2)(status) or _failed(status), SHOW_SECONDS)
         if why := self._unreadable(table):
             self._found("types", "unknown", why)
             return
@@ -304,7 +306,7 @@ class Mirroring:
         table = self._table("Rows", UNDERSCORE_SCHEMA)
         table.open()
         table.publish(1, plain((1, "a")))
-        moment = yield Wait(table, _applied(1), SHOW_SECONDS)
+        moment = yield Awaited(table, _applied(1), SHOW_SECONDS)
         if not moment.met and self._shown_after is None:
             self._found("underscore_schema", "unknown", "no table has shown")
             return
@@ -316,24 +318,24 @@ class Mirroring:
         broken = b"PAR1 this is no Parquet file PAR1"
         table.open()
         table.publish(1, plain((1, "a")))
-        yield Wait(table, _applied(1), SHOW_SECONDS)
+        yield Awaited(table, _applied(1), SHOW_SECONDS)
         table.publish(2, broken)
-        moment = yield Wait(table, _failed, SHOW_SECONDS)
+        moment = yield Awaited(table, _failed, SHOW_SECONDS)
         told = moment.met and moment.status is not None and moment.status.error != ""
         self._judge("failure_told", told, moment.words, moment.seconds)
         self._wire.delete(table.layout.data_file(2))
         table.publish(2, marked((1, "b", 4)))
-        mended = yield Wait(table, lambda status: _applied(2)(status) and not _failed(status), self._still())
+        mended = yield Awaited(table, lambda status: _applied(2)(status) and not _failed(status), self._still())
         self._judge("failure_mended", mended.met, mended.words, mended.seconds)
         if mended.met:
             table.publish(3, broken)
-            yield Wait(table, _failed, SHOW_SECONDS)
+            yield Awaited(table, _failed, SHOW_SECONDS)
         yield from self._drop(table, "failure_reloaded")
         if self._findings["failure_reloaded"].holds != "yes":
             return
         table.open()
         table.publish(1, plain((9, "z")))
-        again = yield Wait(table, _applied(1), SHOW_SECONDS)
+        again = yield Awaited(table, _applied(1), SHOW_SECONDS)
         self._judge("failure_reloaded", again.met and not _failed(again.status), again.words)
 
     # --- judgements
@@ -353,7 +355,7 @@ class Mirroring:
         if not published.done:
             raise StoreError(f"cannot rename a file to {final}: {published}")
 
-    def _judge_spelling(self, table: ProbeTable, moment: Moment) -> None:
+    def _judge_spelling(self, table: ProbeTable, moment: Observation) -> None:
         status = moment.status
         if status is not None:
             spelt = (status.schema_name, status.table_name)
@@ -458,9 +460,9 @@ def _failed(status: TableStatus | None) -> bool:
     return status is not None and bool(status.error or status.status == "Failed")
 
 
-def _tick(table: ProbeTable) -> Wait:
+def _tick(table: ProbeTable) -> Awaited:
     """One more look at the status."""
-    return Wait(table, lambda status: True, 0.0)
+    return Awaited(table, lambda status: True, 0.0)
 
 
 def _status_of(tables: Sequence[TableStatus], key: tuple[str, str]) -> TableStatus | None:

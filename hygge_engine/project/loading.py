@@ -13,7 +13,7 @@ from hygge_engine.masking import remember_place
 from hygge_engine.project.models.documents import DefaultsDocument, FlowDocument, ProjectDocument
 from hygge_engine.project.models.project import MICROSOFT_HOSTS, Flow, JournalSettings, Project
 from hygge_engine.project.models.settings import ConnectionSettings, Settings, load_types
-from hygge_engine.project.reading.bounds import Bounds
+from hygge_engine.project.reading.bounds import ReadLimits
 from hygge_engine.project.reading.checks import CrossSectionRules
 from hygge_engine.project.reading.entities import Entities, run_type_of
 from hygge_engine.project.reading.entity_tree import EntityTree
@@ -95,7 +95,7 @@ def _load(
     frame = _read_frame(tree, keys, sections, problems) if tree is not None else _Frame()
     options = frame.document.options if frame.document is not None else None
     hosts, local_paths = (options.lake_hosts, options.local_paths) if options is not None else (MICROSOFT_HOSTS, None)
-    bounds = Bounds(directory, hosts, local_paths, environment, problems, follows_links=follows_links)
+    bounds = ReadLimits(directory, hosts, local_paths, environment, problems, follows_links=follows_links)
     checks = CrossSectionRules(directory, frame.connections, problems)
     reader = _FlowReader(keys, journals, bounds, checks, Entities(keys, sections, bounds, checks, problems), problems)
     flows = [flow for each in flow_trees if (flow := reader.read(each, frame)) is not None]
@@ -146,7 +146,7 @@ class _FlowReader:
         self,
         keys: KeyKnowledge,
         journals: JournalSection,
-        bounds: Bounds,
+        bounds: ReadLimits,
         checks: CrossSectionRules,
         entities: Entities,
         problems: Problems,
@@ -190,7 +190,7 @@ class _FlowReader:
         return Flow(name, document.schedule, run_type_of(inherited), entities, journal or JournalSettings())
 
 
-def _check_journal(bounds: Bounds, journal: JournalSettings | None, tree: Node | None, flow: str = "") -> None:
+def _check_journal(bounds: ReadLimits, journal: JournalSettings | None, tree: Node | None, flow: str = "") -> None:
     """Whether a journal that has a place of its own lies within the bounds."""
     if journal is not None and isinstance(journal.location, Settings) and isinstance(tree, MappingNode):
         bounds.check(journal.location, tree.get("location") or tree, flow)

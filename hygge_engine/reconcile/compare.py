@@ -21,7 +21,7 @@ from hygge_engine.polish.polish import LoadStamp
 from hygge_engine.reconcile.bounds import EVERYTHING, Bound, bound_of
 from hygge_engine.reconcile.difference import Difference, add_changed, find_difference
 from hygge_engine.reconcile.hashing import Frame, Hashing, frame_of
-from hygge_engine.reconcile.naming import Finder, Span, examples
+from hygge_engine.reconcile.naming import Finder, KeySpan, examples
 from hygge_engine.reconcile.ranges import HashedRows
 from hygge_engine.reconcile.result import ComparisonObserver, Reconciliation, Side
 from hygge_engine.retry import call_with_retries
@@ -261,7 +261,7 @@ class _Comparison:
         they were read."""
         keys = difference.named if self._hashing.key else {}
         at_source, landed = (Finder(self._hashing, keys) for _ in range(2))
-        span = Span(self._hashing, difference.to_load if difference.is_whole else (), self._cursor)
+        span = KeySpan(self._hashing, difference.to_load if difference.is_whole else (), self._cursor)
         with HashedRows() as moving:
             with HashedRows() as again:
                 for rows in self._read_source():
@@ -289,7 +289,7 @@ class _Comparison:
         hint = _LOAD.format(self._entity.id) if is_next else self._remedy(lasting, span)
         return replace(found, examples=found_rows, hint=hint)
 
-    def _remedy(self, difference: Difference, span: Span) -> str:
+    def _remedy(self, difference: Difference, span: KeySpan) -> str:
         """How to repair what differs."""
         bounds = span.bounds if self._entity.store.upserts() and not difference.counts["extra"] else None
         if bounds:

@@ -45,7 +45,7 @@ class Finder:
                 self.found[hash_] = FoundRow({name: text_of(value) for name, value in key.items()}, rank, tuple(values))
 
 
-class Span:
+class KeySpan:
     """The smallest and the largest cursor among the rows of some keys; ``cursor`` is a time or a number, by
     its name; empty where there is none."""
 

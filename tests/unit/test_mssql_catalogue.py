@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from hygge_engine.errors import HomeError, UnsupportedType
-from hygge_engine.homes.mssql.catalogue import Source, describe_query, describe_table
+from hygge_engine.homes.mssql.catalogue import SourceObject, describe_query, describe_table
 from hygge_engine.homes.mssql.checks import check_source
 from hygge_engine.homes.mssql.session import Session
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
@@ -74,7 +74,7 @@ class Server:
         return
 
 
-def described(*columns: tuple[Any, ...], **keys: Any) -> Source:
+def described(*columns: tuple[Any, ...], **keys: Any) -> SourceObject:
     return describe_table(cast("Session", Server(columns, **keys)), "dbo", "t")
 
 

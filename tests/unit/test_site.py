@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from hygge_engine.project.publishing.reference import Section, keys_of, read_meanings, sections, write_reference
+from hygge_engine.project.publishing.reference import (
+    ReferenceSection,
+    keys_of,
+    read_meanings,
+    sections,
+    write_reference,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 PYTHON = REPOSITORY / ".venv-docs/bin/python"
@@ -76,7 +82,7 @@ def test_the_site_works_offline(site: Path) -> None:
 
 
 @pytest.mark.parametrize("section", sections(), ids=lambda section: section.place)
-def test_every_key_has_a_meaning_in_the_reference(section: Section) -> None:
+def test_every_key_has_a_meaning_in_the_reference(section: ReferenceSection) -> None:
     known = read_meanings(CONFIGURATION).get(section.title, {})
     own = {other.model.__name__ for other in sections()}
     assert not [key.name for key in keys_of(section.model, own) if not (key.meaning or known.get(key.name))]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from hygge_engine.errors import HomePermissionDenied
-from hygge_engine.homes.mssql.catalogue import Source
+from hygge_engine.homes.mssql.catalogue import SourceObject
 from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.query import select
 from hygge_engine.homes.mssql.session import Session
@@ -19,7 +19,7 @@ _NO_ROWS = "1 = 0"
 _NAMED = 20
 
 
-def check_select(session: Session, source: Source) -> None:
+def check_select(session: Session, source: SourceObject) -> None:
     """Select every column, and no row. Raises HomePermissionDenied, by the names of all columns that it is about."""
     try:
         _select(session, source, source.columns)
@@ -36,7 +36,7 @@ def check_select(session: Session, source: Source) -> None:
         ) from refused
 
 
-def _refused(session: Session, source: Source, columns: Sequence[SourceColumn]) -> Iterator[SourceColumn]:
+def _refused(session: Session, source: SourceObject, columns: Sequence[SourceColumn]) -> Iterator[SourceColumn]:
     """Those of some columns, not all of which may be read, that may not."""
     if len(columns) == 1:
         yield columns[0]
@@ -49,6 +49,6 @@ def _refused(session: Session, source: Source, columns: Sequence[SourceColumn]) 
             yield from _refused(session, source, half)
 
 
-def _select(session: Session, source: Source, columns: Sequence[SourceColumn]) -> None:
+def _select(session: Session, source: SourceObject, columns: Sequence[SourceColumn]) -> None:
     names = ", ".join(quote(column.name) for column in columns)
     session.stream(select(names, source.sql, _NO_ROWS), doing=f"Reading {source.name}").close()

@@ -97,7 +97,7 @@ _UNKNOWN_LENGTH = 8000
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceObject:
     """What is read: ``sql`` stands after FROM. ``key`` is empty where the catalogue knows none.
 
     ``tracked`` is the table whose changes Change Tracking can list, quoted; empty for queries, and for what lies in
@@ -113,7 +113,7 @@ class Source:
     stands_for: str = ""
 
 
-def describe_source(session: Session, settings: MssqlHomeSettings) -> Source:
+def describe_source(session: Session, settings: MssqlHomeSettings) -> SourceObject:
     """The table, view or query that the settings name.
 
     Raises what `describe_table` and `describe_query` raise; HomeUnavailable where the server's responses do not match:
@@ -130,7 +130,7 @@ def describe_source(session: Session, settings: MssqlHomeSettings) -> Source:
         ) from error
 
 
-def describe_table(session: Session, schema: str, name: str) -> Source:
+def describe_table(session: Session, schema: str, name: str) -> SourceObject:
     """The columns and key of a table, a view, or what a synonym stands for.
 
     Raises HomeNotFound with the nearest name, HomePermissionDenied.
@@ -142,19 +142,19 @@ def describe_table(session: Session, schema: str, name: str) -> Source:
     standard = _ask(session, _STANDARD_COLUMNS, (schema, name), label)
     if standard:
         columns = tuple(_standard_column(row) for row in standard)
-        return Source(label, sql, columns, _standard_key(session, schema, name, columns), tracked=sql)
+        return SourceObject(label, sql, columns, _standard_key(session, schema, name, columns), tracked=sql)
     # The catalogue hides what a login may not see: only the server itself distinguishes "no such table" from "no
     # permission".
     try:
         columns = _described_by_server(session, sql, label)
     except HomeNotFound as error:
         raise _not_found(session, schema, name, error) from error
-    return Source(label, sql, columns, tracked=sql)
+    return SourceObject(label, sql, columns, tracked=sql)
 
 
 def _described_by_catalogue(
     session: Session, schema: str, name: str, label: str, database: str = "", *, follow: bool = True
-) -> Source | None:
+) -> SourceObject | None:
     """What the sys views of a database say, of the connection's own where none is named; None where they do not know.
 
     ``follow``: a synonym is described as what it stands for, and read by its own name, which is what may be granted.
@@ -188,7 +188,7 @@ def _described_by_catalogue(
     if not key and kind != "V" and not database:
         key = _standard_key(session, schema, name, columns)
     rows = ask(_ROWS, object_id)
-    return Source(label, sql, columns, key, _statistic(rows), "" if database else sql)
+    return SourceObject(label, sql, columns, key, _statistic(rows), "" if database else sql)
 
 
 def _base_of(rows: Sequence[tuple[Any, ...]]) -> tuple[str, str, str] | None:
@@ -206,7 +206,7 @@ def _base_of(rows: Sequence[tuple[Any, ...]]) -> tuple[str, str, str] | None:
     return "" if database == own else database, schema or DEFAULT_SCHEMA, base
 
 
-def describe_query(session: Session, query: str) -> Source:
+def describe_query(session: Session, query: str) -> SourceObject:
     """The columns of a query's result, which the server describes without running it; it has no key that a catalogue
     knows."""
     # On lines of their own, so that a comment at the query's end ends there.
@@ -216,7 +216,7 @@ def describe_query(session: Session, query: str) -> Source:
     if unnamed:
         raise HomeError(f"Column {unnamed[0]} of the query has no name.", hint="Name it with AS.")
     _check_names(session, sql, [column.name for column in columns])
-    return Source("query", sql, columns)
+    return SourceObject("query", sql, columns)
 
 
 def _check_names(session: Session, sql: str, names: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from hygge_engine.checks import DoctorCheck, attempt, failure
 from hygge_engine.errors import CursorUnusable, HomeError, HyggeError
 from hygge_engine.homes.mssql.access import check_select
-from hygge_engine.homes.mssql.catalogue import Source, describe_source
+from hygge_engine.homes.mssql.catalogue import SourceObject, describe_source
 from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session
 from hygge_engine.homes.mssql.sessions import check_answers, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
@@ -188,7 +188,7 @@ def _check_tracking(session: Session) -> DoctorCheck:
     return DoctorCheck("change tracking", "ok", text, how)
 
 
-def _check_columns(source: Source, settings: MssqlHomeSettings, how: str) -> DoctorCheck:
+def _check_columns(source: SourceObject, settings: MssqlHomeSettings, how: str) -> DoctorCheck:
     """What is lost is shown without a warning: nearly every datetime2 has an unused seventh digit."""
 
     def look() -> DoctorCheck:
@@ -202,7 +202,7 @@ def _check_columns(source: Source, settings: MssqlHomeSettings, how: str) -> Doc
     return attempt("table", how, look)
 
 
-def _check_masks(source: Source) -> list[DoctorCheck]:
+def _check_masks(source: SourceObject) -> list[DoctorCheck]:
     masked = [column.name for column in source.columns if column.masked]
     if not masked:
         return []
@@ -216,7 +216,7 @@ def _loss(column: SourceColumn, settings: MssqlHomeSettings) -> str:
     return f"{column.name}: {text}" if text else ""
 
 
-def _check_select(session: Session, source: Source) -> DoctorCheck:
+def _check_select(session: Session, source: SourceObject) -> DoctorCheck:
     how = "a SELECT of every column that returns no row"
 
     def look() -> DoctorCheck:
@@ -226,7 +226,7 @@ def _check_select(session: Session, source: Source) -> DoctorCheck:
     return attempt("select", how, look)
 
 
-def _check_key(source: Source, settings: MssqlHomeSettings) -> DoctorCheck:
+def _check_key(source: SourceObject, settings: MssqlHomeSettings) -> DoctorCheck:
     how = "home.key" if settings.key else "the catalogue's unique indexes"
     for name in settings.key:
         if _find(source, name) is None:
@@ -238,7 +238,7 @@ def _check_key(source: Source, settings: MssqlHomeSettings) -> DoctorCheck:
     return DoctorCheck("key", "warning", "none, so that all rows must move within one slice", how, remedy)
 
 
-def _check_spellings(source: Source, key: Sequence[str], fold: bool | Sequence[str]) -> list[DoctorCheck]:
+def _check_spellings(source: SourceObject, key: Sequence[str], fold: bool | Sequence[str]) -> list[DoctorCheck]:
     """Keys that may change without becoming others to the server, which the destination takes for others."""
     how = "the collation of the key's columns"
     columns = [column for name in key if (column := _find(source, name)) is not None and column.folding]
@@ -260,7 +260,7 @@ def _check_spellings(source: Source, key: Sequence[str], fold: bool | Sequence[s
     return []
 
 
-def _check_watermark(session: Session, source: Source, name: str, *, lag: bool) -> DoctorCheck:
+def _check_watermark(session: Session, source: SourceObject, name: str, *, lag: bool) -> DoctorCheck:
     how = "the catalogue"
     column = _find(source, name)
     if column is None:
@@ -285,13 +285,13 @@ def _check_watermark(session: Session, source: Source, name: str, *, lag: bool) 
     return attempt("watermark", how, look)
 
 
-def _check_rows(source: Source) -> DoctorCheck:
+def _check_rows(source: SourceObject) -> DoctorCheck:
     if source.approximate_rows is None:
         return DoctorCheck("rows", "unknown", "the catalogue keeps no count", "sys.partitions")
     return DoctorCheck("rows", "ok", f"about {source.approximate_rows:,}", "sys.partitions")
 
 
-def _check_table_tracking(session: Session, source: Source, *, needed: bool) -> DoctorCheck:
+def _check_table_tracking(session: Session, source: SourceObject, *, needed: bool) -> DoctorCheck:
     how = "CHANGE_TRACKING_MIN_VALID_VERSION"
     if not source.tracked:
         remedy = "Read the table itself, over a connection to its database." if needed else ""
@@ -322,12 +322,12 @@ def _ask(session: Session, sql: str, *parameters: str) -> list[tuple[object, ...
         return None
 
 
-def _find(source: Source, name: str) -> SourceColumn | None:
+def _find(source: SourceObject, name: str) -> SourceColumn | None:
     exact = [column for column in source.columns if column.name == name]
     alike = [column for column in source.columns if column.name.casefold() == name.casefold()]
     return next(iter(exact or alike), None)
 
 
-def _no_column(check: str, source: Source, name: str, how: str) -> DoctorCheck:
+def _no_column(check: str, source: SourceObject, name: str, how: str) -> DoctorCheck:
     hint = suggest(name, [column.name for column in source.columns])
     return DoctorCheck(check, "failed", f"{source.name} has no column {name!r}", how, hint, "home.not_found")

@@ -21,7 +21,7 @@ from hygge_engine.homes.base import Batch, Column, HighWater, Position, ReadWind
 from hygge_engine.homes.mssql.access import check_select
 from hygge_engine.homes.mssql.batching import read_batches
 from hygge_engine.homes.mssql.bounds import bound_text
-from hygge_engine.homes.mssql.catalogue import Source, describe_source
+from hygge_engine.homes.mssql.catalogue import SourceObject, describe_source
 from hygge_engine.homes.mssql.convert import convert
 from hygge_engine.homes.mssql.drivers import loads_pyodbc
 from hygge_engine.homes.mssql.identifiers import quote
@@ -89,7 +89,7 @@ class MssqlHome:
     """
 
     def __init__(
-        self, connection: MssqlConnection, settings: MssqlHomeSettings, described: Source | None = None
+        self, connection: MssqlConnection, settings: MssqlHomeSettings, described: SourceObject | None = None
     ) -> None:
         """``described``: what another home has found the source to be, which is not asked again then."""
         self._connection = connection
@@ -528,7 +528,7 @@ class MssqlHome:
     def _key(self) -> list[SourceColumn]:
         return [self._column(name) for name in self._described().key]
 
-    def _described(self) -> Source:
+    def _described(self) -> SourceObject:
         if self._source is None:
             self._source = source = describe_source(self._open(), self._settings)
             if self._settings.as_text:

@@ -22,7 +22,7 @@ _PLAIN_TYPES = {"string": "text", "integer": "whole number", "number": "number",
 
 
 @dataclass(frozen=True)
-class Section:
+class ReferenceSection:
     """One mapping of the files. ``title`` is also the heading of `docs/configuration.md` that explains its keys."""
 
     title: str
@@ -42,24 +42,27 @@ class Key:
     meaning: str
 
 
-def sections() -> list[Section]:
+def sections() -> list[ReferenceSection]:
     """All sections, from hygge.yml inwards; installed packages' types included."""
     load_types()
     return [
-        Section("hygge.yml", "`hygge.yml`", ProjectDocument),
-        *(Section("connections", f"`connections.<name>`, `type: {kind}`", m) for kind, m in CONNECTIONS.items()),
-        Section("options", "`options` of `hygge.yml`", Options),
-        Section("journal", "`journal` of `hygge.yml` or of a flow", JournalSettings),
+        ReferenceSection("hygge.yml", "`hygge.yml`", ProjectDocument),
         *(
-            Section(f"journal.location: {kind}", f"`journal.location`, `type: {kind}`", model)
+            ReferenceSection("connections", f"`connections.<name>`, `type: {kind}`", m)
+            for kind, m in CONNECTIONS.items()
+        ),
+        ReferenceSection("options", "`options` of `hygge.yml`", Options),
+        ReferenceSection("journal", "`journal` of `hygge.yml` or of a flow", JournalSettings),
+        *(
+            ReferenceSection(f"journal.location: {kind}", f"`journal.location`, `type: {kind}`", model)
             for kind, model in JOURNAL_PLACES.items()
         ),
-        Section("flow.yml", "`defaults` of `hygge.yml`", DefaultsDocument),
-        Section("flow.yml", "`flows/<flow>/flow.yml`", FlowDocument),
-        Section("flow.yml", "`flows/<flow>/entities/<entity>.yml`, or an item of `entities`", EntityDocument),
-        *(Section(name, f"`{name}` of a flow or entity", model) for name, model in OPTIONAL_SECTIONS.items()),
-        *(Section(f"home: {kind}", f"`home`, `type: {kind}`", model) for kind, model in HOMES.items()),
-        *(Section(f"store: {kind}", f"`store`, `type: {kind}`", model) for kind, model in STORES.items()),
+        ReferenceSection("flow.yml", "`defaults` of `hygge.yml`", DefaultsDocument),
+        ReferenceSection("flow.yml", "`flows/<flow>/flow.yml`", FlowDocument),
+        ReferenceSection("flow.yml", "`flows/<flow>/entities/<entity>.yml`, or an item of `entities`", EntityDocument),
+        *(ReferenceSection(name, f"`{name}` of a flow or entity", model) for name, model in OPTIONAL_SECTIONS.items()),
+        *(ReferenceSection(f"home: {kind}", f"`home`, `type: {kind}`", model) for kind, model in HOMES.items()),
+        *(ReferenceSection(f"store: {kind}", f"`store`, `type: {kind}`", model) for kind, model in STORES.items()),
     ]
 
 

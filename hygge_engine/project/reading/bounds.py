@@ -37,7 +37,7 @@ _OF_WINDOWS = re.compile(r"^[A-Za-z]:(?:[\\/]|$)|\\")
 _WILDCARD = re.compile(r"[*?\[]")
 
 
-class Bounds:
+class ReadLimits:
     """The bounds of a project, as its ``options`` have them. ``environment`` shows whether this is Azure.
 
     Where links lead is checked again when a path is opened (`DiskReach`); here only with ``follows_links``.

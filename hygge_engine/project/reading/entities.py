@@ -8,7 +8,7 @@ from typing import Any
 from hygge_engine.project.models.documents import EntityDocument
 from hygge_engine.project.models.project import OPTIONAL_SECTIONS, Entity, check_entity_name
 from hygge_engine.project.models.settings import HOMES, STORES, RunType, Settings
-from hygge_engine.project.reading.bounds import Bounds
+from hygge_engine.project.reading.bounds import ReadLimits
 from hygge_engine.project.reading.checks import CrossSectionRules
 from hygge_engine.project.reading.entity_tree import EntityTree
 from hygge_engine.project.reading.inheritance import section_of
@@ -26,7 +26,7 @@ class Entities:
     """Makes entities of their trees; what is wrong with one is among the problems."""
 
     def __init__(
-        self, keys: KeyKnowledge, sections: Sections, bounds: Bounds, checks: CrossSectionRules, problems: Problems
+        self, keys: KeyKnowledge, sections: Sections, bounds: ReadLimits, checks: CrossSectionRules, problems: Problems
     ) -> None:
         self._keys = keys
         self._sections = sections

@@ -27,7 +27,7 @@ from hygge_engine.project.reading.variables import Variables
 from hygge_engine.project.telling.keys import KeyKnowledge
 from hygge_engine.project.telling.model_faults import is_broken, is_misspelt, misspelling_hint
 from hygge_engine.project.telling.nodes import MappingNode, Node, ScalarNode, SequenceNode, text_of
-from hygge_engine.project.telling.problems import Problems, Source
+from hygge_engine.project.telling.problems import Problems, SourceText
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Files:
         if text.count("\0") > len(text) // 4:
             self._problems.add(Problem(file, 1, 1, "the file is not UTF-8", found="UTF-16", hint="Save it as UTF-8."))
             return None
-        source = Source(file, text, is_secret=self._keys.is_secret)
+        source = SourceText(file, text, is_secret=self._keys.is_secret)
         tree = read_document(source, self._problems, self._keys.is_secret)
         if empty and tree is not None and not tree.entries:
             self._problems.add(Problem(file, 1, 1, "the file is empty", hint=empty))

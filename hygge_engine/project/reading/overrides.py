@@ -16,7 +16,7 @@ from hygge_engine.project.models.documents import FlowDocument, ProjectDocument
 from hygge_engine.project.reading.entity_tree import EntityTree
 from hygge_engine.project.reading.trees import read_value
 from hygge_engine.project.telling.nodes import Entry, MappingNode, Node
-from hygge_engine.project.telling.problems import Problems, Source, Span, nearest
+from hygge_engine.project.telling.problems import Problems, SecretSpan, SourceText, nearest
 
 PLACE = "the command line"
 
@@ -37,7 +37,7 @@ class _Step:
 
 @dataclass(frozen=True, eq=False)
 class _Override:
-    source: Source
+    source: SourceText
     line: int
     path: tuple[_Step, ...]
     value: Node
@@ -67,7 +67,7 @@ class Overrides:
     ) -> None:
         self._problems = problems
         self._is_secret = is_secret
-        self._source = Source(PLACE, "\n".join(_OPTION + _one_line(text) for text in assignments), parsed=True)
+        self._source = SourceText(PLACE, "\n".join(_OPTION + _one_line(text) for text in assignments), parsed=True)
         self._project: list[_Override] = []
         self._flows: list[_Override] = []
         self._used: set[_Override] = set()
@@ -83,7 +83,7 @@ class Overrides:
         keys = (match["path"] if match else text).split(".")
         if any(self._is_secret(key.strip()) for key in keys):
             begin = len(_OPTION) + (match.start("value") if match else 0)
-            self._source.secrets.append(Span(line - 1, begin, line - 1, len(_OPTION) + len(text)))
+            self._source.secrets.append(SecretSpan(line - 1, begin, line - 1, len(_OPTION) + len(text)))
         if match is None or not all(key.strip() for key in keys):
             message = "this is not an assignment"
             expected = "`path.to.key=value`, for example `flow.orders.store.row_marker=0`"

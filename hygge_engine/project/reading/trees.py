@@ -15,7 +15,7 @@ import yaml
 
 from hygge_engine.project.reading.yaml_faults import explain, explain_character, find_odd_blanks
 from hygge_engine.project.telling.nodes import Entry, MappingNode, Node, ScalarNode, ScalarValue, SequenceNode
-from hygge_engine.project.telling.problems import Problems, Source, Span
+from hygge_engine.project.telling.problems import Problems, SecretSpan, SourceText
 
 # What a file may be: far above any project's, and below what would keep a reader busy.
 SIZE_LIMIT_CHARACTERS = 1_000_000
@@ -45,7 +45,7 @@ def resolve_scalar(text: str) -> str | int | float | bool:
     return text
 
 
-def read_document(source: Source, problems: Problems, is_secret: Callable[[str], bool]) -> MappingNode | None:
+def read_document(source: SourceText, problems: Problems, is_secret: Callable[[str], bool]) -> MappingNode | None:
     """Parse a file; None where it cannot be read as a mapping, which is then among the problems.
 
     ``is_secret`` says which keys hold secrets; their values appear in no excerpt. An empty file is an empty mapping.
@@ -82,7 +82,7 @@ def read_document(source: Source, problems: Problems, is_secret: Callable[[str],
 
 
 def read_value(
-    source: Source, text: str, line: int, column: int, problems: Problems, is_secret: Callable[[str], bool]
+    source: SourceText, text: str, line: int, column: int, problems: Problems, is_secret: Callable[[str], bool]
 ) -> Node | None:
     """The value that ``text`` is, as it stands at a place of ``source``: YAML where it begins like a list, a mapping or
     a quoted text, otherwise a plain scalar in which no character means anything. None where it is not valid YAML."""
@@ -97,7 +97,7 @@ def read_value(
         root = yaml.compose(padded, Loader=_BoundedLoader)
     except yaml.YAMLError:
         if any(is_secret(word) for word in re.findall(r"[\w-]+", stripped)):
-            source.secrets.append(Span(line - 1, column - 1, line - 1, column - 1 + len(stripped)))
+            source.secrets.append(SecretSpan(line - 1, column - 1, line - 1, column - 1 + len(stripped)))
         problems.add(
             source.problem(line, column, "the value is not valid YAML", hint="Look at its brackets, commas and quotes.")
         )
@@ -106,7 +106,7 @@ def read_value(
 
 
 def _tree_of(
-    root: yaml.Node, source: Source, line: int, column: int, problems: Problems, is_secret: Callable[[str], bool]
+    root: yaml.Node, source: SourceText, line: int, column: int, problems: Problems, is_secret: Callable[[str], bool]
 ) -> Node | None:
     """The tree below ``root``; None where aliases make too much of it, which is then a problem of the place."""
     try:
@@ -141,7 +141,7 @@ class _TooManyValues(Exception):
 
 
 class _Reader:
-    def __init__(self, source: Source, problems: Problems, is_secret: Callable[[str], bool]) -> None:
+    def __init__(self, source: SourceText, problems: Problems, is_secret: Callable[[str], bool]) -> None:
         self._source = source
         self._problems = problems
         self._is_secret = is_secret
@@ -228,4 +228,4 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode) and re.fullmatch(r"\$\{\w+(:-)?\}", node.value):
             return  # The name of a variable is not a secret, and helps.
         start, end = node.start_mark, node.end_mark
-        self._source.secrets.append(Span(start.line, start.column, end.line, end.column))
+        self._source.secrets.append(SecretSpan(start.line, start.column, end.line, end.column))

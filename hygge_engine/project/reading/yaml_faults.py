@@ -7,7 +7,7 @@ import re
 import yaml
 
 from hygge_engine.errors import Problem
-from hygge_engine.project.telling.problems import Source, line_and_column
+from hygge_engine.project.telling.problems import SourceText, line_and_column
 
 NOT_VALID = "this is not valid YAML"
 
@@ -45,7 +45,7 @@ _ODD_BLANK = re.compile(
 )
 
 
-def find_odd_blanks(source: Source) -> list[Problem]:
+def find_odd_blanks(source: SourceText) -> list[Problem]:
     """Indentation that only looks like blanks."""
     found = []
     for match in _ODD_BLANK.finditer(source.text):
@@ -56,7 +56,7 @@ def find_odd_blanks(source: Source) -> list[Problem]:
     return found
 
 
-def explain_character(source: Source, error: yaml.reader.ReaderError) -> Problem:
+def explain_character(source: SourceText, error: yaml.reader.ReaderError) -> Problem:
     """A character that no YAML file may hold."""
     line, column = line_and_column(source.text, error.position)
     character = error.character if isinstance(error.character, int) else ord(error.character)
@@ -64,7 +64,7 @@ def explain_character(source: Source, error: yaml.reader.ReaderError) -> Problem
     return source.problem(line, column, NOT_VALID, found=f"the character U+{character:04X}", hint=hint)
 
 
-def explain(source: Source, error: yaml.MarkedYAMLError) -> Problem:
+def explain(source: SourceText, error: yaml.MarkedYAMLError) -> Problem:
     """The parser's finding. Its own words may quote a value, so only known ones are passed on."""
     mark = error.problem_mark
     if mark is None or (error.context or "").startswith(_BEGINS_AT_CONTEXT):
@@ -81,7 +81,7 @@ def explain(source: Source, error: yaml.MarkedYAMLError) -> Problem:
     return source.problem(line, column, NOT_VALID, **words)
 
 
-def _line_before(source: Source, line: int) -> int:
+def _line_before(source: SourceText, line: int) -> int:
     """The nearest line before that says something; 0 where there is none."""
     while line > 1:
         line -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hygge_engine.errors import Problem
-from hygge_engine.project.telling.problems import Source
+from hygge_engine.project.telling.problems import SourceText
 
 ScalarValue = str | int | float | bool | None
 
@@ -14,7 +14,7 @@ ScalarValue = str | int | float | bool | None
 class Placed:
     """Something at a place of a file; ``line`` and ``column`` count from 1."""
 
-    source: Source
+    source: SourceText
     line: int
     column: int
 

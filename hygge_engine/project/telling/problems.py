@@ -122,7 +122,7 @@ def line_and_column(text: str, offset: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Span:
+class SecretSpan:
     """A stretch of a file that holds a secret. Lines and columns count from 0; the end is exclusive."""
 
     first_line: int
@@ -140,13 +140,13 @@ class Span:
 
 
 @dataclass(eq=False)
-class Source:
+class SourceText:
     """One file of the project, as excerpts show it. ``file`` is relative to the project; ``parsed`` says whether
     ``secrets`` can be relied on, and ``is_secret`` which keys hold secrets where they cannot."""
 
     file: str
     text: str
-    secrets: list[Span] = field(default_factory=list)
+    secrets: list[SecretSpan] = field(default_factory=list)
     parsed: bool = False
     is_secret: Callable[[str], bool] = has_secret_name
 
