@@ -38,6 +38,8 @@ REFUSED = {
     "a lock in a condition": "SELECT a FROM t WHERE EXISTS (SELECT 1 FROM u (tablock) WHERE u.a = t.a)",
     "a lock of a sample": "SELECT a FROM t TABLESAMPLE (10 PERCENT) WITH (XLOCK)",
     "a lock of the sample without WITH": "SELECT a FROM t TABLESAMPLE (10 PERCENT) (XLOCK)",
+    "a lock of a table's history": "SELECT a FROM t FOR SYSTEM_TIME ALL (XLOCK)",
+    "a lock of a history by its alias": "SELECT a FROM t FOR SYSTEM_TIME AS OF '2020-01-01' AS b (XLOCK)",
     "a lock as an option": "SELECT a FROM t OPTION (TABLE HINT (t, UPDLOCK))",
     "a lock as one of the options": "SELECT a FROM t OPTION (MAXDOP 1, TABLE HINT (t, INDEX (i), [updlock]))",
     "a lock behind a comment": "SELECT a FROM t WITH /* b */ (/* c */ [XLOCK] -- d\n)",
@@ -95,6 +97,7 @@ TAKEN = [
     "SELECT a FROM t CROSS APPLY OPENJSON(xlock) WITH (xlock int, [updlock] nvarchar(10) '$.x') AS e",
     "SELECT a FROM t CROSS APPLY dbo.f(t.xlock, t.[updlock]) AS e CROSS APPLY STRING_SPLIT(xlock, ',')",
     "SELECT a FROM t PIVOT (SUM(xlock) FOR updlock IN ([tablock], [xlock])) AS p",
+    "SELECT (SELECT xlock FROM t FOR JSON PATH, ROOT('xlock')) AS a, (updlock) AS b FROM t",
     "SELECT a FROM t UNPIVOT (updlock FOR name IN (xlock, tablock)) AS p",
     "SELECT a FROM b WITH (NOLOCK) OPTION (MAXDOP 1)",
 ]

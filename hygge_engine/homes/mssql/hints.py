@@ -24,7 +24,7 @@ _HINTS: Final = LOCKING | {
 
 # Words that begin a table's place, and those that end it.
 _TABLES: Final = frozenset({"from", "join", "apply"})
-_NO_TABLES: Final = frozenset({"select", "where", "group", "having", "order", "on", "values", "union", "except", "for"})
+_NO_TABLES: Final = frozenset({"select", "where", "group", "having", "order", "on", "values", "union", "except"})
 
 # What takes a column in parentheses where a table could stand.
 _FUNCTIONS: Final = frozenset({"openjson", "string_split", "generate_series"})
