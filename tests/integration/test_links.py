@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,19 @@ def test_what_is_beside_a_database_and_not_its_own_stays(
     assert status != 0
     assert f"out.db{end} is not of this database" in said
     assert (project / f"out.db{end}").read_bytes() == content
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["out.db", "out.db-wal", "out.db-journal"])
+@pytest.mark.parametrize("make", [os.mkdir, getattr(os, "mkfifo", None)])
+def test_what_is_no_file_is_neither_opened_nor_waited_for(
+    project: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    make(project / name)
+    status, said = go(project, "in/*", "{ type: sqlite, path: out.db }")
+    assert status != 0
+    assert "not of this database" in said or "not a SQLite database" in said or "is a directory" in said
+    assert (project / name).exists()
 
 
 def test_what_a_killed_load_has_left_beside_an_empty_database_keeps_nobody(project: Path) -> None:

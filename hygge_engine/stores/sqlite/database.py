@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import stat
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -51,6 +52,9 @@ _BESIDE = {
     "-shm": ((3_007_000).to_bytes(4, "little"), (3_007_000).to_bytes(4, "big")),
     "-journal": (bytes.fromhex("d9d505f920a163d7"),),
 }
+
+# What stands for the beginning of something that is no file: SQLite begins none so.
+_NO_FILE = b"\1"
 
 # A comment at the beginning of a table's statement, which SQLite keeps through VACUUM, dumps and changes of columns.
 _TABLE_ID = re.compile(r"\(/\* hygge-engine ([0-9a-f]{32}) \*/")
@@ -226,9 +230,14 @@ class SqliteDatabase(Database):
                 raise LandingBroken(f"{doing}: the file has another name, too", hint=_HARD_LINK)
 
     def _begin(self, end: str, length: int) -> bytes:
-        """How a file begins that has the database's name with something behind it; nothing where there is none."""
-        with suppress(OSError), self._path.with_name(self._path.name + end).open("rb") as file:
-            return file.read(length)
+        """How a file begins that has the database's name with something behind it; nothing where there is none. What is
+        no plain file is not opened, since a pipe would be waited for."""
+        path = self._path.with_name(self._path.name + end)
+        with suppress(OSError):
+            if not stat.S_ISREG(path.stat().st_mode):
+                return _NO_FILE
+            with path.open("rb") as file:
+                return file.read(length)
         return b""
 
 
