@@ -40,7 +40,7 @@ class _Bars(Progress):
 
 
 class BarDisplay(PausesInLines):
-    """One bar for each entity under way, and a line above the bars for each that has settled."""
+    """One bar for each entity under way, and a line above the bars for each that has ended."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()

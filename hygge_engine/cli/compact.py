@@ -1,5 +1,5 @@
-"""``hygge compact``: fold the journal and take out what is older than its retention, now; sweep what loads left that
-never settled."""
+"""``hygge compact``: compact the journal and remove what is older than its retention, now; sweep leftovers of loads
+that never ended."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ SETTLING = "Still writing the journal: its storage is slow. Press Ctrl-C to quit
 
 LEFT = "Gave up what did not respond. What was committed stays; the next load continues from there."
 
-# A settled entity's mark and colour, by status.
+# An ended entity's mark and colour, by status.
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("-", "yellow"), "cancelled": ("■", "yellow")}
 # How wide rows, bytes, seconds and rows per second are, so that most of them are aligned in 80 columns.
 _FIGURE_CHARACTERS = (12, 8, 6, 13)
@@ -85,7 +85,7 @@ class PausesInLines(ABC):
 
 
 def ended_line(flow: str, entity: str, result: Mapping[str, Any], width: int) -> Text:
-    """One line about a settled entity, its name padded to ``width``."""
+    """One line about an ended entity, its name padded to ``width``."""
     status = result["status"]
     mark, colour = _MARKS[status]
     seconds = seconds_between(result.get("started", ""), result.get("finished", ""))

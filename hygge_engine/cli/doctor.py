@@ -155,7 +155,7 @@ def _check_sources(project: Project, name: str, entities: list[Entity], reachabl
 
 
 def _stops(check: DoctorCheck) -> bool:
-    """Whether source or destination need not be asked for more."""
+    """Whether source or destination need no further checks."""
     return check.result == "failed" or check.found.startswith(_NOT_LOOKED_AT)
 
 
@@ -207,7 +207,7 @@ def _check_home(project: Project, entity: Entity, reachable: Reachability) -> li
 
 
 def _describe(project: Project, entity: Entity) -> DoctorCheck:
-    """A source of a type that has no checks of its own: what a load would ask it first."""
+    """A source of a type that has no checks of its own: a load's first requests."""
     how = f"describe the {entity.home.type}"
 
     def look() -> DoctorCheck:
@@ -220,7 +220,7 @@ def _describe(project: Project, entity: Entity) -> DoctorCheck:
 
 
 def _look_at(project: Project, entity: Entity) -> list[DoctorCheck]:
-    """A destination of a type that has no checks of its own: what a load would ask it first."""
+    """A destination of a type that has no checks of its own: a load's first requests."""
     how = f"read the landing state of the {entity.store.type}"
 
     def look() -> DoctorCheck:

@@ -141,7 +141,7 @@ class Patience:
         return hurried
 
     def _of_settling(self, silent: float) -> float:
-        # Where tables could not even be given up, a lake may hang in all but the simplest question: its journal will.
+        # Where tables could not even be released, a lake may hang in all but the simplest request: its journal will.
         if silent >= _SETTLING_SECONDS or self._hurried > 1:
             return silent
         journals = self._journals.silence_seconds(self._given_up)
@@ -173,7 +173,7 @@ def _without(request: LoadRequest, selected: Sequence[Entity], homeless: Mapping
 
 
 def _add_failures(summary: dict[str, Any], homeless: Mapping[str, HyggeError]) -> None:
-    """Count what could not even begin; no journal knows of it."""
+    """Count what could not even begin; it is in no journal."""
     for name, error in homeless.items():
         flow, _, entity = name.partition(".")
         failure = {"flow": flow, "entity": entity, "status": "fail", "rows": 0, "message": str(error)}

@@ -113,7 +113,7 @@ def reload_command(entity: Entity) -> str:
 
 
 def not_reloaded(entities: Sequence[Entity], run_type: str | None) -> dict[str, str]:
-    """What to say of those for which a full_drop was asked, and whose store makes it an increment, by their ids."""
+    """The note on those for which a full_drop was requested, and whose store makes it an increment, by their ids."""
     kept = [entity for entity in entities if run_type == "full_drop" and entity.effective_run_type != "full_drop"]
     return {
         entity.id: f"its store says incremental: true, so that it is not reloaded; `{reload_command(entity)}` does that"
@@ -175,7 +175,7 @@ def error_object(error: HyggeError) -> dict[str, Any]:
 
 @contextmanager
 def error_boundary(*, json_: bool, verbose: bool) -> Iterator[None]:
-    """Around a command: log as asked, turn errors into words and exit code 2, and end soon after Ctrl-C."""
+    """Around a command: log as requested, turn errors into words and exit code 2, and end soon after Ctrl-C."""
     _set_up_logging(verbose=verbose, json_=json_)
     try:
         with ends_soon(interrupt_main_thread):

@@ -64,7 +64,7 @@ class Display(Observer, Protocol):
 
 
 def choose_display(console: Console, *, json_: bool, verbose: bool) -> Display:
-    """JSON where it is asked for, bars on a terminal, lines elsewhere; log lines would tear the bars apart."""
+    """JSON where it is requested, bars on a terminal, lines elsewhere; log lines would tear the bars apart."""
     if json_:
         return JsonDisplay()
     return BarDisplay(console) if console.is_terminal and not verbose else LineDisplay(console)
@@ -92,7 +92,7 @@ class _Written:
 
 
 class LineDisplay(_Written, PausesInLines):
-    """A line for each entity that has settled, and now and then one for those under way."""
+    """A line for each entity that has ended, and now and then one for those under way."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()

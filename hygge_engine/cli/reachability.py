@@ -46,8 +46,8 @@ type _Ask = Callable[[], None]
 
 
 class Reachability:
-    """What is known of the places that entities need. Ask `source`, `destination` or `journal` for the error of a place
-    that could not be reached; None where it could, or where nothing can be said."""
+    """What is known of the places that entities need. `source`, `destination` and `journal` return the error of a place
+    that could not be reached; None where it could, or where that is unknown."""
 
     def __init__(self, project: Project, entities: Sequence[Entity]) -> None:
         self._project = project
@@ -140,7 +140,7 @@ class Pulse:
         return len(self._journals)
 
     def begin(self) -> None:
-        """Begin to ask."""
+        """Start polling."""
         asks: dict[str, _Ask] = {}
         for places in (*self._journals.values(), *self._mirrors.values()):
             asks |= places

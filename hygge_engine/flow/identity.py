@@ -28,7 +28,7 @@ class Identity:
 
     @property
     def notes(self) -> list[str]:
-        """What could not be looked at to the end."""
+        """What could not be fully checked."""
         if self._seen is None or self._seen.complete:
             return []
         return [f"whether ({', '.join(self._key)}) repeats was not fully checked: the slice has too many rows"]

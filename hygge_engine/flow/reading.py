@@ -53,7 +53,7 @@ class StagedRows(NamedTuple):
 
 
 class WindowReader:
-    """Reads the window of an open load in one slice, of so many ``seconds`` from now. ``notes`` are what its steps have
+    """Reads the window of an open load in one slice, which ends after ``seconds``. ``notes`` are what its steps have
     to say in the journal."""
 
     def __init__(

@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# How soon a load asks again for a table that another load owns: after a second, then after twice as long each time, but
-# never after more than half a minute. After these tries it gives up with `skip: busy`; together they take five minutes,
-# as long as one slice of the other load can.
+# How soon a load tries again to own a table that another load owns: after a second, then after twice as long each time,
+# but never after more than half a minute. After these tries it gives up with `skip: busy`; together they take five
+# minutes, as long as one slice of the other load can.
 BUSY_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, *[30.0] * 9)
 
 # A fenced attempt comes back this soon, to find out how its successor is doing.

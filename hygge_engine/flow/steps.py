@@ -1,6 +1,6 @@
 """The steps that each batch of a slice travels through, from the source's rows to staged ones.
 
-A step changes batches, looks at them, or takes them in. None knows of another: a new one is a class here, and a line in
+A step changes batches, checks them, or consumes them. None depends on another: a new one is a class here, and a line in
 `reading.WindowReader._steps`, whose order is the order of the way.
 """
 

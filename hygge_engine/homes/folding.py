@@ -1,4 +1,4 @@
-"""Texts that a source takes for one although they are written differently."""
+"""Texts that a source treats as equal although they are written differently."""
 
 from __future__ import annotations
 

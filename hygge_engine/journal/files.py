@@ -33,7 +33,7 @@ ROW_GROUP_ROWS = 65_536
 # Files read at the same time: enough to hide a data lake's latency, few enough to be no burden.
 READERS = 8
 
-# A canonical file up to this is read in one request; of a larger one only as much as is looked at.
+# A canonical file up to this is read in one request; of a larger one only as much as is needed.
 WHOLE_BYTES = 4 * 1024**2
 
 # How often a read of a part of the canonical file restarts because it has been replaced meanwhile.
@@ -213,7 +213,7 @@ class JournalFiles:
     def look[T](self, at: Callable[[CanonicalFile], T]) -> T:
         """What ``at`` finds in the canonical file, of which only as much is read as it looks at.
 
-        Where the file is replaced meanwhile, it looks again. Raises JournalError where it is not Parquet.
+        Where the file is replaced meanwhile, it reads again. Raises JournalError where it is not Parquet.
         """
         for _ in range(LOOKS):
             info = self.lake.info(self.canonical_path)
@@ -310,7 +310,7 @@ class _Parquet:
     def __init__(self, source: pa.NativeFile, path: str) -> None:
         self._path = path
         with _damage(path):
-            # What is asked for of a row group comes in few requests, not in one for each of its columns.
+            # What is needed of a row group comes in few requests, not in one for each of its columns.
             self._file = WholeParquet(source, pre_buffer=True)
         self.groups, self.rows, self.schema = self._file.groups, self._file.rows, self._file.schema
 

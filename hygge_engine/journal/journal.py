@@ -33,7 +33,7 @@ from hygge_engine.lake.base import Lake, PathInfo
 # How often an append or a fold restarts because another writer was faster.
 ATTEMPTS = 10
 
-# Small files that are looked at for the newest loads, at least: several times as many as there are between two folds.
+# Small files that are read for the newest loads, at least: several times as many as there are between two folds.
 RECENT_FILES = 256
 
 # The newest loads of canonical files that a process keeps, in bytes.
@@ -288,7 +288,7 @@ def _newest_loads(canonical: CanonicalFile, loads: int, only: Only) -> pa.Table:
         found = pa.concat_tables([select(SCHEMA.empty_table(), names), *parts])
         found = found.take(matching(found, only))
         if start > canonical.first:
-            # The first load may have begun before the rows that were looked at.
+            # The first load may have begun before the rows that were read.
             cut = canonical.value(start, "coordinator_run_id")
             found = found.filter(pc.field("coordinator_run_id") != cut)
         begun = found.group_by("coordinator_run_id").aggregate([("start_time", "min")])

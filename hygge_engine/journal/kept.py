@@ -1,4 +1,4 @@
-"""What a process keeps of what it has read, up to a size; what was not asked for longest goes first."""
+"""What a process keeps of what it has read, up to a size; the least recently used goes first."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class ProgressFiles:
         return self._lake.info(self._marker(load_id)) is not None
 
     def clear(self, load_id: str) -> None:
-        """Remove everything about a load that has settled."""
+        """Remove everything about a load that has ended."""
         self._lake.delete_directory(self._load_folder(load_id))
 
     def sweep(self, older_than: timedelta) -> int:

@@ -145,7 +145,7 @@ def entity_run_row(
     started: str = "",
     finished: str = "",
 ) -> EntityRunRow:
-    """The row for an entity run that has settled.
+    """The row for an entity run that has ended.
 
     Its message holds neither secrets nor addresses: journals are read by more people than logs. ``started`` and
     ``finished`` (ISO 8601) stand in where the outcome has none, as for an entity that was cancelled

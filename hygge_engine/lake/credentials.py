@@ -14,7 +14,7 @@ from hygge_engine.masking import remember_secret
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, TokenCredential
 
-# What a token for ADLS Gen2 and OneLake is asked for.
+# The scope of a token for ADLS Gen2 and OneLake.
 STORAGE_SCOPE = "https://storage.azure.com/.default"
 
 # By default object_store tries ten times over three minutes without any report. What is worth more retries is tried
@@ -68,7 +68,7 @@ def credential_of(settings: LakeSettings) -> Any:
 def object_store_options(settings: LakeSettings) -> dict[str, str]:
     """The same endpoint and credential as the options of the object_store library, which Delta writers are built on.
 
-    A token is asked for here and lasts about an hour: enough for a commit, so ask again for the next.
+    A token is requested here and lasts about an hour: enough for a commit, so call again for the next.
     """
     url = urlsplit(settings.account_url)
     account = settings.account_name or (url.hostname or "").split(".", 1)[0]

@@ -53,7 +53,7 @@ RESTARTS_LIMIT = 3
 # Statuses with which a service says that it does not know Put Blob: files are then replaced by staging and renaming.
 _UNKNOWN_VERB_STATUSES = frozenset({400, 404, 405, 415, 422, 501})
 
-# The etag of a file that was replaced again before it could be asked for: it fits nothing.
+# The etag of a file that was replaced again before it could be read: it matches nothing.
 _OVERTAKEN = "overtaken"
 
 # A file on its way to replace another one, beside which it lies: no listing shows it.

@@ -1,4 +1,4 @@
-"""What the local lake asks of the operating system: locks between processes, moves that replace nothing, syncs."""
+"""What the local lake needs of the operating system: locks between processes, moves that replace nothing, syncs."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Timer(Task, Protocol):
 
 
 class Context(Protocol):
-    """What an orchestrator may ask of its host. Everything else an orchestrator does must be deterministic."""
+    """What an orchestrator may use of its host. Everything else an orchestrator does must be deterministic."""
 
     @property
     def instance_id(self) -> str: ...

@@ -1,4 +1,4 @@
-"""What the durable client knows of a load, in either SDK generation."""
+"""What the durable client has on a load, in either SDK generation."""
 
 from __future__ import annotations
 
@@ -65,6 +65,6 @@ def custom_status_of(status: DurableStatus) -> dict[str, Any]:
 
 
 def output_of(status: DurableStatus) -> dict[str, Any] | None:
-    """The summary of a load that has settled."""
+    """The summary of a load that has ended."""
     output = decoded(status.output)
     return output if isinstance(output, dict) and "results" in output else None

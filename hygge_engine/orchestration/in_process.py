@@ -37,7 +37,7 @@ class LocalTask:
         self._parents.clear()
 
     def race(self, race: LocalTask) -> None:
-        """Let a race know when this task completes."""
+        """Notify a race when this task completes."""
         if self.done:
             race.complete(self)
         else:

@@ -168,7 +168,7 @@ def _run_entities(
 
 
 def _stop(progress: LoadProgress, now: datetime) -> None:
-    """Begin no entity any more, and let those that have begun give up their tables as soon as their slices end."""
+    """Begin no entity any more, and let those that have begun release their tables as soon as their slices end."""
     totals, slots = progress.totals, progress.slots
     if totals.cancelled:
         return
@@ -183,8 +183,8 @@ def _stop(progress: LoadProgress, now: datetime) -> None:
 
 
 def _let_go(progress: LoadProgress, running: Iterable[EntityRunState], now: datetime) -> None:
-    """Wait for no slice and no pause any more: whatever has begun gives up its table, against its own slice if need be,
-    as after the death of a worker."""
+    """Wait for no slice and no pause any more: whatever has begun releases its table, if necessary while its slice
+    still runs, as after the death of a worker."""
     _stop(progress, now)
     slots = progress.slots
     for entity_run in running:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class BackfillBounds(TypedDict):
-    """The bounds of a window that is loaded again, as they were asked for; without any the load is an ordinary one."""
+    """The bounds of a window that is loaded again, as they were requested; without any the load is an ordinary one."""
 
     window_from: NotRequired[str]
     window_to: NotRequired[str]
@@ -48,9 +48,9 @@ class Plan(TypedDict):
 
 
 class SliceAnswer(TypedDict, total=False):
-    """What ``run_flow`` answers: ``status`` always, and what of a `SliceResult` has not its default value.
+    """What ``run_flow`` returns: ``status`` always, and the fields of a `SliceResult` that differ from their defaults.
 
-    ``waiting``: it was not the slice's turn, and nothing has been done; ``not_before`` says when to ask again.
+    ``waiting``: it was not the slice's turn, and nothing has been done; ``not_before`` says when to try again.
     """
 
     status: SliceStatus
@@ -127,8 +127,8 @@ class Summary(TypedDict):
 
 
 class SettleTask(TypedDict):
-    """What ``settle_load`` is asked: to remember a load. ``silent_journals`` are entities, by id, whose journals are
-    known not to answer; ``attempt`` counts from 1."""
+    """The input of ``settle_load``, which records a load. ``silent_journals`` are entities, by id, whose journals are
+    known not to respond; ``attempt`` counts from 1."""
 
     summary: Summary
     request: Mapping[str, Any]
@@ -138,7 +138,7 @@ class SettleTask(TypedDict):
 
 
 class Settled(TypedDict):
-    """A load is remembered: how many rows in how many journals. A ``message`` says what there is to do about these."""
+    """A load is recorded: how many rows in how many journals. A ``message`` says what there is to do about these."""
 
     status: Literal["settled"]
     rows: int
@@ -147,7 +147,7 @@ class Settled(TypedDict):
 
 
 class NotSettled(TypedDict):
-    """What kept a load from being remembered, all of it in ``message``."""
+    """What kept a load from being recorded, all of it in ``message``."""
 
     status: Literal["failed"]
     error: str

@@ -27,7 +27,7 @@ class Totals:
         self.rows += answer.get("rows", 0)
 
     def status(self, phase: str, slots: ConcurrencyWindow | None = None) -> dict[str, Any]:
-        """The custom status. ``rows`` are those of settled entities; ``slots`` hold the others."""
+        """The custom status. ``rows`` are those of ended entities; ``slots`` hold the others."""
         return {
             "phase": phase,
             "entities": self.entities,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# Progress files of a load that never settled are removed after this time: longer than any load runs.
+# Progress files of a load that never ended are removed after this time: longer than any load runs.
 FORGOTTEN_AFTER = timedelta(days=7)
 
 # Before there was anything to remove.

@@ -112,7 +112,7 @@ def retention_of(journals: Sequence[JournalSettings]) -> timedelta | None:
 def compact_journals(
     project: Project, entities: Sequence[Entity], *, retention: timedelta | None = None
 ) -> Iterator[tuple[JournalPlace, Compaction]]:
-    """Fold and retire at once, in each place that these entities are remembered in and in its mirrors, instead of with
+    """Fold and retire at once, in each place where these entities are recorded and in its mirrors, instead of with
     the next load that has enough to fold. ``retention`` replaces that of the settings."""
     for place in places_of(project, entities).values():
         share = _Share(project.name, place)

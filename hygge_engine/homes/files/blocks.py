@@ -53,7 +53,7 @@ _ZERO_EVERY = 16
 
 
 class BrokenRecord(Exception):
-    """A record that is none, at a place in the bytes that were looked at."""
+    """A malformed record, at a place in the bytes that were examined."""
 
     def __init__(self, at: int, reason: str, hint: str) -> None:
         super().__init__(reason)

@@ -1,4 +1,4 @@
-"""What `hygge doctor` asks about a home of files: whether they can be read, and what key and watermark make of them."""
+"""What `hygge doctor` checks of a home of files: whether they can be read, and what key and watermark make of them."""
 
 from __future__ import annotations
 

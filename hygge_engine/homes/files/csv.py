@@ -152,7 +152,7 @@ class CsvFormat(TextFormat):
         return self._read_csv(file, block, self._common_names_of(file))
 
     def _common_names_of(self, file: SourceFile) -> list[str]:
-        """Raises Unreadable for a file that has two columns where those looked at before have one."""
+        """Raises Unreadable for a file that has two columns where earlier ones have one."""
         names = self._names_of(file)
         common = [self._common.of(name) for name in names]
         if (twice := first_twice(common)) is not None:
@@ -228,7 +228,7 @@ class CsvFormat(TextFormat):
             rows += frame.height
             columns = [column for column in frame.get_columns() if not self.is_declared(column.name)]
             inferred = [column.name for column in columns]
-            # Where a type does not fit the first rows, the others need not be looked at.
+            # Where a type does not fit the first rows, the others need not be examined.
             for texts in ([column.head(FIRST_ROWS) for column in columns], columns):
                 fits = fitting_columns(texts, [found[name] for name in inferred], self._settings.decimal)
                 found.update(zip(inferred, fits, strict=True))

@@ -215,7 +215,7 @@ class NdjsonFormat(TextFormat):
         columns = self._columns_of(file, rows, texts)
         fits = [known.get(key) or _TEXT_CANDIDATES for key in texts]
         fits = [tuple(candidate for candidate in _TEXT_CANDIDATES if candidate in fit) for fit in fits]
-        # Where a type does not fit the first rows, the others need not be looked at.
+        # Where a type does not fit the first rows, the others need not be examined.
         for part in ([column.head(FIRST_ROWS) for column in columns], columns):
             fits = fitting_columns(part, fits)
         found |= {key: fit or ("string",) for key, fit in zip(texts, fits, strict=True)}

@@ -1,4 +1,4 @@
-"""What the types of Parquet files become: those that Delta tables and Fabric know, with what does not survive."""
+"""What the types of Parquet files become: those of Delta tables and Fabric, with what is lost."""
 
 from __future__ import annotations
 

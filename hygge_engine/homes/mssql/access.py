@@ -1,5 +1,5 @@
-"""What a login may not read of a source, found out by the server's own refusals: nothing else knows views, synonyms and
-queries as well."""
+"""What a login may not read of a source, found out by the server's own refusals: nothing else covers views, synonyms
+and queries as well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many rows to ask a driver for at once, so that batches are neither large nor many.
+"""How many rows to fetch from a driver at once, so that batches are neither large nor many.
 
 mssql-python turns rows into Arrow as it fetches them: what a fetch takes is what its rows hold, known when it is too
 late. So a fetch is bounded by what its columns could hold at most, and then by what the rows so far have held. Rows
@@ -34,7 +34,7 @@ def read_batches(
 ) -> Iterator[pa.RecordBatch]:
     """The stream in batches of at most ``limit_rows`` rows, and of ``limit_bytes`` plus what one fetch may bring."""
     unbounded = any(column.is_unbounded for column in columns)
-    # A view's catalogue may not know yet what its tables have become.
+    # A view's catalogue may not reflect its tables' changes yet.
     surprising = stream.is_unbounded and not unbounded
     most = _SURPRISING_ROWS if surprising else _rows_at_once(max(1, sum(column.fetch_bytes for column in columns)))
     at_once = 1 if surprising else most

@@ -1,4 +1,4 @@
-"""What `hygge doctor` asks a SQL Server: about the connection, its database, and each source in it."""
+"""What `hygge doctor` checks of a SQL Server: about the connection, its database, and each source in it."""
 
 from __future__ import annotations
 

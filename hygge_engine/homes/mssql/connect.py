@@ -100,7 +100,7 @@ def check_reachable(connection: MssqlConnection) -> None:
         return
     try:
         socket.create_connection((host, int(port)), connection.login_timeout_seconds).close()
-    except (OSError, UnicodeError) as error:  # a name that no resolver can be asked for
+    except (OSError, UnicodeError) as error:  # a name that no resolver accepts
         reason = getattr(error, "strerror", None) or "no answer"
         raise HomeUnavailable(
             f"Cannot reach {host} on port {port.strip()}: {reason}.",

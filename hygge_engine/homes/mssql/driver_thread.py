@@ -26,7 +26,7 @@ LOGIN_OVERTIME_SECONDS = 5.0
 # Nothing is lost by a connection that does not close in time.
 CLOSING_SECONDS = 15.0
 
-# How often a call that was given up is looked after, until it ends.
+# How often an abandoned call is checked, until it ends.
 _POLL_SECONDS = 1.0
 
 # No system has so many files open, and none lets a process have memory below.
@@ -97,9 +97,9 @@ class DriverThread:
             future, function = task
             try:
                 future.set_result(function())
-            except BaseException as error:  # noqa: BLE001 - it is raised again where the call was asked for
+            except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
                 future.set_exception(error)
-            del task, future, function  # or this batch would be held until the next one is asked for
+            del task, future, function  # or this batch would be held until the next one is requested
 
     def _give_up(self) -> None:
         self._given_up = True

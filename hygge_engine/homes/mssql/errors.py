@@ -320,7 +320,7 @@ def diagnose_pyodbc(arguments: tuple[object, ...]) -> Diagnosis:
 
 
 class Translate(Protocol):
-    """Turns a diagnosis into an error of the room that asked; ``secrets`` must not appear in it."""
+    """Turns a diagnosis into an error of the calling package; ``secrets`` must not appear in it."""
 
     def __call__(self, diagnosis: Diagnosis, doing: str, *, secrets: Iterable[str] = ()) -> HyggeError: ...
 

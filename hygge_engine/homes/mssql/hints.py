@@ -109,7 +109,7 @@ def locking_hint(tokens: Iterable[tuple[str, str]]) -> str:
         if kind in ("word", "name"):
             token = _Token("name", plain(text), is_keyword=kind == "word")
             if kind == "word" and text.casefold() == "holdlock":
-                return "holdlock"  # a reserved word, which is no name anywhere
+                return "holdlock"  # a reserved word, which is not a name anywhere
         if kind == "close":
             level = levels[-1]
             if found := level.add(token):

@@ -68,7 +68,7 @@ ROWS_WORTH_A_READER = 250_000
 # Keys that the bounds of ranges are taken from: with 64 ranges, some 150 for each.
 _SAMPLE_ROWS = 10_000
 
-# Samples come page by page, and by the server's statistics: this many times what was asked for is none any more.
+# Samples come page by page, and by the server's statistics: this many times what was requested is not a sample.
 _SAMPLES_AT_MOST = 4
 
 # How often a largest value is looked for that no row has: it may have changed between the two questions.
@@ -85,13 +85,13 @@ _PROBE = "2001-02-03T04:05:06.1234567"
 class MssqlHome:
     """One entity's rows; a `hygge_engine.homes.base.Home`.
 
-    It opens one connection when it is first asked something, and gives it back at the end of the ``with`` block.
+    It opens one connection with its first query, and gives it back at the end of the ``with`` block.
     """
 
     def __init__(
         self, connection: MssqlConnection, settings: MssqlHomeSettings, described: SourceObject | None = None
     ) -> None:
-        """``described``: what another home has found the source to be, which is not asked again then."""
+        """``described``: what another home has found the source to be, which is not queried again then."""
         self._connection = connection
         self._settings = settings
         self._session: Session | None = None
@@ -105,7 +105,7 @@ class MssqlHome:
         self.close()
 
     def close(self) -> None:
-        """Give the connection back. What is asked afterwards opens another one."""
+        """Give the connection back. A later query opens another one."""
         if self._session is not None:
             session, self._session = self._session, None
             if self._in_transaction:
@@ -572,7 +572,7 @@ class MssqlHome:
         return Selection(source, columns, self._key, self._settings.keep_offset, self._ticks_as_text(), parameters)
 
     def _ticks_as_text(self) -> bool:
-        """Whether a time has to be asked for as text, for the driver that is to read."""
+        """Whether a time has to be read as text, for the driver that is to read."""
         if self._settings.consistency != "snapshot":
             self._choose_driver()
         return self._is_unbounded and self._connection.driver == "mssql-python"

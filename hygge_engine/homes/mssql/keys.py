@@ -53,9 +53,9 @@ class KeyWatch:
         self._last = [column.take(pa.array([len(column) - 1])) for column in columns]
 
     def _repeats(self, columns: Sequence[pa.Array[Any]]) -> int:
-        """How many rows have a key that the source takes for that of the row before.
+        """How many rows have a key that equals the one before for the source.
 
-        Nearly all differ by Arrow's quick capitals already; those that do not are looked at letter by letter.
+        Nearly all differ by Arrow's quick capitals already; the others are compared letter by letter.
         """
         texts = [(column, folding) for column, folding in zip(columns, self._foldings, strict=True) if folding]
         quick = [

@@ -45,7 +45,7 @@ class _KnownToken:
         self._token = token
 
     def get_token(self, *scopes: str, **options: Any) -> AccessToken:
-        """The token, whatever it is asked for; the driver uses it at once, so its expiry is never read."""
+        """The token, for any scope; the driver uses it at once, so its expiry is never read."""
         return AccessToken(self._token, 0)
 
 

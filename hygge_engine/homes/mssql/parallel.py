@@ -15,7 +15,7 @@ from hygge_engine.homes.mssql.trial import Trial
 # How a reader reads one range.
 type Read = Callable[[KeyRange], Generator[Batch]]
 
-# How often a reader that waits for room in the queue looks whether it is still wanted.
+# How often a reader that waits for room in the queue checks whether it is still wanted.
 _POLL_SECONDS = 0.1
 
 

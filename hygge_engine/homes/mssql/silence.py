@@ -54,7 +54,7 @@ class SilentServers:
         self._note(address, None)
 
     def forget(self) -> None:
-        """Know of no silence any more."""
+        """Drop all silences."""
         with self._lock:
             self._silent.clear()
 
