@@ -224,7 +224,9 @@ def _look_at(project: Project, entity: Entity) -> list[DoctorCheck]:
     how = f"read the landing state of the {entity.store.type}"
 
     def look() -> DoctorCheck:
-        state = open_table(project, entity).state()
+        destination = open_table(project, entity)
+        destination.check_access()
+        state = destination.state()
         if state is None or (not state.has_history and state.watermark is None):
             return DoctorCheck("destination", "ok", "nothing has landed yet", how)
         mark = f", up to {state.watermark.column} {state.watermark.value}" if state.watermark else ""

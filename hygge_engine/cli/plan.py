@@ -234,6 +234,7 @@ def _add_destination(
         if drift.rebuilds:
             line.mode = mode = "reload"
         columns = drift.columns
+    destination.check_access()
     line.warnings += look_at_place(destination, state, polish, columns, mode)
 
 

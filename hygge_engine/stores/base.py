@@ -150,6 +150,10 @@ class Destination[L: TableLease](ABC):
         """Raise ColumnRefused for names that the table cannot hold; those that have ``landed`` have shown it can."""
         self.names.check(columns, landed)
 
+    def check_access(self) -> None:
+        """Raise StoreError, by name, for permissions that a load needs and the login is known to lack."""
+        return
+
     def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
         """Examine the place where rows of ``schema`` will land, before the first of them is read.
 

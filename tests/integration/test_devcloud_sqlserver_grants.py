@@ -3,9 +3,14 @@ and tracking that begins again."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
+from hygge_engine.cli.app import app
 from hygge_engine.errors import HomePermissionDenied
 from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.mssql.home import MssqlHome
@@ -65,6 +70,29 @@ def test_a_login_reads_the_columns_that_it_may(server: ServerProcess, driver: st
         server.run("REVOKE SELECT ON dbo.t TO reader", database=DATABASE)
     with open_home(server, driver, login="reader", table="dbo.t") as home, pytest.raises(HomePermissionDenied):
         read_all(home)
+
+
+def test_what_a_login_lacks_as_a_store_is_named_by_plan_and_doctor(server: ServerProcess, tmp_path: Path) -> None:
+    store = {"type": "mssql", "connection": "shop", "table_name": "landed", "journal_folder": {"path": "journal"}}
+    login = connect(server.address, database=DATABASE, username="reader", password=READER_PASSWORD).model_dump(
+        mode="json", exclude_defaults=True
+    )
+    connections = {"shop": login | {"type": "mssql", "password": READER_PASSWORD}}
+    home = {"type": "mssql", "connection": "shop", "table": "dbo.t"}
+    flow = {"run_type": "full_drop", "home": home, "store": store, "entities": ["t"]}
+    (tmp_path / "flows/grants").mkdir(parents=True)
+    (tmp_path / "hygge.yml").write_text(json.dumps({"name": "grants", "connections": connections}))
+    (tmp_path / "flows/grants/flow.yml").write_text(json.dumps(flow))
+    server.run("GRANT SELECT, INSERT ON SCHEMA::dbo TO reader", database=DATABASE)
+    try:
+        for command in ("plan", "doctor", "go"):
+            result = CliRunner().invoke(app, [command, "--project", str(tmp_path)])
+            assert result.exit_code == 1, result.output
+            lacking = "CREATE TABLE, ALTER on the schema dbo, UPDATE on the schema dbo, DELETE on the schema dbo"
+            assert (f"the login lacks {lacking}" in result.output) == (command != "go"), result.output
+            assert "Grant the login CREATE TABLE on the database" in result.output
+    finally:
+        server.run("REVOKE SELECT, INSERT ON SCHEMA::dbo FROM reader", database=DATABASE)
 
 
 @pytest.mark.parametrize(

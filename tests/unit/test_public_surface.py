@@ -27,8 +27,8 @@ SETTINGS = """
 """
 METHODS = {
     Home: "__enter__ __exit__ count count_at describe high_water read",
-    Destination: """adopt attach check_columns check_history check_place claim clear drop drop_wait publish read_back
-        state state_to_replace states writer""",
+    Destination: """adopt attach check_access check_columns check_history check_place claim clear drop drop_wait publish
+        read_back state state_to_replace states writer""",
     RowWriter: "abandon delete finish write",
     ReadBack: "count pending read version",
 }

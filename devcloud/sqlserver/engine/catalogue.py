@@ -168,6 +168,11 @@ class Catalogue:
         states = self._states(user, permission, targets)
         return "GRANT" in states and "DENY" not in states
 
+    def allows_in(self, user: str, permission: str, schema_id: int) -> bool:
+        """Tell whether a user has a permission on everything in a schema."""
+        states = self._states(user, permission, {("schema", schema_id), ("database", 0)})
+        return user == "dbo" or ("GRANT" in states and "DENY" not in states)
+
     def denied_columns(self, user: str, permission: str, table: Table) -> set[int]:
         """Return the ids of the columns on which a user lacks a permission, which may be given or denied on each."""
         if user == "dbo":

@@ -244,10 +244,13 @@ def _has_perms_by_name(session: Session, arguments: tuple[Scalar, ...]) -> Typed
         return INT, 1 if known else None
     if arguments[0] is None or kind in ("DATABASE", "SERVER"):
         return INT, 1 if permission in ("CONNECT", "ANY") else 0
+    catalogue = session.catalogue(session.database)
+    if kind == "SCHEMA":
+        schema = catalogue.schemas.get((split_name(_first(arguments)) or ("",))[-1].lower())
+        return INT, None if schema is None else int(catalogue.allows_in(session.user, permission, schema[0]))
     table = find_table(session, _first(arguments))
     if table is None:
         return INT, None
-    catalogue = session.catalogue(session.database)
     if len(arguments) < 5 or str(arguments[4]).upper() != "COLUMN":
         return INT, int(catalogue.allows(session.user, permission, table))
     column = table.column(str(arguments[3]))

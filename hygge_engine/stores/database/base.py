@@ -133,6 +133,10 @@ class Database(ABC):
     def state_names(self) -> list[str]:
         """The names of all landing states."""
 
+    def check_access(self) -> None:
+        """Raise StoreError, by name, for permissions that a load needs and the login is known to lack."""
+        return
+
     def check_names(self, table: str) -> None:
         """Raise NotOurs where a name that a reload of the table needs meanwhile is taken."""
         return

@@ -59,6 +59,9 @@ class DatabaseTable(Destination[DatabaseTableLease]):
                 hint=f"If it was dropped on purpose, {RELOAD}",
             )
 
+    def check_access(self) -> None:
+        self._database.check_access()
+
     def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
         """Raises NotOurs also for columns that were added to the engine's table: their values would be lost."""
         if reload:

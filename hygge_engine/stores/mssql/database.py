@@ -33,7 +33,7 @@ from hygge_engine.stores.database.base import (
     StoredState,
     described,
 )
-from hygge_engine.stores.mssql.errors import as_store_error, translate
+from hygge_engine.stores.mssql.errors import GRANT_HINT, as_store_error, translate
 from hygge_engine.stores.mssql.types import declared_type, prepared
 
 # How long a sweep waits for a stage that is still being written to; it is left for the next one then.
@@ -45,6 +45,11 @@ _MOST_COLUMNS = 1_024
 
 # What a table is called until it takes the place of the old one. Short enough for the longest stage's name.
 _NEW_MARK = "__hygge_new"
+
+# What a load does in the schema, apart from making tables.
+_NEEDED = ("ALTER", "SELECT", "INSERT", "UPDATE", "DELETE")
+_ON_SCHEMA = "HAS_PERMS_BY_NAME(?, 'SCHEMA', ?)"
+
 _RENAME_NEW = "Rename it, or give this table another name."
 
 
@@ -111,6 +116,20 @@ class MssqlDatabase(Database):
         select = "SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(?, 'U') ORDER BY column_id"
         rows = self._ask(select, (self._name(table),), f"describing {table}")
         return [str(name) for (name,) in rows] if rows or self.has_table(table) else None
+
+    def check_access(self) -> None:
+        asked = ", ".join(["HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'CREATE TABLE')", *[_ON_SCHEMA] * len(_NEEDED)])
+        parameters = [value for permission in _NEEDED for value in (quote(self._schema), permission)]
+        try:
+            (answers,) = self._ask(f"SELECT {asked}", parameters, "asking what the login may do")
+        except StoreUnavailable:
+            raise
+        except StoreError:
+            return  # a server that cannot tell
+        names = ["CREATE TABLE", *(f"{permission} on the schema {self._schema}" for permission in _NEEDED)]
+        lacking = [name for name, answer in zip(names, answers, strict=True) if answer == 0]
+        if lacking:
+            raise StoreError(f"{self._connection.database}: the login lacks {', '.join(lacking)}", hint=GRANT_HINT)
 
     def check_names(self, table: str) -> None:
         new = f"{table}{_NEW_MARK}"

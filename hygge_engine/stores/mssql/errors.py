@@ -22,7 +22,7 @@ class _Meaning(NamedTuple):
     pattern: str
 
 
-_GRANT: Final = (
+GRANT_HINT: Final = (
     "Grant the login CREATE TABLE on the database, and ALTER, SELECT, INSERT, UPDATE and DELETE on the store's schema."
 )
 _SPACE: Final = "Make room in the database: a reload needs it for the table twice."
@@ -33,8 +33,8 @@ _KEY: Final = (
 _RACE: Final = "Another load has just created it; this one tries again."
 
 _NUMBERS: Final[dict[int, _Meaning]] = {
-    229: _Meaning(StoreError, _GRANT, r"permission was denied on the object"),
-    262: _Meaning(StoreError, _GRANT, r"permission denied in database"),
+    229: _Meaning(StoreError, GRANT_HINT, r"permission was denied on the object"),
+    262: _Meaning(StoreError, GRANT_HINT, r"permission denied in database"),
     515: _Meaning(StoreError, "A row has NULL in a key column.", r"Cannot insert (the value )?NULL"),
     1105: _Meaning(StoreError, _SPACE, r"Could not allocate space for object"),
     1505: _Meaning(StoreError, _KEY, r"CREATE UNIQUE INDEX statement terminated because a duplicate key"),
@@ -44,7 +44,7 @@ _NUMBERS: Final[dict[int, _Meaning]] = {
     2628: _Meaning(StoreError, "Keys of text have 450 characters at most.", r"would be truncated|exceeds schema size"),
     2714: _Meaning(StoreUnavailable, _RACE, r"There is already an object named"),
     2760: _Meaning(StoreError, "Create the schema that schema_name names.", r"The specified schema name"),
-    2759: _Meaning(StoreError, _GRANT, r"CREATE SCHEMA failed"),
+    2759: _Meaning(StoreError, GRANT_HINT, r"CREATE SCHEMA failed"),
     3726: _Meaning(StoreError, "Drop the foreign keys that refer to the table.", r"referenced by a FOREIGN KEY"),
     3729: _Meaning(StoreError, "Drop the views that are bound to its schema.", r"is being referenced by object"),
     9002: _Meaning(StoreError, _SPACE, r"The transaction log for database .* is full"),
