@@ -70,7 +70,27 @@ def faults(query: str) -> list[str]:
     for operator, literal in re.findall(rf"({_OPERATOR})[\s(]*({_LITERAL})", text):
         if literal not in understood:
             found.append(f"{operator} {literal}: the comparison is not understood")
+    for literal, operator in re.findall(rf"({_LITERAL})\s*(==|!=|=~|!~|!?in\b)", text):
+        found.append(f"{literal} {operator}: the value comes behind what it is compared with")
+    # What is turned round finds everything else, and is as valid.
+    for turned in re.findall(
+        r"(\w+(?:\.\w+)?)\)?\s*(?:!=|!~|!in|!has|!contains|!startswith|!endswith)|\b(not)\(", text
+    ):
+        if (left := "".join(turned)) not in TURNED_ROUND:
+            found.append(f"{left} is compared the other way round: meant so? `TURNED_ROUND` does not say")
+    for sign, level in re.findall(r"SeverityLevel\s*(==|!=|>=|<=|>|<)\s*(\w+)", text):
+        if level not in {"0", "1", "2", "3", "4"} or (sign, level) in {
+            (">", "4"),
+            ("<", "0"),
+            (">=", "0"),
+            ("<=", "4"),
+        }:
+            found.append(f"SeverityLevel {sign} {level}: levels are 0 (verbose) to 4 (critical)")
     return found
+
+
+# What is looked at for being another: loads that were skipped have no duration, and other callers than the app.
+TURNED_ROUND = {"Load.status", "RequesterObjectId"}
 
 
 def queries() -> Iterator[tuple[str, str]]:
