@@ -118,6 +118,15 @@ def test_each_other_answer_of_the_replicator_is_seen(
     assert files_of(lake) == []
 
 
+def test_a_rename_that_ignores_conditions_spoils_nothing_else(project: Path, lake: OneLake, quick: None) -> None:
+    lake.behaviour.ignored_conditions = frozenset({"rename"})
+    with ExitStack() as stack:
+        replicating(lake, ReplicatorOptions(), stack)
+        found = probe(project, 1)
+    others = {row["id"] for row in found["assumptions"] if row["holds"] != "yes"}
+    assert others == {"rename_if_absent", "rename_if_match", "landing_rename"}
+
+
 def test_without_a_status_nothing_is_said_of_fabric(
     project: Path, lake: OneLake, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
