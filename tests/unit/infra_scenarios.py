@@ -189,9 +189,11 @@ VALUES = {
         [["0"], ["65536"], ["port"], ["8100-8000"], ["1-2-3"], ["-1"], [""], ["80-"], ["*"], ["1-65536"], ["4317 "]],
         _PRIVATE,
     ),
+    # Terraform passes over rules that name a variable which is refused, so these three stand in different company.
     "networkPrefix": Values(
         ["10.30.0.0/24", "10.0.0.0/8", "10.30.0.0/16"],
         ["10.30.0.0", "10.30.0.1/24", "10.30.0.0/30", "10.0.0.0/7", "10.30.0/24", "fd00::/64", "network"],
+        _PRIVATE,
     ),
     "appSubnetPrefix": Values(
         ["10.30.0.0/27", "10.30.0.128/25", "10.30.0.32/27"],
@@ -200,6 +202,7 @@ VALUES = {
     "endpointSubnetPrefix": Values(
         ["10.30.0.64/28", "10.30.0.64/27", "10.30.0.128/25"],
         ["10.30.0.64/29", "10.31.0.64/26", "10.30.0.65/28", "10.30.0.64"],
+        {"keyVault": True},
     ),
     "secretSettings": Values(
         [{"SQL_PASSWORD": "sql-password"}, {"A": "a" * 127}],
