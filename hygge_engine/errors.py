@@ -74,7 +74,10 @@ class HyggeError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip() if self.hint else self.message
+        if not self.hint or not self.message:
+            return self.message or self.hint
+        stop = "" if self.message[-1] in ".!?:…" else "."
+        return f"{self.message}{stop} {self.hint}"
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,8 @@ class LocalLake:
 
     @property
     def url(self) -> str:
-        return self._root.as_uri()
+        # For people: with blanks and umlauts as they are.
+        return f"file:///{self._root.as_posix().removeprefix('/')}"
 
     def read(self, path: str) -> Content:
         with lake_errors(path), self._locate(path).open("rb") as file:

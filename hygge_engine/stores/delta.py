@@ -29,11 +29,32 @@ _QUERY = re.compile(r"\?[^\s\"')]+")
 _DRAWING = re.compile(r"\x1b\[[0-9;]*m|↳")
 _ATTEMPTS = re.compile(r"Error performing \S+ \S+ in .*? - ")
 _ANSWER = re.compile(r"<\?xml.*?(?:<Code>([^<]*)</Code>.*|$)", re.DOTALL)
+_BACKTRACE = re.compile(r":? 0: [^ ]+: 1: .*", re.DOTALL)
 _LONGEST_WORDS = 240
 
 # A row that breaks a constraint of the table's.
 _ROW = re.compile(r"(by value in row\b:?).*", re.IGNORECASE | re.DOTALL)
 
+
+# How the package words what is wrong with a log, or a file that it names, and what that means.
+_DAMAGES = (
+    (
+        re.compile(r"No table metadata|protocol found", re.IGNORECASE),
+        "its log in _delta_log does not say what the table is, as if its first entries were missing",
+    ),
+    (
+        re.compile(r"Json error|Schema error|EOF while parsing", re.IGNORECASE),
+        "an entry of its log in _delta_log is damaged",
+    ),
+    (
+        re.compile(r"Parquet error|Parquet argument|Arrow error|panick|out of range|unwrap", re.IGNORECASE),
+        "a checkpoint of its log in _delta_log, or a file that the log names, is damaged",
+    ),
+)
+_DAMAGED_HINT = (
+    "Put back the files of _delta_log from a copy. If there is none, move the table's folder away and load with "
+    "run_type full_drop, which makes it anew from the source, without older versions and what the source has deleted."
+)
 
 # What `ReadBack.version` says where there is no table.
 NO_TABLE = "none"
@@ -76,17 +97,17 @@ class DeltaReadBack(ReadBack):
         self._version: int | None = None
 
     def version(self) -> str:
-        with reading(self._folder):
+        with reading(self.location, self._folder):
             table = open_table(self.location, self._folder)
             return NO_TABLE if table is None else version_of(table)
 
     def count(self) -> int:
-        with reading(self._folder):
+        with reading(self.location, self._folder):
             table = self._opened()
             return 0 if table is None else int(table.count())
 
     def read(self, columns: Sequence[str]) -> Generator[pa.RecordBatch]:
-        with reading(self._folder):
+        with reading(self.location, self._folder):
             table = self._opened()
             if table is None:
                 return
@@ -110,15 +131,23 @@ class DeltaReadBack(ReadBack):
 
 
 @contextmanager
-def reading(folder: str) -> Iterator[None]:
+def reading(location: DeltaLocation, folder: str) -> Iterator[None]:
     """Translates what the Delta package raises, a panic at a damaged checkpoint or file included."""
+    where = f"the Delta table {location.root}/{folder}"
+
+    def refused(words: str) -> StoreError:
+        damage = next((what for found, what in _DAMAGES if found.search(words)), None)
+        if damage is None:
+            return StoreError(f"{where} cannot be read: {words}")
+        return StoreError(f"{where} cannot be read: {damage}.", hint=_DAMAGED_HINT)
+
     try:
-        with panics_as(lambda text: StoreError(f"the Delta table {folder} cannot be read: {_one_line(text)}")):
+        with panics_as(lambda text: refused(_one_line(text))):
             yield
     except DeltaError as error:
-        raise StoreError(f"the Delta table {folder} cannot be read: {own_words(error)}") from error
+        raise refused(own_words(error)) from error
     except OSError as error:
-        raise StoreUnavailable(f"the Delta table {folder} could not be read: {own_words(error)}") from error
+        raise StoreUnavailable(f"{where} could not be read: {own_words(error)}") from error
 
 
 def own_words(error: Exception) -> str:
@@ -129,7 +158,7 @@ def own_words(error: Exception) -> str:
 
 def _one_line(drawn: str) -> str:
     lines = (" ".join(line.split()) for line in _DRAWING.sub("", drawn).splitlines())
-    text = ": ".join(line for line in lines if line)
+    text = _BACKTRACE.sub("", ": ".join(line for line in lines if line))
     text = _ANSWER.sub(lambda answer: answer[1] or "", _ATTEMPTS.sub("", text)).rstrip(" :")
     text = _ROW.sub(r"\1 …", _QUERY.sub("?…", text))
     return text if len(text) <= _LONGEST_WORDS else f"{text[: _LONGEST_WORDS - 1]}…"

@@ -69,6 +69,11 @@ class FolderTable(Destination[LakeTableLease]):
         self.lake = lake
         self.places = places
 
+    @property
+    def where(self) -> str:
+        """The table's folder with its lake, for messages."""
+        return f"{self.lake.url}/{self.places.folder}"
+
     @abstractmethod
     def data_file(self, state: LandingState, sequence: int) -> str:
         """The final path of the table's ``sequence``-th file, counted from 1."""
@@ -103,7 +108,7 @@ class FolderTable(Destination[LakeTableLease]):
         """Raises LandingBroken where the state and the folder disagree."""
         if lease.state.has_history and self._folder() is None:
             raise LandingBroken(
-                f"the table's folder {self.places.folder} is missing, though {lease.state.next_sequence - 1} "
+                f"the table's folder {self.where} is missing, though {lease.state.next_sequence - 1} "
                 "files have been landed in it",
                 hint=f"If it was deleted on purpose, {RELOAD}",
             )
@@ -125,7 +130,7 @@ class FolderTable(Destination[LakeTableLease]):
         entries = bounded(self.lake.list(self.places.folder), self.places.folder)
         self._check_is_no_file()
         if not entries and not unreadable:
-            raise LandingBroken(f"there is nothing at {self.places.folder}", hint=A_LOAD_MAKES_IT)
+            raise LandingBroken(f"there is nothing at {self.where}", hint=A_LOAD_MAKES_IT)
         ours = [entry for entry in entries if not entry.is_directory and self.claimed(entry.name)]
         adopted = self.state_of(ours)
         others = [entry for entry in entries if entry not in ours]
@@ -194,7 +199,7 @@ class FolderTable(Destination[LakeTableLease]):
         info = self.lake.info(self.places.folder)
         if info is not None and info.link:
             raise NotOurs(
-                f"{self.places.folder} is a link to {info.link}, and may lead to files that no load has written",
+                f"{self.where} is a link to {info.link}, and may lead to files that no load has written",
                 hint="Put the folder itself in its place, or let the store's path lead where the link leads.",
             )
 
@@ -203,7 +208,7 @@ class FolderTable(Destination[LakeTableLease]):
         info = self.lake.info(self.places.folder)
         if info is not None and not info.is_directory:
             raise NotOurs(
-                f"{self.places.folder} is a file, and the table needs a folder",
+                f"{self.where} is a file, and the table needs a folder",
                 hint="Move it away, or name another place in the store's settings.",
             )
 
@@ -226,7 +231,7 @@ class FolderTable(Destination[LakeTableLease]):
         self._check_is_no_file()
         if found := named(self.lake.list(folder)):
             raise NotOurs(
-                f"{folder} exists, and no load of {self.places.entity} has written it; in it: {found}",
+                f"{self.where} exists, and no load of {self.places.entity} has written it; in it: {found}",
                 hint=self._not_ours_hint(),
             )
 
@@ -235,7 +240,7 @@ class FolderTable(Destination[LakeTableLease]):
         if state.file_format in ("", self.format) or reload or not state.has_history:
             return
         raise LandingBroken(
-            f"{self.places.folder} has been landed as {state.file_format}, the settings now say {self.format}",
+            f"{self.where} has been landed as {state.file_format}, the settings now say {self.format}",
             hint=f"Restore format, or {RELOAD}",
         )
 

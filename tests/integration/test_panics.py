@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ FAR = pa.array([2_932_897], pa.int32()).view(pa.date32())
 def project_of(directory: Path, store: dict[str, Any], **columns: pa.Array[Any]) -> Project:
     """A project whose entities are Parquet files of one column, ``v``."""
     for name, column in columns.items():
-        (directory / "in").mkdir(exist_ok=True)
+        (directory / "in").mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table({"v": column}), directory / f"in/{name}.parquet")
     (directory / "flows/f").mkdir(parents=True)
     (directory / "hygge.yml").write_text("name: panics\n")
@@ -162,3 +164,34 @@ def test_a_key_without_a_name_is_refused_as_such(tmp_path: Path) -> None:
     assert found["good"][0] == "success"
     assert found["bad"][:2] == ("fail", "store.column_refused")
     assert "'' is empty" in found["bad"][2]
+
+
+# What becomes of an entry of a Delta table's log, and what is said of it: its number, and its new content, if any.
+DAMAGES: dict[str, tuple[int, Callable[[bytes], bytes] | None, str]] = {
+    "cut short": (1, lambda entry: entry[:50], "an entry of its log"),
+    "no text": (1, lambda entry: b"\xff\x99\x00" * 9, "an entry of its log"),
+    "another type": (0, lambda entry: entry.replace(b"string", b"str1ng"), "an entry of its log"),
+    "gone": (0, None, "does not say what the table is"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_delta_log_is_told_with_the_tables_place_and_the_way_out(tmp_path: Path, damage: str) -> None:
+    store = {"type": "local", "path": "out dir", "format": "delta"}
+    project = project_of(tmp_path / "a b", store, t=pa.array(["x"]))
+    assert {load(project)["t"][0], load(project)["t"][0]} == {"success"}
+    number, change, said = DAMAGES[damage]
+    entry = tmp_path / f"a b/out dir/t/_delta_log/{number:020}.json"
+    content = entry.read_bytes()
+    entry.unlink()
+    if change is not None:
+        entry.write_bytes(change(content))
+    entity = run_load(project, LoadRequest(requested_by="tests"), Nobody())["results"][0]
+    assert (entity["status"], entity["error"]) == ("fail", "store")
+    for part in (
+        f"the Delta table {tmp_path}/a b/out dir/t cannot be read: ",
+        said,
+        "Put back the files of _delta_log",
+    ):
+        assert part in entity["message"], entity
+    assert not re.search(r"Kernel|Json error|<unknown>|%20", entity["message"])

@@ -45,6 +45,15 @@ def test_a_bomb_is_a_problem_at_once(tmp_path: Path, text: str) -> None:
     assert all(len(problem.render()) < 5_000 for problem in caught.value.problems)
 
 
+def test_aliases_that_make_too_much_are_told_by_the_key_at_which_they_do(tmp_path: Path) -> None:
+    write_project(tmp_path, flows__orders_to_fabric__entities__items=BOMBS["aliases of aliases"])
+    with pytest.raises(ConfigurationError) as caught:
+        load_project(tmp_path, ENVIRONMENT)
+    (problem,) = caught.value.problems
+    assert (problem.line > 3, problem.column) == (True, 1)
+    assert "&a" in problem.excerpt
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"Values": {"A": ' + "9" * 5_000 + "}}"])
 def test_local_settings_are_no_bomb_either(tmp_path: Path, text: str) -> None:
     write_project(tmp_path)

@@ -109,9 +109,11 @@ def _tree_of(
     root: yaml.Node, source: SourceText, line: int, column: int, problems: Problems, is_secret: Callable[[str], bool]
 ) -> Node | None:
     """The tree below ``root``; None where aliases make too much of it, which is then a problem of the place."""
+    reader = _Reader(source, problems, is_secret)
     try:
-        return _Reader(source, problems, is_secret).read(root)
+        return reader.read(root)
     except _TooManyValues:
+        line, column = reader.place or (line, column)
         expected = f"at most {VALUES_LIMIT:,}, and at most {DEPTH_LIMIT} within each other"
         hint = "Aliases (`*name`) repeat all that their anchor holds: write it once less, or less of it."
         problems.add(source.problem(line, column, "there are too many values", expected=expected, hint=hint))
@@ -147,10 +149,14 @@ class _Reader:
         self._is_secret = is_secret
         self._open: set[int] = set()
         self._values = 0
+        # The key at the top of the file whose value is being read.
+        self.place: tuple[int, int] | None = None
 
     def read(self, node: yaml.Node, key: yaml.Node | None = None) -> Node:
         """The tree below ``node``; ``key`` is the key that it is the value of."""
         line, column = node.start_mark.line + 1, node.start_mark.column + 1
+        if len(self._open) == 1 and key is not None:
+            self.place = key.start_mark.line + 1, key.start_mark.column + 1
         self._values += 1
         if self._values > VALUES_LIMIT or len(self._open) > DEPTH_LIMIT:
             raise _TooManyValues

@@ -57,7 +57,7 @@ class DeltaFilesTable(FilesTable):
         if not state.owns(self.places.folder):
             if table is not None:
                 raise NotOurs(
-                    f"{self.places.folder} is {describe(table)}, and no load of {self.places.entity} has written it",
+                    f"{self.where} is {describe(table)}, and no load of {self.places.entity} has written it",
                     hint=self._not_ours_hint(),
                 )
             self._check_unclaimed()
@@ -67,13 +67,13 @@ class DeltaFilesTable(FilesTable):
             return []
         if not state.adopted and not self._log.knows(table):
             raise NotOurs(
-                f"the table at {self.places.folder} has been replaced: {describe(table)}, and no load of "
+                f"the table at {self.where} has been replaced: {describe(table)}, and no load of "
                 f"{self.places.entity} has written it",
                 hint=f"Move it away, and use this place for nothing else. Then {RELOAD}",
             )
         if reasons := reasons_against(table, schema, replaces=reload):
             raise LandingBroken(
-                f"rows cannot be written to the Delta table {self.places.folder}: {'; '.join(reasons)}",
+                f"rows cannot be written to the Delta table {self.where}: {'; '.join(reasons)}",
                 hint="Name another table_name, or take that off the table.",
             )
         return []
@@ -86,13 +86,13 @@ class DeltaFilesTable(FilesTable):
             others = named(self.lake.list(self.places.folder))
             what = f", but {others}" if others else ""
             raise LandingBroken(
-                f"there is no Delta table at {self.places.folder}{what}",
+                f"there is no Delta table at {self.where}{what}",
                 hint="Move that away, or name another place in the store's settings." if others else A_LOAD_MAKES_IT,
             )
         self._check_is_not_ours(state)
         if table is not None and (reasons := reasons_against(table, pa.schema([]), replaces=True)):
             raise LandingBroken(
-                f"rows cannot be written to the Delta table {self.places.folder}: {'; '.join(reasons)}",
+                f"rows cannot be written to the Delta table {self.where}: {'; '.join(reasons)}",
                 hint="Name another table_name, or take that off the table.",
             )
         # The engine's commit counts as made where the log knows its number: it has to begin beyond all of them.
@@ -162,7 +162,7 @@ class DeltaLog:
 
     def open(self) -> DeltaTable | None:
         """The newest version of the table; None where there is none."""
-        with reading(self._folder):
+        with reading(self._location, self._folder):
             return open_table(self._location, self._folder)
 
     def newest(self, table: DeltaTable) -> int:

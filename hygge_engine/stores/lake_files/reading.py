@@ -166,12 +166,12 @@ class DeltaFilesReadBack(FilesReadBack):
         self._location = location
 
     def version(self) -> str:
-        with reading(self._folder):
+        with reading(self._location, self._folder):
             table = open_table(self._location, self._folder)
             return NO_TABLE if table is None else version_of(table)
 
     def _list(self) -> list[PathInfo]:
-        with reading(self._folder):
+        with reading(self._location, self._folder):
             table = open_table(self._location, self._folder)
             if table is None:
                 return []

@@ -88,7 +88,7 @@ class FilesTable(FolderTable):
         others = (entry for entry in self.lake.list(self.places.folder) if generation_of(entry.name) == following)
         if found := named(others):
             raise NotOurs(
-                f"{self.places.folder} holds files that no load of {self.places.entity} has written, under the names "
+                f"{self.where} holds files that no load of {self.places.entity} has written, under the names "
                 f"that a reload gives its own: {found}",
                 hint="Move them away, or rename them.",
             )
@@ -101,7 +101,7 @@ class FilesTable(FolderTable):
         """Its log would still name files that are deleted."""
         if self.lake.info(f"{self.places.folder}/{DELTA_LOG}") is not None:
             raise LandingBroken(
-                f"{self.places.folder} holds a Delta table, and the settings ask for {self.format} files in its folder",
+                f"{self.where} holds a Delta table, and the settings ask for {self.format} files in its folder",
                 hint="Restore format: delta, or name another table_name.",
             )
 

@@ -65,7 +65,7 @@ class MirroredReadBack(DeltaReadBack):
     def _is_of_this_generation(self) -> bool:
         """Whether the mirrored table was created after the generation's metadata had been written."""
         opening = self._lake.info(self._layout.metadata)
-        with reading(self._layout.mirrored):
+        with reading(self.location, self._layout.mirrored):
             table = open_table(self.location, self._layout.mirrored)
             created = None if table is None else table.metadata().created_time
         if opening is None or created is None:

@@ -107,7 +107,7 @@ class OpenMirroringTable(FolderTable):
             strangers = [entry for entry in others if not self.claimed(entry.name)]
             if strangers:
                 raise NotOurs(
-                    f"{self.places.folder} holds what no publisher of a table writes: {named(strangers)}",
+                    f"{self.where} holds what no publisher of a table writes: {named(strangers)}",
                     hint="Move it away: Fabric drops a table only with its whole folder.",
                 )
         return replace(
@@ -161,7 +161,7 @@ class OpenMirroringTable(FolderTable):
         )
         if found := named(strangers):
             raise NotOurs(
-                f"{self.places.folder} also holds what no load of {self.places.entity} has written: {found}",
+                f"{self.where} also holds what no load of {self.places.entity} has written: {found}",
                 hint="Move it elsewhere: a reload deletes the whole folder, by which Fabric drops the table.",
             )
 
