@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,8 @@ def _check_sources(project: Project, name: str, entities: list[Entity], reachabl
     section = DoctorSection("connection", name)
     section.checks, session = check_connection(connection)
     if session is None:
+        if start := reachable.missing_laptop_cloud(entities[0]):
+            section.checks = [_remedied(check, start) for check in section.checks]
         unknown = DoctorCheck("source", "unknown", f"{_NOT_LOOKED_AT}: the connection {name} does not work")
         return section, {entity.id: [unknown] for entity in entities}
     try:
@@ -152,6 +154,10 @@ def _check_sources(project: Project, name: str, entities: list[Entity], reachabl
         return section, found
     finally:
         session.close()
+
+
+def _remedied(check: DoctorCheck, remedy: str) -> DoctorCheck:
+    return replace(check, remedy=remedy) if check.result == "failed" else check
 
 
 def _stops(check: DoctorCheck) -> bool:

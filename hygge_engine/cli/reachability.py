@@ -39,7 +39,9 @@ _PULSE_SECONDS = 0.25
 
 # Who writes local.settings.json for a cloud on this machine, and what starts that cloud.
 _LAPTOP_CLOUD = "devcloud"
-_START_IT = "The laptop cloud that {file} leads to is not running: start it with `hygge dev` in another terminal."
+_START_IT = (
+    f"The laptop cloud that {LOCAL_SETTINGS} leads to is not running: start it with `hygge dev` in another terminal."
+)
 
 # Raises HyggeError where nothing responds.
 type _Ask = Callable[[], None]
@@ -68,6 +70,11 @@ class Reachability:
     def source(self, entity: Entity) -> HyggeError | None:
         """Why the entity's rows cannot be read."""
         return self._error(self._home(entity))
+
+    def missing_laptop_cloud(self, entity: Entity) -> str:
+        """What to do where the entity's rows come from a laptop cloud that is not running; else nothing."""
+        error = self.source(entity)
+        return error.hint if error is not None and error.hint == _START_IT else ""
 
     def destination(self, entity: Entity) -> HyggeError | None:
         """Why the entity's rows cannot land."""
@@ -102,7 +109,7 @@ class Reachability:
         ports = _ports_of_laptop_cloud(self._project.directory / LOCAL_SETTINGS)
         for place, error in self._errors.items():
             if _port_here(place) in ports:
-                error.hint = _START_IT.format(file=LOCAL_SETTINGS)
+                error.hint = _START_IT
 
 
 def with_journals(project: Project, entities: Sequence[Entity]) -> tuple[list[Entity], dict[str, HyggeError]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from hygge_engine.cli.doctor import examine
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import HomeUnavailable
 from hygge_engine.homes.mssql import sessions, silence
@@ -157,6 +158,21 @@ def test_a_laptop_cloud_that_was_stopped_is_said_to_be_missing(tmp_path: Path, c
     write_project(tmp_path, f"http://127.0.0.1:{closed_port()}", 1, made_by="devcloud")
     ended = hygge(tmp_path, *command)
     assert (ended.returncode, "hygge dev" in ended.stdout + ended.stderr) == (code, True), ended
+
+
+def test_doctor_says_that_the_laptop_cloud_of_a_connection_is_missing(tmp_path: Path) -> None:
+    port = closed_port()
+    written = {"MadeBy": "devcloud", "Values": {"SQL_SERVER": f"127.0.0.1,{port}"}}
+    (tmp_path / "local.settings.json").write_text(json.dumps(written))
+    connection = f"{{type: mssql, server: '127.0.0.1,{port}', database: d, username: u, password: p}}"
+    (tmp_path / "hygge.yml").write_text(f"name: shop\nconnections: {{db: {connection}}}\n")
+    (tmp_path / "flows/f").mkdir(parents=True)
+    home = "home: {type: mssql, connection: db, table: 'dbo.{entity}'}"
+    (tmp_path / "flows/f/flow.yml").write_text(f"{home}\nstore: {{type: local}}\nentities: [t]\n")
+    project = load_project(tmp_path, {})
+    sections = {section.kind: section for section in examine(project, list(project.entities))}
+    failed = [check.remedy for check in sections["connection"].checks if check.result == "failed"]
+    assert ["`hygge dev`" in remedy for remedy in failed] == [True]
 
 
 @pytest.mark.parametrize("server", ["127.0.0.1,%d", "tcp:localhost,%d", "[::1],%d", "(local),%d", "localhost"])
