@@ -3,8 +3,9 @@
 This module is imported at every start, so it imports nothing heavy.
 """
 
+# What `signal` is made of, without the names for its numbers: those take as long as the whole of Python's start.
+import _signal as signal  # type: ignore[import-not-found]
 import os
-import signal
 
 __all__ = ["main"]
 

@@ -129,3 +129,12 @@ def test_the_programs_choose_how_arrow_allocates_and_the_library_leaves_it(start
 
 def test_a_lake_is_opened_without_the_asynchronous_transport_which_stays_there_for_others() -> None:
     assert run(LAKE) == [False, True, True]
+
+
+def test_ctrl_c_is_minded_before_anything_else_is_imported() -> None:
+    """Whatever is imported before `main` could be interrupted with a stack trace."""
+    code = (
+        "import sys, site; there = set(sys.modules); import hygge_engine.cli; print(*sorted(set(sys.modules) - there))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= {"hygge_engine", "hygge_engine.cli", "os", "_signal"}
