@@ -29,8 +29,10 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 _SECRET_OF = {"account_key": "account_key", "sas_token": "sas", "client_secret": "client_secret"}
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-# Twenty of a GUID's characters in a row, or a GUID's digits in braces: not a name that a person has chosen.
-_NEARLY_A_GUID = re.compile(r"[{(]?(?=.*-)[0-9a-fA-F-]{20,}[)}]?")
+# So many characters, nearly all of them a GUID's, with hyphens between: no name that somebody has chosen.
+_NEARLY_A_GUID = re.compile(r"[{(]?(?=.*-)[0-9a-zA-Z-]{20,}[)}]?")
+_BEYOND_F = re.compile(r"[g-zG-Z]")
+_MOST_BEYOND_F = 3
 
 # Hosts whose addresses have no path of their own; emulators may have one.
 _SERVICES = (".fabric.microsoft.com", ".core.windows.net", ".chinacloudapi.cn", ".usgovcloudapi.net")
@@ -61,7 +63,8 @@ def check_identifier(value: str) -> str:
     Emulators take any name. What is nearly a GUID is a GUID with a mistake in it.
     """
     check_path_part(value)
-    if _NEARLY_A_GUID.fullmatch(value) and not is_guid(value):
+    nearly = _NEARLY_A_GUID.fullmatch(value) and len(_BEYOND_F.findall(value)) <= _MOST_BEYOND_F
+    if nearly and not is_guid(value):
         raise ValueError("expected a GUID of 8, 4, 4, 4 and 12 digits: 11111111-2222-3333-4444-555555555555")
     return value
 
@@ -163,6 +166,14 @@ class LakeSettings(Settings):
     @classmethod
     def _token_is_whole(cls, value: SecretStr | None) -> SecretStr | None:
         return value and check_sas_token(value)
+
+    @model_validator(mode="after")
+    def _identifiers_are_alike(self) -> Self:
+        keys = [key for key in ("mirror_name", "lakehouse") if key in type(self).model_fields]
+        named = [key for key in (*keys, "filesystem") if not is_guid(getattr(self, key))]
+        if keys and len(named) == 1 and is_fabric(self.account_url):
+            raise ValueError(f"{named[0]} is a name, and OneLake takes GUIDs for workspace and item, or names for both")
+        return self
 
     @model_validator(mode="after")
     def _credential_is_complete(self) -> Self:

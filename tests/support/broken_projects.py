@@ -9,6 +9,12 @@ from tests.unit.project_files import FLOW, FLOW_FILE, HYGGE
 ENTITY_FILE = "flows/orders_to_fabric/entities/items.yml"
 
 STORE = FLOW[FLOW.index("store:") : FLOW.index("watermark:")]
+ONELAKE = """\
+store:
+  type: onelake
+  filesystem: 11111111-1111-1111-1111-111111111111
+  lakehouse: {lakehouse}
+"""
 
 ENTITIES = "entities: [orders, customers]"
 
@@ -506,9 +512,25 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         ["does not fit into `home`", "'dbo.dbo.items' has 3 parts", "`dbo.items`"],
     ),
     "a GUID that lost a digit": (flow("22222222-", "2222222-"), (FLOW_FILE, 12), ["8, 4, 4, 4 and 12"]),
+    "a GUID with letters beyond f": (
+        flow("22222222-2222", "2222222g-O222"),
+        (FLOW_FILE, 12),
+        ["8, 4, 4, 4 and 12"],
+    ),
+    "a GUID with a digit too many": (flow("22222222-", "222222222-"), (FLOW_FILE, 12), ["8, 4, 4, 4 and 12"]),
     "a GUID in braces": (
         flow("22222222-2222-2222-2222-222222222222", '"{22222222-2222-2222-2222-222222222222}"'),
         (FLOW_FILE, 12),
+        ["8, 4, 4, 4 and 12"],
+    ),
+    "a lakehouse's name beside a GUID": (
+        flow(STORE, ONELAKE.format(lakehouse="sales")),
+        (FLOW_FILE, 11),
+        ["lakehouse is a name", "GUIDs"],
+    ),
+    "a lakehouse's GUID that is none": (
+        flow(STORE, ONELAKE.format(lakehouse="3333333-3333-3333-3333-33333333333z")),
+        (FLOW_FILE, 11),
         ["8, 4, 4, 4 and 12"],
     ),
     "a name beside a GUID": (

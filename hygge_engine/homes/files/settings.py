@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 
 from hygge_engine.homes.files.strftime import check_format
 from hygge_engine.lake.onelake import ONELAKE_URL, journal_folder
-from hygge_engine.lake.settings import LakeSettings, PathPart, is_fabric, lake_root
+from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, is_fabric, lake_root
 from hygge_engine.project.models.locations import Location, folder_on_disk, location, pattern_on_disk
 from hygge_engine.project.models.settings import HomeSettings, Settings, Surroundings, register_home
 
@@ -344,7 +344,7 @@ class OneLakeHomeSettings(LakeHomeSettings):
     kind: ClassVar[str] = "onelake"
     type: Literal["onelake"] = "onelake"
     account_url: str = ONELAKE_URL
-    lakehouse: PathPart
+    lakehouse: FabricIdentifier
 
     def pattern(self) -> str:
         return f"{self.lakehouse}/Files/{self.path.strip('/')}"

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hygge_engine.hosts import is_host, is_loopback
 from hygge_engine.lake.onelake import JOURNAL_FOLDER
-from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, PathPart, is_fabric, is_guid, lake_root
+from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, PathPart, is_fabric, lake_root
 from hygge_engine.project.models.locations import Location, folder_in
 from hygge_engine.project.models.settings import StoreSettings, Surroundings, register_store
 
@@ -63,13 +63,6 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
         if url.scheme == "http" and not is_loopback(host):
             raise ValueError("fabric_api_url must begin with https://: without TLS it is reached on this machine only")
         return value
-
-    @model_validator(mode="after")
-    def _identifiers_are_alike(self) -> Self:
-        named = [key for key in ("mirror_name", "filesystem") if not is_guid(getattr(self, key))]
-        if len(named) == 1 and is_fabric(self.account_url):
-            raise ValueError(f"{named[0]} is a name, and OneLake takes GUIDs for workspace and item, or names for both")
-        return self
 
     @model_validator(mode="after")
     def _telemetry_keeps_to_itself(self) -> Self:
