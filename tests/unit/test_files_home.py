@@ -740,6 +740,8 @@ class TestNamesInAnotherCase:
             {"id": row["id"]} for row in found
         ]
         assert rows(home_of(tmp_path, format="ndjson"), ReadWindow("v")) == found
+        write(tmp_path, "a.ndjson", '{"id": null, "ID": 1}\n{"ID": 2}\n')
+        assert rows(home_of(tmp_path, format="ndjson")) == [{"id": None, "ID": 1}, {"id": None, "ID": 2}]
 
     @pytest.mark.parametrize("format_", ["csv", "ndjson"])
     def test_where_files_are_not_looked_through_what_cannot_be_told_is_refused(

@@ -64,10 +64,12 @@ _STRICT_DECODER = json.JSONDecoder(
 
 
 class _Rows(NamedTuple):
-    """Lines with their numbers, and each key's values, row by row: None where a row has none."""
+    """Lines with their numbers, and each key's values, row by row: None where a row has none. ``apart`` are keys that a
+    line has beside one that differs in case alone."""
 
     lines: list[tuple[int, str]]
     values: dict[str, list[Any]]
+    apart: set[str]
 
 
 class NdjsonFormat(TextFormat):
@@ -82,7 +84,7 @@ class NdjsonFormat(TextFormat):
         if block is None:
             return True
         rows = self._rows(file, block)
-        self._common.add(file, rows.values, _told_apart(rows))
+        self._common.add(file, rows.values, rows.apart)
         return block.last
 
     def _parse(self, file: SourceFile, block: Block) -> pl.DataFrame:
@@ -112,7 +114,7 @@ class NdjsonFormat(TextFormat):
     def _rows(self, file: SourceFile, block: Block) -> _Rows:
         """A block's objects, key by key. Raises Unreadable."""
         lines = enumerate(block.data.decode().split("\n"), start=block.line + 1)
-        rows = _Rows([(number, text) for number, text in lines if text.strip(_BLANKS)], {})
+        rows = _Rows([(number, text) for number, text in lines if text.strip(_BLANKS)], {}, set())
         for first in range(0, len(rows.lines), _LINES_AT_ONCE):
             stop_if_asked()
             lines_at_once = rows.lines[first : first + _LINES_AT_ONCE]
@@ -127,6 +129,9 @@ class NdjsonFormat(TextFormat):
             _check_cells(file, rows, len(rows.values))
             for name, values in rows.values.items():
                 values.extend([row.get(name) for row in objects])
+            for alike in by_any_case(rows.values).values():
+                if len(alike) > 1:
+                    rows.apart.update(*(there for row in objects if len(there := row.keys() & alike) > 1))
         return rows
 
     def _refuse_line(self, file: SourceFile, lines: Sequence[tuple[int, str]]) -> NoReturn:
@@ -200,7 +205,7 @@ class NdjsonFormat(TextFormat):
             rows = self._rows(file, block)
             count += len(rows.lines)
             merge(found, self._kinds(file, rows, found))
-            apart |= _told_apart(rows)
+            apart |= rows.apart
             _check_cells(file, rows, len(found))
         return Found(found, count, frozenset(apart))
 
@@ -233,17 +238,6 @@ class NdjsonFormat(TextFormat):
 
     def _columns_of(self, file: SourceFile, rows: _Rows, keys: Sequence[str]) -> list[pl.Series]:
         return self._frame(file, rows, {key: rows.values[key] for key in keys}).get_columns()
-
-
-def _told_apart(rows: _Rows) -> set[str]:
-    """The keys that have a value in a line where one that differs in case alone has another."""
-    apart: set[str] = set()
-    for keys in by_any_case(rows.values).values():
-        if len(keys) > 1:
-            for of_line in zip(*(rows.values[key] for key in keys), strict=True):
-                there = [key for key, value in zip(keys, of_line, strict=True) if value is not None]
-                apart.update(there if len(there) > 1 else ())
-    return apart
 
 
 def _check_cells(file: SourceFile, rows: _Rows, keys: int) -> None:
