@@ -309,12 +309,13 @@ def land(
     key: tuple[str, ...] = (),
     mode: Mode = "changes",
     told_apart: Mapping[str, str] = MappingProxyType({}),
+    columns: pa.Schema | None = None,
 ) -> None:
-    """One load in one slice."""
+    """One load in one slice; ``columns`` are those that it was begun with, the rows' own otherwise."""
     load_id = uuid.uuid4().hex
     lease = table.attach(load_id, 1)
     opened = OpenLoad(load_id, mode, "landing", datetime.now(UTC).isoformat(), told_apart=dict(told_apart))
-    lease.begin(opened, key_columns=key, columns={field.name: str(field.type) for field in rows.schema})
+    lease.begin(opened, key_columns=key, columns={field.name: str(field.type) for field in columns or rows.schema})
     writer = table.writer(lease, rows.schema, marked=False)
     writer.write(rows)
     table.publish(lease, writer.finish(), position=None, last=True, new_generation=mode == "reload")
@@ -412,6 +413,11 @@ def test_columns_that_come_are_added_and_those_that_go_are_null_from_then_on(ser
     land(table, numbers(2, 3, **{"ne]w": [b"x", b"y"]}), key=("id",))
     rows = server.run(f"SELECT * FROM dbo.{table.table_name} ORDER BY id")[0]
     assert rows == [(1, "a", None), (2, None, b"x"), (3, None, b"y")]
+    # This one goes while its load is open.
+    land(
+        table, numbers(4, old=["c"]), key=("id",), columns=pa.schema([*numbers(4, old=["c"]).schema, ("n", pa.int32())])
+    )
+    assert server.run(f"SELECT * FROM dbo.{table.table_name} WHERE id = 4")[0] == [(4, "c", None, None)]
 
 
 def test_a_key_of_text_may_be_as_long_as_an_index_takes(server: ServerProcess) -> None:

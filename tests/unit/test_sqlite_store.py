@@ -19,6 +19,7 @@ from hygge_engine.stores.database.table import DatabaseTable
 from hygge_engine.stores.landing.state import Mode, OpenLoad
 from hygge_engine.stores.sqlite import database as sqlite_database
 from hygge_engine.stores.sqlite.database import SqliteDatabase
+from hygge_engine.stores.sqlite.statements import quote
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, 120, tzinfo=UTC)
 
@@ -48,12 +49,14 @@ def land(
     mode: Mode = "changes",
     deleted: pa.RecordBatch | None = None,
     again: pa.RecordBatch | None = None,
+    columns: pa.Schema | None = None,
 ) -> None:
-    """One load in one slice; rows that are deleted before the others, and after them."""
+    """One load in one slice; rows that are deleted before the others, and after them. ``columns`` are those that the
+    load was begun with, the rows' own otherwise."""
     load_id = uuid.uuid4().hex
     lease = table.attach(load_id, 1)
     opened = OpenLoad(load_id, mode, "landing", NOON.isoformat())
-    lease.begin(opened, key_columns=key, columns={field.name: str(field.type) for field in rows.schema})
+    lease.begin(opened, key_columns=key, columns={field.name: str(field.type) for field in columns or rows.schema})
     writer = table.writer(lease, rows.schema, marked=deleted is not None)
     if deleted is not None:
         writer.delete(deleted)
@@ -131,6 +134,24 @@ def test_columns_that_come_are_added_and_those_that_go_are_null_from_then_on(tab
     land(table, numbers(1, 2, old=["a", "b"]), key=("id",))
     land(table, numbers(2, 3, **{'ne"w': [b"x", b"y"]}), key=("id",))
     assert ask(file, "SELECT * FROM orders ORDER BY id") == [(1, "a", None), (2, None, b"x"), (3, None, b"y")]
+
+
+@pytest.mark.parametrize("key", [("id",), ()])
+@pytest.mark.parametrize("mode", ["changes", "reload"])
+@pytest.mark.parametrize("gone", ["note", "no`te"])
+def test_a_column_that_goes_while_a_load_is_open_lands_as_null(
+    table: DatabaseTable, file: Path, gone: str, mode: Mode, key: tuple[str, ...]
+) -> None:
+    begun = numbers(1, **{gone: ["x"], "n": ["a"]}).schema
+    land(table, numbers(1, n=["a"]), key=key, mode=mode, columns=begun)
+    assert ask(file, "SELECT * FROM orders") == [(1, None, "a")]
+
+
+def test_a_column_that_is_not_there_is_never_taken_for_a_text(file: Path, table: DatabaseTable) -> None:
+    land(table, numbers(1, n=["a"]), key=("id",))
+    for name in ("missing", "mis`sing"):
+        with pytest.raises(sqlite3.OperationalError, match="no such column"):
+            ask(file, f"SELECT {quote(name)} FROM orders")
 
 
 def test_a_reload_keeps_what_others_have_built_on_the_table(table: DatabaseTable, file: Path) -> None:

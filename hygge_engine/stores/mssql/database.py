@@ -308,9 +308,11 @@ class MssqlTransaction:
         self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str] | None
     ) -> None:
         """Of two rows with the same key the one that was staged last counts, be it a deleted one, over the table's own;
-        ``told_apart`` is None where the table has none."""
+        ``told_apart`` is None where the table has none. Columns that the stage was made without land as NULL: the
+        source had lost them by then."""
         doing = f"moving {stage} into {table}"
-        names = ", ".join(quote(name) for name in schema.names)
+        staged = self._columns(stage)
+        names = ", ".join(quote(name) for name in schema.names if name.casefold() in staged)
         last = ""
         if key and told_apart is not None:
             same = " AND ".join(_same_key(name, told_apart.get(name)) for name in key)
@@ -323,7 +325,7 @@ class MssqlTransaction:
             same = " AND ".join(_same_bytes(field) for field in schema if field.name in key)
             newer = f"{same} AND n.{quote(ROW_NUMBER)} > s.{quote(ROW_NUMBER)}"
             last = f" WHERE NOT EXISTS (SELECT 1 FROM {self._name(stage)} AS n WHERE {newer})"  # noqa: S608 - quoted
-            if DELETED.casefold() in self._columns(stage):
+            if DELETED.casefold() in staged:
                 last += f" AND s.{quote(DELETED)} = 0"
         self._session.execute(
             f"INSERT INTO {self._name(table)} ({names}) SELECT {names} FROM {self._name(stage)} AS s{last}",  # noqa: S608

@@ -335,15 +335,17 @@ class SqliteTransaction:
 
     def _move(self, stage: str, table: str, schema: pa.Schema, key: Sequence[str]) -> None:
         """A row replaces the one with its key, the last one staged before it included. What is deleted at the end goes
-        last, so that a row may have come before, or come back."""
+        last, so that a row may have come before, or come back. Columns that the stage was made without land as NULL:
+        the source had lost them by then."""
         execute = self._connection.execute
-        names = ", ".join(quote(name) for name in schema.names)
+        staged = {name.casefold() for name, *_ in _columns(self._connection, stage)}
+        names = ", ".join(quote(name) for name in schema.names if name.casefold() in staged)
         keys = ", ".join(quote(name) for name in key)
         rows = f"SELECT {names} FROM {quote(stage)} ORDER BY {quote(ROW_NUMBER)}"  # noqa: S608 - names are quoted
         if key:
             # Not INSERT OR REPLACE: a row that breaks a foreign unique index would remove other rows.
             execute(f"DELETE FROM {quote(table)} WHERE ({keys}) IN (SELECT {keys} FROM {quote(stage)})")  # noqa: S608
-            marked = any(name == DELETED for name, *_ in _columns(self._connection, stage))
+            marked = DELETED.casefold() in staged
             columns, kept = (f"{names}, {quote(DELETED)}", f" WHERE NOT {quote(DELETED)}") if marked else (names, "")
             # Beside MAX, SQLite takes the other columns from the row that has it.
             last = f"SELECT {columns}, MAX({quote(ROW_NUMBER)}) FROM {quote(stage)} GROUP BY {keys}"  # noqa: S608
@@ -376,7 +378,7 @@ type _Column = tuple[str, str, int, int]
 
 def _columns(connection: sqlite3.Connection, table: str) -> list[_Column]:
     """The columns of a table, in order; none where there is no such table."""
-    select = 'SELECT name, type, "notnull", pk FROM pragma_table_info(?)'
+    select = f"SELECT name, type, {quote('notnull')}, pk FROM pragma_table_info(?)"  # noqa: S608 - a constant
     return [(name, type_, required, place) for name, type_, required, place in connection.execute(select, (table,))]
 
 

@@ -8,5 +8,6 @@ BUSY_SECONDS = 30.0
 
 
 def quote(name: str) -> str:
-    """``name`` as a delimited identifier."""
-    return '"' + name.replace('"', '""') + '"'
+    """``name`` as a delimited identifier. Not in double quotes: SQLite takes what is in those, and is no column, for a
+    text, and would store a missing column's name as its value."""
+    return f"`{name.replace('`', '``')}`"
