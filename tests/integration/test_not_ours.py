@@ -30,6 +30,7 @@ from hygge_engine.orchestration.places import place_of
 from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.base import Adoption
 from hygge_engine.stores.landing import lease
+from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 from tests.faults.world import FragileLake, Killed, World
 from tests.integration.onelake_clients import ITEM, WORKSPACE
 from tests.integration.warehouse import DatabaseWarehouse, MssqlWarehouse, Warehouse, Watching
@@ -592,6 +593,51 @@ def test_a_mirror_folder_of_somebody_else_is_refused(
     assert refused.error == "store.not_ours"
     assert "_metadata.json" in refused.message
     assert contents(folder) == before
+
+
+@pytest.mark.parametrize("already", [False, True])
+@pytest.mark.parametrize("run_type", RUN_TYPES)
+@pytest.mark.parametrize("twin", ["things", "Things", "DBO.schema/things", "dbo.schema/Things"])
+def test_a_mirror_folder_that_is_the_same_table_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, twin: str, run_type: RunType, already: bool
+) -> None:
+    world = World(tmp_path, monkeypatch, run_type=run_type)
+    world.source.put(1)
+    if already:
+        assert world.load("first").status == "done"
+        world.source.put(2)
+    folder = tmp_path / world.layout.landing_zone / twin
+    folder.mkdir(parents=True)  # empty: Fabric lists its table all the same
+    refused = world.slice("second")
+    assert (refused.error, refused.transient) == ("store.not_ours", False)
+    assert twin in refused.message
+    assert "table_name" in refused.hint
+    assert list(folder.iterdir()) == []
+    (folder / "_metadata.json").write_text("{}")
+    refused = world.slice("third")
+    assert "_metadata.json" in refused.message
+    assert contents(folder) == {"_metadata.json": b"{}"}
+    with pytest.raises(NotOurs, match=twin):
+        OpenMirroringTable(world.lake, world.settings, world.layout).adopt()
+
+
+def test_a_folder_that_keeps_a_dropped_table_is_told_while_it_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, monkeypatch, run_type="full_drop", tick_between=False)
+    world.source.put(1)
+    assert world.slice("first").status == "done"
+    status = tmp_path / world.layout.status
+    status.parent.mkdir(parents=True)
+    status.write_text(json.dumps({"tables": [{"sourceSchemaName": "dbo", "sourceTableName": "things"}]}))
+    assert "waiting" in world.slice("second").message
+    twin = tmp_path / world.layout.landing_zone / "things"
+    twin.mkdir()
+    refused = world.slice("second")
+    assert (refused.error, "LandingZone/things is" in refused.message) == ("store.not_ours", True)
+    twin.rmdir()
+    status.write_text('{"tables": []}')
+    assert world.slice("third").status == "done"
 
 
 @pytest.mark.parametrize(

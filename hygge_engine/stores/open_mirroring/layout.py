@@ -18,6 +18,10 @@ SEQUENCE_DIGITS = 20
 
 METADATA_FILE = "_metadata.json"
 
+# How the name of a schema's folder ends. A table's folder without one belongs to the default schema.
+SCHEMA_SUFFIX = ".schema"
+DEFAULT_SCHEMA = "dbo"
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -47,7 +51,7 @@ class Layout:
     @property
     def folder(self) -> str:
         """The table's folder: exactly one schema level, with the literal suffix ``.schema``."""
-        return f"{self.landing_zone}/{self.schema_name}.schema/{self.table_name}"
+        return f"{self.landing_zone}/{self.schema_name}{SCHEMA_SUFFIX}/{self.table_name}"
 
     @property
     def metadata(self) -> str:

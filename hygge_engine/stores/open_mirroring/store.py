@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -19,7 +19,9 @@ from hygge_engine.stores.landing.lake_lease import LakeTableLease, staged_file
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 from hygge_engine.stores.open_mirroring.fabric import mirrored_tables
 from hygge_engine.stores.open_mirroring.layout import (
+    DEFAULT_SCHEMA,
     METADATA_FILE,
+    SCHEMA_SUFFIX,
     SEQUENCE_DIGITS,
     Layout,
     metadata_document,
@@ -92,8 +94,9 @@ class OpenMirroringTable(FolderTable):
         return [self._stage_metadata(lease)]
 
     def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
-        """A reload is refused, too, where the folder holds something foreign: Fabric drops the table only when the
-        folder is gone. Raises NotOurs."""
+        """Refused where another folder is the same table to Fabric; a reload, too, where the folder holds something
+        foreign: Fabric drops the table only when the folder is gone. Raises NotOurs."""
+        self._check_is_alone()
         if not state.owns(self.places.folder):
             self._check_unclaimed()
         elif reload:
@@ -102,6 +105,7 @@ class OpenMirroringTable(FolderTable):
 
     def adopt(self) -> Adoption:
         """The numbered files of the table's publisher until now; the next full_drop drops it in Fabric."""
+        self._check_is_alone()
         found = super().adopt()
         if others := [entry for entry in self.lake.list(self.places.folder) if not self._is_fabrics(entry)]:
             strangers = [entry for entry in others if not self.claimed(entry.name)]
@@ -151,6 +155,31 @@ class OpenMirroringTable(FolderTable):
         lease.write_changes(phase="waiting", dropped_at=self.lake.now().isoformat())
         return True
 
+    def _check_is_alone(self) -> None:
+        """Raises NotOurs where another folder of the landing zone, even an empty one, is the same table to Fabric."""
+        twin = next((each for each in self._twins() if each.path != self.places.folder), None)
+        if twin is not None:
+            inside = named(self.lake.list(twin.path)) or "nothing"
+            raise NotOurs(
+                f"{twin.path} is to Fabric the table {self.schema_name}.{self.table_name} as well, and no load of "
+                f"{self.places.entity} has written it; in it: {inside}",
+                hint="Give the store another table_name or schema_name; or, if nobody needs that table, delete this "
+                "folder, empty or not: as long as it is there, Fabric keeps the table.",
+            )
+
+    def _twins(self) -> Iterator[PathInfo]:
+        """The folders that Fabric takes for this table: in a schema of its name, or for one of the default schema
+        directly in the landing zone. Names that differ in case alone are one to its SQL endpoint."""
+        table, schema = self.table_name.casefold(), f"{self.schema_name}{SCHEMA_SUFFIX}".casefold()
+        for entry in self.lake.list(self.layout.landing_zone):
+            if not entry.is_directory:
+                continue
+            if entry.name.casefold() == schema:
+                tables = self.lake.list(entry.path)
+                yield from (each for each in tables if each.is_directory and each.name.casefold() == table)
+            elif self.schema_name.casefold() == DEFAULT_SCHEMA and entry.name.casefold() == table:
+                yield entry
+
     def _check_all_is_ours(self, state: LandingState) -> None:
         """Raises NotOurs for a folder that holds anything but our files and what Fabric makes of them."""
         ours = self._ours(state)
@@ -176,7 +205,8 @@ class OpenMirroringTable(FolderTable):
         """The wait for Fabric to drop the table, None once it has: by its status, else by the time that has passed.
 
         A folder that is there again goes back to be dropped: an attempt that was fenced long ago may still make the
-        folder of the generation before, as the first thing it does, and Fabric would wait for files in it.
+        folder of the generation before, as the first thing it does, and Fabric would wait for files in it. Raises
+        NotOurs where another folder keeps the table.
         """
         opened = lease.open
         if opened is None or not opened.dropped_at:
@@ -191,6 +221,8 @@ class OpenMirroringTable(FolderTable):
         if listed and self._folder() is not None:
             lease.write_changes(phase="dropping")
             return _WAITING
+        if listed:
+            self._check_is_alone()
         if listed and waited > DROP_WAIT_LIMIT_SECONDS:
             raise StoreError(
                 f"Fabric still lists {self.layout.schema_name}.{self.layout.table_name} {waited / 60:.0f} minutes "
