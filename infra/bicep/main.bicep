@@ -304,18 +304,16 @@ var noPublicAddresses = empty(noAddresses)
   : []
 
 // The network and its subnets, as the numbers of their first and last addresses.
-var spans = empty(noAddresses)
-  ? map(
-      map(networks, each => union(each, { read: parseCidr(each.text) })),
-      each => {
-        name: each.name
-        fits: ('${each.read.network}/${each.read.cidr}' == each.text) && (each.read.cidr >= 8) && (each.read.cidr <= each.longest)
-        longest: each.longest
-        low: 16777216 * int(split(each.read.network, '.')[0]) + 65536 * int(split(each.read.network, '.')[1]) + 256 * int(split(each.read.network, '.')[2]) + int(split(each.read.network, '.')[3])
-        high: 16777216 * int(split(each.read.broadcast, '.')[0]) + 65536 * int(split(each.read.broadcast, '.')[1]) + 256 * int(split(each.read.broadcast, '.')[2]) + int(split(each.read.broadcast, '.')[3])
-      }
-    )
-  : []
+var spans = map(
+  map(empty(noAddresses) ? networks : [], each => union(each, { read: parseCidr(each.text) })),
+  each => {
+    name: each.name
+    fits: ('${each.read.network}/${each.read.cidr}' == each.text) && (each.read.cidr >= 8) && (each.read.cidr <= each.longest)
+    longest: each.longest
+    low: 16777216 * int(split(each.read.network, '.')[0]) + 65536 * int(split(each.read.network, '.')[1]) + 256 * int(split(each.read.network, '.')[2]) + int(split(each.read.network, '.')[3])
+    high: 16777216 * int(split(each.read.broadcast, '.')[0]) + 65536 * int(split(each.read.broadcast, '.')[1]) + 256 * int(split(each.read.broadcast, '.')[2]) + int(split(each.read.broadcast, '.')[3])
+  }
+)
 var unfit = filter(spans, each => !each.fits)
 var outside = filter(skip(spans, 1), each => ((each.low < spans[0].low) || (each.high > spans[0].high)))
 var overlapping = filter(skip(spans, 2), each => ((each.low <= spans[1].high) && (each.high >= spans[1].low)))
