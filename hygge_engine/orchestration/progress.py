@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hygge_engine.flow.slices import JOURNAL_STATUS
-from hygge_engine.journal.rows import RunStatus
 from hygge_engine.orchestration.concurrency import ConcurrencyWindow, EntityRunState
 from hygge_engine.orchestration.payloads import EntityAnswer, SliceAnswer
+
+if TYPE_CHECKING:
+    from hygge_engine.journal.rows import RunStatus
 
 
 class Totals:
