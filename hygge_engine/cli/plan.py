@@ -16,12 +16,12 @@ from hygge_engine.cli.output import echo, echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import HomePermissionDenied, HyggeError, SchemaChanged
 from hygge_engine.expectations.rules import rules_of
-from hygge_engine.flow.blocked import has_moved_on
+from hygge_engine.flow.blocked import check_fit, has_moved_on
 from hygge_engine.flow.bounds import cursor_type_of
-from hygge_engine.flow.claims import check_base
+from hygge_engine.flow.claims import author_of, check_base
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.factory import open_home, open_table
-from hygge_engine.flow.ownership import author_of, check_author
+from hygge_engine.flow.ownership import check_author
 from hygge_engine.flow.planner import BACK_HINT, EXPIRED_HINT, look_at_place, spelling_of
 from hygge_engine.flow.reach import Reach, look
 from hygge_engine.homes.base import ChecksAccess, Home, SourceSchema
@@ -160,6 +160,9 @@ def _plan_entity(
     try:
         if state is not None and polish is not None:
             _add_destination(line, destination, state, polish, entity)
+            opened = state.open
+            if opened is not None and run_type == "incremental" and not (opened.mode == "reload" and opened.has_landed):
+                check_fit(project, entity, destination, state, polish)
     except HyggeError as error:
         line.errors.append(f"the destination: {error}")
     return line, state

@@ -7,15 +7,16 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from hygge_engine.errors import ChangesExpired, HyggeError, LandingBroken, SchemaChanged
+from hygge_engine.errors import ChangesExpired, HyggeError, LandingBroken, SourceChanged
 from hygge_engine.expectations.rules import rules_of
-from hygge_engine.flow.drift import RELOAD_HINT, compare
+from hygge_engine.flow.claims import author_of
+from hygge_engine.flow.continuing import landed_table, must_begin_again
 from hygge_engine.flow.factory import open_home, open_table
-from hygge_engine.flow.planner import EXPIRED_HINT, landed_table, look_at_place, window_of
+from hygge_engine.flow.planner import EXPIRED_HINT, keys_of, look_at_place, window_of
 from hygge_engine.flow.reach import forgotten
 from hygge_engine.homes.base import Home, ReadWindow
 from hygge_engine.polish.plan import polish_of
-from hygge_engine.polish.polish import LoadStamp
+from hygge_engine.polish.polish import LoadStamp, Polish
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.folder_table import FolderTable
 from hygge_engine.stores.landing.process import has_ended
@@ -48,23 +49,41 @@ def try_to_go_on(project: Project, entity: Entity, state: LandingState) -> None:
     opened = state.open
     if opened is None:
         return
-    _check_intent(open_table(project, entity), opened)
+    destination = open_table(project, entity)
+    _check_intent(destination, opened)
     if opened.mode == "reload" and opened.phase != "staging":
         return  # it has been read to its end
     with open_home(project, entity) as home:
         if _begins_anew(home, entity, state, opened):
             return
         polish = polish_of(home.describe(), entity.polish)
-        columns = {column.name: str(column.type) for column in polish.table.columns}
-        drift = compare(state, columns, entity.schema_changes, polish.treatments)
-        if drift.refused and state.has_history and opened.mode != "reload":
-            raise SchemaChanged(drift.message, hint=RELOAD_HINT)
+        if not check_fit(project, entity, destination, state, polish):
+            return
         names = [column.name for column in landed_table(polish, state).columns]
         stamp = LoadStamp(opened.load_id, datetime.fromisoformat(opened.started))
         with closing(home.read(window_of(opened, state, polish), opened.position)) as batches:
             batch = next(batches, None)
             if batch is not None:
                 polish.apply(batch.rows, stamp).select(names)
+
+
+def check_fit(
+    project: Project, entity: Entity, destination: Destination[Any], state: LandingState, polish: Polish
+) -> bool:
+    """Whether the open load of a table would continue with the source and the settings as they are, by what the next
+    load checks first; False where it would begin again. Reads no row. Raises the HyggeError that the next load would
+    fail with."""
+    opened = state.open
+    if opened is None:
+        return True
+    keys = keys_of(destination, entity, polish, opened.mode)
+    rules_of(entity.expectations, polish, keys)
+    try:
+        return not must_begin_again(entity, polish, keys, author_of(project, entity), state)
+    except SourceChanged:
+        if opened.mode != "reload" and not (destination.merges and state.key_columns):
+            raise
+        return False  # rows that are read again replace themselves
 
 
 def try_to_reload(project: Project, entity: Entity, state: LandingState) -> None:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from hygge_engine.errors import HyggeError, NotOurs
+from hygge_engine.project.models.settings import Surroundings
 from hygge_engine.stores.base import Claim, Destination
-from hygge_engine.stores.landing.state import LandingState
+from hygge_engine.stores.landing.state import Author, LandingState
+
+if TYPE_CHECKING:
+    from hygge_engine.project import Entity, Project
+
+
+def author_of(project: Project, entity: Entity) -> Author:
+    """Whom a load that begins now writes into the landing state."""
+    began = datetime.now(UTC).isoformat("T", "seconds")
+    return Author(project.name, entity.home.origin(Surroundings(project.directory, project.connections)), began)
 
 
 def naming_owner(error: NotOurs, destination: Destination[Any]) -> NotOurs:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hygge_engine.errors import LandingBusy, LandingFenced, NotOurs
 from hygge_engine.flow.blocked import is_at_work
-from hygge_engine.flow.claims import claimed, landed
-from hygge_engine.project.models.settings import Surroundings
+from hygge_engine.flow.claims import author_of, claimed, landed
 from hygge_engine.stores.base import Adoption, Claim, Destination
 from hygge_engine.stores.landing.lease import StateStore
 from hygge_engine.stores.landing.state import Author, LandingState
@@ -21,12 +20,6 @@ _ANOTHERS_HINT = (
     "Let the store land elsewhere: another path, database or mirrored database. Or, if this project was renamed, or is "
     "to have the table from now on: `hygge adopt {}` says what that would mean, and asks."
 )
-
-
-def author_of(project: Project, entity: Entity) -> Author:
-    """Whom a load that begins now writes into the landing state."""
-    began = datetime.now(UTC).isoformat("T", "seconds")
-    return Author(project.name, entity.home.origin(Surroundings(project.directory, project.connections)), began)
 
 
 def check_author(state: LandingState, author: Author, entity: Entity) -> str:

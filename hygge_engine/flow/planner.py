@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,11 +18,11 @@ from hygge_engine.errors import (
     LandingBroken,
     NotOurs,
     SchemaChanged,
-    SourceChanged,
 )
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.bounds import window_bounds
 from hygge_engine.flow.claims import check_base, naming_owner
+from hygge_engine.flow.continuing import check_key, landed_table, must_begin_again, polish_digest, reading_order
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.reach import forgotten, lowered, not_tracked, reach_of
 from hygge_engine.flow.slices import SliceTask
@@ -42,10 +41,6 @@ from hygge_engine.watermark import Watermark
 if TYPE_CHECKING:
     from hygge_engine.project import Entity
 
-
-POLISH_CHANGED = "polish changed while a load was under way, and the rest of its rows would land differently"
-POLISH_HINT = f"Restore it until that load has ended. {RELOAD_HINT}"
-_DIGEST_BYTES = 8
 
 EXPIRED_HINT = "Reload the table with run_type full_drop, or set watermark.on_expired to reload."
 BACK_HINT = "Reload the table with run_type full_drop, or set watermark.on_backwards to reload or ignore."
@@ -139,7 +134,7 @@ class LoadPlanner:
             spelling_of(source, [self._entity.watermark.primary_key], "watermark")
         if mode != "reload":
             _check_is_not_handed_over(self._destination, self._lease.state)
-            self._check_key(keys)
+            check_key(self._lease.state, keys)
         opened = self._window(mode, merges=self._destination.merges and bool(keys))
         if opened is None:
             return None
@@ -152,7 +147,7 @@ class LoadPlanner:
         opened = replace(
             opened,
             message=self.message,
-            order=_reading_order(source),
+            order=reading_order(source, opened.upper.column if opened.upper else ""),
             told_apart=_told_apart(polish.table, keys),
             polish=polish_digest(self._entity),
         )
@@ -166,45 +161,21 @@ class LoadPlanner:
         policies and expectations. Returns True where it must be discarded, so that the next one begins with the source
         as it is now.
 
-        Raises SchemaChanged where rows of it have landed that the rest would not fit, SourceChanged where reading
-        cannot continue from where it stopped, and what `begin` raises.
+        Raises what `continuing.must_begin_again` and `begin` raise.
         """
         if opened.mode == "reload" and opened.has_landed:
             return False  # nothing is left to read
         if not opened.has_landed and self._is_bounded_anew(opened):
             return True
-        source, polish, state = self.describe(), self.polish(), self._lease.state
+        polish, state = self.polish(), self._lease.state
         keys = self._keys(polish, opened.mode)
         rules_of(self._entity.expectations, polish, keys)
         if opened.adopted and opened.mode != "reload":
             self._destination.check_history(self._lease)
             look_at_place(self._destination, state, polish, state.columns, opened.mode)
-        columns = {column.name: str(column.type) for column in polish.table.columns}
-        drift = compare(state, columns, self._entity.schema_changes, polish.treatments)
-        repolished = opened.polish not in ("", polish_digest(self._entity))
-        is_other_order = opened.position is not None and opened.order not in ((), _reading_order(source))
-        is_other = is_other_order or keys != state.key_columns
-        if not opened.has_landed or not state.has_history:
-            treatments = {name: text for name, text in polish.treatments.items() if name in state.columns}
-            return is_other or repolished or drift.columns != state.columns or treatments != state.treatments
-        if not (drift.refused or drift.rebuilds or is_other or repolished):
-            return False
-        if not drift.rebuilds and (state.treatments or not polish.is_plain):
-            self.landed()  # says that polish has changed, where it has
-        if keys != state.key_columns:
-            self._check_key(keys)
-        if drift.refused or (drift.rebuilds and self._task.is_backfill):
-            raise SchemaChanged(drift.message, hint=RELOAD_HINT)
-        if repolished and not drift.rebuilds:
-            raise SchemaChanged(POLISH_CHANGED, hint=POLISH_HINT)
-        if not drift.rebuilds:
-            order = ", ".join(_reading_order(source))
-            raise SourceChanged(
-                f"{source.name} was read by ({', '.join(opened.order)}) and has the key ({order}) now, so that reading "
-                "cannot continue from where it stopped.",
-                hint=RELOAD_HINT,
-            )
-        return True
+        return must_begin_again(
+            self._entity, polish, keys, self._lease.author, state, is_backfill=self._task.is_backfill
+        )
 
     def _is_bounded_anew(self, opened: OpenLoad) -> bool:
         """Whether an increment that has landed nothing would have another upper bound now: its own may name a row that
@@ -399,36 +370,32 @@ class LoadPlanner:
         """The committed watermark. Raises CursorUnusable where it belongs to another cursor."""
         mark = self._lease.state.watermark
         if mark is not None:
-            mark.check_cursor(Watermark(cursor, high.type))
+            mark.check_cursor(Watermark(cursor, high.type, order=high.order))
         return mark
 
     def _keys(self, polish: Polish, mode: Mode) -> tuple[str, ...]:
-        """The key columns that the destination merges by, as they land: the configured ones, else the source's own."""
-        source, keys = polish.source, polish.key(self._destination.key_columns)
-        if self._tracks_changes and polish.inputs_of(keys) != set(source.key):
-            raise ConfigurationError(
-                f"Change Tracking reports deletes of {source.name} by the primary key "
-                f"({', '.join(source.key) or 'it has none'}), but the store's key is ({', '.join(keys)})",
-                hint="Remove key_columns from the store, or change_tracking from the watermark.",
-            )
-        if self._destination.merges or self._destination.needs_key:
-            polish.check_identity(keys)
-        if not keys and mode != "reload" and self._destination.needs_key:
-            raise ConfigurationError(
-                f"{source.name} has no unique key, so changed rows cannot be merged into the table",
-                hint="Set key_columns on the store, or use run_type full_drop, which replaces what has landed.",
-            )
-        return keys
+        return keys_of(self._destination, self._entity, polish, mode)
 
-    def _check_key(self, keys: tuple[str, ...]) -> None:
-        """Raise SchemaChanged before the first row is read where the destination could not take it."""
-        state = self._lease.state
-        if state.has_history and state.key_columns != keys:
-            raise SchemaChanged(
-                f"the key changed from ({', '.join(state.key_columns)}) to ({', '.join(keys)}); "
-                "a landed table's key cannot change.",
-                hint=RELOAD_HINT,
-            )
+
+def keys_of(destination: Destination[Any], entity: Entity, polish: Polish, mode: Mode) -> tuple[str, ...]:
+    """The key columns that a destination merges by, as they land: the configured ones, else the source's own. Raises
+    ConfigurationError where it needs others."""
+    source, keys = polish.source, polish.key(destination.key_columns)
+    tracks = entity.watermark is not None and entity.watermark.change_tracking
+    if tracks and polish.inputs_of(keys) != set(source.key):
+        raise ConfigurationError(
+            f"Change Tracking reports deletes of {source.name} by the primary key "
+            f"({', '.join(source.key) or 'it has none'}), but the store's key is ({', '.join(keys)})",
+            hint="Remove key_columns from the store, or change_tracking from the watermark.",
+        )
+    if destination.merges or destination.needs_key:
+        polish.check_identity(keys)
+    if not keys and mode != "reload" and destination.needs_key:
+        raise ConfigurationError(
+            f"{source.name} has no unique key, so changed rows cannot be merged into the table",
+            hint="Set key_columns on the store, or use run_type full_drop, which replaces what has landed.",
+        )
+    return keys
 
 
 def look_at_place(
@@ -455,14 +422,6 @@ def _check_is_not_handed_over(destination: Destination[Any], state: LandingState
         )
 
 
-def _reading_order(source: SourceSchema) -> tuple[str, ...]:
-    """What a position in the source is one of: its key columns and their types; empty where it is something else."""
-    if source.resumes_without_key:
-        return ()
-    types = {column.name: column.source_type for column in source.columns}
-    return tuple(f"{name} {types[name]}" for name in source.key)
-
-
 def _told_apart(table: SourceSchema, keys: Collection[str]) -> dict[str, str]:
     """The key's columns of text in which the source distinguishes more than case and blanks: see `OpenLoad`."""
     return {
@@ -470,23 +429,6 @@ def _told_apart(table: SourceSchema, keys: Collection[str]) -> dict[str, str]:
         for column in table.columns
         if column.name in keys and pa.types.is_string(column.type) and column.folding in ("", "blanks")
     }
-
-
-def landed_table(polish: Polish, state: LandingState) -> SourceSchema:
-    """The polished source with the columns of a state's open load: see `LoadPlanner.landed`."""
-    table, columns = polish.table, state.columns
-    names = {column.name for column in table.columns}
-    needed = state.key_columns if polish.is_plain else tuple(columns)
-    landed = {name: text for name, text in polish.treatments.items() if name in columns}
-    if not names.issuperset(needed) or state.treatments != landed:
-        raise SchemaChanged(POLISH_CHANGED, hint=POLISH_HINT)
-    return replace(table, columns=tuple(column for column in table.columns if column.name in columns))
-
-
-def polish_digest(entity: Entity) -> str:
-    """What identifies the polish of an entity: all of its settings."""
-    settings = entity.polish.model_dump_json() if entity.polish is not None else ""
-    return hashlib.blake2b(settings.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def window_of(opened: OpenLoad, state: LandingState, polish: Polish) -> ReadWindow:

@@ -44,7 +44,7 @@ def look(home: Home, entity: Entity, state: LandingState | None) -> Reach | None
         return reach_of(home, high, settings, None)
     mark, opened = state.watermark, state.open
     if mark is not None:
-        mark.check_cursor(Watermark(settings.cursor, high.type))
+        mark.check_cursor(Watermark(settings.cursor, high.type, order=high.order))
     reach = reach_of(home, high, settings, mark)
     if not settings.change_tracking or (opened is not None and opened.mode == "reload"):
         return reach
@@ -81,7 +81,7 @@ def reach_of(home: Home, high: HighWater, settings: WatermarkSettings, mark: Wat
     cursor = settings.cursor
     allowed = _allowed(high, settings)
     found = high if allowed is None else allowed
-    upper = Watermark(cursor, high.type, found.value, found.ties, found.boundary, high.since)
+    upper = Watermark(cursor, high.type, found.value, found.ties, found.boundary, high.since, high.order)
     ahead = ""
     if allowed is not None:
         ahead = (

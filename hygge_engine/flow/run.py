@@ -19,6 +19,7 @@ from hygge_engine.errors import (
     SourceChanged,
     StoreError,
 )
+from hygge_engine.flow.claims import author_of
 from hygge_engine.flow.ending import (
     checked_result,
     ended_result,
@@ -31,7 +32,7 @@ from hygge_engine.flow.ending import (
 )
 from hygge_engine.flow.factory import journal_of, open_home, open_table
 from hygge_engine.flow.gate import ExpectationGate
-from hygge_engine.flow.ownership import author_of, check_author
+from hygge_engine.flow.ownership import check_author
 from hygge_engine.flow.planner import LoadPlanner
 from hygge_engine.flow.reading import Cut, WindowReader
 from hygge_engine.flow.slices import SliceObserver, SliceResult, SliceTask

@@ -26,7 +26,8 @@ Folding = Literal["", "blanks", "case", "turkic"]
 class Column:
     """One column as the destination will hold it. ``loss`` says what is lost, empty where nothing is;
     ``keeps_apart`` whether values that differ still stay different (None: only where nothing is lost),
-    ``folding`` which of its texts are one to the source."""
+    ``folding`` which of its texts are one to the source, ``order`` by what it orders them (a collation), empty for what
+    is no text, or where it is unknown."""
 
     name: str
     type: pa.DataType
@@ -35,6 +36,7 @@ class Column:
     loss: str = ""
     keeps_apart: bool | None = None
     folding: Folding = ""
+    order: str = ""
 
     @property
     def blurs(self) -> bool:
@@ -107,7 +109,7 @@ class HighWater:
     rows whose cursor is NULL: an incremental read never sees them. ``oldest`` is the oldest value after which all
     changes are still known; None where that is any. ``since`` distinguishes one stretch of kept changes from a later
     one, after a time in which none were kept; empty where the home does not know. ``boundary`` names what is at exactly
-    that value, where the home knows it without reading rows.
+    that value, where the home knows it without reading rows. ``order`` is that of a cursor of texts (`Column.order`).
 
     Of a cursor of times, ``clock`` is the source's own time, as one of its values; None where it has none. Where rows
     lie after it, ``later`` counts them, and ``present`` is the upper bound without them.
@@ -123,6 +125,7 @@ class HighWater:
     clock: str | None = None
     later: int = 0
     present: HighWater | None = None
+    order: str = ""
 
 
 @dataclass(frozen=True)

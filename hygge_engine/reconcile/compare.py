@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 
 from hygge_engine.errors import HyggeError, NotReadable
+from hygge_engine.flow.claims import author_of
 from hygge_engine.flow.factory import open_home, open_table
-from hygge_engine.flow.ownership import author_of, check_author
+from hygge_engine.flow.ownership import check_author
 from hygge_engine.homes.base import Home, ReadWindow
 from hygge_engine.memory import give_memory_back
 from hygge_engine.polish.plan import polish_of

@@ -34,7 +34,7 @@ class Watermark:
 
     ``value`` is in its home's own exact text form, None where the source was empty. ``ties`` counts the rows that had
     exactly ``value`` when the bound was fixed; ``boundary`` holds those that landed.
-    ``since`` is what the home says of Change Tracking (`HighWater`).
+    ``since`` is what the home says of Change Tracking, ``order`` what it says of the order of texts (`HighWater`).
     """
 
     column: str
@@ -43,6 +43,7 @@ class Watermark:
     ties: int = 0
     boundary: Boundary | None = None
     since: str = ""
+    order: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping, as the landing state keeps it."""
@@ -67,12 +68,19 @@ class Watermark:
         return self.boundary is not None and self.boundary.complete
 
     def check_cursor(self, other: Watermark) -> None:
-        """Raise CursorUnusable where ``other``, of the configuration, belongs to another cursor."""
+        """Raise CursorUnusable where ``other``, of the configuration, belongs to another cursor, or to one that its
+        source orders otherwise now."""
         if (self.column, self.type) != (other.column, other.type):
             raise CursorUnusable(
                 f"the table was loaded by {self.column} ({self.type}) so far, "
                 f"the configuration now says {other.column} ({other.type})",
                 hint="Restore the watermark, or replace what has landed: run_type full_drop.",
+            )
+        if self.order and other.order and self.order != other.order:
+            raise CursorUnusable(
+                f"the table was loaded by {self.column} in the order of {self.order} so far, and its source has the "
+                f"order of {other.order} now, in which other values lie after {self.value}",
+                hint="Restore the column's type and collation, or replace what has landed: run_type full_drop.",
             )
 
     def check_lag(self) -> None:

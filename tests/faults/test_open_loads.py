@@ -11,12 +11,15 @@ from typing import Any, cast
 import pyarrow as pa
 import pytest
 
-from hygge_engine.errors import HomeUnavailable
+from hygge_engine.errors import HomeUnavailable, HyggeError
+from hygge_engine.flow import blocked
+from hygge_engine.flow.blocked import try_to_go_on
 from hygge_engine.homes.base import Batch, Column, Position, ReadWindow, SourceSchema
 from hygge_engine.project.models.expectations import ExpectationsSettings
 from hygge_engine.project.models.polish import PolishSettings
 from hygge_engine.project.models.project import SchemaChangesSettings, WatermarkSettings
-from hygge_engine.project.models.settings import RunType
+from hygge_engine.project.models.settings import HomeSettings, RunType
+from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 from tests.faults.source import SourceHome
 from tests.faults.world import Source, Watching
 from tests.support.blocked_world import BlockedWorld, finish, open_slice
@@ -50,6 +53,56 @@ class Shaped(SourceHome):
             yield replace(batch, rows=pa.RecordBatch.from_arrays(arrays, schema=self.describe().schema))
 
 
+class Backwards(SourceHome):
+    """The source once it orders its key the other way round, as after a change of the key's collation."""
+
+    order = "backwards"
+
+    def describe(self) -> SourceSchema:
+        known = super().describe()
+        key, *others = known.columns
+        return replace(known, columns=(replace(key, order=self.order), *others))
+
+    def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
+        for batch in reversed(list(super().read(window))):
+            turned = batch.rows.take(pa.array(range(batch.rows.num_rows - 1, -1, -1)))
+            ids = turned.column("id").to_pylist()
+            left = [number for number, id_ in enumerate(ids) if after is None or (id_ or 0) < int(after[-1])]
+            if left:
+                yield Batch(turned.take(pa.array(left)), [str(ids[left[-1]])])
+
+
+class Forwards(SourceHome):
+    """The source before that."""
+
+    def describe(self) -> SourceSchema:
+        known = super().describe()
+        key, *others = known.columns
+        return replace(known, columns=(replace(key, order="forwards"), *others))
+
+
+class Led(SourceHome):
+    """A synonym, and what it stands for."""
+
+    def __init__(self, source: Source, base: str) -> None:
+        super().__init__(source)
+        self._base = base
+
+    def describe(self) -> SourceSchema:
+        return replace(super().describe(), stands_for=self._base)
+
+
+def foretold(world: BlockedWorld, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What `hygge doctor` says that the next load would fail at; empty where it would go on."""
+    monkeypatch.setattr(blocked, "open_home", lambda project, entity: world.home)
+    monkeypatch.setattr(blocked, "open_table", lambda *_: OpenMirroringTable(world.lake, world.settings, world.layout))
+    try:
+        try_to_go_on(world.project, world.entity, world.state())
+    except HyggeError as error:
+        return error.message
+    return ""
+
+
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "a type": ({"modified": pa.int32()}, {}, "modified was int64, is int32"),
     "a new column that is not wanted": ({"note": pa.string()}, {"added": "fail"}, "new columns: note"),
@@ -72,11 +125,15 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_nothing_lands_that_would_not_have_begun(world: BlockedWorld, change: str) -> None:
+def test_nothing_lands_that_would_not_have_begun(
+    world: BlockedWorld, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     columns, policy, words = CHANGES[change]
+    assert foretold(world, monkeypatch) == ""
     world.entity = replace(world.entity, schema_changes=SchemaChangesSettings.model_validate(policy))
     world.home = Shaped(world.source, **columns)
     landed = world.ids()
+    assert words in foretold(world, monkeypatch)
     for load in ("next", "another"):
         result = finish(world, load, "incremental")
         assert (result.status, result.error) == ("failed", "store.schema_changed")
@@ -85,6 +142,41 @@ def test_nothing_lands_that_would_not_have_begun(world: BlockedWorld, change: st
     assert world.slice("open", 3).error == "store.schema_changed"  # its own later slices neither
     world.home = SourceHome(world.source)
     assert finish(world, "last", "incremental").status == "done"
+    world.check()
+
+
+@pytest.mark.parametrize("run_type", ["incremental", "full_drop"])
+def test_a_position_is_none_in_another_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_type: RunType
+) -> None:
+    world = BlockedWorld(tmp_path, monkeypatch, slice_minutes=0, run_type=run_type)
+    world.source.put(*range(7))
+    world.home = Forwards(world.source)
+    open_slice(world)
+    world.home = Backwards(world.source)
+    assert foretold(world, monkeypatch) == ""
+    assert world.load("open").status == "done"
+    world.check()
+
+
+@pytest.mark.parametrize("moved", ["what a synonym stands for", "the setting"])
+def test_no_load_reads_two_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: str) -> None:
+    world = BlockedWorld(tmp_path, monkeypatch, slice_minutes=0)
+    monkeypatch.setattr(HomeSettings, "origin", lambda *_: "dbo.first")
+    world.source.put(*range(7))
+    world.home = Led(world.source, "dbo.first")
+    open_slice(world)
+    landed = world.ids()
+    if moved == "the setting":
+        monkeypatch.setattr(HomeSettings, "origin", lambda *_: "dbo.second")
+    else:
+        world.home = Led(world.source, "dbo.second")
+    words = "its rows came from dbo.first so far, and come from dbo.second now, while a load was under way"
+    assert words in foretold(world, monkeypatch)
+    for load in ("open", "next"):
+        result = finish(world, load, "incremental")
+        assert (result.error, words in result.message, world.ids()) == ("store.landing_broken", True, landed)
+    assert finish(world, "reload", "full_drop").status == "done"
     world.check()
 
 
@@ -148,7 +240,9 @@ def test_no_load_lands_by_two_kinds_of_polish(
     open_slice(world)
     world.entity = new
     landed = world.ids()
-    assert finish(world, "next", "incremental").error == "store.schema_changed"
+    message = foretold(world, monkeypatch)
+    result = finish(world, "next", "incremental")
+    assert (result.error, message in result.message, bool(message)) == ("store.schema_changed", True, True)
     assert world.ids() == landed
     world.entity = old
     assert finish(world, "last", "incremental").status == "done"

@@ -153,6 +153,29 @@ def test_a_synonym_that_leads_elsewhere_is_told_of(moving: Moving) -> None:
     assert words in moving.load()["message"]
 
 
+@pytest.mark.parametrize("declared", ["varchar(10) COLLATE Latin1_General_BIN2", "nvarchar(10)"])
+def test_a_watermark_of_texts_is_none_in_another_order(moving: Moving, declared: str) -> None:
+    """In the order of before, B lies between a and c; in that of bytes, before both."""
+    moving.create("varchar(10) COLLATE Latin1_General_CI_AS")
+    moving.put((1, "'a'"), (2, "'c'"))
+    moving.load()
+    moving.sql(f"ALTER TABLE dbo.moving ALTER COLUMN at {declared} NOT NULL")
+    moving.put((3, "'D'"))
+    for _ in range(2):
+        error = moving.fail()
+        assert (error["error"], "in the order of Latin1_General_CI_AS so far" in error["message"]) == (
+            "home.cursor_unusable",
+            True,
+        )
+    code, told = moving.run("plan")
+    assert (code, "in the order of Latin1_General_CI_AS so far" in told) == (1, True)
+    moving.load("--run-type", "full_drop")
+    assert moving.landed() == [1, 2, 3]
+    moving.put((4, "'f'"))
+    moving.load()
+    assert moving.landed() == [1, 2, 3, 4]
+
+
 def test_who_wants_it_ignored_is_told_each_time(moving: Moving) -> None:
     moving.create("int", on_backwards="ignore")
     moving.put((1, "3"), (2, "5"))

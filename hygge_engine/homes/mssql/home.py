@@ -126,6 +126,7 @@ class MssqlHome:
                 loss(column, keeps_offset=keeps_offset),
                 keeps_apart(column),
                 column.folding,
+                column.order,
             )
             for column in source.columns
         ]
@@ -162,7 +163,7 @@ class MssqlHome:
         self._bounded = self._session
         clock = self._clock(column) if kind == "datetime" and value is not None else None
         if clock is None or value is None or order_of(value, kind) <= order_of(clock, kind):
-            return HighWater(value, kind, ties, nulls, clock=clock)
+            return HighWater(value, kind, ties, nulls, clock=clock, order=column.order)
         placeholder, bound = parameter(column, clock)
         later = self._count(f"{quote(column.name)} > {placeholder}", bound)
         newest, ties_then = self._largest(column, clock)

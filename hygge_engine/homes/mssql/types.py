@@ -128,6 +128,14 @@ class SourceColumn:
         return "turkic" if name.startswith(_TURKIC) else "case"
 
     @property
+    def order(self) -> str:
+        """By what the server orders the column's texts: the collation, by rules of its own for texts in Unicode. Empty
+        for what is no text, and where it is unknown."""
+        if self.base_type not in _CHARACTERS or not self.collation:
+            return ""
+        return f"{'Unicode ' if self.base_type.startswith('n') else ''}{self.collation}"
+
+    @property
     def fetch_bytes(self) -> int:
         """Upper bound of what one value takes in the driver's buffers, which hold text as UTF-16; 0 if unbounded."""
         if self.is_unbounded:

@@ -118,11 +118,11 @@ class OpenLoad:
     project that has been handed the table since; an ``unbounded`` load reads rows beyond ``upper`` as well. ``seen`` is
     the largest value of the cursor, up to ``upper``, among the rows read so far (see `LargestRead`). ``rows``,
     ``bytes`` and ``files`` are totals over all slices. ``message`` is what the journal should say of its beginning.
-    ``order`` are the source's key columns with their types, in which ``position`` means something; empty where it means
-    something else, or in documents of earlier versions. ``told_apart`` are the key's columns of text in which the
-    source distinguishes "a" and "A", each with what it still treats as equal (`Folding`). ``polish`` identifies the
-    polish that it was begun with. ``before`` is what the state said when the load began, which holds again if it is
-    discarded before anything of it has landed.
+    ``order`` are the source's key columns, and a cursor of texts, with their types and orders, in which ``position``
+    and the window mean something; empty where they mean something else, or in documents of earlier versions.
+    ``told_apart`` are the key's columns of text in which the source distinguishes "a" and "A", each with what it still
+    treats as equal (`Folding`). ``polish`` identifies the polish that it was begun with. ``before`` is what the state
+    said when the load began, which holds again if it is discarded before anything of it has landed.
     """
 
     load_id: str
