@@ -67,7 +67,7 @@ class PausesInLines(ABC):
     def __init__(self) -> None:
         self._said: dict[str, str] = {}
 
-    def slice_answered(self, flow: str, entity: str, result: SliceResult) -> None:
+    def slice_ended(self, flow: str, entity: str, result: SliceResult) -> None:
         self._explain(f"{flow}.{entity}", result.message if is_pause(result) else "")
 
     def journal_unsettled(self, message: str, error: str) -> None:

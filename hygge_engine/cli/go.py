@@ -79,7 +79,7 @@ def run(
             project,
             request,
             display,
-            display.slice_answered,
+            display.slice_ended,
             display.journal_unsettled,
             unreachable={entity.id: error for entity in selected if (error := reachable.source(entity))},
         )

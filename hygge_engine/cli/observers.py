@@ -35,7 +35,7 @@ JSON_INTERVAL_SECONDS = 0.5
 class Display(Observer, Protocol):
     """An observer that lives as long as the load, and receives every slice."""
 
-    def slice_answered(self, flow: str, entity: str, result: SliceResult) -> None:
+    def slice_ended(self, flow: str, entity: str, result: SliceResult) -> None:
         """A slice has ended; the entity may run again."""
         ...
 
@@ -136,7 +136,7 @@ class JsonDisplay(_Written):
         figures = {"rows": 0, "bytes": 0} | {key: value for key, value in result.items() if key != "columns"}
         write_event("settled", **figures | {"flow": flow, "entity": entity})
 
-    def slice_answered(self, flow: str, entity: str, result: SliceResult) -> None:
+    def slice_ended(self, flow: str, entity: str, result: SliceResult) -> None:
         if is_pause(result):
             write_event("waiting", flow=flow, entity=entity, message=result.message, error=result.error)
 

@@ -40,7 +40,7 @@ class SliceWatch(SliceObserver, Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
 
-    def answered(self, result: SliceResult) -> None:
+    def record_result(self, result: SliceResult) -> None:
         """The slice has ended so. Never raises."""
         ...
 
@@ -108,9 +108,9 @@ class Activities:
                 return wait_for_turn(input_.get("waits", 0))
             telemetry, attempt = self._telemetry(), int(input_.get("attempt", 1))
             with telemetry.step(SPAN_SETTLE, load_id, attempt):
-                answer = _guarded(input_, self._settle)
+                result = _guarded(input_, self._settle)
             telemetry.flush()
-            return answer
+            return result
 
     def _plan(self, input_: dict[str, Any]) -> Plan:
         from hygge_engine.project.selection import select
@@ -159,7 +159,7 @@ class Activities:
         with self._watch(project, entity, task) as watch:
             result = _as_failure(task.attempt, lambda: run_slice(project, entity, task, watch))
             if not (task.closing and result.status == "cancelled"):
-                watch.answered(result)  # an entity that has released its table ends as it would have before
+                watch.record_result(result)  # an entity that has released its table ends as it would have before
             return result
 
 
@@ -170,8 +170,8 @@ def _guarded(input_: dict[str, Any], work: Callable[[dict[str, Any]], Mapping[st
     result = _as_failure(attempt, lambda: work(input_))
     if not isinstance(result, SliceResult):
         return {key: recordable_in(value) for key, value in result.items()}
-    answer = compact(result)
-    return {**answer, "transient": attempt == 1} if answer["error"] == UNEXPECTED else answer
+    payload = compact(result)
+    return {**payload, "transient": attempt == 1} if payload["error"] == UNEXPECTED else payload
 
 
 def _as_failure[T](attempt: int, work: Callable[[], T]) -> T | SliceResult:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from hygge_engine.orchestration.payloads import PlannedEntity, SliceAnswer
+from hygge_engine.orchestration.payloads import PlannedEntity, SlicePayload
 
 # The fields of an entity run that are timestamps.
 _TIMES = ("failing_since", "waiting_since")
@@ -48,10 +48,10 @@ class EntityRunState:
     waiting_since: datetime | None = None
     beginnings: int = 0
     started: str = ""
-    last: SliceAnswer = field(default_factory=lambda: SliceAnswer())
+    last: SlicePayload = field(default_factory=lambda: SlicePayload())
     connections: int = 1
     busy: int = 0
-    ending: SliceAnswer | None = None
+    ending: SlicePayload | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""

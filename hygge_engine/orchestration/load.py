@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from hygge_engine.orchestration.concurrency import EntityRunState
 from hygge_engine.orchestration.context import Context, Task, Timer
-from hygge_engine.orchestration.payloads import EntityAnswer, SettleTask, SliceAnswer, Summary
+from hygge_engine.orchestration.payloads import EntityPayload, SettleTask, SlicePayload, Summary
 from hygge_engine.orchestration.progress import LoadProgress
 from hygge_engine.orchestration.stop_signals import CancelSignal, HasteSignal
 from hygge_engine.orchestration.summary import summarize
@@ -67,7 +67,7 @@ _LEFT = " It waited for something that did not respond, and was abandoned."
 Steps = Generator[Task, Any, Summary | None]
 
 # Called with each entity that will not run again. For display only: it must change nothing.
-OnEnded = Callable[[EntityAnswer], None]
+OnEnded = Callable[[EntityPayload], None]
 
 
 def load(context: Context) -> Steps:
@@ -108,7 +108,7 @@ def load_steps(
     totals = progress.totals
     context.set_custom_status(totals.status("settling"))
     summary = summarize(load_id, request, progress, finished=context.current_utc_datetime)
-    to_settle: SettleTask = {"summary": summary, "request": request, "results": progress.answers}
+    to_settle: SettleTask = {"summary": summary, "request": request, "results": progress.results}
     summary["journal"] = yield from _ask(context, "settle_load", to_settle, SETTLE_ATTEMPTS)
     context.set_custom_status(totals.status("settled"))
     return summary
@@ -155,8 +155,8 @@ def _run_entities(
         if winner in running:
             entity_run = running.pop(winner)
             slots.stop(entity_run)
-            answer = cast("SliceAnswer | None", (yield from _read(winner)))
-            _go_on(entity_run, answer, now, progress)
+            result = cast("SlicePayload | None", (yield from _read(winner)))
+            _go_on(entity_run, result, now, progress)
         elif winner is alarm.timer:
             slots.wake(max(now, alarm.ring()))
         elif cancel.take(winner):
@@ -208,16 +208,16 @@ def _leave(progress: LoadProgress, running: Iterable[EntityRunState], now: datet
         progress.end(entity_run, with_lost_table(ending_unreleased(entity_run, _stopped(entity_run))), now)
 
 
-def _go_on(entity_run: EntityRunState, answer: SliceAnswer | None, now: datetime, progress: LoadProgress) -> None:
+def _go_on(entity_run: EntityRunState, result: SlicePayload | None, now: datetime, progress: LoadProgress) -> None:
     """Let an entity whose activity has ended run again, now or later, or end it."""
-    verdict = judge(entity_run, answer, now)
+    verdict = judge(entity_run, result, now)
     totals, slots = progress.totals, progress.slots
-    if verdict.answer is not None and verdict.holding and entity_run.ending is None:
-        begin_ending(entity_run, _stopped(entity_run) if totals.cancelled else verdict.answer)
+    if verdict.result is not None and verdict.holding and entity_run.ending is None:
+        begin_ending(entity_run, _stopped(entity_run) if totals.cancelled else verdict.result)
         slots.resume(entity_run)
-    elif verdict.answer is not None:
-        progress.end(entity_run, with_lost_table(verdict.answer), now)
-        if verdict.answer["status"] == "cancelled":
+    elif verdict.result is not None:
+        progress.end(entity_run, with_lost_table(verdict.result), now)
+        if verdict.result["status"] == "cancelled":
             # A slice that saw the marker knows of the cancellation even if the event is lost.
             _stop(progress, now)
     elif totals.cancelled and not entity_run.attempts:
@@ -292,21 +292,21 @@ def _ask(
         task = context.call_activity(name, {**input_, "attempt": attempt, "waits": waits})
         if cancel is not None and not cancel.has_come:
             cancel.take((yield context.task_any([task, *cancel.waits_for])))
-        answer = yield from _read(task)
-        if answer is None:
+        result = yield from _read(task)
+        if result is None:
             crashes += 1
             retry = {"transient": crashes < CRASHES_LIMIT, "retry_after_seconds": CRASH_PAUSE_SECONDS * crashes}
-            answer = {**CRASHED, **retry}
-        if answer.get("waiting"):
+            result = {**CRASHED, **retry}
+        if result.get("waiting"):
             waits += 1
-            due = max(datetime.fromisoformat(answer["not_before"]), context.current_utc_datetime)
-        elif not answer.get("transient") or attempt >= attempts:
-            return answer
+            due = max(datetime.fromisoformat(result["not_before"]), context.current_utc_datetime)
+        elif not result.get("transient") or attempt >= attempts:
+            return result
         else:
             attempt += 1
-            due = context.current_utc_datetime + timedelta(seconds=answer.get("retry_after_seconds") or 0.0)
+            due = context.current_utc_datetime + timedelta(seconds=result.get("retry_after_seconds") or 0.0)
         if limit is not None and due - began > limit:
-            return {**_NO_TURN, "message": answer.get("message") or _NO_TURN["message"]}
+            return {**_NO_TURN, "message": result.get("message") or _NO_TURN["message"]}
         if (yield from _sleep(context, due, cancel)):
             return dict(_CANCELLED)
 
@@ -353,7 +353,7 @@ def _slice_task(load_id: str, settings_hash: str, entity_run: EntityRunState) ->
     }
 
 
-def _stopped(entity_run: EntityRunState, note: str = "") -> SliceAnswer:
+def _stopped(entity_run: EntityRunState, note: str = "") -> SlicePayload:
     """The result of an entity that a cancelled load does not run again; ``note`` adds how it was stopped."""
     if not entity_run.attempts:
         return {"status": "cancelled", "message": "The load was cancelled before this entity began."}

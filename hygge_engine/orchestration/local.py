@@ -18,7 +18,7 @@ from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.orchestration.activities import Activities, compact
 from hygge_engine.orchestration.in_process import LocalContext, run_orchestrator
 from hygge_engine.orchestration.load import load_steps
-from hygge_engine.orchestration.payloads import EntityAnswer
+from hygge_engine.orchestration.payloads import EntityPayload
 from hygge_engine.orchestration.places import place_of
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.stop_signals import CANCEL_EVENT
@@ -58,11 +58,11 @@ class _LocalWatch:
         self,
         report: Callable[[int, int], None],
         cancelled: threading.Event,
-        answered: Callable[[SliceResult], None],
+        on_result: Callable[[SliceResult], None],
     ) -> None:
         self._report = report
         self._cancelled = cancelled
-        self._answered = answered
+        self._on_result = on_result
 
     def __enter__(self) -> Self:
         return self
@@ -76,8 +76,8 @@ class _LocalWatch:
     def cancelled(self) -> bool:
         return self._cancelled.is_set()
 
-    def answered(self, result: SliceResult) -> None:
-        self._answered(result)
+    def record_result(self, result: SliceResult) -> None:
+        self._on_result(result)
 
 
 class LocalLoad:
@@ -198,16 +198,16 @@ class LocalLoad:
     def _settle(self, input_: dict[str, Any]) -> dict[str, Any]:
         self._haste.clear()
         self._settling = int(input_.get("attempt", 1)) == 1
-        answer = self._activities.settle_load({**input_, "silent_journals": [*self._silent_journals]})
+        result = self._activities.settle_load({**input_, "silent_journals": [*self._silent_journals]})
         self._settling = False
         if self._hurried:
-            answer = {**answer, "transient": False}  # no other attempt is waited for
-        if answer.get("transient"):
-            self._context.post(lambda: self._on_unsettled(answer["message"], answer["error"]))
-        return answer
+            result = {**result, "transient": False}  # no other attempt is waited for
+        if result.get("transient"):
+            self._context.post(lambda: self._on_unsettled(result["message"], result["error"]))
+        return result
 
-    def _entity_ended(self, answer: EntityAnswer) -> None:
-        self._observer.entity_ended(answer["flow"], answer["entity"], answer)
+    def _entity_ended(self, result: EntityPayload) -> None:
+        self._observer.entity_ended(result["flow"], result["entity"], result)
 
     def _watch(self, project: Project, entity: Entity, task: SliceTask) -> _LocalWatch:
         def report(rows: int, bytes_: int) -> None:
@@ -216,10 +216,10 @@ class LocalLoad:
             self._moved = time.monotonic()
             self._context.post(lambda: self._observer.entity_progress(task.flow, task.entity, rows, bytes_))
 
-        def answered(result: SliceResult) -> None:
+        def on_result(result: SliceResult) -> None:
             self._context.post(lambda: self._on_slice(task.flow, task.entity, result))
 
-        return _LocalWatch(report, self._cancelled, answered)
+        return _LocalWatch(report, self._cancelled, on_result)
 
 
 def run_load(project: Project, request: LoadRequest, observer: Observer) -> dict[str, Any]:

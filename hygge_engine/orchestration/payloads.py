@@ -47,7 +47,7 @@ class Plan(TypedDict):
     entities: list[PlannedEntity]
 
 
-class SliceAnswer(TypedDict, total=False):
+class SlicePayload(TypedDict, total=False):
     """What ``run_flow`` returns: ``status`` always, and the fields of a `SliceResult` that differ from their defaults.
 
     ``waiting``: it was not the slice's turn, and nothing has been done; ``not_before`` says when to try again.
@@ -77,8 +77,8 @@ class SliceAnswer(TypedDict, total=False):
     waiting: bool
 
 
-class EntityAnswer(SliceAnswer):
-    """The last answer of an entity, by the plan's names; ``attempts`` counts its slices."""
+class EntityPayload(SlicePayload):
+    """The last result of an entity, by the plan's names; ``attempts`` counts its slices."""
 
     flow: str
     entity: str
@@ -132,7 +132,7 @@ class SettleTask(TypedDict):
 
     summary: Summary
     request: Mapping[str, Any]
-    results: list[EntityAnswer]
+    results: list[EntityPayload]
     attempt: NotRequired[int]
     silent_journals: NotRequired[Sequence[str]]
 

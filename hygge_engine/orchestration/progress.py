@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hygge_engine.flow.slices import JOURNAL_STATUS
 from hygge_engine.orchestration.concurrency import ConcurrencyWindow, EntityRunState
-from hygge_engine.orchestration.payloads import EntityAnswer, SliceAnswer
+from hygge_engine.orchestration.payloads import EntityPayload, SlicePayload
 
 if TYPE_CHECKING:
     from hygge_engine.journal.rows import RunStatus
@@ -23,10 +23,10 @@ class Totals:
         self.rows = 0
         self.ended = dict.fromkeys(JOURNAL_STATUS.values(), 0)
 
-    def count(self, answer: SliceAnswer) -> None:
+    def count(self, result: SlicePayload) -> None:
         """Count an entity that is not run again."""
-        self.ended[JOURNAL_STATUS[answer["status"]]] += 1
-        self.rows += answer.get("rows", 0)
+        self.ended[JOURNAL_STATUS[result["status"]]] += 1
+        self.rows += result.get("rows", 0)
 
     def status(self, phase: str, slots: ConcurrencyWindow | None = None) -> dict[str, Any]:
         """The custom status. ``rows`` are those of ended entities; ``slots`` hold the others."""
@@ -54,14 +54,14 @@ class Totals:
 
 
 class LoadProgress:
-    """A load under way. ``answers`` are the last results of the entities that will not run again."""
+    """A load under way. ``results`` are the last results of the entities that will not run again."""
 
-    def __init__(self, plan: Mapping[str, Any], started: datetime, on_ended: Callable[[EntityAnswer], None]) -> None:
+    def __init__(self, plan: Mapping[str, Any], started: datetime, on_ended: Callable[[EntityPayload], None]) -> None:
         self.plan = {key: value for key, value in plan.items() if key != "entities"}
         entities = plan.get("entities", [])
         self.started = started
         self.totals = Totals(len(entities))
-        self.answers: list[EntityAnswer] = []
+        self.results: list[EntityPayload] = []
         self.slots = self._open_slots([EntityRunState(index, entity) for index, entity in enumerate(entities)])
         self._on_ended = on_ended
 
@@ -70,15 +70,15 @@ class LoadProgress:
         """What the plan was made with."""
         return str(self.plan["settings_hash"])
 
-    def end(self, entity_run: EntityRunState, answer: SliceAnswer, now: datetime) -> None:
+    def end(self, entity_run: EntityRunState, result: SlicePayload, now: datetime) -> None:
         """Keep an entity's last result, with the plan's names for it and the start of its first slice.
 
         What has landed everything ended with its last slice; whatever else was waited for ends now.
         """
-        self.totals.count(answer)
+        self.totals.count(result)
         planned = entity_run.entity
-        ended: EntityAnswer = {
-            **answer,
+        ended: EntityPayload = {
+            **result,
             "flow": planned["flow"],
             "entity": planned["entity"],
             "entity_run_id": planned["entity_run_id"],
@@ -86,9 +86,9 @@ class LoadProgress:
             "started": entity_run.started,
             "attempts": entity_run.attempts,
         }
-        if answer["status"] != "done":
-            ended["finished"] = max(now, _time_of(answer.get("finished"), now)).isoformat()
-        self.answers.append(ended)
+        if result["status"] != "done":
+            ended["finished"] = max(now, _time_of(result.get("finished"), now)).isoformat()
+        self.results.append(ended)
         self._on_ended(ended)
 
     def to_json(self) -> dict[str, Any]:
@@ -98,20 +98,20 @@ class LoadProgress:
             "started": self.started.isoformat(),
             "entities": self.totals.entities,
             "cancelled": self.totals.cancelled,
-            "answers": self.answers,
+            "answers": self.results,
             "ready": [entity_run.to_json() for entity_run in self.slots.ready_runs()],
             "deferred": [[due.isoformat(), entity_run.to_json()] for due, entity_run in self.slots.deferred_runs()],
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], on_ended: Callable[[EntityAnswer], None]) -> LoadProgress:
+    def from_json(cls, value: Mapping[str, Any], on_ended: Callable[[EntityPayload], None]) -> LoadProgress:
         """The inverse of `to_json`."""
         progress = cls(value["plan"], datetime.fromisoformat(value["started"]), on_ended)
         progress.totals = Totals(value["entities"])
         progress.totals.cancelled = bool(value.get("cancelled"))
-        progress.answers = list(value["answers"])
-        for answer in progress.answers:
-            progress.totals.count(answer)
+        progress.results = list(value["answers"])
+        for result in progress.results:
+            progress.totals.count(result)
         progress.slots = progress._open_slots([EntityRunState.from_json(entity_run) for entity_run in value["ready"]])
         for due, entity_run in value["deferred"]:
             progress.slots.defer(EntityRunState.from_json(entity_run), datetime.fromisoformat(due))

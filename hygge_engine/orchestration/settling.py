@@ -18,7 +18,7 @@ from hygge_engine.journal import EntityRunRow, entity_run_row, load_row
 from hygge_engine.journal.journal import FOLD_AFTER_LOADS, FULL, FULL_REMEDY, Compaction
 from hygge_engine.orchestration.events import log_load
 from hygge_engine.orchestration.identifiers import flow_run_id
-from hygge_engine.orchestration.payloads import EntityAnswer, NotSettled, Settled, SettleTask, Summary
+from hygge_engine.orchestration.payloads import EntityPayload, NotSettled, Settled, SettleTask, Summary
 from hygge_engine.orchestration.places import JournalPlace, entities_at, entities_of, place_of, places_of
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 # Places written at once: each waits for its own lake.
 _PLACES_AT_ONCE = 8
 
-_ANSWER_FIELDS = frozenset(each.name for each in fields(SliceResult))
+_RESULT_FIELDS = frozenset(each.name for each in fields(SliceResult))
 
 
 def settle(project: Project, input_: SettleTask) -> Settled | NotSettled:
@@ -153,12 +153,12 @@ def _shares(project: Project, input_: SettleTask, errors: list[HyggeError]) -> l
         errors.append(
             LakeUnavailable(f"The journal of {', '.join(silent)} does not respond: it has no row of this load.")
         )
-    for answer in input_["results"]:
-        if f"{answer['flow']}.{answer['entity']}" in silent:
+    for result in input_["results"]:
+        if f"{result['flow']}.{result['entity']}" in silent:
             continue
-        entity = _entity_for(project, answer["flow"], answer["entity"])
+        entity = _entity_for(project, result["flow"], result["entity"])
         if share := _share_of(project, entity, shares, errors):
-            share.rows.append(_entity_row(project, summary, answer))
+            share.rows.append(_entity_row(project, summary, result))
     if not input_["results"] and summary["status"] in ("skip", "fail", "cancel"):
         # No entity speaks for the load: it was skipped, or it has no plan.
         for entity in entities_of(project, request.get("flows", [])):
@@ -184,18 +184,18 @@ def _entity_for(project: Project, flow: str, entity: str) -> Entity:
     return known[entity] if entity in known else entities_of(project, [flow])[0]
 
 
-def _entity_row(project: Project, summary: Summary, answer: EntityAnswer) -> EntityRunRow:
-    known: dict[str, Any] = {name: value for name, value in answer.items() if name in _ANSWER_FIELDS}
+def _entity_row(project: Project, summary: Summary, result: EntityPayload) -> EntityRunRow:
+    known: dict[str, Any] = {name: value for name, value in result.items() if name in _RESULT_FIELDS}
     return entity_run_row(
         SliceResult(**known),
-        entity_run_id=answer["entity_run_id"],
+        entity_run_id=result["entity_run_id"],
         coordinator_run_id=summary["load_id"],
-        flow_run_id=flow_run_id(summary["load_id"], answer["flow"]),
+        flow_run_id=flow_run_id(summary["load_id"], result["flow"]),
         coordinator=project.name,
-        flow=answer["flow"],
-        entity=answer["entity"],
-        run_type=answer["run_type"],
-        attempts=answer["attempts"],
+        flow=result["flow"],
+        entity=result["entity"],
+        run_type=result["run_type"],
+        attempts=result["attempts"],
         requested_by=summary["requested_by"],
         principal=summary.get("principal", ""),
         started=summary["started"],

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from hygge_engine.flow.slices import JOURNAL_STATUS
-from hygge_engine.orchestration.payloads import EntityAnswer, Summary, SummaryLine
+from hygge_engine.orchestration.payloads import EntityPayload, Summary, SummaryLine
 from hygge_engine.orchestration.progress import LoadProgress
 
 # An output travels through the orchestration's history: of a message only the beginning is kept there. The journal
@@ -38,20 +38,20 @@ def summarize(load_id: str, request: Mapping[str, Any], progress: LoadProgress, 
         "fail": totals.ended["fail"],
         "skip": totals.ended["skip"],
         "cancel": totals.ended["cancel"],
-        "results": [_line(answer) for answer in progress.answers],
+        "results": [_line(result) for result in progress.results],
     }
 
 
-def _line(answer: EntityAnswer) -> SummaryLine:
+def _line(result: EntityPayload) -> SummaryLine:
     line: SummaryLine = {
-        "flow": answer["flow"],
-        "entity": answer["entity"],
-        "status": JOURNAL_STATUS[answer["status"]],
-        "rows": answer.get("rows", 0),
+        "flow": result["flow"],
+        "entity": result["entity"],
+        "status": JOURNAL_STATUS[result["status"]],
+        "rows": result.get("rows", 0),
     }
-    if answer.get("message"):
-        line["message"] = answer["message"][:SUMMARY_MESSAGE_LIMIT_CHARACTERS]
+    if result.get("message"):
+        line["message"] = result["message"][:SUMMARY_MESSAGE_LIMIT_CHARACTERS]
     for key in _OPTIONAL_KEYS:
-        if answer.get(key):
-            line[key] = answer[key]
+        if result.get(key):
+            line[key] = result[key]
     return line

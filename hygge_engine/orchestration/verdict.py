@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Literal, cast
 
 from hygge_engine.orchestration.concurrency import EntityRunState
-from hygge_engine.orchestration.payloads import SliceAnswer
+from hygge_engine.orchestration.payloads import SlicePayload
 
 # Transient failures in a row before an entity is given up. With the pauses of `hygge_engine.retry` that is most of a
 # minute of waiting between attempts, the time that Azure SQL takes to fail over; the next load continues where this one
@@ -51,7 +51,7 @@ IDLE_PAUSE_SECONDS = 2.0
 # The ``error`` of a result that reports an unexpected exception.
 UNEXPECTED = "load.unexpected"
 
-CRASHED: SliceAnswer = {
+CRASHED: SlicePayload = {
     "status": "failed",
     "error": "load.activity_crashed",
     "message": "The activity ended without a result (worker stopped, out of memory or out of time); "
@@ -87,152 +87,152 @@ _CHANGED_BY_RELEASE = (*_WHOLE, "watermark", "watermark_column", "watermark_type
 
 @dataclass(frozen=True)
 class Verdict:
-    """``answer`` ends the entity; without it the entity runs again, not before ``due`` where that is given.
+    """``result`` ends the entity; without it the entity runs again, not before ``due`` where that is given.
 
     With ``holding`` the entity may still own its table, and has to release it before it ends.
     """
 
-    answer: SliceAnswer | None = None
+    result: SlicePayload | None = None
     due: datetime | None = None
     holding: bool = False
 
 
-def judge(entity_run: EntityRunState, answer: SliceAnswer | None, now: datetime) -> Verdict:
+def judge(entity_run: EntityRunState, result: SlicePayload | None, now: datetime) -> Verdict:
     """Count one activity's result (None: it ended without one) and decide. Pure but for the run's own counters."""
-    if answer is not None and answer.get("waiting"):
+    if result is not None and result.get("waiting"):
         entity_run.attempts -= 1  # it was not its turn, and it has not even looked
-        return Verdict(due=max(datetime.fromisoformat(answer["not_before"]), now))
-    if answer is not None:
-        entity_run.started = entity_run.started or answer.get("started", "")
+        return Verdict(due=max(datetime.fromisoformat(result["not_before"]), now))
+    if result is not None:
+        entity_run.started = entity_run.started or result.get("started", "")
     # A slice that could not even look (a fenced one, a lake that is down) does not know what was landed before it.
     known = _chosen(entity_run.last, _WHOLE)
-    answer = {**known, **(CRASHED if answer is None else answer)}
-    if answer["status"] == "failed" and entity_run.last.get("table_gone"):
-        answer.setdefault("table_gone", True)
-    progressed = any(answer.get(total) != known.get(total) for total in _WHOLE)
-    entity_run.last = answer
-    entity_run.busy = entity_run.busy + 1 if answer.get("busy") else 0
+    result = {**known, **(CRASHED if result is None else result)}
+    if result["status"] == "failed" and entity_run.last.get("table_gone"):
+        result.setdefault("table_gone", True)
+    progressed = any(result.get(total) != known.get(total) for total in _WHOLE)
+    entity_run.last = result
+    entity_run.busy = entity_run.busy + 1 if result.get("busy") else 0
     if entity_run.ending is not None:
         return _after_closing(entity_run, entity_run.ending, now, progressed=progressed)
-    if answer["status"] == "continue":
+    if result["status"] == "continue":
         return _after_continue(entity_run, progressed, now)
-    if answer["status"] == "failed":
+    if result["status"] == "failed":
         entity_run.failed_attempts += 1
-        entity_run.last_failure = answer.get("message", "")
+        entity_run.last_failure = result.get("message", "")
         if progressed:
             # It got ahead before it failed: the budget is for failing in a row.
             _forgive(entity_run)
         return _after_failure(entity_run, now)
-    return Verdict(answer=_with_recovery(entity_run) if answer["status"] == "done" else answer)
+    return Verdict(result=_with_recovery(entity_run) if result["status"] == "done" else result)
 
 
-def begin_ending(entity_run: EntityRunState, ending: SliceAnswer) -> None:
+def begin_ending(entity_run: EntityRunState, ending: SlicePayload) -> None:
     """Let an entity that may still own its table end with this result as soon as it has released it."""
     entity_run.ending = ending.copy()
     _forgive(entity_run)
 
 
-def with_lost_table(answer: SliceAnswer) -> SliceAnswer:
+def with_lost_table(result: SlicePayload) -> SlicePayload:
     """An entity's last result, with what has become of its table where that is gone."""
-    if answer["status"] == "done" or not answer.get("table_gone"):
-        return answer.copy()
-    return {**answer, "message": f"{answer.get('message', '')} {_GONE}".lstrip()}
+    if result["status"] == "done" or not result.get("table_gone"):
+        return result.copy()
+    return {**result, "message": f"{result.get('message', '')} {_GONE}".lstrip()}
 
 
-def _with_recovery(entity_run: EntityRunState) -> SliceAnswer:
-    answer = entity_run.last
+def _with_recovery(entity_run: EntityRunState) -> SlicePayload:
+    result = entity_run.last
     if not entity_run.failed_attempts:
-        return answer
+        return result
     recovered = f"Recovered from {entity_run.failed_attempts} failed attempts, the last: {entity_run.last_failure}"
-    return {**answer, "message": f"{answer['message']}; {recovered}" if answer.get("message") else recovered}
+    return {**result, "message": f"{result['message']}; {recovered}" if result.get("message") else recovered}
 
 
-def _after_closing(entity_run: EntityRunState, ending: SliceAnswer, now: datetime, *, progressed: bool) -> Verdict:
+def _after_closing(entity_run: EntityRunState, ending: SlicePayload, now: datetime, *, progressed: bool) -> Verdict:
     """A slice that was only to release its table has ended. One that could not is tried again only where that matters:
     a table that is gone comes back by it, any other is free again two minutes later by itself."""
-    answer = entity_run.last
-    if answer["status"] == "done":
+    result = entity_run.last
+    if result["status"] == "done":
         done = _with_recovery(entity_run)
         notes = [_FINISHED if ending["status"] == "cancelled" else "", done.get("message", "")]
-        return Verdict(answer={**done, "message": "; ".join(filter(None, notes))})
-    verdict = Verdict(answer=answer)
-    if answer["status"] == "continue":
+        return Verdict(result={**done, "message": "; ".join(filter(None, notes))})
+    verdict = Verdict(result=result)
+    if result["status"] == "continue":
         verdict = _after_continue(entity_run, progressed, now)
-    elif answer["status"] == "failed" and (not answer.get("transient") or answer.get("table_gone")):
+    elif result["status"] == "failed" and (not result.get("transient") or result.get("table_gone")):
         verdict = _after_failure(entity_run, now)
-    if verdict.answer is None:
+    if verdict.result is None:
         return verdict
-    answer = verdict.answer
-    settled = _with_last_state(ending, answer)
-    if answer["status"] == "failed":
-        settled["message"] = f"{ending.get('message', '')} {_HELD} {answer.get('message', '')}"
-    return Verdict(answer=settled)
+    result = verdict.result
+    settled = _with_last_state(ending, result)
+    if result["status"] == "failed":
+        settled["message"] = f"{ending.get('message', '')} {_HELD} {result.get('message', '')}"
+    return Verdict(result=settled)
 
 
-def ending_unreleased(entity_run: EntityRunState, stopped: SliceAnswer) -> SliceAnswer:
+def ending_unreleased(entity_run: EntityRunState, stopped: SlicePayload) -> SlicePayload:
     """The result of an entity that ends without having released its table, because that is no longer waited for: its
     ending, or ``stopped`` where it has none."""
-    answer = _with_last_state(entity_run.ending or stopped, entity_run.last)
-    message = f"{answer.get('message', '')} {_HELD} what it waited for did not respond."
-    return {**answer, "message": message}
+    result = _with_last_state(entity_run.ending or stopped, entity_run.last)
+    message = f"{result.get('message', '')} {_HELD} what it waited for did not respond."
+    return {**result, "message": message}
 
 
-def _with_last_state(ending: SliceAnswer, last: SliceAnswer) -> SliceAnswer:
+def _with_last_state(ending: SlicePayload, last: SlicePayload) -> SlicePayload:
     """An ending with what the last result says of the table."""
     return {**ending, "table_gone": None, **_chosen(last, _CHANGED_BY_RELEASE)}
 
 
-def _chosen(answer: SliceAnswer, keys: tuple[str, ...]) -> SliceAnswer:
-    return cast("SliceAnswer", {key: value for key, value in answer.items() if key in keys})
+def _chosen(result: SlicePayload, keys: tuple[str, ...]) -> SlicePayload:
+    return cast("SlicePayload", {key: value for key, value in result.items() if key in keys})
 
 
 def _after_continue(entity_run: EntityRunState, progressed: bool, now: datetime) -> Verdict:
     _forgive(entity_run)
-    answer = entity_run.last
-    if answer.get("begun_again"):
+    result = entity_run.last
+    if result.get("begun_again"):
         entity_run.beginnings += 1
         if entity_run.beginnings >= BEGINNINGS_LIMIT:
-            return _no_progress(answer, _BEGUN_AGAIN)
-    not_before = answer.get("not_before")
+            return _no_progress(result, _BEGUN_AGAIN)
+    not_before = result.get("not_before")
     if not_before is not None:
         entity_run.waiting_since = now if progressed else entity_run.waiting_since or now
         waited = (now - entity_run.waiting_since).total_seconds()
         if waited > WAITING_LIMIT_SECONDS:
-            return _no_progress(answer, f"Waited for {waited / 60:.0f} minutes without progress.")
+            return _no_progress(result, f"Waited for {waited / 60:.0f} minutes without progress.")
         return Verdict(due=max(datetime.fromisoformat(not_before), now))
     entity_run.waiting_since = None
     entity_run.idle = 0 if progressed else entity_run.idle + 1
     if entity_run.idle >= IDLE_SLICES_LIMIT:
-        return _no_progress(answer, _IDLE)
+        return _no_progress(result, _IDLE)
     return Verdict(due=now + timedelta(seconds=IDLE_PAUSE_SECONDS) if entity_run.idle else None)
 
 
-def _no_progress(answer: SliceAnswer, why: str) -> Verdict:
-    last = f" The last one said: {answer['message']}" if answer.get("message") else ""
-    given_up: SliceAnswer = {**answer, "status": "failed", "error": "load.no_progress", "message": why + last}
-    return Verdict(answer=given_up, holding=True)
+def _no_progress(result: SlicePayload, why: str) -> Verdict:
+    last = f" The last one said: {result['message']}" if result.get("message") else ""
+    given_up: SlicePayload = {**result, "status": "failed", "error": "load.no_progress", "message": why + last}
+    return Verdict(result=given_up, holding=True)
 
 
 def _after_failure(entity_run: EntityRunState, now: datetime) -> Verdict:
-    answer = entity_run.last
+    result = entity_run.last
     since = entity_run.failing_since = entity_run.failing_since or now
-    pause = answer.get("retry_after_seconds") or 0.0
-    if answer.get("error") in (CRASHED["error"], UNEXPECTED):
+    pause = result.get("retry_after_seconds") or 0.0
+    if result.get("error") in (CRASHED["error"], UNEXPECTED):
         entity_run.crashes += 1
-        crashed = answer["error"] == CRASHED["error"]
+        crashed = result["error"] == CRASHED["error"]
         given_up = entity_run.crashes >= (CRASHES_LIMIT if crashed else UNEXPECTED_LIMIT)
         pause = CRASH_PAUSE_SECONDS * entity_run.crashes if crashed else pause
-    elif answer.get("transient"):
+    elif result.get("transient"):
         entity_run.failures += 1
         failing = (now - since).total_seconds() + pause
         given_up = entity_run.failures >= TRANSIENT_FAILURES_LIMIT or failing > FAILING_LIMIT_SECONDS
     else:
-        return Verdict(answer=answer)
+        return Verdict(result=result)
     if not given_up:
         return Verdict(due=now + timedelta(seconds=pause))
     times, seconds = entity_run.failures + entity_run.crashes, (now - since).total_seconds()
-    message = f"{answer.get('message', '')} Gave up after {times} attempts in {seconds:.0f} s."
-    return Verdict(answer={**answer, "message": message}, holding=True)
+    message = f"{result.get('message', '')} Gave up after {times} attempts in {seconds:.0f} s."
+    return Verdict(result={**result, "message": message}, holding=True)
 
 
 def _forgive(entity_run: EntityRunState) -> None:

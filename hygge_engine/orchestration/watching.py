@@ -23,28 +23,28 @@ class FileWatch(ProgressWatch):
     def __init__(self, project: Project, entity: Entity, task: SliceTask) -> None:
         self._files = place_of(project, entity).progress
         self._task = task
-        self._answer: SliceResult | None = None
+        self._result: SliceResult | None = None
         super().__init__(self._files, task.load_id, task.flow, task.entity)
 
-    def answered(self, result: SliceResult) -> None:
+    def record_result(self, result: SliceResult) -> None:
         """Keep the result until the reports of the running slice have ended, so that none of them overwrites it."""
-        self._answer = result
+        self._result = result
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)
-        if self._answer is None:
+        if self._result is None:
             return
-        task, answer = self._task, self._answer
+        task, result = self._task, self._result
         state = {
-            "state": answer.status,
-            "rows": answer.rows,
-            "bytes": answer.bytes,
-            "started": answer.started,
-            "message": answer.message,
-            "error": answer.error,
-            "transient": answer.transient,
+            "state": result.status,
+            "rows": result.rows,
+            "bytes": result.bytes,
+            "started": result.started,
+            "message": result.message,
+            "error": result.error,
+            "transient": result.transient,
         }
         try:
             self._files.write(task.load_id, task.flow, task.entity, state)

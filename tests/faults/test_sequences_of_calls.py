@@ -194,7 +194,7 @@ class QuietWatch:
     def cancelled(self) -> bool:
         return self._progress.is_cancelled(self._load_id)
 
-    def answered(self, result: Any) -> None:
+    def record_result(self, result: Any) -> None:
         return None
 
 

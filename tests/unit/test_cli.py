@@ -438,7 +438,7 @@ def test_bars_show_progress_and_settled_entities_on_a_terminal(tmp_path: Path) -
         with BarDisplay(Console(file=terminal, force_terminal=True, width=120)) as display:
             display.planned([{"flow": "f", "entity": "orders"}, {"flow": "f", "entity": "stock"}])
             display.entity_progress("f", "orders", 1200, 4096)
-            display.slice_answered("f", "orders", SliceResult("failed", message="deadlock victim", transient=True))
+            display.slice_ended("f", "orders", SliceResult("failed", message="deadlock victim", transient=True))
             display.entity_ended("f", "orders", {"status": "done", "rows": 2400, "bytes": 9000})
             display.stopping()
             display.entity_ended("f", "stock", {"status": "failed", "error": "home.not_found"})

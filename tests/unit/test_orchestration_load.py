@@ -13,7 +13,7 @@ import pytest
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.orchestration import load as orchestrator
 from hygge_engine.orchestration import verdict
-from hygge_engine.orchestration.payloads import SliceAnswer
+from hygge_engine.orchestration.payloads import SlicePayload
 from tests.support.orchestration_answers import done, plan
 from tests.unit.orchestration_host import START, Host
 
@@ -596,4 +596,4 @@ def test_a_load_that_an_earlier_version_began_goes_on() -> None:
 
 
 def test_the_payload_of_a_slice_has_the_fields_of_its_result() -> None:
-    assert set(SliceAnswer.__annotations__) - {"waiting"} == {each.name for each in fields(SliceResult)}
+    assert set(SlicePayload.__annotations__) - {"waiting"} == {each.name for each in fields(SliceResult)}

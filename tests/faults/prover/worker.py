@@ -183,7 +183,7 @@ class MarkerWatch:
     def cancelled(self) -> bool:
         return self._progress.is_cancelled(self._load_id)
 
-    def answered(self, result: SliceResult) -> None:
+    def record_result(self, result: SliceResult) -> None:
         return None
 
 

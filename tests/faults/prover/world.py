@@ -14,7 +14,7 @@ from devcloud.replicator import Replicator, ReplicatorOptions
 from hygge_engine.journal import Journal, ProgressFiles
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.orchestration.concurrency import EntityRunState
-from hygge_engine.orchestration.payloads import PlannedEntity, SliceAnswer
+from hygge_engine.orchestration.payloads import PlannedEntity, SlicePayload
 from hygge_engine.orchestration.verdict import judge
 from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.landing.state import LandingState
@@ -277,7 +277,7 @@ class ProverWorld:
         if load.slices > SLICES_LIMIT:
             raise Refuted(f"{load.load_id} needs more than {SLICES_LIMIT} slices: {answer}")
         now = datetime.now(UTC) + timedelta(seconds=self.clock_seconds)
-        verdict = judge(load.entity_run, cast("SliceAnswer", dict(answer)), now).answer
+        verdict = judge(load.entity_run, cast("SlicePayload", dict(answer)), now).result
         if verdict is not None and verdict.get("error") == "load.no_progress":
             raise Refuted(f"{load.load_id} is given up, though it had come this far: {verdict}")
         load.attempt = answer["attempts"] + 1
