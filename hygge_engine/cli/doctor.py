@@ -181,6 +181,9 @@ def _check_reach(project: Project, entity: Entity) -> list[DoctorCheck]:
     if reach.back:
         result: Result = "failed" if entity.watermark.on_backwards == "fail" else "warning"
         return [DoctorCheck(name, result, reach.back, how, BACK_HINT, CursorMovedBack.code)]
+    if reach.early:
+        remedy = "Nothing where clocks differ a little; else correct these rows, or lower watermark.max_ahead."
+        return [DoctorCheck(name, "warning", reach.early, how, remedy)]
     if reach.ahead:
         remedy = "Correct these rows, or raise watermark.max_ahead if such times are right."
         return [DoctorCheck(name, "warning", reach.ahead, how, remedy)]

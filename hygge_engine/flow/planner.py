@@ -24,7 +24,7 @@ from hygge_engine.flow.bounds import window_bounds
 from hygge_engine.flow.claims import check_base, naming_owner
 from hygge_engine.flow.continuing import check_key, landed_table, must_begin_again, polish_digest, reading_order
 from hygge_engine.flow.drift import RELOAD_HINT, compare
-from hygge_engine.flow.reach import forgotten, lowered, not_tracked, reach_of
+from hygge_engine.flow.reach import Reach, forgotten, lowered, not_tracked, reach_of, with_memory
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.homes.base import HighWater, Home, ReadWindow, SourceSchema
 from hygge_engine.journal.manifest import Manifest
@@ -262,17 +262,21 @@ class LoadPlanner:
                 "an incremental load never sees their changes"
             )
         reach = reach_of(self._home, high, settings, self._mark(cursor, high) if mode == "changes" else None)
+        if mode == "changes":
+            reach = with_memory(reach, settings, self._lease.state)
         upper = reach.upper
         if settings.lag_seconds and not self.reloads:
             upper.check_lag()  # also before the first load: each one after it would fail
         if reach.ahead:
             self._notes.append(reach.ahead)
+        if reach.early:
+            self._notes.append(reach.early)
         # Where rows that are read again replace themselves, a whole read leaves none out, whatever their time.
         whole = replace(opened, upper=upper, unbounded=bool(reach.ahead) and merges)
         if mode != "changes":
             return whole
         if reach.back:
-            return self._back(whole, reach.back)
+            return self._back(whole, reach)
         reached = self._lease.state.watermark.value if self._lease.state.watermark else None
         if reached is None:
             return self._without_watermark(whole, merges=merges)
@@ -290,8 +294,10 @@ class LoadPlanner:
             return None
         return replace(opened, upper=upper, lower=lower, lower_inclusive=inclusive)
 
-    def _back(self, opened: OpenLoad, found: str) -> OpenLoad | None:
-        """What the settings want where the source has fallen behind. Raises CursorMovedBack."""
+    def _back(self, opened: OpenLoad, reach: Reach) -> OpenLoad | None:
+        """What the settings want where the source has fallen behind. Raises CursorMovedBack, and every later increment
+        does, too, until a reload."""
+        found = reach.back
         name, policy = self.describe().name, self._entity.watermark and self._entity.watermark.on_backwards
         if policy == "reload":
             self._notes.append(f"{found}: reloaded")
@@ -299,6 +305,8 @@ class LoadPlanner:
         if policy == "ignore":
             self._notes.append(f"{found}: rows that come below are not read")
             return None
+        if reach.lasts:
+            self._lease.note_back(found)
         raise CursorMovedBack(f"{name}: {found}; what has come below would never be read.", hint=BACK_HINT)
 
     @property
@@ -354,11 +362,13 @@ class LoadPlanner:
         mark = self._lease.state.watermark
         if mark is None or not mark.repeats:
             return False
-        if mark.remembers and upper.value != reached:
+        # Other spellings of a text may be equal to the source: these are not remembered, and would double.
+        known = mark.remembers and (merges or mark.type != "string" or mark.remembered == mark.ties)
+        if known and upper.value != reached:
             return True  # a row in another's place is not found by counting
         if self._home.count_at(cursor, reached) <= mark.ties:
             return False
-        if mark.remembers or merges:
+        if known or merges:
             return True
         self._notes.append(
             f"rows have appeared at exactly the last watermark, {reached}; they are left out, because without a key, "

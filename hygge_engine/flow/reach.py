@@ -20,8 +20,9 @@ from hygge_engine.watermark.values import earlier, order_of
 class Reach:
     """``upper`` is the bound of a load. ``ahead`` says, as a clause, which rows lie beyond it; ``back`` how the source
     has fallen behind what was loaded before: rows that came since then would never be read. ``forgotten`` says which
-    changes since then Change Tracking no longer has. All are empty where nothing is wrong. ``waits``: there is nothing
-    to read between the last load and ``upper``.
+    changes since then Change Tracking no longer has; ``early`` that the watermark lies ahead of the source's clock, as
+    far as that is allowed. All are empty where nothing is wrong. ``waits``: there is nothing to read between the last
+    load and ``upper``. ``lasts``: that the source has fallen back is to be remembered.
     """
 
     upper: Watermark
@@ -29,6 +30,8 @@ class Reach:
     back: str = ""
     forgotten: str = ""
     waits: bool = False
+    lasts: bool = True
+    early: str = ""
 
 
 def look(home: Home, entity: Entity, state: LandingState | None) -> Reach | None:
@@ -45,7 +48,7 @@ def look(home: Home, entity: Entity, state: LandingState | None) -> Reach | None
     mark, opened = state.watermark, state.open
     if mark is not None:
         mark.check_cursor(Watermark(settings.cursor, high.type, order=high.order))
-    reach = reach_of(home, high, settings, mark)
+    reach = with_memory(reach_of(home, high, settings, mark), settings, state)
     if not settings.change_tracking or (opened is not None and opened.mode == "reload"):
         return reach
     lower = mark.value if mark is not None else None
@@ -89,17 +92,33 @@ def reach_of(home: Home, high: HighWater, settings: WatermarkSettings, mark: Wat
             f"{high.value}, further than max_ahead allows; the watermark goes up to "
             f"{found.value or 'nothing'}, the newest before it"
         )
+    early = ""
+    marks = [value for value in (found.value, mark.value if mark is not None else None) if value is not None]
+    if not ahead and (leading := [value for value in marks if _is_ahead(value, high, 0.0)]):
+        early = (
+            f"the watermark, {cursor} {leading[0]}, lies ahead of the source's clock ({high.clock}), within max_ahead: "
+            "rows that come until then with the time of their change are not read"
+        )
     if mark is None or mark.value is None or cursor == CHANGE_TRACKING:
-        return Reach(upper, ahead)
+        return Reach(upper, ahead, early=early)
     if not _is_below(home, found.value, mark):
-        return Reach(upper, ahead)
+        return Reach(upper, ahead, early=early)
     if allowed is not None and _is_ahead(mark.value, high, settings.max_ahead):
         back = f"it was loaded up to {cursor} {mark.value}, which is far ahead of the source's clock ({high.clock})"
         return Reach(upper, ahead, back)
     if allowed is not None and _is_ahead(mark.value, high, 0.0):
         return Reach(upper, ahead, waits=True)  # clocks differ a little: that was allowed, and its time will come
-    newest = f"its newest is {found.value}" if found.value is not None else "it has no row with one"
-    return Reach(upper, ahead, f"it was loaded up to {cursor} {mark.value}, and now {newest}")
+    now = f"its newest is {found.value}" if found.value is not None else "it has no row with one"
+    back = f"it was loaded up to {cursor} {mark.value}, and now {now}"
+    return Reach(upper, ahead, back, lasts=not high.may_lag)
+
+
+def with_memory(reach: Reach, settings: WatermarkSettings, state: LandingState) -> Reach:
+    """The same with what an earlier load has found the source to have fallen behind by, whatever it has reached since:
+    what came below the watermark meanwhile has not been read."""
+    if reach.back or not state.went_back or settings.on_backwards == "ignore":
+        return reach
+    return replace(reach, back=f"{state.went_back}, as an earlier load has found", lasts=False)
 
 
 def knows_largest(opened: OpenLoad) -> bool:

@@ -171,16 +171,18 @@ class WindowReader:
     def _boundary(self, opened: OpenLoad, source: SourceSchema) -> BoundaryRows | None:
         """What gathers the rows at the watermark; None where there is none, or where they cannot be distinguished.
 
-        Text is compared by the source's collation, which Arrow does not know.
+        Text is compared by the source's collation, which Arrow does not know: the rows at the upper bound itself are
+        gathered.
         """
-        if opened.upper is None or opened.upper.type not in ("datetime", "int") or not source.key:
+        if opened.upper is None or opened.upper.type not in ("datetime", "int", "string") or not source.key:
             return None
         if opened.backfill or opened.unbounded:
             return None
         if opened.upper.column == FILE_MODIFIED:  # the home knows its files by name
             return None
         (cursor,) = spelling_of(source, [opened.upper.column], "watermark")
-        return BoundaryRows(cursor, opened.boundary or self._landed_where_it_begins(opened))
+        at = opened.upper.value if opened.upper.type == "string" else None
+        return BoundaryRows(cursor, opened.boundary or self._landed_where_it_begins(opened), at)
 
     def _landed_where_it_begins(self, opened: OpenLoad) -> Boundary | None:
         """What is known of the rows at the committed watermark; None where reading does not begin with them, but

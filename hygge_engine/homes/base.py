@@ -109,7 +109,8 @@ class HighWater:
     rows whose cursor is NULL: an incremental read never sees them. ``oldest`` is the oldest value after which all
     changes are still known; None where that is any. ``since`` distinguishes one stretch of kept changes from a later
     one, after a time in which none were kept; empty where the home does not know. ``boundary`` names what is at exactly
-    that value, where the home knows it without reading rows. ``order`` is that of a cursor of texts (`Column.order`).
+    that value, where the home knows it without reading rows. ``may_lag``: it is that of a copy of the source, which may
+    be behind another one that was asked before. ``order`` is that of a cursor of texts (`Column.order`).
 
     Of a cursor of times, ``clock`` is the source's own time, as one of its values; None where it has none. Where rows
     lie after it, ``later`` counts them, and ``present`` is the upper bound without them.
@@ -126,6 +127,7 @@ class HighWater:
     later: int = 0
     present: HighWater | None = None
     order: str = ""
+    may_lag: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
-from hygge_engine.errors import HyggeError, NotReadable
+from hygge_engine.errors import HyggeError, NotReadable, SchemaChanged
 from hygge_engine.flow.claims import author_of
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.ownership import check_author
@@ -201,6 +201,28 @@ def _unready(state: LandingState | None) -> str:
     return f"the {kind} that {opened.load_id} has begun has not ended yet"
 
 
+def _spelt(name: str, names: Sequence[str]) -> str:
+    """How a column is spelt among others, which may differ in case; empty where it is none of them."""
+    if name in names:
+        return name
+    return next((other for other in names if other.casefold() == name.casefold()), "")
+
+
+def _check_comparable(source: str, state: LandingState, landed: Mapping[str, str], names: Sequence[str]) -> None:
+    """Raise SchemaChanged where nothing could be found to differ: the key or every column has gone."""
+    has, hint = f"it has {', '.join(names)}", "Restore the columns, or reload the table with run_type full_drop."
+    if gone := [name for name in state.key_columns if name not in landed]:
+        raise SchemaChanged(
+            f"rows have landed by the key ({', '.join(state.key_columns)}), and {source} has no {', '.join(gone)} now, "
+            f"so that no row can be found again: {has}",
+            hint=hint,
+        )
+    if state.columns and not landed:
+        raise SchemaChanged(
+            f"{source} has none of the columns that have landed ({', '.join(state.columns)}): {has}", hint=hint
+        )
+
+
 class _Comparison:
     """Both sides of one entity, with the columns that both have. ``bound`` says which rows are compared, and
     ``landed_bound`` which of them the last load has seen."""
@@ -224,14 +246,19 @@ class _Comparison:
         self._polish = polish_of(home.describe(), entity.polish)
         names = [column.name for column in self._polish.table.columns]
         by_load = {each.column.name for each in self._polish.columns if each.stamp}
-        landed = {name: type_ for name, type_ in state.columns.items() if name in names and name not in by_load}
-        left_out = [name for name in (*state.columns, *names) if name not in landed]
+        self._at_source = {name: spelt for name in state.columns if (spelt := _spelt(name, names))}
+        landed = {
+            name: type_ for name, type_ in state.columns.items() if name in self._at_source and name not in by_load
+        }
+        _check_comparable(self._polish.source.name, state, landed, names)
+        compared = {self._at_source[name] for name in landed}
+        left_out = [name for name in state.columns if name not in landed]
+        left_out += [name for name in names if name not in compared]
         self._not_compared = tuple(dict.fromkeys([*left_out, *state.removed_columns]))
-        key = tuple(name for name in state.key_columns if name in landed)
+        key = tuple(state.key_columns)
         self._cursor = ""
         if bound.unmoved.cursor is not None and (state.watermark and state.watermark.type in ("datetime", "int")):
-            spelt = self._polish.landed_name(bound.unmoved.cursor) or ""
-            self._cursor = spelt if spelt in landed else ""
+            self._cursor = _spelt(self._polish.landed_name(bound.unmoved.cursor) or "", list(landed))
         self._keeps_versions = destination.keeps_versions and bool(key)
         rank = self._cursor if self._keeps_versions else ""
         self._hashing = Hashing(schema_of(landed), key, rank, destination.floats)
@@ -375,7 +402,9 @@ class _Comparison:
 
     def _as_landed(self, rows: pa.RecordBatch) -> Frame:
         """Rows as a load would land them; what it says of itself in them is not compared."""
-        return frame_of(self._polish.apply(rows, _NO_LOAD).select(self._hashing.schema.names))
+        names = self._hashing.schema.names
+        polished = self._polish.apply(rows, _NO_LOAD).select([self._at_source[name] for name in names])
+        return frame_of(polished.rename_columns(names))
 
     def _read_destination(self, columns: Sequence[str]) -> Generator[Frame]:
         """The destination's rows."""

@@ -25,16 +25,18 @@ _DIGEST_BYTES = 8
 
 class BoundaryRows:
     """Gathers the rows with the largest cursor, over all batches of a load; ``before`` is where the slice before
-    stopped. ``cursor`` by its name in the batches."""
+    stopped. ``cursor`` by its name in the batches. ``at``: those with this very value instead, because only the source
+    can order texts, and says which is its largest."""
 
-    def __init__(self, cursor: str, before: Boundary | None) -> None:
+    def __init__(self, cursor: str, before: Boundary | None, at: str | None = None) -> None:
         self.cursor = cursor
-        self.boundary = before
+        self.boundary = before if at is None or (before is not None and before.value == at) else None
+        self._at = at
 
     def add(self, rows: pa.RecordBatch) -> None:
         """Take a batch into account."""
         column = rows.column(self.cursor)
-        largest = pc.max(column)
+        largest = pc.max(column) if self._at is None else _scalar(self._at, column.type)
         if not largest.is_valid:
             return
         known: tuple[str, ...] = ()

@@ -67,6 +67,11 @@ class Watermark:
         landed."""
         return self.boundary is not None and self.boundary.complete
 
+    @property
+    def remembered(self) -> int:
+        """How many rows at exactly ``value`` are known."""
+        return len(self.boundary.rows) if self.boundary is not None else 0
+
     def check_cursor(self, other: Watermark) -> None:
         """Raise CursorUnusable where ``other``, of the configuration, belongs to another cursor, or to one that its
         source orders otherwise now."""

@@ -92,6 +92,38 @@ def test_a_source_that_falls_back_stops_the_load_or_reloads_the_table(
     assert 9 in moving.landed()
 
 
+@pytest.mark.parametrize("type_", ["int", "varchar(10)", "datetime2(7)"])
+def test_a_source_that_has_fallen_back_stays_noticed_whatever_it_grows_to(moving: Moving, type_: str) -> None:
+    early, late, _ = CURSORS[type_]
+    moving.create(type_)
+    moving.put((1, early), (2, late))
+    moving.load()
+    moving.sql("TRUNCATE TABLE dbo.moving")
+    moving.put((7, early))
+    moving.fail()
+    moving.put((8, late))
+    for _ in range(2):
+        error = moving.fail()
+        assert (error["error"], "as an earlier load has found" in error["message"]) == ("home.cursor_moved_back", True)
+    assert "as an earlier load has found" in moving.run("plan")[1]
+    assert moving.landed() == [1, 2]
+    moving.load("--run-type", "full_drop")
+    assert moving.landed() == [7, 8]
+    assert moving.load()["rows"] == 0
+
+
+@pytest.mark.parametrize("type_", ["int", "varchar(10)"])
+def test_a_row_in_the_place_of_another_at_the_watermark_lands(moving: Moving, type_: str) -> None:
+    early, late, _ = CURSORS[type_]
+    moving.create(type_)
+    moving.put((1, early), (2, early))
+    moving.load()
+    moving.sql("DELETE FROM dbo.moving WHERE id = 2")
+    moving.put((3, early), (4, late))
+    assert moving.load()["rows"] == 2
+    assert moving.landed() == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("began", ["before the first load", "after one"])
 @pytest.mark.parametrize("type_", CURSORS)
 def test_a_bound_that_only_a_corrected_row_had_is_never_the_watermark(moving: Moving, type_: str, began: str) -> None:
@@ -242,7 +274,10 @@ def test_how_far_ahead_a_time_may_lie_is_a_setting(moving: Moving) -> None:
     moving.put((2, "DATEADD(hour, 2, SYSUTCDATETIME())"))
     assert moving.load()["rows"] == 0
     moving.say(max_ahead="3h")
-    assert moving.load()["rows"] == 1
+    result = moving.load()
+    assert (result["rows"], "lies ahead of the source's clock" in result["message"]) == (1, True)
+    for command in ("plan", "doctor"):
+        assert "lies ahead of the source's clock" in moving.run(command)[1]
     moving.say(max_ahead="1h")
     error = moving.fail()  # what was loaded with another setting is a leap by this one
     assert (error["error"], "far ahead of the source's clock" in error["message"]) == ("home.cursor_moved_back", True)

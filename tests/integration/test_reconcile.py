@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from typer.testing import CliRunner
@@ -16,6 +19,7 @@ from typer.testing import CliRunner
 from devcloud.onelake import OneLake
 from hygge_engine.cli import reachability
 from hygge_engine.cli.app import app
+from hygge_engine.homes.base import SourceSchema
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.reconcile import compare, ranges
@@ -220,6 +224,49 @@ def test_without_a_key_rows_are_counted_and_not_named(
     found = place.reconcile()
     assert (found.verdict, found.extra, found.examples) == ("differs", 1, ())
     assert "no key" in found.message
+
+
+class Renamed(SourceHome):
+    """The source with other names of its columns."""
+
+    names: Mapping[str, str]
+
+    def describe(self) -> SourceSchema:
+        known = super().describe()
+        columns = tuple(replace(column, name=self.names.get(column.name, column.name)) for column in known.columns)
+        return replace(known, columns=columns, key=tuple(self.names.get(name, name) for name in known.key))
+
+    def _batch(self, rows: Any) -> pa.RecordBatch:
+        return pa.RecordBatch.from_arrays(
+            [
+                pa.array([row[number] for row in rows], column.type)
+                for number, column in enumerate(self.describe().columns)
+            ],
+            schema=self.describe().schema,
+        )
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("names", "verdict", "words"),
+    [
+        ({"id": "ID", "value": "Value"}, "equal", ""),
+        ({"id": "number"}, "failed", "has no id now"),
+        ({"id": "a", "value": "b", "modified": "c"}, "failed", "it has a, b, c"),
+    ],
+)
+def test_rows_are_never_equal_where_they_cannot_be_compared(
+    place: ReconciledPlace, monkeypatch: pytest.MonkeyPatch, names: dict[str, str], verdict: str, words: str
+) -> None:
+    place.source.put(*range(3))
+    place.load()
+    home = Renamed(place.source)
+    home.names = names
+    monkeypatch.setattr(compare, "open_home", lambda project, entity: home)
+    for counts_only in (False, True):
+        found = place.reconcile(counts_only=counts_only)
+        assert (found.verdict, words in found.message) == (verdict, True), found
+        assert found.verdict == "failed" or found.source_rows == 3
 
 
 def test_a_store_that_only_takes_rows_says_so(

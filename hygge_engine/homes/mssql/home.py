@@ -162,13 +162,14 @@ class MssqlHome:
         value, ties = self._largest(column)
         self._bounded = self._session
         clock = self._clock(column) if kind == "datetime" and value is not None else None
+        lags = self._connection.application_intent != "read_write"
         if clock is None or value is None or order_of(value, kind) <= order_of(clock, kind):
-            return HighWater(value, kind, ties, nulls, clock=clock, order=column.order)
+            return HighWater(value, kind, ties, nulls, clock=clock, order=column.order, may_lag=lags)
         placeholder, bound = parameter(column, clock)
         later = self._count(f"{quote(column.name)} > {placeholder}", bound)
         newest, ties_then = self._largest(column, clock)
         present = HighWater(newest, kind, ties_then, nulls)
-        return HighWater(value, kind, ties, nulls, clock=clock, later=later, present=present)
+        return HighWater(value, kind, ties, nulls, clock=clock, later=later, present=present, may_lag=lags)
 
     def _clock(self, column: SourceColumn) -> str | None:
         """The server's own time as a value of a column, None from a server that does not say.

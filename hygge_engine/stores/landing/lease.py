@@ -280,6 +280,12 @@ class TableLease(ABC):
         """End a reload whose source was empty: the table is gone, and its next generation has no file yet."""
         self._end(replace(next_generation(self.state), landed_in=self.place, file_format=self.file_format))
 
+    def note_back(self, found: str) -> None:
+        """Remember that the source has fallen behind the watermark: it may grow past it again, and what came below is
+        never read then."""
+        if self.state.went_back != found:
+            self._write(replace(self.state, went_back=found), keep_owner=False)
+
     def release(self) -> None:
         """Release the table between loads; an open load stays open for the next attempt.
 

@@ -195,7 +195,9 @@ class LandingState:
     is open meanwhile or about to begin; where that ends before it takes the old rows' place, the load set aside is the
     open one again. ``columns`` maps each landed column to its Arrow type, ``removed_columns`` those that the table has
     and the source no longer; ``treatments`` says what is done to the values of columns that do not land as they are,
-    ``newest`` how new those of a column were whose freshness is expected.
+    ``newest`` how new those of a column were whose freshness is expected. ``went_back`` says how the source was once
+    found to have fallen behind the watermark, so that rows may have come that no increment reads; a reload that has
+    ended takes it back.
     """
 
     epoch: int = 0
@@ -215,6 +217,7 @@ class LandingState:
     treatments: dict[str, str] = field(default_factory=dict)
     newest: dict[str, str] = field(default_factory=dict)
     watermark: Watermark | None = None
+    went_back: str = ""
     owner: Owner | None = None
     open: OpenLoad | None = None
     set_aside: OpenLoad | None = None

@@ -44,6 +44,7 @@ def ended(state: LandingState) -> LandingState:
         finished=totals_of(opened),
         newest=newest,
         adopted=adopted,
+        went_back="" if opened.mode == "reload" else state.went_back,
     )
 
 
