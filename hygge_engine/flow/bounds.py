@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hygge_engine.errors import BoundUnusable, HyggeError
 from hygge_engine.flow.factory import open_home
-from hygge_engine.homes.base import ChecksCursors, Home
+from hygge_engine.homes.base import ChecksCursors, Home, OrdersTexts
 from hygge_engine.watermark import CursorType
 from hygge_engine.watermark.bounds import check_order, checked
 
@@ -35,8 +36,14 @@ def window_bounds(
     lower = bound(window_from, upper=False) if window_from else None
     upper = bound(window_to, upper=True) if window_to else None
     if lower is not None and upper is not None:
-        check_order(lower, bound(window_to, upper=False), type_)
+        last = bound(window_to, upper=False)
+        check_order(lower, last, type_, is_after=_of_texts(home, cursor))
     return lower, upper
+
+
+def _of_texts(home: Home, cursor: str) -> Callable[[str, str], bool] | None:
+    """How the source of a home orders the texts of a cursor; None where the home cannot say."""
+    return partial(home.is_after, cursor) if isinstance(home, OrdersTexts) else None
 
 
 def exact_text(home: Home, cursor: str, text: str) -> str:

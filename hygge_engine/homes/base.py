@@ -158,6 +158,15 @@ class ChecksCursors(Protocol):
 
 
 @runtime_checkable
+class OrdersTexts(Protocol):
+    """What a home may be asked besides, whose source alone knows the order of its texts."""
+
+    def is_after(self, cursor: str, one: str, other: str) -> bool:
+        """Whether one value of a cursor comes after another."""
+        ...
+
+
+@runtime_checkable
 class ChecksAccess(Protocol):
     """What a home may offer besides whose source has permissions of its own for what is read."""
 

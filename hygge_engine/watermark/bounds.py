@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
@@ -145,9 +146,16 @@ def checked(text: str, type_: CursorType, *, upper: bool = False) -> str:
             return plain_text(text)
 
 
-def check_order(lower: str, upper: str, type_: CursorType) -> None:
-    """Raise BoundUnusable for a window that ends before it begins; of texts only their source knows the order."""
-    if type_ != "string" and order_of(lower, type_) > order_of(upper, type_):
+def check_order(
+    lower: str, upper: str, type_: CursorType, *, is_after: Callable[[str, str], bool] | None = None
+) -> None:
+    """Raise BoundUnusable for a window that ends before it begins; of texts only their source knows the order, by
+    ``is_after``."""
+    if type_ == "string":
+        ends_early = is_after is not None and is_after(lower, upper)
+    else:
+        ends_early = order_of(lower, type_) > order_of(upper, type_)
+    if ends_early:
         raise BoundUnusable(
             f"The window begins at {lower} and ends at {upper}, which is earlier.", hint="Exchange its bounds."
         )

@@ -208,6 +208,17 @@ def test_a_watermark_of_texts_is_none_in_another_order(moving: Moving, declared:
     assert moving.landed() == [1, 2, 3, 4]
 
 
+def test_a_window_of_texts_that_ends_before_it_begins_is_refused(moving: Moving) -> None:
+    """By the column's own order: to the server, B lies between a and c."""
+    moving.create("varchar(10) COLLATE Latin1_General_CI_AS")
+    moving.put((1, "'a'"), (2, "'B'"), (3, "'c'"))
+    moving.load()
+    order = ["go", "--project", str(moving.directory), "--from"]
+    refused = CliRunner().invoke(app, [*order, "c", "--to", "B"])
+    assert (refused.exit_code, "which is earlier" in " ".join(refused.output.split())) == (2, True), refused.output
+    assert CliRunner().invoke(app, [*order, "a", "--to", "B"]).exit_code == 0
+
+
 def test_who_wants_it_ignored_is_told_each_time(moving: Moving) -> None:
     moving.create("int", on_backwards="ignore")
     moving.put((1, "3"), (2, "5"))

@@ -216,6 +216,13 @@ def test_warnings_among_a_cursors_messages_are_no_errors_but_a_cut_value_is() ->
     assert found.text == "String data, right truncation"
 
 
+@pytest.mark.parametrize(("state", "shown"), [("42000", True), ("23000", True), ("HY000", False), ("08001", False)])
+def test_the_server_s_number_is_shown_where_a_message_has_it(state: str, shown: bool) -> None:
+    found = diagnose_messages([(f"[{state}] (51234)", "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]No.")])
+    assert found is not None
+    assert ("SQL Server error 51234" in translate(found, "Reading").message) == shown
+
+
 def test_a_lost_connection_among_a_cursors_messages_is_transient() -> None:
     lost = ("[08S01] (10054)", "[Microsoft][ODBC Driver 18 for SQL Server]TCP Provider: Error code 0x2746")
     found = diagnose_messages([lost])

@@ -53,6 +53,20 @@ def test_the_address_is_a_host_with_its_port_or_an_instance(keys: dict[str, Any]
         ({"server": "sql.example:1433"}, "port follows a comma, .*: sql.example,1433"),
         ({"server": "sql.example:1433,1433"}, "port follows a comma"),
         ({"server": "[::1]:1433"}, r"port follows a comma, .*: \[::1\],1433"),
+        ({"server": "::1:21433"}, "port follows a comma, .*: ::1,21433"),
+        *(
+            ({"server": server}, "expected a host name")
+            for server in (
+                "\u200b127.0.0.1,1433",
+                "sql\u00ad.example",
+                "\ufeffsql",
+                "sq\x01l",
+                "sql@example",
+                "sql?",
+                "*.x",
+            )
+        ),
+        ({"server": "sql.example\\IN\u200bST"}, "not an instance name"),
         ({"server": "np:sql.example"}, "over TCP alone: no `np:`"),
         ({"server": "np:\\\\.\\pipe\\sql\\query"}, "over TCP alone"),
         ({"server": "lpc:."}, "over TCP alone"),

@@ -264,6 +264,8 @@ _MESSAGE_LABEL = re.compile(r"\[(?P<state>\w{5})\] \((?P<number>-?\d+)\)")
 # Classes of SQLSTATE: success, warning, no more rows. Of the warnings one means that a value was cut.
 _HARMLESS_CLASSES = ("00", "01", "02")
 _TRUNCATED = "01004"
+# Classes that the driver gives to faults of its own, and numbers in its own way.
+_CLASSES_OF_THE_DRIVER = ("08", "HY", "IM")
 _TAGS = re.compile(r"^(?:\[[^\]]*\]\s*)+")
 _WAIT = re.compile(r"Retry the request after (\d+) seconds", re.IGNORECASE)
 
@@ -299,8 +301,9 @@ def diagnose_messages(messages: Sequence[tuple[str, str]]) -> Diagnosis | None:
     for label, text in messages:
         found = _MESSAGE_LABEL.match(label)
         if found and (found["state"][:2] not in _HARMLESS_CLASSES or found["state"] == _TRUNCATED):
-            number = int(found["number"])
-            return Diagnosis(found["state"], number if number in NUMBERS else 0, _TAGS.sub("", text).strip())
+            number, state = int(found["number"]), found["state"]
+            is_servers = number in NUMBERS or (number > 0 and state[:2] not in _CLASSES_OF_THE_DRIVER)
+            return Diagnosis(state, number if is_servers else 0, _TAGS.sub("", text).strip())
     return None
 
 

@@ -237,6 +237,13 @@ class MssqlHome:
                 )
         return exact
 
+    def is_after(self, cursor: str, one: str, other: str) -> bool:
+        """Whether one value of a column comes after another, by the column's collation."""
+        column = self._column(cursor)
+        (left, first), (right, second) = parameter(column, one), parameter(column, other)
+        rows = self._ask(f"SELECT CASE WHEN {left} > {right} THEN 1 ELSE 0 END", first, second)
+        return bool(rows) and rows[0][0] == 1
+
     def count(self, window: ReadWindow) -> int:
         """How many rows `read` yields of a window that is not one of Change Tracking."""
         if window.cursor is None:

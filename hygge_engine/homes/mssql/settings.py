@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import ClassVar, Literal, Self
 
@@ -63,6 +64,9 @@ def _checked_host(host: str) -> str:
         return "localhost"
     if ":" in host:
         found = _COLON_AND_PORT.fullmatch(host)
+        address, _, port = host.rpartition(":")
+        if _is_ipv6(address) and port.isdigit() and not _is_ipv6(host):
+            raise ValueError(f"SQL Server's port follows a comma, not a colon: {address},{port}")
         if found and not _is_ipv6(host):
             raise ValueError(f"SQL Server's port follows a comma, not a colon: {found[1]},{found[2]}")
         if not _is_ipv6(host):
@@ -72,9 +76,15 @@ def _checked_host(host: str) -> str:
         host.encode("idna")
     except UnicodeError:
         host = ""
-    if not host or any(character.isspace() for character in host) or host.startswith("."):
+    if not host or not all(map(_is_of_a_name, host)) or host.startswith("."):
         raise ValueError("expected a host name or address: sql.example.com, or sql.example.com,1433")
     return host
+
+
+def _is_of_a_name(character: str) -> bool:
+    """Whether a character may be part of a name: a letter or a digit of any script, or what joins them. Those that
+    nobody sees, as an invisible space that was copied along, are none."""
+    return character.isalnum() or character in "-._$#" or unicodedata.category(character).startswith("M")
 
 
 def _is_ipv6(host: str) -> bool:
@@ -158,7 +168,7 @@ class MssqlConnection(ConnectionSettings):
             raise ValueError("expected the name of an instance after the backslash: sql.example.com\\name")
         if found := _COLON_AND_PORT.fullmatch(instance):
             raise ValueError(f"SQL Server's port follows a comma, not a colon: {host}\\{found[1]},{found[2]}")
-        if any(character in instance for character in ": "):
+        if not all(map(_is_of_a_name, instance)):
             raise ValueError(f"{instance!r} is not an instance name: expected letters, digits, _ or $")
         if instance.upper() == _DEFAULT_INSTANCE:
             backslash = instance = ""
