@@ -202,6 +202,8 @@ def test_what_is_beside_a_database_and_not_its_own_stays(
     status, said = go(project, "in/*", "{ type: sqlite, path: out.db }")
     assert status != 0
     assert f"out.db{end} is not of this database" in said
+    planned = CliRunner().invoke(app, ["plan", "--project", str(project)])
+    assert f"out.db{end} is not of this database" in planned.output
     assert (project / f"out.db{end}").read_bytes() == content
 
 

@@ -111,24 +111,24 @@ class SqliteDatabase(Database):
         return self.plain_columns(table) is not None
 
     def table_id(self, table: str) -> str | None:
-        if not is_there(self._path):
+        if self._is_absent(doing := f"looking for the table {table}"):
             return None
-        with self._reading(f"looking for the table {table}") as connection:
+        with self._reading(doing) as connection:
             return _table_id(connection, table)
 
     def plain_columns(self, table: str) -> list[str] | None:
-        if not is_there(self._path):
+        if self._is_absent(doing := f"looking for the table {table}"):
             return None
-        with self._reading(f"looking for the table {table}") as connection:
+        with self._reading(doing) as connection:
             found = _entry(connection, table)
             if found is None:
                 return None
             return [name for name, *_ in _columns(connection, table)] if found.kind == "table" else []
 
     def columns(self, table: str) -> list[str]:
-        if not is_there(self._path):
+        if self._is_absent(doing := f"looking for the table {table}"):
             return []
-        with self._reading(f"looking for the table {table}") as connection:
+        with self._reading(doing) as connection:
             return [name for name, *_ in _columns(connection, table)]
 
     def describe_table(self, table: str) -> str:
@@ -148,14 +148,14 @@ class SqliteDatabase(Database):
         return SqliteInserter(self, stage, schema)
 
     def stages(self, table: str) -> list[str]:
-        if not is_there(self._path):
+        if self._is_absent(doing := f"listing the stages of {table}"):
             return []
         prefix = f"{table}{STAGE_MARK}"
         select = (
             "SELECT name FROM sqlite_schema AS found WHERE type = 'table' AND substr(name, 1, ?) = ? "
             "AND EXISTS (SELECT 1 FROM pragma_table_info(found.name) AS info WHERE info.name = ?)"
         )
-        with self._reading(f"listing the stages of {table}") as connection:
+        with self._reading(doing) as connection:
             return [str(name) for (name,) in connection.execute(select, (len(prefix), prefix, ROW_NUMBER))]
 
     def drop_stage(self, stage: str) -> None:
@@ -179,6 +179,13 @@ class SqliteDatabase(Database):
     def _execute(self, statement: str, doing: str) -> None:
         with self._connected(doing) as connection:
             connection.execute(statement)
+
+    def _is_absent(self, doing: str) -> bool:
+        """Whether there is no database yet; raises LandingBroken for what SQLite would take for its own beside it."""
+        if is_there(self._path):
+            return False
+        self._check_file(f"{self._path.name}: {doing}")
+        return not is_there(self._path)
 
     @contextmanager
     def _reading(self, doing: str) -> Iterator[sqlite3.Connection]:
