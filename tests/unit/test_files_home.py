@@ -510,6 +510,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     ("a.csv.bz2", gzip.compress(b"id\n1\n"), {}, "in/a.csv.bz2 cannot be decompressed"),
     ("a.csv.zst", bz2.compress(b"id\n1\n"), {}, "in/a.csv.zst cannot be decompressed"),
     ("a.ndjson", '{"a":1}\n{"a":2,"a":3}\n', {}, "in/a.ndjson, line 2: the key 'a' comes twice"),
+    ("a.ndjson", '{"a":1}\n{"b\\u0000c":1}\n', {}, "in/a.ndjson, line 2: a name of a column holds a NUL character"),
     ("a.ndjson", '{"a":1}\n{"a":"x \\ud83d y"}\n', {}, r"in/a.ndjson, line 2, key 'a': \ud83d is half a character"),
     ("a.ndjson", '{"a":1}\n\n{"a":{"b":NaN}}\n', {}, "in/a.ndjson, line 3, key 'a': NaN within a nested value"),
     ("a.ndjson", '{"a":{"b":1,"b":2}}\n', {}, "in/a.ndjson, line 1, key 'a': a key comes twice"),

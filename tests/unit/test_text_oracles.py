@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from hygge_engine.errors import Unreadable
@@ -38,7 +38,7 @@ common = settings(
     max_examples=EXAMPLES,
     deadline=None,
     database=None,
-    phases=(Phase.generate, Phase.shrink),
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),
 )
 pytestmark = pytest.mark.timeout(max(120, ROWS // 50))
@@ -121,13 +121,22 @@ RECORD_CHARACTERS = st.sampled_from(list('aab,,""\n\n\r;\t\'\\ é\ufeff1.0-'))
 
 
 @common
-@given(chunk=st.text(RECORD_CHARACTERS, max_size=24), dialect=DIALECTS, repeats=REPEATS, block_bytes=BLOCKS, header=...)
+@example(chunk='"",', dialect=Dialect(), repeats=1, block_bytes=100, header=True, ended=False)
+@given(
+    chunk=st.text(RECORD_CHARACTERS, max_size=24),
+    dialect=DIALECTS,
+    repeats=REPEATS,
+    block_bytes=BLOCKS,
+    header=...,
+    ended=...,
+)
 def test_any_csv_is_read_as_python_reads_it_or_refused(
-    files: Files, chunk: str, dialect: Dialect, repeats: int, block_bytes: int, header: bool
+    files: Files, chunk: str, dialect: Dialect, repeats: int, block_bytes: int, header: bool, ended: bool
 ) -> None:
-    if dialect.escape and chunk.endswith(dialect.escape):
+    if dialect.escape and chunk.rstrip("\r\n").endswith(dialect.escape):
         chunk += "x"  # whether a file may end with an escaped line end is not for its values to say
     text = (chunk + "\n") * repeats
+    text = text if ended else text[:-1]
     if text.startswith("\ufeff") or not text.strip("\r\n"):
         text = "x\n" + text
     try:

@@ -175,6 +175,8 @@ class CsvFormat(TextFormat):
         settings = self._settings
         # The reader takes a byte order mark away wherever it begins, and one here is the first field's own.
         data = codecs.BOM_UTF8 + block.data if block.data.startswith(codecs.BOM_UTF8) else block.data
+        # Nor is a last field without a line end to it what others are: with a quoted one before it, it is not NULL.
+        data = data if data.endswith((b"\n", b"\r")) else data + b"\n"
         try:
             table = pcsv.read_csv(
                 io.BytesIO(data),

@@ -35,6 +35,8 @@ _ONE_OBJECT = "NDJSON has one whole object on each line."
 _BLANKS = " \t\r\n"
 _SPACE = re.compile(rf"[{_BLANKS}]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# Of a key, as the name of a column.
+_NO_NAME = re.compile("[\0\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -122,9 +124,14 @@ class NdjsonFormat(TextFormat):
             if objects is None:
                 self._refuse_line(file, lines_at_once)
             for name in dict.fromkeys(chain.from_iterable(objects)):
-                if name not in rows.values and (half := _SURROGATE.search(name)):
+                if name not in rows.values and (wrong := _NO_NAME.search(name)):
                     number = next(line for (line, _), row in zip(lines_at_once, objects, strict=True) if name in row)
-                    raise _half_character(file, number, name, half[0])
+                    if wrong[0] != "\0":
+                        raise _half_character(file, number, name, wrong[0])
+                    raise Unreadable(
+                        f"{file.name}, line {number}: a name of a column holds a NUL character (key {name!r}).",
+                        hint="Correct the file.",
+                    )
                 rows.values.setdefault(name, [None] * first)
             _check_cells(file, rows, len(rows.values))
             for name, values in rows.values.items():
