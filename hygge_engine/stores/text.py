@@ -27,8 +27,9 @@ class CsvEncoder:
         self._writer = pcsv.CSVWriter(cast("IO[bytes]", sink), self._schema, write_options=options)
 
     def write(self, table: pa.Table) -> None:
-        """Raises StoreError for years that four digits cannot write."""
+        """Raises StoreError for years that four digits cannot write, and for a row that would be an empty line."""
         _check_years(table, "CSV")
+        _check_lines(table)
         self._writer.write_table(_without_decimals(_without_bytes(table)).cast(self._schema))
 
     def close(self) -> None:
@@ -58,6 +59,16 @@ class NdjsonEncoder:
 def _check_years(table: pa.Table, destination: str) -> None:
     for batch in table.to_batches():
         check_years(batch, destination)
+
+
+def _check_lines(table: pa.Table) -> None:
+    """Raises StoreError for NULL in the only column, whose row would be an empty line: readers of CSV skip these."""
+    if table.num_columns == 1 and table.column(0).null_count:
+        raise StoreError(
+            f"Column {table.schema.names[0]!r} is the only one and has a NULL, which CSV would hold as an empty line, "
+            "and readers skip empty lines.",
+            hint="Land a second column, a constant for example, or land it in another `format`.",
+        )
 
 
 def _check_finite(table: pa.Table) -> None:

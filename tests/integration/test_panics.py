@@ -16,8 +16,12 @@ from polars.exceptions import PanicException
 from hygge_engine.errors import StoreError
 from hygge_engine.flow import run
 from hygge_engine.flow.factory import journal_of
+from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.files import types
+from hygge_engine.homes.files.home import FilesHome
+from hygge_engine.homes.files.settings import LocalHomeSettings
 from hygge_engine.journal.journal import Journal
+from hygge_engine.lake.local import LocalLake
 from hygge_engine.orchestration import activities
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
@@ -149,6 +153,22 @@ def test_text_files_hold_no_year_and_no_number_that_nobody_reads_back(tmp_path: 
         [beyond] = (tmp_path / "out/beyond").glob("part-*")
         assert [float(line) for line in beyond.read_text().split()[1:]] == [1.0, float("-inf")]
         assert none.read_text().split()[1:] == ["1.5", "nan"]
+
+
+@pytest.mark.parametrize("format_", ["csv", "ndjson", "parquet"])
+def test_a_file_of_one_column_is_read_back_row_by_row_or_not_written(tmp_path: Path, format_: str) -> None:
+    texts: dict[str, list[str | None]] = {"texts": ["", " ", "a"], "nulls": [None, "", " ", None], "null": [None]}
+    given = {name: pa.array(values, pa.string()) for name, values in texts.items()}
+    found = load(project_of(tmp_path, {"type": "local", "path": "out", "format": format_}, **given))
+    for name, values in texts.items():
+        if format_ == "csv" and None in values:
+            assert found[name][:2] == ("fail", "store")
+            assert "'v' is the only one and has a NULL" in found[name][2]
+            assert not list(tmp_path.glob(f"out/{name}/part-*"))
+            continue
+        keys = {"type": "local", "path": f"out/{name}/*", "format": format_, "columns": {"v": "string"}}
+        home = FilesHome(LocalLake(tmp_path), f"out/{name}/*", LocalHomeSettings.model_validate(keys))
+        assert [row["v"] for batch in home.read(ReadWindow()) for row in batch.rows.to_pylist()] == values
 
 
 def test_a_key_without_a_name_is_refused_as_such(tmp_path: Path) -> None:
