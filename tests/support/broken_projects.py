@@ -354,6 +354,14 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         (FLOW_FILE, 4),
         ["needs quotes", '"dbo.{entity}"'],
     ),
+    **{
+        f"a brace that nothing closes {where}": (flow(old, new), (FLOW_FILE, line), ["`{` opens here", "expected: `}`"])
+        for where, (line, old, new) in {
+            "at the end": (4, "home:\n", 'store_: {path: "{entity}", b: c\nhome:\n'),
+            "after a comma": (4, "home:\n", 'store_: {path: "{entity}", b: c,\nhome:\n'),
+            "in an entity": (17, "[orders, customers]", '[{name: orders, home: {table: "a.{entity}", }, b]'),
+        }.items()
+    },
     "a placeholder first": (flow("dbo.{entity}", "{entity}.x"), (FLOW_FILE, 7), ["needs quotes"]),
     "a key at the edge": (flow("  key_columns", "key_columns"), (FLOW_FILE, 13), ["`key_columns` is a key of `store`"]),
     "a key too far left": (flow("  key_columns", " key_columns"), (FLOW_FILE, 13), ["as many blanks"]),

@@ -75,10 +75,35 @@ def explain(source: SourceText, error: yaml.MarkedYAMLError) -> Problem:
             column = match.end("key") + 1
             expected = f"`{match['key']}: ` and the value"
             return source.problem(number, column, NOT_VALID, found="no blank after the colon", expected=expected)
+    if (error.context or "").startswith("while parsing a flow") and (opened := _never_closed(source.text)):
+        mark, mark_open, mark_close = opened
+        line, column = mark.line + 1, mark.column + 1
+        found = f"`{mark_open}` opens here, and nothing closes it"
+        return source.problem(line, column, NOT_VALID, found=found, expected=f"`{mark_close}` at its end")
     words = _words(error, source.line(line))
     if words.get("found") == _TOO_DEEP:
         column = len(source.line(line)) - len(source.line(line).lstrip()) + 1
     return source.problem(line, column, NOT_VALID, **words)
+
+
+def _never_closed(text: str) -> tuple[yaml.Mark, str, str] | None:
+    """Where the innermost bracket or brace begins that nothing closes, with it and what would close it; None where
+    there is none, or where the text has another fault before its end. Those within quotes do not count."""
+    opened: list[tuple[yaml.Mark, str, str]] = []
+    try:
+        for token in yaml.scan(text):
+            if isinstance(token, yaml.FlowMappingStartToken):
+                opened.append((token.start_mark, "{", "}"))
+            elif isinstance(token, yaml.FlowSequenceStartToken):
+                opened.append((token.start_mark, "[", "]"))
+            elif isinstance(token, yaml.FlowMappingEndToken | yaml.FlowSequenceEndToken) and opened:
+                closes = "}" if isinstance(token, yaml.FlowMappingEndToken) else "]"
+                if opened[-1][2] != closes:
+                    break
+                opened.pop()
+    except yaml.YAMLError:
+        return None
+    return opened[-1] if opened else None
 
 
 def _line_before(source: SourceText, line: int) -> int:
