@@ -107,8 +107,6 @@ class _Planner:
         added: list[LandedColumn] = []
         by_name = {column.name: column for column in self._source.columns}
         for name, given in settings.hash_ids.items():
-            if not given:
-                raise ConfigurationError(f"polish: `hash_ids` names no columns for `{name}`")
             inputs = [by_name[self._find(each, "hash_ids")] for each in given]
             for column in inputs:
                 self._check_hash(column, "hash_ids")

@@ -362,6 +362,29 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
             "in an entity": (17, "[orders, customers]", '[{name: orders, home: {table: "a.{entity}", }, b]'),
         }.items()
     },
+    **{
+        f"one mistake in {text}": (flow("watermark:", f"{text}\nwatermark:"), (FLOW_FILE, 14), words)
+        for text, words in {
+            "expectations: {accepted_values: {v: [a]}}": ["no key `v`", "`columns` is missing here"],
+            "expectations: {not_null: {colums: [a]}}": ["`not_null` of expectations", "`columns`"],
+            "polish: {hash_ids: {h: []}}": ["`hash_ids.h` of polish", "at least one"],
+        }.items()
+    },
+    **{
+        f"one mistake in a column that is {text}": (
+            flow("home:\n  type: mssql\n  connection: shop_db\n  table: dbo.{entity}\n",
+                 f'home: {{ type: local, path: "in", columns: {{ v: {text} }} }}\n'),
+            (FLOW_FILE, 4),
+            words,
+        )
+        for text, words in {
+            "{typ: string}": ["`columns.v` of home has no key `typ`", "`type`"],
+            "{}": ["`columns.v` of home has no `type`"],
+        }.items()
+    },
+    "a list within a list item": (
+        flow("[orders, customers]", "\n- orders\n  - customers"), (FLOW_FILE, 18), ["`- customers`", "exactly below"]
+    ),
     "a placeholder first": (flow("dbo.{entity}", "{entity}.x"), (FLOW_FILE, 7), ["needs quotes"]),
     "a key at the edge": (flow("  key_columns", "key_columns"), (FLOW_FILE, 13), ["`key_columns` is a key of `store`"]),
     "a key too far left": (flow("  key_columns", " key_columns"), (FLOW_FILE, 13), ["as many blanks"]),

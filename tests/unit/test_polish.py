@@ -177,7 +177,6 @@ def test_surrogates_are_equal_where_their_values_are_and_only_there(
         ({"rename": {"EMail": "a", "email": "b"}}, "`rename` names `EMail` of dbo.Customers twice", ""),
         ({"rename": {"EMail": "CARD_NO"}}, "`EMail` and `card_no` would both be `card_no`", "Drop or rename"),
         ({"constants": {"active": 1}}, "`active` and the constant would both be `active`", "Drop or rename"),
-        ({"hash_ids": {"sk": []}}, "`hash_ids` names no columns for `sk`", ""),
     ],
 )
 def test_what_does_not_fit_the_source_is_refused(keys: dict[str, Any], message: str, hint: str) -> None:

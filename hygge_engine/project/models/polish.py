@@ -48,7 +48,7 @@ class PolishSettings(Settings):
     hash_salt: SecretStr | None = Field(default=None, min_length=_SALT_MINIMUM_CHARACTERS)
     rename: dict[ColumnName, ColumnName] = Field(default_factory=dict)
     case: Literal["pascal", "camel", "snake"] | None = None
-    hash_ids: dict[ColumnName, tuple[ColumnName, ...]] = Field(default_factory=dict)
+    hash_ids: dict[ColumnName, Annotated[tuple[ColumnName, ...], Field(min_length=1)]] = Field(default_factory=dict)
     constants: dict[ColumnName, bool | int | float | str] = Field(default_factory=dict)
     load_columns: dict[ColumnName, Literal["load_id", "loaded_at"]] = Field(default_factory=dict)
 

@@ -69,6 +69,15 @@ class Entities:
         except ValueError as error:
             self._problems.add(item.place.problem(str(error), found=f"`{item.name}`"))
             return False
+        _, dash, second = item.name.partition(" - ")
+        if dash and item.name not in item.place.source.line(item.place.line):
+            self._problems.add(
+                item.place.problem(
+                    f"`- {second}` on a line of its own is indented further, and so is still part of this name",
+                    hint="Put the items of a list exactly below each other.",
+                )
+            )
+            return False
         return True
 
     def _inherit(self, item: EntityTree, inherited: MappingNode) -> dict[str, MappingNode | None]:

@@ -132,11 +132,27 @@ def validate[T: Settings](
         for finding in findings
         if finding["type"] == "extra_forbidden"
     }
+    # Nor is a key that is missing within one of the section's values another problem than an unknown one in its place.
+    unknown_in = {finding["loc"][:-1] for finding in findings if finding["type"] == "extra_forbidden"}
+    absent: dict[tuple[str | int, ...], str] = {}
     for finding in findings:
-        if finding["type"] == "missing" and finding["loc"] in meant:
+        parent, key = finding["loc"][:-1], finding["loc"][-1:]
+        if finding["type"] == "missing" and parent and parent in unknown_in:
+            absent[parent] = f"`{key[0]}` is missing here."
+    for finding in findings:
+        within = finding["loc"][:-1]
+        if finding["type"] == "missing" and (finding["loc"] in meant or within in absent):
             continue
-        report(model, tree, section, finding, problems, keys, elsewhere or {})
+        hints = dict(elsewhere or {})
+        if finding["type"] == "extra_forbidden" and within in absent and not _is_slip(model, finding):
+            hints[str(finding["loc"][-1])] = absent[within]
+        report(model, tree, section, finding, problems, keys, hints)
     return None
+
+
+def _is_slip(model: type[Settings], finding: ErrorDetails) -> bool:
+    *within, key = finding["loc"]
+    return bool(intended(str(key), fields_at(model, within)))
 
 
 def _without_branches(tree: MappingNode, findings: Sequence[ErrorDetails]) -> list[ErrorDetails]:

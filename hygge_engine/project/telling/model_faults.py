@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -226,6 +226,8 @@ def _report_missing(
     key = str(loc[-1])
     mapping = parent if isinstance(parent, MappingNode) else tree
     entry = mapping.entries.get(key)
+    if len(loc) > 1:
+        section = f"{_name_of(loc[:-1])} of {section}"
     if entry is None:
         hint = misspelling_hint(mapping, key)
         problems.add(mapping.problem(f"{section} has no `{key}`", expected=f"`{key}`", hint=hint))
@@ -280,13 +282,24 @@ def _place_of_rule(tree: MappingNode, message: str) -> tuple[Node, str]:
     return place, " ".join(hints)
 
 
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that values of an annotation are, or hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
 def fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> Mapping[str, FieldInfo]:
     """The keys of the model within ``model`` that a finding's path leads to."""
+    of_any_name = False
     for step in loc:
-        annotation = model.model_fields[str(step)].annotation if step in model.model_fields else None
-        inner = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type)]
-        model_within = next((one for one in inner if issubclass(one, BaseModel)), None)
-        if model_within is None:
+        if of_any_name or isinstance(step, int):  # a key of a mapping, or a place in a list
+            of_any_name = False
+            continue
+        field = model.model_fields.get(step)
+        within = None if field is None else next(_models_in(field.annotation), None)
+        if field is None or within is None:
             return {}
-        model = model_within
+        model, of_any_name = within, get_origin(field.annotation) is dict
     return model.model_fields
