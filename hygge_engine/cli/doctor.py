@@ -43,7 +43,7 @@ from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red"), "unknown": ("?", "dim")}
 
 # A section of its own, and what belongs to the sections of entities, by their ids.
-type _Answer = tuple[DoctorSection | None, dict[str, list[DoctorCheck]]]
+type _Findings = tuple[DoctorSection | None, dict[str, list[DoctorCheck]]]
 
 _FORGET_IT = "Start the load again, if none runs; `hygge compact` forgets this one after seven days."
 
@@ -91,19 +91,19 @@ def examine(project: Project, entities: list[Entity]) -> Iterator[DoctorSection]
     yield from _drivers(project, connections)
     reachable = Reachability(project, entities)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers: list[Future[_Answer]] = []
-        answers += [
+        findings: list[Future[_Findings]] = []
+        findings += [
             pool.submit(_check_sources, project, name, members, reachable) for name, members in connections.items()
         ]
-        answers += [
+        findings += [
             pool.submit(_check_store, project, name, members, reachable)
             for name, members in _by(entities, _store_of).items()
         ]
         apart = [entity for entity in entities if project.flows[entity.flow].journal.location != "store"]
-        answers += [pool.submit(_check_journal, *found) for found in _journals(project, apart, reachable).items()]
+        findings += [pool.submit(_check_journal, *found) for found in _journals(project, apart, reachable).items()]
         by_entity: dict[str, list[DoctorCheck]] = {entity.id: [] for entity in entities}
-        for answer in answers:
-            section, found = answer.result()
+        for finding in findings:
+            section, found = finding.result()
             for name, checks in found.items():
                 by_entity[name] += checks
             if section is not None:
@@ -131,7 +131,7 @@ def _drivers(project: Project, connections: Iterable[str]) -> Iterator[DoctorSec
         yield DoctorSection("drivers", driver, check_driver(driver))
 
 
-def _check_sources(project: Project, name: str, entities: list[Entity], reachable: Reachability) -> _Answer:
+def _check_sources(project: Project, name: str, entities: list[Entity], reachable: Reachability) -> _Findings:
     connection = project.connections.get(name)
     if not isinstance(connection, MssqlConnection):
         return None, {entity.id: _check_home(project, entity, reachable) for entity in entities}
@@ -280,7 +280,7 @@ def _way_back(project: Project, entity: Entity, state: LandingState | None, erro
     return f"The table is blocked. {error.hint} {reload} discards it and reloads the table.".replace("  ", " ")
 
 
-def _check_store(project: Project, name: str, entities: list[Entity], reachable: Reachability) -> _Answer:
+def _check_store(project: Project, name: str, entities: list[Entity], reachable: Reachability) -> _Findings:
     """The lake of a store, the mirrored database in it, and the entities' tables there."""
     section = DoctorSection("store", name)
     first = entities[0]
@@ -332,7 +332,7 @@ def _journals(
     return {place: reachable.journal(first[key]) for key, place in places_of(project, entities).items()}
 
 
-def _check_journal(place: JournalPlace, error: HyggeError | None) -> _Answer:
+def _check_journal(place: JournalPlace, error: HyggeError | None) -> _Findings:
     if error:
         return DoctorSection("journal", place.key, [failure("reachable", "connect to account_url", error)]), {}
     return DoctorSection("journal", place.key, [*probe(place.lake, place.root), *_check_remembered(place)]), {}

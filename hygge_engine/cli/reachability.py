@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 from hygge_engine.cli.messages import error_lines
 from hygge_engine.cli.output import echo
 from hygge_engine.errors import HomeUnavailable, HyggeError, LakeUnavailable
-from hygge_engine.homes.mssql.sessions import check_answers as check_server
+from hygge_engine.homes.mssql.sessions import check_responds as check_server
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.hosts import is_loopback
-from hygge_engine.lake.probe import check_answers
+from hygge_engine.lake.probe import check_responds
 from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.orchestration.activities import connection_of
 from hygge_engine.project import Entity, Project
@@ -29,7 +29,7 @@ from hygge_engine.project.reading.variables import LOCAL_SETTINGS
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 
 # A user is waiting at a terminal. A server that takes longer for its first packet is found by the attempts of a load.
-FIRST_ANSWER_SECONDS = 5
+FIRST_RESPONSE_SECONDS = 5
 
 # Places tried at once: they wait for the network, not for this machine.
 _AT_ONCE = 16
@@ -58,8 +58,8 @@ class Reachability:
             for settings in (self._home(entity), self._store(entity), self._location(entity)):
                 asks |= asks_of(settings)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            answers = dict(zip(asks, pool.map(_error_of, asks.values()), strict=True))
-        self._errors = {place: error for place, error in answers.items() if error is not None}
+            errors = dict(zip(asks, pool.map(_error_of, asks.values()), strict=True))
+        self._errors = {place: error for place, error in errors.items() if error is not None}
         self._explain_laptop_cloud()
 
     @property
@@ -139,7 +139,7 @@ class Pulse:
     ) -> None:
         self._journals = journals
         self._mirrors = mirrors or {}
-        self._answered: dict[str, float] = {}
+        self._responded: dict[str, float] = {}
 
     @property
     def count(self) -> int:
@@ -151,7 +151,7 @@ class Pulse:
         asks: dict[str, _Ask] = {}
         for places in (*self._journals.values(), *self._mirrors.values()):
             asks |= places
-        self._answered = dict.fromkeys(asks, time.monotonic())
+        self._responded = dict.fromkeys(asks, time.monotonic())
         for place, ask in asks.items():
             threading.Thread(target=self._listen, args=(place, ask), name="hygge-pulse", daemon=True).start()
 
@@ -168,11 +168,11 @@ class Pulse:
 
     def _silence_seconds(self, places: Iterable[str]) -> float:
         now = time.monotonic()
-        return max((now - self._answered[place] for place in places), default=0.0)
+        return max((now - self._responded[place] for place in places), default=0.0)
 
     def _listen(self, place: str, ask: _Ask) -> None:
         while _error_of(ask) is None:
-            self._answered[place] = time.monotonic()
+            self._responded[place] = time.monotonic()
             time.sleep(_PULSE_SECONDS)
 
 
@@ -189,9 +189,9 @@ def _connection(connections: Mapping[str, ConnectionSettings], settings: Setting
 def asks_of(settings: Settings) -> dict[str, _Ask]:
     """The place that settings name, as ``host:port``, with what tries it; empty for one that needs no network."""
     if isinstance(settings, LakeSettings):
-        return {settings.account_url: partial(check_answers, settings.account_url, FIRST_ANSWER_SECONDS)}
+        return {settings.account_url: partial(check_responds, settings.account_url, FIRST_RESPONSE_SECONDS)}
     if isinstance(settings, MssqlConnection):
-        quick = min(settings.login_timeout_seconds, FIRST_ANSWER_SECONDS)
+        quick = min(settings.login_timeout_seconds, FIRST_RESPONSE_SECONDS)
         hurried = settings.model_copy(update={"login_timeout_seconds": quick})
         return {f"//{settings.address.replace(',', ':')}": partial(check_server, hurried)}
     return {}

@@ -215,10 +215,10 @@ class _Slice:
         if opened.mode != "reload" and not merges and not self._planner.reloads:
             raise changed
         self._discard()
-        answer = self._result(
+        result = self._result(
             "continue", message=f"{changed.message} Begun again.", not_before=seconds_from_now(CHANGED_PAUSE_SECONDS)
         )
-        return replace(answer, begun_again=True)
+        return replace(result, begun_again=True)
 
     def _append(self, opened: OpenLoad) -> SliceResult | None:
         """Read until the window or the slice ends, then land what was read; position and data commit together."""

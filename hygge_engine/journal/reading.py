@@ -12,8 +12,8 @@ from hygge_engine.journal.rows import SCHEMA
 from hygge_engine.journal.summaries import Level, summarize
 
 # Results that a process caches, in bytes.
-ANSWERS_KEPT_BYTES = 4 * 1024**2
-_ANSWERS: Kept[pl.DataFrame] = Kept(ANSWERS_KEPT_BYTES)
+RESULTS_KEPT_BYTES = 4 * 1024**2
+_RESULTS: Kept[pl.DataFrame] = Kept(RESULTS_KEPT_BYTES)
 
 
 class JournalReader(ABC):
@@ -50,7 +50,7 @@ class JournalReader(ABC):
         same query is served from memory.
         """
         key = (self.state(), by, coordinator_run_id, flow, entity, limit)
-        if (kept := _ANSWERS.get(key)) is not None:
+        if (kept := _RESULTS.get(key)) is not None:
             return kept
         if by == "load" and limit is not None and coordinator_run_id is None and entity is None:
             rows = self.newest(limit, flow=flow)
@@ -58,7 +58,7 @@ class JournalReader(ABC):
             rows = self.read(coordinator_run_id, flow=flow, entity=entity)
         found = summarize(rows, by)
         found = found if limit is None else found.head(limit)
-        _ANSWERS.put(key, found, int(found.estimated_size()))
+        _RESULTS.put(key, found, int(found.estimated_size()))
         return found
 
 

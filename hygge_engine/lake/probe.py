@@ -34,7 +34,7 @@ _IGNORED = (
 )
 
 
-def check_answers(account_url: str, timeout_seconds: float = CONNECT_TIMEOUT_SECONDS) -> None:
+def check_responds(account_url: str, timeout_seconds: float = CONNECT_TIMEOUT_SECONDS) -> None:
     """Raise LakeUnavailable where nothing responds at the account's address, which the SDK would find out only after
     many attempts. Any response will do, and any certificate: their faults show when they are used. Behind a proxy
     nothing can be said, and nothing is raised."""

@@ -69,15 +69,15 @@ def _etags_agree(wire: Wire, base: str) -> _Seen:
     wire.make_directory(base)
     wire.stage(f"{base}/file", b"x")
     written = wire.head(f"{base}/file").etag
-    answers = {"HEAD": written, "GET": wire.read(f"{base}/file").etag}
-    answers["listing"] = next((entry.etag for entry in wire.list(base) or []), "")
+    responses = {"HEAD": written, "GET": wire.read(f"{base}/file").etag}
+    responses["listing"] = next((entry.etag for entry in wire.list(base) or []), "")
     put = wire.put_blob(f"{base}/put", b"x")
     if put.done:
-        answers |= {"Put Blob": put.etag, "HEAD after it": wire.head(f"{base}/put").etag}
-    file = {answers["HEAD"], answers["GET"], answers["listing"]}
-    blob = {answers.get("Put Blob"), answers.get("HEAD after it")}
-    holds = len(file) == len(blob) == 1 and all(answers.values())
-    return _verdict(holds, ", ".join(f"{how} {etag or 'none'}" for how, etag in answers.items()))
+        responses |= {"Put Blob": put.etag, "HEAD after it": wire.head(f"{base}/put").etag}
+    file = {responses["HEAD"], responses["GET"], responses["listing"]}
+    blob = {responses.get("Put Blob"), responses.get("HEAD after it")}
+    holds = len(file) == len(blob) == 1 and all(responses.values())
+    return _verdict(holds, ", ".join(f"{how} {etag or 'none'}" for how, etag in responses.items()))
 
 
 def _create_if_absent(wire: Wire, base: str) -> _Seen:
@@ -109,11 +109,11 @@ def _unflushed(wire: Wire, base: str) -> _Seen:
 
 def _chunks(wire: Wire, base: str) -> _Seen:
     wire.create(base)
-    answers = [wire.append(base, bytes(CHUNK_BYTES), 0), wire.append(base, b"end", CHUNK_BYTES)]
-    answers.append(wire.flush(base, CHUNK_BYTES + 3))
-    end = wire.read(base, offset=CHUNK_BYTES, length=3) if all(response.done for response in answers) else None
+    responses = [wire.append(base, bytes(CHUNK_BYTES), 0), wire.append(base, b"end", CHUNK_BYTES)]
+    responses.append(wire.flush(base, CHUNK_BYTES + 3))
+    end = wire.read(base, offset=CHUNK_BYTES, length=3) if all(response.done for response in responses) else None
     holds = end is not None and end.data == b"end"
-    return _verdict(holds, f"append {answers[0]}, append {answers[1]}, flush {answers[2]}")
+    return _verdict(holds, f"append {responses[0]}, append {responses[1]}, flush {responses[2]}")
 
 
 def _rename_moves(wire: Wire, base: str) -> _Seen:
@@ -254,15 +254,15 @@ def _names(wire: Wire, base: str) -> _Seen:
 
 
 def _missing(wire: Wire, base: str) -> _Seen:
-    answers = {
+    responses = {
         "read": wire.read(base),
         "HEAD": wire.head(base),
         "delete": wire.delete(base),
         "delete of a folder": wire.delete_directory(base),
     }
     listed = wire.list(base)
-    holds = all(response.status == 404 for response in answers.values()) and not listed
-    return _verdict(holds, ", ".join(f"{verb} {response}" for verb, response in answers.items()))
+    holds = all(response.status == 404 for response in responses.values()) and not listed
+    return _verdict(holds, ", ".join(f"{verb} {response}" for verb, response in responses.items()))
 
 
 def _clock(wire: Wire, base: str) -> _Seen:

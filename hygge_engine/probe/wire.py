@@ -105,12 +105,12 @@ class Wire:
         self._filesystem = settings.filesystem
         self._etags = Etags()
         self._headers: tuple[tuple[str, str], ...] = ()
-        self._answered = time.monotonic()
+        self._responded = time.monotonic()
         self._dfs, self._blob = service_clients(settings, self._observe)
 
     def silence_seconds(self) -> float:
         """Seconds since the last response."""
-        return time.monotonic() - self._answered
+        return time.monotonic() - self._responded
 
     def put_blob(self, path: str, data: bytes, *, if_absent: bool = False, if_match: str = "") -> ServiceResponse:
         """Put Blob."""
@@ -198,7 +198,7 @@ class Wire:
 
     def _observe(self, response: PipelineResponse[Any, Any]) -> None:
         headers = response.http_response.headers
-        self._answered = time.monotonic()
+        self._responded = time.monotonic()
         self._headers = tuple((str(name), str(value)) for name, value in headers.items())
         if etag := headers.get("ETag"):
             self._etags.observe(etag)
@@ -215,18 +215,18 @@ class Wire:
                 if error.status_code is None or isinstance(found, LakeDenied | LakeUnavailable):
                     raise found from error
                 code = getattr(error, "error_code", None)
-                return self._answer(error.status_code, str(getattr(code, "value", code) or error.reason or ""), b"")
+                return self._response(error.status_code, str(getattr(code, "value", code) or error.reason or ""), b"")
             except AzureError as error:
                 raise lake_error(error, verb, path, self.url) from error
             except ValueError as error:  # the SDK's, about a response that is not the part of the file that was wanted
                 raise LakeError(
                     f"cannot {verb} {path} in {self.url}: the response does not match the request"
                 ) from error
-            return self._answer(200, "", value if isinstance(value, bytes) else b"")
+            return self._response(200, "", value if isinstance(value, bytes) else b"")
 
         return call_with_retries(once, budget_seconds=PATIENCE_SECONDS)
 
-    def _answer(self, status: int, code: str, data: bytes) -> ServiceResponse:
+    def _response(self, status: int, code: str, data: bytes) -> ServiceResponse:
         etag = next((value for name, value in self._headers if name.casefold() == "etag"), "")
         return ServiceResponse(status, code, bare_etag(etag), self._headers, data)
 

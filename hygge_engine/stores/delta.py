@@ -28,7 +28,7 @@ _QUERY = re.compile(r"\?[^\s\"')]+")
 # The package draws its errors as a tree, in colour, with a report of its own retries and the service's whole response.
 _DRAWING = re.compile(r"\x1b\[[0-9;]*m|↳")
 _ATTEMPTS = re.compile(r"Error performing \S+ \S+ in .*? - ")
-_ANSWER = re.compile(r"<\?xml.*?(?:<Code>([^<]*)</Code>.*|$)", re.DOTALL)
+_RESPONSE = re.compile(r"<\?xml.*?(?:<Code>([^<]*)</Code>.*|$)", re.DOTALL)
 _BACKTRACE = re.compile(r":? 0: [^ ]+: 1: .*", re.DOTALL)
 _LONGEST_WORDS = 240
 
@@ -159,7 +159,7 @@ def own_words(error: Exception) -> str:
 def _one_line(drawn: str) -> str:
     lines = (" ".join(line.split()) for line in _DRAWING.sub("", drawn).splitlines())
     text = _BACKTRACE.sub("", ": ".join(line for line in lines if line))
-    text = _ANSWER.sub(lambda answer: answer[1] or "", _ATTEMPTS.sub("", text)).rstrip(" :")
+    text = _RESPONSE.sub(lambda response: response[1] or "", _ATTEMPTS.sub("", text)).rstrip(" :")
     text = _ROW.sub(r"\1 …", _QUERY.sub("?…", text))
     return text if len(text) <= _LONGEST_WORDS else f"{text[: _LONGEST_WORDS - 1]}…"
 

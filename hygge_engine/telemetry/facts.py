@@ -81,35 +81,35 @@ def load_run_of(summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
         finished=datetime.fromisoformat(summary["finished"]),
         error=summary.get("error", ""),
         message=summary.get("message", ""),
-        entities=[entity_run_of(answer) for answer in results],
+        entities=[entity_run_of(result) for result in results],
     )
 
 
-def entity_run_of(answer: Mapping[str, Any]) -> EntityRun:
+def entity_run_of(result: Mapping[str, Any]) -> EntityRun:
     """From an entity's last result (`SliceResult`, keys with default values left out) with the plan's names for it."""
-    finished = _time(answer.get("finished"))
+    finished = _time(result.get("finished"))
     return EntityRun(
-        entity_run_id=answer["entity_run_id"],
-        flow=answer["flow"],
-        entity=answer["entity"],
-        run_type=answer["run_type"],
-        status=JOURNAL_STATUS[answer["status"]],
-        rows=answer.get("rows", 0),
-        bytes=answer.get("bytes", 0),
-        files=answer.get("files", 0),
-        attempts=answer["attempts"],
-        started=_time(answer.get("started")),
+        entity_run_id=result["entity_run_id"],
+        flow=result["flow"],
+        entity=result["entity"],
+        run_type=result["run_type"],
+        status=JOURNAL_STATUS[result["status"]],
+        rows=result.get("rows", 0),
+        bytes=result.get("bytes", 0),
+        files=result.get("files", 0),
+        attempts=result["attempts"],
+        started=_time(result.get("started")),
         finished=finished,
-        error=answer.get("error", ""),
-        message=answer.get("message", ""),
-        lag_seconds=_lag(answer, finished),
+        error=result.get("error", ""),
+        message=result.get("message", ""),
+        lag_seconds=_lag(result, finished),
     )
 
 
-def _lag(answer: Mapping[str, Any], finished: datetime | None) -> float | None:
+def _lag(result: Mapping[str, Any], finished: datetime | None) -> float | None:
     """Of a watermark that is a time: the source's wall clock, taken for UTC as everywhere."""
-    watermark = answer.get("watermark")
-    if finished is None or not watermark or answer.get("watermark_type") != "datetime":
+    watermark = result.get("watermark")
+    if finished is None or not watermark or result.get("watermark_type") != "datetime":
         return None
     try:
         time = datetime.fromisoformat(watermark)

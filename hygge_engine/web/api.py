@@ -68,7 +68,7 @@ class DurableClient(Protocol):
     async def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None: ...
 
 
-def _answers[**P](route: Callable[P, Response]) -> Callable[P, Response]:
+def _responds[**P](route: Callable[P, Response]) -> Callable[P, Response]:
     """The route, which responds also to an unexpected error."""
 
     @wraps(route)
@@ -81,7 +81,7 @@ def _answers[**P](route: Callable[P, Response]) -> Callable[P, Response]:
     return respond
 
 
-def _answers_later[**P](
+def _responds_later[**P](
     route: Callable[P, Coroutine[Any, Any, Response]],
 ) -> Callable[P, Coroutine[Any, Any, Response]]:
     """The same for a route that waits."""
@@ -111,7 +111,7 @@ class Api:
         # Threads of their own: those that everybody shares, the timer too, must not all wait for one source.
         self._asking_sources = ThreadPoolExecutor(WINDOWS_AT_ONCE, thread_name_prefix="window")
 
-    @_answers_later
+    @_responds_later
     async def start_load(
         self,
         body: bytes,
@@ -156,7 +156,7 @@ class Api:
                 self._admission.started(load_id)
         return accepted(load_id)
 
-    @_answers_later
+    @_responds_later
     async def load_status(self, load_id: str, client: DurableClient) -> Response:
         """``GET /api/loads/{id}``."""
         if not is_load_id(load_id):
@@ -168,7 +168,7 @@ class Api:
             return problem_of(error)
         return not_found(load_id) if payload is None else Response(HTTPStatus.OK, payload)
 
-    @_answers_later
+    @_responds_later
     async def cancel_load(self, load_id: str, client: DurableClient) -> Response:
         """``POST /api/loads/{id}/cancel``: the event stops new slices, the marker those that run."""
         if not is_load_id(load_id):
@@ -197,14 +197,14 @@ class Api:
             return cancelling(load_id) if was_cancelled(status) else settling(load_id)
         return already_ended(load_id)
 
-    @_answers
+    @_responds
     def flows(self) -> Response:
         """``GET /api/flows``."""
         from hygge_engine.web.listings import flows_payload
 
         return self._with_project(lambda project: Response(HTTPStatus.OK, flows_payload(project)))
 
-    @_answers
+    @_responds
     def runs(self, limit: str | None, flow: str | None, by: str | None = None) -> Response:
         """``GET /api/runs?limit=&flow=&by=``."""
         from hygge_engine.journal.summaries import LEVELS
@@ -222,7 +222,7 @@ class Api:
             lambda project: Response(HTTPStatus.OK, runs_payload(_journals(project), level, number, flow or None))
         )
 
-    @_answers
+    @_responds
     def run(self, load_id: str) -> Response:
         """``GET /api/runs/{coordinator_run_id}``."""
         if not is_load_id(load_id):
@@ -235,7 +235,7 @@ class Api:
 
         return self._with_project(respond)
 
-    @_answers
+    @_responds
     def health(self) -> Response:
         """``GET /api/health``: open to everybody, so it counts and names nothing."""
         try:

@@ -66,7 +66,7 @@ def test_a_throttled_or_mistaken_question_says_so(world: World, status: StatusSe
 def test_an_answer_without_end_is_not_read_to_its_end(
     world: World, monkeypatch: pytest.MonkeyPatch, page: dict[str, Any], found: str
 ) -> None:
-    monkeypatch.setattr(fabric, "ANSWER_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(fabric, "RESPONSE_LIMIT_BYTES", 1000)
 
     class Endless(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -180,7 +180,7 @@ def test_what_a_server_says_of_its_rows_never_changes_which_rows_are_read(
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-@pytest.mark.parametrize(("limit", "value"), [("ANSWER_ROWS", 99), ("ANSWER_BYTES", 20_000)])
+@pytest.mark.parametrize(("limit", "value"), [("RESULT_ROWS", 99), ("RESULT_BYTES", 20_000)])
 def test_an_answer_that_no_question_has_is_not_taken(
     server: ServerProcess, driver: str, limit: str, value: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

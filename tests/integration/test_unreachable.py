@@ -247,12 +247,12 @@ def test_a_refused_login_is_an_answer_of_a_named_instance(monkeypatch: pytest.Mo
     )
     for text in ("Login failed for user 'u'.", "Database 'd' is being recovered. Waiting until recovery is finished."):
         monkeypatch.setattr(sessions, "open_session", answer(text))
-        sessions.check_answers(named)
+        sessions.check_responds(named)
     monkeypatch.setattr(
         sessions, "open_session", answer("Error Locating Server", "Client unable to establish connection")
     )
     with pytest.raises(HomeUnavailable, match="Error Locating"):
-        sessions.check_answers(named)
+        sessions.check_responds(named)
 
 
 def test_a_named_instance_of_a_host_without_an_address_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

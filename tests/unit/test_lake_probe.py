@@ -10,7 +10,7 @@ import pytest
 from hygge_engine.checks import DoctorCheck
 from hygge_engine.errors import LakeDenied, LakeUnavailable
 from hygge_engine.lake.local import LocalLake
-from hygge_engine.lake.probe import check_answers, clock_check, probe
+from hygge_engine.lake.probe import check_responds, clock_check, probe
 
 ROOT = "item/Files/.hygge_journal"
 
@@ -106,4 +106,4 @@ def test_a_lake_that_nobody_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(LakeUnavailable, match=r"127\.0\.0\.1 on port 1"):
-        check_answers("http://127.0.0.1:1")
+        check_responds("http://127.0.0.1:1")

@@ -11,7 +11,7 @@ from hygge_engine.homes.base import SourceSchema
 from hygge_engine.homes.files.cursor import cursor_type
 from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import FilesHomeSettings
-from hygge_engine.lake.probe import check_answers
+from hygge_engine.lake.probe import check_responds
 from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.plain_text import counted
 from hygge_engine.project.models.project import WatermarkSettings
@@ -33,7 +33,7 @@ def check_files(
     """Whether the files can be found and read, and how. ``key_columns`` are those that the store names."""
     try:
         if isinstance(settings, LakeSettings):
-            check_answers(settings.account_url)
+            check_responds(settings.account_url)
         files = home.files
     except HyggeError as error:
         return [failure("files", "list path", error)]

@@ -12,7 +12,7 @@ from hygge_engine.errors import CursorUnusable, HomeError, HyggeError
 from hygge_engine.homes.mssql.access import check_select
 from hygge_engine.homes.mssql.catalogue import SourceObject, describe_source
 from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session
-from hygge_engine.homes.mssql.sessions import check_answers, open_session
+from hygge_engine.homes.mssql.sessions import check_responds, open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import VERSIONS, explain_missing_grant
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
@@ -118,7 +118,7 @@ def _check_reachable(connection: MssqlConnection) -> DoctorCheck:
 
     def look() -> DoctorCheck:
         limit = min(connection.login_timeout_seconds, CONNECT_TIMEOUT_SECONDS)
-        check_answers(connection.model_copy(update={"login_timeout_seconds": limit}))
+        check_responds(connection.model_copy(update={"login_timeout_seconds": limit}))
         return DoctorCheck("reachable", "ok", f"{connection.address} answers", how)
 
     return attempt("reachable", how, look)

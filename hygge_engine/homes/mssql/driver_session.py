@@ -14,7 +14,7 @@ from hygge_engine.homes.mssql.driver_thread import (
     CLOSING_SECONDS,
     LOGIN_OVERTIME_SECONDS,
     DriverThread,
-    NoAnswer,
+    NoResponse,
     seconds_of_a_call,
 )
 from hygge_engine.homes.mssql.errors import Diagnosis, Translate, translate
@@ -97,7 +97,7 @@ class DriverSession(ABC):
 
     def release(self, function: Callable[[], object]) -> None:
         """Free something on the connection's thread; one that is gone already needs no freeing."""
-        with suppress(*self.driver_errors, NoAnswer):
+        with suppress(*self.driver_errors, NoResponse):
             self._thread.call(function, CLOSING_SECONDS)
 
     def check_messages(self, cursor: Any, doing: str) -> None:
@@ -112,7 +112,7 @@ class DriverSession(ABC):
     def _errors(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except NoAnswer as error:
+        except NoResponse as error:
             raise self.error(Diagnosis("HYT00", 0, str(error)), doing) from error
         except self.driver_errors as error:
             raise self.error(self._diagnose(error), doing) from error

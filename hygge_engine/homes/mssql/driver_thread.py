@@ -38,16 +38,16 @@ def seconds_of_a_call(query_timeout_seconds: int) -> float | None:
     return query_timeout_seconds + OVERTIME_SECONDS if query_timeout_seconds else None
 
 
-class NoAnswer(Exception):
+class NoResponse(Exception):
     """A call did not return in time; the connection is of no use any more."""
 
 
 class DriverThread:
     """The thread that calls a driver for one connection, one call after the other.
 
-    A call that takes too long is given up: `call` raises NoAnswer, then and from then on, and the connection is closed
-    when the call returns after all. On Linux that is at once, because its socket is shut down; elsewhere it is when the
-    server hangs up.
+    A call that takes too long is given up: `call` raises NoResponse, then and from then on, and the connection is
+    closed when the call returns after all. On Linux that is at once, because its socket is shut down; elsewhere it is
+    when the server hangs up.
     """
 
     def __init__(self) -> None:
@@ -59,10 +59,10 @@ class DriverThread:
     def call[T](self, function: Callable[[], T], seconds: float | None) -> T:
         """Return or raise what ``function`` does, within a number of seconds; None waits as long as it takes.
 
-        Raises NoAnswer. An interrupt while waiting gives up the call, too.
+        Raises NoResponse. An interrupt while waiting gives up the call, too.
         """
         if self._given_up:
-            raise NoAnswer("The connection was closed, because no complete response of the server came in time")
+            raise NoResponse("The connection was closed, because no complete response of the server came in time")
         future: Future[T] = Future()
         self._tasks.put((future, function))
         try:
@@ -71,7 +71,7 @@ class DriverThread:
             if not future.done():
                 self._give_up()
                 if isinstance(error, TimeoutError):
-                    raise NoAnswer(f"No complete response of the server within {seconds:g} s") from error
+                    raise NoResponse(f"No complete response of the server within {seconds:g} s") from error
             raise
         finally:
             del future, function  # or what was fetched would be held by the frames of an error

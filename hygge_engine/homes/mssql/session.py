@@ -13,8 +13,8 @@ from hygge_engine.homes.mssql.values import Parameter
 
 # The largest response to a metadata query. The largest that is expected are the columns of a table,
 # some thirty thousand, and a sample of its keys; a server that sends more has not understood it.
-ANSWER_ROWS = 100_000
-ANSWER_BYTES = 64 << 20
+RESULT_ROWS = 100_000
+RESULT_BYTES = 64 << 20
 
 # A query is its author's own text. Whatever it might change is taken back: it is read between these two.
 BEGIN_READING = "BEGIN TRANSACTION; SELECT 1"
@@ -35,12 +35,12 @@ def gather(fetch: Callable[[int], Iterable[Iterable[Any]]], doing: str, most: in
     """
     rows: list[tuple[Any, ...]] = []
     size = 0
-    wanted = ANSWER_ROWS + 1 if most is None else most
+    wanted = RESULT_ROWS + 1 if most is None else most
     while len(rows) < wanted and (fetched := [tuple(row) for row in fetch(min(_ROWS_AT_ONCE, wanted - len(rows)))]):
         rows += fetched
         size += sum(len(value) for row in fetched for value in row if isinstance(value, str | bytes))
-        if size > ANSWER_BYTES or len(rows) > ANSWER_ROWS:
-            limit = f"{ANSWER_BYTES >> 20} MiB" if size > ANSWER_BYTES else f"{ANSWER_ROWS} rows"
+        if size > RESULT_BYTES or len(rows) > RESULT_ROWS:
+            limit = f"{RESULT_BYTES >> 20} MiB" if size > RESULT_BYTES else f"{RESULT_ROWS} rows"
             raise HomeError(
                 f"{doing}: the server responds with more than {limit}, more than this request can return.",
                 hint="Check what the connection leads to: a proxy, or a server that is not SQL Server.",

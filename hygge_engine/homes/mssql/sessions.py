@@ -30,7 +30,7 @@ def open_session(connection: MssqlConnection, *, translation: Translate = transl
         return MssqlPythonSession(connection, translation)
 
 
-def check_answers(connection: MssqlConnection) -> None:
+def check_responds(connection: MssqlConnection) -> None:
     """Raise HomeUnavailable where nothing responds within ``login_timeout_seconds``, tried once.
 
     Only the driver can look up a named instance's port, so there a login is tried; any reply of the server counts as a

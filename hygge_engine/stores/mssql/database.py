@@ -121,13 +121,13 @@ class MssqlDatabase(Database):
         asked = ", ".join(["HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'CREATE TABLE')", *[_ON_SCHEMA] * len(_NEEDED)])
         parameters = [value for permission in _NEEDED for value in (quote(self._schema), permission)]
         try:
-            (answers,) = self._ask(f"SELECT {asked}", parameters, "asking what the login may do")
+            (permissions,) = self._ask(f"SELECT {asked}", parameters, "asking what the login may do")
         except StoreUnavailable:
             raise
         except StoreError:
             return  # a server that cannot tell
         names = ["CREATE TABLE", *(f"{permission} on the schema {self._schema}" for permission in _NEEDED)]
-        lacking = [name for name, answer in zip(names, answers, strict=True) if answer == 0]
+        lacking = [name for name, permitted in zip(names, permissions, strict=True) if permitted == 0]
         if lacking:
             raise StoreError(f"{self._connection.database}: the login lacks {', '.join(lacking)}", hint=GRANT_HINT)
 

@@ -21,7 +21,7 @@ FABRIC_SCOPE = "https://api.fabric.microsoft.com/.default"
 
 
 # A page of the list has some hundred tables of half a kilobyte; a mirrored database has 1,000 tables at most.
-ANSWER_LIMIT_BYTES = 16 << 20
+RESPONSE_LIMIT_BYTES = 16 << 20
 TABLES_LIMIT = 100_000
 
 _CHECK_URL = "Check fabric_api_url: something else responds there."
@@ -55,9 +55,9 @@ def table_statuses(settings: OpenMirroringSettings) -> list[TableStatus]:
     with _client(settings) as client:
         while True:
             parameters = {"continuationToken": token} if token else {}
-            answer = _post(client, _url(settings, "getTablesMirroringStatus"), parameters)
-            found += [_from_api(table) for table in answer["data"]]
-            before, token = token, answer.get("continuationToken") or ""
+            response = _post(client, _url(settings, "getTablesMirroringStatus"), parameters)
+            found += [_from_api(table) for table in response["data"]]
+            before, token = token, response.get("continuationToken") or ""
             if not token:
                 return found
             if token == before or len(found) > TABLES_LIMIT:
@@ -123,12 +123,12 @@ def _post(client: PipelineClient[Any, Any], url: str, parameters: dict[str, str]
             data = bytearray()
             for chunk in response.iter_bytes():
                 data += chunk
-                if len(data) > ANSWER_LIMIT_BYTES:
+                if len(data) > RESPONSE_LIMIT_BYTES:
                     raise StoreError(
-                        f"{what}: its response has more than {ANSWER_LIMIT_BYTES:,} bytes", hint=_CHECK_URL
+                        f"{what}: its response has more than {RESPONSE_LIMIT_BYTES:,} bytes", hint=_CHECK_URL
                     )
-        answer: dict[str, Any] = json.loads(data)
-        return answer
+        content: dict[str, Any] = json.loads(data)
+        return content
     except HttpResponseError as error:
         message = f"{what}: {error.status_code} {error.reason}"
         if error.status_code in TRANSIENT_HTTP_STATUSES:

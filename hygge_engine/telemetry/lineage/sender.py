@@ -84,11 +84,11 @@ class Sender:
         if self._settings.api_key:
             request.headers["Authorization"] = f"Bearer {self._settings.api_key}"
         try:
-            answer = self._client.send_request(request, **_TIMEOUTS)
+            response = self._client.send_request(request, **_TIMEOUTS)
         except AzureError as error:
             return type(error).__name__
         # A redirection is not followed: it would carry the key to wherever the receiver says.
-        return "" if answer.status_code < 300 else f"the receiver responded with {answer.status_code}"
+        return "" if response.status_code < 300 else f"the receiver responded with {response.status_code}"
 
     def _append(self, event: Mapping[str, Any]) -> str:
         try:
