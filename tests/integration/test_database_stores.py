@@ -11,7 +11,7 @@ import pytest
 
 from hygge_engine.project.models.settings import RunType
 from tests.integration.mssql_server import ServerProcess
-from tests.integration.warehouse import DatabaseWarehouse, MssqlWarehouse, Watching
+from tests.integration.warehouse import AskedToStop, DatabaseWarehouse, MssqlWarehouse
 from tests.support.sqlite_warehouse import SqliteWarehouse
 
 pytestmark = pytest.mark.any_server
@@ -54,7 +54,7 @@ def test_another_table_name_takes_a_reload_and_leaves_the_old_table_alone(wareho
     warehouse.source.put(1, 2, 3)
     warehouse.load()
     warehouse.source.put(4, 5, 6)
-    assert warehouse.slice("begun", "incremental", watch=Watching(0)).status == "cancelled"
+    assert warehouse.slice("begun", "incremental", watch=AskedToStop(0)).status == "cancelled"
     old = warehouse.rows()
     warehouse.settle_in("others")
     refused = warehouse.run("moved", "incremental")

@@ -29,7 +29,7 @@ from hygge_engine.project.models.disk import DiskReach
 from hygge_engine.project.models.project import Options
 from hygge_engine.project.models.settings import RunType
 from tests.faults.world import FragileLake, Killed
-from tests.integration.warehouse import Nobody, Watching
+from tests.integration.warehouse import AskedToStop, Nobody
 
 FLOW = """\
 run_type: incremental
@@ -85,7 +85,7 @@ class Loads:
         project = self.project if whole else replace(self.project, options=AT_ONCE)
         (entity,) = project.entities
         task = SliceTask(load_id, load_id, entity.flow, entity.name, run_type, "hash", attempt)
-        return run_slice(project, entity, task, Watching())
+        return run_slice(project, entity, task, AskedToStop())
 
     def load(self, run_type: RunType = "incremental") -> SliceResult:
         """All slices of a load, as the orchestrator schedules them."""

@@ -31,7 +31,7 @@ from hygge_engine.stores.mssql import database as mssql_database
 from hygge_engine.stores.mssql.database import MssqlDatabase
 from hygge_engine.stores.mssql.errors import translate
 from tests.integration.mssql_server import ADMINISTRATOR, DATABASE, READER, READER_PASSWORD, ServerProcess
-from tests.integration.warehouse import MssqlWarehouse, Watching
+from tests.integration.warehouse import AskedToStop, MssqlWarehouse
 from tests.support.crowd import AT_ONCE, Crowd
 
 pytestmark = pytest.mark.any_server
@@ -207,7 +207,7 @@ def test_loads_of_a_table_at_once_end_well_in_any_order(
         shop.slice("before", "incremental")
     project = shop.project("incremental")
     (entity,) = project.entities
-    crowd = Crowd(seed, lambda task: flow_run.run_slice(project, entity, task, Watching()), lambda: None)
+    crowd = Crowd(seed, lambda task: flow_run.run_slice(project, entity, task, AskedToStop()), lambda: None)
     crowd.take_turns(monkeypatch)
     crowd.together(AT_ONCE[loads])
     assert shop.run("after", "full_drop").status == "done"
@@ -267,7 +267,7 @@ def test_a_cancelled_reload_leaves_the_old_rows(shop: MssqlWarehouse) -> None:
     shop.run("first", "full_drop")
     before = shop.source.rows
     shop.source.put(4, 5, 6)
-    assert shop.slice("second", "full_drop", watch=Watching(cancel_after=1)).status == "cancelled"
+    assert shop.slice("second", "full_drop", watch=AskedToStop(cancel_after=1)).status == "cancelled"
     assert shop.rows() == before
     assert shop.tables() == ["__hygge_landing", "things"]
 

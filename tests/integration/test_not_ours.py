@@ -33,7 +33,7 @@ from hygge_engine.stores.landing import lease
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 from tests.faults.world import FragileLake, Killed, World
 from tests.integration.onelake_clients import ITEM, WORKSPACE
-from tests.integration.warehouse import DatabaseWarehouse, MssqlWarehouse, Warehouse, Watching
+from tests.integration.warehouse import AskedToStop, DatabaseWarehouse, MssqlWarehouse, Warehouse
 from tests.support.file_warehouse import FORMATS, FileWarehouse
 from tests.support.sqlite_warehouse import SqliteWarehouse
 
@@ -161,7 +161,7 @@ def test_a_file_under_the_name_that_a_reload_gives_is_never_overwritten(
     warehouse.source.put(1, 2)
     warehouse.load()
     theirs = warehouse.folder / f"part-00002-00000001.{'csv' if warehouse.format == 'csv' else 'parquet'}"
-    watch = Watching()
+    watch = AskedToStop()
     if while_reading:
         watch.progress = lambda *_: put_theirs()  # type: ignore[method-assign]
 
@@ -417,7 +417,7 @@ def test_tables_of_somebody_else_under_the_engines_own_names_stay(database: Data
     assert [tuple(row) for row in kept] == [(7, "theirs") if name == table else ("theirs",)]
 
 
-class Dying(Watching):
+class Dying(AskedToStop):
     """Ends a slice with an error after its first batch."""
 
     def progress(self, rows: int, bytes_: int) -> None:
@@ -451,7 +451,7 @@ def put_in_place(database: DatabaseWarehouse, kind: str) -> None:
         execute(database, "CREATE VIEW things AS SELECT id, value, modified FROM kept")
 
 
-class PuttingInPlace(Watching):
+class PuttingInPlace(AskedToStop):
     """Puts a table in the place of ours while a load reads."""
 
     def __init__(self, database: DatabaseWarehouse) -> None:

@@ -22,7 +22,7 @@ from hygge_engine.reconcile import compare
 from hygge_engine.reconcile.compare import reconcile
 from hygge_engine.reconcile.result import Reconciliation, Unwatched
 from tests.integration.mssql_server import ServerProcess, own_name
-from tests.integration.warehouse import FLOW, Watching, hygge_mssql
+from tests.integration.warehouse import FLOW, AskedToStop, hygge_mssql
 from tests.unit.project_files import HYGGE, load
 
 pytestmark = pytest.mark.any_server
@@ -120,7 +120,7 @@ class Store:
     def load(self) -> None:
         task = SliceTask(uuid.uuid4().hex, "run", self._entity.flow, self._entity.name, "full_drop", "hash")
         assert self.home.batch.num_rows
-        result = flow_run.run_slice(self.project, self._entity, task, Watching())
+        result = flow_run.run_slice(self.project, self._entity, task, AskedToStop())
         assert result.status == "done", result
 
     def reconcile(self) -> Reconciliation:

@@ -16,7 +16,7 @@ import pytest
 from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.sqlite.database import SqliteDatabase
 from tests.faults.source import Row
-from tests.integration.warehouse import DatabaseWarehouse, Watching
+from tests.integration.warehouse import AskedToStop, DatabaseWarehouse
 
 
 class Died(BaseException):
@@ -149,7 +149,7 @@ def test_a_cancelled_load_leaves_whole_slices(shop: Shop, run_type: RunType) -> 
     shop.run("first", run_type)
     before = shop.source.rows
     shop.source.put(*range(10, 20))
-    result = shop.slice("second", run_type, watch=Watching(cancel_after=2))
+    result = shop.slice("second", run_type, watch=AskedToStop(cancel_after=2))
     assert result.status == "cancelled"
     landed = [row for row in shop.rows() if row not in before]
     assert len(landed) == (0 if run_type == "full_drop" else 3)  # of two batches, whose first row had landed before

@@ -57,7 +57,7 @@ class Nobody:
     def entity_ended(self, flow: str, entity: str, result: Mapping[str, Any]) -> None: ...
 
 
-class Watching:
+class AskedToStop:
     """Cancels before a batch, where requested."""
 
     def __init__(self, cancel_after: int | None = None) -> None:
@@ -117,7 +117,7 @@ class Warehouse(ABC):
         load_id: str,
         run_type: RunType,
         attempt: int = 1,
-        watch: Watching | None = None,
+        watch: AskedToStop | None = None,
         *,
         slice_minutes: float = 4.0,
         busy: int = 0,
@@ -127,7 +127,7 @@ class Warehouse(ABC):
         project = replace(self._projects[run_type], options=Options(slice_minutes=slice_minutes))
         (entity,) = project.entities
         task = SliceTask(load_id, f"run-{load_id}", entity.flow, entity.name, run_type, "hash", attempt, busy=busy)
-        return flow_run.run_slice(project, entity, task, watch or Watching())
+        return flow_run.run_slice(project, entity, task, watch or AskedToStop())
 
     def run(self, load_id: str, run_type: RunType, slice_minutes: float = 4.0) -> SliceResult:
         """All slices of a load, as the orchestrator schedules them."""
