@@ -93,7 +93,7 @@ class Executor(Execution):
             commands.RaiseError: self._raise,
             commands.Throw: self._throw,
             commands.WaitFor: self._wait,
-            commands.Transaction: self._transaction,
+            commands.TransactionStatement: self._transaction,
             commands.Execute: lambda s: run_procedure(self, s),
             commands.ExecuteText: self._execute_text,
         }
@@ -434,7 +434,7 @@ class Executor(Execution):
         self.session.sleep(ticks / 10_000_000)
         self.results.done()
 
-    def _transaction(self, statement: commands.Transaction) -> None:
+    def _transaction(self, statement: commands.TransactionStatement) -> None:
         session = self.session
         transaction = session.transaction
         if statement.kind == "BEGIN":

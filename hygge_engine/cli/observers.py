@@ -70,7 +70,7 @@ def choose_display(console: Console, *, json_: bool, verbose: bool) -> Display:
     return BarDisplay(console) if console.is_terminal and not verbose else LineDisplay(console)
 
 
-class _Written:
+class _WriteOnlyDisplay:
     """What displays share that only write, and hold nothing open."""
 
     def __enter__(self) -> Self:
@@ -91,7 +91,7 @@ class _Written:
         tell(LEFT)
 
 
-class LineDisplay(_Written, PausesInLines):
+class LineDisplay(_WriteOnlyDisplay, PausesInLines):
     """A line for each entity that has ended, and now and then one for those under way."""
 
     def __init__(self, console: Console) -> None:
@@ -118,7 +118,7 @@ class LineDisplay(_Written, PausesInLines):
         self._console.print(line, highlight=False, soft_wrap=True)
 
 
-class JsonDisplay(_Written):
+class JsonDisplay(_WriteOnlyDisplay):
     """One JSON object per line."""
 
     def __init__(self) -> None:

@@ -66,10 +66,10 @@ def rules_of(settings: ExpectationsSettings | None, polish: Polish, key: Sequenc
     """The rules for what lands; None where nothing is expected. Raises ConfigurationError where they do not fit it."""
     if settings is None:
         return None
-    return _Planner(polish, tuple(key)).plan(settings)
+    return _RulesPlanner(polish, tuple(key)).plan(settings)
 
 
-class _Planner:
+class _RulesPlanner:
     def __init__(self, polish: Polish, key: tuple[str, ...]) -> None:
         self._polish = polish
         self._key = key

@@ -27,10 +27,10 @@ def polish_of(source: SourceSchema, settings: PolishSettings | None) -> Polish:
     """How ``source`` lands. Raises ConfigurationError where the settings do not fit it, before a row is read."""
     if settings is None:
         return Polish(source, source)
-    return _Planner(source, settings).plan()
+    return _PolishPlanner(source, settings).plan()
 
 
-class _Planner:
+class _PolishPlanner:
     """Works out what becomes of every column."""
 
     def __init__(self, source: SourceSchema, settings: PolishSettings) -> None:

@@ -17,7 +17,7 @@ from hygge_engine.homes.base import Batch, Position, ReadWindow
 from hygge_engine.project.models.polish import PolishSettings
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 from tests.faults.source import SourceHome
-from tests.faults.world import Killed, Source, World
+from tests.faults.world import KeyedTable, Killed, World
 from tests.support.blocked_world import BlockedWorld, finish, open_slice
 
 # A killed process closes no file; here its files are closed by the garbage collector, which says so.
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 class Unreadable(SourceHome):
     """A source that can no longer read on from where a load has stopped, as after its key has changed."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: KeyedTable) -> None:
         super().__init__(source)
         self._known: list[Position | None] = [None]
 

@@ -21,7 +21,7 @@ from hygge_engine.project.models.project import SchemaChangesSettings, Watermark
 from hygge_engine.project.models.settings import HomeSettings, RunType
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 from tests.faults.source import SourceHome
-from tests.faults.world import Source, Watching
+from tests.faults.world import KeyedTable, Watching
 from tests.support.blocked_world import BlockedWorld, finish, open_slice
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
@@ -32,7 +32,7 @@ COLUMNS: dict[str, pa.DataType] = {"id": pa.int64(), "value": pa.string(), "modi
 class Shaped(SourceHome):
     """The source with other columns: of another type, new ones (NULL), or fewer; ``key`` is what it is read by."""
 
-    def __init__(self, source: Source, *, key: Sequence[str] = ("id",), **columns: pa.DataType) -> None:
+    def __init__(self, source: KeyedTable, *, key: Sequence[str] = ("id",), **columns: pa.DataType) -> None:
         super().__init__(source)
         self._columns = {name: type_ for name, type_ in (COLUMNS | columns).items() if type_ != pa.null()}
         self._key = tuple(key)
@@ -84,7 +84,7 @@ class Forwards(SourceHome):
 class Led(SourceHome):
     """A synonym, and what it stands for."""
 
-    def __init__(self, source: Source, base: str) -> None:
+    def __init__(self, source: KeyedTable, base: str) -> None:
         super().__init__(source)
         self._base = base
 

@@ -39,7 +39,7 @@ class Killed(BaseException):
 
 
 @dataclass
-class Source:
+class KeyedTable:
     """A keyed table: id to (value, modified). ``modified`` counts changes, so that every change moves it."""
 
     rows: dict[int, tuple[str, int]] = field(default_factory=dict)
@@ -208,7 +208,7 @@ class World:
         connect: Callable[[], Lake] | None = None,
     ) -> None:
         self._connect = connect or (lambda: LocalLake(root))
-        self.source = Source()
+        self.source = KeyedTable()
         self.root = root
         self._run_type: RunType = run_type
         self._tick_between = tick_between

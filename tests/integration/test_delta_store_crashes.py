@@ -14,12 +14,9 @@ from hygge_engine.stores.folder_table import places_of
 from hygge_engine.stores.lake_files.delta import DeltaFilesTable, DeltaLog
 from hygge_engine.stores.lake_files.settings import LocalSettings
 from hygge_engine.stores.landing.state import Mode, OpenLoad
+from tests.support.process_death import Died
 
 SCHEMA = pl.Schema({"id": pl.Int64})
-
-
-class Died(BaseException):
-    """The process is gone: nothing of it may tidy up."""
 
 
 @pytest.fixture

@@ -17,10 +17,7 @@ from devcloud.replicator.changes import Changes
 from devcloud.replicator.delta_tables import DeltaTables
 from devcloud.replicator.landing_zone import Entry
 from tests.integration.replicator_publisher import FLIGHTS, SCHEMA, Publisher, codes, rows_of
-
-
-class Died(BaseException):
-    """Stands for the death of the process: nothing handles it, and its replicator is not used again."""
+from tests.support.process_death import Died
 
 
 class Mortality:

@@ -33,15 +33,12 @@ from hygge_engine.stores.mssql.errors import translate
 from tests.integration.mssql_server import ADMINISTRATOR, DATABASE, READER, READER_PASSWORD, ServerProcess
 from tests.integration.warehouse import AskedToStop, MssqlWarehouse
 from tests.support.crowd import AT_ONCE, Crowd
+from tests.support.process_death import Died
 
 pytestmark = pytest.mark.any_server
 
 # Rows come two at a time, so that a slice of no length is one batch.
 SHORT = 1e-9
-
-
-class Died(BaseException):
-    """The process is gone: nothing of it may tidy up."""
 
 
 class MortalSession:

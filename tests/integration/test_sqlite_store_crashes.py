@@ -17,10 +17,7 @@ from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.sqlite.database import SqliteDatabase
 from tests.faults.source import Row
 from tests.integration.warehouse import AskedToStop, DatabaseWarehouse
-
-
-class Died(BaseException):
-    """The process is gone: nothing of it may tidy up."""
+from tests.support.process_death import Died
 
 
 class Mortal:

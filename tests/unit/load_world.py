@@ -17,7 +17,7 @@ from hygge_engine.lake.local import LocalLake
 from hygge_engine.orchestration.places import JournalPlace
 from hygge_engine.project import Project
 from tests.faults.source import SourceHome
-from tests.faults.world import Source
+from tests.faults.world import KeyedTable
 from tests.unit.project_files import FLOW, load
 
 FLOW_YML = FLOW.replace("modified_at", "modified").replace("[orders, customers]", "[orders, customers, stock]")
@@ -33,7 +33,7 @@ class LoadWorld:
         self.project: Project = load(self.directory, **{"flow": FLOW_YML, **options, **files})
         self.lake_directory = root / "lake"
         self.lake_directory.mkdir()
-        self.sources = {entity.name: Source() for entity in self.project.entities}
+        self.sources = {entity.name: KeyedTable() for entity in self.project.entities}
         self.before_read: Callable[[str, int], None] = lambda entity, batch: None
         monkeypatch.setattr(opening, "open_lake", lambda settings: LocalLake(self.lake_directory))
         for module in (flow_run, flow_bounds):

@@ -54,7 +54,7 @@ _PROPERTIES: Final[dict[str, Scalar]] = {
 """SERVERPROPERTY: EngineEdition 3 is SQL Server itself (5 would be Azure SQL Database)."""
 
 
-class Session(Environment, Protocol):
+class SessionState(Environment, Protocol):
     """What these functions show of a session."""
 
     instance: Instance
@@ -81,7 +81,7 @@ _VERSION: Final = (
     f"devcloud SQL Server - {_VERSION_TEXT} (X64): speaks the protocol and a subset of the T-SQL of "
     "Microsoft SQL Server 2022"
 )
-_VARIABLES: Final[dict[str, tuple[SqlType, Callable[[Session], Scalar]]]] = {
+_VARIABLES: Final[dict[str, tuple[SqlType, Callable[[SessionState], Scalar]]]] = {
     "@@rowcount": (INT, lambda session: session.rowcount),
     "@@error": (INT, lambda session: session.last_error),
     "@@trancount": (INT, lambda session: session.transaction.count),
@@ -101,13 +101,13 @@ _VARIABLES: Final[dict[str, tuple[SqlType, Callable[[Session], Scalar]]]] = {
 }
 
 
-def global_variable(session: Session, name: str) -> Typed | None:
+def global_variable(session: SessionState, name: str) -> Typed | None:
     """Return the value of ``@@name``, or None."""
     found = _VARIABLES.get(name)
     return None if found is None else (found[0], found[1](session))
 
 
-def session_function(session: Session, name: str, arguments: tuple[Scalar, ...]) -> Typed | None:
+def session_function(session: SessionState, name: str, arguments: tuple[Scalar, ...]) -> Typed | None:
     """Return the value of a function of state, or None where it is not spoken."""
     if name in _IDENTITIES:
         return SYSNAME, session.login if name in _LOGINS else session.user
@@ -123,7 +123,7 @@ def _first(arguments: tuple[Scalar, ...]) -> str:
     return "" if not arguments or arguments[0] is None else str(arguments[0])
 
 
-def find_table(session: Session, text: str) -> Table | None:
+def find_table(session: SessionState, text: str) -> Table | None:
     """Return the table that a name written as text means, or None."""
     database, schema, name = ("", "", *split_name(text))[-3:]
     if database and database.lower() not in session.instance.databases:
@@ -132,71 +132,71 @@ def find_table(session: Session, text: str) -> Table | None:
     return catalogue.find(schema or "dbo", name)
 
 
-def _by_id(session: Session, arguments: tuple[Scalar, ...]) -> Table | None:
+def _by_id(session: SessionState, arguments: tuple[Scalar, ...]) -> Table | None:
     return session.catalogue(session.database).by_id(int(_first(arguments) or 0))
 
 
-def _object_id(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+def _object_id(session: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
     table = find_table(session, _first(arguments))
     if table is not None and len(arguments) > 1 and str(arguments[1] or "").upper().strip() not in ("", table.kind):
         table = None
     return INT, None if table is None else table.object_id
 
 
-def _object_fact(fact: str) -> Callable[[Session, tuple[Scalar, ...]], Typed]:
-    def function(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+def _object_fact(fact: str) -> Callable[[SessionState, tuple[Scalar, ...]], Typed]:
+    def function(session: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
         return SYSNAME, getattr(_by_id(session, arguments), fact, None)
 
     return function
 
 
-def _schema_id(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+def _schema_id(session: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
     found = session.catalogue(session.database).schemas.get((_first(arguments) or "dbo").lower())
     return INT, None if found is None else found[0]
 
 
-def _schema_name(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+def _schema_name(session: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
     number = int(_first(arguments) or 1)
     schemas = session.catalogue(session.database).schemas.values()
     return SYSNAME, next((name for schema_id, name in schemas if schema_id == number), None)
 
 
-def _db_name(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+def _db_name(session: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
     if not arguments:
         return SYSNAME, session.database
     number = int(_first(arguments) or 0)
     return SYSNAME, next((d.name for d in session.instance.databases.values() if d.number == number), None)
 
 
-def _db_id(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+def _db_id(session: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
     found = session.instance.databases.get((_first(arguments) or session.database).lower())
     return SMALLINT, None if found is None else found.number
 
 
-def _type_name(_: Session, arguments: tuple[Scalar, ...]) -> Typed:
+def _type_name(_: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
     number = int(_first(arguments) or 0)
     return SYSNAME, next((name for name, facts in SYSTEM_TYPES.items() if facts[1] == number), None)
 
 
-def _type_id(_: Session, arguments: tuple[Scalar, ...]) -> Typed:
+def _type_id(_: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
     facts = SYSTEM_TYPES.get(split_name(_first(arguments))[-1].lower())
     return INT, None if facts is None else facts[1]
 
 
-def _col_name(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+def _col_name(session: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
     table = _by_id(session, arguments)
     columns = () if table is None else table.columns
     wanted = arguments[1] if len(arguments) > 1 else None
     return SYSNAME, next((column.name for column in columns if column.column_id == wanted), None)
 
 
-def _col_length(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+def _col_length(session: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
     table = find_table(session, _first(arguments))
     column = None if table is None or len(arguments) < 2 else table.column(str(arguments[1]))
     return SMALLINT, None if column is None else column.type.max_length
 
 
-def _columnproperty(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+def _columnproperty(session: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
     table = _by_id(session, arguments)
     column = None if table is None or len(arguments) < 3 else table.column(str(arguments[1]))
     if column is None:
@@ -213,12 +213,12 @@ def _columnproperty(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
     return INT, None if found is None else int(found)
 
 
-def _serverproperty(_: Session, arguments: tuple[Scalar, ...]) -> Typed:
+def _serverproperty(_: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
     value = _PROPERTIES.get(_first(arguments).lower())
     return (INT if isinstance(value, int) else nvarchar(128)), value
 
 
-def _databasepropertyex(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+def _databasepropertyex(session: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
     if _first(arguments).lower() not in session.instance.databases or len(arguments) < 2:
         return nvarchar(128), None
     facts = {
@@ -232,7 +232,7 @@ def _databasepropertyex(session: Session, arguments: tuple[Scalar, ...]) -> Type
     return nvarchar(128), facts.get(str(arguments[1]).lower())
 
 
-def _has_perms_by_name(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+def _has_perms_by_name(session: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
     if len(arguments) < 3:
         return INT, None
     permission = str(arguments[2]).upper()
@@ -259,14 +259,14 @@ def _has_perms_by_name(session: Session, arguments: tuple[Scalar, ...]) -> Typed
     return INT, int(column.column_id not in catalogue.denied_columns(session.user, permission, table))
 
 
-def _has_dbaccess(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+def _has_dbaccess(session: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
     name = _first(arguments)
     if name.lower() not in session.instance.databases:
         return INT, None
     return INT, int(session.user_in(name) is not None)
 
 
-def _ident_current(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
+def _ident_current(session: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
     table = find_table(session, _first(arguments))
     if table is None or table.identity is None:
         return _NUMERIC38, None
@@ -278,11 +278,11 @@ def _ident_current(session: Session, arguments: tuple[Scalar, ...]) -> Typed:
     return _NUMERIC38, int(rows[0][0])
 
 
-def _min_active_rowversion(session: Session, _: tuple[Scalar, ...]) -> Typed:
+def _min_active_rowversion(session: SessionState, _: tuple[Scalar, ...]) -> Typed:
     return varbinary(8), session.current.min_active_rowversion(session.connection).to_bytes(8, "big")
 
 
-def _change_tracking_current_version(session: Session, _: tuple[Scalar, ...]) -> Typed | None:
+def _change_tracking_current_version(session: SessionState, _: tuple[Scalar, ...]) -> Typed | None:
     if not session.has_change_tracking:
         return None
     if not session.current.settings.change_tracking:
@@ -291,7 +291,7 @@ def _change_tracking_current_version(session: Session, _: tuple[Scalar, ...]) ->
     return BIGINT, current_version(session.connection, session.database)
 
 
-def _change_tracking_min_valid_version(session: Session, arguments: tuple[Scalar, ...]) -> Typed | None:
+def _change_tracking_min_valid_version(session: SessionState, arguments: tuple[Scalar, ...]) -> Typed | None:
     if not session.has_change_tracking:
         return None
     catalogue = session.catalogue(session.database)
@@ -302,15 +302,15 @@ def _change_tracking_min_valid_version(session: Session, arguments: tuple[Scalar
     return BIGINT, min_valid_version(session.connection, session.database, table.object_id)
 
 
-def _caught(field: str, kind: SqlType) -> Callable[[Session, tuple[Scalar, ...]], Typed]:
-    def function(session: Session, _: tuple[Scalar, ...]) -> Typed:
+def _caught(field: str, kind: SqlType) -> Callable[[SessionState, tuple[Scalar, ...]], Typed]:
+    def function(session: SessionState, _: tuple[Scalar, ...]) -> Typed:
         error = session.caught
         return kind, None if error is None else getattr(error, field) or None
 
     return function
 
 
-_FUNCTIONS: Final[dict[str, Callable[[Session, tuple[Scalar, ...]], Typed | None]]] = {
+_FUNCTIONS: Final[dict[str, Callable[[SessionState, tuple[Scalar, ...]], Typed | None]]] = {
     "OBJECT_ID": _object_id,
     "OBJECT_NAME": _object_fact("name"),
     "OBJECT_SCHEMA_NAME": _object_fact("schema"),

@@ -288,7 +288,7 @@ class WaitFor(Statement):
     delay: Expression
 
 
-class Transaction(Statement):
+class TransactionStatement(Statement):
     """BEGIN, COMMIT, ROLLBACK or SAVE TRANSACTION."""
 
     kind: str

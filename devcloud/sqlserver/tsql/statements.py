@@ -202,7 +202,7 @@ class StatementParser(DefinitionParser):
     def _parse_begin(self) -> commands.Statement:
         self.expect("BEGIN")
         if self.accept_any("TRAN", "TRANSACTION"):
-            return commands.Transaction("BEGIN", self._parse_transaction_name())
+            return commands.TransactionStatement("BEGIN", self._parse_transaction_name())
         if self.at("DISTRIBUTED"):
             raise self.refused("BEGIN DISTRIBUTED TRANSACTION")
         if self.accept("TRY"):
@@ -231,8 +231,8 @@ class StatementParser(DefinitionParser):
             raise self.refused("SAVE TRANSACTION")
         if not self.accept_any("TRAN", "TRANSACTION"):
             self.accept("WORK")
-            return commands.Transaction(kind, None)
-        return commands.Transaction(kind, self._parse_transaction_name())
+            return commands.TransactionStatement(kind, None)
+        return commands.TransactionStatement(kind, self._parse_transaction_name())
 
     def _parse_raiserror(self) -> commands.Statement:
         self.expect("RAISERROR")

@@ -85,8 +85,8 @@ class MssqlPythonSession(DriverSession):
             self.check_messages(cursor, doing)
             return rows
 
-    def _stream(self, cursor: mssql_python.Cursor, doing: str) -> _Stream:
-        return _Stream(self, cursor, doing)
+    def _stream(self, cursor: mssql_python.Cursor, doing: str) -> _MssqlPythonStream:
+        return _MssqlPythonStream(self, cursor, doing)
 
     def _copy(self, table: str, rows: pa.RecordBatch, doing: str) -> None:
         with self._connection.cursor() as cursor:
@@ -116,7 +116,7 @@ class MssqlPythonSession(DriverSession):
         return Diagnosis("", 0, str(error))
 
 
-class _Stream:
+class _MssqlPythonStream:
     """Rows through ``arrow_batch``, whose size may differ from call to call; those that are counted in bytes through
     ``fetchmany``, which lets others run while the rest of a large value is awaited.
 

@@ -120,14 +120,14 @@ class PyodbcSession(DriverSession):
                 cursor.cancel()  # or the driver would read the rest before the connection is of use again
             return rows
 
-    def _stream(self, cursor: pyodbc.Cursor, doing: str) -> _Stream:
-        return _Stream(self, cursor, doing)
+    def _stream(self, cursor: pyodbc.Cursor, doing: str) -> _PyodbcStream:
+        return _PyodbcStream(self, cursor, doing)
 
     def _diagnose(self, error: Any) -> Diagnosis:
         return diagnose_pyodbc(error.args)
 
 
-class _Stream:
+class _PyodbcStream:
     """Rows through ``fetchmany``, column by column into Arrow."""
 
     def __init__(self, session: PyodbcSession, cursor: pyodbc.Cursor, doing: str) -> None:

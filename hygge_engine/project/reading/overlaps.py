@@ -24,7 +24,7 @@ _CANONICAL = "journal.parquet"
 
 
 @dataclass(frozen=True)
-class _Written:
+class _WrittenTable:
     """Where an entity's table is, and the place that says so."""
 
     entity: Entity
@@ -39,20 +39,20 @@ class Overlaps:
         self._surroundings = surroundings
         self._problems = problems
         self._read: list[tuple[Entity, Location]] = []
-        self._written: list[_Written] = []
-        self._kept: dict[tuple[str, str, tuple[str, ...]], _Written] = {}
+        self._written: list[_WrittenTable] = []
+        self._kept: dict[tuple[str, str, tuple[str, ...]], _WrittenTable] = {}
 
     def add(self, entity: Entity, place: Node) -> None:
         """Register an entity; ``place`` is where its store's place is written."""
         self._read += [(entity, at) for at in entity.home.reads(self._surroundings, entity.name)]
         at = entity.store.writes(self._surroundings, entity.name)
         if at is not None:
-            self._written.append(_Written(entity, at, place))
+            self._written.append(_WrittenTable(entity, at, place))
 
     def add_kept(self, entity: Entity, at: Location | None, place: Node) -> None:
         """Register the engine's folder for what an entity's loads leave beside rows; None where it is not known."""
         if at is not None:
-            self._kept.setdefault((entity.flow, at.root, at.fixed), _Written(entity, at, place))
+            self._kept.setdefault((entity.flow, at.root, at.fixed), _WrittenTable(entity, at, place))
 
     def check(self) -> None:
         """Add a problem for each table that a home of its flow reads, and for each that lies in another's folder.
@@ -81,8 +81,8 @@ class Overlaps:
                         kept, f"the home of `{entity.id}` reads {folder}, which its own loads write to", _KEPT_HINT
                     )
 
-    def _check_tables(self, by_path: list[_Written]) -> None:
-        folders: dict[tuple[str, tuple[str, ...], str], _Written] = {}
+    def _check_tables(self, by_path: list[_WrittenTable]) -> None:
+        folders: dict[tuple[str, tuple[str, ...], str], _WrittenTable] = {}
         for written in by_path:
             at = written.at
             first = folders.setdefault((at.root, at.fixed, at.table), written)
@@ -100,7 +100,7 @@ class Overlaps:
                     "Give one of them another destination: a table's folder is its own.",
                 )
 
-    def _add(self, written: _Written, message: str, hint: str) -> None:
+    def _add(self, written: _WrittenTable, message: str, hint: str) -> None:
         self._problems.add(written.place.problem(message, hint=hint))
 
 
@@ -117,7 +117,7 @@ def _is_reported_already(one: Entity, other: Entity) -> bool:
     return one.store.destination(one.name).casefold() == other.store.destination(other.name).casefold()
 
 
-def _near(by_path: list[_Written], at: Location) -> Iterator[_Written]:
+def _near(by_path: list[_WrittenTable], at: Location) -> Iterator[_WrittenTable]:
     """The tables at, above and below the fixed part of what is read: only they could be reached."""
     fixed = at.fixed
     for depth in range(1, len(fixed) + 1):
@@ -130,7 +130,7 @@ def _near(by_path: list[_Written], at: Location) -> Iterator[_Written]:
             yield written
 
 
-def _at(by_path: list[_Written], root: str, fixed: tuple[str, ...]) -> Iterator[_Written]:
+def _at(by_path: list[_WrittenTable], root: str, fixed: tuple[str, ...]) -> Iterator[_WrittenTable]:
     start = bisect_left(by_path, (root, fixed), key=lambda written: (written.at.root, written.at.fixed))
     for written in by_path[start:]:
         if (written.at.root, written.at.fixed) != (root, fixed):

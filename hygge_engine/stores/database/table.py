@@ -109,8 +109,8 @@ class DatabaseTable(Destination[DatabaseTableLease]):
         epoch = fresh_epoch(before, now)
         row.write(LandingState(epoch=epoch, place=place, landed_in=place, adopted=now.isoformat()))
 
-    def writer(self, lease: DatabaseTableLease, schema: pa.Schema, *, marked: bool) -> StagedRows:
-        return StagedRows(self._database, lease, schema, marked=marked)
+    def writer(self, lease: DatabaseTableLease, schema: pa.Schema, *, marked: bool) -> StageWriter:
+        return StageWriter(self._database, lease, schema, marked=marked)
 
     def publish(
         self,
@@ -131,7 +131,7 @@ class DatabaseTable(Destination[DatabaseTableLease]):
         return self._database.read_back(self.table_name)
 
 
-class StagedRows:
+class StageWriter:
     """Fills one stage, created with its first row; a `RowWriter`. What was staged is durable batch by batch.
 
     ``marked`` rows of a table with a key may be deleted ones: a column marks these.
