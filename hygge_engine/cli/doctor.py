@@ -21,7 +21,7 @@ from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import ChangesExpired, CursorMovedBack, HyggeError
 from hygge_engine.flow.blocked import has_moved_on, is_at_work, try_to_go_on, try_to_reload
 from hygge_engine.flow.factory import beside_table, open_home, open_table
-from hygge_engine.flow.planner import BACK_HINT, EXPIRED_HINT
+from hygge_engine.flow.planner import BACK_HINT, EXPIRED_HINT, LEFT_HINT
 from hygge_engine.flow.reach import Reach, look
 from hygge_engine.homes.files.checks import check_files
 from hygge_engine.homes.files.home import FilesHome
@@ -181,6 +181,8 @@ def _check_reach(project: Project, entity: Entity) -> list[DoctorCheck]:
     if reach.back:
         result: Result = "failed" if entity.watermark.on_backwards == "fail" else "warning"
         return [DoctorCheck(name, result, reach.back, how, BACK_HINT, CursorMovedBack.code)]
+    if reach.left:
+        return [DoctorCheck(name, "warning", reach.left, how, LEFT_HINT)]
     if reach.early:
         remedy = "Nothing where clocks differ a little; else correct these rows, or lower watermark.max_ahead."
         return [DoctorCheck(name, "warning", reach.early, how, remedy)]

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 
 EXPIRED_HINT = "Reload the table with run_type full_drop, or set watermark.on_expired to reload."
+LEFT_HINT = "Load them again by a window around their new values, or reload the table with run_type full_drop."
 BACK_HINT = "Reload the table with run_type full_drop, or set watermark.on_backwards to reload or ignore."
 
 
@@ -271,6 +272,8 @@ class LoadPlanner:
             self._notes.append(reach.ahead)
         if reach.early:
             self._notes.append(reach.early)
+        if reach.left:
+            self._notes.append(f"{reach.left}. {LEFT_HINT}")
         # Where rows that are read again replace themselves, a whole read leaves none out, whatever their time.
         whole = replace(opened, upper=upper, unbounded=bool(reach.ahead) and merges)
         if mode != "changes":
@@ -280,6 +283,7 @@ class LoadPlanner:
         reached = self._lease.state.watermark.value if self._lease.state.watermark else None
         if reached is None:
             return self._without_watermark(whole, merges=merges)
+        self._lease.note_waiting(upper)  # at once: a load that has nothing to read writes no other state
         lower, inclusive = reached, False
         if reach.waits:
             return None

@@ -21,8 +21,9 @@ class Reach:
     """``upper`` is the bound of a load. ``ahead`` says, as a clause, which rows lie beyond it; ``back`` how the source
     has fallen behind what was loaded before: rows that came since then would never be read. ``forgotten`` says which
     changes since then Change Tracking no longer has; ``early`` that the watermark lies ahead of the source's clock, as
-    far as that is allowed. All are empty where nothing is wrong. ``waits``: there is nothing to read between the last
-    load and ``upper``. ``lasts``: that the source has fallen back is to be remembered.
+    far as that is allowed; ``left`` that rows which waited beyond the clock do so no more, though their time has not
+    come. All are empty where nothing is wrong. ``waits``: there is nothing to read between the last load and ``upper``.
+    ``lasts``: that the source has fallen back is to be remembered.
     """
 
     upper: Watermark
@@ -32,6 +33,7 @@ class Reach:
     waits: bool = False
     lasts: bool = True
     early: str = ""
+    left: str = ""
 
 
 def look(home: Home, entity: Entity, state: LandingState | None) -> Reach | None:
@@ -86,7 +88,9 @@ def reach_of(home: Home, high: HighWater, settings: WatermarkSettings, mark: Wat
     found = high if allowed is None else allowed
     upper = Watermark(cursor, high.type, found.value, found.ties, found.boundary, high.since, high.order)
     ahead = ""
+    left = _left(home, high, mark) if mark is not None else ""
     if allowed is not None:
+        upper = replace(upper, later=high.later, clock=high.clock or "")
         ahead = (
             f"{counted(high.later, 'row', verb=HAS)} a {cursor} after the source's clock ({high.clock}), up to "
             f"{high.value}, further than max_ahead allows; the watermark goes up to "
@@ -102,15 +106,31 @@ def reach_of(home: Home, high: HighWater, settings: WatermarkSettings, mark: Wat
     if mark is None or mark.value is None or cursor == CHANGE_TRACKING:
         return Reach(upper, ahead, early=early)
     if not _is_below(home, found.value, mark):
-        return Reach(upper, ahead, early=early)
+        return Reach(upper, ahead, early=early, left=left)
     if allowed is not None and _is_ahead(mark.value, high, settings.max_ahead):
         back = f"it was loaded up to {cursor} {mark.value}, which is far ahead of the source's clock ({high.clock})"
         return Reach(upper, ahead, back)
     if allowed is not None and _is_ahead(mark.value, high, 0.0):
-        return Reach(upper, ahead, waits=True)  # clocks differ a little: that was allowed, and its time will come
+        # Clocks differ a little: that was allowed, and its time will come.
+        return Reach(upper, ahead, waits=True, left=left)
     now = f"its newest is {found.value}" if found.value is not None else "it has no row with one"
     back = f"it was loaded up to {cursor} {mark.value}, and now {now}"
     return Reach(upper, ahead, back, lasts=not high.may_lag)
+
+
+def _left(home: Home, high: HighWater, mark: Watermark) -> str:
+    """How many rows that waited beyond the clock are there no more without their time having come, as a clause."""
+    if not (mark.later and mark.clock and high.clock):
+        return ""
+    # With those at the clock's very value: it may have fewer digits than a second has.
+    came = home.count(ReadWindow(mark.column, mark.clock, high.clock, lower_inclusive=True))
+    gone = mark.later - high.later - came
+    if gone <= 0:
+        return ""
+    return (
+        f"{counted(gone, 'row', verb=HAS)} no {mark.column} after the source's clock any more, as when the last load "
+        f"counted those that wait: corrected to one up to {mark.value}, no increment reads them"
+    )
 
 
 def with_memory(reach: Reach, settings: WatermarkSettings, state: LandingState) -> Reach:

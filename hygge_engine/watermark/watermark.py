@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from hygge_engine.errors import CursorUnusable
@@ -34,6 +34,7 @@ class Watermark:
 
     ``value`` is in its home's own exact text form, None where the source was empty. ``ties`` counts the rows that had
     exactly ``value`` when the bound was fixed; ``boundary`` holds those that landed.
+    ``later`` rows waited beyond the source's ``clock`` then, further ahead than is allowed.
     ``since`` is what the home says of Change Tracking, ``order`` what it says of the order of texts (`HighWater`).
     """
 
@@ -44,6 +45,8 @@ class Watermark:
     boundary: Boundary | None = None
     since: str = ""
     order: str = ""
+    later: int = field(default=0, compare=False)
+    clock: str = field(default="", compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping, as the landing state keeps it."""

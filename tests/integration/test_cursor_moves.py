@@ -294,6 +294,27 @@ def test_how_far_ahead_a_time_may_lie_is_a_setting(moving: Moving) -> None:
     assert (error["error"], "far ahead of the source's clock" in error["message"]) == ("home.cursor_moved_back", True)
 
 
+@pytest.mark.parametrize("waited", ["from the first load on", "since an increment"])
+def test_a_waiting_row_that_is_corrected_below_the_watermark_is_told_of(moving: Moving, waited: str) -> None:
+    moving.create("datetime2(3)")
+    moving.put((1, "'2024-01-01'"), (2, "'2024-01-05'"))
+    if waited == "from the first load on":
+        moving.put((3, "'2099-01-01'"))
+        moving.load()
+    else:
+        moving.load()
+        moving.put((3, "'2099-01-01'"))
+        moving.load()
+    moving.sql("UPDATE dbo.moving SET at = '2024-01-02' WHERE id = 3")
+    words = "corrected to one up to 2024-01-05"
+    for command in ("plan", "doctor"):
+        assert words in moving.run(command)[1]
+    assert words in moving.load()["message"]
+    assert words not in moving.load().get("message", "")
+    moving.load("--run-type", "full_drop")
+    assert moving.landed() == [1, 2, 3]
+
+
 def test_only_a_row_far_in_the_future_is_no_bound_at_all(moving: Moving) -> None:
     moving.create("datetime2(3)")
     moving.put((1, "'2099-01-01'"))

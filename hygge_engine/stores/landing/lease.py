@@ -22,6 +22,7 @@ from hygge_engine.stores.landing.state import (
     with_open,
 )
 from hygge_engine.stores.landing.transitions import committed, ended, next_generation, totals_of
+from hygge_engine.watermark import Watermark
 
 # How long an owner that says nothing keeps the table. Renewed with every state write and at least every
 # RENEWAL_SECONDS, so that a load which died keeps the next one waiting for two minutes at most; longer pauses only
@@ -285,6 +286,13 @@ class TableLease(ABC):
         never read then."""
         if self.state.went_back != found:
             self._write(replace(self.state, went_back=found), keep_owner=False)
+
+    def note_waiting(self, found: Watermark) -> None:
+        """Remember how many rows wait beyond the source's clock, where these are not as many as before."""
+        mark = self.state.watermark
+        if mark is not None and mark.later != found.later:
+            kept = replace(mark, later=found.later, clock=found.clock)
+            self._write(replace(self.state, watermark=kept), keep_owner=False)
 
     def release(self) -> None:
         """Release the table between loads; an open load stays open for the next attempt.
