@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -186,18 +188,41 @@ def test_a_file_of_somebody_else_becomes_no_database(project: Path, content: str
     assert (project / "out.db").read_text() == content
 
 
+@pytest.fixture(scope="module")
+def other_wal(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], bytes]:
+    """The write-ahead log of another database, with pages of so many bytes."""
+
+    def made(page_bytes: int) -> bytes:
+        path = tmp_path_factory.mktemp("other") / "other.db"
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA page_size = {page_bytes}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("CREATE TABLE others (a)")
+            return path.with_name("other.db-wal").read_bytes()
+
+    return made
+
+
+FOREIGN = {
+    "text": b"id,v\n1,2\n",
+    "as SQLite's": b"\x37\x7f\x06\x82" + bytes(40),
+    "zeros, then more": bytes(32) + b"not SQLite's",
+    "all its zeros": bytes(5_000),
+    "a log of other pages": b"other pages",
+}
+
+
 @pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
 @pytest.mark.parametrize("database", [None, "", "a database"])
-@pytest.mark.parametrize("content", [b"id,v\n1,2\n", b"\x37\x7f\x06\x82" + bytes(40)], ids=["text", "as SQLite's"])
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
 def test_what_is_beside_a_database_and_not_its_own_stays(
-    project: Path, database: str | None, end: str, content: bytes
+    project: Path, database: str | None, end: str, content: bytes, other_wal: Callable[[int], bytes]
 ) -> None:
     if database:
         assert go(project, "in/*", "{ type: sqlite, path: out.db }")[0] == 0
     elif database is not None:
         (project / "out.db").touch()
-    if database and end == "-wal" and not content.startswith(b"id"):
-        return  # SQLite looks at the rest of one that begins like its own
+    content = other_wal(1_024) if content == FOREIGN["a log of other pages"] else content
     (project / f"out.db{end}").write_bytes(content)
     status, said = go(project, "in/*", "{ type: sqlite, path: out.db }")
     assert status != 0
@@ -205,6 +230,40 @@ def test_what_is_beside_a_database_and_not_its_own_stays(
     planned = CliRunner().invoke(app, ["plan", "--project", str(project)])
     assert f"out.db{end} is not of this database" in planned.output
     assert (project / f"out.db{end}").read_bytes() == content
+
+
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
+def test_what_is_beside_a_database_has_one_name(project: Path, end: str, other_wal: Callable[[int], bytes]) -> None:
+    assert go(project, "in/*", "{ type: sqlite, path: out.db }")[0] == 0
+    content = other_wal(4_096) if end == "-wal" else b""
+    (project.parent / "theirs").write_bytes(content)
+    (project / f"out.db{end}").unlink(missing_ok=True)
+    (project / f"out.db{end}").hardlink_to(project.parent / "theirs")
+    status, said = go(project, "in/*", "{ type: sqlite, path: out.db }")
+    assert status != 0
+    assert f"out.db{end} has another name" in said
+    assert (project.parent / "theirs").read_bytes() == content
+
+
+def test_a_log_beside_a_database_that_keeps_none_is_not_its_own(
+    project: Path, other_wal: Callable[[int], bytes]
+) -> None:
+    with closing(sqlite3.connect(project / "out.db")) as connection:
+        connection.execute("CREATE TABLE mine (a)")
+    (project / "out.db-wal").write_bytes(other_wal(4_096))
+    status, said = go(project, "in/*", "{ type: sqlite, path: out.db }")
+    assert status != 0
+    assert "out.db-wal is not of this database" in said
+
+
+def test_files_lie_beside_the_database_that_a_link_leads_to(project: Path) -> None:
+    (project / "sub").mkdir(exist_ok=True)
+    assert go(project, "in/*", "{ type: sqlite, path: sub/real.db }")[0] == 0
+    (project / "out.db").symlink_to(project / "sub/real.db")
+    (project / "sub/real.db-wal").write_bytes(b"id,v\n1,2\n")
+    status, said = go(project, "in/*", "{ type: sqlite, path: out.db }")
+    assert status != 0
+    assert "real.db-wal is not of this database" in said
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
@@ -222,7 +281,8 @@ def test_what_is_no_file_is_neither_opened_nor_waited_for(
 
 def test_what_a_killed_load_has_left_beside_an_empty_database_keeps_nobody(project: Path) -> None:
     (project / "out.db").touch()
-    (project / "out.db-journal").write_bytes(bytes.fromhex("d9d505f920a163d7") + bytes(504))
+    sizes = b"".join(size.to_bytes(4) for size in (0, 7, 0, 512, 4_096))
+    (project / "out.db-journal").write_bytes((bytes.fromhex("d9d505f920a163d7") + sizes).ljust(512, b"\0"))
     assert go(project, "in/*", "{ type: sqlite, path: out.db }")[0] == 0
 
 

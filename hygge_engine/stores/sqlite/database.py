@@ -6,6 +6,7 @@ take turns; what makes a slice visible is one transaction.
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import stat
@@ -13,8 +14,9 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import batched
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -42,19 +44,22 @@ from hygge_engine.stores.sqlite.types import declared_type, rows_of
 # As SQLite is built by nearly everybody.
 _MOST_COLUMNS = 2_000
 
-# How every file begins that SQLite has written ("Database File Format", 1.3).
-_HEADER = b"SQLite format 3\0"
+# How every file begins that SQLite has written, and how long what it begins with is ("Database File Format", 1.3).
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
 
-# What SQLite keeps beside a database, and how these begin ("Database File Format", 3 and 4; "WAL-mode File Format").
-# One that has been used up may be empty, or begin with zeros.
-_BESIDE = {
-    "-wal": (bytes.fromhex("377f0682"), bytes.fromhex("377f0683")),
-    "-shm": ((3_007_000).to_bytes(4, "little"), (3_007_000).to_bytes(4, "big")),
-    "-journal": (bytes.fromhex("d9d505f920a163d7"),),
-}
+# What SQLite keeps beside a database ("Database File Format", 3 and 4; "WAL-mode File Format"). One of these is empty,
+# or as `_is_of_database` says.
+_BESIDE = ("-wal", "-shm", "-journal")
+_WAL_MAGIC = (bytes.fromhex("377f0682"), bytes.fromhex("377f0683"))
+_WAL_VERSION = 3_007_000
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 # What stands for the beginning of something that is no file: SQLite begins none so.
 _NO_FILE = b"\1"
+
+# Files beside a database come and go while others open and close it: what looks foreign is looked at again.
+_LOOKS = 3
 
 # A comment at the beginning of a table's statement, which SQLite keeps through VACUUM, dumps and changes of columns.
 _TABLE_ID = re.compile(r"\(/\* hygge-engine ([0-9a-f]{32}) \*/")
@@ -222,30 +227,89 @@ class SqliteDatabase(Database):
                 self._reach.check(self._path.with_name(self._path.name + end))
         if is_there(self._path) and self._path.is_dir():
             raise StoreError(f"{doing}: it is a directory", hint="Check the store's path.")
-        # Before the database itself: what is made beside it is made after it.
-        beside = {end: begin for end, begins in _BESIDE.items() if (begin := self._begin(end, len(begins[0])))}
-        header = self._begin("", len(_HEADER))
-        if header and header != _HEADER:
+        for _ in range(_LOOKS - 1):
+            with suppress(LandingBroken):
+                return self._look(doing)
+        return self._look(doing)
+
+    def _look(self, doing: str) -> None:
+        # Before the database itself: what is made beside it is made after it. SQLite follows a link to the database
+        # before it names the files beside it.
+        path = Path(os.path.realpath(self._path))
+        beside = {end: _found(path.with_name(path.name + end)) for end in _BESIDE}
+        database = _found(path)
+        header = database.begin
+        if header and (header[: len(_MAGIC)] != _MAGIC or len(header) < _HEADER_BYTES):
             raise LandingBroken(f"{doing}: file is not a database", hint=NO_DATABASE)
-        for end, begin in beside.items():
+        for end, found in beside.items():
+            if found.names > 1:
+                raise LandingBroken(f"{doing}: {path.name}{end} has another name, too", hint=_HARD_LINK)
             # A first load that was killed has left an empty database with the journal of its first transaction.
             has_database = bool(header) or (end == "-journal" and is_there(self._path))
-            if not has_database or (any(begin) and begin not in _BESIDE[end]):
-                raise LandingBroken(f"{doing}: {self._path.name}{end} is not of this database", hint=_NOT_OF_IT)
-        with suppress(OSError):
-            if header and self._path.stat().st_nlink > 1:
-                raise LandingBroken(f"{doing}: the file has another name, too", hint=_HARD_LINK)
+            is_alone = end == "-shm" and not beside["-wal"].names
+            if found.begin and (not has_database or is_alone or not _is_of_database(end, found, header)):
+                raise LandingBroken(f"{doing}: {path.name}{end} is not of this database", hint=_NOT_OF_IT)
+        if header and database.names > 1:
+            raise LandingBroken(f"{doing}: the file has another name, too", hint=_HARD_LINK)
 
-    def _begin(self, end: str, length: int) -> bytes:
-        """How a file begins that has the database's name with something behind it; nothing where there is none. What is
-        no plain file is not opened, since a pipe would be waited for."""
-        path = self._path.with_name(self._path.name + end)
-        with suppress(OSError):
-            if not stat.S_ISREG(path.stat().st_mode):
-                return _NO_FILE
-            with path.open("rb") as file:
-                return file.read(length)
-        return b""
+
+class _Found(NamedTuple):
+    """A file as it was found: how it begins, how long it is, and how many names it has, which is none where it is not
+    there."""
+
+    begin: bytes = b""
+    size: int = 0
+    names: int = 0
+
+
+def _found(path: Path) -> _Found:
+    """What is no plain file is not opened, since a pipe would be waited for, and SQLite follows no link there."""
+    with suppress(OSError):
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            return _Found(_NO_FILE, 0, 1)
+        with path.open("rb") as file:
+            return _Found(file.read(_HEADER_BYTES), status.st_size, status.st_nlink)
+    return _Found()
+
+
+def _is_of_database(end: str, found: _Found, header: bytes) -> bool:
+    """Whether a file can be what SQLite keeps beside the database that begins with ``header``, which is empty where
+    that is. Zeros at its beginning alone say nothing."""
+    begin = found.begin
+    if end == "-wal":
+        return _is_wal(begin) and header[18:20] == b"\2\2" and int.from_bytes(begin[8:12]) == _page_bytes(header)
+    if end == "-shm":  # zeros until the first one who opens the database has filled it
+        begins = (_WAL_VERSION.to_bytes(4, "little"), _WAL_VERSION.to_bytes(4, "big"), bytes(4))
+        return begin == bytes(3) or (begin[:4] in begins and found.size % 4_096 == 0)
+    sector, page = int.from_bytes(begin[20:24]), int.from_bytes(begin[24:28])
+    sizes_hold = all(size in _SIZES for size in (sector, page)) and page == (_page_bytes(header) if header else page)
+    # The mark is written once what is behind it is on the disk.
+    return begin[:8] in (_JOURNAL_MAGIC, bytes(8)) and sizes_hold
+
+
+# Of sectors and pages.
+_SIZES = frozenset(2**power for power in range(5, 17))
+
+
+def _page_bytes(header: bytes) -> int:
+    """The size of a database's pages."""
+    size = int.from_bytes(header[16:18])
+    return 65_536 if size == 1 else size
+
+
+def _is_wal(begin: bytes) -> bool:
+    """Whether a file begins with a whole header of a write-ahead log: mark, version, and the sum over both and the
+    rest of it."""
+    if begin[:4] not in _WAL_MAGIC or int.from_bytes(begin[4:8]) != _WAL_VERSION or len(begin) < 32:
+        return False
+    order: Literal["big", "little"] = "big" if begin[:4] == _WAL_MAGIC[1] else "little"
+    words = [int.from_bytes(begin[at : at + 4], order) for at in range(0, 24, 4)]
+    first = second = 0
+    for one, other in batched(words, 2, strict=True):
+        first = (first + one + second) % 2**32
+        second = (second + other + first) % 2**32
+    return begin[24:32] == first.to_bytes(4) + second.to_bytes(4)
 
 
 class SqliteInserter:
