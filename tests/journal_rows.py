@@ -8,8 +8,8 @@ from typing import Any
 
 from hygge_engine.errors import LakeConditionNotMet
 from hygge_engine.journal import EntityRunRow
-from hygge_engine.journal.rows import RunStatus
 from hygge_engine.lake.base import Content, Lake, PathInfo, StagingWriter
+from hygge_engine.statuses import RunStatus
 
 ROOT = "item/Files/.hygge_journal"
 EPOCH = datetime.fromisoformat("2026-01-01T00:00:00+00:00")

@@ -69,12 +69,11 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Grade of the evidence (D documented, S Microsoft's source, F field report, I inferred) and what follows from it.
+    """What follows from a breach; `docs/devcloud/replicator.md` grades the evidence for each.
 
     `stops` says whether the replicator stops the table; `error_code` is what Fabric's status shows then.
     """
 
-    grade: str
     severity: Severity
     stops: bool = True
     error_code: str = "InputValidationError"
@@ -83,46 +82,46 @@ class Rule:
 _ERROR, _WARNING = Severity.ERROR, Severity.WARNING
 
 RULES: dict[Code, Rule] = {
-    Code.BAD_NAME: Rule("D", _ERROR, stops=False),
-    Code.GAP: Rule("D", _ERROR, stops=False),
-    Code.REUSED_INDEX: Rule("D", _ERROR, stops=False),
-    Code.OVERWRITTEN_FINAL: Rule("D", _ERROR, stops=False),
-    Code.APPENDED_FINAL: Rule("D", _ERROR, stops=False),
-    Code.ZERO_BYTES: Rule("D", _ERROR),
-    Code.TRUNCATED_PARQUET: Rule("D", _ERROR),
-    Code.UNSUPPORTED_FORMAT: Rule("I", _WARNING),
-    Code.BAD_CODEC: Rule("D", _ERROR),
-    Code.MARKER_NOT_LAST: Rule("D", _ERROR),
-    Code.MARKER_TYPE: Rule("I", _WARNING, stops=False),
-    Code.MARKER_VALUE: Rule("D", _ERROR),
-    Code.MARKER_WITHOUT_KEYS: Rule("D", _ERROR),
-    Code.MARKER_ON_FIRST_FILE: Rule("D", _WARNING, stops=False),
-    Code.KEY_MISSING: Rule("D", _ERROR),
-    Code.KEY_NULL: Rule("I", _ERROR),
-    Code.KEY_CHANGED: Rule("D", _ERROR),
-    Code.KEY_COUNT: Rule("D", _WARNING, stops=False),
-    Code.TYPE_CHANGED: Rule("D", _ERROR, error_code="SchemaMergeFailure"),
-    Code.REQUIRED_ADDED: Rule("D", _ERROR, error_code="SchemaMergeFailure"),
-    Code.REQUIRED_DROPPED: Rule("D", _ERROR, error_code="SchemaMergeFailure"),
-    Code.DUPLICATE_COLUMN: Rule("I", _WARNING),
-    Code.NO_COLUMNS: Rule("I", _WARNING),
-    Code.NESTED_TYPE: Rule("D", _ERROR),
-    Code.UNSIGNED_TYPE: Rule("I", _WARNING),
-    Code.TIME_TYPE: Rule("I", _WARNING),
-    Code.NANOSECONDS: Rule("I", _WARNING, stops=False),
-    Code.INT96: Rule("I", _WARNING, stops=False),
-    Code.UNSUPPORTED_TYPE: Rule("I", _WARNING),
-    Code.PARTIAL_UPDATE_ROW: Rule("D", _WARNING, stops=False),
-    Code.META_MISSING: Rule("D", _ERROR, stops=False),
-    Code.META_JSON: Rule("D", _ERROR),
-    Code.META_PROPERTY: Rule("I", _WARNING, stops=False),
-    Code.META_NOT_ATOMIC: Rule("F", _WARNING, stops=False),
-    Code.NO_DATA: Rule("F", _WARNING, stops=False),
-    Code.STRAY_NON_UNDERSCORE_ITEM: Rule("I", _WARNING, stops=False),
-    Code.PARTNER_EVENTS_PLACE: Rule("D", _ERROR, stops=False),
-    Code.PARTNER_EVENTS_JSON: Rule("D", _ERROR, stops=False),
-    Code.UNDERSCORE_SCHEMA: Rule("D", _WARNING, stops=False),
-    Code.DUPLICATE_TABLE: Rule("I", _WARNING, stops=False),
+    Code.BAD_NAME: Rule(_ERROR, stops=False),
+    Code.GAP: Rule(_ERROR, stops=False),
+    Code.REUSED_INDEX: Rule(_ERROR, stops=False),
+    Code.OVERWRITTEN_FINAL: Rule(_ERROR, stops=False),
+    Code.APPENDED_FINAL: Rule(_ERROR, stops=False),
+    Code.ZERO_BYTES: Rule(_ERROR),
+    Code.TRUNCATED_PARQUET: Rule(_ERROR),
+    Code.UNSUPPORTED_FORMAT: Rule(_WARNING),
+    Code.BAD_CODEC: Rule(_ERROR),
+    Code.MARKER_NOT_LAST: Rule(_ERROR),
+    Code.MARKER_TYPE: Rule(_WARNING, stops=False),
+    Code.MARKER_VALUE: Rule(_ERROR),
+    Code.MARKER_WITHOUT_KEYS: Rule(_ERROR),
+    Code.MARKER_ON_FIRST_FILE: Rule(_WARNING, stops=False),
+    Code.KEY_MISSING: Rule(_ERROR),
+    Code.KEY_NULL: Rule(_ERROR),
+    Code.KEY_CHANGED: Rule(_ERROR),
+    Code.KEY_COUNT: Rule(_WARNING, stops=False),
+    Code.TYPE_CHANGED: Rule(_ERROR, error_code="SchemaMergeFailure"),
+    Code.REQUIRED_ADDED: Rule(_ERROR, error_code="SchemaMergeFailure"),
+    Code.REQUIRED_DROPPED: Rule(_ERROR, error_code="SchemaMergeFailure"),
+    Code.DUPLICATE_COLUMN: Rule(_WARNING),
+    Code.NO_COLUMNS: Rule(_WARNING),
+    Code.NESTED_TYPE: Rule(_ERROR),
+    Code.UNSIGNED_TYPE: Rule(_WARNING),
+    Code.TIME_TYPE: Rule(_WARNING),
+    Code.NANOSECONDS: Rule(_WARNING, stops=False),
+    Code.INT96: Rule(_WARNING, stops=False),
+    Code.UNSUPPORTED_TYPE: Rule(_WARNING),
+    Code.PARTIAL_UPDATE_ROW: Rule(_WARNING, stops=False),
+    Code.META_MISSING: Rule(_ERROR, stops=False),
+    Code.META_JSON: Rule(_ERROR),
+    Code.META_PROPERTY: Rule(_WARNING, stops=False),
+    Code.META_NOT_ATOMIC: Rule(_WARNING, stops=False),
+    Code.NO_DATA: Rule(_WARNING, stops=False),
+    Code.STRAY_NON_UNDERSCORE_ITEM: Rule(_WARNING, stops=False),
+    Code.PARTNER_EVENTS_PLACE: Rule(_ERROR, stops=False),
+    Code.PARTNER_EVENTS_JSON: Rule(_ERROR, stops=False),
+    Code.UNDERSCORE_SCHEMA: Rule(_WARNING, stops=False),
+    Code.DUPLICATE_TABLE: Rule(_WARNING, stops=False),
 }
 
 

@@ -289,7 +289,6 @@ def time_width(scale: int) -> int:
     return 3 if scale <= 2 else 4 if scale <= 4 else 5
 
 
-BIT: Final = SqlType("bit")
 TINYINT: Final = SqlType("tinyint")
 SMALLINT: Final = SqlType("smallint")
 INT: Final = SqlType("int")
@@ -300,7 +299,6 @@ MONEY: Final = SqlType("money", precision=19, scale=4)
 SMALLMONEY: Final = SqlType("smallmoney", precision=10, scale=4)
 DATE: Final = SqlType("date")
 DATETIME: Final = SqlType("datetime")
-SMALLDATETIME: Final = SqlType("smalldatetime")
 DATETIME2: Final = SqlType("datetime2", scale=7)
 DATETIMEOFFSET: Final = SqlType("datetimeoffset", scale=7)
 TIME: Final = SqlType("time", scale=7)

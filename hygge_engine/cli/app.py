@@ -401,7 +401,7 @@ def compact(
     """Compact the journal's files into one, and remove the loads that are older than its retention.
 
     Loads do this by themselves now and then; this does it at once. Mirrored tables follow. Tables and landing states
-    are not touched. A copy of journal.parquet, put back, restores everything.
+    are not touched. A copy of journal.parquet, put back, restores the loads that were in it.
 
     \b
     Examples:
@@ -464,7 +464,7 @@ def reconcile(
 ) -> None:
     """Compare destinations with their sources: rows and checksums, and the keys of rows that differ. Moves nothing.
 
-    Reads both sides completely. With a watermark, only rows are compared that have not changed since the last load.
+    Reads both sides completely. With a watermark, compares only rows that have not changed since the last load.
     Verdicts: equal, differs, behind (rows are still on their way), not readable, failed. Shows keys, and only the names
     of other columns. Exits with 1 where anything is not equal.
 

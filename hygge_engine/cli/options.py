@@ -32,7 +32,7 @@ class Commands(TyperGroup):
 
 
 def in_our_words(message: str) -> str:
-    """What the library says of a value, as everything else is said; with the choice that was meant."""
+    """Typer's message in this CLI's wording, with the nearest valid choice."""
     for pattern, words in _WORDS:
         message = re.sub(f"^{pattern}", words, message)
     found = _CHOICES.fullmatch(message)

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 SliceStatus = Literal["done", "continue", "failed", "skipped", "cancelled"]
 
-# An entity's last result in the journal's words.
-JOURNAL_STATUS = {"done": "success", "failed": "fail", "skipped": "skip", "cancelled": "cancel"}
-
 
 @dataclass(frozen=True)
 class SliceTask:

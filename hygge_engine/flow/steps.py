@@ -1,7 +1,8 @@
 """The steps that each batch of a slice travels through, from the source's rows to staged ones.
 
-A step changes batches, checks them, or consumes them. None depends on another: a new one is a class here, and a line in
-`reading.WindowReader._steps`, whose order is the order of the way.
+A step changes batches, checks them, or consumes them. None calls another, but the order counts: those from
+`CheckIdentity` on see rows as they land, those before `PolishRows` rows as the source has them. A new one is a class
+here, and a line at its place in `reading.WindowReader._steps`.
 """
 
 from __future__ import annotations

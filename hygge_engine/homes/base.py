@@ -18,7 +18,7 @@ Position = list[str]
 
 
 # Which texts a source treats as equal, though a destination distinguishes them: those that differ in trailing blanks,
-# or in case too; turkic: a dotless i is none with a dot. Empty: none that is known.
+# or in case too; turkic: dotless and dotted i differ. Empty: none that is known.
 Folding = Literal["", "blanks", "case", "turkic"]
 
 

@@ -27,7 +27,7 @@ from hygge_engine.journal.files import (
 )
 from hygge_engine.journal.kept import Kept
 from hygge_engine.journal.reading import JournalReader
-from hygge_engine.journal.rows import SCHEMA, EntityRunRow, conform, fingerprint, load_row, select, table_of
+from hygge_engine.journal.rows import SCHEMA, EntityRunRow, conform, fingerprint, select, table_of
 from hygge_engine.lake.base import Lake, PathInfo
 
 # How often an append or a fold restarts because another writer was faster.
@@ -108,20 +108,6 @@ class Journal(JournalReader):
                 return
             # Folded just now; landing it again is harmless, readers see each entity run once.
         raise JournalError(f"The rows of load {coordinator_run_id} could not be written to {self._files.where}.")
-
-    def append_skip(
-        self, coordinator_run_id: str, *, coordinator: str, at: datetime, reason: str, requested_by: str = ""
-    ) -> None:
-        """Record a load that did not start, for example because the one before it still runs."""
-        row = load_row(
-            "skip",
-            coordinator_run_id=coordinator_run_id,
-            coordinator=coordinator,
-            at=at,
-            message=reason,
-            requested_by=requested_by,
-        )
-        self.append(coordinator_run_id, [row])
 
     def read(
         self, coordinator_run_id: str | None = None, *, flow: str | None = None, entity: str | None = None

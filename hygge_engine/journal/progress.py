@@ -133,7 +133,7 @@ class ProgressFiles:
 
 
 class ProgressWatch:
-    """A `hygge_engine.flow.slices.Watch`; a context manager around one slice.
+    """A `hygge_engine.flow.slices.SliceObserver`; a context manager around one slice.
 
     A thread of its own writes the state and looks for the marker, so that a lake that is slow or throttles never holds
     up the rows. After a failed attempt it waits ten times as long.

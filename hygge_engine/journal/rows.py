@@ -6,15 +6,14 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from hygge_engine.errors import JournalError
 from hygge_engine.masking import mask, mask_places
-
-RunStatus = Literal["success", "fail", "skip", "cancel"]
+from hygge_engine.statuses import JOURNAL_STATUS, RunStatus
 
 # 1.0 has the columns up to `schema_version`; 1.1 adds those after it, 1.2 `expectations`, 1.3 `principal`. Readers of
 # 1.0 find all they know.
@@ -51,13 +50,6 @@ _COLUMNS: dict[str, pa.DataType] = {
     "principal": pa.string(),
 }
 SCHEMA = pa.schema(_COLUMNS)
-
-_JOURNAL_STATUS: dict[str, RunStatus] = {
-    "done": "success",
-    "failed": "fail",
-    "skipped": "skip",
-    "cancelled": "cancel",
-}
 
 
 @dataclass(frozen=True)
@@ -151,7 +143,7 @@ def entity_run_row(
     ``finished`` (ISO 8601) stand in where the outcome has none, as for an entity that was cancelled
     before it began. Raises JournalError where the outcome is not an end (``continue``).
     """
-    status = _JOURNAL_STATUS.get(outcome.status)
+    status = JOURNAL_STATUS.get(outcome.status)
     if status is None:
         raise JournalError(f"{flow}.{entity} has not ended: its last slice returned {outcome.status!r}.")
     start_time = outcome.started or started

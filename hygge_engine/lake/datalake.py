@@ -64,7 +64,7 @@ def service_clients(
     settings: LakeSettings, observe: Callable[[PipelineResponse[Any, Any]], None]
 ) -> tuple[DataLakeServiceClient, BlobServiceClient]:
     """The SDK's clients for an account's two endpoints, without retries of their own. ``observe`` sees every response,
-    before the SDK does. Raises LakeDenied where the credential is none."""
+    before the SDK does. Raises LakeDenied where the credential is unusable."""
     options: dict[str, Any] = {
         "api_version": API_VERSION,
         "retry_total": 0,

@@ -12,9 +12,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hygge_engine.flow.slices import JOURNAL_STATUS
 from hygge_engine.masking import masked_in
 from hygge_engine.orchestration.summary import SUMMARY_MESSAGE_LIMIT_CHARACTERS
+from hygge_engine.statuses import JOURNAL_STATUS
 from hygge_engine.telemetry.facts import entity_run_of
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
+from hygge_engine.statuses import RunStatus
+
 if TYPE_CHECKING:
     from hygge_engine.flow.slices import SliceStatus
-    from hygge_engine.journal.rows import RunStatus
 
 
 class BackfillBounds(TypedDict):

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hygge_engine.flow.slices import JOURNAL_STATUS
 from hygge_engine.orchestration.concurrency import ConcurrencyWindow, EntityRunState
 from hygge_engine.orchestration.payloads import EntityPayload, SlicePayload
-
-if TYPE_CHECKING:
-    from hygge_engine.journal.rows import RunStatus
+from hygge_engine.statuses import JOURNAL_STATUS, RunStatus
 
 
 class Totals:
@@ -21,7 +18,7 @@ class Totals:
         self.entities = entities
         self.cancelled = False
         self.rows = 0
-        self.ended = dict.fromkeys(JOURNAL_STATUS.values(), 0)
+        self.ended: dict[str, int] = dict.fromkeys(JOURNAL_STATUS.values(), 0)
 
     def count(self, result: SlicePayload) -> None:
         """Count an entity that is not run again."""

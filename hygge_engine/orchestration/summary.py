@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from hygge_engine.flow.slices import JOURNAL_STATUS
 from hygge_engine.orchestration.payloads import EntityPayload, Summary, SummaryLine
 from hygge_engine.orchestration.progress import LoadProgress
+from hygge_engine.statuses import JOURNAL_STATUS
 
 # An output travels through the orchestration's history: of a message only the beginning is kept there. The journal
 # has it whole.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from hygge_engine.flow.slices import JOURNAL_STATUS
 from hygge_engine.plain_text import counted
+from hygge_engine.statuses import JOURNAL_STATUS
 
 
 @dataclass(frozen=True)

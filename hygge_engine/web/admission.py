@@ -123,7 +123,7 @@ def _digest(request: LoadRequest) -> bytes:
 
 
 def _mark(request: LoadRequest) -> str:
-    """How the ids begin of loads that ask for the same."""
+    """The id prefix that identical requests share."""
     digits = _digest(request).hex()
     return f"{digits[:8]}-{digits[8:]}-"
 

@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from hygge_engine.flow.slices import JOURNAL_STATUS
 from hygge_engine.orchestration.durable_status import (
     DurableStatus,
     custom_status_of,
@@ -17,6 +16,7 @@ from hygge_engine.orchestration.durable_status import (
     request_of,
 )
 from hygge_engine.orchestration.load import EARLIER_HISTORY
+from hygge_engine.statuses import JOURNAL_STATUS
 from hygge_engine.web.door import base_url, is_load_id
 from hygge_engine.web.responses import Response, problem
 

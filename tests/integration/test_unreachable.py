@@ -352,7 +352,7 @@ def test_a_silent_server_is_waited_for_by_one_and_not_by_all(monkeypatch: pytest
             sessions.open_session(connection)
         waited = len(server.connections)
         for _ in range(100):
-            with pytest.raises(HomeUnavailable, match=rf"127\.0\.0\.1,{server.port} sent nothing to a login") as told:
+            with pytest.raises(HomeUnavailable, match=rf",{server.port} did not respond to a login") as told:
                 sessions.open_session(connection)
             assert told.value.transient
             assert 0 < (told.value.retry_after_seconds or 0) <= silence.REMEMBERED_SECONDS

@@ -397,7 +397,7 @@ class TestCsv:
 
     def test_a_record_of_another_width_is_shown_with_its_place(self, tmp_path: Path) -> None:
         write(tmp_path, "a.csv", 'id,note\n1,"a\nb"\n2\n')
-        with pytest.raises(Unreadable, match=r"a.csv, line 4: 1 fields where others have 2"):
+        with pytest.raises(Unreadable, match=r"a.csv, line 4: 1 field where others have 2"):
             home_of(tmp_path, format="csv").describe()
 
     def test_files_without_a_header_and_with_other_columns(self, tmp_path: Path) -> None:
@@ -470,7 +470,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
         {"header": False, "columns": {"a": "int64", "b": "int64", "c": "int64"}},
         "in/a.csv has 2 col",
     ),
-    ("a.csv", "a,b\n1,2\n3\n", {"header": False}, "in/a.csv, line 3: 1 fields where others have 2"),
+    ("a.csv", "a,b\n1,2\n3\n", {"header": False}, "in/a.csv, line 3: 1 field where others have 2"),
     ("a.csv", "v\n1\n24-01-02\n", {"columns": {"v": {"type": "date", "format": "%Y-%m-%d"}}}, "line 2, column 'v'"),
     (
         "a.csv",

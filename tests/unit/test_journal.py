@@ -15,8 +15,8 @@ import pytest
 from hygge_engine.errors import JournalError, LakeError, LakeUnavailable
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import SCHEMA, Journal, entity_run_row, load_row
-from hygge_engine.journal.rows import RunStatus
 from hygge_engine.lake.local import LocalLake
+from hygge_engine.statuses import RunStatus
 from tests.journal_rows import EPOCH, ROOT, InterruptedLake, LostAnswers, make_row
 
 # The columns of the framework that hygge-engine re-creates, in its order.
@@ -347,13 +347,15 @@ def test_a_row_tells_how_its_slices_ended() -> None:
 
 def test_a_load_that_did_not_start_is_remembered(journal: Journal) -> None:
     at = datetime(2026, 1, 2, tzinfo=UTC)
+    reason = "The load before it still runs."
     for _ in range(2):
-        journal.append_skip("tick-1", coordinator="load", at=at, reason="The load before it still runs.")
+        skipped = load_row("skip", coordinator_run_id="tick-1", coordinator="load", at=at, message=reason)
+        journal.append("tick-1", [skipped])
     assert journal.read()["status"].to_list() == ["skip"]
     load = journal.summary().row(0, named=True)
     assert load["coordinator_run_id"] == "tick-1"
     assert (load["status"], load["entities"], load["skipped"]) == ("skip", 0, 0)
-    assert load["message"] == "The load before it still runs."
+    assert load["message"] == reason
     assert journal.summary("flow").is_empty()
     assert journal.summary("load").height == 1
 

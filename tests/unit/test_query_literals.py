@@ -11,8 +11,8 @@ from typing import get_args
 
 import pytest
 
-from hygge_engine.journal.rows import RunStatus
 from hygge_engine.project.models.settings import RunType
+from hygge_engine.statuses import RunStatus
 from hygge_engine.telemetry import names
 from tests.support.error_codes import codes
 

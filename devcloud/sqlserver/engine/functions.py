@@ -29,6 +29,8 @@ AGGREGATES: Final = frozenset(
     {"COUNT", "COUNT_BIG", "SUM", "AVG", "MIN", "MAX", "STDEV", "STDEVP", "VAR", "VARP", "STRING_AGG", "CHECKSUM_AGG"}
 )
 _RANKINGS: Final = {"ROW_NUMBER": "row_number", "RANK": "rank", "DENSE_RANK": "dense_rank"}
+WINDOWED: Final = frozenset({*_RANKINGS, "NTILE", "LAG", "LEAD", "FIRST_VALUE", "LAST_VALUE"})
+"""Functions that need an OVER with an ORDER BY."""
 
 
 class FunctionBinder(ExpressionBinder):
@@ -47,7 +49,7 @@ class FunctionBinder(ExpressionBinder):
             return self._bind_state(name, call, scope)
         binder = SCALARS.get(name) or TIME_FUNCTIONS.get(name)
         if binder is None:
-            if name in _KNOWN:
+            if name in NOT_SPOKEN:
                 raise refuse(f"function {name}")
             raise make_error(195, call.name[-1])
         return binder(self, call, scope)
@@ -158,7 +160,7 @@ class FunctionBinder(ExpressionBinder):
 
     def _bind_ranking(self, name: str, call: Call, window: Window, scope: Scope) -> Value:
         over = f"OVER ({self._bind_window(window, scope)})"
-        if not window.order and name in (*_RANKINGS, "NTILE", "LAG", "LEAD", "FIRST_VALUE", "LAST_VALUE"):
+        if not window.order and name in WINDOWED:
             raise make_error(4112, name)
         if name in _RANKINGS:
             return Value(f"{_RANKINGS[name]}() {over}", BIGINT, False)
@@ -188,14 +190,14 @@ def _sum_type(name: str, kind: SqlType) -> SqlType:
     return FLOAT
 
 
-_KNOWN: Final = frozenset(
+NOT_SPOKEN: Final = frozenset(
     """
-    ACOS ASIN ATAN ATN2 BINARY_CHECKSUM CHECKSUM COMPRESS DECOMPRESS COS COT DEGREES DIFFERENCE FORMAT FORMATMESSAGE
-    GETANSINULL GROUPING GROUPING_ID HASHBYTES ISDATE ISJSON ISNUMERIC JSON_MODIFY JSON_QUERY JSON_VALUE JSON_OBJECT
-    JSON_ARRAY LOG10 NEWSEQUENTIALID PARSE TRY_PARSE PARSENAME PATINDEX PERCENT_RANK CUME_DIST PERCENTILE_CONT
-    PERCENTILE_DISC PI RADIANS RAND SIN SOUNDEX STR STRING_ESCAPE TAN TRANSLATE APPLOCK_MODE TRY_CONVERT DATETRUNC
-    DATE_BUCKET GREATEST LEAST APPROX_COUNT_DISTINCT CURSOR_STATUS EVENTDATA FILE_ID STATS_DATE STUFF QUOTENAME
-    OBJECTPROPERTY OBJECTPROPERTYEX CONNECTIONPROPERTY SESSIONPROPERTY
+    ACOS APPLOCK_MODE APPROX_COUNT_DISTINCT ASIN ATAN ATN2 BINARY_CHECKSUM CHECKSUM COMPRESS CONNECTIONPROPERTY COS COT
+    CUME_DIST CURSOR_STATUS DATETRUNC DATE_BUCKET DECOMPRESS DEGREES DIFFERENCE EVENTDATA FILE_ID FORMAT FORMATMESSAGE
+    GETANSINULL GREATEST GROUPING GROUPING_ID ISDATE ISJSON ISNUMERIC JSON_ARRAY JSON_MODIFY JSON_OBJECT JSON_QUERY
+    JSON_VALUE LEAST LOG10 NEWSEQUENTIALID OBJECTPROPERTY OBJECTPROPERTYEX PARSE PARSENAME PATINDEX PERCENTILE_CONT
+    PERCENTILE_DISC PERCENT_RANK PI RADIANS RAND SESSIONPROPERTY SIN SOUNDEX STATS_DATE STR STRING_ESCAPE TAN TRANSLATE
+    TRY_PARSE
     """.split()  # noqa: SIM905
 )
 """Functions that T-SQL has and this server does not speak."""

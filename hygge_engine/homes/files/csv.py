@@ -22,6 +22,7 @@ from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import FilesHomeSettings
 from hygge_engine.homes.files.text import Found, TextFormat
 from hygge_engine.lake.base import Lake
+from hygge_engine.plain_text import counted
 
 # What a spreadsheet may write before the header, for itself.
 _SEPARATOR_LINE = re.compile(rb'"?sep=([^\r\n])"?(?:\r\n|\n|\r)', re.IGNORECASE)
@@ -200,8 +201,8 @@ class CsvFormat(TextFormat):
             if wrong:
                 row = wrong[0]
                 raise Unreadable(
-                    f"{file.name}, line {self._line_of(block, (row.number or 1) - 1)}: {row.actual_columns} fields "
-                    f"where others have {row.expected_columns}.",
+                    f"{file.name}, line {self._line_of(block, (row.number or 1) - 1)}: "
+                    f"{counted(row.actual_columns, 'field')} where others have {row.expected_columns}.",
                     hint=_CHECK_MARKS,
                 ) from error
             where = f"{file.name}, after line {block.line}"

@@ -88,7 +88,7 @@ def _decimal(type_: pa.DataType) -> pa.DataType:
 
 
 def _no_json(type_: pa.DataType) -> str:
-    """Why nested values of a type have no JSON that says the same; empty where they have."""
+    """Why nested values of a type cannot be written as JSON without loss; empty where they can."""
     if isinstance(type_, pa.BaseExtensionType):
         return _no_json(type_.storage_type)
     if pa.types.is_dictionary(type_):

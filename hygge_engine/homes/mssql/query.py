@@ -12,6 +12,7 @@ from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.ranges import KeyRange
 from hygge_engine.homes.mssql.types import SourceColumn, exact_text, select_expression
 from hygge_engine.homes.mssql.values import Parameter, parameter
+from hygge_engine.plain_text import counted
 
 OFFSET_SUFFIX = "__offset"
 
@@ -141,7 +142,7 @@ def compare(
     """
     if len(bound) != len(key):
         raise CursorUnusable(
-            f"the load stopped at a row with a key of {len(bound)} columns, and now the key has {len(key)}",
+            f"the load stopped at a row with a key of {counted(len(bound), 'column')}, and now the key has {len(key)}",
             hint="The key has changed while the table was being loaded: reload it with run_type full_drop, which "
             "replaces what has landed.",
         )

@@ -68,8 +68,8 @@ class SilentServers:
             return
         again = login_timeout_seconds if silence.asked else REMEMBERED_SECONDS - ago
         raise HomeUnavailable(
-            f"{address} sent nothing to a login within {silence.waited_seconds:.0f} s, {ago:.0f} s ago; other "
-            "logins fail at once until one has tried it again.",
+            f"{address} did not respond to a login {ago:.0f} s ago (waited {silence.waited_seconds:.0f} s). "
+            "Logins fail at once until a retry succeeds.",
             hint="Check that the server runs, and what lies between here and it.",
             retry_after_seconds=again,
         )

@@ -64,7 +64,7 @@ def check_query(query: str) -> str:
         if depth < 0:
             raise ValueError("a query is put in parentheses, and its `)` would end them")
         if kind in ("word", "name") and _OF_FILES.fullmatch(plain(text)):
-            raise ValueError(f"a query reads tables and views, and no files of servers: no {text}")
+            raise ValueError(f"{text} reads files of the server; a query may read only tables and views")
         if kind == "word":
             words.append(text.casefold())
             outer += [text.casefold()] if depth == 0 else []

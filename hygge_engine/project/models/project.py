@@ -1,4 +1,4 @@
-"""A project as the other rooms see it: validated, merged, and unchangeable."""
+"""A project as the other packages see it: validated, merged, and unchangeable."""
 
 from __future__ import annotations
 

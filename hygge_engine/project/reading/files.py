@@ -96,7 +96,7 @@ class Files:
         """The file's tree, or None with a problem; ``empty`` is the advice for a file that must not be."""
         file = path.relative_to(self._directory).as_posix()
         if path.parent != self._directory and not leads_to_flows(self._directory, path):
-            hint = "Put the file itself there: what its lines say could be shown."
+            hint = "Replace the link by the file: messages could show the linked file's lines."
             self._problems.add(Problem(file, 0, 0, f"the link leads out of {FLOWS}/", hint=hint))
             return None
         try:

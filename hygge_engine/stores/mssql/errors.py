@@ -65,6 +65,6 @@ def translate(diagnosis: Diagnosis, doing: str, *, secrets: Iterable[str] = ()) 
 
 
 def as_store_error(error: HomeError) -> StoreError:
-    """The same error, of the room that met it."""
+    """The same error as one of the store, which met it."""
     kind = StoreUnavailable if error.transient else StoreError
     return kind(error.message, hint=error.hint, retry_after_seconds=error.retry_after_seconds)

@@ -42,7 +42,7 @@ class MirroredReadBack(DeltaReadBack):
             return "Fabric has not dropped the old table yet" if status is not None else ""
         files = self._data_files(landed.next_sequence)
         if len(files) > 1:
-            return f"Fabric has not finished with {len(files)} files of the landing zone"
+            return f"Fabric has not finished with {counted(len(files), 'file')} of the landing zone"
         if landed.next_sequence > 2 or not files:
             return ""
         return self._first_pending(files[0], tables, status)

@@ -19,7 +19,7 @@ from hygge_engine import retry
 from hygge_engine.errors import HyggeError
 from hygge_engine.flow import mirror
 from hygge_engine.flow import run as flow_run
-from hygge_engine.flow.slices import JOURNAL_STATUS, SliceResult, SliceTask
+from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.lake import opening
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.local import LocalLake
@@ -37,6 +37,7 @@ from hygge_engine.project.models.project import (
     WatermarkSettings,
 )
 from hygge_engine.project.models.settings import HomeSettings, StoreSettings
+from hygge_engine.statuses import JOURNAL_STATUS
 from hygge_engine.stores.lake_files.settings import (
     AdlsSettings,
     FilesSettings,
