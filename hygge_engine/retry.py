@@ -71,8 +71,8 @@ def call_with_retries[T](
             if not error.transient:
                 raise
             pause = backoff_seconds(attempt, error.retry_after_seconds)
-            patience = budget_seconds if error.patience_seconds is None else error.patience_seconds
-            if waited + pause > patience:
+            budget = budget_seconds if error.patience_seconds is None else error.patience_seconds
+            if waited + pause > budget:
                 error.message += f" (tried {attempt} times over {waited:.0f} s)"
                 raise
             sleep(pause)

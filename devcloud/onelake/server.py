@@ -35,7 +35,7 @@ from devcloud.onelake.operations import Operation, OperationsLog
 from devcloud.onelake.prohibitions import rejected_headers
 from devcloud.onelake.service import execute
 from devcloud.onelake.tls import make_server_context
-from devcloud.onelake.transfer import DroppedConnectionError, Pace, receive, send
+from devcloud.onelake.transfer import DroppedConnectionError, TransferLimits, receive, send
 from devcloud.onelake.tree import STATE_FOLDER, Clock, Node
 
 type Phase = Literal["before", "after"]
@@ -220,7 +220,7 @@ class OneLake:
                 return web.Response(status=401)
             path, _, query = http.raw_path.partition("?")
             response = self._control.answer(http.method, path, parse_query(query), await http.read())
-            return await send(http, response, Pace())
+            return await send(http, response, TransferLimits())
         try:
             return await self._handle_storage(http)
         except DroppedConnectionError:
@@ -241,9 +241,9 @@ class OneLake:
             self.operations.finish(operation)
         return await send(http, response, pace)
 
-    async def _exchange(self, http: web.BaseRequest, operation: Operation) -> tuple[Response, Pace]:
+    async def _exchange(self, http: web.BaseRequest, operation: Operation) -> tuple[Response, TransferLimits]:
         request: Request | None = None
-        pace = Pace()
+        pace = TransferLimits()
         try:
             request = parse_target(http.method, http.raw_path, http.headers)
             operation.verb = request.verb
@@ -260,12 +260,14 @@ class OneLake:
         operation.bytes_out = response.length if response.file else len(response.body)
         return response, pace
 
-    async def _carry_out(self, http: web.BaseRequest, request: Request, operation: Operation) -> tuple[Response, Pace]:
+    async def _carry_out(
+        self, http: web.BaseRequest, request: Request, operation: Operation
+    ) -> tuple[Response, TransferLimits]:
         """Faults, body, callbacks and the operation itself. Raises `DroppedConnectionError`."""
         faults = self.faults.hit(operation)
         operation.fault = ",".join(str(fault.id) for fault in faults) or None
         during = any(fault.when == "during" for fault in faults)
-        pace = Pace(min((fault.bytes_per_second for fault in faults if fault.bytes_per_second), default=None))
+        pace = TransferLimits(min((fault.bytes_per_second for fault in faults if fault.bytes_per_second), default=None))
         receiving = (
             replace(pace, cut_after=(http.content_length or 0) // 2) if during and request.verb != "read" else pace
         )

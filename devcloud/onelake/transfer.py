@@ -24,7 +24,7 @@ class DroppedConnectionError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class TransferLimits:
     """How a body travels: at a limited rate, and the connection cut after a number of bytes; None: without a limit."""
 
     bytes_per_second: int | None = None
@@ -36,7 +36,7 @@ class Pace:
             await asyncio.sleep(length / self.bytes_per_second)
 
 
-async def receive(http: web.BaseRequest, file: Path | None, pace: Pace) -> Body | None:
+async def receive(http: web.BaseRequest, file: Path | None, pace: TransferLimits) -> Body | None:
     """Read the body into `file`; None only reads it. Raises `DroppedConnectionError` where the pace cuts it."""
     if file is None:
         await _receive(http, pace, lambda _: None)
@@ -57,7 +57,7 @@ async def receive(http: web.BaseRequest, file: Path | None, pace: Pace) -> Body 
     return Body(file, length, b64encode(digest.digest()).decode() if digest else None)
 
 
-async def _receive(http: web.BaseRequest, pace: Pace, keep: Callable[[bytes], None]) -> int:
+async def _receive(http: web.BaseRequest, pace: TransferLimits, keep: Callable[[bytes], None]) -> int:
     """Hand over the body piece by piece; returns its length."""
     length = 0
     try:
@@ -80,12 +80,12 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-async def send(http: web.BaseRequest, response: Response, pace: Pace) -> web.StreamResponse:
+async def send(http: web.BaseRequest, response: Response, pace: TransferLimits) -> web.StreamResponse:
     """Send a response and close its file. Raises `DroppedConnectionError` where the pace cuts the body."""
     if response.file is None:
         response.length = len(response.body)
     try:
-        if response.length <= PIECE_BYTES and pace == Pace():
+        if response.length <= PIECE_BYTES and pace == TransferLimits():
             body = response.body
             if response.file is not None:
                 body = os.pread(response.file.fileno(), response.length, response.offset)
@@ -95,7 +95,7 @@ async def send(http: web.BaseRequest, response: Response, pace: Pace) -> web.Str
         response.close()
 
 
-async def _stream(http: web.BaseRequest, response: Response, pace: Pace) -> web.StreamResponse:
+async def _stream(http: web.BaseRequest, response: Response, pace: TransferLimits) -> web.StreamResponse:
     stream = web.StreamResponse(status=response.status, headers=response.headers)
     if http.method != "HEAD":
         stream.content_length = response.length

@@ -89,8 +89,8 @@ def run(
             load.request_cancel()
 
         journals = reachable.pulse_of_journals([entity for entity in selected if entity.id not in homeless])
-        patience = Patience(load, display, journals)
-        with ends_soon(stop, silence_seconds=patience.silence_seconds, leaving=display.leaving):
+        monitor = SilenceMonitor(load, display, journals)
+        with ends_soon(stop, silence_seconds=monitor.silence_seconds, leaving=display.leaving):
             summary = load.run()
     _add_failures(summary, homeless)
     if json_:
@@ -103,7 +103,7 @@ def run(
     return code
 
 
-class Patience:
+class SilenceMonitor:
     """Return how long a load that was asked to stop has been silent, since it was first asked.
 
     A load that waits for a silent service is hurried on, as long as a journal responds that can record it. While the

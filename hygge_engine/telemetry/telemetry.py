@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class Told(Protocol):
-    """A slice under way, which receives its result."""
+class RecordResult(Protocol):
+    """Records the result of the slice under way."""
 
     def __call__(self, result: SliceResult, /) -> None: ...
 
@@ -38,11 +38,11 @@ class Telemetry:
         return nullcontext() if self._signals is None else self._signals.step(name, load_id, attempt)
 
     @contextmanager
-    def slice(self, task: SliceTask) -> Iterator[Told]:
+    def slice(self, task: SliceTask) -> Iterator[RecordResult]:
         """Around an activity's work on a slice; call what it yields with the result."""
         with logging_ids_of(task):
             if (signals := self._signals) is None:
-                yield _nobody
+                yield _ignore_result
                 return
             with signals.slice(task) as span:
                 yield lambda result: signals.record_slice(span, task, result)
@@ -77,5 +77,5 @@ def _safely(tell: Callable[[], None]) -> None:
         _log.exception("Telemetry could not record an event.")
 
 
-def _nobody(result: SliceResult) -> None:
+def _ignore_result(result: SliceResult) -> None:
     return

@@ -23,7 +23,7 @@ from typer.testing import CliRunner, Result
 from hygge_engine.cli import plan as cli_plan
 from hygge_engine.cli.app import app
 from hygge_engine.cli.bars import BarDisplay
-from hygge_engine.cli.go import Patience
+from hygge_engine.cli.go import SilenceMonitor
 from hygge_engine.cli.interrupt import GRACE_SECONDS
 from hygge_engine.cli.reachability import Pulse
 from hygge_engine.errors import HomeLoginFailed, HomeNotFound, HomeUnavailable, LakeUnavailable
@@ -566,8 +566,8 @@ def test_a_load_is_hurried_and_left_only_where_no_journal_answers_or_nothing_is_
     load.silence_seconds.return_value, pulse.silence_seconds.return_value = silent, journals
     load.hurry.side_effect = [True, True, False]
     pulse.silent.return_value = ["f.a"] if journals < GRACE_SECONDS else ["f.a", "f.b"]
-    patience = Patience(load, display, pulse, lambda: next(clock))
-    asked = [patience.silence_seconds() >= GRACE_SECONDS for _ in range(hurries + 1)]
+    monitor = SilenceMonitor(load, display, pulse, lambda: next(clock))
+    asked = [monitor.silence_seconds() >= GRACE_SECONDS for _ in range(hurries + 1)]
     assert asked == [*[False] * hurries, left]
     assert display.settling.call_count == int(told)
     assert load.hurry.call_args_list[:2] == [call(["f.a"])] * hurries
@@ -578,18 +578,18 @@ def test_a_journal_has_no_credit_where_tables_could_not_be_given_up() -> None:
     load, display, pulse = Mock(is_settling=False), Mock(), Mock(count=1)
     load.silence_seconds.return_value, pulse.silence_seconds.return_value = 9.0, 0.0
     load.hurry.return_value, pulse.silent.return_value = True, []
-    patience = Patience(load, display, pulse, lambda: next(clock))
+    monitor = SilenceMonitor(load, display, pulse, lambda: next(clock))
     for left in (False, True):
-        assert patience.silence_seconds() == 0.0
+        assert monitor.silence_seconds() == 0.0
         load.is_settling = True
-        assert (patience.silence_seconds() >= GRACE_SECONDS) == left
+        assert (monitor.silence_seconds() >= GRACE_SECONDS) == left
         load.is_settling = False
 
 
 def test_a_load_that_was_silent_before_it_was_asked_to_stop_has_its_grace() -> None:
     load, display = Mock(is_settling=False), Mock()
     load.silence_seconds.return_value = 600.0
-    assert Patience(load, display, Pulse({"f.a": {}})).silence_seconds() < GRACE_SECONDS
+    assert SilenceMonitor(load, display, Pulse({"f.a": {}})).silence_seconds() < GRACE_SECONDS
     assert not load.hurry.called
 
 

@@ -26,7 +26,6 @@ from hygge_engine.homes.mssql.convert import convert
 from hygge_engine.homes.mssql.drivers import loads_pyodbc
 from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.keys import KeyWatch, null_in_key, repeated_key
-from hygge_engine.homes.mssql.pace import Pace
 from hygge_engine.homes.mssql.parallel import Read, read_ranges
 from hygge_engine.homes.mssql.query import (
     OFFSET_SUFFIX,
@@ -40,6 +39,7 @@ from hygge_engine.homes.mssql.query import (
     window_condition,
 )
 from hygge_engine.homes.mssql.ranges import RANGES_PER_READER, KeyRange, position_of, ranges_of, split
+from hygge_engine.homes.mssql.rate_limit import RateLimit
 from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session, whole
 from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
@@ -325,7 +325,7 @@ class MssqlHome:
 
     @contextmanager
     def _reader(self, window: ReadWindow, readers: int) -> Iterator[Read]:
-        """A reader with a connection of its own, and with its share of what one may hold and of the pace."""
+        """A reader with a connection of its own, and with its share of what one may hold and of the rate limit."""
         rate = self._settings.max_rows_per_second
         share = {
             "batch_mb": max(1, self._settings.batch_mb // readers),
@@ -373,21 +373,21 @@ class MssqlHome:
     ) -> Generator[tuple[pa.RecordBatch, Position | None]]:
         """The rows of a statement of `read_statement`, in batches of ``schema``, each with the position after it."""
         doing = f"Reading {self._described().name}"
-        pace = Pace(self._settings.max_rows_per_second)
+        limit = RateLimit(self._settings.max_rows_per_second)
         stream = self._open().stream(statement.sql, statement.parameters, doing=doing)
         rows = 0
         key, source = self._key, self._described().name
         watch = KeyWatch(source, key, declared=bool(self._settings.key))
         try:
             fetched_columns = [*columns, *position_texts(self._key)]
-            limit_rows, limit_bytes = pace.at_once(self._settings.batch_rows), self._settings.batch_mb * _MIB
+            limit_rows, limit_bytes = limit.at_once(self._settings.batch_rows), self._settings.batch_mb * _MIB
             for fetched in read_batches(stream, fetched_columns, limit_rows, limit_bytes):
                 batch = convert(fetched, columns, schema)
                 rows += batch.num_rows
                 keys = _key_arrays(key, columns, fetched, batch)
                 watch.see(keys)
                 position = [to_text(column, array[-1].as_py()) for column, array in zip(key, keys, strict=True)]
-                pace.keep(batch.num_rows)
+                limit.keep(batch.num_rows)
                 del keys
                 yield batch, position or None
                 del fetched, batch

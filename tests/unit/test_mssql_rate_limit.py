@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hygge_engine.homes.mssql.pace import Pace
+from hygge_engine.homes.mssql.rate_limit import RateLimit
 
 
 class Clock:
@@ -19,7 +19,7 @@ class Clock:
 
 def test_a_fast_reader_waits_for_the_limit() -> None:
     clock = Clock()
-    pace = Pace(100, clock=lambda: clock.now, sleep=clock.sleep)
+    pace = RateLimit(100, clock=lambda: clock.now, sleep=clock.sleep)
     for _ in range(3):
         clock.now += 0.25
         pace.keep(100)
@@ -28,7 +28,7 @@ def test_a_fast_reader_waits_for_the_limit() -> None:
 
 def test_a_slow_reader_never_waits() -> None:
     clock = Clock()
-    pace = Pace(100, clock=lambda: clock.now, sleep=clock.sleep)
+    pace = RateLimit(100, clock=lambda: clock.now, sleep=clock.sleep)
     clock.now += 10
     pace.keep(900)
     assert clock.slept == []
@@ -36,10 +36,10 @@ def test_a_slow_reader_never_waits() -> None:
 
 @pytest.mark.parametrize(("limit", "rows"), [(None, 50_000), (100, 100), (0.5, 1), (10**9, 50_000)])
 def test_a_batch_is_a_second_s_worth_at_most(limit: float | None, rows: int) -> None:
-    assert Pace(limit).at_once(50_000) == rows
+    assert RateLimit(limit).at_once(50_000) == rows
 
 
 def test_without_a_limit_nothing_waits() -> None:
     clock = Clock()
-    Pace(None, clock=lambda: clock.now, sleep=clock.sleep).keep(10**9)
+    RateLimit(None, clock=lambda: clock.now, sleep=clock.sleep).keep(10**9)
     assert clock.slept == []

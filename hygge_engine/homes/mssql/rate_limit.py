@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-class Pace:
+class RateLimit:
     """Holds a reader back to ``rows_per_second`` on average since it began; None lets it run.
 
     ``rows`` at once are a second's worth at most, so that the consumer never waits long.
