@@ -92,7 +92,7 @@ def _hand_over(destination: Destination[Any], found: LandingState, author: Autho
         )
     changes: dict[str, Any] = {"author": author}
     if not same:
-        changes["adopted"] = datetime.now(UTC).isoformat("T", "seconds")
+        changes["handed_over_at"] = datetime.now(UTC).isoformat("T", "seconds")
         if state.open is not None:  # the old rows may be gone: it is finished, and is not a full_drop of the new source
             changes["open"] = replace(state.open, handed_over=True)
     _write_over(states, state, **changes)

@@ -171,7 +171,7 @@ class LoadPlanner:
         polish, state = self.polish(), self._lease.state
         keys = self._keys(polish, opened.mode)
         rules_of(self._entity.expectations, polish, keys)
-        if opened.adopted and opened.mode != "reload":
+        if opened.continued and opened.mode != "reload":
             self._destination.check_history(self._lease)
             look_at_place(self._destination, state, polish, state.columns, opened.mode)
         return must_begin_again(
@@ -429,9 +429,10 @@ def look_at_place(
 
 def _check_is_not_handed_over(destination: Destination[Any], state: LandingState) -> None:
     """Raise LandingBroken where what has landed is to be replaced first."""
-    if state.adopted:
+    if state.handed_over_at:
         raise LandingBroken(
-            f"{destination.table_name} was handed over on {state.adopted[:10]}, and its rows are not from this source",
+            f"{destination.table_name} was handed over on {state.handed_over_at[:10]}, and its rows are not from this "
+            "source",
             hint="Load it once with run_type full_drop, which replaces them; increments continue from there.",
         )
 

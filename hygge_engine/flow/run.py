@@ -191,7 +191,7 @@ class _Slice:
         A reload builds on nothing. A requested window is not part of what is new: its own load has reported why it
         failed, and it can be requested again.
         """
-        if error.transient or not opened.adopted or not (self._planner.reloads or opened.backfill):
+        if error.transient or not opened.continued or not (self._planner.reloads or opened.backfill):
             raise error
         self._give_up(error)
 

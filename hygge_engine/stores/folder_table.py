@@ -256,7 +256,7 @@ class FolderTable(Destination[LakeTableLease]):
             states.read()
         now, folder = self.lake.now(), self.places.folder
         epoch = fresh_epoch(before, now)
-        states.write(replace(adopted, epoch=epoch, place=folder, landed_in=folder, adopted=now.isoformat()))
+        states.write(replace(adopted, epoch=epoch, place=folder, landed_in=folder, handed_over_at=now.isoformat()))
 
     def _not_ours_hint(self) -> str:
         return NOT_OURS_HINT.format(self.places.entity)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -47,3 +48,18 @@ def test_whose_load_has_ended_is_read_from_every_versions_document(
     written = json.loads(found.to_json("nonce"))["finished"]
     assert written["partial"] is of_adopted_load, "an earlier version has to read it as well"
     assert "of_adopted_load" not in written
+
+
+def test_who_began_a_load_and_when_a_table_was_handed_over_are_read_by_every_version() -> None:
+    opened = OpenLoad("load", "changes", "landing", "2026-11-30T00:00:00+00:00", continued=True)
+    kept = OpenLoad("before", "changes", "landing", "2026-11-29T00:00:00+00:00")
+    state = LandingState(handed_over_at="2026-11-28T00:00:00+00:00", open=opened, set_aside=kept)
+    document = json.loads(state.to_json("nonce"))
+    assert document["adopted"] == "2026-11-28T00:00:00+00:00", "an earlier version has to read it as well"
+    assert (document["open"]["adopted"], document["set_aside"]["adopted"]) == (True, False)
+    assert not {"handed_over_at", "continued"} & {*document, *document["open"], *document["set_aside"]}
+    assert LandingState.from_json(json.dumps(document).encode(), "here")[0] == state
+    for where in (document, document["open"], document["set_aside"]):
+        del where["adopted"]  # as the first versions wrote it
+    found = LandingState.from_json(json.dumps(document).encode(), "here")[0]
+    assert found == replace(state, handed_over_at="", open=replace(opened, continued=False))

@@ -72,7 +72,7 @@ class DatabaseTable(Destination[DatabaseTableLease]):
         check_same(self._database, self.table_name, self._name, state.table_id)
         known = {name.casefold() for name in (*state.columns, *state.removed_columns)}
         added = [name for name in self._database.columns(self.table_name) if name.casefold() not in known]
-        if added and not state.adopted:
+        if added and not state.handed_over_at:
             raise NotOurs(
                 f"the table {self.table_name} has columns that no load of {self._name} has written, and whose values "
                 f"would be lost: {', '.join(added[:NAMED_COLUMNS])}",
@@ -107,7 +107,7 @@ class DatabaseTable(Destination[DatabaseTableLease]):
             row.read()
         now, place = self._database.now(), self.table_name
         epoch = fresh_epoch(before, now)
-        row.write(LandingState(epoch=epoch, place=place, landed_in=place, adopted=now.isoformat()))
+        row.write(LandingState(epoch=epoch, place=place, landed_in=place, handed_over_at=now.isoformat()))
 
     def writer(self, lease: DatabaseTableLease, schema: pa.Schema, *, marked: bool) -> StageWriter:
         return StageWriter(self._database, lease, schema, marked=marked)

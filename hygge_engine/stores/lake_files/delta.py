@@ -65,7 +65,7 @@ class DeltaFilesTable(FilesTable):
         self._check_format(state, reload=False)  # a Delta table never takes the place of other files, nor they its
         if table is None:
             return []
-        if not state.adopted and not self._log.knows(table):
+        if not state.handed_over_at and not self._log.knows(table):
             raise NotOurs(
                 f"the table at {self.where} has been replaced: {describe(table)}, and no load of "
                 f"{self.places.entity} has written it",
@@ -147,7 +147,7 @@ class DeltaTableLease(LakeTableLease):
         state = self.state
         version = state.generation * GENERATION_STRIDE + state.next_sequence + len(files)
         replaces = state.open is not None and state.open.mode == "reload"
-        schema, adopted = schema_of(state.columns), bool(state.adopted)
+        schema, adopted = schema_of(state.columns), bool(state.handed_over_at)
         call_with_retries(lambda: self._log.commit(files, schema, version, replaces=replaces, adopted=adopted))
 
 

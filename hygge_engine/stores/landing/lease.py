@@ -196,7 +196,7 @@ class TableLease(ABC):
 
         Rows, bytes and files are counted from here on: what that load has landed is in its own row of the journal.
         """
-        self.write_changes(load_id=self._load_id, adopted=True, rows=0, bytes=0, files=0)
+        self.write_changes(load_id=self._load_id, continued=True, rows=0, bytes=0, files=0)
 
     def discard(self, *, for_reload: bool = False) -> None:
         """Drop an open load that cannot be resumed. What it has published stays; what it has staged is swept.
@@ -210,7 +210,7 @@ class TableLease(ABC):
         before = self.state.shape
         if opened is not None and opened.before is not None and not opened.has_landed:
             before = opened.before  # or the next increment would take what was only meant to land for what has
-        if opened is not None and opened.adopted and opened.load_id == self._load_id:
+        if opened is not None and opened.continued and opened.load_id == self._load_id:
             finished = totals_of(opened)
         aside = self.state.set_aside
         if for_reload and opened is not None and opened.mode != "reload" and opened.has_landed:
@@ -334,7 +334,7 @@ class TableLease(ABC):
 
     def _end(self, state: LandingState) -> None:
         """Watermark, totals and ownership in one write. An adopted load's owner continues with its own increment."""
-        self._write(ended(state), keep_owner=self._opened().adopted)
+        self._write(ended(state), keep_owner=self._opened().continued)
         self.sweep()
 
     def _write(self, state: LandingState, *, keep_owner: bool = True) -> None:

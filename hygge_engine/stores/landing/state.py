@@ -26,8 +26,10 @@ from hygge_engine.watermark import Boundary, Watermark
 # Raised when a field changes its meaning; an older document is refused rather than misread.
 FORMAT = 1
 
-# What documents call `Finished.of_adopted_load`, so that every version can read every other's.
+# What documents call `Finished.of_adopted_load`, and both `OpenLoad.continued` and `LandingState.handed_over_at`, so
+# that every version can read every other's.
 _OF_ADOPTED_LOAD = "partial"
+_ADOPTED = "adopted"
 
 _DIGEST_BYTES = 8
 
@@ -114,15 +116,16 @@ class OpenLoad:
 
     ``position`` is the home's, after the last row that is committed (staging: staged). ``after_intent`` is the position
     that holds once the intent is rolled forward, ``last`` whether nothing is left to read then. A ``backfill`` leaves
-    the table's watermark where it was; ``handed_over`` is one whose rows come from another source than those of the
-    project that has been handed the table since; an ``unbounded`` load reads rows beyond ``upper`` as well. ``seen`` is
-    the largest value of the cursor, up to ``upper``, among the rows read so far (see `LargestRead`). ``rows``,
-    ``bytes`` and ``files`` are totals over all slices. ``message`` is what the journal should say of its beginning.
-    ``order`` are the source's key columns, and a cursor of texts, with their types and orders, in which ``position``
-    and the window mean something; empty where they mean something else, or in documents of earlier versions.
-    ``told_apart`` are the key's columns of text in which the source distinguishes "a" and "A", each with what it still
-    treats as equal (`Folding`). ``polish`` identifies the polish that it was begun with. ``before`` is what the state
-    said when the load began, which holds again if it is discarded before anything of it has landed.
+    the table's watermark where it was; ``continued`` is another load's that this one has adopted; ``handed_over`` is
+    one whose rows come from another source than those of the project that has been handed the table since; an
+    ``unbounded`` load reads rows beyond ``upper`` as well. ``seen`` is the largest value of the cursor, up to
+    ``upper``, among the rows read so far (see `LargestRead`). ``rows``, ``bytes`` and ``files`` are totals over all
+    slices. ``message`` is what the journal should say of its beginning. ``order`` are the source's key columns, and a
+    cursor of texts, with their types and orders, in which ``position`` and the window mean something; empty where they
+    mean something else, or in documents of earlier versions. ``told_apart`` are the key's columns of text in which the
+    source distinguishes "a" and "A", each with what it still treats as equal (`Folding`). ``polish`` identifies the
+    polish that it was begun with. ``before`` is what the state said when the load began, which holds again if it is
+    discarded before anything of it has landed.
     """
 
     load_id: str
@@ -140,7 +143,7 @@ class OpenLoad:
     after_intent: list[str] | None = None
     last: bool = False
     dropped_at: str = ""
-    adopted: bool = False
+    continued: bool = False
     backfill: bool = False
     handed_over: bool = False
     unbounded: bool = False
@@ -188,16 +191,16 @@ class LandingState:
     the rows of this generation are, and ``file_format`` in what kind of files: what lies there and was not written by
     this engine is foreign. None and empty where nothing has landed yet, and in documents of earlier versions.
     ``table_id`` distinguishes a table of a database from any other of its name; empty elsewhere, and where an earlier
-    version made the table. ``adopted`` (ISO 8601, UTC) is when it was confirmed that what lies there may be replaced; a
-    reload that has ended takes it back. ``author`` is the project that has loaded the table, None in documents of
-    earlier versions. ``left_over`` are final paths of the engine's files that no number of this generation covers: of
-    an intent that was abandoned. ``set_aside`` is an open load that has landed rows and makes way for a reload, which
-    is open meanwhile or about to begin; where that ends before it takes the old rows' place, the load set aside is the
-    open one again. ``columns`` maps each landed column to its Arrow type, ``removed_columns`` those that the table has
-    and the source no longer; ``treatments`` says what is done to the values of columns that do not land as they are,
-    ``newest`` how new those of a column were whose freshness is expected. ``went_back`` says how the source was once
-    found to have fallen behind the watermark, so that rows may have come that no increment reads; a reload that has
-    ended takes it back.
+    version made the table. ``handed_over_at`` (ISO 8601, UTC) is when it was confirmed that what lies there may be
+    replaced; a reload that has ended takes it back. ``author`` is the project that has loaded the table, None in
+    documents of earlier versions. ``left_over`` are final paths of the engine's files that no number of this generation
+    covers: of an intent that was abandoned. ``set_aside`` is an open load that has landed rows and makes way for a
+    reload, which is open meanwhile or about to begin; where that ends before it takes the old rows' place, the load set
+    aside is the open one again. ``columns`` maps each landed column to its Arrow type, ``removed_columns`` those that
+    the table has and the source no longer; ``treatments`` says what is done to the values of columns that do not land
+    as they are, ``newest`` how new those of a column were whose freshness is expected. ``went_back`` says how the
+    source was once found to have fallen behind the watermark, so that rows may have come that no increment reads; a
+    reload that has ended takes it back.
     """
 
     epoch: int = 0
@@ -208,7 +211,7 @@ class LandingState:
     landed_in: str | None = None
     file_format: str = ""
     table_id: str = ""
-    adopted: str = ""
+    handed_over_at: str = ""
     author: Author | None = None
     left_over: tuple[str, ...] = ()
     key_columns: tuple[str, ...] = ()
@@ -280,6 +283,10 @@ class LandingState:
     def to_json(self, nonce: str) -> bytes:
         """The document, readable by people."""
         value = asdict(self)
+        value[_ADOPTED] = value.pop("handed_over_at")
+        for opened in (value["open"], value["set_aside"]):
+            if opened is not None:
+                opened[_ADOPTED] = opened.pop("continued")
         if value["finished"] is not None:
             value["finished"][_OF_ADOPTED_LOAD] = value["finished"].pop("of_adopted_load")
         return json.dumps({"format": FORMAT, "nonce": nonce, **value}, indent=1).encode()
@@ -335,9 +342,11 @@ def _decode(value: dict[str, Any]) -> LandingState:
     def load(entry: dict[str, Any] | None) -> OpenLoad | None:
         if entry is None:
             return None
+        continued = entry.pop(_ADOPTED, False)
         return OpenLoad(
             **entry
             | {
+                "continued": continued,
                 "upper": watermark(entry["upper"]),
                 "boundary": Boundary.from_json(entry["boundary"]) if entry.get("boundary") else None,
                 "staged": files(entry["staged"]),
@@ -354,9 +363,11 @@ def _decode(value: dict[str, Any]) -> LandingState:
         of_adopted_load = entry.pop(_OF_ADOPTED_LOAD, False)
         return Finished(**entry | {"checked": checked(entry.get("checked")), "of_adopted_load": of_adopted_load})
 
+    handed_over_at = value.pop(_ADOPTED, "")
     return LandingState(
         **value
         | {
+            "handed_over_at": handed_over_at,
             "key_columns": tuple(value["key_columns"]),
             "left_over": tuple(value.get("left_over", ())),
             "watermark": watermark(value["watermark"]),

@@ -35,7 +35,7 @@ def ended(state: LandingState) -> LandingState:
         reached = replace(opened.upper, boundary=opened.boundary or opened.upper.boundary)
     kept = None if opened.mode == "reload" else state.watermark
     newest = ({} if opened.mode == "reload" else state.newest) | opened.checked.newest
-    adopted = "" if opened.mode == "reload" and not opened.handed_over else state.adopted
+    handed_over_at = "" if opened.mode == "reload" and not opened.handed_over else state.handed_over_at
     return replace(
         state,
         open=None,
@@ -43,7 +43,7 @@ def ended(state: LandingState) -> LandingState:
         watermark=reached or kept,
         finished=totals_of(opened),
         newest=newest,
-        adopted=adopted,
+        handed_over_at=handed_over_at,
         went_back="" if opened.mode == "reload" else state.went_back,
     )
 
@@ -56,7 +56,7 @@ def totals_of(opened: OpenLoad) -> Finished:
         opened.rows,
         opened.bytes,
         opened.files,
-        opened.adopted,
+        opened.continued,
         opened.checked,
         opened.message,
     )
