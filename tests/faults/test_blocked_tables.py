@@ -103,7 +103,7 @@ def take_the_grant_away(world: World) -> None:
 def put_right(world: World, message: str) -> None:
     """Do what no reload does: grant what is missing, move the file away that ``message`` names."""
     world.home = SourceHome(world.source)
-    foreign = message.rpartition("written: ")[2].partition(" ")[0]
+    foreign = message.rpartition("written: ")[2].partition(" ")[0].rstrip(".")
     if foreign.endswith(".parquet"):
         next((world.root / world.layout.folder).glob(foreign)).unlink()
 

@@ -145,7 +145,7 @@ def test_a_hashed_key_and_values_are_never_shown() -> None:
 def test_severity_may_differ_between_columns() -> None:
     expected = {"not_null": {"columns": ["email", "status"], "severity": {"email": "warn"}}}
     assert judged(expected, batch({"email": None})).found == {"not_null(email)": 1, "not_null(status)": 0}
-    with pytest.raises(ExpectationFailed, match=r"not met: not_null\(status\) by 1 row \(id=1\) Set"):
+    with pytest.raises(ExpectationFailed, match=r"not met: not_null\(status\) by 1 row \(id=1\)\. Set"):
         judged(expected, batch({"status": None, "email": None}))
 
 
