@@ -50,6 +50,11 @@ class _Spelling(NamedTuple):
     pattern: str
 
 
+def _lowered(text: str) -> str:
+    """``text`` in lower case, each character by itself: a sigma otherwise depends on those around it."""
+    return text.replace("\u03a3", "\u03c3").replace("\u03c2", "\u03c3").lower()
+
+
 class _Values:
     """Values with what stands for them, in all their spellings."""
 
@@ -93,7 +98,7 @@ class _Values:
             spellings = self._longest_first if self._longest_first is not None else self._collect()
             stands_for = self._stands_for
         # Most texts hold none of them, which is found out much faster than by an expression of all.
-        lowered = text.lower()
+        lowered = _lowered(text)
         found = [spelling.pattern for spelling in spellings if spelling.lowered in lowered]
         if not found:
             return text
@@ -103,7 +108,7 @@ class _Values:
         """Where in a text a value stands, however it is spelt: beginnings and ends, in their order."""
         with self._lock:
             spellings = self._longest_first if self._longest_first is not None else self._collect()
-        lowered = text.lower()
+        lowered = _lowered(text)
         found = [spelling.pattern for spelling in spellings if spelling.lowered in lowered]
         return [match.span() for match in re.finditer("|".join(found), text)] if found else []
 
@@ -113,7 +118,7 @@ class _Values:
         self._stands_for = {}
         for value, name in self._known.items():
             if value not in self._spellings:
-                self._spellings[value] = [_Spelling(text, text.lower(), by) for text, by in self._spell(value)]
+                self._spellings[value] = [_Spelling(text, _lowered(text), by) for text, by in self._spell(value)]
             for spelling in self._spellings[value]:
                 found[spelling.text] = spelling
                 self._stands_for[spelling.text] = name
@@ -122,15 +127,18 @@ class _Values:
 
 
 def _spell_secret(value: str) -> Iterator[tuple[str, str]]:
-    """A secret as it is, in any case, with and without the escapes of a URL's query, with its bytes taken for single
-    characters, in hexadecimal digits and within Base64; and the parts that are secret by themselves: the lines of one
-    that has several, the signature of a SAS token. All other escapes are undone in the text (`_plainer`)."""
+    """A secret as it is, in any case unless it is short, with and without the escapes of a URL's query, with its bytes
+    taken for single characters, in hexadecimal digits and within Base64; and the parts that are secret by themselves:
+    the lines of one that has several, the signature of a SAS token. All other escapes are undone in the text
+    (`_plainer`)."""
     signatures = re.findall(r"(?:^|[?&;])sig=([^&;\s]{4,})", value)
     lines = [line for text in value.splitlines() if len(line := text.strip()) >= STANDS_ALONE_CHARACTERS]
     for part in dict.fromkeys([value, *signatures, *lines]):
         misread = [_bytes(part).decode("latin-1"), _bytes(part).decode("cp1252", "replace")]
         misread += [part.encode(charset, "replace").decode("latin-1") for charset in ("utf-16-le", "utf-16-be")]
         for spelt in dict.fromkeys([part, quote_plus(part), part.replace(" ", "+"), unquote(part), *misread]):
+            if len(spelt.strip()) < SHORTEST_CHARACTERS:
+                continue
             literal = re.escape(spelt)
             stands_alone = len(spelt) < STANDS_ALONE_CHARACTERS
             yield spelt, rf"(?<!\w){literal}(?!\w)" if stands_alone else f"(?i:{literal})"
