@@ -99,7 +99,7 @@ param appSubnetId string = ''
 @description('Who may reach storage account and key vault from outside, beside the app: IPv4 addresses, ranges, and ids of subnets. Needs `privateNetwork` or `appSubnetId`.')
 param dataAllowList array = []
 
-@description('Who may reach the SCM site, which takes packages: IPv4 addresses, ranges, and ids of subnets. Empty: everybody who logs in; with `privateNetwork` nobody from outside.')
+@description('Who may reach the SCM site, which takes packages: IPv4 addresses, ranges, and ids of subnets. Empty: all addresses, with a login; with `privateNetwork` none from outside.')
 param deployAllowList array = []
 
 @description('Who may call the app: IPv4 addresses, ranges, and ids of subnets, with those of `deployAllowList`. Empty: everybody with a key.')
@@ -356,7 +356,7 @@ var checkedName = startsWith(environmentName, '-') || contains(misspelledNames, 
   : dailyLogQuotaGb < -1 || dailyLogQuotaGb == 0
   ? fail('dailyLogQuotaGb must be 1 or more, or -1 for none.')
   : !publicApi && !privateNetwork
-  ? fail('publicApi: false needs privateNetwork: nobody could reach the app.')
+  ? fail('publicApi: false needs privateNetwork: no caller could reach the app.')
   : !empty(sqlServerResourceId) && !privateNetwork
   ? fail('sqlServerResourceId needs privateNetwork: there is no network to put the endpoint into.')
   : sqlIsInstance && length(sqlHostParts) != 5
@@ -372,9 +372,9 @@ var checkedName = startsWith(environmentName, '-') || contains(misspelledNames, 
   : !empty(dataAllowList) && everybodyReachesData
   ? fail('dataAllowList needs privateNetwork or appSubnetId: the app itself, which has no address of its own, would be kept out.')
   : !empty(concat(apiAllowList, deployAllowList)) && !publicApi
-  ? fail('publicApi: false lets nobody in from outside: apiAllowList and deployAllowList would let in nobody either.')
+  ? fail('publicApi: false admits no address from outside: apiAllowList and deployAllowList would have no effect.')
   : !empty(entraAllowedClients) && empty(entraClientId)
-  ? fail('entraAllowedClients needs entraClientId: nobody would ask for a token.')
+  ? fail('entraAllowedClients needs entraClientId: no token would be required.')
   : !empty(secretSettings) && !keyVault
   ? fail('secretSettings needs keyVault: there is no vault to hold the secrets.')
   : zoneRedundant && warmInstances == 1
@@ -657,7 +657,7 @@ module app 'modules/app.bicep' = {
     logWorkspaceId: monitoring.outputs.workspaceId
     settings: union(baseSettings, schedulerSettings, publicSettings, extraSettings, settingsFromVault)
   }
-  // A host that starts before it can and may read its storage fails until somebody restarts it.
+  // A host that starts before it can and may read its storage fails until it is restarted.
   dependsOn: [access, storageEndpoints, vaultEndpoint, schedulerEndpoint, monitorEndpoint, sqlEndpoint]
 }
 

@@ -1,6 +1,6 @@
 using 'main.bicep'
 
-// Values come from the environment: `azd env set NAME VALUE`, or `export NAME=VALUE` for plain az. Whoever adds one adds
+// Values come from the environment: `azd env set NAME VALUE`, or `export NAME=VALUE` for plain az. To add one, add
 // it to both pipelines and to docs/deploy: a variable that a pipeline does not pass would put its default back.
 param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'hygge')
 param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')

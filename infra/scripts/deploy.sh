@@ -31,7 +31,7 @@ cd "$(dirname "$0")/../.."
 export MSYS_NO_PATHCONV=1
 export MSYS2_ENV_CONV_EXCL='SQL_SERVER_RESOURCE_ID;APP_SUBNET_ID;DATA_ALLOW_LIST;DEPLOY_ALLOW_LIST;API_ALLOW_LIST'
 
-# A pipeline passes every variable, those that nobody has set too: GitHub as nothing, Azure DevOps as $(NAME). The
+# A pipeline passes every variable, unset ones too: GitHub as nothing, Azure DevOps as $(NAME). The
 # parameter file would take either for a value, not for the default.
 for name in $(sed -n "s/.*readEnvironmentVariable('\([A-Z_]*\)'.*/\1/p" infra/bicep/main.bicepparam); do
     eval "value=\${$name:-}"

@@ -130,7 +130,7 @@ resource "azapi_resource" "app" {
 
   response_export_values = ["properties.defaultHostName"]
 
-  # A host that starts before it can and may read its storage fails until somebody restarts it.
+  # A host that starts before it can and may read its storage fails until it is restarted.
   depends_on = [
     azurerm_role_assignment.host_blobs,
     azurerm_role_assignment.durable_queues,
@@ -154,7 +154,7 @@ resource "azapi_update_resource" "publishing" {
 }
 
 # Entra ID before the app, where there is a registration; the function key is asked for all the same. It stands here also
-# when it is off, so that it can be switched off. Nobody signs in at a page of the app, so it needs no secret.
+# when it is off, so that it can be switched off. No user signs in at a page of the app, so it needs no secret.
 resource "azapi_update_resource" "authentication" {
   type      = "Microsoft.Web/sites/config@2024-04-01"
   name      = "authsettingsV2"

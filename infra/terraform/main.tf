@@ -21,7 +21,7 @@ resource "azurerm_resource_group" "main" {
   tags     = local.tags
 }
 
-# The one identity of the app: what it may do is granted to nobody else, and survives the app.
+# The one identity of the app: what it may do is granted to no other, and survives the app.
 resource "azurerm_user_assigned_identity" "app" {
   name                = "id-${local.suffix}"
   resource_group_name = azurerm_resource_group.main.name

@@ -11,7 +11,7 @@ resource "azapi_resource" "scheduler" {
   body = {
     properties = {
       sku = merge({ name = var.scheduler_sku }, var.scheduler_sku == "Dedicated" ? { capacity = 1 } : {})
-      # An empty list lets nobody in. Who gets in still needs a role on the hub.
+      # An empty list admits no address. A caller that gets in still needs a role on the hub.
       ipAllowlist         = ["0.0.0.0/0"]
       publicNetworkAccess = var.private_network ? "Disabled" : "Enabled"
     }

@@ -230,7 +230,7 @@ variable "public_api" {
 
   validation {
     condition     = var.public_api || var.private_network
-    error_message = "public_api = false needs private_network: nobody could reach the app."
+    error_message = "public_api = false needs private_network: no caller could reach the app."
   }
 }
 
@@ -257,7 +257,7 @@ variable "entra_allowed_clients" {
 
   validation {
     condition     = length(var.entra_allowed_clients) == 0 || var.entra_client_id != ""
-    error_message = "entra_allowed_clients needs entra_client_id: nobody would ask for a token."
+    error_message = "entra_allowed_clients needs entra_client_id: no token would be required."
   }
 }
 
@@ -304,7 +304,7 @@ variable "data_allow_list" {
 }
 
 variable "deploy_allow_list" {
-  description = "Who may reach the SCM site, which takes packages: IPv4 addresses, ranges, and ids of subnets. Empty: everybody who logs in; with `private_network` nobody from outside."
+  description = "Who may reach the SCM site, which takes packages: IPv4 addresses, ranges, and ids of subnets. Empty: all addresses, with a login; with `private_network` none from outside."
   type        = list(string)
   default     = []
 
@@ -315,7 +315,7 @@ variable "deploy_allow_list" {
 
   validation {
     condition     = length(var.deploy_allow_list) == 0 || var.public_api
-    error_message = "public_api = false lets nobody in from outside: deploy_allow_list would let in nobody either."
+    error_message = "public_api = false admits no address from outside: deploy_allow_list would have no effect."
   }
 }
 
@@ -331,7 +331,7 @@ variable "api_allow_list" {
 
   validation {
     condition     = length(var.api_allow_list) == 0 || var.public_api
-    error_message = "public_api = false lets nobody in from outside: api_allow_list would let in nobody either."
+    error_message = "public_api = false admits no address from outside: api_allow_list would have no effect."
   }
 }
 

@@ -33,7 +33,7 @@ provider "azurerm" {
 
   features {
     application_insights {
-      # Azure would add a rule "Failure Anomalies" that nobody here knows of, and `terraform destroy` would stop at it.
+      # Azure would add a rule "Failure Anomalies" that is not in this state, and `terraform destroy` would stop at it.
       disable_generated_rule = true
     }
     key_vault {

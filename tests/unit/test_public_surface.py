@@ -7,13 +7,20 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import hygge_engine
-from hygge_engine.homes.base import Home
+from hygge_engine import testing
+from hygge_engine.homes.base import ChecksAccess, ChecksCursors, Home
 from hygge_engine.journal.rows import SCHEMA
+from hygge_engine.lake.base import Lake
 from hygge_engine.project import settings
 from hygge_engine.stores.base import Destination, ReadBack, RowWriter
+from hygge_engine.stores.database.base import Database, Transaction
+from hygge_engine.stores.database.table import DatabaseTable
+from hygge_engine.stores.folder_table import FolderTable
+from hygge_engine.stores.landing.lease import TableLease
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -31,8 +38,32 @@ METHODS = {
         read_back state state_to_replace states writer""",
     RowWriter: "abandon delete finish write",
     ReadBack: "count pending read version",
+    ChecksAccess: "check_access",
+    ChecksCursors: "bound cursor_type",
+    Lake: "delete delete_directory info list make_directory now put read read_range rename stage",
+    Database: """check_access check_names columns create_stage describe_table drop_stage has_landing_table has_table now
+        plain_columns read_back read_state stages state_names table_id transaction""",
+    Transaction: "merge replace replace_state table_id",
+    DatabaseTable: """adopt attach check_access check_history check_place claim clear publish read_back state states
+        writer""",
+    FolderTable: """adopt attach check_history check_place claim claimed data_file drop first_files landed_paths publish
+        state state_of states""",
+    TableLease: """adopt attach begin discard drop_finished finish intend is_outdated note_back note_waiting record_drop
+        release renew stage_changes sweep take_over withdraw write_changes""",
 }
-ABSTRACT = {Destination: "attach publish state writer", ReadBack: "count read"}
+ABSTRACT = {
+    Destination: "attach publish state writer",
+    ReadBack: "count read",
+    Database: """create_stage drop_stage has_table now plain_columns read_back read_state stages state_names table_id
+        transaction""",
+    DatabaseTable: "",
+    FolderTable: "data_file writer",
+    TableLease: "_make_visible _now sweep",
+}
+PARAMETERS: dict[Callable[..., None], str] = {
+    testing.check_home: "open_home cursor",
+    testing.check_store: "open_table read_back key_columns",
+}
 ROUTES = """
     POST loads · GET loads/{load_id} · POST loads/{load_id}/cancel · GET flows · GET runs
     · GET runs/{coordinator_run_id} · GET health
@@ -70,6 +101,11 @@ def test_homes_and_stores_of_others_have_these_methods() -> None:
         assert methods_of(kind) == set(names.split()), kind
     for abstract, names in ABSTRACT.items():
         assert abstract.__abstractmethods__ == set(names.split()), abstract
+
+
+def test_checks_for_others_take_these_arguments() -> None:
+    for check, names in PARAMETERS.items():
+        assert list(inspect.signature(check).parameters) == names.split(), check
 
 
 def test_callers_have_these_routes() -> None:

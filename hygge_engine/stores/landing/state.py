@@ -112,21 +112,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class OpenLoad:
-    """A load of the table that has begun and not ended.
-
-    ``position`` is the home's, after the last row that is committed (staging: staged). ``after_intent`` is the position
-    that holds once the intent is rolled forward, ``last`` whether nothing is left to read then. A ``backfill`` leaves
-    the table's watermark where it was; ``continued`` is another load's that this one has adopted; ``handed_over`` is
-    one whose rows come from another source than those of the project that has been handed the table since; an
-    ``unbounded`` load reads rows beyond ``upper`` as well. ``seen`` is the largest value of the cursor, up to
-    ``upper``, among the rows read so far (see `LargestRead`). ``rows``, ``bytes`` and ``files`` are totals over all
-    slices. ``message`` is what the journal should say of its beginning. ``order`` are the source's key columns, and a
-    cursor of texts, with their types and orders, in which ``position`` and the window mean something; empty where they
-    mean something else, or in documents of earlier versions. ``told_apart`` are the key's columns of text in which the
-    source distinguishes "a" and "A", each with what it still treats as equal (`Folding`). ``polish`` identifies the
-    polish that it was begun with. ``before`` is what the state said when the load began, which holds again if it is
-    discarded before anything of it has landed.
-    """
+    """A load of the table that has begun and not ended."""
 
     load_id: str
     mode: Mode
@@ -136,25 +122,40 @@ class OpenLoad:
     lower_inclusive: bool = False
     upper: Watermark | None = None
     boundary: Boundary | None = None
+    # The largest value of the cursor, up to `upper`, among the rows read so far (see `LargestRead`).
     seen: str | None = None
+    # The home's, after the last row that is committed (staging: staged).
     position: list[str] | None = None
     staged: tuple[StagedFile, ...] = ()
     intent: tuple[StagedFile, ...] = ()
+    # Once the intent is rolled forward: the position that holds, and whether nothing is left to read.
     after_intent: list[str] | None = None
     last: bool = False
     dropped_at: str = ""
+    # Another load's, which this one has adopted.
     continued: bool = False
+    # Leaves the table's watermark where it was.
     backfill: bool = False
+    # Its rows come from another source than those of the project that has been handed the table since.
     handed_over: bool = False
+    # Reads rows beyond `upper` as well.
     unbounded: bool = False
+    # The source's key columns, and a cursor of texts, with their types and orders, in which `position` and the window
+    # mean something; empty where they mean something else, or in documents of earlier versions.
     order: tuple[str, ...] = ()
+    # The key's columns of text in which the source distinguishes "a" and "A", each with what it still treats as equal
+    # (`Folding`).
     told_apart: dict[str, str] = field(default_factory=dict)
+    # Identifies the polish that it was begun with.
     polish: str = ""
+    # What the state said when the load began; it holds again if the load is discarded before anything of it has landed.
     before: Shape | None = None
+    # Totals over all slices.
     rows: int = 0
     bytes: int = 0
     files: int = 0
     checked: ExpectationResult = field(default_factory=ExpectationResult)
+    # What the journal should say of its beginning.
     message: str = ""
 
     @property

@@ -19,7 +19,7 @@ param callers array
 param deployers array
 param deployersOnly bool
 
-@description('Empty: nobody is asked for a token.')
+@description('Empty: no token is required.')
 param entraClientId string
 param entraAllowedClients array
 
@@ -63,7 +63,7 @@ resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
 }
 
 resource site 'Microsoft.Web/sites@2024-04-01' = {
-  // checkov:skip=CKV_AZURE_17: Callers show a function key, and a token with entraClientId; certificates are nobody's here.
+  // checkov:skip=CKV_AZURE_17: Callers show a function key, and a token with entraClientId; none has a certificate.
   // checkov:skip=CKV_AZURE_78: Flex Consumption refuses ftpsState in some regions; the policy `ftp` below closes FTP.
   // checkov:skip=CKV_AZURE_212: Flex Consumption has no worker count; alwaysReadyInstances keeps instances warm.
   // checkov:skip=CKV_AZURE_213: Flex Consumption has no health check; the alert on missing loads does its work.
@@ -130,7 +130,7 @@ resource publishingByFtp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies
 }
 
 // Entra ID before the app, where there is a registration; the function key is asked for all the same. It stands here also
-// when it is off, so that it can be switched off. Nobody signs in at a page of the app, so it needs no secret.
+// when it is off, so that it can be switched off. No user signs in at a page of the app, so it needs no secret.
 resource authentication 'Microsoft.Web/sites/config@2024-04-01' = {
   // checkov:skip=CKV_AZURE_13: Asks a site's general configuration, which this is not.
   // checkov:skip=CKV_AZURE_63: Asks a site's general configuration, which this is not.

@@ -1,4 +1,4 @@
-metadata description = 'The one identity of the app: what it may do is granted to nobody else, and survives the app.'
+metadata description = 'The one identity of the app: what it may do is granted to no other, and survives the app.'
 
 param location string
 param tags object

@@ -15,7 +15,7 @@ resource scheduler 'Microsoft.DurableTask/schedulers@2026-02-01' = {
   tags: tags
   properties: {
     sku: union({ name: skuName }, skuName == 'Dedicated' ? { capacity: 1 } : {})
-    // An empty list lets nobody in. Who gets in still needs a role on the hub.
+    // An empty list admits no address. A caller that gets in still needs a role on the hub.
     ipAllowlist: ['0.0.0.0/0']
     publicNetworkAccess: privateNetwork ? 'Disabled' : 'Enabled'
   }
