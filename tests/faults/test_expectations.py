@@ -141,7 +141,7 @@ def test_they_speak_of_polished_columns_and_show_no_hashed_key(tmp_path: Path, m
     world.source.put(1, 2)
     world.put_bad(2)
     result = world.load("a")
-    assert "not met: accepted_values(Word) by 1 row " in result.message
+    assert "not met: accepted_values(Word) by 1 row. " in result.message
     assert world.outcome(result)["passed"] == 1
 
 
