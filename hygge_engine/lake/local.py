@@ -35,6 +35,7 @@ from hygge_engine.lake.local_os import (
     lake_errors,
     lock_files,
     move_without_replacing,
+    open_file,
     root_errors,
     sync_directory,
 )
@@ -75,14 +76,14 @@ class LocalLake:
         return f"file:///{self._root.as_posix().removeprefix('/')}"
 
     def read(self, path: str) -> Content:
-        with lake_errors(path), self._locate(path).open("rb") as file:
+        with lake_errors(path), open_file(self._locate(path)) as file:
             # Both from one open file: a replacement in between goes to another inode.
             found = os.fstat(file.fileno())
             check_length(path, found.st_size)
             return Content(file.read(), _etag(found))
 
     def read_range(self, path: str, offset: int, length: int, *, if_match: str) -> bytes:
-        with lake_errors(path), self._locate(path).open("rb") as file:
+        with lake_errors(path), open_file(self._locate(path)) as file:
             file.seek(offset)
             data = file.read(length)
             # Afterwards, because a writer in place may have written while it was being read.

@@ -6,13 +6,14 @@ import contextlib
 import ctypes
 import errno
 import os
+import stat
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hygge_engine.errors import LakeConflict, LakeDenied, LakeError, LakeNotFound, LakeUnavailable
 
@@ -109,6 +110,23 @@ def is_there(path: Path, *, follow: bool = True) -> bool:
     except LakeNotFound:
         return False
     return True
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a plain file to read it. Raises LakeConflict for a FIFO, a socket or a device, which could be waited for for
+    ever, and OSError as `open` does."""
+    not_blocking = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    # Looked at before, because opening a device may do something, and after, because it may be another one by then.
+    if not _is_special(path.stat()):
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | not_blocking))  # noqa: SIM115
+        if not _is_special(os.fstat(file.fileno())):
+            return file
+        file.close()
+    raise LakeConflict(f"{path} is no plain file, and one is needed there.", status=409, hint=MOVE_AWAY)
+
+
+def _is_special(status: os.stat_result) -> bool:
+    return not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode)
 
 
 @contextlib.contextmanager

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -113,6 +115,19 @@ def test_files_and_folders_are_not_mistaken_for_each_other(lake: LocalLake) -> N
         lake.make_directory("folder/file")
     with pytest.raises(LakeConflict):
         lake.read("folder")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no such files")
+@pytest.mark.parametrize("name", ["fifo", "socket", "device"])
+@pytest.mark.parametrize("read", [LocalLake.read, lambda lake, name: lake.read_range(name, 0, 1, if_match="")])
+def test_what_is_no_file_is_not_waited_for(name: str, read: Callable[[LocalLake, str], object]) -> None:
+    with TemporaryDirectory() as short:  # the name of a socket has 107 bytes at most
+        os.mkfifo(f"{short}/fifo")
+        Path(short, "device").symlink_to("/dev/zero")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(f"{short}/socket")
+        with pytest.raises(LakeConflict, match=f"{name} is no plain file"):
+            read(LocalLake(Path(short)), name)
 
 
 def test_a_rename_does_not_make_the_folder_it_goes_to(lake: LocalLake) -> None:
