@@ -65,6 +65,7 @@ class Template:
 
     def __post_init__(self) -> None:
         self._made: list[Callable[[], list[Resource]]] = []
+        self._named: list[Callable[[], list[Reference]]] = []
         decorators: list[Node] = []
         for node in parse(self.path).named_children:
             match node.type:
@@ -99,6 +100,10 @@ class Template:
         """Every resource that is made, those of modules included."""
         return [resource for make in self._made for resource in make()]
 
+    def declared(self) -> list[Reference]:
+        """Every resource that a deployment looks at: made, passed over by its condition, or there already."""
+        return [reference for name in self._named for reference in name()]
+
     def _declare_module(self, node: Node) -> None:
         name, path, body = _text(node.named_children[0]), node.named_children[1], node.named_children[-1]
         loop, condition, body = _unwrap(body)
@@ -125,15 +130,15 @@ class Template:
         templates = _once(lambda: [_once(partial(load, scope)) for scope in scopes()])
         self.names[name] = (lambda: templates()[0]()) if loop is None else (lambda: [each() for each in templates()])
 
-        def make() -> list[Resource]:
+        def deployed() -> list[Template]:
             return [
-                resource
+                template()
                 for scope, template in zip(scopes(), templates(), strict=True)
                 if condition is None or self.evaluate(condition, scope)
-                for resource in template().create()
             ]
 
-        self._made.append(make)
+        self._made.append(lambda: [resource for template in deployed() for resource in template.create()])
+        self._named.append(lambda: [reference for template in deployed() for reference in template.declared()])
 
     def _declare_resource(
         self, node: Node, parent: Callable[[], Reference] | None, outer: dict[str, Any], version: str
@@ -159,6 +164,7 @@ class Template:
 
         symbol_value = _once(instances)
         self.names[symbol] = symbol_value
+        self._named.append(lambda: symbol_value() if loop else [symbol_value()])
 
         def make() -> list[Resource]:
             scopes = [outer] if loop is None else self._rounds(loop, outer)

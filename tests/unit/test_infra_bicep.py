@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.planted import plant
 from tests.unit.infra_bicep import Template, read_parameters, read_values
 from tests.unit.infra_resources import tree_of
 from tests.unit.infra_scenarios import CLIENT_ID, INFRA, REFUSED, REQUIRED, SCENARIOS, SQL_SERVER_ID, VALUES
@@ -63,6 +65,35 @@ def test_values_that_azure_would_turn_away_are_refused(name: str) -> None:
             continue
         with pytest.raises(ValueError, match=name):
             raise AssertionError(f"{value!r} is taken: {checked(value)}")
+
+
+def nameless(infra: Path, values: dict[str, Any]) -> list[str]:
+    """Resources that have an empty part in their name, also where they are not deployed."""
+    declared = Template(infra / "bicep" / "main.bicep", REQUIRED | values).declared()
+    assert len(declared) > 20
+    return [f"{each.type} {each.name}" for each in declared if not all(each.name.split("/"))]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_what_is_not_deployed_has_a_name_too(scenario: str) -> None:
+    assert nameless(INFRA, SCENARIOS[scenario]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("vaultName", ["Microsoft.KeyVault/vaults "]),
+        (
+            "schedulerName",
+            ["Microsoft.DurableTask/schedulers ", "Microsoft.DurableTask/schedulers/taskHubs /HyggeEngine"],
+        ),
+    ],
+)
+def test_an_empty_name_of_what_is_not_deployed_is_found(name: str, found: list[str], tmp_path: Path) -> None:
+    infra = Path(shutil.copytree(INFRA, tmp_path / "infra"))
+    plant(infra / "bicep/modules/access.bicep", f"empty({name}) ? 'unused' : {name}", name)
+
+    assert nameless(infra, {}) == found
 
 
 def test_the_zone_of_a_managed_instance_has_its_prefix() -> None:
