@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 @contextlib.contextmanager
 def _hold(directory: Path) -> Iterator[str | None]:
     """Keep other clouds off a directory for the time being; yields the process that does so already."""
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (directory / LOCK_FILE).open("a+") as file:
         if not _lock(file.fileno()):
             file.seek(0)

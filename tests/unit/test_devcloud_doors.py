@@ -89,6 +89,8 @@ def test_files_with_keys_are_their_owners_alone(tmp_path: Path) -> None:
     assert mode_of(settings) == 0o600
     assert json.loads(settings.read_text())["Values"] == {"LAKE_ACCOUNT_KEY": "a2V5"}
     assert sorted(path.name for path in project.iterdir()) == ["local.settings.json"]
+    with _hold(tmp_path / "cloud"):
+        assert mode_of(tmp_path / "cloud") == 0o700
 
 
 @pytest.mark.parametrize(
