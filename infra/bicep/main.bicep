@@ -18,7 +18,7 @@ param location string
 @description('Tags of all resources, beside `azd-env-name`.')
 param tags object = {}
 
-@description('SQL Server to read from: a host, or host,port.')
+@description('SQL Server to read from: a host, or host,port, with or without `tcp:` before it.')
 @minLength(1)
 param sqlServer string
 
@@ -156,9 +156,12 @@ param dailyLogQuotaGb int = 1
 param auditLogs string = 'changes'
 
 // The suffix keeps globally unique names apart; abbreviations are those of the Cloud Adoption Framework.
-var token = toLower(uniqueString(subscription().subscriptionId, environmentName, location))
+// Azure takes `Shop` for `shop` and `West Europe` for `westeurope`: neither may give other names.
+var lowerName = toLower(environmentName)
+var token = toLower(uniqueString(subscription().subscriptionId, lowerName, replace(toLower(location), ' ', '')))
+var suffix = '${lowerName}-${token}'
 var allTags = union(tags, { 'azd-env-name': environmentName })
-var appName = 'func-${environmentName}-${token}'
+var appName = 'func-${suffix}'
 var storageName = 'st${token}'
 var vaultName = 'kv-${token}'
 var packageContainerName = 'app-package'
@@ -172,8 +175,10 @@ var vaultZone = 'privatelink.vaultcore.azure.net'
 var vaultZones = keyVault ? [vaultZone] : []
 var schedulerZone = 'privatelink.durabletask.io'
 var schedulerZones = durableTaskScheduler ? [schedulerZone] : []
+// The portal shows a server as tcp:HOST,PORT.
+var sqlServerParts = map(split(startsWith(toLower(trim(sqlServer)), 'tcp:') ? skip(trim(sqlServer), 4) : sqlServer, ','), part => trim(part))
 // A managed instance is NAME.PREFIX.database.windows.net, and PREFIX is part of its zone.
-var sqlHostParts = split(split(sqlServer, ',')[0], '.')
+var sqlHostParts = split(sqlServerParts[0], '.')
 var sqlIsInstance = contains(toLower(sqlServerResourceId), '/managedinstances/')
 var sqlZone = sqlIsInstance
   ? 'privatelink.${join(skip(sqlHostParts, 1), '.')}'
@@ -188,7 +193,7 @@ var monitorZones = [
 var appZone = 'privatelink.azurewebsites.net'
 
 // What the app may reach of the internet from its private network; the rest is closed.
-var sqlPort = contains(sqlServer, ',') ? trim(split(sqlServer, ',')[1]) : '1433'
+var sqlPort = length(sqlServerParts) > 1 ? sqlServerParts[1] : '1433'
 // Azure SQL sends connections that come from within Azure on to other ports.
 var sourceEgress = [
   { name: 'source', to: 'Internet', ports: [sqlPort] }
@@ -231,7 +236,7 @@ var ports = concat(
 var spelled = concat(
   [
     { name: 'environmentName', text: environmentName, from: '${letters}${digits}-' }
-    { name: 'sqlServer', text: replace(sqlServer, ', ', ','), from: '${letters}${digits}.-_$\\,' }
+    { name: 'sqlServer', text: sqlServerParts[0], from: '${letters}${digits}.-_$\\' }
   ],
   map(guids, each => { name: each.name, text: each.text, from: 'abcdef${digits}-' }),
   map(ports, each => { name: each.name, text: each.text, from: digits }),
@@ -323,7 +328,7 @@ var checkedName = startsWith(environmentName, '-') || contains(misspelledNames, 
   ? fail('environmentName is part of every name: letters, digits and hyphens, a letter or digit first.')
   : !empty(noGuids)
   ? fail('${noGuids[0].name} must hold GUIDs: 8, 4, 4, 4 and 12 hexadecimal digits with hyphens between.')
-  : startsWith(sqlServer, ',') || length(split(sqlServer, ',')) > 2 || contains(map(concat(misspelled, noPorts), each => each.name), 'sqlServer')
+  : empty(sqlServerParts[0]) || length(sqlServerParts) > 2 || contains(map(concat(misspelled, noPorts), each => each.name), 'sqlServer')
   ? fail('sqlServer must be a host, or host,port with a port from 1 to 65535.')
   : contains(misspelledNames, 'secretSettings') || !empty(filter(items(secretSettings), each => (empty(each.value) || length(each.value) > 127)))
   ? fail('secretSettings names secrets: 1 to 127 letters, digits and hyphens each.')
@@ -381,7 +386,7 @@ var checkedName = startsWith(environmentName, '-') || contains(misspelledNames, 
   ? fail('zoneRedundant wants no alwaysReadyInstances, or two at least.')
   : warmInstances > maximumInstanceCount
   ? fail('alwaysReadyInstances is more than maximumInstanceCount.')
-  : environmentName
+  : lowerName
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
   name: 'rg-${checkedName}'
@@ -395,8 +400,8 @@ module monitoring 'modules/monitoring.bicep' = {
   params: {
     location: location
     tags: allTags
-    workspaceName: 'log-${environmentName}-${token}'
-    componentName: 'appi-${environmentName}-${token}'
+    workspaceName: 'log-${suffix}'
+    componentName: 'appi-${suffix}'
     retentionDays: logRetentionDays
     dailyQuotaGb: dailyLogQuotaGb
     auditLogs: auditLogs
@@ -410,7 +415,7 @@ module identity 'modules/identity.bicep' = {
   params: {
     location: location
     tags: allTags
-    name: 'id-${environmentName}-${token}'
+    name: 'id-${suffix}'
   }
 }
 
@@ -437,7 +442,7 @@ module network 'modules/network.bicep' = if (privateNetwork) {
   params: {
     location: location
     tags: allTags
-    suffix: '${environmentName}-${token}'
+    suffix: suffix
     prefix: networkPrefix
     appPrefix: appSubnetPrefix
     endpointPrefix: endpointSubnetPrefix
@@ -469,7 +474,7 @@ module scheduler 'modules/scheduler.bicep' = if (durableTaskScheduler) {
   params: {
     location: location
     tags: allTags
-    name: 'dts-${environmentName}-${token}'
+    name: 'dts-${suffix}'
     skuName: schedulerSku
     taskHubName: taskHubName
     privateNetwork: privateNetwork
@@ -501,7 +506,7 @@ module storageEndpoints 'modules/endpoint.bicep' = [
     params: {
       location: location
       tags: allTags
-      name: 'pep-${service}-${environmentName}-${token}'
+      name: 'pep-${service}-${suffix}'
       subnetId: network!.outputs.endpointSubnetId
       targetId: storage.outputs.id
       group: service
@@ -516,7 +521,7 @@ module vaultEndpoint 'modules/endpoint.bicep' = if (privateNetwork && keyVault) 
   params: {
     location: location
     tags: allTags
-    name: 'pep-vault-${environmentName}-${token}'
+    name: 'pep-vault-${suffix}'
     subnetId: network!.outputs.endpointSubnetId
     targetId: vault!.outputs.id
     group: 'vault'
@@ -531,7 +536,7 @@ module schedulerEndpoint 'modules/endpoint.bicep' = if (privateNetwork && durabl
   params: {
     location: location
     tags: allTags
-    name: 'pep-scheduler-${environmentName}-${token}'
+    name: 'pep-scheduler-${suffix}'
     subnetId: network!.outputs.endpointSubnetId
     targetId: scheduler!.outputs.id
     group: 'scheduler'
@@ -545,7 +550,7 @@ module monitorLink 'modules/monitorlink.bicep' = if (monitorPrivateLink) {
   scope: group
   params: {
     tags: allTags
-    name: 'ampls-${environmentName}-${token}'
+    name: 'ampls-${suffix}'
     workspaceId: monitoring.outputs.workspaceId
     componentId: monitoring.outputs.componentId
   }
@@ -557,7 +562,7 @@ module monitorEndpoint 'modules/endpoint.bicep' = if (monitorPrivateLink) {
   params: {
     location: location
     tags: allTags
-    name: 'pep-monitor-${environmentName}-${token}'
+    name: 'pep-monitor-${suffix}'
     subnetId: network!.outputs.endpointSubnetId
     targetId: monitorLink!.outputs.id
     group: 'azuremonitor'
@@ -572,7 +577,7 @@ module sqlEndpoint 'modules/endpoint.bicep' = if (privateNetwork && !empty(sqlSe
   params: {
     location: location
     tags: allTags
-    name: 'pep-sql-${environmentName}-${token}'
+    name: 'pep-sql-${suffix}'
     subnetId: network!.outputs.endpointSubnetId
     targetId: sqlServerResourceId
     group: sqlIsInstance ? 'managedInstance' : 'sqlServer'
@@ -588,7 +593,7 @@ module appEndpoint 'modules/endpoint.bicep' = if (privateNetwork) {
   params: {
     location: location
     tags: allTags
-    name: 'pep-app-${environmentName}-${token}'
+    name: 'pep-app-${suffix}'
     subnetId: network!.outputs.endpointSubnetId
     targetId: app.outputs.id
     group: 'sites'
@@ -638,7 +643,7 @@ module app 'modules/app.bicep' = {
   params: {
     location: location
     tags: allTags
-    planName: 'asp-${environmentName}-${token}'
+    planName: 'asp-${suffix}'
     appName: appName
     identityId: identity.outputs.id
     packageContainerUrl: '${storage.outputs.blobEndpoint}${packageContainerName}'
@@ -667,7 +672,7 @@ module alerts 'modules/alerts.bicep' = {
   params: {
     location: location
     tags: allTags
-    suffix: '${environmentName}-${token}'
+    suffix: suffix
     workspaceId: monitoring.outputs.workspaceId
     email: alertEmail
     noSuccessWindow: noSuccessWindow

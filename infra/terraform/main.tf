@@ -5,9 +5,11 @@ data "azurerm_subscription" "current" {}
 
 locals {
   # The suffix keeps globally unique names apart; abbreviations are those of the Cloud Adoption Framework.
-  token  = substr(sha256(join("/", [data.azurerm_subscription.current.subscription_id, var.environment_name, var.location])), 0, 13)
-  suffix = "${var.environment_name}-${local.token}"
-  tags   = merge(var.tags, { "azd-env-name" = var.environment_name })
+  # Azure takes `Shop` for `shop` and `West Europe` for `westeurope`: neither may give other names.
+  lower_name = lower(var.environment_name)
+  token      = substr(sha256(join("/", [data.azurerm_subscription.current.subscription_id, local.lower_name, replace(lower(var.location), " ", "")])), 0, 13)
+  suffix     = "${local.lower_name}-${local.token}"
+  tags       = merge(var.tags, { "azd-env-name" = var.environment_name })
 
   vault_name             = "kv-${local.token}"
   package_container_name = "app-package"
@@ -16,7 +18,7 @@ locals {
 }
 
 resource "azurerm_resource_group" "main" {
-  name     = "rg-${var.environment_name}"
+  name     = "rg-${local.lower_name}"
   location = var.location
   tags     = local.tags
 }

@@ -1,13 +1,15 @@
 # A virtual network with a subnet for the app, one for private endpoints, and one address to leave by.
 
 locals {
+  # The portal shows a server as tcp:HOST,PORT.
+  sql_server_parts = [for part in split(",", replace(trimspace(var.sql_server), "/^(?i:tcp:)/", "")) : trimspace(part)]
   # A managed instance is NAME.PREFIX.database.windows.net, and PREFIX is part of its zone.
-  sql_host_parts  = split(".", split(",", var.sql_server)[0])
+  sql_host_parts  = split(".", local.sql_server_parts[0])
   sql_is_instance = strcontains(lower(var.sql_server_resource_id), "/managedinstances/")
   sql_zone        = local.sql_is_instance ? "privatelink.${join(".", slice(local.sql_host_parts, 1, length(local.sql_host_parts)))}" : "privatelink.database.windows.net"
 
   # Azure SQL sends connections that come from within Azure on to other ports.
-  sql_port = strcontains(var.sql_server, ",") ? trimspace(split(",", var.sql_server)[1]) : "1433"
+  sql_port = length(local.sql_server_parts) > 1 ? local.sql_server_parts[1] : "1433"
   # What the app may reach of the internet from its private network; the rest is closed.
   egress = concat(
     [{ name = "https", to = "Internet", ports = ["443"] }],

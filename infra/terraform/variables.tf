@@ -30,11 +30,11 @@ variable "tags" {
 }
 
 variable "sql_server" {
-  description = "SQL Server to read from: a host, or host,port."
+  description = "SQL Server to read from: a host, or host,port, with or without `tcp:` before it."
   type        = string
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9._$\\\\-]+(, ?[0-9]{1,5})?$", var.sql_server)) && (!strcontains(var.sql_server, ",") || try(tonumber(trimspace(split(",", var.sql_server)[1])) >= 1 && tonumber(trimspace(split(",", var.sql_server)[1])) <= 65535, false))
+    condition     = can(regex("^\\s*(?i:tcp:)?\\s*[A-Za-z0-9._$\\\\-]+\\s*(,\\s*[0-9]{1,5}\\s*)?$", var.sql_server)) && (!strcontains(var.sql_server, ",") || try(tonumber(trimspace(split(",", var.sql_server)[1])) >= 1 && tonumber(trimspace(split(",", var.sql_server)[1])) <= 65535, false))
     error_message = "sql_server must be a host, or host,port with a port from 1 to 65535."
   }
 }
@@ -426,7 +426,7 @@ variable "sql_server_resource_id" {
   }
 
   validation {
-    condition     = !strcontains(lower(var.sql_server_resource_id), "/managedinstances/") || length(split(".", split(",", var.sql_server)[0])) == 5
+    condition     = !strcontains(lower(var.sql_server_resource_id), "/managedinstances/") || length(local.sql_host_parts) == 5
     error_message = "sql_server must be the host of the managed instance, NAME.PREFIX.database.windows.net, and not its public endpoint."
   }
 }

@@ -30,11 +30,17 @@ AGENTS_ID = SUBNET_ID.replace("/app", "/agents")
 
 SCENARIOS: dict[str, dict[str, Any]] = {
     "as it comes": {},
-    "private": {"privateNetwork": True, "alertEmail": "oncall@example.com", "appSubnetPrefix": "10.30.0.128/25"},
+    "spelled otherwise": {"environmentName": "Shop", "location": "West Europe"},
+    "private": {
+        "privateNetwork": True,
+        "sqlServer": "TCP: sql.example.com , 1434",
+        "alertEmail": "oncall@example.com",
+        "appSubnetPrefix": "10.30.0.128/25",
+    },
     "closed": {"privateNetwork": True, "publicApi": False, "keyVault": True, "sqlServerResourceId": SQL_SERVER_ID},
     "managed instance": {
         "privateNetwork": True,
-        "sqlServer": "shop.a1b2c3d4e5f6.database.windows.net,1433",
+        "sqlServer": "tcp:shop.a1b2c3d4e5f6.database.windows.net,1433",
         "sqlServerResourceId": SQL_SERVER_ID.replace("/servers/", "/managedInstances/"),
     },
     "a secret in the place of a setting": {
@@ -158,9 +164,22 @@ VALUES = {
     "entraClientId": Values([*_GUIDS.taken, ""], _GUIDS.refused),
     "entraAllowedClients": Values([[], [CLIENT_ID]], [[bad] for bad in _GUIDS.refused], {"entraClientId": CLIENT_ID}),
     "sqlServer": Values(
-        ["10.0.0.4", "sql.example.com,1433", "sql.example.com, 1433", "sql\\shop", "shop_1,65535"],
         [
-            *("", "tcp:sql.example.com", "https://sql.example.com", "sql.example.com:1433", "sql.example.com,"),
+            *("10.0.0.4", "sql.example.com,1433", "sql.example.com, 1433", "sql\\shop", "shop_1,65535"),
+            *("tcp:shop.database.windows.net,1433", "TCP: sql.example.com", " sql.example.com , 1433 "),
+        ],
+        [
+            *(
+                "",
+                " ",
+                "tcp:",
+                "tcp:,1433",
+                "tcp:tcp:sql.example.com",
+                "np:sql.example.com",
+                "https://sql.example.com",
+                "sql.example.com:1433",
+                "sql.example.com,",
+            ),
             *("sql.example.com,0", "sql.example.com,65536", "sql.example.com,port", ",1433", "a,1,2", "sql server"),
         ],
     ),

@@ -96,6 +96,15 @@ def test_an_empty_name_of_what_is_not_deployed_is_found(name: str, found: list[s
     assert nameless(infra, {}) == found
 
 
+def test_another_spelling_of_the_same_gives_the_same_names() -> None:
+    spelled, as_usual = (
+        {each.key for each in Template(INFRA / "bicep" / "main.bicep", REQUIRED | SCENARIOS[scenario]).create()}
+        for scenario in ("spelled otherwise", "as it comes")
+    )
+
+    assert spelled == as_usual
+
+
 def test_the_zone_of_a_managed_instance_has_its_prefix() -> None:
     made = tree_of(Template(INFRA / "bicep" / "main.bicep", REQUIRED | SCENARIOS["managed instance"]).create())
     zones = {key.split()[1] for key in made if key.startswith("Microsoft.Network/privateDnsZones ")}

@@ -357,7 +357,7 @@ def test_who_is_on_a_list_is_let_in_and_nobody_else(scenario: str) -> None:
 @pytest.mark.parametrize(
     ("scenario", "ports"),
     [
-        ("private", [("Internet", ["443"]), ("Internet", ["1433"]), ("Sql", ["11000-11999"])]),
+        ("private", [("Internet", ["443"]), ("Internet", ["1434"]), ("Sql", ["11000-11999"])]),
         ("managed instance", [("Internet", ["443"])]),
         ("everything", [("Internet", ["443"]), ("Internet", ["4317", "8000-8100"])]),
     ],
