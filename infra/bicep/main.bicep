@@ -286,46 +286,70 @@ var networks = [
   { name: 'endpointSubnetPrefix', text: endpointSubnetPrefix, longest: 28 }
 ]
 var octets = map(range(0, 256), number => string(number))
+// What no virtual network may have, and what else is no part of the internet.
+var reserved = ['127.0.0.0/8', '168.63.129.16/32', '169.254.0.0/16', '224.0.0.0/4', '255.255.255.255/32']
+var private = ['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '172.16.0.0/12', '192.168.0.0/16', '240.0.0.0/4']
 var addresses = map(
-  concat(filter(listed, each => !startsWith(each.text, '/')), networks),
-  each => {
-    name: each.name
+  concat(
+    networks,
+    map(filter(listed, each => !startsWith(each.text, '/')), each => { name: each.name, text: each.text, longest: 32 }),
+    map(reserved, network => { name: 'reserved', text: network, longest: 32 }),
+    map(private, network => { name: 'private', text: network, longest: 32 })
+  ),
+  each => union(each, {
     octets: split(split(each.text, '/')[0], '.')
     size: contains(each.text, '/') ? join(skip(split(each.text, '/'), 1), '/') : '32'
-  }
+  })
 )
 var sizes = map(range(0, 33), number => string(number))
 var noAddresses = filter(
   addresses,
   each => (length(each.octets) != 4 || !empty(filter(each.octets, octet => !contains(octets, octet))) || !contains(sizes, each.size))
 )
-// Storage and vault know addresses of the internet only, and storage no range of two.
-var privateOctets = concat(['192.168'], map(range(16, 16), number => '172.${number}'))
-var noPublicAddresses = empty(noAddresses)
-  ? filter(
-      addresses,
-      each => (each.name == 'dataAllowList' && (each.size == '31' || (each.octets[0] == '10') || contains(privateOctets, '${each.octets[0]}.${each.octets[1]}')))
-    )
-  : []
 
-// The network and its subnets, as the numbers of their first and last addresses.
-var spans = map(
-  map(empty(noAddresses) ? networks : [], each => union(each, { read: parseCidr(each.text) })),
-  each => {
-    name: each.name
-    fits: ('${each.read.network}/${each.read.cidr}' == each.text) && (each.read.cidr >= 8) && (each.read.cidr <= each.longest)
-    longest: each.longest
-    low: 16777216 * int(split(each.read.network, '.')[0]) + 65536 * int(split(each.read.network, '.')[1]) + 256 * int(split(each.read.network, '.')[2]) + int(split(each.read.network, '.')[3])
-    high: 16777216 * int(split(each.read.broadcast, '.')[0]) + 65536 * int(split(each.read.broadcast, '.')[1]) + 256 * int(split(each.read.broadcast, '.')[2]) + int(split(each.read.broadcast, '.')[3])
-  }
+// Each as the numbers of its first and last addresses. Of 2 to the power of a number, Bicep knows nothing.
+var wholeOctets = [16777216, 65536, 256, 1]
+var ofAnOctet = [256, 128, 64, 32, 16, 8, 4, 2]
+var numbered = map(empty(noAddresses) ? addresses : [], each => union(each, {
+  bits: int(each.size)
+  count: each.size == '32' ? 1 : (wholeOctets[int(each.size) / 8]) * (ofAnOctet[int(each.size) % 8])
+  number: 16777216 * int(each.octets[0]) + 65536 * int(each.octets[1]) + 256 * int(each.octets[2]) + int(each.octets[3])
+}))
+var spans = map(numbered, each => union(each, {
+  low: each.number - (each.number % each.count)
+  high: (each.number - (each.number % each.count)) + (each.count - 1)
+}))
+var reservedSpans = filter(spans, each => (each.name == 'reserved'))
+var notOfInternet = filter(spans, each => contains(['reserved', 'private'], each.name))
+// Storage and vault know addresses of the internet only, and storage no range of two.
+var noPublicAddresses = filter(
+  filter(spans, each => (each.name == 'dataAllowList')),
+  each => ((each.size == '31') || !empty(filter(notOfInternet, other => ((each.low <= other.high) && (each.high >= other.low)))))
 )
-var unfit = filter(spans, each => !each.fits)
-var outside = filter(skip(spans, 1), each => ((each.low < spans[0].low) || (each.high > spans[0].high)))
-var overlapping = filter(skip(spans, 2), each => ((each.low <= spans[1].high) && (each.high >= spans[1].low)))
+// The network and its subnets.
+var networkSpans = take(spans, length(networks))
+var unfit = filter(
+  networkSpans,
+  each => (!contains(each.text, '/') || (each.low != each.number) || (each.bits < 8) || (each.bits > each.longest))
+)
+var unusable = filter(
+  take(networkSpans, 1),
+  each => !empty(filter(reservedSpans, other => ((each.low <= other.high) && (each.high >= other.low))))
+)
+var outside = filter(skip(networkSpans, 1), each => ((each.low < networkSpans[0].low) || (each.high > networkSpans[0].high)))
+var overlapping = filter(skip(networkSpans, 2), each => ((each.low <= networkSpans[1].high) && (each.high >= networkSpans[1].low)))
+
+var urls = concat(
+  [{ name: 'oneLakeUrl', text: oneLakeUrl }, { name: 'fabricApiUrl', text: fabricApiUrl }],
+  empty(publicUrl) ? [] : [{ name: 'publicUrl', text: publicUrl }]
+)
+var noUrls = filter(urls, each => (startsWith(each.text, 'https://') ? empty(split(each.text, '/')[2]) || contains(each.text, ' ') : true))
 
 // What would be deployed and not work is refused before anything is created.
 var checkedName = startsWith(environmentName, '-') || contains(misspelledNames, 'environmentName')
   ? fail('environmentName is part of every name: letters, digits and hyphens, a letter or digit first.')
+  : empty(trim(location))
+  ? fail('location must be the name of a region: westeurope.')
   : !empty(noGuids)
   ? fail('${noGuids[0].name} must hold GUIDs: 8, 4, 4, 4 and 12 hexadecimal digits with hyphens between.')
   : empty(sqlServerParts[0]) || length(sqlServerParts) > 2 || contains(map(concat(misspelled, noPorts), each => each.name), 'sqlServer')
@@ -344,20 +368,18 @@ var checkedName = startsWith(environmentName, '-') || contains(misspelledNames, 
   ? fail('sqlServerResourceId must be the id of a server, and not of a database: /subscriptions/X/resourceGroups/X/providers/Microsoft.Sql/servers/X, or managedInstances/X.')
   : !empty(unfit)
   ? fail('${unfit[0].name} must be a range of 8 to ${unfit[0].longest} bits that begins at its first address: 10.30.0.0/24.')
+  : !empty(unusable)
+  ? fail('networkPrefix has addresses that no virtual network may have: 127.0.0.0/8, 168.63.129.16, 169.254.0.0/16, 224.0.0.0/4.')
   : !empty(outside)
   ? fail('${outside[0].name} is not within networkPrefix.')
   : !empty(overlapping)
   ? fail('appSubnetPrefix and endpointSubnetPrefix overlap.')
-  : !empty(alertEmail) && length(split(alertEmail, '@')) != 2
+  : !empty(alertEmail) && (length(split(alertEmail, '@')) != 2 || contains(split(alertEmail, '@'), '') || contains(alertEmail, ' '))
   ? fail('alertEmail must be an address for mail.')
   : length(split(schedule, ' ')) != 6
   ? fail('schedule must have six fields with a blank between: seconds, minutes, hours, days, months, days of the week.')
-  : !startsWith(oneLakeUrl, 'https://')
-  ? fail('oneLakeUrl must begin with https://.')
-  : !startsWith(fabricApiUrl, 'https://')
-  ? fail('fabricApiUrl must begin with https://.')
-  : !empty(publicUrl) && !startsWith(publicUrl, 'https://')
-  ? fail('publicUrl must begin with https://.')
+  : !empty(noUrls)
+  ? fail('${noUrls[0].name} must begin with https:// and a host.')
   : dailyLogQuotaGb < -1 || dailyLogQuotaGb == 0
   ? fail('dailyLogQuotaGb must be 1 or more, or -1 for none.')
   : !publicApi && !privateNetwork

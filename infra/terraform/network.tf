@@ -1,6 +1,10 @@
 # A virtual network with a subnet for the app, one for private endpoints, and one address to leave by.
 
 locals {
+  # What no virtual network may have, and what else is no part of the internet.
+  reserved = ["127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"]
+  private  = ["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "240.0.0.0/4"]
+
   # The portal shows a server as tcp:HOST,PORT.
   sql_server_parts = [for part in split(",", replace(trimspace(var.sql_server), "/^(?i:tcp:)/", "")) : trimspace(part)]
   # A managed instance is NAME.PREFIX.database.windows.net, and PREFIX is part of its zone.

@@ -18,7 +18,7 @@ variable "location" {
   type        = string
 
   validation {
-    condition     = var.location != ""
+    condition     = trimspace(var.location) != ""
     error_message = "The name of a region: westeurope."
   }
 }
@@ -75,8 +75,8 @@ variable "one_lake_url" {
   default     = "https://onelake.dfs.fabric.microsoft.com"
 
   validation {
-    condition     = startswith(var.one_lake_url, "https://")
-    error_message = "one_lake_url must begin with https://."
+    condition     = can(regex("^https://[^/ ]+(/[^ ]*)?$", var.one_lake_url))
+    error_message = "one_lake_url must begin with https:// and a host."
   }
 }
 
@@ -86,8 +86,8 @@ variable "fabric_api_url" {
   default     = "https://api.fabric.microsoft.com"
 
   validation {
-    condition     = startswith(var.fabric_api_url, "https://")
-    error_message = "fabric_api_url must begin with https://."
+    condition     = can(regex("^https://[^/ ]+(/[^ ]*)?$", var.fabric_api_url))
+    error_message = "fabric_api_url must begin with https:// and a host."
   }
 }
 
@@ -141,8 +141,8 @@ variable "public_url" {
   default     = ""
 
   validation {
-    condition     = var.public_url == "" || startswith(var.public_url, "https://")
-    error_message = "public_url must begin with https://."
+    condition     = var.public_url == "" || can(regex("^https://[^/ ]+(/[^ ]*)?$", var.public_url))
+    error_message = "public_url must begin with https:// and a host."
   }
 }
 
@@ -288,12 +288,12 @@ variable "data_allow_list" {
   default     = []
 
   validation {
-    condition     = alltrue([for entry in var.data_allow_list : startswith(entry, "/") ? can(regex("(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.Network/virtualNetworks/[^/]+/subnets/[^/]+$", entry)) : can(cidrnetmask(strcontains(entry, "/") ? entry : "${entry}/32"))])
+    condition     = alltrue([for entry in var.data_allow_list : startswith(entry, "/") ? can(regex("(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.Network/virtualNetworks/[^/]+/subnets/[^/]+$", entry)) : can(regex("^(0|[1-9][0-9]*)([.](0|[1-9][0-9]*)){3}(/(0|[1-9][0-9]*))?$", entry)) && can(cidrnetmask(strcontains(entry, "/") ? entry : "${entry}/32"))])
     error_message = "data_allow_list must hold IPv4 addresses, ranges of them (203.0.113.0/24), or ids of subnets (/subscriptions/X/resourceGroups/X/providers/Microsoft.Network/virtualNetworks/X/subnets/X)."
   }
 
   validation {
-    condition     = !anytrue([for entry in var.data_allow_list : can(regex("^10[.]|^192[.]168[.]|^172[.](1[6-9]|2[0-9]|3[01])[.]|^[0-9.]+/31$", entry))])
+    condition     = !anytrue([for entry in var.data_allow_list : endswith(entry, "/31") || anytrue([for network in concat(local.reserved, local.private) : try(cidrhost("${split("/", entry)[0]}/${min(try(tonumber(split("/", entry)[1]), 32), tonumber(split("/", network)[1]))}", 0) == cidrhost("${split("/", network)[0]}/${min(try(tonumber(split("/", entry)[1]), 32), tonumber(split("/", network)[1]))}", 0), false)])])
     error_message = "data_allow_list must hold addresses of the internet, and no /31: storage takes no others. Private ones need a private endpoint."
   }
 
@@ -309,7 +309,7 @@ variable "deploy_allow_list" {
   default     = []
 
   validation {
-    condition     = alltrue([for entry in var.deploy_allow_list : startswith(entry, "/") ? can(regex("(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.Network/virtualNetworks/[^/]+/subnets/[^/]+$", entry)) : can(cidrnetmask(strcontains(entry, "/") ? entry : "${entry}/32"))])
+    condition     = alltrue([for entry in var.deploy_allow_list : startswith(entry, "/") ? can(regex("(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.Network/virtualNetworks/[^/]+/subnets/[^/]+$", entry)) : can(regex("^(0|[1-9][0-9]*)([.](0|[1-9][0-9]*)){3}(/(0|[1-9][0-9]*))?$", entry)) && can(cidrnetmask(strcontains(entry, "/") ? entry : "${entry}/32"))])
     error_message = "deploy_allow_list must hold IPv4 addresses, ranges of them (203.0.113.0/24), or ids of subnets (/subscriptions/X/resourceGroups/X/providers/Microsoft.Network/virtualNetworks/X/subnets/X)."
   }
 
@@ -325,7 +325,7 @@ variable "api_allow_list" {
   default     = []
 
   validation {
-    condition     = alltrue([for entry in var.api_allow_list : startswith(entry, "/") ? can(regex("(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.Network/virtualNetworks/[^/]+/subnets/[^/]+$", entry)) : can(cidrnetmask(strcontains(entry, "/") ? entry : "${entry}/32"))])
+    condition     = alltrue([for entry in var.api_allow_list : startswith(entry, "/") ? can(regex("(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.Network/virtualNetworks/[^/]+/subnets/[^/]+$", entry)) : can(regex("^(0|[1-9][0-9]*)([.](0|[1-9][0-9]*)){3}(/(0|[1-9][0-9]*))?$", entry)) && can(cidrnetmask(strcontains(entry, "/") ? entry : "${entry}/32"))])
     error_message = "api_allow_list must hold IPv4 addresses, ranges of them (203.0.113.0/24), or ids of subnets (/subscriptions/X/resourceGroups/X/providers/Microsoft.Network/virtualNetworks/X/subnets/X)."
   }
 
@@ -368,8 +368,13 @@ variable "network_prefix" {
   default     = "10.30.0.0/24"
 
   validation {
-    condition     = try(var.network_prefix == "${cidrhost(var.network_prefix, 0)}/${split("/", var.network_prefix)[1]}" && cidrnetmask(var.network_prefix) != "" && tonumber(split("/", var.network_prefix)[1]) >= 8 && tonumber(split("/", var.network_prefix)[1]) <= 29, false)
+    condition     = try(var.network_prefix == "${cidrhost(var.network_prefix, 0)}/${tonumber(split("/", var.network_prefix)[1])}" && cidrnetmask(var.network_prefix) != "" && tonumber(split("/", var.network_prefix)[1]) >= 8 && tonumber(split("/", var.network_prefix)[1]) <= 29, false)
     error_message = "network_prefix must be a range of 8 to 29 bits that begins at its first address: 10.30.0.0/24."
+  }
+
+  validation {
+    condition     = !anytrue([for network in local.reserved : try(cidrhost("${split("/", var.network_prefix)[0]}/${min(tonumber(split("/", var.network_prefix)[1]), tonumber(split("/", network)[1]))}", 0) == cidrhost("${split("/", network)[0]}/${min(tonumber(split("/", var.network_prefix)[1]), tonumber(split("/", network)[1]))}", 0), false)])
+    error_message = "network_prefix has addresses that no virtual network may have: 127.0.0.0/8, 168.63.129.16, 169.254.0.0/16, 224.0.0.0/4."
   }
 }
 
@@ -379,7 +384,7 @@ variable "app_subnet_prefix" {
   default     = "10.30.0.0/26"
 
   validation {
-    condition     = try(var.app_subnet_prefix == "${cidrhost(var.app_subnet_prefix, 0)}/${split("/", var.app_subnet_prefix)[1]}" && cidrnetmask(var.app_subnet_prefix) != "" && tonumber(split("/", var.app_subnet_prefix)[1]) >= 8 && tonumber(split("/", var.app_subnet_prefix)[1]) <= 27, false)
+    condition     = try(var.app_subnet_prefix == "${cidrhost(var.app_subnet_prefix, 0)}/${tonumber(split("/", var.app_subnet_prefix)[1])}" && cidrnetmask(var.app_subnet_prefix) != "" && tonumber(split("/", var.app_subnet_prefix)[1]) >= 8 && tonumber(split("/", var.app_subnet_prefix)[1]) <= 27, false)
     error_message = "app_subnet_prefix must be a range of 8 to 27 bits that begins at its first address: 10.30.0.0/24."
   }
 
@@ -400,7 +405,7 @@ variable "endpoint_subnet_prefix" {
   default     = "10.30.0.64/26"
 
   validation {
-    condition     = try(var.endpoint_subnet_prefix == "${cidrhost(var.endpoint_subnet_prefix, 0)}/${split("/", var.endpoint_subnet_prefix)[1]}" && cidrnetmask(var.endpoint_subnet_prefix) != "" && tonumber(split("/", var.endpoint_subnet_prefix)[1]) >= 8 && tonumber(split("/", var.endpoint_subnet_prefix)[1]) <= 28, false)
+    condition     = try(var.endpoint_subnet_prefix == "${cidrhost(var.endpoint_subnet_prefix, 0)}/${tonumber(split("/", var.endpoint_subnet_prefix)[1])}" && cidrnetmask(var.endpoint_subnet_prefix) != "" && tonumber(split("/", var.endpoint_subnet_prefix)[1]) >= 8 && tonumber(split("/", var.endpoint_subnet_prefix)[1]) <= 28, false)
     error_message = "endpoint_subnet_prefix must be a range of 8 to 28 bits that begins at its first address: 10.30.0.0/24."
   }
 
@@ -460,7 +465,7 @@ variable "alert_email" {
   default     = ""
 
   validation {
-    condition     = var.alert_email == "" || length(split("@", var.alert_email)) == 2
+    condition     = var.alert_email == "" || can(regex("^[^@ ]+@[^@ ]+$", var.alert_email))
     error_message = "alert_email must be an address for mail."
   }
 }

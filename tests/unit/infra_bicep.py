@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import ip_network
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -494,19 +493,12 @@ def _union(*values: Any) -> Any:
     return {key: item for value in values for key, item in value.items()}
 
 
-def _parse_cidr(text: str) -> dict[str, Any]:
-    # Whether Azure takes a range that begins within another is not known, and it makes no difference here.
-    network = ip_network(text, strict=False)
-    return {
-        "network": str(network.network_address),
-        "broadcast": str(network.broadcast_address),
-        "cidr": network.prefixlen,
-    }
-
-
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
+    "-": operator.sub,
     "*": operator.mul,
+    "/": operator.floordiv,
+    "%": operator.mod,
     "==": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -533,7 +525,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "length": len,
     "map": lambda items, change: [change(item) for item in items],
     "mapValues": lambda value, function: {key: function(item) for key, item in value.items()},
-    "parseCidr": _parse_cidr,
     "range": lambda first, count: list(range(first, first + count)),
     "replace": lambda text, part, other: text.replace(part, other),
     "startsWith": lambda text, part: text.startswith(part),
@@ -544,6 +535,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "substring": lambda text, at, count: text[at : at + count],
     "subscription": lambda: {"subscriptionId": SUBSCRIPTION_ID, "id": f"/subscriptions/{SUBSCRIPTION_ID}"},
     "subscriptionResourceId": lambda type_, name: f"/subscriptions/{SUBSCRIPTION_ID}/providers/{type_}/{name}",
+    "take": lambda items, count: items[:count],
     "tenant": lambda: {"tenantId": TENANT_ID},
     "toLower": lambda value: value.at("lower case") if isinstance(value, Reference) else value.lower(),
     "union": _union,

@@ -152,13 +152,19 @@ _ADDRESSES = [
     ["203.0.113.0/24/2"],
     ["2001:db8::1"],
     ["a.example"],
+    ["203.0.113.07"],
+    ["203.0.113.0/024"],
 ]
-_HTTPS = Values(["https://api.example.com"], ["http://api.example.com", "api.example.com"])
+_RESERVED = ["127.0.0.0/8", "127.1.0.0/16", "224.0.0.0/8", "239.0.0.0/24", "169.254.0.0/16", "168.63.129.0/24"]
+_HTTPS = Values(
+    ["https://api.example.com", "https://api.example.com/a/b"],
+    ["http://api.example.com", "api.example.com", "https://", "https:///a", "https://api example.com"],
+)
 
 # Values that Azure would turn away when half is made, or take and not work with.
 VALUES = {
     "environmentName": Values(["shop", "Shop-2", "x" * 32], ["", "my shop", "shop_1", "-shop", "shop.eu", "x" * 33]),
-    "location": Values(["westeurope"], [""]),
+    "location": Values(["westeurope", "West Europe"], ["", "  "]),
     "workspaceId": _GUIDS,
     "mirrorId": _GUIDS,
     "entraClientId": Values([*_GUIDS.taken, ""], _GUIDS.refused),
@@ -194,10 +200,22 @@ VALUES = {
         _PRIVATE,
     ),
     "dataAllowList": Values(
-        [["203.0.113.7"], ["203.0.113.7/32"], ["203.0.113.0/24", AGENTS_ID], ["172.32.0.1", "11.0.0.1"]],
+        [
+            ["203.0.113.7"],
+            ["203.0.113.7/32"],
+            ["203.0.113.0/24", AGENTS_ID],
+            ["172.32.0.1", "11.0.0.1", "168.63.129.17", "128.0.0.0/8"],
+        ],
         [
             *(*_ADDRESSES, [SUBNET_ID + "/x"], ["10.1.2.3"], ["172.16.0.1"], ["172.31.0.0/24"], ["192.168.0.1"]),
-            *(["203.0.113.6/31"], ["203.0.113.7", ""]),
+            *(["203.0.113.6/31"], ["203.0.113.7", ""], ["127.0.0.1"], ["0.0.0.0/0"], ["0.0.0.0"], ["172.0.0.0/8"]),
+            *(
+                ["192.0.0.0/8"],
+                ["203.0.113.7", "224.0.0.1"],
+                ["169.254.169.254"],
+                ["168.63.129.16"],
+                ["255.255.255.255"],
+            ),
         ],
         _PRIVATE,
     ),
@@ -211,7 +229,18 @@ VALUES = {
     # Terraform passes over rules that name a variable which is refused, so these three stand in different company.
     "networkPrefix": Values(
         ["10.30.0.0/24", "10.0.0.0/8", "10.30.0.0/16"],
-        ["10.30.0.0", "10.30.0.1/24", "10.30.0.0/30", "10.0.0.0/7", "10.30.0/24", "fd00::/64", "network"],
+        [
+            *_RESERVED,
+            "10.30.0.0/024",
+            "010.30.0.0/24",
+            "10.30.0.0",
+            "10.30.0.1/24",
+            "10.30.0.0/30",
+            "10.0.0.0/7",
+            "10.30.0/24",
+            "fd00::/64",
+            "network",
+        ],
         _PRIVATE,
     ),
     "appSubnetPrefix": Values(
@@ -228,7 +257,7 @@ VALUES = {
         [{"A": "sql_password"}, {"A": "a" * 128}, {"A": ""}, {"A": "https://kv.vault.azure.net/secrets/a"}],
         {"keyVault": True},
     ),
-    "alertEmail": Values(["oncall@example.com", ""], ["oncall", "a@b@c"]),
+    "alertEmail": Values(["oncall@example.com", ""], ["oncall", "a@b@c", "@", "a@", "@b", "on call@example.com"]),
     "schedule": Values(["0 */5 * * * *"], ["*/5 * * * *", "every hour"]),
     "oneLakeUrl": _HTTPS,
     "fabricApiUrl": _HTTPS,
