@@ -16,6 +16,7 @@ import pytest
 from hygge_engine.errors import HomeNotFound, HomeUnavailable
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
+from tests.support.planted import plant
 from tests.support.recorder import Recorder
 from tests.unit.infra_bicep import Template
 from tests.unit.infra_resources import plain
@@ -170,6 +171,75 @@ def test_what_fires_otherwise_is_seen(days: dict[str, list[str]], tmp_path: Path
         except (ValueError, KeyError):
             # What is of another form does not pass unseen.
             continue
+
+
+# How long each alert looks back, how often it looks, and how many looks of how many must be bad: one of one.
+SEEN = {
+    "failed-loads": ("PT15M", "PT5M", 1, 1),
+    "no-successful-load": ("PT2H", "PT30M", 1, 1),
+    "throttling": ("PT30M", "PT15M", 1, 1),
+}
+
+
+def seen(infra: Path, values: dict[str, Any]) -> dict[str, tuple[str, str, int, int]]:
+    """What an alert sees of a day in Bicep, which is compared with Terraform's own plan elsewhere."""
+    made = Template(infra / "bicep/main.bicep", REQUIRED | values).create()
+    found = {}
+    for rule in (plain(each.body)["properties"] for each in made if each.type.endswith("/scheduledQueryRules")):
+        (condition,) = rule["criteria"]["allOf"]
+        periods = condition["failingPeriods"]
+        found[rule["displayName"].removeprefix("hygge: ")] = (
+            *(rule["windowSize"], rule["evaluationFrequency"]),
+            *(periods["minFailingPeriodsToAlert"], periods["numberOfEvaluationPeriods"]),
+        )
+    return found
+
+
+def seen_by_terraform(infra: Path) -> dict[str, tuple[str, str, int, int]]:
+    """The same in Terraform, from what is written."""
+    text = (infra / "terraform/alerts.tf").read_text()
+    (least,) = re.findall(r"minimum_failing_periods_to_trigger_alert += (\d+)", text)
+    (periods,) = re.findall(r"number_of_evaluation_periods += (\d+)", text)
+    rules = re.findall(r'(?ms)^    ([\w-]+) = \{$.*?window += (\S+)\n +frequency += "(\w+)"', text)
+    (default,) = re.findall(
+        r'(?ms)^variable "no_success_window" \{.*?default += "(\w+)"', (infra / "terraform/variables.tf").read_text()
+    )
+    windows = {"var.no_success_window": default}
+    assert re.findall(r"(?:evaluation_frequency|window_duration) += (\S+)", text) == [
+        "each.value.frequency",
+        "each.value.window",
+    ]
+    return {
+        name: (windows.get(window, window.strip('"')), frequency, int(least), int(periods))
+        for name, window, frequency in rules
+    }
+
+
+def test_alerts_look_back_as_far_and_as_often_as_they_have_to() -> None:
+    assert seen(INFRA, {}) == SEEN
+    assert seen_by_terraform(INFRA) == SEEN
+    assert seen(INFRA, {"noSuccessWindow": "P1D"})["no-successful-load"][0] == "P1D"
+
+
+@pytest.mark.parametrize(
+    ("file", "written", "instead"),
+    [
+        ("bicep/modules/alerts.bicep", "numberOfEvaluationPeriods: 1,", "numberOfEvaluationPeriods: 4,"),
+        ("bicep/modules/alerts.bicep", "minFailingPeriodsToAlert: 1", "minFailingPeriodsToAlert: 4"),
+        ("bicep/modules/alerts.bicep", "window: 'PT30M'", "window: 'PT5M'"),
+        ("bicep/modules/alerts.bicep", "frequency: 'PT5M'", "frequency: 'PT1H'"),
+        ("bicep/modules/alerts.bicep", "windowSize: rule.window", "windowSize: 'PT15M'"),
+        ("terraform/alerts.tf", "number_of_evaluation_periods             = 1", "number_of_evaluation_periods = 4"),
+        ("terraform/alerts.tf", "to_trigger_alert = 1", "to_trigger_alert = 4"),
+        ("terraform/alerts.tf", 'window      = "PT30M"', 'window      = "PT5M"'),
+        ("terraform/variables.tf", 'default     = "PT2H"', 'default     = "PT1H"'),
+    ],
+)
+def test_an_alert_that_sees_less_is_found(file: str, written: str, instead: str, tmp_path: Path) -> None:
+    infra = Path(shutil.copytree(INFRA, tmp_path / "infra"))
+    plant(infra / file, written, instead)
+
+    assert (seen(infra, {}), seen_by_terraform(infra)) != (SEEN, SEEN)
 
 
 @pytest.mark.parametrize("path", sorted((INFRA / "monitoring").glob("*.kql")), ids=lambda path: path.name)
