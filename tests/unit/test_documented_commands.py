@@ -67,7 +67,7 @@ NOT_OF_ZSH = {
     "a name that is zsh's own": re.compile(
         r"(?:^|[\s;({])(?:path|cdpath|fpath|argv|status|options|pipestatus|signals|commands|functions|aliases|prompt)="
     ),
-    "a pattern without quotes": re.compile(r"^(?:[^'\"#]|'[^']*'|\"[^\"]*\")*?(?<=[\w=/.])[?*\[](?=[\w?.*])"),
+    "a pattern without quotes": re.compile(r"^(?:[^'\"#]|'[^']*'|\"[^\"]*\")*?(?<![$\\])(?:[?*](?!\))|\[(?![\s\[]))"),
 }
 # sh reads the project's own scripts, and whoever copies a line of one may not.
 IN_SCRIPTS = ("a modifier", "a subscript")
@@ -110,6 +110,12 @@ def test_lines_of_scripts_can_be_copied_into_zsh() -> None:
         ("az x --query resourceTypes[?a=='b'].locations", "a pattern without quotes"),
         ("hygge init --files exports/*.csv", "a pattern without quotes"),
         ("curl https://example.com/a?b=c", "a pattern without quotes"),
+        ("az x --query [].name", "a pattern without quotes"),
+        ("az x --query [0]", "a pattern without quotes"),
+        ("unzip *.zip", "a pattern without quotes"),
+        ("rm -r out/*", "a pattern without quotes"),
+        ("rm *", "a pattern without quotes"),
+        ("ls part-[0-9]", "a pattern without quotes"),
     ],
 )
 def test_what_zsh_reads_otherwise_is_found(line: str, what: str) -> None:
@@ -124,6 +130,9 @@ def test_what_zsh_reads_otherwise_is_found(line: str, what: str) -> None:
         'curl "$url/api/health"',
         "export WORKSPACE_ID=1; who=$(az y)",
         '[ -n "$x" ] && echo "$y: $z"',
+        "[[ -n $x ]] || exit $?",
+        "az x --query '[].name' --files \"*.zip\" a\\?b",
+        "case $x in *) y=1 ;; esac",
     ],
 )
 def test_what_zsh_reads_alike_is_taken(line: str) -> None:
@@ -164,8 +173,9 @@ def ids_that_git_bash_rewrites(text: str) -> list[str]:
     found = []
     for match in _BLOCK.finditer(text):
         # Files and HTTP hold ids that no shell sees.
-        if match["language"] in SH and _ID.search(match["text"]):
-            found += [] if _NO_PATHS in text[: match.end()] else [match["text"]]
+        if match["language"] in SH and (first := _ID.search(match["text"])):
+            before = text[: match.start("text") + first.start()]
+            found += [] if _NO_PATHS in before else [match["text"]]
     found += [
         line for line in re.findall(r"`((?:azd|az|export) [^`]*)`", text) if _ID.search(line) and _NO_PATHS not in text
     ]
@@ -188,6 +198,8 @@ def test_an_id_that_git_bash_rewrites_is_found() -> None:
     assert ids_that_git_bash_rewrites(block)
     assert ids_that_git_bash_rewrites("Set `azd env set APP_SUBNET_ID /subscriptions/x` first.")
     assert not ids_that_git_bash_rewrites(f"```\n{_NO_PATHS}\n```\n{block}")
+    # Too late for the lines above it.
+    assert ids_that_git_bash_rewrites(block.removesuffix("```\n") + f"{_NO_PATHS}\n```\n")
 
 
 def test_scripts_hand_on_ids_from_git_bash_as_they_are() -> None:
