@@ -54,7 +54,7 @@ def __getattr__(name: str) -> "Any":
         from importlib import import_module
 
         for module in map(import_module, _MODULES):
-            if name in vars(module):
-                globals()[name] = vars(module)[name]
+            if hasattr(module, name):
+                globals()[name] = getattr(module, name)
                 return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -240,7 +240,7 @@ def test_what_the_login_lacks_is_named_by_doctor_and_plan(project: Path, server:
         check = found[f"shop_to_fabric.{name}", "select"]
         assert f"may not read c0, c17, c39 of dbo.{name}" in check["found"]
         assert f"GRANT SELECT ON [dbo].[{name}] ([c0], [c17], [c39])" in check["remedy"]
-        assert planned[name]["errors"] == [f"the source: {check['found']} {check['remedy']}"]
+        assert planned[name]["errors"] == [f"the source: {check['found']}. {check['remedy']}"]
     assert (found["shop_to_fabric.payment", "select"]["result"], planned["payment"]["errors"]) == ("ok", [])
     flow = flow.replace("column: modified", "change_tracking: true").replace(", paid, payment", "")
     write(project, server, lake, user="reader", password="Reader!2025", flow=flow)

@@ -190,7 +190,7 @@ def test_an_answer_that_no_question_has_is_not_taken(
         assert len(session.fetch_all(statement, doing="Asking")) == ROWS
         assert len(session.fetch_some(statement, 7, doing="Asking")) == 7
         monkeypatch.setattr(mssql_session, limit, value)
-        with pytest.raises(HomeError, match="Asking: the server answers with more than"):
+        with pytest.raises(HomeError, match="Asking: the server responds with more than"):
             session.fetch_all(statement, doing="Asking")
         assert session.fetch_all("SELECT 1", doing="Asking") == [(1,)]
     finally:

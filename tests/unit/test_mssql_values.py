@@ -119,7 +119,7 @@ def test_the_text_of_another_types_value_is_refused_by_the_columns_name(source: 
     "answer", [None, "many", 1.5, float("inf"), Decimal("0.5"), Decimal("NaN"), b"1", datetime.min]
 )
 def test_what_a_server_answers_in_place_of_a_number_is_refused(answer: object) -> None:
-    with pytest.raises(HomeError, match=r"Counting: the server answers .* where a whole number"):
+    with pytest.raises(HomeError, match=r"Counting: the server returns .* where a whole number"):
         whole(answer, "Counting")
 
 

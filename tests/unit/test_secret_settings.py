@@ -123,6 +123,10 @@ def test_no_error_of_the_command_line_shows_it(tmp_path: Path, section: str, kin
 STORES_IN_A_LAKE = [kind for kind, model in STORES.items() if "account_url" in model.model_fields]
 
 
+# Any item of Fabric, and a path as good as another.
+ITEM = "33333333-3333-3333-3333-333333333333"
+
+
 class SecretWorld(LoadWorld):
     """A load world whose project holds a canary in every secret of its connection and store."""
 
@@ -138,7 +142,7 @@ class SecretWorld(LoadWorld):
             flow = flow.replace("  mirror_name: 22222222-2222-2222-2222-222222222222\n", "")
             flow = flow.replace("type: open_mirroring", f"type: {kind}")
             flow = flow.replace("  key_columns", "".join(
-                f"  {key}: item\n" for key in required if key not in ("account_url", "filesystem")
+                f"  {key}: {ITEM}\n" for key in required if key not in ("account_url", "filesystem")
             ) + "  key_columns")  # fmt: skip
         if kind == "adls":
             flow = flow.replace("onelake.dfs.fabric.microsoft.com", "shop.dfs.core.windows.net")
