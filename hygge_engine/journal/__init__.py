@@ -3,7 +3,9 @@
 The mirrored ``__hygge`` tables are made of it by `hygge_engine.flow.mirror`.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hygge_engine.first_use import names_on_first_use
 
 if TYPE_CHECKING:
     from hygge_engine.journal.changes import Changes
@@ -31,31 +33,16 @@ __all__ = [
     "load_row",
 ]
 
-_MODULES = {
-    "Begun": "hygge_engine.journal.progress",
-    "Changes": "hygge_engine.journal.changes",
-    "EntityRunRow": "hygge_engine.journal.rows",
-    "Journal": "hygge_engine.journal.journal",
-    "JournalReader": "hygge_engine.journal.reading",
-    "Journals": "hygge_engine.journal.reading",
-    "LOADS_SCHEMA": "hygge_engine.journal.summaries",
-    "MANIFEST_SCHEMA": "hygge_engine.journal.manifest",
-    "Manifest": "hygge_engine.journal.manifest",
-    "ProgressFiles": "hygge_engine.journal.progress",
-    "ProgressWatch": "hygge_engine.journal.progress",
-    "SCHEMA": "hygge_engine.journal.rows",
-    "entity_run_row": "hygge_engine.journal.rows",
-    "load_row": "hygge_engine.journal.rows",
-}
-
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """A name's module is imported when the name is first used: a package that imports its own modules deadlocks
-        two threads, of which one begins with the package and the other with a module."""
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import import_module
-
-        globals()[name] = getattr(import_module(_MODULES[name]), name)
-        return globals()[name]
+    __getattr__ = names_on_first_use(
+        __name__,
+        {
+            "hygge_engine.journal.changes": ("Changes",),
+            "hygge_engine.journal.journal": ("Journal",),
+            "hygge_engine.journal.manifest": ("MANIFEST_SCHEMA", "Manifest"),
+            "hygge_engine.journal.progress": ("Begun", "ProgressFiles", "ProgressWatch"),
+            "hygge_engine.journal.reading": ("JournalReader", "Journals"),
+            "hygge_engine.journal.rows": ("EntityRunRow", "SCHEMA", "entity_run_row", "load_row"),
+            "hygge_engine.journal.summaries": ("LOADS_SCHEMA",),
+        },
+    )

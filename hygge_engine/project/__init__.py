@@ -1,6 +1,8 @@
 """YAML on disk, validated into frozen models, and the plan of a load."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hygge_engine.first_use import names_on_first_use
 
 if TYPE_CHECKING:
     from hygge_engine.errors import Problem
@@ -30,28 +32,21 @@ __all__ = [
     "select",
 ]
 
-_MODULES = {
-    "Entity": "hygge_engine.project.models.project",
-    "Flow": "hygge_engine.project.models.project",
-    "JournalSettings": "hygge_engine.project.models.project",
-    "Options": "hygge_engine.project.models.project",
-    "Problem": "hygge_engine.errors",
-    "Project": "hygge_engine.project.models.project",
-    "WatermarkSettings": "hygge_engine.project.models.project",
-    "due_flows": "hygge_engine.project.selection",
-    "dump_settings": "hygge_engine.project.models.project",
-    "load_project": "hygge_engine.project.loading",
-    "select": "hygge_engine.project.selection",
-}
-
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """A name's module is imported when the name is first used: a package that imports its own modules deadlocks
-        two threads, of which one begins with the package and the other with a module."""
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import import_module
-
-        globals()[name] = getattr(import_module(_MODULES[name]), name)
-        return globals()[name]
+    __getattr__ = names_on_first_use(
+        __name__,
+        {
+            "hygge_engine.errors": ("Problem",),
+            "hygge_engine.project.loading": ("load_project",),
+            "hygge_engine.project.models.project": (
+                "Entity",
+                "Flow",
+                "JournalSettings",
+                "Options",
+                "Project",
+                "WatermarkSettings",
+                "dump_settings",
+            ),
+            "hygge_engine.project.selection": ("due_flows", "select"),
+        },
+    )

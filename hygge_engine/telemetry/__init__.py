@@ -4,7 +4,9 @@ Nothing here is needed for a load, and nothing here may fail one. Without settin
 and nothing is waited for (``docs/telemetry.md``).
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hygge_engine.first_use import names_on_first_use
 
 if TYPE_CHECKING:
     from hygge_engine.telemetry.log_ids import add_ids_to_logs
@@ -14,21 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Telemetry", "add_ids_to_logs", "in_trace_of", "telemetry_of_process"]
 
-_MODULES = {
-    "Telemetry": "hygge_engine.telemetry.telemetry",
-    "add_ids_to_logs": "hygge_engine.telemetry.log_ids",
-    "in_trace_of": "hygge_engine.telemetry.trace_ids",
-    "telemetry_of_process": "hygge_engine.telemetry.process",
-}
-
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """A name's module is imported when the name is first used: a package that imports its own modules deadlocks
-        two threads, of which one begins with the package and the other with a module."""
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import import_module
-
-        globals()[name] = getattr(import_module(_MODULES[name]), name)
-        return globals()[name]
+    __getattr__ = names_on_first_use(
+        __name__,
+        {
+            "hygge_engine.telemetry.log_ids": ("add_ids_to_logs",),
+            "hygge_engine.telemetry.process": ("telemetry_of_process",),
+            "hygge_engine.telemetry.telemetry": ("Telemetry",),
+            "hygge_engine.telemetry.trace_ids": ("in_trace_of",),
+        },
+    )

@@ -1,6 +1,8 @@
 """How far an incremental table has come: what a watermark's values are, how they compare, and how they are kept."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hygge_engine.first_use import names_on_first_use
 
 if TYPE_CHECKING:
     from hygge_engine.watermark.values import CursorType
@@ -8,20 +10,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Boundary", "CursorType", "Watermark"]
 
-_MODULES = {
-    "Boundary": "hygge_engine.watermark.watermark",
-    "CursorType": "hygge_engine.watermark.values",
-    "Watermark": "hygge_engine.watermark.watermark",
-}
-
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """A name's module is imported when the name is first used: a package that imports its own modules deadlocks
-        two threads, of which one begins with the package and the other with a module."""
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import import_module
-
-        globals()[name] = getattr(import_module(_MODULES[name]), name)
-        return globals()[name]
+    __getattr__ = names_on_first_use(
+        __name__,
+        {
+            "hygge_engine.watermark.values": ("CursorType",),
+            "hygge_engine.watermark.watermark": ("Boundary", "Watermark"),
+        },
+    )

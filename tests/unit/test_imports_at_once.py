@@ -5,7 +5,12 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+
+import pytest
+
+PACKAGES = ("journal", "project", "telemetry", "watermark")
 
 PACKAGE = Path(__file__).parents[2] / "hygge_engine"
 
@@ -46,6 +51,15 @@ def test_threads_that_need_modules_at_once_all_get_them() -> None:
     command = [sys.executable, "-c", IMPORT_ALL_AT_ONCE, *FIRST_NEEDED]
     found = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, timeout=100, check=False)
     assert (found.returncode, found.stdout) == (0, ""), found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("package", ["hygge_engine", *(f"hygge_engine.{name}" for name in PACKAGES)])
+def test_every_name_of_a_package_is_found_when_it_is_used(package: str) -> None:
+    module = import_module(package)
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+    with pytest.raises(AttributeError, match=package):
+        module.no_such_name  # noqa: B018
 
 
 def test_no_package_imports_its_own_modules_when_it_is_imported() -> None:
