@@ -219,7 +219,8 @@ class LocalLake:
             if len(found) > base.LISTED_LIMIT:
                 break
         if not found:
-            check_links(self._place(directory))
+            place = self._place(directory)
+            check_links(place.parent if directory else place)  # a link at the place itself is an entry of its folder
         yield from sorted(found, key=lambda entry: entry.path)
         if len(found) > base.LISTED_LIMIT:
             raise base.too_many(directory, base.LISTED_LIMIT)

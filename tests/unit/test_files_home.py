@@ -30,7 +30,6 @@ from hygge_engine.errors import (
     HomeError,
     HomeNotFound,
     HomeUnavailable,
-    LakeError,
     SourceChanged,
     Unreadable,
     UnsupportedType,
@@ -990,7 +989,7 @@ def special_files(root: Path) -> None:
 def test_what_is_no_file_is_told_and_never_opened(name: str, reason: str, pattern: str) -> None:
     with TemporaryDirectory() as short:  # the name of a socket has 107 bytes at most
         special_files(Path(short))
-        with pytest.raises((HomeError, LakeError), match=reason):
+        with pytest.raises(HomeError, match=reason):
             home_of(Path(short), pattern.format(name), format="csv").describe()
 
 
