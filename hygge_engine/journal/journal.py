@@ -55,7 +55,7 @@ FOLD_AFTER = timedelta(days=1)
 
 # The warning about a full journal, and what to do.
 FULL = "The journal is as large as it may be: new loads stay in files of their own, and lists of loads get slower."
-FULL_REMEDY = "slower. Set journal.retention, or move journal.parquet aside and keep it: a new one begins."
+FULL_REMEDY = "Set journal.retention, or move journal.parquet aside and keep it: a new one begins."
 
 _log = logging.getLogger(__name__)
 
