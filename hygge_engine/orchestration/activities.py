@@ -89,7 +89,8 @@ class Activities:
         task = SliceTask.from_json(input_)
         table = (task.flow, task.entity)
         begins = task.attempt == 1 or task.busy > 0
-        with self._turns.take(task.load_id, table if begins else None, connection=task.connection) as taken:
+        opened = table if begins else None
+        with self._turns.take(task.load_id, opened, connection=task.connection, waits=not task.closing) as taken:
             if not taken and not task.closing:
                 return wait_for_turn()
             with self._telemetry().slice(task) as report:

@@ -62,13 +62,20 @@ class Turns:
 
     @contextmanager
     def take(
-        self, load_id: str, table: Table | None = None, *, connection: str | None = None, last: bool = False
+        self,
+        load_id: str,
+        table: Table | None = None,
+        *,
+        connection: str | None = None,
+        waits: bool = True,
+        last: bool = False,
     ) -> Iterator[bool]:
         """Whether it is a load's turn, which lasts as long as the context. ``table``: what it would begin with;
-        ``connection``: what a slice reads by, None where this is no slice; ``last``: this is its last activity."""
+        ``connection``: what a slice reads by, None where this is no slice; ``waits``: it asks again where it is not its
+        turn; ``last``: this is its last activity."""
         scheduled = load_id.startswith(ID_PREFIX)
         with self._lock:
-            taken = scheduled or self._may_work(table, connection)
+            taken = scheduled or self._may_work(table, connection, waits)
             if not scheduled:
                 self._count(connection, taken)
             self._scheduled += scheduled
@@ -102,7 +109,7 @@ class Turns:
         else:
             self._slices[connection] += more
 
-    def _may_work(self, table: Table | None, connection: str | None) -> bool:
+    def _may_work(self, table: Table | None, connection: str | None, waits: bool) -> bool:
         if self._at_once is None:
             return True
         now = time.monotonic()
@@ -117,7 +124,8 @@ class Turns:
         if self._slices.total() < places and not self._gives_way(connection, now):
             self._waiting.pop(connection, None)
             return True
-        self._waiting[connection] = now
+        if waits:
+            self._waiting[connection] = now
         return False
 
     def _gives_way(self, connection: str, now: float) -> bool:

@@ -80,6 +80,9 @@ def test_a_source_that_has_places_gets_no_more_before_one_that_has_none() -> Non
             assert first
             assert not takes("hangs")
         assert takes("hangs")  # no other load waits
+        with turns.take("load", connection="hangs"), turns.take("load", connection="shop", waits=False) as closing:
+            assert not closing
+        assert takes("hangs")  # what works without a place is not waited for
 
 
 def test_a_scheduled_load_that_is_heard_of_no_more_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
