@@ -88,7 +88,6 @@ def reach_of(home: Home, high: HighWater, settings: WatermarkSettings, mark: Wat
     found = high if allowed is None else allowed
     upper = Watermark(cursor, high.type, found.value, found.ties, found.boundary, high.since, high.order)
     ahead = ""
-    left = _left(home, high, mark) if mark is not None else ""
     if allowed is not None:
         upper = replace(upper, later=high.later, clock=high.clock or "")
         ahead = (
@@ -106,21 +105,22 @@ def reach_of(home: Home, high: HighWater, settings: WatermarkSettings, mark: Wat
     if mark is None or mark.value is None or cursor == CHANGE_TRACKING:
         return Reach(upper, ahead, early=early)
     if not _is_below(home, found.value, mark):
-        return Reach(upper, ahead, early=early, left=left)
+        return Reach(upper, ahead, early=early, left=_left(home, high, mark))
     if allowed is not None and _is_ahead(mark.value, high, settings.max_ahead):
         back = f"it was loaded up to {cursor} {mark.value}, which is far ahead of the source's clock ({high.clock})"
         return Reach(upper, ahead, back)
     if allowed is not None and _is_ahead(mark.value, high, 0.0):
         # Clocks differ a little: that was allowed, and its time will come.
-        return Reach(upper, ahead, waits=True, left=left)
+        return Reach(upper, ahead, waits=True, left=_left(home, high, mark))
     now = f"its newest is {found.value}" if found.value is not None else "it has no row with one"
     back = f"it was loaded up to {cursor} {mark.value}, and now {now}"
     return Reach(upper, ahead, back, lasts=not high.may_lag)
 
 
 def _left(home: Home, high: HighWater, mark: Watermark) -> str:
-    """How many rows that waited beyond the clock are there no more without their time having come, as a clause."""
-    if not (mark.later and mark.clock and high.clock):
+    """How many rows that waited beyond the clock are there no more without their time having come, as a clause. Of
+    files nothing is said: they are counted as files, and counting their rows would read them all."""
+    if mark.column == FILE_MODIFIED or not (mark.later and mark.clock and high.clock):
         return ""
     # With those at the clock's very value: it may have fewer digits than a second has.
     came = home.count(ReadWindow(mark.column, mark.clock, high.clock, lower_inclusive=True))
