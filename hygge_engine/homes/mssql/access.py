@@ -3,6 +3,7 @@ and queries as well."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -15,6 +16,9 @@ from hygge_engine.homes.mssql.types import SourceColumn
 
 _NO_ROWS = "1 = 0"
 
+# SQL Server's error 230; 229, of the whole object, is raised where no column may be read.
+_OF_A_COLUMN = re.compile("permission was denied on the column", re.IGNORECASE)
+
 # Columns named at most; each takes a few queries to the server.
 _NAMED = 20
 
@@ -24,9 +28,11 @@ def check_select(session: Session, source: SourceObject) -> None:
     try:
         _select(session, source, source.columns)
     except HomePermissionDenied as refused:
+        if not _OF_A_COLUMN.search(refused.message):
+            raise  # the server has said of what
         names = [column.name for column in islice(_refused(session, source, source.columns), _NAMED + 1)]
         if len(names) == len(source.columns):
-            raise  # none may be read: the server has said of what
+            raise  # none may be read
         shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
         listed = ", ".join(map(quote, names[:_NAMED]))
         raise HomePermissionDenied(
