@@ -15,7 +15,7 @@ from rich.text import Text
 
 from hygge_engine.checks import DoctorCheck, Result, attempt, failure
 from hygge_engine.cli.figures import unended_text
-from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, reload_command, remedy_of
+from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, remedy_of
 from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import ChangesExpired, CursorMovedBack, HyggeError
@@ -270,7 +270,7 @@ def _check_open_load(project: Project, entity: Entity) -> list[DoctorCheck]:
 
 def _way_back(project: Project, entity: Entity, state: LandingState | None, error: HyggeError) -> str:
     """What frees a table that is blocked by an error: a full_drop, unless something blocks that, too."""
-    reload = f"`{reload_command(entity)}`"
+    reload = f"`{entity.reload_command}`"
     try:
         if state is None:
             return f"The table is blocked. {error.hint}"

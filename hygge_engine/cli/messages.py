@@ -104,19 +104,11 @@ def remedy_of(code: str) -> str:
     return ""
 
 
-def reload_command(entity: Entity) -> str:
-    """The command that reloads a table, also where its store says `incremental: true`."""
-    command = f"hygge go --entity {entity.id} --run-type full_drop"
-    if not entity.store.incremental:
-        return command
-    return f"{command} --var flow.{entity.flow}.entities.{entity.name}.store.incremental=false"
-
-
 def not_reloaded(entities: Sequence[Entity], run_type: str | None) -> dict[str, str]:
     """The note on those for which a full_drop was requested, and whose store makes it an increment, by their ids."""
     kept = [entity for entity in entities if run_type == "full_drop" and entity.effective_run_type != "full_drop"]
     return {
-        entity.id: f"its store says incremental: true, so that it is not reloaded; `{reload_command(entity)}` does that"
+        entity.id: f"its store says incremental: true, so that it is not reloaded; `{entity.reload_command}` does that"
         for entity in kept
     }
 

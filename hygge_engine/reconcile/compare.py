@@ -18,7 +18,7 @@ from hygge_engine.flow.ownership import check_author
 from hygge_engine.homes.base import Home, ReadWindow
 from hygge_engine.memory import give_memory_back
 from hygge_engine.polish.plan import polish_of
-from hygge_engine.polish.polish import LoadStamp
+from hygge_engine.polish.polish import LoadStamp, spelt
 from hygge_engine.reconcile.bounds import EVERYTHING, Bound, bound_of
 from hygge_engine.reconcile.difference import Difference, add_changed, find_difference
 from hygge_engine.reconcile.hashing import Frame, Hashing, frame_of
@@ -40,7 +40,7 @@ _NO_LOAD = LoadStamp("", datetime.min.replace(tzinfo=UTC))
 ATTEMPTS = 3
 
 _LOAD = "Load it: hygge go --entity {}"
-_RELOAD = "Replace what has landed: hygge go --entity {} --run-type full_drop"
+_RELOAD = "Replace what has landed: {}"
 _LOAD_AGAIN = "Load these rows again: hygge go --entity {} --from {} --to {}"
 _LATE = "what differs has come late, within the lag: the next load reads these rows again"
 _COMPARE_ROWS = "Which rows: hygge reconcile --entity {}"
@@ -201,13 +201,6 @@ def _unready(state: LandingState | None) -> str:
     return f"the {kind} that {opened.load_id} has begun has not ended yet"
 
 
-def _spelt(name: str, names: Sequence[str]) -> str:
-    """How a column is spelt among others, which may differ in case; empty where it is none of them."""
-    if name in names:
-        return name
-    return next((other for other in names if other.casefold() == name.casefold()), "")
-
-
 def _check_comparable(source: str, state: LandingState, landed: Mapping[str, str], names: Sequence[str]) -> None:
     """Raise SchemaChanged where nothing could be found to differ: the key or every column has gone."""
     has, hint = f"it has {', '.join(names)}", "Restore the columns, or reload the table with run_type full_drop."
@@ -246,7 +239,7 @@ class _Comparison:
         self._polish = polish_of(home.describe(), entity.polish)
         names = [column.name for column in self._polish.table.columns]
         by_load = {each.column.name for each in self._polish.columns if each.stamp}
-        self._at_source = {name: spelt for name in state.columns if (spelt := _spelt(name, names))}
+        self._at_source = {name: here for name in state.columns if (here := spelt(name, names))}
         landed = {
             name: type_ for name, type_ in state.columns.items() if name in self._at_source and name not in by_load
         }
@@ -258,7 +251,7 @@ class _Comparison:
         key = tuple(state.key_columns)
         self._cursor = ""
         if bound.unmoved.cursor is not None and (state.watermark and state.watermark.type in ("datetime", "int")):
-            self._cursor = _spelt(self._polish.landed_name(bound.unmoved.cursor) or "", list(landed))
+            self._cursor = spelt(self._polish.landed_name(bound.unmoved.cursor) or "", list(landed)) or ""
         self._keeps_versions = destination.keeps_versions and bool(key)
         rank = self._cursor if self._keeps_versions else ""
         self._hashing = Hashing(schema_of(landed), key, rank, destination.floats)
@@ -312,7 +305,7 @@ class _Comparison:
             return replace(found, verdict="behind", message=_CHANGING, hint=_AGAIN)
         if not self._hashing.key:
             message = "the table has no key: rows that differ cannot be named"
-            return replace(found, message=message, hint=_RELOAD.format(self._entity.id))
+            return replace(found, message=message, hint=_RELOAD.format(self._entity.reload_command))
         found_rows = examples(named, at_source, landed, self._hashing.schema.names)
         hint = _LOAD.format(self._entity.id) if is_next else self._remedy(lasting, span)
         return replace(found, examples=found_rows, hint=hint)
@@ -322,7 +315,7 @@ class _Comparison:
         bounds = span.bounds if self._entity.store.upserts() and not difference.counts["extra"] else None
         if bounds:
             return _LOAD_AGAIN.format(self._entity.id, *bounds)
-        return _RELOAD.format(self._entity.id)
+        return _RELOAD.format(self._entity.reload_command)
 
     def _with_counts(self, found: Reconciliation, difference: Difference) -> Reconciliation:
         return replace(

@@ -230,6 +230,14 @@ class Entity:
         """What the store will do: append, or truncate and reload."""
         return effective_run_type(self.run_type, self.store.incremental)
 
+    @property
+    def reload_command(self) -> str:
+        """The command that reloads the table, also where its store says `incremental: true`."""
+        command = f"hygge go --entity {self.id} --run-type full_drop"
+        if not self.store.incremental:
+            return command
+        return f"{command} --var flow.{self.flow}.entities.{self.name}.store.incremental=false"
+
 
 @dataclass(frozen=True)
 class Flow:
