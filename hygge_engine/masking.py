@@ -94,23 +94,22 @@ class _Values:
     def replace(self, text: str) -> str:
         if not self._known or not text:
             return text
+        expression, stands_for = self._expression(text)
+        return re.sub(expression, lambda match: stands_for.get(match[0], MASK), text) if expression else text
+
+    def find(self, text: str) -> list[tuple[int, int]]:
+        """Where in a text a value stands, however it is spelt: beginnings and ends, in their order."""
+        expression, _ = self._expression(text)
+        return [match.span() for match in re.finditer(expression, text)] if expression else []
+
+    def _expression(self, text: str) -> tuple[str, dict[str, str]]:
+        """The spellings that may be in a text, as one expression, empty where none is; and what stands for them."""
         with self._lock:
             spellings = self._longest_first if self._longest_first is not None else self._collect()
             stands_for = self._stands_for
         # Most texts hold none of them, which is found out much faster than by an expression of all.
         lowered = _lowered(text)
-        found = [spelling.pattern for spelling in spellings if spelling.lowered in lowered]
-        if not found:
-            return text
-        return re.sub("|".join(found), lambda match: stands_for.get(match[0], MASK), text)
-
-    def find(self, text: str) -> list[tuple[int, int]]:
-        """Where in a text a value stands, however it is spelt: beginnings and ends, in their order."""
-        with self._lock:
-            spellings = self._longest_first if self._longest_first is not None else self._collect()
-        lowered = _lowered(text)
-        found = [spelling.pattern for spelling in spellings if spelling.lowered in lowered]
-        return [match.span() for match in re.finditer("|".join(found), text)] if found else []
+        return "|".join(spelling.pattern for spelling in spellings if spelling.lowered in lowered), stands_for
 
     def _collect(self) -> list[_Spelling]:
         """Every spelling once, the long ones first: what begins like another one is tried before it."""
@@ -209,8 +208,22 @@ def _plainer(text: str, places: array[int], deep: int) -> Iterator[tuple[str, ar
             yield from _plainer(plain, origin, deep - 1)
 
 
+def _hides(text: str, deep: int, seen: set[str]) -> bool:
+    """Whether a secret shows where escapes of a text are undone. Nearly always none does, which is found out without
+    the places; ``seen``: plainer texts that have been looked at."""
+    for escape in _ESCAPES if deep else ():
+        plain, count = escape.subn(lambda match: _character(match[0]), text)
+        if count and plain not in seen:
+            seen.add(plain)
+            if _secrets.find(plain) or _hides(plain, deep - 1, seen):
+                return True
+    return False
+
+
 def _mask_escaped(text: str) -> str:
     """``text`` without the secrets that escapes hide, whichever characters are escaped."""
+    if not _hides(text, _ESCAPES_DEEP, set()):
+        return text
     found = [
         (places[start], places[end])
         for plain, places in _plainer(text, array("q", range(len(text) + 1)), _ESCAPES_DEEP)
