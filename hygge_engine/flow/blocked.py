@@ -94,9 +94,7 @@ def try_to_reload(project: Project, entity: Entity, state: LandingState) -> None
     destination = open_table(project, entity)
     with open_home(project, entity) as home:
         polish = polish_of(home.describe(), entity.polish)
-        keys = polish.key(entity.store.key_columns)
-        if entity.store.upserts() or entity.store.deletes():
-            polish.check_identity(keys)
+        keys = keys_of(destination, entity, polish, "reload")
         rules_of(entity.expectations, polish, keys)
         look_at_place(destination, state, polish, [column.name for column in polish.table.columns], "reload")
         stamp = LoadStamp("", datetime.now(UTC))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hygge_engine.project import Entity
 
 _POLISH_CHANGED = "polish changed while a load was under way, and the rest of its rows would land differently"
-_POLISH_HINT = f"Restore it until that load has ended. {RELOAD_HINT}"
+_RESTORE_HINT = f"Restore it until that load has ended. {RELOAD_HINT}"
 
 _DIGEST_BYTES = 8
 
@@ -51,7 +51,7 @@ def must_begin_again(
         treatments = {name: text for name, text in polish.treatments.items() if name in state.columns}
         return is_other or repolished or drift.columns != state.columns or treatments != state.treatments
     if moved:
-        raise LandingBroken(f"{source.name}: {moved}, while a load was under way", hint=_MOVED_HINT)
+        raise LandingBroken(f"{source.name}: {moved}, while a load was under way", hint=_RESTORE_HINT)
     if not (drift.refused or drift.rebuilds or is_other or repolished):
         return False
     if not drift.rebuilds and (state.treatments or not polish.is_plain):
@@ -60,7 +60,7 @@ def must_begin_again(
     if drift.refused or (drift.rebuilds and is_backfill):
         raise SchemaChanged(drift.message, hint=RELOAD_HINT)
     if repolished and not drift.rebuilds:
-        raise SchemaChanged(_POLISH_CHANGED, hint=_POLISH_HINT)
+        raise SchemaChanged(_POLISH_CHANGED, hint=_RESTORE_HINT)
     if not drift.rebuilds:
         raise SourceChanged(
             f"{source.name} was read by ({', '.join(opened.order)}) and would be read by ({', '.join(order)}) now, so "
@@ -68,9 +68,6 @@ def must_begin_again(
             hint=RELOAD_HINT,
         )
     return True
-
-
-_MOVED_HINT = f"Restore it until that load has ended. {RELOAD_HINT}"
 
 
 def _moved(before: Author | None, now: Author | None, source: SourceSchema) -> str:
@@ -105,7 +102,7 @@ def landed_table(polish: Polish, state: LandingState) -> SourceSchema:
     needed = state.key_columns if polish.is_plain else tuple(columns)
     landed = {name: text for name, text in polish.treatments.items() if name in columns}
     if not names.issuperset(needed) or state.treatments != landed:
-        raise SchemaChanged(_POLISH_CHANGED, hint=_POLISH_HINT)
+        raise SchemaChanged(_POLISH_CHANGED, hint=_RESTORE_HINT)
     return replace(table, columns=tuple(column for column in table.columns if column.name in columns))
 
 

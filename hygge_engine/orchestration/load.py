@@ -306,7 +306,7 @@ def _ask(
             attempt += 1
             due = context.current_utc_datetime + timedelta(seconds=result.get("retry_after_seconds") or 0.0)
         if limit is not None and due - began > limit:
-            return {**_NO_TURN, "message": result.get("message") or _NO_TURN["message"]}
+            return dict(_NO_TURN) if result.get("waiting") else result
         if (yield from _sleep(context, due, cancel)):
             return dict(_CANCELLED)
 

@@ -59,7 +59,8 @@ def check_query(query: str) -> str:
     outer: list[str] = []
     ended = False
     last_name = ""
-    for kind, text, _ in _tokens(query):
+    tokens = [(kind, text) for kind, text, _ in _tokens(query)]
+    for kind, text in tokens:
         if ended:
             raise ValueError("a query is one statement: nothing comes after its `;`")
         if text == "/*":
@@ -96,7 +97,7 @@ def check_query(query: str) -> str:
         raise ValueError(
             "a query needs no ORDER BY, and SQL Server takes none without TOP: rows are read in their key's order"
         )
-    if locking := locking_hint((kind, text) for kind, text, _ in _tokens(query)):
+    if locking := locking_hint(tokens):
         raise ValueError(
             f"a query takes no locks on the table it reads: no {locking.upper()}; "
             "before a column of this name stands its table, as in t.[name]"
