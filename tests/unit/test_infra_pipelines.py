@@ -21,6 +21,7 @@ import yaml
 
 from scripts.az_commands import written as az_commands
 from tests.support.deployment import files_to_deploy
+from tests.support.planted import plant
 from tests.unit.infra_scenarios import BICEP_ONLY, snake
 
 ROOT = Path(__file__).parents[2]
@@ -144,9 +145,7 @@ def test_what_a_pipeline_would_not_run_is_found(
 ) -> None:
     for folder in (".github", "azure-pipelines", "docs/deploy"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    text = (tmp_path / file).read_text()
-    assert written in text
-    (tmp_path / file).write_text(text.replace(written, instead, 1))
+    plant(tmp_path / file, written, instead)
 
     assert any(named in line for line in pipeline_faults(tmp_path))
 

@@ -26,12 +26,11 @@ from hygge_engine.project.telling.problems import Problems
 AZURE_INSTANCE = "WEBSITE_INSTANCE_ID"
 
 
-# A drive, or a backslash.
 # What a shell would replace, and nothing replaces here.
 _OF_A_SHELL = re.compile(r"^~(?=/|$)|\$[A-Z_][A-Z0-9_]*\b|%[A-Z_][A-Z0-9_]*%")
 # SQLite and the Delta package take such a path for an address, and go where it leads.
 _ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
-
+# A drive, or a backslash.
 _OF_WINDOWS = re.compile(r"^[A-Za-z]:(?:[\\/]|$)|\\")
 
 _WILDCARD = re.compile(r"[*?\[]")
