@@ -211,8 +211,9 @@ var warmInstances = alwaysReadyInstances == -1 ? schedulerInstances : alwaysRead
 // Without a subnet of its own the app leaves by addresses that change, and cannot be told from everybody else.
 var everybodyReachesData = !privateNetwork && empty(appSubnetId)
 // Storage takes an address alone where others take a range of one.
-var dataAddresses = map(filter(dataAllowList, entry => !startsWith(entry, '/')), entry => replace(entry, '/32', ''))
-var dataSubnetIds = concat(filter(dataAllowList, entry => startsWith(entry, '/')), empty(appSubnetId) ? [] : [appSubnetId])
+// Storage takes no rule twice.
+var dataAddresses = union(map(filter(dataAllowList, entry => !startsWith(entry, '/')), entry => replace(entry, '/32', '')), [])
+var dataSubnetIds = union(filter(dataAllowList, entry => startsWith(entry, '/')), empty(appSubnetId) ? [] : [appSubnetId])
 var dataFirewall = {
   publicNetworkAccess: privateNetwork && empty(dataAllowList) ? 'Disabled' : 'Enabled'
   defaultAction: everybodyReachesData ? 'Allow' : 'Deny'
@@ -386,7 +387,7 @@ var checkedName = startsWith(environmentName, '-') || contains(misspelledNames, 
   ? fail('publicApi: false needs privateNetwork: no caller could reach the app.')
   : !empty(sqlServerResourceId) && !privateNetwork
   ? fail('sqlServerResourceId needs privateNetwork: there is no network to put the endpoint into.')
-  : sqlIsInstance && length(sqlHostParts) != 5
+  : sqlIsInstance && (length(sqlHostParts) != 5 || !contains(toLower(sqlServerParts[0]), '.database.'))
   ? fail('sqlServer must be the host of the managed instance, NAME.PREFIX.database.windows.net, and not its public endpoint.')
   : !empty(egressPorts) && !privateNetwork
   ? fail('egressPorts needs privateNetwork: nothing is closed without.')

@@ -4,9 +4,9 @@ locals {
   # Without a subnet of its own the app leaves by addresses that change, and cannot be told from everybody else.
   everybody_reaches_data = !var.private_network && var.app_subnet_id == ""
   data_is_public         = !var.private_network || length(var.data_allow_list) > 0
-  # Storage takes an address alone where others take a range of one.
-  data_addresses  = [for entry in var.data_allow_list : replace(entry, "/32", "") if !startswith(entry, "/")]
-  data_subnet_ids = concat([for entry in var.data_allow_list : entry if startswith(entry, "/")], var.app_subnet_id == "" ? [] : [var.app_subnet_id])
+  # Storage takes an address alone where others take a range of one, and no rule twice.
+  data_addresses  = distinct([for entry in var.data_allow_list : replace(entry, "/32", "") if !startswith(entry, "/")])
+  data_subnet_ids = distinct(concat([for entry in var.data_allow_list : entry if startswith(entry, "/")], var.app_subnet_id == "" ? [] : [var.app_subnet_id]))
 }
 
 resource "azurerm_storage_account" "main" {

@@ -431,7 +431,7 @@ variable "sql_server_resource_id" {
   }
 
   validation {
-    condition     = !strcontains(lower(var.sql_server_resource_id), "/managedinstances/") || length(local.sql_host_parts) == 5
+    condition     = !strcontains(lower(var.sql_server_resource_id), "/managedinstances/") || length(local.sql_host_parts) == 5 && strcontains(lower(local.sql_server_parts[0]), ".database.")
     error_message = "sql_server must be the host of the managed instance, NAME.PREFIX.database.windows.net, and not its public endpoint."
   }
 }

@@ -490,6 +490,10 @@ def _unique_string(*values: str) -> str:
 
 
 def _union(*values: Any) -> Any:
+    """Of objects, or of arrays, which have each value once then (Bicep functions for arrays and objects)."""
+    if isinstance(values[0], list):
+        items = [item for value in values for item in value]
+        return [item for at, item in enumerate(items) if item not in items[:at]]
     return {key: item for value in values for key, item in value.items()}
 
 

@@ -79,7 +79,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "a subnet of one's own": {
         "appSubnetId": SUBNET_ID,
         "keyVault": True,
-        "dataAllowList": ["203.0.113.7/32", "198.51.100.0/24", AGENTS_ID],
+        "dataAllowList": ["203.0.113.7/32", "198.51.100.0/24", AGENTS_ID, "203.0.113.7", AGENTS_ID],
         "deployAllowList": ["203.0.113.7", AGENTS_ID],
         "apiAllowList": ["192.0.2.0/24"],
     },
@@ -115,6 +115,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "clients without a registration": ({"entraAllowedClients": [CLIENT_ID]}, "entraAllowedClients"),
     "an instance's public endpoint": (
         SCENARIOS["managed instance"] | {"sqlServer": "shop.public.a1b2c3d4e5f6.database.windows.net,3342"},
+        "managed instance",
+    ),
+    "an instance by another name of its own": (
+        SCENARIOS["managed instance"] | {"sqlServer": "sql.prod.corp.contoso.com"},
         "managed instance",
     ),
     "an instance by its address": (SCENARIOS["managed instance"] | {"sqlServer": "10.0.0.4"}, "managed instance"),

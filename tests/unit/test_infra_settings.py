@@ -334,8 +334,10 @@ def test_who_is_on_a_list_is_let_in_and_nobody_else(scenario: str) -> None:
         kind, properties = key.split()[0], body.get("properties", {})
         if kind in ("Microsoft.Storage/storageAccounts", "Microsoft.KeyVault/vaults"):
             rules = properties["networkAcls"]
-            addresses = [entry.removesuffix("/32") for entry in given["dataAllowList"] if not entry.startswith("/")]
-            subnets = [entry for entry in given["dataAllowList"] if entry.startswith("/")]
+            # Storage takes no rule twice.
+            allowed = list(dict.fromkeys(entry.removesuffix("/32") for entry in given["dataAllowList"]))
+            addresses = [entry for entry in allowed if not entry.startswith("/")]
+            subnets = [entry for entry in allowed if entry.startswith("/")]
             own = [given["appSubnetId"]] if "appSubnetId" in given else []
             assert (properties["publicNetworkAccess"], rules["defaultAction"]) == ("Enabled", "Deny")
             assert [rule["value"] for rule in rules["ipRules"]] == addresses
