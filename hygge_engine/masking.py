@@ -135,7 +135,7 @@ def _spell_secret(value: str) -> Iterator[tuple[str, str]]:
     for part in dict.fromkeys([value, *signatures, *lines]):
         misread = [_bytes(part).decode("latin-1"), _bytes(part).decode("cp1252", "replace")]
         misread += [part.encode(charset, "replace").decode("latin-1") for charset in ("utf-16-le", "utf-16-be")]
-        for spelt in dict.fromkeys([part, quote_plus(part), part.replace(" ", "+"), unquote(part), *misread]):
+        for spelt in dict.fromkeys([part, quote_plus(_bytes(part)), part.replace(" ", "+"), unquote(part), *misread]):
             if len(spelt.strip()) < SHORTEST_CHARACTERS:
                 continue
             literal = re.escape(spelt)

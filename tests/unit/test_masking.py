@@ -306,3 +306,9 @@ def test_a_log_line_is_one_line_and_shows_no_secret(caplog: pytest.LogCaptureFix
     entry = json.loads(JsonFormatter().format(record))
     assert (entry["event"], entry["level"]) == ("log", "ERROR")
     assert "hunter22!" not in entry["message"] + entry["trace"]
+
+
+def test_a_secret_that_is_no_unicode_is_masked_like_another() -> None:
+    remember_secret("geheim\udcffkey12")
+    assert mask("pw=geheim\udcffkey12 x") == "pw=*** x"
+    assert mask("nothing of it") == "nothing of it"
