@@ -78,9 +78,10 @@ class LocalContext:
             try:
                 value = self._activities[name](input_)
             except BaseException as error:  # as a host does: whatever it was, the orchestrator gets it
-                LOGGER.error("Activity %s ended unexpectedly.", name, exc_info=error)
                 failure = error
-            self.post(lambda: task.complete(value, failure))
+                LOGGER.error("Activity %s ended unexpectedly.", name, exc_info=error)
+            finally:  # also where the log fails: the orchestrator waits for nothing else
+                self.post(lambda: task.complete(value, failure))
 
         thread = threading.Thread(target=work, name=f"hygge-activity {name}", daemon=True)
         self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]

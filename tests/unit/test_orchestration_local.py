@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from hygge_engine.errors import HomeNotFound, HomeUnavailable
 from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.factory import open_table
 from hygge_engine.journal import EntityRunRow, Journal
+from hygge_engine.orchestration import in_process
 from hygge_engine.orchestration.local import LocalLoad, run_load
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project.models.settings import RunType
@@ -310,3 +311,21 @@ def test_a_mirrored_journal_is_published_with_the_load(tmp_path: Path, monkeypat
     run_load(world.project, LoadRequest(flows=("second",)), Recorder())
     tables = {file.split("/")[0] for file in world.landed_files()}
     assert {"orders", "journal", "loads", "schema_manifest"} <= tables
+
+
+def test_an_activity_that_fails_while_the_log_fails_too_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> Any:
+        raise RuntimeError("no log")
+
+    monkeypatch.setattr(in_process.LOGGER, "error", fail)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    context = in_process.LocalContext("c1", None, {"work": fail})
+
+    def steps() -> Generator[Any, Any, str]:
+        try:
+            yield context.call_activity("work")
+        except RuntimeError as error:
+            return str(error)
+        return ""
+
+    assert in_process.run_orchestrator(context, steps()) == "no log"
