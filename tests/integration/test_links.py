@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from hygge_engine.cli.app import app
+from hygge_engine.retry import call_with_retries
+from hygge_engine.stores.sqlite.database import SqliteDatabase
 
 CANARY = "c4n4ry-of-somebody-else"
 FLOW = """\
@@ -208,6 +212,7 @@ FOREIGN = {
     "as SQLite's": b"\x37\x7f\x06\x82" + bytes(40),
     "zeros, then more": bytes(32) + b"not SQLite's",
     "all its zeros": bytes(5_000),
+    "a header without its sum": ((3_007_000).to_bytes(4, "little") + bytes(44)) * 2 + bytes(4_000),
     "a log of other pages": b"other pages",
 }
 
@@ -230,6 +235,27 @@ def test_what_is_beside_a_database_and_not_its_own_stays(
     planned = CliRunner().invoke(app, ["plan", "--project", str(project)])
     assert f"out.db{end} is not of this database" in planned.output
     assert (project / f"out.db{end}").read_bytes() == content
+
+
+def test_databases_that_others_open_and_close_are_not_taken_for_foreign(tmp_path: Path) -> None:
+    """SQLite makes, fills and deletes what lies beside a database at any moment, and the log before its index."""
+    barrier = threading.Barrier(3, timeout=30)  # where one thread fails, the others do not wait
+
+    def write(database: SqliteDatabase) -> None:
+        with database.transaction():
+            pass
+
+    def load(_: int) -> None:
+        for number in range(100):
+            database = SqliteDatabase(tmp_path / f"{number}.db")
+            barrier.wait()
+            for _ in range(3):
+                call_with_retries(lambda: write(database))  # noqa: B023 - called at once
+                database.has_table("t")
+
+    with ThreadPoolExecutor(3) as threads:
+        for _ in threads.map(load, range(3)):
+            pass
 
 
 @pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
@@ -293,6 +319,21 @@ def test_what_a_killed_load_has_left_beside_an_empty_database_keeps_nobody(proje
     sizes = b"".join(size.to_bytes(4) for size in (0, 7, 0, 512, 4_096))
     (project / "out.db-journal").write_bytes((bytes.fromhex("d9d505f920a163d7") + sizes).ljust(512, b"\0"))
     assert go(project, "in/*", "{ type: sqlite, path: out.db }")[0] == 0
+
+
+def test_what_a_killed_process_had_begun_to_write_is_rolled_back_by_a_load(project: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "other.db", isolation_level=None)) as connection:
+        connection.executescript("PRAGMA cache_size = 1; CREATE TABLE mine (v)")
+        connection.executescript("INSERT INTO mine VALUES ('kept'); BEGIN")
+        connection.executemany("INSERT INTO mine VALUES (?)", [("half" * 500,)] * 200)
+        for end in ("", "-journal"):  # as they are on the disk in the middle of the transaction
+            (project / f"out.db{end}").write_bytes((tmp_path / f"other.db{end}").read_bytes())
+        connection.execute("ROLLBACK")
+    assert (project / "out.db-journal").stat().st_size > 0
+    status, said = go(project, "in/*", "{ type: sqlite, path: out.db }")
+    assert status == 0, said
+    with closing(sqlite3.connect(project / "out.db")) as connection:
+        assert connection.execute("SELECT v FROM mine").fetchall() == [("kept",)]
 
 
 @pytest.mark.parametrize("store", [STORE, "{ type: local, path: wh, format: delta }"])

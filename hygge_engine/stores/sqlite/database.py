@@ -10,11 +10,12 @@ import os
 import re
 import sqlite3
 import stat
+import sys
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
-from itertools import batched
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -58,8 +59,10 @@ _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 # What stands for the beginning of something that is no file: SQLite begins none so.
 _NO_FILE = b"\1"
 
-# Files beside a database come and go while others open and close it: what looks foreign is looked at again.
-_LOOKS = 3
+# Files beside a database come and go while others open and close it: what looks foreign is looked at again after a
+# moment.
+_LOOKS = 4
+_LOOK_SECONDS = 0.02
 
 # A comment at the beginning of a table's statement, which SQLite keeps through VACUUM, dumps and changes of columns.
 _TABLE_ID = re.compile(r"\(/\* hygge-engine ([0-9a-f]{32}) \*/")
@@ -197,11 +200,19 @@ class SqliteDatabase(Database):
         doing = f"{self._path.name}: {doing}"
         self._check_file(doing)
         try:
+            if is_there(self._path.with_name(f"{self._path.name}-journal")):
+                self._roll_back()
             uri = f"{self._path.absolute().as_uri()}?mode=ro"
             with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
                 yield connection
         except sqlite3.Error as error:
             raise translate(error, doing) from error
+
+    def _roll_back(self) -> None:
+        """Let SQLite undo what a process that was killed has left half done, as every reader does that may write."""
+        uri = f"{self._path.absolute().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
 
     @contextmanager
     def _connected(self, doing: str) -> Iterator[sqlite3.Connection]:
@@ -230,6 +241,7 @@ class SqliteDatabase(Database):
         for _ in range(_LOOKS - 1):
             with suppress(LandingBroken):
                 return self._look(doing)
+            time.sleep(_LOOK_SECONDS)
         return self._look(doing)
 
     def _look(self, doing: str) -> None:
@@ -246,8 +258,8 @@ class SqliteDatabase(Database):
                 raise LandingBroken(f"{doing}: {path.name}{end} has another name, too", hint=_HARD_LINK)
             # A first load that was killed has left an empty database with the journal of its first transaction.
             has_database = bool(header) or (end == "-journal" and is_there(self._path))
-            is_alone = end == "-shm" and not beside["-wal"].names
-            if found.begin and (not has_database or is_alone or not _is_of_database(end, found, header)):
+            is_blank = end == "-shm" and not any(found.begin) and not beside["-wal"].names  # a log is made before it
+            if found.begin and (not has_database or is_blank or not _is_of_database(end, found, header)):
                 raise LandingBroken(f"{doing}: {path.name}{end} is not of this database", hint=_NOT_OF_IT)
         if header and database.names > 1:
             raise LandingBroken(f"{doing}: the file has another name, too", hint=_HARD_LINK)
@@ -268,8 +280,8 @@ def _found(path: Path) -> _Found:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):
             return _Found(_NO_FILE, 0, 1)
-        with path.open("rb") as file:
-            return _Found(file.read(_HEADER_BYTES), status.st_size, status.st_nlink)
+        with path.open("rb") as file:  # its size after its beginning, since these files grow
+            return _Found(file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size, status.st_nlink)
     return _Found()
 
 
@@ -279,9 +291,8 @@ def _is_of_database(end: str, found: _Found, header: bytes) -> bool:
     begin = found.begin
     if end == "-wal":
         return _is_wal(begin) and header[18:20] == b"\2\2" and int.from_bytes(begin[8:12]) == _page_bytes(header)
-    if end == "-shm":  # zeros until the first one who opens the database has filled it
-        begins = (_WAL_VERSION.to_bytes(4, "little"), _WAL_VERSION.to_bytes(4, "big"), bytes(4))
-        return begin == bytes(3) or (begin[:4] in begins and found.size % 4_096 == 0)
+    if end == "-shm":
+        return _is_wal_index(found)
     sector, page = int.from_bytes(begin[20:24]), int.from_bytes(begin[24:28])
     sizes_hold = all(size in _SIZES for size in (sector, page)) and page == (_page_bytes(header) if header else page)
     # The mark is written once what is behind it is on the disk.
@@ -299,17 +310,36 @@ def _page_bytes(header: bytes) -> int:
 
 
 def _is_wal(begin: bytes) -> bool:
-    """Whether a file begins with a whole header of a write-ahead log: mark, version, and the sum over both and the
-    rest of it."""
+    """Whether a file begins with a whole header of a write-ahead log: mark, version, and the checksum."""
     if begin[:4] not in _WAL_MAGIC or int.from_bytes(begin[4:8]) != _WAL_VERSION or len(begin) < 32:
         return False
-    order: Literal["big", "little"] = "big" if begin[:4] == _WAL_MAGIC[1] else "little"
-    words = [int.from_bytes(begin[at : at + 4], order) for at in range(0, 24, 4)]
-    first = second = 0
-    for one, other in batched(words, 2, strict=True):
-        first = (first + one + second) % 2**32
-        second = (second + other + first) % 2**32
+    first, second = _checksum(begin[:24], "big" if begin[:4] == _WAL_MAGIC[1] else "little")
     return begin[24:32] == first.to_bytes(4) + second.to_bytes(4)
+
+
+def _is_wal_index(found: _Found) -> bool:
+    """Whether a file can be the index of a write-ahead log: one of the two copies of its header has the version and
+    the checksum, or it is zeros until the first one who opens the database has filled it."""
+    begin = found.begin
+    if not any(begin[:48]):
+        return begin == bytes(3) or found.size % 4_096 == 0
+    return any(_is_index_header(begin[at : at + 48]) for at in (0, 48))
+
+
+def _is_index_header(header: bytes) -> bool:
+    order = sys.byteorder  # of the machine whose processes share it
+    first, second = _checksum(header[:40], order)
+    has_sum = header[40:48] == first.to_bytes(4, order) + second.to_bytes(4, order)
+    return has_sum and int.from_bytes(header[:4], order) == _WAL_VERSION
+
+
+def _checksum(data: bytes, order: Literal["big", "little"]) -> tuple[int, int]:
+    """SQLite's checksum of pairs of 32-bit words ("WAL-mode File Format", 1.1)."""
+    first = second = 0
+    for at in range(0, len(data), 8):
+        first = (first + int.from_bytes(data[at : at + 4], order) + second) % 2**32
+        second = (second + int.from_bytes(data[at + 4 : at + 8], order) + first) % 2**32
+    return first, second
 
 
 class SqliteInserter:
