@@ -206,7 +206,7 @@ def _add_source(line: Line, table: SourceSchema, entity: Entity, project: Projec
     if not table.resumable:
         minutes = project.options.slice_minutes
         line.warnings.append(f"no unique key, so all rows must move within one slice of {minutes:g} minutes")
-    line.warnings += table.notes
+    line.warnings += [*table.notes, *table.omissions]
     line.warnings += [f"{column.name}: {column.loss}" for column in polish.table.columns if column.loss]
     if entity.watermark:
         column = entity.watermark.column if entity.watermark.names_column else ""

@@ -141,6 +141,7 @@ class LoadPlanner:
             return None
         if not self._lease.state.has_history:
             self._notes += source.notes  # said once, by the first load
+        self._notes += source.omissions
         if opened.mode != "reload":
             self._destination.check_history(self._lease)
         self._notes += look_at_place(self._destination, self._lease.state, polish, columns, opened.mode)

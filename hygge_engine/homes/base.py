@@ -52,7 +52,8 @@ class SourceSchema:
     be read in slices, unless ``resumes_without_key`` says that reading resumes by another position.
     ``key_is_declared``: by the settings, without a guarantee that it is unique. ``approximate_rows`` comes from the
     catalogue's statistics and is None where it keeps none. ``notes`` are what a plan and the first load say of the
-    source beside its columns. ``stands_for`` is what a synonym leads to; empty for everything else.
+    source beside its columns, ``omissions`` what a plan and every load say of what is there and is not read.
+    ``stands_for`` is what a synonym leads to; empty for everything else.
     """
 
     name: str
@@ -62,6 +63,7 @@ class SourceSchema:
     resumes_without_key: bool = False
     key_is_declared: bool = False
     notes: tuple[str, ...] = ()
+    omissions: tuple[str, ...] = ()
     stands_for: str = ""
 
     @property

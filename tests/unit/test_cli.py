@@ -205,6 +205,22 @@ def test_a_column_that_the_source_lacks_is_told_with_the_place_that_names_it(tmp
         assert place in getattr(result, stream), result.output
 
 
+def test_files_that_a_folder_has_and_no_load_reads_are_told_by_plan_and_by_each_load(tmp_path: Path) -> None:
+    for name, text in {
+        "hygge.yml": "name: shop\n",
+        "flows/f/flow.yml": "home: {type: local, path: in/, format: csv}\nstore: {type: local}\nentities: [orders]\n",
+        "in/orders.csv": "id\n1\n",
+        "in/orders.csv.bak": "id\n2\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for command in ("plan", "go", "go"):
+        result = CliRunner().invoke(app, [command, "--project", str(tmp_path)])
+        assert result.exit_code == 0, result.output
+        assert "1 row" in result.output
+        assert "do not end in .csv or .tsv: in/orders.csv.bak" in " ".join(result.output.split())
+
+
 def test_the_version_is_told() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"hygge-engine {version('hygge-engine')}\n")

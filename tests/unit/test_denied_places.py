@@ -63,9 +63,9 @@ _VERBS: dict[str, Callable[[LocalLake], Any]] = {
     "make a directory": lambda lake: lake.make_directory("shut/b/c"),
     "delete": lambda lake: lake.delete("shut/a.csv"),
     "delete a directory": lambda lake: lake.delete_directory("shut/b"),
-    "files of a pattern": lambda lake: list_files(lake, "shut/*.csv", partitions=False),
-    "a file": lambda lake: list_files(lake, "shut/a.csv", partitions=False),
-    "any folder": lambda lake: list_files(lake, "**/*.csv", partitions=False),
+    "files of a pattern": lambda lake: list_files(lake, "shut/*.csv", "csv", partitions=False),
+    "a file": lambda lake: list_files(lake, "shut/a.csv", "csv", partitions=False),
+    "any folder": lambda lake: list_files(lake, "**/*.csv", "csv", partitions=False),
 }
 
 

@@ -114,6 +114,49 @@ class TestListing:
         found = rows(home_of(tmp_path, "sales"))
         assert found == [{"id": 1, "year": 2024, "month": 1}, {"id": 2, "year": 2024, "month": 2}]
 
+    def test_a_folder_is_its_files_of_the_format_and_a_pattern_is_what_it_says(self, tmp_path: Path) -> None:
+        for name in (
+            "a.csv",
+            "b.TSV",
+            "sub/c.csv.GZ",
+            "d.csv.bak",
+            "e.pdf",
+            "f",
+            "g.csv~",
+            "~$a.csv",
+            "_i.csv",
+        ):
+            write(tmp_path, f"in/{name}", gzip.compress(b"v\n1\n") if name.endswith("GZ") else "v\n1\n")
+        for name in (".DS_Store", "_SUCCESS", "empty.csv", "sub/_temporary/j.csv"):
+            write(tmp_path, f"in/{name}", "" if "empty" in name else "v\n1\n")
+        home = home_of(tmp_path, "in", format="csv")
+        assert [file.path for file in home.files] == ["in/a.csv", "in/b.TSV", "in/sub/c.csv.GZ"]
+        assert sorted(home.describe().omissions) == [
+            "left out, because their names begin with _, . or ~$: in/_i.csv, in/~$a.csv",
+            "left out, because their names do not end in .csv or .tsv: in/d.csv.bak, in/e.pdf, in/f, in/g.csv~",
+            "left out, because they are empty (0 bytes): in/empty.csv",
+        ]
+        anything = home_of(tmp_path, "in/*", format="csv")
+        assert [file.path[3:] for file in anything.files] == [
+            "a.csv",
+            "b.TSV",
+            "d.csv.bak",
+            "e.pdf",
+            "f",
+            "g.csv~",
+        ]
+        with pytest.raises(
+            HomeNotFound, match=r"There are no ndjson files with content at .*: in/a.csv, in/b.TSV"
+        ) as caught:
+            home_of(tmp_path, "in", format="ndjson").describe()
+        assert caught.value.hint == "Check format and path; in/** takes any name."
+
+    def test_an_empty_file_is_told_as_what_it_is(self, tmp_path: Path) -> None:
+        write(tmp_path, "in/a.csv", "")
+        for pattern in ("in/a.csv", "in/*.csv", "in"):
+            with pytest.raises(HomeNotFound, match=r"because they are empty \(0 bytes\): in/a.csv"):
+                home_of(tmp_path, pattern, format="csv").describe()
+
     def test_globs_and_single_files(self, tmp_path: Path) -> None:
         for name in ("a/x.csv", "a/b/y.csv", "a/b/c/z.csv", "a/b/z.txt"):
             write(tmp_path, name, f"v\n{name}\n")
@@ -262,6 +305,11 @@ class TestParquet:
         assert [row["id"] for row in resumed_everywhere(lambda: home_of(tmp_path, batch_rows=3), window)] == list(
             range(10, 15)
         )
+
+    def test_another_file_is_told_by_what_it_is(self, tmp_path: Path) -> None:
+        write(tmp_path, "a.parquet", "<!DOCTYPE html><html><body>Sign in</body></html>")
+        with pytest.raises(Unreadable, match=r"a.parquet is an HTML page"):
+            home_of(tmp_path).describe()
 
     def test_no_parquet_file_is_said_with_its_name(self, tmp_path: Path) -> None:
         write(tmp_path, "t.parquet", "id\n1\n")
@@ -498,6 +546,31 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     ("a.ndjson", '{"v":0e-400}\n{"v":1e-400}\n', {"columns": {"v": "float64"}}, "line 2, column 'v'"),
     ("a.csv", "id,v\n".encode("utf-32"), {}, "in/a.csv is text in UTF-32"),
     ("a.csv", gzip.compress(b"id\n1\n"), {}, "in/a.csv is gzip-compressed"),
+    *(
+        (f"a.{ending}", content, {}, f"in/a.{ending} is {what}")
+        for ending in ("csv", "ndjson")
+        for content, what in {
+            b"%PDF-1.7\n%\xe2\xe3\n1 0 obj\n": "a PDF document",
+            b"PK\x03\x04\x14\0\x06\0": "a ZIP archive",
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0": "a document of an old Office",
+            b"<!DOCTYPE html>\n<html><body>Sign in</body></html>\n": "an HTML page",
+            b"\r\n  <!doctype HTML PUBLIC '-//W3C//DTD'>\n": "an HTML page",
+            b"\xef\xbb\xbf<HTML lang='en'>\n<head>": "an HTML page",
+            "\ufeff<html>\r\n<head>".encode("utf-16-le"): "an HTML page",
+            b"<table border=1><tr><td>1</td></tr></table>": "an HTML page",
+            b"<?xml version='1.0'?><Error><Code>AuthenticationFailed</Code></Error>": "an XML document",
+            b"PAR1\x15\x04\x15": "a Parquet file",
+            b"PAR1\0\0\0\0PAR1": "a Parquet file",
+            b"ORC\n\x06\x12\x04": "an ORC file",
+            b"Obj\x01\x04\x16avro.schema": "an Avro file",
+            b"SQLite format 3\0\x10\0": "a SQLite database",
+            b"\xfd7zXZ\0\0\x04": "xz-compressed",
+            b"a.csv" + b"\0" * 252 + b"ustar\x0000": "a tar archive",
+        }.items()
+    ),
+    ("a.csv", '{"id":1}\n{"id":2}\n', {}, "in/a.csv, line 1: this is JSON"),
+    ("a.csv", "[\n  1\n]\n", {}, "in/a.csv, line 1: this is JSON"),
+    ("a.csv.gz", gzip.compress(b"<!DOCTYPE html><p>"), {}, "in/a.csv.gz is an HTML page"),
     ("a.csv", bz2.compress(b"id\n1\n"), {}, "in/a.csv is bz2-compressed"),
     (
         "a.csv.gz",
@@ -537,6 +610,16 @@ def test_what_cannot_be_read_as_it_is_says_so_with_its_place(
     with pytest.raises(Unreadable) as caught:
         rows(FilesHome(LocalLake(tmp_path / "in"), "*", settings, settings.fixed_folder()))
     assert re.match(message, caught.value.message) or message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["PAR1,ORC\n1,2\n", "ORC\n1\n", "<TABLE>,<DATE>\n1,2\n", "<html>,v\n1,2\n", "[a],{b}\n1,2\n", "MZ,BM\n1,2\n"],
+)
+def test_a_header_that_only_looks_like_a_mark_of_other_files_is_a_header(tmp_path: Path, content: str) -> None:
+    write(tmp_path, "a.csv", content)
+    names, values = (line.split(",") for line in content.splitlines())
+    assert rows(home_of(tmp_path, "a.csv", format="csv")) == [dict(zip(names, map(int, values), strict=True))]
 
 
 @pytest.mark.parametrize("partitioned", [False, True])
@@ -927,10 +1010,10 @@ def test_more_files_than_a_slice_can_keep_in_mind_are_refused(tmp_path: Path, mo
     for number in range(4):
         (tmp_path / f"{number}.csv").write_text("id\n1\n")
     monkeypatch.setattr(listing, "FILES_LIMIT", 4)
-    assert len(listing.list_files(LocalLake(tmp_path), "*.csv", partitions=False)) == 4
+    assert len(listing.list_files(LocalLake(tmp_path), "*.csv", "csv", partitions=False).files) == 4
     monkeypatch.setattr(listing, "FILES_LIMIT", 3)
     with pytest.raises(HomeError, match="more than 3 files"):
-        listing.list_files(LocalLake(tmp_path), "*.csv", partitions=False)
+        listing.list_files(LocalLake(tmp_path), "*.csv", "csv", partitions=False)
 
 
 @pytest.mark.parametrize(

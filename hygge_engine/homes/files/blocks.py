@@ -14,6 +14,7 @@ from typing import Literal
 import pyarrow as pa
 
 from hygge_engine.errors import Unreadable
+from hygge_engine.homes.files.content import HEAD_BYTES, kind_of
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.ranged import RangedFile
@@ -34,19 +35,6 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 # Finds the end of the last whole record in UTF-8 bytes, 0 where there is none; of the last bytes of a file, all of them
 # are one. Raises BrokenRecord.
 RecordEnd = Callable[[bytes, bool], int]
-
-# How files begin that are not text, whatever their names say.
-_NO_TEXT = {
-    b"\x1f\x8b\x08": "gzip-compressed; names of such files end in .gz",
-    b"\x28\xb5\x2f\xfd": "zstd-compressed; names of such files end in .zst",
-    b"\x04\x22\x4d\x18": "lz4-compressed; names of such files end in .lz4",
-    **{b"BZh%d1AY&SY" % level: "bz2-compressed; names of such files end in .bz2" for level in range(1, 10)},
-    b"PK\x03\x04": "a ZIP archive, as spreadsheets are; take the text out of it",
-    b"PAR1\x15": "a Parquet file; set format: parquet",
-    b"\xff\xfe\x00\x00": "text in UTF-32; write it as UTF-8",
-    b"\x00\x00\xfe\xff": "text in UTF-32; write it as UTF-8",
-}
-_HEAD_BYTES = 512
 
 # Within this many bytes of UTF-16 at least one is zero, where the text has digits, marks and line ends.
 _ZERO_EVERY = 16
@@ -131,10 +119,8 @@ def count_lines(data: bytes) -> int:
 def _codec_of(file: SourceFile, head: bytes, encoding: str) -> tuple[int, str]:
     """The length of a byte order mark, and the codec. Raises Unreadable for what is not text, or of another
     encoding."""
-    kind = next((kind for mark, kind in _NO_TEXT.items() if head.startswith(mark)), None)
-    if kind is not None:
-        what, _, hint = kind.partition("; ")
-        raise Unreadable(f"{file.name} is {what}.", hint=f"{hint[0].upper()}{hint[1:]}.")
+    if (kind := kind_of(head)) is not None:
+        raise Unreadable(f"{file.name} is {kind.what}.", hint=kind.hint)
     for mark, codec in _BOMS:
         if head.startswith(mark):
             return len(mark), codec
@@ -187,11 +173,11 @@ def _open(lake: Lake, file: SourceFile, offset: int) -> tuple[io.BufferedIOBase 
     compression = next((name for ending, name in endings if file.path.lower().endswith(ending)), None)
     if compression is None:
         buffered = _buffered(lake, file)
-        head = buffered.read(_HEAD_BYTES)
+        head = buffered.read(HEAD_BYTES)
         buffered.seek(offset)
         return buffered, head
     # Compressed bytes have no places: what was read before is read again and dropped.
-    head = _read(_uncompressed(lake, file, compression), _HEAD_BYTES, file)
+    head = _read(_uncompressed(lake, file, compression), HEAD_BYTES, file)
     stream = _uncompressed(lake, file, compression)
     left = offset
     while left:

@@ -19,6 +19,8 @@ from hygge_engine.project.telling.problems import suggest
 
 _MIB = 1 << 20
 
+_NOT_READ = "Nothing, if they are not meant; else give them the format's ending, or name them by a pattern in path."
+
 # Text beyond this takes longer to look through than a slice should spend on it.
 _LARGE_TEXT_BYTES = 1024 * _MIB
 
@@ -43,6 +45,7 @@ def check_files(
     ]
     if links := home.links:
         checks.append(DoctorCheck("links", "ok", f"followed: {', '.join(links)}; each file counts once", "list path"))
+    checks += [DoctorCheck("files", "warning", told, "list path", _NOT_READ) for told in home.omissions]
     how = "the footers of all files" if settings.format == "parquet" else "all files, once"
     if settings.format != "parquet" and settings.infer and size > _LARGE_TEXT_BYTES:
         remedy = "Declare the columns, and set infer: false, or write Parquet."

@@ -37,7 +37,7 @@ from hygge_engine.homes.files.cursor import (
     within,
 )
 from hygge_engine.homes.files.declared import Spellings
-from hygge_engine.homes.files.listing import SourceFile, followed_links, list_files, partition_names
+from hygge_engine.homes.files.listing import Listing, SourceFile, followed_links, list_files, partition_names
 from hygge_engine.homes.files.ndjson import NdjsonFormat
 from hygge_engine.homes.files.parquet import Group, ParquetFormat
 from hygge_engine.homes.files.settings import ColumnSettings, FilesHomeSettings
@@ -82,7 +82,7 @@ class FilesHome:
         self._parquet = ParquetFormat(lake, settings) if settings.format == "parquet" else None
         texts = {"csv": CsvFormat, "ndjson": NdjsonFormat}
         self._format: Format = self._parquet or texts[settings.format](lake, settings)
-        self._files: list[SourceFile] | None = None
+        self._listing: Listing | None = None
         self._table: SourceSchema | None = None
         self._partitions: dict[str, pa.Scalar[Any]] = {}
         self._partition_settings: dict[str, ColumnSettings] = {}
@@ -96,10 +96,21 @@ class FilesHome:
     @property
     def files(self) -> list[SourceFile]:
         """The files as they were found first, by path. Raises HomeNotFound where there are none."""
-        if self._files is None:
-            partitions = self._settings.partitions
-            self._files = list_files(self._lake, self._pattern, partitions=partitions, folder=self._folder)
-        return self._files
+        return self._listed.files
+
+    @property
+    def omissions(self) -> tuple[str, ...]:
+        """Which files are there and are not read, and why."""
+        return self._listed.omissions
+
+    @property
+    def _listed(self) -> Listing:
+        if self._listing is None:
+            settings = self._settings
+            self._listing = list_files(
+                self._lake, self._pattern, settings.format, partitions=settings.partitions, folder=self._folder
+            )
+        return self._listing
 
     @property
     def links(self) -> list[str]:
@@ -124,7 +135,13 @@ class FilesHome:
             name = f"{self._lake.url}/{self._pattern}"
             notes = (f"links followed: {', '.join(links)}; each file counts once",) if (links := self.links) else ()
             self._table = SourceSchema(
-                name, tuple(columns), self._settings.key, rows, resumes_without_key=True, notes=notes
+                name,
+                tuple(columns),
+                self._settings.key,
+                rows,
+                resumes_without_key=True,
+                notes=notes,
+                omissions=self.omissions,
             )
         return self._table
 

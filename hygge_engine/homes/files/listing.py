@@ -10,6 +10,7 @@ from itertools import islice
 from urllib.parse import unquote
 
 from hygge_engine.errors import HomeError, HomeNotFound
+from hygge_engine.homes.files.settings import FileFormat, extensions_of, format_of
 from hygge_engine.lake.base import Lake, PathInfo
 from hygge_engine.lake.local_os import RESTORE_LINK
 
@@ -22,6 +23,14 @@ NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 FILES_LIMIT = 200_000
 
 _DELTA_LOG = "_delta_log"
+
+# So many files that are left out are named.
+NAMED_FILES = 5
+
+# Why files are left out.
+_UNLIKE = "because their names do not end in {}"
+_HIDDEN = "because their names begin with _, . or ~$"
+_EMPTY = "because they are empty (0 bytes)"
 
 
 @dataclass(frozen=True)
@@ -43,21 +52,33 @@ class SourceFile:
         return f"{self.folder}/{self.path}" if self.folder else self.path
 
 
-def list_files(lake: Lake, pattern: str, *, partitions: bool, folder: str = "") -> list[SourceFile]:
-    """The files that ``pattern`` means, by path: a file, a folder with all that is below it, or a glob.
+@dataclass(frozen=True)
+class Listing:
+    """What a path means: its files, and what is said of those that are there and are not read."""
 
-    Left out are empty files, and names that begin with ``_`` or ``.`` below the pattern's fixed part, by the rule of
-    Spark: markers, checksums and unfinished work (``_SUCCESS``, ``_committed_…``, ``.part.crc``), but not partition
-    folders such as ``_year=2024``. Symbolic links are followed; a file that is reached in several ways counts once.
-    Raises HomeNotFound where nothing is left, HomeError for a link that leads nowhere, and for a Delta table, whose
-    folder also holds files that do not belong to it any more, LakeDenied for a link that leads beyond the bounds.
+    files: list[SourceFile]
+    omissions: tuple[str, ...] = ()
+
+
+def list_files(lake: Lake, pattern: str, format_: FileFormat, *, partitions: bool, folder: str = "") -> Listing:
+    """The files that ``pattern`` means, by path: a file, a folder with the files below it whose names end as those of
+    the format do, or a glob, which takes any name.
+
+    Left out are empty files, and names that begin with ``_``, ``.`` or ``~$`` below the pattern's fixed part, by the
+    rule of Spark: markers, checksums and unfinished work (``_SUCCESS``, ``_committed_…``, ``.part.crc``), but not
+    partition folders such as ``_year=2024``. Office keeps ``~$…`` beside an open file. Symbolic links are followed; a
+    file that is reached in several ways counts once. Raises HomeNotFound where nothing is left, HomeError for a link
+    that leads nowhere, and for a Delta table, whose folder also holds files that do not belong to it any more,
+    LakeDenied for a link that leads beyond the bounds.
     """
     base, glob = _split(lake, pattern)
+    is_folder = glob is not None and not _WILDCARD.search(pattern)
     found = [] if glob is None else _listed(lake, base)
     if glob is None:
         info = lake.info(pattern)
         found = [info] if info is not None and not info.is_directory else []
     kept: list[SourceFile] = []
+    left_out: dict[str, list[str]] = {}
     for entry in found:
         below = entry.path[len(base) + 1 :] if base else entry.path
         if glob is not None and not _matches(below, glob):
@@ -70,24 +91,58 @@ def list_files(lake: Lake, pattern: str, *, partitions: bool, folder: str = "") 
                 f"{lake.url}/{pattern} holds a Delta table, whose folder keeps files that are no longer part of it.",
                 hint="Read it through its SQL endpoint, or name other files.",
             )
+        file = SourceFile(entry, _partitions(parts[:-1]) if partitions else {}, folder)
+        is_alike = format_of(parts[-1]) == format_
         if any(_is_hidden(part) for part in parts):
+            if is_alike and not any(_is_hidden(part) for part in parts[:-1]):
+                left_out.setdefault(_HIDDEN, []).append(file.name)
             continue
         if not entry.etag:
             lake.info(entry.path)  # raises LakeDenied for a link that leads beyond the bounds
             raise _leads_nowhere(entry, folder)
-        if entry.special:
+        if is_folder and not is_alike:
+            left_out.setdefault(_UNLIKE.format(_endings(format_)), []).append(file.name)
+        elif entry.special:
             raise HomeError(
-                f"{SourceFile(entry, {}, folder).name} is {entry.special}, not a file whose rows can be read again.",
+                f"{file.name} is {entry.special}, not a file whose rows can be read again.",
                 hint="Write its content into a file, or name other files in path.",
             )
-        if entry.length:
-            kept.append(SourceFile(entry, _partitions(parts[:-1]) if partitions else {}, folder))
-    kept = _each_once(kept)
+        elif not entry.length:
+            left_out.setdefault(_EMPTY, []).append(file.name)
+        else:
+            kept.append(file)
     if not kept:
         if (link := _dangling(lake, pattern)) is not None:
             raise _leads_nowhere(link, folder)
-        raise HomeNotFound(f"There are no files at {lake.url}/{pattern}.", hint=_hint_of(lake, pattern))
-    return kept
+        raise _nothing(lake, pattern, format_, left_out)
+    return Listing(_each_once(kept), _omissions(left_out))
+
+
+def _omissions(left_out: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """What is said of files that are not read, by the reason."""
+    return tuple(f"left out, {reason}: {_first_few(names)}" for reason, names in left_out.items())
+
+
+def _nothing(lake: Lake, pattern: str, format_: FileFormat, left_out: Mapping[str, Sequence[str]]) -> HomeNotFound:
+    """The error about a path that means no file that could be read."""
+    where = f"{lake.url}/{pattern}"
+    if not left_out:
+        return HomeNotFound(f"There are no files at {where}.", hint=_hint_of(lake, pattern))
+    found = f"There are no {format_} files with content at {where}; {'; '.join(_omissions(left_out))}."
+    if set(left_out) - {_HIDDEN, _EMPTY}:
+        return HomeNotFound(found, hint=f"Check format and path; {pattern or '.'}/** takes any name.")
+    hint = "An empty file has not even the names of columns: write it again." if _EMPTY in left_out else "Rename them."
+    return HomeNotFound(found, hint=hint)
+
+
+def _first_few(names: Sequence[str]) -> str:
+    more = len(names) - NAMED_FILES
+    return ", ".join(sorted(names)[:NAMED_FILES]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _endings(format_: FileFormat) -> str:
+    *others, last = extensions_of(format_)
+    return f"{', '.join(others)} or {last}"
 
 
 def _dangling(lake: Lake, path: str) -> PathInfo | None:
@@ -108,7 +163,7 @@ def _hint_of(lake: Lake, pattern: str) -> str:
     if "[" in pattern and lake.info(pattern) is not None:
         literal = pattern.replace("[", "[[]")
         return f"Brackets are a pattern; the file that is called so is written {literal}."
-    return "Check path; files whose names begin with _ or . and empty ones do not count."
+    return "Check path; files whose names begin with _, . or ~$ do not count."
 
 
 def _each_once(files: Sequence[SourceFile]) -> list[SourceFile]:
@@ -203,7 +258,7 @@ def _skipping(reached: set[int], glob: Sequence[str]) -> set[int]:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or (name.startswith("_") and "=" not in name)
+    return name.startswith((".", "~$")) or (name.startswith("_") and "=" not in name)
 
 
 def _partitions(folders: Sequence[str]) -> dict[str, str | None]:

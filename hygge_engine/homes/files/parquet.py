@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from hygge_engine.errors import HomeError, Unreadable
 from hygge_engine.homes.base import Column
+from hygge_engine.homes.files.content import HEAD_BYTES, kind_of
 from hygge_engine.homes.files.declared import CommonNames, declared_columns, first_twice, told_apart
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import FilesHomeSettings
@@ -287,7 +288,13 @@ class ParquetFormat:
                 coerce_int96_timestamp_unit="us",  # in nanoseconds, years beyond 2262 would wrap
             )
         except (pa.ArrowException, OSError) as error:
-            raise _unreadable(f"{file.name} is not a whole Parquet file: {_fault_of(error)}", error) from error
+            raise self._not_opened(file, error) from error
+
+    def _not_opened(self, file: SourceFile, error: Exception) -> Unreadable:
+        kind = kind_of(RangedFile(self._lake, file.info).read(HEAD_BYTES))
+        if kind is not None and kind.format != "parquet":
+            return Unreadable(f"{file.name} is {kind.what}.", hint=kind.hint)
+        return _unreadable(f"{file.name} is not a whole Parquet file: {_fault_of(error)}", error)
 
 
 def _fault_of(error: Exception) -> str:

@@ -37,10 +37,12 @@ Encoding = Literal[
 # What files of a format are called.
 _EXTENSIONS: dict[str, FileFormat] = {
     ".parquet": "parquet",
+    ".parq": "parquet",
     ".csv": "csv",
     ".tsv": "csv",
     ".ndjson": "ndjson",
     ".jsonl": "ndjson",
+    ".json": "ndjson",
 }
 
 # Named without the readers: a project is validated without their libraries.
@@ -59,6 +61,11 @@ def format_of(path: str) -> FileFormat | None:
     """The format that the name of a file or a pattern ends in, also where the file is compressed; None where it ends in
     none."""
     return _EXTENSIONS.get(PurePosixPath(_COMPRESSED.sub("", path.lower())).suffix)
+
+
+def extensions_of(format_: FileFormat) -> list[str]:
+    """How the names of files of a format end, before an ending that says how they are compressed."""
+    return [extension for extension, named in _EXTENSIONS.items() if named == format_]
 
 
 # Letters of other tools' patterns, the longer ones first, and what they are called here.
@@ -148,9 +155,9 @@ ColumnType = Annotated[
 
 
 class FilesHomeSettings(HomeSettings):
-    """Files in one ``format``, named by ``path``: a file, a folder with all that is below it, or a pattern (``*``
-    within a name, ``**`` over folders). Names that begin with ``_`` or ``.`` are left out, as other tools do. Folders
-    called ``name=value`` are columns, unless ``partitions`` is false.
+    """Files in one ``format``, named by ``path``: a file, a folder with the files of the format's endings below it, or
+    a pattern (``*`` within a name, ``**`` over folders), which takes any ending. Names that begin with ``_``, ``.`` or
+    ``~$`` are left out, as other tools do. Folders called ``name=value`` are columns, unless ``partitions`` is false.
 
     ``key`` names the columns that identify a row. ``columns`` says the types of columns; others are taken from the
     files, or left out where ``infer`` is false. ``batch_rows`` and ``batch_mb`` (MiB of Arrow data) bound one batch,
