@@ -484,7 +484,7 @@ def _action_group(instance: Instance, arguments: Arguments, links: Links) -> lis
 
 def _alert(instance: Instance, arguments: Arguments, links: Links) -> list[Resource]:
     criteria = arguments.inner("criteria")
-    periods = criteria.inner("failing_periods")
+    periods, action = criteria.inner("failing_periods"), arguments.inner("action")
     condition = {
         "query": criteria.pop("query"),
         "timeAggregation": criteria.pop("time_aggregation_method"),
@@ -506,9 +506,10 @@ def _alert(instance: Instance, arguments: Arguments, links: Links) -> list[Resou
         "skipQueryValidation": arguments.pop("skip_query_validation"),
         "autoMitigate": arguments.pop("auto_mitigation_enabled"),
         "criteria": {"allOf": [condition]},
-        "actions": {"actionGroups": arguments.inner("action")["action_groups"]},
+        "actions": {"actionGroups": action.pop("action_groups")},
     }
     periods.done("failing_periods")
+    action.done("action")
     criteria.done("criteria")
     return [_common(instance, arguments, kind="LogAlert", properties=properties)]
 

@@ -77,9 +77,10 @@ def otherwise(plan: dict[str, Any]) -> Iterator[str]:
     """Give the plan another value at each place of its resources' arguments in turn, and say at which."""
     for resource in plan["planned_values"]["root_module"]["resources"]:
         written = Instance(resource["type"], resource["address"], resource["values"]).arguments().keys()
-        # Names that nothing refers to, and what has been handed on already.
+        # Names that nothing refers to, what has been handed on already, and how long Terraform itself waits.
         nameless = {"name"} if resource["type"] == "azurerm_application_insights_workbook" else set()
-        for name in sorted(written - {"response_export_values"} - nameless):
+        silent = {name for name, value in resource["values"].items() if value is None}
+        for name in sorted((written | silent) - {"response_export_values", "timeouts"} - nameless):
             for place in _otherwise(resource["values"], name):
                 yield f"{resource['address']}.{place}"
 
@@ -92,8 +93,10 @@ def _otherwise(holder: Any, key: Any) -> Iterator[str]:
                 yield f"{key}.{place}"
         return
     if value is None or value in ([], {}):
-        return
-    holder[key] = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else f"{value}-"
+        # What is not written might be: a mute, an override, one more on a list.
+        holder[key] = ["-"] if value == [] else {"-": "-"} if value == {} else "-"
+    else:
+        holder[key] = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else f"{value}-"
     yield str(key)
     holder[key] = value
 
@@ -224,6 +227,7 @@ def test_a_planted_difference_is_found(terraform: Terraform, infra: Path, differ
         ("storage.tf", "azurerm_storage_account", "sftp_enabled = true"),
         ("network.tf", "azurerm_virtual_network", 'edge_zone = "one"'),
         ("access.tf", "azurerm_role_assignment", 'condition = "one"'),
+        ("alerts.tf", "azurerm_monitor_scheduled_query_rules_alert_v2", 'mute_actions_after_alert_duration = "PT6H"'),
     ],
 )
 def test_an_argument_that_nobody_has_thought_about_is_an_error(

@@ -7,7 +7,7 @@ import logging
 import operator
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -171,73 +171,202 @@ def test_what_fires_otherwise_is_seen(days: dict[str, list[str]], tmp_path: Path
             continue
 
 
-# How long each alert looks back, how often it looks, and how many looks of how many must be bad: one of one.
-SEEN = {
-    "failed-loads": ("PT15M", "PT5M", 1, 1),
-    "no-successful-load": ("PT2H", "PT30M", 1, 1),
-    "throttling": ("PT30M", "PT15M", 1, 1),
+# What is asked of an alert, whichever it is, beside its words: nothing keeps it from looking, or from being heard.
+ALERT = {
+    "kind": "LogAlert",
+    "enabled": True,
+    "autoMitigate": True,
+    "skipQueryValidation": True,
+    "scopes": "<Microsoft.OperationalInsights/workspaces log-shop-uniquesuffix0: id>",
+    "timeAggregation": "Count",
+    "numberOfEvaluationPeriods": 1,
+    "minFailingPeriodsToAlert": 1,
+    "actionGroups": "<Microsoft.Insights/actionGroups ag-shop-uniquesuffix0: id>",
 }
+# What is asked of each: its severity, how long it looks back, how often it looks, and when it fires.
+ALERTS = {
+    "failed-loads": {
+        "severity": 1,
+        "windowSize": "PT15M",
+        "evaluationFrequency": "PT5M",
+        "operator": "GreaterThan",
+        "threshold": 0,
+    },
+    "no-successful-load": {
+        "severity": 1,
+        "windowSize": "PT2H",
+        "evaluationFrequency": "PT30M",
+        "operator": "LessThan",
+        "threshold": 1,
+    },
+    "throttling": {
+        "severity": 2,
+        "windowSize": "PT30M",
+        "evaluationFrequency": "PT15M",
+        "operator": "GreaterThan",
+        "threshold": 10,
+    },
+}
+# Who hears of it.
+GROUP = {
+    "location": "global",
+    "groupShortName": "hygge",
+    "enabled": True,
+    "name": "email",
+    "emailAddress": "oncall@example.com",
+    "useCommonAlertSchema": True,
+}
+ASKED = {name: ALERT | alert for name, alert in ALERTS.items()} | {"ag-shop-uniquesuffix0": GROUP}
+
+HEARD = {"alertEmail": "oncall@example.com"}
 
 
-def seen(infra: Path, values: dict[str, Any]) -> dict[str, tuple[str, str, int, int]]:
-    """What an alert sees of a day in Bicep, which is compared with Terraform's own plan elsewhere."""
-    made = Template(infra / "bicep/main.bicep", REQUIRED | values).create()
+def asked(infra: Path, values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Everything that Bicep asks of alerts and of those who hear of them, but words, queries and tags.
+
+    Terraform's own plan is compared with it elsewhere.
+    """
     found = {}
-    for rule in (plain(each.body)["properties"] for each in made if each.type.endswith("/scheduledQueryRules")):
-        (condition,) = rule["criteria"]["allOf"]
-        periods = condition["failingPeriods"]
-        found[rule["displayName"].removeprefix("hygge: ")] = (
-            *(rule["windowSize"], rule["evaluationFrequency"]),
-            *(periods["minFailingPeriodsToAlert"], periods["numberOfEvaluationPeriods"]),
-        )
+    for each in Template(infra / "bicep/main.bicep", REQUIRED | values).create():
+        if each.type in ("Microsoft.Insights/scheduledQueryRules", "Microsoft.Insights/actionGroups"):
+            leaves = dict(_leaves(plain(each.body)))
+            name = str(leaves.pop("displayName", each.name)).removeprefix("hygge: ")
+            found[name] = {
+                key: value for key, value in leaves.items() if key not in {"description", "query", "azd-env-name"}
+            }
+            if each.type.endswith("/scheduledQueryRules"):
+                assert found[name].pop("location") == REQUIRED["location"]
     return found
 
 
-def seen_by_terraform(infra: Path) -> dict[str, tuple[str, str, int, int]]:
-    """The same in Terraform, from what is written."""
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a tree by the last name on their way, which none of a resource here shares with another."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, key)
+    elif isinstance(value, list) and value:
+        for inner in value:
+            yield from _leaves(inner, name)
+    else:
+        yield name, value
+
+
+# The same as Terraform writes it: the two resources, line by line.
+TERRAFORM = """
+resource "azurerm_monitor_action_group" "main" {
+count = var.alert_email == "" ? 0 : 1
+location = "global"
+short_name = "hygge"
+enabled = true
+email_receiver {
+name = "email"
+email_address = var.alert_email
+use_common_alert_schema = true
+}
+}
+resource "azurerm_monitor_scheduled_query_rules_alert_v2" "main" {
+for_each = local.alerts
+location = var.location
+enabled = true
+severity = each.value.severity
+scopes = [azurerm_log_analytics_workspace.main.id]
+evaluation_frequency = each.value.frequency
+window_duration = each.value.window
+skip_query_validation = true
+auto_mitigation_enabled = true
+criteria {
+query = each.value.query
+time_aggregation_method = "Count"
+operator = each.value.operator
+threshold = each.value.threshold
+failing_periods {
+number_of_evaluation_periods = 1
+minimum_failing_periods_to_trigger_alert = 1
+}
+}
+action {
+action_groups = var.alert_email == "" ? [] : [azurerm_monitor_action_group.main[0].id]
+}
+}
+"""
+_WORDS = re.compile(r"#|$|(?:name = \"a|resource_group_name|tags|display_name|description)")
+
+
+def written_for_terraform(infra: Path) -> tuple[dict[str, dict[str, Any]], str]:
+    """What Terraform asks of each alert, and the lines of the resources that ask it."""
     text = (infra / "terraform/alerts.tf").read_text()
-    (least,) = re.findall(r"minimum_failing_periods_to_trigger_alert += (\d+)", text)
-    (periods,) = re.findall(r"number_of_evaluation_periods += (\d+)", text)
-    rules = re.findall(r'(?ms)^    ([\w-]+) = \{$.*?window += (\S+)\n +frequency += "(\w+)"', text)
     (default,) = re.findall(
-        r'(?ms)^variable "no_success_window" \{.*?default += "(\w+)"', (infra / "terraform/variables.tf").read_text()
+        r'(?ms)^variable "no_success_window" \{.*?default += ("\w+")', (infra / "terraform/variables.tf").read_text()
     )
-    windows = {"var.no_success_window": default}
-    assert re.findall(r"(?:evaluation_frequency|window_duration) += (\S+)", text) == [
-        "each.value.frequency",
-        "each.value.window",
-    ]
-    return {
-        name: (windows.get(window, window.strip('"')), frequency, int(least), int(periods))
-        for name, window, frequency in rules
+    names = {"window": "windowSize", "frequency": "evaluationFrequency"}
+    alerts = {
+        name: {
+            names.get(key, key): json.loads(default if value == "var.no_success_window" else value)
+            for key, value in re.findall(r"(?m)^      (\w+) += (.+)$", body)
+            if key not in ("description", "query")
+        }
+        for name, body in re.findall(r"(?ms)^    ([\w-]+) = \{$(.*?)^    \}$", text)
     }
+    start, end = text.index('resource "azurerm_monitor_action_group"'), text.index('resource "azurerm_application_ins')
+    lines = (re.sub(r"\s+", " ", line).strip() for line in text[start:end].splitlines())
+    return alerts, "\n".join(["", *(line for line in lines if not _WORDS.match(line)), ""])
 
 
-def test_alerts_look_back_as_far_and_as_often_as_they_have_to() -> None:
-    assert seen(INFRA, {}) == SEEN
-    assert seen_by_terraform(INFRA) == SEEN
-    assert seen(INFRA, {"noSuccessWindow": "P1D"})["no-successful-load"][0] == "P1D"
+def test_alerts_look_and_are_heard_as_they_have_to_be() -> None:
+    assert asked(INFRA, HEARD) == ASKED
+    assert written_for_terraform(INFRA) == (ALERTS, TERRAFORM)
+    assert asked(INFRA, {"noSuccessWindow": "P1D"})["no-successful-load"]["windowSize"] == "P1D"
+    assert asked(INFRA, {}) == {name: ALERT | alert | {"actionGroups": []} for name, alert in ALERTS.items()}
+
+
+_RULE, _TERRAFORM = "bicep/modules/alerts.bicep", "terraform/alerts.tf"
 
 
 @pytest.mark.parametrize(
     ("file", "written", "instead"),
     [
-        ("bicep/modules/alerts.bicep", "numberOfEvaluationPeriods: 1,", "numberOfEvaluationPeriods: 4,"),
-        ("bicep/modules/alerts.bicep", "minFailingPeriodsToAlert: 1", "minFailingPeriodsToAlert: 4"),
-        ("bicep/modules/alerts.bicep", "window: 'PT30M'", "window: 'PT5M'"),
-        ("bicep/modules/alerts.bicep", "frequency: 'PT5M'", "frequency: 'PT1H'"),
-        ("bicep/modules/alerts.bicep", "windowSize: rule.window", "windowSize: 'PT15M'"),
-        ("terraform/alerts.tf", "number_of_evaluation_periods             = 1", "number_of_evaluation_periods = 4"),
-        ("terraform/alerts.tf", "to_trigger_alert = 1", "to_trigger_alert = 4"),
-        ("terraform/alerts.tf", 'window      = "PT30M"', 'window      = "PT5M"'),
+        (_RULE, "numberOfEvaluationPeriods: 1,", "numberOfEvaluationPeriods: 4,"),
+        (_RULE, "minFailingPeriodsToAlert: 1", "minFailingPeriodsToAlert: 4"),
+        (_RULE, "window: 'PT30M'", "window: 'PT5M'"),
+        (_RULE, "frequency: 'PT5M'", "frequency: 'PT1H'"),
+        (_RULE, "windowSize: rule.window", "windowSize: 'PT15M'"),
+        (_RULE, "severity: 1\n    window: noSuccessWindow", "severity: 3\n    window: noSuccessWindow"),
+        (_RULE, "enabled: true\n      severity", "enabled: false\n      severity"),
+        (_RULE, "enabled: true\n    emailReceivers", "enabled: false\n    emailReceivers"),
+        (_RULE, "autoMitigate: true", "autoMitigate: false"),
+        (_RULE, "autoMitigate: true", "autoMitigate: true\n      muteActionsDuration: 'PT6H'"),
+        (_RULE, "autoMitigate: true", "autoMitigate: true\n      overrideQueryTimeRange: 'P2D'"),
+        (_RULE, "empty(email) ? [] : [group.id]", "[]"),
+        (_RULE, "empty(email) ? [] : [group.id]", "empty(email) ? [] : [workspaceId]"),
+        (_RULE, "[group.id] }", "[group.id], customProperties: { 'Email.Subject': '-' } }"),
+        (_RULE, "if (!empty(email))", "if (empty(email))"),
+        (_RULE, "emailAddress: email,", "emailAddress: 'x@example.com',"),
+        (_RULE, "scopes: [workspaceId]", "scopes: [suffix]"),
+        ("bicep/main.bicep", "    email: alertEmail\n", "    email: ''\n"),
+        (_TERRAFORM, "number_of_evaluation_periods             = 1", "number_of_evaluation_periods = 4"),
+        (_TERRAFORM, "to_trigger_alert = 1", "to_trigger_alert = 4"),
+        (_TERRAFORM, 'window      = "PT30M"', 'window      = "PT5M"'),
+        (_TERRAFORM, "severity    = 2", "severity    = 3"),
+        (_TERRAFORM, "enabled              = true", "enabled = false"),
+        (_TERRAFORM, "enabled             = true", "enabled = false"),
+        (_TERRAFORM, "auto_mitigation_enabled = true", "auto_mitigation_enabled = false"),
+        (_TERRAFORM, "auto_mitigation_enabled = true", 'mute_actions_after_alert_duration = "PT6H"'),
+        (_TERRAFORM, "skip_query_validation ", 'query_time_range_override = "P2D"\n  skip_query_validation '),
+        (_TERRAFORM, 'var.alert_email == "" ? [] : [azurerm_monitor_action_group.main[0].id]', "[]"),
+        (_TERRAFORM, '"" ? 0 : 1', '"" ? 1 : 0'),
         ("terraform/variables.tf", 'default     = "PT2H"', 'default     = "PT1H"'),
     ],
 )
-def test_an_alert_that_sees_less_is_found(file: str, written: str, instead: str, tmp_path: Path) -> None:
+def test_an_alert_that_sees_less_or_is_not_heard_is_found(
+    file: str, written: str, instead: str, tmp_path: Path
+) -> None:
     infra = Path(shutil.copytree(INFRA, tmp_path / "infra"))
     plant(infra / file, written, instead)
 
-    assert (seen(infra, {}), seen_by_terraform(infra)) != (SEEN, SEEN)
+    if file.startswith("terraform/"):
+        assert written_for_terraform(infra) != (ALERTS, TERRAFORM)
+    else:
+        assert asked(infra, HEARD) != ASKED
 
 
 @pytest.mark.parametrize("path", sorted((INFRA / "monitoring").glob("*.kql")), ids=lambda path: path.name)
