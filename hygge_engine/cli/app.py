@@ -82,9 +82,7 @@ EntityOption = Annotated[
 ]
 RunTypeOption = Annotated[
     RunTypeChoice | None,
-    typer.Option(
-        "--run-type", "-t", help="Instead of the flows' own run type; a store's `incremental` still overrides it."
-    ),
+    typer.Option("--run-type", "-t", help="Instead of the flows' own run type, and of a store's `incremental`."),
 ]
 VarOption = Annotated[
     list[str] | None,

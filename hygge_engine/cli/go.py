@@ -18,7 +18,6 @@ from hygge_engine.cli.messages import (
     EXIT_NOTHING_STARTED,
     EXIT_SETTLED,
     error_lines,
-    not_reloaded,
     setting_place,
 )
 from hygge_engine.cli.observers import Display, choose_display, write_event
@@ -64,8 +63,6 @@ def run(
         window_to=_bound("--to", window_to),
     )
     selected = select(project, flows, entities, run_type, backfill=request.is_backfill)
-    for name, text in not_reloaded(selected, run_type).items():
-        echo(f"{name}: {text}", err=True)
     console = open_console()
     reachable = Reachability(project, selected)
     homeless = {entity.id: error for entity in selected if (error := _lost(reachable, entity))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -102,15 +102,6 @@ def remedy_of(code: str) -> str:
             return _REMEDIES[code]
         code = code.rpartition(".")[0]
     return ""
-
-
-def not_reloaded(entities: Sequence[Entity], run_type: str | None) -> dict[str, str]:
-    """The note on those for which a full_drop was requested, and whose store makes it an increment, by their ids."""
-    kept = [entity for entity in entities if run_type == "full_drop" and entity.effective_run_type != "full_drop"]
-    return {
-        entity.id: f"its store says incremental: true, so that it is not reloaded; `{entity.reload_command}` does that"
-        for entity in kept
-    }
 
 
 def page_of(code: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from rich.text import Text
 
 from hygge_engine.cli.figures import rows_text
-from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, not_reloaded, setting_place
+from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, setting_place
 from hygge_engine.cli.output import echo, echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import HomePermissionDenied, HyggeError, SchemaChanged
@@ -85,9 +85,6 @@ def run(
     with ThreadPoolExecutor(max_workers=project.options.concurrency) as pool:
         lines = list(pool.map(lambda entity: plan_entity(project, entity, reachable, offline=offline), selected))
     _warn_of_twins(lines, selected)
-    kept = not_reloaded(selected, run_type)
-    for line, entity in zip(lines, selected, strict=True):
-        line.warnings += [kept[entity.id]] if entity.id in kept else []
     if json_:
         value = {"project": project.name, "settings_hash": project.settings_hash()}
         echo_json(value | {"entities": [asdict(line) for line in lines]})

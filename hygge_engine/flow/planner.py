@@ -31,7 +31,7 @@ from hygge_engine.journal.manifest import Manifest
 from hygge_engine.plain_text import HAS, counted
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import Polish
-from hygge_engine.project.models.settings import CHANGE_TRACKING, effective_run_type
+from hygge_engine.project.models.settings import CHANGE_TRACKING
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.state import ExpectationResult, LandingState, Mode, OpenLoad
@@ -91,7 +91,7 @@ class LoadPlanner:
     @property
     def reloads(self) -> bool:
         """Whether this load itself, not one that it has to finish first, is a full reload."""
-        return effective_run_type(self._task.run_type, self._entity.store.incremental) == "full_drop"
+        return self._task.run_type == "full_drop"
 
     def describe(self) -> SourceSchema:
         """The source's catalogue entry, read once per slice."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from hygge_engine.errors import LoadError, UnknownSelection
@@ -28,8 +27,8 @@ def select(
     """The entities to move, in the project's order.
 
     ``flows`` and ``entities`` narrow the choice, together where both are given; None or an empty list means all.
-    Entities are named ``entity`` (in every chosen flow) or ``flow.entity``. ``run_type`` replaces the entities' own;
-    a store's ``incremental`` still overrules it. Raises UnknownSelection naming everything that does not exist, and
+    Entities are named ``entity`` (in every chosen flow) or ``flow.entity``. ``run_type`` replaces the entities' own,
+    and a store's ``incremental``. Raises UnknownSelection naming everything that does not exist, and
     LoadError for an incremental load of an entity without a watermark, or a ``backfill`` (a window of rows, read again)
     of one that is not loaded by increments, or whose store would keep the rows twice.
     """
@@ -45,7 +44,7 @@ def select(
     if unknown:
         raise UnknownSelection(" ".join(unknown))
     if run_type is not None:
-        candidates = [replace(entity, run_type=run_type) for entity in candidates]
+        candidates = [entity.with_run_type(run_type) for entity in candidates]
     without_watermark = [e.id for e in candidates if e.effective_run_type == "incremental" and e.watermark is None]
     if without_watermark:
         raise LoadError(

@@ -9,6 +9,7 @@ import pytest
 
 from hygge_engine.errors import LoadError, UnknownSelection
 from hygge_engine.project import Project, due_flows, select
+from hygge_engine.project.models.settings import RunType
 from tests.unit.project_files import FLOW, load
 
 OTHER = (
@@ -66,8 +67,15 @@ def test_a_name_like_none_is_told_once_with_a_few_that_there_are(project: Projec
     assert "Known: animals, " in refused.value.message
 
 
-def test_the_run_type_of_a_request_replaces_the_flows(project: Project) -> None:
-    assert {entity.run_type for entity in select(project, run_type="full_drop")} == {"full_drop"}
+@pytest.mark.parametrize("requested", ["full_drop", "incremental"])
+@pytest.mark.parametrize("of_flow", ["full_drop", "incremental"])
+@pytest.mark.parametrize("of_store", ["", "  incremental: true\n", "  incremental: false\n"])
+def test_the_run_type_of_a_request_replaces_the_flows_and_the_stores(
+    tmp_path: Path, requested: RunType, of_flow: str, of_store: str
+) -> None:
+    flow = FLOW.replace("run_type: incremental", f"run_type: {of_flow}").replace("  key_col", f"{of_store}  key_col")
+    project = load(tmp_path, flow=flow)
+    assert {entity.effective_run_type for entity in select(project, run_type=requested)} == {requested}
 
 
 def test_an_incremental_load_needs_a_watermark(tmp_path: Path) -> None:

@@ -230,13 +230,14 @@ class Entity:
         """What the store will do: append, or truncate and reload."""
         return effective_run_type(self.run_type, self.store.incremental)
 
+    def with_run_type(self, run_type: RunType) -> Entity:
+        """The entity for a load whose run type was requested, which overrules the store's ``incremental`` as well."""
+        return replace(self, run_type=run_type, store=self.store.model_copy(update={"incremental": None}))
+
     @property
     def reload_command(self) -> str:
-        """The command that reloads the table, also where its store says `incremental: true`."""
-        command = f"hygge go --entity {self.id} --run-type full_drop"
-        if not self.store.incremental:
-            return command
-        return f"{command} --var flow.{self.flow}.entities.{self.name}.store.incremental=false"
+        """The command that reloads the table."""
+        return f"hygge go --entity {self.id} --run-type full_drop"
 
 
 @dataclass(frozen=True)
