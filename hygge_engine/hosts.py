@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.IGNORECASE)
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.IGNORECASE | re.ASCII)
 
 
 def is_loopback(host: str) -> bool:

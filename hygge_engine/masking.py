@@ -43,16 +43,33 @@ type _Spell = Callable[[str], Iterator[tuple[str, str]]]
 
 
 class _Spelling(NamedTuple):
-    """One way to write a value: its text, the same in lower case, and the expression that finds it."""
+    """One way to write a value: its text, the same for any case, and the expression that finds it."""
 
     text: str
-    lowered: str
+    folded: str
     pattern: str
 
 
-def _lowered(text: str) -> str:
-    """``text`` in lower case, each character by itself: a sigma otherwise depends on those around it."""
-    return text.replace("\u03a3", "\u03c3").replace("\u03c2", "\u03c3").lower()
+def _folded(text: str) -> str:
+    """One form for a text in any case, each character by itself. The dot that one small letter of \u0130 has as a
+    character of its own is left out."""
+    return text.upper().casefold().replace(_DOT, "")
+
+
+_DOT = "\u0307"
+
+
+def _in_any_case(text: str) -> str:
+    """The expression that finds a text in upper, lower and mixed case, also where a letter has another number of
+    characters then, as \u00df has."""
+    return f"(?i:{''.join(map(_letter, text))})"
+
+
+def _letter(letter: str) -> str:
+    changed = dict.fromkeys((letter, letter.upper(), letter.lower(), letter.title(), letter.casefold()))
+    if all(len(each) == 1 for each in changed):
+        return re.escape(letter)
+    return f"(?:{'|'.join(map(re.escape, changed))})"
 
 
 class _Values:
@@ -108,8 +125,8 @@ class _Values:
             spellings = self._longest_first if self._longest_first is not None else self._collect()
             stands_for = self._stands_for
         # Most texts hold none of them, which is found out much faster than by an expression of all.
-        lowered = _lowered(text)
-        return "|".join(spelling.pattern for spelling in spellings if spelling.lowered in lowered), stands_for
+        folded = _folded(text)
+        return "|".join(spelling.pattern for spelling in spellings if spelling.folded in folded), stands_for
 
     def _collect(self) -> list[_Spelling]:
         """Every spelling once, the long ones first: what begins like another one is tried before it."""
@@ -117,7 +134,7 @@ class _Values:
         self._stands_for = {}
         for value, name in self._known.items():
             if value not in self._spellings:
-                self._spellings[value] = [_Spelling(text, _lowered(text), by) for text, by in self._spell(value)]
+                self._spellings[value] = [_Spelling(text, _folded(text), by) for text, by in self._spell(value)]
             for spelling in self._spellings[value]:
                 found[spelling.text] = spelling
                 self._stands_for[spelling.text] = name
@@ -138,9 +155,8 @@ def _spell_secret(value: str) -> Iterator[tuple[str, str]]:
         for spelt in dict.fromkeys([part, quote_plus(_bytes(part)), part.replace(" ", "+"), unquote(part), *misread]):
             if len(spelt.strip()) < SHORTEST_CHARACTERS:
                 continue
-            literal = re.escape(spelt)
             stands_alone = len(spelt) < STANDS_ALONE_CHARACTERS
-            yield spelt, rf"(?<!\w){literal}(?!\w)" if stands_alone else f"(?i:{literal})"
+            yield spelt, rf"(?<!\w){re.escape(spelt)}(?!\w)" if stands_alone else _in_any_case(spelt)
         if len(part) >= STANDS_ALONE_CHARACTERS:
             for spelt in (_bytes(part).hex(), part.encode("utf-16-le", "replace").hex()):
                 yield spelt, f"(?i:{spelt})"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hygge_engine.errors import LandingBroken, SchemaChanged, SourceChanged
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.homes.base import SourceSchema
+from hygge_engine.letter_case import meant
 from hygge_engine.polish.polish import Polish
 from hygge_engine.stores.landing.state import Author, LandingState
 
@@ -86,11 +87,9 @@ def reading_order(source: SourceSchema, cursor: str) -> tuple[str, ...]:
     if source.resumes_without_key:
         return ()
     known = {column.name: column for column in source.columns}
-    spelt = {name.casefold(): column for name, column in known.items()}
-    bound = spelt.get(cursor.casefold())
     ordered = [known[name] for name in source.key]
-    if bound is not None and bound.order and bound not in ordered:
-        ordered.append(bound)
+    bounds = [known[name] for name in meant(cursor, known)]
+    ordered += [bound for bound in bounds if bound.order and bound not in ordered]
     return tuple(" ".join(filter(None, (column.name, column.source_type, column.order))) for column in ordered)
 
 

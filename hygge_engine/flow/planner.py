@@ -28,6 +28,7 @@ from hygge_engine.flow.reach import Reach, forgotten, lowered, not_tracked, reac
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.homes.base import HighWater, Home, ReadWindow, SourceSchema
 from hygge_engine.journal.manifest import Manifest
+from hygge_engine.letter_case import meant
 from hygge_engine.plain_text import HAS, counted
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import Polish
@@ -465,13 +466,17 @@ def window_of(opened: OpenLoad, state: LandingState, polish: Polish) -> ReadWind
 def spelling_of(source: SourceSchema, names: Sequence[str], setting: str) -> tuple[str, ...]:
     """Columns that a setting names, as the source spells them: SQL Server does not care about case, Fabric's metadata
     must name its key as the files do. Raises HomeNotFound."""
-    exact = {column.name for column in source.columns}
-    any_case = {column.name.casefold(): column.name for column in source.columns}
-    found = []
+    known = [column.name for column in source.columns]
+    found: list[str] = []
     for name in names:
-        spelt = name if name in exact else any_case.get(name.casefold())
-        if spelt is None:
-            has = f"It has {', '.join(column.name for column in source.columns)}."
+        spelt = meant(name, known)
+        if not spelt:
+            has = f"It has {', '.join(known)}."
             raise HomeNotFound(f"{source.name} has no column '{name}', which {setting} names.", hint=has)
-        found.append(spelt)
+        if len(spelt) > 1:
+            raise HomeNotFound(
+                f"{source.name} has several columns that differ from '{name}', which {setting} names, in case alone.",
+                hint=f"Write one of them as it is: {', '.join(spelt)}.",
+            )
+        found += spelt
     return tuple(found)

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.base import Column, SourceSchema
+from hygge_engine.letter_case import in_any_case, meant
 from hygge_engine.polish.names import convert_case
-from hygge_engine.polish.polish import BLURRED_HINT, LandedColumn, Polish, spelt
+from hygge_engine.polish.polish import BLURRED_HINT, LandedColumn, Polish
 from hygge_engine.polish.values import folded, has_exact_text, has_text, hashed, joined, masked
 from hygge_engine.project.models.polish import PolishSettings
 from hygge_engine.project.telling.problems import suggest
@@ -196,17 +197,20 @@ class _PolishPlanner:
 
     def _find(self, name: str, setting: str) -> str:
         names = [column.name for column in self._source.columns]
-        found = spelt(name, names)
-        if found is None:
+        found = meant(name, names)
+        if not found:
             message = f"{self._source.name} has no column `{name}`, which `{setting}` of polish names."
             raise ConfigurationError(message, hint=suggest(name, names))
-        return found
+        if len(found) > 1:
+            message = f"`{name}`, which `{setting}` of polish names, may be several columns of {self._source.name}."
+            raise ConfigurationError(message, hint=f"Write one of them as it is: {', '.join(found)}.")
+        return found[0]
 
     def _check_names(self, columns: Sequence[LandedColumn]) -> None:
         """Destinations do not distinguish upper from lower case; what the source itself has is left to them."""
         seen: dict[str, LandedColumn] = {}
         for each in columns:
-            first = seen.setdefault(each.column.name.casefold(), each)
+            first = seen.setdefault(in_any_case(each.column.name), each)
             if first is each or (_keeps_name(first) and _keeps_name(each)):
                 continue
             raise ConfigurationError(

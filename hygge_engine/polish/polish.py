@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from hygge_engine.errors import ConfigurationError, HomeNotFound, KeyUnusable
 from hygge_engine.homes.base import Column, SourceSchema
+from hygge_engine.letter_case import meant
 from hygge_engine.polish.values import strings_of, texts_of
 from hygge_engine.project.telling.problems import suggest
 
@@ -201,7 +202,6 @@ def _in_words(column: LandedColumn) -> str:
 
 
 def spelt(name: str, names: Sequence[str]) -> str | None:
-    """The one of ``names`` that is ``name``, or differs in case alone."""
-    if name in names:
-        return name
-    return next((each for each in names if each.casefold() == name.casefold()), None)
+    """The one of ``names`` that is ``name``, or else the only one that differs in case alone."""
+    found = meant(name, names)
+    return found[0] if len(found) == 1 else None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from hygge_engine.errors import ColumnRefused
+from hygge_engine.letter_case import in_any_case
 
 # How many columns at fault one message names.
 NAMED_FAULTS = 5
@@ -17,14 +18,14 @@ DELTA_REFUSED = " ,;{}()\n\t="
 @dataclass(frozen=True)
 class ColumnNames:
     """Which column names a destination can hold: none with one of ``refused`` in it or longer than ``longest``
-    characters, none that is ``taken``, no two that differ in case alone, unless it is ``case_sensitive``, and no more
-    than ``most`` (0: any number). ``where`` is what refuses them, for messages."""
+    characters, none that is ``taken``, no two that have the same ``form``, and no more than ``most`` (0: any number).
+    ``where`` is what refuses them, for messages."""
 
     where: str = "the destination"
     refused: str = ""
     taken: tuple[str, ...] = ()
     longest: int = 0
-    case_sensitive: bool = False
+    form: Callable[[str], str] = in_any_case
     most: int = 0
 
     def check(self, columns: Sequence[str], landed: Collection[str] = ()) -> None:
@@ -37,8 +38,7 @@ class ColumnNames:
         seen: dict[str, str] = {}
         faults = []
         for name in columns:
-            key = name if self.case_sensitive else name.lower()
-            first = seen.setdefault(key, name)
+            first = seen.setdefault(self.form(name), name)
             if first is not name:
                 alike = "is there twice" if first == name else f"differs from {first!r} in case alone"
                 faults.append(f"{name!r} {alike}")
@@ -56,6 +56,6 @@ class ColumnNames:
             return "is empty"
         if found := sorted(set(name) & set(self.refused)):
             return f"has {', '.join(repr(mark) for mark in found)} in it"
-        if name.lower() in self.taken:
+        if self.form(name) in map(self.form, self.taken):
             return "is taken"
         return f"has more than {self.longest} characters" if self.longest and len(name) > self.longest else ""

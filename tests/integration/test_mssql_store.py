@@ -410,6 +410,9 @@ def test_columns_that_come_are_added_and_those_that_go_are_null_from_then_on(ser
     land(table, numbers(2, 3, **{"ne]w": [b"x", b"y"]}), key=("id",))
     rows = server.run(f"SELECT * FROM dbo.{table.table_name} ORDER BY id")[0]
     assert rows == [(1, "a", None), (2, None, b"x"), (3, None, b"y")]
+    # What the server takes for one name is one column.
+    land(table, numbers(3, OLD=["b"]), key=("id",))
+    assert server.run(f"SELECT * FROM dbo.{table.table_name} WHERE id = 3")[0] == [(3, "b", None)]
     # This one goes while its load is open.
     land(
         table, numbers(4, old=["c"]), key=("id",), columns=pa.schema([*numbers(4, old=["c"]).schema, ("n", pa.int32())])

@@ -18,7 +18,7 @@ from azure.core.credentials import AccessToken
 from azure.core.pipeline import PipelineContext, PipelineRequest
 from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 from azure.core.rest import HttpRequest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -82,6 +82,19 @@ def test_a_secret_is_found_however_it_is_written(written: str) -> None:
     assert shown.endswith(" after")
 
 
+def test_a_secret_is_found_in_any_case_of_any_letter() -> None:
+    """Of those that have several characters in another case, or share it with other letters."""
+    letters = filter(str.isalpha, map(chr, range(0x1F000)))
+    secret = "".join(each for each in letters if len({*_cases(each), each.swapcase()}) > 2)
+    remember_secret(secret)
+    for written in _cases(secret):
+        assert mask(f"[{written}]") == f"[{MASK}]", written
+
+
+def _cases(text: str) -> list[str]:
+    return ["".join(map(change, text)) for change in (str.upper, str.lower, str.title, str.casefold, str)]
+
+
 # How programs write a text within another one.
 WRITERS: list[Callable[[str], str]] = [
     quote,
@@ -123,7 +136,7 @@ FRAGMENTS += ["\\ude42", "\\U0000d800", "\\U000fffff", "&", "&#", "&#1114112;", 
 FRAGMENTS += ["'", '"', "}", "]", "a"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), max_size=12), st.integers(0, 12))
 def test_text_without_a_secret_stays_as_it_is_and_around_one_too(parts: list[str], at: int) -> None:
     """Whatever it looks like, as a server may send anything."""

@@ -15,6 +15,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from hygge_engine.errors import ConfigurationError, HomeNotFound
+from hygge_engine.flow.planner import spelling_of
 from hygge_engine.homes.base import Column, SourceSchema
 from hygge_engine.polish.names import Case, convert_case, split_words
 from hygge_engine.polish.plan import polish_of
@@ -238,6 +239,18 @@ def test_keys_are_never_trimmed() -> None:
     assert polish_of(source, PolishSettings(trim=True)).apply(batch, STAMP).to_pylist() == [{"code": "a ", "name": "b"}]
     with pytest.raises(ConfigurationError, match="trims `code`, which is part of the key"):
         polish_of(source, PolishSettings(trim=("code",)))
+
+
+@pytest.mark.parametrize(
+    "keys", [{"drop": ["Id"]}, {"mask": {"Id": "full"}}, {"rename": {"Id": "x"}}, {"hash_ids": {"sk": ["Id"]}}]
+)
+def test_a_column_that_a_setting_may_mean_is_the_only_one(keys: dict[str, Any]) -> None:
+    source = SourceSchema("t", tuple(Column(name, pa.string(), "x") for name in ("ID", "id", "n")))
+    with pytest.raises(ConfigurationError, match=r"`Id`, which .*, may be several columns of t") as caught:
+        polish_of(source, PolishSettings(**keys))
+    assert caught.value.hint == "Write one of them as it is: ID, id."
+    with pytest.raises(HomeNotFound, match="several columns that differ from 'Id', which watermark names, in case"):
+        spelling_of(source, ["Id"], "watermark")
 
 
 def test_an_unknown_key_column_is_named() -> None:

@@ -136,6 +136,21 @@ def test_columns_that_come_are_added_and_those_that_go_are_null_from_then_on(tab
     assert ask(file, "SELECT * FROM orders ORDER BY id") == [(1, "a", None), (2, None, b"x"), (3, None, b"y")]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [("name", "NAME"), ("ä", "Ä"), ("μ", "µ"), ("il", "\u0131l"), ("k", "\u212a")]
+)
+def test_a_column_in_another_case_is_the_same_for_letters_from_a_to_z(
+    table: DatabaseTable, file: Path, before: str, after: str
+) -> None:
+    land(table, numbers(1, 2, **{before: ["a", "b"]}), key=("id",))
+    land(table, numbers(2, **{after: ["c"]}), key=("id",))
+    is_one = before == "name"
+    found = [(1, "a"), (2, "c")] if is_one else [(1, "a", None), (2, None, "c")]
+    assert ask(file, "SELECT * FROM orders ORDER BY id") == found
+    rows = [row for batch in table.read_back().read(["id", after]) for row in batch.to_pylist()]
+    assert rows == [{"id": 1, after: "a" if is_one else None}, {"id": 2, after: "c"}]
+
+
 @pytest.mark.parametrize("key", [("id",), ()])
 @pytest.mark.parametrize("mode", ["changes", "reload"])
 @pytest.mark.parametrize("gone", ["note", "no`te"])

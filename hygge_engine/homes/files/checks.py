@@ -13,6 +13,7 @@ from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import FilesHomeSettings
 from hygge_engine.lake.probe import check_responds
 from hygge_engine.lake.settings import LakeSettings
+from hygge_engine.letter_case import meant
 from hygge_engine.plain_text import counted
 from hygge_engine.project.models.project import WatermarkSettings
 from hygge_engine.project.telling.problems import suggest
@@ -71,10 +72,10 @@ def _columns(table: SourceSchema, how: str) -> DoctorCheck:
 def _key(table: SourceSchema, key_columns: Sequence[str]) -> DoctorCheck:
     key = tuple(key_columns) or table.key
     how = "store.key_columns" if key_columns else "home.key"
-    names = {column.name.casefold() for column in table.columns}
+    names = [column.name for column in table.columns]
     for name in key:
-        if name.casefold() not in names:
-            hint = suggest(name, [column.name for column in table.columns])
+        if not meant(name, names):
+            hint = suggest(name, names)
             where = PurePosixPath(table.name).name
             return DoctorCheck("key", "failed", f"{where} has no column {name!r}", how, hint, "home.not_found")
     return DoctorCheck(
@@ -84,9 +85,11 @@ def _key(table: SourceSchema, key_columns: Sequence[str]) -> DoctorCheck:
 
 def _watermark(table: SourceSchema, watermark: WatermarkSettings) -> DoctorCheck:
     how = "the columns' types"
-    named = [column for column in table.columns if column.name.casefold() == watermark.column.casefold()]
+    names = [column.name for column in table.columns]
+    spelt = meant(watermark.column, names)
+    named = [column for column in table.columns if column.name in spelt]
     if not named:
-        hint = suggest(watermark.column, [column.name for column in table.columns])
+        hint = suggest(watermark.column, names)
         return DoctorCheck("watermark", "failed", f"no column {watermark.column!r}", how, hint, "home.not_found")
 
     def look() -> DoctorCheck:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hygge_engine.errors import HomeError, HomeNotFound
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import ColumnSettings
+from hygge_engine.letter_case import in_any_case
 from hygge_engine.project.telling.problems import nearest, suggest
 
 
@@ -23,14 +24,14 @@ class Spellings:
 
     def alike(self, name: str) -> list[str]:
         """The known names that differ from this one in case alone, or not at all."""
-        return self._any_case.get(name.lower(), [])
+        return self._any_case.get(in_any_case(name), [])
 
 
 def by_any_case(names: Iterable[str]) -> dict[str, list[str]]:
     """Names together with those that differ from them in case alone, in their order."""
     found: dict[str, list[str]] = {}
     for name in names:
-        found.setdefault(name.lower(), []).append(name)
+        found.setdefault(in_any_case(name), []).append(name)
     return found
 
 
@@ -57,22 +58,22 @@ class CommonNames:
         """Take in how a file calls its columns; ``apart`` are those that one of its rows has beside one that differs
         in case alone."""
         for name in names:
-            self._first.setdefault(name.lower(), name)
+            self._first.setdefault(in_any_case(name), name)
             self._file_of.setdefault(name, file.name)
         self._tell_apart(apart, file.name)
 
     def _tell_apart(self, names: Iterable[str], by: str) -> None:
         for name in names:
-            self._apart.setdefault(name.lower(), set()).add(name)
-            self._apart_by.setdefault(name.lower(), by)
+            self._apart.setdefault(in_any_case(name), set()).add(name)
+            self._apart_by.setdefault(in_any_case(name), by)
 
     def check(self) -> None:
         """Raise HomeError where a file has a third spelling of a name of which two are separate columns."""
         for name, file_name in self._file_of.items():
-            both = self._apart.get(name.lower())
+            both = self._apart.get(in_any_case(name))
             if both and name not in both:
                 raise HomeError(
-                    f"{file_name} has a column {name!r}, and {self._apart_by[name.lower()]} has both "
+                    f"{file_name} has a column {name!r}, and {self._apart_by[in_any_case(name)]} has both "
                     f"{' and '.join(map(repr, sorted(both)))}: which of them it is remains unknown.",
                     hint="Spell it in the same way in all files.",
                 )
@@ -83,7 +84,7 @@ class CommonNames:
 
     def of(self, name: str) -> str:
         """The common name of what a file calls so."""
-        return name if name.lower() in self._apart else self._first.get(name.lower(), name)
+        return name if in_any_case(name) in self._apart else self._first.get(in_any_case(name), name)
 
 
 def first_twice(names: Iterable[str]) -> str | None:

@@ -24,6 +24,7 @@ from hygge_engine.homes.mssql.session import Session, whole
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
 from hygge_engine.homes.mssql.single_select import without_end
 from hygge_engine.homes.mssql.types import SourceColumn
+from hygge_engine.letter_case import confusable
 from hygge_engine.project.telling.problems import nearest
 
 _OBJECT = """\
@@ -226,7 +227,7 @@ def _check_names(session: Session, sql: str, names: Sequence[str]) -> None:
     seen: dict[str, set[str]] = {}
     alike: list[str] = []
     for name in names:
-        spellings = seen.setdefault(name.casefold(), set())
+        spellings = seen.setdefault(confusable(name), set())
         if name in spellings:
             raise HomeError(f"The query has several columns of the name {name!r}.", hint=hint)
         spellings.add(name)

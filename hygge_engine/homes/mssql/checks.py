@@ -17,6 +17,7 @@ from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import VERSIONS, explain_missing_grant
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
 from hygge_engine.lake.probe import clock_check
+from hygge_engine.letter_case import meant
 from hygge_engine.plain_text import counted
 from hygge_engine.project.models.project import WatermarkSettings
 from hygge_engine.project.telling.problems import suggest
@@ -245,8 +246,8 @@ def _check_spellings(source: SourceObject, key: Sequence[str], fold: bool | Sequ
     if isinstance(fold, bool):
         kept = [] if fold else columns
     else:
-        named = {name.casefold() for name in fold}
-        kept = [column for column in columns if column.name.casefold() not in named]
+        named = {spelt for name in fold for spelt in meant(name, key)}
+        kept = [column for column in columns if column.name not in named]
     found = [f"{column.name} ({column.collation})" for column in kept]
     if found:
         differs = "case or trailing blanks" if any(column.folding != "blanks" for column in kept) else "trailing blanks"
@@ -323,9 +324,8 @@ def _ask(session: Session, sql: str, *parameters: str) -> list[tuple[object, ...
 
 
 def _find(source: SourceObject, name: str) -> SourceColumn | None:
-    exact = [column for column in source.columns if column.name == name]
-    alike = [column for column in source.columns if column.name.casefold() == name.casefold()]
-    return next(iter(exact or alike), None)
+    found = meant(name, [column.name for column in source.columns])
+    return next((column for column in source.columns if column.name in found), None)
 
 
 def _no_column(check: str, source: SourceObject, name: str, how: str) -> DoctorCheck:

@@ -13,7 +13,8 @@ from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_valid
 
 from hygge_engine.homes.mssql.identifiers import parse_table_name
 from hygge_engine.homes.mssql.single_select import check_query
-from hygge_engine.project.models.locations import Location, alike
+from hygge_engine.letter_case import confusable
+from hygge_engine.project.models.locations import Location
 from hygge_engine.project.models.settings import (
     ConnectionSettings,
     HomeSettings,
@@ -191,7 +192,7 @@ class MssqlConnection(ConnectionSettings):
 def table_location(connection: MssqlConnection, schema: str, table: str) -> Location:
     """A table of a server, whatever connection it is reached by."""
     root = f"{connection.address}/{connection.database}"
-    return Location(alike(root), (schema, table), 2)
+    return Location(confusable(root), (schema, table), 2)
 
 
 @register_home

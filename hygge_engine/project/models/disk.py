@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from hygge_engine.errors import LakeDenied
+from hygge_engine.letter_case import confusable
 from hygge_engine.plain_text import NAMES_HINT
 
 LocalPaths = Literal["none", "project", "anywhere"]
@@ -43,12 +44,12 @@ def is_own(parts: Sequence[str], flow: str | None, *, ours: bool = False) -> boo
     A flow's own folder is its own, but for what the flow consists of; for None so are those of all flows. ``ours``
     accepts the engine's own folders.
     """
-    folded = [part.casefold() for part in parts]
+    folded = [confusable(part) for part in parts]
     if folded[-2:] == _JOURNAL:
         folded = folded[:-2]
     if any(_is_kept(part) and not (ours and _is_ours(part)) for part in folded):
         return True
-    if folded[:1] == [_FLOWS] and len(folded) > 1 and (flow is None or folded[1] == flow.casefold()):
+    if folded[:1] == [_FLOWS] and len(folded) > 1 and (flow is None or folded[1] == confusable(flow)):
         return any(fnmatchcase(own, part) for part in folded[2:3] for own in _OF_A_FLOW)
     return any(fnmatchcase(own, part) for part in folded[:1] for own in (*_OWN_FILES, _FLOWS))
 

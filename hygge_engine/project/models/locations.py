@@ -9,11 +9,12 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+from hygge_engine.letter_case import confusable
 
 # What stands for the disk of this machine.
 DISK = "disk"
@@ -39,7 +40,7 @@ class Location:
     @property
     def fixed(self) -> tuple[str, ...]:
         """The parts that are names, however they are written."""
-        return tuple(alike(part) for part in self.parts[: self.literal])
+        return tuple(confusable(part) for part in self.parts[: self.literal])
 
     def reaches(self, other: Location) -> bool:
         """Whether it could name anything in the folder ``other``, or the file, where that is a table's."""
@@ -52,7 +53,7 @@ def location(root: str, path: str, *, literal: int | None = None, table: str = "
     parts = tuple(part for part in path.split("/") if part not in ("", "."))
     if literal is None:
         literal = next((number for number, part in enumerate(parts) if _WILDCARD.search(part)), len(parts))
-    return Location(alike(root), parts, literal, alike(table))
+    return Location(confusable(root), parts, literal, confusable(table))
 
 
 def folder_in(root: str, path: str) -> Location:
@@ -75,11 +76,6 @@ def pattern_on_disk(base: Path, rest: Sequence[str]) -> list[Location]:
         if any(_meets(found[0], 0, shown, is_file=is_file) for is_file in (False, True)):
             found.append(folder_on_disk(link))
     return found
-
-
-def alike(name: str) -> str:
-    """A name in the form in which names are compared."""
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 _ALL = 1 << 30
@@ -107,7 +103,7 @@ def _meets(pattern: Location, at: int, place: tuple[str, ...], *, is_file: bool)
         return is_plain or (set(rest) <= {"**"} if is_file else bool(rest))
     if at == len(pattern.parts):
         return is_plain
-    part = alike(pattern.parts[at])
+    part = confusable(pattern.parts[at])
     if at < pattern.literal:
         return part == place[0] and _meets(pattern, at + 1, place[1:], is_file=is_file)
     is_hidden = place[0].startswith((".", "_")) and "=" not in place[0]

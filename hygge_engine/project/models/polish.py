@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, field_validator, model_validator
 
+from hygge_engine.letter_case import in_any_case
 from hygge_engine.project.models.settings import Settings
 
 # SQL Server's own limit for an identifier; every destination takes as much.
@@ -63,7 +64,7 @@ class PolishSettings(Settings):
     def _names_are_given_once(self) -> Self:
         given = [*self.rename.values(), *self.hash_ids, *self.constants, *self.load_columns]
         if (name := _alike(given)) is not None:
-            keys = [key for key in _NAMING if any(name.casefold() == each.casefold() for each in _names(self, key))]
+            keys = [key for key in _NAMING if any(in_any_case(name) == in_any_case(each) for each in _names(self, key))]
             raise ValueError(f"{' and '.join(f'`{key}`' for key in dict.fromkeys(keys))} give the name `{name}` twice")
         for key in ("rename", "mask"):
             if lost := [name for name in getattr(self, key) if name in self.drop]:
@@ -91,7 +92,7 @@ def _alike(names: Iterable[str]) -> str | None:
     """The first name that is there before, in any case."""
     seen: set[str] = set()
     for name in names:
-        if name.casefold() in seen:
+        if in_any_case(name) in seen:
             return name
-        seen.add(name.casefold())
+        seen.add(in_any_case(name))
     return None

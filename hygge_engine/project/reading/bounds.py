@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
 from hygge_engine.hosts import is_loopback
+from hygge_engine.letter_case import confusable
 from hygge_engine.project.models.disk import DiskReach, LocalPaths, is_own
 from hygge_engine.project.models.settings import Settings
 from hygge_engine.project.reading.layout import FLOWS
@@ -73,8 +74,8 @@ class ReadLimits:
                     self._check_own(ours[key], _place(node, key))
 
     def _check_host(self, key: str, address: str, place: Node) -> None:
-        host = (urlsplit(address).hostname or "").casefold()
-        if is_loopback(host) or any(fnmatchcase(host, pattern.casefold()) for pattern in self._hosts):
+        host = urlsplit(address).hostname or ""
+        if is_loopback(host) or any(fnmatchcase(host, pattern.lower()) for pattern in self._hosts):
             return
         self._problems.add(
             place.problem(
@@ -125,7 +126,7 @@ class ReadLimits:
             message = f"`{key}` leads out of the project's directory"
             return message, "If that is meant, say `options: {local_paths: anywhere}` in hygge.yml."
         # The project's directory itself, and a flow's, are not for rows.
-        if not parts or (parts[0].casefold() == FLOWS and len(parts) < 3) or is_own(parts, flow, ours=ours):
+        if not parts or (confusable(parts[0]) == FLOWS and len(parts) < 3) or is_own(parts, flow, ours=ours):
             hint = "Give the rows a folder of their own below the project's directory, as `data` or `warehouse`."
             return f"`{key}` leads to the project's own files", hint
         if self._follows_links:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hygge_engine.letter_case import confusable
 from hygge_engine.project.models.documents import FlowDocument
 from hygge_engine.project.models.project import Entity, JournalSettings
 from hygge_engine.project.models.settings import HOMES, STORES, ConnectionSettings, JournalPlaceSettings, Surroundings
@@ -74,7 +75,7 @@ class CrossSectionRules:
         self._check_destination(entity, item)
         self._overlaps.add(entity, store.get("path") or item.place)
         self._stores[entity.id] = store
-        self._landings.append(_Landing(entity, entity.store.destination(entity.name).casefold(), item.place))
+        self._landings.append(_Landing(entity, confusable(entity.store.destination(entity.name)), item.place))
 
     def check_journal(
         self, entity: Entity, journal: JournalSettings, tree: MappingNode | None, item: EntityTree
@@ -110,7 +111,7 @@ class CrossSectionRules:
             schema, _, _ = landing.destination.rpartition("/")
             mirror, _, _ = schema.rpartition("/")
             # The states of tables about loads are kept as those of a flow that is called like their schema.
-            for taken in (schema, f"{mirror}/{landing.entity.flow.casefold()}"):
+            for taken in (schema, f"{mirror}/{confusable(landing.entity.flow)}"):
                 claim = self._telemetry.get(taken)
                 if claim is None:
                     continue
@@ -196,7 +197,7 @@ class CrossSectionRules:
         destination = entity.store.destination(entity.name)
         claim = _Claim(entity.id, item.place.where)
         # Not every destination distinguishes upper and lower case.
-        first = self._destinations.setdefault(destination.casefold(), claim)
+        first = self._destinations.setdefault(confusable(destination), claim)
         if first is claim:
             return
         self._problems.add(
@@ -212,7 +213,7 @@ class CrossSectionRules:
     ) -> None:
         if telemetry := entity.store.telemetry():
             claim = _Claim(entity.id, item.place.where, telemetry.rpartition("/")[2])
-            self._telemetry.setdefault(telemetry.casefold(), claim)
+            self._telemetry.setdefault(confusable(telemetry), claim)
         lies = entity.home.journal_address(entity.name) if journal.location == "home" else address_of(journal)
         for (place, key), value in entity.store.agreements(lies).items():
             node: Node = self._stores[entity.id].get(key) or item.place

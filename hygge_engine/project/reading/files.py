@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hygge_engine.errors import Problem
+from hygge_engine.letter_case import confusable
 from hygge_engine.project.models.documents import FlowDocument
 from hygge_engine.project.reading.entity_tree import EntityTree
 from hygge_engine.project.reading.layout import (
@@ -171,7 +172,7 @@ class Files:
         unique: dict[str, EntityTree] = {}
         for item in found:
             # Destinations may not distinguish upper and lower case, so names must not either.
-            first = unique.setdefault(item.name.casefold(), item)
+            first = unique.setdefault(confusable(item.name), item)
             if first is not item:
                 where = f"the first one in {first.place.where}"
                 message = f"the entity `{item.name}` is given twice"

@@ -6,7 +6,8 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hygge_engine.project.models.locations import Location, alike
+from hygge_engine.letter_case import confusable
+from hygge_engine.project.models.locations import Location
 from hygge_engine.project.models.project import Entity
 from hygge_engine.project.models.settings import Surroundings
 from hygge_engine.project.telling.nodes import Node
@@ -108,13 +109,13 @@ def _reads_kept(at: Location, kept: Location) -> bool:
     """Whether a home reads in one of the engine's folders. A hidden one is found by its name alone; the journal's one
     large file may be read, since it is only ever replaced as a whole."""
     fixed = kept.fixed
-    if not fixed or (fixed[-1].startswith(".") and fixed[-1] not in map(alike, at.parts)):
+    if not fixed or (fixed[-1].startswith(".") and fixed[-1] not in map(confusable, at.parts)):
         return False
     return at.fixed[: len(fixed) + 1] != (*fixed, _CANONICAL) and at.reaches(kept)
 
 
 def _is_reported_already(one: Entity, other: Entity) -> bool:
-    return one.store.destination(one.name).casefold() == other.store.destination(other.name).casefold()
+    return confusable(one.store.destination(one.name)) == confusable(other.store.destination(other.name))
 
 
 def _near(by_path: list[_WrittenTable], at: Location) -> Iterator[_WrittenTable]:

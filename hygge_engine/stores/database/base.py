@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from hygge_engine.errors import NotOurs
+from hygge_engine.letter_case import in_ascii_case
 from hygge_engine.plain_text import counted
 from hygge_engine.stores.base import ReadBack
 from hygge_engine.stores.column_names import ColumnNames
@@ -121,7 +122,7 @@ class Database(ABC):
     def has_landing_table(self) -> bool:
         """Whether there is the table of landing states. Raises NotOurs where its name is taken by a foreign table."""
         found = self.plain_columns(LANDING_TABLE)
-        if found is not None and [name.casefold() for name in found] != LANDING_COLUMNS:
+        if found is not None and [in_ascii_case(name) for name in found] != LANDING_COLUMNS:
             raise NotOurs(
                 f"{LANDING_TABLE}, where landing states are kept, is not one of this engine's tables: "
                 f"{self.describe_table(LANDING_TABLE)}",

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from hygge_engine.errors import HyggeError, LandingBroken, LandingUnreadable, NotOurs, StoreError
+from hygge_engine.letter_case import confusable, in_any_case
 from hygge_engine.stores.base import Adoption, Claim, Destination, ReadBack, claim_among
 from hygge_engine.stores.database.base import DELETED, NAMED_COLUMNS, Database, Inserter
 from hygge_engine.stores.database.lease import DatabaseTableLease, StateRow, check_same, check_unclaimed
@@ -44,7 +45,7 @@ class DatabaseTable(Destination[DatabaseTableLease]):
     def claim(self) -> Claim | None:
         others = [name for name in self._database.state_names() if name != self._name]
         states = [(name, StateRow(self._database, name)) for name in others]
-        return claim_among(states, self._name, lambda place: place.casefold() == self.table_name.casefold())
+        return claim_among(states, self._name, lambda place: confusable(place) == confusable(self.table_name))
 
     def attach(self, load_id: str, attempt: int) -> DatabaseTableLease:
         return DatabaseTableLease(
@@ -70,8 +71,8 @@ class DatabaseTable(Destination[DatabaseTableLease]):
             check_unclaimed(self._database, self.table_name, self._name)
             return []
         check_same(self._database, self.table_name, self._name, state.table_id)
-        known = {name.casefold() for name in (*state.columns, *state.removed_columns)}
-        added = [name for name in self._database.columns(self.table_name) if name.casefold() not in known]
+        known = {in_any_case(name) for name in (*state.columns, *state.removed_columns)}
+        added = [name for name in self._database.columns(self.table_name) if in_any_case(name) not in known]
         if added and not state.handed_over_at:
             raise NotOurs(
                 f"the table {self.table_name} has columns that no load of {self._name} has written, and whose values "

@@ -11,6 +11,8 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.schema import Schema
 
+from hygge_engine.letter_case import in_any_case
+
 # Features that ask nothing of files that are added, or only where a table's properties or fields use them, which
 # `reasons_against` looks for.
 _HARMLESS_FEATURES = frozenset(
@@ -86,12 +88,12 @@ def _reasons(table: DeltaTable, schema: pa.Schema, *, replaces: bool) -> Iterato
 
 
 def _field_reasons(there: Schema, schema: pa.Schema, *, replaces: bool) -> Iterator[str]:
-    landing = {field.name.casefold(): field for field in Schema.from_arrow(schema).fields}
+    landing = {in_any_case(field.name): field for field in Schema.from_arrow(schema).fields}
     for field in there.fields:
         for rule, what in _FIELD_RULES.items():
             if rule in field.metadata:
                 yield f"its column {field.name} {what}"
-        wanted = landing.get(field.name.casefold())
+        wanted = landing.get(in_any_case(field.name))
         if replaces:
             continue
         if wanted is None:

@@ -44,7 +44,7 @@ class FilesTable(FolderTable):
         super().__init__(lake, places)
         self.table_name = places.folder.rpartition("/")[2]
         self.key_columns = settings.key_columns
-        self.names = ColumnNames(f"files of format {settings.format}", case_sensitive=True)
+        self.names = ColumnNames(f"files of format {settings.format}", form=str)
         self.format = settings.format
         self._format = _FORMATS[settings.format]
         self._extension = _EXTENSIONS.get(settings.format, settings.format)

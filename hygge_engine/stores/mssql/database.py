@@ -273,7 +273,7 @@ class MssqlTransaction:
         known = self._columns(table)
         if not known:
             self._create(table, schema, key)
-        fresh = [field for field in schema if known and field.name.casefold() not in known]
+        fresh = [field for field in schema if known and not self._has(table, known, field.name)]
         if fresh:
             added = ", ".join(_declaration(field) for field in fresh)
             self._session.execute(f"ALTER TABLE {self._name(table)} ADD {added}", doing=doing)
@@ -296,7 +296,14 @@ class MssqlTransaction:
     def _columns(self, table: str) -> set[str]:
         select = "SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(?, 'U')"
         rows = self._session.fetch_all(select, (self._name(table),), doing=f"describing {table}")
-        return {str(name).casefold() for (name,) in rows}
+        return {str(name) for (name,) in rows}
+
+    def _has(self, table: str, known: set[str], name: str) -> bool:
+        """Whether a table with the columns ``known`` has one of this name, as the server compares names."""
+        if name in known:
+            return True
+        select = "SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(?, 'U') AND name = ?"
+        return bool(self._session.fetch_all(select, (self._name(table), name), doing=f"describing {table}"))
 
     def _create(self, table: str, schema: pa.Schema, key: Sequence[str]) -> None:
         columns = [_declaration(field, key) for field in schema]
@@ -312,7 +319,7 @@ class MssqlTransaction:
         source had lost them by then."""
         doing = f"moving {stage} into {table}"
         staged = self._columns(stage)
-        names = ", ".join(quote(name) for name in schema.names if name.casefold() in staged)
+        names = ", ".join(quote(name) for name in schema.names if self._has(stage, staged, name))
         last = ""
         if key and told_apart is not None:
             same = " AND ".join(_same_key(name, told_apart.get(name)) for name in key)
@@ -325,7 +332,7 @@ class MssqlTransaction:
             same = " AND ".join(_same_bytes(field) for field in schema if field.name in key)
             newer = f"{same} AND n.{quote(ROW_NUMBER)} > s.{quote(ROW_NUMBER)}"
             last = f" WHERE NOT EXISTS (SELECT 1 FROM {self._name(stage)} AS n WHERE {newer})"  # noqa: S608 - quoted
-            if DELETED.casefold() in staged:
+            if DELETED in staged:
                 last += f" AND s.{quote(DELETED)} = 0"
         self._session.execute(
             f"INSERT INTO {self._name(table)} ({names}) SELECT {names} FROM {self._name(stage)} AS s{last}",  # noqa: S608

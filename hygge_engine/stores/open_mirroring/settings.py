@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from hygge_engine.hosts import is_host, is_loopback
 from hygge_engine.lake.onelake import JOURNAL_FOLDER
 from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, PathPart, is_fabric, lake_root
+from hygge_engine.letter_case import confusable
 from hygge_engine.project.models.locations import Location, folder_in
 from hygge_engine.project.models.settings import StoreSettings, Surroundings, register_store
 
@@ -66,7 +67,7 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
 
     @model_validator(mode="after")
     def _telemetry_keeps_to_itself(self) -> Self:
-        if self.mirror_journal and self.mirror_schema.casefold() == self.schema_name.casefold():
+        if self.mirror_journal and confusable(self.mirror_schema) == confusable(self.schema_name):
             raise ValueError("mirror_schema is schema_name, too, and the journal's tables need a schema of their own")
         return self
 

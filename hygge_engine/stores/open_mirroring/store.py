@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from hygge_engine.errors import HyggeError, LakeConditionNotMet, LakeConflict, LakeNotFound, NotOurs, StoreError
 from hygge_engine.lake.base import Lake, PathInfo, StagingWriter
+from hygge_engine.letter_case import confusable
 from hygge_engine.stores.base import Adoption, ReadBack, Wait
 from hygge_engine.stores.column_names import DELTA_REFUSED, ColumnNames
 from hygge_engine.stores.folder_table import FolderTable, named
@@ -68,7 +69,7 @@ class OpenMirroringTable(FolderTable):
         self.key_columns = settings.key_columns
         self.merges = settings.upserts()
         self.needs_key = settings.row_marker != 0
-        self.names = ColumnNames("Fabric", refused=DELTA_REFUSED, taken=(ROW_MARKER.casefold(),))
+        self.names = ColumnNames("Fabric", refused=DELTA_REFUSED, taken=(ROW_MARKER,))
 
     def data_file(self, state: LandingState, sequence: int) -> str:
         return self.layout.data_file(sequence)
@@ -170,14 +171,14 @@ class OpenMirroringTable(FolderTable):
     def _twins(self) -> Iterator[PathInfo]:
         """The folders that Fabric takes for this table: in a schema of its name, or for one of the default schema
         directly in the landing zone. Names that differ in case alone are one to its SQL endpoint."""
-        table, schema = self.table_name.casefold(), f"{self.schema_name}{SCHEMA_SUFFIX}".casefold()
+        table, schema = confusable(self.table_name), confusable(f"{self.schema_name}{SCHEMA_SUFFIX}")
         for entry in self.lake.list(self.layout.landing_zone):
             if not entry.is_directory:
                 continue
-            if entry.name.casefold() == schema:
+            if confusable(entry.name) == schema:
                 tables = self.lake.list(entry.path)
-                yield from (each for each in tables if each.is_directory and each.name.casefold() == table)
-            elif self.schema_name.casefold() == DEFAULT_SCHEMA and entry.name.casefold() == table:
+                yield from (each for each in tables if each.is_directory and confusable(each.name) == table)
+            elif confusable(self.schema_name) == DEFAULT_SCHEMA and confusable(entry.name) == table:
                 yield entry
 
     def _check_all_is_ours(self, state: LandingState) -> None:

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from hygge_engine.errors import LandingBroken, StoreError
 from hygge_engine.lake.local_os import is_there
+from hygge_engine.letter_case import in_ascii_case
 from hygge_engine.project.models.disk import DiskReach
 from hygge_engine.retry import call_with_retries
 from hygge_engine.stores.base import ReadBack
@@ -81,7 +82,11 @@ class SqliteDatabase(Database):
     it."""
 
     names = ColumnNames(
-        "SQLite", refused="\0", taken=(ROW_NUMBER, DELETED), most=_MOST_COLUMNS - len((ROW_NUMBER, DELETED))
+        "SQLite",
+        refused="\0",
+        taken=(ROW_NUMBER, DELETED),
+        form=in_ascii_case,
+        most=_MOST_COLUMNS - len((ROW_NUMBER, DELETED)),
     )
 
     def __init__(self, path: Path, reach: DiskReach | None = None) -> None:
@@ -385,11 +390,11 @@ class SqliteTransaction:
         self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
     ) -> None:
         """SQLite distinguishes all texts."""
-        known = {name.casefold() for name, *_ in _columns(self._connection, table)}
+        known = {in_ascii_case(name) for name, *_ in _columns(self._connection, table)}
         if not known:
             self._create(table, schema, key)
         for field in schema:
-            if known and field.name.casefold() not in known:
+            if known and in_ascii_case(field.name) not in known:
                 self._connection.execute(f"ALTER TABLE {quote(table)} ADD COLUMN {_declaration(field)}")
         self._move(stage, table, schema, key)
 
@@ -439,14 +444,14 @@ class SqliteTransaction:
         last, so that a row may have come before, or come back. Columns that the stage was made without land as NULL:
         the source had lost them by then."""
         execute = self._connection.execute
-        staged = {name.casefold() for name, *_ in _columns(self._connection, stage)}
-        names = ", ".join(quote(name) for name in schema.names if name.casefold() in staged)
+        staged = {in_ascii_case(name) for name, *_ in _columns(self._connection, stage)}
+        names = ", ".join(quote(name) for name in schema.names if in_ascii_case(name) in staged)
         keys = ", ".join(quote(name) for name in key)
         rows = f"SELECT {names} FROM {quote(stage)} ORDER BY {quote(ROW_NUMBER)}"  # noqa: S608 - names are quoted
         if key:
             # Not INSERT OR REPLACE: a row that breaks a foreign unique index would remove other rows.
             execute(f"DELETE FROM {quote(table)} WHERE ({keys}) IN (SELECT {keys} FROM {quote(stage)})")  # noqa: S608
-            marked = DELETED.casefold() in staged
+            marked = DELETED in staged
             columns, kept = (f"{names}, {quote(DELETED)}", f" WHERE NOT {quote(DELETED)}") if marked else (names, "")
             # Beside MAX, SQLite takes the other columns from the row that has it.
             last = f"SELECT {columns}, MAX({quote(ROW_NUMBER)}) FROM {quote(stage)} GROUP BY {keys}"  # noqa: S608

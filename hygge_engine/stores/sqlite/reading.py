@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from hygge_engine.lake.local_os import is_there
+from hygge_engine.letter_case import in_ascii_case
 from hygge_engine.stores.base import ReadBack
 from hygge_engine.stores.sqlite.errors import translate
 from hygge_engine.stores.sqlite.statements import BUSY_SECONDS, quote
@@ -38,7 +39,7 @@ class SqliteReadBack(ReadBack):
             if connection is None:
                 return
             there = _columns(connection, self._table)
-            names = [name for name in columns if name.casefold() in there]
+            names = [name for name in columns if in_ascii_case(name) in there]
             if not names:
                 return
             selected = ", ".join(quote(name) for name in names)
@@ -63,7 +64,8 @@ class SqliteReadBack(ReadBack):
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
     """The columns of a table without regard to case; none where there is no such table."""
-    return {str(name).casefold() for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))}
+    found = connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
+    return {in_ascii_case(str(name)) for (name,) in found}
 
 
 def _array(values: Sequence[Any]) -> pa.Array[Any]:
