@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.polish.polish import Polish
 from hygge_engine.project.models.expectations import Bounds, ExpectationsSettings, Freshness, RowCount, Severity, Value
-from hygge_engine.project.telling.problems import suggest
+from hygge_engine.project.telling.problems import suggest_each, told_columns, unknown_columns
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class _RulesPlanner:
         self._types = {column.name: column.type for column in polish.table.columns}
 
     def plan(self, settings: ExpectationsSettings) -> Rules:
-        fresh = self._find(settings.freshness.column, "freshness") if settings.freshness else ""
+        self._check_columns(settings)
+        fresh = self._find(settings.freshness.column) if settings.freshness else ""
         if fresh and not (pa.types.is_timestamp(self._types[fresh]) or pa.types.is_date(self._types[fresh])):
             raise ConfigurationError(
                 f"expectations: `freshness` takes a column of times, `{fresh}` holds {self._types[fresh]}"
@@ -94,21 +95,21 @@ class _RulesPlanner:
     def _row_rules(self, settings: ExpectationsSettings) -> Iterator[RowRule]:
         if settings.not_null:
             for name in settings.not_null.columns:
-                column = self._find(name, "not_null")
+                column = self._find(name)
                 yield self._rule("not_null", column, settings.not_null.severity_of(name), pl.col(column).is_null())
         if settings.accepted_values:
             for name, values in settings.accepted_values.columns.items():
-                column = self._find(name, "accepted_values")
+                column = self._find(name)
                 accepted = self._values(column, "accepted_values", values)
                 violated = ~pl.col(column).is_in(accepted.implode())
                 yield self._rule("accepted_values", column, settings.accepted_values.severity_of(name), violated)
         if settings.range:
             for name, bounds in settings.range.columns.items():
-                column = self._find(name, "range")
+                column = self._find(name)
                 yield self._rule("range", column, settings.range.severity_of(name), self._outside(column, bounds))
         if settings.matches:
             for name, pattern in settings.matches.columns.items():
-                column = self._find(name, "matches")
+                column = self._find(name)
                 violated = ~pl.col(column).str.contains(self._checked(pattern, column))
                 yield self._rule("matches", column, settings.matches.severity_of(name), violated)
 
@@ -118,7 +119,7 @@ class _RulesPlanner:
     def _unique(self, settings: ExpectationsSettings) -> UniqueRule | None:
         if settings.unique is None:
             return None
-        columns = tuple(self._find(name, "unique") for name in settings.unique.columns) or self._key
+        columns = tuple(self._find(name) for name in settings.unique.columns) or self._key
         if not columns:
             raise ConfigurationError(
                 f"expectations: `unique` names no columns, and {self._polish.source.name} has no key",
@@ -157,10 +158,21 @@ class _RulesPlanner:
             )
         return f"^(?:{pattern})$"
 
-    def _find(self, name: str, setting: str) -> str:
-        found = self._polish.landed_name(name)
-        if found is None:
-            names = [column.name for column in self._polish.table.columns]
-            message = f"{self._polish.source.name} lands no column `{name}`, which `{setting}` of expectations names."
-            raise ConfigurationError(message, hint=suggest(name, names))
-        return found
+    def _check_columns(self, settings: ExpectationsSettings) -> None:
+        """Raise ConfigurationError for all columns that the settings name and that do not land."""
+        named: dict[str, Iterable[str]] = {
+            "freshness": [settings.freshness.column] if settings.freshness else (),
+            "not_null": settings.not_null.columns if settings.not_null else (),
+            "accepted_values": settings.accepted_values.columns if settings.accepted_values else (),
+            "range": settings.range.columns if settings.range else (),
+            "matches": settings.matches.columns if settings.matches else (),
+            "unique": settings.unique.columns if settings.unique else (),
+        }
+        unknown = unknown_columns(named, lambda name: self._polish.landed_name(name) is not None)
+        if unknown:
+            message = f"{self._polish.source.name} lands no column {told_columns(unknown, 'expectations')}."
+            raise ConfigurationError(message, hint=suggest_each(list(unknown), list(self._types)))
+
+    def _find(self, name: str) -> str:
+        """How a column that lands is called (`_check_columns`)."""
+        return self._polish.landed_name(name) or name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -16,7 +16,7 @@ from hygge_engine.polish.names import convert_case
 from hygge_engine.polish.polish import BLURRED_HINT, LandedColumn, Polish
 from hygge_engine.polish.values import folded, has_exact_text, has_text, hashed, joined, masked
 from hygge_engine.project.models.polish import PolishSettings
-from hygge_engine.project.telling.problems import suggest
+from hygge_engine.project.telling.problems import suggest_each, told_columns, unknown_columns
 
 _LOADED_AT = pa.timestamp("us", tz="UTC")
 
@@ -43,6 +43,7 @@ class _PolishPlanner:
 
     def plan(self) -> Polish:
         settings = self._settings
+        self._check_columns()
         dropped = {self._find(name, "drop") for name in settings.drop}
         masks = self._resolved(settings.mask, "mask")
         renames = self._resolved(settings.rename, "rename")
@@ -61,6 +62,11 @@ class _PolishPlanner:
             names[column.name] = self._name(column.name, renames)
             columns.append(replace(landed, column=replace(landed.column, name=names[column.name])))
         columns += self._added()
+        if not columns:
+            raise ConfigurationError(
+                f"polish drops every column of {self._source.name}: its rows would hold nothing that could land",
+                hint="Keep at least one column.",
+            )
         self._check_names(columns)
         table = replace(self._source, columns=tuple(each.column for each in columns), key=())
         found = Polish(self._source, table, tuple(columns), tuple(sorted(dropped)), names)
@@ -195,12 +201,26 @@ class _PolishPlanner:
             found[column] = value
         return found
 
-    def _find(self, name: str, setting: str) -> str:
+    def _check_columns(self) -> None:
+        """Raise ConfigurationError for all columns that the settings name and the source does not have."""
+        settings = self._settings
+        named: dict[str, Iterable[str]] = {
+            "drop": settings.drop,
+            "trim": () if isinstance(settings.trim, bool) else settings.trim,
+            "fold": () if isinstance(settings.fold, bool) else settings.fold,
+            "mask": settings.mask,
+            "rename": settings.rename,
+            "hash_ids": [name for names in settings.hash_ids.values() for name in names],
+        }
         names = [column.name for column in self._source.columns]
-        found = meant(name, names)
-        if not found:
-            message = f"{self._source.name} has no column `{name}`, which `{setting}` of polish names."
-            raise ConfigurationError(message, hint=suggest(name, names))
+        unknown = unknown_columns(named, lambda name: bool(meant(name, names)))
+        if unknown:
+            message = f"{self._source.name} has no column {told_columns(unknown, 'polish')}."
+            raise ConfigurationError(message, hint=suggest_each(list(unknown), names))
+
+    def _find(self, name: str, setting: str) -> str:
+        """How the source spells a column that it has (`_check_columns`)."""
+        found = meant(name, [column.name for column in self._source.columns])
         if len(found) > 1:
             message = f"`{name}`, which `{setting}` of polish names, may be several columns of {self._source.name}."
             raise ConfigurationError(message, hint=f"Write one of them as it is: {', '.join(found)}.")

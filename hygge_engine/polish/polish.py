@@ -109,6 +109,7 @@ class Polish:
         Raises ConfigurationError where they do not land, or where a mask makes several keys one.
         """
         if named:
+            self._check_key_columns(named)
             keys = tuple(self._key_column(name) for name in named)
         else:
             if lost := [name for name in self.source.key if name in self.dropped]:
@@ -157,9 +158,15 @@ class Polish:
             raise ConfigurationError(
                 f"polish drops `{name}`, which key_columns of the store names", hint=suggest(name, names)
             )
-        raise HomeNotFound(
-            f"{self.source.name} has no column '{name}', which key_columns names.", hint=f"It has {', '.join(names)}."
-        )
+        return name
+
+    def _check_key_columns(self, named: Sequence[str]) -> None:
+        """Raise HomeNotFound for all columns of a key that neither land nor are dropped."""
+        unknown = [name for name in named if self.landed_name(name) is None and spelt(name, self.dropped) is None]
+        if unknown:
+            has = f"It has {', '.join(column.name for column in self.table.columns)}."
+            told = " and no column ".join(f"'{name}'" for name in unknown)
+            raise HomeNotFound(f"{self.source.name} has no column {told}, which key_columns names.", hint=has)
 
     def _make(self, rows: pa.RecordBatch) -> dict[int, pa.Array[Any]]:
         expressions = {

@@ -218,6 +218,15 @@ def test_what_is_remembered_is_bounded_and_says_so() -> None:
             "lands no column `e-mail`, which `not_null` of expectations",
             "`email`",
         ),
+        (
+            {
+                "not_null": {"columns": ["e-mail"]},
+                "range": {"columns": {"lvl": {"min": 1}}},
+                "unique": {"columns": ["x"]},
+            },
+            "and none `lvl`, which `range` of expectations names; and none `x`, which `unique` of expectations names.",
+            "Did you mean `email` for `e-mail`, `level` for `lvl`? Known: ",
+        ),
         ({"freshness": {"column": "email", "max_age": 1}}, "takes a column of times, `email` holds string", ""),
         ({"matches": {"columns": {"level": "x"}}}, "takes a column of text, `level` holds int16", ""),
         ({"accepted_values": {"columns": {"level": ["high"]}}}, "compares `level`, which is int16, with `high`", ""),

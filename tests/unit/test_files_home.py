@@ -666,6 +666,9 @@ def test_a_declared_column_that_no_file_has_is_told_with_the_nearest_name(
     with pytest.raises(HomeNotFound, match=declared) as caught:
         home_of(tmp_path, format=format_, infer=infer, columns={declared: "int64"}).describe()
     assert nearest in caught.value.hint
+    if infer:
+        with pytest.raises(HomeNotFound, match="no column 'ammount' and no column 'idd', which `columns` names"):
+            home_of(tmp_path, format=format_, columns={declared: "int64", "idd": "int64"}).describe()
     found = rows(home_of(tmp_path, format=format_, infer=infer, columns={"AMOUNT": "int64"}))
     assert found == [{"id": 1, "amount": 2} if infer else {"amount": 2}]
 
@@ -1002,8 +1005,9 @@ def test_the_key_is_one_of_the_columns(tmp_path: Path) -> None:
     write_parquet(tmp_path, "t.parquet", {"id": [1]})
     table = home_of(tmp_path, key=["id"]).describe()
     assert (table.key, table.resumable) == (("id",), True)
-    with pytest.raises(HomeNotFound, match="no column 'nr'"):
-        home_of(tmp_path, key=["nr"]).describe()
+    with pytest.raises(HomeNotFound, match="no column 'nr' and no column 'ix', which key names") as caught:
+        home_of(tmp_path, key=["nr", "ix"]).describe()
+    assert "`id` for `ix`" in caught.value.hint or "Known: id" in caught.value.hint
 
 
 def test_more_files_than_a_slice_can_keep_in_mind_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

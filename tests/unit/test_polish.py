@@ -167,6 +167,13 @@ def test_surrogates_are_equal_where_their_values_are_and_only_there(
 @pytest.mark.parametrize(
     ("keys", "message", "hint"),
     [
+        (
+            {"drop": ["foto", "zzz"], "mask": {"emial": "full"}, "hash_ids": {"a": ["foto", "foto"], "b": ["foto"]}},
+            "no column `foto`, which `drop` and `hash_ids` of polish names; and none `zzz`, which `drop` of polish "
+            "names; and none `emial`, which `mask` of polish names.",
+            "Did you mean `photo` for `foto`, `EMail` for `emial`? Known: ",
+        ),
+        ({"drop": [column.name for column in TABLE.columns]}, "drops every column of", "Keep at least one"),
         ({"drop": ["foto"]}, "no column `foto`, which `drop`", "Did you mean `photo`?"),
         ({"rename": {"e-mail": "x"}}, "no column `e-mail`, which `rename`", "Did you mean `EMail`?"),
         ({"hash_ids": {"sk": ["customer"]}}, "no column `customer`, which `hash_ids`", "CustomerID"),

@@ -8,7 +8,7 @@ from hygge_engine.errors import HomeError, HomeNotFound
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import ColumnSettings
 from hygge_engine.letter_case import in_any_case
-from hygge_engine.project.telling.problems import nearest, suggest
+from hygge_engine.project.telling.problems import nearest, suggest_each
 
 
 class Spellings:
@@ -109,16 +109,21 @@ def declared_columns(
     settings: dict[str, ColumnSettings] = {}
     in_files, in_folders, in_settings = Spellings(found), Spellings(files[0].partitions), Spellings(declared)
     others = [other for other in found if in_settings.find(other) is None]
+    unknown = [
+        name
+        for name in declared
+        if in_folders.find(name) is None and in_files.find(name) is None and (complete or nearest(name, others))
+    ]
+    if unknown:
+        where = files[0].name if len(files) == 1 else f"None of the {len(files):,} files from {files[0].name} on"
+        column = f"{'no' if len(files) == 1 else 'a'} column "
+        told = f" {'and' if len(files) == 1 else 'or'} {column}".join(map(repr, unknown))
+        message = f"{where} has {column}{told}, which `columns` names."
+        raise HomeNotFound(message, hint=suggest_each(unknown, others or found))
     for name, spec in declared.items():
         if in_folders.find(name) is not None:
             continue
         spelt = in_files.find(name)
-        if spelt is None and (complete or nearest(name, others)):
-            where = files[0].name if len(files) == 1 else f"None of the {len(files):,} files from {files[0].name} on"
-            raise HomeNotFound(
-                f"{where} has {'no' if len(files) == 1 else 'a'} column {name!r}, which `columns` names.",
-                hint=suggest(name, others or found),
-            )
         if len(alike := in_files.alike(name)) > 1 and name not in alike:
             names = " or ".join(repr(other) for other in alike)
             raise HomeError(f"`columns` names {name!r}, which may be {names}.", hint="Spell it as the files do.")

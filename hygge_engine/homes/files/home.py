@@ -47,7 +47,7 @@ from hygge_engine.letter_case import meant
 from hygge_engine.masking import mask_quoted
 from hygge_engine.panics import panics_as
 from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
-from hygge_engine.project.telling.problems import suggest
+from hygge_engine.project.telling.problems import suggest, suggest_each
 from hygge_engine.watermark import CursorType
 
 # The last part of the position after a file's last row.
@@ -131,8 +131,7 @@ class FilesHome:
             folders = self._folder_columns()
             names = {column.name for column in folders}
             columns = [*(column for column in columns if column.name not in names), *folders]
-            for name in self._settings.key:
-                self._find(columns, name)
+            self._check_key(columns)
             name = f"{self._lake.url}/{self._pattern}"
             notes = (f"links followed: {', '.join(links)}; each file counts once",) if (links := self.links) else ()
             self._table = SourceSchema(
@@ -382,6 +381,16 @@ class FilesHome:
             found = f"{files[values].name}: the folder's {name!r} is {texts[values]!r}, not a valid {settings.type}."
             raise HomeError(found, hint=f"Declare it: columns: {{{name}: string}}.")
         return values
+
+    def _check_key(self, columns: Sequence[Column]) -> None:
+        """Raise HomeNotFound for all columns of the key that the files do not have."""
+        names = [column.name for column in columns]
+        if unknown := [name for name in self._settings.key if not meant(name, names)]:
+            told = " and no column ".join(map(repr, unknown))
+            where = f"The files at {self._lake.url}/{self._pattern}"
+            raise HomeNotFound(f"{where} have no column {told}, which key names.", hint=suggest_each(unknown, names))
+        for name in self._settings.key:
+            self._find(columns, name)  # which may be two but for case
 
     def _find(self, columns: Iterable[Column], name: str) -> Column:
         """The column of this name, or of one that differs in case alone. Raises HomeNotFound."""

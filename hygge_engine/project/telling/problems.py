@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -78,6 +78,33 @@ def suggest(name: str, known: Collection[str]) -> str:
     if match is not None:
         return f"Did you mean `{match}`?"
     return f"Known: {', '.join(sorted(known))}." if known else ""
+
+
+def suggest_each(names: Sequence[str], known: Collection[str]) -> str:
+    """A hint as `suggest` gives it, for each of several names."""
+    if len(names) == 1:
+        return suggest(names[0], known)
+    meant = {name: match for name in names if (match := nearest(name, known)) is not None}
+    hints = [f"Did you mean {', '.join(f'`{match}` for `{name}`' for name, match in meant.items())}?"] if meant else []
+    if len(meant) < len(names) and known:
+        hints.append(f"Known: {', '.join(sorted(known))}.")
+    return " ".join(hints)
+
+
+def unknown_columns(named: Mapping[str, Iterable[str]], is_known: Callable[[str], bool]) -> dict[str, list[str]]:
+    """The columns that settings name and that are not known, with the settings that name them."""
+    unknown: dict[str, list[str]] = {}
+    for setting, names in named.items():
+        for name in dict.fromkeys(names):
+            if not is_known(name):
+                unknown.setdefault(name, []).append(f"`{setting}`")
+    return unknown
+
+
+def told_columns(unknown: Mapping[str, Sequence[str]], section: str) -> str:
+    """Unknown columns in words, as they follow "no column", with the settings of a section that name them."""
+    told = [f"`{name}`, which {' and '.join(settings)} of {section} names" for name, settings in unknown.items()]
+    return "; and none ".join(told)
 
 
 def suggest_few(name: str, known: Collection[str]) -> str:
