@@ -59,7 +59,14 @@ MISTAKES = {
     "foreign placeholder": ("flow", "{entity}", "{table}", (7, 10), ["`{table}` is not a placeholder"]),
     "name with braces": ("flow", "dbo.{entity}", "dbo.[a{b}]", (7, 10), ["read by a `query`, with its `key`"]),
     "doubled braces": ("flow", "{entity}", "{{entity}}", (7, 10), ["`{{entity}}`", "`{entity}`"]),
-    "doubled braces with blanks": ("flow", "{entity}", "{{ entity }}", (7, 10), ["with single braces"]),
+    "doubled braces with blanks": ("flow", "{entity}", "{{ entity }}", (7, 10), ["in single braces"]),
+    **{
+        f"placeholder as {written}": ("flow", "{entity}", written, (7, 10), [f"`{written}`", "`{entity}`"])
+        for written in (
+            *("{ entity }", "{Entity}", "{entity", "entity}", "{entity.name}", "{entity!r}", "{entity:>5}"),
+            *("{% entity %}", "{{{entity}}}", "<entity>", "%entity%", "%%entity%%", "%(entity)s", "$entity"),
+        )
+    },
     "empty section": ("flow", STORE, "store:\n", (8, 1), ["the flow has no `store`"]),
     "watermark as text": ("flow", WATERMARK, "watermark: modified_at\n", (14, 12), ["a mapping of keys"]),
     "empty list": ("flow", "[orders, customers]", "[]", (17, 1), ["no entities"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +20,9 @@ from hygge_engine.project.telling.problems import Problems, nearest
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 
-# As other tools write placeholders.
-_DOUBLED = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
+# As other tools write placeholders, and slips: braces with more in them or one of them missing, signs instead of them.
+_BRACES = r"\{{+[^\w{{}}]*(?:{0})\b[^{{}}]*\}}+"
+_ALMOST = _BRACES + r"|\{{+\s*(?:{0})\b[\w.-]*|\b(?:{0})\}}+|%+\(?(?:{0})\)?(?:%+|s\b)|<(?:{0})>|\$(?:{0})\b"
 
 # Keys whose values have braces of their own: SQL, and names of columns.
 _FREE_TEXT = frozenset({"query", "key", "key_columns", "as_text"})
@@ -74,12 +75,11 @@ def _fill(key: str, node: Node, values: Mapping[str, str], problems: Problems, k
         return replace(node, items=tuple(_fill(key, item, values, problems, keys) for item in node.items))
     if not isinstance(node.value, str):
         return node
-    doubled = [match for match in _DOUBLED.finditer(node.value) if match[1] in values]
-    for match in doubled:
-        problems.add(node.problem(f"`{match[0]}` is written with single braces here", expected=f"`{{{match[1]}}}`"))
-    if doubled:
-        return node
-    for match in _PLACEHOLDER.finditer(node.value):
+    text = node.value
+    for slip, name in _slips(text, values, braces_alone=key in _FREE_TEXT):
+        problems.add(node.problem(f"`{slip}` is no placeholder", expected=f"`{{{name}}}`, in single braces"))
+        text = text.replace(slip, values[name])
+    for match in _PLACEHOLDER.finditer(text):
         intended = nearest(match[1], values)
         if match[1] not in values and (intended or key not in _FREE_TEXT):
             problems.add(
@@ -89,8 +89,15 @@ def _fill(key: str, node: Node, values: Mapping[str, str], problems: Problems, k
                     hint=f"Did you mean `{{{intended}}}`?" if intended else _WAYS_OUT.get(key, ""),
                 )
             )
-    text = fill_text(node.value, values)
+    text = fill_text(text, values)
     return replace(node, value=text, text=text)
+
+
+def _slips(text: str, names: Iterable[str], *, braces_alone: bool) -> list[tuple[str, str]]:
+    """What was meant for a placeholder and is none, with the name of that."""
+    form = _BRACES if braces_alone else _ALMOST
+    found = [(match[0], name) for name in names for match in re.finditer(f"(?i:{form.format(name)})", text)]
+    return [(shown, name) for shown, name in found if shown != f"{{{name}}}"]
 
 
 def fill_text(text: str, values: Mapping[str, str]) -> str:
