@@ -6,6 +6,7 @@ that turn the direction of writing or have no width. What does any of that is wr
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from typing import Any, Final
@@ -70,6 +71,25 @@ def recordable_in(value: Any) -> Any:
 def is_commanding(character: str) -> bool:
     """Whether a character does something else than being seen."""
     return unicodedata.category(character) in _COMMANDING
+
+
+def document_fault(error: Exception) -> str:
+    """What is wrong with a JSON document, by the exception that reading it has raised, as the end of a sentence about
+    the document."""
+    match error:
+        case UnicodeDecodeError():
+            return "it is not text in UTF-8"
+        case json.JSONDecodeError():
+            place = f"at line {error.lineno}, column {error.colno}"
+            return f"it is not whole JSON ({place})" if error.doc.strip() else "it is empty"
+        case RecursionError():
+            return "it is nested too deeply"
+        case KeyError():
+            return f"it has no {str(error.args[0])!r}"
+        case ValueError():
+            return str(error)
+        case _:
+            return "it has keys or values that this version does not know"
 
 
 def counted(number: int, noun: str, plural: str = "", *, verb: tuple[str, str] | None = None) -> str:

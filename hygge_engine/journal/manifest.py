@@ -19,6 +19,9 @@ from hygge_engine.journal.changes import Changes
 from hygge_engine.journal.files import READERS
 from hygge_engine.journal.names import file_name
 from hygge_engine.lake.base import Lake, bounded
+from hygge_engine.plain_text import document_fault
+
+_ANEW = "Restore it from a copy, or move it away: the next load begins the table's history anew."
 
 # Key: (table, column, version). `table` is the qualified name at the destination, times are ISO 8601 in UTC.
 _MANIFEST_COLUMNS: dict[str, pa.DataType] = {
@@ -72,7 +75,7 @@ class Manifest:
         for _ in range(ATTEMPTS):
             try:
                 content = self._lake.read(path)
-                versions, condition = json.loads(content.data)["versions"], {"if_match": content.etag}
+                versions, condition = _document(content.data, path)["versions"], {"if_match": content.etag}
             except LakeNotFound:
                 versions, condition = [], {}
             if versions and versions[-1]["columns"] == landed:
@@ -111,7 +114,7 @@ class Manifest:
         reached = {name: known[name] for name in listed if name in known}
         rows: list[dict[str, Any]] = []
         for name, content in zip(changed, contents, strict=True):
-            document = json.loads(content.data)
+            document = _document(content.data, listed[name].path)
             before = known[name][1] if name in known else 0
             rows += [row for row in _rows(document) if row["version"] > before]
             reached[name] = [content.etag, len(document["versions"])]
@@ -130,6 +133,18 @@ def _column(column: Mapping[str, Any]) -> dict[str, Any]:
         "nullable": bool(column["nullable"]),
         "loss": str(column["loss"]),
     }
+
+
+def _document(data: bytes, path: str) -> dict[str, Any]:
+    """A table's document. Raises JournalError where it is damaged."""
+    try:
+        document: dict[str, Any] = json.loads(data)
+        _rows(document)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise JournalError(
+            f"The history of columns {path} cannot be read: {document_fault(error)}.", hint=_ANEW
+        ) from error
+    return document
 
 
 def _rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -73,10 +73,11 @@ class ProgressFiles:
         for entry in bounded(self._lake.list(folder, recursive=True), folder):
             if entry.is_directory or entry.path in (self._marker(load_id), self._beginning(load_id)):
                 continue
-            try:
-                states.append(json.loads(self._lake.read(entry.path).data))
-            except LakeNotFound:
-                continue  # cleared since it was listed
+            # Cleared since it was listed, or a foreign file.
+            with suppress(LakeNotFound, ValueError, RecursionError):
+                state = json.loads(self._lake.read(entry.path).data)
+                if isinstance(state, dict) and {"flow", "entity"} <= state.keys():
+                    states.append(state)
         return sorted(states, key=lambda state: (state["flow"], state["entity"]))
 
     def begin(self, load_id: str, requested_by: str) -> None:

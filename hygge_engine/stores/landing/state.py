@@ -21,6 +21,7 @@ from hygge_engine.errors import (
     LandingUnreadable,
 )
 from hygge_engine.lake.base import Lake
+from hygge_engine.plain_text import document_fault
 from hygge_engine.watermark import Boundary, Watermark
 
 # Raised when a field changes its meaning; an older document is refused rather than misread.
@@ -37,7 +38,7 @@ _DIGEST_BYTES = 8
 CLOCK_SET_BACK = timedelta(minutes=15)
 
 # What can be done with a table whose state is lost; continues a sentence.
-_REPLACE = "`hygge adopt FLOW.ENTITY` says what would be replaced, and makes way for a full_drop."
+_REPLACE = "`hygge adopt {}` says what would be replaced, and makes way for a full_drop."
 
 # initial: the table's first rows, without a row marker. changes: rows merged by key. reload: a new generation of the
 # table.
@@ -294,15 +295,21 @@ class LandingState:
 
     @classmethod
     def from_json(cls, data: bytes, path: str) -> tuple[LandingState, str]:
-        """State and nonce. Raises LandingUnreadable for a document that this version cannot read."""
+        """State and nonce. Raises LandingUnreadable for a document that this version cannot read.
+
+        ``path`` is where it is kept: ``…/flow/entity.json`` in a lake, ``flow.entity`` in a database.
+        """
+        entity = ".".join(path.removesuffix(".json").split("/")[-2:])
+        replace_it = _REPLACE.format(entity)
+        name = f"The landing state of {entity}" + (f" ({path})" if path != entity else "")
         try:
             value = json.loads(data)
             if not isinstance(value, dict):
                 raise ValueError("it holds no JSON object")
             if value.pop("format") != FORMAT:
                 raise LandingUnreadable(
-                    f"{path} was written by another version of hygge-engine",
-                    hint=f"Run the version that wrote it, or a newer one. Otherwise {_REPLACE}",
+                    f"{name} was written by another version of hygge-engine",
+                    hint=f"Run the version that wrote it, or a newer one. Otherwise {replace_it}",
                 )
             nonce = str(value.pop("nonce"))
             state = _decode(value).reopened
@@ -310,8 +317,8 @@ class LandingState:
             return state, nonce
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise LandingUnreadable(
-                f"{path} is not a landing state: {type(error).__name__}: {error}",
-                hint=f"Restore it from a copy. Where there is none, {_REPLACE}",
+                f"{name} cannot be read: {document_fault(error)}",
+                hint=f"Restore it from a copy. Where there is none, {replace_it}",
             ) from error
 
 
@@ -320,7 +327,7 @@ def _check_numbers(state: LandingState) -> None:
     numbers = {"epoch": state.epoch, "generation": state.generation, "next_sequence": state.next_sequence}
     for name, number in numbers.items():
         if type(number) is not int or number < 0:
-            raise ValueError(f"{name} is {number!r}")
+            raise ValueError(f"its {name!r} is {json.dumps(number, default=str)}, and not a whole number")
 
 
 def _decode(value: dict[str, Any]) -> LandingState:
