@@ -369,7 +369,8 @@ class LoadPlanner:
         if mark is None or not mark.repeats:
             return False
         # Other spellings of a text may be equal to the source: these are not remembered, and would double.
-        known = mark.remembers and (merges or mark.type != "string" or mark.remembered == mark.ties)
+        known = mark.recognises([column.name for column in self.describe().columns])
+        known = known and (merges or mark.type != "string" or mark.remembered == mark.ties)
         if known and upper.value != reached:
             return True  # a row in another's place is not found by counting
         if self._home.count_at(cursor, reached) <= mark.ties:

@@ -56,7 +56,7 @@ def bound_of(home: Home, entity: Entity, state: LandingState) -> Bound:
         return Bound(
             f"rows of files last changed up to {mark.value}",
             ReadWindow(mark.column, None, mark.value, known=mark.boundary),
-            ReadWindow(mark.column, mark.value, lower_inclusive=mark.remembers, landed=mark.boundary),
+            ReadWindow(mark.column, mark.value, lower_inclusive=mark.recognises(()), landed=mark.boundary),
         )
     sign = "below" if mark.type == "binary" else "up to"
     late = None

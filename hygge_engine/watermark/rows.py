@@ -8,6 +8,8 @@ again, and what it finds is compared with them.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +22,11 @@ from hygge_engine.watermark.watermark import Boundary, Watermark
 # More rows than this at one value are not recorded: the landing state has to stay a small document.
 REMEMBERED_ROWS = 1_000
 
+# Digests of their single columns are recorded up to this number, for the same reason.
+REMEMBERED_VALUES = 3_000
+
 _DIGEST_BYTES = 8
+_DIGITS = 2 * _DIGEST_BYTES
 
 
 class BoundaryRows:
@@ -39,21 +45,15 @@ class BoundaryRows:
         largest = pc.max(column) if self._at is None else _scalar(self._at, column.type)
         if not largest.is_valid:
             return
-        known: tuple[str, ...] = ()
+        known: Boundary | None = None
         if self.boundary is not None:
             before = _scalar(self.boundary.value, column.type)
             if pc.less(largest, before).as_py():
                 return
             if pc.equal(largest, before).as_py():
-                if not self.boundary.complete:
-                    return
-                known = self.boundary.rows
+                known = self.boundary
         value = str(pc.cast(largest, pa.string()).as_py())
-        at_largest = rows.filter(pc.equal(column, largest))
-        if len(known) + at_largest.num_rows > REMEMBERED_ROWS:
-            self.boundary = Boundary(value, (), complete=False)
-        else:
-            self.boundary = Boundary(value, (*known, *_digests(at_largest)))
+        self.boundary = _with_more(known, value, rows.filter(pc.equal(column, largest)))
 
 
 class LargestRead:
@@ -90,9 +90,35 @@ def without_landed(rows: pa.RecordBatch, cursor: str, landed: Boundary) -> pa.Re
     if not pc.any(equal).as_py():
         return rows
     at_boundary = [bool(value) for value in equal.to_pylist()]
+    landed = _restricted(landed, rows.schema.names)
     known = set(landed.rows)
-    digests = iter(_digests(rows.filter(pa.array(at_boundary))))
+    digests = iter(_digests(rows.filter(pa.array(at_boundary)), landed.columns, detailed=landed.detailed))
     return rows.filter(pa.array([not at or next(digests) not in known for at in at_boundary]))
+
+
+def _with_more(known: Boundary | None, value: str, rows: pa.RecordBatch) -> Boundary:
+    """The rows at a value of the cursor: those that are known so far, and more."""
+    names = tuple(rows.schema.names)
+    before = Boundary(value, columns=names, detailed=True) if known is None else _restricted(known, names)
+    count = len(before.rows) + rows.num_rows
+    if not before.complete or count > REMEMBERED_ROWS:
+        return Boundary(value, complete=False)
+    detailed = before.detailed and count * len(before.columns) <= REMEMBERED_VALUES
+    found = [*before.rows, *_digests(rows, before.columns, detailed=before.detailed)]
+    if before.detailed and not detailed:
+        found = [_digest((digests,)) for digests in found]
+    return replace(before, rows=tuple(found), detailed=detailed)
+
+
+def _restricted(known: Boundary, names: Sequence[str]) -> Boundary:
+    """What is known of rows by those of their columns that the source still has."""
+    kept = [number for number, name in enumerate(known.columns) if name in names]
+    if len(kept) == len(known.columns):
+        return known
+    if not known.detailed:
+        return Boundary(known.value, complete=False)
+    rows = tuple("".join(row[at * _DIGITS : (at + 1) * _DIGITS] for at in kept) for row in known.rows)
+    return replace(known, rows=rows, columns=tuple(known.columns[at] for at in kept))
 
 
 def _scalar(value: str, type_: pa.DataType) -> pa.Scalar[pa.DataType]:
@@ -108,10 +134,13 @@ def _bound(upper: Watermark, type_: pa.DataType) -> pa.Scalar[pa.DataType]:
     return pc.cast(pa.scalar(moment, pa.timestamp("us")), type_, safe=False)
 
 
-def _digests(rows: pa.RecordBatch) -> list[str]:
-    """A digest of a row's content, the same in every process."""
-    columns = [_plain(column).to_pylist() for column in rows.columns]
-    return [_digest(values) for values in zip(*columns, strict=True)]
+def _digests(rows: pa.RecordBatch, columns: Sequence[str], *, detailed: bool) -> list[str]:
+    """A digest of each row's content in these columns, the same in every process; see `Boundary`."""
+    if not columns:
+        return [_digest(values) for values in zip(*map(_values, rows.columns), strict=True)]
+    of_columns = ([_digest((value,)) for value in _values(rows.column(name))] for name in columns)
+    joined = ["".join(digests) for digests in zip(*of_columns, strict=True)]
+    return joined if detailed else [_digest((digests,)) for digests in joined]
 
 
 def _digest(values: tuple[object, ...]) -> str:
@@ -123,8 +152,8 @@ def _digest(values: tuple[object, ...]) -> str:
     return digest.hexdigest()
 
 
-def _plain(column: pa.Array[Any]) -> pa.Array[Any]:
-    """Times as numbers, because Python's have no nanoseconds."""
-    if not pa.types.is_temporal(column.type):
-        return column
-    return column.view(pa.int64() if column.type.bit_width == 64 else pa.int32())
+def _values(column: pa.Array[Any]) -> list[Any]:
+    """The values as Python's; times as numbers, because Python's have no nanoseconds."""
+    if pa.types.is_temporal(column.type):
+        column = column.view(pa.int64() if column.type.bit_width == 64 else pa.int32())
+    return column.to_pylist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -16,16 +16,27 @@ _UNIQUE: frozenset[CursorType] = frozenset({"binary", "version"})
 @dataclass(frozen=True)
 class Boundary:
     """The rows at exactly a cursor's ``value`` that have landed, each as a digest of its content. Not ``complete``:
-    there were too many to remember."""
+    there were too many to remember.
+
+    ``columns`` are those that the digests are made of; empty for all that there were, in documents of earlier versions.
+    ``detailed``: each is a digest of every column, one after another, so that rows are recognised by those that are
+    left where the source has lost some.
+    """
 
     value: str
     rows: tuple[str, ...] = ()
     complete: bool = True
+    columns: tuple[str, ...] = ()
+    detailed: bool = False
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Self:
         """The inverse of ``dataclasses.asdict``."""
-        return cls(**{**entry, "rows": tuple(entry["rows"])})
+        return cls(**{**entry, "rows": tuple(entry["rows"]), "columns": tuple(entry.get("columns", ()))})
+
+    def recognises(self, columns: Sequence[str]) -> bool:
+        """Whether a row with these columns is distinguished from those that have landed."""
+        return self.complete and (self.detailed or set(self.columns) <= set(columns))
 
 
 @dataclass(frozen=True)
@@ -64,11 +75,10 @@ class Watermark:
         """Whether rows may appear later with a value that has been reached."""
         return self.type not in _UNIQUE
 
-    @property
-    def remembers(self) -> bool:
-        """Whether every row at exactly ``value`` is known, so that a new one is distinguished from those that have
-        landed."""
-        return self.boundary is not None and self.boundary.complete
+    def recognises(self, columns: Sequence[str]) -> bool:
+        """Whether every row at exactly ``value`` is known, so that a new one, of a source with these columns, is
+        distinguished from those that have landed."""
+        return self.boundary is not None and self.boundary.recognises(columns)
 
     @property
     def remembered(self) -> int:

@@ -124,6 +124,18 @@ def test_a_row_in_the_place_of_another_at_the_watermark_lands(moving: Moving, ty
     assert moving.landed() == [1, 2, 3, 4]
 
 
+def test_rows_at_the_watermark_do_not_land_again_because_columns_come_and_go(moving: Moving) -> None:
+    moving.create("int")
+    moving.sql("ALTER TABLE dbo.moving ADD note varchar(9)")
+    moving.sql("INSERT INTO dbo.moving VALUES (1, 4, 'kept'), (2, 5, 'kept'), (3, 5, 'lost')")
+    moving.load()
+    moving.sql("ALTER TABLE dbo.moving DROP COLUMN note", "ALTER TABLE dbo.moving ADD more int NOT NULL DEFAULT 7")
+    moving.sql("DELETE FROM dbo.moving WHERE id = 3", "INSERT INTO dbo.moving (id, at) VALUES (4, 5), (5, 6)")
+    assert moving.load()["rows"] == 2  # one that took another's place at the watermark, and one beyond it
+    notes = moving.ask("SELECT id, note, more FROM moving ORDER BY id")
+    assert notes == [(1, "kept", None), (2, "kept", None), (3, "lost", None), (4, None, 7), (5, None, 7)]
+
+
 @pytest.mark.parametrize("began", ["before the first load", "after one"])
 @pytest.mark.parametrize("type_", CURSORS)
 def test_a_bound_that_only_a_corrected_row_had_is_never_the_watermark(moving: Moving, type_: str, began: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from hygge_engine.errors import BoundUnusable, CursorUnusable
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.watermark import Boundary, CursorType, Watermark
 from hygge_engine.watermark.bounds import check_order, checked
+from hygge_engine.watermark.rows import BoundaryRows, without_landed
 from hygge_engine.watermark.values import order_of
 
 # A landing state as versions wrote it that remembered no boundary, and had no open load.
@@ -112,3 +115,46 @@ def test_only_a_time_has_a_lag() -> None:
 def test_another_cursor_is_refused_by_both_names() -> None:
     with pytest.raises(CursorUnusable, match=r"modified \(datetime\) so far.*now says id \(int\)"):
         Watermark("modified", "datetime").check_cursor(Watermark("id", "int"))
+
+
+def rows_at_one_value(values: dict[int, tuple[int | None, ...]], columns: list[str]) -> pa.RecordBatch:
+    """Rows that share a watermark, by id: the values of a, b, c; of those columns only."""
+    rows = [{"id": id_, "at": 7, **dict(zip("abc", row, strict=True))} for id_, row in values.items()]
+    schema = pa.schema([(name, pa.int64()) for name in columns])
+    return pa.RecordBatch.from_pylist([{name: row[name] for name in columns} for row in rows], schema=schema)
+
+
+VALUES = st.dictionaries(st.integers(0, 9), st.tuples(*[st.none() | st.integers(0, 1)] * 3), min_size=1, max_size=6)
+SOME_COLUMNS = st.permutations("abc").flatmap(
+    lambda order: st.integers(0, 3).map(lambda count: ["at", *order[:count], "id"])
+)
+
+
+@pytest.mark.parametrize("values_limit", [0, 15, 3_000])
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_rows_at_the_watermark_are_recognised_by_the_columns_that_are_left(
+    monkeypatch: pytest.MonkeyPatch, values_limit: int, data: st.DataObject
+) -> None:
+    monkeypatch.setattr("hygge_engine.watermark.rows.REMEMBERED_VALUES", values_limit)
+    boundary: Boundary | None = None
+    landed: list[tuple[list[str], pa.RecordBatch]] = []  # in loads whose source had various columns
+    for _ in range(data.draw(st.integers(1, 3))):
+        columns, values = data.draw(SOME_COLUMNS), data.draw(VALUES)
+        batch = rows_at_one_value(values, columns)
+        fresh = batch if boundary is None else without_landed(batch, "at", boundary)
+        recognised = boundary is None or boundary.recognises(columns)
+        shared = set(columns).intersection(*(then for then, _ in landed))
+        known = [{name: row[name] for name in shared} for _, then in landed for row in then.to_pylist()]
+        expected = [row for row in batch.to_pylist() if {name: row[name] for name in shared} not in known]
+        assert fresh.to_pylist() == (expected if recognised else batch.to_pylist())
+        gathering = BoundaryRows("at", boundary)
+        for row in range(fresh.num_rows):
+            gathering.add(fresh.slice(row, 1))
+        boundary, landed = gathering.boundary, [*landed, (columns, fresh)]
+        assert boundary is not None
+        boundary = Boundary.from_json(json.loads(json.dumps(asdict(boundary))))
+        if not recognised and fresh.num_rows:
+            assert not boundary.complete
+        if values_limit == 3_000:
+            assert boundary.complete
