@@ -121,13 +121,14 @@ TAKEN = [
     "SELECT a FROM t PIVOT (SUM(xlock) FOR updlock IN ([tablock], [xlock])) AS p",
     "SELECT (SELECT xlock FROM t FOR JSON PATH, ROOT('xlock')) AS a, (updlock) AS b FROM t",
     "SELECT a FROM t UNPIVOT (updlock FOR name IN (xlock, tablock)) AS p",
-    "SELECT a FROM b WITH (NOLOCK) OPTION (MAXDOP 1)",
+    "SELECT a FROM b WITH (NOLOCK)",
+    "SELECT a FROM t AS sp_x (nolock) JOIN dbo.sp_y (readpast) ON 1 = 1 CROSS APPLY (SELECT 1) AS xp_z (b)",
+    "SELECT a AT TIME ZONE 'UTC' AT TIME ZONE N'CET' AS b, t.[into], [exec] AS [waitfor] FROM sp_orders t",
     "SELECT a FROM t WITH (INDEX=xlock, FORCESEEK(tablock(updlock))) JOIN u WITH (INDEX([xlock]) NOLOCK) ON 1 = 1",
     "SELECT a FROM t CROSS APPLY t.d.nodes('/a') AS v (updlock) CROSS APPLY GENERATE_SERIES(xlock, tablock)",
     "SELECT a FROM CHANGETABLE(CHANGES dbo.t, 0) AS v (xlock), (VALUES (1)) w ([tablock], [index])",
     "SELECT sp_rate, t.xp_points AS [sp_points] FROM players AS t WHERE sp_rate > 1",
     "SELECT a FROM t INNER MERGE JOIN u ON 1 = 1 LEFT HASH JOIN v ON 1 = 1 INNER LOOP JOIN w ON 1 = 1",
-    "SELECT a FROM t JOIN u ON 1 = 1 OPTION (MERGE JOIN)",
 ]
 
 
@@ -141,6 +142,33 @@ def test_what_is_no_single_select_is_refused(query: str) -> None:
 def test_a_lock_is_named_as_what_is_wrong(name: str) -> None:
     with pytest.raises(ValueError, match="takes no locks on the table"):
         check_query(REFUSED[name])
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("SELECT a FROM t OPTION (USE HINT('FORCE_LEGACY_CARDINALITY_ESTIMATION'))", "takes no OPTION"),
+        ("SELECT a FROM t OPTION (MAXDOP 1, USE PLAN N'<x/>')", "takes no OPTION"),
+        ("SELECT a FROM t JOIN u ON 1 = 1 OPTION (MERGE JOIN)", "takes no OPTION"),
+        ("SELECT a FROM t OPTION (USE HINT('x'), TABLE HINT (t, XLOCK))", "takes no locks on the table"),
+        ("SELECT a FROM t OPTION (USE HINT('x')) USE master", "no USE"),
+        ("SELECT a FROM t USE master", "no USE"),
+        ("SELECT a FROM dbo.sp_orders('x') AS f", "sp_orders is called like a procedure"),
+        ("SELECT dbo.[sp_rate](a) FROM t", r"\[sp_rate\] is called like a procedure"),
+        ("SELECT a FROM t CROSS APPLY xp_dirtree('x') AS f", "xp_dirtree is called like a procedure"),
+        ("SELECT a FROM OPENROWSET('x', 'y', 'z')", "no OPENROWSET"),
+        ("SELECT a FROM OPENQUERY(x, 'y')", "no OPENQUERY"),
+        ("SELECT a INTO #b FROM t", "no INTO; a column of such a name stands in brackets"),
+        ("SELECT t.into FROM t", "no INTO; a column of such a name stands in brackets"),
+        ("SELECT a FROM t WAITFOR DELAY '1:00'", "no WAITFOR"),
+        ("SELECT a FROM t EXEC sp_who", "no EXEC"),
+        ("EXEC sp_who", "begins with SELECT"),
+        ("SELECT * FROM sys.fn_get_audit_file('x', NULL, NULL)", "reads files of the server"),
+    ],
+)
+def test_what_is_refused_is_named(query: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        check_query(query)
 
 
 @pytest.mark.parametrize("query", TAKEN)

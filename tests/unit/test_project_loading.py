@@ -104,8 +104,10 @@ def test_variables(tmp_path: Path, text: str, environment: dict[str, str], expec
 
 
 def test_an_escaped_variable_is_text(tmp_path: Path) -> None:
-    flow = FLOW.replace("table: dbo.{entity}", "query: \"select '$${x}' as a, '{b}' as b from {entity}\"")
-    assert home_of(load(tmp_path, flow=flow).entities[0]).query == "select '${x}' as a, '{b}' as b from orders"
+    query = r"""select '$${x}' as a, '{b}' as b, '{\"entity\": 1}' as c from {entity}"""
+    flow = FLOW.replace("table: dbo.{entity}", f'query: "{query}"')
+    found = home_of(load(tmp_path, flow=flow).entities[0]).query
+    assert found == "select '${x}' as a, '{b}' as b, '{\"entity\": 1}' as c from orders"
 
 
 def test_settings_of_every_type_come_from_variables(tmp_path: Path) -> None:

@@ -17,14 +17,14 @@ from typing import Final
 LOCKING: Final = frozenset({"tablock", "tablockx", "xlock", "updlock", "holdlock", "serializable", "repeatableread"})
 
 # All others that appear beside them.
-_HINTS: Final = LOCKING | {
+HINTS: Final = LOCKING | {
     *("fastfirstrow", "forcescan", "forceseek", "ignore_constraints", "ignore_triggers", "index", "keepdefaults"),
     *("keepidentity", "noexpand", "nolock", "nowait", "paglock", "readcommitted", "readcommittedlock", "readpast"),
     *("readuncommitted", "rowlock", "snapshot", "spatial_window_max_cells"),
 }
 
 # Words that begin a table's place, and those that end it.
-_TABLES: Final = frozenset({"from", "join", "apply"})
+TABLES: Final = frozenset({"from", "join", "apply"})
 _NO_TABLES: Final = frozenset({"select", "where", "group", "having", "order", "on", "values", "union", "except"})
 
 # What takes a column in parentheses where a table stands, without a schema before it.
@@ -50,7 +50,7 @@ class _Token:
     @property
     def begins_table(self) -> bool:
         """Whether the next token stands in a table's place."""
-        return self.kind in ("open", ",") or (self.is_keyword and self.word in _TABLES)
+        return self.kind in ("open", ",") or (self.is_keyword and self.word in TABLES)
 
 
 @dataclass
@@ -90,7 +90,7 @@ class _Level:
 
     def add(self, token: _Token) -> None:
         self.tokens.append(token)
-        if token.is_keyword and token.word in _TABLES:
+        if token.is_keyword and token.word in TABLES:
             self.clause = "tables"
         elif token.is_keyword and (token.word in _NO_TABLES or token.word == "option"):
             self.clause = token.word
@@ -106,8 +106,8 @@ class _Level:
     def _is_of_hints(self) -> bool:
         """Whether there are hints and their values, and nothing else."""
         for before, token in pairwise(self.tokens):
-            is_value = before.kind == "=" or (token.kind == "close" and before.word in _HINTS)
-            if not is_value and token.kind not in (",", "=") and token.word not in _HINTS:
+            is_value = before.kind == "=" or (token.kind == "close" and before.word in HINTS)
+            if not is_value and token.kind not in (",", "=") and token.word not in HINTS:
                 return False
         return any(token.word for token in self.tokens)
 
@@ -117,7 +117,7 @@ class _Level:
         for before, token, after in zip(
             self.tokens, self.tokens[1:], [*self.tokens[2:], _Token("close")], strict=False
         ):
-            is_column = before.kind in ("open", ",") and after.kind == "name" and after.word not in _HINTS
+            is_column = before.kind in ("open", ",") and after.kind == "name" and after.word not in HINTS
             if token.word in LOCKING and before.kind != "=" and not is_column:
                 return token.word
         return ""

@@ -7,11 +7,11 @@ so that the server's own grammar, which allows nothing but a SELECT there, holds
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
-from hygge_engine.homes.mssql.hints import locking_hint, plain
+from hygge_engine.homes.mssql.hints import HINTS, TABLES, locking_hint, plain
 
 # What T-SQL reads as one thing.
 _TOKEN: Final = re.compile(
@@ -43,11 +43,11 @@ _OF_FILES: Final = re.compile(
     re.IGNORECASE,
 )
 
-# Procedures of the server's, where they are called; columns may have such names.
+# Procedures of the server's, where they are called; columns, tables and aliases may have such names.
 _PROCEDURE: Final = re.compile(r"[xs]p_\w+", re.IGNORECASE)
 
-# What MERGE stands before where it says how tables are joined.
-_JOINED: Final = ("join", "union")
+# What a word stands before where it is no statement: how tables are joined, and a plan made.
+_HARMLESS_BEFORE: Final = {"merge": ("join", "union"), "use": ("hint", "plan")}
 
 
 def check_query(query: str) -> str:
@@ -58,9 +58,8 @@ def check_query(query: str) -> str:
     words: list[str] = []
     outer: list[str] = []
     ended = False
-    last_name = ""
     tokens = [(kind, text) for kind, text, _ in _tokens(query)]
-    for kind, text in tokens:
+    for at, (kind, text) in enumerate(tokens):
         if ended:
             raise ValueError("a query is one statement: nothing comes after its `;`")
         if text == "/*":
@@ -72,10 +71,13 @@ def check_query(query: str) -> str:
         if depth < 0:
             raise ValueError("a query is put in parentheses, and its `)` would end them")
         is_name = kind in ("word", "name")
-        if (is_name and _OF_FILES.fullmatch(plain(text))) or (kind == "open" and _PROCEDURE.fullmatch(last_name)):
-            read_by = text if is_name else last_name
-            raise ValueError(f"{read_by} reads files of the server; a query may read only tables and views")
-        last_name = plain(text) if is_name else ""
+        if is_name and _OF_FILES.fullmatch(plain(text)):
+            raise ValueError(f"{text} reads files of the server; a query may read only tables and views")
+        if is_name and _calls_procedure(tokens[max(at - 1, 0) : at + 3]):
+            raise ValueError(
+                f"{text} is called like a procedure of the server's, which a SELECT cannot do; "
+                "a function of your own with such a name is read through a view"
+            )
         if kind == "word":
             words.append(text.casefold())
             outer += [text.casefold()] if depth == 0 else []
@@ -87,12 +89,15 @@ def check_query(query: str) -> str:
         (
             word
             for word, after in pairwise([*words, ""])
-            if word in _FORBIDDEN and not (word == "merge" and after in _JOINED)
+            if word in _FORBIDDEN and after not in _HARMLESS_BEFORE.get(word, ())
         ),
         None,
     )
     if forbidden or "next value for" in " ".join(words):
-        raise ValueError(f"a query is one SELECT and changes nothing: no {(forbidden or 'next value for').upper()}")
+        raise ValueError(
+            f"a query is one SELECT and changes nothing: no {(forbidden or 'next value for').upper()}; "
+            "a column of such a name stands in brackets"
+        )
     if "order" in outer and not {"top", "offset", "for"} & set(outer):
         raise ValueError(
             "a query needs no ORDER BY, and SQL Server takes none without TOP: rows are read in their key's order"
@@ -102,7 +107,17 @@ def check_query(query: str) -> str:
             f"a query takes no locks on the table it reads: no {locking.upper()}; "
             "before a column of this name stands its table, as in t.[name]"
         )
+    if "option" in words:
+        raise ValueError("a query is put in parentheses, where SQL Server takes no OPTION: leave it out")
     return query
+
+
+def _calls_procedure(tokens: Sequence[tuple[str, str]]) -> bool:
+    """Whether a name is called that a procedure of the server's may have: neither an alias, nor a table with hints
+    behind it. ``tokens`` are one before the name, the name, and two behind it."""
+    (_, before), (_, name), (behind, _), (_, first) = (*tokens, *[("", "")] * 2)[:4]
+    is_place = before in (".", ",", "(") or before.casefold() in TABLES
+    return behind == "open" and is_place and plain(first) not in HINTS and bool(_PROCEDURE.fullmatch(plain(name)))
 
 
 def without_end(query: str) -> str:

@@ -21,7 +21,7 @@ from hygge_engine.project.telling.problems import Problems, nearest
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 
 # As other tools write placeholders, and slips: braces with more in them or one of them missing, signs instead of them.
-_BRACES = r"\{{+[^\w{{}}]*(?:{0})\b[^{{}}]*\}}+"
+_BRACES = r"\{{+[^\w{{}}\x22']*(?:{0})\b[^{{}}]*\}}+"
 _ALMOST = _BRACES + r"|\{{+\s*(?:{0})\b[\w.-]*|\b(?:{0})\}}+|%+\(?(?:{0})\)?(?:%+|s\b)|<(?:{0})>|\$(?:{0})\b"
 
 # Keys whose values have braces of their own: SQL, and names of columns.
