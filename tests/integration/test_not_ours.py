@@ -433,7 +433,20 @@ def test_columns_that_somebody_has_added_to_a_table_are_never_lost(database: Dat
         refused = database.run(f"a {run_type}", run_type)
         assert refused.error == "store.not_ours"
         assert "note" in refused.message
+        assert "`hygge adopt " in refused.hint
     assert {note for (note,) in database.ask("SELECT note FROM things")} == {"mine"}
+    # Their owner gives them up.
+    project = database.project("full_drop")
+    adoption = adoption_of(project, project.entities[0], open_table(project, project.entities[0]))
+    assert "note" in adoption.replaced
+    adoption.confirm()
+    assert database.run("an increment", "incremental").status != "done"
+    assert {note for (note,) in database.ask("SELECT note FROM things")} == {"mine"}
+    assert database.run("a reload", "full_drop").status == "done"
+    assert database.rows() == database.source.rows
+    assert database.run("the next one", "incremental").status == "done"
+    with pytest.raises(LandingBroken, match="already"):
+        adoption_of(project, project.entities[0], open_table(project, project.entities[0]))
 
 
 THEIRS = [(7, "theirs", 0)]

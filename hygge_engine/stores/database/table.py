@@ -71,20 +71,29 @@ class DatabaseTable(Destination[DatabaseTableLease]):
             check_unclaimed(self._database, self.table_name, self._name)
             return []
         check_same(self._database, self.table_name, self._name, state.table_id)
-        known = {in_any_case(name) for name in (*state.columns, *state.removed_columns)}
-        added = [name for name in self._database.columns(self.table_name) if in_any_case(name) not in known]
+        added = self._added_by_others(state)
         if added and not state.handed_over_at:
             raise NotOurs(
                 f"the table {self.table_name} has columns that no load of {self._name} has written, and whose values "
                 f"would be lost: {', '.join(added[:NAMED_COLUMNS])}",
-                hint="Keep them in a table of their own, beside this one, and drop them here.",
+                hint="Keep them in a table of their own, beside this one, and drop them here; or give them up with the "
+                f"next full_drop: `hygge adopt {self._name}` asks.",
             )
         return []
+
+    def _added_by_others(self, state: LandingState) -> list[str]:
+        """The columns of the engine's own table that no load has written."""
+        known = {in_any_case(name) for name in (*state.columns, *state.removed_columns)}
+        return [name for name in self._database.columns(self.table_name) if in_any_case(name) not in known]
 
     def adopt(self) -> Adoption:
         """The table as it is becomes this entity's, to be replaced by its next full_drop."""
         state, unreadable = self.state_to_replace()
         if state is not None and state.owns(self.table_name) and self._is_the_same(state):
+            if (added := self._added_by_others(state)) and not state.handed_over_at:
+                columns = f"the columns that no load has written, {', '.join(added[:NAMED_COLUMNS])}, included"
+                found = self._database.describe_table(self.table_name)
+                return Adoption(self.table_name, found, f"all of it, {columns}", "nothing", self._give_up_columns)
             where = f"the table {self.table_name} is that of {self._name} already"
             raise LandingBroken(where, hint=NOTHING_TO_HAND_OVER)
         exists = self._database.has_table(self.table_name)
@@ -101,6 +110,13 @@ class DatabaseTable(Destination[DatabaseTableLease]):
     def _is_the_same(self, state: LandingState) -> bool:
         """Whether the table is the one that was landed, as far as the state shows."""
         return not state.table_id or self._database.table_id(self.table_name) in (None, state.table_id)
+
+    def _give_up_columns(self) -> None:
+        """Let the next full_drop replace a table of ours with what others have added to it."""
+        row = self.states()
+        if (state := row.read()) is not None:
+            at = self._database.now().isoformat()
+            row.write(replace(state, epoch=state.epoch + 1, owner=None, open=None, set_aside=None, handed_over_at=at))
 
     def _write_adopted(self, before: LandingState | None) -> None:
         row = self.states()
