@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -92,6 +93,7 @@ class Host:
     episodes: int = 0
     histories: int = 0
     longest_history: int = 0
+    processor_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self._began = START
@@ -113,7 +115,9 @@ class Host:
         if self.cancel_at is not None:
             self._deliver(START + timedelta(seconds=self.cancel_at), "event", -1, "cancel")
         while True:
+            began = time.process_time()
             output = self._replay()
+            self.processor_seconds += time.process_time() - began
             if output is not None:
                 self.finished = self._now()
                 return output

@@ -1,0 +1,115 @@
+"""How near a load comes to greedy list scheduling, and what its orchestrators cost: python -m benchmarks.scale
+
+The orchestrators run in the virtual-time host of the tests, which replays them at every event; slices take the time
+that a seeded distribution says, and no processor. Greedy list scheduling gives each place that becomes free to the
+first table of the same plan, and knows no orchestrator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from tests.support.orchestration_answers import done, plan
+from tests.unit.orchestration_host import Host
+
+LINES = ["500x8", "500x32", "500x100", "2000x64"]
+
+# One table in so many has many slices, and this many at most.
+GIANT_EVERY = 100
+GIANT_SLICES = (20, 60)
+
+# Seconds of one slice: the median is that of the lognormal in all of them.
+MEDIAN_SECONDS = 3.0
+DISTRIBUTIONS: dict[str, Callable[[Random], float]] = {
+    "lognormal": lambda random: random.lognormvariate(math.log(MEDIAN_SECONDS), 1.0),
+    "uniform": lambda random: random.uniform(0.0, 2 * MEDIAN_SECONDS),
+    "constant": lambda _: MEDIAN_SECONDS,
+    "pareto": lambda random: MEDIAN_SECONDS / 2 ** (1 / 1.5) * random.paretovariate(1.5),
+}
+
+Work = list[list[float]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``ratio``: makespan against greedy list scheduling; ``milliseconds``: processor time per activity."""
+
+    ratio: float
+    milliseconds: float
+    longest_history: int
+
+
+def make_work(tables: int, distribution: str, seed: int) -> Work:
+    """The seconds of each slice of each table."""
+    random = Random(seed)
+    draw = DISTRIBUTIONS[distribution]
+    work = []
+    for _ in range(tables):
+        slices = random.randint(*GIANT_SLICES) if random.randrange(GIANT_EVERY) == 0 else 1
+        work.append([draw(random) for _ in range(slices)])
+    return work
+
+
+def greedy_makespan(work: Sequence[Sequence[float]], places: int) -> float:
+    """Seconds until the last table has ended where each place takes the next table as soon as it is free."""
+    free = [0.0] * places
+    for slices in work:
+        heapq.heapreplace(free, free[0] + sum(slices))
+    return max(free)
+
+
+def measure(work: Work, places: int) -> Outcome:
+    """Run one load of these tables."""
+
+    def script(name: str, input_: dict[str, Any]) -> tuple[float, dict[str, Any] | Exception]:
+        if name != "run_flow":
+            return 0.0, planned if name == "plan_load" else {"status": "settled"}
+        slices, attempt = work[int(input_["entity"][1:])], input_["attempt"]
+        answer = done() if attempt == len(slices) else {"status": "continue", "reached": str(attempt)}
+        return slices[attempt - 1], answer
+
+    planned = plan(len(work), concurrency=places, pools={"db": places})
+    host = Host(script)
+    summary = host.run()
+    slices = host.flows()
+    assert (summary["success"], len(slices)) == (len(work), sum(map(len, work)))
+    makespan = max(run.ended for run in slices)
+    return Outcome(
+        ratio=makespan / greedy_makespan(work, places),
+        milliseconds=1000 * host.processor_seconds / len(slices),
+        longest_history=host.longest_history,
+    )
+
+
+def main() -> None:
+    """Print the table, in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lines", nargs="+", default=LINES, metavar="TABLESxPLACES")
+    parser.add_argument("--distribution", choices=DISTRIBUTIONS, default="lognormal")
+    parser.add_argument("--seed", type=int, default=1, help="the first of the seeds")
+    parser.add_argument("--seeds", type=int, default=3, help="how many loads there are of each line")
+    options = parser.parse_args()
+    print(f"{options.distribution}, seeds {options.seed} to {options.seed + options.seeds - 1}\n")
+    print("| tables | concurrency | makespan / greedy | processor ms per activity | longest history |")
+    print("|--:|--:|--:|--:|--:|")
+    for line in options.lines:
+        tables, places = map(int, line.split("x"))
+        seeds = range(options.seed, options.seed + options.seeds)
+        outcomes = [measure(make_work(tables, options.distribution, seed), places) for seed in seeds]
+        ratios = [outcome.ratio for outcome in outcomes]
+        cost = statistics.median(outcome.milliseconds for outcome in outcomes)
+        longest = max(outcome.longest_history for outcome in outcomes)
+        print(
+            f"| {tables:,} | {places} | {min(ratios):.2f} to {max(ratios):.2f} | {cost:.1f} | {longest} |", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()
