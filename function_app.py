@@ -78,7 +78,9 @@ async def start_load(req: func.HttpRequest, client: df.DurableOrchestrationClien
 @app.durable_client_input(client_name="client")
 async def load_status(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     """Show where a load stands."""
-    return _response(await api.load_status(req.route_params["load_id"], client))
+    return _response(
+        await api.load_status(req.route_params["load_id"], client, **_given(req, "limit", "after", "status"))
+    )
 
 
 @app.route(route="loads/{load_id}/cancel", methods=["POST"])
@@ -91,19 +93,19 @@ async def cancel_load(req: func.HttpRequest, client: df.DurableOrchestrationClie
 @app.route(route="flows", methods=["GET"])
 def list_flows(req: func.HttpRequest) -> func.HttpResponse:
     """List the project's flows and entities."""
-    return _response(api.flows())
+    return _response(api.flows(**_given(req, "limit", "after")))
 
 
 @app.route(route="runs", methods=["GET"])
 def list_runs(req: func.HttpRequest) -> func.HttpResponse:
     """List the loads in the journal, or its summary of each flow or entity."""
-    return _response(api.runs(req.params.get("limit"), req.params.get("flow"), req.params.get("by")))
+    return _response(api.runs(**_given(req, "limit", "flow", "by", "after")))
 
 
 @app.route(route="runs/{coordinator_run_id}", methods=["GET"])
 def show_run(req: func.HttpRequest) -> func.HttpResponse:
     """Show one load with its entity runs."""
-    return _response(api.run(req.route_params["coordinator_run_id"]))
+    return _response(api.run(req.route_params["coordinator_run_id"], **_given(req, "limit", "after", "status")))
 
 
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
@@ -134,6 +136,10 @@ def run_flow(task: dict) -> dict:
 def settle_load(outcome: dict) -> dict:
     """Write a load into the journal."""
     return activities.settle_load(outcome)
+
+
+def _given(req: func.HttpRequest, *names: str) -> dict[str, str | None]:
+    return {name: req.params.get(name) for name in names}
 
 
 def _response(response: Response) -> func.HttpResponse:

@@ -1,8 +1,8 @@
 """Progress of running slices, and the marker that asks a load to stop: small files that come and go with a load.
 
-``progress/<load>/<flow>/<entity>.json`` is replaced while a slice runs; ``progress/<load>/cancel.json`` is the marker.
-``progress/<load>/begun.json`` says that a load began which no host keeps track of. No load depends on any of this: what
-cannot be written is logged, and the load continues.
+Each entity under way has a file whose name says how far it is (`entity_states`), and which gets another name while a
+slice runs; ``progress/<load>/cancel.json`` is the marker. ``progress/<load>/begun.json`` says that a load began which
+no host keeps track of. No load depends on any of this: what cannot be written is logged, and the load continues.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
-from hygge_engine.errors import LakeError, LakeNotFound
+from hygge_engine.errors import LakeConflict, LakeError, LakeNotFound
+from hygge_engine.journal.entity_states import EntityState, key_of, state_in, status_of
+from hygge_engine.journal.kept import Kept
 from hygge_engine.journal.names import file_name
 from hygge_engine.lake.base import Lake, bounded
 
@@ -33,6 +36,12 @@ LAST_REQUEST_SECONDS = 5.0
 
 # Folders of abandoned loads that one sweep examines: a few requests for each, so that it ends within a minute.
 SWEPT_AT_ONCE = 200
+
+# Explanations read at the same time, and how many bytes of them a process keeps: who watches a load asks every two
+# seconds, and what kept a table waiting stays the same for longer.
+READERS = 8
+EXPLANATIONS_KEPT_BYTES = 2 * 1024**2
+_EXPLANATIONS: Kept[dict[str, str]] = Kept(EXPLANATIONS_KEPT_BYTES)
 
 _BEGUN = "begun.json"
 
@@ -48,37 +57,105 @@ class Begun:
     begun: str
 
 
+@dataclass(frozen=True)
+class _Written:
+    """The file that stands for an entity, by path, and what is in it."""
+
+    path: str
+    data: bytes
+    state: EntityState
+
+
 class ProgressFiles:
     """The progress files below a journal's root folder. Thread-safe."""
 
     def __init__(self, lake: Lake, root: str) -> None:
         self._lake = lake
         self._folder = f"{root.strip('/')}/progress"
+        self._written: dict[tuple[str, str], _Written] = {}
 
     def write(self, load_id: str, flow: str, entity: str, state: Mapping[str, Any]) -> None:
-        """Replace an entity's state: any JSON-serialisable values; ``flow``, ``entity`` and ``updated`` are added."""
-        value = {
-            **state,
-            "flow": flow,
-            "entity": entity,
-            "updated": self._lake.now().isoformat(timespec="milliseconds"),
-        }
-        path = f"{self._load_folder(load_id)}/{file_name(flow)}/{file_name(entity)}.json"
-        self._lake.put(path, json.dumps(value).encode())
+        """Replace an entity's state: ``state`` (of a `SliceResult`, or ``running``), ``rows``, ``bytes``, ``attempt``,
+        ``transient``, ``message`` and ``error``, as far as they are known.
 
-    def read(self, load_id: str) -> list[dict[str, Any]]:
-        """The states of a load's entities, by flow and entity; those being written may be missing."""
-        states = []
+        One request where only figures have changed: the file gets another name.
+        """
+        key = key_of(flow, entity)
+        before = self._written.get((load_id, key))
+        explanation = {name: str(state[name]) for name in ("message", "error") if state.get(name)}
+        now = self._lake.now()
+        moment = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as a name has it
+        shown = EntityState(
+            key=key,
+            attempt=state.get("attempt", 1),
+            status=status_of(state),
+            rows=state.get("rows", 0),
+            bytes=state.get("bytes", 0),
+            updated=moment if before is None else max(moment, before.state.updated + timedelta(milliseconds=1)),
+            explained=bool(explanation),
+        )
+        data = json.dumps({"flow": flow, "entity": entity, **explanation}).encode()
+        written = _Written(f"{self._load_folder(load_id)}/{shown.path}", data, shown)
+        moved = before is not None and before.data == data and self._move(before.path, written.path)
+        if not moved:
+            self._lake.put(written.path, data)
+        self._written[load_id, key] = written
+        if before is None and shown.attempt > 1:
+            self._remove_older(written)
+        elif before is not None and not moved:
+            self._lake.delete(before.path)
+
+    def _move(self, path: str, to: str) -> bool:
+        try:
+            self._lake.rename(path, to)
+        except LakeNotFound:
+            return False  # a later slice has removed it, or the response to this request was lost
+        except LakeConflict:
+            return True
+        return True
+
+    def _remove_older(self, written: _Written) -> None:
+        """Remove what earlier slices of the entity have left."""
+        folder = written.path.rpartition("/")[0]
+        for entry in bounded(self._lake.list(folder), folder):
+            state = state_in(entry.name)
+            if state is not None and state.key == written.state.key and state.age < written.state.age:
+                self._lake.delete(entry.path)
+
+    def states(self, load_id: str) -> dict[str, EntityState]:
+        """The newest state of each entity that has begun, by `key_of` its names, from one listing; one that changes its
+        name just now may be missing."""
+        newest: dict[str, EntityState] = {}
         folder = self._load_folder(load_id)
         for entry in bounded(self._lake.list(folder, recursive=True), folder):
-            if entry.is_directory or entry.path in (self._marker(load_id), self._beginning(load_id)):
-                continue
-            # Cleared since it was listed, or a foreign file.
+            state = state_in(entry.name)
+            if state is not None and (state.key not in newest or newest[state.key].age < state.age):
+                newest[state.key] = state
+        return newest
+
+    def explanations(self, load_id: str, states: Collection[EntityState]) -> dict[str, dict[str, str]]:
+        """What the files of some entities hold, by key: ``flow`` and ``entity``, and ``message`` and ``error`` where
+        there are any. A file that has another name by now is left out. A request for each that is not kept."""
+
+        def read(state: EntityState) -> dict[str, str] | None:
+            path = f"{self._load_folder(load_id)}/{state.path}"
+            address = (self._lake.url, path)
+            if (kept := _EXPLANATIONS.get(address)) is not None:
+                return kept
+            # Named anew or cleared since it was listed, or a foreign file.
             with suppress(LakeNotFound, ValueError, RecursionError):
-                state = json.loads(self._lake.read(entry.path).data)
-                if isinstance(state, dict) and {"flow", "entity"} <= state.keys():
-                    states.append(state)
-        return sorted(states, key=lambda state: (state["flow"], state["entity"]))
+                data = self._lake.read(path).data
+                found = _explanation_in(json.loads(data), state.key)
+                if found:
+                    _EXPLANATIONS.put(address, found, len(data))
+                return found
+            return None
+
+        if not states:
+            return {}
+        with ThreadPoolExecutor(min(READERS, len(states)), thread_name_prefix="progress") as readers:
+            found = zip(states, readers.map(read, states), strict=True)
+            return {state.key: texts for state, texts in found if texts is not None}
 
     def begin(self, load_id: str, requested_by: str) -> None:
         """Say that a load begins, until `clear`: one that dies before its end is written is seen by this."""
@@ -133,6 +210,14 @@ class ProgressFiles:
         return f"{self._load_folder(load_id)}/cancel.json"
 
 
+def _explanation_in(value: Any, key: str) -> dict[str, str] | None:
+    """What an entity's file holds; None where somebody else has written it."""
+    if not isinstance(value, dict) or not {"flow", "entity"} <= value.keys():
+        return None
+    found = {name: str(value[name]) for name in ("flow", "entity", "message", "error") if name in value}
+    return found if key_of(found["flow"], found["entity"]) == key else None
+
+
 class ProgressWatch:
     """A `hygge_engine.flow.slices.SliceObserver`; a context manager around one slice.
 
@@ -147,6 +232,7 @@ class ProgressWatch:
         flow: str,
         entity: str,
         *,
+        attempt: int = 1,
         report_interval_seconds: float = REPORT_INTERVAL_SECONDS,
         cancel_interval_seconds: float = CANCEL_INTERVAL_SECONDS,
     ) -> None:
@@ -154,9 +240,9 @@ class ProgressWatch:
         self._load_id = load_id
         self._flow = flow
         self._entity = entity
+        self._attempt = attempt
         self._report_interval = report_interval_seconds
         self._cancel_interval = cancel_interval_seconds
-        self._started = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._totals: tuple[int, int] | None = None
         self._reported: tuple[int, int] | None = None
         self._cancelled = False
@@ -206,7 +292,7 @@ class ProgressWatch:
         if totals is None or totals == self._reported:
             return True
         rows, bytes_ = totals
-        state = {"state": "running", "rows": rows, "bytes": bytes_, "started": self._started}
+        state = {"state": "running", "attempt": self._attempt, "rows": rows, "bytes": bytes_}
         try:
             self._progress.write(self._load_id, self._flow, self._entity, state)
         except LakeError as error:

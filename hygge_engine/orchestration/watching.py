@@ -24,7 +24,7 @@ class FileWatch(ProgressWatch):
         self._files = place_of(project, entity).progress
         self._task = task
         self._result: SliceResult | None = None
-        super().__init__(self._files, task.load_id, task.flow, task.entity)
+        super().__init__(self._files, task.load_id, task.flow, task.entity, attempt=task.attempt)
 
     def record_result(self, result: SliceResult) -> None:
         """Keep the result until the reports of the running slice have ended, so that none of them overwrites it."""
@@ -39,9 +39,9 @@ class FileWatch(ProgressWatch):
         task, result = self._task, self._result
         state = {
             "state": result.status,
+            "attempt": task.attempt,
             "rows": result.rows,
             "bytes": result.bytes,
-            "started": result.started,
             "message": result.message,
             "error": result.error,
             "transient": result.transient,

@@ -24,9 +24,10 @@ from hygge_engine.orchestration.request import (
 from hygge_engine.orchestration.stop_signals import CANCEL_EVENT
 from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.plain_text import shortened
+from hygge_engine.statuses import JOURNAL_STATUS
 from hygge_engine.telemetry import in_trace_of
 from hygge_engine.web.admission import Admission
-from hygge_engine.web.door import Refused, decode_body, is_load_id, is_text, whole_number
+from hygge_engine.web.door import Refused, decode_body, is_load_id, is_text
 from hygge_engine.web.loads import (
     accepted,
     already_ended,
@@ -37,7 +38,9 @@ from hygge_engine.web.loads import (
     status_payload,
     was_cancelled,
 )
+from hygge_engine.web.pages import Page
 from hygge_engine.web.responses import Response, problem, problem_of
+from hygge_engine.web.under_way import lines_under_way, name_of
 
 if TYPE_CHECKING:
     from hygge_engine.journal import Journals
@@ -46,9 +49,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# Loads that `GET /api/runs` lists unless the caller says otherwise, and at most.
+# Loads that `GET /api/runs` lists unless the caller says otherwise.
 RUNS_DEFAULT = 20
-RUNS_LIMIT = 1000
+
+# What an entity of a load may be: under way, then ended.
+_STATUSES = ("pending", "running", "waiting", *JOURNAL_STATUS.values())
 
 # How long a caller waits, in seconds, until the sources have said whether they can use a window; and how many requests
 # with windows ask at once.
@@ -75,6 +80,8 @@ def _responds[**P](route: Callable[P, Response]) -> Callable[P, Response]:
     def respond(*args: P.args, **kwargs: P.kwargs) -> Response:
         try:
             return route(*args, **kwargs)
+        except Refused as refused:
+            return refused.response
         except Exception:  # noqa: BLE001 - the last line before the host, whose own response would be empty
             return _unexpected()
 
@@ -90,6 +97,8 @@ def _responds_later[**P](
     async def respond(*args: P.args, **kwargs: P.kwargs) -> Response:
         try:
             return await route(*args, **kwargs)
+        except Refused as refused:
+            return refused.response
         except Exception:  # noqa: BLE001 - as above
             return _unexpected()
 
@@ -124,12 +133,9 @@ class Api:
     ) -> Response:
         """``POST /api/loads``. ``content_type`` and ``traceparent``: the caller's headers of these names;
         ``requested_by`` counts where the body has none, ``principal`` is whom the platform has authenticated."""
-        try:
-            with self._admission.door():
-                given = (requested_by, principal, content_type, traceparent)
-                return await self._start_load(body, client, *given)
-        except Refused as refused:
-            return refused.response
+        with self._admission.door():
+            given = (requested_by, principal, content_type, traceparent)
+            return await self._start_load(body, client, *given)
 
     async def _start_load(
         self, body: bytes, client: DurableClient, requested_by: str, principal: str, content_type: str, traceparent: str
@@ -157,13 +163,22 @@ class Api:
         return accepted(load_id)
 
     @_responds_later
-    async def load_status(self, load_id: str, client: DurableClient) -> Response:
-        """``GET /api/loads/{id}``."""
+    async def load_status(
+        self,
+        load_id: str,
+        client: DurableClient,
+        *,
+        limit: str | None = None,
+        after: str | None = None,
+        status: str | None = None,
+    ) -> Response:
+        """``GET /api/loads/{id}?limit=&after=&status=``."""
         if not is_load_id(load_id):
             return not_found(load_id)
-        status = await client.get_status(load_id, show_input=True)
+        page, wanted = Page.requested(limit, after), _status_requested(status)
+        found = await client.get_status(load_id, show_input=True)
         try:
-            payload = await asyncio.to_thread(self._describe, load_id, status)
+            payload = await asyncio.to_thread(self._describe, load_id, found, page, wanted)
         except HyggeError as error:
             return problem_of(error)
         return not_found(load_id) if payload is None else Response(HTTPStatus.OK, payload)
@@ -198,39 +213,42 @@ class Api:
         return already_ended(load_id)
 
     @_responds
-    def flows(self) -> Response:
-        """``GET /api/flows``."""
+    def flows(self, limit: str | None = None, after: str | None = None) -> Response:
+        """``GET /api/flows?limit=&after=``."""
         from hygge_engine.web.listings import flows_payload
 
-        return self._with_project(lambda project: Response(HTTPStatus.OK, flows_payload(project)))
+        page = Page.requested(limit, after)
+        return self._with_project(lambda project: Response(HTTPStatus.OK, flows_payload(project, page)))
 
     @_responds
-    def runs(self, limit: str | None, flow: str | None, by: str | None = None) -> Response:
-        """``GET /api/runs?limit=&flow=&by=``."""
+    def runs(self, limit: str | None, flow: str | None, by: str | None = None, after: str | None = None) -> Response:
+        """``GET /api/runs?limit=&flow=&by=&after=``."""
         from hygge_engine.journal.summaries import LEVELS
         from hygge_engine.web.listings import runs_payload
 
         level = next((level for level in LEVELS if level == (by or "load")), None)
         if level is None:
             return problem(HTTPStatus.BAD_REQUEST, f"'by' must be one of {', '.join(LEVELS)}.")
-        number = RUNS_DEFAULT if limit is None else whole_number(limit, RUNS_LIMIT)
+        page = Page.requested(limit, after, RUNS_DEFAULT)
         if flow is not None and not is_text(flow):
             return problem(HTTPStatus.BAD_REQUEST, "'flow' is not a name.")
-        if number is None:
-            return problem(HTTPStatus.BAD_REQUEST, f"'limit' must be a number from 1 to {RUNS_LIMIT}.")
         return self._with_project(
-            lambda project: Response(HTTPStatus.OK, runs_payload(_journals(project), level, number, flow or None))
+            lambda project: Response(HTTPStatus.OK, runs_payload(_journals(project), level, page, flow or None))
         )
 
     @_responds
-    def run(self, load_id: str) -> Response:
-        """``GET /api/runs/{coordinator_run_id}``."""
+    def run(
+        self, load_id: str, limit: str | None = None, after: str | None = None, status: str | None = None
+    ) -> Response:
+        """``GET /api/runs/{coordinator_run_id}?limit=&after=&status=``."""
         if not is_load_id(load_id):
             return not_found(load_id)
         from hygge_engine.web.listings import run_payload
 
+        page, wanted = Page.requested(limit, after), _status_requested(status)
+
         def respond(project: Project) -> Response:
-            payload = run_payload(_journals(project), load_id)
+            payload = run_payload(_journals(project), load_id, page, wanted, f"/api/runs/{load_id}")
             return not_found(load_id) if payload is None else Response(HTTPStatus.OK, payload)
 
         return self._with_project(respond)
@@ -288,18 +306,23 @@ class Api:
         unknown = [{"flow": shortened(name), "nearest": nearest(shortened(name), known)} for name in missing]
         return problem(HTTPStatus.NOT_FOUND, str(error), code=error.code, unknown_flows=unknown)
 
-    def _describe(self, load_id: str, status: DurableStatus) -> dict[str, Any] | None:
-        from hygge_engine.web.listings import run_payload
-
+    def _describe(self, load_id: str, status: DurableStatus, page: Page, wanted: str | None) -> dict[str, Any] | None:
+        route = f"/api/loads/{load_id}"
         if not status:
             # Its orchestration may have been purged; the journal has it.
-            payload = run_payload(_journals(self._open_project()), load_id)
+            from hygge_engine.web.listings import run_payload
+
+            payload = run_payload(_journals(self._open_project()), load_id, page, wanted, route)
             return None if payload is None else {"load_id": load_id, "state": "settled", **payload}
-        if output_of(status) is not None:
-            return status_payload(load_id, status, [], [])
-        entities = self._entities_of(status)
-        progress = [state for place in self._places_of(entities) for state in place.progress.read(load_id)]
-        return status_payload(load_id, status, [(entity.flow, entity.name) for entity in entities], progress)
+        if (output := output_of(status)) is not None:
+            ended = [line for line in output["results"] if wanted in (None, line["status"])]
+            lines, after = page.of(ended, name_of)
+        else:
+            entities = self._entities_of(status)
+            journals = [place.progress for place in self._places_of(entities)]
+            names = [(entity.flow, entity.name) for entity in entities]
+            lines, after = lines_under_way(load_id, names, journals, page, wanted)
+        return status_payload(load_id, status, lines, page.next_url(route, after, status=wanted))
 
     def _is_cancelled(self, load_id: str, status: DurableStatus) -> bool:
         """Whether a load was asked to stop, or that is unknown."""
@@ -330,6 +353,13 @@ class Api:
             return self._select(LoadRequest.from_json(request_of(status)))
         except UnknownSelection:
             return self._open_project().entities
+
+
+def _status_requested(text: str | None) -> str | None:
+    """The status that a request asks for. Raises Refused."""
+    if text is not None and text not in _STATUSES:
+        raise Refused(problem(HTTPStatus.BAD_REQUEST, f"'status' must be one of {', '.join(_STATUSES)}."))
+    return text
 
 
 def _journals(project: Project) -> Journals:

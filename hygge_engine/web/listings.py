@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
+from hygge_engine.journal.summaries import summarize
 from hygge_engine.orchestration.activities import connection_of
+from hygge_engine.web.pages import PAGE_LIMIT, Page
 
 if TYPE_CHECKING:
     from hygge_engine.journal import Journals
@@ -12,38 +17,67 @@ if TYPE_CHECKING:
     from hygge_engine.project.models.project import Project
 
 
-def flows_payload(project: Project) -> dict[str, Any]:
-    """The flows and what they move: names, types and schedules; nothing of the settings that lead anywhere."""
+def flows_payload(project: Project, page: Page) -> dict[str, Any]:
+    """The flows and what they move, in pages of entities: names, types and schedules; nothing of the settings that lead
+    anywhere."""
+    entities = [entity for flow in project.flows.values() for entity in flow.entities.values()]
+    shown, after = page.of(entities, lambda entity: entity.id)
+    flows: dict[str, dict[str, Any]] = {}
+    for entity in shown:
+        flow = project.flows[entity.flow]
+        head: dict[str, Any] = {"name": flow.name, "schedule": flow.schedule, "run_type": flow.run_type, "entities": []}
+        flows.setdefault(flow.name, head)["entities"].append(
+            {
+                "name": entity.name,
+                "run_type": entity.effective_run_type,
+                "home": entity.home.type,
+                "store": entity.store.type,
+                "connection": connection_of(entity) or None,
+                "watermark": entity.watermark.cursor if entity.watermark else None,
+            }
+        )
     return {
         "project": project.name,
-        "flows": [
-            {
-                "name": flow.name,
-                "schedule": flow.schedule,
-                "run_type": flow.run_type,
-                "entities": [
-                    {
-                        "name": entity.name,
-                        "run_type": entity.effective_run_type,
-                        "home": entity.home.type,
-                        "store": entity.store.type,
-                        "connection": connection_of(entity) or None,
-                        "watermark": entity.watermark.cursor if entity.watermark else None,
-                    }
-                    for entity in flow.entities.values()
-                ],
-            }
-            for flow in project.flows.values()
-        ],
+        "flows": list(flows.values()),
+        "next_url": page.next_url("/api/flows", after),
     }
 
 
-def runs_payload(journals: Journals, by: Level, limit: int, flow: str | None) -> dict[str, Any]:
+def runs_payload(journals: Journals, by: Level, page: Page, flow: str | None) -> dict[str, Any]:
     """The newest loads of all journals, or what they say of each flow or entity, a line each."""
-    return {"runs": journals.summary(by, flow=flow, limit=limit).to_dicts()}
+    if by == "load":
+        found = _newest_loads(journals, page, flow)
+        names = found["coordinator_run_id"].to_list()
+    else:
+        found = journals.summary(by, flow=flow)
+        names = [".".join(name) for name in found.select(["flow", "entity"][: 1 + (by == "entity")]).iter_rows()]
+    runs, after = _page_of(found, names, page)
+    return {"runs": runs, "next_url": page.next_url("/api/runs", after, by=by, flow=flow)}
 
 
-def run_payload(journals: Journals, load_id: str) -> dict[str, Any] | None:
-    """One load of the journals with its entity runs; None where no journal knows it."""
-    found = journals.summary("load", coordinator_run_id=load_id).to_dicts()
-    return {**found[0], "entity_runs": journals.read(load_id).to_dicts()} if found else None
+def run_payload(journals: Journals, load_id: str, page: Page, status: str | None, route: str) -> dict[str, Any] | None:
+    """One load of the journals with a page of its entity runs, only those with a ``status`` where one is given; None
+    where no journal knows it. ``route`` is that of the request."""
+    rows = journals.read(load_id)
+    if rows.is_empty():
+        return None
+    (load,) = summarize(rows).to_dicts()
+    chosen = rows if status is None else rows.filter(pl.col("status") == status)
+    runs, after = _page_of(chosen, chosen["entity_run_id"].to_list(), page)
+    return {**load, "entity_runs": runs, "next_url": page.next_url(route, after, status=status)}
+
+
+def _newest_loads(journals: Journals, page: Page, flow: str | None) -> pl.DataFrame:
+    """The newest loads, at least as far as one behind the page's end: of a long history no more is read than that."""
+    count = page.limit + 1 if page.after is None else PAGE_LIMIT
+    while True:
+        found = journals.summary(flow=flow, limit=count)
+        known = found["coordinator_run_id"].head(max(0, found.height - page.limit - 1))
+        if found.height < count or page.after is None or page.after in known:
+            return found
+        count *= 4
+
+
+def _page_of(found: pl.DataFrame, names: Sequence[str], page: Page) -> tuple[list[dict[str, Any]], str | None]:
+    shown, after = page.of(range(found.height), names.__getitem__)
+    return found.slice(shown[0] if shown else 0, len(shown)).to_dicts(), after

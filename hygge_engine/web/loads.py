@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -16,7 +16,6 @@ from hygge_engine.orchestration.durable_status import (
     request_of,
 )
 from hygge_engine.orchestration.load import EARLIER_HISTORY
-from hygge_engine.statuses import JOURNAL_STATUS
 from hygge_engine.web.door import base_url, is_load_id
 from hygge_engine.web.responses import Response, problem
 
@@ -77,15 +76,11 @@ def was_cancelled(status: DurableStatus) -> bool:
 
 
 def status_payload(
-    load_id: str,
-    status: DurableStatus,
-    selected: Iterable[tuple[str, str]],
-    progress: Iterable[Mapping[str, Any]],
+    load_id: str, status: DurableStatus, entities: Sequence[Mapping[str, Any]], next_url: str | None
 ) -> dict[str, Any]:
-    """A load as the orchestration and the progress files know it.
+    """A load as the orchestration knows it, with a page of its entities.
 
-    ``selected`` are flow and entity of what the load was asked to move, ``progress`` the states that running slices
-    have written. ``state`` is where the load stands; ``status`` is how it ended, in the journal's words, null before.
+    ``state`` is where the load stands; ``status`` is how it ended, in the journal's words, null before.
     """
     output = output_of(status)
     totals = custom_status_of(status)
@@ -98,44 +93,21 @@ def status_payload(
         "updated": _iso(status.last_updated_time),
         "request": _shown_request(request_of(status)),
         "totals": totals,
+        "entities": entities,
+        "next_url": next_url,
     }
     if output is not None:
-        payload |= {"state": "settled", "status": output["status"], "entities": output["results"], "summary": output}
-    elif is_running(status):
-        payload["entities"] = _entity_states(selected, progress)
-    else:
+        summary = {key: value for key, value in output.items() if key != "results"}
+        payload |= {"state": "settled", "status": output["status"], "summary": summary}
+    elif not is_running(status):
         # Only an intervention (a purge, `terminate`, a deployment that broke the orchestrator) ends a load like this.
         name = status.runtime_status.name if status.runtime_status else "unknown"
         payload |= {
             "state": "lost",
             "status": "fail",
             "message": f"The orchestration ended as {name} without finishing; the next load continues from here.",
-            "entities": _entity_states(selected, progress),
         }
     return payload
-
-
-def _entity_states(selected: Iterable[tuple[str, str]], progress: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    known = {(str(state["flow"]), str(state["entity"])): state for state in progress}
-    names = dict.fromkeys([*selected, *known])
-    return [_entity_state(flow, entity, known.get((flow, entity))) for flow, entity in names]
-
-
-def _entity_state(flow: str, entity: str, state: Mapping[str, Any] | None) -> dict[str, Any]:
-    if state is None:
-        return {"flow": flow, "entity": entity, "status": "pending", "rows": 0}
-    word = str(state.get("state", "running"))
-    if word == "continue" or (word == "failed" and state.get("transient")):
-        word = "waiting"
-    shown = {
-        "flow": flow,
-        "entity": entity,
-        "status": JOURNAL_STATUS.get(word, word),
-        "rows": state.get("rows", 0),
-        "bytes": state.get("bytes", 0),
-        "updated": state.get("updated"),
-    }
-    return shown | {key: state[key] for key in ("message", "error") if state.get(key)}
 
 
 def _shown_request(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,10 +77,14 @@ def test_a_journal_in_a_data_lake_is_the_same(lake: Lake) -> None:
     assert manifest.read().height == 2
 
     progress = ProgressFiles(lake, root)
-    progress.write("load-3", "flights", "planes", {"rows": 7})
+    failed = {"state": "failed", "message": "gone"}
+    for state in ({"rows": 6}, {"rows": 7}, failed):
+        progress.write("load-3", "flights", "planes", state)
+    ProgressFiles(lake, root).write("load-3", "flights", "planes", {"attempt": 2, "rows": 8})
     progress.request_cancel("load-3")
     assert progress.is_cancelled("load-3")
-    assert [state["rows"] for state in progress.read("load-3")] == [7]
+    assert [state.rows for state in progress.states("load-3").values()] == [8]
+    assert sum(not entry.is_directory for entry in lake.list(f"{root}/progress", recursive=True)) == 2
     progress.clear("load-3")
     assert not progress.is_cancelled("load-3")
     names = {entry.path.split("/")[2] for entry in lake.list(FILES, recursive=True) if not entry.is_directory}

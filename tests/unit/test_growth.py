@@ -25,6 +25,7 @@ from hygge_engine.orchestration.retention import FORGOTTEN_AFTER, sweep_progress
 from hygge_engine.orchestration.schedule import Tick, start_due_loads
 from hygge_engine.orchestration.settling import settle
 from hygge_engine.web.api import Api
+from hygge_engine.web.pages import PAGE_DEFAULT
 from tests.journal_rows import EPOCH, make_row
 from tests.support.durable_client import Client
 from tests.unit.load_world import FLOW_YML, LoadWorld
@@ -197,6 +198,41 @@ def test_no_operation_asks_for_more_beside_a_long_history_or_many_loads_under_wa
         assert under_way["entries"] == few["entries"] + UNFINISHED * (name == "sweep"), name
         assert many["bytes"] <= WHOLE_BYTES + OTHER_BYTES, name
     assert found["many", "sweep"] == {"list": 1}
+
+
+def test_a_status_costs_one_listing_however_many_tables_are_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Asked
+) -> None:
+    names = [f"table_{number}" for number in range(PAGE_DEFAULT * 3)]
+    flow = FLOW_YML.replace("[orders, customers, stock]", f"[{', '.join(names)}]")
+    world = LoadWorld(tmp_path, monkeypatch, flow=flow)
+    progress = world.place().progress
+    failed = {"state": "failed", "rows": 1, "message": "connection lost"}
+    for number, name in enumerate(names):
+        state = failed if number % 100 == 0 else {"state": "running" if number % 2 else "done", "rows": number}
+        progress.write("running", "orders_to_fabric", name, state)
+    sizes = []
+    for _ in range(2):
+        asked.clear()
+        answer = asyncio.run(Api(lambda: world.project).load_status("running", client_with("running")))
+        assert len(answer.payload["entities"]) == PAGE_DEFAULT
+        sizes.append(asked.requests)
+    # What the one failure on the page says is read once.
+    assert sizes == [{"list": 1, "read": 1}, {"list": 1}]
+
+
+def test_a_report_costs_one_request_and_a_table_leaves_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Asked
+) -> None:
+    world = LoadWorld(tmp_path, monkeypatch)
+    for attempt in range(1, 4):
+        progress = world.place().progress
+        for rows in range(1, 6):
+            state = {"state": "running", "attempt": attempt, "rows": rows}
+            progress.write("running", "orders_to_fabric", "orders", state)
+    assert asked.requests == {"put": 3, "rename": 12, "list": 2, "delete": 2}
+    [left] = world.place().progress.states("running").values()
+    assert (left.attempt, left.rows) == (3, 5)
 
 
 def test_a_sweep_looks_into_so_many_folders_at_most(

@@ -38,6 +38,13 @@ def eventually(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+def rows_of(progress: ProgressFiles, load_id: str = "load-1") -> dict[str, int]:
+    """The rows of each entity of a load, by its name."""
+    states = progress.states(load_id)
+    texts = progress.explanations(load_id, states.values())
+    return {texts[key]["entity"]: state.rows for key, state in states.items()}
+
+
 def watch(progress: ProgressFiles, **intervals: float) -> ProgressWatch:
     fast: dict[str, Any] = {"report_interval_seconds": 0.01, "cancel_interval_seconds": 0.01, **intervals}
     return ProgressWatch(progress, "load-1", "flights", "planes", **fast)
@@ -48,10 +55,51 @@ def test_the_newest_state_of_each_entity_is_read(progress: ProgressFiles) -> Non
     progress.write("load-1", "flights", "planes", {"state": "running", "rows": 5})
     progress.write("load-1", "flights", "weather", {"state": "running", "rows": 2})
     progress.write("load-2", "flights", "weather", {"state": "running", "rows": 9})
-    found = [(state["entity"], state["rows"]) for state in progress.read("load-1")]
-    assert found == [("planes", 5), ("weather", 2)]
-    assert all(state["updated"] for state in progress.read("load-1"))
-    assert progress.read("load-9") == []
+    assert rows_of(progress) == {"planes": 5, "weather": 2}
+    assert rows_of(progress, "load-9") == {}
+
+
+@pytest.mark.parametrize("between", [LocalLake.delete, None], ids=["its file vanished", "nothing"])
+def test_a_state_replaces_the_one_before_whatever_has_become_of_its_file(
+    progress: ProgressFiles, lake: LocalLake, between: Callable[[LocalLake, str], object] | None
+) -> None:
+    says = {"message": "connection lost", "error": "home.unavailable"}
+    for state in ({"rows": 1}, {"rows": 2}, {"rows": 2, "state": "failed", **says}, {"rows": 2}, {"rows": 3}):
+        progress.write("load-1", "flights", "planes", state)
+        files = [entry for entry in lake.list(ROOT, recursive=True) if not entry.is_directory]
+        assert len(files) == 1
+        [shown] = progress.states("load-1").values()
+        assert (shown.rows, shown.status) == (state["rows"], "fail" if "state" in state else "running")
+        explained = progress.explanations("load-1", [shown])[shown.key]
+        assert explained == {"flow": "flights", "entity": "planes"} | (says if "state" in state else {})
+        if between:
+            between(lake, files[0].path)
+
+
+def test_a_slice_that_was_given_up_speaks_for_its_table_no_longer(progress: ProgressFiles, lake: LocalLake) -> None:
+    progress.write("load-1", "flights", "planes", {"rows": 9})
+    later = ProgressFiles(lake, ROOT)
+    later.write("load-1", "flights", "planes", {"rows": 5, "attempt": 2})
+    progress.write("load-1", "flights", "planes", {"rows": 10})
+    assert rows_of(progress) == {"planes": 5}
+    later.write("load-1", "flights", "planes", {"rows": 6, "attempt": 2})
+    assert rows_of(progress) == {"planes": 6}
+
+
+@pytest.mark.parametrize(
+    "name", ["x.json", "~" * 9, f"{'0' * 32}~1~running~x~1~1.json", f"{'0' * 32}~1~r~1~1~{'9' * 99}.json"]
+)
+def test_a_foreign_file_is_no_state(progress: ProgressFiles, lake: LocalLake, name: str) -> None:
+    lake.put(f"{ROOT}/progress/load-1/00/{name}", b"not JSON")
+    assert progress.states("load-1") == {}
+
+
+def test_what_is_no_explanation_is_left_out(progress: ProgressFiles, lake: LocalLake) -> None:
+    for data in (b"", b"[1]", b'{"flow": 1}', b"\xff"):
+        progress.write("load-1", "flights", "planes", {"rows": len(data), "message": "m"})
+        [state] = progress.states("load-1").values()
+        lake.put(f"{ROOT}/progress/load-1/{state.path}", data)
+        assert progress.explanations("load-1", [state]) == {}
 
 
 def test_a_load_is_cancelled_by_a_marker(progress: ProgressFiles) -> None:
@@ -61,7 +109,7 @@ def test_a_load_is_cancelled_by_a_marker(progress: ProgressFiles) -> None:
     progress.request_cancel("load-1")
     assert progress.is_cancelled("load-1")
     assert not progress.is_cancelled("load-2")
-    assert len(progress.read("load-1")) == 1
+    assert len(rows_of(progress)) == 1
 
 
 def test_nothing_is_left_of_a_settled_load(progress: ProgressFiles, lake: LocalLake) -> None:
@@ -127,10 +175,10 @@ def test_a_running_slice_tells_how_far_it_is(progress: ProgressFiles) -> None:
     with watch(progress) as slice_watch:
         typed: SliceObserver = slice_watch
         typed.progress(10, 100)
-        eventually(lambda: progress.read("load-1") != [])
+        eventually(lambda: rows_of(progress) != {})
         typed.progress(20, 200)
-        eventually(lambda: progress.read("load-1")[0]["rows"] == 20)
-        assert progress.read("load-1")[0]["bytes"] == 200
+        eventually(lambda: rows_of(progress) == {"planes": 20})
+        assert [state.bytes for state in progress.states("load-1").values()] == [200]
         assert not typed.cancelled()
 
 
@@ -162,16 +210,15 @@ def test_reports_are_no_more_frequent_than_their_interval(
     assert written == []
 
 
-def test_the_same_state_is_not_written_again(progress: ProgressFiles, lake: LocalLake) -> None:
+def test_the_same_state_is_not_written_again(progress: ProgressFiles) -> None:
     with watch(progress) as slice_watch:
         slice_watch.progress(1, 1)
-        eventually(lambda: progress.read("load-1") != [])
-        path = f"{ROOT}/progress/load-1/flights/planes.json"
-        etag = lake.read(path).etag
+        eventually(lambda: rows_of(progress) != {})
+        (before,) = progress.states("load-1").values()
         slice_watch.progress(1, 1)
         progress.request_cancel("load-1")
         eventually(slice_watch.cancelled)
-        assert lake.read(path).etag == etag
+        assert [*progress.states("load-1").values()] == [before]
 
 
 def test_a_slice_outlives_a_lake_that_fails(

@@ -106,8 +106,8 @@ def test_settling_removes_the_progress_of_its_load_only(activities: Activities, 
     for load_id in ("c1", "c2"):
         progress.write(load_id, "orders_to_fabric", "orders", {"state": "running"})
     activities.settle_load(outcome(plan(activities), {"status": "done"}))
-    assert progress.read("c1") == []
-    assert len(progress.read("c2")) == 1
+    assert progress.states("c1") == {}
+    assert len(progress.states("c2")) == 1
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,12 @@ import asyncio
 import json
 import threading
 import tomllib
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -282,6 +285,65 @@ def test_runs_come_from_the_journal(api: Api, world: LoadWorld) -> None:
     assert api.runs("0", None).status == api.runs("x", None).status == HTTPStatus.BAD_REQUEST
     run = api.run("c1").payload
     assert (run["status"], run["rows"], len(run["entity_runs"])) == ("success", 5, 3)
+
+
+def walked(ask: Callable[..., Response], lines: Callable[[Any], list[Any]]) -> list[Any]:
+    """All lines of a list, two to a page, as a caller follows it from page to page."""
+    found: list[Any] = []
+    given = {"limit": "2"}
+    while True:
+        answer = ask(**given)
+        assert answer.status == HTTPStatus.OK, answer.payload
+        page = lines(answer.payload)
+        assert 0 < len(page) <= 2
+        found += page
+        if answer.payload["next_url"] is None:
+            return found
+        given = dict(parse_qsl(urlsplit(answer.payload["next_url"]).query))
+
+
+def test_every_list_comes_in_pages_that_leave_nothing_out(api: Api, world: LoadWorld) -> None:
+    for load in range(5):
+        run_load(world.project, LoadRequest(coordinator_run_id=f"c{load}"), Recorder())
+    client, progress = Client(), world.place().progress
+    client.put("now", custom_status={"phase": "loading"})
+    client.put("c4", "Completed", output=run_load(world.project, LoadRequest(coordinator_run_id="c5"), Recorder()))
+    progress.write("now", "orders_to_fabric", "customers", {"state": "running", "rows": 1})
+    progress.write("now", "gone", "removed", {"state": "failed", "message": "lost"})
+
+    def status(load_id: str) -> Callable[..., Response]:
+        return lambda **given: asyncio.run(api.load_status(load_id, client, **given))
+
+    def entities(payload: Any) -> list[str]:
+        return [line["entity"] for line in payload.get("entity_runs") or payload["entities"]]
+
+    def flows(payload: Any) -> list[str]:
+        return [entity["name"] for flow in payload["flows"] for entity in flow["entities"]]
+
+    def runs(payload: Any) -> list[str]:
+        return [run.get("entity", run.get("flow", run.get("coordinator_run_id"))) for run in payload["runs"]]
+
+    planned = ["orders", "customers", "stock"]
+    # The last by its file alone: a deployment has taken it out since it began.
+    assert walked(status("now"), entities) == [*planned, "removed"]
+    assert walked(partial(status("now"), status="pending"), entities) == ["orders", "stock"]
+    assert walked(api.flows, flows) == planned
+    assert walked(partial(api.runs, flow=None), runs) == ["c5", "c4", "c3", "c2", "c1", "c0"]
+    assert walked(partial(api.runs, flow=None, by="flow"), runs) == ["orders_to_fabric"]
+    assert sorted(walked(partial(api.runs, flow=None, by="entity"), runs)) == sorted(planned)
+    for list_of in (status("c4"), status("c3"), partial(api.run, "c3"), partial(api.run, "c3", status="success")):
+        assert sorted(walked(list_of, entities)) == sorted(planned)
+    assert api.run("c3", status="fail").payload["entity_runs"] == []
+    [waiting] = asyncio.run(api.load_status("now", client, status="fail")).payload["entities"]
+    assert (waiting["entity"], waiting["message"]) == ("removed", "lost")
+
+
+@pytest.mark.parametrize("given", [{"limit": "0"}, {"limit": "1001"}, {"after": "nothing"}, {"after": "a\nb"}])
+def test_a_page_that_there_cannot_be_is_a_bad_request(api: Api, given: dict[str, str]) -> None:
+    client = Client()
+    client.put("now")
+    answers = [api.flows(**given), asyncio.run(api.load_status("now", client, **given))]
+    assert {answer.status for answer in answers} == {HTTPStatus.BAD_REQUEST}
 
 
 def test_health_counts_flows_and_names_nothing(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

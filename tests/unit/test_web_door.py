@@ -170,8 +170,14 @@ def test_no_body_is_answered_with_an_error_of_the_program(api: Api, body: bytes)
 @example("a\nb")
 def test_no_parameter_is_answered_with_an_error_of_the_program(api: Api, text: str) -> None:
     client = Client()
+    client.put("running")
     answers: list[Any] = [api.runs(text, None), api.runs(None, text), api.runs(None, None, text), api.run(text)]
     answers += [asyncio.run(api.load_status(text, client)), asyncio.run(api.cancel_load(text, client))]
+    answers += [api.runs(None, None, after=text)]
+    for page in ({"limit": text}, {"after": text}):
+        answers += [api.flows(**page), api.run("running", **page)]
+        answers += [asyncio.run(api.load_status("running", client, **page))]
+    answers += [api.run("running", status=text), asyncio.run(api.load_status("running", client, status=text))]
     for answer in answers:
         assert answer.status in (200, 400, 404), answer.payload
         answer.body.encode()

@@ -1,0 +1,63 @@
+"""The entities of a load that has not ended, in pages: one listing for each journal, and what is said of those on the
+page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from hygge_engine.journal.entity_states import EntityState, key_of
+from hygge_engine.web.pages import PAGE_LIMIT, Page
+
+if TYPE_CHECKING:
+    from hygge_engine.journal import ProgressFiles
+
+Line = dict[str, Any]
+
+
+def lines_under_way(
+    load_id: str, selected: Iterable[tuple[str, str]], journals: Sequence[ProgressFiles], page: Page, status: str | None
+) -> tuple[list[Line], str | None]:
+    """A page of lines about entities, only those with a ``status`` where one is given, and the name that the next page
+    comes after.
+
+    ``selected`` are flow and entity of what the load was asked to move. What a deployment has taken out of the project
+    since then, and has begun before, comes last; of very many, some.
+    """
+    found = [(journal, journal.states(load_id)) for journal in journals]
+    states = {key: (journal, state) for journal, known in found for key, state in known.items()}
+    names = {key_of(flow, entity): (flow, entity) for flow, entity in selected}
+    gone = islice((key for key in states if key not in names), PAGE_LIMIT)
+    for key, texts in _explained(load_id, [states[key] for key in gone]).items():
+        names[key] = (texts["flow"], texts["entity"])
+    lines = {key: _line(*name, states[key][1] if key in states else None) for key, name in names.items()}
+    chosen = [key for key, line in lines.items() if status is None or line["status"] == status]
+    shown, after = page.of(chosen, lambda key: name_of(lines[key]))
+    explained = _explained(load_id, [states[key] for key in shown if key in states and states[key][1].explained])
+    return [{**lines[key], **explained.get(key, {})} for key in shown], after
+
+
+def name_of(line: Line) -> str:
+    """An entity as pages name it."""
+    return f"{line['flow']}.{line['entity']}"
+
+
+def _explained(load_id: str, of: Sequence[tuple[ProgressFiles, EntityState]]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for journal in dict.fromkeys(journal for journal, _ in of):
+        found |= journal.explanations(load_id, [state for owner, state in of if owner is journal])
+    return found
+
+
+def _line(flow: str, entity: str, state: EntityState | None) -> Line:
+    if state is None:
+        return {"flow": flow, "entity": entity, "status": "pending", "rows": 0}
+    return {
+        "flow": flow,
+        "entity": entity,
+        "status": state.status,
+        "rows": state.rows,
+        "bytes": state.bytes,
+        "updated": state.updated.isoformat(timespec="milliseconds"),
+    }
