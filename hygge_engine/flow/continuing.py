@@ -43,7 +43,7 @@ def must_begin_again(
         return False
     columns = {column.name: str(column.type) for column in polish.table.columns}
     drift = compare(state, columns, entity.schema_changes, polish.treatments)
-    repolished = opened.polish not in ("", polish_digest(entity))
+    repolished = opened.polish not in ("", polish_digest(entity), _earlier_polish_digest(entity))
     order = reading_order(source, opened.upper.column if opened.upper else "")
     is_other_order = opened.position is not None and opened.order not in ((), order)
     moved = _moved(state.author, author, source)
@@ -106,8 +106,17 @@ def landed_table(polish: Polish, state: LandingState) -> SourceSchema:
 
 
 def polish_digest(entity: Entity) -> str:
-    """What identifies the polish of an entity: all of its settings."""
-    settings = entity.polish.model_dump_json() if entity.polish is not None else ""
+    """What identifies the polish of an entity: its settings, without those that are left at their defaults, so that a
+    version with further ones finds the same."""
+    return _digest(entity.polish.model_dump_json(exclude_defaults=True) if entity.polish is not None else "")
+
+
+def _earlier_polish_digest(entity: Entity) -> str:
+    """The same as earlier versions have recorded it: of all settings."""
+    return _digest(entity.polish.model_dump_json() if entity.polish is not None else "")
+
+
+def _digest(settings: str) -> str:
     return hashlib.blake2b(settings.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 

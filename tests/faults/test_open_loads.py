@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,12 @@ import pyarrow as pa
 import pytest
 
 from hygge_engine.errors import HomeUnavailable, HyggeError
-from hygge_engine.flow import blocked
+from hygge_engine.flow import blocked, planner
 from hygge_engine.flow.blocked import try_to_go_on
 from hygge_engine.homes.base import Batch, Column, Position, ReadWindow, SourceSchema
 from hygge_engine.project.models.expectations import ExpectationsSettings
 from hygge_engine.project.models.polish import PolishSettings
-from hygge_engine.project.models.project import SchemaChangesSettings, WatermarkSettings
+from hygge_engine.project.models.project import Entity, SchemaChangesSettings, WatermarkSettings
 from hygge_engine.project.models.settings import HomeSettings, RunType
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 from tests.faults.source import SourceHome
@@ -226,12 +227,27 @@ def test_a_load_that_has_landed_nothing_begins_again_with_what_the_source_has_no
     assert world.state().columns["modified"] == "int32"
 
 
+class LaterPolish(PolishSettings):
+    """The settings of a later version, which knows one more."""
+
+    later: bool = False
+
+
+def earlier_digest(entity: Entity) -> str:
+    """What earlier versions have recorded of a polish."""
+    settings = "" if entity.polish is None else entity.polish.model_dump_json()
+    return hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()
+
+
+@pytest.mark.parametrize("begun_by", ["this version", "an earlier one"])
 @pytest.mark.parametrize(
     "polish", [{"constants": {"origin": "new"}}, {"constants": {"origin": "old", "more": 1}}, {"trim": ["value"]}]
 )
 def test_no_load_lands_by_two_kinds_of_polish(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, polish: dict[str, Any]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, polish: dict[str, Any], begun_by: str
 ) -> None:
+    if begun_by == "an earlier one":
+        monkeypatch.setattr(planner, "polish_digest", earlier_digest)
     world = BlockedWorld(tmp_path, monkeypatch, slice_minutes=0)
     old = replace(world.entity, polish=PolishSettings.model_validate({"constants": {"origin": "old"}}))
     new = replace(world.entity, polish=PolishSettings.model_validate(polish))
@@ -244,7 +260,8 @@ def test_no_load_lands_by_two_kinds_of_polish(
     result = finish(world, "next", "incremental")
     assert (result.error, message in result.message, bool(message)) == ("store.schema_changed", True, True)
     assert world.ids() == landed
-    world.entity = old
+    later = LaterPolish.model_validate({"constants": {"origin": "old"}})
+    world.entity = replace(old, polish=later) if begun_by == "this version" else old
     assert finish(world, "last", "incremental").status == "done"
     assert set(world.replicator.table("dbo", "things")["origin"].to_pylist()) == {"old"}
 

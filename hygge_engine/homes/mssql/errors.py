@@ -52,7 +52,7 @@ _RETRY = "This passes by itself; the load tries again."
 _NETWORK = "Check that the server is up and reachable from here, and that its firewall lets this address in."
 _PLAIN = "Set encrypt: false on the connection if the server knows no encryption."
 _GRANT = "Grant SELECT on it to the login."
-# A server that cannot open the database says so too, but mssql-python reports only the failed login that follows.
+# A server that cannot open the database says so too, but mssql-python may report only the failed login that follows.
 _CREDENTIAL = "Check auth, username and password of the connection, and that its database exists."
 _LIMIT = "Lower pool_size or concurrency."
 _SNAPSHOT = "ALTER DATABASE … SET ALLOW_SNAPSHOT_ISOLATION ON, or set consistency: read_committed."
@@ -66,6 +66,10 @@ _NO_READERS = "Allow read-only connections to the secondary, or remove applicati
 _REPLICA = "The replica serves no queries: see whether its data movement is suspended, and whether it may be read."
 _TRANSACTION = "Lower slice_minutes or batch_rows; under consistency: snapshot a slice is one transaction."
 _CREDENTIAL_STATE = "The login exists but cannot be used as it is; ask the server's administrator."
+
+# Of `NUMBERS`: a refused login, and a database that cannot be opened.
+LOGIN_FAILED: Final = 18456
+CANNOT_OPEN: Final = 4060
 
 NUMBERS: Final[dict[int, Meaning]] = {
     20: Meaning(HomeUnavailable, _PLAIN, 1, r"Encryption not supported on SQL Server|does not support encryption"),

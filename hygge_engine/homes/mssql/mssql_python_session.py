@@ -14,7 +14,14 @@ from mssql_python.exceptions import Exception as DriverError
 
 from hygge_engine.homes.mssql.connect import APPLICATION_NAME, LANGUAGE, access_token, connection_string
 from hygge_engine.homes.mssql.driver_session import DriverSession
-from hygge_engine.homes.mssql.errors import Diagnosis, diagnose_bulk_copy, diagnose_messages, diagnose_mssql_python
+from hygge_engine.homes.mssql.errors import (
+    CANNOT_OPEN,
+    LOGIN_FAILED,
+    Diagnosis,
+    diagnose_bulk_copy,
+    diagnose_messages,
+    diagnose_mssql_python,
+)
 from hygge_engine.homes.mssql.session import batch_of, gather, is_unbounded
 from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.homes.mssql.values import Parameter
@@ -23,6 +30,9 @@ from hygge_engine.homes.mssql.values import Parameter
 # come in one fetch before the first large one has shown itself.
 _ROWS_AT_ONCE = 8
 _BYTES_AT_ONCE = 8 << 20
+
+# The database that each login may open, but for those that a database of Azure SQL keeps for itself.
+_ALWAYS_THERE = "master"
 
 
 class _NamedConnection(mssql_python.Connection):
@@ -60,6 +70,20 @@ class MssqlPythonSession(DriverSession):
         self.call(lambda: self._copy(table, rows, doing), doing)
 
     def _connect(self, connection: MssqlConnection, attributes: dict[int, bytes]) -> _NamedConnection:
+        try:
+            return self._open(connection, attributes)
+        except DriverError as error:
+            if self._diagnose(error).number != LOGIN_FAILED or connection.database == _ALWAYS_THERE:
+                raise
+            # Of a database that cannot be opened the driver reports only that the login has failed by it.
+            try:
+                self._open(connection.model_copy(update={"database": _ALWAYS_THERE}), attributes).close()
+            except DriverError:
+                raise error from None
+            said = f'Cannot open database "{connection.database}" requested by the login.'
+            raise self.error(Diagnosis("", CANNOT_OPEN, said), f"Connecting to {connection.address}") from error
+
+    def _open(self, connection: MssqlConnection, attributes: dict[int, bytes]) -> _NamedConnection:
         opened = _NamedConnection(
             connection_string(connection),
             autocommit=True,
