@@ -14,13 +14,14 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hygge_engine.errors import KeyUnusable
+from hygge_engine.errors import HomeError, KeyUnusable
 from hygge_engine.homes.folding import fold
 from hygge_engine.homes.mssql.types import SourceColumn
 from hygge_engine.plain_text import HAS, counted
 
 NULL_HINT = "Fill it in by a query, or name columns that are never NULL."
 REPEAT_HINT = "Name more columns, until every row has a key of its own."
+ORDER_HINT = "The server ignores ORDER BY, or something before it sends rows twice: read from another one."
 
 
 class KeyWatch:
@@ -35,19 +36,20 @@ class KeyWatch:
         self._last: list[pa.Array[Any]] | None = None
 
     def see(self, columns: Sequence[pa.Array[Any]]) -> None:
-        """Take the key's columns of the next batch. Raises KeyUnusable before any of its rows is handed on."""
+        """Take the key's columns of the next batch. Raises KeyUnusable before any of its rows is handed on, HomeError
+        where a server does not send rows in the requested order."""
         if not columns or not len(columns[0]):
             return
         for name, column in zip(self._names, columns, strict=True):
             if column.null_count:
                 raise null_in_key(self._source, {name: column.null_count}, self._names)
-        if not self._declared:
-            return
         joined = list(columns)
         if self._last is not None:
             joined = [pa.concat_arrays(pair) for pair in zip(self._last, columns, strict=True)]
-        repeats = self._repeats(joined)
-        if repeats:
+        if _is_ordered_by_arrow(joined[0].type) and pc.any(pc.less(joined[0][1:], joined[0][:-1])).as_py():
+            # A slice continues after its last row, and would leave out what comes late.
+            raise HomeError(f"{self._source}: its rows did not come in the order of {self._names[0]}.", hint=ORDER_HINT)
+        if self._declared and (repeats := self._repeats(joined)):
             raise repeated_key(self._source, repeats, self._names)
         # A copy: a slice would hold the whole batch.
         self._last = [column.take(pa.array([len(column) - 1])) for column in columns]
@@ -70,6 +72,12 @@ class KeyWatch:
             all(fold(text[row].as_py(), folding) == fold(text[row + 1].as_py(), folding) for text, folding in texts)
             for row in rows
         )
+
+
+def _is_ordered_by_arrow(type_: pa.DataType) -> bool:
+    """Whether Arrow orders values of a type as SQL Server does."""
+    types = pa.types
+    return types.is_integer(type_) or types.is_decimal(type_) or types.is_date(type_) or types.is_timestamp(type_)
 
 
 def null_in_key(source: str, nulls: dict[str, int], key: Sequence[str]) -> KeyUnusable:
