@@ -121,6 +121,105 @@ PASSING = {
 }
 
 
+# All other messages of sys.messages that a driver may report without their number.
+OTHERS = {
+    20: "The instance of SQL Server you attempted to connect to does not support encryption.",
+    64: "A connection was successfully established with the server, but then an error occurred during the login "
+    "process. (provider: TCP Provider, error: 0 - The specified network name is no longer available.)",
+    207: "Invalid column name 'c'.",
+    208: "Invalid object name 'dbo.t'.",
+    229: "The SELECT permission was denied on the object 't', database 'shop', schema 'dbo'.",
+    230: "The SELECT permission was denied on the column 'c' of the object 't', database 'shop', schema 'dbo'.",
+    233: "A connection was successfully established with the server, but then an error occurred during the login "
+    "process. (provider: Shared Memory Provider, error: 0 - No process is on the other end of the pipe.)",
+    297: "The user does not have permission to perform this action.",
+    300: "VIEW DATABASE STATE permission was denied on object 'shop', database 'master'.",
+    601: "Could not continue scan with NOLOCK due to data movement.",
+    615: "Could not find database ID 5, name 'shop'. The database may be offline. Wait a few minutes and try again.",
+    617: "Descriptor for object ID 5 in database ID 5 not found in the hash table during attempt to unhash it. A work "
+    "table is missing an entry. Rerun the query.",
+    669: "The row object is inconsistent. Please rerun the query.",
+    701: "There is insufficient system memory in resource pool 'default' to run this query.",
+    802: "There is insufficient memory available in the buffer pool.",
+    911: "Database 'shop' does not exist. Make sure that the name is entered correctly.",
+    916: 'The server principal "reader" is not able to access the database "shop" under the current security context.',
+    941: "Database 'shop' cannot be opened because it is not started. Retry when the database is started.",
+    982: "Unable to access the 'shop' database because no online secondary replicas are enabled for read-only access.",
+    997: "Overlapped I/O operation is in progress.",
+    1204: "The instance of the SQL Server Database Engine cannot obtain a LOCK resource at this time.",
+    1221: "The Database Engine is attempting to release a group of locks that are not currently held by the "
+    "transaction.",
+    1222: "Lock request time out period exceeded.",
+    3947: "The transaction was aborted because the secondary compute failed to catch up redo. Retry the transaction.",
+    3948: "The transaction was terminated because of the availability replica config/state change or because ghost "
+    "records are being deleted on the primary.",
+    3950: "Version store scan timed out when attempting to read the next row.",
+    3952: "Snapshot isolation transaction failed accessing database 'shop' because snapshot isolation is not allowed "
+    "in this database.",
+    3953: "Snapshot isolation transaction failed in database 'shop' because the database was not recovered when the "
+    "current transaction was started.",
+    3957: "Snapshot isolation transaction failed in database 'shop' because the database did not allow snapshot "
+    "isolation when the current transaction started.",
+    3960: "Snapshot isolation transaction aborted due to update conflict.",
+    3966: "Transaction is rolled back when accessing version store.",
+    4221: "Login to read-secondary failed due to long wait on 'HADR_DATABASE_WAIT_FOR_TRANSITION_TO_VERSIONING'.",
+    5313: "Synonym 'dbo.s' refers to an invalid object.",
+    6005: "SHUTDOWN is in progress.",
+    7202: "Could not find server 'other' in sys.servers.",
+    8156: "The column 'id' was specified multiple times for 'rows'.",
+    8651: "Could not perform the operation because the requested memory grant was not available in resource pool "
+    "'default' (2).",
+    10053: "A transport-level error has occurred when receiving results from the server.",
+    10054: "An existing connection was forcibly closed by the remote host.",
+    10060: "A network-related or instance-specific error occurred while establishing a connection to SQL Server.",
+    10929: "Resource ID: 1. The request minimum guarantee is 0, maximum limit is 60 and the current usage for the "
+    "database is 60. However, the server is currently too busy to support requests greater than 60 for this database.",
+    10936: "Resource ID : 1. The request limit for the elastic pool is 60 and has been reached.",
+    11001: "A network error occurred. (provider: TCP Provider, error: 0 - No such host is known.)",
+    17197: "Login failed due to timeout; the connection has been closed.",
+    17809: "Could not connect because the maximum number of '60' user connections has already been reached.",
+    17889: "A new connection was rejected because the maximum number of connections on session ID 51 has been reached.",
+    18451: "Login failed for user 'sa'. Only administrators may connect at this time.",
+    18452: "Login failed. The login is from an untrusted domain and cannot be used with Windows authentication.",
+    18456: "Login failed for user 'sa'.",
+    18470: "Login failed for user 'sa'. Reason: The account is disabled.",
+    18486: "Login failed for user 'sa' because the account is currently locked out.",
+    18487: "Login failed for user 'sa'.  Reason: The password of the account has expired.",
+    18488: "Login failed for user 'sa'.  Reason: The password of the account must be changed.",
+    22117: "For databases that are members of a secondary availability replica (that is, for secondary databases), "
+    "change tracking is not supported. Run change tracking queries on the databases in the primary availability "
+    "replica.",
+    33134: "Principal 'app' could not be resolved. Error message: 'no such object'",
+    40532: 'Cannot open server "s" requested by the login. The login failed.',
+    40540: "The service has encountered an error: the database is moved to read-only mode.",
+    40551: "The session has been terminated because of excessive TEMPDB usage.",
+    40552: "The session has been terminated because of excessive transaction log space usage.",
+    40615: "Cannot open server 's' requested by the login. Client with IP address '10.0.0.1' is not allowed to access "
+    "the server.",
+    41301: "A previous transaction that the current transaction took a dependency on has aborted.",
+    41302: "The current transaction attempted to update a record that has been updated since this transaction started.",
+    41305: "The current transaction failed to commit due to a repeatable read validation failure.",
+    41325: "The current transaction failed to commit due to a serializable validation failure.",
+    42108: "Can not connect to the SQL pool since it is paused. Please resume the SQL pool and try again.",
+    42109: "The SQL pool is warming up. Please try again.",
+    47073: "An instance-specific error occurred. The Deny Public Network Access setting is set to Yes.",
+    49919: "Cannot process create or update request. Too many create or update operations in progress.",
+    49920: "Cannot process request. Too many operations in progress for subscription 'x'.",
+    49977: "The elastic pool 'p' is busy with another operation.",
+    49983: "The operation failed to complete. Retry the operation.",
+}
+
+
+@pytest.mark.parametrize("number", sorted(PASSING | OTHERS))
+def test_each_message_is_recognised_without_its_number(number: int) -> None:
+    found = diagnose_mssql_python("General error", f"[Microsoft][SQL Server]{(PASSING | OTHERS)[number]}")
+    assert found.number == number
+
+
+def test_each_number_that_a_message_can_stand_for_has_its_message_here() -> None:
+    assert {number for number, meaning in NUMBERS.items() if meaning.pattern} == set(PASSING | OTHERS)
+
+
 @pytest.mark.parametrize("number", PASSING)
 def test_what_passes_by_itself_is_tried_again_whichever_driver_reports_it(number: int) -> None:
     text = PASSING[number]

@@ -155,11 +155,12 @@ NUMBERS: Final[dict[int, Meaning]] = {
     49977: Meaning(HomeUnavailable, _RETRY, 6, r"elastic pool '.*' is busy with another operation"),
     49983: Meaning(HomeUnavailable, _RETRY, 6, r"operation failed to complete\. Retry the operation"),
     18452: Meaning(HomeLoginFailed, _CREDENTIAL, 2, r"The login is from an untrusted domain"),
-    18456: Meaning(HomeLoginFailed, _CREDENTIAL, 2, r"Login failed for user"),
     18470: Meaning(HomeLoginFailed, _CREDENTIAL_STATE, 2, r"The account is disabled"),
     18486: Meaning(HomeLoginFailed, _CREDENTIAL_STATE, 2, r"the account is currently locked out"),
     18487: Meaning(HomeLoginFailed, _CREDENTIAL_STATE, 2, r"The password of the account has expired"),
     18488: Meaning(HomeLoginFailed, _CREDENTIAL_STATE, 2, r"The password of the account must be changed"),
+    # After all whose messages begin like it: without a number the first that fits counts.
+    18456: Meaning(HomeLoginFailed, _CREDENTIAL, 2, r"Login failed for user"),
     33134: Meaning(HomeLoginFailed, _CREDENTIAL_STATE, 2, r"Principal .* could not be resolved"),
     40615: Meaning(HomeLoginFailed, "Add this address to its firewall rules.", 2, r"not allowed to access the server"),
     47073: Meaning(HomeLoginFailed, "Use its private endpoint.", 2, r"Deny Public Network Access"),
@@ -174,7 +175,7 @@ NUMBERS: Final[dict[int, Meaning]] = {
     7202: Meaning(HomeNotFound, "Check the linked servers.", 2, r"Could not find server .* in sys\.servers"),
     911: Meaning(HomeNotFound, "Check the connection's database.", 2, r"Database '.*' does not exist"),
     8156: Meaning(HomeError, "Give each column a name of its own with AS.", 2, r"specified multiple times"),
-    22117: Meaning(HomeError, "Read the primary.", 2, r"change tracking is not supported.*primary replica"),
+    22117: Meaning(HomeError, "Read the primary.", 2, r"change tracking is not supported.*in the primary"),
     40532: Meaning(HomeNotFound, "Check the connection's server.", 2, r"Cannot open server .* requested by the login"),
 }  # fmt: skip
 
