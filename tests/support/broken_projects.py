@@ -272,6 +272,16 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         (FLOW_FILE, 7),
         ["leads through a file", "hygge.d is not a folder"],
     ),
+    "a store that is a file": (
+        {FLOW_FILE: FILES_FLOW.replace("{type: local}", "{type: local, path: hygge.d}").encode(), "hygge.d": b""},
+        (FLOW_FILE, 7),
+        ["leads through a file", "hygge.d is not a folder"],
+    ),
+    "an address of a file": (
+        {FLOW_FILE: FILES_FLOW.replace("in/{entity}.csv", "file:///in/{entity}.csv").encode()},
+        (FLOW_FILE, 4),
+        ["is an address", "without `file:`, as /in/"],
+    ),
     "a journal in a file": (
         {
             FLOW_FILE: FILES_FLOW.encode() + b"journal: {location: {type: local, path: in.csv}}\n",

@@ -31,6 +31,7 @@ AZURE_INSTANCE = "WEBSITE_INSTANCE_ID"
 _OF_A_SHELL = re.compile(r"^~(?=/|$)|\$[A-Z_][A-Z0-9_]*\b|%[A-Z_][A-Z0-9_]*%")
 # SQLite and the Delta package take such a path for an address, and go where it leads.
 _ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
+_FILE_ADDRESS = re.compile(r"file:(//(?=/))?", re.IGNORECASE)
 # A drive, or a backslash.
 _OF_WINDOWS = re.compile(r"^[A-Za-z]:(?:[\\/]|$)|\\")
 
@@ -68,6 +69,8 @@ class ReadLimits:
             ours = part.own_folders()
             for key, path in part.directories().items():
                 problem = self._objection(key, path, flow, ours=ours.get(key) == path)
+                if not problem[0] and key in ours:
+                    problem = self._obstacle(key, ours[key])
                 if problem[0]:
                     self._report_path(path, _place(node, key), *problem)
                 elif key in ours:
@@ -113,6 +116,8 @@ class ReadLimits:
             return f"`{key}` holds `{found[0]}`, which only a shell replaces", hint
         if _ADDRESS.match(path):
             hint = "Write a path of folders; a data lake has a `type` of its own, `adls` or `onelake`."
+            if found := _FILE_ADDRESS.match(path):
+                hint = f"Write a path of folders, without `file:`, as {path[found.end() :]}"
             return f"`{key}` is an address, and has to be a path of this machine", hint
         if self._local_paths == "none":
             where = "in Azure, where disks do not last" if self._in_azure else "here"
