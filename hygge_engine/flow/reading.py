@@ -27,7 +27,7 @@ from hygge_engine.flow.steps import (
     Step,
 )
 from hygge_engine.homes.base import Batch, Home, Position, SourceSchema
-from hygge_engine.polish.polish import LoadStamp
+from hygge_engine.polish.polish import LoadStamp, Polish
 from hygge_engine.project.models.settings import FILE_MODIFIED
 from hygge_engine.stopping import Stopped
 from hygge_engine.stores.base import Destination
@@ -80,7 +80,7 @@ class WindowReader:
         """Stage the window's rows from the open load's position on."""
         landed = self._planner.landed()
         steps = self._steps(opened, landed)
-        writer = self._destination.writer(self._lease, landed.schema, marked=opened.mode == "changes")
+        writer = self._destination.writer(self._lease, landed.schema, marked=self._are_marked(opened))
         try:
             steps += [StageRows(writer), self._counting(opened)]
             position, cut = self._send(opened, steps)
@@ -95,7 +95,7 @@ class WindowReader:
 
     def _steps(self, opened: OpenLoad, landed: SourceSchema) -> list[Step]:
         """What happens to each batch before it is staged, in this order."""
-        polish, state = self._planner.polish(), self._lease.state
+        polish = self._planner.polish()
         steps: list[Step] = []
         if knows_largest(opened) and opened.upper is not None:
             (cursor,) = spelling_of(polish.source, [opened.upper.column], "watermark")
@@ -109,12 +109,23 @@ class WindowReader:
             steps.append(NoteBoundary(boundary))
         stamp = LoadStamp(opened.load_id, datetime.fromisoformat(opened.started))
         steps.append(PolishRows(polish, stamp, [column.name for column in landed.columns]))
-        steps.append(CheckIdentity(Identity(polish, state.key_columns, merges=self._destination.merges)))
+        steps.append(CheckIdentity(self._identity(opened, polish)))
         monitor = self._gate.begin(opened)
         if monitor is not None:
             judge = self._gate.judge
             steps.append(CheckExpectations(monitor, lambda last: judge(monitor, opened, last=last)))
         return steps
+
+    def _are_marked(self, opened: OpenLoad) -> bool:
+        """Whether rows say that they replace those of their key: changes do, and the first rows of a source that may
+        hold several versions of a row, where the destination would keep all of these otherwise."""
+        may_repeat = self._planner.describe().resumes_without_key and bool(self._lease.state.key_columns)
+        return opened.mode == "changes" or (may_repeat and self._destination.merges_marked_alone)
+
+    def _identity(self, opened: OpenLoad, polish: Polish) -> Identity:
+        continued = opened.position is not None
+        key, merges = self._lease.state.key_columns, self._destination.merges
+        return Identity(polish, key, merges=merges, before=opened.merged, continued=continued)
 
     def _counting(self, opened: OpenLoad) -> CountRows:
         rows = opened.rows + sum(file.rows for file in opened.staged)

@@ -119,7 +119,7 @@ class CheckIdentity(Step):
     def finish(self, *, last: bool) -> dict[str, Any]:
         """See `Step.finish`."""
         self._identity.judge()
-        return {}
+        return {"merged": self._identity.merged}
 
     @property
     def notes(self) -> Sequence[str]:

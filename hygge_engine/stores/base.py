@@ -131,7 +131,8 @@ class Destination[L: TableLease](ABC):
 
     ``schema_name`` (empty where the store has none) and ``table_name`` name it in the schema manifest. ``key_columns``
     are those that the settings name. ``merges`` says whether a row that lands again replaces the one with its key;
-    where it does not, each version of a row lands once. ``needs_key`` refuses increments of a source without a key.
+    where it does not, each version of a row lands once. ``merges_marked_alone``: of a table's first rows it does so
+    only where they are marked. ``needs_key`` refuses increments of a source without a key.
     ``names`` says which columns it can hold. ``L`` is the kind of hold that the store has on its tables.
     """
 
@@ -140,6 +141,7 @@ class Destination[L: TableLease](ABC):
     names: ColumnNames = ColumnNames()
     key_columns: tuple[str, ...] = ()
     merges: bool = False
+    merges_marked_alone: bool = False
     needs_key: bool = False
 
     @abstractmethod
@@ -193,7 +195,8 @@ class Destination[L: TableLease](ABC):
 
     @abstractmethod
     def writer(self, lease: L, schema: pa.Schema, *, marked: bool) -> RowWriter:
-        """Where the rows of a slice are staged; ``marked`` rows are changes to a table that has rows already."""
+        """Where the rows of a slice are staged; ``marked`` rows are changes to a table that has rows already, or may
+        hold several versions of a row."""
 
     @abstractmethod
     def publish(

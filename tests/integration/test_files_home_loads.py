@@ -206,6 +206,41 @@ class TestFilesThatAppearAndChange:
         assert loads.slice("first", 3, run_type, whole=True).status == "done"
         assert Counter(loads.landed()) == Counter([1, 2, 3, 4])
 
+    def test_rows_that_a_key_merges_are_counted(self, tmp_path: Path) -> None:
+        loads = Loads(tmp_path, watermark=BY_FILE, store=MERGING)
+        loads.put("a", 1, 2, 2, seconds=1)
+        loads.put("b", 1, 3, at=2, seconds=1)
+        done = loads.slice("first", 1, whole=True)
+        assert (done.rows, done.message, loads.landed()) == (
+            5,
+            "2 rows have the same (id) as one before: the last one counts",
+            [1, 2, 3],
+        )
+        loads.put("c", 1, 4, 4, 5, seconds=2)
+        for run_type in ("incremental", "full_drop"):  # slice by slice, of a row each
+            assert "same (id)" not in loads.load(run_type).message
+        loads.put("d", 6, 7, seconds=3)
+        assert loads.slice("next", 1, whole=True).message == ""
+        loads = Loads(tmp_path / "kept", watermark=BY_FILE)
+        loads.put("a", 1, 1)
+        assert (loads.slice("first", 1, whole=True).message, loads.landed()) == ("", [1, 1])
+
+    def test_versions_of_a_row_say_that_they_replace_each_other_from_the_first_load_on(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(opening, "open_lake", lambda settings: LocalLake(tmp_path / "lake"))
+        mirror = {"type": "open_mirroring", "account_url": "https://onelake.dfs.fabric.microsoft.com"}
+        ids = {
+            "filesystem": "11111111-1111-1111-1111-111111111111",
+            "mirror_name": "2" * 8 + "-2222" * 3 + "-" + "2" * 12,
+        }
+        loads = Loads(tmp_path, watermark=BY_FILE, store=mirror | ids | {"path": None})
+        loads.put("a", 1, 2, 2)
+        done = loads.slice("first", 1, whole=True)
+        assert (done.status, done.message) == ("done", "1 row has the same (id) as one before: the last one counts")
+        (landed,) = (tmp_path / "lake").rglob("LandingZone/**/[0-9]*.parquet")
+        assert pl.read_parquet(landed)["__rowMarker__"].to_list() == [4, 4, 4]
+
     def test_a_window_over_files_is_loaded_again(self, tmp_path: Path) -> None:
         loads = Loads(tmp_path, watermark=BY_FILE, store=MERGING)
         for number in (1, 2, 3):

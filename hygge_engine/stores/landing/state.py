@@ -155,6 +155,8 @@ class OpenLoad:
     rows: int = 0
     bytes: int = 0
     files: int = 0
+    # Rows whose key an earlier row of the same slice has, where a source may hold several versions of a row.
+    merged: int = 0
     checked: ExpectationResult = field(default_factory=ExpectationResult)
     # What the journal should say of its beginning.
     message: str = ""

@@ -67,7 +67,7 @@ class OpenMirroringTable(FolderTable):
         self.schema_name = layout.schema_name
         self.table_name = layout.table_name
         self.key_columns = settings.key_columns
-        self.merges = settings.upserts()
+        self.merges = self.merges_marked_alone = settings.upserts()
         self.needs_key = settings.row_marker != 0
         self.names = ColumnNames("Fabric", refused=DELTA_REFUSED, taken=(ROW_MARKER,))
 
@@ -75,7 +75,7 @@ class OpenMirroringTable(FolderTable):
         return self.layout.data_file(sequence)
 
     def writer(self, lease: LakeTableLease, schema: pa.Schema, *, marked: bool) -> StagedFiles:
-        """A writer of staged files; ``marked`` rows carry the row marker, a table's first rows never do.
+        """A writer of staged files; ``marked`` rows carry the row marker, without which Fabric merges none.
 
         Raises StoreError where the source has a column of the row marker's name.
         """
