@@ -15,7 +15,8 @@ from devcloud.replicator import Replicator
 from devcloud.replicator.status_api import StatusServer
 from hygge_engine.errors import FabricUnavailable, StoreError
 from hygge_engine.stores.open_mirroring import fabric
-from hygge_engine.stores.open_mirroring.fabric import mirrored_tables
+from hygge_engine.stores.open_mirroring.checks import ask_replication, check_table
+from hygge_engine.stores.open_mirroring.fabric import table_statuses
 from tests.faults.world import World
 
 
@@ -37,23 +38,36 @@ def status(world: World) -> Iterator[StatusServer]:
 
 def test_a_reload_waits_until_fabric_no_longer_lists_the_table(world: World, status: StatusServer) -> None:
     world.tick()
-    assert mirrored_tables(world.settings) == {("dbo", "things")}
+    assert [(table.schema_name, table.table_name) for table in table_statuses(world.settings)] == [("dbo", "things")]
     world.source.put(3)
     waiting = world.slice("b")
     assert (waiting.status, waiting.message) == ("continue", "waiting for Fabric to drop the table")
     world.tick()
-    assert mirrored_tables(world.settings) == set()
+    assert table_statuses(world.settings) == []
     assert world.load("b").rows == 3
     world.check()
+
+
+def test_fabric_may_spell_a_table_in_another_case(world: World) -> None:
+    world.tick()
+    listed = world.lake.read(world.layout.status).data
+    spelt = listed.replace(b'"things"', b'"THINGS"').replace(b'"dbo"', b'"DBO"')
+    assert spelt != listed
+    world.lake.put(world.layout.status, spelt)
+    replication = ask_replication(world.lake, world.settings, world.layout)
+    assert check_table(world.lake, world.layout, replication)[-1].result == "ok"
+    world.source.put(3)
+    waiting = world.slice("b")
+    assert (waiting.status, waiting.message) == ("continue", "waiting for Fabric to drop the table")
 
 
 def test_a_throttled_or_mistaken_question_says_so(world: World, status: StatusServer) -> None:
     status.throttle(20, 0)
     with pytest.raises(FabricUnavailable, match="429"):
-        mirrored_tables(world.settings)
+        table_statuses(world.settings)
     status.throttle(0, 0)
     with pytest.raises(StoreError, match="404"):
-        mirrored_tables(world.settings.model_copy(update={"mirror_name": "unknown"}))
+        table_statuses(world.settings.model_copy(update={"mirror_name": "unknown"}))
 
 
 @pytest.mark.parametrize(
@@ -83,5 +97,5 @@ def test_an_answer_without_end_is_not_read_to_its_end(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         with pytest.raises(StoreError, match=found):
-            mirrored_tables(world.settings.model_copy(update={"fabric_api_url": url}))
+            table_statuses(world.settings.model_copy(update={"fabric_api_url": url}))
         server.shutdown()

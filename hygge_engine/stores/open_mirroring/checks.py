@@ -14,6 +14,7 @@ from hygge_engine.stores.open_mirroring.fabric import (
     TableStatus,
     mirroring_status,
     read_status_file,
+    status_of,
     table_statuses,
 )
 from hygge_engine.stores.open_mirroring.layout import Layout, layout_of
@@ -124,14 +125,13 @@ def _check_arrival(
     name: str, state: LandingState, layout: Layout, replication: Replication, remedy: str
 ) -> DoctorCheck:
     how = replication.how
-    own = (layout.schema_name, layout.table_name)
-    found = next((table for table in replication.tables or () if (table.schema_name, table.table_name) == own), None)
+    found = status_of(replication.tables or (), layout.schema_name, layout.table_name)
     if found is None:
         if not state.has_history:
             return DoctorCheck(name, "ok", "nothing has been landed yet", how)
         if replication.tables is None:
             return DoctorCheck(name, "unknown", "Fabric's status is not known", how)
-        text = f"Fabric does not list {'.'.join(own)}, though files of it have been landed"
+        text = f"Fabric does not list {layout.schema_name}.{layout.table_name}, though files of it have been landed"
         return DoctorCheck(name, "warning", text, how, remedy if remedy == _RENAME else _START)
     synced = f", last at {found.synced}" if found.synced else ""
     text = f"{found.status}, {counted(found.rows, 'change')} processed{synced}"

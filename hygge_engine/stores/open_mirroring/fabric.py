@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from azure.core.rest import HttpRequest
 
 from hygge_engine.errors import FabricUnavailable, StoreError
 from hygge_engine.lake.credentials import credential_of
+from hygge_engine.letter_case import confusable
 from hygge_engine.retry import TRANSIENT_HTTP_STATUSES
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 
@@ -40,16 +42,18 @@ class TableStatus:
     synced: str = ""
 
 
-def mirrored_tables(settings: OpenMirroringSettings) -> set[tuple[str, str]]:
-    """Schema and name of every table that Fabric lists for the mirrored database.
-
-    Raises FabricUnavailable (transient), or StoreError where the API refuses the request.
-    """
-    return {(table.schema_name, table.table_name) for table in table_statuses(settings)}
+def status_of(tables: Iterable[TableStatus], schema: str, table: str) -> TableStatus | None:
+    """The status of one table. Fabric takes names that differ in case alone for one table, and is not bound to spell
+    them as their folders."""
+    own = (confusable(schema), confusable(table))
+    return next((each for each in tables if (confusable(each.schema_name), confusable(each.table_name)) == own), None)
 
 
 def table_statuses(settings: OpenMirroringSettings) -> list[TableStatus]:
-    """The status of every table of the mirrored database, from the REST API; raises as `mirrored_tables`."""
+    """The status of every table of the mirrored database, from the REST API.
+
+    Raises FabricUnavailable (transient), or StoreError where the API refuses the request.
+    """
     found: list[TableStatus] = []
     token = ""
     with _client(settings) as client:
@@ -65,7 +69,7 @@ def table_statuses(settings: OpenMirroringSettings) -> list[TableStatus]:
 
 
 def mirroring_status(settings: OpenMirroringSettings) -> str:
-    """The status of the mirrored database itself, Running where all is well; raises as `mirrored_tables`."""
+    """The status of the mirrored database itself, Running where all is well; raises as `table_statuses`."""
     with _client(settings) as client:
         return str(_post(client, _url(settings, "getMirroringStatus"), {}).get("status", ""))
 

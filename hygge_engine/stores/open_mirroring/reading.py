@@ -11,7 +11,7 @@ from hygge_engine.plain_text import counted
 from hygge_engine.stores.delta import DeltaLocation, DeltaReadBack, open_table, reading
 from hygge_engine.stores.lake_files.reading import DECODERS
 from hygge_engine.stores.landing.state import LandingState
-from hygge_engine.stores.open_mirroring.fabric import TableStatus, read_status_file, table_statuses
+from hygge_engine.stores.open_mirroring.fabric import TableStatus, read_status_file, status_of, table_statuses
 from hygge_engine.stores.open_mirroring.layout import SEQUENCE_DIGITS, Layout
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 
@@ -34,8 +34,7 @@ class MirroredReadBack(DeltaReadBack):
         no status, the mirrored table shows whether it is younger than the file that opens the generation.
         """
         tables = self._tables()
-        own = (self._layout.schema_name, self._layout.table_name)
-        status = next((each for each in tables or () if (each.schema_name, each.table_name) == own), None)
+        status = status_of(tables or (), self._layout.schema_name, self._layout.table_name)
         if status is not None and (status.error or status.status == "Failed"):
             return f"Fabric has stopped with the table: {status.error or status.status}"
         if not landed.has_history:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from hygge_engine.stores.column_names import DELTA_REFUSED, ColumnNames
 from hygge_engine.stores.folder_table import FolderTable, named
 from hygge_engine.stores.landing.lake_lease import LakeTableLease, staged_file
 from hygge_engine.stores.landing.state import LandingState, StagedFile
-from hygge_engine.stores.open_mirroring.fabric import mirrored_tables
+from hygge_engine.stores.open_mirroring.fabric import read_status_file, status_of, table_statuses
 from hygge_engine.stores.open_mirroring.layout import (
     DEFAULT_SCHEMA,
     METADATA_FILE,
@@ -242,15 +241,14 @@ class OpenMirroringTable(FolderTable):
 
     def _is_listed(self) -> bool | None:
         """Whether Fabric lists the table: its REST API where one is set, else its status file; None without either."""
-        own = (self.layout.schema_name, self.layout.table_name)
         if self.settings.fabric_api_url:
-            return own in mirrored_tables(self.settings)
-        try:
-            tables = json.loads(self.lake.read(self.layout.status).data)["tables"]
-            names = {(table["sourceSchemaName"], table["sourceTableName"]) for table in tables}
-        except (LakeNotFound, ValueError, KeyError, TypeError):
-            return None
-        return own in names
+            tables = table_statuses(self.settings)
+        else:
+            try:
+                tables = read_status_file(self.lake.read(self.layout.status).data)
+            except (LakeNotFound, ValueError):
+                return None
+        return status_of(tables, self.layout.schema_name, self.layout.table_name) is not None
 
     def _stage_metadata(self, lease: LakeTableLease) -> StagedFile:
         writer = self.lake.stage(lease.staged_path("json"))
