@@ -113,9 +113,18 @@ def _taken_ports(options: argparse.Namespace) -> list[str]:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    ended = threading.Event()
+    started, ended = threading.Event(), threading.Event()
+
+    def stop(*_: object) -> None:
+        """The first signal stops what runs, or the start; the second ends the process, and its children with it."""
+        if ended.is_set():
+            os._exit(130)
+        ended.set()
+        if not started.is_set():
+            raise KeyboardInterrupt
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, stop)
     cloud = LaptopCloud(
         options.directory.resolve(),
         options.project.resolve(),
@@ -128,8 +137,11 @@ def _serve(options: argparse.Namespace) -> int:
     print("Starting the laptop cloud:", flush=True)
     try:
         with cloud:
+            started.set()
             _explain(cloud, _write_settings(options.project.resolve(), cloud.settings()))
             ended.wait()
+    except KeyboardInterrupt:
+        pass  # stopped while it started
     except (OSError, RuntimeError) as error:
         print(f"The laptop cloud could not start: {error}.", file=sys.stderr)
         return 2

@@ -7,14 +7,17 @@ import gc
 import json
 import os
 import re
+import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from devcloud import up
 from devcloud.doors import is_from_elsewhere, listen, matches, write_private
 from devcloud.functions.keys import load_keys
 from devcloud.functions.service import LOOPBACK
@@ -122,3 +125,29 @@ def test_a_second_cloud_on_one_directory_names_the_first(tmp_path: Path, capsys:
     assert "--directory OTHER" in said
     with _hold(tmp_path) as holder:
         assert holder is None
+
+
+class SlowToStart:
+    """A laptop cloud that is asked to stop while it starts."""
+
+    def __init__(self, *arguments: object, **options: object) -> None: ...
+
+    def __enter__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+
+    def __exit__(self, *exc_info: object) -> None: ...
+
+
+def test_a_cloud_that_is_asked_to_stop_while_it_starts_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(up, "LaptopCloud", SlowToStart)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ports = [word for part in ("functions", "sql", "lake") for word in (f"--{part}-port", "0")]
+    try:
+        assert main(["up", "--directory", str(tmp_path / "data"), *ports]) == 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert "Stopped; the data stays in" in capsys.readouterr().out
