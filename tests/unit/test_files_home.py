@@ -328,6 +328,14 @@ class TestParquet:
         ("column", "message"),
         [
             (pa.array([b"fine", b"\xff\xfe"]).view(pa.string()), "t.parquet, rows 1 to 2, column 'v': .*UTF-8"),
+            (
+                pa.array([{"d": 2_932_897}], pa.struct([("d", pa.int32())])).cast(pa.struct([("d", pa.date32())])),
+                "t.parquet, rows 1 to 1, column 'v': a nested date or time lies outside the years 1 to 9999",
+            ),
+            (
+                pa.array([[None, -62_135_596_801]], pa.list_(pa.int64())).cast(pa.list_(pa.timestamp("s", "UTC"))),
+                "a nested date or time lies outside the years 1 to 9999",
+            ),
             (pa.array([[1.0], [float("nan")]]), "t.parquet, rows 1 to 2, column 'v': JSON cannot hold NaN"),
             (pa.array([{"a": {"b": b"x"}}]), "'v' has the type .*: JSON text cannot hold bytes"),
             (pa.array([[("k", 1.0), ("l", float("inf"))]], pa.map_(pa.string(), pa.float64())), "NaN or infinity"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import polars as pl
@@ -147,6 +148,11 @@ def _is_text(type_: pa.DataType) -> bool:
     return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
 
 
+# The days 0001-01-01 and 9999-12-31, and what there is of a unit in a second.
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
+_IN_A_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+
 def keeps_apart(type_: pa.DataType) -> bool:
     """Whether values that differ in the file still do in the destination."""
     if isinstance(type_, pa.BaseExtensionType):
@@ -203,7 +209,11 @@ def convert(column: pa.Array[Any], type_: pa.DataType, where: str) -> pa.Array[A
         if pa.types.is_nested(column.type):
             if (writable := _writable(column.type)) != column.type:
                 column = cast("pa.Array[Any]", pc.cast(column, writable))
-            if _has_no_number(column):
+            leaves = list(_leaves(column))
+            if any(map(_is_beyond_years, leaves)):
+                hint = "Correct the file, or leave the column out."
+                raise Unreadable(f"{where}: a nested date or time lies outside the years 1 to 9999.", hint=hint)
+            if any(map(_has_no_number, leaves)):
                 hint = "Write NULL or a text instead."
                 raise Unreadable(f"{where}: JSON cannot hold NaN or infinity within a nested value.", hint=hint)
             if _repeats_key(column):
@@ -234,17 +244,36 @@ def _instants(column: pa.Array[Any]) -> pa.Array[Any]:
     return pc.cast(pc.cast(column, pa.timestamp("us", tz=cast("Any", column.type).tz)), TIMESTAMP)
 
 
-def _has_no_number(column: pa.Array[Any]) -> bool:
-    """Whether one of the floats within nested values is NaN or infinite."""
+def _leaves(column: pa.Array[Any]) -> Iterator[pa.Array[Any]]:
+    """The values within nested ones, without the keys of maps."""
     if isinstance(column, pa.MapArray):
         first, last = column.offsets[0].as_py(), column.offsets[-1].as_py()
-        return _has_no_number(column.items.slice(first, last - first))
-    if isinstance(column, pa.StructArray | pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
+        yield from _leaves(column.items.slice(first, last - first))
+    elif isinstance(column, pa.StructArray | pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
         parts = column.flatten()
-        return any(_has_no_number(part) for part in (parts if isinstance(parts, list) else [parts]))
-    if not pa.types.is_floating(column.type):
+        for part in parts if isinstance(parts, list) else [parts]:
+            yield from _leaves(part)
+    else:
+        yield column
+
+
+def _has_no_number(values: pa.Array[Any]) -> bool:
+    """Whether one of some floats is NaN or infinite."""
+    return pa.types.is_floating(values.type) and pc.all(pc.is_finite(values)).as_py() is False
+
+
+def _is_beyond_years(values: pa.Array[Any]) -> bool:
+    """Whether one of some dates or times has no year of four digits."""
+    if pa.types.is_timestamp(values.type):
+        in_a_day = 86_400 * _IN_A_SECOND[cast("Any", values.type).unit]
+    elif pa.types.is_date(values.type):
+        in_a_day = 86_400_000 if pa.types.is_date64(values.type) else 1
+    else:
         return False
-    return pc.all(pc.is_finite(column)).as_py() is False
+    ends: Any = pc.min_max(values.view(pa.int32() if pa.types.is_date32(values.type) else pa.int64()))
+    if not ends["min"].is_valid:
+        return False
+    return bool(ends["min"].as_py() < _FIRST_DAY * in_a_day or ends["max"].as_py() >= (_LAST_DAY + 1) * in_a_day)
 
 
 def _repeats_key(column: pa.Array[Any]) -> bool:
