@@ -51,6 +51,8 @@ class BoundaryRows:
             if pc.less(largest, before).as_py():
                 return
             if pc.equal(largest, before).as_py():
+                if not self.boundary.complete:
+                    return
                 known = self.boundary
         value = str(pc.cast(largest, pa.string()).as_py())
         self.boundary = _with_more(known, value, rows.filter(pc.equal(column, largest)))
