@@ -155,6 +155,7 @@ LYING_SAMPLES = {
     "repeating ends": keys("1", "1", "250", "250", "500", "500"),
     "keys that no row has": keys("-5", "100000", "2147483647"),
     "NULL": keys("10", "NULL", "300"),
+    "one text": keys(*["N'a'"] * 40),
     "texts": keys("N'a'", "N'b'", "N'c'"),
     "texts of numbers, out of order": keys("N'9'", "N'80'", "N'700'"),
     "fractions": keys("1.5", "20.25", "300.75"),

@@ -301,7 +301,9 @@ class MssqlHome:
             rows = self._open().fetch_some(statement, most, doing=doing)
             if len(rows) >= most:
                 return [KeyRange()]  # the first keys, not a sample
-            sample = [[to_text(column, value) for column, value in zip(self._key, row, strict=False)] for row in rows]
+            if any(len(row) != len(self._key) for row in rows):
+                return [KeyRange()]
+            sample = [[to_text(column, value) for column, value in zip(self._key, row, strict=True)] for row in rows]
             ranges = split(sample, readers * RANGES_PER_READER)
             return ranges if self._follow_each_other(ranges) else [KeyRange()]
         except HomeError as error:
@@ -315,9 +317,10 @@ class MssqlHome:
         found: list[str] = []
         parameters: list[Parameter] = []
         for range_ in ranges:
-            if range_.after and range_.to:
+            if range_.to:
                 conditions = [compare(self._key, "=", range_.to, parameters)]
-                conditions.append(compare(self._key, ">", range_.after, parameters))
+                if range_.after:
+                    conditions.append(compare(self._key, ">", range_.after, parameters))
                 found.append(select("1 AS one", self._described().sql, " AND ".join(conditions)))
         if not found:
             return True

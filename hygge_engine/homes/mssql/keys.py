@@ -14,14 +14,14 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hygge_engine.errors import HomeError, KeyUnusable
+from hygge_engine.errors import HomeUnavailable, KeyUnusable
 from hygge_engine.homes.folding import fold
 from hygge_engine.homes.mssql.types import SourceColumn
 from hygge_engine.plain_text import HAS, counted
 
 NULL_HINT = "Fill it in by a query, or name columns that are never NULL."
 REPEAT_HINT = "Name more columns, until every row has a key of its own."
-ORDER_HINT = "The server ignores ORDER BY, or something before it sends rows twice: read from another one."
+ORDER_HINT = "The load tries again. If it lasts, the server ignores ORDER BY, or something before it repeats rows."
 
 
 class KeyWatch:
@@ -36,8 +36,8 @@ class KeyWatch:
         self._last: list[pa.Array[Any]] | None = None
 
     def see(self, columns: Sequence[pa.Array[Any]]) -> None:
-        """Take the key's columns of the next batch. Raises KeyUnusable before any of its rows is handed on, HomeError
-        where a server does not send rows in the requested order."""
+        """Take the key's columns of the next batch. Raises before any of its rows is handed on: KeyUnusable, and
+        HomeUnavailable where the server does not send each row once, in the requested order."""
         if not columns or not len(columns[0]):
             return
         for name, column in zip(self._names, columns, strict=True):
@@ -46,11 +46,17 @@ class KeyWatch:
         joined = list(columns)
         if self._last is not None:
             joined = [pa.concat_arrays(pair) for pair in zip(self._last, columns, strict=True)]
-        if _is_ordered_by_arrow(joined[0].type) and pc.any(pc.less(joined[0][1:], joined[0][:-1])).as_py():
-            # A slice continues after its last row, and would leave out what comes late.
-            raise HomeError(f"{self._source}: its rows did not come in the order of {self._names[0]}.", hint=ORDER_HINT)
-        if self._declared and (repeats := self._repeats(joined)):
+        moved = _is_ordered_by_arrow(joined[0].type) and pc.any(pc.less(joined[0][1:], joined[0][:-1])).as_py()
+        repeats = self._repeats(joined) if self._declared or not any(self._foldings) else 0
+        if repeats and self._declared:
             raise repeated_key(self._source, repeats, self._names)
+        if moved or repeats:
+            # A slice continues after its last row, and would leave out what comes late. Twice comes what has moved in
+            # an index meanwhile, too: that passes by itself.
+            names = ", ".join(self._names)
+            raise HomeUnavailable(
+                f"{self._source}: its rows did not come each once, in the order of {names}.", hint=ORDER_HINT
+            )
         # A copy: a slice would hold the whole batch.
         self._last = [column.take(pa.array([len(column) - 1])) for column in columns]
 
