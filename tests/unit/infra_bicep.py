@@ -6,8 +6,6 @@ Anything else is an error, so that nothing is skipped unseen.
 
 from __future__ import annotations
 
-import operator
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,12 +17,10 @@ from typing import Any
 import tree_sitter_bicep
 from tree_sitter import Language, Node, Parser
 
-from tests.unit.infra_resources import SUBSCRIPTION_ID, TENANT_ID, TOKEN, TOKEN_OF, Reference, Resource
+from tests.unit.infra_functions import FUNCTIONS, OPERATORS, as_text, element
+from tests.unit.infra_resources import Reference, Resource
 
 _LANGUAGE = Language(tree_sitter_bicep.language())
-
-_LOGIN = "https://login.microsoftonline.com/"
-_SUFFIXES = {"storage": "core.windows.net", "sqlServerHostname": ".database.windows.net"}
 
 
 def parse(path: Path) -> Node:
@@ -224,7 +220,7 @@ class Template:
                 return self._evaluate(children[0], scope, lambda value: part(self._member(value, name)))
             case "subscript_expression":
                 index = self.evaluate(children[1], scope)
-                return self._evaluate(children[0], scope, lambda value: part(value[index]))
+                return self._evaluate(children[0], scope, lambda value: part(element(value, index)))
             case "ternary_expression":
                 condition, *branches = [child for child in children if child.type != "?"]
                 if self.evaluate(condition, scope):
@@ -288,7 +284,7 @@ class Template:
             return {key: value() for key, value in holder.outputs.items()}
         if isinstance(holder, Reference):
             return holder.name.rpartition("/")[2] if name == "name" and not holder.path else holder.at(name)
-        return holder[name]
+        return element(holder, name)
 
     def _binary(self, node: Node, scope: Mapping[str, Any], part: Callable[[Any], Any]) -> Any:
         left, right = node.named_children
@@ -309,7 +305,7 @@ class Template:
         if sign == "??":
             return self._evaluate(right, scope, part) if one is None else one
         other = self._evaluate(right, scope, part)
-        return _OPERATORS[sign](one, other)
+        return OPERATORS[sign](one, other)
 
     def _evaluate_string(self, node: Node, scope: Mapping[str, Any]) -> str:
         if not node.named_children:
@@ -323,7 +319,7 @@ class Template:
                 case "escape_sequence":
                     parts.append({"\\'": "'", "\\\\": "\\", "\\n": "\n", "\\$": "$"}[_text(child)])
                 case "interpolation":
-                    parts.append(_interpolated(self.evaluate(child.named_children[0], scope)))
+                    parts.append(as_text(self.evaluate(child.named_children[0], scope)))
                 case other:
                     raise ValueError(f"{self.path.name}: {other} in a string")
         return "".join(parts)
@@ -337,9 +333,9 @@ class Template:
             group = Reference("Microsoft.Resources/resourceGroups", self.resource_group)
             return {"id": group.at("id"), "name": self.resource_group}
         values = [self.evaluate(argument, scope) for argument in arguments]
-        if name not in _FUNCTIONS:
+        if name not in FUNCTIONS:
             raise ValueError(f"{self.path.name}: the function {name} is not understood")
-        return _FUNCTIONS[name](*values)
+        return FUNCTIONS[name](*values)
 
 
 def read_parameter(node: Node, decorators: list[Node], template: Template) -> Parameter:
@@ -464,10 +460,6 @@ def _text(node: Node) -> str:
     return (node.text or b"").decode()
 
 
-def _interpolated(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _once[T](work: Callable[[], T]) -> Callable[[], T]:
     kept: list[T] = []
 
@@ -477,72 +469,3 @@ def _once[T](work: Callable[[], T]) -> Callable[[], T]:
         return kept[0]
 
     return call
-
-
-def _fail(message: str) -> Any:
-    raise ValueError(message)
-
-
-def _unique_string(*values: str) -> str:
-    if values != TOKEN_OF:
-        raise ValueError(f"the suffix is made from {values}")
-    return TOKEN
-
-
-def _union(*values: Any) -> Any:
-    """Of objects, or of arrays, which have each value once then (Bicep functions for arrays and objects)."""
-    if isinstance(values[0], list):
-        items = [item for value in values for item in value]
-        return [item for at, item in enumerate(items) if item not in items[:at]]
-    return {key: item for value in values for key, item in value.items()}
-
-
-_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.floordiv,
-    "%": operator.mod,
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "array": lambda value: [value],
-    "bool": lambda value: value == "true",
-    "concat": lambda *lists: [item for each in lists for item in each],
-    "contains": lambda holder, item: item in holder,
-    "empty": lambda value: not value,
-    "environment": lambda: {"suffixes": _SUFFIXES, "authentication": {"loginEndpoint": _LOGIN}},
-    "fail": _fail,
-    "flatten": lambda lists: [item for each in lists for item in each],
-    "filter": lambda items, keep: [item for item in items if keep(item)],
-    "guid": lambda *values: "guid of " + " ".join(str(value) for value in values),
-    "int": int,
-    "items": lambda value: [{"key": key, "value": value[key]} for key in sorted(value)],
-    "join": lambda parts, separator: separator.join(parts),
-    "last": lambda items: items[-1],
-    "length": len,
-    "map": lambda items, change: [change(item) for item in items],
-    "mapValues": lambda value, function: {key: function(item) for key, item in value.items()},
-    "range": lambda first, count: list(range(first, first + count)),
-    "replace": lambda text, part, other: text.replace(part, other),
-    "startsWith": lambda text, part: text.startswith(part),
-    "readEnvironmentVariable": os.environ.get,
-    "skip": lambda items, count: items[count:],
-    "split": lambda text, separator: text.split(separator),
-    "string": lambda value: str(value),
-    "substring": lambda text, at, count: text[at : at + count],
-    "subscription": lambda: {"subscriptionId": SUBSCRIPTION_ID, "id": f"/subscriptions/{SUBSCRIPTION_ID}"},
-    "subscriptionResourceId": lambda type_, name: f"/subscriptions/{SUBSCRIPTION_ID}/providers/{type_}/{name}",
-    "take": lambda items, count: items[:count],
-    "tenant": lambda: {"tenantId": TENANT_ID},
-    "toLower": lambda value: value.at("lower case") if isinstance(value, Reference) else value.lower(),
-    "union": _union,
-    "trim": str.strip,
-    "uniqueString": _unique_string,
-}
