@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, SecretStr, field_validator, model_validator
 
-from hygge_engine.hosts import is_host, is_loopback
+from hygge_engine.hosts import is_loopback, split_address
 from hygge_engine.project.models.settings import Settings
 
 LakeCredential = Literal["managed_identity", "default", "client_secret", "account_key", "sas"]
@@ -78,19 +78,15 @@ def check_account_url(value: str) -> str:
     """Return ``value`` if it can be the address of a DFS endpoint; raise ValueError otherwise."""
     if not value.startswith(("https://", "http://")):
         raise ValueError("account_url must begin with https:// (or http:// for an emulator on this machine)")
-    try:
-        url = urlsplit(value)
-        usable = bool(url.hostname) and not re.search(r"\s", value) and (url.port is None or url.port > 0)
-    except ValueError:
-        usable = False
-    if not usable or not is_host(url.hostname or ""):
+    url = split_address(value)
+    if url is None:
         raise ValueError("account_url has no host and port that can be reached: https://<account>.dfs.core.windows.net")
     host = url.hostname or ""
     if url.scheme == "http" and not is_loopback(host):
         raise ValueError("account_url must begin with https://: without TLS a lake is reached on this machine only")
     if host.startswith("app."):
         raise ValueError("account_url is the portal's address; OneLake's is https://onelake.dfs.fabric.microsoft.com")
-    if url.query or url.username is not None:
+    if url.query or url.fragment or url.username is not None:
         raise ValueError(
             "account_url is only an address, https://<account>.dfs.core.windows.net: a SAS token belongs in sas_token, "
             "an account key in account_key"

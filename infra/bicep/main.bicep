@@ -178,7 +178,7 @@ var schedulerZones = durableTaskScheduler ? [schedulerZone] : []
 // The portal shows a server as tcp:HOST,PORT.
 var sqlServerParts = map(split(startsWith(toLower(trim(sqlServer)), 'tcp:') ? skip(trim(sqlServer), 4) : sqlServer, ','), part => trim(part))
 // A managed instance is NAME.PREFIX.database.windows.net, and PREFIX is part of its zone.
-var sqlHostParts = split(sqlServerParts[0], '.')
+var sqlHostParts = split(split(sqlServerParts[0], '\\')[0], '.')
 var sqlIsInstance = contains(toLower(sqlServerResourceId), '/managedinstances/')
 var sqlZone = sqlIsInstance
   ? 'privatelink.${join(skip(sqlHostParts, 1), '.')}'
@@ -191,6 +191,10 @@ var monitorZones = [
   'privatelink.agentsvc.azure-automation.net'
 ]
 var appZone = 'privatelink.azurewebsites.net'
+
+// A host, and the name of an instance after a backslash.
+var sqlNames = split(sqlServerParts[0], '\\')
+var noSqlHost = length(sqlNames) > 2 || contains(sqlNames, '') || contains(sqlServerParts[0], '..') || startsWith(sqlNames[0], '.') || contains(map(sqlHostParts, part => length(part) > 63), true)
 
 // What the app may reach of the internet from its private network; the rest is closed.
 var sqlPort = length(sqlServerParts) > 1 ? sqlServerParts[1] : '1433'
@@ -222,6 +226,13 @@ var dataFirewall = {
 // Values that Azure would turn away when half is made, or take and not work with. Bicep knows no patterns, so texts are
 // looked at letter by letter. infra/terraform/variables.tf refuses the same.
 var digits = '0123456789'
+// Microsoft Learn, "Resolve errors for reserved resource names": what no name of a resource with an address may be.
+var words = loadJsonContent('../reserved-words.json')
+var reservedWords = concat(
+  filter(words.anywhere, word => contains(lowerName, word)),
+  filter(words.first, word => startsWith(lowerName, word)),
+  filter(words.alone, word => lowerName == word)
+)
 var letters = 'abcdefghijklmnopqrstuvwxyz'
 
 var guids = concat(
@@ -230,8 +241,36 @@ var guids = concat(
   map(entraAllowedClients, client => { name: 'entraAllowedClients', text: client })
 )
 
+// An address and what is after it. `==` minds the case of letters, and `startsWith` does not.
+var urls = map(
+  concat(
+    [{ name: 'oneLakeUrl', text: oneLakeUrl }, { name: 'fabricApiUrl', text: fabricApiUrl }],
+    empty(publicUrl) ? [] : [{ name: 'publicUrl', text: publicUrl }]
+  ),
+  each => union(each, {
+    begins: take(each.text, 8) == 'https://'
+    host: split(split(skip(each.text, 8), '/')[0], ':')[0]
+    port: skip(split(split(skip(each.text, 8), '/')[0], ':'), 1)
+    path: skip(split(skip(each.text, 8), '/'), 1)
+  })
+)
+var noUrls = filter(
+  urls,
+  each => (!each.begins || empty(each.host) || contains(misspelledNames, each.name) || contains(map(noPorts, port => port.name), each.name)
+    ? true
+    : contains('.-', take(each.host, 1)) || contains('.-', last(each.host)) || length(each.port) > 1 || !empty(filter([' ', '\t', '\r', '\n', '?', '#'], sign => contains(each.text, sign))))
+)
+
+// The portal's address leads nowhere, and paths are made by the app.
+var notOfOneLake = startsWith(urls[0].host, 'app.') || !empty(join(urls[0].path, ''))
+
+// Names of settings: what the platform makes variables of the process of.
+var ownSettings = map(concat(items(extraSettings), items(secretSettings)), each => each.key)
+var lowerSettings = map(ownSettings, name => toLower(name))
+
 var ports = concat(
   [{ name: 'sqlServer', text: sqlPort }],
+  map(filter(urls, each => !empty(each.port)), each => { name: each.name, text: each.port[0] }),
   flatten(map(egressPorts, entry => map(split(entry, '-'), port => { name: 'egressPorts', text: port })))
 )
 var spelled = concat(
@@ -239,6 +278,8 @@ var spelled = concat(
     { name: 'environmentName', text: environmentName, from: '${letters}${digits}-' }
     { name: 'sqlServer', text: sqlServerParts[0], from: '${letters}${digits}.-_$\\' }
   ],
+  map(urls, each => { name: each.name, text: each.host, from: '${letters}${digits}.-' }),
+  map(ownSettings, name => { name: 'extraSettings', text: name, from: '${letters}${digits}_' }),
   map(guids, each => { name: each.name, text: each.text, from: 'abcdef${digits}-' }),
   map(ports, each => { name: each.name, text: each.text, from: digits }),
   map(items(secretSettings), each => { name: 'secretSettings', text: each.value, from: '${letters}${digits}-' })
@@ -340,23 +381,77 @@ var unusable = filter(
 var outside = filter(skip(networkSpans, 1), each => ((each.low < networkSpans[0].low) || (each.high > networkSpans[0].high)))
 var overlapping = filter(skip(networkSpans, 2), each => ((each.low <= networkSpans[1].high) && (each.high >= networkSpans[1].low)))
 
-var urls = concat(
-  [{ name: 'oneLakeUrl', text: oneLakeUrl }, { name: 'fabricApiUrl', text: fabricApiUrl }],
-  empty(publicUrl) ? [] : [{ name: 'publicUrl', text: publicUrl }]
-)
-var noUrls = filter(urls, each => (startsWith(each.text, 'https://') ? empty(split(each.text, '/')[2]) || contains(each.text, ' ') : true))
+// A schedule as the host's timer reads it: of six fields each part between commas, with its first and last and its step.
+var weekdays = ['SUN', 'MON', 'TUE', 'WED', 'THU', 'FRI', 'SAT']
+var months = ['JAN', 'FEB', 'MAR', 'APR', 'MAY', 'JUN', 'JUL', 'AUG', 'SEP', 'OCT', 'NOV', 'DEC']
+var daysOf = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+var counts = [
+  { field: 'seconds', first: 0, last: 59, names: [], step: 59 }
+  { field: 'minutes', first: 0, last: 59, names: [], step: 59 }
+  { field: 'hours', first: 0, last: 23, names: [], step: 23 }
+  { field: 'days', first: 1, last: 31, names: [], step: 31 }
+  { field: 'months', first: 1, last: 12, names: months, step: 12 }
+  { field: 'weekdays', first: 0, last: 6, names: weekdays, step: 7 }
+]
+var fields = filter(split(schedule, ' '), field => !empty(field))
+var parts = flatten(map(
+  length(fields) == 6 ? range(0, 6) : [],
+  at => map(split(toUpper(fields[at]), ','), part => union(counts[at], {
+    numbers: map(range(0, counts[at].last + 1), number => string(number))
+    padded: map(range(0, 10), number => '0${number}')
+    span: split(split(part, '/')[0], '-')
+    steps: skip(split(part, '/'), 1)
+  }))
+))
+// Each as a place among the field's own, counted from its first.
+var placed = map(parts, part => union(part, {
+  places: map(part.span, text => (text == '*' && length(part.span) == 1
+    ? [0, part.last - part.first]
+    : contains(part.names, text)
+    ? array(indexOf(part.names, text))
+    : contains(part.numbers, text) || contains(part.padded, text)
+    ? array(max(int(text) - part.first, -1))
+    : [-1]))
+  step: length(part.steps) == 1
+    ? (contains(map(range(1, part.step), number => string(number)), part.steps[0]) ? int(part.steps[0]) : 0)
+    : empty(part.steps) ? 1 : 0
+}))
+var spanned = map(placed, part => union(part, {
+  ends: contains(flatten(part.places), -1) || length(part.span) > 2 ? [] : flatten(part.places)
+}))
+var noParts = filter(spanned, part => ((part.step == 0) || empty(part.ends) ? true : (part.ends[0] > last(part.ends))))
+// The first day that is asked for, and the days of the longest month.
+var firstDays = map(filter(spanned, part => ((part.field == 'days') && !empty(part.ends))), part => (part.ends[0] + 1))
+var monthsAsked = empty(noParts)
+  ? flatten(map(
+      filter(spanned, part => (part.field == 'months')),
+      part => filter(
+        range(0, 12),
+        place => ((place >= part.ends[0]) && (place <= ((length(part.ends) == 1) && !empty(part.steps) ? 11 : last(part.ends))) && (((place - part.ends[0]) % part.step) == 0))
+      )
+    ))
+  : []
+var longestMonth = empty(monthsAsked) ? 31 : max(map(monthsAsked, place => (daysOf[place])))
 
 // What would be deployed and not work is refused before anything is created.
 var checkedName = startsWith(environmentName, '-') || contains(misspelledNames, 'environmentName')
   ? fail('environmentName is part of every name: letters, digits and hyphens, a letter or digit first.')
+  : !empty(reservedWords)
+  ? fail('environmentName has a word that Azure reserves: ${reservedWords[0]}. It would refuse the names made from it.')
   : empty(trim(location))
   ? fail('location must be the name of a region: westeurope.')
   : !empty(noGuids)
   ? fail('${noGuids[0].name} must hold GUIDs: 8, 4, 4, 4 and 12 hexadecimal digits with hyphens between.')
-  : empty(sqlServerParts[0]) || length(sqlServerParts) > 2 || contains(map(concat(misspelled, noPorts), each => each.name), 'sqlServer')
-  ? fail('sqlServer must be a host, or host,port with a port from 1 to 65535.')
+  : noSqlHost || length(sqlServerParts) > 2 || contains(map(concat(misspelled, noPorts), each => each.name), 'sqlServer')
+  ? fail('sqlServer must be a host, or host,port with a port from 1 to 65535. IPv6 leads nowhere from the app, and a name in other letters than a to z begins with xn--.')
   : contains(misspelledNames, 'secretSettings') || !empty(filter(items(secretSettings), each => (empty(each.value) || length(each.value) > 127)))
   ? fail('secretSettings names secrets: 1 to 127 letters, digits and hyphens each.')
+  : contains(misspelledNames, 'extraSettings') || contains(ownSettings, '') || length(union(lowerSettings, [])) < length(union(ownSettings, []))
+  ? fail('extraSettings and secretSettings name settings: letters, digits and underscores, and none twice in another case.')
+  : !empty(noUrls)
+  ? fail('${noUrls[0].name} must be https:// (in small letters), a host, perhaps a port and a path, and nothing else.')
+  : notOfOneLake
+  ? fail('oneLakeUrl must be the endpoint alone: https://onelake.dfs.fabric.microsoft.com. Workspace and item have parameters of their own.')
   : !empty(noRanges) || !empty(concat(misspelled, noPorts))
   ? fail('egressPorts must hold ports from 1 to 65535, or ranges of them: 8000-8100.')
   : !empty(noAddresses)
@@ -377,10 +472,12 @@ var checkedName = startsWith(environmentName, '-') || contains(misspelledNames, 
   ? fail('appSubnetPrefix and endpointSubnetPrefix overlap.')
   : !empty(alertEmail) && (length(split(alertEmail, '@')) != 2 || contains(split(alertEmail, '@'), '') || contains(alertEmail, ' '))
   ? fail('alertEmail must be an address for mail.')
-  : length(split(schedule, ' ')) != 6
+  : length(fields) != 6
   ? fail('schedule must have six fields with a blank between: seconds, minutes, hours, days, months, days of the week.')
-  : !empty(noUrls)
-  ? fail('${noUrls[0].name} must begin with https:// and a host.')
+  : !empty(noParts)
+  ? fail('schedule has ${noParts[0].field} that there are not: numbers, names of three letters, * for all, 1-5, */15 and lists of them.')
+  : min(firstDays) > longestMonth
+  ? fail('schedule has a day that none of its months has.')
   : dailyLogQuotaGb < -1 || dailyLogQuotaGb == 0
   ? fail('dailyLogQuotaGb must be 1 or more, or -1 for none.')
   : !publicApi && !privateNetwork

@@ -11,6 +11,11 @@ variable "environment_name" {
     condition     = length(var.environment_name) >= 1 && length(var.environment_name) <= 32
     error_message = "1 to 32 characters."
   }
+
+  validation {
+    condition     = !anytrue(concat([for word in local.reserved_words.anywhere : strcontains(lower(var.environment_name), word)], [for word in local.reserved_words.first : startswith(lower(var.environment_name), word)], [contains(local.reserved_words.alone, lower(var.environment_name))]))
+    error_message = "environment_name has a word that Azure reserves: it would refuse the names made from it."
+  }
 }
 
 variable "location" {
@@ -34,8 +39,8 @@ variable "sql_server" {
   type        = string
 
   validation {
-    condition     = can(regex("^\\s*(?i:tcp:)?\\s*[A-Za-z0-9._$\\\\-]+\\s*(,\\s*[0-9]{1,5}\\s*)?$", var.sql_server)) && (!strcontains(var.sql_server, ",") || try(tonumber(trimspace(split(",", var.sql_server)[1])) >= 1 && tonumber(trimspace(split(",", var.sql_server)[1])) <= 65535, false))
-    error_message = "sql_server must be a host, or host,port with a port from 1 to 65535."
+    condition     = can(regex("^\\s*(?i:tcp:)?\\s*[A-Za-z0-9_$-][A-Za-z0-9._$-]*(\\\\[A-Za-z0-9._$-]+)?\\s*(,\\s*[0-9]{1,5}\\s*)?$", var.sql_server)) && !can(regex("[.][.]|[^.,\\\\: ]{64}", split("\\", var.sql_server)[0])) && !strcontains(var.sql_server, "..") && (!strcontains(var.sql_server, ",") || try(tonumber(trimspace(split(",", var.sql_server)[1])) >= 1 && tonumber(trimspace(split(",", var.sql_server)[1])) <= 65535, false))
+    error_message = "sql_server must be a host, or host,port with a port from 1 to 65535. IPv6 leads nowhere from the app, and a name in other letters than a to z begins with xn--."
   }
 }
 
@@ -75,8 +80,13 @@ variable "one_lake_url" {
   default     = "https://onelake.dfs.fabric.microsoft.com"
 
   validation {
-    condition     = can(regex("^https://[^/ ]+(/[^ ]*)?$", var.one_lake_url))
-    error_message = "one_lake_url must begin with https:// and a host."
+    condition     = can(regex("^https://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[^\\s?#]*)?$", var.one_lake_url)) && try(tonumber(regex("^https://[^/]*:([0-9]+)", var.one_lake_url)[0]) >= 1 && tonumber(regex("^https://[^/]*:([0-9]+)", var.one_lake_url)[0]) <= 65535, true)
+    error_message = "one_lake_url must be https:// (in small letters), a host, perhaps a port and a path, and nothing else."
+  }
+
+  validation {
+    condition     = !can(regex("^https://([Aa][Pp][Pp][.]|[^/]*/+[^/])", var.one_lake_url))
+    error_message = "one_lake_url must be the endpoint alone: https://onelake.dfs.fabric.microsoft.com. Workspace and item have variables of their own."
   }
 }
 
@@ -86,8 +96,8 @@ variable "fabric_api_url" {
   default     = "https://api.fabric.microsoft.com"
 
   validation {
-    condition     = can(regex("^https://[^/ ]+(/[^ ]*)?$", var.fabric_api_url))
-    error_message = "fabric_api_url must begin with https:// and a host."
+    condition     = can(regex("^https://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[^\\s?#]*)?$", var.fabric_api_url)) && try(tonumber(regex("^https://[^/]*:([0-9]+)", var.fabric_api_url)[0]) >= 1 && tonumber(regex("^https://[^/]*:([0-9]+)", var.fabric_api_url)[0]) <= 65535, true)
+    error_message = "fabric_api_url must be https:// (in small letters), a host, perhaps a port and a path, and nothing else."
   }
 }
 
@@ -97,8 +107,26 @@ variable "schedule" {
   default     = "0 */5 * * * *"
 
   validation {
-    condition     = length(split(" ", var.schedule)) == 6
+    condition     = can(regex("^ *[^ ]+( +[^ ]+){5} *$", var.schedule))
     error_message = "schedule must have six fields with a blank between: seconds, minutes, hours, days, months, days of the week."
+  }
+
+  validation {
+    condition = !can(regex("^ *[^ ]+( +[^ ]+){5} *$", var.schedule)) || try(alltrue([for at, field in compact(split(" ", upper(var.schedule))) : can(regex(local.cron[at], field)) && alltrue([
+      for span in regexall("([0-9A-Z]+)-([0-9A-Z]+)", field) : try(local.cron_names[span[0]], tonumber(span[0])) <= try(local.cron_names[span[1]], tonumber(span[1]))
+    ])]), false)
+    error_message = "schedule has numbers or names that there are not: 0 to 59 seconds, names of three letters, * for all, 1-5, */15 and lists of them."
+  }
+
+  validation {
+    condition = try(min([
+      for day in regexall("(?:^|,)([*0-9]+)", compact(split(" ", var.schedule))[3]) : day[0] == "*" ? 1 : tonumber(day[0])
+      ]...) <= max(flatten([
+        for part in split(",", compact(split(" ", upper(var.schedule)))[4]) : [
+          for place in range(split("/", part)[0] == "*" ? 1 : try(local.cron_names[split("-", split("/", part)[0])[0]], tonumber(split("-", split("/", part)[0])[0])), 1 + (split("/", part)[0] == "*" || (strcontains(part, "/") && !strcontains(part, "-")) ? 12 : try(local.cron_names[reverse(split("-", split("/", part)[0]))[0]], tonumber(reverse(split("-", split("/", part)[0]))[0]))), try(tonumber(split("/", part)[1]), 1)) : local.cron_days[place - 1]
+        ]
+    ])...), true)
+    error_message = "schedule has a day that none of its months has."
   }
 }
 
@@ -141,8 +169,8 @@ variable "public_url" {
   default     = ""
 
   validation {
-    condition     = var.public_url == "" || can(regex("^https://[^/ ]+(/[^ ]*)?$", var.public_url))
-    error_message = "public_url must begin with https:// and a host."
+    condition     = var.public_url == "" || (can(regex("^https://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[^\\s?#]*)?$", var.public_url)) && try(tonumber(regex("^https://[^/]*:([0-9]+)", var.public_url)[0]) >= 1 && tonumber(regex("^https://[^/]*:([0-9]+)", var.public_url)[0]) <= 65535, true))
+    error_message = "public_url must be https:// (in small letters), a host, perhaps a port and a path, and nothing else."
   }
 }
 
@@ -150,6 +178,16 @@ variable "extra_settings" {
   description = "App settings of your own: the variables of your project's files. No secrets; those go to `secret_settings`."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.extra_settings) : can(regex("^[A-Za-z0-9_]+$", name))])
+    error_message = "extra_settings names settings: letters, digits and underscores."
+  }
+
+  validation {
+    condition     = length(distinct(concat(keys(var.extra_settings), keys(var.secret_settings)))) == length(distinct([for name in concat(keys(var.extra_settings), keys(var.secret_settings)) : lower(name)]))
+    error_message = "extra_settings and secret_settings name settings: none twice in another case."
+  }
 }
 
 variable "secret_settings" {
@@ -160,6 +198,11 @@ variable "secret_settings" {
   validation {
     condition     = alltrue([for secret in values(var.secret_settings) : can(regex("^[A-Za-z0-9-]{1,127}$", secret))])
     error_message = "secret_settings names secrets: 1 to 127 letters, digits and hyphens each."
+  }
+
+  validation {
+    condition     = alltrue([for name in keys(var.secret_settings) : can(regex("^[A-Za-z0-9_]+$", name))])
+    error_message = "secret_settings names settings: letters, digits and underscores."
   }
 
   validation {

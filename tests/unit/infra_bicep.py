@@ -6,10 +6,11 @@ Anything else is an error, so that nothing is skipped unseen.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,15 @@ _LANGUAGE = Language(tree_sitter_bicep.language())
 
 def parse(path: Path) -> Node:
     """The syntax tree of a file. Raises ValueError where the grammar does not allow what is written."""
-    root = Parser(_LANGUAGE).parse(path.read_bytes()).root_node
+    root = _parsed(path.read_bytes())
     if root.has_error:
         raise ValueError(f"{path.name} is not valid Bicep near line {_error_line(root)}")
     return root
+
+
+@cache
+def _parsed(text: bytes) -> Node:
+    return Parser(_LANGUAGE).parse(text).root_node
 
 
 def _error_line(node: Node) -> int:
@@ -298,14 +304,10 @@ class Template:
                 f"{self.path.name}, line {line}: the grammar binds this otherwise than Bicep; put brackets"
             )
         one = self.evaluate(left, scope)
-        if sign == "&&":
-            return one and self._evaluate(right, scope, part)
-        if sign == "||":
-            return one or self._evaluate(right, scope, part)
         if sign == "??":
             return self._evaluate(right, scope, part) if one is None else one
-        other = self._evaluate(right, scope, part)
-        return OPERATORS[sign](one, other)
+        # Both sides, always: Azure promises to leave out only the branch of a condition that is not taken.
+        return OPERATORS[sign](one, self._evaluate(right, scope, part))
 
     def _evaluate_string(self, node: Node, scope: Mapping[str, Any]) -> str:
         if not node.named_children:
@@ -317,7 +319,9 @@ class Template:
                 case "string_content":
                     parts.append(_text(child))
                 case "escape_sequence":
-                    parts.append({"\\'": "'", "\\\\": "\\", "\\n": "\n", "\\$": "$"}[_text(child)])
+                    parts.append(
+                        {"\\'": "'", "\\\\": "\\", "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\$": "$"}[_text(child)]
+                    )
                 case "interpolation":
                     parts.append(as_text(self.evaluate(child.named_children[0], scope)))
                 case other:
@@ -329,6 +333,8 @@ class Template:
         arguments = node.named_children[1].named_children if len(node.named_children) > 1 else []
         if name == "loadTextContent":
             return (self.path.parent / self.evaluate(arguments[0], scope)).read_text()
+        if name == "loadJsonContent":
+            return json.loads((self.path.parent / self.evaluate(arguments[0], scope)).read_text())
         if name == "resourceGroup":
             group = Reference("Microsoft.Resources/resourceGroups", self.resource_group)
             return {"id": group.at("id"), "name": self.resource_group}

@@ -29,7 +29,7 @@ def as_text(value: Any) -> str:
 def element(holder: Any, index: Any) -> Any:
     """An element of a list, or a property of an object, whatever its case."""
     if isinstance(holder, Mapping):
-        return _properties(holder)[index.lower()]
+        return holder[index] if index in holder else _properties(holder)[index.lower()]
     if not 0 <= index < len(holder):
         raise ValueError(f"there is no element {index} of {len(holder)}")
     return holder[index]
@@ -72,7 +72,18 @@ def _numbers(work: Callable[[int, int], int]) -> Callable[[int, int], int]:
     return call
 
 
+def _logical(work: Callable[[bool, bool], bool]) -> Callable[[Any, Any], bool]:
+    def call(left: Any, right: Any) -> bool:
+        if not (isinstance(left, bool) and isinstance(right, bool)):
+            raise TypeError(f"{left!r} and {right!r} are not true or false")
+        return work(left, right)
+
+    return call
+
+
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "&&": _logical(operator.and_),
+    "||": _logical(operator.or_),
     "+": _numbers(operator.add),
     "-": _numbers(operator.sub),
     "*": _numbers(operator.mul),
@@ -121,6 +132,12 @@ def _empty(value: Any) -> bool:
 
 def _fail(message: str) -> Any:
     raise ValueError(message)
+
+
+def _index_of(holder: Any, item: Any) -> int:
+    if isinstance(holder, str):
+        return holder.lower().find(item.lower())
+    return next((at for at, each in enumerate(holder) if _equals(each, item)), -1)
 
 
 def _int(value: Any) -> int:
@@ -175,19 +192,20 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "concat": _concat,
     "contains": _contains,
     "empty": _empty,
-    "endsWith": lambda text, part: text.lower().endswith(part.lower()),
     "environment": lambda: {"suffixes": _SUFFIXES, "authentication": {"loginEndpoint": _LOGIN}},
     "fail": _fail,
     "flatten": lambda lists: [item for each in lists for item in _list(each)],
     "filter": lambda items, keep: [item for item in _list(items) if keep(item)],
     "guid": lambda *values: "guid of " + " ".join(str(value) for value in values),
-    "indexOf": lambda text, part: text.lower().find(part.lower()),
+    "indexOf": _index_of,
     "int": _int,
     "items": _items,
     "join": lambda parts, separator: separator.join(as_text(part) for part in parts),
     "last": _last,
     "length": len,
     "map": lambda items, change: [change(item) for item in _list(items)],
+    "max": lambda numbers, *others: max(numbers, *others) if others else max(numbers),
+    "min": lambda numbers, *others: min(numbers, *others) if others else min(numbers),
     "mapValues": lambda value, function: {key: function(item) for key, item in value.items()},
     "range": lambda first, count: list(range(first, first + count)),
     "readEnvironmentVariable": os.environ.get,
@@ -202,6 +220,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "take": lambda items, count: items[: max(count, 0)],
     "tenant": lambda: {"tenantId": TENANT_ID},
     "toLower": lambda value: value.at("lower case") if isinstance(value, Reference) else value.lower(),
+    "toUpper": str.upper,
     "trim": str.strip,
     "union": _union,
     "uniqueString": _unique_string,

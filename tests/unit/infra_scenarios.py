@@ -161,13 +161,38 @@ _ADDRESSES = [
 ]
 _RESERVED = ["127.0.0.0/8", "127.1.0.0/16", "224.0.0.0/8", "239.0.0.0/24", "169.254.0.0/16", "168.63.129.0/24"]
 _HTTPS = Values(
-    ["https://api.example.com", "https://api.example.com/a/b"],
-    ["http://api.example.com", "api.example.com", "https://", "https:///a", "https://api example.com"],
+    [
+        *("https://api.example.com", "https://api.example.com/"),
+        *("https://API.example.com:8443", "https://10.0.0.4"),
+        *("https://xn--mnchen-3ya.example.com", "https://a"),
+    ],
+    [
+        *("http://api.example.com", "api.example.com", "https://", "https:///a", "https://api example.com"),
+        *("HTTPS://api.example.com", "https://api.example.com?a=1"),
+        *("https://api.example.com#a", "https://a.example\n"),
+        *("https://user@api.example.com", "https://api.example.com:"),
+        *("https://api.example.com:0", "https://a:65536"),
+        *("https://api.example.com:x", "https://a:1:2"),
+        *("https://.example.com", "https://example.com.", "https://a_b.example"),
+        *("https://m\N{LATIN SMALL LETTER U WITH DIAERESIS}nchen.example"),
+        *("https://a.example/b c", "https://[2001:db8::1]"),
+        *("https:/api.example.com", "https:\\\\api.example.com"),
+        *(" https://api.example.com", "https://a.example\\b"),
+    ],
 )
+_PATH = "https://api.example.com/a/b"
 
 # Values that Azure would turn away when half is made, or take and not work with.
 VALUES = {
-    "environmentName": Values(["shop", "Shop-2", "x" * 32], ["", "my shop", "shop_1", "-shop", "shop.eu", "x" * 33]),
+    "environmentName": Values(
+        ["shop", "Shop-2", "x" * 32, "my-login", "xboxes", "office-loads"],
+        [
+            *("", "my shop", "shop_1"),
+            *("-shop", "shop.eu", "x" * 33, "b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher"),
+            *("Windows", "shopWINDOWS-2", "my-microsoft", "login"),
+            *("Login-shop", "XBOX", "azure", "Office365", "dynamics"),
+        ],
+    ),
     "location": Values(["westeurope", "West Europe"], ["", "  "]),
     "workspaceId": _GUIDS,
     "mirrorId": _GUIDS,
@@ -175,6 +200,7 @@ VALUES = {
     "entraAllowedClients": Values([[], [CLIENT_ID]], [[bad] for bad in _GUIDS.refused], {"entraClientId": CLIENT_ID}),
     "sqlServer": Values(
         [
+            *("xn--mnchen-3ya.example.com", "shop.database.windows.net.", "localhost", "a-b", "sql\\a_$1,1433"),
             *("10.0.0.4", "sql.example.com,1433", "sql.example.com, 1433", "sql\\shop", "shop_1,65535"),
             *("tcp:shop.database.windows.net,1433", "TCP: sql.example.com", " sql.example.com , 1433 "),
         ],
@@ -190,6 +216,17 @@ VALUES = {
                 "sql.example.com:1433",
                 "sql.example.com,",
             ),
+            *(
+                "m\N{LATIN SMALL LETTER U WITH DIAERESIS}nchen.example",
+                "[2001:db8::1]",
+                "[::1],1433",
+                "2001:db8::1",
+                "::1,1433",
+            ),
+            *(".", ".sql", "a..b", "sql\\", "\\shop"),
+            *("a\\b\\c", "sql;Encrypt=no", "x" * 64, "(local)", "sql,14 33"),
+            *("sql\N{ZERO WIDTH SPACE}.example.com", "sql.example.com/shop"),
+            *("sql.example.com,+1", "'sql'", "sql,1433,"),
             *("sql.example.com,0", "sql.example.com,65536", "sql.example.com,port", ",1433", "a,1,2", "sql server"),
         ],
     ),
@@ -258,14 +295,52 @@ VALUES = {
     ),
     "secretSettings": Values(
         [{"SQL_PASSWORD": "sql-password"}, {"A": "a" * 127}],
-        [{"A": "sql_password"}, {"A": "a" * 128}, {"A": ""}, {"A": "https://kv.vault.azure.net/secrets/a"}],
+        [
+            {"A-B": "a"},
+            {"": "a"},
+            {"A": "sql_password"},
+            {"A": "a" * 128},
+            {"A": ""},
+            {"A": "https://kv.vault.azure.net/secrets/a"},
+        ],
         {"keyVault": True},
     ),
     "alertEmail": Values(["oncall@example.com", ""], ["oncall", "a@b@c", "@", "a@", "@b", "on call@example.com"]),
-    "schedule": Values(["0 */5 * * * *"], ["*/5 * * * *", "every hour"]),
-    "oneLakeUrl": _HTTPS,
-    "fabricApiUrl": _HTTPS,
-    "publicUrl": Values([*_HTTPS.taken, ""], _HTTPS.refused),
+    "extraSettings": Values(
+        [{"SHOP_KEY": "a"}, {"shop2": ""}, {}],
+        [{"SHOP-KEY": "a"}, {"": "a"}, {"SHOP KEY": "a"}, {"A=": "a"}, {"a": "1", "A": "2"}, {"a.b": "1"}],
+    ),
+    "schedule": Values(
+        [
+            *("0 */5 * * * *", "0  */5 *  * * *"),
+            *(" 0 0 2 * * * ", "0 0 2 * JAN-MAR MON,WED", "0 0 2 * jan Sun-Sat"),
+            *("00 05 08 01 * *", "0 0 8-18/2,23 * * 1-5", "*/15 * * * * *", "0 5/10 * * * *", "0 0 0 31 1,2 *"),
+            *("0 0 0 29 2 *", "0 0 0 31,1 2 *", "0 0 0 * */12 0"),
+            *("59 59 23 31 12 6", "0 0 0 31 2/3 *", "0 0 0 */31 2 *"),
+        ],
+        [
+            *("*/5 * * * *", "every hour", "0 */5 * * * * *"),
+            *("", "@hourly", "00:05:00", "0\t*\t*\t*\t*\t*"),
+            *("0 0 25 * * *", "60 * * * * *", "0 60 * * * *", "0 0 24 * * *", "0 0 0 0 * *", "0 0 0 32 * *"),
+            *("0 0 0 * 0 *", "0 0 0 * 13 *", "0 0 0 * * 7"),
+            *("0 0 0 * * MON#1", "0 0 0 L * *", "0 0 0 ? * *", "-1 * * * * *"),
+            *("0 0 0 1W * *", "0 0 0 * January *", "0 0 0 * MON *"),
+            *("0 0 0 * * JAN", "0 0 0 * * FRI-MON", "0 5-1 * * * *"),
+            *("0 */0 * * * *", "0 */60 * * * *", "0 */ * * * *"),
+            *("0 / * * * *", "0 1- * * * *", "0 -1 * * * *", "0 1-2-3 * * * *"),
+            *("0 1, * * * *", "0 ,1 * * * *", "0 *-5 * * * *"),
+            *("0 1/2/3 * * * *", "0 005 * * * *", "0 +5 * * * *", "0 5.0 * * * *"),
+            *("0 0 0 31 2 *", "0 0 0 31 2,4,6 *", "0 0 0 30-31 FEB *", "0 0 0 31 4-6/2 *", "0 0 0 30/1 2 *"),
+            *("0 0 8-10-12 * * *", "0 0 \N{ARABIC-INDIC DIGIT THREE} * * *"),
+            *("0 0 * * * **", "0 0 0 * 2/0 *", "0 0 0 * * */8"),
+        ],
+    ),
+    "oneLakeUrl": Values(
+        _HTTPS.taken,
+        [*_HTTPS.refused, _PATH, "https://app.fabric.microsoft.com", "https://App.powerbi.com", "https://a//b"],
+    ),
+    "fabricApiUrl": Values([*_HTTPS.taken, _PATH], _HTTPS.refused),
+    "publicUrl": Values([*_HTTPS.taken, _PATH, ""], _HTTPS.refused),
     "dailyLogQuotaGb": Values([-1, 1, 100], [0, -2]),
 }
 

@@ -14,6 +14,10 @@ VALUES: dict[str, Any] = {
     "startsWith('HTTPS://x', 'https://')": True,
     "startsWith('https://x', 'HTTPS')": True,
     "startsWith('x', '')": True,
+    "indexOf('West', 'w')": 0,
+    "indexOf(['a'], 'A')": -1,
+    "max([1, 3])": 3,
+    "min(2, 1)": 1,
     "contains('West Europe', 'europe')": False,
     "contains(['A'], 'a')": False,
     "contains({ Name: 1 }, 'nAME')": True,
@@ -48,7 +52,15 @@ REFUSED = [
     *("int('1_000')", "int(' 1')", "int('1.5')", "int('')", "int('9223372036854775808')", "int('x')"),
     *("bool('yes')", "bool('')", "empty(0)", "'${true}'", "string(true)", "'${['a']}'"),
     *("substring('abc', 2, 2)", "substring('abc', -1, 1)", "[1][1]", "[1][-1]", "last([])"),
-    *("'a' < 'b'", "9223372036854775807 + 1", "1 / 0", "union({ a: 1 }, { A: 2 })", "concat('a', ['b'])"),
+    *(
+        "'a' < 'b'",
+        "9223372036854775807 + 1",
+        "1 / 0",
+        "true && [][0]",
+        "empty([]) || [][0]",
+        "union({ a: 1 }, { A: 2 })",
+        "concat('a', ['b'])",
+    ),
 ]
 
 

@@ -7,20 +7,23 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hygge_engine.homes.mssql.settings import MssqlConnection
-from hygge_engine.lake.settings import LakeSettings
+from hygge_engine.lake.settings import LakeSettings, check_account_url
 from hygge_engine.orchestration.schedule import SCHEDULE_SETTING, TIME_ZONE_SETTING
 from hygge_engine.orchestration.source import DIRECTORY_SETTING
 from hygge_engine.project import load_project
+from hygge_engine.project.models.schedule import check_schedule
+from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 from hygge_engine.web.door import PUBLIC_URL
 from tests.unit.infra_bicep import Template, read_parameters
 from tests.unit.infra_resources import TENANT_ID, tree_of
-from tests.unit.infra_scenarios import INFRA, REQUIRED, SCENARIOS
+from tests.unit.infra_scenarios import INFRA, REQUIRED, SCENARIOS, VALUES
 
 ROOT = INFRA.parent
 
@@ -195,6 +198,46 @@ def test_callers_show_a_token_where_there_is_a_registration(scenario: str) -> No
         assert directory["validation"]["allowedAudiences"] == [client, f"api://{client}"]
         taken = directory["validation"]["defaultAuthorizationPolicy"]["allowedApplications"]
         assert taken == SCENARIOS[scenario].get("entraAllowedClients", [])
+
+
+def of_server(value: str) -> object:
+    return MssqlConnection(server=value, database="shop", auth="managed_identity")
+
+
+def of_fabric(value: str) -> object:
+    account = "https://onelake.dfs.fabric.microsoft.com"
+    place = {"type": "open_mirroring", "filesystem": REQUIRED["workspaceId"], "mirror_name": REQUIRED["mirrorId"]}
+    return OpenMirroringSettings.model_validate({"account_url": account, "fabric_api_url": value} | place)
+
+
+_UMLAUT = "\N{LATIN SMALL LETTER U WITH DIAERESIS}"
+_IPV6 = "https://[2001:db8::1]"
+
+# What the app says to the same values, and what the templates alone refuse: it works elsewhere, and not from Azure.
+CHECKS: dict[str, tuple[Callable[[str], object], set[str]]] = {
+    "schedule": (check_schedule, set()),
+    "sqlServer": (
+        of_server,
+        {"[2001:db8::1]", "[::1],1433", "2001:db8::1", "::1,1433", ".", "(local)", f"m{_UMLAUT}nchen.example"},
+    ),
+    "oneLakeUrl": (check_account_url, {_IPV6, "https://api.example.com/a/b", "https://a//b"}),
+    "fabricApiUrl": (of_fabric, {_IPV6}),
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_the_app_says_the_same_to_values_as_the_templates(name: str) -> None:
+    check, elsewhere = CHECKS[name]
+
+    def taken(value: str) -> bool:
+        try:
+            check(value)
+        except ValueError:
+            return False
+        return True
+
+    assert [value for value in VALUES[name].taken if not taken(value)] == []
+    assert {value for value in VALUES[name].refused if taken(value)} == elsewhere
 
 
 def test_a_secret_wins_over_a_setting_of_its_name() -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from hygge_engine.hosts import is_host, is_loopback
+from hygge_engine.hosts import is_loopback, split_address
 from hygge_engine.lake.onelake import JOURNAL_FOLDER
 from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, PathPart, is_fabric, lake_root
 from hygge_engine.letter_case import confusable
@@ -55,13 +54,12 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
     @field_validator("fabric_api_url")
     @classmethod
     def _api_is_an_address(cls, value: str | None) -> str | None:
-        url = urlsplit(value or "")
-        host = url.hostname or ""
         if not value:
             return None
-        if url.scheme not in ("https", "http") or not is_host(host) or url.username is not None or url.query:
+        url = split_address(value) if value.startswith(("https://", "http://")) else None
+        if url is None or url.username is not None or url.query or url.fragment:
             raise ValueError("fabric_api_url must be an address: https://api.fabric.microsoft.com")
-        if url.scheme == "http" and not is_loopback(host):
+        if url.scheme == "http" and not is_loopback(url.hostname or ""):
             raise ValueError("fabric_api_url must begin with https://: without TLS it is reached on this machine only")
         return value
 
