@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import operator
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +21,11 @@ from hygge_engine.orchestration.request import LoadRequest
 from tests.support.planted import plant
 from tests.support.recorder import Recorder
 from tests.unit.infra_bicep import Template
+from tests.unit.infra_kusto import NOW, run
 from tests.unit.infra_resources import plain
 from tests.unit.infra_scenarios import INFRA, REQUIRED
 from tests.unit.load_world import LoadWorld
 
-_COMPARED = re.compile(
-    r"(?:tostring\()?(?P<left>\w+(?:\.\w+)?)\)?\s*(?P<sign>==|!=|=~|!in|in|!startswith|startswith)\s*"
-    r"(?P<right>\([^)]*\)|'[^']*')"
-)
-_EVENT = re.compile(r"(?P<name>\w+) = parse_json\(substring\(Message, strlen\('(?P<prefix>[^']*)'\)\)\)")
-_NEWEST = re.compile(r"arg_max\(TimeGenerated, (?P<event>\w+)\) by \w+ = tostring\((?P=event)\.(?P<key>\w+)\)")
-
-_SIGNS: dict[str, Callable[[str, list[str]], bool]] = {
-    "==": lambda left, right: [left] == right,
-    "!=": lambda left, right: [left] != right,
-    "=~": lambda left, right: [left.lower()] == [each.lower() for each in right],
-    "in": lambda left, right: left in right,
-    "!in": lambda left, right: left not in right,
-    "startswith": lambda left, right: left.lower().startswith(right[0].lower()),
-    "!startswith": lambda left, right: not left.lower().startswith(right[0].lower()),
-}
 _THRESHOLDS = {
     "GreaterThan": operator.gt,
     "GreaterThanOrEqual": operator.ge,
@@ -48,33 +35,10 @@ _THRESHOLDS = {
 }
 
 
-def rows_of(query: str, messages: list[str]) -> int:
-    """How many rows a query of an alert finds in lines of the log. Raises ValueError where it is of another form."""
-    table, *stages = [part.strip() for part in re.sub(r"(?m)^\s*//.*$", "", query).split("\n| ")]
-    if table != "AppTraces":
-        raise ValueError(table)
-    rows: list[dict[str, Any]] = [{"Message": message} for message in messages]
-    for stage in stages:
-        word, _, rest = stage.partition(" ")
-        if word == "where":
-            rows = [row for row in rows if _holds(rest, row)]
-        elif word == "extend" and (found := _EVENT.fullmatch(rest)):
-            for row in rows:
-                row[found["name"]] = json.loads(row["Message"][len(found["prefix"]) :])
-        elif word == "summarize" and (found := _NEWEST.fullmatch(rest)):
-            rows = list({row[found["event"]][found["key"]]: row for row in rows}.values())
-        elif word != "project":
-            raise ValueError(stage)
-    return len(rows)
-
-
-def _holds(condition: str, row: dict[str, Any]) -> bool:
-    found = _COMPARED.fullmatch(condition)
-    if found is None:
-        raise ValueError(condition)
-    holder, _, key = found["left"].partition(".")
-    value = row[holder][key] if key else row[holder]
-    return _SIGNS[found["sign"]]("" if value is None else str(value), re.findall(r"'([^']*)'", found["right"]))
+def rows_of(query: str, messages: list[str]) -> list[dict[str, Any]]:
+    """What a query finds in lines of the log. Raises ValueError or KeyError where it asks for what there is not."""
+    times = (NOW - timedelta(minutes=len(messages) - at) for at in range(len(messages)))
+    return run(query, [{"TimeGenerated": time, "Message": text} for time, text in zip(times, messages, strict=True)])
 
 
 def fired(infra: Path, days: dict[str, list[str]]) -> dict[str, set[str]]:
@@ -84,7 +48,7 @@ def fired(infra: Path, days: dict[str, list[str]]) -> dict[str, set[str]]:
     for rule in (plain(each.body)["properties"] for each in made if each.type.endswith("/scheduledQueryRules")):
         (condition,) = rule["criteria"]["allOf"]
         for day, lines in days.items():
-            if _THRESHOLDS[condition["operator"]](rows_of(condition["query"], lines), condition["threshold"]):
+            if _THRESHOLDS[condition["operator"]](len(rows_of(condition["query"], lines)), condition["threshold"]):
                 found[day].add(rule["displayName"].removeprefix("hygge: "))
     return found
 
@@ -169,6 +133,54 @@ def test_what_fires_otherwise_is_seen(days: dict[str, list[str]], tmp_path: Path
         except (ValueError, KeyError):
             # What is of another form does not pass unseen.
             continue
+
+
+def shown(workbook: str, lines: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """What each part of the workbook shows of lines of the log."""
+    parts = [item for item in json.loads(workbook)["items"] if "query" in item["content"]]
+    return {item["name"]: rows_of(item["content"]["query"], lines) for item in parts}
+
+
+WORKBOOK = (INFRA / "monitoring/workbook.json").read_text()
+
+
+def test_the_workbook_shows_what_has_happened(days: dict[str, list[str]]) -> None:
+    good, bad = days["a load that went well"], days["a load that has failed"]
+    entities = [json.loads(line.partition(" ")[2]) for line in [*good, *bad] if line.startswith("hygge.entity ")]
+    landed = {each["entity"]: each["rows"] for each in entities if each["load_id"] == entities[0]["load_id"]}
+
+    # Each line twice, as a log may have it.
+    found = shown(WORKBOOK, [*good, *bad, *good, *bad])
+
+    assert {row["Status"]: row["Loads"] for row in found["loads-by-status"]} == {"success": 1, "fail": 1}
+    assert sum(row["Rows"] for row in found["rows"]) == sum(each["rows"] or 0 for each in entities)
+    assert all(0 < row["Median"] <= row["P95"] <= row["Longest"] for row in found["durations"])
+    assert {row["Error"] for row in found["attempts"]} == {"home.not_found"}
+    assert {row["Table"] for row in found["behind"]} == set(landed)
+    assert {row["Table"]: row["Runs"] for row in found["slowest"]} == dict.fromkeys(landed, 2)
+    (failed,) = found["failures"]
+    assert (failed["Table"], failed["Error"], failed["Attempts"]) == ("orders", "home.not_found", 1)
+    assert "there is no table" in failed["Text"]
+
+
+# What a query of the workbook says, and what it says instead.
+SHOWN_OTHERWISE = [
+    ("Load.rows", "Load.row"),
+    ("Load.duration", "Load.seconds"),
+    ("Entity.lag", "Entity.watermark_lag"),
+    ("Entity.entity_run_id", "Entity.run_id"),
+    ("Entity.entity_run_id", "Entity.load_id"),
+    ("startswith 'hygge.attempt_failed '", "startswith 'hygge.attempt_fails '"),
+    ("Entity.status) == 'fail'", "Entity.status) == 'failed'"),
+]
+
+
+def test_a_query_that_shows_less_is_found(days: dict[str, list[str]]) -> None:
+    lines = [*days["a load that went well"], *days["a load that has failed"]]
+    for written, instead in SHOWN_OTHERWISE:
+        assert written in WORKBOOK
+        with contextlib.suppress(KeyError):
+            assert shown(WORKBOOK.replace(written, instead), lines) != shown(WORKBOOK, lines), written
 
 
 # What is asked of an alert, whichever it is, beside its words: nothing keeps it from looking, or from being heard.
