@@ -56,9 +56,14 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(REPOSITORY))
 
 
+# What stands before a place of a line that is in no quotes.
+_OUTSIDE = r"^(?:[^'\"#]|'[^']*'|\"[^\"]*\")*?"
+
 # zsh, the shell of macOS, knows no comments on its command line: a word behind a command is one more argument, and a
 # quote that is opened takes in the lines that follow. `$name:e` is the ending of a path to it, `$name[1]` a character,
-# also in quotes; a name of its own (`path`) is no variable to set; and a pattern that fits nothing is an error.
+# also in quotes; a name of its own (`path`) is no variable to set; and a pattern that fits nothing is an error. It
+# puts a program's path for `=name`; with bash it fetches `!` from the history, also in double quotes; and no shell puts
+# a home for `~` in quotes, or behind an option's `=`.
 NOT_OF_ZSH = {
     "a comment behind a command": re.compile(r"^\s*[^#\s].*\s#\s"),
     "a quote in a comment": re.compile(r"^\s*#.*['\"`]"),
@@ -67,7 +72,10 @@ NOT_OF_ZSH = {
     "a name that is zsh's own": re.compile(
         r"(?:^|[\s;({])(?:path|cdpath|fpath|argv|status|options|pipestatus|signals|commands|functions|aliases|prompt)="
     ),
-    "a pattern without quotes": re.compile(r"^(?:[^'\"#]|'[^']*'|\"[^\"]*\")*?(?<![$\\])(?:[?*](?!\))|\[(?![\s\[]))"),
+    "a pattern without quotes": re.compile(_OUTSIDE + r"(?<![$\\])(?:[?*](?!\))|\[(?![\s\[]))"),
+    "a program's path": re.compile(_OUTSIDE + r"(?<=\s)=(?=[\w=])"),
+    "a word of the history": re.compile(r"^(?:[^'#]|'[^']*')*?(?<![\\$])!(?![=\s(]|$)"),
+    "a home that stays a sign": re.compile(r"\s-[\w-]+=~|\"~/|'~/"),
 }
 # sh reads the project's own scripts, and whoever copies a line of one may not.
 IN_SCRIPTS = ("a modifier", "a subscript")
@@ -116,6 +124,12 @@ def test_lines_of_scripts_can_be_copied_into_zsh() -> None:
         ("rm -r out/*", "a pattern without quotes"),
         ("rm *", "a pattern without quotes"),
         ("ls part-[0-9]", "a pattern without quotes"),
+        ("echo =python", "a program's path"),
+        ('[ "$x" == y ] || exit', "a program's path"),
+        ('hygge check "a!b"', "a word of the history"),
+        ("echo !!", "a word of the history"),
+        ("az x --file=~/x.json", "a home that stays a sign"),
+        ('hygge init --files "~/exports/a.csv"', "a home that stays a sign"),
     ],
 )
 def test_what_zsh_reads_otherwise_is_found(line: str, what: str) -> None:
@@ -133,6 +147,8 @@ def test_what_zsh_reads_otherwise_is_found(line: str, what: str) -> None:
         "[[ -n $x ]] || exit $?",
         "az x --query '[].name' --files \"*.zip\" a\\?b",
         "case $x in *) y=1 ;; esac",
+        "echo 'a!b' '=x' a=b \"$x = y\"; wait $!; ! test -e x; [ $x != y ]",
+        "cp ~/x y; export A=~/z",
     ],
 )
 def test_what_zsh_reads_alike_is_taken(line: str) -> None:
@@ -143,6 +159,13 @@ def test_what_zsh_reads_alike_is_taken(line: str) -> None:
 # with one hyphen up to a dot, as `-var-file=shop` and `.tfvars`. Lines for sh are often typed there too, so the last
 # counts for every block.
 NOT_OF_POWERSHELL = re.compile(r"-MaskInput| && | \|\| | \?\? |-Parallel|\$(?!env:|global:|script:)\w+:\w")
+# A word with `@` before it, which is a table of arguments there; sh's own redirections and variables; what version 5
+# has under the name of another program; and a here-string that does not begin at the end of a line.
+_OF_SH = re.compile(
+    r"^(?:[^'\"#]|'[^']*'|\"[^\"]*\")*?(?:(?<=\s)@(?![({\"'])|(?<![\w$'\"])<|/dev/null|^\s*(?:export|curl|wget)\s)"
+    r"|@[\"'](?!$)[^()]*[\"']@",
+    re.MULTILINE,
+)
 _SPLIT_AT_A_DOT = re.compile(r"(?<=\s)-(?!-)[\w-]*=[^\s'\"$]*\.[^\s'\"]*")
 
 
@@ -152,12 +175,25 @@ def test_lines_for_powershell_are_taken_by_windows_own(page: Path) -> None:
     every = [match["text"] for match in _BLOCK.finditer(text)] + re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
 
     assert [word for block in blocks(page, "powershell") for word in NOT_OF_POWERSHELL.findall(block)] == []
+    assert [line for block in blocks(page, "powershell") for line in block.splitlines() if _OF_SH.search(line)] == []
     assert [word for block in every for word in _SPLIT_AT_A_DOT.findall(block)] == []
 
 
 def test_what_powershell_reads_otherwise_is_found() -> None:
     assert NOT_OF_POWERSHELL.search('"repo:$repository:environment"')
     assert not NOT_OF_POWERSHELL.search('"hygge-$env:AZURE_ENV_NAME"')
+    for line in ("az x --body @body.json", "sqlcmd < x.sql", "az x 2>/dev/null", "export A=1", "curl x", 'x @"a"@'):
+        assert _OF_SH.search(line), line
+    for line in (
+        'az x --body "@body.json"',
+        "$x = @(1, 2)",
+        "$y = @{ a = 1 }",
+        "curl.exe x",
+        'x "a@b" a@b',
+        '@"',
+        '"@',
+    ):
+        assert not _OF_SH.search(line), line
     assert _SPLIT_AT_A_DOT.search("terraform plan -var-file=shop.tfvars -out=tfplan")
     assert not _SPLIT_AT_A_DOT.search('terraform -chdir=infra/terraform plan "-var-file=shop.tfvars" -out=tfplan')
 
