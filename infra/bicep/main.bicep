@@ -279,7 +279,7 @@ var spelled = concat(
     { name: 'sqlServer', text: sqlServerParts[0], from: '${letters}${digits}.-_$\\' }
   ],
   map(urls, each => { name: each.name, text: each.host, from: '${letters}${digits}.-' }),
-  map(ownSettings, name => { name: 'extraSettings', text: name, from: '${letters}${digits}_' }),
+  map(ownSettings, name => { name: 'extraSettings', text: name, from: '${letters}${digits}_.' }),
   map(guids, each => { name: each.name, text: each.text, from: 'abcdef${digits}-' }),
   map(ports, each => { name: each.name, text: each.text, from: digits }),
   map(items(secretSettings), each => { name: 'secretSettings', text: each.value, from: '${letters}${digits}-' })
@@ -447,7 +447,7 @@ var checkedName = startsWith(environmentName, '-') || contains(misspelledNames, 
   : contains(misspelledNames, 'secretSettings') || !empty(filter(items(secretSettings), each => (empty(each.value) || length(each.value) > 127)))
   ? fail('secretSettings names secrets: 1 to 127 letters, digits and hyphens each.')
   : contains(misspelledNames, 'extraSettings') || contains(ownSettings, '') || length(union(lowerSettings, [])) < length(union(ownSettings, []))
-  ? fail('extraSettings and secretSettings name settings: letters, digits and underscores, and none twice in another case.')
+  ? fail('extraSettings and secretSettings name settings: letters, digits, underscores and dots, and none twice in another case.')
   : !empty(noUrls)
   ? fail('${noUrls[0].name} must be https:// (in small letters), a host, perhaps a port and a path, and nothing else.')
   : notOfOneLake

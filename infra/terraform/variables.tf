@@ -180,8 +180,8 @@ variable "extra_settings" {
   default     = {}
 
   validation {
-    condition     = alltrue([for name in keys(var.extra_settings) : can(regex("^[A-Za-z0-9_]+$", name))])
-    error_message = "extra_settings names settings: letters, digits and underscores."
+    condition     = alltrue([for name in keys(var.extra_settings) : can(regex("^[A-Za-z0-9_.]+$", name))])
+    error_message = "extra_settings names settings: letters, digits, underscores and dots."
   }
 
   validation {
@@ -201,8 +201,8 @@ variable "secret_settings" {
   }
 
   validation {
-    condition     = alltrue([for name in keys(var.secret_settings) : can(regex("^[A-Za-z0-9_]+$", name))])
-    error_message = "secret_settings names settings: letters, digits and underscores."
+    condition     = alltrue([for name in keys(var.secret_settings) : can(regex("^[A-Za-z0-9_.]+$", name))])
+    error_message = "secret_settings names settings: letters, digits, underscores and dots."
   }
 
   validation {

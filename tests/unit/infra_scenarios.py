@@ -307,8 +307,8 @@ VALUES = {
     ),
     "alertEmail": Values(["oncall@example.com", ""], ["oncall", "a@b@c", "@", "a@", "@b", "on call@example.com"]),
     "extraSettings": Values(
-        [{"SHOP_KEY": "a"}, {"shop2": ""}, {}],
-        [{"SHOP-KEY": "a"}, {"": "a"}, {"SHOP KEY": "a"}, {"A=": "a"}, {"a": "1", "A": "2"}, {"a.b": "1"}],
+        [{"SHOP_KEY": "a"}, {"shop2": ""}, {}, {"AzureWebJobs.load_on_schedule.Disabled": "true"}],
+        [{"SHOP-KEY": "a"}, {"": "a"}, {"SHOP KEY": "a"}, {"A=": "a"}, {"a": "1", "A": "2"}],
     ),
     "schedule": Values(
         [
