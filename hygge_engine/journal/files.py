@@ -8,6 +8,8 @@ left it.
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,9 +25,11 @@ from hygge_engine.errors import JournalError, LakeConditionNotMet, LakeNotFound
 from hygge_engine.journal.kept import Kept
 from hygge_engine.journal.names import file_name
 from hygge_engine.journal.rows import SCHEMA, conform, select
-from hygge_engine.lake.base import READ_LIMIT_BYTES, Lake, PathInfo, bounded
+from hygge_engine.lake.base import READ_LIMIT_BYTES, Lake, PathInfo, bounded, foreign
 from hygge_engine.lake.parquet import WholeParquet
 from hygge_engine.lake.ranged import RangedFile
+
+_log = logging.getLogger(__name__)
 
 # Rows of the canonical file that are in memory at once while it is copied or searched; also its row group.
 ROW_GROUP_ROWS = 65_536
@@ -136,6 +140,10 @@ class CanonicalFile:
                 yield from _picked(self.file.batches(PICKED_ROWS, index), places)
 
 
+# The numbers of a file's first row, and of the one behind its last.
+_RETIRED_NAME = re.compile(r"(\d{20})-(\d{20})\.parquet")
+
+
 class JournalFiles:
     """The files below one journal's root folder."""
 
@@ -143,6 +151,7 @@ class JournalFiles:
         self.lake = lake
         self.root = root.strip("/")
         self.canonical_path = f"{self.root}/journal.parquet"
+        self._passed_over: set[str] = set()
 
     @property
     def where(self) -> str:
@@ -159,14 +168,26 @@ class JournalFiles:
     def list_runs(self, only: Collection[str] | None = None, *, at_most: int | None = None) -> list[PathInfo]:
         """The files of loads that have not been folded, or of some of them; any ``at_most`` of them.
 
-        Raises LakeError where they are more than can be kept in mind.
+        What cannot be one, as a pipe or a folder, is logged and passed over. Raises LakeError where they are more than
+        can be kept in mind.
         """
         folder = f"{self.root}/runs"
-        found = (entry for entry in self.lake.list(folder) if entry.name.endswith(".parquet"))
+        found = self._own(entry for entry in self.lake.list(folder) if entry.name.endswith(".parquet"))
         if only is not None:
             names = {file_name(load) for load in only}
             found = (entry for entry in found if entry.name.removesuffix(".parquet").split("~")[0] in names)
         return bounded(found, folder) if at_most is None else list(islice(found, at_most))
+
+    def _own(self, entries: Iterable[PathInfo]) -> Iterator[PathInfo]:
+        for entry in entries:
+            what = foreign(entry)
+            if not what:
+                yield entry
+            elif entry.path not in self._passed_over:
+                self._passed_over.add(entry.path)
+                _log.warning(
+                    "%s is passed over: it is %s, and none of the journal's files. Move it away.", entry.path, what
+                )
 
     def state(self) -> object:
         """A value that changes when a row is added or moved: the key for cached results."""
@@ -254,9 +275,9 @@ class JournalFiles:
     def read_retired(self, start: int, end: int) -> pa.Table:
         """The retired rows with numbers from ``start`` up to and without ``end``, each once, as far as known."""
         tables = [RETIRED_SCHEMA.empty_table()]
-        for entry in self.lake.list(f"{self.root}/retired"):
-            low, high = (int(number) for number in entry.name.removesuffix(".parquet").split("-"))
-            if low < end and high > start:
+        for entry in self._own(self.lake.list(f"{self.root}/retired")):
+            numbers = _RETIRED_NAME.fullmatch(entry.name)
+            if numbers is not None and int(numbers[1]) < end and int(numbers[2]) > start:
                 tables.append(decode(self.lake.read(entry.path).data, entry.path))
         number = pc.field("number")
         found = pa.concat_tables(tables).filter((number >= start) & (number < end)).sort_by("number")

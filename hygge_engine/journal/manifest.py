@@ -18,7 +18,7 @@ from hygge_engine.errors import JournalError, LakeConditionNotMet, LakeNotFound
 from hygge_engine.journal.changes import Changes
 from hygge_engine.journal.files import READERS
 from hygge_engine.journal.names import file_name
-from hygge_engine.lake.base import Lake, bounded
+from hygge_engine.lake.base import Lake, bounded, foreign
 from hygge_engine.plain_text import document_fault
 
 _ANEW = "Restore it from a copy, or move it away: the next load begins the table's history anew."
@@ -106,7 +106,9 @@ class Manifest:
         A position keeps each table's etag and version: only tables whose file has changed are read.
         """
         known: Mapping[str, Any] = {} if position is None else position
-        found = (entry for entry in self._lake.list(self._folder) if entry.name.endswith(".json"))
+        found = (
+            entry for entry in self._lake.list(self._folder) if entry.name.endswith(".json") and not foreign(entry)
+        )
         listed = {entry.name: entry for entry in bounded(found, self._folder)}
         changed = [name for name, entry in listed.items() if name not in known or known[name][0] != entry.etag]
         with ThreadPoolExecutor(READERS) as readers:

@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from hygge_engine.errors import LakeConflict, LakeError, LakeNotFound
 from hygge_engine.journal.entity_states import EntityState, key_of, state_in, status_of
 from hygge_engine.journal.kept import Kept
 from hygge_engine.journal.names import file_name
-from hygge_engine.lake.base import Lake, bounded
+from hygge_engine.lake.base import Lake, PathInfo, bounded
 
 # How often a running slice reports its progress, and how often it checks whether it should stop: often enough to watch,
 # seldom enough that a hundred tables are no load for the lake.
@@ -165,7 +165,7 @@ class ProgressFiles:
     def begun(self) -> list[Begun]:
         """The loads that have begun and whose end is not written, oldest first; of many, some."""
         found = []
-        for folder in islice(self._lake.list(self._folder), SWEPT_AT_ONCE):
+        for folder in islice(self._load_folders(), SWEPT_AT_ONCE):
             # A load of a host, one that has just ended, or a foreign file.
             with suppress(LakeNotFound, ValueError, KeyError, TypeError):
                 value = json.loads(self._lake.read(f"{folder.path}/{_BEGUN}").data)
@@ -192,13 +192,17 @@ class ProgressFiles:
         cost nothing here, however many there are, and what is left is found the next time.
         """
         limit = self._lake.now() - older_than
-        old = (load for load in self._lake.list(self._folder) if load.modified < limit)
+        old = (load for load in self._load_folders() if load.modified < limit)
         swept = 0
         for load in list(islice(old, SWEPT_AT_ONCE)):
             files = (entry for entry in self._lake.list(load.path, recursive=True) if not entry.is_directory)
             if all(entry.modified < limit for entry in files):
                 swept += self._lake.delete_directory(load.path)
         return swept
+
+    def _load_folders(self) -> Iterator[PathInfo]:
+        """The folders of all loads; a link is none."""
+        return (entry for entry in self._lake.list(self._folder) if entry.is_directory and not entry.link)
 
     def _load_folder(self, load_id: str) -> str:
         return f"{self._folder}/{file_name(load_id)}"

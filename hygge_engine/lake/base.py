@@ -72,6 +72,15 @@ class PathInfo:
         return self.path.rsplit("/", 1)[-1]
 
 
+def foreign(entry: PathInfo) -> str:
+    """What an entry is that none of the engine's own files can be; empty where it may be one."""
+    if entry.link:
+        return "a link"
+    if entry.is_directory or entry.special:
+        return entry.special or "a folder"
+    return f"a file of {entry.length:,} bytes" if entry.length > READ_LIMIT_BYTES else ""
+
+
 @dataclass(frozen=True)
 class Content:
     """A file's bytes together with the etag they had."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,8 @@ import pytest
 from hygge_engine.errors import JournalError, LakeError, LakeUnavailable
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import SCHEMA, Journal, entity_run_row, load_row
+from hygge_engine.journal.manifest import Manifest
+from hygge_engine.journal.progress import ProgressFiles
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.statuses import RunStatus
 from tests.journal_rows import EPOCH, ROOT, InterruptedLake, LostAnswers, make_row
@@ -293,6 +296,46 @@ def test_columns_of_a_later_version_survive_a_fold(journal: Journal, lake: Local
     canonical = pl.read_parquet(io.BytesIO(lake.read(f"{ROOT}/journal.parquet").data))
     assert canonical["mood"].to_list() == [None, 7, None]
     assert journal.read().columns == SCHEMA.names
+
+
+def make_huge(path: str) -> None:
+    Path(path).touch()
+    os.truncate(path, 5 * 1024**3)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (getattr(os, "mkfifo", None), "a FIFO"),
+        (os.mkdir, "a folder"),
+        (lambda path: os.symlink("/nowhere", path), "a link"),
+        (lambda path: os.symlink("../journal.parquet", path), "a link"),
+        (make_huge, "a file of 5,368,709,120 bytes"),
+    ],
+)
+def test_what_is_no_file_of_a_load_is_told_and_passed_over(
+    journal: Journal, lake: LocalLake, tmp_path: Path, caplog: pytest.LogCaptureFixture, make: Any, what: str
+) -> None:
+    if make is None:
+        pytest.skip("no pipes here")
+    journal.append("first", [make_row("first")])
+    journal.fold(after_loads=1)
+    journal.append("second", [make_row("second")])
+    progress = ProgressFiles(lake, ROOT)
+    progress.begin("third", "")
+    for folder in ("runs", "retired", "schemas", "progress", "progress/third"):
+        place = tmp_path / "lake" / ROOT / folder
+        place.mkdir(exist_ok=True)
+        for name in ("x.parquet", "x.json", f"{0:020}-{1:020}.parquet"):
+            make(str(place / name))
+    assert journal.newest(5).height == journal.read().height == 2
+    assert f"runs/x.parquet is passed over: it is {what}" in caplog.text
+    assert journal.fold(after_loads=1) == 1
+    assert journal.changes_since(None).upserts.num_rows == 2
+    assert Manifest(lake, ROOT).read().height == 0
+    assert progress.states("third") == {}
+    assert [load.load_id for load in progress.begun()] == ["third"]
+    assert progress.sweep(timedelta(days=-1)) >= 1
 
 
 def test_a_journal_that_is_no_parquet_is_named(journal: Journal, lake: LocalLake) -> None:
