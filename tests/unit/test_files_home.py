@@ -149,7 +149,7 @@ class TestListing:
             HomeNotFound, match=r"There are no ndjson files with content at .*: in/a.csv, in/b.TSV"
         ) as caught:
             home_of(tmp_path, "in", format="ndjson").describe()
-        assert caught.value.hint == "Check format and path; in/** takes any name."
+        assert caught.value.hint == "Check format and path, which takes any name with /** at its end."
 
     def test_an_empty_file_is_told_as_what_it_is(self, tmp_path: Path) -> None:
         write(tmp_path, "in/a.csv", "")
@@ -567,6 +567,10 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
             "\ufeff<html>\r\n<head>".encode("utf-16-le"): "an HTML page",
             b"<table border=1><tr><td>1</td></tr></table>": "an HTML page",
             b"<?xml version='1.0'?><Error><Code>AuthenticationFailed</Code></Error>": "an XML document",
+            b"\n<!-- saved from a page -->\n<html>": "an HTML page",
+            b"<svg xmlns='http://www.w3.org/2000/svg'/>": "an XML document",
+            b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\n": "the response of a web server",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n": "a pointer of Git LFS",
             b"PAR1\x15\x04\x15": "a Parquet file",
             b"PAR1\0\0\0\0PAR1": "a Parquet file",
             b"ORC\n\x06\x12\x04": "an ORC file",

@@ -38,8 +38,8 @@ _MAGIC: tuple[tuple[bytes, Kind], ...] = (
     (b"7z\xbc\xaf\x27\x1c", Kind("a 7z archive", _ARCHIVE)),
     (b"Rar!\x1a\x07", Kind("a RAR archive", _ARCHIVE)),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Kind("a document of an old Office, such as a spreadsheet", _EXPORT)),
-    (b"%PDF-", Kind("a PDF document", _EXPORT)),
     (b"{\\rtf", Kind("an RTF document", _EXPORT)),
+    (b"version https://git-lfs", Kind("a pointer of Git LFS", "Fetch the file itself: git lfs pull.")),
     (b"SQLite format 3\0", Kind("a SQLite database", _EXPORT)),
     (b"ARROW1\0", Kind("an Arrow file", "Write it as Parquet.")),
     (b"Obj\x01", Kind("an Avro file", "Write it as Parquet.")),
@@ -56,8 +56,12 @@ _ORC = re.compile(rb"ORC\n?[\x00-\x08\x0e-\x1f\x80-\xff]")
 _TAR_MARK_AT = 257
 
 # `<DATE>,<OPEN>` is a header that some tools write: a tag has to be one of HTML, with another one or a text behind it.
-_HTML = re.compile(rb"\s*<(!doctype\s+html|(html|head|body|meta|script|table)(\s[^<>]*)?>\s*[<\w])", re.IGNORECASE)
-_XML = re.compile(rb"\s*<\?xml\s", re.IGNORECASE)
+_HTML = re.compile(
+    rb"\s*<(!doctype\s+html|!--|(html|head|body|meta|script|table|div)(\s[^<>]*)?>\s*[<\w])", re.IGNORECASE
+)
+_XML = re.compile(rb"\s*<(\?xml\s|!doctype\s|svg\s)", re.IGNORECASE)
+_HTTP = re.compile(rb"HTTP/\d(\.\d)? \d{3}")
+_PDF = re.compile(rb"\s*%PDF-")
 
 
 def kind_of(head: bytes) -> Kind | None:
@@ -75,6 +79,10 @@ def kind_of(head: bytes) -> Kind | None:
     text = head.removeprefix(b"\xef\xbb\xbf").removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff").replace(b"\0", b"")
     if _HTML.match(text):
         return Kind("an HTML page", _PAGE)
+    if _HTTP.match(text):
+        return Kind("the response of a web server, headers included", _PAGE)
+    if _PDF.match(text):
+        return Kind("a PDF document", _EXPORT)
     if _XML.match(text):
         return Kind("an XML document", _EXPORT)
     return None

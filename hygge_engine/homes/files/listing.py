@@ -130,7 +130,7 @@ def _nothing(lake: Lake, pattern: str, format_: FileFormat, left_out: Mapping[st
         return HomeNotFound(f"There are no files at {where}.", hint=_hint_of(lake, pattern))
     found = f"There are no {format_} files with content at {where}; {'; '.join(_omissions(left_out))}."
     if set(left_out) - {_HIDDEN, _EMPTY}:
-        return HomeNotFound(found, hint=f"Check format and path; {pattern or '.'}/** takes any name.")
+        return HomeNotFound(found, hint="Check format and path, which takes any name with /** at its end.")
     hint = "An empty file has not even the names of columns: write it again." if _EMPTY in left_out else "Rename them."
     return HomeNotFound(found, hint=hint)
 
