@@ -38,6 +38,10 @@ def with_a_field_of_tomorrow(state: bytes) -> bytes:
     return json.dumps(json.loads(state) | {"tomorrow": 1}).encode()
 
 
+def with_a_number_for_columns(state: bytes) -> bytes:
+    return json.dumps(json.loads(state) | {"columns": 7}).encode()
+
+
 def without_an_epoch(state: bytes) -> bytes:
     return json.dumps(json.loads(state) | {"epoch": None}).encode()
 
@@ -52,6 +56,7 @@ DAMAGES = {
     "another version": of_another_version,
     "a field of tomorrow": with_a_field_of_tomorrow,
     "no epoch": without_an_epoch,
+    "no columns": with_a_number_for_columns,
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -316,6 +316,10 @@ class LandingState:
             nonce = str(value.pop("nonce"))
             state = _decode(value).reopened
             _check_numbers(state)
+            _check_kinds(state, LandingState())
+            for opened in (state.open, state.set_aside):
+                if opened is not None:
+                    _check_kinds(opened, OpenLoad("", "initial", "staging", ""))
             return state, nonce
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise LandingUnreadable(
@@ -330,6 +334,15 @@ def _check_numbers(state: LandingState) -> None:
     for name, number in numbers.items():
         if type(number) is not int or number < 0:
             raise ValueError(f"its {name!r} is {json.dumps(number, default=str)}, and not a whole number")
+
+
+def _check_kinds(found: LandingState | OpenLoad, blank: LandingState | OpenLoad) -> None:
+    """Raises ValueError where a field is of another kind than in a blank document."""
+    for each in fields(blank):
+        value, expected = getattr(found, each.name), getattr(blank, each.name)
+        texts = [*value, *value.values()] if isinstance(value, dict) else []
+        if (expected is not None and type(value) is not type(expected)) or not all(isinstance(x, str) for x in texts):
+            raise ValueError(f"its {each.name!r} is of another kind than it has to be")
 
 
 def _decode(value: dict[str, Any]) -> LandingState:
