@@ -13,6 +13,7 @@ from hygge_engine.errors import HomeError, HomeNotFound
 from hygge_engine.homes.files.settings import FileFormat, extensions_of, format_of
 from hygge_engine.lake.base import Lake, PathInfo
 from hygge_engine.lake.local_os import RESTORE_LINK
+from hygge_engine.plain_text import one_line
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -137,7 +138,7 @@ def _nothing(lake: Lake, pattern: str, format_: FileFormat, left_out: Mapping[st
 
 def _first_few(names: Sequence[str]) -> str:
     more = len(names) - NAMED_FILES
-    return ", ".join(sorted(names)[:NAMED_FILES]) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(map(one_line, sorted(names)[:NAMED_FILES])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _endings(format_: FileFormat) -> str:
