@@ -342,6 +342,18 @@ def test_a_port_that_is_taken_is_told_with_the_option_that_chooses_another(tmp_p
     assert "--lake-port" not in started.stderr
 
 
+def test_a_silent_entra_is_no_silent_server() -> None:
+    silences = silence.SilentServers()
+    with pytest.raises(HomeUnavailable, match="Entra"), silences.ask("server,1433", 0.0):
+        raise silence.EntraUnavailable("Entra did not respond.")
+    with silences.ask("server,1433", 0.0):
+        pass
+    with pytest.raises(HomeUnavailable, match="nothing"), silences.ask("server,1433", 0.0):
+        raise HomeUnavailable("nothing")
+    with pytest.raises(HomeUnavailable, match="did not respond to a login"), silences.ask("server,1433", 0.0):
+        pass
+
+
 def test_a_silent_server_is_waited_for_by_one_and_not_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
     with silent() as server:
         connection = MssqlConnection.model_validate(

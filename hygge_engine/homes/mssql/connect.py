@@ -15,6 +15,7 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from hygge_engine.errors import HomeLoginFailed, HomeUnavailable
 from hygge_engine.homes.mssql.errors import mask
 from hygge_engine.homes.mssql.settings import MssqlConnection
+from hygge_engine.homes.mssql.silence import EntraUnavailable
 from hygge_engine.masking import remember_secret
 
 APPLICATION_NAME: Final = "hygge-engine"
@@ -157,7 +158,7 @@ def _entra_token(connection: MssqlConnection) -> str:
         ) from error
     except (ServiceRequestError, ServiceResponseError) as error:
         reason = mask(error.message, secrets_of(connection))
-        raise HomeUnavailable(f"Entra did not respond to the request for a token: {reason}") from error
+        raise EntraUnavailable(f"Entra did not respond to the request for a token: {reason}") from error
     remember_secret(token)
     return token
 

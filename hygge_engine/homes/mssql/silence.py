@@ -21,6 +21,10 @@ REMEMBERED_SECONDS = 30.0
 _SILENCE = 0.9
 
 
+class EntraUnavailable(HomeUnavailable):
+    """Entra did not respond to the request for a token, so that the server has not been asked: no silence of its."""
+
+
 @dataclass
 class _Silence:
     """``since`` when (monotonic) a server has been known to be silent, and whether a connection is trying it again."""
@@ -48,7 +52,9 @@ class SilentServers:
             yield
         except BaseException as error:
             waited = time.monotonic() - began
-            silent = isinstance(error, HyggeError) and error.transient and waited >= _SILENCE * login_timeout_seconds
+            is_long = waited >= _SILENCE * login_timeout_seconds
+            silent = isinstance(error, HyggeError) and error.transient and is_long
+            silent = silent and not isinstance(error, EntraUnavailable)
             self._note(address, _Silence(time.monotonic(), waited) if silent else None)
             raise
         self._note(address, None)
