@@ -348,7 +348,9 @@ def runs(
         typer.Option("--by", help="One line for each load, flow or entity."),
     ] = "load",
     failed: Annotated[bool, typer.Option("--failed", help="Only what failed.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most N loads, newest first.")] = 20,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="Show at most N lines (20; of one load a page).")
+    ] = None,
     var: VarOption = None,
     json_: JsonOption = False,
     verbose: VerboseOption = False,

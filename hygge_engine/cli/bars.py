@@ -27,6 +27,9 @@ from hygge_engine.cli.terminal import quiet_control_characters
 
 _REDRAW_SECONDS = 0.1
 
+# Bars at once, beside the one for all: those of the entities that began first, so that they fit on a screen.
+BARS_LIMIT = 15
+
 
 class _Bars(Progress):
     """Bars with a note below them."""
@@ -40,7 +43,8 @@ class _Bars(Progress):
 
 
 class BarDisplay(PausesInLines):
-    """One bar for each entity under way, and a line above the bars for each that has ended."""
+    """A bar for each of the entities under way that began first, and a line above the bars for each that has ended; of
+    a crowd only for the first that fail."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -60,9 +64,6 @@ class BarDisplay(PausesInLines):
         self._bars: dict[tuple[str, str], TaskID] = {}
         self._watch = Stopwatch()
         self._all: TaskID | None = None
-        self._rows: dict[tuple[str, str], int] = {}
-        self._settled = 0
-        self._count = 0
         self._width = 0
         self._echo = ExitStack()
 
@@ -112,31 +113,29 @@ class BarDisplay(PausesInLines):
 
     def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
         self._width = width_of(entities)
-        self._count = len(entities)
-        self._all = self._progress.add_task("all".ljust(self._width), total=self._count, figures=self._totals())
-
-    def _totals(self) -> str:
-        rows = sum(self._rows.values())
-        return f"{self._settled} of {self._count} settled" + (f"  {rows_text(rows)}" if rows else "")
+        count = self._standing.planned = len(entities)
+        name = "all".ljust(self._width)
+        self._all = self._progress.add_task(name, total=count, figures=self._standing.totals())
 
     def entity_progress(self, flow: str, entity: str, rows: int, bytes_: int) -> None:
         self._watch.is_due(flow, entity)
         bar = self._bars.get((flow, entity))
-        if bar is None:
+        if bar is None and len(self._bars) < BARS_LIMIT:
             name = f"{flow}.{entity}".ljust(self._width)
             bar = self._bars[flow, entity] = self._progress.add_task(name, total=None, figures="")
         figures = f"{rows_text(rows)}  {bytes_text(bytes_)}  {rate_text(rows, self._watch.seconds(flow, entity))}"
-        self._progress.update(bar, figures=figures)
-        self._rows[flow, entity] = rows
+        if bar is not None:
+            self._progress.update(bar, figures=figures)
+        self._standing.progress(f"{flow}.{entity}", rows)
         if self._all is not None:
-            self._progress.update(self._all, figures=self._totals())
+            self._progress.update(self._all, figures=self._standing.totals())
 
     def entity_ended(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
         bar = self._bars.pop((flow, entity), None)
         if bar is not None:
             self._progress.remove_task(bar)
-        self._print(ended_line(flow, entity, result, self._width))
-        self._rows[flow, entity] = result.get("rows", 0)
-        self._settled += 1
+        self._standing.end(f"{flow}.{entity}", result)
+        if self._has_line(result):
+            self._print(ended_line(flow, entity, result, self._width))
         if self._all is not None:
-            self._progress.update(self._all, advance=1, figures=self._totals())
+            self._progress.update(self._all, advance=1, figures=self._standing.totals())

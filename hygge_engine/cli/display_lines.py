@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.text import Text
 
+from hygge_engine.cli.crowds import FIRST_SHOWN, Standing
 from hygge_engine.cli.figures import bytes_text, rate_text, rows_text, seconds_between, seconds_text
 from hygge_engine.cli.output import hanging
 from hygge_engine.flow.slices import SliceResult
@@ -62,10 +63,25 @@ def is_pause(result: SliceResult) -> bool:
 
 
 class PausesInLines(ABC):
-    """A display that prints a line about what keeps an entity waiting, once for as long as it is the same."""
+    """A display that prints a line about what keeps an entity waiting, once for as long as it is the same.
 
-    def __init__(self) -> None:
+    Of a crowd only the first lines are printed, each for all that wait for the same, and of those that end only the
+    first that fail.
+    """
+
+    def __init__(self, *, every: bool = False) -> None:
         self._said: dict[str, str] = {}
+        self._pauses: set[str] = set()
+        self._every = every
+        self._standing = Standing()
+
+    @property
+    def _is_crowd(self) -> bool:
+        return self._standing.is_crowd and not self._every
+
+    def _has_line(self, result: Mapping[str, Any]) -> bool:
+        """Whether an entity that has ended, and was counted, has a line of its own."""
+        return not self._is_crowd or (result["status"] == "failed" and self._standing.failed <= FIRST_SHOWN)
 
     def slice_ended(self, flow: str, entity: str, result: SliceResult) -> None:
         self._explain(f"{flow}.{entity}", result.message if is_pause(result) else "")
@@ -76,8 +92,16 @@ class PausesInLines(ABC):
     def _explain(self, name: str, message: str) -> None:
         message = ATTEMPTS.sub("", message)
         before, self._said[name] = self._said.get(name, ""), message
-        if message and message != before:
+        if message and message != before and self._is_new(message):
             self._print(Text(f"  {name}: {hanging(message)}", style="yellow"))
+
+    def _is_new(self, message: str) -> bool:
+        if not self._is_crowd:
+            return True
+        if message in self._pauses or len(self._pauses) >= FIRST_SHOWN:
+            return False
+        self._pauses.add(message)
+        return True
 
     @abstractmethod
     def _print(self, line: Text) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from hygge_engine.cli.crowds import FIRST_SHOWN, Timed, is_crowd, names_text
 from hygge_engine.cli.figures import rows_text, seconds_text
 from hygge_engine.cli.interrupt import EXIT_INTERRUPTED, GRACE_SECONDS, end_process, ends_soon
 from hygge_engine.cli.messages import (
@@ -72,10 +74,11 @@ def run(
         asked = [entity for entity in selected if not (entity.id in homeless or reachable.source(entity))]
         check_window(project, asked, request.window_from, request.window_to)
     with choose_display(console, json_=json_, verbose=verbose) as display:
+        timed = Timed(display)
         load = LocalLoad(
             project,
             request,
-            display,
+            timed,
             display.slice_ended,
             display.journal_unsettled,
             unreachable={entity.id: error for entity in selected if (error := reachable.source(entity))},
@@ -93,7 +96,7 @@ def run(
     if json_:
         write_event("summary", **summary)
     else:
-        _show_summary(console, summary, project)
+        _show_summary(console, summary, project, timed.longest())
     code = exit_code(summary)
     if load.is_hung:
         end_process(code)
@@ -192,8 +195,8 @@ def exit_code(summary: Mapping[str, Any]) -> int:
     return EXIT_SETTLED
 
 
-def _show_summary(console: Console, summary: Mapping[str, Any], project: Project) -> None:
-    _show_failures(summary["results"], project)
+def _show_summary(console: Console, summary: Mapping[str, Any], project: Project, longest: str) -> None:
+    _show_failures(summary["results"], project, summary["load_id"])
     if summary["error"]:
         _show_failure("", summary["error"], summary["message"])
     journal = summary.get("journal", {})
@@ -202,7 +205,7 @@ def _show_summary(console: Console, summary: Mapping[str, Any], project: Project
     elif journal.get("message"):
         echo(f"journal: {journal['message']}", err=True)
     counts = [
-        f"{summary[status]} {word}"
+        f"{summary[status]:,} {word}"
         for status, word in (
             ("success", "settled"),
             ("fail", "failed"),
@@ -214,24 +217,33 @@ def _show_summary(console: Console, summary: Mapping[str, Any], project: Project
     line = Text(f"{', '.join(counts) or 'nothing to do'}: ", style="bold")
     line.append(f"{rows_text(summary['rows'])} in {seconds_text(summary['duration'])}", style="")
     console.print(line, soft_wrap=True)
+    if is_crowd(summary["entities"]):
+        console.print(f"Longest: {longest}.", soft_wrap=True)
     if summary["status"] == "cancel":
         console.print("Cancelled. What was committed stays; the next load continues from there.", soft_wrap=True)
     where = "" if project.directory == Path() else f" --project {project.directory}"
     console.print(Text(f"hygge runs {summary['load_id']}{where}", style="dim"), soft_wrap=True)
 
 
-def _show_failures(results: Sequence[Mapping[str, Any]], project: Project) -> None:
-    """What went wrong, once: a server that is down is one error, however many tables it had."""
+def _show_failures(results: Sequence[Mapping[str, Any]], project: Project, load_id: str) -> None:
+    """What went wrong, once: a server that is down is one error, however many tables it had. What went wrong first
+    comes first; of very many errors some are shown, and the others counted."""
     failures: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
         if result["status"] == "fail":
             failures.setdefault(ATTEMPTS.sub("", result.get("message", "")), []).append(result)
-    for alike in failures.values():
+    shown = list(failures.values())[: FIRST_SHOWN if is_crowd(len(failures)) else None]
+    for alike in shown:
         first = alike[0]
-        names = ", ".join(f"{result['flow']}.{result['entity']}" for result in alike)
+        names = names_text([f"{result['flow']}.{result['entity']}" for result in alike])
         code, message = first.get("error", ""), first.get("message", "")
         place = setting_place(project.flows[first["flow"]].entities[first["entity"]], code, message)
         _show_failure(names, code, message, first.get("hint", ""), place)
+    rest = [result for alike in list(failures.values())[len(shown) :] for result in alike]
+    if rest:
+        codes = Counter(str(result.get("error", "")) for result in rest)
+        by_code = ", ".join(f"{count:,} {code}" for code, count in codes.most_common(FIRST_SHOWN))
+        echo(f"{len(rest):,} more failed: {by_code}. All of them: `hygge runs {load_id} --failed`.", err=True)
 
 
 def _show_failure(name: str, code: str, message: str, hint: str = "", place: str = "") -> None:

@@ -67,7 +67,7 @@ def choose_display(console: Console, *, json_: bool, verbose: bool) -> Display:
     """JSON where it is requested, bars on a terminal, lines elsewhere; log lines would tear the bars apart."""
     if json_:
         return JsonDisplay()
-    return BarDisplay(console) if console.is_terminal and not verbose else LineDisplay(console)
+    return BarDisplay(console) if console.is_terminal and not verbose else LineDisplay(console, every=verbose)
 
 
 class _WriteOnlyDisplay:
@@ -92,27 +92,42 @@ class _WriteOnlyDisplay:
 
 
 class LineDisplay(_WriteOnlyDisplay, PausesInLines):
-    """A line for each entity that has ended, and now and then one for those under way."""
+    """A line for each entity that has ended, and now and then one for those under way. Of a crowd one for all of them
+    now and then, unless ``every`` entity is to be seen."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__()
+    def __init__(self, console: Console, *, every: bool = False) -> None:
+        super().__init__(every=every)
         self._console = console
         self._watch = Stopwatch(LINE_INTERVAL_SECONDS, at_once=False)
         self._width = 0
 
     def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
         self._width = width_of(entities)
-        count = len(entities)
-        self._print(Text(f"Moving {count} entit{'y' if count == 1 else 'ies'}."))
+        count = self._standing.planned = len(entities)
+        self._print(Text(f"Moving {count:,} entit{'y' if count == 1 else 'ies'}."))
+        if self._is_crowd:
+            self._print(Text("Of those that end, only the first failures have a line; --verbose shows all."))
 
     def entity_progress(self, flow: str, entity: str, rows: int, bytes_: int) -> None:
-        if self._watch.is_due(flow, entity):
+        self._standing.progress(f"{flow}.{entity}", rows)
+        if self._is_crowd:
+            self._tell()
+        elif self._watch.is_due(flow, entity):
             rate = rate_text(rows, self._watch.seconds(flow, entity))
             name = f"{flow}.{entity}".ljust(self._width)
             self._print(Text(f"  {name}  {rows_text(rows)}  {bytes_text(bytes_)}  {rate}".rstrip()))
 
     def entity_ended(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
-        self._print(ended_line(flow, entity, result, self._width))
+        self._standing.end(f"{flow}.{entity}", result)
+        if self._has_line(result):
+            self._print(ended_line(flow, entity, result, self._width))
+        if self._is_crowd:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Say how all of them stand, where it is time."""
+        if self._watch.is_due("", ""):
+            self._print(Text(f"  {self._standing.line()}"))
 
     def _print(self, line: Text) -> None:
         self._console.print(line, highlight=False, soft_wrap=True)

@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 from rich.text import Text
 
-from hygge_engine.cli.figures import seconds_text, unended_text
+from hygge_engine.cli.crowds import FIRST_SHOWN, is_crowd
+from hygge_engine.cli.figures import rows_text, seconds_text, unended_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_NOTHING_STARTED, EXIT_SETTLED, error_lines
 from hygge_engine.cli.output import echo, echo_json, hanging, open_console
 from hygge_engine.cli.reachability import show_left_out, with_journals
@@ -23,6 +24,9 @@ from hygge_engine.project.telling.problems import suggest
 
 _COLOURS = {"success": "green", "fail": "red", "skip": "yellow", "cancel": "yellow"}
 
+# Lines, unless the caller says otherwise; one load has as many as it has entities.
+LINES_DEFAULT = 20
+
 _NUMBERS = ("entities", "runs", "failed", "rows", "took")
 
 
@@ -34,7 +38,7 @@ def run(
     entity: str | None,
     by: Level,
     failed: bool,
-    limit: int,
+    limit: int | None,
     overrides: list[str],
     json_: bool,
 ) -> int:
@@ -54,10 +58,11 @@ def run(
     ended = EXIT_ENTITY_FAILED if unread else EXIT_SETTLED
     if load_id is None and (by != "load" or entity is None):
         # What has failed is looked for in the whole history.
-        found = journals.summary(by, flow=flow, entity=entity, limit=None if failed else limit)
+        lines = limit or LINES_DEFAULT
+        found = journals.summary(by, flow=flow, entity=entity, limit=None if failed else lines)
         if failed:
             found = found.filter(pl.col("failed") > 0)
-        _show_summary(by, found.head(limit).to_dicts(), failed=failed, json_=json_)
+        _show_summary(by, found.head(lines).to_dicts(), failed=failed, json_=json_)
         return ended
     rows = journals.read(load_id, flow=flow, entity=entity)
     if load_id is not None and rows.is_empty():
@@ -66,9 +71,9 @@ def run(
         echo("\n".join(error_lines("load.not_found", message, "`hygge runs` lists the loads.")), err=True)
         return EXIT_NOTHING_STARTED
     if load_id is not None:
-        _show_load(rows, failed=failed, json_=json_)
+        _show_load(load_id, rows, failed=failed, limit=limit, json_=json_)
     elif entity is not None:
-        _show_entity(project, entity, rows, failed=failed, limit=limit, json_=json_)
+        _show_entity(project, entity, rows, failed=failed, limit=limit or LINES_DEFAULT, json_=json_)
     return ended
 
 
@@ -132,13 +137,39 @@ def _part_cells(part: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _show_load(rows: pl.DataFrame, *, failed: bool, json_: bool) -> None:
+def _show_load(load_id: str, rows: pl.DataFrame, *, failed: bool, limit: int | None, json_: bool) -> None:
+    """The entities of a load; of very many a page: how many there are, what failed first, what took longest."""
     if failed:
-        rows = rows.filter(pl.col("status") == "fail")
-    found = rows.to_dicts()
+        rows = rows.filter(pl.col("status") == "fail").sort("finish_time", nulls_last=True, maintain_order=True)
     if json_:
-        echo_json(found)
+        echo_json((rows if limit is None else rows.head(limit)).to_dicts())
         return
+    if limit is not None or not is_crowd(rows.height):
+        _print_entities(rows if limit is None else rows.head(limit))
+        return
+    if not failed:
+        counts = ", ".join(f"{count:,} {status}" for status, count in _counts(rows))
+        echo(f"{rows.height:,} entities: {counts}; {rows_text(int(rows['row_count'].sum()))}.\n")
+        wrong = rows.filter(pl.col("status") == "fail").sort("finish_time", nulls_last=True, maintain_order=True)
+        if not wrong.is_empty():
+            echo("Failed first:")
+            _print_entities(wrong.head(FIRST_SHOWN))
+            echo("")
+        echo("Took longest:")
+        rows = rows.sort("duration", descending=True, nulls_last=True, maintain_order=True)
+    _print_entities(rows.head(FIRST_SHOWN))
+    if failed:
+        echo(f"\n{rows.height:,} failed; `hygge runs {load_id} --failed --limit {rows.height}` shows all.")
+    else:
+        echo(f"\n`hygge runs {load_id} --failed` shows what failed, `--limit {rows.height}` all.")
+
+
+def _counts(rows: pl.DataFrame) -> list[tuple[str, int]]:
+    return [(status, count) for status in _COLOURS if (count := rows.filter(pl.col("status") == status).height)]
+
+
+def _print_entities(rows: pl.DataFrame) -> None:
+    found = rows.to_dicts()
     cells = [
         (
             ".".join(part for part in (row["flow"], row["entity"]) if part) or "the load",

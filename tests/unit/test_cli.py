@@ -20,16 +20,20 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from hygge_engine.cli import crowds, go
 from hygge_engine.cli import plan as cli_plan
 from hygge_engine.cli.app import app
 from hygge_engine.cli.bars import BarDisplay
+from hygge_engine.cli.crowds import FIRST_SHOWN
 from hygge_engine.cli.go import SilenceMonitor
 from hygge_engine.cli.interrupt import GRACE_SECONDS
+from hygge_engine.cli.observers import choose_display
 from hygge_engine.cli.reachability import Pulse
 from hygge_engine.errors import HomeLoginFailed, HomeNotFound, HomeUnavailable, LakeUnavailable
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import Journal
 from hygge_engine.journal.journal import FULL, FULL_REMEDY
+from tests.journal_rows import make_row
 from tests.unit.load_world import FLOW_YML, LoadWorld
 from tests.unit.project_files import ENVIRONMENT, HYGGE, write_project
 
@@ -463,8 +467,74 @@ def test_bars_show_progress_and_settled_entities_on_a_terminal(tmp_path: Path) -
     assert re.search(r"✓ f\.orders +2,400 rows +9\.0 kB", text)
     assert re.search(r"✗ f\.stock +failed +home\.not_found", text)
     assert "f.orders: deadlock victim" in text
-    assert re.search(r"all +━+ 2 of 2 settled  2,400 rows", text)
+    assert re.search(r"all +━+ 2 of 2 settled, 1 failed  2,400 rows", text)
     assert "Press Ctrl-C again to quit at once" in text
+
+
+def test_a_load_of_thousands_is_shown_as_one(tmp_path: Path) -> None:
+    """On a terminal and in a file: how they all stand, what failed first, what keeps them waiting; no line for each."""
+    names = [f"table_{number}" for number in range(1000)]
+    for is_terminal in (True, False):
+        with (tmp_path / f"{is_terminal}").open("w+", encoding="utf-8") as output:
+            console = Console(file=output, force_terminal=is_terminal, width=120)
+            with choose_display(console, json_=False, verbose=False) as display:
+                display.planned([{"flow": "f", "entity": name} for name in names])
+                for name in names:
+                    display.entity_progress("f", name, 10, 100)
+                    display.slice_ended("f", name, SliceResult("failed", message="deadlock victim", transient=True))
+                for number, name in enumerate(names):
+                    word = "failed" if number % 20 == 0 else "done"
+                    display.entity_ended("f", name, {"status": word, "rows": 10, "error": "home.not_found"})
+            output.seek(0)
+            text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.read())
+        assert text.count("✗") == FIRST_SHOWN
+        assert re.search(r"✗ f\.table_180 ", text)
+        assert text.count("✓") == 0
+        assert text.count("deadlock victim") == 1
+        assert is_terminal or len(text.splitlines()) < 20
+        assert not is_terminal or "1,000 of 1,000 settled, 50 failed  10,000 rows" in text
+
+
+def test_what_went_wrong_with_thousands_is_told_in_a_page(world: LoadWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowds, "LINES_LIMIT", 1)
+    monkeypatch.setattr(go, "FIRST_SHOWN", 1)
+
+    def fail(entity: str, batch: int) -> None:
+        raise HomeNotFound(f"There is no {entity}.")
+
+    world.before_read = fail
+    result = hygge(world, "go", "--concurrency", "1")
+    assert result.exit_code == 1
+    assert [line for line in result.stderr.splitlines() if "There is no" in line] == [
+        line for line in result.stderr.splitlines() if "There is no orders." in line
+    ]
+    assert "1 more failed: 1 home.not_found. All of them: `hygge runs" in result.stderr
+    assert "Longest: orders_to_fabric." in result.stdout
+
+
+def test_runs_shows_a_load_of_thousands_in_a_page(world: LoadWorld) -> None:
+    rows = [
+        make_row(
+            "big",
+            number,
+            flow="orders_to_fabric",
+            status="fail" if number % 10 == 3 else "success",
+            message=f"lost {number}" if number % 10 == 3 else "",
+            duration=float(number),
+        )
+        for number in range(1000)
+    ]
+    world.place().journal.append("big", rows)
+    shown = hygge(world, "runs", "big").stdout
+    assert "1,000 entities: 900 success, 100 fail; 10,000 rows." in shown
+    assert [name in shown for name in ("table_3 ", "table_93 ", "table_103 ", "table_999 ", "table_989 ")] == [
+        *(True, True, False, True, False)
+    ]
+    assert "lost 3\n" in shown
+    assert len(shown.splitlines()) < 50
+    assert len(hygge(world, "runs", "big", "--limit", "500").stdout.splitlines()) > 500
+    assert len(json.loads(hygge(world, "runs", "big", "--json").stdout)) == 1000
+    assert len(json.loads(hygge(world, "runs", "big", "--json", "--limit", "7").stdout)) == 7
 
 
 def test_no_color_is_respected() -> None:
