@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -140,7 +140,7 @@ def _land_changes(table: OpenMirroringTable, lease: LakeTableLease, telemetry: T
         return resumed
     replaces = changes.snapshot and lease.state.has_history
     mode: Mode = "reload" if replaces else "changes" if lease.state.has_history else "initial"
-    table.check_place(lease.state, changes.upserts.schema, reload=replaces)
+    table.check_place(lease.state, changes.schema, reload=replaces)
     lease.begin(
         OpenLoad(
             load_id=load_id,
@@ -150,13 +150,13 @@ def _land_changes(table: OpenMirroringTable, lease: LakeTableLease, telemetry: T
             upper=Watermark(POSITION, "string", json.dumps(changes.position)),
         ),
         key_columns=telemetry.keys,
-        columns={field.name: str(field.type) for field in changes.upserts.schema},
+        columns={field.name: str(field.type) for field in changes.schema},
     )
     marked = mode == "changes"
-    files = _stage(table.writer(lease, changes.upserts.schema, marked=marked), upserts=changes.upserts)
+    files = _stage(table.writer(lease, changes.schema, marked=marked), upserts=changes.pieces())
     if marked:
-        files += _stage(table.writer(lease, changes.deletes.schema, marked=True), deletes=changes.deletes)
-    rows = changes.upserts.num_rows + changes.deletes.num_rows
+        files += _stage(table.writer(lease, changes.schema, marked=True), deletes=[changes.deletes])
+    rows = sum(file.rows for file in files)
     if mode == "reload":
         lease.write_changes(staged=tuple(files), phase="dropping")
         _land_reload(table, lease)
@@ -193,12 +193,16 @@ def _attach(table: OpenMirroringTable, load_id: str) -> LakeTableLease:
             time.sleep(TURN_POLL_SECONDS)
 
 
-def _stage(writer: RowWriter, *, upserts: pa.Table | None = None, deletes: pa.Table | None = None) -> list[StagedFile]:
+def _stage(
+    writer: RowWriter, *, upserts: Iterable[pa.Table] = (), deletes: Iterable[pa.Table] = ()
+) -> list[StagedFile]:
     try:
-        for batch in upserts.to_batches() if upserts is not None else ():
-            writer.write(batch)
-        for batch in deletes.to_batches() if deletes is not None else ():
-            writer.delete(batch)
+        for piece in upserts:
+            for batch in piece.to_batches():
+                writer.write(batch)
+        for piece in deletes:
+            for batch in piece.to_batches():
+                writer.delete(batch)
         return writer.finish()
     except BaseException:
         writer.abandon()

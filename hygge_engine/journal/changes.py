@@ -8,7 +8,7 @@ the cases.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,28 +17,40 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hygge_engine.journal.files import RETIRED_SCHEMA, CanonicalFile, JournalFiles, first_of_each, rows_in_order
+from hygge_engine.journal.reading import without
 from hygge_engine.journal.rows import SCHEMA, conform, fingerprint
-from hygge_engine.journal.summaries import LOADS_SCHEMA, summarize
+from hygge_engine.journal.summaries import LOADS_SCHEMA, summarize_pieces
 
 
 @dataclass(frozen=True)
 class Changes:
-    """Rows to upsert and rows to delete (their key columns only, the others null), both in the table's schema.
+    """Rows to upsert, in ``pieces`` that need not be in memory together, and rows to delete (their key columns only,
+    the others null), both in the table's schema.
 
     With ``snapshot`` the upserts are the whole table and replace all that was published before: the first
     time, and after the journal was restored or replaced behind our back. ``position`` is to be committed with the
     rows; where nothing changed it may be, and makes the next look cheaper.
     """
 
-    upserts: pa.Table
+    pieces: Callable[[], Iterator[pa.Table]]
     deletes: pa.Table
     position: dict[str, Any]
     snapshot: bool
 
     @property
+    def schema(self) -> pa.Schema:
+        """The table's."""
+        return self.deletes.schema
+
+    @property
+    def upserts(self) -> pa.Table:
+        """All rows to upsert, in memory."""
+        return pa.concat_tables([self.schema.empty_table(), *self.pieces()])
+
+    @property
     def empty(self) -> bool:
         """Whether there is nothing to publish."""
-        return not self.snapshot and self.upserts.num_rows == 0 and self.deletes.num_rows == 0
+        return not (self.snapshot or self.deletes.num_rows or any(piece.num_rows for piece in self.pieces()))
 
 
 @dataclass(frozen=True)
@@ -59,11 +71,19 @@ class _Position:
 
 @dataclass(frozen=True)
 class _Difference:
+    """``rows`` have changed; of a ``snapshot`` they come after all rows of the canonical file."""
+
     rows: pa.Table
     retired: pa.Table
     canonical: CanonicalFile | None
     position: _Position
     snapshot: bool
+
+    def pieces(self) -> Iterator[pa.Table]:
+        """All rows to upsert, some at a time."""
+        if self.snapshot and self.canonical is not None:
+            yield from map(conform, self.canonical.batches())
+        yield self.rows
 
 
 def journal_changes(files: JournalFiles, position: Mapping[str, Any] | None) -> Changes:
@@ -71,7 +91,7 @@ def journal_changes(files: JournalFiles, position: Mapping[str, Any] | None) -> 
     found = _difference(files, None if position is None else _Position(**position))
     gone = _values(found.retired, "entity_run_id") - _values(found.rows, "entity_run_id")
     deletes = _only_keys(SCHEMA, "entity_run_id", gone)
-    return Changes(found.rows, deletes, asdict(found.position), found.snapshot)
+    return Changes(found.pieces, deletes, asdict(found.position), found.snapshot)
 
 
 def load_changes(files: JournalFiles, position: Mapping[str, Any] | None) -> Changes:
@@ -88,9 +108,11 @@ def load_changes(files: JournalFiles, position: Mapping[str, Any] | None) -> Cha
         gone -= remaining
         whole = found.canonical.read({"coordinator_run_id": touched | remaining})
         rows = first_of_each(pa.concat_tables([whole, rows]), "entity_run_id")
-    loads = summarize(pl.DataFrame(rows)).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(LOADS_SCHEMA)
+    pieces = found.pieces() if found.snapshot else [rows]
+    summaries = summarize_pieces(pl.DataFrame(piece) for piece in pieces)
+    loads = summaries.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(LOADS_SCHEMA)
     deletes = _only_keys(LOADS_SCHEMA, "coordinator_run_id", gone)
-    return Changes(loads, deletes, asdict(found.position), found.snapshot)
+    return Changes(lambda: iter([loads]), deletes, asdict(found.position), found.snapshot)
 
 
 def _difference(files: JournalFiles, known: _Position | None, *, everything: bool = False) -> _Difference:
@@ -114,8 +136,9 @@ def _difference(files: JournalFiles, known: _Position | None, *, everything: boo
     last = canonical.value(canonical.end - 1, "entity_run_id") if canonical.end > canonical.first else None
     here = _Position(canonical.first, canonical.end, last, canonical.etag, still | fingerprints)
     if known is None:
-        rows = first_of_each(pa.concat_tables([canonical.read(), recent]), "entity_run_id")
-        return _Difference(rows, none_retired, canonical, here, snapshot=True)
+        for part in canonical.columns("entity_run_id"):
+            recent = without(recent, [part.column("entity_run_id")])
+        return _Difference(recent, none_retired, canonical, here, snapshot=True)
     retired = files.read_retired(known.first, canonical.first)
     if not _continues(known, canonical, retired):
         return _difference(files, None)

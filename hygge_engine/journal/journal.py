@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -26,8 +26,9 @@ from hygge_engine.journal.files import (
     rows_in_order,
 )
 from hygge_engine.journal.kept import Kept
-from hygge_engine.journal.reading import JournalReader
+from hygge_engine.journal.reading import SingleJournal, without
 from hygge_engine.journal.rows import SCHEMA, EntityRunRow, conform, fingerprint, select, table_of
+from hygge_engine.journal.summaries import SUMMARY_COLUMNS
 from hygge_engine.lake.base import Lake, PathInfo
 
 # How often an append or a fold restarts because another writer was faster.
@@ -57,6 +58,9 @@ FOLD_AFTER = timedelta(days=1)
 FULL = "The journal is as large as it may be: new loads stay in files of their own, and lists of loads get slower."
 FULL_REMEDY = "Set journal.retention, or move journal.parquet aside and keep it: a new one begins."
 
+# What summaries need, and what tells an entity run from others.
+_SUMMED_UP = ("entity_run_id", *SUMMARY_COLUMNS)
+
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +79,7 @@ class Compaction(NamedTuple):
     full: bool = False
 
 
-class Journal(JournalReader):
+class Journal(SingleJournal):
     """The journal in a folder of a lake. Thread-safe, and safe between any number of processes and machines.
 
     ``root`` is the folder itself (``…/.hygge_journal``); nothing outside of it is ever made. All methods let the
@@ -132,6 +136,19 @@ class Journal(JournalReader):
         files = sorted(self._files.list_runs(), key=lambda entry: (entry.modified, entry.path))
         recent = rows_in_order(self._files.read_runs(files[-max(RECENT_FILES, 2 * loads) :]).values())
         return _merged(self._newest_folded(loads, only), recent, only)
+
+    def visit[T](self, only: Only, take: Callable[[Iterator[pa.Table]], T]) -> T:
+        files = self._files.list_runs(only.get("coordinator_run_id"))
+        recent = select(rows_in_order(self._files.read_runs(files).values()), _SUMMED_UP)
+
+        def tables(canonical: CanonicalFile) -> Iterator[pa.Table]:
+            left = recent.take(matching(recent, only))
+            for part in canonical.columns(*_SUMMED_UP):
+                left = without(left, [part.column("entity_run_id")])
+                yield part.take(matching(part, only))
+            yield left
+
+        return self._files.look(lambda canonical: take(tables(canonical)))
 
     def state(self) -> object:
         return self._files.state()
@@ -283,7 +300,9 @@ def _newest_loads(canonical: CanonicalFile, loads: int, only: Only) -> pa.Table:
         rows *= 4
     newest = begun.sort_by([("start_time_min", "descending"), ("coordinator_run_id", "descending")]).slice(0, loads)
     wanted = [str(load) for load in newest.column("coordinator_run_id").to_pylist()]
-    return canonical.read({**only, "coordinator_run_id": wanted}, start=start)
+    sought = {**only, "coordinator_run_id": wanted}
+    picked = [part.take(matching(part, sought)) for _, part in canonical.columns_from(start, *_SUMMED_UP)]
+    return pa.concat_tables([select(SCHEMA.empty_table(), _SUMMED_UP), *picked])
 
 
 def _finished_before(canonical: CanonicalFile, limit: str) -> pa.Table:
@@ -330,6 +349,6 @@ def _check_same(present: pa.Table, table: pa.Table, path: str) -> None:
 
 def _merged(canonical: pa.Table, recent: pa.Table, only: Only) -> pl.DataFrame:
     """Rows of both kinds of file, each entity run once; ``recent`` still holds more than what is wanted."""
-    recent = conform(recent)
+    recent = select(recent, canonical.column_names)
     rows = pl.DataFrame(pa.concat_tables([canonical, recent.take(matching(recent, only))]))
     return rows.unique("entity_run_id", keep="first", maintain_order=True)

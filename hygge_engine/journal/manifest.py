@@ -124,7 +124,7 @@ class Manifest:
             return self.changes_since(None)  # a table's history was removed or replaced
         upserts = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
         ordered = upserts.sort_by([("table", "ascending"), ("version", "ascending"), ("position", "ascending")])
-        return Changes(ordered, MANIFEST_SCHEMA.empty_table(), reached, snapshot=position is None)
+        return Changes(lambda: iter([ordered]), MANIFEST_SCHEMA.empty_table(), reached, snapshot=position is None)
 
 
 def _column(column: Mapping[str, Any]) -> dict[str, Any]:

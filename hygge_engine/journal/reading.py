@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from hygge_engine.journal.files import Only
 from hygge_engine.journal.kept import Kept
 from hygge_engine.journal.rows import SCHEMA
-from hygge_engine.journal.summaries import Level, summarize
+from hygge_engine.journal.summaries import Level, combined, finished, piece_of, summarize
+
+type Identifiers = pa.ChunkedArray[Any]
 
 # Results that a process caches, in bytes.
 RESULTS_KEPT_BYTES = 4 * 1024**2
@@ -28,8 +35,13 @@ class JournalReader(ABC):
 
     @abstractmethod
     def newest(self, loads: int, *, flow: str | None = None) -> pl.DataFrame:
-        """The rows of the newest loads, at least the given number of them as far as there are; with ``flow`` only its
-        rows."""
+        """What summaries need of the rows of the newest loads, at least the given number of them as far as there are;
+        with ``flow`` only its rows."""
+
+    @abstractmethod
+    def all_of(self, by: Level, only: Only) -> pl.DataFrame:
+        """What `summaries.finished` needs of all rows, of which some are in memory at a time; ``only`` those with
+        certain values."""
 
     @abstractmethod
     def state(self) -> object:
@@ -53,19 +65,56 @@ class JournalReader(ABC):
         if (kept := _RESULTS.get(key)) is not None:
             return kept
         if by == "load" and limit is not None and coordinator_run_id is None and entity is None:
-            rows = self.newest(limit, flow=flow)
+            found = summarize(self.newest(limit, flow=flow), by)
         else:
-            rows = self.read(coordinator_run_id, flow=flow, entity=entity)
-        found = summarize(rows, by)
+            wanted = {"coordinator_run_id": coordinator_run_id, "flow": flow, "entity": entity}
+            only = {column: [value] for column, value in wanted.items() if value is not None}
+            found = finished(self.all_of(by, only), by)
         found = found if limit is None else found.head(limit)
         _RESULTS.put(key, found, int(found.estimated_size()))
         return found
 
 
+class SingleJournal(JournalReader):
+    """One journal, through which others may go."""
+
+    @abstractmethod
+    def visit[T](self, only: Only, take: Callable[[Iterator[pa.Table]], T]) -> T:
+        """What ``take`` makes of the rows, a few at a time, each once, with their ``entity_run_id`` and
+        `summaries.SUMMARY_COLUMNS`. It may be called again, where the journal is folded meanwhile."""
+
+    def all_of(self, by: Level, only: Only) -> pl.DataFrame:
+        def take(tables: Iterable[pa.Table]) -> pl.DataFrame:
+            return combined((piece_of(pl.DataFrame(table), by) for table in tables), by)
+
+        return self.visit(only, take)
+
+
+def _not_known(
+    tables: Iterator[pa.Table], by: Level, known: Sequence[Identifiers]
+) -> tuple[pl.DataFrame, list[Identifiers]]:
+    """What rows say that are not among the known ones, and which entity runs these are."""
+    identifiers: list[Identifiers] = []
+
+    def pieces() -> Iterator[pl.DataFrame]:
+        for table in tables:
+            identifiers.append(table.column("entity_run_id"))
+            yield piece_of(pl.DataFrame(without(table, known)), by)
+
+    return combined(pieces(), by), identifiers
+
+
+def without(table: pa.Table, known: Sequence[Identifiers]) -> pa.Table:
+    """The rows of a table whose entity runs are not among the known ones."""
+    for identifiers in known:
+        table = table.filter(pc.invert(pc.is_in(table.column("entity_run_id"), value_set=identifiers)))
+    return table
+
+
 class Journals(JournalReader):
     """Several journals as one: those of a project whose flows are recorded in different places."""
 
-    def __init__(self, journals: Sequence[JournalReader]) -> None:
+    def __init__(self, journals: Sequence[SingleJournal]) -> None:
         self._journals = journals
 
     def read(
@@ -77,11 +126,22 @@ class Journals(JournalReader):
         """A load that is among the newest of all is among the newest of each journal that has it."""
         return _as_one([journal.newest(loads, flow=flow) for journal in self._journals])
 
+    def all_of(self, by: Level, only: Only) -> pl.DataFrame:
+        """A journal that was copied to another place has rows of the first one."""
+        known: list[Identifiers] = []
+        pieces = [piece_of(pl.DataFrame(SCHEMA.empty_table()), by)]
+        for journal in self._journals:
+            piece, identifiers = journal.visit(only, partial(_not_known, by=by, known=tuple(known)))
+            pieces.append(piece)
+            if len(self._journals) > 1:
+                known += identifiers
+        return combined(pieces, by)
+
     def state(self) -> object:
         return tuple(journal.state() for journal in self._journals)
 
 
 def _as_one(rows: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """A load that was skipped, or never planned, is recorded in every place that it would have touched."""
-    whole = pl.concat([pl.DataFrame(SCHEMA.empty_table()), *rows])
+    whole = pl.concat(rows) if rows else pl.DataFrame(SCHEMA.empty_table())
     return whole.unique("entity_run_id", keep="first", maintain_order=True)

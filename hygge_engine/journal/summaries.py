@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
 from typing import Literal, get_args
 
 import polars as pl
@@ -35,6 +37,15 @@ LOADS_SCHEMA = pa.schema(_LOADS_COLUMNS)
 _START = pl.col("start_time").replace("", None)
 _FINISH = pl.col("finish_time").replace("", None)
 _IS_ENTITY = pl.col("entity").fill_null("") != ""
+_STATUS = pl.col("status")
+
+# The columns of the journal that summaries are made of.
+SUMMARY_COLUMNS = (
+    *("coordinator_run_id", "coordinator", "flow", "entity", "start_time", "finish_time", "status", "run_type"),
+    *("row_count", "duration", "message", "bytes", "requested_by", "principal"),
+)
+
+_KEYS: dict[Level, list[str]] = {"load": ["coordinator_run_id"], "flow": ["flow"], "entity": ["flow", "entity"]}
 
 
 def summarize(rows: pl.DataFrame, by: Level = "load") -> pl.DataFrame:
@@ -51,76 +62,71 @@ def summarize(rows: pl.DataFrame, by: Level = "load") -> pl.DataFrame:
     ``succeeded_at`` when one was last well, ``duration`` adds up, and ``message`` is the newest error. Rows about a
     load as a whole count for loads only.
     """
-    return _loads(rows) if by == "load" else _parts(rows, ["flow"] if by == "flow" else ["flow", "entity"])
+    return summarize_pieces([rows], by)
 
 
-def _loads(rows: pl.DataFrame) -> pl.DataFrame:
-    loads = (
-        rows.lazy()
-        .group_by("coordinator_run_id")
-        .agg(
-            coordinator=pl.col("coordinator").first(),
-            started=_START.min(),
-            finished=_FINISH.max(),
-            status=_gravest(),
-            entities=_IS_ENTITY.sum().cast(pl.Int64),
-            **_COUNTS,
-            requested_by=pl.col("requested_by").drop_nulls().first(),
-            run_type=pl.when(pl.col("run_type").n_unique() > 1)
-            .then(pl.lit("mixed"))
-            .otherwise(pl.col("run_type").first()),
-            principal=pl.col("principal").drop_nulls().first(),
-            message=pl.coalesce(_first_message("fail"), _first_message("skip", "cancel")),
-        )
-        .with_columns(duration=_seconds(pl.col("started"), pl.col("finished")))
-        .select(LOADS_SCHEMA.names)
-        .sort("started", "coordinator_run_id", descending=True, nulls_last=True)
-    )
-    return loads.collect()
+def summarize_pieces(pieces: Iterable[pl.DataFrame], by: Level = "load") -> pl.DataFrame:
+    """The same of rows that come in pieces, of which one is in memory at a time beside the result."""
+    return finished(combined((piece_of(rows, by) for rows in pieces), by), by)
 
 
-def _parts(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    newest = pl.col("start_time").fill_null("").arg_max()
-    failed, finish = pl.col("status") == "fail", pl.col("finish_time")
-    return (
-        rows.lazy()
-        .filter(_IS_ENTITY)
-        .group_by(keys)
-        .agg(
-            runs=pl.len().cast(pl.Int64),
-            started=_START.min(),
-            finished=_FINISH.max(),
-            status=pl.col("status").get(newest),
-            succeeded_at=_FINISH.filter(pl.col("status") == "success").max(),
-            **_COUNTS,
-            duration=pl.col("duration").sum().round(3),
-            message=pl.col("message").filter(failed).sort_by(finish.filter(failed)).last(),
-            latest=_START.max(),
-        )
-        .sort("latest", *keys, descending=[True] + [False] * len(keys), nulls_last=True)
-        .drop("latest")
-        .collect()
-    )
+def piece_of(rows: pl.DataFrame, by: Level) -> pl.DataFrame:
+    """What some of the rows say of each load, flow or entity: for `combined` and `finished`. The rows need
+    `SUMMARY_COLUMNS` only."""
+    chosen = rows.lazy() if by == "load" else rows.lazy().filter(_IS_ENTITY)
+    return chosen.group_by(_KEYS[by], maintain_order=True).agg(**(_OF_LOAD if by == "load" else _OF_PART)).collect()
 
 
-def _gravest() -> pl.Expr:
-    status = pl.col("status")
-    return (
-        pl.when((status == "cancel").any())
+def combined(pieces: Iterable[pl.DataFrame], by: Level) -> pl.DataFrame:
+    """Pieces as one, in their order; one is in memory at a time beside the result."""
+    again = _AGAIN_OF_LOAD if by == "load" else _AGAIN_OF_PART
+
+    def both(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+        return pl.concat([one, other]).lazy().group_by(_KEYS[by], maintain_order=True).agg(**again).collect()
+
+    return reduce(both, pieces)
+
+
+def finished(piece: pl.DataFrame, by: Level) -> pl.DataFrame:
+    """The result of all pieces, combined: see `summarize`."""
+    if by != "load":
+        keys = _KEYS[by]
+        ordered = piece.sort("latest", *keys, descending=[True] + [False] * len(keys), nulls_last=True)
+        return ordered.with_columns(duration=pl.col("duration").round(3)).select(*keys, *_PART_COLUMNS)
+    loads = piece.with_columns(
+        status=pl.when("is_cancelled")
         .then(pl.lit("cancel"))
-        .when((status == "fail").any())
+        .when("has_failed")
         .then(pl.lit("fail"))
-        .when((status == "success").any())
+        .when("has_succeeded")
         .then(pl.lit("success"))
-        .otherwise(pl.lit("skip"))
+        .otherwise(pl.lit("skip")),
+        run_type=pl.when("is_mixed").then(pl.lit("mixed")).otherwise("run_type"),
+        message=pl.coalesce("failure", "reason"),
+        duration=_seconds(pl.col("started"), pl.col("finished")),
     )
+    return loads.select(LOADS_SCHEMA.names).sort("started", "coordinator_run_id", descending=True, nulls_last=True)
 
 
 def _count(status: str) -> pl.Expr:
-    return (_IS_ENTITY & (pl.col("status") == status)).sum().cast(pl.Int64)
+    return (_IS_ENTITY & pl.col("status").eq(status)).sum().cast(pl.Int64)
 
 
-_COUNTS: dict[str, pl.Expr] = {
+def _first(column: str, when: pl.Expr) -> pl.Expr:
+    """A column of the first of some rows to have finished."""
+    return pl.col(column).filter(when).sort_by(pl.col("finish_time").filter(when), maintain_order=True).first()
+
+
+def _first_again(column: str, at: str, known: str) -> pl.Expr:
+    return pl.col(column).filter(known).sort_by(pl.col(at).filter(known), maintain_order=True).first()
+
+
+_FAILED, _STOPPED = _STATUS == "fail", _STATUS.is_in(["skip", "cancel"])
+
+_COUNTS = ("succeeded", "failed", "skipped", "cancelled", "rows", "bytes")
+_BOTH = {
+    "started": _START.min(),
+    "finished": _FINISH.max(),
     "succeeded": _count("success"),
     "failed": _count("fail"),
     "skipped": _count("skip"),
@@ -128,11 +134,73 @@ _COUNTS: dict[str, pl.Expr] = {
     "rows": pl.col("row_count").sum(),
     "bytes": pl.col("bytes").sum(),
 }
+_BOTH_AGAIN = {
+    "started": pl.col("started").min(),
+    "finished": pl.col("finished").max(),
+    **{name: pl.col(name).sum() for name in _COUNTS},
+}
 
+_OF_LOAD = {
+    **_BOTH,
+    "coordinator": pl.col("coordinator").first(),
+    "entities": _IS_ENTITY.sum().cast(pl.Int64),
+    "requested_by": pl.col("requested_by").drop_nulls().first(),
+    "principal": pl.col("principal").drop_nulls().first(),
+    "run_type": pl.col("run_type").first(),
+    "is_mixed": pl.col("run_type").n_unique() > 1,
+    "is_cancelled": (_STATUS == "cancel").any(),
+    "has_failed": _FAILED.any(),
+    "has_succeeded": (_STATUS == "success").any(),
+    "has_stopped": _STOPPED.any(),
+    "failure": _first("message", _FAILED),
+    "failure_at": _first("finish_time", _FAILED),
+    "reason": _first("message", _STOPPED),
+    "reason_at": _first("finish_time", _STOPPED),
+}
+_AGAIN_OF_LOAD = {
+    **_BOTH_AGAIN,
+    "coordinator": pl.col("coordinator").first(),
+    "entities": pl.col("entities").sum(),
+    "requested_by": pl.col("requested_by").drop_nulls().first(),
+    "principal": pl.col("principal").drop_nulls().first(),
+    "run_type": pl.col("run_type").first(),
+    "is_mixed": pl.col("is_mixed").any() | (pl.col("run_type").n_unique() > 1),
+    **{name: pl.col(name).any() for name in ("is_cancelled", "has_failed", "has_succeeded", "has_stopped")},
+    "failure": _first_again("failure", "failure_at", "has_failed"),
+    "failure_at": _first_again("failure_at", "failure_at", "has_failed"),
+    "reason": _first_again("reason", "reason_at", "has_stopped"),
+    "reason_at": _first_again("reason_at", "reason_at", "has_stopped"),
+}
 
-def _first_message(*statuses: str) -> pl.Expr:
-    matching = pl.col("status").is_in(statuses)
-    return pl.col("message").filter(matching).sort_by(pl.col("finish_time").filter(matching)).first()
+_PART_COLUMNS = ("runs", "started", "finished", "status", "succeeded_at", *_COUNTS, "duration", "message")
+_LATEST = pl.col("start_time").fill_null("").arg_max()
+_OF_PART = {
+    **_BOTH,
+    "runs": pl.len().cast(pl.Int64),
+    "status": _STATUS.get(_LATEST),
+    "succeeded_at": _FINISH.filter(_STATUS == "success").max(),
+    "duration": pl.col("duration").sum(),
+    "message": pl.col("message")
+    .filter(_FAILED)
+    .sort_by(pl.col("finish_time").filter(_FAILED), maintain_order=True)
+    .last(),
+    "failed_at": pl.col("finish_time").filter(_FAILED).sort().last(),
+    "latest": _START.max(),
+}
+_NEWEST_AGAIN = pl.col("failed") > 0
+_AGAIN_OF_PART = {
+    **_BOTH_AGAIN,
+    "runs": pl.col("runs").sum(),
+    "status": _STATUS.get(pl.col("latest").fill_null("").arg_max()),
+    "succeeded_at": pl.col("succeeded_at").max(),
+    "duration": pl.col("duration").sum(),
+    "message": pl.col("message")
+    .filter(_NEWEST_AGAIN)
+    .sort_by(pl.col("failed_at").filter(_NEWEST_AGAIN), maintain_order=True)
+    .last(),
+    "failed_at": pl.col("failed_at").max(),
+    "latest": pl.col("latest").max(),
+}
 
 
 def _seconds(start: pl.Expr, end: pl.Expr) -> pl.Expr:

@@ -16,14 +16,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from hygge_engine.journal import LOADS_SCHEMA, SCHEMA, Changes, EntityRunRow, Journal
+from hygge_engine.journal import LOADS_SCHEMA, SCHEMA, Changes, EntityRunRow, Journal, Journals, files
+from hygge_engine.journal.summaries import LEVELS, summarize
 from hygge_engine.lake.base import Content
 from hygge_engine.lake.local import LocalLake
-from tests.journal_rows import EPOCH, ROOT, InterruptedLake, Killed, make_row
+from tests.journal_rows import EPOCH, ROOT, STATUSES, InterruptedLake, Killed, make_row
 
 KEYS = {"journal": "entity_run_id", "loads": "coordinator_run_id"}
 
@@ -432,3 +433,67 @@ def test_the_mirror_equals_the_journal_after_any_history() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def expected_loads(rows: list[EntityRunRow]) -> dict[str, tuple[Any, ...]]:
+    """What `summary("load")` says of each load, worked out row by row."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for load in {row.coordinator_run_id for row in rows}:
+        own = [row for row in rows if row.coordinator_run_id == load]
+        words = {row.status for row in own}
+        ends: dict[bool, list[str]] = {}
+        for row in sorted(own, key=lambda row: row.finish_time):
+            if row.status != "success":
+                ends.setdefault(row.status == "fail", []).append(row.message)
+        found[load] = (
+            next(word for word in ("cancel", "fail", "success", "skip") if word in words),
+            len(own),
+            sum(row.status == "fail" for row in own),
+            sum(row.row_count for row in own),
+            min(row.start_time for row in own),
+            max(row.finish_time for row in own),
+            "mixed" if len({row.run_type for row in own}) > 1 else own[0].run_type,
+            next(iter([*ends.get(True, []), *ends.get(False, [])]), None),
+        )
+    return found
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(STATUSES), st.booleans()), min_size=1, max_size=40))
+@settings(max_examples=8, deadline=None)
+def test_a_history_in_pieces_says_and_publishes_what_it_is_as_a_whole(runs: list[tuple[int, Any, bool]]) -> None:
+    """In row groups of three, some loads over several of them and one load not folded yet."""
+    rows = [
+        make_row(
+            load,
+            number % 3,
+            entity_run_id=f"run-{number}",
+            start_time=(EPOCH + timedelta(hours=load, seconds=number)).isoformat(),
+            finish_time=(EPOCH + timedelta(hours=load, seconds=1000 - number)).isoformat(),
+            status=status,
+            run_type="full_drop" if is_reload else "incremental",
+            message=f"why {number}",
+            row_count=number,
+        )
+        for number, (load, status, is_reload) in enumerate(runs)
+    ]
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "ROW_GROUP_ROWS", 3)
+        journal = Journal(LocalLake(Path(folder)), ROOT)
+        *folded, last = dict.fromkeys(row.coordinator_run_id for row in rows)
+        for load in (*folded, last):
+            journal.append(load, [row for row in rows if row.coordinator_run_id == load])
+            if folded and load == folded[-1]:
+                journal.fold(after_loads=1)
+        columns = ["status", "entities", "failed", "rows", "started", "finished", "run_type", "message"]
+        for copies in (1, 2):
+            summary = Journals([journal] * copies).summary()
+            assert {
+                line["coordinator_run_id"]: tuple(line[name] for name in columns) for line in summary.to_dicts()
+            } == (expected_loads(rows))
+        assert summary.equals(journal.summary(limit=100))
+        for by in LEVELS:
+            assert journal.summary(by).equals(summarize(journal.read(), by))
+        snapshot = journal.changes_since(None)
+        assert all(piece.num_rows <= 3 for piece in list(snapshot.pieces())[:-1])
+        found = snapshot.upserts.column("entity_run_id").to_pylist()
+        assert sorted(map(str, found)) == sorted(row.entity_run_id for row in rows)
