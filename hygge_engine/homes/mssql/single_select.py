@@ -12,14 +12,19 @@ from itertools import pairwise
 from typing import Final
 
 from hygge_engine.homes.mssql.hints import HINTS, TABLES, locking_hint, plain
+from hygge_engine.plain_text import is_commanding
 
-# What T-SQL reads as one thing.
+# What T-SQL reads as one thing. The next word may begin right where a number ends, and where that is, is doubtful of an
+# exponent without digits, of an amount of money with one, and of the digits of other scripts.
 _TOKEN: Final = re.compile(
     r"""
     (?P<comment>--[^\n]*|/\*(?:(?!/\*|\*/).)*\*/)
     | (?P<text>'(?:[^']|'')*+') | (?P<name>"(?:[^"]|"")*+"|\[(?:[^\]]|\]\])*+\])
-    | (?P<word>[^\W\d][\w@\#$]*) | (?P<number>\d+) | (?P<open>\() | (?P<close>\)) | (?P<end>;)
-    | (?P<unclosed>/\*|['"\[]) | (?P<other>.)""",
+    | (?P<word>(?:[@\#]|[^\W\d])[\w@\#$\u0300-\u036f]*|\$[A-Za-z]\w*)
+    | (?P<doubtful>(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?+(?![0-9])
+        | [$\u00a2-\u00a5\u20a0-\u20cf]\s*(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eExX] | (?![0-9])\d)
+    | (?P<number>0[xX][0-9a-fA-F]*|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)
+    | (?P<open>\() | (?P<close>\)) | (?P<end>;) | (?P<unclosed>/\*|['"\[]) | (?P<other>.)""",
     re.VERBOSE | re.DOTALL,
 )
 
@@ -58,7 +63,7 @@ def check_query(query: str) -> str:
     words: list[str] = []
     outer: list[str] = []
     ended = False
-    tokens = [(kind, text) for kind, text, _ in _tokens(query)]
+    tokens = [(kind, text) for kind, text, _ in read_tokens(query)]
     for at, (kind, text) in enumerate(tokens):
         if ended:
             raise ValueError("a query is one statement: nothing comes after its `;`")
@@ -66,6 +71,12 @@ def check_query(query: str) -> str:
             raise ValueError("a query ends its comments, and has none within another: servers differ in where they end")
         if kind == "unclosed":
             raise ValueError(f"a query ends what it begins, and nothing ends its `{text}`")
+        if kind == "doubtful":
+            raise ValueError(
+                f"servers differ in where a number like `{text}` ends: end it with a digit of 0 to 9, and a blank"
+            )
+        if kind == "other" and (text == "\\" or is_commanding(text)):
+            raise ValueError(f"outside of texts and names, servers differ in what {text!a} is: leave it out")
         ended = kind == "end"
         depth += (kind == "open") - (kind == "close")
         if depth < 0:
@@ -122,11 +133,12 @@ def _calls_procedure(tokens: Sequence[tuple[str, str]]) -> bool:
 
 def without_end(query: str) -> str:
     """A query of `check_query` without the ``;`` at its end, which parentheses do not take."""
-    return next((query[:start] for kind, _, start in _tokens(query) if kind == "end"), query)
+    return next((query[:start] for kind, _, start in read_tokens(query) if kind == "end"), query)
 
 
-def _tokens(query: str) -> Iterator[tuple[str, str, int]]:
-    """What the server reads, without comments and blanks, each with where it begins."""
+def read_tokens(query: str) -> Iterator[tuple[str, str, int]]:
+    """What the server reads, without comments and blanks: the kind of each token, its text, and the offset in
+    characters where it begins."""
     for match in _TOKEN.finditer(query):
         kind = match.lastgroup or ""
         if kind != "comment" and not match[0].isspace():
