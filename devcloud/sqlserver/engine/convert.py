@@ -102,7 +102,7 @@ class Converter(MomentConverter):
         elif narrowed and target.codec != "utf-8":
             sql = f"tds_decode(tds_encode({sql}, '{target.codec}'), '{target.codec}')"
         if not fits:
-            sql = f"left({sql}, {target.length})"
+            sql = cut_text(sql, target)
         if padded:
             sql = pad_text(sql, target)
         return self._made(value, sql, target)
@@ -178,8 +178,20 @@ class Converter(MomentConverter):
         raise self._clash(value.type, target)
 
 
+def units(text: str) -> int:
+    """Return the UTF-16 units of a text."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+def cut_text(sql: str, kind: SqlType) -> str:
+    """Return text cut to the length of its type."""
+    return f"{LIBRARY}.left_units({sql}, {kind.length})" if kind.is_wide else f"left({sql}, {kind.length})"
+
+
 def pad_text(sql: str, kind: SqlType) -> str:
     """Return text padded to the length of a char or nchar."""
+    if kind.is_wide:
+        return f"{LIBRARY}.pad_units({sql}, {kind.length})"
     return f"{LIBRARY}.pad_bytes({sql}, {kind.length})" if kind.counts_bytes else f"rpad({sql}, {kind.length}, ' ')"
 
 
@@ -188,8 +200,14 @@ def fit_text(text: str, target: SqlType, narrowed: bool) -> str:
     if narrowed:
         text = text.encode(target.codec, "replace").decode(target.codec)
     if target.length not in (0, MAX):
-        text = text[: target.length]
+        text = _first_units(text, target.length) if target.is_wide else text[: target.length]
         if target.name in ("char", "nchar"):
-            bytes_more = len(text.encode()) - len(text) if target.counts_bytes else 0
-            text = text.ljust(target.length - bytes_more)
+            more = len(text.encode()) - len(text) if target.counts_bytes else 0
+            more = units(text) - len(text) if target.is_wide else more
+            text = text.ljust(target.length - more)
     return text
+
+
+def _first_units(text: str, count: int) -> str:
+    """The same as ``left_units`` of the library."""
+    return text.encode("utf-16-le")[: 2 * count].decode("utf-16-le", "ignore")

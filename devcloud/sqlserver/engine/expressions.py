@@ -6,10 +6,11 @@ from dataclasses import replace
 from decimal import Decimal
 
 from devcloud.sqlserver.engine.arithmetic import ArithmeticBinder
+from devcloud.sqlserver.engine.convert import units
 from devcloud.sqlserver.engine.outputs import BoundQuery
 from devcloud.sqlserver.engine.patterns import like_to_regex
 from devcloud.sqlserver.engine.scope import Scope
-from devcloud.sqlserver.engine.value_binder import declared_type, units
+from devcloud.sqlserver.engine.value_binder import declared_type
 from devcloud.sqlserver.engine.values import Value, make_constant, quote_text
 from devcloud.sqlserver.errors import make_error, refuse
 from devcloud.sqlserver.tsql import syntax

@@ -42,8 +42,14 @@ trim_end(x) AS rtrim(x, ' ')
 -- UTF-16 units: characters beyond the basic plane, four bytes in UTF-8, count twice.
 units(x) AS CASE WHEN strlen(x) = length(x) THEN length(x)
     ELSE length(x) + length(regexp_replace(x, '[\\x{{0}}-\\x{{FFFF}}]', '', 'g')) END
--- A fixed length of UTF-8 counts bytes.
+-- A fixed length counts bytes of UTF-8, or units of UTF-16.
 pad_bytes(x, n) AS x || repeat(' ', greatest(0, n - strlen(x)))
+pad_units(x, n) AS CASE WHEN strlen(x) = length(x) THEN rpad(x, n, ' ')
+    ELSE x || repeat(' ', greatest(0, n - memory.main.units(x))) END
+-- The first units of a text. SQL Server leaves half a character where it cuts one, which no text here can hold.
+left_units(x, n) AS CASE WHEN strlen(x) = length(x) THEN left(x, n) ELSE replace(regexp_replace(
+    left(regexp_replace(x, '([\\x{{10000}}-\\x{{10FFFF}}])', '\\1' || chr(65534), 'g'), n),
+    '[\\x{{10000}}-\\x{{10FFFF}}]$', ''), chr(65534), '') END
 narrow(x) AS CASE WHEN strlen(x) = length(x) THEN x
     ELSE regexp_replace(x, '[^\\x{{0}}-\\x{{7F}}\\x{{A0}}-\\x{{FF}}{_CP1252_CLASS}]', '?', 'g') END
 

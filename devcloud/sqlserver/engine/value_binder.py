@@ -113,8 +113,3 @@ def declared_type(name: TypeName, default_length: int = 1) -> SqlType:
             raise refuse(f"type {name.name}")
         raise make_error(243, name.name)
     return kind
-
-
-def units(text: str) -> int:
-    """Return the UTF-16 units of a text."""
-    return len(text.encode("utf-16-le")) // 2

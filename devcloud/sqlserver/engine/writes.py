@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, Catalogue, ColumnInfo, Table
-from devcloud.sqlserver.engine.convert import pad_text
+from devcloud.sqlserver.engine.convert import cut_text, pad_text
 from devcloud.sqlserver.engine.library import ERROR_MARK, LIBRARY
 from devcloud.sqlserver.engine.outputs import OutputColumn
 from devcloud.sqlserver.engine.queries import QueryBinder
@@ -69,7 +69,7 @@ class WriteBinder(QueryBinder):
             count = "strlen" if kind.counts_bytes else f"{LIBRARY}.units"
             too_long = f"strlen({sql}) > {kind.length} AND {count}(rtrim({sql}, ' ')) > {kind.length}"
             sql = self._guard(sql, too_long, f"left({sql}, {kind.length})", column, table)
-            sql = f"CASE WHEN strlen({sql}) > {kind.length} THEN left({sql}, {kind.length}) ELSE {sql} END"
+            sql = f"CASE WHEN strlen({sql}) > {kind.length} THEN {cut_text(sql, kind)} ELSE {sql} END"
         if kind.name in ("char", "nchar"):
             sql = pad_text(sql, kind)
         return sql
