@@ -183,6 +183,8 @@ def _check_reach(project: Project, entity: Entity) -> list[DoctorCheck]:
         return [DoctorCheck(name, result, reach.back, how, BACK_HINT, CursorMovedBack.code)]
     if reach.left:
         return [DoctorCheck(name, "warning", reach.left, how, LEFT_HINT)]
+    if reach.unread:
+        return [DoctorCheck(name, "warning", reach.unread, how, "Reload the table with run_type full_drop.")]
     if reach.early:
         remedy = "Nothing where clocks differ a little; else correct these rows, or lower watermark.max_ahead."
         return [DoctorCheck(name, "warning", reach.early, how, remedy)]

@@ -249,7 +249,7 @@ def _add_state(line: Line, state: LandingState) -> None:
 def _add_reach(line: Line, reach: Reach | None, entity: Entity) -> None:
     if reach is None or entity.watermark is None:
         return
-    line.warnings += [text for text in (reach.ahead, reach.early, reach.left) if text]
+    line.warnings += [text for text in (reach.ahead, reach.early, reach.left, reach.unread) if text]
     if reach.forgotten and entity.watermark.on_expired == "reload":
         line.mode = "reload"
         line.warnings.append(f"{reach.forgotten}: the table is reloaded")

@@ -274,6 +274,8 @@ class LoadPlanner:
             self._notes.append(reach.ahead)
         if reach.early:
             self._notes.append(reach.early)
+        if reach.unread:
+            self._notes.append(reach.unread)
         if reach.left:
             self._notes.append(f"{reach.left}. {LEFT_HINT}")
         # Where rows that are read again replace themselves, a whole read leaves none out, whatever their time.
@@ -369,17 +371,20 @@ class LoadPlanner:
         if mark is None or not mark.repeats:
             return False
         # Other spellings of a text may be equal to the source: these are not remembered, and would double.
-        known = mark.recognises([column.name for column in self.describe().columns])
-        known = known and (merges or mark.type != "string" or mark.remembered == mark.ties)
+        recognised = mark.recognises([column.name for column in self.describe().columns])
+        known = recognised and (merges or mark.type != "string" or mark.remembered == mark.ties)
         if known and upper.value != reached:
             return True  # a row in another's place is not found by counting
         if self._home.count_at(cursor, reached) <= mark.ties:
             return False
         if known or merges:
             return True
+        why = "without a key, or among this many,"
+        if recognised:
+            why = "among texts that are spelt otherwise and are equal to the source,"
         self._notes.append(
-            f"rows have appeared at exactly the last watermark, {reached}; they are left out, because without a key, "
-            "or among this many, they cannot be distinguished from those that have landed"
+            f"rows have appeared at exactly the last watermark, {reached}; they are left out, because {why} they "
+            "cannot be distinguished from those that have landed"
         )
         return False
 

@@ -22,7 +22,8 @@ class Reach:
     has fallen behind what was loaded before: rows that came since then would never be read. ``forgotten`` says which
     changes since then Change Tracking no longer has; ``early`` that the watermark lies ahead of the source's clock, as
     far as that is allowed; ``left`` that rows which waited beyond the clock do so no more, though their time has not
-    come. All are empty where nothing is wrong. ``waits``: there is nothing to read between the last load and ``upper``.
+    come; ``unread`` that rows which came while the source had fallen behind are passed over, as the settings want. All
+    are empty where nothing is wrong. ``waits``: there is nothing to read between the last load and ``upper``.
     ``lasts``: that the source has fallen back is to be remembered.
     """
 
@@ -34,6 +35,7 @@ class Reach:
     lasts: bool = True
     early: str = ""
     left: str = ""
+    unread: str = ""
 
 
 def look(home: Home, entity: Entity, state: LandingState | None) -> Reach | None:
@@ -136,9 +138,12 @@ def _left(home: Home, high: HighWater, mark: Watermark) -> str:
 def with_memory(reach: Reach, settings: WatermarkSettings, state: LandingState) -> Reach:
     """The same with what an earlier load has found the source to have fallen behind by, whatever it has reached since:
     what came below the watermark meanwhile has not been read."""
-    if reach.back or not state.went_back or settings.on_backwards == "ignore":
+    if reach.back or not state.went_back:
         return reach
-    return replace(reach, back=f"{state.went_back}, as an earlier load has found", lasts=False)
+    found = f"{state.went_back}, as an earlier load has found"
+    if settings.on_backwards == "ignore":
+        return replace(reach, unread=f"{found}: rows that came below are not read")
+    return replace(reach, back=found, lasts=False)
 
 
 def knows_largest(opened: OpenLoad) -> bool:

@@ -243,6 +243,28 @@ def test_who_wants_it_ignored_is_told_each_time(moving: Moving) -> None:
     assert moving.load()["rows"] == 1
 
 
+def test_who_ignores_what_a_load_has_noticed_is_told_until_a_reload(moving: Moving) -> None:
+    moving.create("int")
+    moving.put((1, "3"), (2, "5"))
+    moving.load()
+    moving.sql("DELETE FROM dbo.moving WHERE id = 2")
+    moving.put((3, "4"))
+    assert moving.fail()["error"] == "home.cursor_moved_back"
+    moving.put((4, "6"))
+    moving.say(on_backwards="ignore")
+    words = (
+        "loaded up to at 5, and now its newest is 4, as an earlier load has found: rows that came below are not read"
+    )
+    for rows in (1, 0):
+        assert words in moving.run("plan")[1]
+        assert words in moving.run("doctor")[1]
+        settled = moving.load()
+        assert (settled["rows"], words in settled["message"]) == (rows, True)
+    moving.load("--run-type", "full_drop")
+    assert moving.landed() == [1, 3, 4]
+    assert words not in moving.run("plan")[1] + moving.run("doctor")[1]
+
+
 def test_plan_and_doctor_tell_of_it_beforehand(moving: Moving) -> None:
     moving.create("int")
     moving.put((1, "3"), (2, "5"))
