@@ -1,4 +1,4 @@
-"""A record of everything that infra/bicep asks of Azure: what a reviewer of a change reads, and what no fault gets by.
+"""A record of all that infra/bicep takes and asks of Azure: what a reviewer of a change reads, and no fault gets by.
 
 `python -m tests.unit.infra_asked` writes it again after a change that is meant.
 """
@@ -11,8 +11,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from tests.unit.infra_bicep import Template
-from tests.unit.infra_resources import SUBSCRIPTION_ID, plain, tree_of
+from tests.unit.infra_bicep import Template, read_parameters
+from tests.unit.infra_resources import NAMELESS, SUBSCRIPTION_ID, plain, tree_of
 from tests.unit.infra_scenarios import INFRA, REQUIRED, SCENARIOS
 
 RECORD = Path(__file__).with_name("infra_asked.txt")
@@ -48,12 +48,22 @@ def _lines(infra: Path, scenario: dict[str, Any]) -> Iterator[Line]:
     # What is looked at elsewhere, and too long to be read here.
     files = {path.read_text(): path.name for path in (infra / "monitoring").iterdir()}
     versions = {" ".join(each.key): {"version": each.version} for each in made}
-    for trees in (tree_of(made), versions, {"Outputs": outputs}):
+    names = {" ".join(each.key): {"name": each.name} for each in made if each.type in NAMELESS}
+    for trees in (tree_of(made), versions, names, {"Outputs": outputs}, {"Parameters": _parameters(infra)}):
         for holder, tree in trees.items():
             for place, value in _leaves(tree, ""):
                 said = files.get(value) if isinstance(value, str) else None
                 short = holder.strip().replace(f"/subscriptions/{SUBSCRIPTION_ID}/providers/", "")
                 yield short, f"{place} = {said or json.dumps(value)}"
+
+
+def _parameters(infra: Path) -> dict[str, dict[str, Any]]:
+    """What each parameter may be, and is where nothing is given."""
+    return {
+        name: {"type": each.type, "default": "required" if each.required else each.default}
+        | {rule: value for rule, value in each.decorators.items() if rule != "description"}
+        for name, each in read_parameters(infra / "bicep" / "main.bicep").items()
+    }
 
 
 def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:

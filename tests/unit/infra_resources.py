@@ -13,6 +13,9 @@ TENANT_ID = "00000000-0000-0000-0000-000000000002"
 TOKEN = "uniquesuffix0"
 TOKEN_OF = (SUBSCRIPTION_ID, "shop", "westeurope")
 
+# The longest that names end in: `environmentName` has 32 letters at most.
+LONGEST_SUFFIX = f"{'x' * 32}-{TOKEN}"
+
 # Resources whose name is a GUID that each language makes in its own way; nothing refers to them.
 NAMELESS = frozenset({"Microsoft.Authorization/roleAssignments", "Microsoft.Insights/workbooks"})
 
@@ -53,6 +56,11 @@ class Resource:
             properties = self.body["properties"]
             return self.type, f"{properties['principalId']} {properties['roleDefinitionId']}", self.scope
         return self.type, "" if self.type in NAMELESS else self.name, self.scope
+
+
+def longest(name: str) -> str:
+    """What a name would be with the longest `environmentName` that there may be."""
+    return name.replace(f"{TOKEN_OF[1]}-{TOKEN}", LONGEST_SUFFIX)
 
 
 def plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
-from tests.unit.infra_resources import Resource, plain
+from tests.unit.infra_resources import Resource, longest, plain
 
 _TABLE: dict[str, Any] = json.loads(Path(__file__).with_name("azure_types.json").read_text())
 
@@ -42,7 +42,7 @@ def _faults_of(resource: Resource) -> Iterator[str]:
         yield f"{resource.type}@{resource.version} {resource.name}: no such type, or not in azure_types.json"
         return
     body = {name: _without_nulls(plain(value)) for name, value in resource.body.items() if value is not None}
-    body["name"] = resource.name.rpartition("/")[2]
+    body["name"] = longest(resource.name.rpartition("/")[2])
     for error in _Validator({"shapes": _TABLE["shapes"], **schema}).iter_errors(body):
         yield f"{resource.type} {resource.name}: {error.json_path}: {error.message}"
 

@@ -129,3 +129,18 @@ def test_the_scheduler_gets_an_instance_that_is_always_ready(given: dict[str, An
     ready = site["properties"]["functionAppConfig"]["scaleAndConcurrency"]["alwaysReady"]
 
     assert ready == ([{"name": "durable", "instanceCount": warm}] if warm else [])
+
+
+@pytest.mark.parametrize(
+    ("given", "type_", "name", "value"),
+    [
+        ({"keyVault": True}, "Microsoft.KeyVault/vaults", "createMode", "default"),
+        ({"keyVault": True, "recoverKeyVault": True}, "Microsoft.KeyVault/vaults", "createMode", "recover"),
+        ({}, "Microsoft.Web/serverfarms", "zoneRedundant", False),
+        ({"zoneRedundant": True}, "Microsoft.Web/serverfarms", "zoneRedundant", True),
+    ],
+)
+def test_a_parameter_decides(given: dict[str, Any], type_: str, name: str, value: object) -> None:
+    made = tree_of(Template(INFRA / "bicep" / "main.bicep", REQUIRED | given).create())
+
+    assert [body["properties"][name] for key, body in made.items() if key.startswith(f"{type_} ")] == [value]

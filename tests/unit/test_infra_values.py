@@ -5,6 +5,7 @@ The two templates are held against each other elsewhere: what is wrong in both w
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tomllib
@@ -16,10 +17,11 @@ from typing import Any
 import pytest
 
 from tests.support.planted import plant
-from tests.unit.infra_bicep import Template
-from tests.unit.infra_facts import APP_SETTINGS, FACTS, facts_that_fail
+from tests.unit.infra_bicep import Parameter, Template, read_parameters
+from tests.unit.infra_facts import APP_SETTINGS, FACTS, LARGEST, LIMITS, facts_that_fail, terraform_that_fails
 from tests.unit.infra_resources import plain
-from tests.unit.infra_scenarios import INFRA, REQUIRED, SCENARIOS
+from tests.unit.infra_scenarios import INFRA, REQUIRED, SCENARIOS, snake
+from tests.unit.infra_written import written
 
 ROOT = INFRA.parent
 
@@ -167,6 +169,47 @@ PLANTED = {
     "a short name": ("modules/alerts", "'hygge'", "'hygge-engine-loads'", "groupShortName"),
     "who gets a role": ("modules/access", "'ServicePrincipal'", "'User'", "principalType"),
     "a subnet outside": ("modules/network", "[endpointPrefix]", "['10.31.0.0/26']", "is in none of"),
+    "days that a deleted blob is kept": (
+        "modules/storage",
+        "    deleteRetentionPolicy: { enabled: true, days: 7 }",
+        "    deleteRetentionPolicy: { enabled: true, days: 1 }",
+        "deleteRetentionPolicy.days is 1",
+    ),
+    "a query that is validated": ("modules/alerts", "QueryValidation: true", "QueryValidation: false", "skipQuery"),
+    "an alert that stays": ("modules/alerts", "autoMitigate: true", "autoMitigate: false", "autoMitigate"),
+    "an alert at the second failure": ("modules/alerts", "ToAlert: 1", "ToAlert: 2", "failingPeriods"),
+    "the workbook's place": ("modules/alerts", "toLower(workspaceId)", "toLower(resourceGroup().id)", "sourceId"),
+    "the workbook's place, with capitals": ("modules/alerts", "toLower(workspaceId)", "workspaceId", "sourceId"),
+    "the workbook's name": ("modules/alerts", "guid(resourceGroup().id, 'loads')", "'loads'", "'loads'"),
+    "who may read logs": ("modules/monitoring", "ResourcePermissions: true", "ResourcePermissions: false", "OnlyRes"),
+    "a name that is too long with others": ("main", "'dts-${suffix}'", "'dts-hygge-scheduler-${suffix}'", "schedulers"),
+    "a vault with the name of its deployment": ("main", "'kv-${token}'", "'kv-${suffix}'", "vaults"),
+    "a network with a long name": ("modules/network", "'vnet-${suffix}'", "'virtual-network-of-${suffix}'", "virtualN"),
+    "one name for two roles": (
+        "modules/access",
+        "name: guid(storage.id, principalId, storageTableDataContributor)",
+        "name: guid(storage.id, principalId, storageQueueDataContributor)",
+        "its name is",
+    ),
+    "a role's name without its principal": (
+        "modules/access",
+        "guid(component.id, principalId, ",
+        "guid(component.id, ",
+        "its name is",
+    ),
+    "who reads secrets": (
+        "modules/app",
+        "keyVaultReferenceIdentity: identityId",
+        "keyVaultReferenceIdentity: 'SystemAssigned'",
+        "keyVaultReferenceIdentity",
+    ),
+    "a capacity for nothing": (
+        "modules/scheduler",
+        "skuName == 'Dedicated' ? { capacity: 1 } : {}",
+        "{ capacity: 1 }",
+        "sku",
+    ),
+    "no capacity": ("modules/scheduler", "== 'Dedicated' ? { capacity: 1 }", "== 'dedicated' ? { capacity: 1 }", "sku"),
     "subnets in one another": ("modules/network", "[endpointPrefix]", "[appPrefix]", "overlap"),
 }
 
@@ -177,10 +220,85 @@ def test_a_planted_value_is_found(fault: str, tmp_path: Path) -> None:
     infra = Path(shutil.copytree(INFRA, tmp_path / "infra"))
     plant(infra / "bicep" / f"{file}.bicep", written, instead)
 
-    tried = (SCENARIOS["everything"], SCENARIOS["private"], {"keyVault": True})
+    tried = (SCENARIOS["everything"], SCENARIOS["private"], {"keyVault": True}, {"durableTaskScheduler": True})
     found = [said for scenario in tried for said in faults(infra, scenario)]
 
     assert any(named in line for line in found), found
+
+
+def test_terraform_writes_the_same_constants() -> None:
+    # What a plan of it differs in is found by `make check-infra`, which needs Terraform.
+    assert list(terraform_that_fails(INFRA / "terraform")) == []
+
+
+PLANTED_IN_TERRAFORM = {
+    "days that a blob is kept": ("storage", "    delete_retention_policy {\n      days = 7", "days = 7", "days = 1"),
+    "a query that is validated": ("alerts", "skip_query_validation   = true", "true", "false"),
+    "an alert that stays": ("alerts", "auto_mitigation_enabled = true", "true", "false"),
+    "a severity": ("alerts", "severity    = 2", "2", "5"),
+    "the workbook's place": (
+        "alerts",
+        "lower(azurerm_log_analytics_workspace",
+        "log_analytics_workspace",
+        "resource_group",
+    ),
+    "the workbook's name": ("alerts", 'uuidv5("url", "${azurerm_resource_group.main.id}/loads")', "uuidv5", "join"),
+    "who may read logs": ("monitoring", "allow_resource_only_permissions = true", "true", "false"),
+    "a name that is too long with others": ("scheduler", "dts-", "dts-", "dts-hygge-scheduler-"),
+    "a vault with the name of its deployment": ("main", '"kv-${local.token}"', "token", "suffix"),
+    "who reads secrets": ("app", "Identity = azurerm_user_assigned_identity.app.id", "= azurerm", "= var.azurerm"),
+    "a capacity for nothing": (
+        "scheduler",
+        'var.scheduler_sku == "Dedicated" ? { capacity = 1 } : {}',
+        "{}",
+        "{ capacity = 1 }",
+    ),
+    "zones always": ("app", "zone_balancing_enabled = var.zone_redundant", "var.zone_redundant", "true"),
+    "a name that is gone": ("scheduler", '"scheduler" {', "scheduler", "planner"),
+}
+
+
+@pytest.mark.parametrize("fault", PLANTED_IN_TERRAFORM)
+def test_a_value_planted_in_terraform_is_found(fault: str, tmp_path: Path) -> None:
+    file, place, part, instead = PLANTED_IN_TERRAFORM[fault]
+    folder = Path(shutil.copytree(INFRA / "terraform", tmp_path / "terraform"))
+    plant(folder / f"{file}.tf", place, place.replace(part, instead))
+
+    assert list(terraform_that_fails(folder)) != []
+
+
+def limits(parameter: Parameter) -> Any:
+    """What Bicep's decorators allow: a list, or a range."""
+    rules, number = parameter.decorators, parameter.type == "int"
+    if "allowed" in rules:
+        return rules["allowed"]
+    least, most = (rules.get(name) for name in (("minValue", "maxValue") if number else ("minLength", "maxLength")))
+    if least is None or (most is None and not number):
+        return None
+    return range(least, (LARGEST if most is None else most) + 1)
+
+
+def condition(name: str, parameter: Parameter, allowed: Any) -> str:
+    """The same as a rule of Terraform's."""
+    value = (
+        f"var.{snake(name)}" if parameter.type == "int" or isinstance(allowed, list) else f"length(var.{snake(name)})"
+    )
+    if isinstance(allowed, list):
+        return f"contains({json.dumps(allowed)}, {value})"
+    most = f" && {value} <= {allowed[-1]}" if allowed[-1] < LARGEST else ""
+    return f"{value} >= {allowed[0]}{most}"
+
+
+def test_parameters_have_the_limits_of_what_they_are_for() -> None:
+    parameters = read_parameters(INFRA / "bicep" / "main.bicep")
+    rules = written(INFRA / "terraform")
+
+    assert {name: found for name, each in parameters.items() if (found := limits(each))} == {
+        name: allowed for name, (allowed, _) in LIMITS.items()
+    }
+    for name, (allowed, _) in LIMITS.items():
+        expected = condition(name, parameters[name], allowed)
+        assert expected in rules[f"variable.{snake(name)}.validation.condition"], name
 
 
 def test_every_fact_is_of_use() -> None:
