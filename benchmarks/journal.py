@@ -79,10 +79,10 @@ class Subject:
         self.position = self.journal.changes_since(self.position).position
 
 
-def history(rows: int) -> bytes:
+def history(rows: int, entities: int = ENTITIES) -> bytes:
     """A canonical journal of a year's loads, with identifiers, times and messages of their usual length."""
     number = pl.int_range(rows)
-    load, entity = number // ENTITIES, number % ENTITIES
+    load, entity = number // entities, number % entities
     start = pl.lit(datetime(2026, 1, 1, tzinfo=UTC)) + load * timedelta(minutes=15)
     digest = number.hash(7).cast(pl.String).str.zfill(20)
     frame = pl.select(
@@ -110,6 +110,7 @@ def history(rows: int) -> bytes:
         attempts=pl.lit(1),
         requested_by=pl.lit("timer"),
         expectations=pl.lit(None, pl.String),
+        principal=pl.lit(""),
     )
     sink = io.BytesIO()
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(SCHEMA)
