@@ -120,6 +120,12 @@ def load(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
     return (yield from orchestrators.load(context))
 
 
+@app.orchestration_trigger(context_name="context")
+def run_lane(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
+    """Run one lane of a load."""
+    return (yield from orchestrators.lane(context))
+
+
 @app.activity_trigger(input_name="request")
 def plan_load(request: dict) -> dict:
     """Choose the entities of a load."""
@@ -130,6 +136,12 @@ def plan_load(request: dict) -> dict:
 def run_flow(task: dict) -> dict:
     """Work on one slice of one entity."""
     return activities.run_flow(task)
+
+
+@app.activity_trigger(input_name="turn")
+def run_next(turn: dict) -> dict:
+    """Take the next entity of a load and work on its first slice."""
+    return activities.run_next(turn)
 
 
 @app.activity_trigger(input_name="outcome")

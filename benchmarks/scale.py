@@ -17,9 +17,9 @@ from random import Random
 from typing import Any
 
 from tests.support.orchestration_answers import done, plan
-from tests.unit.orchestration_host import Host
+from tests.unit.orchestration_host import Host, SimulatedBoard
 
-LINES = ["500x8", "500x32", "500x100", "2000x64"]
+LINES = ["500x8", "500x32", "500x100", "2000x64", "5000x256"]
 
 # One table in so many has many slices, and this many at most.
 GIANT_EVERY = 100
@@ -69,13 +69,18 @@ def measure(work: Work, places: int) -> Outcome:
     """Run one load of these tables."""
 
     def script(name: str, input_: dict[str, Any]) -> tuple[float, dict[str, Any] | Exception]:
-        if name != "run_flow":
-            return 0.0, planned if name == "plan_load" else {"status": "settled"}
-        slices, attempt = work[int(input_["entity"][1:])], input_["attempt"]
+        if name == "plan_load":
+            return 0.0, board.plan(input_)
+        if name == "settle_load":
+            return 0.0, {"status": "settled"}
+        return board.run_next(input_, run_slice) if name == "run_next" else run_slice(input_)
+
+    def run_slice(task: dict[str, Any]) -> tuple[float, dict[str, Any] | Exception]:
+        slices, attempt = work[int(task["entity"][1:])], task["attempt"]
         answer = done() if attempt == len(slices) else {"status": "continue", "reached": str(attempt)}
         return slices[attempt - 1], answer
 
-    planned = plan(len(work), concurrency=places, pools={"db": places})
+    board = SimulatedBoard(plan(len(work), concurrency=places, pools={"db": places}))
     host = Host(script)
     summary = host.run()
     slices = host.flows()

@@ -200,6 +200,10 @@ class ProgressFiles:
                 swept += self._lake.delete_directory(load.path)
         return swept
 
+    def board_folder(self, load_id: str) -> str:
+        """Where the lanes of a load have its plan. No file in it is called like the state of an entity."""
+        return f"{self._load_folder(load_id)}/@board"
+
     def _load_folders(self) -> Iterator[PathInfo]:
         """The folders of all loads; a link is none."""
         return (entry for entry in self._lake.list(self._folder) if entry.is_directory and not entry.link)

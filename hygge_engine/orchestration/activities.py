@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from hygge_engine.errors import ConfigurationError, HyggeError, SettingsChanged, UnknownSelection
 from hygge_engine.flow.slices import SliceObserver, SliceResult, SliceTask
+from hygge_engine.orchestration.board import Boards, write_board
+from hygge_engine.orchestration.concurrency import EntityRunState
 from hygge_engine.orchestration.events import log_failed_attempt
 from hygge_engine.orchestration.identifiers import entity_run_id
+from hygge_engine.orchestration.lanes import Group
 from hygge_engine.orchestration.payloads import BackfillBounds, Plan, PlannedEntity, SettleTask
 from hygge_engine.orchestration.turns import Turns, wait_for_turn
 from hygge_engine.orchestration.verdict import UNEXPECTED
@@ -70,6 +73,7 @@ class Activities:
         self._watch = watch
         self._telemetry = telemetry
         self._turns = turns or Turns()
+        self._boards = Boards()
 
     def plan_load(self, input_: dict[str, Any]) -> dict[str, Any]:
         """Choose a load's entities.
@@ -101,6 +105,22 @@ class Activities:
         self._turns.record_result(task.load_id, table, busy=result.busy)
         return compact(result)
 
+    def run_next(self, input_: dict[str, Any]) -> dict[str, Any]:
+        """Take the next entity for a lane and work on its first slice. Input: `Taking.task`.
+
+        Returns what ``run_flow`` does, with the entity under ``taken``: None where nothing is left, and where the load
+        is ``cancelled``. Without a ``turn`` it only looks whether it is; with ``stop`` it is from now on.
+        """
+        taken = _as_failure(int(input_["attempt"]), lambda: self._take(input_))
+        if isinstance(taken, SliceResult):
+            return compact(taken)
+        entity = taken["taken"]
+        if entity is None:
+            return {"status": "continue", **taken}
+        entity_run = EntityRunState(0, entity, attempts=int(input_["attempt"]))
+        entity_run.connections = entity_run.connections_at_once
+        return {**self.run_flow(entity_run.slice_task(input_["load_id"], input_["settings_hash"])), **taken}
+
     def settle_load(self, input_: dict[str, Any]) -> dict[str, Any]:
         """Record a load: see `settling.settle`."""
         load_id = input_["summary"]["load_id"]
@@ -128,13 +148,30 @@ class Activities:
         )
         planned = [_plan_entity(input_["load_id"], entity, bounds) for entity in entities]
         connections = {entity["connection"] for entity in planned if entity["connection"]}
-        return {
+        plan: Plan = {
             "status": "planned",
             "settings_hash": project.settings_hash(),
             "concurrency": project.options.concurrency,
             "pools": {name: project.connections[name].pool_size for name in sorted(connections)},
             "entities": planned,
         }
+        if len(planned) > input_.get("lanes_from", len(planned)):
+            try:
+                plan["board"] = write_board(project, input_["load_id"], planned)
+            except HyggeError as error:
+                _log.warning("The load runs without lanes, because its plan cannot be written down: %s", error)
+        return plan
+
+    def _take(self, input_: Mapping[str, Any]) -> dict[str, Any]:
+        board = self._boards.open(self._open_project(), input_["load_id"], input_["board"])
+        if input_.get("stop"):
+            board.request_cancel()
+        if board.is_cancelled():
+            return {"taken": None, "cancelled": True}
+        if not input_["turn"]:
+            return {"taken": None}
+        group = Group(input_["connection"], input_["connections_at_once"])
+        return {"taken": board.take(input_["lane"], input_["turn"], group)}
 
     def _settle(self, input_: dict[str, Any]) -> Mapping[str, Any]:
         from hygge_engine.orchestration.settling import settle

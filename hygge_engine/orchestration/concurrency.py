@@ -64,10 +64,34 @@ class EntityRunState:
         times = {name: datetime.fromisoformat(at) if (at := value.get(name)) else None for name in _TIMES}
         return cls(**{_FORMER_NAMES.get(name, name): each for name, each in {**value, **times}.items()})
 
+    def slice_task(self, load_id: str, settings_hash: str) -> dict[str, Any]:
+        """The input of ``run_flow``: `SliceTask.to_json`."""
+        entity = self.entity
+        bounds = {key: bound for key, bound in entity.items() if key in ("window_from", "window_to")}
+        return {
+            **bounds,
+            "load_id": load_id,
+            "entity_run_id": entity["entity_run_id"],
+            "flow": entity["flow"],
+            "entity": entity["entity"],
+            "run_type": entity["run_type"],
+            "settings_hash": settings_hash,
+            "attempt": self.attempts,
+            "connections": self.connections,
+            "connection": entity.get("connection") or "",
+            "busy": self.busy,
+            "closing": self.ending is not None,
+        }
+
     @property
     def connection(self) -> str:
         """The connection whose pool this entity's activities draw from; empty where they need none."""
         return "" if self.ending is not None else str(self.entity.get("connection") or "")
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether it has an entity; a lane's next one has none until it is taken."""
+        return bool(self.entity)
 
     @property
     def connections_at_once(self) -> int:
@@ -155,6 +179,11 @@ class ConcurrencyWindow:
         self._free += 1
         self._running -= 1
         self._taken[entity_run.connection] -= entity_run.connections
+
+    def admit(self, entity_run: EntityRunState) -> None:
+        """Let an entity run begin as soon as there is a place."""
+        self._runs[entity_run.index] = entity_run
+        self.resume(entity_run)
 
     def resume(self, entity_run: EntityRunState) -> None:
         """Let an entity run continue as soon as there is a place."""

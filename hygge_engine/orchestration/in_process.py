@@ -88,6 +88,10 @@ class LocalContext:
         thread.start()
         return task
 
+    def call_sub_orchestrator(self, name: str, input_: Any = None, instance_id: str | None = None) -> LocalTask:
+        """What other instances would be for: there is one process here."""
+        raise NotImplementedError("An orchestrator in this process runs alone.")
+
     def create_timer(self, fire_at: datetime) -> LocalTask:
         task = LocalTask()
         heapq.heappush(self._timers, (fire_at, next(self._order), task))

@@ -15,7 +15,15 @@ from typing import Any, cast
 
 from hygge_engine.orchestration.concurrency import EntityRunState
 from hygge_engine.orchestration.context import Context, Task, Timer
-from hygge_engine.orchestration.payloads import EntityPayload, SettleTask, SlicePayload, Summary
+from hygge_engine.orchestration.lanes import (
+    ACTIVITIES_PER_LANE_HISTORY,
+    LANES_FROM_ENTITIES,
+    Group,
+    Lanes,
+    Taking,
+    lane_input,
+)
+from hygge_engine.orchestration.payloads import EntityPayload, LaneResults, SettleTask, SlicePayload, Summary
 from hygge_engine.orchestration.progress import LoadProgress
 from hygge_engine.orchestration.stop_signals import CancelSignal, HasteSignal
 from hygge_engine.orchestration.summary import summarize
@@ -39,6 +47,9 @@ PLANNING_LIMIT = timedelta(minutes=30)
 # Times that `settle_load` is tried. It writes the only record of the load, so it has a larger retry budget than an
 # entity; the pauses are its own `retry_after_seconds`.
 SETTLE_ATTEMPTS = 10
+
+# Times that lanes are told to stop. Their slices see the marker of the cancellation even so.
+STOP_ATTEMPTS = 3
 
 # Activities after which an orchestration restarts, with an empty history, as soon as the running ones have ended.
 # Every event of an orchestration replays its whole history, at 0.05 to 0.1 ms for each event in it with SDK 1.7: that
@@ -99,8 +110,12 @@ def load_steps(
         plan: dict[str, Any] = {}
         if not request.get("skip_reason"):
             asked = {"load_id": load_id, "request": request}
+            if activities_per_history is not None:
+                asked["lanes_from"] = LANES_FROM_ENTITIES
             plan = yield from _ask(context, "plan_load", asked, PLAN_ATTEMPTS, cancel, PLANNING_LIMIT)
         progress = LoadProgress(plan, started, on_ended)
+        if plan.get("board"):
+            yield from _run_lanes(context, load_id, progress, cancel)
     ended = yield from _run_entities(context, load_id, progress, cancel, HasteSignal(haste), activities_per_history)
     if not ended:
         context.continue_as_new({**request, EARLIER_HISTORY: progress.to_json()})
@@ -112,6 +127,69 @@ def load_steps(
     summary["journal"] = yield from _ask(context, "settle_load", to_settle, SETTLE_ATTEMPTS)
     context.set_custom_status(totals.status("settled"))
     return summary
+
+
+def lane(context: Context) -> Generator[Task, Any, LaneResults | None]:
+    """Run one lane of a load (input: `lane_input`): one entity after another, as long as there is one to take."""
+    input_ = context.get_input()
+    if EARLIER_HISTORY in input_:
+        progress = LoadProgress.from_json(input_[EARLIER_HISTORY], lambda _: None)
+    else:
+        taking = Taking(input_)
+        plan = {"settings_hash": input_["settings_hash"], "concurrency": 1, "pools": taking.pools}
+        progress = LoadProgress(plan, context.current_utc_datetime, lambda _: None, taking)
+    load_id, cancel = input_["load_id"], CancelSignal(context)
+    limit = ACTIVITIES_PER_LANE_HISTORY
+    ended = yield from _run_entities(context, load_id, progress, cancel, HasteSignal(()), limit)
+    if not ended:
+        context.continue_as_new({"load_id": load_id, EARLIER_HISTORY: progress.to_json()})
+        return None
+    exhausted = progress.taking is None or progress.taking.exhausted
+    return {"results": progress.results, "exhausted": exhausted, "cancelled": progress.totals.cancelled}
+
+
+def _run_lanes(context: Context, load_id: str, progress: LoadProgress, cancel: CancelSignal) -> Generator[Task, Any]:
+    """Let lanes run the entities of a plan. What no lane reports, whatever has become of it, is left ready."""
+    totals, slots, plan = progress.totals, progress.slots, progress.plan
+    left = {entity_run.entity["entity_run_id"]: entity_run for entity_run in slots.drain()}
+    planned = [entity_run.entity for entity_run in left.values()]
+    lanes = Lanes(load_id, planned, plan["concurrency"], plan["pools"])
+    running: dict[Task, Group] = {}
+    while True:
+        fresh = False
+        while not totals.cancelled and (begun := lanes.begin_next()):
+            lane_id, group = begun
+            input_ = lane_input(load_id, progress.settings_hash, plan["board"], lane_id, group)
+            running[context.call_sub_orchestrator("run_lane", input_, lane_id)] = group
+            fresh = True
+        if not running:
+            break
+        context.set_custom_status(totals.status_of_lanes(lanes.running))
+        waits_for = [*running, *cancel.waits_for]
+        if fresh:
+            # Also where nothing else runs: a cancellation has to be passed on before any lane has ended.
+            waits_for.append(_nudge(context))
+        winner = yield context.task_any(waits_for)
+        now = context.current_utc_datetime
+        if winner in running:
+            group = running.pop(winner)
+            returned = cast("LaneResults | None", (yield from _read(winner)))
+            reported = returned["results"] if returned else []
+            results = [each for each in reported if left.pop(each["entity_run_id"], None)]
+            progress.take_over(results)
+            lanes.end(group, returned, ended=len(results))
+            if returned and returned["cancelled"]:
+                _stop(progress, now)
+        elif cancel.take(winner):
+            _stop(progress, now)
+            context.set_custom_status(totals.status_of_lanes(lanes.running))
+            stop = {"load_id": load_id, "board": plan["board"], "stop": True}
+            yield from _ask(context, "run_next", stop, STOP_ATTEMPTS)
+    for entity_run in left.values():
+        if totals.cancelled:
+            progress.end(entity_run, _stopped(entity_run), context.current_utc_datetime)
+        else:
+            slots.admit(entity_run)
 
 
 def _run_entities(
@@ -133,16 +211,16 @@ def _run_entities(
         full = limit is not None and begun >= limit
         outstanding = bool(running) or alarm.timer is not None
         fresh: list[Task] = []
-        while not full and (started := slots.start_next()):
+        while not full and (started := progress.start_next(context.current_utc_datetime)):
             started.attempts += 1
             begun += 1
-            task = context.call_activity("run_flow", _slice_task(load_id, progress.settings_hash, started))
+            task = _call(context, load_id, progress, started)
             running[task] = started
             fresh.append(task)
         if not running and (full or slots.next_due is None):
             alarm.set(None)
-            return not slots.ready and not slots.deferred
-        if alarm.set(slots.next_due) and alarm.timer is not None:
+            return not slots.ready and not slots.deferred and not progress.takes_more
+        if alarm.set(progress.next_look(context.current_utc_datetime)) and alarm.timer is not None:
             fresh.append(alarm.timer)
         context.set_custom_status(totals.status("loading", slots))
         waits_for = [*running, *cancel.waits_for, *haste.waits_for]
@@ -155,16 +233,44 @@ def _run_entities(
         if winner in running:
             entity_run = running.pop(winner)
             slots.stop(entity_run)
-            result = cast("SlicePayload | None", (yield from _read(winner)))
-            _go_on(entity_run, result, now, progress)
+            result = yield from _read(winner)
+            if entity_run.is_taken or _has_taken(progress, entity_run, result, now):
+                _go_on(entity_run, cast("SlicePayload | None", result), now, progress)
         elif winner is alarm.timer:
             slots.wake(max(now, alarm.ring()))
+            if progress.taking is not None and not slots.ready:
+                begun += 1
+                look = progress.taking.look(load_id, progress.settings_hash)
+                if ((yield from _read(context.call_activity("run_next", look))) or {}).get("cancelled"):
+                    _stop(progress, context.current_utc_datetime)
         elif cancel.take(winner):
             _stop(progress, now)
         elif haste.take(winner):
             hurry = _leave if haste.is_last else _let_go
             hurry(progress, list(running.values()), now)
             running.clear()
+
+
+def _call(context: Context, load_id: str, progress: LoadProgress, entity_run: EntityRunState) -> Task:
+    """Begin the next slice of an entity run; of one that is still to be taken, with what it takes."""
+    if entity_run.is_taken or progress.taking is None:
+        return context.call_activity("run_flow", entity_run.slice_task(load_id, progress.settings_hash))
+    return context.call_activity("run_next", progress.taking.task(load_id, progress.settings_hash, entity_run))
+
+
+def _has_taken(
+    progress: LoadProgress, entity_run: EntityRunState, result: dict[str, Any] | None, now: datetime
+) -> bool:
+    """Whether a lane's turn has taken an entity; it is asked for again where that is not known."""
+    taking = progress.taking
+    if taking is None:
+        raise RuntimeError("only a lane takes entities")
+    again = taking.read(entity_run, result, now)
+    if again is not None:
+        progress.slots.defer(entity_run, again)
+    if result is not None and result.get("cancelled"):
+        _stop(progress, now)
+    return entity_run.is_taken
 
 
 def _stop(progress: LoadProgress, now: datetime) -> None:
@@ -174,6 +280,8 @@ def _stop(progress: LoadProgress, now: datetime) -> None:
         return
     totals.cancelled = True
     for entity_run in slots.drain():
+        if not entity_run.is_taken:
+            continue
         if not entity_run.attempts:
             progress.end(entity_run, _stopped(entity_run), now)
             continue
@@ -331,26 +439,6 @@ def _read(task: Task) -> Generator[Task, Any, dict[str, Any] | None]:
     except Exception:  # noqa: BLE001 - which exception stands for a failed activity differs between the SDK generations
         return None
     return dict(value)
-
-
-def _slice_task(load_id: str, settings_hash: str, entity_run: EntityRunState) -> dict[str, Any]:
-    """The input of ``run_flow``: `SliceTask.to_json`."""
-    entity = entity_run.entity
-    bounds = {key: bound for key, bound in entity.items() if key in ("window_from", "window_to")}
-    return {
-        **bounds,
-        "load_id": load_id,
-        "entity_run_id": entity["entity_run_id"],
-        "flow": entity["flow"],
-        "entity": entity["entity"],
-        "run_type": entity["run_type"],
-        "settings_hash": settings_hash,
-        "attempt": entity_run.attempts,
-        "connections": entity_run.connections,
-        "connection": entity_run.entity.get("connection") or "",
-        "busy": entity_run.busy,
-        "closing": entity_run.ending is not None,
-    }
 
 
 def _stopped(entity_run: EntityRunState, note: str = "") -> SlicePayload:

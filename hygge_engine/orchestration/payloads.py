@@ -38,14 +38,24 @@ class PlannedEntity(BackfillBounds):
     connections_at_most: NotRequired[int]
 
 
+class BoardReference(TypedDict):
+    """Where the plan of a load lies for its lanes: beside the journal of an entity, under a name of its own."""
+
+    flow: str
+    entity: str
+    name: str
+
+
 class Plan(TypedDict):
-    """What ``plan_load`` returns: no secret, no data. ``pools`` are the sizes of connections' pools by name."""
+    """What ``plan_load`` returns: no secret, no data. ``pools`` are the sizes of connections' pools by name; with a
+    ``board`` the load has lanes."""
 
     status: Literal["planned"]
     settings_hash: str
     concurrency: int
     pools: dict[str, int]
     entities: list[PlannedEntity]
+    board: NotRequired[BoardReference]
 
 
 class SlicePayload(TypedDict, total=False):
@@ -86,6 +96,14 @@ class EntityPayload(SlicePayload):
     entity_run_id: str
     run_type: str
     attempts: int
+
+
+class LaneResults(TypedDict):
+    """What a lane returns. ``exhausted``: it found nothing more to take; ``cancelled``: it was told to stop."""
+
+    results: list[EntityPayload]
+    exhausted: bool
+    cancelled: bool
 
 
 class SummaryLine(TypedDict):

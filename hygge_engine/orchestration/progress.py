@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from hygge_engine.orchestration.concurrency import ConcurrencyWindow, EntityRunState
+from hygge_engine.orchestration.lanes import ENTITIES_PER_LANE, LOOK_INTERVAL, Taking
 from hygge_engine.orchestration.payloads import EntityPayload, SlicePayload
 from hygge_engine.statuses import JOURNAL_STATUS, RunStatus
 
@@ -38,6 +39,11 @@ class Totals:
             "pending": slots.ready if slots else 0,
         }
 
+    def status_of_lanes(self, lanes: int) -> dict[str, Any]:
+        """The custom status while lanes run the entities: what these have ended is known when they return."""
+        pending = max(0, self.entities - sum(self.ended.values()) - lanes)
+        return {**self.status("loading"), "running": lanes, "pending": pending, "lanes": lanes}
+
     @property
     def load_status(self) -> RunStatus:
         """The load in one of the journal's words: the worst of its entities, ``cancel`` above all."""
@@ -51,16 +57,56 @@ class Totals:
 
 
 class LoadProgress:
-    """A load under way. ``results`` are the last results of the entities that will not run again."""
+    """A load under way, or a lane of one. ``results`` are the last results of the entities that will not run again;
+    ``taking`` is how a lane comes to its entities."""
 
-    def __init__(self, plan: Mapping[str, Any], started: datetime, on_ended: Callable[[EntityPayload], None]) -> None:
+    def __init__(
+        self,
+        plan: Mapping[str, Any],
+        started: datetime,
+        on_ended: Callable[[EntityPayload], None],
+        taking: Taking | None = None,
+    ) -> None:
         self.plan = {key: value for key, value in plan.items() if key != "entities"}
         entities = plan.get("entities", [])
         self.started = started
         self.totals = Totals(len(entities))
         self.results: list[EntityPayload] = []
         self.slots = self._open_slots([EntityRunState(index, entity) for index, entity in enumerate(entities)])
+        self.taking = taking
         self._on_ended = on_ended
+
+    def start_next(self, now: datetime) -> EntityRunState | None:
+        """Take the next entity run that may run now, or None; a lane has one at a time, and takes another where it has
+        none that could run."""
+        if self.taking is not None:
+            self.slots.wake(now)
+            if self.takes_more and not self.slots.running and not self.slots.ready:
+                self.slots.admit(self.taking.next())
+        return self.slots.start_next()
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether a lane takes further entities."""
+        if self.taking is None or self.taking.exhausted or self.totals.cancelled:
+            return False
+        waiting = [entity_run for _, entity_run in self.slots.deferred_runs()]
+        return len(self.results) + len(waiting) < ENTITIES_PER_LANE and all(each.is_taken for each in waiting)
+
+    def next_look(self, now: datetime) -> datetime | None:
+        """When to look at what waits: when the first of it comes due. A lane has nothing to do meanwhile, and looks
+        whether it should stop as well."""
+        due = self.slots.next_due
+        if self.taking is None or due is None:
+            return due
+        return None if self.slots.running else min(due, now + LOOK_INTERVAL)
+
+    def take_over(self, results: Iterable[EntityPayload]) -> None:
+        """Keep the last results of entities that a lane has run."""
+        for result in results:
+            self.totals.count(result)
+            self.results.append(result)
+            self._on_ended(result)
 
     @property
     def settings_hash(self) -> str:
@@ -98,12 +144,14 @@ class LoadProgress:
             "answers": self.results,
             "ready": [entity_run.to_json() for entity_run in self.slots.ready_runs()],
             "deferred": [[due.isoformat(), entity_run.to_json()] for due, entity_run in self.slots.deferred_runs()],
+            **({"taking": self.taking.to_json()} if self.taking is not None else {}),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], on_ended: Callable[[EntityPayload], None]) -> LoadProgress:
         """The inverse of `to_json`."""
-        progress = cls(value["plan"], datetime.fromisoformat(value["started"]), on_ended)
+        taking = Taking(value["taking"]) if "taking" in value else None
+        progress = cls(value["plan"], datetime.fromisoformat(value["started"]), on_ended, taking)
         progress.totals = Totals(value["entities"])
         progress.totals.cancelled = bool(value.get("cancelled"))
         progress.results = list(value["answers"])

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 from hygge_engine.orchestration.durable_status import DurableStatus, is_running, request_of
+from hygge_engine.orchestration.lanes import LANE_PREFIX
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.schedule import ID_PREFIX
 from hygge_engine.plain_text import HAS, counted
@@ -86,7 +87,8 @@ class Admission:
         """
         asked_at = time.monotonic()
         listed = await client.get_status_by(runtime_status=self._statuses)
-        running = {str(status.instance_id) for status in listed if is_running(status)}
+        listed_ids = {str(status.instance_id) for status in listed if is_running(status)}
+        running = {load_id for load_id in listed_ids if not load_id.startswith(LANE_PREFIX)}
         mark = _mark(request)
         for load_id in sorted(running):
             if load_id.startswith(mark) and await self._waits_for_the_same(load_id, request, client):

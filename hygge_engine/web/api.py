@@ -317,12 +317,13 @@ class Api:
         if (output := output_of(status)) is not None:
             ended = [line for line in output["results"] if wanted in (None, line["status"])]
             lines, after = page.of(ended, name_of)
+            added_up: dict[str, int] = {}
         else:
             entities = self._entities_of(status)
             journals = [place.progress for place in self._places_of(entities)]
             names = [(entity.flow, entity.name) for entity in entities]
-            lines, after = lines_under_way(load_id, names, journals, page, wanted)
-        return status_payload(load_id, status, lines, page.next_url(route, after, status=wanted))
+            lines, after, added_up = lines_under_way(load_id, names, journals, page, wanted)
+        return status_payload(load_id, status, lines, page.next_url(route, after, status=wanted), added_up)
 
     def _is_cancelled(self, load_id: str, status: DurableStatus) -> bool:
         """Whether a load was asked to stop, or that is unknown."""

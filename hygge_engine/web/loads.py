@@ -76,15 +76,23 @@ def was_cancelled(status: DurableStatus) -> bool:
 
 
 def status_payload(
-    load_id: str, status: DurableStatus, entities: Sequence[Mapping[str, Any]], next_url: str | None
+    load_id: str,
+    status: DurableStatus,
+    entities: Sequence[Mapping[str, Any]],
+    next_url: str | None,
+    added_up: Mapping[str, int],
 ) -> dict[str, Any]:
     """A load as the orchestration knows it, with a page of its entities.
 
-    ``state`` is where the load stands; ``status`` is how it ended, in the journal's words, null before.
+    What all of them are ``added_up`` to counts while lanes run them, which have not reported yet. ``state`` is where
+    the load stands; ``status`` is how it ended, in the journal's words, null before.
     """
     output = output_of(status)
     totals = custom_status_of(status)
     state = totals.pop("phase", "pending")
+    if totals.pop("lanes", None) and added_up:
+        begun = sum(count for word, count in added_up.items() if word != "rows") + totals["running"]
+        totals |= {**added_up, "pending": max(0, totals["entities"] - begun)}
     payload: dict[str, Any] = {
         "load_id": load_id,
         "state": state,

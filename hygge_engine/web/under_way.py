@@ -3,11 +3,13 @@ page."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from hygge_engine.journal.entity_states import EntityState, key_of
+from hygge_engine.statuses import JOURNAL_STATUS
 from hygge_engine.web.pages import PAGE_LIMIT, Page
 
 if TYPE_CHECKING:
@@ -18,9 +20,9 @@ Line = dict[str, Any]
 
 def lines_under_way(
     load_id: str, selected: Iterable[tuple[str, str]], journals: Sequence[ProgressFiles], page: Page, status: str | None
-) -> tuple[list[Line], str | None]:
-    """A page of lines about entities, only those with a ``status`` where one is given, and the name that the next page
-    comes after.
+) -> tuple[list[Line], str | None, dict[str, int]]:
+    """A page of lines about entities, only those with a ``status`` where one is given, the name that the next page
+    comes after, and what all of them add up to.
 
     ``selected`` are flow and entity of what the load was asked to move. What a deployment has taken out of the project
     since then, and has begun before, comes last; of very many, some.
@@ -35,7 +37,16 @@ def lines_under_way(
     chosen = [key for key, line in lines.items() if status is None or line["status"] == status]
     shown, after = page.of(chosen, lambda key: name_of(lines[key]))
     explained = _explained(load_id, [states[key] for key in shown if key in states and states[key][1].explained])
-    return [{**lines[key], **explained.get(key, {})} for key in shown], after
+    return [{**lines[key], **explained.get(key, {})} for key in shown], after, _totals_of(lines.values())
+
+
+def _totals_of(lines: Iterable[Line]) -> dict[str, int]:
+    """How many entities have ended, and how; ``rows`` are theirs. What waits is among them."""
+    totals: Counter[str] = Counter(dict.fromkeys((*JOURNAL_STATUS.values(), "waiting", "rows"), 0))
+    for line in lines:
+        totals[line["status"]] += 1
+        totals["rows"] += line["rows"] if line["status"] in JOURNAL_STATUS.values() else 0
+    return {word: count for word, count in totals.items() if word not in ("running", "pending")}
 
 
 def name_of(line: Line) -> str:

@@ -29,8 +29,9 @@ def _summary(bridge: Bridge, instance: str) -> dict[str, Any]:
     return summary
 
 
-def test_a_load_runs_to_its_end(bridge: Bridge) -> None:
-    request = {"entities": ENTITIES, "size": 2}
+@pytest.mark.parametrize("lanes", [False, True])
+def test_a_load_runs_to_its_end(bridge: Bridge, lanes: bool) -> None:
+    request = {"entities": ENTITIES, "size": 2, "lanes": lanes}
     summary = _summary(bridge, bridge.client.schedule_new_orchestration("load", input=request))
     assert {line["entity"]: line["rows"] for line in summary["results"]} == {e: 10 * int(e[-1]) for e in ENTITIES}
     assert (summary["status"], summary["rows"]) == ("success", 90)

@@ -16,6 +16,7 @@ import pytest
 
 from devcloud.functions import FunctionsHost
 from hygge_engine.errors import HomeUnavailable
+from hygge_engine.orchestration import load as orchestrator
 from tests.support.function_app import APP, DEADLINE_SECONDS, SETTINGS, App
 from tests.unit.load_world import FLOW_YML, LoadWorld
 
@@ -40,7 +41,11 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
         yield app
 
 
-def test_a_load_over_http_from_the_request_to_the_journal(app: App) -> None:
+@pytest.mark.parametrize("lanes_from", [1, 100])
+def test_a_load_over_http_from_the_request_to_the_journal(
+    app: App, lanes_from: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orchestrator, "LANES_FROM_ENTITIES", lanes_from)
     load_id = app.start(flows=["orders_to_fabric"])
     status = app.settled(load_id)
     assert status["status"] == "success"

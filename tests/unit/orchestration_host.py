@@ -14,11 +14,17 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any, cast
 
-from hygge_engine.orchestration.load import load
+from hygge_engine.orchestration.concurrency import EntityRunState
+from hygge_engine.orchestration.lanes import Group
+from hygge_engine.orchestration.load import lane, load
 
+LOAD_ID = "load-1"
 START = datetime(2024, 5, 1, 6, 0, tzinfo=UTC)
+
+ORCHESTRATORS: dict[str, Callable[..., Any]] = {"load": load, "run_lane": lane}
 
 # What an activity does: seconds it takes, and its result or the exception it ends with.
 Script = Callable[[str, dict[str, Any]], tuple[float, dict[str, Any] | Exception]]
@@ -43,18 +49,21 @@ class SimulatedTask:
 
 
 class SimulatedContext:
-    def __init__(self, input_: Any) -> None:
-        self.instance_id = "load-1"
-        self.current_utc_datetime = START
+    def __init__(self, input_: Any, instance_id: str = LOAD_ID, now: datetime = START) -> None:
+        self.instance_id = instance_id
+        self.current_utc_datetime = now
         self.custom_status: Any = None
         self.next_input: Any = None
         self._input = input_
 
     def get_input(self) -> Any:
-        return json.loads(json.dumps(self._input))
+        return self._input
 
     def call_activity(self, name: str, input_: Any = None) -> SimulatedTask:
         return SimulatedTask("activity", (name, json.loads(json.dumps(input_))))
+
+    def call_sub_orchestrator(self, name: str, input_: Any = None, instance_id: str | None = None) -> SimulatedTask:
+        return SimulatedTask("child", (name, json.loads(json.dumps(input_)), instance_id))
 
     def create_timer(self, fire_at: datetime) -> SimulatedTask:
         return SimulatedTask("timer", fire_at)
@@ -75,123 +84,167 @@ class SimulatedContext:
 
 @dataclass
 class Run:
-    """An activity that ran: when, for how long (seconds since the load began), with what input."""
+    """An activity that ran: when, for how long (seconds since the load began), with what input; ``entity`` is the one
+    that it worked on."""
 
     name: str
     input: dict[str, Any]
     began: float
     ended: float
+    entity: str
+
+
+class _Instance:
+    """One orchestration with its current history. ``parent``: the instance, its history and the task that waits for
+    the end of this one."""
+
+    def __init__(self, name: str, input_: Any, began: datetime, parent: tuple[str, int, int] | None = None) -> None:
+        self.name, self.parent = name, parent
+        self.histories = 0
+        self.begin_history(input_, began)
+
+    def begin_history(self, input_: Any, began: datetime) -> None:
+        """Restart, as at the start and after `continue_as_new`."""
+        self.input, self.began = json.dumps(input_), began
+        self.histories += 1
+        self.history: list[tuple[datetime, str, int, Any]] = []
+        self.begun: set[int] = set()
+        self.decided: list[Any] = []
+
+    @property
+    def now(self) -> datetime:
+        return self.history[-1][0] if self.history else self.began
 
 
 @dataclass
 class Host:
+    """``again`` says of an activity whether it is delivered twice at once; only the second delivery's result counts."""
+
     script: Script
     input: dict[str, Any] = field(default_factory=dict)
     cancel_at: float | None = None
+    again: Callable[[str, dict[str, Any]], bool] = lambda name, input_: False
     runs: list[Run] = field(default_factory=list)
     statuses: list[Any] = field(default_factory=list)
     episodes: int = 0
-    histories: int = 0
+    histories: int = 1
     longest_history: int = 0
     processor_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        self._began = START
         self._count = 0
-        self._inbox: list[tuple[datetime, int, str, int, Any]] = []
-        self._begin_history()
-
-    def _begin_history(self) -> None:
-        """Restart, as at the start and after `continue_as_new`: what was under way is dropped."""
-        self.histories += 1
-        self._history: list[tuple[datetime, str, int, Any]] = []
-        self._inbox = [item for item in self._inbox if item[2] == "event"]
-        heapq.heapify(self._inbox)
-        self._begun: set[int] = set()
-        self._decided: list[Any] = []
+        self._inbox: list[tuple[datetime, int, str, int, str, int, Any]] = []
+        self._instances = {LOAD_ID: _Instance("load", self.input, START)}
 
     def run(self) -> dict[str, Any]:
         """Run the load to its end; fails where nothing can happen any more and the load has not ended."""
         if self.cancel_at is not None:
-            self._deliver(START + timedelta(seconds=self.cancel_at), "event", -1, "cancel")
-        while True:
-            began = time.process_time()
-            output = self._replay()
-            self.processor_seconds += time.process_time() - began
-            if output is not None:
-                self.finished = self._now()
-                return output
+            self._deliver(START + timedelta(seconds=self.cancel_at), LOAD_ID, 0, "event", -1, "cancel")
+        output = self._replay(LOAD_ID)
+        while output is None:
             assert self._inbox, "the load is stuck: nothing is under way that it could wait for"
-            due, _, kind, number, value = heapq.heappop(self._inbox)
-            self._history.append((max(due, self._now()), kind, number, value))
-            self.longest_history = max(self.longest_history, len(self._history))
+            due, _, to, of_history, kind, number, value = heapq.heappop(self._inbox)
+            instance = self._instances.get(to)
+            # What an earlier history has started is dropped, as is what comes for one that has ended.
+            if instance is not None and (kind == "event" or of_history == instance.histories):
+                instance.history.append((max(due, instance.now), kind, number, value))
+                self.longest_history = max(self.longest_history, len(instance.history))
+                output = self._replay(to)
+        return output
 
-    def _now(self) -> datetime:
-        return self._history[-1][0] if self._history else self._began
-
-    def _deliver(self, due: datetime, kind: str, number: int, value: Any) -> None:
+    def _deliver(self, due: datetime, to: str, of_history: int, kind: str, number: int, value: Any) -> None:
         self._count += 1
-        heapq.heappush(self._inbox, (due, self._count, kind, number, value))
+        heapq.heappush(self._inbox, (due, self._count, to, of_history, kind, number, value))
 
-    def _replay(self) -> dict[str, Any] | None:
-        """Run the orchestrator from the beginning through the history, then start what it has asked for."""
+    def _replay(self, id_: str) -> dict[str, Any] | None:
+        """Run an orchestrator from the beginning through its history, then start what it has asked for. Returns the
+        load's output once it has ended."""
         self.episodes += 1
-        context = SimulatedContext(self.input)
-        context.current_utc_datetime = self._began
-        steps = cast(Generator[SimulatedTask, Any, dict[str, Any]], load(context))
+        instance = self._instances[id_]
+        began = time.process_time()
+        context = SimulatedContext(json.loads(instance.input), id_, instance.began)
+        steps = cast(Generator[SimulatedTask, Any, dict[str, Any]], ORCHESTRATORS[instance.name](context))
         replay = _Replay()
+        end: StopIteration | None = None
         try:
             waits_for = next(steps)
             replay.wait(waits_for)
-            for time, kind, number, value in self._history:
-                context.current_utc_datetime = time
+            for moment, kind, number, value in instance.history:
+                context.current_utc_datetime = moment
                 replay.complete(kind, number, value)
                 while waits_for.settle():
                     failed = isinstance(waits_for.value, Exception)
                     waits_for = steps.throw(waits_for.value) if failed else steps.send(waits_for.value)
                     replay.wait(waits_for)
-        except StopIteration as end:
-            assert not [task for task in replay.outstanding() if task.kind == "timer" and task.detail > self._now()]
-            if context.next_input is not None:
-                assert not [task for task in replay.outstanding() if task.kind == "activity"]
-                self._began, self.input = self._now(), context.next_input
-                self._begin_history()
-                return self._replay()
-            return cast(dict[str, Any], json.loads(json.dumps(end.value)))
+        except StopIteration as stopped:
+            end = stopped
+        self.processor_seconds += time.process_time() - began
+        if end is not None:
+            return self._end(id_, context, replay, end.value)
         decisions = [task.detail for group in replay.groups for task in group]
-        assert decisions[: len(self._decided)] == self._decided, "the orchestrator decided differently in a replay"
-        self._decided = decisions
-        self.statuses.append(context.custom_status)
+        assert decisions[: len(instance.decided)] == instance.decided, "it decided differently in a replay"
+        instance.decided = decisions
+        if id_ == LOAD_ID:
+            self.statuses.append(context.custom_status)
         for task in replay.startable():
-            if task.number in self._begun:
-                continue
-            self._begun.add(task.number)
-            self._start(task)
+            if task.number not in instance.begun:
+                instance.begun.add(task.number)
+                self._start(id_, instance, task)
         return None
 
-    def _start(self, task: SimulatedTask) -> None:
-        now = self._now()
+    def _end(self, id_: str, context: SimulatedContext, replay: _Replay, value: Any) -> dict[str, Any] | None:
+        instance = self._instances[id_]
+        outstanding = replay.outstanding()
+        assert not [task for task in outstanding if task.kind == "timer" and task.detail > instance.now]
+        assert not [task for task in outstanding if task.kind in ("activity", "child")]
+        if context.next_input is not None:
+            instance.begin_history(context.next_input, instance.now)
+            self.histories += 1
+            return self._replay(id_)
+        output = json.loads(json.dumps(value))
+        if instance.parent is None:
+            self.finished = instance.now
+            return cast(dict[str, Any], output)
+        to, of_history, number = instance.parent
+        del self._instances[id_]
+        self._deliver(instance.now, to, of_history, "child", number, output)
+        return None
+
+    def _start(self, id_: str, instance: _Instance, task: SimulatedTask) -> None:
+        now, of_history = instance.now, instance.histories
         if task.kind == "timer" and not task.cancelled:
-            self._deliver(max(task.detail, now), "timer", task.number, None)
+            self._deliver(max(task.detail, now), id_, of_history, "timer", task.number, None)
         elif task.kind == "activity":
             name, input_ = task.detail
-            seconds, answer = self.script(name, input_)
-            elapsed = (now - START).total_seconds()
-            self.runs.append(Run(name, input_, elapsed, elapsed + seconds))
-            value = answer if isinstance(answer, Exception) else json.loads(json.dumps(answer))
-            self._deliver(now + timedelta(seconds=seconds), "activity", task.number, value)
+            if self.again(name, input_):
+                self._act(name, input_, now)
+            seconds, value = self._act(name, input_, now)
+            self._deliver(now + timedelta(seconds=seconds), id_, of_history, "activity", task.number, value)
+        elif task.kind == "child":
+            name, input_, child = task.detail
+            assert child not in self._instances, "an orchestration of this id has not ended"
+            self._instances[child] = _Instance(name, input_, now, (id_, of_history, task.number))
+            self._replay(child)
+
+    def _act(self, name: str, input_: dict[str, Any], now: datetime) -> tuple[float, Any]:
+        seconds, answer = self.script(name, input_)
+        elapsed, ended = ((each - START).total_seconds() for each in (now, now + timedelta(seconds=seconds)))
+        taken = {} if isinstance(answer, Exception) else answer.get("taken") or {}
+        self.runs.append(Run(name, input_, elapsed, ended, input_.get("entity") or taken.get("entity", "")))
+        return seconds, answer if isinstance(answer, Exception) else json.loads(json.dumps(answer))
 
     def flows(self) -> list[Run]:
         """The slices that ran, but for those that only release a table."""
-        return [run for run in self.runs if run.name == "run_flow" and not run.input["closing"]]
+        return [run for run in self.runs if run.entity and not run.input.get("closing")]
 
     def closings(self) -> list[Run]:
         """The slices that only release a table."""
-        return [run for run in self.runs if run.name == "run_flow" and run.input["closing"]]
+        return [run for run in self.runs if run.input.get("closing")]
 
     def most_at_once(self, runs: list[Run]) -> int:
         """How many of the runs were under way together at most."""
-        return max((sum(other.began <= run.began < other.ended for other in runs) for run in runs), default=0)
+        changes = sorted(change for run in runs for change in ((run.began, 1), (run.ended, -1)))
+        return max(accumulate((change for _, change in changes)), default=0)
 
 
 class _Replay:
@@ -227,3 +280,39 @@ class _Replay:
 
     def outstanding(self) -> list[SimulatedTask]:
         return [task for task in self._tasks if not task.done and not task.cancelled]
+
+
+class SimulatedBoard:
+    """The plan of a load, and which lane's turn has taken which of its entities, without a lake."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self._plan = plan
+        self.cancelled = False
+        self._turns: dict[tuple[str, int], int] = {}
+        self._left: dict[Group, list[int]] = {}
+        for index, entity in enumerate(plan["entities"]):
+            self._left.setdefault(Group.of(entity), []).insert(0, index)
+
+    def plan(self, input_: dict[str, Any]) -> dict[str, Any]:
+        """What ``plan_load`` returns."""
+        if len(self._plan["entities"]) <= input_["lanes_from"]:
+            return self._plan
+        return {**self._plan, "board": {"flow": "f", "entity": "e0", "name": "b"}}
+
+    def run_next(
+        self, input_: dict[str, Any], slices: Callable[[dict[str, Any]], tuple[float, dict[str, Any] | Exception]]
+    ) -> tuple[float, dict[str, Any] | Exception]:
+        """What ``run_next`` does: the first slice of the entity that the turn takes."""
+        self.cancelled = self.cancelled or bool(input_.get("stop"))
+        if self.cancelled:
+            return 0.0, {"status": "continue", "taken": None, "cancelled": True}
+        key = (input_["lane"], input_["turn"])
+        left = self._left.get(Group(input_["connection"], input_["connections_at_once"]), [])
+        if not input_["turn"] or (key not in self._turns and not left):
+            return 0.0, {"status": "continue", "taken": None}
+        entity = self._plan["entities"][self._turns.setdefault(key, left[-1] if left else -1)]
+        if left and self._turns[key] == left[-1]:
+            left.pop()
+        entity_run = EntityRunState(0, entity, attempts=input_["attempt"])
+        seconds, answer = slices(entity_run.slice_task(input_["load_id"], input_["settings_hash"]))
+        return seconds, answer if isinstance(answer, Exception) else {**answer, "taken": entity}

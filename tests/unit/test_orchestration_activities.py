@@ -10,9 +10,12 @@ import pytest
 
 from hygge_engine.errors import LakeDenied, LakeUnavailable
 from hygge_engine.flow.slices import SliceTask
+from hygge_engine.journal.entity_states import key_of
 from hygge_engine.journal.journal import Journal
+from hygge_engine.orchestration import load as orchestrator
 from hygge_engine.orchestration.activities import Activities
 from tests.unit.load_world import FLOW_YML, SECOND_FLOW_YML, LoadWorld
+from tests.unit.orchestration_host import Host
 from tests.unit.project_files import load
 
 
@@ -130,3 +133,68 @@ def test_a_journal_that_cannot_be_written_is_a_failure_and_the_others_are_writte
     assert (answer["retry_after_seconds"] or 0) >= (40.0 if transient else 0)
     assert len(world.journal("second")) == 3
     assert world.journal("orders_to_fabric") == []
+
+
+@pytest.fixture
+def lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loads of two entities and more have lanes."""
+    monkeypatch.setattr(orchestrator, "LANES_FROM_ENTITIES", 1)
+
+
+def on_host(activities: Activities) -> Host:
+    return Host(lambda name, input_: (1.0, getattr(activities, name)(input_)))
+
+
+@pytest.mark.usefixtures("lanes")
+def test_a_load_on_lanes_lands_and_records_every_entity(world: LoadWorld, activities: Activities) -> None:
+    world.fill(customers=7, stock=1)
+    host = on_host(activities)
+    summary = host.run()
+    assert (summary["status"], summary["success"], summary["journal"]["status"]) == ("success", 6, "settled")
+    assert [row["row_count"] for row in world.journal()] == [7, 5, 1]
+    assert [run.name for run in host.runs].count("run_flow") == 0
+    assert not list(world.lake_directory.rglob("@board"))
+
+
+@pytest.mark.usefixtures("lanes")
+def test_a_load_on_lanes_that_is_cancelled_takes_nothing_more(world: LoadWorld, activities: Activities) -> None:
+    world.place().progress.request_cancel("load-1")
+    host = on_host(activities)
+    summary = host.run()
+    assert (summary["status"], summary["cancel"]) == ("cancel", 6)
+    assert world.landed_files() == []
+
+
+@pytest.mark.usefixtures("lanes")
+def test_settings_that_change_under_a_load_on_lanes_fail_what_has_not_begun(world: LoadWorld) -> None:
+    activities = Activities(lambda: world.project)
+
+    def script(name: str, input_: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+        if input_.get("settings_hash"):
+            input_ = {**input_, "settings_hash": "another"}
+        return 1.0, getattr(activities, name)(input_)
+
+    summary = Host(script).run()
+    assert {line["error"] for line in summary["results"]} == {"load.settings_changed"}
+
+
+def test_what_lanes_share_is_no_entity_of_the_load(world: LoadWorld, activities: Activities) -> None:
+    planned = activities.plan_load({"load_id": "c1", "request": {}, "lanes_from": 1})
+    turn = {"load_id": "c1", "settings_hash": planned["settings_hash"], "board": planned["board"], "lane": "lane-1"}
+    group = {"connection": "shop_db", "connections_at_once": 1}
+    taken = [activities.run_next({**turn, **group, "turn": 1, "attempt": attempt})["taken"] for attempt in (1, 2)]
+    assert taken == [planned["entities"][0]] * 2
+    assert set(world.place().progress.states("c1")) == {key_of("orders_to_fabric", "orders")}
+
+
+@pytest.mark.usefixtures("lanes")
+def test_a_plan_that_cannot_be_written_down_leaves_the_load_without_lanes(
+    activities: Activities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise LakeDenied("403")
+
+    monkeypatch.setattr("hygge_engine.orchestration.board.Board.write", refuse)
+    host = on_host(activities)
+    assert host.run()["success"] == 6
+    assert "run_next" not in {run.name for run in host.runs}

@@ -159,6 +159,18 @@ def test_a_running_load_shows_each_entity_and_its_rows_so_far(api: Api, world: L
     json.loads(answer.body)
 
 
+def test_the_totals_of_a_load_on_lanes_are_those_of_its_entities(api: Api, world: LoadWorld) -> None:
+    client = Client()
+    unknown = {"entities": 3, "rows": 0, "success": 0, "running": 1, "waiting": 0, "pending": 2, "lanes": 1}
+    client.put("c1", input_="{}", custom_status={"phase": "loading", **unknown})
+    progress = world.place().progress
+    progress.write("c1", "orders_to_fabric", "orders", {"state": "running", "rows": 3})
+    progress.write("c1", "orders_to_fabric", "customers", {"state": "done", "rows": 2})
+    totals = asyncio.run(api.load_status("c1", client)).payload["totals"]
+    expected = {"entities": 3, "rows": 2, "success": 1, "running": 1, "waiting": 0, "pending": 1}
+    assert totals == {**expected, "fail": 0, "skip": 0, "cancel": 0}
+
+
 def test_an_ended_load_shows_its_summary(api: Api, world: LoadWorld) -> None:
     client = Client()
     summary = run_load(world.project, LoadRequest(coordinator_run_id="c1"), Recorder())

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from hygge_engine.orchestration.lanes import LANE_PREFIX
 from hygge_engine.orchestration.schedule import ID_PREFIX, Tick, start_due_loads
 from hygge_engine.web.api import Api
 from hygge_engine.web.responses import Response
@@ -76,10 +77,11 @@ def test_of_hundreds_of_loads_at_once_so_many_are_let_in_and_the_schedule_is_on_
     assert len(client.instances) == LIMIT + 1
 
 
-def test_scheduled_loads_take_no_place_of_others(api: Api) -> None:
+@pytest.mark.parametrize("prefix", [ID_PREFIX, LANE_PREFIX])
+def test_scheduled_loads_and_lanes_take_no_place_of_others(api: Api, prefix: str) -> None:
     client = SlowClient()
     for number in range(3 * LIMIT):
-        client.put(f"{ID_PREFIX}{number}")
+        client.put(f"{prefix}{number}")
     assert asyncio.run(post(api, client)).status == HTTPStatus.ACCEPTED
 
 

@@ -1,5 +1,7 @@
 """The project's load orchestrator over activities that only pretend: an entity's name says how its slices go."""
 
+import contextlib
+import json
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 import azure.durable_functions as df
 
 from hygge_engine.orchestration import load as orchestrators
+from hygge_engine.orchestration.concurrency import EntityRunState
 
 app = df.DFApp()
 
@@ -22,6 +25,11 @@ def load(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
     return (yield from orchestrators.load(context))
 
 
+@app.orchestration_trigger(context_name="context")
+def run_lane(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
+    return (yield from orchestrators.lane(context))
+
+
 @app.activity_trigger(input_name="request")
 def plan_load(request: dict) -> dict:
     """Plan the entities that the request names, ``name:slices`` each."""
@@ -32,11 +40,38 @@ def plan_load(request: dict) -> dict:
     ]
     size = request["request"]["size"]
     plan = {"status": "planned", "settings_hash": "h", "concurrency": size, "pools": {"db": size}}
+    if request["request"].get("lanes"):
+        board = Path(os.environ["SAMPLE_TRACE"]) / "plan.json"
+        board.write_text(json.dumps(entities))
+        plan["board"] = {"flow": "f", "entity": names[0], "name": "b"}
     return {**plan, "entities": entities}
+
+
+@app.activity_trigger(input_name="turn")
+def run_next(turn: dict) -> dict:
+    """Take the first entity that no file says is taken; a turn that has its file has taken already."""
+    folder = Path(os.environ["SAMPLE_TRACE"])
+    if turn.get("stop"):
+        (folder / "stop").touch()
+    if not turn.get("turn") or (folder / "stop").exists():
+        return {"status": "continue", "taken": None, "cancelled": (folder / "stop").exists()}
+    own = f"{turn['lane']}-{turn['turn']}"
+    for index, entity in enumerate(json.loads((folder / "plan.json").read_text())):
+        taken = folder / f"taken-{index}"
+        with contextlib.suppress(FileExistsError), taken.open("x") as file:
+            file.write(own)
+        if taken.read_text() == own:
+            entity_run = EntityRunState(0, entity, attempts=turn["attempt"])
+            return {**_run_slice(entity_run.slice_task(turn["load_id"], turn["settings_hash"])), "taken": entity}
+    return {"status": "continue", "taken": None}
 
 
 @app.activity_trigger(input_name="task")
 def run_flow(task: dict) -> dict:
+    return _run_slice(task)
+
+
+def _run_slice(task: dict) -> dict:
     """Land ten rows per slice; the first slice of an entity called ``flaky`` fails."""
     name, _, slices = task["entity"].partition(":")
     _trace(f"slice {task['entity']} {task['attempt']}")

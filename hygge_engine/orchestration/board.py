@@ -1,0 +1,152 @@
+"""The plan of a large load, from which its lanes take one entity after another: files beside the load's progress.
+
+``progress/<load>/@board/<name>/plan.json`` has the entities in order. ``taken/<place in the plan>`` is created by who
+takes that entity, ``turns/<lane>-<turn>`` says which one a lane's turn has taken, so that a turn that is delivered
+again takes no other. None of this is trusted: the load compares what its lanes report with its own plan.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from hygge_engine.errors import LakeConditionNotMet, LakeNotFound
+from hygge_engine.orchestration.lanes import Group
+from hygge_engine.orchestration.payloads import BoardReference, PlannedEntity
+
+if TYPE_CHECKING:
+    from hygge_engine.orchestration.places import JournalPlace
+    from hygge_engine.project.models.project import Project
+
+# Loads whose plans a process keeps in memory: half a megabyte each for 5,000 entities.
+BOARDS_KEPT = 8
+
+
+class Board:
+    """The plan of one load. Thread-safe; all methods let the LakeError family pass."""
+
+    def __init__(self, place: JournalPlace, load_id: str, name: str) -> None:
+        self._lake = place.lake
+        self._progress = place.progress
+        self._load_id = load_id
+        self._folder = f"{place.progress.board_folder(load_id)}/{name}"
+        self._lock = threading.Lock()
+        self._entities: list[PlannedEntity] | None = None
+        self._open: dict[Group, list[int]] = {}
+
+    def write(self, entities: Sequence[PlannedEntity]) -> None:
+        """Write the plan down."""
+        self._lake.put(f"{self._folder}/plan.json", json.dumps(entities).encode())
+
+    def is_cancelled(self) -> bool:
+        """Whether the load was asked to stop."""
+        return self._progress.is_cancelled(self._load_id)
+
+    def request_cancel(self) -> None:
+        """Ask the load to stop."""
+        self._progress.request_cancel(self._load_id)
+
+    def take(self, lane: str, turn: int, group: Group) -> PlannedEntity | None:
+        """The first entity of a group that nobody has taken; what this turn has taken before, if it has; None where
+        nothing is left."""
+        entities = self._read()
+        own = f"{self._folder}/turns/{lane}-{turn}"
+        earlier = self._index_of(own)
+        if earlier is not None:
+            return entities[earlier]
+        while (index := self._reserve(group)) is not None:
+            taken = f"{self._folder}/taken/{index}"
+            kept = False
+            try:
+                if not self._create(taken, f"{lane}-{turn}"):
+                    kept = True  # by another lane
+                    self._look_again(group)
+                    continue
+                kept = self._create(own, str(index))
+                if kept:
+                    return entities[index]
+                # Another delivery of this turn was faster.
+                self._lake.delete(taken)
+            finally:
+                if not kept:
+                    self._give_back(group, index)
+            earlier = self._index_of(own)
+            return None if earlier is None else entities[earlier]
+        return None
+
+    def _read(self) -> list[PlannedEntity]:
+        with self._lock:
+            if self._entities is None:
+                entities: list[PlannedEntity] = json.loads(self._lake.read(f"{self._folder}/plan.json").data)
+                # The first one last, where a list gives it away without moving the others.
+                for index in reversed(range(len(entities))):
+                    self._open.setdefault(Group.of(entities[index]), []).append(index)
+                self._entities = entities
+            return self._entities
+
+    def _reserve(self, group: Group) -> int | None:
+        """The first place of the plan that this process knows nobody to have."""
+        with self._lock:
+            open_ = self._open.get(group)
+            return open_.pop() if open_ else None
+
+    def _give_back(self, group: Group, index: int) -> None:
+        with self._lock:
+            self._open[group].append(index)
+            self._open[group].sort(reverse=True)
+
+    def _look_again(self, group: Group) -> None:
+        """Others are at work as well: see what they have taken."""
+        listed = {entry.name for entry in self._lake.list(f"{self._folder}/taken")}
+        with self._lock:
+            self._open[group] = [index for index in self._open[group] if str(index) not in listed]
+
+    def _index_of(self, path: str) -> int | None:
+        try:
+            return int(self._lake.read(path).data)
+        except LakeNotFound:
+            return None
+
+    def _create(self, path: str, text: str) -> bool:
+        """Create a file; False where there is one that says something else."""
+        try:
+            self._lake.put(path, text.encode(), if_absent=True)
+        except LakeConditionNotMet:
+            return self._lake.read(path).data == text.encode()
+        return True
+
+
+class Boards:
+    """The boards that a process has read lately. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, Board] = OrderedDict()
+
+    def open(self, project: Project, load_id: str, reference: Mapping[str, Any]) -> Board:
+        """The board that a plan names."""
+        name = str(reference["name"])
+        with self._lock:
+            if name not in self._known:
+                self._known[name] = Board(_place_at(project, reference), load_id, name)
+            self._known.move_to_end(name)
+            while len(self._known) > BOARDS_KEPT:
+                self._known.popitem(last=False)
+            return self._known[name]
+
+
+def write_board(project: Project, load_id: str, entities: Sequence[PlannedEntity]) -> BoardReference:
+    """Write down a plan for its lanes, beside the journal of its first entity."""
+    reference: BoardReference = {"flow": entities[0]["flow"], "entity": entities[0]["entity"], "name": uuid4().hex}
+    Board(_place_at(project, reference), load_id, reference["name"]).write(entities)
+    return reference
+
+
+def _place_at(project: Project, reference: Mapping[str, Any]) -> JournalPlace:
+    from hygge_engine.orchestration.places import place_of
+
+    return place_of(project, project.flows[reference["flow"]].entities[reference["entity"]])

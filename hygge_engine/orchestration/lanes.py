@@ -1,0 +1,183 @@
+"""The lanes of a large load: each works on one table after another and takes the next one itself (docs/scheduling.md).
+
+What the load knows of lanes is here: how many of them there may be, and what they return. What a lane knows of the
+tables that it takes is `Taking`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from hygge_engine.orchestration.concurrency import EntityRunState
+from hygge_engine.orchestration.payloads import LaneResults, PlannedEntity
+from hygge_engine.orchestration.verdict import CRASH_PAUSE_SECONDS
+
+# A load of more entities than this has lanes.
+LANES_FROM_ENTITIES = 100
+
+# Entities that a lane ends before it returns: its results travel through each of its histories.
+ENTITIES_PER_LANE = 100
+
+# Activities after which a lane begins a new history. Nothing else runs that would have to end.
+ACTIVITIES_PER_LANE_HISTORY = 20
+
+# Times in a row that a lane fails to take an entity, before it leaves the rest to others.
+TAKING_ATTEMPTS = 5
+
+# Lanes of a load that fail as a whole, before what is left is run without lanes.
+FAILED_LANES_LIMIT = 3
+
+# How often a lane whose tables all wait looks whether the load was cancelled.
+LOOK_INTERVAL = timedelta(seconds=15)
+
+# What the ids of lanes begin with: those of loads do not.
+LANE_PREFIX = "lane-"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The entities that a lane may take: those that need as much of the same connection."""
+
+    connection: str
+    connections_at_once: int
+
+    @classmethod
+    def of(cls, entity: PlannedEntity) -> Group:
+        """The one that an entity belongs to."""
+        return cls(str(entity.get("connection") or ""), int(entity.get("connections_at_once") or 1))
+
+
+class Lanes:
+    """The lanes of one load: at most ``concurrency`` at once, and on one connection those for which its
+    ``pools[connection]`` suffices; a lane that needs more than the whole pool runs alone."""
+
+    def __init__(self, load_id: str, entities: Iterable[PlannedEntity], concurrency: int, pools: Mapping[str, int]):
+        self._load_id = load_id
+        self._free = concurrency
+        self._pools = pools
+        self._waiting = Counter(Group.of(entity) for entity in entities)
+        self._running: Counter[Group] = Counter()
+        self._begun = 0
+        self._failed = 0
+
+    @property
+    def running(self) -> int:
+        """How many lanes are under way."""
+        return self._running.total()
+
+    def begin_next(self) -> tuple[str, Group] | None:
+        """The id of a lane that may begin now, and what it takes; None where none may."""
+        open_ = [group for group in self._waiting if self._has_room(group)] if self._free else []
+        if not open_:
+            return None
+        # Each group has lanes in proportion to what it has to do.
+        group = max(open_, key=lambda each: self._waiting[each] / (self._running[each] + 1))
+        self._free -= 1
+        self._running[group] += 1
+        self._begun += 1
+        mark = hashlib.sha256(self._load_id.encode()).hexdigest()[:24]
+        return f"{LANE_PREFIX}{mark}-{self._begun}", group
+
+    def _has_room(self, group: Group) -> bool:
+        if self._running[group] >= self._waiting[group]:
+            return False
+        taken = sum(
+            lanes * each.connections_at_once
+            for each, lanes in self._running.items()
+            if each.connection == group.connection
+        )
+        pool = self._pools.get(group.connection, 1)
+        return not group.connection or not taken or taken + group.connections_at_once <= pool
+
+    def end(self, group: Group, returned: LaneResults | None, *, ended: int) -> None:
+        """A lane has returned (None: it has failed) with the results of so many entities."""
+        self._free += 1
+        self._running[group] -= 1
+        self._waiting[group] -= ended
+        self._failed += returned is None
+        if self._waiting[group] <= 0 or self._failed > FAILED_LANES_LIMIT or (returned and returned["exhausted"]):
+            del self._waiting[group]
+
+
+def lane_input(
+    load_id: str, settings_hash: str, board: Mapping[str, Any], lane_id: str, group: Group
+) -> dict[str, Any]:
+    """The input of ``run_lane``."""
+    return {
+        "load_id": load_id,
+        "settings_hash": settings_hash,
+        "board": board,
+        "lane": lane_id,
+        "connection": group.connection,
+        "connections_at_once": group.connections_at_once,
+    }
+
+
+class Taking:
+    """How a lane takes entities: its turns are numbered, and a turn that is asked for again gives the same entity."""
+
+    def __init__(self, value: Mapping[str, Any]) -> None:
+        self._board = dict(value["board"])
+        self._lane = str(value["lane"])
+        self._group = Group(value["connection"], value["connections_at_once"])
+        self._turn = int(value.get("turn", 0))
+        self._failures = int(value.get("failures", 0))
+        self.exhausted = bool(value.get("exhausted"))
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-serialisable mapping."""
+        return {
+            "board": self._board,
+            "lane": self._lane,
+            "connection": self._group.connection,
+            "connections_at_once": self._group.connections_at_once,
+            "turn": self._turn,
+            "failures": self._failures,
+            "exhausted": self.exhausted,
+        }
+
+    @property
+    def pools(self) -> dict[str, int]:
+        """What a lane has of its connection."""
+        return {self._group.connection: self._group.connections_at_once}
+
+    def next(self) -> EntityRunState:
+        """A place for the entity of the next turn."""
+        self._turn += 1
+        return EntityRunState(self._turn, cast("PlannedEntity", {}))
+
+    def task(self, load_id: str, settings_hash: str, entity_run: EntityRunState) -> dict[str, Any]:
+        """The input of ``run_next`` for an entity run that is still to be taken."""
+        return {
+            "load_id": load_id,
+            "settings_hash": settings_hash,
+            "board": self._board,
+            "lane": self._lane,
+            "turn": entity_run.index,
+            "attempt": entity_run.attempts,
+            "connection": self._group.connection,
+            "connections_at_once": self._group.connections_at_once,
+        }
+
+    def look(self, load_id: str, settings_hash: str) -> dict[str, Any]:
+        """The input of ``run_next`` for a turn that takes nothing, and only looks whether the load is cancelled."""
+        return {**self.task(load_id, settings_hash, EntityRunState(0, cast("PlannedEntity", {}))), "turn": None}
+
+    def read(self, entity_run: EntityRunState, result: dict[str, Any] | None, now: datetime) -> datetime | None:
+        """Give an entity run what its turn has taken, out of the result. Returns when to ask again, if that is to
+        be."""
+        if result is not None and "taken" in result:
+            self._failures = 0
+            entity_run.entity = result.pop("taken") or entity_run.entity
+            entity_run.connections = entity_run.connections_at_once
+            self.exhausted = not entity_run.is_taken
+            return None
+        self._failures += 1
+        answer = result or {"transient": True, "retry_after_seconds": CRASH_PAUSE_SECONDS}
+        self.exhausted = not answer.get("transient") or self._failures >= TAKING_ATTEMPTS
+        return None if self.exhausted else now + timedelta(seconds=answer.get("retry_after_seconds") or 0.0)
