@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from hygge_engine.journal.summaries import summarize
 from hygge_engine.orchestration.activities import connection_of
 from hygge_engine.web.pages import PAGE_LIMIT, Page
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from hygge_engine.journal import Journals
     from hygge_engine.journal.summaries import Level
     from hygge_engine.project.models.project import Project
@@ -58,11 +57,14 @@ def runs_payload(journals: Journals, by: Level, page: Page, flow: str | None) ->
 def run_payload(journals: Journals, load_id: str, page: Page, status: str | None, route: str) -> dict[str, Any] | None:
     """One load of the journals with a page of its entity runs, only those with a ``status`` where one is given; None
     where no journal knows it. ``route`` is that of the request."""
+    # Imported here: the flows are listed without it.
+    from hygge_engine.journal.summaries import summarize
+
     rows = journals.read(load_id)
     if rows.is_empty():
         return None
     (load,) = summarize(rows).to_dicts()
-    chosen = rows if status is None else rows.filter(pl.col("status") == status)
+    chosen = rows if status is None else rows.filter(rows["status"] == status)
     runs, after = _page_of(chosen, chosen["entity_run_id"].to_list(), page)
     return {**load, "entity_runs": runs, "next_url": page.next_url(route, after, status=status)}
 
