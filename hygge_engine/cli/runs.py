@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from hygge_engine.cli.figures import rows_text, seconds_text, unended_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_NOTHING_STARTED, EXIT_SETTLED, error_lines
 from hygge_engine.cli.output import echo, echo_json, hanging, open_console
 from hygge_engine.cli.reachability import show_left_out, with_journals
-from hygge_engine.journal import Journals
+from hygge_engine.journal import Journal, Journals
 from hygge_engine.journal.journal import FULL, FULL_REMEDY
 from hygge_engine.journal.summaries import Level
 from hygge_engine.orchestration.places import JournalPlace, entities_of, places_of, unended_at
-from hygge_engine.plain_text import lines_of
+from hygge_engine.plain_text import lines_of, one_line
 from hygge_engine.project import Project, load_project
 from hygge_engine.project.telling.problems import suggest
 
@@ -51,20 +51,23 @@ def run(
         flow, entity = _parse_entity(project, flow, entity)
     remembered, unread = with_journals(project, entities_of(project, [flow] if flow else []))
     places = list(places_of(project, remembered).values())
-    journals = Journals([place.journal for place in places])
+    each = {place.key: place.journal for place in places}
+    journals = Journals(list(each.values()))
     show_left_out("not shown", unread)
     _show_unended(places)
-    _show_full(places)
+    _show_full(each)
     ended = EXIT_ENTITY_FAILED if unread else EXIT_SETTLED
     if load_id is None and (by != "load" or entity is None):
         # What has failed is looked for in the whole history.
         lines = limit or LINES_DEFAULT
         found = journals.summary(by, flow=flow, entity=entity, limit=None if failed else lines)
+        _show_passed_over(each)
         if failed:
             found = found.filter(pl.col("failed") > 0)
         _show_summary(by, found.head(lines).to_dicts(), failed=failed, json_=json_)
         return ended
     rows = journals.read(load_id, flow=flow, entity=entity)
+    _show_passed_over(each)
     if load_id is not None and rows.is_empty():
         what = f"the load {load_id}" if entity is None and flow is None else f"such a part of the load {load_id}"
         message = f"No journal of this project knows {what}."
@@ -83,11 +86,19 @@ def _show_unended(places: Sequence[JournalPlace]) -> None:
         echo(f"not shown: {unended_text(load)}", err=True)
 
 
-def _show_full(places: Sequence[JournalPlace]) -> None:
-    """Say which journals have no room for more, and what to do."""
-    for place in places:
-        if place.journal.is_full():
-            echo(f"{place.key}: {FULL} {FULL_REMEDY}", err=True)
+def _show_full(journals: Mapping[str, Journal]) -> None:
+    """Say which journals, by place, have no room for more, and what to do."""
+    for place, journal in journals.items():
+        if journal.is_full():
+            echo(f"{place}: {FULL} {FULL_REMEDY}", err=True)
+
+
+def _show_passed_over(journals: Mapping[str, Journal]) -> None:
+    """Say in a line for each journal what in its folder is none of its files: of many, the first."""
+    for journal in journals.values():
+        if found := journal.passed_over():
+            more = f" So are {len(found) - 1:,} more." if len(found) > 1 else ""
+            echo(one_line(f"not shown: {found[0]}{more}"), err=True)
 
 
 def _parse_entity(project: Project, flow: str | None, text: str) -> tuple[str | None, str]:

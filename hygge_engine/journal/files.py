@@ -140,18 +140,23 @@ class CanonicalFile:
                 yield from _picked(self.file.batches(PICKED_ROWS, index), places)
 
 
+def passed_over_text(path: str, what: str) -> str:
+    """What is said of an entry of the journal's folders that is none of its files."""
+    return f"{path} is passed over: it is {what}, and none of the journal's files. Move it away."
+
+
 # The numbers of a file's first row, and of the one behind its last.
 _RETIRED_NAME = re.compile(r"(\d{20})-(\d{20})\.parquet")
 
 
 class JournalFiles:
-    """The files below one journal's root folder."""
+    """The files below one journal's root folder. ``passed_over``: what else listings have found there, by path."""
 
     def __init__(self, lake: Lake, root: str) -> None:
         self.lake = lake
         self.root = root.strip("/")
         self.canonical_path = f"{self.root}/journal.parquet"
-        self._passed_over: set[str] = set()
+        self.passed_over: dict[str, str] = {}
 
     @property
     def where(self) -> str:
@@ -183,11 +188,9 @@ class JournalFiles:
             what = foreign(entry)
             if not what:
                 yield entry
-            elif entry.path not in self._passed_over:
-                self._passed_over.add(entry.path)
-                _log.warning(
-                    "%s is passed over: it is %s, and none of the journal's files. Move it away.", entry.path, what
-                )
+            elif entry.path not in self.passed_over:
+                self.passed_over[entry.path] = what
+                _log.warning("%s", passed_over_text(entry.path, what))
 
     def state(self) -> object:
         """A value that changes when a row is added or moved: the key for cached results."""
@@ -246,10 +249,11 @@ class JournalFiles:
                 continue
         return at(self.read_canonical())
 
-    def has_room_for(self, files: Sequence[PathInfo]) -> bool:
-        """Whether the canonical file may take in the rows of these small ones, which are shorter there than here."""
+    def has_room_for(self, length: int) -> bool:
+        """Whether the canonical file may take in the rows of small ones of this ``length`` in bytes: they are shorter
+        there."""
         info = self.lake.info(self.canonical_path)
-        return (0 if info is None else info.length) + sum(entry.length for entry in files) <= FULL_BYTES
+        return (0 if info is None else info.length) + length <= FULL_BYTES
 
     def replace_canonical(self, read: CanonicalFile, added: pa.Table, *, first: int | None = None) -> bool:
         """Write what was read again, with rows added at its end and those before number ``first`` left out.

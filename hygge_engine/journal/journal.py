@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from hygge_engine.journal.files import (
     Only,
     encode,
     matching,
+    passed_over_text,
     rows_in_order,
 )
 from hygge_engine.journal.kept import Kept
@@ -180,7 +181,7 @@ class Journal(SingleJournal):
             if not files or len(files) < after_loads:
                 return _Fold(0)
             files = _affordable(files)
-            if not self._files.has_room_for(files):
+            if not self._files.has_room_for(_length(files)):
                 return self._full()
             tables = self._files.read_runs(files)
             canonical = self._files.read_canonical()
@@ -206,8 +207,16 @@ class Journal(SingleJournal):
         return _Fold(0, full=True)
 
     def is_full(self) -> bool:
-        """Whether the canonical file has no room for the loads that wait to be folded."""
-        return not self._files.has_room_for(_affordable(self._files.list_runs(at_most=FOLD_FILES_LIMIT)))
+        """Whether the canonical file has no room for the loads that wait to be folded. They are listed only where it
+        may lack room for as much as one fold moves."""
+        if self._files.has_room_for(FOLD_BYTES_LIMIT):
+            return False
+        return not self._files.has_room_for(_length(_affordable(self._files.list_runs(at_most=FOLD_FILES_LIMIT))))
+
+    def passed_over(self) -> list[str]:
+        """What the readings so far have passed over in the journal's folders because it cannot be one of its files: a
+        sentence for each entry."""
+        return [passed_over_text(path, what) for path, what in self._files.passed_over.items()]
 
     def _fold_everything(self) -> _Fold:
         moved = 0
@@ -279,6 +288,10 @@ def _affordable(files: Sequence[PathInfo]) -> list[PathInfo]:
     """As many of the files as a fold may move together, one at least."""
     sizes = accumulate(entry.length for entry in files)
     return [entry for entry, size in zip(files, sizes, strict=True) if size <= FOLD_BYTES_LIMIT] or list(files[:1])
+
+
+def _length(files: Iterable[PathInfo]) -> int:
+    return sum(entry.length for entry in files)
 
 
 def _newest_loads(canonical: CanonicalFile, loads: int, only: Only) -> pa.Table:

@@ -405,7 +405,12 @@ def test_runs_lists_loads_and_shows_one(world: LoadWorld) -> None:
     assert len(json.loads(hygge(world, "runs", "--json", "--limit", "1").stdout)) == 1
     failed = json.loads(hygge(world, "runs", "--json", "--failed").stdout)
     assert [load["status"] for load in failed] == ["fail"]
+    for name in ("a\n.parquet", "b.parquet"):
+        (world.lake_directory / world.place().root / "runs" / name).mkdir(parents=True)
     one = hygge(world, "runs", loads[0]["coordinator_run_id"])
+    for result in (one, hygge(world, "runs"), hygge(world, "runs", "--entity", "orders", "--json")):
+        (told,) = result.stderr.splitlines()
+        assert re.fullmatch(r"not shown: .*/runs/(a\\n|b)\.parquet is passed over: it is a folder.* 1 more\.", told)
     assert "There is no column modified." in one.stdout
     rows = json.loads(hygge(world, "runs", loads[0]["coordinator_run_id"], "--failed", "--json").stdout)
     assert [row["entity"] for row in rows] == ["orders"]
