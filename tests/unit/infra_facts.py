@@ -71,6 +71,30 @@ FACTS = [
         *(_STORAGE, "kind", ["StorageV2"], "Functions: storage considerations; blobs, queues and tables in one"),
         "azurerm_storage_account.main.account_kind",
     ),
+    *(
+        Fact(_STORAGE, f"properties.{name}", [value], why, f"azurerm_storage_account.main.{tf}")
+        for name, value, tf, why in [
+            ("allowBlobPublicAccess", False, "allow_nested_items_to_be_public", "package and keys are nobody's"),
+            ("allowSharedKeyAccess", False, "shared_access_key_enabled", "whoever has a key has everything"),
+            ("allowCrossTenantReplication", False, "cross_tenant_replication_enabled", "blobs stay in the tenant"),
+            ("defaultToOAuthAuthentication", True, "default_to_oauth_authentication", "the portal asks for no key"),
+            ("isLocalUserEnabled", False, "local_user_enabled", "local users have passwords"),
+            ("minimumTlsVersion", "TLS1_2", "min_tls_version", "1.0 and 1.1 have ended"),
+            ("supportsHttpsTrafficOnly", True, "https_traffic_only_enabled", "tokens travel with each request"),
+        ]
+    ),
+    Fact(
+        *(_STORAGE, "properties.networkAcls.virtualNetworkRules.[].id", re.compile(r"/subscriptions/[^<>]+")),
+        "bicep-types-az 1555: the check before a deployment knows no id that is read from a network",
+    ),
+    *(
+        Fact(_VAULT, f"properties.{name}", [value], why, f"azurerm_key_vault.main.{tf}")
+        for name, value, tf, why in [
+            ("enableRbacAuthorization", True, "rbac_authorization_enabled", "access by role only"),
+            ("enablePurgeProtection", True, "purge_protection_enabled", "what is deleted can be fetched back"),
+            ("networkAcls.bypass", "None", "network_acls.bypass", "nobody else's service has anything to do here"),
+        ]
+    ),
     Fact(_STORAGE, "sku.name", ["Standard_LRS", "Standard_ZRS"], "Flex Consumption: zones need ZRS"),
     Fact(_BLOBS, "properties.deleteRetentionPolicy.days", [7], _WEEK, f"{_TF_BLOBS}.delete_retention_policy.days"),
     Fact(
@@ -275,6 +299,26 @@ EXPRESSIONS = {
         "REST reference of schedulers: a capacity is for Dedicated alone",
     ),
     "azapi_update_resource.publishing.body": ("{ properties = { allow = false } }", "no passwords for publishing"),
+    **{
+        f"azurerm_role_assignment.{role}.scope": (scope, "the narrowest scope that works")
+        for role, scope in [
+            ("host_blobs", "azurerm_storage_account.main.id"),
+            ("durable_queues", "azurerm_storage_account.main.id"),
+            ("durable_tables", "azurerm_storage_account.main.id"),
+            ("telemetry", "azurerm_application_insights.main.id"),
+            ("secrets", "azurerm_key_vault.main[0].id"),
+            ("orchestrations", "azapi_resource.task_hub[0].id"),
+        ]
+    },
+    "azapi_update_resource.publishing.for_each": ('toset(["scm", "ftp"])', "the two that there are"),
+    "azurerm_storage_account.main.network_rules.bypass": ('["None"]', "nobody else's service has anything to do here"),
+    "azurerm_storage_container.package.container_access_type": ('"private"', "package and keys are nobody's"),
+    "azurerm_log_analytics_workspace.main.local_authentication_enabled": ("false", "telemetry shows a token"),
+    "azurerm_application_insights.main.local_authentication_enabled": ("false", "telemetry shows a token"),
+    "azurerm_subnet.app.delegation.service_delegation.name": (
+        '"Microsoft.App/environments"',
+        "Flex Consumption: what a subnet is delegated to",
+    ),
     "azurerm_service_plan.main.zone_balancing_enabled": (
         "var.zone_redundant",
         "in a region without zones no plan is made with true",
@@ -352,6 +396,11 @@ def terraform_that_fails(folder: Path) -> Iterator[str]:
             yield f"{fact.terraform}: nothing stands there"
         for place in places:
             yield from (f"{place} is {text} ({fact.source})" for text in texts[place] if not fact.holds(constant(text)))
+    for name, (pattern, source) in APP_SETTINGS.items():
+        for text in texts.get(f"locals.settings..{name}", ["nowhere"]):
+            # What Bicep's evaluation has as a reference.
+            if not re.fullmatch(pattern, re.sub(r"\$\{.+?\}", "<reference>", str(constant(text)))):
+                yield f"{name} is {text} ({source})"
     for place, (expression, source) in EXPRESSIONS.items():
         if texts.get(place) != [expression]:
             yield f"{place} is {texts.get(place)} ({source})"

@@ -138,9 +138,12 @@ def test_the_scheduler_gets_an_instance_that_is_always_ready(given: dict[str, An
         ({"keyVault": True, "recoverKeyVault": True}, "Microsoft.KeyVault/vaults", "createMode", "recover"),
         ({}, "Microsoft.Web/serverfarms", "zoneRedundant", False),
         ({"zoneRedundant": True}, "Microsoft.Web/serverfarms", "zoneRedundant", True),
+        # azd looks for the name as it was given.
+        ({"environmentName": "Shop"}, "Microsoft.Web/serverfarms", "azd-env-name", "Shop"),
     ],
 )
 def test_a_parameter_decides(given: dict[str, Any], type_: str, name: str, value: object) -> None:
     made = tree_of(Template(INFRA / "bicep" / "main.bicep", REQUIRED | given).create())
 
-    assert [body["properties"][name] for key, body in made.items() if key.startswith(f"{type_} ")] == [value]
+    (body,) = (body for key, body in made.items() if key.startswith(f"{type_} "))
+    assert (body["properties"] | body["tags"])[name] == value

@@ -267,6 +267,37 @@ def test_a_value_planted_in_terraform_is_found(fault: str, tmp_path: Path) -> No
     assert list(terraform_that_fails(folder)) != []
 
 
+# What both templates name in the same words.
+WORDS = {
+    "GUIDs": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "durations": r"\bP(?:T\d+[MH]|\d+D)\b",
+    "ports and ranges of them": r"['\"](\d+-\d+|\d{3,5})['\"]",
+    "what Azure logs": r"['\"](Audit\w*|Storage(?:Read|Write|Delete)|\w+Logs|NetworkSecurityGroup\w+)['\"]",
+    "versions of Python": r"'?version'? ?[:=] ['\"](\d\.\d+)['\"]",
+}
+
+
+def said(folder: Path, pattern: str) -> set[str]:
+    texts = [path.read_text() for path in folder.rglob("*") if path.suffix in (".bicep", ".tf")]
+    return {word for text in texts for word in re.findall(pattern, text)}
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_both_templates_name_the_same(words: str) -> None:
+    found = said(INFRA / "bicep", WORDS[words])
+
+    assert found
+    assert found == said(INFRA / "terraform", WORDS[words])
+
+
+def test_terraform_names_private_zones_of_azures() -> None:
+    known = [pattern for patterns in ENDPOINTS.values() for pattern in patterns]
+    zones = said(INFRA / "terraform", r'"(privatelink\.[a-z.-]+)"')
+
+    assert len(zones) > 8
+    assert [zone for zone in zones if not any(re.fullmatch(pattern, zone) for pattern in known)] == []
+
+
 def limits(parameter: Parameter) -> Any:
     """What Bicep's decorators allow: a list, or a range."""
     rules, number = parameter.decorators, parameter.type == "int"
