@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import re
 import threading
-from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote_plus, unquote, urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 MASK: Final = "***"
 
@@ -43,7 +44,8 @@ type _Spell = Callable[[str], Iterator[tuple[str, str]]]
 
 
 class _Spelling(NamedTuple):
-    """One way to write a value: its text, the same for any case, and the expression that finds it."""
+    """One way to write a value: its text, or that of a part of it that is always there; the same for any case; and
+    the expression that finds it."""
 
     text: str
     folded: str
@@ -82,6 +84,7 @@ class _Values:
         self._spellings: dict[str, list[_Spelling]] = {}
         self._stands_for: dict[str, str] = {}
         self._longest_first: list[_Spelling] | None = None
+        self._has_escapes = False
 
     def add(self, value: str, name: str) -> None:
         value = value.strip()
@@ -119,6 +122,14 @@ class _Values:
         expression, _ = self._expression(text)
         return [match.span() for match in re.finditer(expression, text)] if expression else []
 
+    @property
+    def has_escapes(self) -> bool:
+        """Whether a value looks as if it had escapes itself, which undoing those of a text would change."""
+        with self._lock:
+            if self._longest_first is None:
+                self._collect()
+            return self._has_escapes
+
     def _expression(self, text: str) -> tuple[str, dict[str, str]]:
         """The spellings that may be in a text, as one expression, empty where none is; and what stands for them."""
         with self._lock:
@@ -136,17 +147,18 @@ class _Values:
             if value not in self._spellings:
                 self._spellings[value] = [_Spelling(text, _folded(text), by) for text, by in self._spell(value)]
             for spelling in self._spellings[value]:
-                found[spelling.text] = spelling
+                found[spelling.pattern] = spelling
                 self._stands_for[spelling.text] = name
+        self._has_escapes = any(map(_LIKE_AN_ESCAPE.search, self._known))
         self._longest_first = sorted(found.values(), key=lambda spelling: len(spelling.text), reverse=True)
         return self._longest_first
 
 
 def _spell_secret(value: str) -> Iterator[tuple[str, str]]:
     """A secret as it is, in any case unless it is short, with and without the escapes of a URL's query, with its bytes
-    taken for single characters, in hexadecimal digits and within Base64; and the parts that are secret by themselves:
-    the lines of one that has several, the signature of a SAS token. All other escapes are undone in the text
-    (`_plainer`)."""
+    taken for characters of another encoding, in hexadecimal digits and within Base64, as JSON and URLs too; and the
+    parts that are secret by themselves: the lines of one that has several, the signature of a SAS token. All other
+    escapes are undone in the text (`_hidden`)."""
     signatures = re.findall(r"(?:^|[?&;])sig=([^&;\s]{4,})", value)
     lines = [line for text in value.splitlines() if len(line := text.strip()) >= STANDS_ALONE_CHARACTERS]
     for part in dict.fromkeys([value, *signatures, *lines]):
@@ -158,12 +170,34 @@ def _spell_secret(value: str) -> Iterator[tuple[str, str]]:
             stands_alone = len(spelt) < STANDS_ALONE_CHARACTERS
             yield spelt, rf"(?<!\w){re.escape(spelt)}(?!\w)" if stands_alone else _in_any_case(spelt)
         if len(part) >= STANDS_ALONE_CHARACTERS:
-            for spelt in (_bytes(part).hex(), part.encode("utf-16-le", "replace").hex()):
-                yield spelt, f"(?i:{spelt})"
-            for spelt in dict.fromkeys(
-                [*_within_base64(_bytes(part)), *_within_base64(part.encode("utf-16-le", "replace"))]
-            ):
-                yield spelt, re.escape(spelt)
+            for read in dict.fromkeys([part, *misread]):
+                yield from _misread(read)
+            for encoded in dict.fromkeys(_encoded(part)):
+                yield encoded.hex(), f"(?i:{encoded.hex()})"
+                for spelt in dict.fromkeys(_within_base64(encoded)):
+                    yield spelt, re.escape(spelt)
+
+
+def _misread(value: str) -> Iterator[tuple[str, str]]:
+    """A value of which no more is right than its ASCII characters, as where bytes were read in the wrong encoding. It
+    takes as many of these as stand for a secret alone, or it would be found in ordinary words."""
+    runs = re.findall(r"[\x00-\x7f]+|[^\x00-\x7f]+", value)
+    right = [run for run in runs if run.isascii()]
+    if len(right) < len(runs) and sum(map(len, right)) >= STANDS_ALONE_CHARACTERS:
+        yield (
+            max(right, key=len),
+            "".join(
+                _in_any_case(run) if run.isascii() else f"(?:[^\\x00-\\x7f]|\\?){{0,{8 * len(run)}}}" for run in runs
+            ),
+        )
+
+
+def _encoded(value: str) -> Iterator[bytes]:
+    """The bytes of a value in the usual encodings, and of what JSON and URLs make of it."""
+    for written in (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
+        yield _bytes(written)
+    yield from (quote_plus(_bytes(value)).encode(), quote(_bytes(value), safe="").encode())
+    yield from (value.encode(charset, "replace") for charset in ("utf-16-le", "utf-16-be", "cp1252"))
 
 
 # What stands for one character: in URLs, in JSON and programs, in HTML and XML, and doubled within marks.
@@ -172,16 +206,28 @@ _IN_UTF8: Final = (
     "{0}[0-7]{1}|{0}[cCdD]{1}{0}[89abAB]{1}|{0}[eE]{1}(?:{0}[89abAB]{1}){{2}}|{0}[fF][0-7](?:{0}[89abAB]{1}){{3}}"
     "|{0}{1}{{2}}"
 )
+_IN_PROGRAMS: Final = (
+    rf"\\u[dD][89abAB]{_U}{{2}}\\u[dD][c-fC-F]{_U}{{2}}|\\u{_U}{{4}}|\\U000{_U}{{5}}|" + _IN_UTF8.format(r"\\x", _U)
+)
+_OF_MARKS: Final = r"\\[\\\"'/]"
+_MARKS: Final = ("''", r"\"\"", "``", r"\}\}", r"\]\]")
 _ESCAPES: Final = tuple(
     re.compile(pattern)
     for pattern in (
         _IN_UTF8.format("%", _U),
-        rf"\\u[dD][89abAB]{_U}{{2}}\\u[dD][c-fC-F]{_U}{{2}}|\\u{_U}{{4}}|\\U000{_U}{{5}}|"
-        + _IN_UTF8.format(r"\\x", _U)
-        + r"|\\[\\\"'/abfnrtv]",
+        rf"{_IN_PROGRAMS}|{_OF_MARKS}|\\[abfnrtv]",
         rf"&(?:#\d{{1,7}}|#[xX]{_U}{{1,6}}|[a-zA-Z]{{2,8}});",
-        r"''|\"\"|``|\}\}|\]\]",
+        "|".join(_MARKS),
     )
+)
+
+# Writers that double one mark leave the other ones as they are, and those that escape what is not ASCII, backslashes.
+# That makes a difference to a secret that looks as if it had escapes itself.
+_LIKE_AN_ESCAPE: Final = re.compile(rf"\\|{'|'.join(_MARKS)}")
+_ESCAPES_ALONE: Final = (
+    *_ESCAPES,
+    re.compile(rf"(?!\\x[0-7]|\\u00[0-7])(?:{_IN_PROGRAMS})"),
+    *(re.compile(pattern) for pattern in (_OF_MARKS, *_MARKS)),
 )
 _SHORT: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
@@ -189,6 +235,11 @@ _SHORT: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t
 _ESCAPES_DEEP: Final = 2
 
 
+def _escapes() -> tuple[re.Pattern[str], ...]:
+    return _ESCAPES_ALONE if _secrets.has_escapes else _ESCAPES
+
+
+@lru_cache(4_096)
 def _character(escape: str) -> str:
     """What an escape stands for."""
     if escape[0] == "&":
@@ -203,50 +254,39 @@ def _character(escape: str) -> str:
     return _SHORT.get(escape[1], escape[1])
 
 
-def _plainer(text: str, places: array[int], deep: int) -> Iterator[tuple[str, array[int]]]:
-    """A text with the escapes of one kind undone, of each kind that it has, and within these the next ones; with the
-    place in the first text that each character comes from, and the end."""
-    for escape in _ESCAPES if deep else ():
-        parts: list[str] = []
-        origin = array("q")
-        end = 0
-        for match in escape.finditer(text):
-            character = _character(match[0])
-            parts += (text[end : match.start()], character)
-            origin.extend(places[end : match.start()])
-            origin.extend([places[match.start()]] * len(character))
-            end = match.end()
-        if end:
-            parts.append(text[end:])
-            origin.extend(places[end:])
-            plain = "".join(parts)
-            yield plain, origin
-            yield from _plainer(plain, origin, deep - 1)
-
-
-def _hides(text: str, deep: int, seen: set[str]) -> bool:
-    """Whether a secret shows where escapes of a text are undone. Nearly always none does, which is found out without
-    the places; ``seen``: plainer texts that have been looked at."""
-    for escape in _ESCAPES if deep else ():
+def _hidden(text: str, deep: int, seen: dict[int, int]) -> Iterator[tuple[int, int]]:
+    """Where in a text secrets show once the escapes of one kind are undone, of each kind that it has, and within these
+    the next ones. ``seen``: how deep plainer texts have been looked into, by their hashes, as the texts may be long."""
+    for escape in _escapes() if deep else ():
         plain, count = escape.subn(lambda match: _character(match[0]), text)
-        if count and plain not in seen:
-            seen.add(plain)
-            if _secrets.find(plain) or _hides(plain, deep - 1, seen):
-                return True
-    return False
+        if not count or seen.get(hash(plain), 0) >= deep:
+            continue
+        seen[hash(plain)] = deep
+        found = [*_secrets.find(plain), *_hidden(plain, deep - 1, seen)]
+        places = _places_before(text, escape, sorted({offset for span in found for offset in span}))
+        yield from ((places[start], places[end]) for start, end in found)
+
+
+def _places_before(text: str, escape: re.Pattern[str], offsets: list[int]) -> dict[int, int]:
+    """Where in ``text`` stands what has these offsets once escapes are undone. ``offsets`` are in their order."""
+    places: dict[int, int] = {}
+    shift, waiting = 0, iter(offsets)
+    offset = next(waiting, None)
+    for match in escape.finditer(text) if offsets else ():
+        length = len(_character(match[0]))
+        while offset is not None and offset < match.start() - shift + length:
+            places[offset] = min(offset + shift, match.start())
+            offset = next(waiting, None)
+        shift += len(match[0]) - length
+        if offset is None:
+            return places
+    return places | {rest: rest + shift for rest in offsets if rest not in places}
 
 
 def _mask_escaped(text: str) -> str:
     """``text`` without the secrets that escapes hide, whichever characters are escaped."""
-    if not _hides(text, _ESCAPES_DEEP, set()):
-        return text
-    found = [
-        (places[start], places[end])
-        for plain, places in _plainer(text, array("q", range(len(text) + 1)), _ESCAPES_DEEP)
-        for start, end in _secrets.find(plain)
-    ]
     shown, at = [], 0
-    for start, end in sorted(found):
+    for start, end in sorted(_hidden(text, _ESCAPES_DEEP, {})):
         if end > at:
             shown += [text[at:start], MASK] if start >= at else []
             at = end

@@ -26,7 +26,6 @@ from hygge_engine.errors import HyggeError, InvalidRequest
 from hygge_engine.lake.credentials import credential_of
 from hygge_engine.lake.settings import LakeCredential, LakeSettings
 from hygge_engine.masking import (
-    LIMIT,
     MASK,
     mask,
     mask_names,
@@ -130,6 +129,56 @@ def test_a_secret_is_found_in_any_two_escapes(outer: Callable[[str], str]) -> No
         assert shown.endswith(" after")
 
 
+MARKS = ["'", '"', "`", "}", "]"]
+
+
+def test_a_secret_with_doubled_marks_is_found_where_another_one_is_doubled() -> None:
+    for mark in MARKS:
+        for other in MARKS:
+            secret = f"a{mark}b{other}{other}c-{mark}-secret"
+            remember_secret(secret)
+            written = f"before {mark}{secret.replace(mark, mark * 2)}{mark}"
+            assert mask(written) == f"before {mark}{MASK}{mark}"
+            assert mask(quote(written, safe=" ")) == f"before {quote(mark)}{MASK}{quote(mark)}"
+
+
+@pytest.mark.parametrize("secret", ["Pässw\nö\x41r\u0041d'ł", 'ab\\"c\\u0041-secret'])
+def test_a_secret_with_backslashes_is_found_where_they_are_left_alone(secret: str) -> None:
+    remember_secret(secret)
+    for written in (secret.encode("ascii", "backslashreplace").decode(), secret.replace('"', '\\"')):
+        assert mask(written) == MASK
+
+
+CP1252 = "Passwört-gehéim"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(CP1252.encode().decode(charset, "replace") for charset in ("ascii", "cp437", "cp850", "cp1252", "mac-roman")),
+        *(CP1252.encode("cp1252").decode("utf-8", errors) for errors in ("replace", "surrogateescape", "ignore")),
+        *(CP1252.encode("cp1252").decode("utf-8", "backslashreplace"), CP1252.encode("cp850").decode("cp1252")),
+        *(CP1252.encode("ascii", "replace").decode(), CP1252.encode().decode("ascii", "surrogateescape").upper()),
+        *(CP1252.encode().decode("latin-1").encode().decode("latin-1"), quote(CP1252.encode("cp1252"))),
+        *(CP1252.encode("utf-16-le").decode("utf-8", errors) for errors in ("replace", "ignore")),
+        *(CP1252.encode(charset).hex() for charset in ("cp1252", "utf-16-be")),
+        *(base64.b64encode(b"abc" + CP1252.encode(charset)).decode() for charset in ("cp1252", "utf-16-be")),
+    ],
+)
+def test_a_secret_is_found_where_its_bytes_were_read_in_a_wrong_encoding(written: str) -> None:
+    remember_secret(CP1252)
+    assert re.fullmatch(r"(YWJj)?\*\*\*.{0,2}", mask(written), re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "written", [json.dumps(SECRET), json.dumps(SECRET, ensure_ascii=False), quote_plus(SECRET), quote(SECRET, safe="")]
+)
+def test_a_secret_is_found_where_it_was_escaped_before_it_was_encoded(written: str) -> None:
+    remember_secret(SECRET)
+    assert mask(written.strip('"').encode().hex()) == MASK
+    assert re.fullmatch(rf"\w{{0,20}}{re.escape(MASK)}\w{{0,20}}=*", mask(base64.b64encode(written.encode()).decode()))
+
+
 # What begins like an escape, or like a part of one, and need not be any.
 FRAGMENTS = ["%", "%c0%80", "%ed%a0%80", "%f7%bf%bf%bf", "%e2%82", "\\", "\\x", "\\xc3", "\\xff", "\\u", "\\ud83d"]
 FRAGMENTS += ["\\ude42", "\\U0000d800", "\\U000fffff", "&", "&#", "&#1114112;", "&#xD800;", "&#0;", "&amp;", "&nosuch;"]
@@ -171,6 +220,12 @@ def test_text_without_a_secret_stays_as_it_is_and_around_one_too(parts: list[str
         ("abcdefgh", r"\u0025\u0036\u0031bcdefgh", MASK),
         ("abcdefgh", "%5Cu0025\\u0036\\u0031bcdefgh", "%5Cu0025\\u0036\\u0031bcdefgh"),
         ("abcdefgh", "WVdKalpHVm1aMmc9", "WVdKalpHVm1aMmc9"),
+        # Read in a wrong encoding, a secret is found from eight ASCII characters on, and its ends too.
+        ("Grüße-abc", "Gr\ufffd\ufffde-abc", "Gr\ufffd\ufffde-abc"),
+        ("Grüße-abcd?", "nä Gr??\ufffde-abcd? nä", f"nä {MASK} nä"),
+        ("ößabcdefghä", "(\ufffd\ufffdabcdefgh\ufffd)", f"({MASK})"),
+        # Of what was escaped before it was encoded, what JSON and URLs make of it.
+        ("a<b>cdefgh", base64.b64encode(b"a&lt;b&gt;cdefgh").decode(), "YSZsdDtiJmd0O2NkZWZnaA=="),
         # A file's worth of text is none.
         ("a" * 16_385, "a" * 16_385, "a" * 16_385),
     ],
@@ -247,11 +302,12 @@ def test_places_are_told_by_the_name_of_their_key() -> None:
     assert mask(text) == text
 
 
-def test_the_registry_has_a_bound() -> None:
-    for number in range(LIMIT + 10):
+def test_the_registry_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hygge_engine.masking.LIMIT", 20)
+    for number in range(30):
         remember_secret(f"secret-number-{number:06}")
-    assert mask("secret-number-000001") == "secret-number-000001"
-    assert mask(f"secret-number-{LIMIT:06}") == MASK
+    assert mask("secret-number-000009") == "secret-number-000009"
+    assert mask("secret-number-000010") == mask("secret-number-000029") == MASK
 
 
 def test_an_error_that_quotes_a_secret_does_not_show_it() -> None:
