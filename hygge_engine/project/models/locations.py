@@ -9,12 +9,13 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from hygge_engine.letter_case import confusable
+from hygge_engine.letter_case import confusable, in_any_case
 
 # What stands for the disk of this machine.
 DISK = "disk"
@@ -44,7 +45,7 @@ class Location:
 
     def reaches(self, other: Location) -> bool:
         """Whether it could name anything in the folder ``other``, or the file, where that is a table's."""
-        return self.root == other.root and _meets(self, 0, other.fixed, is_file=bool(other.table))
+        return self.root == other.root and _meets(self, 0, other.parts[: other.literal], is_file=bool(other.table))
 
 
 def location(root: str, path: str, *, literal: int | None = None, table: str = "") -> Location:
@@ -72,7 +73,7 @@ def pattern_on_disk(base: Path, rest: Sequence[str]) -> list[Location]:
     depth = len([part for part in real.as_posix().split("/") if part])
     found = [location(DISK, "/".join([real.as_posix(), *rest]), literal=depth)]
     for link in _links(real):
-        shown = location(DISK, link.as_posix(), literal=_ALL).fixed
+        shown = location(DISK, link.as_posix(), literal=_ALL).parts
         if any(_meets(found[0], 0, shown, is_file=is_file) for is_file in (False, True)):
             found.append(folder_on_disk(link))
     return found
@@ -103,12 +104,26 @@ def _meets(pattern: Location, at: int, place: tuple[str, ...], *, is_file: bool)
         return is_plain or (set(rest) <= {"**"} if is_file else bool(rest))
     if at == len(pattern.parts):
         return is_plain
-    part = confusable(pattern.parts[at])
+    part = pattern.parts[at]
     if at < pattern.literal:
-        return part == place[0] and _meets(pattern, at + 1, place[1:], is_file=is_file)
+        return confusable(part) == confusable(place[0]) and _meets(pattern, at + 1, place[1:], is_file=is_file)
     is_hidden = place[0].startswith((".", "_")) and "=" not in place[0]
     if part == "**":
         deeper = not is_hidden and _meets(pattern, at, place[1:], is_file=is_file)
         return deeper or _meets(pattern, at + 1, place, is_file=is_file)
-    named = not is_hidden and fnmatch.fnmatchcase(place[0], part)
+    named = not is_hidden and _could_name(part, place[0])
     return named and _meets(pattern, at + 1, place[1:], is_file=is_file)
+
+
+def _could_name(pattern: str, name: str) -> bool:
+    """Whether a pattern matches a name in any form that a place may keep it in: a ``?`` stands for one letter, of which
+    `confusable` makes two of `ß`, and NFD of `é`."""
+    return any(fnmatch.fnmatchcase(form(name), form(pattern)) for form in (confusable, _composed, _decomposed))
+
+
+def _composed(name: str) -> str:
+    return in_any_case(unicodedata.normalize("NFC", name))
+
+
+def _decomposed(name: str) -> str:
+    return in_any_case(unicodedata.normalize("NFD", name))
