@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Any
 
 from rich.text import Text
 
-from hygge_engine.cli.figures import rows_text
+from hygge_engine.cli.figures import rows_text, seconds_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, setting_place
 from hygge_engine.cli.output import echo, echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
@@ -25,6 +26,7 @@ from hygge_engine.flow.ownership import check_author
 from hygge_engine.flow.planner import BACK_HINT, EXPIRED_HINT, look_at_place, spelling_of
 from hygge_engine.flow.reach import Reach, look
 from hygge_engine.homes.base import ChecksAccess, Home, SourceSchema
+from hygge_engine.orchestration.estimates import Estimate, estimate, remembered_seconds
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import Polish
 from hygge_engine.project import Entity, Project, load_project, select
@@ -33,6 +35,8 @@ from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.landing.transitions import mode_of
 from hygge_engine.watermark import Watermark
+
+_log = logging.getLogger(__name__)
 
 # How often a table is examined whose loads continue meanwhile.
 LOOKS_LIMIT = 3
@@ -85,14 +89,37 @@ def run(
     with ThreadPoolExecutor(max_workers=project.options.concurrency) as pool:
         lines = list(pool.map(lambda entity: plan_entity(project, entity, reachable, offline=offline), selected))
     _warn_of_twins(lines, selected)
+    outlook = None if offline else _outlook(project, selected, reachable)
     if json_:
         value = {"project": project.name, "settings_hash": project.settings_hash()}
-        echo_json(value | {"entities": [asdict(line) for line in lines]})
+        told = None if outlook is None else asdict(outlook)
+        echo_json(value | {"entities": [asdict(line) for line in lines], "estimate": told})
     else:
         _show(lines)
+        if outlook is not None:
+            open_console().print(_told(outlook), soft_wrap=True)
     for hint in reachable.hints:
         echo(f"do: {hint}", err=True)
     return EXIT_ENTITY_FAILED if any(line.errors for line in lines) else EXIT_SETTLED
+
+
+def _outlook(project: Project, entities: Sequence[Entity], reachable: Reachability) -> Estimate | None:
+    """How long a load takes, where a journal says so."""
+    remembered = [entity for entity in entities if not reachable.journal(entity)]
+    try:
+        return estimate(project, entities, remembered_seconds(project, remembered))
+    except HyggeError as error:
+        _log.warning("How long a load takes is not known, because the journal cannot be read: %s", error)
+        return None
+
+
+def _told(outlook: Estimate) -> Text:
+    text = f"a load takes at least about {seconds_text(outlook.seconds)}, bounded by {outlook.bound_by}"
+    if outlook.unknown:
+        text += (
+            f"; {outlook.unknown} of {outlook.known + outlook.unknown} entities have not been loaded like this before"
+        )
+    return Text(text)
 
 
 def plan_entity(project: Project, entity: Entity, reachable: Reachability, *, offline: bool) -> Line:

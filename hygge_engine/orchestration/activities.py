@@ -134,6 +134,7 @@ class Activities:
             return result
 
     def _plan(self, input_: dict[str, Any]) -> Plan:
+        from hygge_engine.orchestration.estimates import longest_first
         from hygge_engine.project.selection import select
 
         request = input_["request"]
@@ -146,7 +147,7 @@ class Activities:
         entities = select(
             project, request.get("flows"), request.get("entities"), request.get("run_type"), backfill=bool(bounds)
         )
-        planned = [_plan_entity(input_["load_id"], entity, bounds) for entity in entities]
+        planned = [_plan_entity(input_["load_id"], entity, bounds) for entity in longest_first(project, entities)]
         connections = {entity["connection"] for entity in planned if entity["connection"]}
         plan: Plan = {
             "status": "planned",

@@ -376,8 +376,11 @@ def test_plan_knows_how_far_the_destination_has_come(world: LoadWorld) -> None:
     assert line["mode"] == "changes"
     assert line["committed"]
     assert not line["errors"]
+    assert (plan["estimate"]["known"], plan["estimate"]["unknown"]) == (len(plan["entities"]), 0)
+    assert "a load takes at least about" in hygge(world, "plan").stdout
     offline = json.loads(hygge(world, "plan", "--json", "--offline", "--run-type", "full_drop").stdout)
     assert {(line["mode"], line["committed"]) for line in offline["entities"]} == {("full_drop", "")}
+    assert offline["estimate"] is None
 
 
 def test_plan_says_which_source_does_not_answer(world: LoadWorld, monkeypatch: pytest.MonkeyPatch) -> None:

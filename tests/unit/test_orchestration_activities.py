@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from hygge_engine.errors import LakeDenied, LakeUnavailable
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.journal.entity_states import key_of
 from hygge_engine.journal.journal import Journal
+from hygge_engine.orchestration import estimates
 from hygge_engine.orchestration import load as orchestrator
 from hygge_engine.orchestration.activities import Activities
+from tests.journal_rows import make_row
 from tests.unit.load_world import FLOW_YML, SECOND_FLOW_YML, LoadWorld
 from tests.unit.orchestration_host import Host
-from tests.unit.project_files import load
+from tests.unit.project_files import HYGGE, load
 
 
 @pytest.fixture
@@ -198,3 +201,61 @@ def test_a_plan_that_cannot_be_written_down_leaves_the_load_without_lanes(
     host = on_host(activities)
     assert host.run()["success"] == 6
     assert "run_next" not in {run.name for run in host.runs}
+
+
+@pytest.fixture
+def two_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadWorld:
+    """Three entities of one flow, of which two may run at once."""
+    return LoadWorld(tmp_path, monkeypatch, hygge=f"{HYGGE}options: {{concurrency: 2}}\n")
+
+
+def remember(world: LoadWorld, load: int, seconds: dict[str, float], **values: Any) -> None:
+    """Let the journal have a load of these entities."""
+    rows = [
+        replace(make_row(load, number, duration=duration, **values), flow="orders_to_fabric", entity=entity)
+        for number, (entity, duration) in enumerate(seconds.items())
+    ]
+    world.place().journal.append(f"load-{load}", rows)
+
+
+def planned_order(world: LoadWorld) -> list[str]:
+    return [entity["entity"] for entity in plan(Activities(lambda: world.project))["entities"]]
+
+
+def test_a_load_begins_with_what_is_unknown_then_with_the_longest(two_places: LoadWorld) -> None:
+    assert planned_order(two_places) == ["orders", "customers", "stock"]
+    remember(two_places, 1, {"orders": 400.0, "stock": 50.0})
+    assert planned_order(two_places) == ["customers", "orders", "stock"]
+    remember(two_places, 2, {"orders": 3.0, "customers": 20.0})
+    remember(two_places, 3, {"orders": 900.0}, status="fail")
+    remember(two_places, 4, {"customers": 900.0}, run_type="full_drop")
+    assert planned_order(two_places) == ["stock", "customers", "orders"]
+
+
+def test_a_journal_that_cannot_be_read_leaves_the_order_of_the_project(
+    two_places: LoadWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise LakeUnavailable("gone")
+
+    remember(two_places, 1, {"orders": 1.0, "customers": 2.0, "stock": 3.0})
+    monkeypatch.setattr(Journal, "newest", refuse)
+    assert planned_order(two_places) == ["orders", "customers", "stock"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "took", "bound_by"),
+    [
+        ({"orders": 60.0, "customers": 60.0, "stock": 60.0}, 90.0, "options.concurrency (2)"),
+        ({"orders": 600.0, "customers": 1.0}, 600.0, "orders_to_fabric.orders, the longest of them"),
+        ({}, None, ""),
+    ],
+)
+def test_what_bounds_a_load_is_told(
+    two_places: LoadWorld, seconds: dict[str, float], took: float | None, bound_by: str
+) -> None:
+    remember(two_places, 1, seconds)
+    project = two_places.project
+    remembered = estimates.remembered_seconds(project, project.entities)
+    expected = None if took is None else estimates.Estimate(took, bound_by, len(seconds), 3 - len(seconds))
+    assert estimates.estimate(project, project.entities, remembered) == expected
