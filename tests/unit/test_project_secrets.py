@@ -8,6 +8,7 @@ import pytest
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.project import load_project
+from hygge_engine.project.telling.problems import SourceText
 from tests.unit.project_files import ENVIRONMENT, FLOW, HYGGE, load, write_project
 
 CANARY = "cAnArY-1f9e"
@@ -32,6 +33,10 @@ BROKEN = {
     "in the default of a variable": HYGGE.replace(PASSWORD, f'pasword: "${{NONE:-{CANARY}}}"'),
     "in a connection string": HYGGE.replace("sql.example.com", f'"Server=h;Pwd={CANARY};Uid=u"'),
     "in a URL": HYGGE.replace("port:", "").replace("sql.example.com", f"[ 'sql://u:{CANARY}@h' ]"),
+    **{
+        f"in a comment behind {mistake}": HYGGE.replace("    server:", f"    {mistake}  # was {CANARY}\n    database:")
+        for mistake in ("sever: x", "server: [x", "server x", "server: 'x", "port: y", "server: x: y", "server:x", "'")
+    },
     "where a number belongs": HYGGE.replace("    auth", '    pool_size: "${SHOP_PASSWORD}"\n    auth'),
 }
 
@@ -83,6 +88,27 @@ def test_the_excerpt_keeps_what_is_no_secret(tmp_path: Path) -> None:
     line, caret = caught.value.problems[0].excerpt.splitlines()
     assert "username: u, password: ***, sever: x }" in line
     assert line[caret.index("^") :].startswith("sever")
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (f"    sever: x   # was {CANARY}", "    sever: x   #***"),
+        (f"    sever: it's # '{CANARY} it's", "    sever: it's #***"),
+        (f"    sever: 'x # y  # {CANARY}", "    sever: 'x #***"),
+        (f"    sever: 'x' y: 'z # {CANARY}' # {CANARY}", "    sever: 'x' y: 'z #***"),
+        (f"    sever: x\t// {CANARY}", "    sever: x //***"),
+        (f"    'a # b': \"c # d\", sever: x # {CANARY}", "    'a # b': \"c # d\", sever: x #***"),
+        (f"    # {CANARY} sever: x", "    #***"),
+        (f"    #{CANARY}", "    #***"),
+        ("    sever: a#b #", "    sever: a#b #"),
+    ],
+)
+def test_an_excerpt_shows_no_comment(line: str, shown: str) -> None:
+    column = max(line.find("sever"), 0) + 1
+    excerpt, caret = SourceText("hygge.yml", line, parsed=True).excerpt(1, column).splitlines()
+    assert excerpt == f"   1 | {shown}"
+    assert caret.index("^") <= len(excerpt)
 
 
 def test_the_name_of_a_variable_is_no_secret(tmp_path: Path) -> None:

@@ -63,6 +63,12 @@ _SECRET_IN_URL = re.compile(r"""://[^/@\s:]*:(?P<secret>(?!\d{1,5}(?:[/\s"',}]|$
 # Where a file cannot be parsed, everything after a secret's name on its line counts as the secret.
 _SECRET_IN_LINE = re.compile(r"""["']?(?P<name>[\w-]+)["']?\s*:\s*(?P<secret>\S.*)""")
 
+# What may begin a comment, in YAML or where JSON has some, and a text in quotes, in which it does not.
+_COMMENT = re.compile(r"(?<!\S)(?:#|//)")
+_TEXT_OR_COMMENT = re.compile(
+    rf"""(?<![^\s\[{{,])(?:"(?:\\.|[^"\\])*+"|'(?:''|[^'])*+')|{_COMMENT.pattern}(?P<comment>.*)"""
+)
+
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like ``name``, or None where none is like it."""
@@ -143,6 +149,17 @@ def secrets_in(text: str) -> Iterator[tuple[int, int]]:
             yield match.span("secret")
 
 
+def _comments_in(text: str, caret: int) -> Iterator[tuple[int, int]]:
+    """Where comments of a line may stand. Up to the caret it is one that is not in quotes, as what is wrong may stand
+    behind a text; from there on whatever looks like one, as quotes may be what is wrong."""
+    for match in _TEXT_OR_COMMENT.finditer(text):
+        if match["comment"]:
+            yield match.span("comment")
+    for match in _COMMENT.finditer(text, caret):
+        if match.end() < len(text):
+            yield match.end(), len(text)
+
+
 def line_and_column(text: str, offset: int) -> tuple[int, int]:
     """Where in a text an offset is, both counted from 1."""
     return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
@@ -186,15 +203,15 @@ class SourceText:
         return self.text.splitlines()
 
     def excerpt(self, line: int, column: int) -> str:
-        """The line with its secrets masked, and a caret below ``column`` (both counted from 1); empty for a line that
-        is too long."""
+        """The line with its secrets and comments masked, and a caret below ``column`` (both counted from 1); empty for
+        a line that is too long."""
         text = self.line(line)
         if not text.strip() or len(text) > LINE_LIMIT_CHARACTERS:
             return ""
         caret = max(column - 1, 0)
         shown, shift = "", 0
         end_of_last = 0
-        for start, end in self._masked_parts(line - 1, text):
+        for start, end in self._masked_parts(line - 1, text, caret):
             if start < end_of_last:
                 continue
             shown += text[end_of_last:start] + MASK
@@ -211,9 +228,10 @@ class SourceText:
         gutter = f"{line:>4} | "
         return f"{gutter}{visible}\n{' ' * (len(gutter) - 2)}| {' ' * (caret - cut)}^"
 
-    def _masked_parts(self, line: int, text: str) -> list[tuple[int, int]]:
+    def _masked_parts(self, line: int, text: str, caret: int) -> list[tuple[int, int]]:
         parts = [part for span in self.secrets if (part := span.on_line(line, len(text)))]
         parts += secrets_in(text)
+        parts += _comments_in(text, caret)
         if not self.parsed:
             match = _SECRET_IN_LINE.search(text)
             while match:
