@@ -59,7 +59,7 @@ FAILURES = {
     "no_permission": ("home.permission_denied", "secret_things"),
     "wrong_password": ("home.login_failed", "Login failed for user 'sa'"),
     "bad_token": ("home.login_failed", "Login failed"),
-    "no_database": ("home.login_failed", "database exists"),
+    "no_database": ("home.unavailable", "Check the connection's database"),
     "forbidden": ("lake.denied", "403"),
     "wrong_key": ("lake.denied", "403"),
     "wrong_sas": ("lake.denied", "403"),
