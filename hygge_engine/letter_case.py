@@ -8,7 +8,7 @@ there is a form for each question.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from string import ascii_lowercase, ascii_uppercase
 
 
@@ -52,3 +52,16 @@ def meant(name: str, names: Iterable[str]) -> list[str]:
     known = list(dict.fromkeys(names))
     wanted = in_any_case(name)
     return [name] if name in known else [each for each in known if in_any_case(each) == wanted]
+
+
+def meant_among(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """`meant` of ``names`` for many a name: they are gone through once."""
+    alike: dict[str, list[str]] = {}
+    for each in dict.fromkeys(names):
+        alike.setdefault(in_any_case(each), []).append(each)
+
+    def meant_by(name: str) -> list[str]:
+        found = alike.get(in_any_case(name), [])
+        return [name] if name in found else found
+
+    return meant_by

@@ -46,7 +46,8 @@ class WholeParquet:
 
     def table(self, columns: Sequence[str] | None = None, group: int | None = None) -> pa.Table:
         """All rows, or those of one row group; without columns that the file does not have."""
-        names = [name for name in self.schema.names if columns is None or name in columns]
+        wanted = set(self.schema.names if columns is None else columns)
+        names = [name for name in self.schema.names if name in wanted]
         batches = list(self.batches(_ROWS_AT_ONCE, names, group))
         with _faults():
             return pa.Table.from_batches(batches, pa.schema([self.schema.field(name) for name in names]))

@@ -16,6 +16,7 @@ from hygge_engine.flow.claims import author_of
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.ownership import check_author
 from hygge_engine.homes.base import Home, ReadWindow
+from hygge_engine.letter_case import meant_among
 from hygge_engine.memory import give_memory_back
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import LoadStamp, spelt
@@ -239,7 +240,8 @@ class _Comparison:
         self._polish = polish_of(home.describe(), entity.polish)
         names = [column.name for column in self._polish.table.columns]
         by_load = {each.column.name for each in self._polish.columns if each.stamp}
-        self._at_source = {name: here for name in state.columns if (here := spelt(name, names))}
+        here = meant_among(names)
+        self._at_source = {name: found[0] for name in state.columns if len(found := here(name)) == 1}
         landed = {
             name: type_ for name, type_ in state.columns.items() if name in self._at_source and name not in by_load
         }

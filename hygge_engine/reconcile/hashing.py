@@ -53,17 +53,18 @@ class Hashing:
         key = _mixed(values, self.key) if self.key else row
         rank = pl.lit(0, pl.Int64)
         if self._rank and self._rank in names:
-            rank = self._canonical(frame, self._rank).value.cast(pl.Int64, strict=False).fill_null(0)
+            rank = self._canonical(self._rank, frame.schema).value.cast(pl.Int64, strict=False).fill_null(0)
         ranks = frame.with_columns(rank.alias(RANK)).get_column(RANK)
         return pl.DataFrame([key.alias(KEY), row.alias(ROW), ranks])
 
     def _values(self, frame: Frame, names: Sequence[str]) -> Frame:
         """The hash of each value. Not by `select`, which gives one row where the frame has none of the columns."""
-        hashes = [self._canonical(frame, name).hash(self._seeds[name]).alias(name) for name in names]
+        read_as = frame.schema  # which is made anew each time
+        hashes = [self._canonical(name, read_as).hash(self._seeds[name]).alias(name) for name in names]
         return frame.with_columns(hashes).select(names)
 
-    def _canonical(self, frame: Frame, name: str) -> Canonical:
-        return canonical(name, self.schema.field(name).type, frame.schema.get(name), self._floats)
+    def _canonical(self, name: str, read_as: pl.Schema) -> Canonical:
+        return canonical(name, self.schema.field(name).type, read_as.get(name), self._floats)
 
 
 def frame_of(batch: pa.RecordBatch) -> Frame:

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from hygge_engine.hosts import is_host
-from hygge_engine.letter_case import confusable, in_any_case, in_ascii_case, meant
+from hygge_engine.letter_case import confusable, in_any_case, in_ascii_case, meant, meant_among
 
 # Two names; whether they differ in case alone, letter by letter; and whether anything may take them for one.
 PAIRS = [
@@ -44,10 +44,12 @@ def test_names_that_differ_in_case_alone(one: str, other: str, in_case: bool, an
     assert (confusable(one) == confusable(other)) is anywhere
     assert meant(one, ["x", other, other]) == ([other] if in_case else [])
     assert meant(one, [other, one]) == [one]
+    for names in (["x", other, other], [other, one]):
+        assert meant_among(names)(one) == meant(one, names)
 
 
 def test_a_name_that_may_be_several_is_all_of_them() -> None:
-    assert meant("Id", ["ID", "x", "id"]) == ["ID", "id"]
+    assert meant("Id", ["ID", "x", "id"]) == meant_among(["ID", "x", "id"])("Id") == ["ID", "id"]
 
 
 def test_every_letter_is_known_by_each_of_its_cases() -> None:

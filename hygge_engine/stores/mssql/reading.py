@@ -11,7 +11,7 @@ from hygge_engine.errors import HomeError, HomeNotFound
 from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
-from hygge_engine.letter_case import meant
+from hygge_engine.letter_case import meant_among
 from hygge_engine.stores.base import ReadBack
 from hygge_engine.stores.mssql.errors import as_store_error
 
@@ -33,8 +33,8 @@ class MssqlReadBack(ReadBack):
         with self._home() as home:
             if home is None:
                 return
-            known = [column.name for column in home.describe().columns]
-            there = {name: found[0] for name in columns if (found := meant(name, known))}
+            known = meant_among(column.name for column in home.describe().columns)
+            there = {name: found[0] for name in columns if (found := known(name))}
             for batch in home.read(ReadWindow()):
                 yield batch.rows.select(list(there.values())).rename_columns(list(there))
 
