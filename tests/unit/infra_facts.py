@@ -310,6 +310,10 @@ EXPRESSIONS = {
             ("orchestrations", "azapi_resource.task_hub[0].id"),
         ]
     },
+    "azurerm_subnet.app.default_outbound_access_enabled": ("false", "the app leaves by the gateway alone"),
+    "azurerm_subnet.endpoints.default_outbound_access_enabled": ("false", "endpoints go nowhere"),
+    "azurerm_network_security_group.main.dynamic.security_rule.content.protocol": ('"Tcp"', "TDS and HTTPS"),
+    "azurerm_monitor_action_group.main.email_receiver.use_common_alert_schema": ("true", "one form for all alerts"),
     "azapi_update_resource.publishing.for_each": ('toset(["scm", "ftp"])', "the two that there are"),
     "azurerm_storage_account.main.network_rules.bypass": ('["None"]', "nobody else's service has anything to do here"),
     "azurerm_storage_container.package.container_access_type": ('"private"', "package and keys are nobody's"),
