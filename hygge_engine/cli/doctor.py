@@ -18,11 +18,11 @@ from hygge_engine.cli.figures import unended_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of, remedy_of
 from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
-from hygge_engine.errors import ChangesExpired, CursorMovedBack, HyggeError
+from hygge_engine.errors import HyggeError
 from hygge_engine.flow.blocked import has_moved_on, is_at_work, try_to_go_on, try_to_reload
 from hygge_engine.flow.factory import beside_table, open_home, open_table
-from hygge_engine.flow.planner import BACK_HINT, EXPIRED_HINT, LEFT_HINT
-from hygge_engine.flow.reach import Reach, look
+from hygge_engine.flow.planner import LEFT_HINT
+from hygge_engine.flow.reach import look, verdict_on
 from hygge_engine.homes.files.checks import check_files
 from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import FilesHomeSettings
@@ -34,7 +34,6 @@ from hygge_engine.lake.probe import clock_check, probe
 from hygge_engine.orchestration.places import JournalPlace, place_of, places_of, unended_at
 from hygge_engine.plain_text import counted
 from hygge_engine.project import Entity, Project, load_project, select
-from hygge_engine.project.models.project import WatermarkSettings
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.open_mirroring.checks import ask_replication, check_landing_zone, check_table, check_telemetry
 from hygge_engine.stores.open_mirroring.layout import layout_of
@@ -166,7 +165,8 @@ def _stops(check: DoctorCheck) -> bool:
 
 
 def _check_reach(project: Project, entity: Entity) -> list[DoctorCheck]:
-    """Whether the source's newest value is a bound that the next load can read up to."""
+    """Whether the source's newest value is a bound that the next load can read up to, and all changes since the last
+    one are known still."""
     name, how = "newest value", "the source's largest watermark, and the landing state's"
     try:
         state = open_table(project, entity).state()
@@ -176,11 +176,15 @@ def _check_reach(project: Project, entity: Entity) -> list[DoctorCheck]:
         return [failure(name, how, error)]
     if reach is None or entity.watermark is None:
         return []
-    if entity.watermark.change_tracking:
-        return [_kept_changes(reach, entity.watermark)]
-    if reach.back:
-        result: Result = "failed" if entity.watermark.on_backwards == "fail" else "warning"
-        return [DoctorCheck(name, result, reach.back, how, BACK_HINT, CursorMovedBack.code)]
+    tracks = entity.watermark.change_tracking
+    if tracks:
+        name, how = "kept changes", "the versions that the server knows, and the landing state's"
+    if verdict := verdict_on(reach, entity.watermark):
+        result: Result = "failed" if verdict.action == "fail" else "warning"
+        return [DoctorCheck(name, result, verdict.text, how, verdict.hint, verdict.fault.code)]
+    if tracks:
+        found = f"those since the last load are known, up to version {reach.upper.value}"
+        return [DoctorCheck(name, "ok", found, how)]
     if reach.left:
         return [DoctorCheck(name, "warning", reach.left, how, LEFT_HINT)]
     if reach.unread:
@@ -192,19 +196,6 @@ def _check_reach(project: Project, entity: Entity) -> list[DoctorCheck]:
         remedy = "Correct these rows, or raise watermark.max_ahead if such times are right."
         return [DoctorCheck(name, "warning", reach.ahead, how, remedy)]
     return [DoctorCheck(name, "ok", f"{reach.upper.column} {reach.upper.value}", how)]
-
-
-def _kept_changes(reach: Reach, settings: WatermarkSettings) -> DoctorCheck:
-    """Whether all changes since the last load are known still, and what the next one does where they are not."""
-    name, how = "kept changes", "the versions that the server knows, and the landing state's"
-    if not reach.forgotten:
-        return DoctorCheck(name, "ok", f"those since the last load are known, up to version {reach.upper.value}", how)
-    if settings.on_expired == "reload":
-        remedy = "Nothing, or load more often than CHANGE_RETENTION."
-        return DoctorCheck(name, "warning", f"{reach.forgotten}: the next load reloads the table", how, remedy)
-    return DoctorCheck(
-        name, "failed", f"{reach.forgotten}: the next increment fails", how, EXPIRED_HINT, ChangesExpired.code
-    )
 
 
 def _check_home(project: Project, entity: Entity, reachable: Reachability) -> list[DoctorCheck]:

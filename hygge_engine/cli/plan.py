@@ -23,8 +23,8 @@ from hygge_engine.flow.claims import author_of, check_base
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.ownership import check_author
-from hygge_engine.flow.planner import BACK_HINT, EXPIRED_HINT, look_at_place, spelling_of
-from hygge_engine.flow.reach import Reach, look
+from hygge_engine.flow.planner import look_at_place, spelling_of
+from hygge_engine.flow.reach import Reach, look, verdict_on
 from hygge_engine.homes.base import ChecksAccess, Home, SourceSchema
 from hygge_engine.orchestration.estimates import Estimate, estimate, remembered_seconds
 from hygge_engine.polish.plan import polish_of
@@ -277,19 +277,15 @@ def _add_reach(line: Line, reach: Reach | None, entity: Entity) -> None:
     if reach is None or entity.watermark is None:
         return
     line.warnings += [text for text in (reach.ahead, reach.early, reach.left, reach.unread) if text]
-    if reach.forgotten and entity.watermark.on_expired == "reload":
+    verdict = verdict_on(reach, entity.watermark)
+    if verdict is None:
+        return
+    if verdict.action == "fail":
+        line.errors.append(f"the source: {verdict.text}. {verdict.hint}")
+        return
+    line.warnings.append(verdict.text)
+    if verdict.action == "reload":
         line.mode = "reload"
-        line.warnings.append(f"{reach.forgotten}: the table is reloaded")
-    elif reach.forgotten:
-        line.errors.append(f"the source: {reach.forgotten}. {EXPIRED_HINT}")
-    match entity.watermark.on_backwards if reach.back else "":
-        case "fail":
-            line.errors.append(f"the source: {reach.back}. {BACK_HINT}")
-        case "reload":
-            line.mode = "reload"
-            line.warnings.append(f"{reach.back}: the table is reloaded")
-        case "ignore":
-            line.warnings.append(f"{reach.back}: rows that come below are not read")
 
 
 def _show(lines: list[Line]) -> None:

@@ -7,13 +7,13 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from hygge_engine.errors import ChangesExpired, HyggeError, LandingBroken, SourceChanged
+from hygge_engine.errors import HyggeError, LandingBroken, SourceChanged
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.claims import author_of
 from hygge_engine.flow.continuing import landed_table, must_begin_again
 from hygge_engine.flow.factory import open_home, open_table
-from hygge_engine.flow.planner import EXPIRED_HINT, keys_of, look_at_place, window_of
-from hygge_engine.flow.reach import forgotten
+from hygge_engine.flow.planner import keys_of, look_at_place, window_of
+from hygge_engine.flow.reach import forgotten, on_expired
 from hygge_engine.homes.base import Home, ReadWindow
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import LoadStamp, Polish
@@ -111,9 +111,10 @@ def _begins_anew(home: Home, entity: Entity, state: LandingState, opened: OpenLo
     if settings is None or not settings.change_tracking or opened.mode != "changes" or opened.lower is None:
         return False
     found = forgotten(home.describe().name, home.high_water(settings.cursor), opened.lower, state.watermark)
-    if found and settings.on_expired == "fail":
-        raise ChangesExpired(found, hint=EXPIRED_HINT)
-    return bool(found)
+    verdict = on_expired(found, settings)
+    if verdict is not None:
+        verdict.check()
+    return verdict is not None
 
 
 def _check_intent(destination: Destination[Any], opened: OpenLoad) -> None:

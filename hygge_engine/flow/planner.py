@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from hygge_engine.errors import (
-    ChangesExpired,
     ConfigurationError,
-    CursorMovedBack,
     CursorUnusable,
     HomeNotFound,
     LandingBroken,
@@ -24,7 +22,17 @@ from hygge_engine.flow.bounds import window_bounds
 from hygge_engine.flow.claims import check_base, naming_owner
 from hygge_engine.flow.continuing import check_key, landed_table, must_begin_again, polish_digest, reading_order
 from hygge_engine.flow.drift import RELOAD_HINT, compare
-from hygge_engine.flow.reach import Reach, forgotten, lowered, not_tracked, reach_of, with_memory
+from hygge_engine.flow.reach import (
+    Reach,
+    Verdict,
+    forgotten,
+    lowered,
+    not_tracked,
+    on_backwards,
+    on_expired,
+    reach_of,
+    with_memory,
+)
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.homes.base import HighWater, Home, ReadWindow, SourceSchema
 from hygge_engine.journal.manifest import Manifest
@@ -43,9 +51,7 @@ if TYPE_CHECKING:
     from hygge_engine.project import Entity
 
 
-EXPIRED_HINT = "Reload the table with run_type full_drop, or set watermark.on_expired to reload."
 LEFT_HINT = "Load them again by a window around their new values, or reload the table with run_type full_drop."
-BACK_HINT = "Reload the table with run_type full_drop, or set watermark.on_backwards to reload or ignore."
 
 
 class LoadPlanner:
@@ -282,8 +288,8 @@ class LoadPlanner:
         whole = replace(opened, upper=upper, unbounded=bool(reach.ahead) and merges)
         if mode != "changes":
             return whole
-        if reach.back:
-            return self._back(whole, reach)
+        if verdict := on_backwards(reach.back, settings):
+            return self._back(whole, reach, verdict)
         reached = self._lease.state.watermark.value if self._lease.state.watermark else None
         if reached is None:
             return self._without_watermark(whole, merges=merges)
@@ -302,20 +308,14 @@ class LoadPlanner:
             return None
         return replace(opened, upper=upper, lower=lower, lower_inclusive=inclusive)
 
-    def _back(self, opened: OpenLoad, reach: Reach) -> OpenLoad | None:
-        """What the settings want where the source has fallen behind. Raises CursorMovedBack, and every later increment
-        does, too, until a reload."""
-        found = reach.back
-        name, policy = self.describe().name, self._entity.watermark and self._entity.watermark.on_backwards
-        if policy == "reload":
-            self._notes.append(f"{found}: reloaded")
-            return replace(opened, mode="reload", phase="staging")
-        if policy == "ignore":
-            self._notes.append(f"{found}: rows that come below are not read")
-            return None
-        if reach.lasts:
-            self._lease.note_back(found)
-        raise CursorMovedBack(f"{name}: {found}; what has come below would never be read.", hint=BACK_HINT)
+    def _back(self, opened: OpenLoad, reach: Reach, verdict: Verdict) -> OpenLoad | None:
+        """What follows where the source has fallen behind. Raises CursorMovedBack, and every later increment does, too,
+        until a reload."""
+        if verdict.action == "fail" and reach.lasts:
+            self._lease.note_back(reach.back)
+        verdict.check(self.describe().name)
+        self._notes.append(verdict.text)
+        return None if verdict.action == "skip" else replace(opened, mode="reload", phase="staging")
 
     @property
     def _tracks_changes(self) -> bool:
@@ -330,12 +330,14 @@ class LoadPlanner:
     def _is_expired(self, lower: str) -> bool:
         """Raises ChangesExpired where ``on_expired`` is fail."""
         settings, mark = self._entity.watermark, self._lease.state.watermark
-        found = forgotten(self.describe().name, self._home.high_water(CHANGE_TRACKING), lower, mark)
-        if not found:
+        if settings is None:
             return False
-        if settings is None or settings.on_expired == "fail":
-            raise ChangesExpired(found, hint=EXPIRED_HINT)
-        self._notes.append(f"{found}: reloaded")
+        found = forgotten(self.describe().name, self._home.high_water(CHANGE_TRACKING), lower, mark)
+        verdict = on_expired(found, settings)
+        if verdict is None:
+            return False
+        verdict.check()
+        self._notes.append(verdict.text)
         return True
 
     def _backfill(self, opened: OpenLoad, cursor: str) -> OpenLoad | None:

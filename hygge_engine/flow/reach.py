@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from hygge_engine.errors import CursorUnusable
+from hygge_engine.errors import ChangesExpired, CursorMovedBack, CursorUnusable, HyggeError
 from hygge_engine.flow.bounds import exact_text
 from hygge_engine.flow.drift import RELOAD_HINT
 from hygge_engine.homes.base import HighWater, Home, ReadWindow
@@ -14,6 +15,55 @@ from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
 from hygge_engine.stores.landing.state import LandingState, OpenLoad
 from hygge_engine.watermark import Watermark
 from hygge_engine.watermark.values import earlier, order_of
+
+_EXPIRED_HINT = "Reload the table with run_type full_drop, or set watermark.on_expired to reload."
+_BACK_HINT = "Reload the table with run_type full_drop, or set watermark.on_backwards to reload or ignore."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the next increment does where its source has lost what it needs: it reloads the table, skips (reads
+    nothing), or fails. ``text`` says as a clause what was found and what follows, ``hint`` what to do about it;
+    ``fault`` is the kind of error that it is."""
+
+    action: Literal["reload", "skip", "fail"]
+    text: str
+    hint: str
+    fault: type[HyggeError]
+
+    def check(self, source: str = "") -> None:
+        """Raise the error of a load that fails; ``source`` names what was read, where the text does not."""
+        if self.action == "fail":
+            raise self.fault(f"{source}: {self.text}." if source else self.text, hint=self.hint)
+
+
+def verdict_on(reach: Reach, settings: WatermarkSettings) -> Verdict | None:
+    """What a load does about what `look` has found; None where it goes on."""
+    return on_expired(reach.forgotten, settings) or on_backwards(reach.back, settings)
+
+
+def on_expired(found: str, settings: WatermarkSettings) -> Verdict | None:
+    """What the settings want where changes are no longer known, ``found`` as by `forgotten`; None where all are."""
+    if not found:
+        return None
+    if settings.on_expired == "reload":
+        hint = "Nothing, or load more often than CHANGE_RETENTION."
+        return Verdict("reload", f"{found}: the table is reloaded", hint, ChangesExpired)
+    return Verdict("fail", found, _EXPIRED_HINT, ChangesExpired)
+
+
+def on_backwards(found: str, settings: WatermarkSettings) -> Verdict | None:
+    """What the settings want where the source has fallen back, ``found`` as ``Reach.back``; None where it has not."""
+    if not found:
+        return None
+    match settings.on_backwards:
+        case "reload":
+            return Verdict("reload", f"{found}: the table is reloaded", _BACK_HINT, CursorMovedBack)
+        case "ignore":
+            return Verdict("skip", f"{found}: rows that come below are not read", _BACK_HINT, CursorMovedBack)
+        case "fail":
+            text = f"{found}; what has come below would never be read"
+            return Verdict("fail", text, _BACK_HINT, CursorMovedBack)
 
 
 @dataclass(frozen=True)
