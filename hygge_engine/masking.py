@@ -178,18 +178,18 @@ def _spell_secret(value: str) -> Iterator[tuple[str, str]]:
                     yield spelt, re.escape(spelt)
 
 
+# What is not right, or may not be, where bytes were read in the wrong encoding.
+_LOST: Final = r"[?\x80-\U0010ffff]"
+
+
 def _misread(value: str) -> Iterator[tuple[str, str]]:
     """A value of which no more is right than its ASCII characters, as where bytes were read in the wrong encoding. It
     takes as many of these as stand for a secret alone, or it would be found in ordinary words."""
-    runs = re.findall(r"[\x00-\x7f]+|[^\x00-\x7f]+", value)
-    right = [run for run in runs if run.isascii()]
-    if len(right) < len(runs) and sum(map(len, right)) >= STANDS_ALONE_CHARACTERS:
-        yield (
-            max(right, key=len),
-            "".join(
-                _in_any_case(run) if run.isascii() else f"(?:[^\\x00-\\x7f]|\\?){{0,{8 * len(run)}}}" for run in runs
-            ),
-        )
+    runs = re.findall(rf"{_LOST}+|[^?\x80-\U0010ffff]+", value)
+    right = [run for run in runs if not re.match(_LOST, run)]
+    if not value.isascii() and sum(map(len, right)) >= STANDS_ALONE_CHARACTERS:
+        found = (_in_any_case(run) if run in right else f"{_LOST}{{0,{8 * len(run)}}}+" for run in runs)
+        yield max(right, key=len), "".join(found)
 
 
 def _encoded(value: str) -> Iterator[bytes]:

@@ -223,6 +223,8 @@ def test_text_without_a_secret_stays_as_it_is_and_around_one_too(parts: list[str
         # Read in a wrong encoding, a secret is found from eight ASCII characters on, and its ends too.
         ("Grüße-abc", "Gr\ufffd\ufffde-abc", "Gr\ufffd\ufffde-abc"),
         ("Grüße-abcd?", "nä Gr??\ufffde-abcd? nä", f"nä {MASK} nä"),
+        ("ä?ö?-abcdefg", "(???\ufffd\ufffd?-abcdefg)", f"({MASK})"),
+        ("é?" * 30 + "abcdefgh", "?" * 400 + "x abcdefgh", "?" * 400 + f"x {MASK}"),
         ("ößabcdefghä", "(\ufffd\ufffdabcdefgh\ufffd)", f"({MASK})"),
         # Of what was escaped before it was encoded, what JSON and URLs make of it.
         ("a<b>cdefgh", base64.b64encode(b"a&lt;b&gt;cdefgh").decode(), "YSZsdDtiJmd0O2NkZWZnaA=="),
