@@ -15,7 +15,7 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from hygge_engine.errors import HomeLoginFailed, HomeUnavailable
 from hygge_engine.homes.mssql.errors import mask
 from hygge_engine.homes.mssql.settings import MssqlConnection
-from hygge_engine.homes.mssql.silence import EntraUnavailable
+from hygge_engine.homes.mssql.silence import waiting_elsewhere
 from hygge_engine.masking import remember_secret
 
 APPLICATION_NAME: Final = "hygge-engine"
@@ -149,7 +149,8 @@ def _entra_token(connection: MssqlConnection) -> str:
     host = connection.host.lower()
     scope = next((audience for suffix, audience in _AUDIENCES.items() if host.endswith(suffix)), _AUDIENCE)
     try:
-        token = _credential(connection).get_token(scope).token
+        with waiting_elsewhere():
+            token = _credential(connection).get_token(scope).token
     except ClientAuthenticationError as error:
         reason = mask(error.message, secrets_of(connection))
         raise HomeLoginFailed(
@@ -158,7 +159,7 @@ def _entra_token(connection: MssqlConnection) -> str:
         ) from error
     except (ServiceRequestError, ServiceResponseError) as error:
         reason = mask(error.message, secrets_of(connection))
-        raise EntraUnavailable(f"Entra did not respond to the request for a token: {reason}") from error
+        raise HomeUnavailable(f"Entra did not respond to the request for a token: {reason}") from error
     remember_secret(token)
     return token
 

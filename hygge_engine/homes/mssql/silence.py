@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from hygge_engine.errors import HomeUnavailable, HyggeError
@@ -21,8 +22,19 @@ REMEMBERED_SECONDS = 30.0
 _SILENCE = 0.9
 
 
-class EntraUnavailable(HomeUnavailable):
-    """Entra did not respond to the request for a token, so that the server has not been asked: no silence of its."""
+# What logins of this thread have waited for others than their server, in seconds.
+_elsewhere: ContextVar[float] = ContextVar("_elsewhere", default=0.0)
+
+
+@contextmanager
+def waiting_elsewhere() -> Iterator[None]:
+    """Around what a login waits for that is not its server, as for a token of Entra: that is no silence of the
+    server."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        _elsewhere.set(_elsewhere.get() + time.monotonic() - began)
 
 
 @dataclass
@@ -47,14 +59,13 @@ class SilentServers:
         out whether it still is."""
         with self._lock:
             self._check(address, login_timeout_seconds)
-        began = time.monotonic()
+        began, before = time.monotonic(), _elsewhere.get()
         try:
             yield
         except BaseException as error:
-            waited = time.monotonic() - began
+            waited = time.monotonic() - began - (_elsewhere.get() - before)
             is_long = waited >= _SILENCE * login_timeout_seconds
             silent = isinstance(error, HyggeError) and error.transient and is_long
-            silent = silent and not isinstance(error, EntraUnavailable)
             self._note(address, _Silence(time.monotonic(), waited) if silent else None)
             raise
         self._note(address, None)
