@@ -15,14 +15,15 @@ from hygge_engine.homes.mssql.hints import HINTS, TABLES, locking_hint, plain
 from hygge_engine.plain_text import is_commanding
 
 # What T-SQL reads as one thing. The next word may begin right where a number ends, and where that is, is doubtful of an
-# exponent without digits, of an amount of money with one, and of the digits of other scripts.
+# exponent without digits, of an amount of money with one or without digits, and of the digits of other scripts.
 _TOKEN: Final = re.compile(
     r"""
     (?P<comment>--[^\n]*|/\*(?:(?!/\*|\*/).)*\*/)
     | (?P<text>'(?:[^']|'')*+') | (?P<name>"(?:[^"]|"")*+"|\[(?:[^\]]|\]\])*+\])
-    | (?P<word>(?:[@\#]|[^\W\d])[\w@\#$\u0300-\u036f]*|\$[A-Za-z]\w*)
+    | (?P<word>(?:[@\#]|[^\W\d])[\w@\#$\u0300-\u036f]*
+        | \$(?i:action|identity|rowguid|partition|(?:node|edge|from|to)_id)\b)
     | (?P<doubtful>(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?+(?![0-9])
-        | [$\u00a2-\u00a5\u20a0-\u20cf]\s*(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eExX] | (?![0-9])\d)
+        | [$\u00a2-\u00a5\u20a0-\u20cf]\s*(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eExX] | \$[^\W\d] | (?![0-9])\d)
     | (?P<number>0[xX][0-9a-fA-F]*|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)
     | (?P<open>\() | (?P<close>\)) | (?P<end>;) | (?P<unclosed>/\*|['"\[]) | (?P<other>.)""",
     re.VERBOSE | re.DOTALL,
