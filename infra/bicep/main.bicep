@@ -266,7 +266,9 @@ var notOfOneLake = startsWith(urls[0].host, 'app.') || !empty(join(urls[0].path,
 
 // Names of settings: what the platform makes variables of the process of.
 var ownSettings = map(concat(items(extraSettings), items(secretSettings)), each => each.key)
-var lowerSettings = map(ownSettings, name => toLower(name))
+// With those that the templates set: Azure would refuse one of them in another case.
+var allSettings = concat(ownSettings, loadJsonContent('../app-settings.json'))
+var lowerSettings = map(allSettings, name => toLower(name))
 
 var ports = concat(
   [{ name: 'sqlServer', text: sqlPort }],
@@ -446,8 +448,8 @@ var checkedName = startsWith(environmentName, '-') || contains(misspelledNames, 
   ? fail('sqlServer must be a host, or host,port with a port from 1 to 65535. IPv6 leads nowhere from the app, and a name in other letters than a to z begins with xn--.')
   : contains(misspelledNames, 'secretSettings') || !empty(filter(items(secretSettings), each => (empty(each.value) || length(each.value) > 127)))
   ? fail('secretSettings names secrets: 1 to 127 letters, digits and hyphens each.')
-  : contains(misspelledNames, 'extraSettings') || contains(ownSettings, '') || length(union(lowerSettings, [])) < length(union(ownSettings, []))
-  ? fail('extraSettings and secretSettings name settings: letters, digits, underscores and dots, and none twice in another case.')
+  : contains(misspelledNames, 'extraSettings') || contains(ownSettings, '') || length(union(lowerSettings, [])) < length(union(allSettings, []))
+  ? fail('extraSettings and secretSettings name settings: letters, digits, underscores and dots, and none twice in another case, nor one of the app\'s own.')
   : !empty(noUrls)
   ? fail('${noUrls[0].name} must be https:// (in small letters), a host, perhaps a port and a path, and nothing else.')
   : notOfOneLake

@@ -4,6 +4,9 @@ locals {
   # Microsoft Learn, "Resolve errors for reserved resource names": what no name of a resource with an address may be.
   reserved_words = jsondecode(file("${path.module}/../reserved-words.json"))
 
+  # What the app's settings are called: one of them in another case would be refused by Azure.
+  app_settings = jsondecode(file("${path.module}/../app-settings.json"))
+
   # A field of a schedule as the host's timer reads it: seconds, minutes, hours, days, months, days of the week.
   cron = [
     "^([*]|([0-5]?[0-9])(-([0-5]?[0-9]))?)(/([1-9]|[1-5][0-9]))?(,([*]|([0-5]?[0-9])(-([0-5]?[0-9]))?)(/([1-9]|[1-5][0-9]))?)*$",

@@ -185,8 +185,8 @@ variable "extra_settings" {
   }
 
   validation {
-    condition     = length(distinct(concat(keys(var.extra_settings), keys(var.secret_settings)))) == length(distinct([for name in concat(keys(var.extra_settings), keys(var.secret_settings)) : lower(name)]))
-    error_message = "extra_settings and secret_settings name settings: none twice in another case."
+    condition     = length(distinct(concat(local.app_settings, keys(var.extra_settings), keys(var.secret_settings)))) == length(distinct([for name in concat(local.app_settings, keys(var.extra_settings), keys(var.secret_settings)) : lower(name)]))
+    error_message = "extra_settings and secret_settings name settings: none twice in another case, nor one of the app's own."
   }
 }
 

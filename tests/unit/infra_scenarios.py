@@ -307,8 +307,11 @@ VALUES = {
     ),
     "alertEmail": Values(["oncall@example.com", ""], ["oncall", "a@b@c", "@", "a@", "@b", "on call@example.com"]),
     "extraSettings": Values(
-        [{"SHOP_KEY": "a"}, {"shop2": ""}, {}, {"AzureWebJobs.load_on_schedule.Disabled": "true"}],
-        [{"SHOP-KEY": "a"}, {"": "a"}, {"SHOP KEY": "a"}, {"A=": "a"}, {"a": "1", "A": "2"}],
+        [{"SHOP_KEY": "a"}, {"shop2": ""}, {}, {"AzureWebJobs.load_on_schedule.Disabled": "true"}, {"SQL_SERVER": "a"}],
+        [
+            *({"SHOP-KEY": "a"}, {"": "a"}, {"SHOP KEY": "a"}, {"A=": "a"}, {"a": "1", "A": "2"}),
+            *({"sql_server": "a"}, {"Hygge_Public_Url": "a"}, {"AzureWebJobsStorage__AccountName": "a"}),
+        ],
     ),
     "schedule": Values(
         [

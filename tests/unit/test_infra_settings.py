@@ -103,6 +103,17 @@ def test_every_setting_is_read_by_somebody(scenario: str) -> None:
     assert unread <= own
 
 
+def test_the_names_that_own_settings_must_not_have_in_another_case_are_those_that_are_set() -> None:
+    names = json.loads((INFRA / "app-settings.json").read_text())
+    own = {name for scenario in SCENARIOS.values() for name in scenario.get("extraSettings", {})}
+    own |= {name for scenario in SCENARIOS.values() for name in scenario.get("secretSettings", {})}
+    bicep = {name for scenario in ("as it comes", "everything", "scheduler") for name in app_settings(scenario)}
+    terraform = (INFRA / "terraform/app.tf").read_text().partition("var.extra_settings")[0]
+
+    assert bicep - (own - set(names)) == set(names)
+    assert sorted(re.findall(r"(?:^ +|\{ )(\w*[A-Z]\w+) += ", terraform, re.M)) == sorted(names)
+
+
 def test_the_defaults_of_templates_and_project_agree() -> None:
     settings = app_settings("as it comes")
     differing = {
