@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from subprocess import run
 
 import pytest
 from typer.testing import CliRunner
@@ -235,6 +237,17 @@ def test_what_is_beside_a_database_and_not_its_own_stays(
     planned = CliRunner().invoke(app, ["plan", "--project", str(project)])
     assert f"out.db{end} is not of this database" in planned.output
     assert (project / f"out.db{end}").read_bytes() == content
+
+
+def test_a_look_at_a_database_takes_no_lock_from_a_load(tmp_path: Path) -> None:
+    """A process that closes a file loses its locks on it, those of SQLite included."""
+    database = SqliteDatabase(tmp_path / "out.db")
+    write = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+    with database.transaction():
+        for looking in (database.state_names, lambda: list(database.read_back("t").read(["a"]))):
+            looking()
+            found = run([sys.executable, "-c", write, str(tmp_path / "out.db")], capture_output=True, text=True)
+            assert "database is locked" in found.stderr
 
 
 def test_databases_that_others_open_and_close_are_not_taken_for_foreign(tmp_path: Path) -> None:

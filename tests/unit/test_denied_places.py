@@ -22,7 +22,6 @@ from hygge_engine.lake.local import LocalLake
 from hygge_engine.project.loading import load_project
 from hygge_engine.project.models.disk import DiskReach
 from hygge_engine.stores.sqlite.database import SqliteDatabase
-from hygge_engine.stores.sqlite.reading import SqliteReadBack
 
 _ASKED = ("stat", "lstat", "listdir", "scandir", "readlink", "mkdir", "unlink", "rename", "replace", "open")
 
@@ -92,7 +91,7 @@ def test_a_database_that_is_not_shown_is_told(shut: Callable[[Path, int], None],
     for ask in (
         SqliteDatabase(path).columns,
         SqliteDatabase(path).table_id,
-        lambda name: SqliteReadBack(path, name).count(),
+        lambda name: SqliteDatabase(path).read_back(name).count(),
     ):
         with pytest.raises(LakeError, match=r"out\.db: "):
             ask("orders")

@@ -42,6 +42,7 @@ from hygge_engine.stores.sqlite.errors import NO_DATABASE, translate
 from hygge_engine.stores.sqlite.reading import SqliteReadBack
 from hygge_engine.stores.sqlite.statements import BUSY_SECONDS, quote
 from hygge_engine.stores.sqlite.types import declared_type, rows_of
+from hygge_engine.stores.sqlite.uses import used
 
 # As SQLite is built by nearly everybody.
 _MOST_COLUMNS = 2_000
@@ -175,8 +176,7 @@ class SqliteDatabase(Database):
         call_with_retries(lambda: self._execute(f"DROP TABLE IF EXISTS {quote(stage)}", f"dropping {stage}"))
 
     def read_back(self, table: str) -> ReadBack:
-        self._check_file("reading back")
-        return SqliteReadBack(self._path, table)
+        return SqliteReadBack(self._path, table, lambda: self._check_file("reading back"))
 
     def insert(self, stage: str, schema: pa.Schema, batch: pa.RecordBatch) -> None:
         """Add a batch to a stage, in a transaction of its own."""
@@ -197,21 +197,21 @@ class SqliteDatabase(Database):
         """Whether there is no database yet; raises LandingBroken for what SQLite would take for its own beside it."""
         if is_there(self._path):
             return False
-        self._check_file(f"{self._path.name}: {doing}")
-        return not is_there(self._path)
+        with self._used(f"{self._path.name}: {doing}"):
+            return not is_there(self._path)
 
     @contextmanager
     def _reading(self, doing: str) -> Iterator[sqlite3.Connection]:
         doing = f"{self._path.name}: {doing}"
-        self._check_file(doing)
-        try:
-            if is_there(self._path.with_name(f"{self._path.name}-journal")):
-                self._roll_back()
-            uri = f"{self._path.absolute().as_uri()}?mode=ro"
-            with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
-                yield connection
-        except sqlite3.Error as error:
-            raise translate(error, doing) from error
+        with self._used(doing):
+            try:
+                if is_there(self._path.with_name(f"{self._path.name}-journal")):
+                    self._roll_back()
+                uri = f"{self._path.absolute().as_uri()}?mode=ro"
+                with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+                    yield connection
+            except sqlite3.Error as error:
+                raise translate(error, doing) from error
 
     def _roll_back(self) -> None:
         """Let SQLite undo what a process that was killed has left half done, as every reader does that may write."""
@@ -222,18 +222,24 @@ class SqliteDatabase(Database):
     @contextmanager
     def _connected(self, doing: str) -> Iterator[sqlite3.Connection]:
         doing = f"{self._path.name}: {doing}"
-        self._check_file(doing)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(
-                sqlite3.connect(self._path.absolute(), timeout=BUSY_SECONDS, isolation_level=None)
-            ) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-                yield connection
-        except sqlite3.Error as error:
-            raise translate(error, doing) from error
-        except OSError as error:
-            raise StoreError(f"{doing}: {error.strerror}", hint="Check the store's path.") from error
+        with self._used(doing):
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                with closing(
+                    sqlite3.connect(self._path.absolute(), timeout=BUSY_SECONDS, isolation_level=None)
+                ) as connection:
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    yield connection
+            except sqlite3.Error as error:
+                raise translate(error, doing) from error
+            except OSError as error:
+                raise StoreError(f"{doing}: {error.strerror}", hint="Check the store's path.") from error
+
+    @contextmanager
+    def _used(self, doing: str) -> Iterator[None]:
+        """While a connection may be open; raises as `_check_file` does."""
+        with used(self._path, lambda: self._check_file(doing)):
+            yield
 
     def _check_file(self, doing: str) -> None:
         """Raises LakeDenied where links lead beyond the bounds, LandingBroken for a foreign file: SQLite treats one

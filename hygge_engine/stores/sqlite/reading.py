@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,20 @@ from hygge_engine.letter_case import in_ascii_case
 from hygge_engine.stores.base import ReadBack
 from hygge_engine.stores.sqlite.errors import translate
 from hygge_engine.stores.sqlite.statements import BUSY_SECONDS, quote
+from hygge_engine.stores.sqlite.uses import used
 
 BATCH_ROWS = 20_000
 
 
 class SqliteReadBack(ReadBack):
-    """The table ``table`` of the file at ``path``."""
+    """The table ``table`` of the file at ``path``, which ``check`` refuses where it is none of SQLite's."""
 
     floats = "without NaN"  # which SQLite stores as NULL
 
-    def __init__(self, path: Path, table: str) -> None:
+    def __init__(self, path: Path, table: str, check: Callable[[], None]) -> None:
         self._path = path
         self._table = table
+        self._check = check
 
     def count(self) -> int:
         with self._connected() as connection:
@@ -51,15 +53,16 @@ class SqliteReadBack(ReadBack):
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection | None]:
         """The database, read-only; None where there is none."""
-        if not is_there(self._path):
-            yield None
-            return
-        try:
-            uri = f"{self._path.absolute().as_uri()}?mode=ro"
-            with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as connection:
-                yield connection
-        except sqlite3.Error as error:
-            raise translate(error, f"{self._path.name}: reading {self._table}") from error
+        with used(self._path, self._check):
+            if not is_there(self._path):
+                yield None
+                return
+            try:
+                uri = f"{self._path.absolute().as_uri()}?mode=ro"
+                with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as connection:
+                    yield connection
+            except sqlite3.Error as error:
+                raise translate(error, f"{self._path.name}: reading {self._table}") from error
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
