@@ -176,6 +176,13 @@ QUERIES: list[tuple[str, list[tuple[Any, ...]]]] = [
     ("SELECT id FROM people ORDER BY age DESC", [(2,), (1,), (4,), (3,)]),
     ("SELECT id FROM people ORDER BY name", [(4,), (1,), (2,), (3,)]),
     ("SELECT TOP (2) id AS n FROM people ORDER BY n DESC", [(4,), (3,)]),
+    # A bare name is what is selected by it, a qualified one the column, and so is one within an expression.
+    ("SELECT -id AS id FROM people ORDER BY id", [(-4,), (-3,), (-2,), (-1,)]),
+    ("SELECT -id AS id FROM people ORDER BY ID + 0", [(-1,), (-2,), (-3,), (-4,)]),
+    ("SELECT -id AS id FROM people ORDER BY people.id", [(-1,), (-2,), (-3,), (-4,)]),
+    ("SELECT -id AS id FROM people AS [p] ORDER BY [P].[id]", [(-1,), (-2,), (-3,), (-4,)]),
+    ("SELECT TOP (2) -q.id AS id FROM (SELECT id FROM people) AS q WHERE id > 1 ORDER BY q.id", [(-2,), (-3,)]),
+    ("SELECT COUNT(*) FROM people AS p TABLESAMPLE SYSTEM (1000 ROWS)", [(4,)]),
     ("SELECT id FROM people ORDER BY 1 OFFSET 1 ROWS FETCH NEXT 2 ROWS ONLY", [(2,), (3,)]),
     ("SELECT UPPER(town), COUNT(*), SUM(age), AVG(age) FROM people GROUP BY town ORDER BY 1",
      [("OSLO", 2, 70, 35), ("ROME", 2, 25, 25)]),

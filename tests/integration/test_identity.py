@@ -186,6 +186,24 @@ def test_a_key_that_would_lose_its_last_digit_is_refused_and_lands_as_text(
     assert landing.ask("SELECT sensor, at FROM readings ORDER BY sensor, at") == expected
 
 
+@pytest.mark.parametrize("flow", [{"store": SQLITE}, {}], ids=["sqlite", "parquet"])
+def test_slices_by_a_key_that_lands_as_text_bring_each_row_once(
+    mssql_server: ServerProcess, landing: Landing, flow: dict[str, Any]
+) -> None:
+    # The order of these instants is not that of their texts.
+    values = ", ".join(f"({n}, '2024-01-01 0{n}:00:00.000000{n} {'-+'[n % 2]}0{n}:30')" for n in range(9))
+    mssql_server.run(
+        "DROP TABLE IF EXISTS dbo.readings",
+        "CREATE TABLE dbo.readings (id int, at datetimeoffset(7) PRIMARY KEY)",
+        f"INSERT INTO dbo.readings VALUES {values}",
+    )
+    home = {"as_text": ["at"], "batch_rows": 2, "readers": 1}
+    landing.write("readings", home=home, slice_minutes=1e-9, **flow)
+    assert landing.load()["rows"] == 9
+    landed = landing.ask("SELECT id FROM readings") if flow else [(n,) for n in landing.ids("readings")]
+    assert sorted(landed) == [(n,) for n in range(9)]
+
+
 def test_increments_and_changes_find_rows_by_a_key_that_lands_as_text(
     mssql_server: ServerProcess, landing: Landing
 ) -> None:

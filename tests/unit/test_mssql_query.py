@@ -7,8 +7,9 @@ import pytest
 
 from hygge_engine.errors import CursorUnusable, UnsupportedType
 from hygge_engine.homes.base import Position, ReadWindow
-from hygge_engine.homes.mssql.query import Selection, Statement, read_statement
+from hygge_engine.homes.mssql.query import Selection, Statement, read_statement, sample_statement
 from hygge_engine.homes.mssql.ranges import KeyRange
+from hygge_engine.homes.mssql.tracking import changes_source
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
 
 ID = SourceColumn("id", "int", 4, 10, 0, nullable=False)
@@ -31,18 +32,19 @@ def read(
 
 
 def test_a_full_read_follows_the_key() -> None:
-    assert read(ReadWindow()).sql == "SELECT [id] AS [id] FROM [dbo].[t] ORDER BY [id]"
+    assert read(ReadWindow()).sql == "SELECT [id] AS [id] FROM [dbo].[t] AS [source] ORDER BY [source].[id]"
 
 
 def test_a_table_without_a_key_is_read_in_any_order() -> None:
-    assert read(ReadWindow(), key=()).sql == "SELECT [id] AS [id] FROM [dbo].[t]"
+    assert read(ReadWindow(), key=()).sql == "SELECT [id] AS [id] FROM [dbo].[t] AS [source]"
 
 
 def test_reading_goes_on_after_a_composite_key() -> None:
     statement = read(ReadWindow(), ["7", "2"], key=(ID, LINE))
     assert statement.sql == (
-        "SELECT [id] AS [id] FROM [dbo].[t] "
-        "WHERE [id] >= ? AND (([id] > ?) OR ([id] = ? AND [line]]no] > ?)) ORDER BY [id], [line]]no]"
+        "SELECT [id] AS [id] FROM [dbo].[t] AS [source] "
+        "WHERE [id] >= ? AND (([id] > ?) OR ([id] = ? AND [line]]no] > ?)) "
+        "ORDER BY [source].[id], [source].[line]]no]"
     )
     assert statement.parameters == [7, 7, 7, 2]
 
@@ -58,7 +60,7 @@ def test_a_range_of_a_composite_key_ends_with_its_last_row() -> None:
 
 def test_a_first_incremental_read_takes_rows_without_a_cursor_too() -> None:
     statement = read(ReadWindow("changed", None, "2013-01-01T00:00:00.0000000"), cursor=CHANGED)
-    assert "WHERE ([changed] <= CAST(? AS datetime2(7)) OR [changed] IS NULL) ORDER BY [id]" in statement.sql
+    assert "WHERE ([changed] <= CAST(? AS datetime2(7)) OR [changed] IS NULL) ORDER BY [source].[id]" in statement.sql
 
 
 @pytest.mark.parametrize(("inclusive", "sign"), [(False, ">"), (True, ">=")])
@@ -66,7 +68,7 @@ def test_a_window_is_bounded_on_both_sides(inclusive: bool, sign: str) -> None:
     statement = read(ReadWindow("changed", "a", "b", lower_inclusive=inclusive), ["7"], cursor=CHANGED)
     assert statement.sql.endswith(
         f"WHERE [changed] {sign} CAST(? AS datetime2(7)) AND [changed] <= CAST(? AS datetime2(7)) AND [id] > ? "
-        "ORDER BY [id]"
+        "ORDER BY [source].[id]"
     )
     assert statement.parameters == ["a", "b", 7]
 
@@ -79,6 +81,36 @@ def test_a_rowversion_window_ends_below_its_upper_bound() -> None:
 def test_a_key_with_a_seventh_digit_is_written_out_by_the_server() -> None:
     statement = read(ReadWindow(), key=(CHANGED,))
     assert "CONVERT(nvarchar(40), [changed], 126) AS [position 0]" in statement.sql
+
+
+TYPES = (
+    *("bit", "tinyint", "int", "bigint", "decimal", "money", "real", "float", "date", "datetime", "smalldatetime"),
+    *("datetime2", "datetimeoffset", "time", "char", "varchar", "nchar", "nvarchar", "text", "xml", "json", "vector"),
+    *("binary", "varbinary", "timestamp", "uniqueidentifier", "sql_variant", "hierarchyid", "geometry", "geography"),
+)
+# Names that statements give to what they select, as names of columns.
+NAMES = ("k", "position 0", "position 1", "key 0", "k__offset", "source")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("type_name", TYPES)
+def test_rows_come_in_the_order_of_the_key_not_of_what_is_selected_by_its_name(type_name: str, name: str) -> None:
+    key = [SourceColumn(name, type_name, scale=7, as_text=as_text) for as_text in (False, True)]
+    selected = Selection("[dbo].[t]", key, key, keep_offset=True, ticks_as_text=True)
+    for sql in (
+        read_statement(selected, ReadWindow(), None, KeyRange()).sql,
+        sample_statement("[dbo].[t]", key, 10, 40),
+    ):
+        what, _, order = sql.partition(" ORDER BY ")
+        assert order == ", ".join([f"[source].[{name}]"] * 2)
+        assert " FROM [dbo].[t] AS [source]" in what
+
+
+def test_a_statement_in_parentheses_is_ordered_by_its_columns_too() -> None:
+    changes = changes_source("[dbo].[t]", (ID,), ("id",))
+    sql = read_statement(Selection(changes, [ID], [ID]), ReadWindow(), None, KeyRange()).sql
+    assert sql.startswith("SELECT [id] AS [id] FROM (SELECT ")
+    assert sql.endswith(") AS [source] ORDER BY [source].[id]")
 
 
 def test_offsets_follow_the_columns() -> None:

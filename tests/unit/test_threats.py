@@ -59,7 +59,7 @@ def test_a_hostile_column_stays_a_name(name: str) -> None:
     selection = Selection(qualify(name, name), [column], [column])
     statement = read_statement(selection, ReadWindow(name, "1", "2"), column, KeyRange(["7"]))
 
-    assert unquoted(statement.sql) == "SELECT  AS  FROM . WHERE  > ? AND  <= ? AND  > ? ORDER BY "
+    assert unquoted(statement.sql) == "SELECT  AS  FROM . AS  WHERE  > ? AND  <= ? AND  > ? ORDER BY ."
     assert statement.parameters == [1, 2, 7]
 
 

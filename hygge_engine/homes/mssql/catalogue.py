@@ -99,7 +99,7 @@ _UNKNOWN_LENGTH = 8000
 
 @dataclass(frozen=True)
 class SourceObject:
-    """What is read: ``sql`` stands after FROM. ``key`` is empty where the catalogue knows none.
+    """What is read: ``sql`` stands between FROM and an alias. ``key`` is empty where the catalogue knows none.
 
     ``tracked`` is the table whose changes Change Tracking can list, quoted; empty for queries, and for what lies in
     another database. ``stands_for`` is what a synonym leads to; empty for everything else.
@@ -211,7 +211,7 @@ def describe_query(session: Session, query: str) -> SourceObject:
     """The columns of a query's result, which the server describes without running it; it has no key that a catalogue
     knows."""
     # On lines of their own, so that a comment at the query's end ends there.
-    sql = f"(\n{without_end(query).strip()}\n) AS [source]"
+    sql = f"(\n{without_end(query).strip()}\n)"
     columns = _describe_result(session, query, sql)
     unnamed = [number for number, column in enumerate(columns, start=1) if not column.name]
     if unnamed:

@@ -324,7 +324,7 @@ class MssqlHome:
                 found.append(select("1 AS one", self._described().sql, " AND ".join(conditions)))
         if not found:
             return True
-        rows = self._ask(select("COUNT(*)", f"({' UNION ALL '.join(found)}) AS found"), *parameters)
+        rows = self._ask(select("COUNT(*)", f"({' UNION ALL '.join(found)})"), *parameters)
         return whole(rows[0][0], "Comparing bounds") == len(found)
 
     @contextmanager

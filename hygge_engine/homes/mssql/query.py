@@ -16,11 +16,14 @@ from hygge_engine.plain_text import counted
 
 OFFSET_SUFFIX = "__offset"
 
+# What every statement calls what it reads.
+_SOURCE = "[source]"
+
 
 @dataclass(frozen=True)
 class Statement:
-    """T-SQL with ``?`` placeholders, and the values of these in order; all of them stand in ``source`` (after FROM) and
-    ``condition``."""
+    """T-SQL with ``?`` placeholders, and the values of these in order; all of them stand in ``source`` (see `select`)
+    and ``condition``."""
 
     sql: str
     parameters: Sequence[Parameter]
@@ -30,7 +33,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is read of each row of ``source`` (after FROM), whose order is that of ``key``.
+    """What is read of each row of ``source`` (see `select`), whose order is that of ``key``.
 
     ``columns`` come first, then the offsets of the datetimeoffset columns among them if they are kept, then one text
     for each of `position_texts`. ``parameters`` are the values of the placeholders in ``source``.
@@ -77,8 +80,7 @@ def read_statement(
     if range_.to:
         conditions.append(compare(key, "<=", range_.to, parameters))
     condition = " AND ".join(conditions)
-    order = ", ".join(quote(column.name) for column in key)
-    sql = select(", ".join(selection.expressions), source, condition, order)
+    sql = select(", ".join(selection.expressions), source, condition, key)
     return Statement(sql, parameters, source, condition)
 
 
@@ -88,13 +90,20 @@ def window_condition(cursor: SourceColumn, window: ReadWindow) -> tuple[str, lis
     return " AND ".join(_window_conditions(cursor, window, parameters)), parameters
 
 
-def select(what: str, source: str, condition: str = "", order: str = "") -> str:
-    """A SELECT statement from parts whose identifiers are quoted and whose values are placeholders."""
-    clauses = ["SELECT", what, "FROM", source]
+def select(what: str, source: str, condition: str = "", order: Sequence[SourceColumn] = (), sample: str = "") -> str:
+    """A SELECT statement from parts whose identifiers are quoted and whose values are placeholders.
+
+    ``source`` is a table's name, or a statement in parentheses, without an alias; ``sample`` is a TABLESAMPLE clause.
+    The order is that of the source's columns, which conditions compare too: a bare name would be that of what is
+    selected by this name, such as the text of a key, which has an order of its own.
+    """
+    clauses = ["SELECT", what, "FROM", source, "AS", _SOURCE]
+    if sample:
+        clauses.append(sample)
     if condition:
         clauses += ["WHERE", condition]
     if order:
-        clauses += ["ORDER BY", order]
+        clauses += ["ORDER BY", ", ".join(f"{_SOURCE}.{quote(column.name)}" for column in order)]
     return " ".join(clauses)
 
 
@@ -111,8 +120,8 @@ def sample_statement(source: str, key: Sequence[SourceColumn], rows: int, most: 
     texts = position_texts(key)
     values = [exact_text(quote(column.name)) if column in texts else quote(column.name) for column in key]
     names = [f"{value} AS {quote(f'key {number}')}" for number, value in enumerate(values)]
-    order = ", ".join(quote(column.name) for column in key)
-    return select(f"TOP ({most}) {', '.join(names)}", f"{source} TABLESAMPLE SYSTEM ({rows} ROWS)", order=order)
+    sample = f"TABLESAMPLE SYSTEM ({rows} ROWS)"
+    return select(f"TOP ({most}) {', '.join(names)}", source, order=key, sample=sample)
 
 
 def _window_conditions(cursor: SourceColumn, window: ReadWindow, parameters: list[Parameter]) -> list[str]:

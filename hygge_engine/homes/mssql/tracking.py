@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 
 from hygge_engine.errors import HomeError
 from hygge_engine.homes.mssql.identifiers import quote
-from hygge_engine.homes.mssql.query import select
 from hygge_engine.homes.mssql.session import Session
 from hygge_engine.homes.mssql.types import SourceColumn
 
@@ -33,7 +32,7 @@ _DELETED = "D"
 
 
 def changes_source(source: str, columns: Sequence[SourceColumn], key: Sequence[str]) -> str:
-    """What stands after FROM to read changes, with placeholders for the version to begin after and the last one.
+    """A statement in parentheses that reads changes, with placeholders for the version to begin after and the last one.
 
     A row that changed again later is left to the load that reads up to there. One that was deleted later has no values
     any more: its change is left to its delete. The key is spelt as the row has it, where there is one: the change may
@@ -46,7 +45,7 @@ def changes_source(source: str, columns: Sequence[SourceColumn], key: Sequence[s
     joined = " AND ".join(f"t.{quote(name)} = c.{quote(name)}" for name in key)
     changes = f"CHANGETABLE(CHANGES {source}, ?) AS c LEFT JOIN {source} AS t ON {joined}"
     has_row = f"(c.SYS_CHANGE_OPERATION = N'{_DELETED}' OR t.{quote(key[0])} IS NOT NULL)"
-    return f"({select(', '.join(selected), changes, f'c.SYS_CHANGE_VERSION <= ? AND {has_row}')}) AS [changes]"
+    return f"(SELECT {', '.join(selected)} FROM {changes} WHERE c.SYS_CHANGE_VERSION <= ? AND {has_row})"  # noqa: S608 - quoted
 
 
 def explain_missing_grant(session: Session, table: str, name: str) -> tuple[str, str]:
