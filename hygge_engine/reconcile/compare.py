@@ -237,7 +237,8 @@ class _Comparison:
         self._bound = bound
         self._landed_bound = landed_bound
         self._watch = watch
-        self._polish = polish_of(home.describe(), entity.polish)
+        source = home.describe()
+        self._polish = polish_of(source, entity.polish)
         names = [column.name for column in self._polish.table.columns]
         by_load = {each.column.name for each in self._polish.columns if each.stamp}
         here = meant_among(names)
@@ -251,11 +252,12 @@ class _Comparison:
         left_out += [name for name in names if name not in compared]
         self._not_compared = tuple(dict.fromkeys([*left_out, *state.removed_columns]))
         key = tuple(state.key_columns)
-        self._cursor = ""
-        if bound.unmoved.cursor is not None and (state.watermark and state.watermark.type in ("datetime", "int")):
-            self._cursor = spelt(self._polish.landed_name(bound.unmoved.cursor) or "", list(landed)) or ""
         self._keeps_versions = destination.keeps_versions and bool(key)
-        rank = self._cursor if self._keeps_versions else ""
+        self._has_versions = source.resumes_without_key and bool(key)
+        rank, cursor = "", landed_bound.unmoved.cursor
+        if cursor is not None and (state.watermark and state.watermark.type in ("datetime", "int")):
+            rank = spelt(self._polish.landed_name(cursor) or "", list(landed)) or ""
+        self._cursor = rank if bound.unmoved.cursor is not None else ""
         self._hashing = Hashing(schema_of(landed), key, rank, destination.floats)
 
     def rows(self, found: Reconciliation) -> Reconciliation:
@@ -269,7 +271,7 @@ class _Comparison:
                 destination.add(self._hashing.rows(rows))
                 self._watch.read("destination", destination.rows)
             self._add_keys_of(moving, self._bound.moved(self._home))
-            difference = find_difference(source, destination, moving, keeps_versions=self._keeps_versions)
+            difference = self._find(source, destination, moving)
             if difference.is_equal:
                 return self._with_counts(found, difference)
             if self._is_late(difference, source, destination):
@@ -298,7 +300,7 @@ class _Comparison:
                     landed.look(rows)
                 add_changed(moving, destination, again)
             self._add_keys_of(moving, self._bound.moved(self._home))
-            lasting = find_difference(source, destination, moving, keeps_versions=self._keeps_versions)
+            lasting = self._find(source, destination, moving)
             since = self._landed_bound.moved(self._home) if self._bound is EVERYTHING else None
             is_next = self._is_in(since, lasting, source, destination)
             named = {key: kind for key, kind in keys.items() if not moving.has(key)}
@@ -311,6 +313,11 @@ class _Comparison:
         found_rows = examples(named, at_source, landed, self._hashing.schema.names)
         hint = _LOAD.format(self._entity.id) if is_next else self._remedy(lasting, span)
         return replace(found, examples=found_rows, hint=hint)
+
+    def _find(self, source: HashedRows, destination: HashedRows, moving: HashedRows) -> Difference:
+        """What differs but for the keys in ``moving``."""
+        has_versions, keeps_versions = self._has_versions, self._keeps_versions
+        return find_difference(source, destination, moving, has_versions=has_versions, keeps_versions=keeps_versions)
 
     def _remedy(self, difference: Difference, span: KeySpan) -> str:
         """How to repair what differs."""
@@ -337,8 +344,7 @@ class _Comparison:
 
     def counts(self, found: Reconciliation) -> Reconciliation:
         """Compare numbers of rows. Those that are moving may be in the destination already, or not yet."""
-        source = self._home.count(self._bound.unmoved)
-        self._watch.read("source", source)
+        source = self._count_source()
         with HashedRows() as keys, HashedRows() as moving:
             if self._keeps_versions:
                 for rows in self._read_destination(self._hashing.key):
@@ -361,9 +367,21 @@ class _Comparison:
             moving=moved,
             hint=_COMPARE_ROWS.format(self._entity.id),
         )
-        if found.verdict == "differs" and self._home.count(self._bound.unmoved) != source:
+        if found.verdict == "differs" and self._count_source() != source:
             return _behind(found, _CHANGING, _AGAIN)
         return found
+
+    def _count_source(self) -> int:
+        """The number of the source's settled rows, of several versions of a row one."""
+        if not self._has_versions:
+            rows = self._home.count(self._bound.unmoved)
+            self._watch.read("source", rows)
+            return rows
+        with HashedRows() as keys:
+            for frame in self._read_source():
+                keys.add(self._hashing.keys(frame))
+                self._watch.read("source", keys.rows)
+            return keys.distinct_keys()
 
     def _is_late(self, difference: Difference, source: HashedRows, destination: HashedRows) -> bool:
         """Whether all that differs are rows which the lag makes the next load read again."""
@@ -377,7 +395,7 @@ class _Comparison:
             return False
         with HashedRows() as inside:
             self._add_keys_of(inside, window)
-            return find_difference(source, destination, inside, keeps_versions=self._keeps_versions).is_equal
+            return self._find(source, destination, inside).is_equal
 
     def _add_keys_of(self, moving: HashedRows, window: ReadWindow | None) -> None:
         """The keys of the rows in a window, and of what is gone in it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from hygge_engine.reconcile.hashing import KEY, ROW, Frame
-from hygge_engine.reconcile.ranges import NO_ROWS, RANGES, Checksum, HashedRows, checksum, newest
+from hygge_engine.reconcile.ranges import NO_ROWS, RANGES, Checksum, HashedRows, checksum, newest, settled
 from hygge_engine.reconcile.result import Kind
 
 # Keys of differing rows that are looked up afterwards: to name a few of them, and for the window that has them all.
@@ -40,12 +40,12 @@ class Difference:
 
 
 def find_difference(
-    source: HashedRows, destination: HashedRows, moving: HashedRows, *, keeps_versions: bool
+    source: HashedRows, destination: HashedRows, moving: HashedRows, *, has_versions: bool, keeps_versions: bool
 ) -> Difference:
     """Compare the checksums of each range, and in those that differ row with row.
 
-    Keys in ``moving`` are left out on both sides; with ``keeps_versions`` only the newest version at the destination
-    counts.
+    Keys in ``moving`` are left out on both sides. Of several versions of a row, which the source has with
+    ``has_versions`` and the destination with ``keeps_versions``, only the newest counts.
     """
     difference = Difference()
     for number in range(RANGES):
@@ -54,6 +54,8 @@ def find_difference(
         here = destination.range(number)
         if here is not None and keeps_versions:
             here = newest(here)
+        if there is not None and has_versions:
+            there = newest(there) if keeps_versions else settled(there, here)
         if moved is not None:
             moved = moved.unique(KEY)
             difference.moving += moved.height

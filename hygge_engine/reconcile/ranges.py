@@ -135,3 +135,16 @@ def _batch(frame: Frame) -> pa.RecordBatch:
 def newest(rows: Frame) -> Frame:
     """Of each key the version with the highest rank, of those the last that came."""
     return rows.sort(RANK, maintain_order=True).unique(KEY, keep="last", maintain_order=True)
+
+
+def settled(rows: Frame, landed: Frame | None) -> Frame:
+    """Of each key of a source that holds several versions of a row the one that a store which merges has kept.
+
+    Within a load that is the last that came. Later loads bring larger ranks, wherever their rows come from, so that the
+    version with the highest one is as good, where it has ``landed``.
+    """
+    last = rows.unique(KEY, keep="last", maintain_order=True)
+    if landed is None or last.height == rows.height:
+        return last
+    kept = newest(rows).join(landed, on=[KEY, ROW], how="semi")
+    return pl.concat([last.join(kept, on=KEY, how="anti"), kept])

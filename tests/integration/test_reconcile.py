@@ -4,8 +4,11 @@ named."""
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 import uuid
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -319,6 +322,61 @@ def test_the_command_shows_keys_and_what_to_do_and_no_other_value(
     assert (found["verdict"], found["different"]) == ("differs", 1)
     assert "equal" in run("--counts-only", exit_code=0)
     assert "no entity `nothing`" in run("--entity", "nothing", exit_code=2)
+
+
+OF_FILES = """\
+name: files
+run_type: incremental
+home: {{ type: local, path: "in/*.csv", format: csv, key: [id] }}
+store: {store}
+watermark: {watermark}
+entities: [things]
+"""
+
+
+@pytest.mark.parametrize("store", ["{ type: sqlite, path: out.db }", "{ type: local, path: out, format: csv }"])
+@pytest.mark.parametrize("watermark", ["{ column: at }", "{ file_modified: true }"])
+def test_of_files_that_hold_several_versions_of_a_row_the_last_counts(
+    tmp_path: Path, store: str, watermark: str
+) -> None:
+    project = load_project_files(tmp_path, flow=OF_FILES.format(store=store, watermark=watermark))
+    (entity,) = project.entities
+    (tmp_path / "in").mkdir()
+    files = {"b": "1,a,1\n2,b,1\n1,c,2\n3,x,2\n", "c": "2,d,3\n", "d": "1,e,4\n4,z,5\n4,y,5\n"}
+    for number, (name, rows) in enumerate(files.items(), start=1):
+        (tmp_path / "in" / f"{name}.csv").write_text(f"id,value,at\n{rows}", encoding="utf-8")
+        os.utime(tmp_path / "in" / f"{name}.csv", (number, number))
+        assert run_load(project, LoadRequest(requested_by="tests"), Nobody())["status"] == "success"
+        for all_rows, counts_only in ((False, False), (True, False), (False, True)):
+            found = reconcile(project, entity, Unwatched(), all_rows=all_rows, counts_only=counts_only)
+            rows_each = (found.source_rows, found.destination_rows)
+            assert (found.verdict, *rows_each) == ("equal", *2 * (4 if name == "d" else 3,)), found
+
+    # What the table does not have by a fault, or has in an older version.
+    if "sqlite" in store:
+        with closing(sqlite3.connect(tmp_path / "out.db")) as database, database:
+            database.execute("UPDATE things SET value = 'a', at = 1 WHERE id = 1")
+    else:
+        *_, newest = sorted((tmp_path / "out" / "things").glob("*.csv"))
+        lines = newest.read_text(encoding="utf-8").splitlines(keepends=True)
+        newest.write_text("".join(line for line in lines if not line.startswith("1,")), encoding="utf-8")
+    found = reconcile(project, entity, Unwatched())
+    assert (found.verdict, found.different, found.missing, found.extra) == ("differs", 1, 0, 0), found
+    assert [(example.kind, example.key) for example in found.examples] == [("different", {"id": "1"})]
+
+
+def test_the_version_that_a_later_load_has_brought_from_an_earlier_file_is_no_difference(tmp_path: Path) -> None:
+    flow = OF_FILES.format(store="{ type: sqlite, path: out.db }", watermark="{ column: at }")
+    project = load_project_files(tmp_path, flow=flow)
+    (entity,) = project.entities
+    (tmp_path / "in").mkdir()
+    for name, row in {"z": "1,a,1", "a": "1,c,2"}.items():
+        (tmp_path / "in" / f"{name}.csv").write_text(f"id,value,at\n{row}\n", encoding="utf-8")
+        assert run_load(project, LoadRequest(requested_by="tests"), Nobody())["status"] == "success"
+        assert reconcile(project, entity, Unwatched()).verdict == "equal"
+    reload = LoadRequest(run_type="full_drop", requested_by="tests")  # which brings z.csv's last
+    assert run_load(project, reload, Nobody())["status"] == "success"
+    assert reconcile(project, entity, Unwatched()).verdict == "equal"
 
 
 TYPED = """
