@@ -40,7 +40,7 @@ from hygge_engine.letter_case import meant
 from hygge_engine.plain_text import HAS, counted
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import Polish
-from hygge_engine.project.models.settings import CHANGE_TRACKING
+from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.state import ExpectationResult, LandingState, Mode, OpenLoad
@@ -374,6 +374,8 @@ class LoadPlanner:
             return False
         # Other spellings of a text may be equal to the source: these are not remembered, and would double.
         recognised = mark.recognises([column.name for column in self.describe().columns])
+        if mark.is_of_unnamed_columns and cursor != FILE_MODIFIED:  # of which the home knows its files by name
+            recognised = recognised and self._has_the_columns_that_landed()
         known = recognised and (merges or mark.type != "string" or mark.remembered == mark.ties)
         if known and upper.value != reached:
             return True  # a row in another's place is not found by counting
@@ -389,6 +391,11 @@ class LoadPlanner:
             "cannot be distinguished from those that have landed"
         )
         return False
+
+    def _has_the_columns_that_landed(self) -> bool:
+        """Whether the table has just the columns that it had, in their order, but for those that do not land."""
+        columns = [(column.name, str(column.type)) for column in self.polish().table.columns]
+        return columns == list(self._lease.state.columns.items())
 
     def _mark(self, cursor: str, high: HighWater) -> Watermark | None:
         """The committed watermark. Raises CursorUnusable where it belongs to another cursor."""

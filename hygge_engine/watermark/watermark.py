@@ -81,6 +81,11 @@ class Watermark:
         return self.boundary is not None and self.boundary.recognises(columns)
 
     @property
+    def is_of_unnamed_columns(self) -> bool:
+        """Whether rows are known by a digest of all the columns that there were, as earlier versions made it."""
+        return self.boundary is not None and bool(self.boundary.rows) and not self.boundary.columns
+
+    @property
     def remembered(self) -> int:
         """How many rows at exactly ``value`` are known."""
         return len(self.boundary.rows) if self.boundary is not None else 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from hygge_engine.checks import DoctorCheck
@@ -28,6 +29,8 @@ from hygge_engine.project import Project, load_project
 from hygge_engine.project.models.disk import DiskReach
 from hygge_engine.project.models.project import Options
 from hygge_engine.project.models.settings import RunType
+from hygge_engine.watermark import rows
+from hygge_engine.watermark.watermark import Boundary
 from tests.faults.world import FragileLake, Killed
 from tests.integration.warehouse import AskedToStop, Nobody
 
@@ -176,6 +179,32 @@ class TestFilesThatAppearAndChange:
         assert loads.load().rows == 1
         assert loads.load().rows == 0
         assert loads.landed() == [1, 2, 3]
+
+    @pytest.mark.parametrize("later", ["id at note", "id at", "at id note", "id at note new"])
+    def test_rows_that_an_earlier_version_knows_as_a_whole_land_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: str
+    ) -> None:
+        loads = Loads(tmp_path, watermark={"column": "at"})
+
+        def write(name: str, columns: str, *ids: int, at: int = 7) -> None:
+            frame = pl.DataFrame([{"id": id_, "at": at, "note": 1, "new": 2} for id_ in ids])
+            frame.select(columns.split()).write_csv(tmp_path / "in" / f"{name}.csv")
+
+        def as_before(known: Boundary | None, value: str, batch: pa.RecordBatch) -> Boundary:
+            earlier = known.rows if known else ()
+            return Boundary(value, (*earlier, *rows._digests(batch, (), detailed=False)))
+
+        (tmp_path / "in").mkdir()
+        write("a", "id at note", 1, 2)
+        with monkeypatch.context() as earlier:
+            earlier.setattr(rows, "_with_more", as_before)
+            assert loads.load().rows == 2
+        # Where the columns are as they were, a further row at the watermark is distinguished.
+        further = [3] if later == "id at note" else []
+        write("a", later, 1, 2, *further)
+        write("b", later, 4, at=8)
+        assert loads.load().status == "done"
+        assert loads.landed() == [1, 2, *further, 4]
 
     def test_a_half_read_file_that_changed_stops_a_table_that_only_grows_until_it_is_reloaded(
         self, tmp_path: Path
