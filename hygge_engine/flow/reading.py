@@ -167,11 +167,17 @@ class WindowReader:
 
     def _finish(self, steps: Sequence[Step], opened: OpenLoad, *, last: bool) -> None:
         """End the steps, and record with the next write of the landing state what they have found, and after the last
-        row how far that is: nothing of it where one of them raises."""
+        row how far that is, and what the load says of it, which a later slice may report: nothing of it where one of
+        them raises."""
         found: dict[str, Any] = {}
+        notes: list[str] = []
         for step in steps:
             found |= step.finish(last=last)
-            self.notes += step.notes
+            notes += step.notes
+        if last and self._lease.owns_open:
+            found["message"] = "; ".join(note for note in (opened.message, *notes) if note)
+        else:
+            self.notes += notes
         if last:
             before = None if opened.mode == "reload" else self._lease.state.watermark
             upper = earned_watermark(self._home, replace(opened, **found), found.get("seen"), before)

@@ -270,6 +270,18 @@ class TestFilesThatAppearAndChange:
         (landed,) = (tmp_path / "lake").rglob("LandingZone/**/[0-9]*.parquet")
         assert pl.read_parquet(landed)["__rowMarker__"].to_list() == [4, 4, 4]
 
+        # A reload says it in a later slice, once Fabric has dropped the table.
+        status = next((tmp_path / "lake").rglob("LandingZone")).parent / "Monitoring/tables.json"
+        status.parent.mkdir(exist_ok=True)
+        loads.put("b", 1, 1)
+        for table, expected in {"things": ("continue", "waiting for"), "other": ("done", "3 rows have")}.items():
+            status.write_text(json.dumps({"tables": [{"sourceSchemaName": "dbo", "sourceTableName": table}]}))
+            reload = loads.slice("again", 1, "full_drop", whole=True)
+            assert (reload.status, reload.message[: len(expected[1])]) == expected, reload
+        assert reload.message.count("the last one counts") == 1
+        (landed,) = (tmp_path / "lake").rglob("LandingZone/**/[0-9]*.parquet")
+        assert pl.read_parquet(landed)["__rowMarker__"].to_list() == [4] * 5
+
     def test_a_window_over_files_is_loaded_again(self, tmp_path: Path) -> None:
         loads = Loads(tmp_path, watermark=BY_FILE, store=MERGING)
         for number in (1, 2, 3):
