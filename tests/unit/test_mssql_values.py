@@ -115,6 +115,12 @@ def test_the_text_of_another_types_value_is_refused_by_the_columns_name(source: 
         parameter(source, text)
 
 
+def test_reading_does_not_continue_after_a_value_whose_type_is_unknown() -> None:
+    with pytest.raises(CursorUnusable, match="'c' is a sql_variant") as refused:
+        parameter(column("sql_variant"), "9")
+    assert "CAST([c] AS nvarchar(400)) AS [c]" in refused.value.hint
+
+
 @pytest.mark.parametrize(
     "answer", [None, "many", 1.5, float("inf"), Decimal("0.5"), Decimal("NaN"), b"1", datetime.min]
 )

@@ -27,6 +27,7 @@ from typing import Any
 from uuid import UUID
 
 from hygge_engine.errors import CursorUnusable, HomeError
+from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.types import SourceColumn
 
 _SHOWN_CHARACTERS = 40
@@ -47,8 +48,16 @@ _EARLIEST = {"datetime": datetime(1753, 1, 1), "smalldatetime": datetime(1900, 1
 def parameter(column: SourceColumn, text: str) -> tuple[str, Parameter]:
     """The placeholder that compares with ``column``, and the value to bind to it.
 
-    Raises CursorUnusable for the text of a value of another type.
+    Raises CursorUnusable for the text of a value of another type, and for any of a column whose texts do not say which
+    value they are of.
     """
+    if column.base_type == "sql_variant":
+        raise CursorUnusable(
+            f"Column {column.name!r} is a sql_variant, whose values the server orders by the type of each: by the "
+            "text of one, reading cannot continue after it.",
+            hint="Declare another key, or read a query that gives the column one type: "
+            f"CAST({quote(column.name)} AS nvarchar(400)) AS {quote(column.name)}.",
+        )
     try:
         return _parameter(column, text)
     except ValueError as error:
