@@ -581,6 +581,9 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
         }.items()
     ),
     ("a.csv", '{"id":1}\n{"id":2}\n', {}, "in/a.csv, line 1: this is JSON"),
+    ("a.csv", '{\n  "id": 1, "v": 2\n}\n', {}, "in/a.csv, line 1: this is JSON"),
+    ("a.csv", '[{\n  "id": 1\n', {}, "in/a.csv, line 1: this is JSON"),
+    ("a.csv", "<script>\nlocation = '/login'\n</script>", {}, "in/a.csv is an HTML page"),
     ("a.csv", "[\n  1\n]\n", {}, "in/a.csv, line 1: this is JSON"),
     ("a.csv.gz", gzip.compress(b"<!DOCTYPE html><p>"), {}, "in/a.csv.gz is an HTML page"),
     ("a.csv", bz2.compress(b"id\n1\n"), {}, "in/a.csv is bz2-compressed"),
@@ -626,7 +629,11 @@ def test_what_cannot_be_read_as_it_is_says_so_with_its_place(
 
 @pytest.mark.parametrize(
     "content",
-    ["PAR1,ORC\n1,2\n", "ORC\n1\n", "<TABLE>,<DATE>\n1,2\n", "<html>,v\n1,2\n", "[a],{b}\n1,2\n", "MZ,BM\n1,2\n"],
+    [
+        *("PAR1,ORC\n1,2\n", "ORC\n1\n", "<TABLE>,<DATE>\n1,2\n", "<html>,v\n1,2\n", "[a],{b}\n1,2\n", "MZ,BM\n1,2\n"),
+        *(f"<{tag}>\r\n1\r\n" for tag in ("table", "html", "script", "BODY")),
+        *(f"{first},v\n1,2\n" for first in ("[", "{", "[{", "%PDF-1.7", "HTTP/1.1 200 OK")),
+    ],
 )
 def test_a_header_that_only_looks_like_a_mark_of_other_files_is_a_header(tmp_path: Path, content: str) -> None:
     write(tmp_path, "a.csv", content)

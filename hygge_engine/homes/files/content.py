@@ -55,13 +55,17 @@ _PARQUET = re.compile(rb"PAR[1E][\x00-\x08\x0e-\x1f\x80-\xff]")
 _ORC = re.compile(rb"ORC\n?[\x00-\x08\x0e-\x1f\x80-\xff]")
 _TAR_MARK_AT = 257
 
-# `<DATE>,<OPEN>` is a header that some tools write: a tag has to be one of HTML, with another one or a text behind it.
+# A header may be a tag, too, as `<DATE>,<OPEN>` and `<table>` are: in a page another tag or a text follows in the line,
+# or a tag below.
 _HTML = re.compile(
-    rb"\s*<(!doctype\s+html|!--|(html|head|body|meta|script|table|div)(\s[^<>]*)?>\s*[<\w])", re.IGNORECASE
+    rb"\s*<(!doctype\s+html|!--|(html|head|body|meta|script|table|div)(\s[^<>]*)?>"
+    rb"([^\S\r\n]*\w|\s*<|\s*\w[^<]*<[/!a-z]))",
+    re.IGNORECASE,
 )
 _XML = re.compile(rb"\s*<(\?xml\s|!doctype\s|svg\s)", re.IGNORECASE)
-_HTTP = re.compile(rb"HTTP/\d(\.\d)? \d{3}")
-_PDF = re.compile(rb"\s*%PDF-")
+# The first line of these is no record: headers or an empty line follow that of a response.
+_HTTP = re.compile(rb"HTTP/\d(\.\d)? \d{3}[^\r\n]*(\r?\n([\w-]+:|\r?\n)|\s*$)")
+_PDF = re.compile(rb"\s*%PDF-\d\.\d(?![,;|\t\"])")
 
 
 def kind_of(head: bytes) -> Kind | None:

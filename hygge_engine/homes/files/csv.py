@@ -31,8 +31,9 @@ _SEPARATOR_LINE = re.compile(rb'"?sep=([^\r\n])"?(?:\r\n|\n|\r)', re.IGNORECASE)
 _OTHER_DELIMITERS = ";,\t|"
 _TELLING_RECORDS = 20
 
-# How JSON begins, as the name of a first column.
-_JSON = re.compile(r'\[$|\[?\s*\{\s*("[^"]*"\s*:|$)')
+# How JSON begins, as the name of a first column, and as that of the only one.
+_JSON = re.compile(r'\[?\s*\{\s*"[^"]*"\s*:')
+_JSON_LINE = re.compile(r"\[|\[?\s*\{\s*")
 
 _CHECK_MARKS = "Correct the file, or check delimiter, quote and escape."
 
@@ -99,7 +100,7 @@ class CsvFormat(TextFormat):
         if any("\0" in name for name in names):
             hint = "The file is not text, or is text in another encoding: write it again as CSV, or set encoding."
             raise Unreadable(f"{file.name}, line 1: a name of a column holds a NUL character.", hint=hint)
-        if names and _JSON.match(names[0]):
+        if names and (_JSON.match(names[0]) or (len(names) == 1 and _JSON_LINE.fullmatch(names[0]))):
             hint = "Set format: ndjson, of which each line is an object; if it is CSV without a header, header: false."
             raise Unreadable(f"{file.name}, line 1: this is JSON, and no header of CSV.", hint=hint)
         if (twice := first_twice(names)) is not None:
