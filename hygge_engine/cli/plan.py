@@ -97,7 +97,8 @@ def run(
     else:
         _show(lines)
         if outlook is not None:
-            open_console().print(_told(outlook), soft_wrap=True)
+            console = open_console()
+            console.print(_told(outlook), soft_wrap=True)
     for hint in reachable.hints:
         echo(f"do: {hint}", err=True)
     return EXIT_ENTITY_FAILED if any(line.errors for line in lines) else EXIT_SETTLED

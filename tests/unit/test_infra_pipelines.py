@@ -78,6 +78,7 @@ PICKED = {
     ("functionapp list", "[].name"),
     ("identity show", "principalId"),
     ("keyvault secret show", "value"),
+    ("network vnet subnet show", "id"),
     ("provider show", "resourceTypes[?resourceType=='schedulers'].locations"),
 }
 
