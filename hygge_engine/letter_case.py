@@ -49,9 +49,8 @@ def confusable(name: str) -> str:
 
 def meant(name: str, names: Iterable[str]) -> list[str]:
     """Those of ``names`` that ``name`` may mean: itself, or else all that differ from it in case alone."""
-    known = list(dict.fromkeys(names))
-    wanted = in_any_case(name)
-    return [name] if name in known else [each for each in known if in_any_case(each) == wanted]
+    known = dict.fromkeys(names)
+    return [name] if name in known else meant_among(known)(name)
 
 
 def meant_among(names: Iterable[str]) -> Callable[[str], list[str]]:

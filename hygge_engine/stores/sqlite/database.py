@@ -176,7 +176,7 @@ class SqliteDatabase(Database):
         call_with_retries(lambda: self._execute(f"DROP TABLE IF EXISTS {quote(stage)}", f"dropping {stage}"))
 
     def read_back(self, table: str) -> ReadBack:
-        return SqliteReadBack(self._path, table, lambda: self._check_file("reading back"))
+        return SqliteReadBack(lambda: self._reading_if_there(f"reading {table}"), table)
 
     def insert(self, stage: str, schema: pa.Schema, batch: pa.RecordBatch) -> None:
         """Add a batch to a stage, in a transaction of its own."""
@@ -199,6 +199,14 @@ class SqliteDatabase(Database):
             return False
         with self._used(f"{self._path.name}: {doing}"):
             return not is_there(self._path)
+
+    @contextmanager
+    def _reading_if_there(self, doing: str) -> Iterator[sqlite3.Connection | None]:
+        if self._is_absent(doing):
+            yield None
+            return
+        with self._reading(doing) as connection:
+            yield connection
 
     @contextmanager
     def _reading(self, doing: str) -> Iterator[sqlite3.Connection]:

@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
-from pathlib import Path
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pyarrow as pa
 
-from hygge_engine.lake.local_os import is_there
 from hygge_engine.letter_case import in_ascii_case
 from hygge_engine.stores.base import ReadBack
-from hygge_engine.stores.sqlite.errors import translate
-from hygge_engine.stores.sqlite.statements import BUSY_SECONDS, quote
-from hygge_engine.stores.sqlite.uses import used
+from hygge_engine.stores.sqlite.statements import quote
 
 BATCH_ROWS = 20_000
 
 
 class SqliteReadBack(ReadBack):
-    """The table ``table`` of the file at ``path``, which ``check`` refuses where it is none of SQLite's."""
+    """The table ``table`` of a database, which ``connect`` opens read-only; it gives None where there is none."""
 
     floats = "without NaN"  # which SQLite stores as NULL
 
-    def __init__(self, path: Path, table: str, check: Callable[[], None]) -> None:
-        self._path = path
+    def __init__(self, connect: Callable[[], AbstractContextManager[sqlite3.Connection | None]], table: str) -> None:
+        self._connect = connect
         self._table = table
-        self._check = check
 
     def count(self) -> int:
-        with self._connected() as connection:
+        with self._connect() as connection:
             if connection is None or not _columns(connection, self._table):
                 return 0
             return int(connection.execute(f"SELECT count(*) FROM {quote(self._table)}").fetchone()[0])  # noqa: S608
 
     def read(self, columns: Sequence[str]) -> Generator[pa.RecordBatch]:
-        with self._connected() as connection:
+        with self._connect() as connection:
             if connection is None:
                 return
             there = _columns(connection, self._table)
@@ -49,20 +44,6 @@ class SqliteReadBack(ReadBack):
             while rows := cursor.fetchmany(BATCH_ROWS):
                 columns_ = [_array(values) for values in zip(*rows, strict=True)]
                 yield pa.RecordBatch.from_arrays(columns_, names)
-
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection | None]:
-        """The database, read-only; None where there is none."""
-        with used(self._path, self._check):
-            if not is_there(self._path):
-                yield None
-                return
-            try:
-                uri = f"{self._path.absolute().as_uri()}?mode=ro"
-                with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as connection:
-                    yield connection
-            except sqlite3.Error as error:
-                raise translate(error, f"{self._path.name}: reading {self._table}") from error
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
