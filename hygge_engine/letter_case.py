@@ -32,7 +32,7 @@ _ASCII = str.maketrans(ascii_uppercase, ascii_lowercase)
 def in_any_case(name: str) -> str:
     """One form for names that differ in case alone, letter by letter, whichever letters somebody takes for each
     other's capitals: as Delta's readers compare columns, and to find the one that an author means."""
-    return name.translate(_LETTERS)
+    return name.lower() if name.isascii() else name.translate(_LETTERS)
 
 
 def in_ascii_case(name: str) -> str:
@@ -47,6 +47,14 @@ def confusable(name: str) -> str:
     return unicodedata.normalize("NFC", folded)
 
 
+def by_any_case(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names together with those that differ from them in case alone, in their order."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(in_any_case(name), []).append(name)
+    return found
+
+
 def meant(name: str, names: Iterable[str]) -> list[str]:
     """Those of ``names`` that ``name`` may mean: itself, or else all that differ from it in case alone."""
     known = dict.fromkeys(names)
@@ -55,9 +63,7 @@ def meant(name: str, names: Iterable[str]) -> list[str]:
 
 def meant_among(names: Iterable[str]) -> Callable[[str], list[str]]:
     """`meant` of ``names`` for many a name: they are gone through once."""
-    alike: dict[str, list[str]] = {}
-    for each in dict.fromkeys(names):
-        alike.setdefault(in_any_case(each), []).append(each)
+    alike = by_any_case(dict.fromkeys(names))
 
     def meant_by(name: str) -> list[str]:
         found = alike.get(in_any_case(name), [])

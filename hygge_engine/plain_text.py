@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Any, Final
 
 # Control and format characters, lone surrogates, private and unassigned ones, the separators of lines and paragraphs.
@@ -26,6 +27,9 @@ RECORDED_LIMIT_CHARACTERS: Final = 32_768
 # Longest name that is shown whole: no flow, entity, column or server has a longer one.
 NAME_LIMIT_CHARACTERS: Final = 260
 
+# Names that are told where one sentence is about many.
+_NAMES_SHOWN: Final = 5
+
 _ASCII_PLAIN: Final = re.compile(r"[ -~]*")
 
 # What to do where a name of a file has characters that file names cannot have in this process.
@@ -42,6 +46,12 @@ def one_line(text: str) -> str:
 def lines_of(text: str) -> str:
     """``text`` with its line breaks and tabs, and no other command."""
     return "\n".join("\t".join(one_line(part) for part in line.split("\t")) for line in _broken(text).split("\n"))
+
+
+def first_few(names: Sequence[str]) -> str:
+    """``a, b and 3 more``: the first five names, and how many there are besides."""
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def shortened(text: str, limit: int = NAME_LIMIT_CHARACTERS) -> str:

@@ -18,19 +18,10 @@ LINES_LIMIT = 100
 FIRST_SHOWN = 10
 LONGEST_SHOWN = 5
 
-# Entities that are named where one sentence is about many.
-NAMES_SHOWN = 5
-
 
 def is_crowd(count: int) -> bool:
     """Whether so many are too many for a line each."""
     return count > LINES_LIMIT
-
-
-def names_text(names: Sequence[str]) -> str:
-    """``a, b and 3 more``: the first few names, and how many there are besides."""
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
 class Standing:

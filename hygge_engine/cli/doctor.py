@@ -86,7 +86,7 @@ def run(directory: Path, *, flows: list[str], overrides: list[str], json_: bool)
 def examine(project: Project, entities: list[Entity]) -> Iterator[DoctorSection]:
     """All sections, in the order in which a load would need them."""
     yield _settings(project, entities)
-    connections = _by(entities, _connection_of)
+    connections = _by(entities, lambda entity: entity.connection)
     yield from _drivers(project, connections)
     reachable = Reachability(project, entities)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -342,10 +342,6 @@ def _check_remembered(place: JournalPlace) -> list[DoctorCheck]:
         return found + [DoctorCheck(name, "warning", FULL, how, FULL_REMEDY)] * place.journal.is_full()
     except HyggeError as error:
         return [failure(name, how, error)]
-
-
-def _connection_of(entity: Entity) -> str:
-    return str(entity.home.model_dump(include={"connection"}).get("connection", ""))
 
 
 def _store_of(entity: Entity) -> str:

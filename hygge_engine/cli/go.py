@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from hygge_engine.cli.crowds import FIRST_SHOWN, Timed, is_crowd, names_text
+from hygge_engine.cli.crowds import FIRST_SHOWN, Timed, is_crowd
 from hygge_engine.cli.figures import rows_text, seconds_text
 from hygge_engine.cli.interrupt import EXIT_INTERRUPTED, GRACE_SECONDS, end_process, ends_soon
 from hygge_engine.cli.messages import (
@@ -30,6 +30,7 @@ from hygge_engine.flow.bounds import check_window
 from hygge_engine.orchestration.local import LocalLoad
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.verdict import ATTEMPTS
+from hygge_engine.plain_text import first_few
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.project.models.settings import RunType
 
@@ -235,7 +236,7 @@ def _show_failures(results: Sequence[Mapping[str, Any]], project: Project, load_
     shown = list(failures.values())[: FIRST_SHOWN if is_crowd(len(failures)) else None]
     for alike in shown:
         first = alike[0]
-        names = names_text([f"{result['flow']}.{result['entity']}" for result in alike])
+        names = first_few([f"{result['flow']}.{result['entity']}" for result in alike])
         code, message = first.get("error", ""), first.get("message", "")
         place = setting_place(project.flows[first["flow"]].entities[first["entity"]], code, message)
         _show_failure(names, code, message, first.get("hint", ""), place)

@@ -22,7 +22,6 @@ from hygge_engine.homes.mssql.settings import MssqlConnection
 from hygge_engine.hosts import is_loopback
 from hygge_engine.lake.probe import check_responds
 from hygge_engine.lake.settings import LakeSettings
-from hygge_engine.orchestration.activities import connection_of
 from hygge_engine.project import Entity, Project
 from hygge_engine.project.models.settings import ConnectionSettings, Settings
 from hygge_engine.project.reading.variables import LOCAL_SETTINGS
@@ -94,7 +93,7 @@ class Reachability:
         return next((self._errors[place] for place in asks_of(settings) if place in self._errors), None)
 
     def _home(self, entity: Entity) -> Settings:
-        return self._project.connections.get(connection_of(entity), entity.home)
+        return self._project.connections.get(entity.connection, entity.home)
 
     def _store(self, entity: Entity) -> Settings:
         return _connection(self._project.connections, entity.store) or entity.store

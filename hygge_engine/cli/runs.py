@@ -150,18 +150,19 @@ def _part_cells(part: dict[str, Any]) -> tuple[str, ...]:
 
 def _show_load(load_id: str, rows: pl.DataFrame, *, failed: bool, limit: int | None, json_: bool) -> None:
     """The entities of a load; of very many a page: how many there are, what failed first, what took longest."""
+    wrong = rows.filter(pl.col("status") == "fail").sort("finish_time", nulls_last=True, maintain_order=True)
     if failed:
-        rows = rows.filter(pl.col("status") == "fail").sort("finish_time", nulls_last=True, maintain_order=True)
+        rows = wrong
+    shown = rows.slice(0, limit)
     if json_:
-        echo_json((rows if limit is None else rows.head(limit)).to_dicts())
+        echo_json(shown.to_dicts())
         return
     if limit is not None or not is_crowd(rows.height):
-        _print_entities(rows if limit is None else rows.head(limit))
+        _print_entities(shown)
         return
     if not failed:
         counts = ", ".join(f"{count:,} {status}" for status, count in _counts(rows))
         echo(f"{rows.height:,} entities: {counts}; {rows_text(int(rows['row_count'].sum()))}.\n")
-        wrong = rows.filter(pl.col("status") == "fail").sort("finish_time", nulls_last=True, maintain_order=True)
         if not wrong.is_empty():
             echo("Failed first:")
             _print_entities(wrong.head(FIRST_SHOWN))

@@ -128,13 +128,14 @@ class Journals(JournalReader):
 
     def all_of(self, by: Level, only: Only) -> pl.DataFrame:
         """A journal that was copied to another place has rows of the first one."""
+        if len(self._journals) == 1:
+            return self._journals[0].all_of(by, only)
         known: list[Identifiers] = []
         pieces = [piece_of(pl.DataFrame(SCHEMA.empty_table()), by)]
         for journal in self._journals:
             piece, identifiers = journal.visit(only, partial(_not_known, by=by, known=tuple(known)))
             pieces.append(piece)
-            if len(self._journals) > 1:
-                known += identifiers
+            known += identifiers
         return combined(pieces, by)
 
     def state(self) -> object:

@@ -243,20 +243,13 @@ def compact(result: SliceResult) -> dict[str, Any]:
     }
 
 
-def connection_of(entity: Entity) -> str:
-    """The connection that the entity's home draws from; empty where it has none."""
-    # By convention of `HomeSettings`, the key `connection` names one.
-    named = "connection" in type(entity.home).model_fields
-    return str(entity.home.model_dump(include={"connection"})["connection"]) if named else ""
-
-
 def _plan_entity(load_id: str, entity: Entity, bounds: BackfillBounds) -> PlannedEntity:
     return {
         "flow": entity.flow,
         "entity": entity.name,
         "entity_run_id": entity_run_id(load_id, entity.flow, entity.name),
         "run_type": entity.effective_run_type,
-        "connection": connection_of(entity),
+        "connection": entity.connection,
         "connections_at_once": entity.home.connections_at_once(),
         "connections_at_most": entity.home.connections_at_most(),
         **bounds,

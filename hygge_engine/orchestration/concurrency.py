@@ -104,6 +104,11 @@ class EntityRunState:
         return int(self.entity.get("connections_at_most") or self.connections_at_once)
 
 
+def has_room(pools: Mapping[str, int], connection: str, taken: int, needed: int) -> bool:
+    """Whether a connection of which so much is taken has what is needed: what needs more than all of it runs alone."""
+    return not connection or not taken or taken + needed <= pools.get(connection, 1)
+
+
 class ConcurrencyWindow:
     """At most ``concurrency`` entity runs are active at once, and on one connection those for which its
     ``pools[connection]`` suffices; one that needs more than the whole pool runs alone. What no other waits for is given
@@ -170,9 +175,8 @@ class ConcurrencyWindow:
         return max(needed, min(entity_run.connections_at_most, spare))
 
     def _has_room(self, entity_run: EntityRunState) -> bool:
-        taken = self._taken[entity_run.connection]
-        pool = self._pools.get(entity_run.connection, 1)
-        return not entity_run.connection or not taken or taken + entity_run.connections_at_once <= pool
+        connection = entity_run.connection
+        return has_room(self._pools, connection, self._taken[connection], entity_run.connections_at_once)
 
     def stop(self, entity_run: EntityRunState) -> None:
         """Give back the place of an entity run whose activity has ended."""

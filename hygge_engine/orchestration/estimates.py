@@ -76,8 +76,7 @@ def estimate(project: Project, entities: Sequence[Entity], seconds: Mapping[str,
         took = seconds.get(entity.id, usual)
         total += took
         bounds.append((took, f"{entity.id}, the longest of them"))
-        connection = entity.home.model_dump(include={"connection"}).get("connection")
-        if connection:
+        if connection := entity.connection:
             pools[connection] += took * entity.home.connections_at_once()
     options = project.options
     bounds.append((total / options.concurrency, f"options.concurrency ({options.concurrency})"))

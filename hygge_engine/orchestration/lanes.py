@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from hygge_engine.orchestration.concurrency import EntityRunState
+from hygge_engine.orchestration.concurrency import EntityRunState, has_room
 from hygge_engine.orchestration.payloads import LaneResults, PlannedEntity
 from hygge_engine.orchestration.verdict import CRASH_PAUSE_SECONDS
 
@@ -91,8 +91,7 @@ class Lanes:
             for each, lanes in self._running.items()
             if each.connection == group.connection
         )
-        pool = self._pools.get(group.connection, 1)
-        return not group.connection or not taken or taken + group.connections_at_once <= pool
+        return has_room(self._pools, group.connection, taken, group.connections_at_once)
 
     def end(self, group: Group, returned: LaneResults | None, *, ended: int) -> None:
         """A lane has returned (None: it has failed) with the results of so many entities."""
@@ -108,14 +107,7 @@ def lane_input(
     load_id: str, settings_hash: str, board: Mapping[str, Any], lane_id: str, group: Group
 ) -> dict[str, Any]:
     """The input of ``run_lane``."""
-    return {
-        "load_id": load_id,
-        "settings_hash": settings_hash,
-        "board": board,
-        "lane": lane_id,
-        "connection": group.connection,
-        "connections_at_once": group.connections_at_once,
-    }
+    return {"load_id": load_id, "settings_hash": settings_hash, "board": board, "lane": lane_id, **asdict(group)}
 
 
 class Taking:
@@ -132,14 +124,15 @@ class Taking:
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""
         return {
-            "board": self._board,
-            "lane": self._lane,
-            "connection": self._group.connection,
-            "connections_at_once": self._group.connections_at_once,
+            **self._lane_keys,
             "turn": self._turn,
             "failures": self._failures,
             "exhausted": self.exhausted,
         }
+
+    @property
+    def _lane_keys(self) -> dict[str, Any]:
+        return {"board": self._board, "lane": self._lane, **asdict(self._group)}
 
     @property
     def pools(self) -> dict[str, int]:
@@ -156,12 +149,9 @@ class Taking:
         return {
             "load_id": load_id,
             "settings_hash": settings_hash,
-            "board": self._board,
-            "lane": self._lane,
+            **self._lane_keys,
             "turn": entity_run.index,
             "attempt": entity_run.attempts,
-            "connection": self._group.connection,
-            "connections_at_once": self._group.connections_at_once,
         }
 
     def look(self, load_id: str, settings_hash: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.base import Column, SourceSchema
-from hygge_engine.letter_case import in_any_case, meant
+from hygge_engine.letter_case import in_any_case, meant, meant_among
 from hygge_engine.polish.names import convert_case
 from hygge_engine.polish.polish import BLURRED_HINT, LandedColumn, Polish
 from hygge_engine.polish.values import folded, has_exact_text, has_text, hashed, joined, masked
@@ -213,7 +213,8 @@ class _PolishPlanner:
             "hash_ids": [name for names in settings.hash_ids.values() for name in names],
         }
         names = [column.name for column in self._source.columns]
-        unknown = unknown_columns(named, lambda name: bool(meant(name, names)))
+        meant_here = meant_among(names)
+        unknown = unknown_columns(named, lambda name: bool(meant_here(name)))
         if unknown:
             message = f"{self._source.name} has no column {told_columns(unknown, 'polish')}."
             raise ConfigurationError(message, hint=suggest_each(list(unknown), names))

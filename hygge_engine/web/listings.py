@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hygge_engine.orchestration.activities import connection_of
 from hygge_engine.web.pages import PAGE_LIMIT, Page
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def flows_payload(project: Project, page: Page) -> dict[str, Any]:
                 "run_type": entity.effective_run_type,
                 "home": entity.home.type,
                 "store": entity.store.type,
-                "connection": connection_of(entity) or None,
+                "connection": entity.connection or None,
                 "watermark": entity.watermark.cursor if entity.watermark else None,
             }
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hygge_engine.errors import HomeError, HomeNotFound
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.settings import ColumnSettings
-from hygge_engine.letter_case import in_any_case
+from hygge_engine.letter_case import by_any_case, in_any_case
 from hygge_engine.project.telling.problems import nearest, suggest_each
 
 
@@ -25,14 +25,6 @@ class Spellings:
     def alike(self, name: str) -> list[str]:
         """The known names that differ from this one in case alone, or not at all."""
         return self._any_case.get(in_any_case(name), [])
-
-
-def by_any_case(names: Iterable[str]) -> dict[str, list[str]]:
-    """Names together with those that differ from them in case alone, in their order."""
-    found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(in_any_case(name), []).append(name)
-    return found
 
 
 def told_apart(names: Iterable[str]) -> frozenset[str]:
@@ -84,7 +76,8 @@ class CommonNames:
 
     def of(self, name: str) -> str:
         """The common name of what a file calls so."""
-        return name if in_any_case(name) in self._apart else self._first.get(in_any_case(name), name)
+        form = in_any_case(name)
+        return name if form in self._apart else self._first.get(form, name)
 
 
 def first_twice(names: Iterable[str]) -> str | None:

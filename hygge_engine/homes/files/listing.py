@@ -13,7 +13,7 @@ from hygge_engine.errors import HomeError, HomeNotFound
 from hygge_engine.homes.files.settings import FileFormat, extensions_of, format_of
 from hygge_engine.lake.base import Lake, PathInfo
 from hygge_engine.lake.local_os import RESTORE_LINK
-from hygge_engine.plain_text import one_line
+from hygge_engine.plain_text import first_few, one_line
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -24,9 +24,6 @@ NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 FILES_LIMIT = 200_000
 
 _DELTA_LOG = "_delta_log"
-
-# So many files that are left out are named.
-NAMED_FILES = 5
 
 # Why files are left out.
 _UNLIKE = "because their names do not end in {}"
@@ -80,29 +77,32 @@ def list_files(lake: Lake, pattern: str, format_: FileFormat, *, partitions: boo
         found = [info] if info is not None and not info.is_directory else []
     kept: list[SourceFile] = []
     left_out: dict[str, list[str]] = {}
+    unlike = _UNLIKE.format(_endings(format_))
     for entry in found:
         below = entry.path[len(base) + 1 :] if base else entry.path
         if glob is not None and not _matches(below, glob):
             if not entry.etag and _is_on_the_way(below, glob):
                 lake.info(entry.path)  # raises LakeDenied for a link to a folder beyond the bounds
             continue
-        parts = below.split("/")
-        if _DELTA_LOG in parts:
+        *folders, name = below.split("/")
+        if _DELTA_LOG in (*folders, name):
             raise HomeError(
                 f"{lake.url}/{pattern} holds a Delta table, whose folder keeps files that are no longer part of it.",
                 hint="Read it through its SQL endpoint, or name other files.",
             )
-        file = SourceFile(entry, _partitions(parts[:-1]) if partitions else {}, folder)
-        is_alike = format_of(parts[-1]) == format_
-        if any(_is_hidden(part) for part in parts):
-            if is_alike and not any(_is_hidden(part) for part in parts[:-1]):
+        if any(map(_is_hidden, folders)):
+            continue
+        file = SourceFile(entry, _partitions(folders) if partitions else {}, folder)
+        is_alike = format_of(name) == format_
+        if _is_hidden(name):
+            if is_alike:
                 left_out.setdefault(_HIDDEN, []).append(file.name)
             continue
         if not entry.etag:
             lake.info(entry.path)  # raises LakeDenied for a link that leads beyond the bounds
             raise _leads_nowhere(entry, folder)
         if is_folder and not is_alike:
-            left_out.setdefault(_UNLIKE.format(_endings(format_)), []).append(file.name)
+            left_out.setdefault(unlike, []).append(file.name)
         elif entry.special:
             raise HomeError(
                 f"{file.name} is {entry.special}, not a file whose rows can be read again.",
@@ -121,7 +121,7 @@ def list_files(lake: Lake, pattern: str, format_: FileFormat, *, partitions: boo
 
 def _omissions(left_out: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """What is said of files that are not read, by the reason."""
-    return tuple(f"left out, {reason}: {_first_few(names)}" for reason, names in left_out.items())
+    return tuple(f"left out, {reason}: {one_line(first_few(sorted(names)))}" for reason, names in left_out.items())
 
 
 def _nothing(lake: Lake, pattern: str, format_: FileFormat, left_out: Mapping[str, Sequence[str]]) -> HomeNotFound:
@@ -134,11 +134,6 @@ def _nothing(lake: Lake, pattern: str, format_: FileFormat, left_out: Mapping[st
         return HomeNotFound(found, hint="Check format and path, which takes any name with /** at its end.")
     hint = "An empty file has not even the names of columns: write it again." if _EMPTY in left_out else "Rename them."
     return HomeNotFound(found, hint=hint)
-
-
-def _first_few(names: Sequence[str]) -> str:
-    more = len(names) - NAMED_FILES
-    return ", ".join(map(one_line, sorted(names)[:NAMED_FILES])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _endings(format_: FileFormat) -> str:

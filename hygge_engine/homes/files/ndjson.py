@@ -15,9 +15,10 @@ import pyarrow as pa
 from hygge_engine.errors import Unreadable
 from hygge_engine.homes.files.blocks import Block, line_end, read_blocks
 from hygge_engine.homes.files.convert import FIRST_ROWS, TIME_CANDIDATES, fitting_columns, fitting_numbers
-from hygge_engine.homes.files.declared import by_any_case, first_twice
+from hygge_engine.homes.files.declared import first_twice
 from hygge_engine.homes.files.listing import SourceFile
 from hygge_engine.homes.files.text import JSON, Found, TextFormat, merge
+from hygge_engine.letter_case import by_any_case
 from hygge_engine.stopping import stop_if_asked
 
 # What a JSON text may be.

@@ -235,6 +235,12 @@ class Entity:
         return replace(self, run_type=run_type, store=self.store.model_copy(update={"incremental": None}))
 
     @property
+    def connection(self) -> str:
+        """The name of the connection that its home draws from; empty where it has none."""
+        # By convention of `HomeSettings`, the key `connection` names one.
+        return str(self.home.model_dump(include={"connection"}).get("connection") or "")
+
+    @property
     def reload_command(self) -> str:
         """The command that reloads the table."""
         return f"hygge go --entity {self.id} --run-type full_drop"

@@ -23,6 +23,7 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 # As other tools write placeholders, and slips: braces with more in them or one of them missing, signs instead of them.
 _BRACES = r"\{{+[^\w{{}}\x22']*(?:{0})\b[^{{}}]*\}}+"
 _ALMOST = _BRACES + r"|\{{+\s*(?:{0})\b[\w.-]*|\b(?:{0})\}}+|%+\(?(?:{0})\)?(?:%+|s\b)|<(?:{0})>|\$(?:{0})\b"
+_SIGNS = re.compile(r"[{}%<$]")  # each of them has one of these, and most texts have none
 
 # Keys whose values have braces of their own: SQL, and names of columns.
 _FREE_TEXT = frozenset({"query", "key", "key_columns", "as_text"})
@@ -95,6 +96,8 @@ def _fill(key: str, node: Node, values: Mapping[str, str], problems: Problems, k
 
 def _slips(text: str, names: Iterable[str], *, braces_alone: bool) -> list[tuple[str, str]]:
     """What was meant for a placeholder and is none, with the name of that."""
+    if not _SIGNS.search(text):
+        return []
     form = _BRACES if braces_alone else _ALMOST
     found = [(match[0], name) for name in names for match in re.finditer(f"(?i:{form.format(name)})", text)]
     return [(shown, name) for shown, name in found if shown != f"{{{name}}}"]
