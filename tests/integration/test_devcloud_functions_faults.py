@@ -162,7 +162,8 @@ def test_a_host_killed_between_any_two_history_events_resumes(tmp_path: Path, be
         if host.faults.killed_at is not None:
             deaths += 1
             next_event = host.faults.killed_at
-    assert deaths > 5
+    # What waits for what: the start, the first try of b, its timer, its second try, settle; the rest may share commits.
+    assert deaths >= 5
     output = status["output"]
     assert sorted((result["name"], result["status"]) for result in output["results"]) == [
         ("a", "done"),
