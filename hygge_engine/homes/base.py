@@ -177,6 +177,22 @@ class ChecksAccess(Protocol):
         ...
 
 
+@runtime_checkable
+class Divides(Protocol):
+    """What a home may offer besides whose source can be read by several at once, each over a home of its own."""
+
+    def divide(self, window: ReadWindow, parts: int | None = None) -> list[Position]:
+        """Positions at each of which `Home.read` reads its own share of the window and nothing else: together, in this
+        order, all rows of the window, each once, as long as none changes its key. Two at least; empty where the source
+        cannot be divided, or where that is not worth while.
+
+        At most ``parts``; None: as many as the home's settings want for this window, none where they do not divide.
+        What a position of a share's batch leaves is of that share alone. Raises what `Home.read` raises before its
+        first row.
+        """
+        ...
+
+
 class Home(Protocol):
     """One entity's source. Not thread-safe; use as a context manager, one per slice."""
 

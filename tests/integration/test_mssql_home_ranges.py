@@ -123,6 +123,37 @@ def test_what_is_left_of_one_range_ends_where_it_ends(server: ServerProcess, rea
     assert read == list(range(11, 101))
 
 
+def read_shares(server: ServerProcess, table: str, shares: list[list[str]], driver: str, **keys: Any) -> list[Any]:
+    """The rows of each share in order, each slice of one batch, over a home of its own."""
+    rows: list[Any] = []
+    for share in shares:
+        position: list[str] | None = share
+        while position is not None:
+            with open_home(server, table, driver, **keys) as home, closing(home.read(ReadWindow(), position)) as read:
+                batch = next(read, None)
+            position = batch.position if batch else None
+            rows += batch.rows.to_pylist() if batch else []
+    return rows
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("table", KEYS)
+def test_the_shares_of_a_table_are_its_rows_in_order(server: ServerProcess, table: str, driver: str) -> None:
+    with open_home(server, f"ranged.{table}", driver, range_rows=60) as home:
+        expected, shares = read_all(home), home.divide(ReadWindow())
+        assert len(home.divide(ReadWindow(), 3)) == 3
+    assert len(shares) == ROWS // 60
+    assert read_shares(server, f"ranged.{table}", shares, driver, batch_rows=40) == expected
+
+
+@pytest.mark.parametrize(
+    "home", [{}, {"range_rows": ROWS}, {"table": "ranged.numbers_view", "key": ["id"], "range_rows": 10}]
+)
+def test_what_is_not_divided(server: ServerProcess, home: dict[str, Any]) -> None:
+    with open_home(server, home.pop("table", "ranged.numbers"), **home) as opened:
+        assert opened.divide(ReadWindow()) == []
+
+
 def test_a_server_that_takes_no_samples_is_asked_for_no_more_than_one(
     server: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:

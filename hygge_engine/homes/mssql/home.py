@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import batched
 from typing import Any, Self
 
 import pyarrow as pa
@@ -38,7 +39,7 @@ from hygge_engine.homes.mssql.query import (
     select,
     window_condition,
 )
-from hygge_engine.homes.mssql.ranges import RANGES_PER_READER, KeyRange, position_of, ranges_of, split
+from hygge_engine.homes.mssql.ranges import RANGES_AT_MOST, RANGES_PER_READER, KeyRange, position_of, ranges_of, split
 from hygge_engine.homes.mssql.rate_limit import RateLimit
 from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session, whole
 from hygge_engine.homes.mssql.sessions import open_session
@@ -71,6 +72,9 @@ _SAMPLE_ROWS = 10_000
 
 # Samples come page by page, and by the server's statistics: this many times what was requested is not a sample.
 _SAMPLES_AT_MOST = 4
+
+# Bounds that are compared by one statement, whose parameters are 2,100 at most: a key of 16 columns takes 153 for each.
+_BOUNDS_AT_ONCE = 12
 
 # How often a largest value is looked for that no row has: it may have changed between the two questions.
 _LOOKS = 3
@@ -260,6 +264,21 @@ class MssqlHome:
         placeholder, bound = parameter(column, value)
         return self._count(f"{quote(column.name)} = {placeholder}", bound)
 
+    def divide(self, window: ReadWindow, parts: int | None = None) -> list[Position]:
+        """Ranges of the key as positions, see `hygge_engine.homes.base.Divides`; none where one connection has to read
+        all, or the server does not confirm bounds. Raises KeyUnusable, and HomeUnavailable."""
+        source, settings = self._described(), self._settings
+        if parts is None:
+            worth = (source.approximate_rows or 0) // settings.range_rows if settings.range_rows else 0
+            parts = 0 if window.lower is not None else min(worth, RANGES_AT_MOST)
+        is_of_changes = window.cursor == CHANGE_TRACKING and window.lower is not None
+        alone = settings.consistency == "snapshot" or settings.max_rows_per_second is not None
+        if parts < 2 or not source.key or is_of_changes or alone:
+            return []
+        self._check_identity(window)
+        ranges = self._sampled(min(parts, RANGES_AT_MOST))
+        return [position_of([range_], len(source.key)) for range_ in ranges] if len(ranges) > 1 else []
+
     def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
         """The window's rows after a position, in key order where the source has a key and one reader reads it.
 
@@ -295,6 +314,11 @@ class MssqlHome:
         readers = min(self._settings.readers or 1, worth)
         if readers < 2 or not source.key or window.lower is not None:
             return [KeyRange()]
+        return self._sampled(readers * RANGES_PER_READER)
+
+    def _sampled(self, count: int) -> list[KeyRange]:
+        """At most ``count`` ranges by a sample of the key; one where the server does not confirm their bounds."""
+        source = self._described()
         most = _SAMPLES_AT_MOST * _SAMPLE_ROWS
         try:
             statement, doing = sample_statement(source.sql, self._key, _SAMPLE_ROWS, most), f"Sampling {source.name}"
@@ -304,7 +328,7 @@ class MssqlHome:
             if any(len(row) != len(self._key) for row in rows):
                 return [KeyRange()]
             sample = [[to_text(column, value) for column, value in zip(self._key, row, strict=True)] for row in rows]
-            ranges = split(sample, readers * RANGES_PER_READER)
+            ranges = split(sample, count)
             return ranges if self._follow_each_other(ranges) else [KeyRange()]
         except HomeError as error:
             if error.transient:
@@ -314,6 +338,9 @@ class MssqlHome:
     def _follow_each_other(self, ranges: Sequence[KeyRange]) -> bool:
         """Whether the server finds every bound, and after the one before it: ranges by bounds that are out of order
         overlap, and their rows would come twice."""
+        return all(self._confirms(few) for few in batched(ranges, _BOUNDS_AT_ONCE, strict=False))
+
+    def _confirms(self, ranges: Sequence[KeyRange]) -> bool:
         found: list[str] = []
         parameters: list[Parameter] = []
         for range_ in ranges:

@@ -12,6 +12,9 @@ from hygge_engine.homes.base import Position
 # Ranges for each reader: one that ends early takes another, so that uneven ranges do not leave readers idle.
 RANGES_PER_READER = 4
 
+# Ranges that are read apart from each other: the landing state names each.
+RANGES_AT_MOST = 1_000
+
 
 @dataclass(frozen=True)
 class KeyRange:

@@ -208,8 +208,9 @@ class MssqlHomeSettings(HomeSettings):
 
     ``readers`` read ranges of a large table's key side by side, each over a connection of its own and with its share of
     ``batch_mb``; only for whole tables with a key. Where the number is not given it is one, and two where no other
-    entity waits for the connection. ``consistency: snapshot`` reads all rows of a slice from one snapshot.
-    ``max_rows_per_second`` holds the reading back, for the source's sake.
+    entity waits for the connection. ``range_rows`` divides a table with a key into ranges of about so many rows, which
+    are loaded side by side, on several instances where there are; 0 does not. ``consistency: snapshot`` reads all rows
+    of a slice from one snapshot. ``max_rows_per_second`` holds the reading back, for the source's sake.
     """
 
     kind: ClassVar[str] = "mssql"
@@ -225,6 +226,7 @@ class MssqlHomeSettings(HomeSettings):
     keep_offset: bool = False
     as_text: tuple[str, ...] = ()
     readers: int | None = Field(default=None, ge=1, le=16)
+    range_rows: int = Field(default=0, ge=0)
     _on_trial: bool = PrivateAttr(default=False)
     consistency: Literal["read_committed", "snapshot"] = "read_committed"
     max_rows_per_second: int | None = Field(default=None, ge=1)
@@ -269,6 +271,17 @@ class MssqlHomeSettings(HomeSettings):
     def _one_snapshot(self) -> Self:
         if self.consistency == "snapshot" and (self.readers or 1) > 1:
             raise ValueError("consistency: snapshot needs readers: 1, because a snapshot is one connection's own")
+        if self.consistency == "snapshot" and self.range_rows:
+            raise ValueError("consistency: snapshot needs range_rows: 0, because a snapshot is one connection's own")
+        return self
+
+    @model_validator(mode="after")
+    def _one_pace(self) -> Self:
+        if self.max_rows_per_second is not None and self.range_rows:
+            raise ValueError(
+                "max_rows_per_second needs range_rows: 0, because ranges that are read elsewhere do not know of each "
+                "other's pace"
+            )
         return self
 
     def tracks_changes(self) -> bool:
