@@ -10,6 +10,14 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable
 from string import ascii_lowercase, ascii_uppercase
+from typing import Protocol
+
+
+class Named(Protocol):
+    """What has a name, as a column has."""
+
+    @property
+    def name(self) -> str: ...
 
 
 class _Letters(dict[int, str]):
@@ -59,6 +67,13 @@ def meant(name: str, names: Iterable[str]) -> list[str]:
     """Those of ``names`` that ``name`` may mean: itself, or else all that differ from it in case alone."""
     known = dict.fromkeys(names)
     return [name] if name in known else meant_among(known)(name)
+
+
+def columns_meant[C: Named](name: str, columns: Iterable[C]) -> list[C]:
+    """Those of ``columns`` that ``name`` may mean (`meant`), in their order."""
+    known = list(columns)
+    spelt = meant(name, [column.name for column in known])
+    return [column for column in known if column.name in spelt]
 
 
 def meant_among(names: Iterable[str]) -> Callable[[str], list[str]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hygge_engine.errors import LandingBroken, SchemaChanged, SourceChanged
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.homes.base import SourceSchema
-from hygge_engine.letter_case import meant
+from hygge_engine.letter_case import columns_meant
 from hygge_engine.polish.polish import Polish
 from hygge_engine.stores.landing.state import Author, LandingState
 
@@ -88,8 +88,7 @@ def reading_order(source: SourceSchema, cursor: str) -> tuple[str, ...]:
         return ()
     known = {column.name: column for column in source.columns}
     ordered = [known[name] for name in source.key]
-    bounds = [known[name] for name in meant(cursor, known)]
-    ordered += [bound for bound in bounds if bound.order and bound not in ordered]
+    ordered += [bound for bound in columns_meant(cursor, source.columns) if bound.order and bound not in ordered]
     return tuple(" ".join(filter(None, (column.name, column.source_type, column.order))) for column in ordered)
 
 

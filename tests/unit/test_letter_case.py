@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 
 from hygge_engine.hosts import is_host
-from hygge_engine.letter_case import confusable, in_any_case, in_ascii_case, meant, meant_among
+from hygge_engine.letter_case import columns_meant, confusable, in_any_case, in_ascii_case, meant, meant_among
 
 # Two names; whether they differ in case alone, letter by letter; and whether anything may take them for one.
 PAIRS = [
@@ -50,6 +51,9 @@ def test_names_that_differ_in_case_alone(one: str, other: str, in_case: bool, an
 
 def test_a_name_that_may_be_several_is_all_of_them() -> None:
     assert meant("Id", ["ID", "x", "id"]) == meant_among(["ID", "x", "id"])("Id") == ["ID", "id"]
+    columns = [SimpleNamespace(name=name) for name in ("ID", "x", "id")]
+    assert columns_meant("Id", iter(columns)) == [columns[0], columns[2]]
+    assert columns_meant("id", columns) == [columns[2]]
 
 
 def test_every_letter_is_known_by_each_of_its_cases() -> None:

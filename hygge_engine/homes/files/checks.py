@@ -13,7 +13,7 @@ from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import FilesHomeSettings
 from hygge_engine.lake.probe import check_responds
 from hygge_engine.lake.settings import LakeSettings
-from hygge_engine.letter_case import meant
+from hygge_engine.letter_case import columns_meant, meant
 from hygge_engine.plain_text import counted
 from hygge_engine.project.models.project import WatermarkSettings
 from hygge_engine.project.telling.problems import suggest
@@ -85,11 +85,9 @@ def _key(table: SourceSchema, key_columns: Sequence[str]) -> DoctorCheck:
 
 def _watermark(table: SourceSchema, watermark: WatermarkSettings) -> DoctorCheck:
     how = "the columns' types"
-    names = [column.name for column in table.columns]
-    spelt = meant(watermark.column, names)
-    named = [column for column in table.columns if column.name in spelt]
+    named = columns_meant(watermark.column, table.columns)
     if not named:
-        hint = suggest(watermark.column, names)
+        hint = suggest(watermark.column, [column.name for column in table.columns])
         return DoctorCheck("watermark", "failed", f"no column {watermark.column!r}", how, hint, "home.not_found")
 
     def look() -> DoctorCheck:

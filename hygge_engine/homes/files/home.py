@@ -43,7 +43,7 @@ from hygge_engine.homes.files.parquet import Group, ParquetFormat
 from hygge_engine.homes.files.settings import ColumnSettings, FilesHomeSettings
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.local import LocalLake
-from hygge_engine.letter_case import meant
+from hygge_engine.letter_case import columns_meant, meant
 from hygge_engine.masking import mask_quoted
 from hygge_engine.panics import panics_as
 from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
@@ -395,8 +395,7 @@ class FilesHome:
     def _find(self, columns: Iterable[Column], name: str) -> Column:
         """The column of this name, or of one that differs in case alone. Raises HomeNotFound."""
         known = list(columns)
-        spelt = meant(name, [column.name for column in known])
-        found = [column for column in known if column.name in spelt]
+        found = columns_meant(name, known)
         if len(found) != 1:
             hint = suggest(name, [column.name for column in known])
             raise HomeNotFound(f"The files at {self._lake.url}/{self._pattern} have no column {name!r}.", hint=hint)

@@ -17,7 +17,7 @@ from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.tracking import VERSIONS, explain_missing_grant
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, loss
 from hygge_engine.lake.probe import clock_check
-from hygge_engine.letter_case import meant
+from hygge_engine.letter_case import columns_meant, meant
 from hygge_engine.plain_text import counted
 from hygge_engine.project.models.project import WatermarkSettings
 from hygge_engine.project.telling.problems import suggest
@@ -324,8 +324,7 @@ def _ask(session: Session, sql: str, *parameters: str) -> list[tuple[object, ...
 
 
 def _find(source: SourceObject, name: str) -> SourceColumn | None:
-    found = meant(name, [column.name for column in source.columns])
-    return next((column for column in source.columns if column.name in found), None)
+    return next(iter(columns_meant(name, source.columns)), None)
 
 
 def _no_column(check: str, source: SourceObject, name: str, how: str) -> DoctorCheck:

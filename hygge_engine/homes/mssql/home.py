@@ -55,7 +55,7 @@ from hygge_engine.homes.mssql.tracking import (
 from hygge_engine.homes.mssql.trial import Trial
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, exact_text, keeps_apart, loss
 from hygge_engine.homes.mssql.values import Parameter, parameter, to_text
-from hygge_engine.letter_case import meant
+from hygge_engine.letter_case import columns_meant
 from hygge_engine.project.models.settings import CHANGE_TRACKING
 from hygge_engine.project.telling.problems import suggest
 from hygge_engine.watermark import CursorType
@@ -640,8 +640,7 @@ class MssqlHome:
     def _column(self, name: str) -> SourceColumn:
         """The column of this name, or of one that differs in case alone. Raises HomeNotFound."""
         source = self._described()
-        spelt = meant(name, [column.name for column in source.columns])
-        found = [column for column in source.columns if column.name in spelt]
+        found = columns_meant(name, source.columns)
         if len(found) > 1:
             raise HomeNotFound(
                 f"{source.name} has several columns that differ from {name!r} in case alone.",
