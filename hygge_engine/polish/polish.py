@@ -150,15 +150,14 @@ class Polish:
         return [text for text in words if text] + dropped
 
     def _key_column(self, name: str) -> str:
+        """How a column of a key lands that does, or is dropped (`_check_key_columns`)."""
         found = self.landed_name(name)
-        if found is not None:
-            return found
-        names = [column.name for column in self.table.columns]
-        if spelt(name, self.dropped) is not None:
+        if found is None:
+            names = [column.name for column in self.table.columns]
             raise ConfigurationError(
                 f"polish drops `{name}`, which key_columns of the store names", hint=suggest(name, names)
             )
-        return name
+        return found
 
     def _check_key_columns(self, named: Sequence[str]) -> None:
         """Raise HomeNotFound for all columns of a key that neither land nor are dropped."""
