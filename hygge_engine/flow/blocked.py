@@ -13,7 +13,7 @@ from hygge_engine.flow.claims import author_of
 from hygge_engine.flow.continuing import landed_table, must_begin_again
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.planner import keys_of, look_at_place, window_of
-from hygge_engine.flow.reach import forgotten, on_expired
+from hygge_engine.flow.reach import check_kept
 from hygge_engine.homes.base import Home, ReadWindow
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import LoadStamp, Polish
@@ -110,11 +110,8 @@ def _begins_anew(home: Home, entity: Entity, state: LandingState, opened: OpenLo
     settings = entity.watermark
     if settings is None or not settings.change_tracking or opened.mode != "changes" or opened.lower is None:
         return False
-    found = forgotten(home.describe().name, home.high_water(settings.cursor), opened.lower, state.watermark)
-    verdict = on_expired(found, settings)
-    if verdict is not None:
-        verdict.check()
-    return verdict is not None
+    high = home.high_water(settings.cursor)
+    return bool(check_kept(home.describe().name, high, opened.lower, state.watermark, settings))
 
 
 def _check_intent(destination: Destination[Any], opened: OpenLoad) -> None:

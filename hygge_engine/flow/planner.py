@@ -25,11 +25,10 @@ from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.reach import (
     Reach,
     Verdict,
-    forgotten,
+    check_kept,
     lowered,
     not_tracked,
     on_backwards,
-    on_expired,
     reach_of,
     with_memory,
 )
@@ -332,13 +331,9 @@ class LoadPlanner:
         settings, mark = self._entity.watermark, self._lease.state.watermark
         if settings is None:
             return False
-        found = forgotten(self.describe().name, self._home.high_water(CHANGE_TRACKING), lower, mark)
-        verdict = on_expired(found, settings)
-        if verdict is None:
-            return False
-        verdict.check()
-        self._notes.append(verdict.text)
-        return True
+        found = check_kept(self.describe().name, self._home.high_water(CHANGE_TRACKING), lower, mark, settings)
+        self._notes += filter(None, [found])
+        return bool(found)
 
     def _backfill(self, opened: OpenLoad, cursor: str) -> OpenLoad | None:
         """The requested window, both bounds included; the watermark stays as it is.

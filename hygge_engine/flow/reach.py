@@ -42,6 +42,16 @@ def verdict_on(reach: Reach, settings: WatermarkSettings) -> Verdict | None:
     return on_expired(reach.forgotten, settings) or on_backwards(reach.back, settings)
 
 
+def check_kept(name: str, high: HighWater, lower: str, mark: Watermark | None, settings: WatermarkSettings) -> str:
+    """Why a source's changes after version ``lower`` are no longer known, and that the table is reloaded, as a clause;
+    empty where all are. Raises ChangesExpired where the settings want no reload."""
+    verdict = on_expired(forgotten(name, high, lower, mark), settings)
+    if verdict is None:
+        return ""
+    verdict.check()
+    return verdict.text
+
+
 def on_expired(found: str, settings: WatermarkSettings) -> Verdict | None:
     """What the settings want where changes are no longer known, ``found`` as by `forgotten`; None where all are."""
     if not found:
