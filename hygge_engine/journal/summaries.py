@@ -112,13 +112,9 @@ def _count(status: str) -> pl.Expr:
     return (_IS_ENTITY & pl.col("status").eq(status)).sum().cast(pl.Int64)
 
 
-def _first(column: str, when: pl.Expr) -> pl.Expr:
-    """A column of the first of some rows to have finished."""
-    return pl.col(column).filter(when).sort_by(pl.col("finish_time").filter(when), maintain_order=True).first()
-
-
-def _first_again(column: str, at: str, known: str) -> pl.Expr:
-    return pl.col(column).filter(known).sort_by(pl.col(at).filter(known), maintain_order=True).first()
+def _in_time(column: str, at: str, when: pl.Expr) -> pl.Expr:
+    """A column of some of the rows, in the order of a time."""
+    return pl.col(column).filter(when).sort_by(pl.col(at).filter(when), maintain_order=True)
 
 
 _FAILED, _STOPPED = _STATUS == "fail", _STATUS.is_in(["skip", "cancel"])
@@ -152,10 +148,10 @@ _OF_LOAD = {
     "has_failed": _FAILED.any(),
     "has_succeeded": (_STATUS == "success").any(),
     "has_stopped": _STOPPED.any(),
-    "failure": _first("message", _FAILED),
-    "failure_at": _first("finish_time", _FAILED),
-    "reason": _first("message", _STOPPED),
-    "reason_at": _first("finish_time", _STOPPED),
+    "failure": _in_time("message", "finish_time", _FAILED).first(),
+    "failure_at": _in_time("finish_time", "finish_time", _FAILED).first(),
+    "reason": _in_time("message", "finish_time", _STOPPED).first(),
+    "reason_at": _in_time("finish_time", "finish_time", _STOPPED).first(),
 }
 _AGAIN_OF_LOAD = {
     **_BOTH_AGAIN,
@@ -166,10 +162,8 @@ _AGAIN_OF_LOAD = {
     "run_type": pl.col("run_type").first(),
     "is_mixed": pl.col("is_mixed").any() | (pl.col("run_type").n_unique() > 1),
     **{name: pl.col(name).any() for name in ("is_cancelled", "has_failed", "has_succeeded", "has_stopped")},
-    "failure": _first_again("failure", "failure_at", "has_failed"),
-    "failure_at": _first_again("failure_at", "failure_at", "has_failed"),
-    "reason": _first_again("reason", "reason_at", "has_stopped"),
-    "reason_at": _first_again("reason_at", "reason_at", "has_stopped"),
+    **{name: _in_time(name, "failure_at", pl.col("has_failed")).first() for name in ("failure", "failure_at")},
+    **{name: _in_time(name, "reason_at", pl.col("has_stopped")).first() for name in ("reason", "reason_at")},
 }
 
 _PART_COLUMNS = ("runs", "started", "finished", "status", "succeeded_at", *_COUNTS, "duration", "message")
@@ -180,24 +174,17 @@ _OF_PART = {
     "status": _STATUS.get(_LATEST),
     "succeeded_at": _FINISH.filter(_STATUS == "success").max(),
     "duration": pl.col("duration").sum(),
-    "message": pl.col("message")
-    .filter(_FAILED)
-    .sort_by(pl.col("finish_time").filter(_FAILED), maintain_order=True)
-    .last(),
-    "failed_at": pl.col("finish_time").filter(_FAILED).sort().last(),
+    "message": _in_time("message", "finish_time", _FAILED).last(),
+    "failed_at": _in_time("finish_time", "finish_time", _FAILED).last(),
     "latest": _START.max(),
 }
-_NEWEST_AGAIN = pl.col("failed") > 0
 _AGAIN_OF_PART = {
     **_BOTH_AGAIN,
     "runs": pl.col("runs").sum(),
     "status": _STATUS.get(pl.col("latest").fill_null("").arg_max()),
     "succeeded_at": pl.col("succeeded_at").max(),
     "duration": pl.col("duration").sum(),
-    "message": pl.col("message")
-    .filter(_NEWEST_AGAIN)
-    .sort_by(pl.col("failed_at").filter(_NEWEST_AGAIN), maintain_order=True)
-    .last(),
+    "message": _in_time("message", "failed_at", pl.col("failed") > 0).last(),
     "failed_at": pl.col("failed_at").max(),
     "latest": pl.col("latest").max(),
 }
