@@ -68,11 +68,11 @@ class ReadLimits:
                 self._check_host(key, address, _place(node, key))
             ours = part.own_folders()
             for key, path in part.directories().items():
-                problem = self._objection(key, path, flow, ours=ours.get(key) == path)
-                if not problem[0] and key in ours:
-                    problem = self._obstacle(key, ours[key])
-                if problem[0]:
-                    self._report_path(path, _place(node, key), *problem)
+                message, hint = self._objection(key, path, flow, ours=ours.get(key) == path)
+                if not message:
+                    message, hint = self._obstacle(key, ours.get(key, path))
+                if message:
+                    self._report_path(path, _place(node, key), message, hint)
                 elif key in ours:
                     self._check_own(ours[key], _place(node, key))
 
@@ -127,7 +127,7 @@ class ReadLimits:
         parts = PurePath(within).parts
         if ".." in parts[:1] or PurePath(within).is_absolute():
             if self._local_paths == "anywhere":
-                return self._obstacle(key, path)
+                return "", ""
             message = f"`{key}` leads out of the project's directory"
             return message, "If that is meant, say `options: {local_paths: anywhere}` in hygge.yml."
         # The project's directory itself, and a flow's, are not for rows.
@@ -139,7 +139,7 @@ class ReadLimits:
             message, hint = reach.objection(self._directory / _fixed(within))
             if message:
                 return f"`{key}` {message}", hint
-        return self._obstacle(key, path)
+        return "", ""
 
     def _obstacle(self, key: str, path: str) -> tuple[str, str]:
         """A file where a path needs a folder."""
