@@ -44,6 +44,7 @@ class LaptopCloud:
         say: Callable[[str, str, float], None] = lambda part, where, seconds: None,
         schedule: str = NEVER,
         functions_port: int = 0,
+        instances: int = 1,
         sql_port: int = 0,
         lake_port: int = 0,
     ) -> None:
@@ -51,6 +52,7 @@ class LaptopCloud:
         self._project = project
         self._say = say
         self._schedule = schedule
+        self._instances = instances
         self._ports = {"functions": functions_port, "sql": sql_port, "lake": lake_port}
         self._stack = ExitStack()
         self.sql_address = ""
@@ -142,6 +144,12 @@ class LaptopCloud:
 
     def _start_host(self) -> str:
         app = Path(__file__).parent.parent
-        self.host = FunctionsHost(app, self._directory / "functions", self._ports["functions"], self.settings())
+        self.host = FunctionsHost(
+            app,
+            self._directory / "functions",
+            self._ports["functions"],
+            self.settings(),
+            instances=self._instances,
+        )
         self._stack.enter_context(self.host)
         return self.host.url

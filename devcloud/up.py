@@ -16,6 +16,7 @@ from pathlib import Path
 
 from devcloud.cloud import MIRROR, WORKSPACE, LaptopCloud
 from devcloud.doors import write_private
+from devcloud.functions.settings import parse_instances
 
 if sys.platform != "win32":
     import fcntl
@@ -42,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--directory", type=Path, default=Path(".devcloud"), help="where its data lives (default: .devcloud)"
     )
     up.add_argument("--functions-port", type=int, default=7071)
+    up.add_argument("--instances", type=parse_instances, default=1, help="instances of the app (default: 1)")
     up.add_argument("--sql-port", type=int, default=14330)
     up.add_argument("--lake-port", type=int, default=10004)
     up.add_argument(
@@ -131,6 +133,7 @@ def _serve(options: argparse.Namespace) -> int:
         say=lambda part, where, seconds: print(f"  {part:<20} {where:<26} ({seconds:.1f} s)", flush=True),
         schedule=options.schedule,
         functions_port=options.functions_port,
+        instances=options.instances,
         sql_port=options.sql_port,
         lake_port=options.lake_port,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from devcloud.functions.host import FunctionsHost
 from devcloud.functions.service import die_for_good
-from devcloud.functions.settings import read_local_settings
+from devcloud.functions.settings import parse_instances, read_local_settings
 from devcloud.functions.worker_protocol import FunctionAppError
 
 
@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--app", type=Path, default=Path(), help="directory with function_app.py and host.json")
     parser.add_argument("--port", type=int, default=7071, help="port on loopback; 0 takes a free one")
     parser.add_argument("--state", type=Path, default=Path(".devcloud/functions"), help="directory of the task hub")
+    parser.add_argument("--instances", type=parse_instances, default=1, help="instances of the app at first (1)")
     parser.add_argument("--settings", type=Path, help="local.settings.json with the app settings")
     parser.add_argument("--function-key", help="the key that opens the functions; made at random if not given")
     arguments = parser.parse_args()
@@ -34,6 +35,7 @@ def main() -> int:
             arguments.port,
             settings,
             function_key=arguments.function_key,
+            instances=arguments.instances,
             on_death=die_for_good,
         )
         with host:

@@ -1,7 +1,8 @@
 """The engine of Durable Functions: runs orchestrators episode by episode, hands out activities, fires timers.
 
 What is to be done lives in the task hub; this only decides what runs now. One episode of an instance at a time, with
-all events that have arrived for it; at most the configured number of episodes and activities at once.
+all events that have arrived for it; on each instance of the app at most the configured number of episodes and
+activities at once.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from devcloud.functions.durable_model import Activity, Episode, Instance, SubOrc
 from devcloud.functions.durable_replay import Action, HostReplay, UnsupportedActionError, Work
 from devcloud.functions.durable_store import TaskHub
 from devcloud.functions.faults import Faults, HostKilledError
+from devcloud.functions.instances import AppInstance, InHand, InstancePool
 from devcloud.functions.settings import HostSettings
 from devcloud.functions.worker_protocol import (
     ACTIVITY_TRIGGER,
@@ -34,7 +36,6 @@ from devcloud.functions.worker_protocol import (
     Outcome,
     WorkerExitedError,
 )
-from devcloud.functions.workers import Worker
 
 log = logging.getLogger("devcloud.functions.durable")
 
@@ -50,14 +51,14 @@ class DurableEngine:
     def __init__(
         self,
         hub: TaskHub,
-        worker: Worker,
+        instances: InstancePool,
         functions: list[Function],
         settings: HostSettings,
         faults: Faults,
         die: Callable[[], None],
     ) -> None:
         self.hub = hub
-        self._worker = worker
+        self._instances = instances
         self._settings = settings
         self._faults = faults
         self._die = die
@@ -67,7 +68,6 @@ class DurableEngine:
         self._episodes: set[str] = set()
         self._held_activities: list[Activity] = []
         self._last_activity_id = 0
-        self._running_activities = 0
         self._tasks: set[asyncio.Task[None]] = set()
         # Histories of live instances, as events and as the text that the SDK gets; a copy of what the hub holds.
         self._histories: dict[tuple[str, str], tuple[list[Event], list[str]]] = {}
@@ -108,22 +108,31 @@ class DurableEngine:
 
     def _dispatch(self) -> None:
         for instance_id in self.hub.list_waiting_instances():
-            if len(self._episodes) >= self._settings.max_concurrent_orchestrators:
+            if instance_id in self._episodes:
+                continue
+            on = self._instances.find_free("episode", self._settings.max_concurrent_orchestrators)
+            if on is None:
                 break
-            if instance_id not in self._episodes:
-                self._start_episode(instance_id)
+            self._start_episode(instance_id, on)
         opened = self.hub.list_activities(self._last_activity_id)
         if opened:
             self._last_activity_id = opened[-1].activity_id
             self._held_activities += opened
         still_held = []
         for activity in self._held_activities:
-            full = self._running_activities >= self._settings.max_concurrent_activities
-            if full or self._faults.is_paused(activity.name):
+            on = self._find_free(activity)
+            if on is None:
                 still_held.append(activity)
             else:
-                self._start_activity(activity)
+                self._start_activity(activity, on)
         self._held_activities = still_held
+
+    def _find_free(self, activity: Activity, unlike: AppInstance | None = None) -> AppInstance | None:
+        return self._instances.find_free(
+            "activity",
+            self._settings.max_concurrent_activities,
+            lambda each: each is not unlike and not self._faults.is_paused(activity.name, each.id),
+        )
 
     def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -139,7 +148,7 @@ class DurableEngine:
 
     # Orchestrations
 
-    def _start_episode(self, instance_id: str) -> None:
+    def _start_episode(self, instance_id: str, on: AppInstance) -> None:
         instance = self.hub.find(instance_id)
         if instance is None:
             return
@@ -150,7 +159,9 @@ class DurableEngine:
         if self._handle_control_event(instance, inbox) or instance.suspended:
             return
         self._episodes.add(instance_id)
-        self._start_task(self._run_episode(instance, inbox))
+        work = InHand("episode", instance.name, instance_id)
+        on.take(work)
+        self._start_task(self._run_episode(instance, inbox, on, work))
 
     def _handle_control_event(self, instance: Instance, inbox: list[tuple[int, Event | None]]) -> bool:
         """Terminate, suspend or resume without asking the orchestrator; returns whether there was such an event."""
@@ -160,7 +171,7 @@ class DurableEngine:
                 output = json.dumps(event["Input"])
                 taken = [waiting for waiting, _ in inbox]
                 episode = Episode(instance, taken, [event], "Terminated", output, instance.custom_status)
-                self._commit(episode)
+                self._commit(episode, None)
                 return True
             if kind in (EventType.EXECUTION_SUSPENDED, EventType.EXECUTION_RESUMED):
                 self.hub.drop_inbox([position])
@@ -169,7 +180,9 @@ class DurableEngine:
                 return True
         return False
 
-    async def _run_episode(self, instance: Instance, inbox: list[tuple[int, Event | None]]) -> None:
+    async def _run_episode(
+        self, instance: Instance, inbox: list[tuple[int, Event | None]], on: AppInstance, work: InHand
+    ) -> None:
         try:
             arrived = [event for _, event in inbox if event is not None]
             past, played = self._history(instance)
@@ -180,15 +193,18 @@ class DurableEngine:
                 )
                 new_events.append(started)
             new_events += arrived
-            outcome = await self._replay(instance, played, new_events)
+            outcome = await self._replay(instance, played, new_events, on)
             if outcome is None:
                 return
-            self._commit(self._make_episode(instance, [position for position, _ in inbox], past, new_events, outcome))
+            taken = [position for position, _ in inbox]
+            self._commit(self._make_episode(instance, taken, past, new_events, outcome), on)
         finally:
             self._episodes.discard(instance.instance_id)
-            self.wake()
+            on.release(work)
 
-    async def _replay(self, instance: Instance, played: list[str], new_events: list[Event]) -> Outcome | None:
+    async def _replay(
+        self, instance: Instance, played: list[str], new_events: list[Event], on: AppInstance
+    ) -> Outcome | None:
         """Run the orchestrator function; None if its worker died, so that the episode is run again."""
         function = self.orchestrators.get(instance.name)
         if function is None:
@@ -198,7 +214,7 @@ class DurableEngine:
         input_value = json.loads(instance.input) if instance.input is not None else None
         request = encode_request(instance.instance_id, input_value, parent_id, played, new_events)
         try:
-            return await self._worker.invoke(
+            return await on.worker.invoke(
                 function, [Input(function.trigger["name"], "string", request)], self._timeout_seconds
             )
         except WorkerExitedError:
@@ -272,15 +288,12 @@ class DurableEngine:
         episode.events.append(created)
         episode.sub_orchestrations.append(SubOrchestration(work.task_id, name, instance_id, json.dumps(text)))
 
-    def _commit(self, episode: Episode) -> None:
+    def _commit(self, episode: Episode, on: AppInstance | None) -> None:
         counted = self.hub.count_history_events()
-        if self._faults.host_dies(counted, len(episode.events), before_commit=True):
-            self._die()
-            raise HostKilledError
+        if self._strike(counted, episode, on, before_commit=True):
+            return
         self.hub.commit(episode)
-        if self._faults.host_dies(counted, len(episode.events), before_commit=False):
-            self._die()
-            raise HostKilledError
+        self._strike(counted, episode, on, before_commit=False)
         key = (episode.instance.instance_id, episode.instance.execution_id)
         if episode.continue_as_new or episode.status != "Running":
             self._histories.pop(key, None)
@@ -298,40 +311,54 @@ class DurableEngine:
                 log.error("%s", json.loads(episode.output or "null"))
         self.wake()
 
+    def _strike(self, counted: int, episode: Episode, on: AppInstance | None, *, before_commit: bool) -> bool:
+        """Let die what has to at this commit; returns whether that was the episode's instance."""
+        victim = self._faults.take_death(
+            counted, len(episode.events), before_commit=before_commit, instance=on.id if on else None
+        )
+        if victim == "host":
+            self._die()
+            raise HostKilledError
+        if victim == "instance" and on is not None:
+            on.worker.kill()
+        return victim is not None
+
     # Activities
 
-    def _start_activity(self, activity: Activity) -> None:
-        double = self._faults.take_double(activity.name)
-        self._running_activities += 1
-        self._start_task(self._run_activity(activity, lose_result=double is not None and not double.at_once))
+    def _start_activity(self, activity: Activity, on: AppInstance) -> None:
+        double = self._faults.take_double(activity.name, on.id)
+        self._start_delivery(activity, on, lose_result=double is not None and not double.at_once)
         if double is not None and double.at_once:
-            self._running_activities += 1
-            self._start_task(self._run_activity(activity))
+            self._start_delivery(activity, self._find_free(activity, unlike=on) or on)
 
-    async def _run_activity(self, activity: Activity, *, lose_result: bool = False) -> None:
+    def _start_delivery(self, activity: Activity, on: AppInstance, *, lose_result: bool = False) -> None:
+        work = InHand("activity", activity.name, activity.instance_id)
+        on.take(work)
+        self._start_task(self._run_activity(activity, on, work, lose_result=lose_result))
+
+    async def _run_activity(self, activity: Activity, on: AppInstance, work: InHand, *, lose_result: bool) -> None:
         try:
             self.hub.count_delivery(activity)
-            event = await self._deliver(activity)
+            event = await self._deliver(activity, on)
             if event is None or lose_result:
                 self._held_activities.append(activity)
             else:
                 self.hub.complete_activity(activity, event)
         finally:
-            self._running_activities -= 1
-            self.wake()
+            on.release(work)
 
-    async def _deliver(self, activity: Activity) -> Event | None:
+    async def _deliver(self, activity: Activity, on: AppInstance) -> Event | None:
         """Run an activity; returns the event that reports it, or None if it has to be delivered again."""
         function = self._activities.get(activity.name)
         if function is None:
             return _failed(activity, f"the function '{activity.name}' doesn't exist or is not an activity function", "")
         inputs = [Input(function.trigger["name"], "json", activity.input)]
         try:
-            outcome = await self._worker.invoke(
-                function, inputs, self._timeout_seconds, lambda: self._kill_on_start(activity)
+            outcome = await on.worker.invoke(
+                function, inputs, self._timeout_seconds, lambda: self._kill_on_start(activity, on)
             )
-            if self._faults.take_kill(activity.name, "finish") is not None:
-                self._worker.kill()
+            if self._faults.take_kill(activity.name, "finish", on.id) is not None:
+                on.worker.kill()
                 raise WorkerExitedError("killed after the activity had finished")
         except WorkerExitedError as error:
             if self._faults.fail_on_worker_exit:
@@ -346,13 +373,13 @@ class DurableEngine:
             return _failed(activity, outcome.error, outcome.traceback)
         return make_event(EventType.TASK_COMPLETED, TaskScheduledId=activity.task_id, Result=outcome.value)
 
-    def _kill_on_start(self, activity: Activity) -> None:
-        delay = self._faults.take_kill(activity.name, "start")
+    def _kill_on_start(self, activity: Activity, on: AppInstance) -> None:
+        delay = self._faults.take_kill(activity.name, "start", on.id)
         if delay == 0.0:
             # Not later: the outcome may be waiting to be read already.
-            self._worker.kill()
+            on.worker.kill()
         elif delay is not None:
-            asyncio.get_running_loop().call_later(delay, self._worker.kill)
+            asyncio.get_running_loop().call_later(delay, on.worker.kill)
 
 
 def _failed(activity: Activity, error: str, details: str) -> Event:

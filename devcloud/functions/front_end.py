@@ -12,11 +12,13 @@ from aiohttp import web
 from devcloud.doors import is_from_elsewhere, matches
 from devcloud.functions.durable_api import RPC_PATH, WEBHOOK_PATH, DurableApi
 from devcloud.functions.faults import Faults
+from devcloud.functions.instances import InstancePool
 from devcloud.functions.keys import Keys
 from devcloud.functions.routes import Route, match_route
 from devcloud.functions.worker_protocol import (
     DURABLE_CLIENT,
     Function,
+    FunctionAppError,
     FunctionTimeoutError,
     HttpAnswer,
     HttpMessage,
@@ -37,6 +39,9 @@ HTTP_ANSWER_LIMIT_SECONDS = 230.0
 
 _HOP_BY_HOP = {"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"}
 
+# What an order that nobody understands, or that cannot be carried out, raises.
+_NOT_UNDERSTOOD = (TypeError, ValueError, LookupError, AttributeError, RecursionError, FunctionAppError)
+
 Invoke = Callable[[Function, list[Input]], Awaitable[Outcome]]
 
 
@@ -56,6 +61,7 @@ class FrontEnd:
         run_now: Callable[[str], bool],
         faults: Faults,
         control: Callable[[str], dict[str, Any]],
+        instances: InstancePool,
         answer_limit_seconds: float = HTTP_ANSWER_LIMIT_SECONDS,
     ) -> None:
         self._routes = routes
@@ -65,6 +71,7 @@ class FrontEnd:
         self._run_now = run_now
         self._faults = faults
         self._control = control
+        self._instances = instances
         self._answer_limit_seconds = answer_limit_seconds
         self._running: set[asyncio.Future[Outcome]] = set()
         self._cut_off = False
@@ -177,23 +184,47 @@ class FrontEnd:
         other processes."""
         if not matches(self._given_key(request), self._keys.master):
             return web.Response(status=401)
+        try:
+            return await self._carry_out(request, parts)
+        except _NOT_UNDERSTOOD as error:
+            return web.json_response({"error": str(error)}, status=400)
+
+    async def _carry_out(self, request: web.Request, parts: list[str]) -> web.Response:
+        text = await request.text()
         match request.method, parts:
             case "GET", ["state"]:
                 return web.json_response(self._control("state") | {"faults": self._faults.describe()})
             case "POST", ["faults", order]:
-                try:
-                    text = await request.text()
-                    self._faults.apply(order, json.loads(text) if text else {})
-                except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
-                    return web.json_response({"error": str(error)}, status=400)
+                self._faults.apply(order, json.loads(text) if text else {})
                 return web.json_response(self._faults.describe())
             case "DELETE", ["faults"]:
                 self._faults.clear()
                 return web.json_response(self._faults.describe())
             case "POST", [("worker" | "host") as victim, "kill"]:
                 return web.json_response(self._control(f"kill_{victim}"))
+            case "GET", ["instances"]:
+                return web.json_response(self._instances.describe())
+            case (("POST" | "DELETE"), ["instances", *rest]):
+                return await self._scale(request.method, rest, json.loads(text) if text else {})
             case _:
                 return web.Response(status=404)
+
+    async def _scale(self, method: str, parts: list[str], arguments: dict[str, Any]) -> web.Response:
+        """Add an instance, or let one go in one way or another; answers with those that are there then."""
+        match method, parts:
+            case "POST", []:
+                await self._instances.add()
+            case "POST", [id_, "kill"]:
+                self._instances.kill(id_)
+            case "POST", [id_, "drain"]:
+                self._instances.drain(id_, **arguments)
+            case "POST", [id_, "restart"]:
+                self._instances.restart(id_, **arguments)
+            case "DELETE", [id_]:
+                self._instances.remove(id_)
+            case _:
+                return web.Response(status=404)
+        return web.json_response(self._instances.describe())
 
 
 async def _read_body(request: web.Request) -> bytes:

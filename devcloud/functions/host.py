@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from devcloud.functions.faults import Faults
 from devcloud.functions.front_end import HTTP_ANSWER_LIMIT_SECONDS
+from devcloud.functions.instances import DRAIN_SECONDS
 from devcloud.functions.routes import Route
 from devcloud.functions.service import HostOptions, HostService, WorkerKind
 
@@ -22,6 +23,8 @@ class FunctionsHost:
     ``state`` is the directory for the task hub and the keys: a host that is started again on it resumes. ``port`` 0
     takes a free one. ``settings`` are the app settings, on top of this process's environment. ``worker`` is ``process``
     (a child, as on Azure) or ``inline`` (this process: quick, one app at a time, and ``kill_worker`` leaves zombies).
+    ``instances`` is how many instances the app has at first, each with a worker of its own; more than one need
+    processes.
     ``http_limit_seconds`` is how long a caller waits for a response; ``on_death`` is called when a fault kills the
     host.
     """
@@ -35,12 +38,22 @@ class FunctionsHost:
         worker: WorkerKind = "process",
         *,
         function_key: str | None = None,
+        instances: int = 1,
         http_limit_seconds: float = HTTP_ANSWER_LIMIT_SECONDS,
         on_death: Callable[[], None] = lambda: None,
     ) -> None:
+        if instances < 1 or (instances > 1 and worker != "process"):
+            raise ValueError("an app has one instance or more, and several in processes only")
         own = {"FUNCTIONS_WORKER_RUNTIME": "python", "AZURE_FUNCTIONS_ENVIRONMENT": "Development"}
         self._options = HostOptions(
-            app_directory.resolve(), state, port, {**own, **(settings or {})}, worker, function_key, http_limit_seconds
+            app_directory.resolve(),
+            state,
+            port,
+            {**own, **(settings or {})},
+            worker,
+            function_key,
+            http_limit_seconds,
+            instances,
         )
         self._on_death = on_death
         self._dead = threading.Event()
@@ -109,9 +122,38 @@ class FunctionsHost:
         self._do(HostService.die)
         self.close()
 
-    def kill_worker(self) -> None:
-        """Kill the worker at once (SIGKILL); another starts by itself."""
-        self._do(lambda service: service.worker.kill())
+    def kill_worker(self, instance: str | None = None) -> None:
+        """Kill the worker of an instance, or of each, at once (SIGKILL); another starts by itself. Raises LookupError
+        where there is no such instance, as the next ones do."""
+        if instance is None:
+            self._do(lambda service: service.instances.kill_all())
+        else:
+            self._do(lambda service: service.instances.kill(instance))
+
+    def add_instance(self) -> str:
+        """Add an instance and return its id once it works; raises FunctionAppError where it does not start."""
+        if self._options.worker != "process":
+            raise ValueError("an app has one instance or more, and several in processes only")
+        return self._call(self._running.instances.add())
+
+    def drain_instance(self, instance: str, seconds: float = DRAIN_SECONDS) -> None:
+        """Give an instance nothing more, and take it away once it has nothing in hand, after so many seconds at the
+        latest; what it then has is delivered again. Returns at once."""
+        self._do(lambda service: service.instances.drain(instance, seconds))
+
+    def restart_instance(self, instance: str, seconds: float = DRAIN_SECONDS) -> None:
+        """Drain an instance in the same way, and go on with a new worker. Returns at once."""
+        self._do(lambda service: service.instances.restart(instance, seconds))
+
+    def remove_instance(self, instance: str) -> None:
+        """Take an instance away at once, its worker by SIGKILL; what it had in hand is delivered again."""
+        self._do(lambda service: service.instances.remove(instance))
+
+    @property
+    def instances(self) -> list[dict[str, Any]]:
+        """Return the instances, the oldest first: ``id``, ``state`` (starting, ready, draining, broken), ``pid``,
+        ``peak_memory_bytes``, ``in_hand``."""
+        return self._do(lambda service: service.instances.describe())
 
     def wait_for_death(self, timeout_seconds: float) -> bool:
         """Wait until a fault has killed the host; returns whether one has."""
@@ -155,8 +197,8 @@ class FunctionsHost:
 
     @property
     def worker_pid(self) -> int | None:
-        """Return the process id of the worker, or None if it is inline."""
-        return self._running.worker.pid
+        """Return the process id of the oldest instance's worker; None if it is inline, or there is no instance."""
+        return self._running.worker_pid
 
     @property
     def history_events(self) -> int:

@@ -1,4 +1,4 @@
-"""A running host: worker, durable engine, timers and HTTP server on one event loop."""
+"""A running host: instances of the app, durable engine, timers and HTTP server on one event loop."""
 
 import asyncio
 import logging
@@ -19,6 +19,7 @@ from devcloud.functions.durable_engine import DurableEngine
 from devcloud.functions.durable_store import TaskHub
 from devcloud.functions.faults import Faults
 from devcloud.functions.front_end import FrontEnd
+from devcloud.functions.instances import InHand, InstancePool
 from devcloud.functions.keys import Keys, load_keys
 from devcloud.functions.routes import Route, build_routes
 from devcloud.functions.settings import read_host_json
@@ -31,7 +32,7 @@ from devcloud.functions.worker_protocol import (
     Outcome,
     WorkerExitedError,
 )
-from devcloud.functions.workers import InlineWorker, ProcessWorker
+from devcloud.functions.workers import InlineWorker, ProcessWorker, Worker
 
 log = logging.getLogger("devcloud.functions")
 
@@ -39,6 +40,8 @@ LOOPBACK = "127.0.0.1"
 # How long requests under way may continue when the host stops; zero would mean without limit.
 SHUTDOWN_LIMIT_SECONDS = 0.1
 WorkerKind = Literal["process", "inline"]
+# The variable by which an app on Azure knows its instance.
+INSTANCE_ID = "WEBSITE_INSTANCE_ID"
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class HostOptions:
     worker: WorkerKind
     function_key: str | None
     http_limit_seconds: float
+    instances: int
 
 
 class HostService:
@@ -66,11 +70,7 @@ class HostService:
         options.state.mkdir(parents=True, exist_ok=True)
         self.keys: Keys = load_keys(options.state / "keys.json", options.function_key)
         self.hub = TaskHub(options.state / f"{self._settings.task_hub}.sqlite3")
-        self.worker: ProcessWorker | InlineWorker
-        if options.worker == "process":
-            self.worker = ProcessWorker(options.app_directory, {**os.environ, **options.settings})
-        else:
-            self.worker = InlineWorker(options.app_directory, options.settings)
+        self.instances = InstancePool(self._make_worker)
         self.functions: list[Function] = []
         self.routes: list[Route] = []
         self.schedules: dict[str, str] = {}
@@ -80,6 +80,14 @@ class HostService:
         self._door: HttpDoor | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
+
+    def _make_worker(self, id_: str, changed: Callable[[], None]) -> Worker:
+        options = self._options
+        if options.worker == "inline":
+            return InlineWorker(options.app_directory, options.settings)
+        # By this variable programs know that they are in Azure: a host that has one instance is like `func start`.
+        own = {INSTANCE_ID: id_} if options.instances > 1 else {}
+        return ProcessWorker(options.app_directory, {**os.environ, **own, **options.settings}, changed)
 
     async def start(self) -> None:
         """Index the app and serve it; raises FunctionAppError, or OSError if the port is taken."""
@@ -93,13 +101,15 @@ class HostService:
             raise
 
     async def _start_on(self, listening: socket.socket) -> None:
-        self.functions = await self.worker.start({"WEBSITE_HOSTNAME": self.url.removeprefix("http://")})
+        platform = {"WEBSITE_HOSTNAME": self.url.removeprefix("http://")}
+        self.functions = await self.instances.start(self._options.instances, platform)
         self.routes = build_routes(self.functions, self._settings.route_prefix)
         timers = [function for function in self.functions if function.kind == TIMER_TRIGGER]
         self.schedules = {function.name: read_schedule(function, self._options.settings) for function in timers}
         engine = self._engine = DurableEngine(
-            self.hub, self.worker, self.functions, self._settings, self._faults, self.die
+            self.hub, self.instances, self.functions, self._settings, self._faults, self.die
         )
+        self.instances.on_change(engine.wake)
         loop = asyncio.get_running_loop()
         self._faults.on_change(lambda: loop.call_soon_threadsafe(engine.wake))
         await self._listen(engine, listening)
@@ -117,6 +127,7 @@ class HostService:
             self._run_now,
             self._faults,
             self._control,
+            self.instances,
             self._options.http_limit_seconds,
         )
         runner = web.AppRunner(
@@ -135,7 +146,13 @@ class HostService:
         task.add_done_callback(self._background.discard)
 
     async def _invoke(self, function: Function, inputs: list[Input]) -> Outcome:
-        return await self.worker.invoke(function, inputs, self._timeout_seconds)
+        """Run a function that is no activity and no orchestrator on any instance."""
+        instance, work = await self.instances.wait_for_one(), InHand("request", function.name)
+        instance.take(work)
+        try:
+            return await instance.worker.invoke(function, inputs, self._timeout_seconds)
+        finally:
+            instance.release(work)
 
     async def _run_timer(self, function: Function) -> None:
         async def fire(tick: str) -> None:
@@ -167,15 +184,21 @@ class HostService:
     def _control(self, order: str) -> dict[str, Any]:
         """Carry out an order of ``/devcloud``."""
         if order == "kill_worker":
-            self.worker.kill()
+            self.instances.kill_all()
         elif order == "kill_host":
             self.die()
             return {}
         return {
             "history_events": self.hub.count_history_events(),
-            "worker_pid": self.worker.pid,
+            "worker_pid": self.worker_pid,
+            "instances": self.instances.describe(),
             "open_activities": [asdict(activity) for activity in self.hub.list_activities()],
         }
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Return the process id of the oldest instance's worker; None if it is inline, or there is no instance."""
+        return next((instance.worker.pid for instance in self.instances), None)
 
     def die(self) -> None:
         """Stop as a killed process does: nothing under way is finished, returned or recorded."""
@@ -183,13 +206,13 @@ class HostService:
             self._engine.halt()
         if self._front_end is not None:
             self._front_end.cut_off()
-        self.worker.abandon()
+        self.instances.abandon()
         self._on_death()
         # Only what would keep the test's process from going on is tidied up.
         self._closing = asyncio.create_task(self.close())
 
     async def close(self) -> None:
-        """Stop serving, end the worker and close the state."""
+        """Stop serving, end the workers and close the state."""
         if self._closing is not None and self._closing is not asyncio.current_task():
             await self._closing
             return
@@ -197,7 +220,7 @@ class HostService:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        await self.worker.stop()
+        await self.instances.close()
         if self._door is not None:
             await self._door.close()
         self.hub.close()

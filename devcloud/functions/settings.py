@@ -1,5 +1,6 @@
 """What a Function app says about itself outside its code: ``host.json`` and its app settings."""
 
+import argparse
 import json
 import logging
 import os
@@ -15,6 +16,8 @@ from devcloud.functions.worker_protocol import FunctionAppError
 DEFAULT_FUNCTION_TIMEOUT = timedelta(minutes=30)
 # Of the Durable Functions extension: ten per processor.
 DEFAULT_CONCURRENCY = 10 * (os.cpu_count() or 1)
+# A worker takes seconds to start and a hundred megabytes or more.
+MOST_INSTANCES = 64
 DEFAULT_TASK_HUB = "TestHubName"
 # A host.json value may be overridden by an app setting of this form, with __ between the levels.
 OVERRIDE_PREFIX = "AzureFunctionsJobHost__"
@@ -126,3 +129,11 @@ def read_local_settings(path: Path) -> dict[str, str]:
     except (OSError, ValueError) as error:
         raise FunctionAppError(f"{path}: {error}") from None
     return {name: str(value) for name, value in content.get("Values", {}).items() if name not in os.environ}
+
+
+def parse_instances(text: str) -> int:
+    """Return how many instances a command line asks for; raises ArgumentTypeError."""
+    number = int(text) if text.isascii() and text.isdecimal() else 0
+    if not 1 <= number <= MOST_INSTANCES:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to {MOST_INSTANCES}, not '{text}'")
+    return number

@@ -42,8 +42,25 @@ START_ATTEMPTS = 3
 class Worker(Protocol):
     """What the host asks of a worker."""
 
-    async def start(self) -> list[Function]:
-        """Start the worker and index the app; raises FunctionAppError."""
+    @property
+    def pid(self) -> int | None:
+        """Return the process id of the running worker, or None if it is inline."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Return whether it runs functions now, or `is_broken`; not while it starts."""
+
+    @property
+    def is_broken(self) -> bool:
+        """Return whether it could not be started again."""
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """Return the most memory that it, or one before it, has held, as far as that is known."""
+
+    async def start(self, platform: Mapping[str, str] | None = None) -> list[Function]:
+        """Start the worker and index the app; raises FunctionAppError. ``platform`` are the variables that the
+        platform sets by itself."""
 
     async def invoke(
         self,
@@ -75,12 +92,15 @@ class _Invocation:
 
 
 class ProcessWorker:
-    """A worker in a child process, as on Azure; ``kill`` is SIGKILL."""
+    """A worker in a child process, as on Azure; ``kill`` is SIGKILL. ``changed`` is called when it is ready again."""
 
-    def __init__(self, app_directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, app_directory: Path, environment: Mapping[str, str], changed: Callable[[], None] = lambda: None
+    ) -> None:
         paths = [str(PROJECT_ROOT), environment.get("PYTHONPATH", "")]
         self._environment = {**environment, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
         self._app_directory = app_directory
+        self._changed = changed
         self._invocations: dict[str, _Invocation] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -88,16 +108,34 @@ class ProcessWorker:
         self._stopping = False
         self._condemned = False
         self._reading: asyncio.Task[None] | None = None
+        self._restarting: asyncio.Task[None] | None = None
         self._broken: FunctionAppError | None = None
+        self._peak_bytes = 0
 
     @property
     def pid(self) -> int | None:
         """Return the process id of the running worker."""
         return self._process.pid if self._process is not None else None
 
+    @property
+    def is_ready(self) -> bool:
+        """See `Worker`."""
+        return self._ready.is_set()
+
+    @property
+    def is_broken(self) -> bool:
+        """See `Worker`."""
+        return self._broken is not None
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """See `Worker`. What a worker held that ended by itself is known from when somebody last asked."""
+        if self._process is not None and self._process.poll() is None:
+            self._peak_bytes = max(self._peak_bytes, _read_peak_bytes(self._process.pid))
+        return self._peak_bytes or None
+
     async def start(self, platform: Mapping[str, str] | None = None) -> list[Function]:
-        """Start the process and wait until it has indexed the app. ``platform`` are the variables that the platform
-        sets by itself."""
+        """Start the process and wait until it has indexed the app; see `Worker`."""
         self._environment |= platform or {}
         ours, theirs = socket.socketpair()
         with theirs:
@@ -136,9 +174,10 @@ class ProcessWorker:
         on_start: Callable[[], None] | None = None,
     ) -> Outcome:
         """Run a function in the child; waits first if a new child is just starting."""
+        if not self._stopping:
+            await self._ready.wait()
         if self._stopping:
             raise WorkerExitedError("the worker has ended")
-        await self._ready.wait()
         if self._broken is not None:
             raise self._broken
         invocation_id = str(uuid.uuid4())
@@ -158,6 +197,7 @@ class ProcessWorker:
     def kill(self) -> None:
         """Send SIGKILL to the child."""
         if self._process is not None and self._process.poll() is None:
+            self._peak_bytes = max(self._peak_bytes, _read_peak_bytes(self._process.pid))
             self._ready.clear()
             # What it has sent but is not read yet dies with it, so that a test knows what it kills.
             self._condemned = True
@@ -167,12 +207,16 @@ class ProcessWorker:
         """Kill the child and start no other."""
         self._stopping = True
         self.kill()
+        self._ready.set()  # whoever waits for the next child learns that there will be none
 
     async def stop(self) -> None:
         """Kill the child and wait for its end."""
         self.abandon()
         if self._reading is not None:
             await self._reading
+        if self._restarting is not None:
+            await self._restarting
+            self.abandon()
         await self._reap()
 
     async def _send(self, frame: Frame) -> None:
@@ -206,16 +250,23 @@ class ProcessWorker:
             self._restarting = asyncio.create_task(self._restart())
 
     async def _restart(self) -> None:
-        for attempt in range(1, START_ATTEMPTS + 1):
+        attempt = 0
+        while attempt < START_ATTEMPTS and not self._stopping:
+            self._condemned = False
             try:
                 await self.start()
             except FunctionAppError as error:
+                if self._condemned:
+                    continue  # killed while it started, which is no fault of the app
+                attempt += 1
                 log.error("worker start %d of %d failed: %s", attempt, START_ATTEMPTS, error)
-                self._broken = error
+                if attempt == START_ATTEMPTS:
+                    self._broken = error
             else:
                 self._broken = None
-                return
+                break
         self._ready.set()
+        self._changed()
 
     async def _reap(self) -> int | None:
         if self._writer is not None:
@@ -227,6 +278,15 @@ class ProcessWorker:
             return None
         # The child ends itself once the socket is closed; an orderly end takes milliseconds.
         return await asyncio.to_thread(self._process.wait)
+
+
+def _read_peak_bytes(pid: int) -> int:
+    """The most memory that a process has held; 0 where the system does not say."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 class _InlineLoop:
@@ -265,6 +325,9 @@ class InlineWorker:
         self._abandoned = False
 
     pid = None
+    is_ready = True
+    is_broken = False
+    peak_memory_bytes = None
 
     async def start(self, platform: Mapping[str, str] | None = None) -> list[Function]:
         """Index the app in this process; ``platform`` as in `ProcessWorker.start`."""

@@ -44,6 +44,11 @@ def health(req: func.HttpRequest) -> str:
     return os.environ.get("SAMPLE_GREETING", "well")
 
 
+@app.route(route="instance", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+def instance(req: func.HttpRequest) -> str:
+    return os.environ.get("WEBSITE_INSTANCE_ID", "none")
+
+
 @app.route(route="slow", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def slow(req: func.HttpRequest) -> str:
     gate = _trace_folder() / "gate"
