@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from hygge_engine.errors import CursorUnusable, HomeError, HomeUnavailable
-from hygge_engine.homes.base import ReadWindow
-from hygge_engine.homes.mssql import catalogue
+from hygge_engine.homes.base import Position, ReadWindow
+from hygge_engine.homes.mssql import catalogue, dividing
 from hygge_engine.homes.mssql import home as mssql_home
 from hygge_engine.homes.mssql import session as mssql_session
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.query import sample_statement
-from hygge_engine.homes.mssql.ranges import KeyRange, position_of, ranges_of, split
+from hygge_engine.homes.mssql.ranges import KeyRange, between, position_of, ranges_of, spread
 from hygge_engine.homes.mssql.sessions import open_session
 from tests.integration.mssql_server import DATABASE, DRIVERS, ServerProcess, connect, open_home, read_all
 
@@ -27,8 +27,6 @@ ROWS = 500
 KEYS = {
     "numbers": ("id int NOT NULL PRIMARY KEY", "value"),
     "guids": ("id uniqueidentifier NOT NULL PRIMARY KEY", "NEWID()"),
-    "texts": ("id nvarchar(40) NOT NULL PRIMARY KEY", "CONCAT(N'Straße ', value, N' ä')"),
-    "days": ("id date NOT NULL PRIMARY KEY", "DATEADD(day, value, '1999-12-31')"),
     "ticks": ("id datetime2(7) NOT NULL PRIMARY KEY", "DATEADD(ns, value * 100, CAST('2024-01-31' AS datetime2))"),
     "pairs": ("tenant int NOT NULL, id int NOT NULL, PRIMARY KEY (tenant, id)", "value % 3, value"),
 }
@@ -123,48 +121,18 @@ def test_what_is_left_of_one_range_ends_where_it_ends(server: ServerProcess, rea
     assert read == list(range(11, 101))
 
 
-def read_shares(server: ServerProcess, table: str, shares: list[list[str]], driver: str, **keys: Any) -> list[Any]:
-    """The rows of each share in order, each slice of one batch, over a home of its own."""
-    rows: list[Any] = []
-    for share in shares:
-        position: list[str] | None = share
-        while position is not None:
-            with open_home(server, table, driver, **keys) as home, closing(home.read(ReadWindow(), position)) as read:
-                batch = next(read, None)
-            position = batch.position if batch else None
-            rows += batch.rows.to_pylist() if batch else []
-    return rows
-
-
-@pytest.mark.parametrize("driver", DRIVERS)
-@pytest.mark.parametrize("table", KEYS)
-def test_the_shares_of_a_table_are_its_rows_in_order(server: ServerProcess, table: str, driver: str) -> None:
-    with open_home(server, f"ranged.{table}", driver, range_rows=60) as home:
-        expected, shares = read_all(home), home.divide(ReadWindow())
-        assert len(home.divide(ReadWindow(), 3)) == 3
-    assert len(shares) == ROWS // 60
-    assert read_shares(server, f"ranged.{table}", shares, driver, batch_rows=40) == expected
-
-
-@pytest.mark.parametrize(
-    "home", [{}, {"range_rows": ROWS}, {"table": "ranged.numbers_view", "key": ["id"], "range_rows": 10}]
-)
-def test_what_is_not_divided(server: ServerProcess, home: dict[str, Any]) -> None:
-    with open_home(server, home.pop("table", "ranged.numbers"), **home) as opened:
-        assert opened.divide(ReadWindow()) == []
-
-
 def test_a_server_that_takes_no_samples_is_asked_for_no_more_than_one(
     server: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mssql_home, "_SAMPLE_ROWS", 10)
+    monkeypatch.setattr(dividing, "KEYS", 10)
+    monkeypatch.setattr(dividing, "_SAMPLED_AT_MOST", 10)
     asked: list[str] = []
 
-    def whole(source: str, key: Any, rows: int, most: int) -> str:
-        asked.append(sample_statement(source, key, rows, most))
+    def whole(source: str, key: Any, condition: str, *, most: int, **of_the_sample: Any) -> str:
+        asked.append(sample_statement(source, key, condition, most=most, **of_the_sample))
         return asked[-1].replace("TABLESAMPLE SYSTEM (10 ROWS)", "").replace(f"TOP ({most}) ", "")
 
-    monkeypatch.setattr(mssql_home, "sample_statement", whole)
+    monkeypatch.setattr(dividing, "sample_statement", whole)
     with open_with_readers(server, "ranged.numbers") as home:
         batches = list(home.read(ReadWindow()))
     assert "SELECT TOP (" in asked[0]
@@ -206,9 +174,13 @@ def test_what_a_server_says_of_its_rows_never_changes_which_rows_are_read(
 ) -> None:
     monkeypatch.setattr(catalogue, "_ROWS", f"SELECT {count} WHERE ? IS NOT NULL")
     if sample:
-        monkeypatch.setattr(mssql_home, "sample_statement", lambda *_: LYING_SAMPLES[sample])
+        monkeypatch.setattr(dividing, "sample_statement", lambda *_, **__: LYING_SAMPLES[sample])
     with open_with_readers(server, "ranged.numbers") as home:
+        shares: list[Position | None] = [*(home.divide(ReadWindow(), 4) if sample else [])]
         assert sorted(row["id"] for row in read_all(home)) == list(range(1, ROWS + 1))
+        assert sorted(row["id"] for share in shares or [None] for row in read_all(home, after=share)) == list(
+            range(1, ROWS + 1)
+        )
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -260,9 +232,9 @@ def test_a_position_in_another_key_is_refused(server: ServerProcess, position: l
 
 
 def test_ranges_meet_without_gap_or_overlap() -> None:
-    assert split([["a"], ["b"], ["c"]], 2) == [KeyRange(None, ["b"]), KeyRange(["b"], None)]
-    assert split([["a"]], 8) == [KeyRange(None, ["a"]), KeyRange(["a"], None)]
-    assert split([], 8) == [KeyRange()]
+    assert between(spread([["a"], ["b"], ["c"]], 2)) == [KeyRange(None, ["b"]), KeyRange(["b"], None)]
+    assert between(spread([["a"]], 8)) == [KeyRange(None, ["a"]), KeyRange(["a"], None)]
+    assert between(spread([], 8)) == [KeyRange()]
     ranges = [KeyRange(["a", "1"], ["b", "2"]), KeyRange(["b", "2"], None)]
     assert ranges_of(position_of(ranges, 2), 2) == ranges
 

@@ -99,11 +99,21 @@ def test_rows_come_in_the_order_of_the_key_not_of_what_is_selected_by_its_name(t
     selected = Selection("[dbo].[t]", key, key, keep_offset=True, ticks_as_text=True)
     for sql in (
         read_statement(selected, ReadWindow(), None, KeyRange()).sql,
-        sample_statement("[dbo].[t]", key, 10, 40),
+        sample_statement("[dbo].[t]", key, sampled=10, step=1, most=40),
     ):
         what, _, order = sql.partition(" ORDER BY ")
         assert order == ", ".join([f"[source].[{name}]"] * 2)
         assert " FROM [dbo].[t] AS [source]" in what
+
+
+@pytest.mark.parametrize("name", [*NAMES, "number"])
+def test_keys_are_numbered_in_the_order_of_the_key_and_come_by_their_numbers(name: str) -> None:
+    key = [SourceColumn(name, "datetime2", scale=7)]
+    assert sample_statement("[dbo].[t]", key, "1 = 1", sampled=None, step=3, most=40) == (
+        "SELECT TOP (40) [key 0] FROM (SELECT CONVERT(nvarchar(40), "
+        f"[{name}], 126) AS [key 0], ROW_NUMBER() OVER (ORDER BY [source].[{name}]) AS [number] "
+        "FROM [dbo].[t] AS [source] WHERE 1 = 1) AS [source] WHERE [number] % 3 = 0 ORDER BY [number]"
+    )
 
 
 def test_a_statement_in_parentheses_is_ordered_by_its_columns_too() -> None:

@@ -29,6 +29,10 @@ from hygge_engine.errors import (
 from hygge_engine.masking import mask_quoted
 
 
+class QueryTimedOut(HomeUnavailable):
+    """The server did not respond to a statement within the connection's timeout."""
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """What a driver said: ``number`` is SQL Server's own, 0 where it is not known."""
@@ -187,7 +191,7 @@ SQLSTATES: Final[dict[str, Meaning]] = {
     "08007": Meaning(HomeUnavailable, _RETRY, 3, "Connection failure during transaction"),
     "08S01": Meaning(HomeUnavailable, _RETRY, 3, "Communication link failure"),
     "40001": Meaning(HomeUnavailable, _RETRY, 3, "Serialization failure"),
-    "HYT00": Meaning(HomeUnavailable, "Raise query_timeout_seconds if it lasts.", 3, "Timeout expired"),
+    "HYT00": Meaning(QueryTimedOut, "Raise query_timeout_seconds if it lasts.", 3, "Timeout expired"),
     "HYT01": Meaning(HomeUnavailable, _NETWORK, 3, "Connection timeout expired"),
     "28000": Meaning(HomeLoginFailed, _CREDENTIAL, 3, "Invalid authorization specification"),
     "42S02": Meaning(HomeNotFound, "Check schema and table.", 3, "Base table or view not found"),

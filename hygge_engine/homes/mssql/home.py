@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from itertools import batched
 from typing import Any, Self
 
 import pyarrow as pa
@@ -24,6 +23,7 @@ from hygge_engine.homes.mssql.batching import read_batches
 from hygge_engine.homes.mssql.bounds import bound_text
 from hygge_engine.homes.mssql.catalogue import SourceObject, describe_source
 from hygge_engine.homes.mssql.convert import convert
+from hygge_engine.homes.mssql.dividing import Division
 from hygge_engine.homes.mssql.drivers import loads_pyodbc
 from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.keys import KeyWatch, null_in_key, repeated_key
@@ -35,11 +35,10 @@ from hygge_engine.homes.mssql.query import (
     compare,
     position_texts,
     read_statement,
-    sample_statement,
     select,
     window_condition,
 )
-from hygge_engine.homes.mssql.ranges import RANGES_AT_MOST, RANGES_PER_READER, KeyRange, position_of, ranges_of, split
+from hygge_engine.homes.mssql.ranges import RANGES_AT_MOST, RANGES_PER_READER, KeyRange, position_of, ranges_of
 from hygge_engine.homes.mssql.rate_limit import RateLimit
 from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session, whole
 from hygge_engine.homes.mssql.sessions import open_session
@@ -66,15 +65,6 @@ _MIB = 1 << 20
 
 # Fewer rows are read in a second or so by one, and a second one would first have to sample the key and connect.
 ROWS_WORTH_A_READER = 250_000
-
-# Keys that the bounds of ranges are taken from: with 64 ranges, some 150 for each.
-_SAMPLE_ROWS = 10_000
-
-# Samples come page by page, and by the server's statistics: this many times what was requested is not a sample.
-_SAMPLES_AT_MOST = 4
-
-# Bounds that are compared by one statement, whose parameters are 2,100 at most: a key of 16 columns takes 153 for each.
-_BOUNDS_AT_ONCE = 12
 
 # How often a largest value is looked for that no row has: it may have changed between the two questions.
 _LOOKS = 3
@@ -266,18 +256,32 @@ class MssqlHome:
 
     def divide(self, window: ReadWindow, parts: int | None = None) -> list[Position]:
         """Ranges of the key as positions, see `hygge_engine.homes.base.Divides`; none where one connection has to read
-        all, or the server does not confirm bounds. Raises KeyUnusable, and HomeUnavailable."""
+        all, or the server gives no bounds. Raises KeyUnusable, and HomeUnavailable."""
         source, settings = self._described(), self._settings
-        if parts is None:
-            worth = (source.approximate_rows or 0) // settings.range_rows if settings.range_rows else 0
-            parts = 0 if window.lower is not None else min(worth, RANGES_AT_MOST)
+        range_rows = settings.range_rows if parts is None else 0
         is_of_changes = window.cursor == CHANGE_TRACKING and window.lower is not None
         alone = settings.consistency == "snapshot" or settings.max_rows_per_second is not None
-        if parts < 2 or not source.key or is_of_changes or alone:
+        if not source.key or is_of_changes or alone or (parts is None and not range_rows):
             return []
         self._check_identity(window)
-        ranges = self._sampled(min(parts, RANGES_AT_MOST))
+        condition, parameters = "", list[Parameter]()
+        if window.cursor is not None and window.cursor != CHANGE_TRACKING:
+            condition, parameters = window_condition(self._column(window.cursor), window)
+        most = RANGES_AT_MOST if parts is None else min(parts, RANGES_AT_MOST)
+        ranges = self._division(condition, parameters).ranges(most, range_rows)
         return [position_of([range_], len(source.key)) for range_ in ranges] if len(ranges) > 1 else []
+
+    def _division(self, condition: str = "", parameters: Sequence[Parameter] = ()) -> Division:
+        source = self._described()
+
+        def ask(sql: str, most: int, values: Sequence[Parameter]) -> list[tuple[object, ...]]:
+            try:
+                return self._open().fetch_some(sql, most, values, doing=f"Dividing {source.name}")
+            except HomeError:
+                self.close()  # its transaction may have ended, or its response be on the way still
+                raise
+
+        return Division(ask, source.sql, self._key, source.approximate_rows, condition, parameters)
 
     def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
         """The window's rows after a position, in key order where the source has a key and one reader reads it.
@@ -314,45 +318,7 @@ class MssqlHome:
         readers = min(self._settings.readers or 1, worth)
         if readers < 2 or not source.key or window.lower is not None:
             return [KeyRange()]
-        return self._sampled(readers * RANGES_PER_READER)
-
-    def _sampled(self, count: int) -> list[KeyRange]:
-        """At most ``count`` ranges by a sample of the key; one where the server does not confirm their bounds."""
-        source = self._described()
-        most = _SAMPLES_AT_MOST * _SAMPLE_ROWS
-        try:
-            statement, doing = sample_statement(source.sql, self._key, _SAMPLE_ROWS, most), f"Sampling {source.name}"
-            rows = self._open().fetch_some(statement, most, doing=doing)
-            if len(rows) >= most:
-                return [KeyRange()]  # the first keys, not a sample
-            if any(len(row) != len(self._key) for row in rows):
-                return [KeyRange()]
-            sample = [[to_text(column, value) for column, value in zip(self._key, row, strict=True)] for row in rows]
-            ranges = split(sample, count)
-            return ranges if self._follow_each_other(ranges) else [KeyRange()]
-        except HomeError as error:
-            if error.transient:
-                raise
-            return [KeyRange()]  # a view, a server that takes no samples, or one whose samples are no keys
-
-    def _follow_each_other(self, ranges: Sequence[KeyRange]) -> bool:
-        """Whether the server finds every bound, and after the one before it: ranges by bounds that are out of order
-        overlap, and their rows would come twice."""
-        return all(self._confirms(few) for few in batched(ranges, _BOUNDS_AT_ONCE, strict=False))
-
-    def _confirms(self, ranges: Sequence[KeyRange]) -> bool:
-        found: list[str] = []
-        parameters: list[Parameter] = []
-        for range_ in ranges:
-            if range_.to:
-                conditions = [compare(self._key, "=", range_.to, parameters)]
-                if range_.after:
-                    conditions.append(compare(self._key, ">", range_.after, parameters))
-                found.append(select("1 AS one", self._described().sql, " AND ".join(conditions)))
-        if not found:
-            return True
-        rows = self._ask(select("COUNT(*)", f"({' UNION ALL '.join(found)})"), *parameters)
-        return whole(rows[0][0], "Comparing bounds") == len(found)
+        return self._division().ranges(readers * RANGES_PER_READER, numbering=False)
 
     @contextmanager
     def _reader(self, window: ReadWindow, readers: int) -> Iterator[Read]:

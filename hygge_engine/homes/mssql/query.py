@@ -103,8 +103,12 @@ def select(what: str, source: str, condition: str = "", order: Sequence[SourceCo
     if condition:
         clauses += ["WHERE", condition]
     if order:
-        clauses += ["ORDER BY", ", ".join(f"{_SOURCE}.{quote(column.name)}" for column in order)]
+        clauses += ["ORDER BY", _order(order)]
     return " ".join(clauses)
+
+
+def _order(columns: Sequence[SourceColumn]) -> str:
+    return ", ".join(f"{_SOURCE}.{quote(column.name)}" for column in columns)
 
 
 def position_texts(key: Sequence[SourceColumn]) -> list[SourceColumn]:
@@ -112,16 +116,25 @@ def position_texts(key: Sequence[SourceColumn]) -> list[SourceColumn]:
     return [column for column in key if column.has_tenths_of_microseconds]
 
 
-def sample_statement(source: str, key: Sequence[SourceColumn], rows: int, most: int) -> str:
-    """The keys of about a number of rows, in the server's order: of whole pages here and there, and only these sorted.
+def sample_statement(
+    source: str, key: Sequence[SourceColumn], condition: str = "", *, sampled: int | None, step: int, most: int
+) -> str:
+    """Every ``step``-th key of about ``sampled`` rows, in the server's order: of whole pages here and there, and only
+    these sorted; None: of all rows.
 
     A sample is a request. Of a server that sends every row, or whose statistics are wrong, ``most`` are wanted.
     """
     texts = position_texts(key)
     values = [exact_text(quote(column.name)) if column in texts else quote(column.name) for column in key]
-    names = [f"{value} AS {quote(f'key {number}')}" for number, value in enumerate(values)]
-    sample = f"TABLESAMPLE SYSTEM ({rows} ROWS)"
-    return select(f"TOP ({most}) {', '.join(names)}", source, order=key, sample=sample)
+    names = [quote(f"key {number}") for number in range(len(key))]
+    named = ", ".join(f"{value} AS {name}" for value, name in zip(values, names, strict=True))
+    sample = "" if sampled is None else f"TABLESAMPLE SYSTEM ({sampled} ROWS)"
+    if step == 1:
+        return select(f"TOP ({most}) {named}", source, condition, key, sample)
+    number = f"ROW_NUMBER() OVER (ORDER BY {_order(key)}) AS [number]"
+    numbered = select(f"{named}, {number}", source, condition, sample=sample)
+    chosen = select(f"TOP ({most}) {', '.join(names)}", f"({numbered})", f"[number] % {step} = 0")
+    return f"{chosen} ORDER BY [number]"
 
 
 def _window_conditions(cursor: SourceColumn, window: ReadWindow, parameters: list[Parameter]) -> list[str]:

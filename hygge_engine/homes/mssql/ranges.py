@@ -24,11 +24,15 @@ class KeyRange:
     to: Position | None = None
 
 
-def split(sample: Sequence[Position], count: int) -> list[KeyRange]:
-    """At most ``count`` ranges that hold about equally many rows, by a sample of keys in the server's own order."""
-    count = min(count, len(sample) + 1)
-    chosen = [list(sample[number * len(sample) // count]) for number in range(1, count)]
-    bounds = [bound for number, bound in enumerate(chosen) if bound not in chosen[:number]]
+def spread(keys: Sequence[Position], count: int) -> list[Position]:
+    """Bounds of at most ``count`` ranges that hold about equally many of the keys, which are in the server's order."""
+    count = min(count, len(keys) + 1)
+    chosen = [list(keys[number * len(keys) // count]) for number in range(1, count)]
+    return [bound for number, bound in enumerate(chosen) if bound not in chosen[:number]]
+
+
+def between(bounds: Sequence[Position]) -> list[KeyRange]:
+    """The ranges before, between and after bounds."""
     edges: list[Position | None] = [None, *bounds, None]
     return [KeyRange(after, to) for after, to in pairwise(edges)]
 
