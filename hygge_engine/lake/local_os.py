@@ -35,7 +35,7 @@ RESTORE_LINK = "Restore what it leads to, or remove the link."
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 
-# Windows has no lock that waits for ever: how long to sleep between attempts, in seconds.
+# How long to sleep between attempts where the system does not wait for a lock, in seconds.
 _LOCK_POLL_SECONDS = 0.01
 
 # Record locks belong to the process, so threads need a lock of their own: one for each lock file.
@@ -206,4 +206,14 @@ else:
 
     def _lock(descriptor: int) -> None:
         # Record locks, not flock: a child forked while a lock is held does not keep it, and NFS honours them.
-        fcntl.lockf(descriptor, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX)
+            except OSError as error:
+                # Two processes wait for each other's locks, which different threads of theirs hold. The system does not
+                # know threads and sees a deadlock; none is possible, because all locks are taken in one order.
+                if error.errno != errno.EDEADLK:
+                    raise
+                time.sleep(_LOCK_POLL_SECONDS)
+            else:
+                return

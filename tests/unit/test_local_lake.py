@@ -242,6 +242,28 @@ def test_a_killed_writer_blocks_nobody_and_changes_nothing(
     assert not list((tmp_path / "lake" / WORK_FOLDER).glob("*.unfinished"))
 
 
+def test_processes_with_many_threads_wait_for_each_other_without_an_error(tmp_path: Path) -> None:
+    """The system knows no threads: it sees a deadlock where threads of two processes hold what others wait for."""
+    program = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from hygge_engine.lake.local import LocalLake
+lake = LocalLake(Path(sys.argv[1]))
+def write(number):
+    for each in range(40):
+        lake.put(f"{sys.argv[2]}-{number}/{each}", b"x")
+        lake.rename(f"{sys.argv[2]}-{number}/{each}", f"{sys.argv[2]}-{number}/to-{each}")
+list(ThreadPoolExecutor(6).map(write, range(6)))
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "lake")]
+    processes = [
+        subprocess.Popen([*command, name], stderr=subprocess.PIPE, text=True) for name in ("one", "two", "three")
+    ]
+    assert [process.communicate()[1] for process in processes] == [""] * 3
+    assert [process.returncode for process in processes] == [0] * 3
+
+
 @pytest.mark.parametrize("below", ["", "deeper/still"])
 def test_a_file_in_the_way_is_named(tmp_path: Path, below: str) -> None:
     (tmp_path / "taken").write_text("mine")
