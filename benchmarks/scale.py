@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from hygge_engine.orchestration.lanes import LANES_FROM_ENTITIES
 from tests.support.orchestration_answers import done, plan
 from tests.unit.orchestration_host import Host, SimulatedBoard
 
-LINES = ["500x8", "500x32", "500x100", "2000x64", "5000x256"]
+LINES = ["60x8", "100x32", "500x8", "500x32", "500x100", "2000x64", "5000x256"]
 
-# One table in so many has many slices, and this many at most.
+# One table in so many has many slices, and this many at most; of a load that is too small for lanes, one in so many.
 GIANT_EVERY = 100
+GIANT_EVERY_OF_FEW = 6
 GIANT_SLICES = (20, 60)
 
 # Seconds of one slice: the median is that of the lognormal in all of them.
@@ -50,9 +52,10 @@ def make_work(tables: int, distribution: str, seed: int) -> Work:
     """The seconds of each slice of each table."""
     random = Random(seed)
     draw = DISTRIBUTIONS[distribution]
+    every = GIANT_EVERY if tables > LANES_FROM_ENTITIES else GIANT_EVERY_OF_FEW
     work = []
     for _ in range(tables):
-        slices = random.randint(*GIANT_SLICES) if random.randrange(GIANT_EVERY) == 0 else 1
+        slices = random.randint(*GIANT_SLICES) if random.randrange(every) == 0 else 1
         work.append([draw(random) for _ in range(slices)])
     return work
 

@@ -156,6 +156,8 @@ class Activities:
             "pools": {name: project.connections[name].pool_size for name in sorted(connections)},
             "entities": planned,
         }
+        if input_.get("table_lanes"):
+            plan["table_lanes"] = True
         if len(planned) > input_.get("lanes_from", len(planned)):
             try:
                 plan["board"] = write_board(project, input_["load_id"], planned)

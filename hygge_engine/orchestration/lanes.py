@@ -1,7 +1,7 @@
-"""The lanes of a large load: each works on one table after another and takes the next one itself (docs/scheduling.md).
+"""The lanes of a load: orchestrations of their own, which run its tables one after another (docs/scheduling.md).
 
-What the load knows of lanes is here: how many of them there may be, and what they return. What a lane knows of the
-tables that it takes is `Taking`.
+What a large load knows of its lanes is here: how many of them there may be, and what they return. What a lane knows of
+the tables that it takes is `Taking`. A smaller load has lanes of one table, once its history is full.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ TAKING_ATTEMPTS = 5
 
 # Lanes of a load that fail as a whole, before what is left is run without lanes.
 FAILED_LANES_LIMIT = 3
+
+# Lanes of one table that a history begins once it is full. They are as many events again, and as many tables as a load
+# without other lanes has.
+TABLE_LANES_PER_HISTORY = 100
 
 # How often a lane whose tables all wait looks whether the load was cancelled.
 LOOK_INTERVAL = timedelta(seconds=15)
@@ -80,8 +84,7 @@ class Lanes:
         self._free -= 1
         self._running[group] += 1
         self._begun += 1
-        mark = hashlib.sha256(self._load_id.encode()).hexdigest()[:24]
-        return f"{LANE_PREFIX}{mark}-{self._begun}", group
+        return _lane_id(self._load_id, str(self._begun)), group
 
     def _has_room(self, group: Group) -> bool:
         if self._running[group] >= self._waiting[group]:
@@ -101,6 +104,15 @@ class Lanes:
         self._failed += returned is None
         if self._waiting[group] <= 0 or self._failed > FAILED_LANES_LIMIT or (returned and returned["exhausted"]):
             del self._waiting[group]
+
+
+def _lane_id(load_id: str, name: str) -> str:
+    return f"{LANE_PREFIX}{hashlib.sha256(load_id.encode()).hexdigest()[:24]}-{name}"
+
+
+def table_lane_id(load_id: str, number: int) -> str:
+    """The id of a load's lane of one table."""
+    return _lane_id(load_id, f"table-{number}")
 
 
 def lane_input(

@@ -18,12 +18,21 @@ from hygge_engine.orchestration.context import Context, Task, Timer
 from hygge_engine.orchestration.lanes import (
     ACTIVITIES_PER_LANE_HISTORY,
     LANES_FROM_ENTITIES,
+    TABLE_LANES_PER_HISTORY,
     Group,
     Lanes,
     Taking,
     lane_input,
+    table_lane_id,
 )
-from hygge_engine.orchestration.payloads import EntityPayload, LaneResults, SettleTask, SlicePayload, Summary
+from hygge_engine.orchestration.payloads import (
+    BoardReference,
+    EntityPayload,
+    LaneResults,
+    SettleTask,
+    SlicePayload,
+    Summary,
+)
 from hygge_engine.orchestration.progress import LoadProgress
 from hygge_engine.orchestration.stop_signals import CancelSignal, HasteSignal
 from hygge_engine.orchestration.summary import summarize
@@ -51,10 +60,11 @@ SETTLE_ATTEMPTS = 10
 # Times that lanes are told to stop. Their slices see the marker of the cancellation even so.
 STOP_ATTEMPTS = 3
 
-# Activities after which an orchestration restarts, with an empty history, as soon as the running ones have ended.
-# Every event of an orchestration replays its whole history, at 0.05 to 0.1 ms for each event in it with SDK 1.7: that
-# costs a load of 1,500 slices 67 s of processor time in one history and 19 s in histories of a hundred (one 2-core
-# machine, slices of 0.15 s, eight at once). The price is that the window runs empty once per hundred slices.
+# Activities after which a history is full. Every event of an orchestration replays its whole history, at 0.05 to 0.1 ms
+# for each event in it with SDK 1.7: that costs a load of 1,500 slices 67 s of processor time in one history and 19 s in
+# histories of a hundred (one 2-core machine, slices of 0.15 s, eight at once). What remains is run by lanes of one
+# table; after `TABLE_LANES_PER_HISTORY` of them the orchestration restarts, with an empty history, as soon as what runs
+# has ended.
 ACTIVITIES_PER_HISTORY = 100
 
 # How far ahead a timer lies that is cancelled when it is made: beyond the end of a load, because a host may keep it and
@@ -109,9 +119,9 @@ def load_steps(
         context.set_custom_status({"phase": "planning"})
         plan: dict[str, Any] = {}
         if not request.get("skip_reason"):
-            asked = {"load_id": load_id, "request": request}
+            asked: dict[str, Any] = {"load_id": load_id, "request": request}
             if activities_per_history is not None:
-                asked["lanes_from"] = LANES_FROM_ENTITIES
+                asked |= {"lanes_from": LANES_FROM_ENTITIES, "table_lanes": True}
             plan = yield from _ask(context, "plan_load", asked, PLAN_ATTEMPTS, cancel, PLANNING_LIMIT)
         progress = LoadProgress(plan, started, on_ended)
         if plan.get("board"):
@@ -130,22 +140,30 @@ def load_steps(
 
 
 def lane(context: Context) -> Generator[Task, Any, LaneResults | None]:
-    """Run one lane of a load (input: `lane_input`): one entity after another, as long as there is one to take."""
+    """Run one lane of a load (input: `lane_input`): one entity after another, as long as there is one to take. With
+    what an earlier history has reached and nothing to take (`LoadProgress.of_table`): one entity, which is given back
+    where it has to wait."""
     input_ = context.get_input()
     if EARLIER_HISTORY in input_:
         progress = LoadProgress.from_json(input_[EARLIER_HISTORY], lambda _: None)
     else:
-        taking = Taking(input_)
-        plan = {"settings_hash": input_["settings_hash"], "concurrency": 1, "pools": taking.pools}
-        progress = LoadProgress(plan, context.current_utc_datetime, lambda _: None, taking)
-    load_id, cancel = input_["load_id"], CancelSignal(context)
+        begins = Taking(input_)
+        plan = {"settings_hash": input_["settings_hash"], "concurrency": 1, "pools": begins.pools}
+        progress = LoadProgress(plan, context.current_utc_datetime, lambda _: None, begins)
+    load_id, cancel, taking = input_["load_id"], CancelSignal(context), progress.taking
     limit = ACTIVITIES_PER_LANE_HISTORY
-    ended = yield from _run_entities(context, load_id, progress, cancel, HasteSignal(()), limit)
-    if not ended:
+    ended = yield from _run_entities(
+        context, load_id, progress, cancel, HasteSignal(()), limit, waits=taking is not None
+    )
+    if not ended and (taking is not None or progress.slots.ready):
         context.continue_as_new({"load_id": load_id, EARLIER_HISTORY: progress.to_json()})
         return None
-    exhausted = progress.taking is None or progress.taking.exhausted
-    return {"results": progress.results, "exhausted": exhausted, "cancelled": progress.totals.cancelled}
+    returned: LaneResults = {
+        "results": progress.results,
+        "exhausted": taking is None or taking.exhausted,
+        "cancelled": progress.totals.cancelled,
+    }
+    return returned if ended else {**returned, "deferred": progress.deferred_to_json()}
 
 
 def _run_lanes(context: Context, load_id: str, progress: LoadProgress, cancel: CancelSignal) -> Generator[Task, Any]:
@@ -183,8 +201,7 @@ def _run_lanes(context: Context, load_id: str, progress: LoadProgress, cancel: C
         elif cancel.take(winner):
             _stop(progress, now)
             context.set_custom_status(totals.status_of_lanes(lanes.running))
-            stop = {"load_id": load_id, "board": plan["board"], "stop": True}
-            yield from _ask(context, "run_next", stop, STOP_ATTEMPTS)
+            yield from _stop_lanes(context, load_id, plan["board"])
     for entity_run in left.values():
         if totals.cancelled:
             progress.end(entity_run, _stopped(entity_run), context.current_utc_datetime)
@@ -199,25 +216,33 @@ def _run_entities(
     cancel: CancelSignal,
     haste: HasteSignal,
     limit: int | None,
+    *,
+    waits: bool = True,
 ) -> Generator[Task, Any, bool]:
-    """Run the entities of a plan. Returns True once each has ended; False where a new history should continue."""
+    """Run the entities of a plan. Returns True once each has ended; False where a new history should continue, and
+    with ``waits`` false where nothing is left but to wait."""
     totals, slots = progress.totals, progress.slots
     running: dict[Task, EntityRunState] = {}
+    on_lanes: dict[Task, EntityRunState] = {}
+    spare = TABLE_LANES_PER_HISTORY if progress.plan.get("table_lanes") else 0
     begun = 0
     alarm = _Alarm(context)
     if cancel.has_come:
         _stop(progress, context.current_utc_datetime)
     while True:
-        full = limit is not None and begun >= limit
+        full = limit is not None and begun >= limit + spare
         outstanding = bool(running) or alarm.timer is not None
         fresh: list[Task] = []
         while not full and (started := progress.start_next(context.current_utc_datetime)):
-            started.attempts += 1
+            if spare and limit is not None and begun >= limit:
+                task = _call_lane(context, load_id, progress, started)
+                on_lanes[task] = started
+            else:
+                task = _call(context, load_id, progress, started)
             begun += 1
-            task = _call(context, load_id, progress, started)
             running[task] = started
             fresh.append(task)
-        if not running and (full or slots.next_due is None):
+        if not running and (full or slots.next_due is None or not waits):
             alarm.set(None)
             return not slots.ready and not slots.deferred and not progress.takes_more
         if alarm.set(progress.next_look(context.current_utc_datetime)) and alarm.timer is not None:
@@ -234,7 +259,9 @@ def _run_entities(
             entity_run = running.pop(winner)
             slots.stop(entity_run)
             result = yield from _read(winner)
-            if entity_run.is_taken or _has_taken(progress, entity_run, result, now):
+            if on_lanes.pop(winner, None) and result is not None:
+                _take_back(progress, cast("LaneResults", result), now)
+            elif entity_run.is_taken or _has_taken(progress, entity_run, result, now):
                 _go_on(entity_run, cast("SlicePayload | None", result), now, progress)
         elif winner is alarm.timer:
             slots.wake(max(now, alarm.ring()))
@@ -245,6 +272,10 @@ def _run_entities(
                     _stop(progress, context.current_utc_datetime)
         elif cancel.take(winner):
             _stop(progress, now)
+            for entity in {each.entity["flow"]: each.entity for each in on_lanes.values()}.values():
+                # Slices look for the marker beside the journal of their flow.
+                board: BoardReference = {"flow": entity["flow"], "entity": entity["entity"], "name": load_id}
+                yield from _stop_lanes(context, load_id, board)
         elif haste.take(winner):
             hurry = _leave if haste.is_last else _let_go
             hurry(progress, list(running.values()), now)
@@ -253,9 +284,32 @@ def _run_entities(
 
 def _call(context: Context, load_id: str, progress: LoadProgress, entity_run: EntityRunState) -> Task:
     """Begin the next slice of an entity run; of one that is still to be taken, with what it takes."""
+    entity_run.attempts += 1
     if entity_run.is_taken or progress.taking is None:
         return context.call_activity("run_flow", entity_run.slice_task(load_id, progress.settings_hash))
     return context.call_activity("run_next", progress.taking.task(load_id, progress.settings_hash, entity_run))
+
+
+def _call_lane(context: Context, load_id: str, progress: LoadProgress, entity_run: EntityRunState) -> Task:
+    """Let an entity run go on in a lane of its own, until it has ended or has to wait."""
+    input_ = {"load_id": load_id, EARLIER_HISTORY: progress.of_table(entity_run)}
+    entity_run.attempts += 1  # should nothing be heard of the lane
+    progress.table_lanes_begun += 1
+    return context.call_sub_orchestrator("run_lane", input_, table_lane_id(load_id, progress.table_lanes_begun))
+
+
+def _take_back(progress: LoadProgress, returned: LaneResults, now: datetime) -> None:
+    """Keep what a lane of one table has reached."""
+    progress.take_over(returned["results"])
+    for due, entity_run in returned.get("deferred", []):
+        _run_again(progress, EntityRunState.from_json(entity_run), datetime.fromisoformat(due), now)
+    if returned["cancelled"]:
+        _stop(progress, now)
+
+
+def _stop_lanes(context: Context, load_id: str, board: BoardReference) -> Generator[Task, Any]:
+    """Pass a cancellation on, by the marker that lanes and slices look for."""
+    yield from _ask(context, "run_next", {"load_id": load_id, "board": board, "stop": True}, STOP_ATTEMPTS)
 
 
 def _has_taken(
@@ -328,15 +382,22 @@ def _go_on(entity_run: EntityRunState, result: SlicePayload | None, now: datetim
         if verdict.result["status"] == "cancelled":
             # A slice that saw the marker knows of the cancellation even if the event is lost.
             _stop(progress, now)
-    elif totals.cancelled and not entity_run.attempts:
+    else:
+        _run_again(progress, entity_run, verdict.due, now)
+
+
+def _run_again(progress: LoadProgress, entity_run: EntityRunState, due: datetime | None, now: datetime) -> None:
+    """Let an entity run go on, not before ``due``; in a load that was cancelled it releases its table at once."""
+    totals, slots = progress.totals, progress.slots
+    if totals.cancelled and not entity_run.attempts:
         progress.end(entity_run, _stopped(entity_run), now)
     elif totals.cancelled and entity_run.ending is None:
         begin_ending(entity_run, _stopped(entity_run))
-        slots.resume(entity_run)
-    elif verdict.due is None or verdict.due <= now:
-        slots.resume(entity_run)
+        slots.admit(entity_run)
+    elif due is None or due <= now:
+        slots.admit(entity_run)
     else:
-        slots.defer(entity_run, verdict.due)
+        slots.defer(entity_run, due)
 
 
 def _nudge(context: Context) -> Task:

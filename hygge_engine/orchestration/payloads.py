@@ -48,7 +48,7 @@ class BoardReference(TypedDict):
 
 class Plan(TypedDict):
     """What ``plan_load`` returns: no secret, no data. ``pools`` are the sizes of connections' pools by name; with a
-    ``board`` the load has lanes."""
+    ``board`` the load has lanes, with ``table_lanes`` a full history has lanes of one table."""
 
     status: Literal["planned"]
     settings_hash: str
@@ -56,6 +56,7 @@ class Plan(TypedDict):
     pools: dict[str, int]
     entities: list[PlannedEntity]
     board: NotRequired[BoardReference]
+    table_lanes: NotRequired[bool]
 
 
 class SlicePayload(TypedDict, total=False):
@@ -99,11 +100,14 @@ class EntityPayload(SlicePayload):
 
 
 class LaneResults(TypedDict):
-    """What a lane returns. ``exhausted``: it found nothing more to take; ``cancelled``: it was told to stop."""
+    """What a lane returns. ``exhausted``: it found nothing more to take; ``cancelled``: it was told to stop.
+    ``deferred``: entity runs (`EntityRunState.to_json`) that a lane of one table gives back because they have to wait,
+    each behind the time until when."""
 
     results: list[EntityPayload]
     exhausted: bool
     cancelled: bool
+    deferred: NotRequired[list[tuple[str, dict[str, Any]]]]
 
 
 class SummaryLine(TypedDict):

@@ -74,6 +74,7 @@ class LoadProgress:
         self.results: list[EntityPayload] = []
         self.slots = self._open_slots([EntityRunState(index, entity) for index, entity in enumerate(entities)])
         self.taking = taking
+        self.table_lanes_begun = 0
         self._on_ended = on_ended
 
     def start_next(self, now: datetime) -> EntityRunState | None:
@@ -141,11 +142,26 @@ class LoadProgress:
             "started": self.started.isoformat(),
             "entities": self.totals.entities,
             "cancelled": self.totals.cancelled,
+            "table_lanes_begun": self.table_lanes_begun,
             "answers": self.results,
             "ready": [entity_run.to_json() for entity_run in self.slots.ready_runs()],
-            "deferred": [[due.isoformat(), entity_run.to_json()] for due, entity_run in self.slots.deferred_runs()],
+            "deferred": self.deferred_to_json(),
             **({"taking": self.taking.to_json()} if self.taking is not None else {}),
         }
+
+    def deferred_to_json(self) -> list[tuple[str, dict[str, Any]]]:
+        """The entity runs that wait for their time, each behind it (ISO 8601)."""
+        return [(due.isoformat(), entity_run.to_json()) for due, entity_run in self.slots.deferred_runs()]
+
+    def of_table(self, entity_run: EntityRunState) -> dict[str, Any]:
+        """What a lane of one table begins with, as by `to_json`: the entity run may use what it was given of its
+        connection."""
+        pools = {entity_run.connection: entity_run.connections}
+        plan = {"settings_hash": self.settings_hash, "concurrency": 1, "pools": pools}
+        alone = LoadProgress(plan, self.started, _ignore)
+        alone.totals = Totals(1)
+        alone.slots.admit(entity_run)
+        return alone.to_json()
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], on_ended: Callable[[EntityPayload], None]) -> LoadProgress:
@@ -154,6 +170,7 @@ class LoadProgress:
         progress = cls(value["plan"], datetime.fromisoformat(value["started"]), on_ended, taking)
         progress.totals = Totals(value["entities"])
         progress.totals.cancelled = bool(value.get("cancelled"))
+        progress.table_lanes_begun = value.get("table_lanes_begun", 0)
         progress.results = list(value["answers"])
         for result in progress.results:
             progress.totals.count(result)
@@ -164,6 +181,10 @@ class LoadProgress:
 
     def _open_slots(self, entity_runs: list[EntityRunState]) -> ConcurrencyWindow:
         return ConcurrencyWindow(entity_runs, self.plan.get("concurrency", 1), self.plan.get("pools", {}))
+
+
+def _ignore(_: EntityPayload) -> None:
+    pass
 
 
 def _time_of(text: str | None, default: datetime) -> datetime:

@@ -29,9 +29,9 @@ def _summary(bridge: Bridge, instance: str) -> dict[str, Any]:
     return summary
 
 
-@pytest.mark.parametrize("lanes", [False, True])
-def test_a_load_runs_to_its_end(bridge: Bridge, lanes: bool) -> None:
-    request = {"entities": ENTITIES, "size": 2, "lanes": lanes}
+@pytest.mark.parametrize("runs", [{}, {"lanes": True}, {"activities_per_history": 3}])
+def test_a_load_runs_to_its_end(bridge: Bridge, runs: dict[str, Any]) -> None:
+    request = {"entities": ENTITIES, "size": 2, **runs}
     summary = _summary(bridge, bridge.client.schedule_new_orchestration("load", input=request))
     assert {line["entity"]: line["rows"] for line in summary["results"]} == {e: 10 * int(e[-1]) for e in ENTITIES}
     assert (summary["status"], summary["rows"]) == ("success", 90)

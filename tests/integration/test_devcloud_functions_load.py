@@ -14,6 +14,9 @@ from tests.apps.client import LOAD_APP, DurableWebhooks, wait_until
 ENTITIES = ["a:1", "b:3", "flaky:2", "c:1", "d:2"]
 REQUEST = {"entities": ENTITIES, "size": 2}
 
+# What makes a load run its tables on lanes, and on lanes of one table.
+LANES, TABLE_LANES = {"lanes": True}, {"activities_per_history": 3}
+
 
 def _host(folder: Path) -> FunctionsHost:
     return FunctionsHost(LOAD_APP, folder / "state", settings={"SAMPLE_TRACE": str(folder)}, worker="inline")
@@ -66,9 +69,9 @@ def test_what_lanes_take_is_taken_once_however_often_it_is_delivered(tmp_path: P
         assert _landed(webhooks.status("load-1")) == EVERYTHING
 
 
-@pytest.mark.parametrize(("before_commit", "lanes"), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize(("before_commit", "runs"), [(False, {}), (True, {}), (False, LANES), (True, TABLE_LANES)])
 def test_a_load_survives_a_host_killed_between_any_two_history_events(
-    tmp_path: Path, before_commit: bool, lanes: bool
+    tmp_path: Path, before_commit: bool, runs: dict[str, Any]
 ) -> None:
     status: dict[str, Any] = {}
     deaths = next_event = 0
@@ -82,7 +85,7 @@ def test_a_load_survives_a_host_killed_between_any_two_history_events(
                 with contextlib.suppress(httpx.TransportError):
                     status = webhooks.status("load-1")
                     if not status:
-                        webhooks.start("load", "load-1", {**REQUEST, "lanes": lanes})
+                        webhooks.start("load", "load-1", {**REQUEST, **runs})
         if host.faults.killed_at is not None:
             deaths += 1
             next_event = host.faults.killed_at

@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -118,7 +119,8 @@ class _Instance:
 
 @dataclass
 class Host:
-    """``again`` says of an activity whether it is delivered twice at once; only the second delivery's result counts."""
+    """``again`` says of an activity whether it is delivered twice at once; only the second delivery's result counts.
+    ``begun`` counts sub-orchestrations by name."""
 
     script: Script
     input: dict[str, Any] = field(default_factory=dict)
@@ -126,6 +128,7 @@ class Host:
     again: Callable[[str, dict[str, Any]], bool] = lambda name, input_: False
     runs: list[Run] = field(default_factory=list)
     statuses: list[Any] = field(default_factory=list)
+    begun: Counter[str] = field(default_factory=Counter)
     episodes: int = 0
     histories: int = 1
     longest_history: int = 0
@@ -133,6 +136,7 @@ class Host:
 
     def __post_init__(self) -> None:
         self._count = 0
+        self._children: set[str] = set()
         self._inbox: list[tuple[datetime, int, str, int, str, int, Any]] = []
         self._instances = {LOAD_ID: _Instance("load", self.input, START)}
 
@@ -222,7 +226,9 @@ class Host:
             self._deliver(now + timedelta(seconds=seconds), id_, of_history, "activity", task.number, value)
         elif task.kind == "child":
             name, input_, child = task.detail
-            assert child not in self._instances, "an orchestration of this id has not ended"
+            assert child not in self._children, "an orchestration of this id has been begun before"
+            self._children.add(child)
+            self.begun[name] += 1
             self._instances[child] = _Instance(name, input_, now, (id_, of_history, task.number))
             self._replay(child)
 
@@ -295,9 +301,10 @@ class SimulatedBoard:
 
     def plan(self, input_: dict[str, Any]) -> dict[str, Any]:
         """What ``plan_load`` returns."""
-        if len(self._plan["entities"]) <= input_["lanes_from"]:
-            return self._plan
-        return {**self._plan, "board": {"flow": "f", "entity": "e0", "name": "b"}}
+        plan = {**self._plan, "table_lanes": bool(input_.get("table_lanes"))}
+        if len(plan["entities"]) <= input_["lanes_from"]:
+            return plan
+        return {**plan, "board": {"flow": "f", "entity": "e0", "name": "b"}}
 
     def run_next(
         self, input_: dict[str, Any], slices: Callable[[dict[str, Any]], tuple[float, dict[str, Any] | Exception]]

@@ -15,6 +15,7 @@ from benchmarks.scale import make_work, measure
 from hygge_engine.errors import LakeUnavailable
 from hygge_engine.lake.local import LocalLake
 from hygge_engine.orchestration import lanes, verdict
+from hygge_engine.orchestration import load as orchestrator
 from hygge_engine.orchestration.board import Board
 from hygge_engine.orchestration.lanes import Group
 from hygge_engine.orchestration.places import JournalPlace
@@ -25,6 +26,9 @@ Answer = dict[str, Any] | Exception
 Slices = Callable[[dict[str, Any]], tuple[float, Answer]]
 
 TABLES = 130
+
+# A load that has no lanes until its first history is full, where that holds no more activities than this.
+FEW, FULL = 24, 30
 
 
 def host(slices: Slices, planned: dict[str, Any], board: SimulatedBoard | None = None, **options: Any) -> Host:
@@ -49,14 +53,18 @@ def settled(load: Host) -> dict[str, tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("distribution", "tables", "places"),
-    [("lognormal", 300, 24), ("lognormal", 150, 100), ("pareto", 300, 8), ("uniform", 300, 24), ("constant", 130, 1)],
+    ("distribution", "tables", "places", "seed"),
+    [
+        *(("lognormal", 300, 24, 1), ("lognormal", 150, 100, 2), ("pareto", 300, 8, 1), ("pareto", 300, 8, 2)),
+        *(("uniform", 300, 24, 1), ("constant", 130, 1, 1), ("lognormal", 60, 8, 1), ("pareto", 100, 32, 1)),
+    ],
 )
-@pytest.mark.parametrize("seed", [1, 2])
 def test_a_load_is_as_fast_as_greedy_list_scheduling(distribution: str, tables: int, places: int, seed: int) -> None:
     outcome = measure(make_work(tables, distribution, seed), places)
     assert outcome.ratio <= 1.05
-    assert outcome.longest_history <= 2 * places + 2 * lanes.ACTIVITIES_PER_LANE_HISTORY
+    few = orchestrator.ACTIVITIES_PER_HISTORY + 2 * lanes.TABLE_LANES_PER_HISTORY
+    many = 2 * places + 2 * lanes.ACTIVITIES_PER_LANE_HISTORY
+    assert outcome.longest_history <= (many if tables > lanes.LANES_FROM_ENTITIES else few)
 
 
 def ordeals(seed: int) -> Slices:
@@ -82,9 +90,9 @@ def ordeals(seed: int) -> Slices:
     return slices
 
 
-def awkward_plan() -> dict[str, Any]:
+def awkward_plan(tables: int = TABLES) -> dict[str, Any]:
     """Three connections whose pools are more than the load has places, and entities that need several connections."""
-    planned = plan(TABLES, concurrency=7, pools={"a": 3, "b": 4, "c": 2})
+    planned = plan(tables, concurrency=7, pools={"a": 3, "b": 4, "c": 2})
     for entity in planned["entities"][::6]:
         entity["connections_at_once"] = 2
     for entity in planned["entities"][5::40]:
@@ -95,11 +103,12 @@ def awkward_plan() -> dict[str, Any]:
 @pytest.mark.parametrize("seed", range(3))
 def test_lanes_end_every_table_as_the_window_does(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "ENTITIES_PER_LANE", 9)
-    planned = awkward_plan()
+    monkeypatch.setattr(orchestrator, "LANES_FROM_ENTITIES", 2 * FEW)
+    planned = awkward_plan(3 * FEW)
     twice = Random(seed)
     with_lanes = host(ordeals(seed), planned, again=lambda name, _: name == "run_next" and twice.random() < 0.3)
     summary = with_lanes.run()
-    monkeypatch.setattr("hygge_engine.orchestration.load.LANES_FROM_ENTITIES", TABLES)
+    monkeypatch.setattr(orchestrator, "LANES_FROM_ENTITIES", 3 * FEW)
     window = host(ordeals(seed), planned)
     expected = window.run()
     assert settled(with_lanes) == settled(window)
@@ -109,9 +118,28 @@ def test_lanes_end_every_table_as_the_window_does(seed: int, monkeypatch: pytest
     assert any(run.name == "run_next" for run in with_lanes.runs)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_lanes_keep_to_the_load_and_to_the_pools(seed: int) -> None:
-    planned = awkward_plan()
+@pytest.mark.parametrize(("seed", "lanes_at_most"), [*((seed, 100) for seed in range(6)), (6, 1), (7, 3)])
+def test_lanes_of_one_table_end_it_as_the_window_does(
+    seed: int, lanes_at_most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orchestrator, "ACTIVITIES_PER_HISTORY", FULL)
+    monkeypatch.setattr(orchestrator, "TABLE_LANES_PER_HISTORY", lanes_at_most)
+    planned = awkward_plan(FEW)
+    with_lanes = host(ordeals(seed), planned)
+    summary = with_lanes.run()
+    monkeypatch.setattr(SimulatedBoard, "plan", lambda self, input_: planned)
+    window = host(ordeals(seed), planned)
+    expected = window.run()
+    assert settled(with_lanes) == settled(window)
+    assert summary["rows"] == expected["rows"]
+    assert with_lanes.begun["run_lane"] > (lanes_at_most > 1)
+    assert not window.begun
+
+
+@pytest.mark.parametrize(("seed", "tables"), [(0, TABLES), (1, TABLES), (2, FEW), (3, FEW), (4, FEW)])
+def test_lanes_keep_to_the_load_and_to_the_pools(seed: int, tables: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orchestrator, "ACTIVITIES_PER_HISTORY", FULL)
+    planned = awkward_plan(tables)
     load = host(ordeals(seed), planned)
     load.run()
     needs = {each["entity"]: each for each in planned["entities"]}
@@ -140,6 +168,27 @@ def test_a_place_whose_connection_has_nothing_left_goes_to_another() -> None:
     load = host(lambda task: (3.0, done()), planned)
     load.run()
     assert max(run.ended for run in load.flows()) <= 1.05 * (1.0 + 3.0 * TABLES / 6) + 3.0
+
+
+@pytest.mark.parametrize("places", [4, 8])
+@pytest.mark.parametrize("cancel_at", range(5, 60, 11))
+def test_cancelling_reaches_lanes_of_one_table(places: int, cancel_at: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices see the marker once it is written, and nothing begins from then on."""
+    monkeypatch.setattr(orchestrator, "ACTIVITIES_PER_HISTORY", 5)
+    planned = plan(12, concurrency=places)
+    board = SimulatedBoard(planned)
+
+    def slices(task: dict[str, Any]) -> tuple[float, Answer]:
+        if task["closing"] or board.cancelled:
+            return 1.0, {"status": "cancelled"}
+        waits = {"not_before": "2024-05-01T06:10:00+00:00"} if task["attempt"] % 4 == 3 else {}
+        return 3.0, {"status": "continue", "rows": task["attempt"], **waits}
+
+    load = host(slices, planned, board, cancel_at=cancel_at)
+    summary = load.run()
+    assert (summary["status"], summary["cancel"]) == ("cancel", 12)
+    assert max(run.ended for run in load.runs) <= cancel_at + 3.0 + 12.0
+    assert load.begun["run_lane"] or cancel_at == 5
 
 
 def test_cancelling_begins_nothing_more_and_does_not_wait_for_pauses() -> None:

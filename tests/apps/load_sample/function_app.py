@@ -22,7 +22,8 @@ def _trace(line: str) -> None:
 
 @app.orchestration_trigger(context_name="context")
 def load(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
-    return (yield from orchestrators.load(context))
+    limit = context.get_input().get("activities_per_history", orchestrators.ACTIVITIES_PER_HISTORY)
+    return (yield from orchestrators.load_steps(context, lambda _: None, limit))
 
 
 @app.orchestration_trigger(context_name="context")
@@ -40,6 +41,7 @@ def plan_load(request: dict) -> dict:
     ]
     size = request["request"]["size"]
     plan = {"status": "planned", "settings_hash": "h", "concurrency": size, "pools": {"db": size}}
+    plan["table_lanes"] = request["table_lanes"]
     if request["request"].get("lanes"):
         board = Path(os.environ["SAMPLE_TRACE"]) / "plan.json"
         board.write_text(json.dumps(entities))
