@@ -13,6 +13,7 @@ from hygge_engine.cli.options import Commands
 from hygge_engine.cli.output import echo
 
 RunTypeChoice = Literal["full_drop", "incremental"]
+ReloadChoice = Literal["drop", "difference"]
 
 app = typer.Typer(
     name="hygge",
@@ -83,6 +84,10 @@ EntityOption = Annotated[
 RunTypeOption = Annotated[
     RunTypeChoice | None,
     typer.Option("--run-type", "-t", help="Instead of the flows' own run type, and of a store's `incremental`."),
+]
+ReloadOption = Annotated[
+    ReloadChoice | None,
+    typer.Option("--reload", help="How tables are reloaded, instead of their own `reload`; with run type full_drop."),
 ]
 VarOption = Annotated[
     list[str] | None,
@@ -158,6 +163,7 @@ def go(
     flow: FlowOption = None,
     entity: EntityOption = None,
     run_type: RunTypeOption = None,
+    reload: ReloadOption = None,
     window_from: Annotated[
         str | None,
         typer.Option("--from", help="Load again the rows whose watermark column is at least this.", metavar="VALUE"),
@@ -185,6 +191,7 @@ def go(
     Examples:
       hygge go                                   everything, as the flows say
       hygge go --entity orders --run-type full_drop  reload one table
+      hygge go --run-type full_drop --reload drop    drop what has landed, whatever `reload` says
       hygge go --entity orders --from 2024-01-01  load its rows since then again
       hygge go --var flow.orders.store.row_marker=0  override a setting once
     """
@@ -196,6 +203,7 @@ def go(
             flows=flow or [],
             entities=entity or [],
             run_type=run_type,
+            reload=reload,
             window_from=window_from,
             window_to=window_to,
             concurrency=concurrency,

@@ -32,7 +32,7 @@ from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.verdict import ATTEMPTS
 from hygge_engine.plain_text import first_few
 from hygge_engine.project import Entity, Project, load_project, select
-from hygge_engine.project.models.settings import RunType
+from hygge_engine.project.models.settings import Reload, RunType
 
 # Longest time without progress for which a load that was asked to stop may still write its journal.
 _SETTLING_SECONDS = 30.0
@@ -44,6 +44,7 @@ def run(
     flows: list[str],
     entities: list[str],
     run_type: RunType | None,
+    reload: Reload | None,
     window_from: str | None,
     window_to: str | None,
     concurrency: int | None,
@@ -61,11 +62,12 @@ def run(
         tuple(flows),
         tuple(entities),
         run_type,
+        reload=reload,
         requested_by="hygge go",
         window_from=_bound("--from", window_from),
         window_to=_bound("--to", window_to),
     )
-    selected = select(project, flows, entities, run_type, backfill=request.is_backfill)
+    selected = select(project, flows, entities, run_type, backfill=request.is_backfill, reload=reload)
     console = open_console()
     reachable = Reachability(project, selected)
     homeless = {entity.id: error for entity in selected if (error := _lost(reachable, entity))}

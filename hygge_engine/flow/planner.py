@@ -21,6 +21,8 @@ from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.bounds import window_bounds
 from hygge_engine.flow.claims import check_base, naming_owner
 from hygge_engine.flow.continuing import check_key, landed_table, must_begin_again, polish_digest, reading_order
+from hygge_engine.flow.difference import cannot_compare, digests_of, why_not_compared
+from hygge_engine.flow.digests import Digests
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.reach import (
     Reach,
@@ -74,6 +76,7 @@ class LoadPlanner:
         self._source: SourceSchema | None = None
         self._polish: Polish | None = None
         self._notes: list[str] = []
+        self._distrusted = ""
 
     @property
     def message(self) -> str:
@@ -145,12 +148,14 @@ class LoadPlanner:
         opened = self._window(mode, merges=self._destination.merges and bool(keys))
         if opened is None:
             return None
+        opened = self._compared(opened, columns, keys)
         if not self._lease.state.has_history:
             self._notes += source.notes  # said once, by the first load
         self._notes += source.omissions
         if opened.mode != "reload":
             self._destination.check_history(self._lease)
-        self._notes += look_at_place(self._destination, self._lease.state, polish, columns, opened.mode)
+        mode = "changes" if opened.difference else opened.mode
+        self._notes += look_at_place(self._destination, self._lease.state, polish, columns, mode)
         self._record_columns(polish.table, columns, change)
         opened = replace(
             opened,
@@ -163,6 +168,43 @@ class LoadPlanner:
             self._lease.author = replace(self._lease.author, base=source.stands_for)
         self._lease.begin(opened, key_columns=keys, columns=columns, treatments=polish.treatments)
         return self._lease.open
+
+    def digests(self, landed: pa.Schema, keys: Sequence[str]) -> Digests:
+        """What makes digests of rows as they land."""
+        return digests_of(self._entity, self.polish(), landed, keys)
+
+    def distrust_snapshot(self, why: str) -> None:
+        """Reload by a drop, whatever the settings say, because of a clause: what has landed is not known."""
+        self._distrusted = why
+
+    def _compared(self, opened: OpenLoad, columns: Collection[str], keys: Sequence[str]) -> OpenLoad:
+        """The load with what becomes of digests: whether it keeps them, and whether it is a reload that compares."""
+        state, wanted = self._lease.state, self._task.reload or self._entity.reload
+        if "difference" not in (wanted, self._entity.reload):
+            return opened
+        compares = opened.mode == "reload" and wanted == "difference" and state.has_history
+        polish = self.polish()
+        why = cannot_compare(self._destination, polish, keys)
+        if not why:
+            digests = self.digests(pa.schema([each for each in polish.table.schema if each.name in columns]), keys)
+            opened = replace(opened, made_of=digests.made_of)
+            if not compares:
+                return opened
+            why = self._distrusted or why_not_compared(state, digests, self._lease.place) or self._broken_history()
+        if compares and why:
+            self._notes.append(f"reloaded by a drop, not by difference: {why}")
+        if not compares or why:
+            return opened
+        whole = opened.upper is not None and opened.upper.column != CHANGE_TRACKING
+        return replace(opened, difference=True, unbounded=whole)
+
+    def _broken_history(self) -> str:
+        """What is wrong with the table that has landed, as a clause."""
+        try:
+            self._destination.check_history(self._lease)
+        except LandingBroken as broken:
+            return broken.message
+        return ""
 
     def must_begin_again(self, opened: OpenLoad) -> bool:
         """Repeat the checks of a load's begin before an open load reads on, whichever load has begun it: types, key,

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
+from hygge_engine.flow.digests import DigestKeeper, SnapshotFiles, SnapshotUnusable
 from hygge_engine.flow.gate import ExpectationGate
 from hygge_engine.flow.identity import Identity
 from hygge_engine.flow.planner import LoadPlanner, spelling_of, window_of
@@ -19,7 +20,9 @@ from hygge_engine.flow.steps import (
     CheckExpectations,
     CheckIdentity,
     CountRows,
+    KeepDigests,
     LeaveOutLanded,
+    LeaveOutUnchanged,
     NoteBoundary,
     NoteReached,
     PolishRows,
@@ -30,7 +33,7 @@ from hygge_engine.homes.base import Batch, Home, Position, SourceSchema
 from hygge_engine.polish.polish import LoadStamp, Polish
 from hygge_engine.project.models.settings import FILE_MODIFIED
 from hygge_engine.stopping import Stopped
-from hygge_engine.stores.base import Destination
+from hygge_engine.stores.base import Destination, RowWriter
 from hygge_engine.stores.landing.lease import RENEWAL_SECONDS, TableLease
 from hygge_engine.stores.landing.state import OpenLoad, StagedFile
 from hygge_engine.watermark import Boundary
@@ -45,11 +48,13 @@ class Cut(Enum):
 
 
 class StagedRows(NamedTuple):
-    """What a slice has read: its files, the position after the last row, and why reading stopped before the end."""
+    """What a slice has read: its files, the position after the last row, and why reading stopped before the end; and
+    the files of deletes that a difference ends with."""
 
     files: list[StagedFile]
     position: Position | None
     cut: Cut | None
+    deletes: Sequence[StagedFile] = ()
 
 
 class WindowReader:
@@ -80,18 +85,45 @@ class WindowReader:
         """Stage the window's rows from the open load's position on."""
         landed = self._planner.landed()
         steps = self._steps(opened, landed)
+        self._renewed = time.monotonic()
+        keeping = self._keeping(opened, landed)
         writer = self._destination.writer(self._lease, landed.schema, marked=self._are_marked(opened))
         try:
-            steps += [StageRows(writer), self._counting(opened)]
+            steps += [*keeping, StageRows(writer), self._counting(opened)]
             position, cut = self._send(opened, steps)
             if cut is Cut.CANCELLED and position is None:
-                writer.abandon()
+                _abandon(writer, *keeping)
                 return StagedRows([], None, cut)
             self._finish(steps, opened, last=cut is None)
-            return StagedRows(writer.finish(), position, cut)
+            deletes = [file for step in keeping if isinstance(step, LeaveOutUnchanged) for file in step.deletes]
+            return StagedRows(writer.finish(), position, cut, deletes)
         except BaseException:
-            writer.abandon()
+            _abandon(writer, *keeping)
             raise
+
+    def _keeping(self, opened: OpenLoad, landed: SourceSchema) -> list[KeepDigests]:
+        """The step that keeps digests of what lands, and of a difference leaves out what has landed; none where none
+        are kept. Raises SnapshotUnusable."""
+        if not opened.made_of:
+            return []
+        digests = self._planner.digests(landed.schema, self._lease.state.key_columns)
+        snapshot = self._lease.state.true_snapshot
+        if digests.made_of != opened.made_of:
+            if opened.difference:
+                raise SnapshotUnusable("the version of hygge-engine has changed since the load began")
+            self._lease.stage_changes(made_of="", digests=())
+            return []
+        files = SnapshotFiles(self._destination, digests, self._renew)
+        before = None if opened.mode == "reload" else snapshot
+        keeper = DigestKeeper(self._destination, self._lease, digests, files, before)
+        if not opened.difference:
+            return [KeepDigests(digests, keeper, opened.digests)]
+        if snapshot is None:
+            raise SnapshotUnusable("it speaks of other rows than those that have landed")
+        known = files.rows_there(snapshot.files)
+        writer = self._destination.writer(self._lease, landed.schema, marked=True)
+        upserts = sum(file.rows for file in opened.staged)
+        return [LeaveOutUnchanged(digests, keeper, opened.digests, files, snapshot.files, known, writer, upserts)]
 
     def _steps(self, opened: OpenLoad, landed: SourceSchema) -> list[Step]:
         """What happens to each batch before it is staged, in this order."""
@@ -120,7 +152,8 @@ class WindowReader:
         """Whether rows say that they replace those of their key: changes do, and the first rows of a source that may
         hold several versions of a row, where the destination would keep all of these otherwise."""
         may_repeat = self._planner.describe().resumes_without_key and bool(self._lease.state.key_columns)
-        return opened.mode == "changes" or (may_repeat and self._destination.merges_marked_alone)
+        is_change = opened.mode == "changes" or opened.difference
+        return is_change or (may_repeat and self._destination.merges_marked_alone)
 
     def _identity(self, opened: OpenLoad, polish: Polish) -> Identity:
         continued = opened.position is not None
@@ -137,7 +170,6 @@ class WindowReader:
         stopped before the end of the window; None where it did not."""
         position = opened.position
         window = window_of(opened, self._lease.state, self._planner.polish())
-        self._renewed = time.monotonic()
         try:
             with closing(self._home.read(window, position)) as batches:
                 for batch in batches:
@@ -193,13 +225,14 @@ class WindowReader:
         """
         if opened.upper is None or opened.upper.type not in ("datetime", "int", "string") or not source.key:
             return None
-        if opened.backfill or opened.unbounded:
+        if opened.backfill or (opened.unbounded and not opened.difference):
             return None
         if opened.upper.column == FILE_MODIFIED:  # the home knows its files by name
             return None
         (cursor,) = spelling_of(source, [opened.upper.column], "watermark")
         at = opened.upper.value if opened.upper.type == "string" else None
-        return BoundaryRows(cursor, opened.boundary or self._landed_where_it_begins(opened), at)
+        upto = opened.upper if opened.unbounded else None
+        return BoundaryRows(cursor, opened.boundary or self._landed_where_it_begins(opened), at, upto)
 
     def _landed_where_it_begins(self, opened: OpenLoad) -> Boundary | None:
         """What is known of the rows at the committed watermark; None where reading does not begin with them, but
@@ -208,6 +241,12 @@ class WindowReader:
         if mark is None or not opened.lower_inclusive or mark.value != opened.lower:
             return None
         return mark.boundary
+
+
+def _abandon(*staging: RowWriter | KeepDigests) -> None:
+    """Drop what was staged; never raises."""
+    for each in staging:
+        each.abandon()
 
 
 def _through(steps: Iterable[Step], batch: Batch) -> Position | None:

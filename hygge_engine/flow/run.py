@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,7 @@ from hygge_engine.errors import (
     StoreError,
 )
 from hygge_engine.flow.claims import author_of
+from hygge_engine.flow.digests import SnapshotUnusable
 from hygge_engine.flow.ending import (
     checked_result,
     ended_result,
@@ -42,7 +44,7 @@ from hygge_engine.retry import backoff_seconds
 from hygge_engine.stopping import Stopped, stops_when
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import TableLease
-from hygge_engine.stores.landing.state import OpenLoad
+from hygge_engine.stores.landing.state import OpenLoad, StagedFile
 from hygge_engine.stores.landing.transitions import is_resumable
 
 if TYPE_CHECKING:
@@ -153,6 +155,11 @@ class _Slice:
                     self._lease.stage_changes(upper=upper)
                     opened = replace(opened, upper=upper)
                 cut = self._reload(opened) if opened.mode == "reload" else self._append(opened)
+            except SnapshotUnusable as unusable:
+                self._planner.distrust_snapshot(str(unusable))
+                self._lease.forget_snapshot()
+                self._discard()
+                continue
             except SourceChanged as changed:
                 cut = self._start_over(opened, changed)
             except (HomeError, StoreError, ExpectationError) as error:
@@ -222,7 +229,7 @@ class _Slice:
 
     def _append(self, opened: OpenLoad) -> SliceResult | None:
         """Read until the window or the slice ends, then land what was read; position and data commit together."""
-        files, position, cut = self._reader.read(opened)
+        files, position, cut, _ = self._reader.read(opened)
         if files:
             self._destination.publish(self._lease, files, position=position, last=cut is None)
         elif cut is None:
@@ -234,17 +241,28 @@ class _Slice:
     def _reload(self, opened: OpenLoad) -> SliceResult | None:
         """Stage everything, drop the old table, wait until it is gone, land: each step can be resumed."""
         if opened.phase == "staging":
-            files, position, cut = self._reader.read(opened)
+            files, position, cut, deletes = self._reader.read(opened)
             if cut is Cut.CANCELLED:
                 self._lease.discard()  # the old table is untouched
                 return self._stopped(cut)
             staged = (*opened.staged, *files)
+            if opened.difference and cut is None:
+                ordered = (*deletes, *staged) if self._destination.deletes_first else (*staged, *deletes)
+                self._land_difference(ordered)
+                return None
             self._lease.write_changes(staged=staged, position=position, phase="staging" if cut else "dropping")
             if cut:
                 return self._stopped(cut)
         if wait := replace_table(self._destination, self._lease):
             return self._result("continue", message=wait.message, not_before=seconds_from_now(wait.seconds))
         return None
+
+    def _land_difference(self, files: Sequence[StagedFile]) -> None:
+        """Publish what differs, and nothing else; where nothing does, the digests that there are stay true."""
+        if files:
+            self._destination.publish(self._lease, files, position=None, last=True)
+        else:
+            self._lease.finish()
 
     def _stopped(self, cut: Cut | None) -> SliceResult | None:
         """The slice's result where reading has stopped before the end of the window; None where it has not."""

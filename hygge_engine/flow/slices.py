@@ -10,7 +10,7 @@ from hygge_engine.masking import mask
 from hygge_engine.plain_text import recordable
 
 if TYPE_CHECKING:
-    from hygge_engine.project.models.settings import RunType
+    from hygge_engine.project.models.settings import Reload, RunType
 
 SliceStatus = Literal["done", "continue", "failed", "skipped", "cancelled"]
 
@@ -20,6 +20,7 @@ class SliceTask:
     """One slice of one entity run. ``attempt`` counts the activities scheduled for this entity run, from 1.
 
     ``window_from`` and ``window_to`` bound a backfill, both inclusive; without either it is an ordinary load.
+    ``reload`` overrules how the entity is reloaded (empty: as its settings say).
     ``connections`` to the source are the slice's own, by ``connection`` of the project (empty: it needs none); ``busy``
     counts the results in a row that another load owns the table. A ``closing`` slice reads nothing: the entity run must
     not continue, and releases what it holds; a ``hurried`` one does so without waiting for the destination first.
@@ -39,6 +40,7 @@ class SliceTask:
     busy: int = 0
     closing: bool = False
     hurried: bool = False
+    reload: Reload | Literal[""] = ""
 
     @property
     def is_backfill(self) -> bool:

@@ -11,14 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
 from hygge_engine.expectations.checks import ExpectationMonitor
+from hygge_engine.flow.digests import DigestKeeper, Digests, SnapshotFiles, entries_not_in, rows_not_in
 from hygge_engine.flow.identity import Identity
 from hygge_engine.homes.base import Batch
 from hygge_engine.polish.polish import LoadStamp, Polish
 from hygge_engine.stores.base import RowWriter
-from hygge_engine.stores.landing.state import ExpectationResult
+from hygge_engine.stores.landing.state import ExpectationResult, StagedFile
 from hygge_engine.watermark import Boundary
 from hygge_engine.watermark.rows import BoundaryRows, LargestRead, without_landed
 
@@ -148,6 +150,94 @@ class CheckExpectations(Step):
     def notes(self) -> Sequence[str]:
         """See `Step.notes`."""
         return self._monitor.notes
+
+
+class KeepDigests(Step):
+    """Keeps digests of rows as they land; ``before`` are the files of the load's slices before."""
+
+    def __init__(self, digests: Digests, keeper: DigestKeeper, before: Sequence[StagedFile] = ()) -> None:
+        self._digests = digests
+        self._keeper = keeper
+        self._before = tuple(before)
+
+    def take(self, batch: Batch) -> Batch:
+        """See `Step.take`."""
+        self._keeper.add(self._digests.of(batch.rows))
+        if batch.deleted is not None:
+            self._keeper.add(self._digests.of_deleted(batch.deleted))
+        return batch
+
+    def finish(self, *, last: bool) -> dict[str, Any]:
+        """See `Step.finish`."""
+        files = self._keeper.finish()
+        return {"digests": (*self._before, *files), "folded": self._keeper.folded}
+
+    def abandon(self) -> None:
+        """Drop what was staged; never raises."""
+        self._keeper.abandon()
+
+
+class LeaveOutUnchanged(KeepDigests):
+    """Leaves out rows that have landed as they are, and after the last row stages those that are gone as deletes, with
+    ``writer``: ``deletes`` are its files then. ``landed`` are the files of the snapshot, ``known`` the hashes of its
+    rows, ``upserts`` how many rows the slices before have staged."""
+
+    def __init__(
+        self,
+        digests: Digests,
+        keeper: DigestKeeper,
+        before: Sequence[StagedFile],
+        files: SnapshotFiles,
+        landed: Sequence[StagedFile],
+        known: pl.Series,
+        writer: RowWriter,
+        upserts: int,
+    ) -> None:
+        super().__init__(digests, keeper, before)
+        self._files = files
+        self._landed = landed
+        self._known = known
+        self._writer = writer
+        self._upserts = upserts
+        self.deletes: list[StagedFile] = []
+        self._note = ""
+
+    def take(self, batch: Batch) -> Batch:
+        """See `Step.take`."""
+        entries = self._digests.of(batch.rows)
+        self._keeper.add(entries)
+        rows = rows_not_in(self._known, batch.rows, entries)
+        self._upserts += rows.num_rows
+        return replace(batch, rows=rows)
+
+    def finish(self, *, last: bool) -> dict[str, Any]:
+        """See `Step.finish`."""
+        found = super().finish(last=last)
+        self._known = self._known.clear()  # the keys need the room
+        if last:
+            self._stage_deletes(found["digests"])
+        return found
+
+    def abandon(self) -> None:
+        """See `KeepDigests.abandon`."""
+        super().abandon()
+        self._writer.abandon()
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """See `Step.notes`."""
+        return [self._note] if self._note else []
+
+    def _stage_deletes(self, files: Sequence[StagedFile]) -> None:
+        keys = self._files.keys_of(files)
+        for entries in self._files.there(self._landed):
+            for rows in self._digests.deleted(entries_not_in(keys, entries)):
+                self._writer.delete(rows)
+        self.deletes = self._writer.finish()
+        deletes, unchanged = sum(file.rows for file in self.deletes), len(keys) - self._upserts
+        self._note = (
+            f"reloaded by difference: {self._upserts:,} new or changed, {deletes:,} deleted, {unchanged:,} unchanged"
+        )
 
 
 class StageRows(Step):

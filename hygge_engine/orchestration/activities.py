@@ -19,7 +19,7 @@ from hygge_engine.orchestration.concurrency import EntityRunState
 from hygge_engine.orchestration.events import log_failed_attempt
 from hygge_engine.orchestration.identifiers import entity_run_id
 from hygge_engine.orchestration.lanes import Group
-from hygge_engine.orchestration.payloads import BackfillBounds, Plan, PlannedEntity, SettleTask
+from hygge_engine.orchestration.payloads import Plan, PlannedEntity, RequestedLoad, SettleTask
 from hygge_engine.orchestration.turns import Turns, wait_for_turn
 from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.panics import is_panic
@@ -139,14 +139,21 @@ class Activities:
 
         request = input_["request"]
         project = self._open_project()
-        bounds: BackfillBounds = {}
+        bounds: RequestedLoad = {}
         if request.get("window_from"):
             bounds["window_from"] = request["window_from"]
         if request.get("window_to"):
             bounds["window_to"] = request["window_to"]
         entities = select(
-            project, request.get("flows"), request.get("entities"), request.get("run_type"), backfill=bool(bounds)
+            project,
+            request.get("flows"),
+            request.get("entities"),
+            request.get("run_type"),
+            backfill=bool(bounds),
+            reload=request.get("reload"),
         )
+        if request.get("reload"):
+            bounds["reload"] = request["reload"]
         planned = [_plan_entity(input_["load_id"], entity, bounds) for entity in longest_first(project, entities)]
         connections = {entity["connection"] for entity in planned if entity["connection"]}
         plan: Plan = {
@@ -245,7 +252,7 @@ def compact(result: SliceResult) -> dict[str, Any]:
     }
 
 
-def _plan_entity(load_id: str, entity: Entity, bounds: BackfillBounds) -> PlannedEntity:
+def _plan_entity(load_id: str, entity: Entity, bounds: RequestedLoad) -> PlannedEntity:
     return {
         "flow": entity.flow,
         "entity": entity.name,

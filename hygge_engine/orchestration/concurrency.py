@@ -67,7 +67,7 @@ class EntityRunState:
     def slice_task(self, load_id: str, settings_hash: str) -> dict[str, Any]:
         """The input of ``run_flow``: `SliceTask.to_json`."""
         entity = self.entity
-        bounds = {key: bound for key, bound in entity.items() if key in ("window_from", "window_to")}
+        bounds = {key: bound for key, bound in entity.items() if key in ("window_from", "window_to", "reload")}
         return {
             **bounds,
             "load_id": load_id,

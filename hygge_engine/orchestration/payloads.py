@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from hygge_engine.flow.slices import SliceStatus
 
 
-class BackfillBounds(TypedDict):
-    """The bounds of a window that is loaded again, as they were requested; without any the load is an ordinary one."""
+class RequestedLoad(TypedDict):
+    """What a request says of every entity: the bounds of a window that is loaded again, without any of which the load
+    is an ordinary one; and ``reload``, which overrules the settings."""
 
     window_from: NotRequired[str]
     window_to: NotRequired[str]
+    reload: NotRequired[str]
 
 
-class PlannedEntity(BackfillBounds):
+class PlannedEntity(RequestedLoad):
     """One entity of a plan.
 
     ``connection`` is the one whose pool its activities draw from, empty where they need none; one activity takes

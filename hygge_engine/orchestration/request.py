@@ -10,16 +10,17 @@ from hygge_engine.errors import InvalidRequest
 from hygge_engine.plain_text import shortened
 
 if TYPE_CHECKING:
-    from hygge_engine.project.models.settings import RunType
+    from hygge_engine.project.models.settings import Reload, RunType
 
-# The values of `hygge_engine.project.models.settings.RunType`, which would bring the whole of pydantic with it: the
-# Functions host imports this module before it can serve the first request.
+# The values of `RunType` and `Reload` in `hygge_engine.project.models.settings`, which would bring the whole of
+# pydantic with it: the Functions host imports this module before it can serve the first request.
 RUN_TYPES = ("full_drop", "incremental")
+RELOADS = ("drop", "difference")
 
 # The header of W3C Trace Context, version 00.
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
-_KEYS = ("entities", "flows", "requested_by", "run_type", "window")
+_KEYS = ("entities", "flows", "reload", "requested_by", "run_type", "window")
 
 # Longest `requested_by` that is kept: it ends in the journal's rows, and says who, not why.
 REQUESTED_BY_LIMIT_CHARACTERS = 200
@@ -30,11 +31,12 @@ class LoadRequest:
     """A load to be run.
 
     ``flows`` and ``entities`` (``entity`` or ``flow.entity``) select; empty means all. ``run_type`` overrides the
-    flows' own. ``window_from`` and ``window_to`` (empty: open) bound the watermark column of a backfill, both
-    inclusive: its rows are read again, and the watermark stays where it is. ``coordinator_run_id`` names the load in
-    the journal; without it the orchestration's instance id does. ``skip_reason`` is set where the load must only be
-    recorded, not run. ``traceparent`` (W3C Trace Context) is the caller's span, to which the load's trace links.
-    ``requested_by`` is what the caller claims to be, ``principal`` whom the platform has authenticated (empty: none).
+    flows' own, ``reload`` how entities are reloaded. ``window_from`` and ``window_to`` (empty: open) bound the
+    watermark column of a backfill, both inclusive: its rows are read again, and the watermark stays where it is.
+    ``coordinator_run_id`` names the load in the journal; without it the orchestration's instance id does.
+    ``skip_reason`` is set where the load must only be recorded, not run. ``traceparent`` (W3C Trace Context) is the
+    caller's span, to which the load's trace links. ``requested_by`` is what the caller claims to be, ``principal`` whom
+    the platform has authenticated (empty: none).
     """
 
     flows: tuple[str, ...] = ()
@@ -47,6 +49,7 @@ class LoadRequest:
     window_to: str = ""
     traceparent: str = ""
     principal: str = ""
+    reload: Reload | None = None
 
     @property
     def is_backfill(self) -> bool:
@@ -80,6 +83,9 @@ def parse_request(body: Any, *, requested_by: str) -> LoadRequest:
     run_type = body.get("run_type")
     if run_type is not None and run_type not in RUN_TYPES:
         problems.append(f"'run_type' must be one of {', '.join(RUN_TYPES)}; found {_shown(run_type)}.")
+    reload = body.get("reload")
+    if reload is not None and reload not in RELOADS:
+        problems.append(f"'reload' must be one of {', '.join(RELOADS)}; found {_shown(reload)}.")
     who = body.get("requested_by", requested_by)
     if not isinstance(who, str):
         problems.append(f"'requested_by' must be a string; found {_kind(who)}.")
@@ -92,6 +98,7 @@ def parse_request(body: Any, *, requested_by: str) -> LoadRequest:
         flows=flows,
         entities=entities,
         run_type=run_type,
+        reload=reload,
         requested_by=who,
         window_from=bounds.get("from", ""),
         window_to=bounds.get("to", ""),

@@ -9,7 +9,7 @@ from hygge_engine.errors import LoadError, UnknownSelection
 from hygge_engine.plain_text import shortened
 from hygge_engine.project.models.project import Entity, Flow, Project
 from hygge_engine.project.models.schedule import is_due
-from hygge_engine.project.models.settings import RunType
+from hygge_engine.project.models.settings import Reload, RunType
 from hygge_engine.project.telling.problems import suggest_few
 
 # Unknown names that are listed one by one.
@@ -23,6 +23,7 @@ def select(
     run_type: RunType | None = None,
     *,
     backfill: bool = False,
+    reload: Reload | None = None,
 ) -> list[Entity]:
     """The entities to move, in the project's order.
 
@@ -30,7 +31,8 @@ def select(
     Entities are named ``entity`` (in every chosen flow) or ``flow.entity``. ``run_type`` replaces the entities' own,
     and a store's ``incremental``. Raises UnknownSelection naming everything that does not exist, and
     LoadError for an incremental load of an entity without a watermark, or a ``backfill`` (a window of rows, read again)
-    of one that is not loaded by increments, or whose store would keep the rows twice.
+    of one that is not loaded by increments, or whose store would keep the rows twice; for a ``reload`` where nothing is
+    reloaded, or by difference where the store cannot land it.
     """
     unknown = _describe_unknown("flow", flows, project.flows)
     chosen_flows = set(flows or project.flows)
@@ -54,7 +56,26 @@ def select(
         )
     if backfill:
         _check_backfill(candidates)
+    if reload is not None:
+        _check_reload(candidates, reload)
     return candidates
+
+
+def _check_reload(entities: Sequence[Entity], reload: Reload) -> None:
+    if all(entity.effective_run_type == "incremental" for entity in entities):
+        raise LoadError(
+            "Nothing of this load is a reload: its tables are loaded by increments.",
+            hint="Add run type full_drop, or leave `reload` out.",
+        )
+    if reload == "drop":
+        return
+    refused = [entity.id for entity in entities if not entity.store.compares()]
+    if refused:
+        raise LoadError(
+            f"A reload by difference replaces rows and takes others away by their key, and the store of "
+            f"{', '.join(refused)} cannot do that.",
+            hint="Choose other entities, or reload them by a drop.",
+        )
 
 
 def _check_backfill(entities: Sequence[Entity]) -> None:

@@ -196,7 +196,7 @@ def _unready(state: LandingState | None) -> str:
     if state is None or not (state.has_history or state.finished or state.open):
         return "nothing has been landed yet"
     opened = state.open
-    if opened is None or opened.mode == "changes" or opened.phase == "staging":
+    if opened is None or opened.mode == "changes" or opened.difference or opened.phase == "staging":
         return "" if state.has_history or state.finished else "nothing has been landed yet"
     kind = "first load" if opened.mode == "initial" else "reload"
     return f"the {kind} that {opened.load_id} has begun has not ended yet"

@@ -133,7 +133,9 @@ class Destination[L: TableLease](ABC):
     are those that the settings name. ``merges`` says whether a row that lands again replaces the one with its key;
     where it does not, each version of a row lands once. ``merges_marked_alone``: of a table's first rows it does so
     only where they are marked. ``needs_key`` refuses increments of a source without a key.
-    ``names`` says which columns it can hold. ``L`` is the kind of hold that the store has on its tables.
+    ``names`` says which columns it can hold. ``keeps_digests``: it has a place for digests of what has landed, so that
+    reloads can compare; ``deletes_first``: in what they land, deletes have to come before upserts. ``L`` is the kind of
+    hold that the store has on its tables.
     """
 
     schema_name: str = ""
@@ -143,6 +145,8 @@ class Destination[L: TableLease](ABC):
     merges: bool = False
     merges_marked_alone: bool = False
     needs_key: bool = False
+    keeps_digests: bool = False
+    deletes_first: bool = False
 
     @abstractmethod
     def state(self) -> LandingState | None:
@@ -227,6 +231,16 @@ class Destination[L: TableLease](ABC):
 
     def drop_wait(self, lease: L) -> Wait | None:
         """What to wait for between dropping and landing; None where nothing."""
+        return None
+
+    def digest_writer(self, lease: L, schema: pa.Schema) -> RowWriter:
+        """Where digests of rows are staged, in files that `read_digests` can take whole. They stay where they are as
+        long as a landing state names them. Raises StoreError where the store has no place for them."""
+        raise StoreError(f"{self.table_name}: its store has no place for digests of rows")
+
+    def read_digests(self, file: StagedFile) -> bytes | None:
+        """What `digest_writer` has staged there, a Parquet file; None where it is missing, or is not what was
+        written."""
         return None
 
     def read_back(self) -> ReadBack:

@@ -5,6 +5,7 @@ Whatever is in the folder and has another name than the landing state gives its 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,7 @@ from itertools import islice
 
 import pyarrow as pa
 
-from hygge_engine.errors import LandingBroken, LandingUnreadable, NotOurs
+from hygge_engine.errors import LakeNotFound, LandingBroken, LandingUnreadable, NotOurs
 from hygge_engine.lake.base import Lake, PathInfo, bounded
 from hygge_engine.stores.base import Adoption, Claim, Destination, claim_among
 from hygge_engine.stores.landing.lake_lease import LakeTableLease
@@ -186,6 +187,16 @@ class FolderTable(Destination[LakeTableLease]):
                 renewed = time.monotonic()
         lease.write_changes(phase="waiting")
         return True
+
+    def read_digests(self, file: StagedFile) -> bytes | None:
+        info = self.lake.info(file.staged)
+        if info is None or info.is_directory or info.length != file.length:
+            return None
+        try:
+            data = self.lake.read(file.staged).data
+        except LakeNotFound:
+            return None
+        return data if hashlib.sha256(data).hexdigest() == file.sha256 else None
 
     def landed_paths(self, state: LandingState) -> set[str]:
         """The final paths of the files that the landing state says we have written in this generation."""

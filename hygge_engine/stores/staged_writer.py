@@ -23,6 +23,9 @@ GATHERED_BYTES = 32 * 1024 * 1024
 # this size keep a killed slice's loss and the replicator's memory small.
 FILE_BYTES = 256 * 1024 * 1024
 
+# The same for a file of digests, which is read whole.
+DIGEST_FILE_BYTES = 16 * 1024 * 1024
+
 # Rows longer than this on average are written one batch at a time, each batch into a file of its own.
 LARGE_ROW_BYTES = 8 * 1024 * 1024
 

@@ -32,15 +32,21 @@ _DIGITS = 2 * _DIGEST_BYTES
 class BoundaryRows:
     """Gathers the rows with the largest cursor, over all batches of a load; ``before`` is where the slice before
     stopped. ``cursor`` by its name in the batches. ``at``: those with this very value instead, because only the source
-    can order texts, and says which is its largest."""
+    can order texts, and says which is its largest. ``upto``: rows above it do not count."""
 
-    def __init__(self, cursor: str, before: Boundary | None, at: str | None = None) -> None:
+    def __init__(
+        self, cursor: str, before: Boundary | None, at: str | None = None, upto: Watermark | None = None
+    ) -> None:
         self.cursor = cursor
         self.boundary = before if at is None or (before is not None and before.value == at) else None
         self._at = at
+        self._upto = upto if at is None else None
 
     def add(self, rows: pa.RecordBatch) -> None:
         """Take a batch into account."""
+        if self._upto is not None:
+            found = rows.column(self.cursor)
+            rows = rows.filter(pc.less_equal(found, _bound(self._upto, found.type)))
         column = rows.column(self.cursor)
         largest = pc.max(column) if self._at is None else _scalar(self._at, column.type)
         if not largest.is_valid:

@@ -293,7 +293,12 @@ class Api:
         from hygge_engine.project.selection import select
 
         return select(
-            self._open_project(), request.flows, request.entities, request.run_type, backfill=request.is_backfill
+            self._open_project(),
+            request.flows,
+            request.entities,
+            request.run_type,
+            backfill=request.is_backfill,
+            reload=request.reload,
         )
 
     def _unknown(self, error: UnknownSelection, body: Any) -> Response:

@@ -119,7 +119,7 @@ def status_payload(
 
 
 def _shown_request(request: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: request.get(key) for key in ("flows", "entities", "run_type", "requested_by", "principal")}
+    return {key: request.get(key) for key in ("flows", "entities", "run_type", "reload", "requested_by", "principal")}
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -628,6 +628,16 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
     "table and query": (flow("  table", "  query: SELECT 1 AS a\n  table"), (FLOW_FILE, 8), ["exactly one"]),
     "a word as schedule": (flow('"0 */15 * * * *"', "'@daily'"), (FLOW_FILE, 2), ["six fields", "`@daily`"]),
     "an hour that is none": (flow("0 */15 *", "0 0 25"), (FLOW_FILE, 2), ["hour field"]),
+    "a reload that is none": (
+        flow("run_type: incremental", "run_type: incremental\nreload: merge"),
+        (FLOW_FILE, 4),
+        ["`merge`", "difference"],
+    ),
+    "a difference for a store that appends": (
+        flow("  key_columns: [id]", "  row_marker: 0\nreload: difference"),
+        (FLOW_FILE, 14),
+        ["`reload: difference`", "`reload: drop`"],
+    ),
     "a duration in words": (flow("primary_key: id", "lag: 5min"), (FLOW_FILE, 16), ["`5min`", "5m"]),
     "a duration below zero": (flow("primary_key: id", "lag: -5"), (FLOW_FILE, 16), ["at least 0"]),
     # Variables.

@@ -38,6 +38,7 @@ def test_entities_inherit_from_their_flow(tmp_path: Path) -> None:
         flows__orders_to_fabric__entities__items="""\
 name: items
 run_type: full_drop
+reload: difference
 home: { table: "sales.{entity}", batch_rows: 10 }
 store: { schema_name: sales }
 watermark: { column: changed, lag: 5m }
@@ -51,6 +52,7 @@ watermark: { column: changed, lag: 5m }
     assert (home_of(items).table, home_of(items).connection) == ("sales.items", "shop_db")
     assert (store_of(items).schema_name, store_of(items).mirror_name) == ("sales", store_of(orders).mirror_name)
     assert items.run_type == "full_drop"
+    assert [orders.reload, items.reload] == ["drop", "difference"]
     assert items.watermark is not None
     assert (items.watermark.column, items.watermark.primary_key, items.watermark.lag) == ("changed", "id", 300.0)
 
@@ -67,13 +69,13 @@ def test_flows_inherit_the_projects_defaults(tmp_path: Path) -> None:
     indented = "".join(f"  {line}\n" for line in store.splitlines())
     project = load(
         tmp_path,
-        hygge=HYGGE + "defaults:\n  run_type: incremental\n" + indented,
+        hygge=HYGGE + "defaults:\n  run_type: incremental\n  reload: difference\n" + indented,
         flow=FLOW.replace(store, "store: {schema_name: sales}\n").replace("run_type: incremental\n", ""),
     )
     entity = project.entities[0]
     assert store_of(entity).schema_name == "sales"
     assert store_of(entity).key_columns == ("id",)
-    assert entity.run_type == "incremental"
+    assert (entity.run_type, entity.reload) == ("incremental", "difference")
     assert project.flows["orders_to_fabric"].run_type == "incremental"
 
 

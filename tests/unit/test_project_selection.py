@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from hygge_engine.errors import LoadError, UnknownSelection
 from hygge_engine.project import Project, due_flows, select
-from hygge_engine.project.models.settings import RunType
+from hygge_engine.project.models.settings import Reload, RunType
 from tests.unit.project_files import FLOW, load
 
 OTHER = (
@@ -76,6 +77,23 @@ def test_the_run_type_of_a_request_replaces_the_flows_and_the_stores(
     flow = FLOW.replace("run_type: incremental", f"run_type: {of_flow}").replace("  key_col", f"{of_store}  key_col")
     project = load(tmp_path, flow=flow)
     assert {entity.effective_run_type for entity in select(project, run_type=requested)} == {requested}
+
+
+@pytest.mark.parametrize(
+    ("row_marker", "run_type", "reload", "refused"),
+    [
+        (4, "full_drop", "difference", ""),
+        (0, "full_drop", "drop", ""),
+        (0, "full_drop", "difference", "the store of orders_to_fabric.orders"),
+        (4, "incremental", "drop", "Nothing of this load is a reload"),
+    ],
+)
+def test_a_reload_is_requested_where_something_is_reloaded_and_its_store_can(
+    tmp_path: Path, row_marker: int, run_type: RunType, reload: Reload, refused: str
+) -> None:
+    project = load(tmp_path, flow=FLOW.replace("  key_columns", f"  row_marker: {row_marker}\n  key_columns"))
+    with pytest.raises(LoadError, match=refused) if refused else nullcontext():
+        select(project, run_type=run_type, reload=reload)
 
 
 def test_an_incremental_load_needs_a_watermark(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from hygge_engine.project.models.project import EntityName, FlowName, Options, Schedule
-from hygge_engine.project.models.settings import RunType, Settings
+from hygge_engine.project.models.settings import Reload, RunType, Settings
 
 
 class ProjectDocument(Settings):
@@ -24,6 +24,7 @@ class DefaultsDocument(Settings):
     """``defaults`` of hygge.yml."""
 
     run_type: RunType = "full_drop"
+    reload: Reload = "drop"
     home: dict[str, Any] | None = None
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None
@@ -38,6 +39,7 @@ class FlowDocument(Settings):
     name: FlowName
     schedule: Schedule | None = None
     run_type: RunType = "full_drop"
+    reload: Reload = "drop"
     home: dict[str, Any] | None = None
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None
@@ -53,6 +55,7 @@ class EntityDocument(Settings):
 
     name: EntityName
     run_type: RunType | None = None
+    reload: Reload | None = None
     home: dict[str, Any] | None = None
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None

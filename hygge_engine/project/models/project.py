@@ -23,6 +23,7 @@ from hygge_engine.project.models.settings import (
     ConnectionSettings,
     HomeSettings,
     JournalPlaceSettings,
+    Reload,
     RunType,
     Settings,
     StoreSettings,
@@ -202,8 +203,8 @@ OPTIONAL_SECTIONS: Mapping[str, type[Settings]] = {
 @dataclass(frozen=True)
 class Entity:
     """One table of a flow, with everything it inherits. ``run_type`` is the flow's or its own, before the store's
-    ``incremental`` overrides it. ``places`` says where each text of its settings stands (``file:line:column``), for
-    errors that only the source can find; secrets are left out."""
+    ``incremental`` overrides it; ``reload`` says how a full_drop makes the table anew. ``places`` says where each text
+    of its settings stands (``file:line:column``), for errors that only the source can find; secrets are left out."""
 
     name: str
     flow: str
@@ -214,6 +215,7 @@ class Entity:
     schema_changes: SchemaChangesSettings = field(default_factory=SchemaChangesSettings)
     polish: PolishSettings | None = None
     expectations: ExpectationsSettings | None = None
+    reload: Reload = "drop"
     places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -319,4 +321,6 @@ def _dump_entity(entity: Entity) -> dict[str, Any]:
         "schema_changes": dump_settings(entity.schema_changes),
         "polish": dump_settings(entity.polish) if entity.polish else None,
         "expectations": dump_settings(entity.expectations) if entity.expectations else None,
+        # Left out as long as it is the default: loads that an earlier version has planned go on.
+        **({"reload": entity.reload} if entity.reload != "drop" else {}),
     }

@@ -23,6 +23,9 @@ from hygge_engine.project.models.locations import Location
 
 RunType = Literal["full_drop", "incremental"]
 
+# How a full_drop makes a table anew: by dropping it, or by landing what differs.
+Reload = Literal["drop", "difference"]
+
 # Imported by name when the first project is read: these packages depend on this one, never the other way round.
 _BUILT_IN = (
     "hygge_engine.homes.files.settings",
@@ -207,6 +210,10 @@ class StoreSettings(Settings):
 
     def upserts(self) -> bool:
         """Whether a row that is landed again replaces the one before, so that ``lag`` may read it again."""
+        return False
+
+    def compares(self) -> bool:
+        """Whether a reload can land what differs from what has landed, as ``reload: difference`` requires."""
         return False
 
     def agreements(self, journal: str) -> dict[tuple[str, str], str]:

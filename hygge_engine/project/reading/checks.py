@@ -72,6 +72,8 @@ class CrossSectionRules:
             self._check_change_tracking(entity, watermark)
         if entity.watermark and entity.watermark.file_modified and watermark is not None:
             self._check_file_modified(entity, watermark)
+        if entity.reload == "difference" and not entity.store.compares():
+            self._refuse_difference(item, inherited)
         self._check_destination(entity, item)
         self._overlaps.add(entity, store.get("path") or item.place)
         self._stores[entity.id] = store
@@ -192,6 +194,16 @@ class CrossSectionRules:
         place: Node = watermark.get("file_modified") or watermark
         message, expected = "the rows of this home are in no files", "a home of files, or `watermark.column`"
         self._problems.add(place.problem(message, expected=expected))
+
+    def _refuse_difference(self, item: EntityTree, inherited: MappingNode) -> None:
+        place: Node = item.tree.get("reload") or inherited.get("reload") or item.place
+        self._problems.add(
+            place.problem(
+                "`reload: difference` takes rows away and replaces others, and this store cannot do that",
+                expected="`reload: drop`, or a store that replaces and deletes rows by key: Open Mirroring with "
+                "`row_marker: 4`, SQLite, SQL Server",
+            )
+        )
 
     def _check_destination(self, entity: Entity, item: EntityTree) -> None:
         destination = entity.store.destination(entity.name)

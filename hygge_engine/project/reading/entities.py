@@ -7,7 +7,7 @@ from typing import Any
 
 from hygge_engine.project.models.documents import EntityDocument
 from hygge_engine.project.models.project import OPTIONAL_SECTIONS, Entity, check_entity_name
-from hygge_engine.project.models.settings import HOMES, STORES, RunType, Settings
+from hygge_engine.project.models.settings import HOMES, STORES, Reload, RunType, Settings
 from hygge_engine.project.reading.bounds import ReadLimits
 from hygge_engine.project.reading.checks import CrossSectionRules
 from hygge_engine.project.reading.entity_tree import EntityTree
@@ -53,7 +53,8 @@ class Entities:
         if document is None or sections is None:
             return None
         run_type = document.run_type or run_type_of(inherited)
-        entity = Entity(item.name, flow, run_type, places=self._places_of_all(trees), **sections)
+        reload = document.reload or reload_of(inherited)
+        entity = Entity(item.name, flow, run_type, reload=reload, places=self._places_of_all(trees), **sections)
         store = trees["store"]
         if store is not None:
             self._checks.check_entity(entity, item, inherited, store, trees["watermark"])
@@ -139,6 +140,11 @@ class Entities:
 def run_type_of(tree: MappingNode) -> RunType:
     """The ``run_type`` that a tree has, or the default."""
     return "incremental" if text_of(tree.get("run_type")) == "incremental" else "full_drop"
+
+
+def reload_of(tree: MappingNode) -> Reload:
+    """The ``reload`` that a tree has, or the default."""
+    return "difference" if text_of(tree.get("reload")) == "difference" else "drop"
 
 
 def _is_unreadable(name: str, *trees: MappingNode) -> bool:

@@ -170,7 +170,7 @@ class DatabaseTableLease(TableLease):
         check_same(self._transaction, self._table, self._row.name, self._table_id)
         schema, key = schema_of(self.state.columns), self.state.key_columns
         told_apart = self.state.open.told_apart
-        if self.state.open.mode == "reload":
+        if self.state.open.mode == "reload" and not self.state.open.difference:
             self._transaction.replace([file.staged for file in files], self._table, schema, key, told_apart)
         else:
             for file in files:

@@ -215,6 +215,8 @@ class TableLease(ABC):
         aside = self.state.set_aside
         if for_reload and opened is not None and opened.mode != "reload" and opened.has_landed:
             aside = opened
+        if opened is not None and opened.intent:
+            self.forget_snapshot()  # some of its rows may be visible
         state = replace(self.state, **vars(before), open=None, set_aside=aside, finished=finished)
         self._write(state if for_reload else state.reopened)
         self.sweep()
@@ -234,6 +236,10 @@ class TableLease(ABC):
         """Replace fields of the open load with the next write, together with whatever that one says."""
         self.state = with_open(self.state, **changes)
 
+    def forget_snapshot(self) -> None:
+        """Give up the digests of what has landed, with the next write: they cannot be read, or not be believed."""
+        self.state = replace(self.state, snapshot=None)
+
     def renew(self) -> None:
         """Renew the ownership. Raises LandingFenced where another attempt has taken over.
 
@@ -249,7 +255,7 @@ class TableLease(ABC):
         state may just have been dropped, or an unknown one just landed in.
         """
         try:
-            if not self._owned:
+            if not (self._owned and self.is_owner):  # a load that has ended must not own the table again
                 return (self._states.read() or LandingState()) != self.state
             self.renew()
         except LandingFenced:

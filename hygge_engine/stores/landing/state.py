@@ -112,6 +112,26 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """Digests of the rows that have landed, for reloads that compare (docs/reloads.md).
+
+    ``made_of`` identifies columns, key, polish and the way that rows are hashed. It is true as long as ``generation``
+    and ``sequence`` are the state's: a commit that knows nothing of it makes it stale. ``files`` are in the order of
+    their commits: of two entries for a key the later one counts.
+    """
+
+    made_of: str
+    generation: int
+    sequence: int
+    files: tuple[StagedFile, ...] = ()
+
+    @property
+    def entries(self) -> int:
+        """How many entries there are, those of deleted rows and of earlier versions included."""
+        return sum(file.rows for file in self.files)
+
+
+@dataclass(frozen=True)
 class OpenLoad:
     """A load of the table that has begun and not ended."""
 
@@ -141,6 +161,13 @@ class OpenLoad:
     handed_over: bool = False
     # Reads rows beyond `upper` as well.
     unbounded: bool = False
+    # A reload that lands what differs from the snapshot, and drops nothing.
+    difference: bool = False
+    # What the digests of its rows are made of (`Snapshot`), empty where none are kept; those that are staged (of a
+    # reload: so far); and how many of the snapshot's last files are contained in them.
+    made_of: str = ""
+    digests: tuple[StagedFile, ...] = ()
+    folded: int = 0
     # The source's key columns, and a cursor of texts, with their types and orders, in which `position` and the window
     # mean something; empty where they mean something else, or in documents of earlier versions.
     order: tuple[str, ...] = ()
@@ -204,7 +231,7 @@ class LandingState:
     the table has and the source no longer; ``treatments`` says what is done to the values of columns that do not land
     as they are, ``newest`` how new those of a column were whose freshness is expected. ``went_back`` says how the
     source was once found to have fallen behind the watermark, so that rows may have come that no increment reads; a
-    reload that has ended takes it back.
+    reload that has ended takes it back. ``snapshot`` are the digests of what has landed, where they are kept.
     """
 
     epoch: int = 0
@@ -225,6 +252,7 @@ class LandingState:
     newest: dict[str, str] = field(default_factory=dict)
     watermark: Watermark | None = None
     went_back: str = ""
+    snapshot: Snapshot | None = None
     owner: Owner | None = None
     open: OpenLoad | None = None
     set_aside: OpenLoad | None = None
@@ -237,9 +265,18 @@ class LandingState:
 
     @property
     def staged_paths(self) -> set[str]:
-        """Staged files that may still become visible."""
+        """Staged files that may still become visible, and those of digests, which stay where they were staged."""
         loads = [opened for opened in (self.open, self.set_aside) if opened is not None]
-        return {file.staged for opened in loads for file in (*opened.staged, *opened.intent)}
+        named = [file for opened in loads for file in (*opened.staged, *opened.intent, *opened.digests)]
+        return {file.staged for file in (*named, *(self.snapshot.files if self.snapshot is not None else ()))}
+
+    @property
+    def true_snapshot(self) -> Snapshot | None:
+        """The snapshot, where it speaks of the rows that have landed now."""
+        found = self.snapshot
+        if found is None or (found.generation, found.sequence) != (self.generation, self.next_sequence):
+            return None
+        return found
 
     @property
     def reopened(self) -> LandingState:
@@ -374,6 +411,7 @@ def _decode(value: dict[str, Any]) -> LandingState:
                 "boundary": Boundary.from_json(entry["boundary"]) if entry.get("boundary") else None,
                 "staged": files(entry["staged"]),
                 "intent": files(entry["intent"]),
+                "digests": files(entry.get("digests", [])),
                 "checked": checked(entry.get("checked")),
                 "order": tuple(entry.get("order", ())),
                 "before": shape(entry.get("before")),
@@ -386,6 +424,9 @@ def _decode(value: dict[str, Any]) -> LandingState:
         of_adopted_load = entry.pop(_OF_ADOPTED_LOAD, False)
         return Finished(**entry | {"checked": checked(entry.get("checked")), "of_adopted_load": of_adopted_load})
 
+    def snapshot(entry: dict[str, Any] | None) -> Snapshot | None:
+        return None if entry is None else Snapshot(**entry | {"files": files(entry["files"])})
+
     handed_over_at = value.pop(_ADOPTED, "")
     return LandingState(
         **value
@@ -396,6 +437,7 @@ def _decode(value: dict[str, Any]) -> LandingState:
             "watermark": watermark(value["watermark"]),
             "owner": None if value["owner"] is None else Owner(**value["owner"]),
             "author": Author(**value["author"]) if value.get("author") else None,
+            "snapshot": snapshot(value.get("snapshot")),
             "open": load(value["open"]),
             "set_aside": load(value.get("set_aside")),
             "finished": totals(value["finished"]),

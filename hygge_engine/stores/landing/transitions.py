@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hygge_engine.errors import LandingBroken
-from hygge_engine.stores.landing.state import Finished, LandingState, Mode, OpenLoad, with_open
+from hygge_engine.stores.landing.state import Finished, LandingState, Mode, OpenLoad, Snapshot, with_open
 
 
 def committed(state: LandingState) -> LandingState:
@@ -14,15 +14,29 @@ def committed(state: LandingState) -> LandingState:
     if opened is None:
         raise LandingBroken("there is no open load to commit")
     published = [file for file in opened.intent if file.rows]
+    sequence = state.next_sequence + len(published)
     return with_open(
-        replace(state, next_sequence=state.next_sequence + len(published)),
+        replace(state, next_sequence=sequence, snapshot=_snapshot_at(sequence, state, opened)),
         intent=(),
         after_intent=None,
         position=opened.after_intent,
         rows=opened.rows + sum(file.rows for file in published),
         bytes=opened.bytes + sum(file.length for file in published),
         files=opened.files + len(published),
+        digests=(),
+        folded=0,
     )
+
+
+def _snapshot_at(sequence: int, state: LandingState, opened: OpenLoad) -> Snapshot | None:
+    """The digests of what has landed once the intent of an open load is visible; None where some are missing."""
+    before = Snapshot(opened.made_of, state.generation, state.next_sequence)
+    if opened.mode != "reload" and state.has_history:
+        before = state.true_snapshot or replace(before, made_of="")
+    if not opened.made_of or before.made_of != opened.made_of:
+        return None
+    kept = before.files[: len(before.files) - opened.folded]
+    return replace(before, sequence=sequence, files=(*kept, *opened.digests))
 
 
 def ended(state: LandingState) -> LandingState:
@@ -85,5 +99,11 @@ def mode_of(state: LandingState, *, reload: bool) -> Mode:
 def next_generation(state: LandingState) -> LandingState:
     """The state of a table whose rows are replaced by others: its files are numbered from the start."""
     return replace(
-        state, generation=state.generation + 1, next_sequence=1, folder_etag="", removed_columns={}, left_over=()
+        state,
+        generation=state.generation + 1,
+        next_sequence=1,
+        folder_etag="",
+        removed_columns={},
+        left_over=(),
+        snapshot=None,
     )

@@ -78,6 +78,9 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
     def deletes(self) -> bool:
         return True
 
+    def compares(self) -> bool:
+        return self.upserts()
+
     def upserts(self) -> bool:
         """With marker 4 Fabric replaces a row by its key; with the others it keeps or refuses the second one."""
         return self.row_marker == 4

@@ -29,7 +29,7 @@ from hygge_engine.stores.open_mirroring.layout import (
 )
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 from hygge_engine.stores.parquet import ParquetEncoder
-from hygge_engine.stores.staged_writer import StagedFiles
+from hygge_engine.stores.staged_writer import DIGEST_FILE_BYTES, StagedFiles
 
 # How soon to look again whether Fabric has dropped a table: it scans the landing zone about every 20 seconds.
 DROP_POLL_SECONDS = 5.0
@@ -68,6 +68,7 @@ class OpenMirroringTable(FolderTable):
         self.key_columns = settings.key_columns
         self.merges = self.merges_marked_alone = settings.upserts()
         self.needs_key = settings.row_marker != 0
+        self.keeps_digests = settings.upserts()
         self.names = ColumnNames("Fabric", refused=DELTA_REFUSED, taken=(ROW_MARKER,))
 
     def data_file(self, state: LandingState, sequence: int) -> str:
@@ -87,6 +88,12 @@ class OpenMirroringTable(FolderTable):
         if marked:
             return _MarkedFiles(stage, schema, self.settings.row_marker)
         return StagedFiles(stage, schema, ParquetEncoder)
+
+    def digest_writer(self, lease: LakeTableLease, schema: pa.Schema) -> StagedFiles:
+        def stage() -> StagingWriter:
+            return self.lake.stage(lease.staged_path("digests"))
+
+        return StagedFiles(stage, schema, ParquetEncoder, file_bytes=DIGEST_FILE_BYTES)
 
     def first_files(self, lease: LakeTableLease) -> list[StagedFile]:
         """The table's metadata; the partner's own document comes once per mirrored database."""

@@ -39,7 +39,11 @@ def _check_table(world: ProverWorld) -> None:
 
 def _check_staging(world: ProverWorld) -> None:
     staging = world.directory / world.journal_root / "staging"
-    left = sorted(path.name for path in staging.rglob("*") if path.is_file())
+    kept = world.state.staged_paths if world.state else set()
+    found = {str(path.relative_to(world.directory)) for path in staging.rglob("*") if path.is_file()}
+    if missing := kept - found:
+        raise Refuted(f"digests that the state names are gone: {', '.join(sorted(missing))}")
+    left = sorted(found - kept)
     if left:
         raise Refuted(f"staged files are left behind: {', '.join(left)}")
 

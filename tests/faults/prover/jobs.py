@@ -45,6 +45,7 @@ class Job:
     ``load``: the slices of a load, from ``attempt`` on, then its settling; only that where ``answer`` is known.
     ``fold``: bring the canonical journal up to date. ``tracked``: increments follow Change Tracking. ``window``: the
     bounds of the rows that are loaded again; without any it is an ordinary load.
+    ``difference``: reloads land what differs.
     With ``closing`` its slices only let go of the table, as those of a cancelled load do.
     """
 
@@ -61,6 +62,7 @@ class Job:
     sabotage: str = ""
     window: tuple[str, str] = ("", "")
     closing: bool = False
+    difference: bool = False
 
 
 def is_final(answer: dict[str, Any]) -> bool:

@@ -462,6 +462,33 @@ def _tracked_scenarios() -> Iterator[Scenario]:
     yield following(awake_again(TRACKED_CHANGES.sliced, stride=4))
 
 
+def by_difference(scenario: Scenario, lakes: tuple[LakeKind, ...] = LOCAL) -> Scenario:
+    """A scenario whose reloads land what differs: its table is never dropped."""
+
+    def world(point: Point) -> dict[str, Any]:
+        return {**scenario.world(point), "difference": True}
+
+    return replace(scenario, name=f"difference, {scenario.name}", lakes=lakes, world=world)
+
+
+def _difference_scenarios() -> Iterator[Scenario]:
+    yield by_difference(killed(RELOAD), MIRROR_LAKES)
+    for case in (RELOAD.sliced, EMPTYING_RELOAD, INITIAL.sliced, INCREMENT.sliced):
+        yield by_difference(killed(case))
+    for case in (RELOAD.sliced, RELOAD_OVER_CHANGES.sliced):
+        yield by_difference(abandoned(case))
+    for fault in (asleep_while_delivered_again, asleep_while_others_load, cancelled, cancelled_between):
+        yield by_difference(fault(RELOAD.sliced))
+    for fault in (given_up_over, reloaded_over):
+        yield by_difference(fault(INCREMENT.sliced))
+    yield by_difference(misled(RELOAD), ONELAKE)
+    yield by_difference(misled_for_good(RELOAD.sliced))
+    yield by_difference(purged(RELOAD))
+    yield by_difference(killed_twice(RELOAD))
+    yield by_difference(awake_again(RELOAD))
+    yield by_difference(following(killed(RELOAD)))
+
+
 LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *(killed(case) for case in CASES),
     *(purged(case) for case in CASES),
@@ -489,4 +516,5 @@ LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *(scenario(GOING_BACK.sliced) for scenario in (killed, abandoned, asleep_while_others_load, cancelled)),
     *_file_scenarios(),
     *_tracked_scenarios(),
+    *_difference_scenarios(),
 )

@@ -80,7 +80,10 @@ class MirroredTable:
             if row[2] < self._seen.get(row[0], 0):
                 raise Refuted(f"the row with id {row[0]} went back from {self._seen[row[0]]} to {row[2]}")
             seen[row[0]] = row[2]
-        self._seen |= seen
+        short = self._seen.keys() - seen.keys() - self._gone(world)
+        if world.difference and short:
+            raise Refuted(f"the rows with the ids {sorted(short)} were missing for a while")
+        self._seen = seen if world.difference else self._seen | seen
         return rows
 
     def rows(self) -> list[Row]:
@@ -101,9 +104,16 @@ class MirroredTable:
         if next_index != next_sequence:
             raise Refuted(f"the state says that file {next_sequence} is next, the replicator says {next_index}")
 
+    @staticmethod
+    def _gone(world: ProverWorld) -> set[int]:
+        """The ids of rows that the source has lost."""
+        return {row[0] for row in world.source.history} - {row[0] for row in world.source.rows}
+
     def _check_drop(self, world: ProverWorld) -> None:
         """A table may go only when all that takes its place is staged."""
         opened = world.state.open if world.state else None
+        if world.difference:
+            raise Refuted("the table was dropped, and could have been compared")
         if opened is None or opened.phase not in ("dropping", "waiting"):
             raise Refuted(f"the table was dropped in the midst of {opened}")
 

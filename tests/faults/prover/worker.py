@@ -152,7 +152,16 @@ def _project(job: Job, settings: StoreSettings) -> Project:
         column="modified", primary_key="id", change_tracking=job.tracked, on_backwards="reload"
     )
     changes = SchemaChangesSettings(retyped="rebuild")
-    entity = Entity(ENTITY, FLOW, job.run_type, HomeSettings(type="source"), settings, watermark, changes)
+    entity = Entity(
+        ENTITY,
+        FLOW,
+        job.run_type,
+        HomeSettings(type="source"),
+        settings,
+        watermark,
+        changes,
+        reload="difference" if job.difference else "drop",
+    )
     return Project(
         name="prover",
         directory=Path(job.place.directory),

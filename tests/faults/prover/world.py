@@ -72,7 +72,8 @@ class Load:
 
 
 class ProverWorld:
-    """``store`` is where the table lands, ``tracked`` whether increments follow Change Tracking. ``ticks``: whether
+    """``store`` is where the table lands, ``tracked`` whether increments follow Change Tracking,
+    ``difference`` whether reloads land what differs. ``ticks``: whether
     readers, the replicator among them, look after every operation, after some, or only when all is over. With ``purge``
     the replicator deletes processed files at once instead of after a week."""
 
@@ -83,6 +84,7 @@ class ProverWorld:
         *,
         store: StoreKind = "open_mirroring",
         tracked: bool = False,
+        difference: bool = False,
         run_type: RunType = "incremental",
         slice_minutes: float = ONE_SLICE,
         mirror_journal: bool = False,
@@ -106,6 +108,7 @@ class ProverWorld:
         self.replicator = Replicator.on_disk(self.directory / ITEM, in_memory=True, options=options)
         self.store: StoreKind = store
         self.tracked = tracked
+        self.difference = difference
         self.journal_root = journal_root_of(self.place, store)
         self.table = self._open_table()
         self.loads: dict[str, Load] = {}
@@ -153,6 +156,7 @@ class ProverWorld:
                 self._sabotage,
                 load.window,
                 load.closing,
+                self.difference,
             )
         )
 

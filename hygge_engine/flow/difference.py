@@ -1,0 +1,59 @@
+"""Whether a reload can land what differs, or has to drop what has landed (docs/reloads.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from hygge_engine.flow.continuing import polish_digest
+from hygge_engine.flow.digests import COMPARED_ROWS, Digests, is_of_other_hashes, undigested
+from hygge_engine.polish.polish import Polish
+from hygge_engine.stores.base import Destination
+from hygge_engine.stores.landing.state import LandingState
+
+if TYPE_CHECKING:
+    from hygge_engine.project import Entity
+
+
+def digests_of(entity: Entity, polish: Polish, landed: pa.Schema, keys: Sequence[str]) -> Digests:
+    """What makes digests of an entity's rows as they land, in the columns of ``landed``."""
+    stamped = {each.column.name for each in polish.columns if each.stamp}
+    treatment = json.dumps([polish_digest(entity), sorted(polish.treatments.items())])
+    return Digests(landed, keys, stamped, treatment)
+
+
+def cannot_compare(destination: Destination[Any], polish: Polish, keys: Sequence[str]) -> str:
+    """Why digests of a table are of no use, as a clause; empty where they are."""
+    if not keys:
+        return "the table has no key"
+    if not (destination.merges and destination.keeps_digests):
+        return "its store does not replace rows by their key"
+    if polish.source.resumes_without_key:
+        return "its source may hold several versions of a row"
+    if column := undigested(polish.table.schema):
+        return f"values of the column {column} cannot be compared"
+    return ""
+
+
+def why_not_compared(state: LandingState, digests: Digests, place: str) -> str:
+    """Why a reload of a table that has rows has to drop them, as a clause; empty where it can land what differs.
+
+    ``place`` is where its rows would land.
+    """
+    snapshot = state.true_snapshot
+    if state.place_of_rows != place:
+        return "its rows have landed in another place"
+    if state.handed_over_at:
+        return "the table was handed over"
+    if snapshot is None:
+        return "what has landed was not remembered"
+    if is_of_other_hashes(snapshot, digests):
+        return "what has landed was remembered by another version of hygge-engine"
+    if snapshot.made_of != digests.made_of:
+        return "columns, key or polish are not those of what has landed"
+    if snapshot.entries > COMPARED_ROWS:
+        return f"the table has more than {COMPARED_ROWS:,} rows"
+    return ""

@@ -1,0 +1,287 @@
+"""Digests of rows as they land, by which a reload finds what differs (docs/reloads.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, Final, cast
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hygge_engine.memory import trim
+from hygge_engine.stores.base import Destination, RowWriter
+from hygge_engine.stores.landing.lease import TableLease
+from hygge_engine.stores.landing.state import Snapshot, StagedFile
+
+# Rows that are compared at most: of each, two hashes of 8 bytes are in memory at once, 128 MB in all.
+COMPARED_ROWS = 8_000_000
+
+# Entries of a slice that are held back, so that those of the slices before can be written with them into one file; some
+# 30 bytes each.
+HELD_ENTRIES = 500_000
+
+# Columns of a file of digests: hashes of the key and of the whole row, NULL for a row that was deleted. The key's own
+# columns are called by their places (``0``, ``1`` …), so that no name of a source is in the way.
+KEY, ROW = "key", "row"
+
+# Grows with every change of how a row becomes its digest.
+_VERSION = 1
+
+# One hash of several is mixed by another function than the one that has made them.
+_MIX_SEED: Final = 0x9E37
+
+_INTEGERS: Mapping[pa.DataType, pa.DataType] = {
+    pa.float16(): pa.int16(),
+    pa.float32(): pa.int32(),
+    pa.float64(): pa.int64(),
+}
+
+
+class SnapshotUnusable(Exception):
+    """What is remembered of the landed rows cannot be believed; the text says why, as a clause."""
+
+
+class Digests:
+    """Makes digests of rows of ``schema``, identified by ``key``. Columns that are ``stamped`` by each load do not
+    count. ``treatment`` identifies what was done to values on their way."""
+
+    def __init__(self, schema: pa.Schema, key: Sequence[str], stamped: Collection[str], treatment: str) -> None:
+        self._key = tuple(key)
+        self._columns = tuple(name for name in schema.names if name not in stamped)
+        self._landed = schema
+        keys = [pa.field(str(place), schema.field(name).type) for place, name in enumerate(self._key)]
+        self.schema = pa.schema([*keys, pa.field(KEY, pa.uint64()), pa.field(ROW, pa.uint64())])
+        shape = [(name, str(schema.field(name).type)) for name in self._columns]
+        content = _text_digest(json.dumps([shape, self._key, treatment]))
+        self.made_of = f"{_hashing()}/{content}"
+
+    def of(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """An entry for each row."""
+        return self._entries(rows, _mixed(rows, self._columns).to_arrow())
+
+    def of_deleted(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """An entry for each row that is gone, of which only the key is known."""
+        return self._entries(rows, pa.nulls(rows.num_rows, pa.uint64()))
+
+    def deleted(self, entries: pa.Table) -> Iterator[pa.RecordBatch]:
+        """Rows of the landed schema of which only the key is filled."""
+        columns: list[Any] = []
+        for field in self._landed:
+            if field.name in self._key:
+                columns.append(entries.column(str(self._key.index(field.name))).cast(field.type))
+            else:
+                columns.append(pa.nulls(entries.num_rows, field.type))
+        yield from pa.table(columns, schema=self._landed).to_batches()
+
+    def _entries(self, rows: pa.RecordBatch, hashes: Any) -> pa.RecordBatch:
+        keys = [rows.column(name) for name in self._key]
+        arrays = [*keys, _mixed(rows, self._key).to_arrow(), hashes]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+def undigested(schema: pa.Schema) -> str:
+    """The first column whose values have no digest, with its type; empty where all have one."""
+    return next((f"{field.name} ({field.type})" for field in schema if not _has_digest(field.type)), "")
+
+
+def is_of_other_hashes(snapshot: Snapshot, digests: Digests) -> bool:
+    """Whether a snapshot was made by a version that hashes rows otherwise."""
+    return snapshot.made_of.partition("/")[0] != digests.made_of.partition("/")[0]
+
+
+class SnapshotFiles:
+    """Reads digests back, newest first. ``alive`` is called between two files: reading may take a while."""
+
+    def __init__(self, destination: Destination[Any], digests: Digests, alive: Callable[[], None]) -> None:
+        self._destination = destination
+        self._digests = digests
+        self._alive = alive
+
+    def entries(self, file: StagedFile) -> pa.Table:
+        """All entries of a file, older ones first. Raises SnapshotUnusable where they are not those that were
+        written."""
+        self._alive()
+        data = self._destination.read_digests(file)
+        if data is None:
+            raise SnapshotUnusable(f"{file.staged} is missing, or is not what was written")
+        table = pq.read_table(io.BytesIO(data))
+        if table.num_rows != file.rows or table.schema.names != self._digests.schema.names:
+            raise SnapshotUnusable(f"{file.staged} is of another table")
+        return table.cast(self._digests.schema)
+
+    def there(self, files: Sequence[StagedFile]) -> Iterator[pa.Table]:
+        """The entries of rows that are there: of each key the newest one, unless that says that it was deleted."""
+        newer = pl.Series(dtype=pl.UInt64)
+        for number in reversed(range(len(files))):
+            table = self.entries(files[number])
+            keys = _series(table.column(KEY))
+            newest = keys.is_last_distinct() & ~contained(newer, keys)
+            yield table.filter(_mask(newest & _series(table.column(ROW)).is_not_null()))
+            if number:
+                newer = pl.concat([newer, keys.filter(newest)]).sort()
+            del table
+            trim()
+
+    def rows_there(self, files: Sequence[StagedFile]) -> pl.Series:
+        """The hashes of the rows that are there, sorted."""
+        return _sorted(_series(table.column(ROW)) for table in self.there(files))
+
+    def keys_of(self, files: Sequence[StagedFile]) -> pl.Series:
+        """The hashes of all keys in the files, sorted."""
+        return _sorted(_series(self.entries(file).column(KEY)) for file in files)
+
+
+class DigestKeeper:
+    """Stages the digests of one slice; not thread-safe. ``before`` is the snapshot that they continue, None where they
+    begin one: its last files are written anew with them as long as there are few entries."""
+
+    def __init__(
+        self,
+        destination: Destination[Any],
+        lease: TableLease,
+        digests: Digests,
+        files: SnapshotFiles,
+        before: Snapshot | None,
+    ) -> None:
+        self._open: Callable[[], RowWriter] = lambda: destination.digest_writer(lease, digests.schema)
+        self._digests = digests
+        self._files = files
+        self._before = before.files if before is not None else ()
+        self._held: list[pa.RecordBatch] = []
+        self._entries = 0
+        self._writer: RowWriter | None = None
+        self.folded = 0
+
+    def add(self, entries: pa.RecordBatch) -> None:
+        """Take entries, which are newer than those before."""
+        if not entries.num_rows:
+            return
+        self._entries += entries.num_rows
+        self._held.append(entries)
+        if self._writer is not None or self._entries > HELD_ENTRIES:
+            self._write()
+
+    def finish(self) -> list[StagedFile]:
+        """The files that hold the entries; ``folded`` says how many of the snapshot's last ones are among them."""
+        if not self._entries:
+            return []
+        if self._writer is None:
+            self._fold()
+            self._write()
+        return self._writer.finish() if self._writer is not None else []
+
+    def abandon(self) -> None:
+        """Drop what was staged; never raises."""
+        self._held.clear()
+        if self._writer is not None:
+            self._writer.abandon()
+
+    def _write(self) -> None:
+        if self._writer is None:
+            self._writer = self._open()
+        for entries in self._held:
+            self._writer.write(entries)
+        self._held.clear()
+
+    def _fold(self) -> None:
+        table = pa.Table.from_batches(self._held, self._digests.schema)
+        for file in reversed(self._before):
+            if file.rows > 2 * table.num_rows or file.rows + table.num_rows > HELD_ENTRIES:
+                break
+            try:
+                older = self._files.entries(file)
+            except SnapshotUnusable:
+                break  # the next reload says so
+            table = pa.concat_tables([older, table])
+            table = table.filter(_mask(_series(table.column(KEY)).is_last_distinct()))
+            self.folded += 1
+        self._held = table.combine_chunks().to_batches()
+
+
+def contained(sorted_: pl.Series, values: pl.Series) -> pl.Series:
+    """For each of the values whether it is among the sorted ones."""
+    if not len(sorted_):
+        return pl.repeat(False, len(values), dtype=pl.Boolean, eager=True)
+    places = sorted_.search_sorted(values).clip(upper_bound=len(sorted_) - 1)
+    return sorted_.gather(places) == values
+
+
+def rows_not_in(known: pl.Series, rows: pa.RecordBatch, entries: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows whose hash, by their ``entries``, is not among the ``known`` ones."""
+    return rows.filter(_mask(~contained(known, _series(entries.column(ROW)))))
+
+
+def entries_not_in(keys: pl.Series, entries: pa.Table) -> pa.Table:
+    """The entries whose key's hash is not among ``keys``."""
+    return entries.filter(_mask(~contained(keys, _series(entries.column(KEY)))))
+
+
+def _mixed(rows: pa.RecordBatch, names: Sequence[str]) -> pl.Series:
+    """One hash for each row, of its values in these columns: of their bits and their places."""
+    hashes = [_hashed(rows.column(name), seed).alias(str(seed)) for seed, name in enumerate(names)]
+    return pl.DataFrame(hashes).hash_rows(_MIX_SEED).hash(_MIX_SEED)
+
+
+def _hashed(array: pa.Array[Any], seed: int) -> pl.Series:
+    if pa.types.is_floating(array.type):
+        array = array.view(_INTEGERS[array.type])
+    return _series(array).hash(seed)
+
+
+def _has_digest(type_: pa.DataType) -> bool:
+    kinds = pa.types
+    return (
+        kinds.is_boolean(type_)
+        or kinds.is_integer(type_)
+        or kinds.is_floating(type_)
+        or kinds.is_decimal128(type_)
+        or kinds.is_date32(type_)
+        or kinds.is_timestamp(type_)
+        or kinds.is_time64(type_)
+        or kinds.is_duration(type_)
+        or kinds.is_string(type_)
+        or kinds.is_large_string(type_)
+        or kinds.is_binary(type_)
+        or kinds.is_large_binary(type_)
+    )
+
+
+@cache
+def _hashing() -> str:
+    """Identifies how rows are hashed here, by what becomes of some: libraries may change it with any version."""
+    sample = pa.RecordBatch.from_pydict(
+        {
+            "whole": pa.array([0, -1, 2**62, None], pa.int64()),
+            "small": pa.array([0, 1, -32768, None], pa.int16()),
+            "flag": pa.array([True, False, None, True]),
+            "real": pa.array([0.0, -0.0, 1.5, None]),
+            "digits": pa.array([None, "1.50", "-0.01", "7"]).cast(pa.decimal128(19, 4)),
+            "text": pa.array(["", "a", "a ", None]),
+            "bytes": pa.array([b"", b"\0", None, b"\0\0"]),
+            "day": pa.array([0, 1, None, 20000], pa.date32()),
+            "at": pa.array([0, -1, 10**15, None], pa.timestamp("us", tz="UTC")),
+        }
+    )
+    hashes = _mixed(sample, sample.schema.names).to_list()
+    return _text_digest(json.dumps([_VERSION, hashes]))
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _sorted(parts: Iterator[pl.Series]) -> pl.Series:
+    return pl.concat([pl.Series(dtype=pl.UInt64), *parts], rechunk=True).sort()
+
+
+def _series(array: pa.Array[Any] | pa.ChunkedArray[Any]) -> pl.Series:
+    return cast("pl.Series", pl.from_arrow(array))
+
+
+def _mask(values: pl.Series) -> Any:
+    return values.to_arrow()
