@@ -170,10 +170,17 @@ class HomeError(HyggeError):
 
 
 class HomeUnavailable(HomeError):
-    """The source did not respond, dropped the connection, or asked to try again later."""
+    """The source did not respond, dropped the connection, or asked to try again later.
+
+    ``number`` is the source's own of the error, 0 where it has none; ``is_short`` whether it says that it is short of
+    resources, ``is_slow`` whether it did not respond to a statement in time.
+    """
 
     code = "home.unavailable"
     transient = True
+    number: int = 0
+    is_short: bool = False
+    is_slow: bool = False
 
 
 class HomeLoginFailed(HomeError):

@@ -9,6 +9,7 @@ import pytest
 
 from hygge_engine import masking
 from hygge_engine.homes.mssql.silence import silent_servers
+from hygge_engine.homes.mssql.throttle import paces
 
 pytest.register_assert_rewrite("tests.support")
 
@@ -48,5 +49,6 @@ def _own_loggers() -> list[logging.Logger]:
 
 @pytest.fixture(autouse=True)
 def no_silent_server_of_other_tests() -> None:
-    """Nor treat a server as silent because another test's was, at the same port."""
+    """Nor treat a server as silent, or short of resources, because another test's was, at the same port."""
     silent_servers.forget()
+    paces.forget()

@@ -29,7 +29,7 @@ from hygge_engine.flow.steps import (
     StageRows,
     Step,
 )
-from hygge_engine.homes.base import Batch, Home, Position, SourceSchema
+from hygge_engine.homes.base import Batch, Home, Position, Remarks, SourceSchema
 from hygge_engine.polish.polish import LoadStamp, Polish
 from hygge_engine.project.models.settings import FILE_MODIFIED
 from hygge_engine.stopping import Stopped
@@ -206,16 +206,24 @@ class WindowReader:
         for step in steps:
             found |= step.finish(last=last)
             notes += step.notes
+        kept = self._met(opened)
         if last and self._lease.owns_open:
-            found["message"] = "; ".join(note for note in (opened.message, *notes) if note)
+            kept += notes
         else:
             self.notes += notes
+        if kept:
+            found["message"] = "; ".join(filter(None, (opened.message, *kept)))
         if last:
             before = None if opened.mode == "reload" else self._lease.state.watermark
             upper = earned_watermark(self._home, replace(opened, **found), found.get("seen"), before)
             if upper is not None:
                 found |= {"upper": upper, "boundary": upper.boundary}
         self._lease.stage_changes(**found)
+
+    def _met(self, opened: OpenLoad) -> list[str]:
+        """What the home has met with while it read, without what an earlier slice has said already."""
+        remarks = self._home.remarks() if isinstance(self._home, Remarks) else ()
+        return [remark for remark in remarks if remark not in opened.message]
 
     def _boundary(self, opened: OpenLoad, source: SourceSchema) -> BoundaryRows | None:
         """What gathers the rows at the watermark; None where there is none, or where they cannot be distinguished.

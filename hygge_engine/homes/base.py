@@ -3,7 +3,7 @@ from data."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self, runtime_checkable
 
@@ -190,6 +190,15 @@ class Divides(Protocol):
         What a position of a share's batch leaves is of that share alone. Raises what `Home.read` raises before its
         first row.
         """
+        ...
+
+
+@runtime_checkable
+class Remarks(Protocol):
+    """What a home may offer besides that meets with more than rows while it reads."""
+
+    def remarks(self) -> Sequence[str]:
+        """What its reading has met with so far, for the journal: a few, each of them once."""
         ...
 
 

@@ -15,6 +15,8 @@ from hygge_engine.errors import (
     HomeUnavailable,
 )
 from hygge_engine.homes.base import ReadWindow
+from hygge_engine.homes.mssql import home as mssql_home
+from hygge_engine.homes.mssql import throttle
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
 from tests.integration.mssql_server import DATABASE, READER, READER_PASSWORD, ServerProcess, connect, stand_in_only
@@ -43,9 +45,9 @@ def driver(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def open_numbers(to: ServerProcess, driver: str, **keys: Any) -> MssqlHome:
+def open_numbers(to: ServerProcess, driver: str, home: dict[str, Any] | None = None, **keys: Any) -> MssqlHome:
     settings = MssqlHomeSettings.model_validate(
-        {"type": "mssql", "connection": "shop", "table": "dbo.numbers", "batch_rows": 500}
+        {"type": "mssql", "connection": "shop", "table": "dbo.numbers", "batch_rows": 500, **(home or {})}
     )
     return MssqlHome(connect(to.address, driver, **keys), settings)
 
@@ -107,6 +109,30 @@ def test_what_passes_by_itself_is_transient_and_the_next_attempt_reads_everythin
         assert count_rows(home) == ROWS
 
 
+@pytest.mark.parametrize(
+    ("number", "after_rows", "home"),
+    [(40501, 0, {}), (40501, 2000, {}), (10928, 2000, {"readers": 3}), (49918, 700, {"max_rows_per_second": 10**6})],
+)
+def test_a_source_that_is_short_is_read_on_more_slowly_where_the_settings_say_so(
+    server: ServerProcess,
+    driver: str,
+    number: int,
+    after_rows: int,
+    home: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paused: list[float] = []
+    monkeypatch.setattr(throttle, "pause", paused.append)
+    monkeypatch.setattr(mssql_home, "ROWS_WORTH_A_READER", 1000)
+    with open_numbers(server, driver, {"throttle": "auto", **home}) as opened:
+        opened.describe()
+        server.fault("throttle", table="dbo.numbers", after_rows=after_rows, number=number, times=2)
+        rows = [row["id"] for batch in opened.read(ReadWindow()) for row in batch.rows.to_pylist()]
+        assert sorted(rows) == list(range(ROWS))
+        assert list(opened.remarks()) == [f"slowed down: the source is short of resources (SQL Server error {number})"]
+    assert paused
+
+
 def test_a_password_that_is_rotated_in_mid_load_is_a_failed_login_from_then_on(
     server: ServerProcess, driver: str
 ) -> None:
@@ -138,7 +164,8 @@ def test_a_database_that_fails_over_during_login_is_unavailable(server: ServerPr
 def test_a_server_that_does_not_answer_in_time_is_unavailable(server: ServerProcess, driver: str) -> None:
     with open_numbers(server, driver, query_timeout_seconds=1) as home:
         home.describe()
-        server.fault("delay", table="dbo.numbers", seconds=3)
+        server.fault("delay", table="dbo.numbers", seconds=3, times=2)
+        assert home.divide(ReadWindow(), 4) == []  # an offer, which is not made then
         with pytest.raises(HomeUnavailable, match=r"(?i)timeout.*query_timeout_seconds"):
             count_rows(home)
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hygge_engine.homes.mssql import home as mssql_home
+from hygge_engine.homes.mssql import throttle
 from hygge_engine.homes.mssql.parallel import read_ranges
 from tests.integration.mssql_server import DATABASE, DRIVERS, ServerProcess, log_in
 from tests.support.mssql_landing import SQLITE, Landing
@@ -139,6 +140,26 @@ def test_a_large_table_alone_is_read_by_two_where_the_pool_has_room(
     assert landing.ids("parcels") == list(range(1, 20_001))
     mssql_server.run("INSERT INTO dbo.parcels VALUES (20001, '2013-02-01')")
     assert landing.load()["rows"] == 1
+
+
+def test_the_journal_says_once_that_a_load_was_slowed_down(
+    mssql_server: ServerProcess, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle, "pause", lambda seconds: None)
+    monkeypatch.setattr(throttle, "RESOURCES", "SELECT 99.5, 1, 2, 3")
+    monkeypatch.setattr(throttle, "_LOOK_SECONDS", 0.0)  # before every slice
+    mssql_server.run(
+        "CREATE TABLE dbo.hurried (id int NOT NULL PRIMARY KEY)",
+        "INSERT INTO dbo.hurried SELECT value FROM GENERATE_SERIES(1, 50)",
+    )
+    home = {"throttle": "auto", "batch_rows": 30}
+    landing.write("hurried", home=home, slice_minutes=1e-9, run_type="incremental", watermark={"column": "id"})
+    settled = landing.load()
+    assert (settled["rows"], landing.ids("hurried")) == (50, list(range(1, 51)))
+    assert settled["message"].count("slowed down: the source's CPU at 90 % or more of its limit") == 1
+    monkeypatch.setattr(throttle, "RESOURCES", "SELECT 1, 1, 2, 3")
+    mssql_server.run("INSERT INTO dbo.hurried VALUES (51)")
+    assert "slowed" not in landing.load().get("message", "")
 
 
 def test_a_value_is_held_three_times_at_most(mssql_server: ServerProcess, landing: Landing) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import hygge_engine
 from hygge_engine import testing
-from hygge_engine.homes.base import ChecksAccess, ChecksCursors, Divides, Home
+from hygge_engine.homes.base import ChecksAccess, ChecksCursors, Divides, Home, Remarks
 from hygge_engine.journal.rows import SCHEMA
 from hygge_engine.lake.base import Lake
 from hygge_engine.project import settings
@@ -41,6 +41,7 @@ METHODS = {
     ChecksAccess: "check_access",
     ChecksCursors: "bound cursor_type",
     Divides: "divide",
+    Remarks: "remarks",
     Lake: "delete delete_directory info list make_directory now put read read_range rename stage",
     Database: """check_access check_names columns create_stage describe_table drop_stage has_landing_table has_table now
         plain_columns read_back read_state stages state_names table_id transaction""",

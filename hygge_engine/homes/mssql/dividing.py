@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import batched, pairwise
 
-from hygge_engine.errors import HomeError
+from hygge_engine.errors import HomeError, HomeUnavailable
 from hygge_engine.homes.base import Position
-from hygge_engine.homes.mssql.errors import QueryTimedOut
 from hygge_engine.homes.mssql.query import compare, sample_statement, select
 from hygge_engine.homes.mssql.ranges import KeyRange, between, spread
 from hygge_engine.homes.mssql.session import whole
@@ -79,7 +78,7 @@ class Division:
                 with _suppress_refusal():
                     return self._ranges(rows, parts, range_rows, way)
         except HomeError as error:
-            if error.transient and not isinstance(error, QueryTimedOut):
+            if error.transient and not (isinstance(error, HomeUnavailable) and error.is_slow):
                 raise
         return [KeyRange()]
 

@@ -29,10 +29,6 @@ from hygge_engine.errors import (
 from hygge_engine.masking import mask_quoted
 
 
-class QueryTimedOut(HomeUnavailable):
-    """The server did not respond to a statement within the connection's timeout."""
-
-
 @dataclass(frozen=True)
 class Diagnosis:
     """What a driver said: ``number`` is SQL Server's own, 0 where it is not known."""
@@ -183,6 +179,12 @@ NUMBERS: Final[dict[int, Meaning]] = {
     40532: Meaning(HomeNotFound, "Check the connection's server.", 2, r"Cannot open server .* requested by the login"),
 }  # fmt: skip
 
+# Of these: a server that is short of resources, or whose limit of requests or sessions has been reached.
+SHORT: Final = frozenset({10928, 10929, 10930, 10936, 40501, 49918, 49919, 49920})
+
+# Of `SQLSTATES`: no response to a statement in time.
+_TIMED_OUT: Final = "HYT00"
+
 # Where there is no number: the classes of SQLSTATE that the driver itself sets.
 SQLSTATES: Final[dict[str, Meaning]] = {
     "08001": Meaning(HomeUnavailable, _NETWORK, 3, "Client unable to establish connection"),
@@ -191,7 +193,7 @@ SQLSTATES: Final[dict[str, Meaning]] = {
     "08007": Meaning(HomeUnavailable, _RETRY, 3, "Connection failure during transaction"),
     "08S01": Meaning(HomeUnavailable, _RETRY, 3, "Communication link failure"),
     "40001": Meaning(HomeUnavailable, _RETRY, 3, "Serialization failure"),
-    "HYT00": Meaning(QueryTimedOut, "Raise query_timeout_seconds if it lasts.", 3, "Timeout expired"),
+    "HYT00": Meaning(HomeUnavailable, "Raise query_timeout_seconds if it lasts.", 3, "Timeout expired"),
     "HYT01": Meaning(HomeUnavailable, _NETWORK, 3, "Connection timeout expired"),
     "28000": Meaning(HomeLoginFailed, _CREDENTIAL, 3, "Invalid authorization specification"),
     "42S02": Meaning(HomeNotFound, "Check schema and table.", 3, "Base table or view not found"),
@@ -355,9 +357,14 @@ def translate(diagnosis: Diagnosis, doing: str, *, secrets: Iterable[str] = ()) 
     if meaning is None:
         return HomeError(f"{doing}: {text}{label}")
     wait = _WAIT.search(text)
-    return meaning.error(
+    error = meaning.error(
         f"{doing}: {text}{label}", hint=meaning.hint, retry_after_seconds=float(wait[1]) if wait else None
     )
+    if isinstance(error, HomeUnavailable):
+        error.number = diagnosis.number
+        error.is_short = diagnosis.number in SHORT
+        error.is_slow = meaning is SQLSTATES[_TIMED_OUT]
+    return error
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 import pyarrow as pa
@@ -43,6 +45,7 @@ from hygge_engine.homes.mssql.rate_limit import RateLimit
 from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session, whole
 from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
+from hygge_engine.homes.mssql.throttle import Throttle, paces
 from hygge_engine.homes.mssql.tracking import (
     BEGAN,
     OPERATION,
@@ -84,14 +87,22 @@ class MssqlHome:
     """
 
     def __init__(
-        self, connection: MssqlConnection, settings: MssqlHomeSettings, described: SourceObject | None = None
+        self,
+        connection: MssqlConnection,
+        settings: MssqlHomeSettings,
+        described: SourceObject | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
-        """``described``: what another home has found the source to be, which is not queried again then."""
+        """``described``: what another home has found the source to be, which is not queried again then; ``throttle``:
+        its own."""
         self._connection = connection
         self._settings = settings
         self._session: Session | None = None
         self._bounded: Session | None = None  # the one that an upper bound was read by
         self._source = described
+        if throttle is None and settings.throttle == "auto":
+            throttle = Throttle(paces.of(f"{connection.address}/{connection.database}"))
+        self._throttle = throttle
 
     def __enter__(self) -> Self:
         return self
@@ -140,6 +151,10 @@ class MssqlHome:
             key_is_declared=is_declared,
             stands_for=source.stands_for,
         )
+
+    def remarks(self) -> Sequence[str]:
+        """Why the reading was slowed down, where it was."""
+        return self._throttle.remarks if self._throttle else ()
 
     def check_access(self) -> None:
         """Select every column, and no row. Raises HomePermissionDenied, by the names of those that may not be read."""
@@ -274,12 +289,16 @@ class MssqlHome:
     def _division(self, condition: str = "", parameters: Sequence[Parameter] = ()) -> Division:
         source = self._described()
 
-        def ask(sql: str, most: int, values: Sequence[Parameter]) -> list[tuple[object, ...]]:
+        def ask_once(sql: str, most: int, values: Sequence[Parameter]) -> list[tuple[object, ...]]:
             try:
                 return self._open().fetch_some(sql, most, values, doing=f"Dividing {source.name}")
             except HomeError:
                 self.close()  # its transaction may have ended, or its response be on the way still
                 raise
+
+        def ask(sql: str, most: int, values: Sequence[Parameter]) -> list[tuple[object, ...]]:
+            once = partial(ask_once, sql, most, values)
+            return self._throttle.ask(once, self.close) if self._throttle else once()
 
         return Division(ask, source.sql, self._key, source.approximate_rows, condition, parameters)
 
@@ -294,7 +313,8 @@ class MssqlHome:
         ranges = self._ranges(window, after)
         readers = min(self._settings.readers or 1, len(ranges))
         if window.cursor == CHANGE_TRACKING and window.lower is not None:
-            yield from self._read_changes(window.lower, window.upper or window.lower, ranges[0])
+            lower, upper = window.lower, window.upper or window.lower
+            yield from self._patiently(ranges[0], lambda left: self._read_changes(lower, upper, left))
         elif len(ranges) == 1 and ranges[0].to is None:
             yield from self.read_range(window, ranges[0])
         elif len(ranges) == 1:
@@ -328,11 +348,18 @@ class MssqlHome:
             "batch_mb": max(1, self._settings.batch_mb // readers),
             "max_rows_per_second": rate and max(1, rate // readers),
         }
-        with MssqlHome(self._connection, self._settings.model_copy(update=share), self._source) as home:
+        with MssqlHome(self._connection, self._settings.model_copy(update=share), self._source, self._throttle) as home:
             yield lambda range_: home.read_range(window, range_)
 
     def read_range(self, window: ReadWindow, range_: KeyRange) -> Generator[Batch]:
         """The window's rows in one range of the key, in its order; see `read`."""
+        return self._patiently(range_, lambda left: self._read_range(window, left))
+
+    def _patiently(self, range_: KeyRange, read: Read) -> Generator[Batch]:
+        """What ``read`` yields of a range, also where the source is short meanwhile, as far as the settings say."""
+        return self._throttle.read(range_, read, self.close) if self._throttle else read(range_)
+
+    def _read_range(self, window: ReadWindow, range_: KeyRange) -> Generator[Batch]:
         source = self._described()
         cursor = None
         if window.cursor is not None and window.cursor != CHANGE_TRACKING:
@@ -370,6 +397,8 @@ class MssqlHome:
     ) -> Generator[tuple[pa.RecordBatch, Position | None]]:
         """The rows of a statement of `read_statement`, in batches of ``schema``, each with the position after it."""
         doing = f"Reading {self._described().name}"
+        if self._throttle and not self._in_transaction:
+            self._throttle.look(self._ask)
         limit = RateLimit(self._settings.max_rows_per_second)
         stream = self._open().stream(statement.sql, statement.parameters, doing=doing)
         rows = 0
@@ -378,16 +407,20 @@ class MssqlHome:
         try:
             fetched_columns = [*columns, *position_texts(self._key)]
             limit_rows, limit_bytes = limit.at_once(self._settings.batch_rows), self._settings.batch_mb * _MIB
+            began = time.monotonic()
             for fetched in read_batches(stream, fetched_columns, limit_rows, limit_bytes):
                 batch = convert(fetched, columns, schema)
                 rows += batch.num_rows
                 keys = _key_arrays(key, columns, fetched, batch)
                 watch.see(keys)
                 position = [to_text(column, array[-1].as_py()) for column, array in zip(key, keys, strict=True)]
+                if self._throttle:
+                    self._throttle.rest(time.monotonic() - began)
                 limit.keep(batch.num_rows)
                 del keys
                 yield batch, position or None
                 del fetched, batch
+                began = time.monotonic()
         finally:
             stream.close()
         self._check_complete(statement, rows)

@@ -210,7 +210,8 @@ class MssqlHomeSettings(HomeSettings):
     ``batch_mb``; only for whole tables with a key. Where the number is not given it is one, and two where no other
     entity waits for the connection. ``range_rows`` divides a table with a key into ranges of about so many rows, which
     are loaded side by side, on several instances where there are; 0 does not. ``consistency: snapshot`` reads all rows
-    of a slice from one snapshot. ``max_rows_per_second`` holds the reading back, for the source's sake.
+    of a slice from one snapshot. ``max_rows_per_second`` holds the reading back, for the source's sake. ``throttle:
+    auto`` slows the reading down for a while where the source says that it is short of resources.
     """
 
     kind: ClassVar[str] = "mssql"
@@ -230,6 +231,7 @@ class MssqlHomeSettings(HomeSettings):
     _on_trial: bool = PrivateAttr(default=False)
     consistency: Literal["read_committed", "snapshot"] = "read_committed"
     max_rows_per_second: int | None = Field(default=None, ge=1)
+    throttle: Literal["never", "auto"] = "never"
 
     def origin(self, surroundings: Surroundings) -> str:
         """A query is identified by a hash: it is long, and may contain confidential values."""
@@ -273,6 +275,8 @@ class MssqlHomeSettings(HomeSettings):
             raise ValueError("consistency: snapshot needs readers: 1, because a snapshot is one connection's own")
         if self.consistency == "snapshot" and self.range_rows:
             raise ValueError("consistency: snapshot needs range_rows: 0, because a snapshot is one connection's own")
+        if self.consistency == "snapshot" and self.throttle == "auto":
+            raise ValueError("consistency: snapshot needs throttle: never, because a snapshot ends with its connection")
         return self
 
     @model_validator(mode="after")
