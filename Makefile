@@ -1,5 +1,5 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Each sets up what it needs first. `make help` names all.
-.PHONY: help setup demo test test-durable2 bench docs faults soak check check-infra format lock audit smoke test-real test-core-tools clean
+.PHONY: help setup demo test test-durable2 bench docs faults soak storm check check-infra format lock audit smoke test-real test-core-tools clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,10 @@ faults: setup ## Try every crash point and a thousand schedules; FAULTS="--help"
 # The app under changes, loads, deaths and faults for a while, and what is left of it; SOAK="--minutes 60" (docs/faults.md).
 soak: setup ## Run the app under changes, deaths and faults; SOAK="--minutes 60"
 	@.venv/bin/python -m tests.soak $(SOAK)
+
+# A load of 200 tables on four instances of the app that die at random, for each of ten seeds (docs/faults.md).
+storm: setup ## Run loads on instances that die; STORM="--seeds 1 --seed 7"
+	@.venv/bin/python -m tests.storm $(STORM)
 
 check: setup ## Run linters, type checker and import floors
 	@.venv/bin/ruff check
