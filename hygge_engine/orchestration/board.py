@@ -59,21 +59,20 @@ class Board:
         if earlier is not None:
             return entities[earlier]
         while (index := self._reserve(group)) is not None:
-            taken = f"{self._folder}/taken/{index}"
-            kept = False
+            known = False
             try:
-                if not self._create(taken, f"{lane}-{turn}"):
-                    kept = True  # by another lane
+                if not self._create(f"{self._folder}/taken/{index}", f"{lane}-{turn}"):
+                    known = True
                     self._look_again(group)
                     continue
-                kept = self._create(own, str(index))
-                if kept:
+                if self._create(own, str(index)):
+                    known = True
                     return entities[index]
-                # Another delivery of this turn was faster.
-                self._lake.delete(taken)
             finally:
-                if not kept:
+                if not known:
                     self._give_back(group, index)
+            # Another delivery of this turn was faster. What this one has taken is left to the load: a file that is
+            # deleted could be another lane's by the time that the request arrives, or is repeated.
             earlier = self._index_of(own)
             return None if earlier is None else entities[earlier]
         return None
