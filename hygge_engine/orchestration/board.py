@@ -1,8 +1,9 @@
 """The plan of a large load, from which its lanes take one entity after another: files beside the load's progress.
 
-``progress/<load>/@board/<name>/plan.json`` has the entities in order. ``taken/<place in the plan>`` is created by who
-takes that entity, ``turns/<lane>-<turn>`` says which one a lane's turn has taken, so that a turn that is delivered
-again takes no other. None of this is trusted: the load compares what its lanes report with its own plan.
+``progress/<load>/@board/<name>/plan.json`` has the entities in order. ``taken/<shelf>/<place in the plan>`` is created
+by who takes that entity, ``turns/<lane>-<turn>`` says which one a lane's turn has taken, so that a turn that is
+delivered again takes no other. A shelf has few enough places that listing it costs the same however long the plan
+is. None of this is trusted: the load compares what its lanes report with its own plan.
 """
 
 from __future__ import annotations
@@ -25,15 +26,20 @@ if TYPE_CHECKING:
 # Loads whose plans a process keeps in memory: half a megabyte each for 5,000 entities.
 BOARDS_KEPT = 8
 
+# Places of the plan whose files are in one folder: whoever finds that others take as well sees at once what they took.
+PLACES_PER_SHELF = 64
+
 
 class Board:
-    """The plan of one load. Thread-safe; all methods let the LakeError family pass."""
+    """The plan of one load, with so many places ``per_shelf``; 0: all in one folder, as an earlier version wrote it.
+    Thread-safe; all methods let the LakeError family pass."""
 
-    def __init__(self, place: JournalPlace, load_id: str, name: str) -> None:
+    def __init__(self, place: JournalPlace, load_id: str, name: str, per_shelf: int = PLACES_PER_SHELF) -> None:
         self._lake = place.lake
         self._progress = place.progress
         self._load_id = load_id
         self._folder = f"{place.progress.board_folder(load_id)}/{name}"
+        self._per_shelf = per_shelf
         self._lock = threading.Lock()
         self._entities: list[PlannedEntity] | None = None
         self._open: dict[Group, list[int]] = {}
@@ -61,9 +67,9 @@ class Board:
         while (index := self._reserve(group)) is not None:
             known = False
             try:
-                if not self._create(f"{self._folder}/taken/{index}", f"{lane}-{turn}"):
+                if not self._create(f"{self._shelf_of(index)}/{index}", f"{lane}-{turn}"):
                     known = True
-                    self._look_again(group)
+                    self._look_again(group, index)
                     continue
                 if self._create(own, str(index)):
                     known = True
@@ -98,9 +104,13 @@ class Board:
             self._open[group].append(index)
             self._open[group].sort(reverse=True)
 
-    def _look_again(self, group: Group) -> None:
-        """Others are at work as well: see what they have taken."""
-        listed = {entry.name for entry in self._lake.list(f"{self._folder}/taken")}
+    def _shelf_of(self, index: int) -> str:
+        shelf = f"/{index // self._per_shelf}" if self._per_shelf else ""
+        return f"{self._folder}/taken{shelf}"
+
+    def _look_again(self, group: Group, index: int) -> None:
+        """Others are at work as well: see what they have taken of the places beside this one."""
+        listed = {entry.name for entry in self._lake.list(self._shelf_of(index))}
         with self._lock:
             self._open[group] = [index for index in self._open[group] if str(index) not in listed]
 
@@ -131,7 +141,7 @@ class Boards:
         name = str(reference["name"])
         with self._lock:
             if name not in self._known:
-                self._known[name] = Board(_place_at(project, reference), load_id, name)
+                self._known[name] = Board(_place_at(project, reference), load_id, name, reference.get("per_shelf", 0))
             self._known.move_to_end(name)
             while len(self._known) > BOARDS_KEPT:
                 self._known.popitem(last=False)
@@ -140,7 +150,12 @@ class Boards:
 
 def write_board(project: Project, load_id: str, entities: Sequence[PlannedEntity]) -> BoardReference:
     """Write down a plan for its lanes, beside the journal of its first entity."""
-    reference: BoardReference = {"flow": entities[0]["flow"], "entity": entities[0]["entity"], "name": uuid4().hex}
+    reference: BoardReference = {
+        "flow": entities[0]["flow"],
+        "entity": entities[0]["entity"],
+        "name": uuid4().hex,
+        "per_shelf": PLACES_PER_SHELF,
+    }
     Board(_place_at(project, reference), load_id, reference["name"]).write(entities)
     return reference
 

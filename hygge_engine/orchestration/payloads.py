@@ -41,11 +41,13 @@ class PlannedEntity(RequestedLoad):
 
 
 class BoardReference(TypedDict):
-    """Where the plan of a load lies for its lanes: beside the journal of an entity, under a name of its own."""
+    """Where the plan of a load lies for its lanes: beside the journal of an entity, under a name of its own, with so
+    many places ``per_shelf``."""
 
     flow: str
     entity: str
     name: str
+    per_shelf: NotRequired[int]
 
 
 class Plan(TypedDict):

@@ -120,7 +120,7 @@ class _Instance:
 @dataclass
 class Host:
     """``again`` says of an activity whether it is delivered twice at once; only the second delivery's result counts.
-    ``begun`` counts sub-orchestrations by name."""
+    ``begun`` counts sub-orchestrations by name, ``replayed`` the events that all replays went through."""
 
     script: Script
     input: dict[str, Any] = field(default_factory=dict)
@@ -132,6 +132,7 @@ class Host:
     episodes: int = 0
     histories: int = 1
     longest_history: int = 0
+    replayed: int = 0
     processor_seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -165,6 +166,7 @@ class Host:
         load's output once it has ended."""
         self.episodes += 1
         instance = self._instances[id_]
+        self.replayed += len(instance.history)
         began = time.process_time()
         context = SimulatedContext(json.loads(instance.input), id_, instance.began)
         steps = cast(Generator[SimulatedTask, Any, dict[str, Any]], ORCHESTRATORS[instance.name](context))

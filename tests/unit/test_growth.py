@@ -21,6 +21,9 @@ from hygge_engine.journal.files import WHOLE_BYTES, JournalFiles
 from hygge_engine.journal.rows import table_of
 from hygge_engine.lake.base import Content, PathInfo
 from hygge_engine.lake.local import LocalLake
+from hygge_engine.orchestration.board import Board
+from hygge_engine.orchestration.lanes import Group
+from hygge_engine.orchestration.places import JournalPlace
 from hygge_engine.orchestration.retention import FORGOTTEN_AFTER, sweep_progress
 from hygge_engine.orchestration.schedule import Tick, start_due_loads
 from hygge_engine.orchestration.settling import settle
@@ -28,12 +31,14 @@ from hygge_engine.web.api import Api
 from hygge_engine.web.pages import PAGE_DEFAULT
 from tests.journal_rows import EPOCH, make_row
 from tests.support.durable_client import Client
+from tests.support.orchestration_answers import plan
 from tests.unit.load_world import FLOW_YML, LoadWorld
 
 MIRRORED = FLOW_YML.replace("key_columns: [id]", "key_columns: [id]\n  mirror_journal: true")
 
 FEW, MANY = 10, 2_000
 UNFINISHED = 100
+PER_SHELF = 8
 MORNING = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 # Bytes beside the canonical file: landing states, the tick's file, a load's own rows.
@@ -233,6 +238,23 @@ def test_a_report_costs_one_request_and_a_table_leaves_one_file(
     assert asked.requests == {"put": 3, "rename": 12, "list": 2, "delete": 2}
     [left] = world.place().progress.states("running").values()
     assert (left.attempt, left.rows) == (3, 5)
+
+
+def test_taking_a_table_costs_the_same_however_many_there_are(tmp_path: Path, asked: Asked) -> None:
+    """Two instances that take in turn, so that each finds what the other has taken."""
+    most: list[Asked] = []
+    for tables in (2 * PER_SHELF, 10 * PER_SHELF):
+        place = JournalPlace(LocalLake(make(tmp_path / str(tables))), "journal")
+        boards = [Board(place, "load-1", "b", PER_SHELF) for _ in range(2)]
+        boards[0].write(plan(tables)["entities"])
+        costs = []
+        for turn in range(tables):
+            asked.clear()
+            assert boards[turn % 2].take(f"lane-{turn % 2}", turn, Group("db", 1)) is not None
+            costs.append(Asked(asked))
+        most.append(Asked({verb: max(cost[verb] for cost in costs[2:]) for verb in ("read", "put", "list", "entries")}))
+    assert most[0] == most[1]
+    assert most[1]["entries"] <= PER_SHELF
 
 
 def test_a_sweep_looks_into_so_many_folders_at_most(

@@ -67,6 +67,15 @@ def test_a_load_is_as_fast_as_greedy_list_scheduling(distribution: str, tables: 
     assert outcome.longest_history <= (many if tables > lanes.LANES_FROM_ENTITIES else few)
 
 
+def test_what_an_activity_costs_does_not_grow_with_the_tables() -> None:
+    events = []
+    for tables in (120, 480):
+        load = host(lambda task: (3.0, done()), plan(tables, concurrency=4))
+        load.run()
+        events.append(load.replayed / tables)
+    assert events[1] <= 1.25 * events[0]
+
+
 def ordeals(seed: int) -> Slices:
     """Slices of which many go on, fail, wait or end without a result; the same whoever runs them."""
 
