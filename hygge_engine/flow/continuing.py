@@ -45,7 +45,8 @@ def must_begin_again(
     drift = compare(state, columns, entity.schema_changes, polish.treatments)
     repolished = opened.polish not in ("", polish_digest(entity), _earlier_polish_digest(entity))
     order = reading_order(source, opened.upper.column if opened.upper else "")
-    is_other_order = opened.position is not None and opened.order not in ((), order)
+    is_begun = opened.position is not None or opened.is_read_in_ranges
+    is_other_order = is_begun and opened.order not in ((), order)
     moved = _moved(state.author, author, source)
     is_other = is_other_order or bool(moved) or keys != state.key_columns
     if not opened.has_landed or not state.has_history:

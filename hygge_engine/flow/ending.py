@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hygge_engine.expectations.checks import outcome_of, warning_of
+from hygge_engine.flow.divided import publish_ranges
 from hygge_engine.flow.slices import SliceResult, SliceStatus
 from hygge_engine.stores.base import Destination, Wait
 from hygge_engine.stores.landing.lease import TableLease
+from hygge_engine.stores.landing.ranges import RangeLease
 from hygge_engine.stores.landing.state import ExpectationResult
 
 # Pause before the next try to drop a table that is being read.
@@ -21,13 +23,18 @@ def replace_table(destination: Destination[Any], lease: TableLease) -> Wait | No
     Asks nothing of the source. None once the reload has ended, else what has to be waited for.
     """
     opened = lease.open
+    if opened is not None and opened.divided is not None and opened.phase == "landing":
+        publish_ranges(destination, lease)  # the old table is gone, and some of the new one is there
+        return None
     if opened is not None and opened.phase == "dropping":
         lease.sweep()  # no attempt may still publish what an earlier load, now abandoned, had staged
         if not destination.drop(lease):
             return Wait("The table's folder is in use and cannot be deleted yet", DROP_PAUSE_SECONDS)
     if wait := destination.drop_wait(lease):
         return wait
-    if lease.open is not None and lease.open.staged:
+    if lease.open is not None and lease.open.divided is not None:
+        publish_ranges(destination, lease)
+    elif lease.open is not None and lease.open.staged:
         destination.publish(lease, lease.open.staged, position=None, last=True, new_generation=True)
     else:
         destination.clear(lease)
@@ -83,6 +90,21 @@ def slice_result(
         watermark_type=watermark.type if watermark else "",
         watermark=(watermark.value or "") if watermark else "",
         reached=state.reached,
+        **times_since(started),
+    )
+
+
+def range_result(lease: RangeLease | None, status: SliceStatus, started: datetime) -> SliceResult:
+    """How a slice of a range ended, with what the range has staged so far."""
+    if lease is None:
+        return SliceResult(status, **times_since(started))
+    found = lease.range
+    return SliceResult(
+        status,
+        rows=found.staged_rows,
+        bytes=found.staged_bytes,
+        files=len(found.staged),
+        reached=found.reached,
         **times_since(started),
     )
 

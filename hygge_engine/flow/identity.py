@@ -33,7 +33,7 @@ class Identity:
         self._has_versions = polish.source.resumes_without_key
         self._before = before
         self._continued = continued
-        looks = merges and bool(key) and (self._has_versions or _may_repeat(polish, key))
+        looks = merges and bool(key) and (self._has_versions or may_repeat(polish, key))
         self._seen = Remembered() if looks else None
 
     @property
@@ -72,7 +72,7 @@ class Identity:
             )
 
 
-def _may_repeat(polish: Polish, key: Sequence[str]) -> bool:
+def may_repeat(polish: Polish, key: Sequence[str]) -> bool:
     """Whether two rows of one read may share the key although each row is read once.
 
     Of a declared key the home sees repeats in

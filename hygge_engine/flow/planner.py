@@ -213,9 +213,9 @@ class LoadPlanner:
 
         Raises what `continuing.must_begin_again` and `begin` raise.
         """
-        if opened.mode == "reload" and opened.has_landed:
+        if (opened.mode == "reload" and opened.has_landed) or opened.is_all_read:
             return False  # nothing is left to read
-        if not opened.has_landed and self._is_bounded_anew(opened):
+        if not opened.has_landed and opened.divided is None and self._is_bounded_anew(opened):
             return True
         polish, state = self.polish(), self._lease.state
         keys = self._keys(polish, opened.mode)
@@ -238,7 +238,7 @@ class LoadPlanner:
 
     def lowered(self, opened: OpenLoad) -> Watermark | None:
         """The upper bound with which an open load continues instead of its own; None where it keeps it."""
-        if self._entity.watermark is None or (opened.mode == "reload" and opened.has_landed):
+        if self._entity.watermark is None or (opened.mode == "reload" and opened.has_landed) or opened.is_all_read:
             return None
         return lowered(self._home, opened, self._entity.watermark)
 

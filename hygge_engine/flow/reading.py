@@ -36,7 +36,7 @@ from hygge_engine.stopping import Stopped
 from hygge_engine.stores.base import Destination, RowWriter
 from hygge_engine.stores.landing.lease import RENEWAL_SECONDS, TableLease
 from hygge_engine.stores.landing.state import OpenLoad, StagedFile
-from hygge_engine.watermark import Boundary
+from hygge_engine.watermark import Boundary, Watermark
 from hygge_engine.watermark.rows import BoundaryRows, LargestRead
 
 
@@ -59,7 +59,7 @@ class StagedRows(NamedTuple):
 
 class WindowReader:
     """Reads the window of an open load in one slice, which ends after ``seconds``. ``notes`` are what its steps have
-    to say in the journal."""
+    to say in the journal. ``whole``: its end is the load's; that of one range is not."""
 
     def __init__(
         self,
@@ -70,7 +70,10 @@ class WindowReader:
         gate: ExpectationGate,
         watch: SliceObserver,
         seconds: float,
+        *,
+        whole: bool = True,
     ) -> None:
+        self._whole = whole
         self._home = home
         self._destination = destination
         self._lease = lease
@@ -94,7 +97,7 @@ class WindowReader:
             if cut is Cut.CANCELLED and position is None:
                 _abandon(writer, *keeping)
                 return StagedRows([], None, cut)
-            self._finish(steps, opened, last=cut is None)
+            self._finish(steps, opened, last=cut is None and self._whole)
             deletes = [file for step in keeping if isinstance(step, LeaveOutUnchanged) for file in step.deletes]
             return StagedRows(writer.finish(), position, cut, deletes)
         except BaseException:
@@ -215,9 +218,7 @@ class WindowReader:
             found["message"] = "; ".join(filter(None, (opened.message, *kept)))
         if last:
             before = None if opened.mode == "reload" else self._lease.state.watermark
-            upper = earned_watermark(self._home, replace(opened, **found), found.get("seen"), before)
-            if upper is not None:
-                found |= {"upper": upper, "boundary": upper.boundary}
+            found |= earned(self._home, replace(opened, **found), before)
         self._lease.stage_changes(**found)
 
     def _met(self, opened: OpenLoad) -> list[str]:
@@ -249,6 +250,12 @@ class WindowReader:
         if mark is None or not opened.lower_inclusive or mark.value != opened.lower:
             return None
         return mark.boundary
+
+
+def earned(home: Home, opened: OpenLoad, before: Watermark | None) -> dict[str, Any]:
+    """What the end of reading changes of an open load: how far the watermark moves (`earned_watermark`)."""
+    upper = earned_watermark(home, opened, opened.seen, before)
+    return {} if upper is None else {"upper": upper, "boundary": upper.boundary}
 
 
 def _abandon(*staging: RowWriter | KeepDigests) -> None:

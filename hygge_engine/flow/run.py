@@ -22,11 +22,13 @@ from hygge_engine.errors import (
 )
 from hygge_engine.flow.claims import author_of
 from hygge_engine.flow.digests import SnapshotUnusable
+from hygge_engine.flow.divided import Gathering, divide, publish_ranges, read_range
 from hygge_engine.flow.ending import (
     checked_result,
     ended_result,
     is_table_gone,
     let_go,
+    range_result,
     replace_table,
     seconds_from_now,
     slice_result,
@@ -37,17 +39,19 @@ from hygge_engine.flow.gate import ExpectationGate
 from hygge_engine.flow.ownership import check_author
 from hygge_engine.flow.planner import LoadPlanner
 from hygge_engine.flow.reading import Cut, WindowReader
-from hygge_engine.flow.slices import SliceObserver, SliceResult, SliceTask
+from hygge_engine.flow.slices import SliceObserver, SliceResult, SliceTask, as_text
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.memory import give_memory_back
 from hygge_engine.retry import backoff_seconds
 from hygge_engine.stopping import Stopped, stops_when
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import TableLease
+from hygge_engine.stores.landing.ranges import RangeLease
 from hygge_engine.stores.landing.state import OpenLoad, StagedFile
 from hygge_engine.stores.landing.transitions import is_resumable
 
 if TYPE_CHECKING:
+    from hygge_engine.homes.base import Home
     from hygge_engine.project import Entity, Project
 
 _log = logging.getLogger(__name__)
@@ -72,6 +76,8 @@ CHANGED_PAUSE_SECONDS = 2.0
 
 def run_slice(project: Project, entity: Entity, task: SliceTask, watch: SliceObserver) -> SliceResult:
     """Work on an entity run until it is done, cancelled, or the slice's time is up. Failures are values."""
+    if task.division:
+        return _run_range(project, entity, task, watch)
     started = datetime.now(UTC)
     give_memory_back()
     lease: TableLease | None = None
@@ -90,7 +96,7 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: SliceObs
             gate = ExpectationGate(entity, lease, planner)
             seconds = project.options.slice_minutes * 60
             reader = WindowReader(home, destination, lease, planner, gate, watch, seconds)
-            return _Slice(destination, lease, planner, gate, reader, task).run()
+            return _Slice(home, destination, lease, planner, gate, reader, entity, task).run()
     except Stopped:
         return _cancelled(lease, started)
     except LandingBusy as busy:
@@ -103,18 +109,55 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: SliceObs
         return _failed(lease, error, task, started)
 
 
+def _run_range(project: Project, entity: Entity, task: SliceTask, watch: SliceObserver) -> SliceResult:
+    """Read on in one range of an open load. Its end says that the range has nothing left to read, and nothing more: the
+    next slice of the entity run looks for itself."""
+    started = datetime.now(UTC)
+    give_memory_back()
+    lease: RangeLease | None = None
+    try:
+        destination = open_table(project, entity)
+        lease = destination.hold_range(task.load_id, task.attempt, task.division, task.range_number)
+        if lease.is_over:
+            return range_result(lease, "done", started)
+        lease.author = author_of(project, entity)
+        with stops_when(watch.cancelled), open_home(project, entity.with_connections(task.connections)) as home:
+            planner = LoadPlanner(home, destination, lease, Manifest(*journal_of(project, entity)), entity, task)
+            if lease.open is not None and planner.must_begin_again(lease.open):
+                return range_result(lease, "done", started)
+            gate = ExpectationGate(entity, lease, planner)
+            seconds = project.options.slice_minutes * 60
+            reader = WindowReader(home, destination, lease, planner, gate, watch, seconds, whole=False)
+            cut = read_range(lease, reader)
+            return range_result(lease, cut.value if cut else "done", started)
+    except Stopped:
+        return range_result(lease, "cancelled", started)
+    except LandingFenced as fenced:
+        return _withdrawn_range(lease, fenced.message, started)
+    except HyggeError as error:
+        if lease is not None and _rests_on_state(error) and lease.is_outdated():
+            return _withdrawn_range(lease, MOVED_ON, started)
+        pause = backoff_seconds(task.attempt, error.retry_after_seconds) if error.transient else None
+        outcome = error.outcome if isinstance(error, ExpectationFailed) else ""
+        return SliceResult.failure(error, retry_after_seconds=pause, expectations=outcome, **times_since(started))
+
+
 class _Slice:
     """What becomes of a table in one slice: which load goes on, and what is made visible of what it reads."""
 
     def __init__(
         self,
+        home: Home,
         destination: Destination[Any],
         lease: TableLease,
         planner: LoadPlanner,
         gate: ExpectationGate,
         reader: WindowReader,
+        entity: Entity,
         task: SliceTask,
     ) -> None:
+        self._entity = entity
+        self._home = home
         self._destination = destination
         self._lease = lease
         self._planner = planner
@@ -154,7 +197,7 @@ class _Slice:
                 if found is not None and (upper := self._planner.lowered(opened)):
                     self._lease.stage_changes(upper=upper)
                     opened = replace(opened, upper=upper)
-                cut = self._reload(opened) if opened.mode == "reload" else self._append(opened)
+                cut = self._load(opened)
             except SnapshotUnusable as unusable:
                 self._planner.distrust_snapshot(str(unusable))
                 self._lease.forget_snapshot()
@@ -227,8 +270,45 @@ class _Slice:
         )
         return replace(result, begun_again=True)
 
+    def _load(self, opened: OpenLoad) -> SliceResult | None:
+        """Get ahead with the open load. The slice's result where it ends before the load; None where that has ended."""
+        if opened.divided is None:
+            divide(self._home, self._destination, self._lease, self._planner, self._entity)
+            opened = self._lease.open or opened
+        if opened.is_read_in_ranges and (unread := self._gather(opened)):
+            return unread
+        return self._reload(opened) if opened.mode == "reload" else self._append(opened)
+
+    def _gather(self, opened: OpenLoad) -> SliceResult | None:
+        """Put together what the ranges of a divided load have staged; a result that names those that are to be read
+        first, None where all are read."""
+        division = opened.divided
+        if division is None:
+            return None
+        gathering = Gathering(self._destination, division)
+        if gathering.left:
+            left, count = as_text(gathering.left), division.count
+            result = self._result("continue", message=gathering.message)
+            return replace(result, ranges=count, ranges_left=left, division=division.id, reached=gathering.reached)
+        if not gathering.is_whole:
+            self._discard()
+            message = "what was staged in ranges is gone in part. Begun again."
+            return replace(self._result("continue", message=message), begun_again=True)
+        try:
+            found = gathering.findings(self._home, self._lease, self._gate, opened)
+        except ExpectationError:
+            self._discard()  # the next load reads the rows as they are then
+            raise
+        self._lease.stage_changes(**found, divided=replace(division, files=len(gathering.files)))
+        if opened.mode == "reload":
+            self._lease.write_changes(phase="dropping")
+        return None
+
     def _append(self, opened: OpenLoad) -> SliceResult | None:
         """Read until the window or the slice ends, then land what was read; position and data commit together."""
+        if opened.divided is not None:
+            publish_ranges(self._destination, self._lease)
+            return None
         files, position, cut, _ = self._reader.read(opened)
         if files:
             self._destination.publish(self._lease, files, position=position, last=cut is None)
@@ -240,7 +320,7 @@ class _Slice:
 
     def _reload(self, opened: OpenLoad) -> SliceResult | None:
         """Stage everything, drop the old table, wait until it is gone, land: each step can be resumed."""
-        if opened.phase == "staging":
+        if opened.phase == "staging" and opened.divided is None:
             files, position, cut, deletes = self._reader.read(opened)
             if cut is Cut.CANCELLED:
                 self._lease.discard()  # the old table is untouched
@@ -334,6 +414,12 @@ def _withdrawn(lease: TableLease | None, message: str, started: datetime) -> Sli
         _log.warning("what a fenced attempt has staged stays until the next load sweeps it: %s", failure)
     due = seconds_from_now(FENCED_PAUSE_SECONDS)
     return SliceResult("continue", message=message, not_before=due, **times_since(started))
+
+
+def _withdrawn_range(lease: RangeLease | None, message: str, started: datetime) -> SliceResult:
+    """The result of an attempt at a range that another one reads, or nobody: it asks again what there is to do."""
+    result = _withdrawn(lease, message, started)
+    return replace(result, reached=lease.range.reached if lease is not None else "")
 
 
 def _release(lease: TableLease) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -23,7 +24,8 @@ class SliceTask:
     ``reload`` overrules how the entity is reloaded (empty: as its settings say).
     ``connections`` to the source are the slice's own, by ``connection`` of the project (empty: it needs none); ``busy``
     counts the results in a row that another load owns the table. A ``closing`` slice reads nothing: the entity run must
-    not continue, and releases what it holds; a ``hurried`` one does so without waiting for the destination first.
+    not continue, and releases what it holds; a ``hurried`` one does so without waiting for the destination first. With
+    a ``division`` it reads but one range of an open load, the ``range_number``-th from 0.
     """
 
     load_id: str
@@ -41,11 +43,18 @@ class SliceTask:
     closing: bool = False
     hurried: bool = False
     reload: Reload | Literal[""] = ""
+    division: str = ""
+    range_number: int = 0
 
     @property
     def is_backfill(self) -> bool:
         """Whether a window is loaded again, rather than what is new."""
         return bool(self.window_from or self.window_to)
+
+    @property
+    def part(self) -> int | None:
+        """The range that it reads; None where it is an ordinary slice."""
+        return self.range_number if self.division else None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""
@@ -68,7 +77,9 @@ class SliceResult:
     ``begun_again``: what was read so far had to be discarded. ``error``, ``hint`` (the part of ``message`` that says
     what to do), ``transient`` and ``retry_after_seconds`` (jitter included) go with ``failed``. ``expectations`` counts
     those that were met and those that were not, as JSON. ``table_gone``: the old table has been dropped and the new
-    rows have not landed; None where the slice does not know. ``busy``: another load owns the table.
+    rows have not landed; None where the slice does not know. ``busy``: another load owns the table. ``ranges``: the
+    load is read in so many, under ``division``, of which ``ranges_left`` (`as_text`) are to be read before the next
+    slice.
     """
 
     status: SliceStatus
@@ -92,6 +103,9 @@ class SliceResult:
     begun_again: bool = False
     table_gone: bool | None = None
     busy: bool = False
+    ranges: int = 0
+    ranges_left: str = ""
+    division: str = ""
 
     def __post_init__(self) -> None:
         """Whatever a source, a driver or a row has put into them, the texts show no secret and can be written down
@@ -125,6 +139,26 @@ class SliceResult:
             retry_after_seconds=retry_after_seconds,
             **totals,
         )
+
+
+def as_text(numbers: Iterable[int]) -> str:
+    """Numbers in ascending order as a short text: ``0-4,7``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] + 1 == number:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ",".join("-".join(str(number) for number in run) for run in runs)
+
+
+def numbers_in(text: str) -> list[int]:
+    """The inverse of `as_text`."""
+    found: list[int] = []
+    for run in filter(None, text.split(",")):
+        first, _, last = run.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
 
 
 class SliceObserver(Protocol):

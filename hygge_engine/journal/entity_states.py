@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hygge_engine.statuses import JOURNAL_STATUS
 
 _NAME = re.compile(
-    r"(?P<key>[0-9a-f]{32})~(?P<attempt>[0-9]{1,9})~(?P<status>[a-z]{1,16})"
+    r"(?P<key>[0-9a-f]{32})(?:\.(?P<part>[0-9]{1,6}))?~(?P<attempt>[0-9]{1,9})~(?P<status>[a-z]{1,16})"
     r"~(?P<rows>[0-9]{1,19})~(?P<bytes>[0-9]{1,19})~(?P<updated>[0-9]{1,13})(?P<explained>~why)?\.json"
 )
 
@@ -23,7 +23,9 @@ _MILLISECOND = timedelta(milliseconds=1)
 @dataclass(frozen=True)
 class EntityState:
     """How far an entity of a load is. ``status`` is ``running``, ``waiting`` or one of the journal's words; ``attempt``
-    counts its slices from 1; ``explained``: the file holds a message, an error, or both."""
+    counts its slices from 1; ``explained``: the file holds a message, an error, or both. ``part``: it is that of one
+    range alone, counted from 0, of a table that is read in ranges. ``file`` is where the state lies that was
+    put together with those of ranges."""
 
     key: str
     attempt: int
@@ -32,14 +34,19 @@ class EntityState:
     bytes: int
     updated: datetime
     explained: bool
+    part: int | None = None
+    file: str = ""
 
     @property
     def path(self) -> str:
         """Where its file lies below the load's folder. Some folders share the files, so that what is left of earlier
         slices is found in a short listing."""
+        if self.file:
+            return self.file
         updated = (self.updated - _EPOCH) // _MILLISECOND
         figures = f"{self.attempt}~{self.status}~{self.rows}~{self.bytes}~{updated}"
-        return f"{self.key[:2]}/{self.key}~{figures}{'~why' if self.explained else ''}.json"
+        part = "" if self.part is None else f".{self.part}"
+        return f"{self.key[:2]}/{self.key}{part}~{figures}{'~why' if self.explained else ''}.json"
 
     @property
     def age(self) -> tuple[int, datetime]:
@@ -65,7 +72,32 @@ def state_in(name: str) -> EntityState | None:
         bytes=int(found["bytes"]),
         updated=_EPOCH + int(found["updated"]) * _MILLISECOND,
         explained=bool(found["explained"]),
+        part=int(found["part"]) if found["part"] else None,
     )
+
+
+def together(states: Iterable[EntityState]) -> dict[str, EntityState]:
+    """The newest state of each entity, by key: of one that is being read in ranges with the rows of all of them."""
+    newest: dict[tuple[str, int | None], EntityState] = {}
+    for state in states:
+        before = newest.get((state.key, state.part))
+        if before is None or before.age < state.age:
+            newest[state.key, state.part] = state
+    found = {state.key: state for state in newest.values() if state.part is None}
+    under_way = {key for key, state in found.items() if state.status in ("running", "waiting")}
+    for part in newest.values():
+        if part.part is None or part.key not in under_way:
+            continue
+        whole = found[part.key]
+        found[part.key] = replace(
+            whole,
+            rows=whole.rows + part.rows,
+            bytes=whole.bytes + part.bytes,
+            status="running" if part.status == "running" else whole.status,
+            updated=max(whole.updated, part.updated),
+            file=whole.path,
+        )
+    return found
 
 
 def status_of(state: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hygge_engine.errors import LakeConflict, LakeError, LakeNotFound
-from hygge_engine.journal.entity_states import EntityState, key_of, state_in, status_of
+from hygge_engine.journal.entity_states import EntityState, key_of, state_in, status_of, together
 from hygge_engine.journal.kept import Kept
 from hygge_engine.journal.names import file_name
 from hygge_engine.lake.base import Lake, PathInfo, bounded
@@ -72,16 +72,17 @@ class ProgressFiles:
     def __init__(self, lake: Lake, root: str) -> None:
         self._lake = lake
         self._folder = f"{root.strip('/')}/progress"
-        self._written: dict[tuple[str, str], _Written] = {}
+        self._written: dict[tuple[str, str, int | None], _Written] = {}
 
-    def write(self, load_id: str, flow: str, entity: str, state: Mapping[str, Any]) -> None:
-        """Replace an entity's state: ``state`` (of a `SliceResult`, or ``running``), ``rows``, ``bytes``, ``attempt``,
-        ``transient``, ``message`` and ``error``, as far as they are known.
+    def write(self, load_id: str, flow: str, entity: str, state: Mapping[str, Any], *, part: int | None = None) -> None:
+        """Replace an entity's state, or that of one range (``part``) of its table: ``state`` (of a `SliceResult`, or
+        ``running``), ``rows``, ``bytes``, ``attempt``, ``transient``, ``message`` and ``error``, as far as they are
+        known.
 
         One request where only figures have changed: the file gets another name.
         """
         key = key_of(flow, entity)
-        before = self._written.get((load_id, key))
+        before = self._written.get((load_id, key, part))
         explanation = {name: str(state[name]) for name in ("message", "error") if state.get(name)}
         now = self._lake.now()
         moment = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as a name has it
@@ -93,13 +94,14 @@ class ProgressFiles:
             bytes=state.get("bytes", 0),
             updated=moment if before is None else max(moment, before.state.updated + timedelta(milliseconds=1)),
             explained=bool(explanation),
+            part=part,
         )
         data = json.dumps({"flow": flow, "entity": entity, **explanation}).encode()
         written = _Written(f"{self._load_folder(load_id)}/{shown.path}", data, shown)
         moved = before is not None and before.data == data and self._move(before.path, written.path)
         if not moved:
             self._lake.put(written.path, data)
-        self._written[load_id, key] = written
+        self._written[load_id, key, part] = written
         if before is None and shown.attempt > 1:
             self._remove_older(written)
         elif before is not None and not moved:
@@ -119,19 +121,17 @@ class ProgressFiles:
         folder = written.path.rpartition("/")[0]
         for entry in bounded(self._lake.list(folder), folder):
             state = state_in(entry.name)
-            if state is not None and state.key == written.state.key and state.age < written.state.age:
+            if state is None or (state.key, state.part) != (written.state.key, written.state.part):
+                continue
+            if state.age < written.state.age:
                 self._lake.delete(entry.path)
 
     def states(self, load_id: str) -> dict[str, EntityState]:
         """The newest state of each entity that has begun, by `key_of` its names, from one listing; one that changes its
         name just now may be missing."""
-        newest: dict[str, EntityState] = {}
         folder = self._load_folder(load_id)
-        for entry in bounded(self._lake.list(folder, recursive=True), folder):
-            state = state_in(entry.name)
-            if state is not None and (state.key not in newest or newest[state.key].age < state.age):
-                newest[state.key] = state
-        return newest
+        entries = bounded(self._lake.list(folder, recursive=True), folder)
+        return together(state for state in map(state_in, (entry.name for entry in entries)) if state is not None)
 
     def explanations(self, load_id: str, states: Collection[EntityState]) -> dict[str, dict[str, str]]:
         """What the files of some entities hold, by key: ``flow`` and ``entity``, and ``message`` and ``error`` where
@@ -241,6 +241,7 @@ class ProgressWatch:
         entity: str,
         *,
         attempt: int = 1,
+        part: int | None = None,
         report_interval_seconds: float = REPORT_INTERVAL_SECONDS,
         cancel_interval_seconds: float = CANCEL_INTERVAL_SECONDS,
     ) -> None:
@@ -249,6 +250,7 @@ class ProgressWatch:
         self._flow = flow
         self._entity = entity
         self._attempt = attempt
+        self._part = part
         self._report_interval = report_interval_seconds
         self._cancel_interval = cancel_interval_seconds
         self._totals: tuple[int, int] | None = None
@@ -302,7 +304,7 @@ class ProgressWatch:
         rows, bytes_ = totals
         state = {"state": "running", "attempt": self._attempt, "rows": rows, "bytes": bytes_}
         try:
-            self._progress.write(self._load_id, self._flow, self._entity, state)
+            self._progress.write(self._load_id, self._flow, self._entity, state, part=self._part)
         except LakeError as error:
             _log.warning("Cannot write the progress of %s.%s: %s", self._flow, self._entity, error)
             return False

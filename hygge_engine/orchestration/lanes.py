@@ -123,7 +123,8 @@ def lane_input(
 
 
 class Taking:
-    """How a lane takes entities: its turns are numbered, and a turn that is asked for again gives the same entity."""
+    """How a lane takes entities: its turns are numbered, and a turn that is asked for again gives the same entity.
+    ``divided`` are those that it has given back, by id, with the slices that they had."""
 
     def __init__(self, value: Mapping[str, Any]) -> None:
         self._board = dict(value["board"])
@@ -132,6 +133,7 @@ class Taking:
         self._turn = int(value.get("turn", 0))
         self._failures = int(value.get("failures", 0))
         self.exhausted = bool(value.get("exhausted"))
+        self.divided: dict[str, int] = dict(value.get("divided", {}))
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""
@@ -140,6 +142,7 @@ class Taking:
             "turn": self._turn,
             "failures": self._failures,
             "exhausted": self.exhausted,
+            **({"divided": self.divided} if self.divided else {}),
         }
 
     @property
@@ -155,6 +158,10 @@ class Taking:
         """A place for the entity of the next turn."""
         self._turn += 1
         return EntityRunState(self._turn, cast("PlannedEntity", {}))
+
+    def give_back(self, entity_run: EntityRunState) -> None:
+        """Leave an entity whose load is read in ranges to the load, which has other places for them."""
+        self.divided[entity_run.entity["entity_run_id"]] = entity_run.attempts
 
     def task(self, load_id: str, settings_hash: str, entity_run: EntityRunState) -> dict[str, Any]:
         """The input of ``run_next`` for an entity run that is still to be taken."""

@@ -13,7 +13,8 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from hygge_engine.orchestration.concurrency import EntityRunState
+from hygge_engine.flow.slices import numbers_in
+from hygge_engine.orchestration.concurrency import DividedRun, EntityRunState
 from hygge_engine.orchestration.context import Context, Task, Timer
 from hygge_engine.orchestration.lanes import (
     ACTIVITIES_PER_LANE_HISTORY,
@@ -163,6 +164,8 @@ def lane(context: Context) -> Generator[Task, Any, LaneResults | None]:
         "exhausted": taking is None or taking.exhausted,
         "cancelled": progress.totals.cancelled,
     }
+    if taking is not None and taking.divided:
+        returned["divided"] = taking.divided
     return returned if ended else {**returned, "deferred": progress.deferred_to_json()}
 
 
@@ -195,6 +198,8 @@ def _run_lanes(context: Context, load_id: str, progress: LoadProgress, cancel: C
             reported = returned["results"] if returned else []
             results = [each for each in reported if left.pop(each["entity_run_id"], None)]
             progress.take_over(results)
+            for id_, attempts in (returned.get("divided", {}) if returned else {}).items():
+                left[id_].attempts = attempts
             lanes.end(group, returned, ended=len(results))
             if returned and returned["cancelled"]:
                 _stop(progress, now)
@@ -203,10 +208,12 @@ def _run_lanes(context: Context, load_id: str, progress: LoadProgress, cancel: C
             context.set_custom_status(totals.status_of_lanes(lanes.running))
             yield from _stop_lanes(context, load_id, plan["board"])
     for entity_run in left.values():
-        if totals.cancelled:
+        if totals.cancelled and not entity_run.attempts:
             progress.end(entity_run, _stopped(entity_run), context.current_utc_datetime)
-        else:
-            slots.admit(entity_run)
+            continue
+        if totals.cancelled:
+            begin_ending(entity_run, _stopped(entity_run))  # it was divided, and holds its table
+        slots.admit(entity_run)
 
 
 def _run_entities(
@@ -234,7 +241,7 @@ def _run_entities(
         outstanding = bool(running) or alarm.timer is not None
         fresh: list[Task] = []
         while not full and (started := progress.start_next(context.current_utc_datetime)):
-            if spare and limit is not None and begun >= limit:
+            if spare and limit is not None and begun >= limit and not started.division:
                 task = _call_lane(context, load_id, progress, started)
                 on_lanes[task] = started
             else:
@@ -351,11 +358,15 @@ def _let_go(progress: LoadProgress, running: Iterable[EntityRunState], now: date
     slots = progress.slots
     for entity_run in running:
         slots.stop(entity_run)
+        if entity_run.division:
+            continue
         entity_run.started = entity_run.started or progress.started.isoformat()
         if entity_run.ending is None:
             begin_ending(entity_run, _stopped(entity_run, _LEFT))
         slots.resume(entity_run)
     for entity_run in slots.drain():
+        if entity_run.ending is None:  # its ranges were running
+            begin_ending(entity_run, _stopped(entity_run, _LEFT))
         slots.resume(entity_run)
 
 
@@ -365,13 +376,17 @@ def _leave(progress: LoadProgress, running: Iterable[EntityRunState], now: datet
     slots = progress.slots
     for entity_run in running:
         slots.stop(entity_run)
-        slots.resume(entity_run)
+        if not entity_run.division:
+            slots.resume(entity_run)
     for entity_run in slots.drain():
         progress.end(entity_run, with_lost_table(ending_unreleased(entity_run, _stopped(entity_run))), now)
 
 
 def _go_on(entity_run: EntityRunState, result: SlicePayload | None, now: datetime, progress: LoadProgress) -> None:
     """Let an entity whose activity has ended run again, now or later, or end it."""
+    if entity_run.division:
+        _go_on_in_ranges(entity_run, result, now, progress)
+        return
     verdict = judge(entity_run, result, now)
     totals, slots = progress.totals, progress.slots
     if verdict.result is not None and verdict.holding and entity_run.ending is None:
@@ -394,10 +409,57 @@ def _run_again(progress: LoadProgress, entity_run: EntityRunState, due: datetime
     elif totals.cancelled and entity_run.ending is None:
         begin_ending(entity_run, _stopped(entity_run))
         slots.admit(entity_run)
+    elif entity_run.ending is None and entity_run.last.get("ranges_left"):
+        _divide(progress, entity_run, now)
     elif due is None or due <= now:
         slots.admit(entity_run)
     else:
         slots.defer(entity_run, due)
+
+
+def _divide(progress: LoadProgress, entity_run: EntityRunState, now: datetime) -> None:
+    """Let the ranges be read that the last slice of an entity run has named. A lane leaves them to its load, which has
+    more places."""
+    found = entity_run.last
+    if progress.taking is not None:
+        progress.taking.give_back(entity_run)
+    elif progress.is_of_table:
+        progress.slots.defer(entity_run, now)
+    else:
+        entity_run.last = {**found, "ranges_left": ""}  # or a slice without a result would name them again
+        left = numbers_in(found["ranges_left"])
+        progress.slots.divide(DividedRun(entity_run, found["division"], left, found["ranges"]))
+
+
+def _go_on_in_ranges(
+    range_run: EntityRunState, result: SlicePayload | None, now: datetime, progress: LoadProgress
+) -> None:
+    """Let a range whose activity has ended be read on, now or later, or end it; with the last one of an entity's load
+    the entity itself goes on."""
+    slots = progress.slots
+    divided, verdict = slots.divided(range_run), judge(range_run, result, now)
+    entity_run = divided.entity_run
+    entity_run.started = entity_run.started or range_run.started
+    if verdict.result is not None and verdict.result["status"] == "cancelled":
+        _stop(progress, now)
+    elif verdict.result is not None and verdict.result["status"] != "done":
+        slots.stop_ranges(divided)
+        if divided.given_up is None:
+            which = f"range {range_run.range_number + 1:,} of {divided.count:,}"
+            message = f"{which}: {verdict.result.get('message', '')}"
+            divided.given_up = {**verdict.result, "message": message}
+    elif verdict.result is None and divided.given_up is None and not progress.totals.cancelled:
+        if verdict.due is None or verdict.due <= now:
+            slots.resume(range_run)
+        else:
+            slots.defer(range_run, verdict.due)
+    if divided.is_over and slots.is_divided(entity_run):  # otherwise its last range has stopped the load
+        slots.undivide(divided)
+        if divided.given_up is not None:
+            begin_ending(entity_run, divided.given_up)
+        elif progress.totals.cancelled:
+            begin_ending(entity_run, _stopped(entity_run))
+        slots.resume(entity_run)
 
 
 def _nudge(context: Context) -> Task:

@@ -110,6 +110,7 @@ class LocalLoad:
         self._requested_by = request.requested_by
         self._marking: dict[str, threading.Lock] = {}
         self._marked: set[str] = set()
+        self._ranges: dict[tuple[str, str], dict[int, tuple[int, int]]] = {}
         self._project = project
         self._activities = Activities(lambda: project, watch=self._watch, telemetry=telemetry)
         load_id = request.coordinator_run_id or str(uuid4())
@@ -214,12 +215,21 @@ class LocalLoad:
             if self._hurried:
                 return  # of a thread that was left
             self._moved = time.monotonic()
-            self._context.post(lambda: self._observer.entity_progress(task.flow, task.entity, rows, bytes_))
+            self._context.post(lambda: self._show(task, rows, bytes_))
 
         def on_result(result: SliceResult) -> None:
-            self._context.post(lambda: self._on_slice(task.flow, task.entity, result))
+            if task.part is None:
+                self._context.post(lambda: self._on_slice(task.flow, task.entity, result))
 
         return _LocalWatch(report, self._cancelled, on_result)
+
+    def _show(self, task: SliceTask, rows: int, bytes_: int) -> None:
+        """Tell the observer how far an entity run is: where its table is read in ranges, all of these together."""
+        if task.part is not None:
+            ranges = self._ranges.setdefault((task.flow, task.entity), {})
+            ranges[task.part] = (rows, bytes_)
+            rows, bytes_ = (sum(figures) for figures in zip(*ranges.values(), strict=True))
+        self._observer.entity_progress(task.flow, task.entity, rows, bytes_)
 
 
 def run_load(project: Project, request: LoadRequest, observer: Observer) -> dict[str, Any]:

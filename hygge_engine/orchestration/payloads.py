@@ -90,6 +90,9 @@ class SlicePayload(TypedDict, total=False):
     begun_again: bool
     table_gone: bool | None
     busy: bool
+    ranges: int
+    ranges_left: str
+    division: str
     waiting: bool
 
 
@@ -106,12 +109,14 @@ class EntityPayload(SlicePayload):
 class LaneResults(TypedDict):
     """What a lane returns. ``exhausted``: it found nothing more to take; ``cancelled``: it was told to stop.
     ``deferred``: entity runs (`EntityRunState.to_json`) that a lane of one table gives back because they have to wait,
-    each behind the time until when."""
+    each behind the time until when. ``divided``: how many slices had entities, by their ids, that another lane gives
+    back because their tables are read in ranges."""
 
     results: list[EntityPayload]
     exhausted: bool
     cancelled: bool
     deferred: NotRequired[list[tuple[str, dict[str, Any]]]]
+    divided: NotRequired[Mapping[str, int]]
 
 
 class SummaryLine(TypedDict):

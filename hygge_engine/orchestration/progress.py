@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from hygge_engine.orchestration.concurrency import ConcurrencyWindow, EntityRunState
+from hygge_engine.orchestration.concurrency import ConcurrencyWindow, DividedRun, EntityRunState
 from hygge_engine.orchestration.lanes import ENTITIES_PER_LANE, LOOK_INTERVAL, Taking
 from hygge_engine.orchestration.payloads import EntityPayload, SlicePayload
 from hygge_engine.statuses import JOURNAL_STATUS, RunStatus
@@ -110,6 +110,11 @@ class LoadProgress:
             self._on_ended(result)
 
     @property
+    def is_of_table(self) -> bool:
+        """Whether it is that of a lane of one table."""
+        return bool(self.plan.get("of_table"))
+
+    @property
     def settings_hash(self) -> str:
         """What the plan was made with."""
         return str(self.plan["settings_hash"])
@@ -146,6 +151,7 @@ class LoadProgress:
             "answers": self.results,
             "ready": [entity_run.to_json() for entity_run in self.slots.ready_runs()],
             "deferred": self.deferred_to_json(),
+            **({"divided": [each.to_json() for each in divided]} if (divided := self.slots.divided_runs()) else {}),
             **({"taking": self.taking.to_json()} if self.taking is not None else {}),
         }
 
@@ -157,7 +163,7 @@ class LoadProgress:
         """What a lane of one table begins with, as by `to_json`: the entity run may use what it was given of its
         connection."""
         pools = {entity_run.connection: entity_run.connections}
-        plan = {"settings_hash": self.settings_hash, "concurrency": 1, "pools": pools}
+        plan = {"settings_hash": self.settings_hash, "concurrency": 1, "pools": pools, "of_table": True}
         alone = LoadProgress(plan, self.started, _ignore)
         alone.totals = Totals(1)
         alone.slots.admit(entity_run)
@@ -175,6 +181,8 @@ class LoadProgress:
         for result in progress.results:
             progress.totals.count(result)
         progress.slots = progress._open_slots([EntityRunState.from_json(entity_run) for entity_run in value["ready"]])
+        for divided in value.get("divided", []):
+            progress.slots.divide(DividedRun.from_json(divided))
         for due, entity_run in value["deferred"]:
             progress.slots.defer(EntityRunState.from_json(entity_run), datetime.fromisoformat(due))
         return progress

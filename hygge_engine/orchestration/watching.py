@@ -24,7 +24,7 @@ class FileWatch(ProgressWatch):
         self._files = place_of(project, entity).progress
         self._task = task
         self._result: SliceResult | None = None
-        super().__init__(self._files, task.load_id, task.flow, task.entity, attempt=task.attempt)
+        super().__init__(self._files, task.load_id, task.flow, task.entity, attempt=task.attempt, part=task.part)
 
     def record_result(self, result: SliceResult) -> None:
         """Keep the result until the reports of the running slice have ended, so that none of them overwrites it."""
@@ -47,6 +47,6 @@ class FileWatch(ProgressWatch):
             "transient": result.transient,
         }
         try:
-            self._files.write(task.load_id, task.flow, task.entity, state)
+            self._files.write(task.load_id, task.flow, task.entity, state, part=task.part)
         except LakeError as failure:
             _log.warning("Cannot write the progress of %s.%s: %s", task.flow, task.entity, failure)

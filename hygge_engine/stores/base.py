@@ -13,6 +13,7 @@ import pyarrow as pa
 from hygge_engine.errors import LandingUnreadable, NotReadable, StoreError
 from hygge_engine.stores.column_names import ColumnNames
 from hygge_engine.stores.landing.lease import StateStore, TableLease
+from hygge_engine.stores.landing.ranges import RangeLease, Ranges
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 
 
@@ -134,8 +135,9 @@ class Destination[L: TableLease](ABC):
     where it does not, each version of a row lands once. ``merges_marked_alone``: of a table's first rows it does so
     only where they are marked. ``needs_key`` refuses increments of a source without a key.
     ``names`` says which columns it can hold. ``keeps_digests``: it has a place for digests of what has landed, so that
-    reloads can compare; ``deletes_first``: in what they land, deletes have to come before upserts. ``L`` is the kind of
-    hold that the store has on its tables.
+    reloads can compare; ``deletes_first``: in what they land, deletes have to come before upserts. ``divides``: a load
+    can be read in ranges by several attempts at once; ``replaces_at_once``: all rows of a reload have to become visible
+    by one intent. ``L`` is the kind of hold that the store has on its tables.
     """
 
     schema_name: str = ""
@@ -147,6 +149,8 @@ class Destination[L: TableLease](ABC):
     needs_key: bool = False
     keeps_digests: bool = False
     deletes_first: bool = False
+    divides: bool = False
+    replaces_at_once: bool = False
 
     @abstractmethod
     def state(self) -> LandingState | None:
@@ -192,6 +196,17 @@ class Destination[L: TableLease](ABC):
     @abstractmethod
     def attach(self, load_id: str, attempt: int) -> L:
         """Read the landing state for one attempt. Raises LandingBusy where another load owns the table."""
+
+    def ranges(self, division: str) -> Ranges:
+        """The documents and staged files of ranges, by the id of their division."""
+        raise self._is_undivided()
+
+    def hold_range(self, load_id: str, attempt: int, division: str, number: int) -> RangeLease:
+        """Read landing state and document for one attempt at one range, counted from 0."""
+        raise self._is_undivided()
+
+    def _is_undivided(self) -> StoreError:
+        return StoreError(f"{self.table_name} is not read in ranges: its store does not know how")
 
     def check_history(self, lease: L) -> None:
         """Compare the landing state with the table before anything is added; raises LandingBroken."""

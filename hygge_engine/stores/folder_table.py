@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 
@@ -26,6 +27,7 @@ from hygge_engine.stores.landing.lease import (
     RELOAD,
     RENEWAL_SECONDS,
 )
+from hygge_engine.stores.landing.ranges import RangeLease, Ranges
 from hygge_engine.stores.landing.state import LandingState, StagedFile, StateFile, fresh_epoch
 from hygge_engine.stores.landing.transitions import next_generation
 
@@ -65,6 +67,7 @@ class FolderTable(Destination[LakeTableLease]):
 
     # What kind of files the settings ask for; empty where there is only one.
     format: str = ""
+    divides = True
 
     def __init__(self, lake: Lake, places: Places) -> None:
         self.lake = lake
@@ -94,16 +97,24 @@ class FolderTable(Destination[LakeTableLease]):
         return claim_among(states, self.places.entity, lambda place: place == self.places.folder)
 
     def attach(self, load_id: str, attempt: int) -> LakeTableLease:
-        lease = LakeTableLease(
-            self.lake,
-            state_path=self.places.state,
-            staging=self.places.staging,
-            folder=self.places.folder,
-            load_id=load_id,
-            attempt=attempt,
-            file_format=self.format,
-        )
-        return lease.attach()
+        return LakeTableLease(self.lake, **self._hold(load_id, attempt)).attach()
+
+    def ranges(self, division: str) -> Ranges:
+        return Ranges(self.lake, f"{self.places.staging}/{division}")
+
+    def hold_range(self, load_id: str, attempt: int, division: str, number: int) -> RangeLease:
+        return RangeLease(self.lake, self.ranges(division), number, **self._hold(load_id, attempt)).attach()
+
+    def _hold(self, load_id: str, attempt: int) -> dict[str, Any]:
+        """What a lease of the table is made with, besides its lake."""
+        return {
+            "state_path": self.places.state,
+            "staging": self.places.staging,
+            "folder": self.places.folder,
+            "load_id": load_id,
+            "attempt": attempt,
+            "file_format": self.format,
+        }
 
     def check_history(self, lease: LakeTableLease) -> None:
         """Raises LandingBroken where the state and the folder disagree."""

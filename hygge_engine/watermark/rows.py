@@ -11,12 +11,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import reduce
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hygge_engine.watermark.values import order_of
+from hygge_engine.watermark.values import CursorType, order_of
 from hygge_engine.watermark.watermark import Boundary, Watermark
 
 # More rows than this at one value are not recorded: the landing state has to stay a small document.
@@ -62,6 +63,30 @@ class BoundaryRows:
                 known = self.boundary
         value = str(pc.cast(largest, pa.string()).as_py())
         self.boundary = _with_more(known, value, rows.filter(pc.equal(column, largest)))
+
+
+def newest_boundary(found: Sequence[Boundary], type_: CursorType) -> Boundary | None:
+    """The rows with the largest cursor of several reads that have no row in common, each with its own; None of none."""
+    if not found:
+        return None
+    largest = max(order_of(each.value, type_) for each in found)
+    (first, *others) = [each for each in found if order_of(each.value, type_) == largest]
+    return reduce(_joined, others, first)
+
+
+def _joined(one: Boundary, other: Boundary) -> Boundary:
+    """The rows at one value of the cursor that two reads have found."""
+    rows = len(one.rows) + len(other.rows)
+    if not (one.complete and other.complete and one.columns == other.columns) or rows > REMEMBERED_ROWS:
+        return Boundary(one.value, complete=False)
+    detailed = one.detailed and other.detailed and rows * len(one.columns) <= REMEMBERED_VALUES
+    found = [_condensed(each) if each.detailed and not detailed else each.rows for each in (one, other)]
+    return replace(one, rows=(*found[0], *found[1]), detailed=detailed)
+
+
+def _condensed(known: Boundary) -> tuple[str, ...]:
+    """One digest for each row, where there was one for each of its columns."""
+    return tuple(_digest((digests,)) for digests in known.rows)
 
 
 class LargestRead:
@@ -114,7 +139,7 @@ def _with_more(known: Boundary | None, value: str, rows: pa.RecordBatch) -> Boun
     detailed = before.detailed and count * len(before.columns) <= REMEMBERED_VALUES
     found = [*before.rows, *_digests(rows, before.columns, detailed=before.detailed)]
     if before.detailed and not detailed:
-        found = [_digest((digests,)) for digests in found]
+        found = [*_condensed(replace(before, rows=tuple(found)))]
     return replace(before, rows=tuple(found), detailed=detailed)
 
 

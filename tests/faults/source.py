@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Generator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -18,6 +19,9 @@ from hygge_engine.project.models.settings import CHANGE_TRACKING
 type Row = tuple[int, str, int]
 
 COLUMNS = ("id", "value", "modified")
+
+# The first text of a position in a range.
+RANGE = "range"
 
 
 class Content(NamedTuple):
@@ -110,14 +114,21 @@ class HasContent(Protocol):
 
 
 class SourceHome:
-    """The source as a home that can resume by key. ``before_batch`` is called with the number of each batch."""
+    """The source as a home that can resume by key. ``before_batch`` is called with the number of each batch. It is
+    divided into ``ranges``."""
 
     def __init__(
-        self, source: HasContent, *, batch_rows: int = 2, before_batch: Callable[[int], object] | None = None
+        self,
+        source: HasContent,
+        *,
+        batch_rows: int = 2,
+        before_batch: Callable[[int], object] | None = None,
+        ranges: int = 0,
     ) -> None:
         self._source = source
         self._batch_rows = batch_rows
         self._before_batch = before_batch
+        self._ranges = ranges
 
     def __enter__(self) -> Self:
         return self
@@ -157,7 +168,18 @@ class SourceHome:
     def count_at(self, cursor: str, value: str) -> int:
         return sum(modified == int(value) for _, _, modified in self._rows)
 
+    def divide(self, window: ReadWindow, parts: int | None = None) -> list[Position]:
+        """Ranges that hold about as many of the ids each, as positions of three: a mark, after which id, up to which
+        one."""
+        ids, count = sorted(self._source.content.rows), parts or self._ranges
+        bounds = sorted({ids[number * len(ids) // count] for number in range(1, count)}) if ids else []
+        edges = ["", *map(str, bounds), ""]
+        return [[RANGE, after, to] for after, to in pairwise(edges)] if len(edges) > 2 else []
+
     def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
+        if after is not None and after[0] == RANGE:
+            yield from self._read_range(window, after)
+            return
         if window.cursor == CHANGE_TRACKING:
             yield from self._read_tracked(window, after)
             return
@@ -178,6 +200,20 @@ class SourceHome:
             part = rows[start : start + self._batch_rows]
             id_, _, modified = part[-1]
             yield Batch(self._batch(part), [str(id_)] if window.lower is None else [str(modified), str(id_)])
+
+    def _read_range(self, window: ReadWindow, after: Position) -> Generator[Batch]:
+        _, begin, end = after
+        tracks = window.cursor == CHANGE_TRACKING
+        rows = [row for row in self._rows if (not begin or row[0] > int(begin)) and (not end or row[0] <= int(end))]
+        if window.upper is not None and not tracks:
+            rows = [row for row in rows if row[2] <= int(window.upper)]
+        if window.lower is not None:
+            rows = [row for row in rows if row[2] >= int(window.lower) + (not window.lower_inclusive)]
+        for number, start in enumerate(range(0, len(rows), self._batch_rows)):
+            if self._before_batch is not None:
+                self._before_batch(number)
+            part = rows[start : start + self._batch_rows]
+            yield Batch(self._batch(part), [RANGE, str(part[-1][0]), end])
 
     def _read_tracked(self, window: ReadWindow, after: Position | None) -> Generator[Batch]:
         """All rows where the window has no lower bound, else what changed in it, deleted rows by their key alone."""

@@ -16,6 +16,14 @@ from tests.faults.prover.schedules import lake_of
 # Points of each scenario, from its middle; ``make faults`` tries them all.
 POINTS = 1
 
+# Of divided tables, which have as many scenarios as all others together, so few: random schedules have some besides.
+DIVIDED = (
+    "divided, initial in slices: awake while delivered again",
+    "divided, reload: killed",
+    "divided, initial: asleep while others load",
+)
+SAMPLED = [each.name for each in SCENARIOS if not each.name.startswith("divided, ") or each.name in DIVIDED]
+
 # One seed on each kind of lake (`schedules.lake_of`).
 SEEDS = (*range(8), 75, 175)
 
@@ -33,7 +41,7 @@ def root() -> Iterator[Path]:
         yield root
 
 
-@pytest.mark.parametrize("name", [scenario.name for scenario in SCENARIOS])
+@pytest.mark.parametrize("name", SAMPLED)
 def test_a_scenario_survives(nursery: Nursery, root: Path, name: str) -> None:
     lakes = next(scenario.lakes for scenario in SCENARIOS if scenario.name == name)
     # The storage services take several times as long as a directory, and one after the other sees them all.

@@ -35,7 +35,7 @@ SETTINGS = """
 METHODS = {
     Home: "__enter__ __exit__ count count_at describe high_water read",
     Destination: """adopt attach check_access check_columns check_history check_place claim clear digest_writer drop
-        drop_wait publish read_back read_digests state state_to_replace states writer""",
+        drop_wait hold_range publish ranges read_back read_digests state state_to_replace states writer""",
     RowWriter: "abandon delete finish write",
     ReadBack: "count pending read version",
     ChecksAccess: "check_access",
@@ -48,8 +48,8 @@ METHODS = {
     Transaction: "merge replace replace_state table_id",
     DatabaseTable: """adopt attach check_access check_history check_place claim clear publish read_back state states
         writer""",
-    FolderTable: """adopt attach check_history check_place claim claimed data_file drop first_files landed_paths publish
-        read_digests state state_of states""",
+    FolderTable: """adopt attach check_history check_place claim claimed data_file drop first_files hold_range
+        landed_paths publish ranges read_digests state state_of states""",
     TableLease: """adopt attach begin discard drop_finished finish forget_snapshot intend is_outdated note_back
         note_waiting record_drop release renew stage_changes sweep take_over withdraw write_changes""",
 }

@@ -42,6 +42,8 @@ GENERATION_STRIDE = 10**8
 class DeltaFilesTable(FilesTable):
     """Rows are appended: each version of a row lands once. ``name`` identifies the application's transactions."""
 
+    replaces_at_once = True
+
     def __init__(self, lake: Lake, places: Places, settings: FilesSettings, location: DeltaLocation, name: str) -> None:
         super().__init__(lake, places, settings)
         self._location = location

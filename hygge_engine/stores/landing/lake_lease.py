@@ -16,6 +16,7 @@ The rules, and why nothing is lost or doubled when an attempt dies between any t
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -25,8 +26,9 @@ from hygge_engine.lake.base import Lake, Staged
 from hygge_engine.stores.landing.lease import RELOAD, TableLease
 from hygge_engine.stores.landing.state import StagedFile, StateFile
 
-# The names that `LakeTableLease.staged_path` gives.
+# The names that `LakeTableLease.staged_path` gives to files, and `LakeTableLease.new_division` to folders.
 _STAGED = re.compile(r"(?P<epoch>\d{8,})-\d{4,}-\d{5,}\.\w+")
+_DIVISION = re.compile(r"(?P<epoch>\d{8,})-[0-9a-f]{16}")
 
 
 class LakeTableLease(TableLease):
@@ -63,6 +65,10 @@ class LakeTableLease(TableLease):
         self._staged_files += 1
         return f"{self._staging}/{self.state.epoch:08d}-{self._attempt:04d}-{self._staged_files:05d}.{extension}"
 
+    def new_division(self) -> str:
+        """An id of this epoch for the ranges that a load is divided into."""
+        return f"{self.state.epoch:08d}-{uuid.uuid4().hex[:16]}"
+
     def discard(self, *, for_reload: bool = False) -> None:
         """See `TableLease.discard`. Renamed files of its intent stay ours, though no number covers them."""
         intent = self.state.open.intent if self.state.open is not None else ()
@@ -75,14 +81,18 @@ class LakeTableLease(TableLease):
 
         Of the epochs before that of the state only what the state names can still be published; any attempt may delete
         the rest. The state's own epoch belongs to its owner, who may have staged files that only the next intent will
-        name: deleted by another attempt, they would count as published.
+        name: deleted by another attempt, they would count as published. The ranges of a divided load have a folder,
+        which goes as a whole.
         """
-        named = self.state.staged_paths
+        named, divisions = self.state.staged_paths, self.state.divisions
         newest = self.state.epoch if self._owned else self.state.epoch - 1
         for entry in self._lake.list(self._staging):
             staged = _STAGED.fullmatch(entry.name)
             if staged is not None and int(staged["epoch"]) <= newest and entry.path not in named:
                 self._lake.delete(entry.path)
+            division = _DIVISION.fullmatch(entry.name) if entry.is_directory else None
+            if division is not None and int(division["epoch"]) <= newest and entry.name not in divisions:
+                self._lake.delete_directory(entry.path)
 
     def _now(self) -> datetime:
         return self._lake.now()

@@ -350,4 +350,6 @@ class TableLease(ABC):
 
     def _with_owner(self, state: LandingState) -> LandingState:
         expires = self._now() + timedelta(seconds=OWNERSHIP_SECONDS)
-        return replace(state, owner=Owner(self._load_id, self._attempt, expires.isoformat(), this_process()))
+        # Ranges are read in any process: that this one has ended would say nothing.
+        process = "" if state.open is not None and state.open.is_read_in_ranges else this_process()
+        return replace(state, owner=Owner(self._load_id, self._attempt, expires.isoformat(), process))

@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from hygge_engine.errors import (
-    LakeConditionNotMet,
-    LakeNotFound,
-    LandingBroken,
-    LandingFenced,
-    LandingUnreadable,
-)
-from hygge_engine.lake.base import Lake
+from hygge_engine.errors import LandingBroken, LandingUnreadable
 from hygge_engine.plain_text import document_fault
+from hygge_engine.stores.landing.document import DocumentFile
 from hygge_engine.watermark import Boundary, Watermark
 
 # Raised when a field changes its meaning; an older document is refused rather than misread.
@@ -132,6 +125,18 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Division:
+    """The ranges that an open load is read in (docs/divided.md). ``id`` names their documents and staged files, and
+    begins with the epoch that made them. ``files`` is how many staged files all ranges have together, None until all
+    are read; ``published`` of them are committed."""
+
+    id: str
+    count: int
+    files: int | None = None
+    published: int = 0
+
+
+@dataclass(frozen=True)
 class OpenLoad:
     """A load of the table that has begun and not ended."""
 
@@ -187,13 +192,25 @@ class OpenLoad:
     checked: ExpectationResult = field(default_factory=ExpectationResult)
     # What the journal should say of its beginning.
     message: str = ""
+    # The ranges that it is read in; None where it is read as a whole, and in documents of earlier versions.
+    divided: Division | None = None
 
     @property
     def has_landed(self) -> bool:
         """Whether rows of it may be visible already, or rows before it gone."""
         if self.mode == "reload":
             return self.phase != "staging"
-        return self.position is not None or bool(self.intent)
+        return self.position is not None or bool(self.intent) or self.is_all_read
+
+    @property
+    def is_all_read(self) -> bool:
+        """Whether it is read in ranges, of which nothing is left to read."""
+        return self.divided is not None and self.divided.files is not None
+
+    @property
+    def is_read_in_ranges(self) -> bool:
+        """Whether it is read in ranges, of which some may be left."""
+        return self.divided is not None and self.divided.files is None
 
 
 @dataclass(frozen=True)
@@ -279,6 +296,12 @@ class LandingState:
         return found
 
     @property
+    def divisions(self) -> set[str]:
+        """The ids of divisions whose staged files may still become visible."""
+        loads = [opened for opened in (self.open, self.set_aside) if opened is not None]
+        return {opened.divided.id for opened in loads if opened.divided is not None}
+
+    @property
     def reopened(self) -> LandingState:
         """The state with what was set aside open again where no reload is; it lands where its rows are."""
         if self.open is not None or self.set_aside is None:
@@ -303,9 +326,9 @@ class LandingState:
             len(opened.staged),
             [file.final for file in opened.intent],
             opened.after_intent,
+            *([asdict(opened.divided)] if opened.divided is not None else []),
         ]
-        moved = json.dumps([self.generation, self.next_sequence, under_way])
-        return hashlib.blake2b(moved.encode(), digest_size=_DIGEST_BYTES).hexdigest()
+        return digest_of([self.generation, self.next_sequence, under_way])
 
     @property
     def place_of_rows(self) -> str | None:
@@ -328,6 +351,8 @@ class LandingState:
         for opened in (value["open"], value["set_aside"]):
             if opened is not None:
                 opened[_ADOPTED] = opened.pop("continued")
+                if opened["divided"] is None:
+                    del opened["divided"]  # earlier versions know no divisions
         if value["finished"] is not None:
             value["finished"][_OF_ADOPTED_LOAD] = value["finished"].pop("of_adopted_load")
         return json.dumps({"format": FORMAT, "nonce": nonce, **value}, indent=1).encode()
@@ -382,6 +407,18 @@ def _check_kinds(found: LandingState | OpenLoad, blank: LandingState | OpenLoad)
             raise ValueError(f"its {each.name!r} is of another kind than it has to be")
 
 
+def digest_of(values: list[Any]) -> str:
+    """A short text that differs where values, which JSON can hold, do."""
+    return hashlib.blake2b(json.dumps(values).encode(), digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def checked_from_json(entry: dict[str, Any] | None) -> ExpectationResult:
+    """The inverse of `dataclasses.asdict`; None was written before anything was expected of rows."""
+    if entry is None:
+        return ExpectationResult()
+    return ExpectationResult(**entry | {"examples": {name: tuple(texts) for name, texts in entry["examples"].items()}})
+
+
 def _decode(value: dict[str, Any]) -> LandingState:
     def files(entries: list[dict[str, Any]]) -> tuple[StagedFile, ...]:
         return tuple(StagedFile(**entry) for entry in entries)
@@ -389,15 +426,17 @@ def _decode(value: dict[str, Any]) -> LandingState:
     def watermark(entry: dict[str, Any] | None) -> Watermark | None:
         return None if entry is None else Watermark.from_json(entry)
 
-    def checked(entry: dict[str, Any] | None) -> ExpectationResult:
-        if entry is None:
-            return ExpectationResult()  # written before anything was expected of rows
-        return ExpectationResult(
-            **entry | {"examples": {name: tuple(texts) for name, texts in entry["examples"].items()}}
-        )
-
     def shape(entry: dict[str, Any] | None) -> Shape | None:
         return None if entry is None else Shape(**entry | {"key_columns": tuple(entry["key_columns"])})
+
+    def division(entry: dict[str, Any] | None) -> Division | None:
+        if entry is None:
+            return None
+        found = Division(**entry)
+        numbers = (found.count, found.files or 0, found.published)
+        if not isinstance(found.id, str) or any(type(number) is not int or number < 0 for number in numbers):
+            raise ValueError("its 'divided' is of another kind than it has to be")
+        return found
 
     def load(entry: dict[str, Any] | None) -> OpenLoad | None:
         if entry is None:
@@ -412,9 +451,10 @@ def _decode(value: dict[str, Any]) -> LandingState:
                 "staged": files(entry["staged"]),
                 "intent": files(entry["intent"]),
                 "digests": files(entry.get("digests", [])),
-                "checked": checked(entry.get("checked")),
+                "checked": checked_from_json(entry.get("checked")),
                 "order": tuple(entry.get("order", ())),
                 "before": shape(entry.get("before")),
+                "divided": division(entry.get("divided")),
             }
         )
 
@@ -422,7 +462,9 @@ def _decode(value: dict[str, Any]) -> LandingState:
         if entry is None:
             return None
         of_adopted_load = entry.pop(_OF_ADOPTED_LOAD, False)
-        return Finished(**entry | {"checked": checked(entry.get("checked")), "of_adopted_load": of_adopted_load})
+        return Finished(
+            **entry | {"checked": checked_from_json(entry.get("checked")), "of_adopted_load": of_adopted_load}
+        )
 
     def snapshot(entry: dict[str, Any] | None) -> Snapshot | None:
         return None if entry is None else Snapshot(**entry | {"files": files(entry["files"])})
@@ -451,46 +493,14 @@ def fresh_epoch(before: LandingState | None, now: datetime) -> int:
     return before.epoch + 1 if before is not None else int(now.timestamp())
 
 
-class StateFile:
-    """Reads and conditionally replaces one landing state.
+class StateFile(DocumentFile[LandingState]):
+    """The landing state of one table in a lake."""
 
-    Holds the etag of what was last read or written, so that a foreign write in between makes the next one fail.
-    """
+    def _encode(self, document: LandingState, nonce: str) -> bytes:
+        return document.to_json(nonce)
 
-    def __init__(self, lake: Lake, path: str) -> None:
-        self._lake = lake
-        self.path = path
-        self._etag: str | None = None
-
-    def read(self) -> LandingState | None:
-        """The state, or None where the table has none yet. Raises LandingUnreadable for an unreadable document."""
-        try:
-            content = self._lake.read(self.path)
-        except LakeNotFound:
-            self._etag = None
-            return None
-        self._etag = content.etag
-        return LandingState.from_json(content.data, self.path)[0]
-
-    def write(self, state: LandingState) -> LandingState:
-        """Replace what was read. Raises LandingFenced where another attempt has written since."""
-        nonce = uuid.uuid4().hex
-        try:
-            self._etag = self._lake.put(
-                self.path, state.to_json(nonce), if_match=self._etag, if_absent=self._etag is None
-            )
-        except LakeConditionNotMet as error:
-            self._etag = self._etag_of_own_write(nonce, error)
-        return state
-
-    def _etag_of_own_write(self, nonce: str, error: LakeConditionNotMet) -> str:
-        try:
-            content = self._lake.read(self.path)
-        except LakeNotFound:
-            content = None
-        if content is None or LandingState.from_json(content.data, self.path)[1] != nonce:
-            raise LandingFenced(f"another attempt has taken over {self.path}") from error
-        return content.etag
+    def _decode(self, data: bytes) -> tuple[LandingState, str]:
+        return LandingState.from_json(data, self.path)
 
 
 def expired(owner: Owner, now: datetime) -> bool:

@@ -15,6 +15,9 @@ def committed(state: LandingState) -> LandingState:
         raise LandingBroken("there is no open load to commit")
     published = [file for file in opened.intent if file.rows]
     sequence = state.next_sequence + len(published)
+    divided = opened.divided
+    if divided is not None:
+        divided = replace(divided, published=divided.published + len(published))
     return with_open(
         replace(state, next_sequence=sequence, snapshot=_snapshot_at(sequence, state, opened)),
         intent=(),
@@ -25,6 +28,7 @@ def committed(state: LandingState) -> LandingState:
         files=opened.files + len(published),
         digests=(),
         folded=0,
+        divided=divided,
     )
 
 

@@ -45,7 +45,7 @@ class Job:
     ``load``: the slices of a load, from ``attempt`` on, then its settling; only that where ``answer`` is known.
     ``fold``: bring the canonical journal up to date. ``tracked``: increments follow Change Tracking. ``window``: the
     bounds of the rows that are loaded again; without any it is an ordinary load.
-    ``difference``: reloads land what differs.
+    ``difference``: reloads land what differs. A table is divided into ``ranges``.
     With ``closing`` its slices only let go of the table, as those of a cancelled load do.
     """
 
@@ -63,6 +63,7 @@ class Job:
     window: tuple[str, str] = ("", "")
     closing: bool = False
     difference: bool = False
+    ranges: int = 0
 
 
 def is_final(answer: dict[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from tests.faults.prover.scenario import (
     CASES,
     EMPTYING_RELOAD,
     FILE_LAKES,
+    FIRST_RELOAD,
     GOING_BACK,
     INCREMENT,
     INITIAL,
@@ -43,6 +44,9 @@ from tests.faults.prover.world import Load, ProverWorld
 
 # A row far ahead of the others in time.
 BOUND_ROW, LEAP = 8, 10
+
+# Ranges that a divided table has.
+RANGES = 3
 
 
 def killed(case: Case) -> Scenario:
@@ -489,6 +493,44 @@ def _difference_scenarios() -> Iterator[Scenario]:
     yield by_difference(following(killed(RELOAD)))
 
 
+def divided(scenario: Scenario, lakes: tuple[LakeKind, ...] = LOCAL) -> Scenario:
+    """A scenario whose loads are read in ranges where they can be."""
+
+    def world(point: Point) -> dict[str, Any]:
+        return {**scenario.world(point), "ranges": RANGES}
+
+    return replace(scenario, name=f"divided, {scenario.name}", lakes=lakes, world=world)
+
+
+def _divided_scenarios() -> Iterator[Scenario]:
+    """Every way to die, to fall asleep, to overtake and to be misled, of range workers and publishers alike."""
+    for case in (INITIAL, FIRST_RELOAD, RELOAD, INITIAL.sliced, RELOAD.sliced, OPEN_WINDOW, EMPTYING_RELOAD):
+        yield divided(killed(case), MIRROR_LAKES if case in (INITIAL, RELOAD) else LOCAL)
+        yield divided(abandoned(case))
+        yield divided(asleep_while_delivered_again(case))
+        yield divided(asleep_while_others_load(case))
+        yield divided(cancelled(case))
+        yield divided(cancelled_between(case))
+        yield divided(misled_for_good(case))
+    for case in (INITIAL.sliced, RELOAD.sliced):
+        yield divided(misled(case), ONELAKE)
+        yield divided(purged(case))
+        yield divided(killed_twice(case))
+        yield divided(awake_again(case, stride=3))
+        yield divided(awake_in_a_reload(case))
+        yield divided(beside_a_window(case))
+        yield divided(reloaded_over(case))
+        yield divided(given_up_over(case))
+        yield divided(reshaped(case))
+        yield divided(taken_back(case))
+        for store in FILE_STORES:
+            for scenario in (killed, abandoned, asleep_while_delivered_again, asleep_while_others_load, cancelled):
+                yield divided(landing_in(store, scenario(case)))
+    yield divided(following(killed(INITIAL.sliced)))
+    yield divided(following(asleep_while_others_load(INITIAL)))
+    yield divided(killed(REBUILD.sliced))
+
+
 LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *(killed(case) for case in CASES),
     *(purged(case) for case in CASES),
@@ -517,4 +559,5 @@ LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *_file_scenarios(),
     *_tracked_scenarios(),
     *_difference_scenarios(),
+    *_divided_scenarios(),
 )

@@ -47,6 +47,7 @@ def world_options(seed: int) -> dict[str, Any]:
         "slice_minutes": chance.choice((ONE_SLICE, MANY_SLICES)),
         "mirror_journal": chance.random() < 0.25 and store == "open_mirroring",
         "tracked": chance.random() < 0.3 and store == "open_mirroring",
+        "ranges": chance.choice((0, 0, 3)),
     }
 
 

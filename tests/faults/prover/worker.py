@@ -19,7 +19,7 @@ from hygge_engine import retry
 from hygge_engine.errors import HyggeError
 from hygge_engine.flow import mirror
 from hygge_engine.flow import run as flow_run
-from hygge_engine.flow.slices import SliceResult, SliceTask
+from hygge_engine.flow.slices import SliceResult, SliceTask, numbers_in
 from hygge_engine.lake import opening
 from hygge_engine.lake.base import Lake
 from hygge_engine.lake.local import LocalLake
@@ -50,6 +50,9 @@ from tests.faults.prover.jobs import ENTITY, FLOW, ITEM, Job, StoreKind, WorldAd
 from tests.faults.prover.sabotage import SABOTAGES
 from tests.faults.source import Source, SourceHome
 
+# Slices after which a range has made no progress.
+RANGE_ATTEMPTS = 30
+
 # Settling is tried as often as the orchestrator does.
 SETTLE_ATTEMPTS = 10
 
@@ -77,7 +80,7 @@ def _do(job: Job, gate: Gate) -> None:
     settings = settings_of(job.place, job.store, mirror_journal=job.mirror_journal)
     lake = _connect(job.place, settings, gate)
     source = Source(Path(job.place.source))
-    home = SourceHome(source, before_batch=lambda number: gate.note("batch", number))
+    home = SourceHome(source, before_batch=lambda number: gate.note("batch", number), ranges=job.ranges)
     # The seams of the engine that a worker process has to itself: its lake, its source, and how patient it is.
     patch.object(opening, "open_lake", lambda _: lake).start()
     patch.object(opening, "open_directory", lambda *_: lake).start()
@@ -197,6 +200,23 @@ class MarkerWatch:
         return None
 
 
+def _read_ranges(activities: Activities, task: dict[str, Any], answer: dict[str, Any], gate: Gate) -> bool:
+    """Read the ranges that a slice has named, one after the other; False where the load was cancelled meanwhile."""
+    for number in numbers_in(answer["ranges_left"]):
+        for attempt in range(1, RANGE_ATTEMPTS + 1):
+            result = activities.run_flow(
+                {**task, "attempt": attempt, "division": answer["division"], "range_number": number}
+            )
+            gate.note("range", result)
+            if result["status"] == "cancelled":
+                return False
+            if is_final(result):
+                break
+        if result["status"] != "done":
+            raise RuntimeError(f"range {number} came to no end: {result}")
+    return True
+
+
 def _run_load(job: Job, project: Project, gate: Gate) -> None:
     activities = Activities(lambda: project, MarkerWatch)
     attempt, answer = job.attempt, job.answer
@@ -213,6 +233,12 @@ def _run_load(job: Job, project: Project, gate: Gate) -> None:
         if gate.note("slice", answer) == "stop":
             return
         attempt += 1
+        if answer.get("ranges_left") and not _read_ranges(activities, task, answer, gate):
+            answer = {**activities.run_flow({**task, "attempt": attempt, "closing": True}), **names}
+            answer = {"status": "cancelled", **answer, "attempts": attempt}
+            if gate.note("slice", answer) == "stop":
+                return
+            attempt += 1
     summary = {
         "load_id": job.load_id,
         "status": JOURNAL_STATUS[answer["status"]],

@@ -73,7 +73,7 @@ class Load:
 
 class ProverWorld:
     """``store`` is where the table lands, ``tracked`` whether increments follow Change Tracking,
-    ``difference`` whether reloads land what differs. ``ticks``: whether
+    ``difference`` whether reloads land what differs; loads that can be are divided into ``ranges``. ``ticks``: whether
     readers, the replicator among them, look after every operation, after some, or only when all is over. With ``purge``
     the replicator deletes processed files at once instead of after a week."""
 
@@ -92,6 +92,7 @@ class ProverWorld:
         purge: bool = False,
         seed: int = 0,
         sabotage: str = "",
+        ranges: int = 0,
     ) -> None:
         self._nursery = nursery
         self.site = site
@@ -109,6 +110,7 @@ class ProverWorld:
         self.store: StoreKind = store
         self.tracked = tracked
         self.difference = difference
+        self.ranges = ranges
         self.journal_root = journal_root_of(self.place, store)
         self.table = self._open_table()
         self.loads: dict[str, Load] = {}
@@ -157,6 +159,7 @@ class ProverWorld:
                 load.window,
                 load.closing,
                 self.difference,
+                self.ranges,
             )
         )
 
@@ -287,11 +290,15 @@ class ProverWorld:
         load.attempt = answer["attempts"] + 1
         if is_final(answer):
             load.answer = answer
+        self._wait_for(answer)
+        return True
+
+    def _wait_for(self, answer: dict[str, Any]) -> None:
+        """Let the time pass until an activity is to be called again."""
         if answer.get("not_before"):
             due = datetime.fromisoformat(answer["not_before"]) - datetime.now(UTC)
             self.pass_time(max(0.0, due.total_seconds()))
             self.tick()  # however seldom the replicator looks, seconds are enough
-        return True
 
     def note_fault(self, worker: Worker, fault: dict[str, Any]) -> None:
         """Say in the story what the service is about to do to a worker."""
