@@ -3,15 +3,19 @@ process dies."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
+import pyarrow as pa
 import pytest
 
 from hygge_engine.project.models.settings import RunType
 from tests.integration.mssql_server import ServerProcess
 from tests.integration.warehouse import AskedToStop, DatabaseWarehouse, MssqlWarehouse
+from tests.support.hostile_table import HostileTable
 from tests.support.sqlite_warehouse import SqliteWarehouse
 
 pytestmark = pytest.mark.any_server
@@ -87,6 +91,40 @@ def test_a_reload_of_an_empty_source_leaves_an_empty_table(warehouse: DatabaseWa
     warehouse.source.put(3)
     warehouse.load("incremental")
     assert warehouse.rows() == warehouse.source.rows
+
+
+def test_a_reload_by_difference_lands_what_differs_and_says_where_it_cannot(warehouse: DatabaseWarehouse) -> None:
+    warehouse.more = "reload: difference\n"
+    warehouse.source.put(1, 2, 3, 4, 5)
+    warehouse.load()
+    warehouse.source.put(2, 6)
+    warehouse.load()
+    warehouse.source.correct(1)
+    warehouse.source.remove(5)
+    told = warehouse.run("differs", "full_drop", slice_minutes=1e-9).message
+    assert "by difference: 1 new or changed, 1 deleted, 4 unchanged" in told
+    assert warehouse.rows() == warehouse.source.rows
+    assert warehouse.run("equal", "full_drop").rows == 0
+    digests, *_ = [table for table in warehouse.tables() if table not in ("__hygge_landing", "things")]
+    warehouse.ask(f"DROP TABLE {digests}")
+    warehouse.source.remove(4)
+    assert f"by a drop, not by difference: {digests} is missing" in warehouse.run("lost", "full_drop").message
+    assert warehouse.rows() == warehouse.source.rows
+    assert len(warehouse.tables()) == 3
+
+
+def test_a_difference_respells_a_key_that_the_database_takes_for_the_same(warehouse: DatabaseWarehouse) -> None:
+    table = HostileTable(((pa.string(), lambda number: "aA"[number]),))
+    warehouse.home = cast("Any", table)
+    warehouse.more, warehouse.watermark = "reload: difference\n", "{ column: modified }"
+    for number in (0, 1):
+        table.change(random.Random(1), number)
+        table.rows[number]["real"] = 1.5  # SQL Server has no NaN
+    respelt = table.rows.pop(1)
+    warehouse.load()
+    table.rows = {1: respelt}
+    assert "1 new or changed, 1 deleted" in warehouse.run("respelt", "full_drop").message
+    assert [row[0] for row in warehouse.ask("SELECT k0 FROM things")] == ["A"]
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ class DatabaseWarehouse(Warehouse):
 
     @abstractmethod
     def ask(self, sql: str) -> list[Any]:
-        """The rows of a query."""
+        """The rows of a query; none of a statement that is none."""
 
 
 class MssqlWarehouse(DatabaseWarehouse):
@@ -185,5 +185,4 @@ class MssqlWarehouse(DatabaseWarehouse):
         return [name for (name,) in self.ask("SELECT name FROM sys.tables ORDER BY name")]
 
     def ask(self, sql: str) -> list[Any]:
-        (rows,) = self.server.run(sql, database=self.database)
-        return list(rows)
+        return [row for rows in self.server.run(sql, database=self.database) for row in rows]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from hygge_engine.errors import HyggeError, LandingBroken, LandingUnreadable, NotOurs, StoreError
 from hygge_engine.letter_case import confusable, in_any_case
@@ -15,6 +17,16 @@ from hygge_engine.stores.database.base import DELETED, NAMED_COLUMNS, Database, 
 from hygge_engine.stores.database.lease import DatabaseTableLease, StateRow, check_same, check_unclaimed
 from hygge_engine.stores.landing.lease import A_LOAD_MAKES_IT, NO_TABLE_HINT, NOTHING_TO_HAND_OVER, RELOAD
 from hygge_engine.stores.landing.state import LandingState, StagedFile, fresh_epoch
+
+# Entries of digests that are kept together, in one table of one row: some 20 bytes each.
+DIGEST_ENTRIES = 500_000
+
+# The columns of such a table. SQL Server has no order of rows without one.
+_COLUMNS: dict[str, pa.DataType] = {"part": pa.int64(), "content": pa.binary()}
+_DIGESTS = pa.schema(_COLUMNS)
+
+# Bytes in one row of it: what a driver sends at once.
+_PART_BYTES = 1 << 20
 
 
 class DatabaseTable(Destination[DatabaseTableLease]):
@@ -25,6 +37,9 @@ class DatabaseTable(Destination[DatabaseTableLease]):
     """
 
     merges = True
+    keeps_digests = True
+    # A database may take a text of the key that was respelt for the same: in one transaction it goes before it comes.
+    deletes_first = True
 
     def __init__(
         self, database: Database, name: str, table: str, *, key_columns: tuple[str, ...], schema_name: str = ""
@@ -141,6 +156,23 @@ class DatabaseTable(Destination[DatabaseTableLease]):
         intent = [replace(file, final=self.table_name) for file in files]
         lease.intend(intent, position=position, last=last, new_generation=new_generation)
 
+    def digest_writer(self, lease: DatabaseTableLease, schema: pa.Schema) -> DigestWriter:
+        return DigestWriter(self._database, lease, schema)
+
+    def read_digests(self, file: StagedFile) -> bytes | None:
+        if not self._database.has_table(file.staged):
+            return None
+        parts: dict[int, bytes] = {}
+        for batch in self._database.read_back(file.staged).read(_DIGESTS.names):
+            if batch.schema.names != _DIGESTS.names:
+                return None
+            found = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            parts |= {number: content for number, content in found if isinstance(content, bytes)}
+            if sum(map(len, parts.values())) > file.length:
+                return None
+        data = b"".join(parts[number] for number in sorted(parts))
+        return data if hashlib.sha256(data).hexdigest() == file.sha256 else None
+
     def clear(self, lease: DatabaseTableLease) -> None:
         lease.intend((), position=None, last=True, new_generation=True)
 
@@ -205,3 +237,48 @@ class StageWriter:
             marks = pa.repeat(pa.scalar(deleted), batch.num_rows)
             batch = pa.RecordBatch.from_arrays([*batch.columns, marks], schema=self._schema)
         self._inserter.insert(batch)
+
+
+class DigestWriter:
+    """Keeps digests of rows as Parquet files in tables of their own beside the table, which are stages to the sweep;
+    a `RowWriter`."""
+
+    def __init__(self, database: Database, lease: DatabaseTableLease, schema: pa.Schema) -> None:
+        self._database = database
+        self._lease = lease
+        self._schema = schema
+        self._held: list[pa.RecordBatch] = []
+        self._files: list[StagedFile] = []
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._held.append(batch)
+        if sum(each.num_rows for each in self._held) >= DIGEST_ENTRIES:
+            self._keep()
+
+    def delete(self, rows: pa.RecordBatch) -> None:
+        raise StoreError("digests are only added to")
+
+    def finish(self) -> list[StagedFile]:
+        if self._held:
+            self._keep()
+        return self._files
+
+    def abandon(self) -> None:
+        self._held.clear()
+        for file in self._files:
+            with suppress(HyggeError):
+                self._database.drop_stage(file.staged)
+
+    def _keep(self) -> None:
+        table = pa.Table.from_batches(self._held, self._schema)
+        self._held.clear()
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd", compression_level=1)
+        data = sink.getvalue().to_pybytes()
+        stage = self._lease.stage_name()
+        inserter = self._database.create_stage(stage, _DIGESTS, ["part"])
+        for number, start in enumerate(range(0, len(data), _PART_BYTES)):
+            part = {"part": number, "content": data[start : start + _PART_BYTES]}
+            inserter.insert(pa.RecordBatch.from_pylist([part], schema=_DIGESTS))
+        inserter.close()
+        self._files.append(StagedFile(stage, len(data), hashlib.sha256(data).hexdigest(), table.num_rows))

@@ -57,6 +57,10 @@ class SqliteSettings(StoreSettings):
         """A table of a key only; a load of one without is refused."""
         return True
 
+    def compares(self) -> bool:
+        """A table of a key only; others are reloaded by a drop."""
+        return True
+
     def upserts(self) -> bool:
         """A row replaces the one with its key; a load of a table without a key refuses what needs that."""
         return True
