@@ -58,6 +58,29 @@ def test_a_range_of_a_composite_key_ends_with_its_last_row() -> None:
     assert statement.parameters == [7, 7, 7, 2, 9, 9, 9, 4]
 
 
+@pytest.mark.parametrize(
+    ("after", "to", "condition", "parameters"),
+    [
+        (["7", "2"], ["7", "4"], "[id] = ? AND [line]]no] > ? AND [line]]no] <= ?", [7, 2, 4]),
+        (["7", "2"], ["7", "2"], "[id] = ? AND [line]]no] > ? AND [line]]no] <= ?", [7, 2, 2]),
+    ],
+)
+def test_a_range_within_one_value_of_the_first_column_is_one_that_an_index_finds(
+    after: Position, to: Position, condition: str, parameters: list[int]
+) -> None:
+    statement = read(ReadWindow(), after, to, key=(ID, LINE))
+    assert f"WHERE {condition} ORDER BY" in statement.sql
+    assert statement.parameters == parameters
+
+
+@pytest.mark.parametrize(
+    ("after", "to"), [(["7"], ["7", "2"]), (["7", "2"], ["7"]), (["7", "1", "1"], ["7", "1", "2"])]
+)
+def test_bounds_of_another_key_are_refused(after: Position, to: Position) -> None:
+    with pytest.raises(CursorUnusable, match="the key has 2"):
+        read(ReadWindow(), after, to, key=(ID, LINE))
+
+
 def test_a_first_incremental_read_takes_rows_without_a_cursor_too() -> None:
     statement = read(ReadWindow("changed", None, "2013-01-01T00:00:00.0000000"), cursor=CHANGED)
     assert "WHERE ([changed] <= CAST(? AS datetime2(7)) OR [changed] IS NULL) ORDER BY [source].[id]" in statement.sql
