@@ -209,7 +209,8 @@ class WindowReader:
         for step in steps:
             found |= step.finish(last=last)
             notes += step.notes
-        kept = self._met(opened)
+        kept: list[str] = []
+        (kept if self._whole else notes).extend(self._met(opened))  # a range keeps its notes itself
         if last and self._lease.owns_open:
             kept += notes
         else:

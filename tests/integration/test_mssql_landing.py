@@ -142,20 +142,23 @@ def test_a_large_table_alone_is_read_by_two_where_the_pool_has_room(
     assert landing.load()["rows"] == 1
 
 
+@pytest.mark.parametrize("range_rows", [0, 20])
 def test_the_journal_says_once_that_a_load_was_slowed_down(
-    mssql_server: ServerProcess, landing: Landing, monkeypatch: pytest.MonkeyPatch
+    mssql_server: ServerProcess, landing: Landing, monkeypatch: pytest.MonkeyPatch, range_rows: int
 ) -> None:
     monkeypatch.setattr(throttle, "pause", lambda seconds: None)
     monkeypatch.setattr(throttle, "RESOURCES", "SELECT 99.5, 1, 2, 3")
     monkeypatch.setattr(throttle, "_LOOK_SECONDS", 0.0)  # before every slice
     mssql_server.run(
+        "DROP TABLE IF EXISTS dbo.hurried",
         "CREATE TABLE dbo.hurried (id int NOT NULL PRIMARY KEY)",
         "INSERT INTO dbo.hurried SELECT value FROM GENERATE_SERIES(1, 50)",
     )
-    home = {"throttle": "auto", "batch_rows": 30}
+    home = {"throttle": "auto", "batch_rows": 30, "range_rows": range_rows}
     landing.write("hurried", home=home, slice_minutes=1e-9, run_type="incremental", watermark={"column": "id"})
     settled = landing.load()
     assert (settled["rows"], landing.ids("hurried")) == (50, list(range(1, 51)))
+    assert ("read in 2 ranges" in settled["message"]) is bool(range_rows)
     assert settled["message"].count("slowed down: the source's CPU at 90 % or more of its limit") == 1
     monkeypatch.setattr(throttle, "RESOURCES", "SELECT 1, 1, 2, 3")
     mssql_server.run("INSERT INTO dbo.hurried VALUES (51)")
