@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
@@ -60,7 +61,8 @@ def watch_through_files(project: Project, entity: Entity, task: SliceTask) -> Sl
 
 class Activities:
     """``plan_load``, ``run_flow`` and ``settle_load`` for the project that ``open_project`` gives. ``telemetry`` is
-    created with the first of them. ``turns`` decide which load may work now; the others return `wait_for_turn`."""
+    created with the first of them. ``turns`` decide which load may work now; the others return `wait_for_turn`. A plan
+    that is ``cancelled`` ends soon."""
 
     def __init__(
         self,
@@ -68,7 +70,9 @@ class Activities:
         watch: WatchFactory = watch_through_files,
         telemetry: Callable[[], Telemetry] = telemetry_of_process,
         turns: Turns | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._cancelled = cancelled
         self._open_project = open_project
         self._watch = watch
         self._telemetry = telemetry
@@ -135,6 +139,8 @@ class Activities:
 
     def _plan(self, input_: dict[str, Any]) -> Plan:
         from hygge_engine.orchestration.estimates import longest_first
+        from hygge_engine.orchestration.idle import names_of, pack
+        from hygge_engine.orchestration.survey import find_idle
         from hygge_engine.project.selection import select
 
         request = input_["request"]
@@ -154,6 +160,15 @@ class Activities:
         )
         if request.get("reload"):
             bounds["reload"] = request["reload"]
+        idle = None
+        if not bounds:
+            began = datetime.now(UTC).isoformat()
+            without = input_.get("unreachable", ())
+            found = find_idle(project, input_["load_id"], entities, unreachable=without, cancelled=self._cancelled)
+            idle = pack(found, began, datetime.now(UTC).isoformat())
+        if idle:
+            ended = names_of(idle)
+            entities = [entity for entity in entities if (entity.flow, entity.name) not in ended]
         planned = [_plan_entity(input_["load_id"], entity, bounds) for entity in longest_first(project, entities)]
         connections = {entity["connection"] for entity in planned if entity["connection"]}
         plan: Plan = {
@@ -165,6 +180,8 @@ class Activities:
         }
         if input_.get("table_lanes"):
             plan["table_lanes"] = True
+        if idle:
+            plan["idle"] = idle
         if len(planned) > input_.get("lanes_from", len(planned)):
             try:
                 plan["board"] = write_board(project, input_["load_id"], planned)
@@ -184,14 +201,18 @@ class Activities:
         return {"taken": board.take(input_["lane"], input_["turn"], group)}
 
     def _settle(self, input_: dict[str, Any]) -> Mapping[str, Any]:
+        from hygge_engine.orchestration.idle import results_of
         from hygge_engine.orchestration.settling import settle
+        from hygge_engine.orchestration.survey import remember_states
 
-        project = self._open_project()
+        project, summary = self._open_project(), input_["summary"]
+        results = [*input_["results"], *results_of(summary.get("idle"), summary["load_id"])]
         if int(input_.get("attempt", 1)) == 1:
-            self._telemetry().record_load(
-                project, input_["summary"], input_["results"], input_["request"].get("traceparent", "")
-            )
-        return settle(project, cast("SettleTask", input_))
+            self._telemetry().record_load(project, summary, results, input_["request"].get("traceparent", ""))
+        settled = settle(project, cast("SettleTask", {**input_, "results": results}))
+        if settled["status"] == "settled" and summary["status"] != "cancel":
+            remember_states(project, input_["results"])
+        return settled
 
     def _run_slice(self, task: SliceTask) -> SliceResult:
         from hygge_engine.flow.run import run_slice

@@ -16,6 +16,7 @@ from uuid import uuid4
 from hygge_engine.errors import HyggeError
 from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.orchestration.activities import Activities, compact
+from hygge_engine.orchestration.idle import lines_of, results_of
 from hygge_engine.orchestration.in_process import LocalContext, run_orchestrator
 from hygge_engine.orchestration.load import load_steps
 from hygge_engine.orchestration.payloads import EntityPayload
@@ -112,7 +113,8 @@ class LocalLoad:
         self._marked: set[str] = set()
         self._ranges: dict[tuple[str, str], dict[int, tuple[int, int]]] = {}
         self._project = project
-        self._activities = Activities(lambda: project, watch=self._watch, telemetry=telemetry)
+        stopped = self._cancelled.is_set
+        self._activities = Activities(lambda: project, watch=self._watch, telemetry=telemetry, cancelled=stopped)
         load_id = request.coordinator_run_id or str(uuid4())
         activities = {
             "plan_load": self._plan,
@@ -127,7 +129,8 @@ class LocalLoad:
         summary: dict[str, Any] = run_orchestrator(
             self._context, load_steps(self._context, self._entity_ended, haste=haste)
         )
-        return summary
+        lines = [*summary["results"], *lines_of(summary)]
+        return {key: value for key, value in summary.items() if key != "idle"} | {"results": lines}
 
     def request_cancel(self) -> None:
         """Ask the load to stop after the batches being written. Safe from any thread and from a signal handler."""
@@ -171,8 +174,15 @@ class LocalLoad:
         return min(time.monotonic() - self._moved, seconds_since_success())
 
     def _plan(self, input_: dict[str, Any]) -> dict[str, Any]:
-        plan = self._activities.plan_load(input_)
-        self._context.post(lambda: self._observer.planned(plan.get("entities", [])))
+        plan = self._activities.plan_load({**input_, "unreachable": [*self._unreachable]})
+        idle = list(results_of(plan.get("idle"), input_["load_id"]))
+
+        def tell() -> None:
+            self._observer.planned([*plan.get("entities", []), *idle])
+            for result in idle:
+                self._entity_ended(result)
+
+        self._context.post(tell)
         return plan
 
     def _mark(self, load_id: str, entity: Entity) -> None:

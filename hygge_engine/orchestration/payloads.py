@@ -50,9 +50,20 @@ class BoardReference(TypedDict):
     per_shelf: NotRequired[int]
 
 
+class IdleTables(TypedDict):
+    """The tables of a load that have ended with its plan, because they have no news (`idle`): how many, when they were
+    looked at, and the rest as one text."""
+
+    count: int
+    started: str
+    finished: str
+    packed: str
+
+
 class Plan(TypedDict):
     """What ``plan_load`` returns: no secret, no data. ``pools`` are the sizes of connections' pools by name; with a
-    ``board`` the load has lanes, with ``table_lanes`` a full history has lanes of one table."""
+    ``board`` the load has lanes, with ``table_lanes`` a full history has lanes of one table. ``idle`` tables are not
+    among the ``entities``."""
 
     status: Literal["planned"]
     settings_hash: str
@@ -61,6 +72,7 @@ class Plan(TypedDict):
     entities: list[PlannedEntity]
     board: NotRequired[BoardReference]
     table_lanes: NotRequired[bool]
+    idle: NotRequired[IdleTables]
 
 
 class SlicePayload(TypedDict, total=False):
@@ -135,8 +147,8 @@ class SummaryLine(TypedDict):
 class Summary(TypedDict):
     """The output of a load that has ended. Times in ISO 8601, UTC; ``duration`` in seconds.
 
-    ``status`` in the journal's words; ``success``, ``fail``, ``skip`` and ``cancel`` count entities. ``journal`` is the
-    result of ``settle_load``.
+    ``status`` in the journal's words; ``success``, ``fail``, ``skip`` and ``cancel`` count entities; ``idle`` ones are
+    among these, and have no line among the ``results``. ``journal`` is the result of ``settle_load``.
     """
 
     load_id: str
@@ -155,6 +167,7 @@ class Summary(TypedDict):
     skip: int
     cancel: int
     results: list[SummaryLine]
+    idle: NotRequired[IdleTables]
     journal: NotRequired[Mapping[str, Any]]
 
 

@@ -13,13 +13,16 @@ from hygge_engine.statuses import JOURNAL_STATUS, RunStatus
 
 
 class Totals:
-    """What the orchestration's custom status shows: numbers only, because it may hold 16 KB at most."""
+    """What the orchestration's custom status shows: numbers only, because it may hold 16 KB at most. ``idle`` of the
+    ``entities`` have ended with the plan."""
 
-    def __init__(self, entities: int) -> None:
+    def __init__(self, entities: int, idle: int = 0) -> None:
         self.entities = entities
+        self.idle = idle
         self.cancelled = False
         self.rows = 0
         self.ended: dict[str, int] = dict.fromkeys(JOURNAL_STATUS.values(), 0)
+        self.ended[JOURNAL_STATUS["done"]] = idle
 
     def count(self, result: SlicePayload) -> None:
         """Count an entity that is not run again."""
@@ -37,6 +40,7 @@ class Totals:
             "running": slots.running if slots else 0,
             "waiting": slots.deferred if slots else 0,
             "pending": slots.ready if slots else 0,
+            **({"idle": self.idle} if self.idle else {}),
         }
 
     def status_of_lanes(self, lanes: int) -> dict[str, Any]:
@@ -70,7 +74,7 @@ class LoadProgress:
         self.plan = {key: value for key, value in plan.items() if key != "entities"}
         entities = plan.get("entities", [])
         self.started = started
-        self.totals = Totals(len(entities))
+        self.totals = Totals(len(entities) + self._idle, self._idle)
         self.results: list[EntityPayload] = []
         self.slots = self._open_slots([EntityRunState(index, entity) for index, entity in enumerate(entities)])
         self.taking = taking
@@ -113,6 +117,12 @@ class LoadProgress:
     def is_of_table(self) -> bool:
         """Whether it is that of a lane of one table."""
         return bool(self.plan.get("of_table"))
+
+    @property
+    def _idle(self) -> int:
+        """How many tables have ended with the plan."""
+        idle = self.plan.get("idle")
+        return int(idle["count"]) if idle else 0
 
     @property
     def settings_hash(self) -> str:
@@ -174,7 +184,7 @@ class LoadProgress:
         """The inverse of `to_json`."""
         taking = Taking(value["taking"]) if "taking" in value else None
         progress = cls(value["plan"], datetime.fromisoformat(value["started"]), on_ended, taking)
-        progress.totals = Totals(value["entities"])
+        progress.totals = Totals(value["entities"], progress._idle)
         progress.totals.cancelled = bool(value.get("cancelled"))
         progress.table_lanes_begun = value.get("table_lanes_begun", 0)
         progress.results = list(value["answers"])

@@ -19,10 +19,10 @@ _OPTIONAL_KEYS: tuple[Literal["error", "hint", "expectations"], ...] = ("error",
 
 
 def summarize(load_id: str, request: Mapping[str, Any], progress: LoadProgress, *, finished: datetime) -> Summary:
-    """The output of a load: its totals, and a line per entity."""
+    """The output of a load: its totals, and a line per entity but for idle ones."""
     plan, totals, started = progress.plan, progress.totals, progress.started
     skipped = request.get("skip_reason", "")
-    return {
+    summary: Summary = {
         "load_id": load_id,
         "status": "skip" if skipped else "fail" if plan.get("status") == "failed" else totals.load_status,
         "message": skipped or plan.get("message", ""),
@@ -40,6 +40,9 @@ def summarize(load_id: str, request: Mapping[str, Any], progress: LoadProgress, 
         "cancel": totals.ended["cancel"],
         "results": [_line(result) for result in progress.results],
     }
+    if plan.get("idle"):
+        summary["idle"] = plan["idle"]
+    return summary
 
 
 def _line(result: EntityPayload) -> SummaryLine:

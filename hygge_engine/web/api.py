@@ -15,6 +15,7 @@ from hygge_engine import __version__
 from hygge_engine.errors import ConfigurationError, HyggeError, UnknownSelection
 from hygge_engine.masking import masked_in
 from hygge_engine.orchestration.durable_status import DurableStatus, is_running, output_of, request_of
+from hygge_engine.orchestration.idle import lines_of
 from hygge_engine.orchestration.request import (
     REQUESTED_BY_LIMIT_CHARACTERS,
     LoadRequest,
@@ -320,7 +321,8 @@ class Api:
             payload = run_payload(_journals(self._open_project()), load_id, page, wanted, route)
             return None if payload is None else {"load_id": load_id, "state": "settled", **payload}
         if (output := output_of(status)) is not None:
-            ended = [line for line in output["results"] if wanted in (None, line["status"])]
+            lines_of_all = [*output["results"], *lines_of(output)]
+            ended = [line for line in lines_of_all if wanted in (None, line["status"])]
             lines, after = page.of(ended, name_of)
             added_up: dict[str, int] = {}
         else:

@@ -91,8 +91,10 @@ def status_payload(
     totals = custom_status_of(status)
     state = totals.pop("phase", "pending")
     if totals.pop("lanes", None) and added_up:
-        begun = sum(count for word, count in added_up.items() if word != "rows") + totals["running"]
+        idle = int(totals.get("idle", 0))
+        begun = sum(count for word, count in added_up.items() if word != "rows") + totals["running"] + idle
         totals |= {**added_up, "pending": max(0, totals["entities"] - begun)}
+        totals["success"] = totals.get("success", 0) + idle
     payload: dict[str, Any] = {
         "load_id": load_id,
         "state": state,
@@ -106,6 +108,8 @@ def status_payload(
     }
     if output is not None:
         summary = {key: value for key, value in output.items() if key != "results"}
+        if idle_tables := output.get("idle"):
+            summary["idle"] = idle_tables["count"]
         payload |= {"state": "settled", "status": output["status"], "summary": summary}
     elif not is_running(status):
         # Only an intervention (a purge, `terminate`, a deployment that broke the orchestrator) ends a load like this.

@@ -40,7 +40,7 @@ SELECT c.name, t.name AS system_type, u.name AS user_type, c.max_length, c.preci
 LEFT JOIN sys.types AS u ON u.user_type_id = c.user_type_id WHERE c.object_id = ? ORDER BY c.column_id"""
 
 # What sys.columns has since SQL Server 2017, 2016, and before; a server that only speaks the protocol may have less.
-_FACTS = (
+FACTS = (
     "c.collation_name, c.is_masked, c.encryption_type, c.graph_type",
     "c.collation_name, c.is_masked, c.encryption_type, NULL",
     "c.collation_name, 0, NULL, NULL",
@@ -48,7 +48,7 @@ _FACTS = (
 )
 
 # Columns of graph tables that no statement may name: the ids of nodes and objects. The texts made of them may be read.
-_GRAPH_INTERNAL = (1, 3, 4, 6, 7)
+GRAPH_INTERNAL = (1, 3, 4, 6, 7)
 
 _UNMASK = """\
 SELECT HAS_PERMS_BY_NAME(?, 'OBJECT', 'UNMASK', ?, 'COLUMN'), HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'UNMASK')"""
@@ -179,17 +179,19 @@ def _described_by_catalogue(
         if not base or not described:
             return None
         return replace(described, name=label, sql=sql, stands_for=".".join(part for part in base if part))
-    described_columns = (ask(_COLUMNS.replace("{facts}", facts), object_id) for facts in _FACTS)
-    columns = tuple(_column(row) for row in next(filter(None, described_columns), ()) if row[-1] not in _GRAPH_INTERNAL)
+    described_columns = (ask(_COLUMNS.replace("{facts}", facts), object_id) for facts in FACTS)
+    columns = tuple(
+        column_of(row) for row in next(filter(None, described_columns), ()) if row[-1] not in GRAPH_INTERNAL
+    )
     if not columns:
         return None
     place = f"{quote(database)}.{sql}" if database else sql
     columns = tuple(replace(column, masked=column.masked and not unmasks(place, column)) for column in columns)
-    key = _key(ask(_UNIQUE_INDEXES, object_id), columns)
+    key = key_of(ask(_UNIQUE_INDEXES, object_id), columns)
     if not key and kind != "V" and not database:
         key = _standard_key(session, schema, name, columns)
-    rows = ask(_ROWS, object_id)
-    return SourceObject(label, sql, columns, key, _statistic(rows), "" if database else sql)
+    count = _statistic(ask(_ROWS, object_id))
+    return SourceObject(label, sql, columns, key, count, "" if database else sql)
 
 
 def _base_of(rows: Sequence[tuple[Any, ...]]) -> tuple[str, str, str] | None:
@@ -257,7 +259,8 @@ def _ask(session: Session, sql: str, parameters: Sequence[Any], label: str) -> l
         return None
 
 
-def _column(row: tuple[Any, ...]) -> SourceColumn:
+def column_of(row: tuple[Any, ...]) -> SourceColumn:
+    """A column by its row of sys.columns: name, system and user type, sizes, and the `FACTS`."""
     name, system_type, user_type, max_length, precision, scale, nullable, collation, masked, encryption, _ = row
     return SourceColumn(
         name,
@@ -286,7 +289,7 @@ def _collation(name: str | None) -> str:
     return name if name and _COLLATION_NAME.fullmatch(name) else ""
 
 
-def _key(rows: list[tuple[Any, ...]] | None, columns: Sequence[SourceColumn]) -> tuple[str, ...]:
+def key_of(rows: list[tuple[Any, ...]] | None, columns: Sequence[SourceColumn]) -> tuple[str, ...]:
     """The columns of the first unique index that identifies every row and that the server can order by."""
     for _, group in groupby(rows or (), key=lambda row: row[0]):
         members = list(group)

@@ -83,7 +83,8 @@ class Options(Settings):
     one activity works before it lets another carry on (below the platform's limit for a function, five minutes on the
     Consumption plan). ``history_retention`` (seconds, or text such as ``30d``) is how long the histories of
     orchestrations are kept after these were started. ``unfinished_loads`` bounds the loads that the API lets in before
-    others have ended; those of the schedule are not counted.
+    others have ended; those of the schedule are not counted. ``skip_idle`` ends tables that certainly have no news with
+    the plan, all at once, instead of by an activity each.
 
     ``lake_hosts`` and ``local_paths`` bound what flows reach: the hosts that credentials of lakes are sent to
     (``*.example.com`` stands for all below it), and the directories of this machine: ``none``, those below the
@@ -97,6 +98,7 @@ class Options(Settings):
     ] = 14 * 86_400.0
     # Fewer than a listing's page has with SDK 1.7, which is all that it gives.
     unfinished_loads: int = Field(default=32, ge=1, le=80)
+    skip_idle: bool = True
     lake_hosts: tuple[Annotated[str, StringConstraints(pattern=_HOST_PATTERN)], ...] = MICROSOFT_HOSTS
     local_paths: LocalPaths | None = None
 

@@ -1,0 +1,344 @@
+"""The survey: what a slice would ask of each of many tables to see whether there is news, in a statement for hundreds.
+
+A table about which the survey cannot say it, or not cheaply, is left out: `SurveyedHome`s stand for the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import batched
+from typing import Any
+
+from hygge_engine.errors import HomeError, HomeUnavailable
+from hygge_engine.homes.base import HighWater, ReadWindow
+from hygge_engine.homes.mssql.catalogue import SourceObject
+from hygge_engine.homes.mssql.catalogue_of_many import Described, describe_tables
+from hygge_engine.homes.mssql.home import MssqlHome
+from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
+from hygge_engine.homes.mssql.session import Session, whole
+from hygge_engine.homes.mssql.sessions import open_session
+from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
+from hygge_engine.homes.mssql.types import SourceColumn, cursor_type, exact_text
+from hygge_engine.homes.mssql.values import Parameter, to_text
+from hygge_engine.letter_case import meant
+from hygge_engine.project.models.settings import CHANGE_TRACKING
+from hygge_engine.watermark import CursorType
+from hygge_engine.watermark.values import order_of
+
+_log = logging.getLogger(__name__)
+
+# Tables whose rows one statement is about.
+TABLES_AT_ONCE = 300
+
+# Rows that are looked through where no index begins with the watermark's column: a moment for the server.
+SCANNED_ROWS = 20_000
+
+# The longest wait for one response; a server that takes longer for a few hundred largest values is better left alone.
+RESPONSE_SECONDS = 60
+
+# Which part of the time that changes are kept a watermark of Change Tracking may stay where it is.
+_PART_OF_RETENTION = 4
+
+_RETENTION = """\
+SELECT retention_period, retention_period_units FROM sys.change_tracking_databases WHERE database_id = DB_ID()"""
+_RETENTION_UNITS = {1: timedelta(minutes=1), 2: timedelta(hours=1), 3: timedelta(days=1)}
+
+_CURRENT_VERSION = "SELECT CHANGE_TRACKING_CURRENT_VERSION()"
+_VERSIONS = """\
+SELECT t.object_id, CHANGE_TRACKING_MIN_VALID_VERSION(t.object_id) AS oldest, t.begin_version \
+FROM sys.change_tracking_tables AS t WHERE t.object_id IN ({ids})"""
+
+_LOWEST_ACTIVE = "SELECT MIN_ACTIVE_ROWVERSION()"
+_UPDATEABILITY = "SELECT CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128))"
+
+
+# A timestamp with a digit that no driver's own type holds.
+_DIGITS = "2001-02-03T04:05:06.1234567"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A table, and up to where it was loaded: ``reached`` by ``cursor``, by a load that began at ``began``."""
+
+    settings: MssqlHomeSettings
+    cursor: str
+    reached: str
+    began: datetime
+
+
+class NotSurveyed(Exception):
+    """The survey does not know: the table has to be asked itself."""
+
+
+class SurveyedHome(MssqlHome):
+    """A table as the survey has found it. Whatever else is asked of it raises NotSurveyed; it never connects."""
+
+    def __init__(
+        self, connection: MssqlConnection, settings: MssqlHomeSettings, described: SourceObject, high: HighWater
+    ) -> None:
+        super().__init__(connection, settings, described)
+        self._high = high
+
+    def high_water(self, cursor: str) -> HighWater:
+        return self._high
+
+    def count_at(self, cursor: str, value: str) -> int:
+        if value != self._high.value:
+            raise NotSurveyed
+        return self._high.ties
+
+    def count(self, window: ReadWindow) -> int:
+        raise NotSurveyed
+
+    def _open(self) -> Session:
+        raise NotSurveyed
+
+
+def survey(
+    connection: MssqlConnection, tables: Mapping[str, Asked], seconds: float, cancelled: Callable[[], bool]
+) -> dict[str, SurveyedHome]:
+    """Those of the tables, by any name, of which the survey knows whether they have news.
+
+    It begins no statement after so many ``seconds``, nor once it is ``cancelled``. Failures cost what they are about,
+    and are logged; this raises none.
+    """
+    longest = min(connection.query_timeout_seconds or RESPONSE_SECONDS, RESPONSE_SECONDS)
+    connection = connection.model_copy(update={"query_timeout_seconds": longest})
+    found: dict[str, SurveyedHome] = {}
+    try:
+        session = open_session(connection)
+        try:
+            _Survey(connection, session, time.monotonic() + seconds, cancelled).run(tables, found)
+        finally:
+            session.close()
+    except (HomeError, ValueError, TypeError, IndexError) as error:  # also responses that do not match the requests
+        _log.warning("Not all tables could be asked at once whether they have news: %s", error)
+    return found
+
+
+@dataclass(frozen=True)
+class _Table:
+    name: str
+    asked: Asked
+    described: Described
+
+    def column(self) -> SourceColumn | None:
+        """The column of the watermark; None where none is meant for sure."""
+        source = self.described.source
+        spelt = meant(self.asked.cursor, [column.name for column in source.columns])
+        found = [column for column in source.columns if column.name in spelt]
+        return found[0] if len(found) == 1 else None
+
+    def is_cheap(self, column: SourceColumn) -> bool:
+        """Whether the largest value of a column is found at once, or soon."""
+        rows = self.described.source.approximate_rows
+        return column.name in self.described.leading or (rows is not None and rows <= SCANNED_ROWS)
+
+
+class _Survey:
+    def __init__(
+        self, connection: MssqlConnection, session: Session, until: float, cancelled: Callable[[], bool]
+    ) -> None:
+        self._connection = connection
+        self._session = session
+        self._until = until
+        self._cancelled = cancelled
+
+    def run(self, tables: Mapping[str, Asked], found: dict[str, SurveyedHome]) -> None:
+        """Add to ``found`` what is known, as soon as it is."""
+        names = {name: parse_table_name(asked.settings.table or "") for name, asked in tables.items()}
+        described = describe_tables(self._ask, set(names.values()))
+        tracked: list[_Table] = []
+        versioned: list[tuple[_Table, SourceColumn]] = []
+        ordered: defaultdict[str, list[tuple[_Table, SourceColumn]]] = defaultdict(list)
+        for name, asked in tables.items():
+            if names[name] not in described:
+                continue
+            table = _Table(name, asked, described[names[name]])
+            if asked.cursor == CHANGE_TRACKING:
+                tracked.append(table)
+            elif column := table.column():
+                if column.base_type == "rowversion":
+                    versioned.append((table, column))
+                elif _kind(column) in ("datetime", "int") and table.is_cheap(column):
+                    ordered[column.declaration].append((table, column))
+        parts: list[Callable[[], list[tuple[_Table, HighWater]]]] = []
+        parts += [partial(self._of_order, some) for some in ordered.values()]
+        parts += [partial(self._of_rowversions, versioned)] if versioned else []
+        parts += [partial(self._of_changes, tracked)] if tracked else []
+        for part in parts:
+            try:
+                for table, high in part():
+                    source = table.described.source
+                    found[table.name] = SurveyedHome(self._connection, table.asked.settings, source, high)
+            except HomeError as error:
+                if error.transient:
+                    raise
+                _log.warning("Some tables could not be asked at once whether they have news: %s", error)
+
+    def _of_order(self, tables: Sequence[tuple[_Table, SourceColumn]]) -> list[tuple[_Table, HighWater]]:
+        """Of tables whose watermarks are times or numbers of one declaration."""
+        column = tables[0][1]
+        kind = cursor_type(column)
+        if column.has_tenths_of_microseconds:
+            self._check_exact_text()
+        largest = self._largest(tables)
+        empty = self._without_nulls([pair for pair in tables if pair[0].name in largest])
+        clock = self._clock(column) if kind == "datetime" else None
+        known = []
+        for table, _ in tables:
+            if table.name not in largest or table.name not in empty:
+                continue
+            value, ties = largest[table.name]
+            # Rows ahead of the clock have to be counted, and looked at.
+            if kind == "int" or (clock is not None and order_of(value, kind) <= order_of(clock, kind)):
+                lags = self._connection.application_intent != "read_write"
+                known.append((table, HighWater(value, kind, ties, clock=clock, may_lag=lags)))
+        return known
+
+    def _of_rowversions(self, tables: Sequence[tuple[_Table, SourceColumn]]) -> list[tuple[_Table, HighWater]]:
+        """Of tables with rowversions. Where none is as new as the watermark, that is as good a bound as the newest that
+        may be read up to."""
+        if self._one(_UPDATEABILITY) == "READ_ONLY":
+            return []
+        lowest = to_text(tables[0][1], self._one(_LOWEST_ACTIVE))
+        moved = [(table, column) for table, column in tables if table.asked.reached != lowest]
+        largest = self._largest([(table, column) for table, column in moved if table.is_cheap(column)])
+        known = {table.name for table, _ in tables if table.asked.reached == lowest}
+        for table, _ in moved:
+            if table.name in largest:
+                reached = order_of(table.asked.reached, "binary")
+                if order_of(largest[table.name][0], "binary") < reached <= order_of(lowest, "binary"):
+                    known.add(table.name)
+        empty = self._without_nulls([pair for pair in tables if pair[0].name in known])
+        return [(table, HighWater(table.asked.reached, "binary")) for table, _ in tables if table.name in empty]
+
+    def _of_changes(self, tables: Sequence[_Table]) -> list[tuple[_Table, HighWater]]:
+        """Of tables that are tracked. Where none of a table's rows has changed since its watermark, that is as good a
+        bound as the current version, as long as it is young enough not to be forgotten before the next look."""
+        current = whole(self._one(_CURRENT_VERSION), "Asking for the current version of Change Tracking")
+        behind = [table for table in tables if int(table.asked.reached) < current]
+        unchanged = {table.name for table in tables if int(table.asked.reached) == current}
+        if behind:
+            oldest = datetime.now(UTC) - self._retention() / _PART_OF_RETENTION
+            young = [table for table in behind if oldest <= table.asked.began <= datetime.now(UTC)]
+            unchanged |= {name for name, count in self._changes(young).items() if count == 0}
+        # Afterwards: what was cleaned up while changes were counted may have been among them.
+        versions = self._versions(tables)
+        return [
+            (table, HighWater(table.asked.reached, "version", oldest=oldest, since=since))
+            for table in tables
+            if table.name in unchanged and table.described.id in versions
+            for oldest, since in [versions[table.described.id]]
+        ]
+
+    def _largest(self, tables: Sequence[tuple[_Table, SourceColumn]]) -> dict[str, tuple[str, int]]:
+        """The largest value of each table that has one, and how many rows have it."""
+        found = {}
+        for some in batched(tables, TABLES_AT_ONCE, strict=False):
+            parts = []
+            for number, (table, column) in enumerate(some):
+                name, source = quote(column.name), table.described.source.sql
+                text = exact_text(name) if column.has_tenths_of_microseconds else name
+                parts.append(
+                    f"SELECT * FROM (SELECT TOP (1) {number} AS number, {text} AS value, COUNT_BIG(*) AS ties "  # noqa: S608 - quoted
+                    f"FROM {source} GROUP BY {name} ORDER BY {name} DESC) AS t{number}"
+                )
+            for (table, column), (value, ties) in self._numbered(some, parts):
+                if value is not None:
+                    found[table.name] = to_text(column, value), whole(ties, "Counting rows at a watermark")
+        return found
+
+    def _without_nulls(self, tables: Iterable[tuple[_Table, SourceColumn]]) -> set[str]:
+        """Those of the tables in which each row has a value."""
+        tables = list(tables)
+        found = {table.name for table, column in tables if not column.nullable}
+        for some in batched([pair for pair in tables if pair[1].nullable], TABLES_AT_ONCE, strict=False):
+            parts = [
+                f"SELECT {number} AS number, COUNT_BIG(*) AS nulls FROM {table.described.source.sql} "  # noqa: S608 - quoted
+                f"WHERE {quote(column.name)} IS NULL"
+                for number, (table, column) in enumerate(some)
+            ]
+            found |= {table.name for (table, _), (nulls,) in self._numbered(some, parts) if nulls == 0}
+        return found
+
+    def _changes(self, tables: Sequence[_Table]) -> dict[str, int]:
+        """How many rows of each table have changed since its watermark."""
+        found = {}
+        for some in batched(tables, TABLES_AT_ONCE, strict=False):
+            parts = [
+                f"SELECT {number} AS number, COUNT_BIG(*) AS changes "  # noqa: S608 - quoted
+                f"FROM CHANGETABLE(CHANGES {table.described.source.tracked}, ?) AS t{number}"
+                for number, table in enumerate(some)
+            ]
+            reached = [int(table.asked.reached) for table in some]
+            for table, (changes,) in self._numbered(some, parts, reached):
+                found[table.name] = whole(changes, "Counting changes")
+        return found
+
+    def _versions(self, tables: Sequence[_Table]) -> dict[int, tuple[str, str]]:
+        """From which version on the changes of each table are known, and since when without a break, by its id."""
+        found = {}
+        for some in batched(tables, TABLES_AT_ONCE, strict=False):
+            ids = ", ".join(str(table.described.id) for table in some)
+            for number, oldest, since in self._ask(_VERSIONS.format(ids=ids), len(some) + 1):
+                if oldest is not None and since is not None:
+                    found[whole(number, "Reading versions")] = str(whole(oldest, "Reading versions")), str(since)
+        return found
+
+    def _retention(self) -> timedelta:
+        """How long changes are kept; no time at all where the server does not say."""
+        for period, unit in self._ask(_RETENTION, 1):
+            return whole(period, "Reading the retention of changes") * _RETENTION_UNITS.get(unit, timedelta(0))
+        return timedelta(0)
+
+    def _clock(self, column: SourceColumn) -> str | None:
+        """The server's time as a value of a column; None from a server that does not say."""
+        now = "SYSDATETIMEOFFSET()"
+        if column.base_type != "datetimeoffset":
+            now = "CASE WHEN SYSDATETIME() > SYSUTCDATETIME() THEN SYSDATETIME() ELSE SYSUTCDATETIME() END"
+        value = f"CAST({now} AS {column.declaration})"
+        clock = self._one(f"SELECT {exact_text(value) if column.has_tenths_of_microseconds else value}")
+        return None if clock is None else to_text(column, clock)
+
+    def _check_exact_text(self) -> None:
+        """Raise HomeError where the server cuts its text of timestamps: values that are read would be inexact."""
+        rows = self._ask(f"SELECT {exact_text('CAST(? AS datetime2(7))')}", 1, (_DIGITS,))
+        if not rows or rows[0][0] != _DIGITS:
+            raise HomeError("This server writes timestamps without all their digits.")
+
+    def _numbered[T](
+        self, tables: Sequence[T], parts: Sequence[str], parameters: Sequence[Parameter] = ()
+    ) -> list[tuple[T, tuple[Any, ...]]]:
+        """The tables with the rows that one statement has for them, which begin with their numbers.
+
+        Raises HomeUnavailable where the rows do not fit what was asked.
+        """
+        rows = self._ask(" UNION ALL ".join(parts), len(parts) + 1, parameters)
+        numbers = [whole(row[0], "Asking about many tables") for row in rows]
+        if len(set(numbers)) < len(numbers) or not set(numbers) <= set(range(len(parts))):
+            raise HomeUnavailable("Asking about many tables: the server's response does not match the request.")
+        return [(tables[number], tuple(row[1:])) for number, row in zip(numbers, rows, strict=True)]
+
+    def _one(self, sql: str) -> Any:
+        rows = self._ask(sql, 1)
+        return rows[0][0] if rows else None
+
+    def _ask(self, sql: str, rows: int, parameters: Sequence[Parameter] = ()) -> list[tuple[Any, ...]]:
+        if self._cancelled() or time.monotonic() > self._until:
+            raise HomeUnavailable("There was no time left.")
+        return self._session.fetch_some(sql, rows, parameters, doing="Asking many tables whether they have news")
+
+
+def _kind(column: SourceColumn) -> CursorType | None:
+    """What kind of watermark a column is; None where it cannot be one."""
+    try:
+        return cursor_type(column)
+    except HomeError:
+        return None
