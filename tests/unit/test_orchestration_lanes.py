@@ -113,7 +113,7 @@ def awkward_plan(tables: int = TABLES) -> dict[str, Any]:
 def test_lanes_end_every_table_as_the_window_does(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "ENTITIES_PER_LANE", 9)
     monkeypatch.setattr(orchestrator, "LANES_FROM_ENTITIES", 2 * FEW)
-    planned = awkward_plan(3 * FEW)
+    planned = awkward_plan(3 * FEW) | {"idle": {"count": 40, "started": "", "finished": "", "packed": "text"}}
     twice = Random(seed)
     with_lanes = host(ordeals(seed), planned, again=lambda name, _: name == "run_next" and twice.random() < 0.3)
     summary = with_lanes.run()
@@ -124,6 +124,7 @@ def test_lanes_end_every_table_as_the_window_does(seed: int, monkeypatch: pytest
     assert {key: summary[key] for key in ("status", "rows", "fail", "success", "skip")} == {
         key: expected[key] for key in ("status", "rows", "fail", "success", "skip")
     }
+    assert summary["entities"] == sum(summary[word] for word in ("success", "fail", "skip")) == 3 * FEW + 40
     assert any(run.name == "run_next" for run in with_lanes.runs)
 
 

@@ -73,6 +73,20 @@ def test_every_entity_runs_once_and_the_summary_counts_the_rows() -> None:
     assert summary["journal"] == {"status": "settled"}
 
 
+@pytest.mark.parametrize("begun", [0, 3, 150])
+def test_idle_tables_have_ended_with_the_plan(begun: int) -> None:
+    idle = {"count": 7, "started": "", "finished": "", "packed": "text"}
+    load = host(lambda task: (3.0, done()), {**plan(begun), "idle": idle})
+    summary = load.run()
+    assert summary["status"] == "success"
+    assert (summary["entities"], summary["success"], len(summary["results"])) == (begun + 7, begun + 7, begun)
+    assert summary["rows"] == 10 * begun
+    assert (
+        summary["idle"] == idle == [run for run in load.runs if run.name == "settle_load"][-1].input["summary"]["idle"]
+    )
+    assert len(load.flows()) == begun
+
+
 def test_the_window_slides_as_soon_as_one_entity_ends() -> None:
     # One slow table must hold up no other: they pass by it, three at a time.
     load = host(lambda task: (100.0 if task["entity"] == "e0" else 2.0, done()), plan(61, concurrency=4))

@@ -18,6 +18,7 @@ from typing import Any
 from hygge_engine.errors import HomeError, HomeUnavailable
 from hygge_engine.homes.base import HighWater, ReadWindow
 from hygge_engine.homes.mssql.catalogue import SourceObject
+from hygge_engine.homes.mssql.catalogue_of_many import TABLES_AT_ONCE as CATALOGUE_AT_ONCE
 from hygge_engine.homes.mssql.catalogue_of_many import Described, describe_tables
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
@@ -33,8 +34,9 @@ from hygge_engine.watermark.values import order_of
 
 _log = logging.getLogger(__name__)
 
-# Tables whose rows one statement is about.
+# Tables whose rows, and whose changes, one statement is about.
 TABLES_AT_ONCE = 300
+TRACKED_AT_ONCE = 400
 
 # Rows that are looked through where no index begins with the watermark's column: a moment for the server.
 SCANNED_ROWS = 20_000
@@ -50,9 +52,8 @@ SELECT retention_period, retention_period_units FROM sys.change_tracking_databas
 _RETENTION_UNITS = {1: timedelta(minutes=1), 2: timedelta(hours=1), 3: timedelta(days=1)}
 
 _CURRENT_VERSION = "SELECT CHANGE_TRACKING_CURRENT_VERSION()"
-_VERSIONS = """\
-SELECT t.object_id, CHANGE_TRACKING_MIN_VALID_VERSION(t.object_id) AS oldest, t.begin_version \
-FROM sys.change_tracking_tables AS t WHERE t.object_id IN ({ids})"""
+_BEGAN = """\
+SELECT t.object_id, t.begin_version FROM sys.change_tracking_tables AS t WHERE t.object_id IN ({ids})"""
 
 _LOWEST_ACTIVE = "SELECT MIN_ACTIVE_ROWVERSION()"
 _UPDATEABILITY = "SELECT CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128))"
@@ -271,7 +272,7 @@ class _Survey:
     def _changes(self, tables: Sequence[_Table]) -> dict[str, int]:
         """How many rows of each table have changed since its watermark."""
         found = {}
-        for some in batched(tables, TABLES_AT_ONCE, strict=False):
+        for some in batched(tables, TRACKED_AT_ONCE, strict=False):
             parts = [
                 f"SELECT {number} AS number, COUNT_BIG(*) AS changes "  # noqa: S608 - quoted
                 f"FROM CHANGETABLE(CHANGES {table.described.source.tracked}, ?) AS t{number}"
@@ -284,12 +285,20 @@ class _Survey:
 
     def _versions(self, tables: Sequence[_Table]) -> dict[int, tuple[str, str]]:
         """From which version on the changes of each table are known, and since when without a break, by its id."""
-        found = {}
-        for some in batched(tables, TABLES_AT_ONCE, strict=False):
+        found, began = {}, {}
+        for some in batched(tables, CATALOGUE_AT_ONCE, strict=False):
             ids = ", ".join(str(table.described.id) for table in some)
-            for number, oldest, since in self._ask(_VERSIONS.format(ids=ids), len(some) + 1):
-                if oldest is not None and since is not None:
-                    found[whole(number, "Reading versions")] = str(whole(oldest, "Reading versions")), str(since)
+            for number, since in self._ask(_BEGAN.format(ids=ids), len(some) + 1):
+                began[whole(number, "Reading versions")] = str(whole(since, "Reading versions"))
+        for some in batched(tables, TRACKED_AT_ONCE, strict=False):
+            parts = [
+                f"SELECT {number} AS number, CHANGE_TRACKING_MIN_VALID_VERSION({table.described.id}) AS oldest"
+                for number, table in enumerate(some)
+            ]
+            for table, (oldest,) in self._numbered(some, parts):
+                if oldest is not None and table.described.id in began:
+                    oldest_text = str(whole(oldest, "Reading versions"))
+                    found[table.described.id] = oldest_text, began[table.described.id]
         return found
 
     def _retention(self) -> timedelta:

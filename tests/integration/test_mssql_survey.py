@@ -1,0 +1,176 @@
+"""The survey of many tables says of each what the table's own home says of it, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hygge_engine.errors import HomeError
+from hygge_engine.homes.mssql import survey as surveys
+from hygge_engine.homes.mssql.home import MssqlHome
+from hygge_engine.homes.mssql.settings import MssqlHomeSettings
+from hygge_engine.homes.mssql.survey import Asked, NotSurveyed, survey
+from hygge_engine.project.models.settings import CHANGE_TRACKING
+from tests.integration.mssql_server import ServerProcess, connect, own_name
+
+pytestmark = pytest.mark.any_server
+
+DATABASE = own_name("surveyed")
+TIME = "2024-01-01T00:00:00"
+
+# A table, its columns, its rows, and whether the survey knows it once it was loaded up to its largest value.
+TABLES = [
+    ("times", "id int PRIMARY KEY, at datetime2 NOT NULL", f"(1, '{TIME}.1234567'), (2, '{TIME}.1234567')", True),
+    ("ticks", "id int PRIMARY KEY, at datetime NOT NULL", f"(1, '{TIME}.003'), (2, '{TIME}')", True),
+    ("zoned", "id int PRIMARY KEY, at datetimeoffset(3) NOT NULL", f"(1, '{TIME}.5+02:00')", True),
+    ("days", "id int, name nvarchar(9), at date NOT NULL, PRIMARY KEY (name, id)", "(1, N'ä', '2024-01-01')", True),
+    ("numbers", "id bigint PRIMARY KEY, at bigint NOT NULL, INDEX by_at (at)", "(1, 7), (2, -7)", True),
+    ("heap", "id int, at int NOT NULL", "(1, 7), (2, 7)", True),
+    ("[odd ] name", "id int PRIMARY KEY, [a]]t] int NOT NULL", "(1, 7)", True),
+    ("nullable", "id int PRIMARY KEY, at int NULL", "(1, 7)", True),
+    ("with_null", "id int PRIMARY KEY, at int NULL", "(1, 7), (2, NULL)", False),
+    ("empty", "id int PRIMARY KEY, at int NOT NULL", "", False),
+    ("ahead", "id int PRIMARY KEY, at datetime2(3) NOT NULL", f"(1, '{TIME}'), (2, '2999-01-01T00:00:00')", False),
+    ("texts", "id int PRIMARY KEY, at nvarchar(9) NOT NULL", "(1, N'a')", False),
+    ("large", "id int PRIMARY KEY, at int NOT NULL", "(1, 7), (2, 8), (3, 9), (4, 9)", False),
+    ("large_indexed", "id int PRIMARY KEY, at int NOT NULL, INDEX by_at (at)", "(1, 7), (2, 8), (3, 9), (4, 9)", True),
+    ("versions", "id int PRIMARY KEY, at rowversion", "(1), (2)", True),
+]
+
+
+@pytest.fixture(scope="module")
+def server(mssql_server: ServerProcess) -> Iterator[ServerProcess]:
+    mssql_server.run(
+        f"CREATE DATABASE {DATABASE}",
+        f"ALTER DATABASE {DATABASE} SET CHANGE_TRACKING = ON (CHANGE_RETENTION = 4 HOURS)",
+        database="master",
+    )
+    yield mssql_server
+    mssql_server.run(f"USE master; DROP DATABASE {DATABASE}", database="master")
+
+
+def settings_of(table: str) -> MssqlHomeSettings:
+    return MssqlHomeSettings(type="mssql", connection="shop", table=f"dbo.{quoted(table)}")
+
+
+def quoted(name: str) -> str:
+    return "[" + name.removeprefix("[").replace("]", "]]") + "]"
+
+
+def cursor_of(table: str) -> str:
+    return "a]t" if table.startswith("[") else "at"
+
+
+def asked(server: ServerProcess, table: str, cursor: str, reached: str | None = None) -> Asked:
+    """A table that was loaded just now, up to where it is."""
+    with MssqlHome(connect(server.address, database=DATABASE), settings_of(table)) as home:
+        reached = reached or home.high_water(cursor).value or "0"
+    return Asked(settings_of(table), cursor, reached, datetime.now(UTC))
+
+
+def surveyed(server: ServerProcess, tables: dict[str, Asked], **keys: str) -> dict[str, surveys.SurveyedHome]:
+    connection = connect(server.address, database=DATABASE, **keys)
+    return survey(connection, tables, 60, lambda: False)
+
+
+def test_a_survey_says_what_each_table_says_itself(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surveys, "SCANNED_ROWS", 3)
+    monkeypatch.setattr(surveys, "TABLES_AT_ONCE", 2)
+    statements = []
+    for name, columns, rows, _ in TABLES:
+        statements.append(f"CREATE TABLE dbo.{quoted(name)} ({columns})")
+        into = f"dbo.{quoted(name)}" + (" (id)" if name == "versions" else "")
+        statements += [f"INSERT INTO {into} VALUES {rows}"] if rows else []
+    server.run("; ".join(statements), database=DATABASE)
+    tables = {name: asked(server, name, cursor_of(name)) for name, *_ in TABLES if name != "texts"}
+    tables["texts"] = Asked(settings_of("texts"), "at", "a", datetime.now(UTC))
+    tables["TIMES"] = replace(tables["times"], settings=settings_of("TIMES"))
+    tables["missing"] = replace(tables["times"], settings=settings_of("missing"))
+    found = surveyed(server, tables)
+    assert set(found) == {name for name, *_, known in TABLES if known} | {"TIMES"}
+    for name, home in found.items():
+        cursor = cursor_of(name)
+        with MssqlHome(connect(server.address, database=DATABASE), tables[name].settings) as own:
+            assert replace(home.describe(), approximate_rows=0) == replace(own.describe(), approximate_rows=0), name
+            says, expected = home.high_water(cursor), own.high_water(cursor)
+            assert replace(says, clock=None) == replace(expected, clock=None), name
+            assert (says.clock is None) == (expected.clock is None), name
+            assert home.count_at(cursor, says.value or "") == own.count_at(cursor, says.value or ""), name
+        with pytest.raises(NotSurveyed):
+            home.check_access()
+    secondary = surveyed(server, {"times": tables["times"]}, application_intent="read_only")
+    assert [home.high_water("at").may_lag for home in secondary.values()] == [True]
+
+
+def test_a_rowversion_or_a_tracked_table_that_others_have_overtaken_stays_known_for_a_while(
+    server: ServerProcess,
+) -> None:
+    for name in ("moving", "still"):
+        server.run(
+            f"CREATE TABLE dbo.{name} (id int PRIMARY KEY, rv rowversion)",
+            f"ALTER TABLE dbo.{name} ENABLE CHANGE_TRACKING",
+            f"INSERT INTO dbo.{name} (id) VALUES (1)",
+            database=DATABASE,
+        )
+    tables = {
+        f"{name} {cursor}": asked(server, name, cursor)
+        for name in ("moving", "still")
+        for cursor in ("rv", CHANGE_TRACKING)
+    }
+    assert set(surveyed(server, tables)) == set(tables)
+    server.run("INSERT INTO dbo.moving (id) VALUES (2)", database=DATABASE)
+    found = surveyed(server, tables)
+    assert set(found) == {"still rv", f"still {CHANGE_TRACKING}"}
+    for name, home in found.items():
+        high = home.high_water("")
+        # No newer bound is needed, and none older than the load's own may be claimed.
+        assert high.value == tables[name].reached
+    for began in (datetime.now(UTC) - timedelta(hours=2), datetime.now(UTC) + timedelta(minutes=5)):
+        late = {name: replace(one, began=began) for name, one in tables.items()}
+        assert set(surveyed(server, late)) == {"still rv"}, "changes may be forgotten before the next look"
+    # A database that was restored: the watermarks are ahead of it.
+    ahead = {"rv": "0x7FFFFFFFFFFFFFFF", CHANGE_TRACKING: "1000"}
+    lost = {name: replace(one, reached=ahead[one.cursor]) for name, one in tables.items()}
+    assert set(surveyed(server, lost)) == set()
+
+
+@pytest.mark.parametrize("wrong", [[], [(0, 7, 1), (0, 7, 1)], [(5, 7, 1)], [("0", 7, 1)], [(0, 7, "many")], [(0,)]])
+def test_rows_that_do_not_fit_the_question_say_nothing(
+    server: ServerProcess, monkeypatch: pytest.MonkeyPatch, wrong: list[tuple[object, ...]]
+) -> None:
+    server.run(
+        "DROP TABLE IF EXISTS dbo.asked",
+        "CREATE TABLE dbo.asked (id int PRIMARY KEY, at int NOT NULL)",
+        "INSERT INTO dbo.asked VALUES (1, 7)",
+        database=DATABASE,
+    )
+    tables = {"asked": asked(server, "asked", "at")}
+    own = surveys._Survey._ask
+
+    def ask(self: surveys._Survey, sql: str, rows: int, parameters: tuple[()] = ()) -> list[tuple[object, ...]]:
+        return wrong if "GROUP BY [at]" in sql else own(self, sql, rows, parameters)
+
+    monkeypatch.setattr(surveys._Survey, "_ask", ask)
+    assert surveyed(server, tables) == {}
+
+
+def test_a_part_that_fails_takes_no_other_with_it(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.run(
+        "DROP TABLE IF EXISTS dbo.asked",
+        "CREATE TABLE dbo.asked (id int PRIMARY KEY, at int NOT NULL, rv rowversion)",
+        "INSERT INTO dbo.asked (id, at) VALUES (1, 7)",
+        database=DATABASE,
+    )
+    tables = {"at": asked(server, "asked", "at"), "rv": asked(server, "asked", "rv")}
+
+    def refuse(*_: object) -> list[object]:
+        raise HomeError("The server does not know this.")
+
+    monkeypatch.setattr(surveys._Survey, "_of_order", refuse)
+    assert set(surveyed(server, tables)) == {"rv"}
+    assert survey(connect(server.address, database=DATABASE), tables, 60, lambda: True) == {}
+    assert survey(connect(server.address, database=DATABASE), tables, -1, lambda: False) == {}
+    assert survey(connect("127.0.0.1,1", database=DATABASE), tables, 60, lambda: False) == {}
