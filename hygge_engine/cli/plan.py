@@ -20,6 +20,7 @@ from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.blocked import check_fit, has_moved_on
 from hygge_engine.flow.bounds import cursor_type_of
 from hygge_engine.flow.claims import author_of, check_base
+from hygge_engine.flow.difference import outlook
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.ownership import check_author
@@ -45,6 +46,7 @@ _MODES = {
     "initial": "first load",
     "changes": "what is new",
     "reload": "drop and reload",
+    "difference": "reload by difference",
     "incremental": "what is new",
     "full_drop": "drop and reload",
 }
@@ -262,6 +264,11 @@ def _add_destination(
         if drift.rebuilds:
             line.mode = mode = "reload"
         columns = drift.columns
+    if mode == "reload" and state.has_history and entity.reload == "difference":
+        if why := outlook(entity, destination, polish, state, polish.key(destination.key_columns)):
+            line.warnings.append(f"reload: difference cannot be applied yet, the table is dropped: {why}")
+        else:
+            line.mode, mode = "difference", "changes"
     destination.check_access()
     line.warnings += look_at_place(destination, state, polish, columns, mode)
 

@@ -38,6 +38,17 @@ def cannot_compare(destination: Destination[Any], polish: Polish, keys: Sequence
     return ""
 
 
+def outlook(
+    entity: Entity, destination: Destination[Any], polish: Polish, state: LandingState, keys: Sequence[str]
+) -> str:
+    """Why the next ``full_drop`` of an entity that is reloaded by difference will drop a table that has rows, as a
+    clause; empty where it will land what differs, as far as the landing state shows."""
+    schema = polish.table.schema
+    return cannot_compare(destination, polish, keys) or why_not_compared(
+        state, digests_of(entity, polish, schema, keys), state.place_of_rows or ""
+    )
+
+
 def why_not_compared(state: LandingState, digests: Digests, place: str) -> str:
     """Why a reload of a table that has rows has to drop them, as a clause; empty where it can land what differs.
 

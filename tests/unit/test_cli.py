@@ -82,6 +82,34 @@ def test_a_window_is_loaded_again_and_the_watermark_stays(world: LoadWorld) -> N
     assert settled["rows"] == 1
 
 
+def test_a_reload_lands_what_differs_or_drops_as_it_was_asked_to(world: LoadWorld) -> None:
+    at_once = "flow.orders_to_fabric.store.folder_deletion_wait_seconds=0"
+    only = ("--entity", "orders", "--json", "--var", "flow.orders_to_fabric.reload=difference", "--var", at_once)
+    whole = ("--run-type", "full_drop", *only)
+
+    def mode() -> str:
+        (line,) = json.loads(hygge(world, "plan", *whole).stdout)["entities"]
+        return " ".join([line["mode"], *line["warnings"]])
+
+    def settled(*arguments: str) -> dict[str, Any]:
+        return events(hygge(world, "go", *arguments))["settled"][0]
+
+    settled("--entity", "orders", "--json")
+    assert mode().startswith("reload reload: difference cannot be applied yet, the table is dropped: what has landed")
+    assert "by a drop, not by difference: what has landed was not remembered" in settled(*whole)["message"]
+    assert mode().split()[0] == "difference"
+    world.sources["orders"].put(9)
+    assert (found := settled(*whole))["rows"] == 1
+    assert "by difference: 1 new or changed, 0 deleted, 5 unchanged" in found["message"]
+    found = settled(*whole, "--reload", "drop")
+    assert found["rows"] == 6
+    assert "message" not in found
+    assert settled(*whole)["rows"] == 0, "a drop is remembered, too"
+    refused = hygge(world, "go", "--entity", "orders", "--reload", "drop")
+    assert refused.exit_code == 2
+    assert "Nothing of this load is a reload" in refused.output
+
+
 def test_a_journal_that_is_full_is_told_of_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "hygge.yml").write_text("name: shop\njournal: { fold_after_loads: 1 }\n")
     (tmp_path / "orders.csv").write_text("id\n1\n")
