@@ -121,8 +121,8 @@ class Gathering:
 
     @property
     def reached(self) -> str:
-        """A text that changes whenever one of the ranges gets ahead."""
-        return digest_of([state.reached for state in self.states or ()])
+        """A text that changes whenever one of the ranges gets ahead, or they are others."""
+        return digest_of([self._ranges.folder, *(state.reached for state in self.states or ())])
 
     def findings(self, home: Home, lease: TableLease, gate: ExpectationGate, opened: OpenLoad) -> dict[str, Any]:
         """What the open load keeps of all ranges together, by its fields, as after the last row of one that was read as

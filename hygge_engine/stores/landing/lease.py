@@ -155,6 +155,11 @@ class TableLease(ABC):
         """Whether the table is kept for this load, by whichever of its attempts."""
         return self.state.owner is not None and self.state.owner.load_id == self._load_id
 
+    @property
+    def _holds(self) -> bool:
+        """Whether this attempt owns the table, and has not given it up."""
+        return self._owned and self.state.owner is not None
+
     def take_over(self) -> None:
         """Own the table and finish the intent that an earlier attempt left. A no-op where it is owned already."""
         if not self._owned:
@@ -243,9 +248,9 @@ class TableLease(ABC):
     def renew(self) -> None:
         """Renew the ownership. Raises LandingFenced where another attempt has taken over.
 
-        Does nothing before the table is owned.
+        Does nothing before the table is owned, and once it is given up: what comes after the end of a load may fail.
         """
-        if self._owned:
+        if self._holds:
             self._write(self.state)
 
     def is_outdated(self) -> bool:

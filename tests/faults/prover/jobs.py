@@ -46,7 +46,8 @@ class Job:
     ``fold``: bring the canonical journal up to date. ``tracked``: increments follow Change Tracking. ``window``: the
     bounds of the rows that are loaded again; without any it is an ordinary load.
     ``difference``: reloads land what differs. A table is divided into ``ranges``.
-    With ``closing`` its slices only let go of the table, as those of a cancelled load do.
+    With ``closing`` its slices only let go of the table, as those of a cancelled load do. ``clock`` is how far the
+    prover has moved the time on, in seconds.
     """
 
     kind: Literal["load", "fold"]
@@ -64,6 +65,7 @@ class Job:
     closing: bool = False
     difference: bool = False
     ranges: int = 0
+    clock: float = 0.0
 
 
 def is_final(answer: dict[str, Any]) -> bool:

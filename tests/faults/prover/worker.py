@@ -6,7 +6,7 @@ import logging
 import os
 import traceback
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -66,6 +66,7 @@ def serve(descriptor: int) -> None:
     gate = Gate(connection)
     try:
         job: Job = connection.recv()
+        gate.clock = timedelta(seconds=job.clock)
         _do(job, gate)
         gate.tell("ended", job.kind)
     except BaseException:  # noqa: BLE001 - a worker that is wrong says so; the prover stops

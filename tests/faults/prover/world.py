@@ -160,6 +160,7 @@ class ProverWorld:
                 load.closing,
                 self.difference,
                 self.ranges,
+                self.clock_seconds,
             )
         )
 
