@@ -16,6 +16,7 @@ from azure.functions.timer import TimerRequest
 from hygge_engine.memory import choose_allocator
 from hygge_engine.orchestration import load as orchestrators
 from hygge_engine.orchestration.activities import Activities
+from hygge_engine.orchestration.permits import Permits
 from hygge_engine.orchestration.retention import forget
 from hygge_engine.orchestration.schedule import read_tick, start_due_loads
 from hygge_engine.orchestration.source import ProjectSource
@@ -44,7 +45,8 @@ _ENDED = [
 ]
 
 project = ProjectSource(Path(__file__).parent)
-activities = Activities(project, turns=Turns(activities_at_once(Path(__file__).parent / "host.json")))
+turns = Turns(activities_at_once(Path(__file__).parent / "host.json"))
+activities = Activities(project, turns=turns, permits=Permits())
 api = Api(project, _RUNNING)
 
 

@@ -9,7 +9,9 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from hygge_engine.errors import HyggeError
 
@@ -38,6 +40,9 @@ UNREACHABLE_BUDGET_SECONDS = 5.0
 
 # When a call last succeeded, by the monotonic clock; from any thread.
 _last_success: deque[float] = deque(maxlen=1)
+
+# Whether calls of this thread are part of no work that anybody waits for.
+_unnoticed: ContextVar[bool] = ContextVar("unnoticed", default=False)
 
 
 def backoff_seconds(attempt: int, retry_after: float | None = None) -> float:
@@ -79,10 +84,22 @@ def call_with_retries[T](
             waited += pause
             attempt += 1
         else:
-            _last_success.append(time.monotonic())
+            if not _unnoticed.get():
+                _last_success.append(time.monotonic())
             return result
 
 
+@contextmanager
+def unnoticed() -> Iterator[None]:
+    """Within this, a call that succeeds is no sign that the work of this process gets ahead."""
+    token = _unnoticed.set(True)
+    try:
+        yield
+    finally:
+        _unnoticed.reset(token)
+
+
 def seconds_since_success() -> float:
-    """Seconds since any call of this process last succeeded; infinite before the first one."""
+    """Seconds since any call of this process last succeeded that was not `unnoticed`; infinite before the first
+    one."""
     return time.monotonic() - _last_success[-1] if _last_success else math.inf

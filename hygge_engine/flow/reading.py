@@ -32,7 +32,7 @@ from hygge_engine.flow.steps import (
 from hygge_engine.homes.base import Batch, Home, Position, Remarks, SourceSchema
 from hygge_engine.polish.polish import LoadStamp, Polish
 from hygge_engine.project.models.settings import FILE_MODIFIED
-from hygge_engine.stopping import Stopped
+from hygge_engine.stopping import Stopped, is_overdue
 from hygge_engine.stores.base import Destination, RowWriter
 from hygge_engine.stores.landing.lease import RENEWAL_SECONDS, TableLease
 from hygge_engine.stores.landing.state import OpenLoad, StagedFile
@@ -182,6 +182,8 @@ class WindowReader:
                     self._renew()
                     del batch  # or it would still be held while the next one is read
         except Stopped:
+            if not self._watch.cancelled():
+                raise
             return position, Cut.CANCELLED
         return position, None
 
@@ -190,8 +192,10 @@ class WindowReader:
         if self._watch.cancelled():
             return Cut.CANCELLED
         # A table without a key cannot be resumed: it has to come to its end in this slice.
-        if position is not None and time.monotonic() > self._deadline:
+        if position is not None and (time.monotonic() > self._deadline or is_overdue()):
             return Cut.TIME_UP
+        if is_overdue():
+            raise Stopped
         return None
 
     def _renew(self) -> None:

@@ -67,6 +67,9 @@ FENCED_PAUSE_SECONDS = 5.0
 # The message of an attempt that found a fault in a table which others have continued with since.
 MOVED_ON = "waiting: another load has continued with this table meanwhile"
 
+# The message of an attempt that may not use the source any longer.
+PERMIT_LOST = "waiting: the connections to the source were not renewed in time and may be others' by now"
+
 # What a load that was asked to stop says.
 CANCELLED = "cancelled at the last commit"
 
@@ -98,6 +101,8 @@ def run_slice(project: Project, entity: Entity, task: SliceTask, watch: SliceObs
             reader = WindowReader(home, destination, lease, planner, gate, watch, seconds)
             return _Slice(home, destination, lease, planner, gate, reader, entity, task).run()
     except Stopped:
+        if not watch.cancelled():
+            return _withdrawn(lease, PERMIT_LOST, started)
         return _cancelled(lease, started)
     except LandingBusy as busy:
         return _turned_away(busy, task, started)
@@ -131,6 +136,8 @@ def _run_range(project: Project, entity: Entity, task: SliceTask, watch: SliceOb
             cut = read_range(lease, reader)
             return range_result(lease, cut.value if cut else "done", started)
     except Stopped:
+        if not watch.cancelled():
+            return _withdrawn_range(lease, PERMIT_LOST, started)
         return range_result(lease, "cancelled", started)
     except LandingFenced as fenced:
         return _withdrawn_range(lease, fenced.message, started)

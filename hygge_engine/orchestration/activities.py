@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
@@ -21,11 +21,13 @@ from hygge_engine.orchestration.events import log_failed_attempt
 from hygge_engine.orchestration.identifiers import entity_run_id
 from hygge_engine.orchestration.lanes import Group
 from hygge_engine.orchestration.payloads import Plan, PlannedEntity, RequestedLoad, SettleTask
+from hygge_engine.orchestration.permits import Permits
 from hygge_engine.orchestration.turns import Turns, wait_for_turn
 from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.panics import is_panic
 from hygge_engine.plain_text import recordable_in
 from hygge_engine.retry import backoff_seconds
+from hygge_engine.stopping import ends_when
 from hygge_engine.telemetry import Telemetry, telemetry_of_process
 from hygge_engine.telemetry.names import SPAN_PLAN, SPAN_SETTLE
 
@@ -61,8 +63,9 @@ def watch_through_files(project: Project, entity: Entity, task: SliceTask) -> Sl
 
 class Activities:
     """``plan_load``, ``run_flow`` and ``settle_load`` for the project that ``open_project`` gives. ``telemetry`` is
-    created with the first of them. ``turns`` decide which load may work now; the others return `wait_for_turn`. A plan
-    that is ``cancelled`` ends soon."""
+    created with the first of them. ``turns`` decide which load may work now, ``permits`` how many connections its
+    slices may have; the others return `wait_for_turn`. A plan that is
+    ``cancelled`` ends soon."""
 
     def __init__(
         self,
@@ -71,12 +74,14 @@ class Activities:
         telemetry: Callable[[], Telemetry] = telemetry_of_process,
         turns: Turns | None = None,
         cancelled: Callable[[], bool] = lambda: False,
+        permits: Permits | None = None,
     ) -> None:
         self._cancelled = cancelled
         self._open_project = open_project
         self._watch = watch
         self._telemetry = telemetry
         self._turns = turns or Turns()
+        self._permits = permits or Permits(counts=False)
         self._boards = Boards()
 
     def plan_load(self, input_: dict[str, Any]) -> dict[str, Any]:
@@ -101,11 +106,15 @@ class Activities:
         with self._turns.take(task.load_id, opened, connection=task.connection, waits=not task.closing) as taken:
             if not taken and not task.closing:
                 return wait_for_turn()
-            with self._telemetry().slice(task) as report:
-                result = _as_failure(task.attempt, lambda: self._run_slice(task))
-                report(result)
-                if result.status == "failed":
-                    log_failed_attempt(task, result)
+            with self._permits.take(self._open_project, task) as permit:
+                if permit is None:
+                    return wait_for_turn(pool=True)
+                permitted = replace(task, connections=permit.count)
+                with ends_when(permit.is_lost), self._telemetry().slice(task) as report:
+                    result = _as_failure(task.attempt, lambda: self._run_slice(permitted))
+                    report(result)
+                    if result.status == "failed":
+                        log_failed_attempt(task, result)
         self._turns.record_result(task.load_id, table, busy=result.busy)
         return compact(result)
 
@@ -128,6 +137,7 @@ class Activities:
     def settle_load(self, input_: dict[str, Any]) -> dict[str, Any]:
         """Record a load: see `settling.settle`."""
         load_id = input_["summary"]["load_id"]
+        self._permits.end(load_id)
         with self._turns.take(load_id, last=True) as taken:
             if not taken:
                 return wait_for_turn(input_.get("waits", 0))

@@ -206,6 +206,8 @@ class ConcurrencyWindow:
             self._ready[entity_run.connection].append(entity_run.index)
         self._deferred: list[tuple[datetime, tuple[int, int]]] = []
         self._divided: dict[int, DividedRun] = {}
+        # Connections that had no room for another of this load: how much the load had of each, and when to ask again.
+        self._held: dict[str, tuple[int, datetime]] = {}
 
     @property
     def running(self) -> int:
@@ -227,8 +229,15 @@ class ConcurrencyWindow:
 
     @property
     def next_due(self) -> datetime | None:
-        """When the first deferred entity run may run again."""
-        return self._deferred[0][0] if self._deferred else None
+        """When the first entity run may run again that has to wait."""
+        divided = {each.entity_run.connection for each in self._divided.values() if each.is_ready}
+        held = [due for connection, (_, due) in self._held.items() if self._ready[connection] or connection in divided]
+        return min([*held, *(due for due, _ in self._deferred[:1])], default=None)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a connection has no room for another of this load, as far as it knows."""
+        return bool(self._held)
 
     def start_next(self) -> EntityRunState | None:
         """Take the next entity run that may run now, or None."""
@@ -275,8 +284,11 @@ class ConcurrencyWindow:
         return max(needed, min(entity_run.connections_at_most, spare))
 
     def _has_room(self, entity_run: EntityRunState) -> bool:
-        connection = entity_run.connection
-        return has_room(self._pools, connection, self._taken[connection], entity_run.connections_at_once)
+        connection, needed = entity_run.connection, entity_run.connections_at_once
+        taken = self._taken[connection]
+        if connection in self._held and taken + needed > self._held[connection][0]:
+            return False
+        return has_room(self._pools, connection, taken, needed)
 
     def stop(self, entity_run: EntityRunState) -> None:
         """Give back the place of an entity run whose activity has ended."""
@@ -305,8 +317,13 @@ class ConcurrencyWindow:
         if entity_run.division:
             self._divided[entity_run.index].deferred += 1
 
+    def hold(self, connection: str, due: datetime) -> None:
+        """Let no more entity runs work on a connection than do now, before ``due``: others have the rest of it."""
+        self._held[connection] = (self._taken[connection], due)
+
     def wake(self, now: datetime) -> None:
         """Make ready what was deferred until now."""
+        self._held = {connection: held for connection, held in self._held.items() if held[1] > now}
         while self._deferred and self._deferred[0][0] <= now:
             entity_run = self._runs[heapq.heappop(self._deferred)[1]]
             if entity_run.division:

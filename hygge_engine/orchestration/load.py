@@ -384,6 +384,8 @@ def _leave(progress: LoadProgress, running: Iterable[EntityRunState], now: datet
 
 def _go_on(entity_run: EntityRunState, result: SlicePayload | None, now: datetime, progress: LoadProgress) -> None:
     """Let an entity whose activity has ended run again, now or later, or end it."""
+    if result is not None and result.get("pool"):
+        progress.slots.hold(entity_run.connection, max(datetime.fromisoformat(result["not_before"]), now))
     if entity_run.division:
         _go_on_in_ranges(entity_run, result, now, progress)
         return

@@ -20,6 +20,7 @@ from hygge_engine.orchestration.idle import lines_of, results_of
 from hygge_engine.orchestration.in_process import LocalContext, run_orchestrator
 from hygge_engine.orchestration.load import load_steps
 from hygge_engine.orchestration.payloads import EntityPayload
+from hygge_engine.orchestration.permits import Permits
 from hygge_engine.orchestration.places import place_of
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.orchestration.stop_signals import CANCEL_EVENT
@@ -113,8 +114,14 @@ class LocalLoad:
         self._marked: set[str] = set()
         self._ranges: dict[tuple[str, str], dict[int, tuple[int, int]]] = {}
         self._project = project
-        stopped = self._cancelled.is_set
-        self._activities = Activities(lambda: project, watch=self._watch, telemetry=telemetry, cancelled=stopped)
+        self._permits = Permits()
+        self._activities = Activities(
+            lambda: project,
+            watch=self._watch,
+            telemetry=telemetry,
+            cancelled=self._cancelled.is_set,
+            permits=self._permits,
+        )
         load_id = request.coordinator_run_id or str(uuid4())
         activities = {
             "plan_load": self._plan,
@@ -126,9 +133,13 @@ class LocalLoad:
     def run(self) -> dict[str, Any]:
         """Run to the end and return the load's summary (`summary.summarize`)."""
         haste = [self._context.wait_for_external_event(name) for name in _HASTE]
-        summary: dict[str, Any] = run_orchestrator(
-            self._context, load_steps(self._context, self._entity_ended, haste=haste)
-        )
+        try:
+            summary: dict[str, Any] = run_orchestrator(
+                self._context, load_steps(self._context, self._entity_ended, haste=haste)
+            )
+        finally:
+            if not self._hurried:  # else this process ends soon, and with it what it has
+                self._permits.close()
         lines = [*summary["results"], *lines_of(summary)]
         return {key: value for key, value in summary.items() if key != "idle"} | {"results": lines}
 

@@ -79,6 +79,7 @@ class SlicePayload(TypedDict, total=False):
     """What ``run_flow`` returns: ``status`` always, and the fields of a `SliceResult` that differ from their defaults.
 
     ``waiting``: it was not the slice's turn, and nothing has been done; ``not_before`` says when to try again.
+    ``pool``: because all connections to its source are others'.
     """
 
     status: SliceStatus
@@ -106,6 +107,7 @@ class SlicePayload(TypedDict, total=False):
     ranges_left: str
     division: str
     waiting: bool
+    pool: bool
 
 
 class EntityPayload(SlicePayload):

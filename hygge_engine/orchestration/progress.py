@@ -86,7 +86,7 @@ class LoadProgress:
         none that could run."""
         if self.taking is not None:
             self.slots.wake(now)
-            if self.takes_more and not self.slots.running and not self.slots.ready:
+            if self.takes_more and not self.slots.running and not self.slots.ready and not self.slots.is_held:
                 self.slots.admit(self.taking.next())
         return self.slots.start_next()
 

@@ -140,8 +140,9 @@ class Turns:
             del self._wanted[table]
 
 
-def wait_for_turn(waits: int = 0) -> dict[str, Any]:
-    """The result of an activity whose turn it is not, after ``waits`` before this one."""
+def wait_for_turn(waits: int = 0, *, pool: bool = False) -> dict[str, Any]:
+    """The result of an activity whose turn it is not, after ``waits`` before this one. ``pool``: its connection has no
+    room, so that no other entity of the load need ask before."""
     pause = _jitter.uniform(0.5, 1.5) * min(PAUSE_LIMIT_SECONDS, PAUSE_SECONDS * 2 ** min(waits, 8))
     due = datetime.now(UTC) + timedelta(seconds=pause)
-    return {"status": "continue", "waiting": True, "not_before": due.isoformat()}
+    return {"status": "continue", "waiting": True, "not_before": due.isoformat(), **({"pool": True} if pool else {})}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,7 +21,7 @@ from hygge_engine.orchestration.board import Board
 from hygge_engine.orchestration.lanes import Group
 from hygge_engine.orchestration.places import JournalPlace
 from tests.support.orchestration_answers import done, plan
-from tests.unit.orchestration_host import Host, SimulatedBoard
+from tests.unit.orchestration_host import START, Host, SimulatedBoard
 
 Answer = dict[str, Any] | Exception
 Slices = Callable[[dict[str, Any]], tuple[float, Answer]]
@@ -97,6 +98,26 @@ def ordeals(seed: int) -> Slices:
         return random.lognormvariate(1.0, 1.0), answer
 
     return slices
+
+
+@pytest.mark.parametrize("tables", [60, TABLES], ids=["window", "lanes"])
+def test_where_others_have_a_connection_no_further_table_tries_it_and_none_is_lost(tables: int) -> None:
+    refused: list[str] = []
+
+    def slices(task: dict[str, Any]) -> tuple[float, Answer]:
+        if task["connection"] == "a" and len(refused) < 12:
+            refused.append(task["entity"])
+            due = START + timedelta(seconds=20 * len(refused))
+            return 0.0, {"status": "continue", "waiting": True, "pool": True, "not_before": due.isoformat()}
+        return 1.0, done()
+
+    load = host(slices, plan(tables, concurrency=8, pools={"a": 4, "b": 3}))
+    summary = load.run()
+    assert len(set(refused)) <= 4
+    assert (summary["success"], {result[2] for result in settled(load).values()}) == (tables, {1})
+    others = [run.began for run in load.flows() if run.entity not in refused and int(run.entity[1:]) % 2]
+    assert min(others) < 20  # those of another connection do not wait
+    assert load.most_at_once([run for run in load.flows() if run.ended > run.began]) <= 7
 
 
 def awkward_plan(tables: int = TABLES) -> dict[str, Any]:
