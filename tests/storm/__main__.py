@@ -7,9 +7,13 @@ import logging
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.storm.storm import Storm
+from tests.storm.worlds import LocalWorld, MirroredWorld, World
+
+WORLDS: dict[str, Callable[[Path, int], World]] = {"local": LocalWorld, "mirrored": MirroredWorld}
 
 
 def main() -> int:
@@ -20,6 +24,9 @@ def main() -> int:
     parser.add_argument("--blows", type=int, default=20, help="how often an instance is killed, drained and so on (20)")
     parser.add_argument("--seeds", type=int, default=10, help="how many storms (10)")
     parser.add_argument("--seed", type=int, default=1, help="the seed of the first one (1)")
+    parser.add_argument(
+        "--world", choices=WORLDS, default="local", help="files on this disk, or a SQL Server and a mirrored database"
+    )
     parser.add_argument("--keep", type=Path, help="a directory to leave everything in; a temporary one without it")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
@@ -36,7 +43,9 @@ def _survives(asked: argparse.Namespace, seed: int) -> bool:
     with tempfile.TemporaryDirectory(prefix="hygge-storm-") as temporary:
         directory = (asked.keep or Path(temporary)) / f"seed-{seed}"
         wrong = []
-        with Storm(directory, tables=asked.tables, instances=asked.instances, seed=seed) as storm:
+        with Storm(
+            directory, tables=asked.tables, instances=asked.instances, seed=seed, world=WORLDS[asked.world]
+        ) as storm:
             cancelled_after = asked.blows // 2 if seed % 2 else None
             first = storm.load(blows=asked.blows, cancelled_after=cancelled_after)
             if first["status"] not in ("success", "cancel"):

@@ -6,8 +6,8 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ import httpx
 from devcloud.functions import FunctionsHost
 from devcloud.functions.faults import KillMoment
 from tests.e2e.site import REPOSITORY
-from tests.storm.worlds import LocalWorld
+from tests.storm.worlds import LocalWorld, World
 
 # Comes due on New Year's Day only.
 NEVER = "0 0 0 1 1 *"
@@ -42,12 +42,36 @@ class Storm:
     """A world and a host with ``instances`` of the app; a context manager. A seed decides what happens at which count
     of history events, and not how far each table is by then."""
 
-    def __init__(self, directory: Path, *, tables: int, instances: int, seed: int) -> None:
-        self.world = LocalWorld(directory, tables)
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        tables: int,
+        instances: int,
+        seed: int,
+        world: Callable[[Path, int], World] = LocalWorld,
+    ) -> None:
+        self.world = world(directory, tables)
         self.happened: Counter[str] = Counter()
         self._random = random.Random(seed)
         self._tables = tables
         self._number = instances
+        self._directory = directory
+        self._stack = ExitStack()
+        self._client = httpx.Client(timeout=REQUEST_SECONDS, trust_env=False)
+        self._loads: list[str] = []
+        self._peaks: dict[str, int] = {}
+        self._children = _children()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self._client)
+            stack.enter_context(self.world)
+            self._host = stack.enter_context(self._make_host())
+            self._stack = stack.pop_all()
+        return self
+
+    def _make_host(self) -> FunctionsHost:
         settings = {
             **self.world.variables,
             "HYGGE_PROJECT": str(self.world.project),
@@ -55,21 +79,12 @@ class Storm:
             "AzureFunctionsJobHost__logging__logLevel__default": "None",  # the journal has all that matters
             "PYTHONWARNINGS": "ignore",
         }
-        self._host = FunctionsHost(REPOSITORY, directory / "functions", settings=settings, instances=instances)
-        self._client = httpx.Client(timeout=REQUEST_SECONDS, trust_env=False)
-        self._loads: list[str] = []
-        self._peaks: dict[str, int] = {}
-        self._children = _children()
-
-    def __enter__(self) -> Self:
-        self._host.__enter__()
-        return self
+        return FunctionsHost(REPOSITORY, self._directory / "functions", settings=settings, instances=self._number)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()
-        self._host.close()
+        self._stack.close()
 
     @property
     def peak_megabytes(self) -> float:
