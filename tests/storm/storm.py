@@ -91,9 +91,13 @@ class Storm:
         """The most memory that a worker has held."""
         return max(self._peaks.values(), default=0) / 1e6
 
-    def load(self, *, blows: int, cancelled_after: int | None = None) -> dict[str, Any]:
-        """Load every table while so many blows fall, and return how the load ended; it is cancelled after that many of
-        them, if at all."""
+    def load(self, *, blows: int, cancelled_after: int | None = None, reports_deaths: bool = False) -> dict[str, Any]:
+        """Load every table while so many blows fall, and return how the load ended.
+
+        It is cancelled after ``cancelled_after`` of them, if at all. ``reports_deaths``: activities of a worker that
+        died are reported as failed, as some versions of the extension do, instead of delivered again.
+        """
+        self._host.faults.set_fail_on_worker_exit(enabled=reports_deaths)
         load_id = str(self._call("POST", "/api/loads", json={})["load_id"])
         self._loads.append(load_id)
         following = self._next_blow()
