@@ -23,6 +23,8 @@ from tests.storm.worlds import LocalWorld, World
 # Comes due on New Year's Day only.
 NEVER = "0 0 0 1 1 *"
 
+WORKER = "devcloud.functions.worker"
+
 REQUEST_SECONDS = 60.0
 POLL_SECONDS = 0.02
 # How often the load's status is asked for: the app has other work to do.
@@ -202,12 +204,13 @@ class Storm:
 
 
 def _children() -> set[str]:
-    """This process's children that run, by number and command."""
+    """The workers of this process that run, and any child that nobody has waited for, by number and command."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             state, parent = stat.read_text().rpartition(")")[2].split()[:2]
             if int(parent) == os.getpid():
                 command = (stat.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-                found.add(f"{stat.parent.name} {state} {command}")
+                if WORKER in command or state == "Z":
+                    found.add(f"{stat.parent.name} {state} {command}")
     return found

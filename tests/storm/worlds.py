@@ -22,6 +22,9 @@ LONG_TABLE_EVERY = 5
 LONG_ROWS, SHORT_ROWS = 30, 5
 ROWS_IN_BATCH = 10
 
+# One table is divided into some twenty ranges, which take several slices each.
+DIVIDED_ROWS, ROWS_IN_RANGE = 1_000, 50
+
 # A slice ends with its first batch.
 OPTIONS = "options: { local_paths: project, concurrency: 8, slice_minutes: 0.0002 }\n"
 
@@ -49,7 +52,12 @@ FLOWS = {
 MIRRORED_FLOW = """\
 name: {flow}
 run_type: {run_type}
-{store}home: {{ type: mssql, connection: shop_db, table: "dbo.{{entity}}", batch_rows: {batch_rows} }}
+{store}home:
+  type: mssql
+  connection: shop_db
+  table: "dbo.{{entity}}"
+  batch_rows: {batch_rows}
+  range_rows: {range_rows}
 watermark: {{ column: id, primary_key: id }}
 entities: [{entities}]
 """
@@ -98,6 +106,10 @@ class _Tables:
     def rows(self, name: str) -> list[Row]:
         """The rows of one."""
         return [(id_, f"{name} {id_}") for id_ in range(1, self._count[name] + 1)]
+
+    def lengthen(self, name: str, rows: int) -> None:
+        """Give one so many rows."""
+        self._count[name] = rows
 
     def difference(self, name: str, found: Iterable[Row]) -> Iterator[str]:
         """What sets a table apart from its source."""
@@ -181,6 +193,7 @@ class MirroredWorld:
     def __init__(self, root: Path, tables: int) -> None:
         self._root = root
         self._all = _Tables(tables)
+        self._all.lengthen(self._all.names[0], DIVIDED_ROWS)
         self._stack = ExitStack()
         self.project = root / "project"
 
@@ -200,11 +213,21 @@ class MirroredWorld:
 
     def _fill(self) -> None:
         self._site.write("hygge.yml", f"name: shop\nconnections:\n{CONNECTION}{OPTIONS}")
-        flows = {"whole": ("full_drop", self._all.names[::3]), "steady": ("incremental", [])}
-        flows["steady"][1].extend(name for name in self._all.names if name not in flows["whole"][1])
-        for flow, (run_type, names) in flows.items():
+        divided, *names = self._all.names
+        whole = names[::3]
+        flows = {
+            "divided": ("full_drop", [divided], ROWS_IN_RANGE),
+            "whole": ("full_drop", whole, 0),
+            "steady": ("incremental", [name for name in names if name not in whole], 0),
+        }
+        for flow, (run_type, entities, range_rows) in flows.items():
             text = MIRRORED_FLOW.format(
-                flow=flow, run_type=run_type, store=STORE, batch_rows=ROWS_IN_BATCH, entities=", ".join(names)
+                flow=flow,
+                run_type=run_type,
+                store=STORE,
+                batch_rows=ROWS_IN_BATCH,
+                range_rows=range_rows,
+                entities=", ".join(entities),
             )
             self._site.write(f"flows/{flow}/flow.yml", text)
         for name in self._all.names:
