@@ -34,7 +34,7 @@ POLLS_TO_A_LOOK = 20
 SETTLING_SECONDS = 600.0
 
 # How many history events pass between two blows: a table has ten or so.
-EVENTS_BETWEEN = (10, 120)
+EVENTS_BETWEEN = (5, 60)
 
 WEIGHTS = {"kill": 4, "kill at a moment": 4, "lose": 2, "drain": 2, "restart": 1, "deliver twice": 2}
 MOMENTS: tuple[KillMoment, ...] = ("start", "finish")
