@@ -597,6 +597,18 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
     "readers of a snapshot": (
         flow("  table", "  consistency: snapshot\n  readers: 2\n  table"), (FLOW_FILE, 7), ["readers: 1"]
     ),
+    "ranges of a snapshot": (
+        flow("  table", "  consistency: snapshot\n  range_rows: 2\n  table"), (FLOW_FILE, 7), ["range_rows: 0"]
+    ),
+    "ranges at a pace": (
+        flow("  table", "  max_rows_per_second: 9\n  range_rows: 2\n  table"), (FLOW_FILE, 7), ["range_rows: 0"]
+    ),
+    "several readers of a range": (
+        flow("  table", "  range_rows: 9\n  readers: 2\n  table"), (FLOW_FILE, 7), ["readers: 1"]
+    ),
+    "a snapshot that slows down": (
+        flow("  table", "  consistency: snapshot\n  throttle: auto\n  table"), (FLOW_FILE, 7), ["throttle: never"]
+    ),
     "a step beyond the hour": (flow("*/15", "*/90"), (FLOW_FILE, 2), ["minute field", "90", "59"]),
     "a port out of range": (
         hygge("    database", "    port: 70000\n    database"), ("hygge.yml", 6), ["at most 65535", "`70000`"]

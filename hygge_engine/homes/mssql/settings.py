@@ -280,6 +280,12 @@ class MssqlHomeSettings(HomeSettings):
         return self
 
     @model_validator(mode="after")
+    def _one_reader_of_a_range(self) -> Self:
+        if self.range_rows and (self.readers or 1) > 1:
+            raise ValueError("range_rows needs readers: 1, because each range is read over one connection")
+        return self
+
+    @model_validator(mode="after")
     def _one_pace(self) -> Self:
         if self.max_rows_per_second is not None and self.range_rows:
             raise ValueError(
