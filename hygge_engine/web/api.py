@@ -25,7 +25,6 @@ from hygge_engine.orchestration.request import (
 from hygge_engine.orchestration.stop_signals import CANCEL_EVENT
 from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.plain_text import shortened
-from hygge_engine.statuses import JOURNAL_STATUS
 from hygge_engine.telemetry import in_trace_of
 from hygge_engine.web.admission import Admission
 from hygge_engine.web.door import Refused, decode_body, is_load_id, is_text
@@ -34,6 +33,7 @@ from hygge_engine.web.loads import (
     already_ended,
     can_stop,
     cancelling,
+    is_settling,
     not_found,
     settling,
     status_payload,
@@ -41,7 +41,7 @@ from hygge_engine.web.loads import (
 )
 from hygge_engine.web.pages import Page
 from hygge_engine.web.responses import Response, problem, problem_of
-from hygge_engine.web.under_way import lines_under_way, name_of
+from hygge_engine.web.under_way import STATUSES, Line, lines_under_way, name_of
 
 if TYPE_CHECKING:
     from hygge_engine.journal import Journals
@@ -52,9 +52,6 @@ _log = logging.getLogger(__name__)
 
 # Loads that `GET /api/runs` lists unless the caller says otherwise.
 RUNS_DEFAULT = 20
-
-# What an entity of a load may be: under way, then ended.
-_STATUSES = ("pending", "running", "waiting", *JOURNAL_STATUS.values())
 
 # How long a caller waits, in seconds, until the sources have said whether they can use a window; and how many requests
 # with windows ask at once.
@@ -323,14 +320,21 @@ class Api:
         if (output := output_of(status)) is not None:
             lines_of_all = [*output["results"], *lines_of(output)]
             ended = [line for line in lines_of_all if wanted in (None, line["status"])]
-            lines, after = page.of(ended, name_of)
-            added_up: dict[str, int] = {}
+            lines, after = page.by_name(ended, name_of)
+            added_up: dict[str, int] | None = None
         else:
             entities = self._entities_of(status)
             journals = [place.progress for place in self._places_of(entities)]
             names = [(entity.flow, entity.name) for entity in entities]
-            lines, after, added_up = lines_under_way(load_id, names, journals, page, wanted)
+            recorded = self._recorded(load_id) if is_settling(status) else {}
+            lines, after, added_up = lines_under_way(load_id, names, journals, page, wanted, recorded)
         return status_payload(load_id, status, lines, page.next_url(route, after, status=wanted), added_up)
+
+    def _recorded(self, load_id: str) -> dict[str, Line]:
+        """What the journals have of a load that is settling."""
+        from hygge_engine.web.listings import recorded_lines
+
+        return recorded_lines(_journals(self._open_project()), load_id)
 
     def _is_cancelled(self, load_id: str, status: DurableStatus) -> bool:
         """Whether a load was asked to stop, or that is unknown."""
@@ -365,8 +369,8 @@ class Api:
 
 def _status_requested(text: str | None) -> str | None:
     """The status that a request asks for. Raises Refused."""
-    if text is not None and text not in _STATUSES:
-        raise Refused(problem(HTTPStatus.BAD_REQUEST, f"'status' must be one of {', '.join(_STATUSES)}."))
+    if text is not None and text not in STATUSES:
+        raise Refused(problem(HTTPStatus.BAD_REQUEST, f"'status' must be one of {', '.join(STATUSES)}."))
     return text
 
 

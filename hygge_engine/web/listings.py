@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from hygge_engine.journal.entity_states import key_of
 from hygge_engine.web.pages import PAGE_LIMIT, Page
+from hygge_engine.web.under_way import Line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,7 +21,7 @@ def flows_payload(project: Project, page: Page) -> dict[str, Any]:
     """The flows and what they move, in pages of entities: names, types and schedules; nothing of the settings that lead
     anywhere."""
     entities = [entity for flow in project.flows.values() for entity in flow.entities.values()]
-    shown, after = page.of(entities, lambda entity: entity.id)
+    shown, after = page.by_name(entities, lambda entity: entity.id)
     flows: dict[str, dict[str, Any]] = {}
     for entity in shown:
         flow = project.flows[entity.flow]
@@ -44,12 +46,14 @@ def flows_payload(project: Project, page: Page) -> dict[str, Any]:
 def runs_payload(journals: Journals, by: Level, page: Page, flow: str | None) -> dict[str, Any]:
     """The newest loads of all journals, or what they say of each flow or entity, a line each."""
     if by == "load":
+        # A load that ends comes first, where no page is turned to.
         found = _newest_loads(journals, page, flow)
         names = found["coordinator_run_id"].to_list()
+        places, after = page.of(range(found.height), names.__getitem__)
+        runs = [found.row(place, named=True) for place in places]
     else:
-        found = journals.summary(by, flow=flow)
-        names = [".".join(name) for name in found.select(["flow", "entity"][: 1 + (by == "entity")]).iter_rows()]
-    runs, after = _page_of(found, names, page)
+        # The latest change with every load: their order would be another one for each page.
+        runs, after = _named_page(journals.summary(by, flow=flow), ("flow", "entity")[: 1 + (by == "entity")], page)
     return {"runs": runs, "next_url": page.next_url("/api/runs", after, by=by, flow=flow)}
 
 
@@ -64,8 +68,20 @@ def run_payload(journals: Journals, load_id: str, page: Page, status: str | None
         return None
     (load,) = summarize(rows).to_dicts()
     chosen = rows if status is None else rows.filter(rows["status"] == status)
-    runs, after = _page_of(chosen, chosen["entity_run_id"].to_list(), page)
+    runs, after = _named_page(chosen, ("flow", "entity"), page)
     return {**load, "entity_runs": runs, "next_url": page.next_url(route, after, status=status)}
+
+
+def recorded_lines(journals: Journals, load_id: str) -> dict[str, Line]:
+    """The entities of a load that the journals have, as its status shows them, by `key_of` their names."""
+    found: dict[str, Line] = {}
+    for row in journals.read(load_id).iter_rows(named=True):
+        if not row["entity"]:
+            continue  # about the load as a whole
+        line = {"flow": row["flow"], "entity": row["entity"], "status": row["status"], "rows": row["row_count"] or 0}
+        said = {name: row[name] for name in ("message", "error") if row[name]}
+        found[key_of(row["flow"], row["entity"])] = {**line, "bytes": row["bytes"] or 0, **said}
+    return found
 
 
 def _newest_loads(journals: Journals, page: Page, flow: str | None) -> pl.DataFrame:
@@ -79,6 +95,8 @@ def _newest_loads(journals: Journals, page: Page, flow: str | None) -> pl.DataFr
         count *= 4
 
 
-def _page_of(found: pl.DataFrame, names: Sequence[str], page: Page) -> tuple[list[dict[str, Any]], str | None]:
-    shown, after = page.of(range(found.height), names.__getitem__)
-    return found.slice(shown[0] if shown else 0, len(shown)).to_dicts(), after
+def _named_page(found: pl.DataFrame, columns: Sequence[str], page: Page) -> tuple[list[dict[str, Any]], str | None]:
+    """A page of rows that are called what some of their columns say."""
+    names = [".".join(part or "" for part in name) for name in found.select(columns).iter_rows()]
+    places, after = page.by_name(range(found.height), names.__getitem__)
+    return [found.row(place, named=True) for place in places], after

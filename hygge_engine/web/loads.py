@@ -61,7 +61,12 @@ def settling(load_id: str) -> Response:
 
 def can_stop(status: DurableStatus) -> bool:
     """Whether a load has tables that have not ended."""
-    return is_running(status) and custom_status_of(status).get("phase") not in ("settling", "settled")
+    return is_running(status) and not is_settling(status)
+
+
+def is_settling(status: DurableStatus) -> bool:
+    """Whether all tables of a load have ended, so that their rows are being written to the journal, or are there."""
+    return custom_status_of(status).get("phase") in ("settling", "settled")
 
 
 def waits(status: DurableStatus) -> bool:
@@ -80,21 +85,19 @@ def status_payload(
     status: DurableStatus,
     entities: Sequence[Mapping[str, Any]],
     next_url: str | None,
-    added_up: Mapping[str, int],
+    added_up: Mapping[str, int] | None,
 ) -> dict[str, Any]:
     """A load as the orchestration knows it, with a page of its entities.
 
-    What all of them are ``added_up`` to counts while lanes run them, which have not reported yet. ``state`` is where
-    the load stands; ``status`` is how it ended, in the journal's words, null before.
+    ``added_up`` is what all of its entities come to; None where it has ended and has counted them itself. ``state`` is
+    where the load stands; ``status`` is how it ended, in the journal's words, null before.
     """
     output = output_of(status)
-    totals = custom_status_of(status)
+    # A load knows by itself what has ended as soon as that has reached it, and of its lanes how many there are: its own
+    # numbers are not those of the list.
+    totals = {"cancelled": False, **custom_status_of(status), **(added_up or {})}
     state = totals.pop("phase", "pending")
-    if totals.pop("lanes", None) and added_up:
-        idle = int(totals.get("idle", 0))
-        begun = sum(count for word, count in added_up.items() if word != "rows") + totals["running"] + idle
-        totals |= {**added_up, "pending": max(0, totals["entities"] - begun)}
-        totals["success"] = totals.get("success", 0) + idle
+    totals.pop("lanes", None)
     payload: dict[str, Any] = {
         "load_id": load_id,
         "state": state,

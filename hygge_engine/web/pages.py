@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -47,6 +47,23 @@ class Page:
             first = found + 1
         shown = list(lines[first : first + self.limit])
         return shown, name(shown[-1]) if first + self.limit < len(lines) else None
+
+    def by_name[T](self, lines: Iterable[T], name: Callable[[T], str]) -> tuple[list[T], str | None]:
+        """This page of a list in the order of its lines' names, and the name that the next one comes after; None where
+        this is the last.
+
+        The next page begins where that name belongs, whether or not a line still has it. So lines may come, go and
+        change between two pages, and each that stays is on one of them. Raises Refused where no line of the list could
+        be called ``after``.
+        """
+        named = sorted(((name(line), line) for line in lines), key=lambda pair: pair[0])
+        if self.after is not None:
+            # A next page that an earlier version named: by an id, which belongs nowhere among names.
+            if "." not in self.after and any("." in each for each, _ in named):
+                raise Refused(no_such_line(self.after))
+            named = [pair for pair in named if pair[0] > self.after]
+        shown = named[: self.limit]
+        return [line for _, line in shown], shown[-1][0] if len(named) > self.limit else None
 
     def next_url(self, route: str, after: str | None, **parameters: str | None) -> str | None:
         """Where the next page is; ``route`` begins with ``/api``. No key is part of it."""

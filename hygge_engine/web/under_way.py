@@ -4,7 +4,7 @@ page."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,36 +17,49 @@ if TYPE_CHECKING:
 
 Line = dict[str, Any]
 
+# What an entity of a load may be: under way, then ended.
+STATUSES = ("pending", "running", "waiting", *JOURNAL_STATUS.values())
+
 
 def lines_under_way(
-    load_id: str, selected: Iterable[tuple[str, str]], journals: Sequence[ProgressFiles], page: Page, status: str | None
+    load_id: str,
+    selected: Iterable[tuple[str, str]],
+    journals: Sequence[ProgressFiles],
+    page: Page,
+    status: str | None,
+    recorded: Mapping[str, Line],
 ) -> tuple[list[Line], str | None, dict[str, int]]:
     """A page of lines about entities, only those with a ``status`` where one is given, the name that the next page
     comes after, and what all of them add up to.
 
     ``selected`` are flow and entity of what the load was asked to move. What a deployment has taken out of the project
-    since then, and has begun before, comes last; of very many, some.
+    since then, and has begun before, is among them; of very many, some. ``recorded`` are the lines of those that the
+    journals have, by `key_of` their names: their files may be gone.
     """
     found = [(journal, journal.states(load_id)) for journal in journals]
     states = {key: (journal, state) for journal, known in found for key, state in known.items()}
     names = {key_of(flow, entity): (flow, entity) for flow, entity in selected}
+    names |= {key: (line["flow"], line["entity"]) for key, line in recorded.items()}
     gone = islice((key for key in states if key not in names), PAGE_LIMIT)
     for key, texts in _explained(load_id, [states[key] for key in gone]).items():
         names[key] = (texts["flow"], texts["entity"])
     lines = {key: _line(*name, states[key][1] if key in states else None) for key, name in names.items()}
+    lines |= recorded
     chosen = [key for key, line in lines.items() if status is None or line["status"] == status]
-    shown, after = page.of(chosen, lambda key: name_of(lines[key]))
-    explained = _explained(load_id, [states[key] for key in shown if key in states and states[key][1].explained])
+    shown, after = page.by_name(chosen, lambda key: name_of(lines[key]))
+    left = [states[key] for key in shown if key in states and key not in recorded]
+    explained = _explained(load_id, [(journal, state) for journal, state in left if state.explained])
     return [{**lines[key], **explained.get(key, {})} for key in shown], after, _totals_of(lines.values())
 
 
 def _totals_of(lines: Iterable[Line]) -> dict[str, int]:
-    """How many entities have ended, and how; ``rows`` are theirs. What waits is among them."""
-    totals: Counter[str] = Counter(dict.fromkeys((*JOURNAL_STATUS.values(), "waiting", "rows"), 0))
+    """How many entities there are, and how many of them have each status; ``rows`` are those of ended ones."""
+    totals: Counter[str] = Counter(dict.fromkeys(("entities", "rows", *STATUSES), 0))
     for line in lines:
+        totals["entities"] += 1
         totals[line["status"]] += 1
         totals["rows"] += line["rows"] if line["status"] in JOURNAL_STATUS.values() else 0
-    return {word: count for word, count in totals.items() if word not in ("running", "pending")}
+    return dict(totals)
 
 
 def name_of(line: Line) -> str:

@@ -208,7 +208,7 @@ def test_no_operation_asks_for_more_beside_a_long_history_or_many_loads_under_wa
 def test_a_status_costs_one_listing_however_many_tables_are_under_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Asked
 ) -> None:
-    names = [f"table_{number}" for number in range(PAGE_DEFAULT * 3)]
+    names = [f"table_{number:03}" for number in range(PAGE_DEFAULT * 3)]
     flow = FLOW_YML.replace("[orders, customers, stock]", f"[{', '.join(names)}]")
     world = LoadWorld(tmp_path, monkeypatch, flow=flow)
     progress = world.place().progress

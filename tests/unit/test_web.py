@@ -141,8 +141,7 @@ def test_windows_of_a_source_that_hangs_keep_nobody_waiting(api: Api, monkeypatc
 
 def test_a_running_load_shows_each_entity_and_its_rows_so_far(api: Api, world: LoadWorld) -> None:
     client = Client()
-    totals = {"entities": 3, "rows": 0, "running": 2}
-    client.put("c1", input_='{"requested_by": "http"}', custom_status={"phase": "loading", **totals})
+    client.put("c1", input_='{"requested_by": "http"}', custom_status={"phase": "loading", "entities": 3, "running": 2})
     progress = world.place().progress
     progress.write("c1", "orders_to_fabric", "orders", {"state": "running", "rows": 3, "bytes": 90})
     failed = {"state": "failed", "rows": 2, "message": "connection lost", "error": "home.unavailable"}
@@ -150,7 +149,6 @@ def test_a_running_load_shows_each_entity_and_its_rows_so_far(api: Api, world: L
     answer = asyncio.run(api.load_status("c1", client))
     assert answer.status == HTTPStatus.OK
     assert (answer.payload["state"], answer.payload["status"]) == ("loading", None)
-    assert answer.payload["totals"] == totals
     assert answer.payload["request"]["requested_by"] == "http"
     entities = {entity["entity"]: entity for entity in answer.payload["entities"]}
     assert (entities["orders"]["status"], entities["orders"]["rows"]) == ("running", 3)
@@ -159,16 +157,43 @@ def test_a_running_load_shows_each_entity_and_its_rows_so_far(api: Api, world: L
     json.loads(answer.body)
 
 
-def test_the_totals_of_a_load_on_lanes_are_those_of_its_entities(api: Api, world: LoadWorld) -> None:
-    client = Client()
-    unknown = {"entities": 3, "rows": 0, "success": 0, "running": 1, "waiting": 0, "pending": 2, "lanes": 1}
-    client.put("c1", input_="{}", custom_status={"phase": "loading", **unknown})
-    progress = world.place().progress
-    progress.write("c1", "orders_to_fabric", "orders", {"state": "running", "rows": 3})
-    progress.write("c1", "orders_to_fabric", "customers", {"state": "done", "rows": 2})
+WORDS = ("pending", "running", "waiting", "success", "fail", "skip", "cancel")
+
+
+@pytest.mark.parametrize(
+    ("known", "states"),
+    [
+        (None, []),
+        ({"phase": "planning"}, []),
+        ({"phase": "loading", "running": 3}, []),
+        ({"phase": "loading", "running": 2, "lanes": 2, "pending": 1}, ["running", "done"]),
+        # One lane keeps a table that waits, and takes another one meanwhile.
+        ({"phase": "loading", "running": 1, "lanes": 1, "pending": 2}, ["continue", "running"]),
+        ({"phase": "loading", "running": 1, "lanes": 1, "pending": 2}, ["continue", "continue", "failed"]),
+        ({"phase": "loading", "success": 3, "cancelled": True}, ["done", "cancelled"]),
+        # The lanes' tables are recorded, and their files are gone.
+        ({"phase": "settling", "success": 2}, "recorded"),
+    ],
+)
+def test_the_totals_of_a_load_under_way_are_those_of_its_list(
+    api: Api, world: LoadWorld, known: dict[str, Any] | None, states: Any
+) -> None:
+    client, progress = Client(), world.place().progress
+    client.put("c1", input_="{}", custom_status={**known, "entities": 3} if known else None)
+    if states == "recorded":
+        run_load(world.project, LoadRequest(coordinator_run_id="c1", entities=("orders", "stock")), Recorder())
+    else:
+        for entity, state in zip(("orders", "customers", "stock"), states, strict=False):
+            progress.write("c1", "orders_to_fabric", entity, {"state": state, "rows": 2})
     totals = asyncio.run(api.load_status("c1", client)).payload["totals"]
-    expected = {"entities": 3, "rows": 2, "success": 1, "running": 1, "waiting": 0, "pending": 1}
-    assert totals == {**expected, "fail": 0, "skip": 0, "cancel": 0}
+    listed = asyncio.run(api.load_status("c1", client)).payload["entities"]
+    assert {word: totals[word] for word in WORDS} == {
+        word: len(asyncio.run(api.load_status("c1", client, status=word)).payload["entities"]) for word in WORDS
+    }
+    assert sum(totals[word] for word in WORDS) == totals["entities"] == len(listed) == 3
+    assert totals["rows"] == sum(line["rows"] for line in listed if line["status"] in WORDS[3:])
+    assert totals["cancelled"] == bool(known and known.get("cancelled"))
+    assert states != "recorded" or totals["success"] == 2
 
 
 def test_an_ended_load_shows_its_summary(api: Api, world: LoadWorld) -> None:
@@ -275,7 +300,7 @@ def test_flows_are_listed_without_anything_that_leads_to_the_data(api: Api) -> N
     assert answer.payload["project"] == "shop"
     [flow] = answer.payload["flows"]
     assert (flow["name"], flow["run_type"], flow["schedule"]) == ("orders_to_fabric", "incremental", "0 */15 * * * *")
-    assert flow["entities"][0] == {
+    assert flow["entities"][1] == {
         "name": "orders",
         "run_type": "incremental",
         "home": "mssql",
@@ -335,19 +360,61 @@ def test_every_list_comes_in_pages_that_leave_nothing_out(api: Api, world: LoadW
     def runs(payload: Any) -> list[str]:
         return [run.get("entity", run.get("flow", run.get("coordinator_run_id"))) for run in payload["runs"]]
 
-    planned = ["orders", "customers", "stock"]
-    # The last by its file alone: a deployment has taken it out since it began.
-    assert walked(status("now"), entities) == [*planned, "removed"]
+    planned = ["customers", "orders", "stock"]
+    # The first by its file alone: a deployment has taken it out since it began.
+    assert walked(status("now"), entities) == ["removed", *planned]
     assert walked(partial(status("now"), status="pending"), entities) == ["orders", "stock"]
     assert walked(api.flows, flows) == planned
     assert walked(partial(api.runs, flow=None), runs) == ["c5", "c4", "c3", "c2", "c1", "c0"]
     assert walked(partial(api.runs, flow=None, by="flow"), runs) == ["orders_to_fabric"]
-    assert sorted(walked(partial(api.runs, flow=None, by="entity"), runs)) == sorted(planned)
+    assert walked(partial(api.runs, flow=None, by="entity"), runs) == planned
     for list_of in (status("c4"), status("c3"), partial(api.run, "c3"), partial(api.run, "c3", status="success")):
         assert sorted(walked(list_of, entities)) == sorted(planned)
     assert api.run("c3", status="fail").payload["entity_runs"] == []
     [waiting] = asyncio.run(api.load_status("now", client, status="fail")).payload["entities"]
     assert (waiting["entity"], waiting["message"]) == ("removed", "lost")
+
+
+@pytest.mark.parametrize("ends_after", range(4))
+def test_a_list_whose_load_ends_while_it_is_read_leaves_nothing_out(
+    api: Api, world: LoadWorld, ends_after: int
+) -> None:
+    """Under way, settling, settled and purged: each state takes its lines from another source, in another order."""
+    client = Client()
+    client.put("c1", custom_status={"phase": "loading"})
+    summary = run_load(world.project, LoadRequest(coordinator_run_id="c1"), Recorder())
+    summary["results"].sort(key=lambda line: line["entity"], reverse=True)
+    stages: list[Callable[[], Any]] = [
+        lambda: client.put("c1", custom_status={"phase": "settling"}),
+        lambda: client.put("c1", "Completed", output=summary),
+        lambda: client.instances.pop("c1"),
+    ]
+
+    def ask(**given: str) -> Response:
+        answer = asyncio.run(api.load_status("c1", client, **{**given, "limit": "1"}))
+        asked.append(given)
+        if len(asked) > ends_after and stages:
+            stages.pop(0)()
+        return answer
+
+    asked: list[dict[str, str]] = []
+    found = walked(ask, lambda payload: [line["entity"] for line in payload.get("entity_runs") or payload["entities"]])
+    assert found == ["customers", "orders", "stock"]
+
+
+def test_a_filtered_list_is_read_on_where_its_last_line_is_another_status_by_then(api: Api, world: LoadWorld) -> None:
+    client, progress = Client(), world.place().progress
+    client.put("c1", custom_status={"phase": "loading"})
+    found = []
+
+    def ask(**given: str) -> Response:
+        answer = asyncio.run(api.load_status("c1", client, **{**given, "limit": "1", "status": "pending"}))
+        found.append(answer.payload["entities"][-1]["entity"])
+        progress.write("c1", "orders_to_fabric", found[-1], {"state": "running"})
+        return answer
+
+    assert [line["entity"] for line in walked(ask, lambda payload: payload["entities"])] == found
+    assert found == ["customers", "orders", "stock"]
 
 
 @pytest.mark.parametrize("given", [{"limit": "0"}, {"limit": "1001"}, {"after": "nothing"}, {"after": "a\nb"}])
