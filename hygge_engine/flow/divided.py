@@ -106,9 +106,8 @@ class Gathering:
 
     @property
     def message(self) -> str:
-        """How far the ranges are, for people."""
-        count = len(self.states or ())
-        return f"{count - len(self.left):,} of {counted(count, 'range')} read"
+        """What is to be read before the next slice, for people: it is shown as long as that takes."""
+        return f"{len(self.left):,} of {counted(len(self.states or ()), 'range')} to be read"
 
     @property
     def files(self) -> list[StagedFile]:

@@ -7,7 +7,7 @@ write. What becomes visible is the business of the table's owner alone (docs/div
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -32,7 +32,7 @@ from hygge_engine.stores.landing.state import (
 )
 from hygge_engine.watermark import Boundary
 
-# Documents that are written or read at the same time.
+# Documents that are written or read at the same time, where there are more than this.
 _AT_ONCE = 8
 
 # The owner's time is renewed once less than this is left of it: of many readers that look every half minute one does.
@@ -133,13 +133,11 @@ class Ranges:
             with suppress(LakeConditionNotMet):
                 self._lake.put(self._path(number), RangeState(positions[number]).to_json("made"), if_absent=True)
 
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(write, range(len(positions))))
+        _for_each(write, len(positions))
 
     def read(self, count: int) -> list[RangeState] | None:
         """All ranges, in their order; None where a document is missing."""
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found = list(pool.map(lambda number: self.document(number).read(), range(count)))
+        found = _for_each(lambda number: self.document(number).read(), count)
         states = [state for state in found if state is not None]
         return states if len(states) == count else None
 
@@ -154,6 +152,14 @@ class Ranges:
 
     def _path(self, number: int) -> str:
         return f"{self.folder}/{number:05d}.json"
+
+
+def _for_each[T](work: Callable[[int], T], count: int) -> list[T]:
+    """What ``work`` returns for each range, in their order."""
+    if count <= _AT_ONCE:
+        return [work(number) for number in range(count)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(work, range(count)))
 
 
 class RangeLease(LakeTableLease):

@@ -12,12 +12,14 @@ from hygge_engine.errors import LakeConditionNotMet
 from hygge_engine.flow import reach
 from hygge_engine.flow import reading as flow_reading
 from hygge_engine.flow import run as flow_run
+from hygge_engine.flow.divided import Gathering
 from hygge_engine.flow.planner import LoadPlanner
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal.journal import Journal
 from hygge_engine.lake.base import Lake
 from hygge_engine.stores.landing.lake_lease import LakeTableLease
 from hygge_engine.stores.landing.lease import TableLease
+from hygge_engine.stores.landing.ranges import RangeFile, RangeState
 from hygge_engine.stores.landing.state import LandingState, StagedFile, StateFile, with_open
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 
@@ -112,6 +114,21 @@ def _move_the_watermark_first() -> None:
         begin(self, opened, **rest)
 
     patch.object(LakeTableLease, "begin", begin_with_watermark).start()
+
+
+def _name_the_files_of_a_range_later() -> None:
+    write = RangeFile.write
+
+    def write_twice(self: RangeFile, document: RangeState) -> RangeState:
+        if document.staged:
+            write(self, replace(document, staged=document.staged[:-1]))
+        return write(self, document)
+
+    patch.object(RangeFile, "write", write_twice).start()
+
+
+def _publish_unread_ranges() -> None:
+    patch.object(Gathering, "left", property(lambda self: [])).start()
 
 
 def _take_over_without_an_epoch() -> None:
@@ -339,6 +356,14 @@ SABOTAGES: dict[str, Sabotage] = {
     ),
     "leave-reload": Sabotage(
         "a cancelled reload is left where it was", "reload: cancelled between slices", _leave_the_reload
+    ),
+    "range-files-later": Sabotage(
+        "what a range has staged is named in a write of its own, after the position",
+        "divided, initial in slices: killed",
+        _name_the_files_of_a_range_later,
+    ),
+    "publish-unread": Sabotage(
+        "ranges are published that are not read to their end", "divided, reload: killed", _publish_unread_ranges
     ),
     "fold-first": Sabotage(
         "the fold deletes small files before it has written their rows", "fold: killed", _overwrite_the_journal
