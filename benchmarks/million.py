@@ -1,9 +1,10 @@
 """What a table of a million rows takes: time, and the largest memory of the process that loads it.
 
-python -m benchmarks.million [--rows 1000000]
+python -m benchmarks.million [--rows 1000000] [--at-once 4]
 
-From SQL Server's emulator, in a process of its own, into Parquet on the local disk and into Open Mirroring on OneLake's
-emulator, by `hygge go`.
+With ``--at-once`` so many loads of the table are read beside each other, by one connection each, as the activities of
+one instance are. From SQL Server's emulator, in a process of its own, into Parquet on the local disk and into Open
+Mirroring on OneLake's emulator, by `hygge go`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def main() -> int:
     """Measure, print one line for each destination, and return the exit code: 1 where rows are missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    rows = parser.parse_args().rows
+    parser.add_argument("--at-once", type=int, default=0)
+    options = parser.parse_args()
+    rows, at_once = options.rows, options.at_once
     whole = True
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -60,12 +63,12 @@ def main() -> int:
         }
         for name, store in _stores().items():
             project = Path(folder) / name.split()[0]
-            _write(project, store)
+            _write(project, store, at_once)
             figures = Figures()
             command = [sys.executable, "-c", "from hygge_engine.cli import main; main()", "go", "--json"]
             output = figures.measure(command, variables | {"HYGGE_PROJECT": str(project)})
             landed = json.loads(output.splitlines()[-1])["rows"]
-            whole = whole and landed == rows
+            whole = whole and landed == rows * max(1, at_once)
             print(
                 f"{name:28}{landed:12,} rows{figures.seconds[0]:8.1f} s{figures.processor[0]:8.1f} s processor"
                 f"{figures.megabytes[0]:8.0f} MB at most",
@@ -83,15 +86,20 @@ def _stores() -> dict[str, str]:
     }
 
 
-def _write(project: Path, store: str) -> None:
+def _write(project: Path, store: str, at_once: int) -> None:
     flow = project / "flows" / "million"
     flow.mkdir(parents=True)
     login = "username: '${LOGIN}', password: '${SECRET}', encrypt: false"
-    server = f"type: mssql, server: '${{SERVER}}', database: {DATABASE}, {login}"
-    (project / "hygge.yml").write_text(f"name: million\nconnections: {{source: {{{server}}}}}\n")
+    pool = max(4, at_once)
+    server = f"type: mssql, server: '${{SERVER}}', database: {DATABASE}, pool_size: {pool}, {login}"
+    (project / "hygge.yml").write_text(
+        f"name: million\nconnections: {{source: {{{server}}}}}\noptions: {{concurrency: {pool}}}\n"
+    )
+    readers = ", readers: 1" if at_once else ""
+    entities = [f"copy_{number}" for number in range(at_once)] or ["million"]
     (flow / "flow.yml").write_text(
-        "home: {type: mssql, connection: source, table: 'dbo.{entity}'}\n"
-        f"store: {store}\nrun_type: full_drop\nentities: [million]\n"
+        f"home: {{type: mssql, connection: source, table: dbo.million{readers}}}\n"
+        f"store: {store}\nrun_type: full_drop\nentities: [{', '.join(entities)}]\n"
     )
 
 

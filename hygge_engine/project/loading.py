@@ -99,6 +99,7 @@ def _load(
     checks = CrossSectionRules(directory, frame.connections, problems)
     reader = _FlowReader(keys, journals, bounds, checks, Entities(keys, sections, bounds, checks, problems), problems)
     flows = [flow for each in flow_trees if (flow := reader.read(each, frame)) is not None]
+    checks.check_capacities()
     checks.check_telemetry()
     checks.check_overlaps()
     if tree is None:

@@ -9,13 +9,14 @@ import pytest
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.project import Problem, load_project
+from hygge_engine.stores.open_mirroring import settings as open_mirroring
 from tests.support.broken_projects import (
     CANARY,
     ENTITY_FILE,
     PROJECTS,
     Files,
 )
-from tests.unit.project_files import ENVIRONMENT, FLOW_FILE, HYGGE, write_project
+from tests.unit.project_files import ENVIRONMENT, FLOW, FLOW_FILE, HYGGE, write_project
 
 
 def problems_of(directory: Path, files: Files) -> tuple[Problem, ...]:
@@ -97,3 +98,37 @@ def test_a_directory_of_flows_with_another_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_project(tmp_path, ENVIRONMENT)
     assert [problem.hint for problem in caught.value.problems] == ["Rename flow/ to flows/."]
+
+
+@pytest.mark.parametrize(
+    ("limit", "journal", "words"),
+    [
+        (4, "", None),
+        (3, "", ["would hold 4 tables, and takes 3", "orders_to_fabric 2 tables, second 2 tables", "another one"]),
+        (6, "  mirror_journal: true\n", ["would hold 7 tables, and takes 6", "3 of the journal", "3 tables at most"]),
+    ],
+)
+def test_a_mirror_is_given_no_more_tables_than_fabric_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, journal: str, words: list[str] | None
+) -> None:
+    assert open_mirroring.TABLES_AT_MOST == 1_000
+    monkeypatch.setattr(open_mirroring, "TABLES_AT_MOST", limit)
+    first = FLOW.replace("  key_columns", f"{journal}  key_columns")
+    # The same item in other letters, and another one, which counts for itself.
+    second = FLOW.replace("orders_to_fabric", "second").replace("  key_columns", "  schema_name: x\n  key_columns")
+    third = second.replace("second", "third").replace("2222-222222222222", "2222-333333333333")
+    files: Files = {
+        FLOW_FILE: first.encode(),
+        "flows/second/flow.yml": second.replace("https://onelake", "https://OneLake").encode(),
+        "flows/third/flow.yml": third.encode(),
+    }
+    if words is None:
+        write_project(tmp_path)
+        for name, content in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(content or b"")
+        assert len(load_project(tmp_path, ENVIRONMENT).entities) == 6
+        return
+    (problem,) = problems_of(tmp_path, files)
+    assert problem.file == "flows/second/flow.yml"
+    assert all(word in str(problem) for word in words), str(problem)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticKnownError
@@ -171,6 +171,14 @@ class HomeSettings(Settings):
         return self
 
 
+class Capacity(NamedTuple):
+    """How many ``tables`` a ``place`` takes that entities share, ``own`` of which are about the loads themselves."""
+
+    place: str
+    tables: int
+    own: int
+
+
 class StoreSettings(Settings):
     """``store``: where rows land. ``incremental`` overrides the flow's run type (see `effective_run_type`).
     ``key_columns`` identify a row there; without them the source's own key does.
@@ -220,6 +228,10 @@ class StoreSettings(Settings):
         """Settings on which all entities of a place must agree: (place, key) to value. ``journal`` is where their runs
         are recorded, for people; its key is ``journal.location``."""
         return {}
+
+    def capacity(self) -> Capacity | None:
+        """What the place takes that the table shares with those of other entities; None where nothing bounds it."""
+        return None
 
     def telemetry(self) -> str:
         """The part of a `destination` that all tables about the loads themselves have in common; empty where there are

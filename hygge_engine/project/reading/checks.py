@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hygge_engine.letter_case import confusable
+from hygge_engine.plain_text import counted, first_few
 from hygge_engine.project.models.documents import FlowDocument
 from hygge_engine.project.models.project import Entity, JournalSettings
-from hygge_engine.project.models.settings import HOMES, STORES, ConnectionSettings, JournalPlaceSettings, Surroundings
+from hygge_engine.project.models.settings import (
+    HOMES,
+    STORES,
+    Capacity,
+    ConnectionSettings,
+    JournalPlaceSettings,
+    Surroundings,
+)
 from hygge_engine.project.reading.entity_tree import EntityTree
 from hygge_engine.project.reading.journal_section import BESIDE, address_of
 from hygge_engine.project.reading.overlaps import Overlaps
@@ -106,6 +115,30 @@ class CrossSectionRules:
         """No entity lands where a home of its flow reads, or in another one's folder. Called when all entities are
         known."""
         self._overlaps.check()
+
+    def check_capacities(self) -> None:
+        """No place is given more tables than it takes. Called when all entities are known."""
+        shared: dict[str, list[tuple[_Landing, Capacity]]] = {}
+        for landing in self._landings:
+            if capacity := landing.entity.store.capacity():
+                shared.setdefault(confusable(capacity.place), []).append((landing, capacity))
+        for landings in shared.values():
+            _, capacity = landings[0]
+            own = max(each.own for _, each in landings)
+            tables = len({landing.destination for landing, _ in landings})
+            if tables + own <= capacity.tables:
+                continue
+            by_flow = Counter(landing.entity.flow for landing, _ in landings)
+            largest = [f"{flow} {counted(number, 'table')}" for flow, number in by_flow.most_common()]
+            first_beyond, _ = landings[capacity.tables - own]
+            self._problems.add(
+                first_beyond.place.problem(
+                    f"{capacity.place} would hold {counted(tables + own, 'table')}, and takes {capacity.tables:,}",
+                    found=f"{first_few(largest)}" + (f", and {own} of the journal" if own else ""),
+                    expected=f"{capacity.tables - own:,} tables at most of all flows that land there",
+                    hint="Let some of the flows land in another one, or divide a flow in two: docs/scale.md.",
+                )
+            )
 
     def check_telemetry(self) -> None:
         """No entity lands where another one's journal is mirrored. Called when all entities are known."""

@@ -12,7 +12,12 @@ from hygge_engine.lake.onelake import JOURNAL_FOLDER
 from hygge_engine.lake.settings import FabricIdentifier, LakeSettings, PathPart, is_fabric, lake_root
 from hygge_engine.letter_case import confusable
 from hygge_engine.project.models.locations import Location, folder_in
-from hygge_engine.project.models.settings import StoreSettings, Surroundings, register_store
+from hygge_engine.project.models.settings import Capacity, StoreSettings, Surroundings, register_store
+
+# Tables that Fabric replicates of one mirrored database (its page of limits, 2026; 500 before), and how many of them
+# the mirrored journal needs.
+TABLES_AT_MOST = 1_000
+TELEMETRY_TABLES = 3
 
 
 def _check_schema_name(value: str) -> str:
@@ -95,6 +100,9 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
         if not self.mirror_journal:
             return {}
         return {(self.mirror, "mirror_schema"): self.mirror_schema, (self.mirror, "journal.location"): journal}
+
+    def capacity(self) -> Capacity:
+        return Capacity(self.mirror, TABLES_AT_MOST, TELEMETRY_TABLES if self.mirror_journal else 0)
 
     def telemetry(self) -> str:
         if not self.mirror_journal:
