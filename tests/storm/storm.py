@@ -106,11 +106,13 @@ class Storm:
         fallen = looks = 0
         deadline = time.monotonic() + SETTLING_SECONDS
         while True:
-            if fallen < blows and self._host.history_events >= following and self._strike():
+            if fallen < blows and self._host.history_events >= following:
                 if fallen == cancelled_after:
+                    # Before the blow, for which a new instance may have to start.
                     self._cancel(load_id)
-                fallen += 1
-                following = self._next_blow()
+                if self._strike():
+                    fallen += 1
+                    following = self._next_blow()
             looks, status = looks + 1, {}
             if looks % POLLS_TO_A_LOOK == 0 and (status := self._look(load_id)).get("state") == "settled":
                 break
