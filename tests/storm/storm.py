@@ -25,13 +25,14 @@ NEVER = "0 0 0 1 1 *"
 
 WORKER = "devcloud.functions.worker"
 
-REQUEST_SECONDS = 60.0
+# Longer than the host lets anybody wait.
+REQUEST_SECONDS = 300.0
 POLL_SECONDS = 0.02
 # How often the load's status is asked for: the app has other work to do.
 POLLS_TO_A_LOOK = 20
 
 # How long a load may take: minutes on a machine that is busy with other things.
-SETTLING_SECONDS = 600.0
+SETTLING_SECONDS = 900.0
 
 # How many history events pass between two blows: a table has ten or so.
 EVENTS_BETWEEN = (5, 60)
