@@ -33,6 +33,10 @@ REPLICATION_SECONDS = 1.0
 NEVER = "0 0 0 29 2 *"
 
 
+# As deployed: more than host.json lets run at once of activities and replays together, so that requests need not wait.
+WORKER_THREADS = "16"
+
+
 class LaptopCloud:
     """Every part on loopback, below one directory; use as a context manager. ``say`` receives what has been started."""
 
@@ -148,7 +152,7 @@ class LaptopCloud:
             app,
             self._directory / "functions",
             self._ports["functions"],
-            self.settings(),
+            {**self.settings(), "PYTHON_THREADPOOL_THREAD_COUNT": WORKER_THREADS},
             instances=self._instances,
         )
         self._stack.enter_context(self.host)

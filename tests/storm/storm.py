@@ -23,6 +23,7 @@ from tests.storm.worlds import LocalWorld, World
 # Comes due on New Year's Day only.
 NEVER = "0 0 0 1 1 *"
 
+# What the command of an instance's worker says.
 WORKER = "devcloud.functions.worker"
 
 # Longer than the host lets anybody wait.
@@ -79,6 +80,7 @@ class Storm:
             **self.world.variables,
             "HYGGE_PROJECT": str(self.world.project),
             "HYGGE_SCHEDULE": NEVER,
+            "PYTHON_THREADPOOL_THREAD_COUNT": "16",  # as deployed
             "AzureFunctionsJobHost__logging__logLevel__default": "None",  # the journal has all that matters
             "PYTHONWARNINGS": "ignore",
         }
