@@ -211,6 +211,8 @@ class FrontEnd:
 
     async def _scale(self, method: str, parts: list[str], arguments: dict[str, Any]) -> web.Response:
         """Add an instance, or let one go in one way or another; answers with those that are there then."""
+        if not isinstance(arguments, dict):
+            raise ValueError("expected a JSON object")
         match method, parts:
             case "POST", []:
                 await self._instances.add()

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any, Literal
 
-from devcloud.functions.worker_protocol import Function, WorkerExitedError
+from devcloud.functions.worker_protocol import Function, FunctionAppError, WorkerExitedError
 from devcloud.functions.workers import Worker
 
 log = logging.getLogger("devcloud.functions")
@@ -173,6 +173,8 @@ class InstancePool:
 
     async def add(self) -> str:
         """Add an instance and return its id once it works; raises FunctionAppError where it does not start."""
+        if self._closed:
+            raise FunctionAppError("the host has ended")
         instance = self._make()
         try:
             await instance.worker.start(self._platform)
