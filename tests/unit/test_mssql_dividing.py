@@ -60,6 +60,11 @@ def test_a_thousand_ranges_are_a_small_document() -> None:
     assert len(json.dumps([position_of([range_], 1) for range_ in ranges])) < 60_000
 
 
+@pytest.mark.parametrize("rows", [2, 30, 300, 5_000])
+def test_a_small_table_is_divided_as_far_as_it_goes(rows: int) -> None:
+    assert len(division(Server(range(rows)), rows).ranges(RANGES_AT_MOST, 1)) == min(rows, RANGES_AT_MOST)
+
+
 @pytest.mark.parametrize("length", [1, 100, 400])
 def test_long_keys_make_fewer_ranges(length: int) -> None:
     server = Server([f"{number:05}" + "x" * length for number in range(10_000)])

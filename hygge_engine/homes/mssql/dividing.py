@@ -39,7 +39,7 @@ _ATTEMPTS = 4
 _BOUNDS_AT_ONCE = 50
 _PARAMETERS_AT_ONCE = 1_000
 
-# What the bounds of all ranges may take, in characters: the landing state holds each of them twice.
+# What the bounds of all ranges may take, in characters: they are held, and written down, at once.
 _BOUNDS_CHARACTERS = 100_000
 
 # Asks the server: a statement, how many of its rows are wanted at most, the values of its placeholders.
@@ -83,12 +83,12 @@ class Division:
         return [KeyRange()]
 
     def _ranges(self, rows: int, parts: int, range_rows: int, sampled: int | None) -> list[KeyRange]:
-        seen = sampled or rows
+        seen = min(sampled or rows, max(1, rows))
         step = max(1, seen // KEYS)
         keys = self._keys(sampled, step)
         if range_rows and self.condition:
             # The share of the sample that meets the condition is about the share of the rows that does.
-            found = len(keys) * step * rows // min(seen, rows)
+            found = len(keys) * step * rows // seen
             parts = min(parts, found // range_rows)
         bounds = spread(keys, parts)
         while sum(len(text) for bound in bounds for text in bound) > _BOUNDS_CHARACTERS:
