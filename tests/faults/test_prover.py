@@ -16,13 +16,18 @@ from tests.faults.prover.schedules import lake_of
 # Points of each scenario, from its middle; ``make faults`` tries them all.
 POINTS = 1
 
-# Of divided tables, which have as many scenarios as all others together, so few: random schedules have some besides.
-DIVIDED = (
+# Of divided tables and of reloads by difference, which have as many scenarios as all others together, so few: random
+# schedules have some of the former besides.
+FEW = (
+    "difference, reload in slices: killed",
+    "difference, increment in slices: killed",
     "divided, initial in slices: awake while delivered again",
     "divided, reload: killed",
     "divided, initial: asleep while others load",
 )
-SAMPLED = [each.name for each in SCENARIOS if not each.name.startswith("divided, ") or each.name in DIVIDED]
+SAMPLED = [
+    each.name for each in SCENARIOS if not each.name.startswith(("divided, ", "difference, ")) or each.name in FEW
+]
 
 # One seed on each kind of lake (`schedules.lake_of`).
 SEEDS = (*range(8), 75, 175)

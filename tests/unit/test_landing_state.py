@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from hygge_engine.stores.landing.state import Finished, LandingState, OpenLoad, StagedFile
+from hygge_engine.stores.landing.state import Finished, LandingState, OpenLoad, Snapshot, StagedFile
+from hygge_engine.stores.landing.transitions import committed, next_generation
 
 ITEM = "0f6d4b3c-1f46-4e0e-9d39-3f7e9e4d8d11/Files"
 SLICES = 1_000
@@ -58,8 +59,29 @@ def test_who_began_a_load_and_when_a_table_was_handed_over_are_read_by_every_ver
     assert document["adopted"] == "2026-11-28T00:00:00+00:00", "an earlier version has to read it as well"
     assert (document["open"]["adopted"], document["set_aside"]["adopted"]) == (True, False)
     assert not {"handed_over_at", "continued"} & {*document, *document["open"], *document["set_aside"]}
+    unknown = {"snapshot", "made_of", "difference", "digests", "folded"}
+    assert not unknown & {*document, *document["open"], *document["set_aside"]}, "nobody has asked for a difference"
     assert LandingState.from_json(json.dumps(document).encode(), "here")[0] == state
     for where in (document, document["open"], document["set_aside"]):
         del where["adopted"]  # as the first versions wrote it
     found = LandingState.from_json(json.dumps(document).encode(), "here")[0]
     assert found == replace(state, handed_over_at="", open=replace(opened, continued=False))
+
+
+def test_a_snapshot_is_true_at_one_sequence_number_and_names_files_that_stay() -> None:
+    old, new = (StagedFile(f"staging/{number}.digests", 1, "f" * 64, 3) for number in (1, 2))
+    snapshot = Snapshot("hash/shape", 1, 4, (old,))
+    opened = OpenLoad("load", "reload", "staging", "", made_of="hash/shape", difference=True, digests=(new,))
+    state = LandingState(next_sequence=4, snapshot=snapshot, open=opened)
+    assert LandingState.from_json(state.to_json("nonce"), "here")[0] == state
+    assert state.staged_paths == {old.staged, new.staged}
+    assert state.true_snapshot == snapshot
+    assert replace(state, next_sequence=5).true_snapshot is None
+    assert next_generation(state).snapshot is None
+    landed = replace(state, open=replace(opened, intent=(StagedFile("a", 1, "", 2, "b"),)))
+    assert committed(landed).true_snapshot == Snapshot("hash/shape", 1, 5, (new,))
+    for changes in ({"made_of": ""}, {"mode": "changes", "made_of": "hash/other"}):
+        other = replace(landed, open=OpenLoad(**vars(landed.open) | changes))
+        assert committed(other).snapshot is None, "some of what has landed is not remembered"
+    added = replace(landed, open=OpenLoad(**vars(landed.open) | {"mode": "changes", "folded": 0}))
+    assert committed(added).true_snapshot == Snapshot("hash/shape", 1, 5, (old, new))

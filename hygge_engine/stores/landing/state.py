@@ -353,6 +353,11 @@ class LandingState:
                 opened[_ADOPTED] = opened.pop("continued")
                 if opened["divided"] is None:
                     del opened["divided"]  # earlier versions know no divisions
+                if not opened["made_of"]:
+                    for name in ("made_of", "difference", "digests", "folded"):  # nor digests
+                        del opened[name]
+        if value["snapshot"] is None:
+            del value["snapshot"]
         if value["finished"] is not None:
             value["finished"][_OF_ADOPTED_LOAD] = value["finished"].pop("of_adopted_load")
         return json.dumps({"format": FORMAT, "nonce": nonce, **value}, indent=1).encode()

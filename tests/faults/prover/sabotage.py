@@ -15,6 +15,7 @@ from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.divided import Gathering
 from hygge_engine.flow.planner import LoadPlanner
 from hygge_engine.flow.slices import SliceResult
+from hygge_engine.flow.steps import LeaveOutUnchanged
 from hygge_engine.journal.journal import Journal
 from hygge_engine.lake.base import Lake
 from hygge_engine.stores.landing.lake_lease import LakeTableLease
@@ -276,6 +277,10 @@ def _never_look_back() -> None:
     patch.object(reach, "_is_below", lambda home, newest, mark: False).start()
 
 
+def _take_nothing_away() -> None:
+    patch.object(LeaveOutUnchanged, "_stage_deletes", lambda self, files: None).start()
+
+
 SABOTAGES: dict[str, Sabotage] = {
     "unlooked-at": Sabotage(
         "an open load reads on whatever the source has become", "initial in slices: another shape", _look_at_nothing
@@ -364,6 +369,9 @@ SABOTAGES: dict[str, Sabotage] = {
     ),
     "publish-unread": Sabotage(
         "ranges are published that are not read to their end", "divided, reload: killed", _publish_unread_ranges
+    ),
+    "never-gone": Sabotage(
+        "a reload by difference takes no row away", "difference, reload in slices: killed", _take_nothing_away
     ),
     "fold-first": Sabotage(
         "the fold deletes small files before it has written their rows", "fold: killed", _overwrite_the_journal
