@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, cast
 
@@ -34,6 +35,8 @@ _VERSION = 1
 
 # One hash of several is mixed by another function than the one that has made them.
 _MIX_SEED: Final = 0x9E37
+
+_HALF: Final = 2**32
 
 _INTEGERS: Mapping[pa.DataType, pa.DataType] = {
     pa.float16(): pa.int16(),
@@ -102,23 +105,24 @@ class SnapshotFiles:
         self._digests = digests
         self._alive = alive
 
-    def entries(self, file: StagedFile) -> pa.Table:
-        """All entries of a file, older ones first. Raises SnapshotUnusable where they are not those that were
-        written."""
+    def entries(self, file: StagedFile, columns: Sequence[str] = ()) -> pa.Table:
+        """All entries of a file, older ones first, with these columns alone where some are named. Raises
+        SnapshotUnusable where they are not those that were written."""
         self._alive()
         data = self._destination.read_digests(file)
         if data is None:
             raise SnapshotUnusable(f"{file.staged} is missing, or is not what was written")
-        table = pq.read_table(io.BytesIO(data))
-        if table.num_rows != file.rows or table.schema.names != self._digests.schema.names:
+        found = pq.ParquetFile(io.BytesIO(data))
+        if found.metadata.num_rows != file.rows or found.schema_arrow.names != self._digests.schema.names:
             raise SnapshotUnusable(f"{file.staged} is of another table")
-        return table.cast(self._digests.schema)
+        names = list(columns or self._digests.schema.names)
+        return found.read(names).cast(pa.schema([self._digests.schema.field(name) for name in names]))
 
-    def there(self, files: Sequence[StagedFile]) -> Iterator[pa.Table]:
+    def there(self, files: Sequence[StagedFile], columns: Sequence[str] = ()) -> Iterator[pa.Table]:
         """The entries of rows that are there: of each key the newest one, unless that says that it was deleted."""
         newer = pl.Series(dtype=pl.UInt64)
         for number in reversed(range(len(files))):
-            table = self.entries(files[number])
+            table = self.entries(files[number], columns)
             keys = _series(table.column(KEY))
             newest = keys.is_last_distinct() & ~contained(newer, keys)
             yield table.filter(_mask(newest & _series(table.column(ROW)).is_not_null()))
@@ -127,13 +131,36 @@ class SnapshotFiles:
             del table
             trim()
 
-    def rows_there(self, files: Sequence[StagedFile]) -> pl.Series:
-        """The hashes of the rows that are there, sorted."""
-        return _sorted(_series(table.column(ROW)) for table in self.there(files))
+    def rows_there(self, files: Sequence[StagedFile]) -> tuple[pl.Series, KeySum]:
+        """The hashes of the rows that are there, sorted, and what their keys come to."""
+        keys = KeySum()
+
+        def rows() -> Iterator[pl.Series]:
+            for table in self.there(files, (KEY, ROW)):
+                keys.add(table)
+                yield _series(table.column(ROW))
+
+        return _sorted(rows()), keys
 
     def keys_of(self, files: Sequence[StagedFile]) -> pl.Series:
         """The hashes of all keys in the files, sorted."""
-        return _sorted(_series(self.entries(file).column(KEY)) for file in files)
+        return _sorted(_series(self.entries(file, (KEY,)).column(KEY)) for file in files)
+
+
+@dataclass
+class KeySum:
+    """How many keys there are, and the sum of their hashes modulo 2^64: the same for the same keys in any order."""
+
+    count: int = 0
+    total: int = 0
+
+    def add(self, entries: pa.Table | pa.RecordBatch) -> None:
+        """Take entries, of which each has a key of its own."""
+        keys = _series(entries.column(KEY))
+        # In halves, whose sums no 64 bits overflow.
+        high, low = int((keys // _HALF).sum()), int((keys % _HALF).sum())
+        self.count += len(keys)
+        self.total = (self.total + high * _HALF + low) % 2**64
 
 
 class DigestKeeper:
@@ -276,7 +303,7 @@ def _text_digest(text: str) -> str:
 
 
 def _sorted(parts: Iterator[pl.Series]) -> pl.Series:
-    return pl.concat([pl.Series(dtype=pl.UInt64), *parts], rechunk=True).sort()
+    return pl.concat([pl.Series(dtype=pl.UInt64), *parts], rechunk=True).sort(in_place=True)
 
 
 def _series(array: pa.Array[Any] | pa.ChunkedArray[Any]) -> pl.Series:

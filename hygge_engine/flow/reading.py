@@ -123,10 +123,10 @@ class WindowReader:
             return [KeepDigests(digests, keeper, opened.digests)]
         if snapshot is None:
             raise SnapshotUnusable("it speaks of other rows than those that have landed")
-        known = files.rows_there(snapshot.files)
+        known, keys = files.rows_there(snapshot.files)
         writer = self._destination.writer(self._lease, landed.schema, marked=True)
         upserts = sum(file.rows for file in opened.staged)
-        return [LeaveOutUnchanged(digests, keeper, opened.digests, files, snapshot.files, known, writer, upserts)]
+        return [LeaveOutUnchanged(digests, keeper, opened.digests, files, snapshot.files, known, keys, writer, upserts)]
 
     def _steps(self, opened: OpenLoad, landed: SourceSchema) -> list[Step]:
         """What happens to each batch before it is staged, in this order."""

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from hygge_engine.expectations.checks import ExpectationMonitor
-from hygge_engine.flow.digests import DigestKeeper, Digests, SnapshotFiles, entries_not_in, rows_not_in
+from hygge_engine.flow.digests import DigestKeeper, Digests, KeySum, SnapshotFiles, entries_not_in, rows_not_in
 from hygge_engine.flow.identity import Identity
 from hygge_engine.homes.base import Batch
 from hygge_engine.polish.polish import LoadStamp, Polish
@@ -180,7 +180,7 @@ class KeepDigests(Step):
 class LeaveOutUnchanged(KeepDigests):
     """Leaves out rows that have landed as they are, and after the last row stages those that are gone as deletes, with
     ``writer``: ``deletes`` are its files then. ``landed`` are the files of the snapshot, ``known`` the hashes of its
-    rows, ``upserts`` how many rows the slices before have staged."""
+    rows, ``keys`` what their keys come to, ``upserts`` how many rows the slices before have staged."""
 
     def __init__(
         self,
@@ -190,6 +190,7 @@ class LeaveOutUnchanged(KeepDigests):
         files: SnapshotFiles,
         landed: Sequence[StagedFile],
         known: pl.Series,
+        keys: KeySum,
         writer: RowWriter,
         upserts: int,
     ) -> None:
@@ -197,6 +198,8 @@ class LeaveOutUnchanged(KeepDigests):
         self._files = files
         self._landed = landed
         self._known = known
+        self._keys = keys
+        self._read = KeySum()
         self._writer = writer
         self._upserts = upserts
         self.deletes: list[StagedFile] = []
@@ -206,6 +209,7 @@ class LeaveOutUnchanged(KeepDigests):
         """See `Step.take`."""
         entries = self._digests.of(batch.rows)
         self._keeper.add(entries)
+        self._read.add(entries)
         rows = rows_not_in(self._known, batch.rows, entries)
         self._upserts += rows.num_rows
         return replace(batch, rows=rows)
@@ -229,12 +233,14 @@ class LeaveOutUnchanged(KeepDigests):
         return [self._note] if self._note else []
 
     def _stage_deletes(self, files: Sequence[StagedFile]) -> None:
-        keys = self._files.keys_of(files)
-        for entries in self._files.there(self._landed):
-            for rows in self._digests.deleted(entries_not_in(keys, entries)):
-                self._writer.delete(rows)
+        if self._before or self._read != self._keys:
+            keys = self._files.keys_of(files)
+            for entries in self._files.there(self._landed):
+                for rows in self._digests.deleted(entries_not_in(keys, entries)):
+                    self._writer.delete(rows)
         self.deletes = self._writer.finish()
-        deletes, unchanged = sum(file.rows for file in self.deletes), len(keys) - self._upserts
+        deletes = sum(file.rows for file in self.deletes)
+        unchanged = sum(file.rows for file in files) - self._upserts
         self._note = (
             f"reloaded by difference: {self._upserts:,} new or changed, {deletes:,} deleted, {unchanged:,} unchanged"
         )

@@ -64,3 +64,25 @@ class ParquetEncoder:
             # A decimal of up to 18 digits as an integer costs half of what it costs as 16 bytes.
             store_decimal_as_integer=True,
         )
+
+
+class HashesEncoder(ParquetEncoder):
+    """The same for hashes and what they are of: neither dictionaries nor statistics say anything about hashes, and
+    nothing compresses them."""
+
+    def _begin(self, first: pa.Table) -> pq.ParquetWriter:
+        hashes = [field.name for field in self._schema if pa.types.is_uint64(field.type)]
+        packed: Any = {name: "NONE" if name in hashes else COMPRESSION.upper() for name in self._schema.names}
+        numbers = {
+            field.name: "DELTA_BINARY_PACKED"
+            for field in self._schema
+            if pa.types.is_integer(field.type) and field.name not in hashes and field.type.bit_width in (32, 64)
+        }
+        return pq.ParquetWriter(
+            cast("IO[bytes]", self._sink),
+            self._schema,
+            compression=packed,
+            use_dictionary=False,
+            write_statistics=False,
+            column_encoding=cast("Any", numbers) or None,
+        )

@@ -23,8 +23,9 @@ GATHERED_BYTES = 32 * 1024 * 1024
 # this size keep a killed slice's loss and the replicator's memory small.
 FILE_BYTES = 256 * 1024 * 1024
 
-# The same for a file of digests, which is read whole.
+# The same for a file of digests, which is read whole, and of its row groups, beside which rows are gathered as well.
 DIGEST_FILE_BYTES = 16 * 1024 * 1024
+DIGEST_GATHERED_BYTES = 4 * 1024 * 1024
 
 # Rows longer than this on average are written one batch at a time, each batch into a file of its own.
 LARGE_ROW_BYTES = 8 * 1024 * 1024
@@ -57,11 +58,13 @@ class StagedFiles:
         format_: Format,
         *,
         file_bytes: int = FILE_BYTES,
+        gathered_bytes: int = GATHERED_BYTES,
     ) -> None:
         self._stage = stage
         self._schema = schema
         self._format = format_
         self._file_bytes = file_bytes
+        self._most_gathered = gathered_bytes
         self._sink: StagingWriter | None = None
         self._encoder: Encoder | None = None
         self._gathered: list[pa.RecordBatch] = []
@@ -130,7 +133,7 @@ class StagedFiles:
         self._gathered.append(batch)
         self._gathered_bytes += batch.nbytes
         self._rows += batch.num_rows
-        if self._gathered_bytes >= GATHERED_BYTES or _has_large_rows(batch):
+        if self._gathered_bytes >= self._most_gathered or _has_large_rows(batch):
             self._encode()
 
     def _encode(self) -> None:

@@ -46,6 +46,7 @@ class HostileTable:
     keys: tuple[tuple[pa.DataType, Callable[[int], Any]], ...]
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
     clock: int = 0
+    before_batch: Callable[[int], object] = lambda number: None
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -96,13 +97,15 @@ class HostileTable:
 
     def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
         lower = int(window.lower) if window.lower is not None else -1
-        upper = int(window.upper) if window.upper is not None else self.clock
-        numbers = [
-            number
-            for number, row in self.rows.items()
-            if (lower < row["modified"] or (window.lower_inclusive and row["modified"] == lower))
-            and row["modified"] <= upper
-        ]
-        numbers.sort(key=lambda number: hashlib.md5(str(number).encode()).digest())
+        upper = int(window.upper) if window.upper is not None else None
+
+        def is_wanted(number: int) -> bool:
+            at = self.rows[number]["modified"] if number in self.rows else -2
+            above = lower < at or (window.lower_inclusive and at == lower)
+            return above and (upper is None or at <= upper)
+
+        numbers = sorted(self.rows, key=lambda number: hashlib.md5(str(number).encode()).digest())
         for start in range(int(after[0]) if after else 0, len(numbers), BATCH_ROWS):
-            yield Batch(self.table(numbers[start : start + BATCH_ROWS]), [str(start + BATCH_ROWS)])
+            self.before_batch(start // BATCH_ROWS)
+            part = [number for number in numbers[start : start + BATCH_ROWS] if is_wanted(number)]
+            yield Batch(self.table(part), [str(start + BATCH_ROWS)])

@@ -28,8 +28,8 @@ from hygge_engine.stores.open_mirroring.layout import (
     partner_events_document,
 )
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
-from hygge_engine.stores.parquet import ParquetEncoder
-from hygge_engine.stores.staged_writer import DIGEST_FILE_BYTES, StagedFiles
+from hygge_engine.stores.parquet import HashesEncoder, ParquetEncoder
+from hygge_engine.stores.staged_writer import DIGEST_FILE_BYTES, DIGEST_GATHERED_BYTES, StagedFiles
 
 # How soon to look again whether Fabric has dropped a table: it scans the landing zone about every 20 seconds.
 DROP_POLL_SECONDS = 5.0
@@ -93,7 +93,8 @@ class OpenMirroringTable(FolderTable):
         def stage() -> StagingWriter:
             return self.lake.stage(lease.staged_path("digests"))
 
-        return StagedFiles(stage, schema, ParquetEncoder, file_bytes=DIGEST_FILE_BYTES)
+        sizes = {"file_bytes": DIGEST_FILE_BYTES, "gathered_bytes": DIGEST_GATHERED_BYTES}
+        return StagedFiles(stage, schema, HashesEncoder, **sizes)
 
     def first_files(self, lease: LakeTableLease) -> list[StagedFile]:
         """The table's metadata; the partner's own document comes once per mirrored database."""
