@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from hygge_engine import masking
 from hygge_engine.homes.mssql.silence import silent_servers
 from hygge_engine.homes.mssql.throttle import paces
+from hygge_engine.telemetry import process as telemetry_process
 
 pytest.register_assert_rewrite("tests.support")
 
@@ -52,3 +54,20 @@ def no_silent_server_of_other_tests() -> None:
     """Nor treat a server as silent, or short of resources, because another test's was, at the same port."""
     silent_servers.forget()
     paces.forget()
+
+
+@pytest.fixture(autouse=True)
+def no_exporter_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nor share its process with an exporter whose receiver has gone, and which tries again for a minute: its jitter
+    comes from `random`, whose state Hypothesis watches while it draws."""
+    exporters: list[Any] = []
+    signals_to = telemetry_process.signals_to
+
+    def remember(spans: list[Any], metrics: list[Any], *rest: Any) -> Any:
+        exporters.extend([*spans, *metrics])
+        return signals_to(spans, metrics, *rest)
+
+    monkeypatch.setattr(telemetry_process, "signals_to", remember)
+    yield
+    for exporter in exporters:
+        exporter.shutdown()

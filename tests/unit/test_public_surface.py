@@ -46,8 +46,8 @@ METHODS = {
     Database: """check_access check_names columns create_stage describe_table drop_stage has_landing_table has_table now
         plain_columns read_back read_state stages state_names table_id transaction""",
     Transaction: "merge replace replace_state table_id",
-    DatabaseTable: """adopt attach check_access check_history check_place claim clear publish read_back state states
-        writer""",
+    DatabaseTable: """adopt attach check_access check_history check_place claim clear digest_writer publish read_back
+        read_digests state states writer""",
     FolderTable: """adopt attach check_history check_place claim claimed data_file drop first_files hold_range
         landed_paths publish ranges read_digests state state_of states""",
     TableLease: """adopt attach begin discard drop_finished finish forget_snapshot intend is_outdated note_back
