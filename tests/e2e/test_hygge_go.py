@@ -84,8 +84,9 @@ TYPES: dict[str, tuple[str, str, Any, Any]] = {
     ),
 }
 
+# Every table of more than one row is read in ranges of one.
 FLOW = """\
-home: { type: mssql, connection: shop_db, table: "dbo.{entity}" }
+home: { type: mssql, connection: shop_db, table: "dbo.{entity}", range_rows: 1 }
 watermark: { column: modified_at, primary_key: id }
 entities: [orders, every_type, empty]
 """
@@ -123,6 +124,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, source: ServerProcess) -> Ite
             "every_type": 3,
             "empty": 0,
         }
+        assert "read in 3 ranges" in first.results["every_type"]["message"]
         yield site
 
 

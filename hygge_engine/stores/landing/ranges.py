@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from hygge_engine.errors import LakeConditionNotMet, LandingFenced, LandingUnreadable
+from hygge_engine.errors import HyggeError, LakeConditionNotMet, LandingFenced, LandingUnreadable
 from hygge_engine.lake.base import Lake, bounded
 from hygge_engine.plain_text import document_fault
 from hygge_engine.stores.landing.document import DocumentFile
@@ -256,6 +256,8 @@ class RangeLease(LakeTableLease):
             self.renew()
         except LandingFenced:
             return True
+        except HyggeError:
+            return False
         return False
 
     def _keep_owned(self) -> None:
