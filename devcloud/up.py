@@ -170,18 +170,20 @@ def _is_ours(file: Path) -> bool:
 
 
 def _explain(cloud: LaptopCloud, settings: str) -> None:
-    key = cloud.host.function_key
+    key, host = cloud.host.function_key, cloud.host
+    several = len(host.instances) > 1
+    instances = f"\n  instances            {host.url}/devcloud/instances   key: {host.master_key}" if several else ""
     print(
         f"""
-  app                  {cloud.host.url}/api   key: {key}
+  app                  {host.url}/api   key: {key}{instances}
   landing zone         {cloud.item / "Files" / "LandingZone"}
   mirrored tables      {cloud.item / "Tables"}   (Delta)
   replication status   {cloud.status.url}/v1/workspaces/{WORKSPACE}/mirroredDatabases/{MIRROR}/getTablesMirroringStatus
   settings             {settings}
 
 Try:
-  curl -X POST '{cloud.host.url}/api/loads' -H 'x-functions-key: {key}' -H 'content-type: application/json' -d '{{}}'
-  curl '{cloud.host.url}/api/runs' -H 'x-functions-key: {key}'
+  curl -X POST '{host.url}/api/loads' -H 'x-functions-key: {key}' -H 'content-type: application/json' -d '{{}}'
+  curl '{host.url}/api/runs' -H 'x-functions-key: {key}'
 Ctrl-C stops everything.""",
         flush=True,
     )
