@@ -5,6 +5,7 @@ The ``opener`` of a settings model names the module that opens it, which is impo
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -27,6 +28,14 @@ def open_home(project: Project, entity: Entity) -> Home:
     """The entity's source, not yet connected."""
     home: Home = _call("open_home", entity.home, project, entity)
     return home
+
+
+def close_idle(settings: HomeSettings) -> None:
+    """Close the connections that a process keeps open to a home's source after their use, where the home keeps any: its
+    opener then has a function of this name. Nothing where this process has opened none."""
+    close = getattr(sys.modules.get(settings.opener), "close_idle", None)
+    if close is not None:
+        close(settings)
 
 
 def open_table(project: Project, entity: Entity) -> Destination[Any]:

@@ -175,6 +175,7 @@ class Activities:
             began = datetime.now(UTC).isoformat()
             without = input_.get("unreachable", ())
             found = find_idle(project, input_["load_id"], entities, unreachable=without, cancelled=self._cancelled)
+            self._permits.close_idle(project)
             idle = pack(found, began, datetime.now(UTC).isoformat())
         if idle:
             ended = names_of(idle)

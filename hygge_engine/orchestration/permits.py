@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
@@ -91,6 +92,14 @@ class Permits:
             if permit is not None:
                 pool.end(permit)
 
+    def close_idle(self, project: Project) -> None:
+        """Close what planning has opened, which is nobody's permit."""
+        from hygge_engine.flow.factory import close_idle
+
+        if self._counts:
+            for home in {type(entity.home): entity.home for entity in project.entities}.values():
+                close_idle(home)
+
     def end(self, load_id: str) -> None:
         """Give back, soon, what this process has for a load that has ended."""
         for pool in self._all():
@@ -111,6 +120,7 @@ class Permits:
 
     def _pool(self, project: Project, connection: str) -> Pool:
         """A connection's permits, whose register is beside the journal of the first entity that reads by it."""
+        from hygge_engine.flow.factory import close_idle
         from hygge_engine.journal.names import file_name
         from hygge_engine.orchestration.places import place_of
 
@@ -120,11 +130,13 @@ class Permits:
                 for entity in project.entities:
                     readers.setdefault(entity.connection, entity)
                 self._readers = (project, readers)
-            place = place_of(project, self._readers[1][connection])
+            reader = self._readers[1][connection]
+            place = place_of(project, reader)
             path = f"{place.root.strip('/')}/permits/{file_name(project.name)}/{file_name(connection)}.json"
             key = (place.lake.url, path)
             if key not in self._pools:
-                self._pools[key] = Pool(RegisterFile(place.lake, path), connection)
+                close = partial(close_idle, reader.home)
+                self._pools[key] = Pool(RegisterFile(place.lake, path), connection, close_idle=close)
             return self._pools[key]
 
 
@@ -185,7 +197,8 @@ class RegisterFile:
 
 
 class Pool:
-    """One connection's permits in this process. ``clock`` counts seconds, from anywhere; ``beats``: a thread of its own
+    """One connection's permits in this process. ``close_idle`` closes what the driver keeps open after its use, which
+    counts at the source until then. ``clock`` counts seconds, from anywhere; ``beats``: a thread of its own
     looks at the register; ``process``: what others may know the process by, of itself `process.this_process`.
 
     ``_io`` is held while the register is read and written, ``_lock`` while the process's own numbers change: a slice
@@ -197,6 +210,7 @@ class Pool:
         registers: Registers,
         connection: str,
         *,
+        close_idle: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         beats: bool = True,
@@ -204,6 +218,7 @@ class Pool:
     ) -> None:
         self._registers = registers
         self._connection = connection
+        self._close_idle = close_idle
         self._clock = clock
         self._sleep = sleep
         self._beats = beats
@@ -286,8 +301,11 @@ class Pool:
         """Whether the register says now what this process has: False where somebody else has written it."""
         register, now, began = self._read()
         with self._lock:
+            before = sum(self._has.values())
             # Given up before it is written off.
             kept = self._has = {load_id: self._to_keep(load_id, register) for load_id in self._has}
+        if sum(kept.values()) < before:
+            self._close_idle()
         said = register.loads_of(self._name)
         if self._is_missing(register):
             kept = self._find_room(kept, register, now)
@@ -368,6 +386,8 @@ class Pool:
         if granted and alone:
             keeps = max(has, keeps + min(keeps, self._spare(register, load_id, size, keeps)))
         register = register.without_waiting(load_id) if granted else register.with_waiting(load_id, needs, now)
+        if keeps < has:
+            self._close_idle()
         loads = {**others, load_id: keeps}
         changed = register.with_holder(self._name, self._holder(loads, now))
         if changed != found and not self._write(changed, now, began):

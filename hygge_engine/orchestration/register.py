@@ -110,11 +110,11 @@ class Register:
         before = (each for each in self.waiting if each != load_id and self._rank(each, size, now) < mine)
         return self.free(size, load_id) - sum(min(size, self.waiting[each].needs) for each in before)
 
-    def _rank(self, load_id: str, size: int, now: datetime) -> tuple[int, datetime, str]:
-        """Where a load stands among those that wait: first who has least, then who waits longest."""
+    def _rank(self, load_id: str, size: int, now: datetime) -> tuple[int, datetime, bool, str]:
+        """Where a load stands among those that wait: first who has least, then who waits longest, then who waits."""
         waits = self.waiting.get(load_id)
         since = waits.since if waits else now
-        return self.held(load_id, size), since - _ahead(load_id), load_id
+        return self.held(load_id, size), since - _ahead(load_id), waits is None, load_id
 
     def to_json(self, nonce: str) -> bytes:
         """The document."""

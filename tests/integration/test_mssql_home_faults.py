@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.mssql import home as mssql_home
 from hygge_engine.homes.mssql import throttle
 from hygge_engine.homes.mssql.home import MssqlHome
+from hygge_engine.homes.mssql.opening import close_idle
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
 from tests.integration.mssql_server import DATABASE, READER, READER_PASSWORD, ServerProcess, connect, stand_in_only
 
@@ -204,3 +207,28 @@ def test_sessions_show_under_the_applications_name(server: ServerProcess, driver
     settings = MssqlHomeSettings(connection="shop", query="SELECT APP_NAME() AS name")
     with MssqlHome(connect(server.address, driver), settings) as home:
         assert next(home.read(ReadWindow())).rows.to_pylist() == [{"name": "hygge-engine"}]
+
+
+def connections_to(server: ServerProcess) -> int:
+    """The connections of this process to a server's port."""
+    own = {os.readlink(file) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()}
+    port = int(server.address.split(",")[1])
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(row[2].split(":")[1], 16) == port and row[3] == "01" and f"socket:[{row[9]}]" in own for row in rows)
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="counts by /proc")
+def test_what_the_driver_keeps_for_later_is_closed_and_what_is_in_use_stays(server: ServerProcess) -> None:
+    settings = MssqlHomeSettings(connection="shop", query="SELECT 1 AS a")
+    close_idle(settings)
+    before = connections_to(server)
+    with MssqlHome(connect(server.address), settings) as in_use:
+        assert count_rows(in_use) == 1
+        with MssqlHome(connect(server.address), settings) as other:
+            assert count_rows(other) == 1
+        assert connections_to(server) == before + 2  # the driver keeps the other's
+        close_idle(settings)
+        assert connections_to(server) == before + 1
+        assert count_rows(in_use) == 1
+    close_idle(settings)
+    assert connections_to(server) == before

@@ -83,10 +83,11 @@ class Place:
         return START + timedelta(seconds=self.service.seconds)
 
 
-def pool_at(service: Service, die: Iterable[bool] = ()) -> Pool:
+def pool_at(service: Service, die: Iterable[bool] = (), close_idle: Callable[[], None] = lambda: None) -> Pool:
     """A process that looks at the register when it is told to."""
     place = Place(service, iter(die))
-    return Pool(place, "shop", clock=service.clock, sleep=lambda _: None, beats=False, process="")
+    sleep, clock = lambda _: None, service.clock
+    return Pool(place, "shop", close_idle=close_idle, clock=clock, sleep=sleep, beats=False, process="")
 
 
 @dataclass
@@ -288,6 +289,37 @@ def test_a_hundred_tables_of_a_load_that_is_alone_cost_a_handful_of_requests() -
             if each is not None:
                 pool.end(each)
     assert service.requests <= 15
+
+
+def test_what_the_driver_keeps_open_is_closed_before_its_permit_is_anothers() -> None:
+    service = Service()
+    closed: list[dict[str, int]] = []
+
+    def said() -> dict[str, int]:
+        holders = Register.from_json(service.data or b"")[0].holders.values()
+        return {load_id: held for holder in holders for load_id, held in holder.loads.items()}
+
+    first = pool_at(service, close_idle=lambda: closed.append(said()))
+    other = pool_at(service)
+    slices = [first.take("one", 2, needs=1, wants=1) for _ in range(2)]
+    assert other.take("two", 2, needs=1, wants=1) is None
+    for permit in slices:
+        assert permit is not None
+        first.end(permit)
+    assert not closed  # kept for the next slice, as its permit is
+    first.look()
+    assert (closed, said()) == ([{"one": 2}], {})
+    # A slice that has to wait gives up what its load has kept, too.
+    service.seconds += 60
+    ended = first.take("one", 2, needs=2, wants=2)
+    service.seconds += 1
+    assert other.take("two", 2, needs=1, wants=1) is None
+    first.look()
+    assert ended is not None
+    first.end(ended)
+    service.seconds += 1
+    assert first.take("one", 2, needs=2, wants=2) is None
+    assert closed[1:] == [{"one": 2}]
 
 
 class Unreachable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 from hygge_engine.errors import HomeError, HomeUnavailable
@@ -28,6 +29,14 @@ def open_session(connection: MssqlConnection, *, translation: Translate = transl
         from hygge_engine.homes.mssql.mssql_python_session import MssqlPythonSession
 
         return MssqlPythonSession(connection, translation)
+
+
+def close_idle_sessions() -> None:
+    """Close the connections that the driver keeps for the next session of this process. Those in use stay."""
+    driver = sys.modules.get("mssql_python.pooling")
+    if driver is not None and driver.PoolingManager.is_enabled():
+        driver.PoolingManager.disable()
+        driver.PoolingManager.enable()
 
 
 def check_responds(connection: MssqlConnection) -> None:
