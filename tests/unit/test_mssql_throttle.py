@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import closing, nullcontext
 from decimal import Decimal
+from threading import Barrier
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +14,7 @@ import pytest
 from hygge_engine.errors import HomeError, HomeUnavailable
 from hygge_engine.homes.base import Batch
 from hygge_engine.homes.mssql import throttle
+from hygge_engine.homes.mssql.parallel import read_ranges
 from hygge_engine.homes.mssql.ranges import KeyRange
 from hygge_engine.homes.mssql.throttle import Pace, Paces, Throttle
 from hygge_engine.stopping import Stopped, stops_when
@@ -142,6 +145,27 @@ def test_a_source_says_how_long_to_pause_within_bounds(wait: float, expected: fl
 def test_a_pause_ends_where_the_load_is_asked_to_stop() -> None:
     with stops_when(lambda: True), pytest.raises(Stopped):
         throttle.pause(3_600)
+
+
+def test_a_reader_that_pauses_beside_others_ends_with_them() -> None:
+    ended: list[bool] = []
+    pausing = Barrier(3, timeout=60)
+
+    def read(range_: KeyRange) -> Generator[Batch]:
+        if range_.after is None:
+            yield batch(1)
+        pausing.wait()
+        try:
+            throttle.pause(30)
+        except Stopped:
+            ended.append(True)
+            raise
+
+    ranges = [KeyRange(None, ["5"]), KeyRange(["5"], None)]
+    with closing(read_ranges(ranges, 2, lambda: nullcontext(read), 1)) as batches:
+        assert next(batches).rows.num_rows == 1
+        pausing.wait()
+    assert ended == [True, True]
 
 
 USES: list[tuple[list[tuple[Any, ...]], str]] = [

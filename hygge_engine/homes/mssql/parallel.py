@@ -11,6 +11,7 @@ from dataclasses import replace
 from hygge_engine.homes.base import Batch
 from hygge_engine.homes.mssql.ranges import KeyRange, position_of
 from hygge_engine.homes.mssql.trial import Trial
+from hygge_engine.stopping import stops_when
 
 # How a reader reads one range.
 type Read = Callable[[KeyRange], Generator[Batch]]
@@ -75,7 +76,7 @@ class _Gathering:
     def run(self, open_reader: Callable[[], AbstractContextManager[Read]]) -> None:
         """Read range after range; the work of one thread."""
         try:
-            with open_reader() as read:
+            with stops_when(self._stopped.is_set), open_reader() as read:
                 for number, range_ in self._ranges():
                     with closing(read(range_)) as batches:
                         for batch in batches:
