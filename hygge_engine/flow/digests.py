@@ -54,13 +54,13 @@ class Digests:
     count. ``treatment`` identifies what was done to values on their way."""
 
     def __init__(self, schema: pa.Schema, key: Sequence[str], stamped: Collection[str], treatment: str) -> None:
-        self._key = tuple(key)
+        self.key = tuple(key)
         self._columns = tuple(name for name in schema.names if name not in stamped)
         self._landed = schema
-        keys = [pa.field(str(place), schema.field(name).type) for place, name in enumerate(self._key)]
+        keys = [pa.field(str(place), schema.field(name).type) for place, name in enumerate(self.key)]
         self.schema = pa.schema([*keys, pa.field(KEY, pa.uint64()), pa.field(ROW, pa.uint64())])
         shape = [(name, str(schema.field(name).type)) for name in self._columns]
-        content = _text_digest(json.dumps([shape, self._key, treatment]))
+        content = _text_digest(json.dumps([shape, self.key, treatment]))
         self.made_of = f"{_hashing()}/{content}"
 
     def of(self, rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -75,15 +75,15 @@ class Digests:
         """Rows of the landed schema of which only the key is filled."""
         columns: list[Any] = []
         for field in self._landed:
-            if field.name in self._key:
-                columns.append(entries.column(str(self._key.index(field.name))).cast(field.type))
+            if field.name in self.key:
+                columns.append(entries.column(str(self.key.index(field.name))).cast(field.type))
             else:
                 columns.append(pa.nulls(entries.num_rows, field.type))
         yield from pa.table(columns, schema=self._landed).to_batches()
 
     def _entries(self, rows: pa.RecordBatch, hashes: Any) -> pa.RecordBatch:
-        keys = [rows.column(name) for name in self._key]
-        arrays = [*keys, _mixed(rows, self._key).to_arrow(), hashes]
+        keys = [rows.column(name) for name in self.key]
+        arrays = [*keys, _mixed(rows, self.key).to_arrow(), hashes]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 

@@ -14,6 +14,8 @@ from hygge_engine.homes.base import SourceSchema
 from hygge_engine.plain_text import HAS, counted
 from hygge_engine.polish.polish import Polish
 
+UNIQUE_HINT = "Name columns that are never NULL and identify a row: key_columns of the store, key of the home."
+
 
 class Identity:
     """Looks for NULLs in the key of a slice's rows and, where the source does not promise that it is unique, for rows
@@ -68,7 +70,7 @@ class Identity:
             raise KeyUnusable(
                 f"{self._name}: the destination would identify rows by ({', '.join(self._key)}), but "
                 f"{' and '.join(found)}.",
-                hint="Name columns that are never NULL and identify a row: key_columns of the store, key of the home.",
+                hint=UNIQUE_HINT,
             )
 
 

@@ -14,10 +14,12 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from hygge_engine.errors import KeyUnusable
 from hygge_engine.expectations.checks import ExpectationMonitor
 from hygge_engine.flow.digests import DigestKeeper, Digests, KeySum, SnapshotFiles, entries_not_in, rows_not_in
-from hygge_engine.flow.identity import Identity
+from hygge_engine.flow.identity import UNIQUE_HINT, Identity
 from hygge_engine.homes.base import Batch
+from hygge_engine.plain_text import HAS, counted
 from hygge_engine.polish.polish import LoadStamp, Polish
 from hygge_engine.stores.base import RowWriter
 from hygge_engine.stores.landing.state import ExpectationResult, StagedFile
@@ -235,6 +237,12 @@ class LeaveOutUnchanged(KeepDigests):
     def _stage_deletes(self, files: Sequence[StagedFile]) -> None:
         if self._before or self._read != self._keys:
             keys = self._files.keys_of(files)
+            if repeats := len(keys) - keys.n_unique():
+                # Only one of them would be known, and the others look changed.
+                raise KeyUnusable(
+                    f"{counted(repeats, 'row', verb=HAS)} the same key ({', '.join(self._digests.key)}) as another one",
+                    hint=UNIQUE_HINT,
+                )
             for entries in self._files.there(self._landed):
                 for rows in self._digests.deleted(entries_not_in(keys, entries)):
                     self._writer.delete(rows)

@@ -126,6 +126,21 @@ def test_a_row_that_changes_while_it_is_compared_is_not_taken_for_gone(
     assert "0 new or changed, 0 deleted, 12 unchanged" in world.run("full_drop")
 
 
+def test_a_key_that_repeats_beyond_what_a_slice_remembers_is_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = ReloadWorld(tmp_path, monkeypatch, "numbers", in_slices=True)
+    world.things.change(random.Random(1), *range(6))
+    world.run("incremental")
+    before = world.read()
+    world.things.rows[99] = world.things.rows[3] | {"text": "its twin, in another slice"}
+    world._run_type = "full_drop"
+    failed = world.load("twins")
+    assert (failed.status, failed.error) == ("failed", "home.key_unusable")
+    assert "1 row has the same key (k0) as another one" in failed.message
+    assert world.read() == before
+
+
 def _lose(world: ReloadWorld) -> None:
     world.files[0].unlink()
 
